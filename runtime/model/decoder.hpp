@@ -1,0 +1,98 @@
+#pragma once
+
+#include "runtime/model/model_config.hpp"
+#include "runtime/model/weights.hpp"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+namespace millrace::kernels {
+class packed_matrix;
+}
+
+namespace millrace::model {
+
+/// A linear layer's parameters: y = x W^T + b.
+struct linear_weight {
+  at::Tensor weight;                                    ///< [out, in]
+  at::Tensor bias;                                      ///< [out] or undefined
+  std::shared_ptr<const kernels::packed_matrix> packed; ///< inference only: `weight` in the kernel's layout
+};
+
+/// How the decoder's arithmetic is carried out. The decoder's definition (which tensors meet in which order) stands
+/// once, in decoder.cpp; what differs between generating, scoring and training is only this: kernels over packed
+/// weights and a KV cache (`inference_operations`), or differentiable operations over packed sequences
+/// (`training_operations`). T is the number of tokens of the call, of any number of sequences.
+class operations {
+public:
+  virtual ~operations() = default;
+
+  /// @returns [T, hidden] rows of `table` [vocab, hidden]
+  virtual at::Tensor embed(const at::Tensor& table, const at::Tensor& tokens) = 0;
+
+  /// Several layers over the same input, so that one parallel region may serve them all.
+  /// @param x [T, in]   @param layers w[i]: [out_i, in]   @param y out[i]: receives [T, out_i]
+  virtual void linear(const at::Tensor& x, std::span<const linear_weight* const> layers, std::span<at::Tensor> y) = 0;
+
+  /// x / sqrt(mean(x^2) + eps) * weight over the last dimension (also per head for qwen3).
+  virtual at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) = 0;
+
+  /// a + b; may reuse a's memory where no gradient is wanted.
+  virtual at::Tensor add(const at::Tensor& a, const at::Tensor& b) = 0;
+
+  /// silu(gate) * up, [T, ffn].
+  virtual at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up) = 0;
+
+  /// Rotates the halves of each head (Hugging Face's convention) by the positions of this call.
+  /// @param x [T, heads, head_dim]   @param cos,sin [max_positions, head_dim / 2] fp32
+  virtual at::Tensor rope(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& cos, const at::Tensor& sin) = 0;
+
+  /// Causal attention; which token sees which is this object's own business (sequence bounds, KV cache).
+  /// @param q [T, heads, head_dim]   @param k,v [T, kv_heads, head_dim]   @returns [T, heads * head_dim]
+  virtual at::Tensor attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) = 0;
+};
+
+/// The decoder of every family here (llama, qwen2, qwen3): parameters plus one definition of the forward pass.
+class decoder {
+public:
+  struct layer {
+    at::Tensor input_norm;          ///< [hidden]
+    linear_weight q, k, v, o;
+    at::Tensor q_norm, k_norm;      ///< [head_dim], qwen3 only
+    at::Tensor post_attention_norm; ///< [hidden]
+    linear_weight gate, up, down;
+  };
+
+  /// Takes the tensors as they are (shared, not copied), after checking every name, shape and that values are finite.
+  /// @throws input_error naming the parameter: missing, of the wrong shape, unknown, or holding NaN or infinity
+  decoder(model_config config, const weights& parameters);
+
+  /// @param tokens,positions [T] int64   @returns [T, hidden], after the final norm
+  at::Tensor hidden(operations& ops, const at::Tensor& tokens, const at::Tensor& positions) const;
+
+  /// The output projection; the embedding where they are tied.
+  const linear_weight& head() const { return head_; }
+
+  const model_config& config() const { return config_; }
+
+  /// Parameters in manifest order, the very tensors this decoder computes with.
+  const weights& parameters() const { return parameters_; }
+
+  /// Lays every linear weight (and the head) out for the inference kernels; afterwards `packed` is set everywhere.
+  void pack();
+
+private:
+  model_config config_;
+  weights parameters_;
+  at::Tensor embedding_;
+  std::vector<layer> layers_;
+  at::Tensor final_norm_;
+  linear_weight head_;
+  at::Tensor cos_, sin_;
+};
+
+} // namespace millrace::model
