@@ -1,1 +1,49 @@
-int main() { return 0; }
+#include "runtime/input_error.hpp"
+#include "tools/command.hpp"
+
+#include <cstdio>
+#include <map>
+
+namespace {
+
+using millrace::tools::command;
+
+/// Parses the line and runs the one subcommand named on it.
+int run(int argc, char** argv) {
+  CLI::App root{"Millrace trains reasoning models with asynchronous reinforcement learning: a pipeline is a TOML file.",
+                "millrace"};
+  root.set_version_flag("--version", MILLRACE_VERSION);
+  root.require_subcommand(1);
+  root.failure_message(CLI::FailureMessage::help);
+  std::map<std::string, command> commands;
+  namespace t = millrace::tools;
+  const auto add = [&](command (*adder)(CLI::App&)) {
+    const auto before = root.get_subcommands([](CLI::App*) { return true; }).size();
+    command c = adder(root);
+    commands.emplace(root.get_subcommands([](CLI::App*) { return true; }).at(before)->get_name(), std::move(c));
+  };
+  for (auto* adder : {t::add_run, t::add_resume, t::add_check, t::add_graph, t::add_status, t::add_convert,
+                      t::add_generate, t::add_score, t::add_tokenize, t::add_node, t::add_worker})
+    add(adder);
+  root.failure_message(CLI::FailureMessage::simple);
+  try {
+    root.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return root.exit(error) == 0 ? 0 : 2;
+  }
+  return commands.at(root.get_subcommands().at(0)->get_name())();
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const millrace::input_error& error) {
+    std::fprintf(stderr, "millrace: %s\n", error.what());
+    return 1;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "millrace: internal error: %s\n", error.what());
+    return 70;
+  }
+}
