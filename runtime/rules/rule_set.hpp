@@ -1,0 +1,41 @@
+#pragma once
+
+#include "runtime/rules/rule.hpp"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace millrace::rules {
+
+/// One term of a reward: `weight` times what `scorer` gives; kept as the column `reward.<name>`.
+struct weighted_rule {
+  std::string name;
+  double weight = 1;
+  std::shared_ptr<const rule> scorer;
+};
+
+/// What a rule set says about one answer.
+struct rule_set_score {
+  score total;                ///< the weighted sum; invalid or error as soon as one rule is (error before invalid)
+  std::vector<score> by_rule; ///< in the order of the set, without the weight
+};
+
+/// Rules and their weights. Immutable; safe to call from several threads.
+class rule_set {
+public:
+  /// @throws input_error for no rule at all, two rules of one name, or a weight that is not finite
+  explicit rule_set(std::vector<weighted_rule> rules);
+
+  rule_set_score evaluate(const rule_input& input) const;
+
+  const std::vector<weighted_rule>& rules() const { return rules_; }
+
+  /// `status` and `reason` for the total and for every rule: how a row whose scoring never ended is reported.
+  rule_set_score failed(const score& why) const;
+
+private:
+  std::vector<weighted_rule> rules_;
+};
+
+} // namespace millrace::rules
