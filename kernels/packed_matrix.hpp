@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace millrace::kernels {
+
+class thread_team;
+
+/// A weight matrix W [out, in] laid out for products with few rows: panels of `panel_width` outputs, each panel holding
+/// its `in` steps one after another, so that a product reads the weights once, front to back. Immutable; fp32.
+class packed_matrix {
+public:
+  /// Outputs of one panel; the last panel is padded with zeros.
+  static constexpr std::int64_t panel_width = 32;
+
+  /// Copies `w`.
+  /// @param w [out, in] row-major   @throws std::invalid_argument if a size is not positive
+  packed_matrix(const float* w, std::int64_t out, std::int64_t in);
+
+  std::int64_t out() const { return out_; }
+  std::int64_t in() const { return in_; }
+  std::int64_t panels() const { return (out_ + panel_width - 1) / panel_width; }
+
+  /// [in, panel_width], 64-byte aligned.
+  const float* panel(std::int64_t index) const { return data_.get() + index * in_ * panel_width; }
+
+private:
+  struct release {
+    void operator()(float* data) const;
+  };
+  std::int64_t out_, in_;
+  std::unique_ptr<float[], release> data_;
+};
+
+/// One of several products over the same input: y = x W^T + bias.
+struct packed_product {
+  const packed_matrix* weight;
+  const float* bias; ///< [out] or null
+  float* y;          ///< [rows, out] row-major, output
+};
+
+/// y_i = x W_i^T + bias_i for every product, in one parallel region.
+///
+/// Every element is one chain of fused multiply-adds over the inputs in their order (then the bias), whatever the
+/// number of rows, the row's place, the other products or the number of threads: a row's result depends on that row
+/// and W only, bit for bit. AVX-512 and AVX2 agree bit for bit; the portable version rounds each product on its own.
+///
+/// @param x [rows, in] row-major, rows >= 0; `in` of every weight   @throws std::invalid_argument if the inputs differ
+void packed_linear(const float* x, std::int64_t rows, std::span<const packed_product> products, thread_team& team);
+
+/// The same arithmetic one element at a time, sums in double: what `packed_linear` is tested against.
+void packed_linear_reference(const float* x, std::int64_t rows, std::span<const packed_product> products);
+
+} // namespace millrace::kernels
