@@ -1,0 +1,56 @@
+#pragma once
+
+#include "runtime/model/chat_template.hpp"
+#include "runtime/model/generation_config.hpp"
+#include "runtime/model/model_config.hpp"
+#include "runtime/model/safetensors.hpp"
+#include "runtime/model/tokenizer.hpp"
+#include "runtime/model/weights.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace millrace::model {
+
+/// A model as it lies in a folder or a GGUF file.
+struct checkpoint {
+  std::string origin;                        ///< the path it was read from, for error lines
+  model_config config;
+  weights parameters;                        ///< fp32 on the CPU, sorted by name, memory of their own
+  std::shared_ptr<const tokenizer> tok;      ///< null: there is none
+  std::shared_ptr<const chat_template> chat; ///< null: there is none, or it is of no known family
+  std::string chat_source;                   ///< its Jinja text, also when `chat` is null; "" = none
+  std::string tokenizer_config;              ///< tokenizer_config.json as it was read; "" = none
+  generation_defaults generation;
+};
+
+struct load_options {
+  bool weights = true; ///< false: `parameters` stays empty and no tensor is read
+};
+
+/// Reads a Hugging Face folder or a .gguf file.
+/// @throws input_error, one line that names the file and the part: nothing there, an unknown architecture, a missing,
+///         truncated or misshapen file, a tokenizer with more tokens than the embedding has rows
+checkpoint load_checkpoint(const std::filesystem::path& path, load_options options = {});
+
+/// `chat`, or why there is none and what to do about it.
+/// @throws input_error
+const chat_template& chat_of(const checkpoint& model);
+
+struct save_options {
+  saved_dtype dtype = saved_dtype::float32;
+  std::int64_t shard_bytes = 5'000'000'000; ///< weights beyond it are spread over several files with an index
+};
+
+/// Writes the folder that `transformers` loads: config.json, generation_config.json, model.safetensors (or shards with
+/// an index), tokenizer.json, tokenizer_config.json, chat_template.jinja. The folder appears whole or not at all.
+/// @throws input_error when `folder` holds something already, or when the disk is full
+void save_checkpoint(const std::filesystem::path& folder, const checkpoint& model, save_options options = {});
+
+/// The same files into a folder that is there already and that the caller makes durable (as part of a larger
+/// checkpoint): every file is synced, the folder is not.
+void write_checkpoint_files(const std::filesystem::path& folder, const checkpoint& model, save_options options = {});
+
+} // namespace millrace::model

@@ -1,0 +1,162 @@
+#include "runtime/model/decoder.hpp"
+
+#include "kernels/packed_matrix.hpp"
+#include "runtime/input_error.hpp"
+
+#include <ATen/ATen.h>
+
+#include <array>
+#include <cmath>
+#include <map>
+#include <numbers>
+#include <sstream>
+
+namespace millrace::model {
+namespace {
+
+std::string shape_text(at::IntArrayRef shape) {
+  std::ostringstream out;
+  out << '[';
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    out << (i ? ", " : "") << shape[i];
+  out << ']';
+  return out.str();
+}
+
+/// Hands parameters out by name and remembers which nobody asked for.
+class parameter_table {
+public:
+  explicit parameter_table(const weights& parameters) {
+    for (const auto& parameter : parameters)
+      left_.emplace(parameter.name, parameter.tensor);
+  }
+
+  at::Tensor take(const std::string& name, std::vector<std::int64_t> shape) {
+    const auto found = left_.find(name);
+    if (found == left_.end())
+      throw input_error("parameter '" + name + "': missing, want shape " + shape_text(shape));
+    at::Tensor tensor = found->second;
+    if (tensor.sizes() != at::IntArrayRef(shape))
+      throw input_error("parameter '" + name + "': shape " + shape_text(tensor.sizes()) + ", want " + shape_text(shape));
+    // The sum of a tensor that holds NaN or infinity is not finite; a finite overflow in fp32 is caught by the double.
+    if (!std::isfinite(tensor.detach().sum(at::kDouble).item<double>()))
+      throw input_error("parameter '" + name + "': holds NaN or infinity");
+    left_.erase(found);
+    return tensor;
+  }
+
+  void done() const {
+    if (!left_.empty())
+      throw input_error("parameter '" + left_.begin()->first + "': this architecture has none of that name");
+  }
+
+private:
+  std::map<std::string, at::Tensor> left_;
+};
+
+double llama3_frequency(double frequency, const rope_scaling& s) {
+  const double wavelength = 2 * std::numbers::pi / frequency;
+  const double context = static_cast<double>(s.original_context);
+  if (wavelength < context / s.high_freq_factor)
+    return frequency;
+  if (wavelength > context / s.low_freq_factor)
+    return frequency / s.factor;
+  const double smooth = (context / wavelength - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor);
+  return (1 - smooth) * frequency / s.factor + smooth * frequency;
+}
+
+/// Angles of every position, [max_positions, head_dim / 2], as cos and sin.
+std::array<at::Tensor, 2> rope_table(const model_config& config) {
+  const std::int64_t half = config.head_dim / 2;
+  at::Tensor frequency = at::empty({half}, at::kFloat);
+  for (std::int64_t i = 0; i < half; ++i) {
+    double f = std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
+    if (config.scaling.type == rope_scaling::kind::linear)
+      f /= config.scaling.factor;
+    else if (config.scaling.type == rope_scaling::kind::llama3)
+      f = llama3_frequency(f, config.scaling);
+    frequency[i] = static_cast<float>(f);
+  }
+  const at::Tensor angle = at::outer(at::arange(config.max_positions, at::kFloat), frequency);
+  return {angle.cos(), angle.sin()};
+}
+
+} // namespace
+
+decoder::decoder(model_config config, const weights& parameters) : config_(std::move(config)), parameters_(parameters) {
+  const auto& c = config_;
+  parameter_table table(parameters_);
+  embedding_ = table.take("model.embed_tokens.weight", {c.vocab_size, c.hidden_size});
+  for (std::int64_t i = 0; i < c.layers; ++i) {
+    const std::string at = "model.layers." + std::to_string(i) + ".";
+    const auto linear = [&](const std::string& name, std::int64_t out, std::int64_t in, bool bias) {
+      return linear_weight{table.take(at + name + ".weight", {out, in}),
+                           bias ? table.take(at + name + ".bias", {out}) : at::Tensor(), nullptr};
+    };
+    layer l;
+    l.input_norm = table.take(at + "input_layernorm.weight", {c.hidden_size});
+    l.q = linear("self_attn.q_proj", c.heads * c.head_dim, c.hidden_size, c.attention_bias);
+    l.k = linear("self_attn.k_proj", c.kv_heads * c.head_dim, c.hidden_size, c.attention_bias);
+    l.v = linear("self_attn.v_proj", c.kv_heads * c.head_dim, c.hidden_size, c.attention_bias);
+    l.o = linear("self_attn.o_proj", c.hidden_size, c.heads * c.head_dim, c.output_bias);
+    if (c.kind == family::qwen3) {
+      l.q_norm = table.take(at + "self_attn.q_norm.weight", {c.head_dim});
+      l.k_norm = table.take(at + "self_attn.k_norm.weight", {c.head_dim});
+    }
+    l.post_attention_norm = table.take(at + "post_attention_layernorm.weight", {c.hidden_size});
+    l.gate = linear("mlp.gate_proj", c.ffn_size, c.hidden_size, false);
+    l.up = linear("mlp.up_proj", c.ffn_size, c.hidden_size, false);
+    l.down = linear("mlp.down_proj", c.hidden_size, c.ffn_size, false);
+    layers_.push_back(std::move(l));
+  }
+  final_norm_ = table.take("model.norm.weight", {c.hidden_size});
+  head_.weight = c.tie_embeddings ? embedding_ : table.take("lm_head.weight", {c.vocab_size, c.hidden_size});
+  table.done();
+  auto [cos, sin] = rope_table(c);
+  cos_ = cos.to(embedding_.device());
+  sin_ = sin.to(embedding_.device());
+}
+
+at::Tensor decoder::hidden(operations& ops, const at::Tensor& tokens, const at::Tensor& positions) const {
+  const auto& c = config_;
+  const std::int64_t count = tokens.size(0);
+  at::Tensor x = ops.embed(embedding_, tokens);
+  for (std::int64_t i = 0; i < c.layers; ++i) {
+    const layer& l = layers_[static_cast<std::size_t>(i)];
+    at::Tensor h = ops.rms_norm(x, l.input_norm, c.rms_norm_eps);
+    std::array<at::Tensor, 3> qkv;
+    ops.linear(h, std::array{&l.q, &l.k, &l.v}, qkv);
+    at::Tensor q = qkv[0].view({count, c.heads, c.head_dim});
+    at::Tensor k = qkv[1].view({count, c.kv_heads, c.head_dim});
+    const at::Tensor v = qkv[2].view({count, c.kv_heads, c.head_dim});
+    if (l.q_norm.defined()) {
+      q = ops.rms_norm(q, l.q_norm, c.rms_norm_eps);
+      k = ops.rms_norm(k, l.k_norm, c.rms_norm_eps);
+    }
+    q = ops.rope(q, positions, cos_, sin_);
+    k = ops.rope(k, positions, cos_, sin_);
+    std::array<at::Tensor, 1> out;
+    ops.linear(ops.attention(i, q, k, v), std::array{&l.o}, out);
+    x = ops.add(x, out[0]);
+
+    h = ops.rms_norm(x, l.post_attention_norm, c.rms_norm_eps);
+    std::array<at::Tensor, 2> gate_up;
+    ops.linear(h, std::array{&l.gate, &l.up}, gate_up);
+    ops.linear(ops.swiglu(gate_up[0], gate_up[1]), std::array{&l.down}, out);
+    x = ops.add(x, out[0]);
+  }
+  return ops.rms_norm(x, final_norm_, c.rms_norm_eps);
+}
+
+void decoder::pack() {
+  const auto pack_one = [](linear_weight& w) {
+    const at::Tensor source = w.weight.detach().contiguous();
+    w.packed = std::make_shared<kernels::packed_matrix>(source.data_ptr<float>(), source.size(0), source.size(1));
+  };
+  for (auto& l : layers_)
+    for (auto* w : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down})
+      pack_one(*w);
+  pack_one(head_);
+}
+
+} // namespace millrace::model

@@ -1,0 +1,20 @@
+#pragma once
+
+#include "runtime/model/checkpoint.hpp"
+#include "runtime/model/gguf.hpp"
+
+namespace millrace::model {
+
+/// Reads a GGUF of architecture llama, qwen2 or qwen3 with a byte-level BPE tokenizer.
+/// @throws input_error
+checkpoint load_gguf(const std::filesystem::path& path, load_options options);
+
+/// `{arch}.*` metadata as a config. A `rope_freqs.weight` tensor is turned back into the llama3 scaling it was made of.
+/// @throws input_error `path: key: found, want`; another architecture is refused by name
+model_config gguf_config(const gguf_file& file);
+
+/// Tensors in fp32 under their Hugging Face names, sorted. The llama architecture stores the rows of q and k with each
+/// head's two halves interleaved: they are put back into halves.
+weights gguf_weights(const gguf_file& file, const model_config& config);
+
+} // namespace millrace::model
