@@ -1,0 +1,58 @@
+#pragma once
+
+#include "runtime/telemetry/storage.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace millrace::telemetry {
+
+/// The folder of one run, held by one process at a time (flock on `lock`, released by the kernel when it dies).
+///
+///     resolved.toml  status.json  log.txt  metrics.jsonl  events.out.tfevents.*  checkpoints/step-000042/
+///     trajectories-1.jsonl.zst  trace.json                 (session 2, the first resume: trajectories-2, trace-2)
+///
+/// A folder is a run once `resolved.toml` is in it: write that first.
+class run_folder {
+public:
+  /// Makes `path` (with its parents) for a new run.
+  /// @throws input_error if it already holds a run, is held by another process, holds foreign files, or cannot be
+  ///         written: one line that says what to do instead
+  static run_folder create(const std::filesystem::path& path);
+
+  /// Opens the run in `path` to go on with it. @throws input_error if it is not a run's folder, is held, or cannot be
+  /// written
+  static run_folder open(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return path_; }
+  /// 1 for a new run, one more for each resume.
+  int session() const { return session_; }
+
+  std::filesystem::path resolved() const { return path_ / "resolved.toml"; }
+  std::filesystem::path status() const { return path_ / "status.json"; }
+  std::filesystem::path log() const { return path_ / "log.txt"; }
+  std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
+  std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+  std::filesystem::path trace() const;
+  std::filesystem::path trajectories() const;
+
+private:
+  run_folder(std::filesystem::path path, descriptor lock, int session);
+  std::filesystem::path path_;
+  descriptor lock_;
+  int session_;
+};
+
+/// `runs/<name>-<date>-<n>` with the first n from 1 that is free; `date` as 2026-11-22.
+std::filesystem::path default_run_path(const std::filesystem::path& runs, std::string_view name, std::string_view date);
+/// Today's date in local time, as `default_run_path` wants it.
+std::string today();
+
+/// The process that holds the run in `path` now; nothing if none does. Looks only: takes no lock, writes nothing.
+/// @throws input_error if `path` is not a run's folder
+std::optional<std::int64_t> holder_of_run(const std::filesystem::path& path);
+
+} // namespace millrace::telemetry

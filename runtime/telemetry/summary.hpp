@@ -1,0 +1,40 @@
+#pragma once
+
+#include "runtime/telemetry/ledger_totals.hpp"
+#include "runtime/telemetry/time_table.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace millrace::telemetry {
+
+/// What a run tells at its end.
+struct run_summary {
+  std::string name;
+  std::string outcome = "finished"; ///< finished, stopped, failed
+  std::int64_t step = 0;
+  std::int64_t steps = 0;
+  double elapsed_s = 0;
+  std::vector<double> rewards; ///< mean reward of each step, from step 1; NaN where it is not known
+  ledger_totals ledger;
+  std::vector<role_time> times;
+  double logprob_gap = 0; ///< max |rollout - learner| over tokens of the same weights, nats; NaN: not measured
+  std::vector<std::pair<std::string, std::int64_t>> skipped; ///< rows left out, by reason
+  std::filesystem::path folder;
+  std::filesystem::path last_checkpoint; ///< "" if there is none
+};
+
+/// The summary in words: reward curve, tokens by fate, time by role and cause, files, what to try next.
+std::string in_words(const run_summary& summary);
+
+/// A curve of block characters with axis numbers, `rows` lines high and `columns` wide plus the axis. More steps than
+/// columns: each column is the mean of its steps. Values that are not finite leave a gap.
+std::string text_curve(std::span<const double> values, int columns = 60, int rows = 8);
+
+/// The time table in words, one line a role.
+std::string in_words(std::span<const role_time> times);
+
+} // namespace millrace::telemetry

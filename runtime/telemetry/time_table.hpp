@@ -1,0 +1,51 @@
+#pragma once
+
+#include "runtime/telemetry/trace.hpp"
+
+#include <deque>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace millrace::telemetry {
+
+/// Where the time of one role went.
+struct role_time {
+  std::string role;
+  int tracks = 0;                                        ///< actors of this role
+  double seconds = 0;                                    ///< over all its tracks
+  std::vector<std::pair<std::string, double>> fractions; ///< by cause, largest first, `idle` last; they sum to 1
+};
+
+/// Sums spans by role and cause. A moment of a track counts once: for the innermost span over it; what no span covers
+/// is `idle`. So the fractions of a role sum to 1 whatever the spans are.
+class time_table {
+public:
+  /// Adds spans; those of one track in order of their ends, as `tracer` collects them.
+  /// @param clock_offset_s as in `trace_file::add`
+  void add(std::span<const span> spans, double clock_offset_s = 0);
+  /// One row a role, by name. A track's time runs from its first span to `until_s` (0: to its last span).
+  std::vector<role_time> rows(double until_s = 0) const;
+
+private:
+  struct covered {
+    double start_s;
+    double end_s;
+    double seconds; ///< covered in between
+  };
+  struct track_time {
+    double first_s;
+    double last_s;
+    std::deque<covered> recent; ///< disjoint, ascending
+    std::map<std::string, double> by_cause;
+  };
+  std::map<std::string, track_time> tracks_;
+};
+
+/// "rollout" of "rollout/1".
+std::string_view role_of(std::string_view track);
+
+} // namespace millrace::telemetry

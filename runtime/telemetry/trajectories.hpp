@@ -1,0 +1,68 @@
+#pragma once
+
+#include "runtime/telemetry/storage.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+struct ZSTD_CCtx_s;
+
+namespace millrace::telemetry {
+
+struct trajectory_answer {
+  std::string text; ///< bytes that are not UTF-8 are written as U+FFFD
+  std::int64_t tokens = 0;
+  double reward = 0;
+  std::vector<std::pair<std::string, double>> rewards; ///< by rule
+  std::string finish;                                  ///< "stop" or "length"
+  std::uint32_t version_min = 0;                       ///< policy versions that sampled its tokens
+  std::uint32_t version_max = 0;
+};
+
+/// One group as it was trained: one row.
+struct trajectory {
+  std::uint64_t group = 0;
+  std::int64_t step = 0; ///< the optimizer step that trained it
+  std::string prompt;
+  std::vector<trajectory_answer> answers;
+};
+
+/// Whether group `group` belongs to the fraction (0 to 1) that is written down. The same groups at every call, on every
+/// machine; a larger fraction contains a smaller one.
+bool is_sampled(std::uint64_t group, double fraction);
+
+/// trajectories-N.jsonl.zst: JSON lines in zstd frames, each of one step's rows. `zstdcat` reads it; after a crash it
+/// reads up to the last flushed frame.
+class trajectory_file {
+public:
+  /// @param fraction of groups written, 0 to 1  @throws storage_error
+  trajectory_file(std::filesystem::path path, double fraction);
+  ~trajectory_file();
+  trajectory_file(const trajectory_file&) = delete;
+  trajectory_file& operator=(const trajectory_file&) = delete;
+
+  /// Keeps the row if its group is sampled. Steps must not go down. @throws storage_error
+  void append(const trajectory& row);
+  /// Writes what is kept as one frame: call it once a step. @throws storage_error
+  void flush();
+
+private:
+  std::filesystem::path path_;
+  double fraction_;
+  descriptor file_;
+  ZSTD_CCtx_s* context_;
+  std::string rows_;
+  std::int64_t step_ = 0;
+};
+
+/// The rows of a file as JSON lines, up to a torn last frame. @throws storage_error if the file cannot be read
+std::string read_trajectories(const std::filesystem::path& path);
+
+/// Cuts the frames of steps after `last_step` (and a torn one) from every trajectory file in `folder`, so that after a
+/// resume no group is told twice. @throws storage_error
+void forget_trajectories_after(const std::filesystem::path& folder, std::int64_t last_step);
+
+} // namespace millrace::telemetry
