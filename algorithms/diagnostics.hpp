@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+
+namespace millrace::algorithms {
+
+/// What a step's loss saw, as sums over tokens so that micro-batches add up; the figures are the functions.
+/// l: current, b: behaviour, w: the importance weight that was used.
+struct diagnostics {
+  std::int64_t tokens = 0;
+  std::int64_t clipped = 0;           ///< tokens whose gradient the surrogate cut
+  std::int64_t truncated = 0;         ///< tokens whose importance weight met its cap
+  double behaviour_difference = 0;    ///< sum of b - l
+  double behaviour_k3 = 0;            ///< sum of exp(l - b) - (l - b) - 1
+  double reference_kl = 0;            ///< sum of the KL term's estimator, 0 without a reference
+  double weight = 0;                  ///< sum of w
+  double weight_squared = 0;          ///< sum of w^2
+  double largest_weight = 0;          ///< max of w
+  double entropy = 0;                 ///< sum of the entropies the caller adds, nats
+
+  diagnostics& operator+=(const diagnostics& other);
+
+  double clip_fraction() const { return mean(static_cast<double>(clipped)); }
+  double truncated_fraction() const { return mean(static_cast<double>(truncated)); }
+  /// KL(behaviour || current), Schulman's k1: unbiased, may be negative.
+  double kl_k1() const { return mean(behaviour_difference); }
+  /// KL(behaviour || current), Schulman's k3: unbiased, never negative.
+  double kl_k3() const { return mean(behaviour_k3); }
+  double mean_reference_kl() const { return mean(reference_kl); }
+  double mean_weight() const { return mean(weight); }
+  double mean_entropy() const { return mean(entropy); }
+  /// (sum w)^2 / (tokens * sum w^2), in (0, 1]; 1 without tokens.
+  double effective_sample_fraction() const;
+
+private:
+  double mean(double sum) const { return tokens ? sum / static_cast<double>(tokens) : 0; }
+};
+
+} // namespace millrace::algorithms

@@ -1,0 +1,24 @@
+#pragma once
+
+#include "algorithms/diagnostics.hpp"
+
+#include <ATen/core/Tensor.h>
+
+namespace millrace::algorithms {
+
+/// Clipped policy-gradient surrogate per token, r = exp(logprob - old):
+///
+///     L = -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A);   for A < 0 and dual_clip > 0: L = min(L, -dual_clip A)
+///
+/// At r = 1 its gradient is that of -A logprob, the plain policy gradient. The exponent is clamped to [-20, 20].
+///
+/// @param logprob   [N] differentiable   @param old,advantage [N] detached
+/// @param dual_clip 0 for none, else > 1
+/// @param found     `clipped` grows by the tokens whose gradient was cut
+/// @returns [N]
+///
+/// Source: Schulman et al. 2017, PPO, arXiv:1707.06347, eq. 7; dual clip: Ye et al. 2020, arXiv:1912.09729, eq. 5.
+at::Tensor clipped_surrogate(const at::Tensor& logprob, const at::Tensor& old, const at::Tensor& advantage, double clip_low,
+                             double clip_high, double dual_clip, diagnostics& found);
+
+} // namespace millrace::algorithms

@@ -1,0 +1,33 @@
+#pragma once
+
+#include "runtime/model/decoder.hpp"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace millrace::model {
+
+struct token_logprobs {
+  at::Tensor logprob; ///< [N] nats, differentiable in `hidden` and the head
+  at::Tensor entropy; ///< [N] nats, of the distribution each token was drawn from; detached
+};
+
+/// Log-probabilities of given tokens under softmax(hidden W^T / temperature), a few hundred rows of logits at a time: the
+/// backward pass computes them again, so that full-vocabulary logits of a batch never exist. Several tokens may share
+/// a row (first tokens of the answers to one prompt); its logits are computed once.
+///
+/// @param hidden [T, hidden]   @param rows [N] int64 in [0, T)   @param targets [N] int64 in [0, vocab)
+/// @param temperature > 0
+/// @param chunk_rows  rows of logits that exist at once, >= 1
+token_logprobs token_logprob(const at::Tensor& hidden, const linear_weight& head, const at::Tensor& rows,
+                             const at::Tensor& targets, double temperature, std::int64_t chunk_rows = 256);
+
+/// Log-probability of every token of some answers to one prompt, without gradients: what a reference role and
+/// `millrace score` need. @returns one row per answer
+std::vector<std::vector<float>> score_answers(const decoder& model, std::span<const std::int32_t> prompt,
+                                              std::span<const std::vector<std::int32_t>> answers, double temperature = 1);
+
+} // namespace millrace::model

@@ -1,0 +1,36 @@
+#pragma once
+
+#include "runtime/model/decoder.hpp"
+#include "runtime/model/packed_sequences.hpp"
+
+#include <vector>
+
+namespace millrace::model {
+
+/// The decoder's arithmetic over packed sequences, differentiable in every parameter, on any device and in float or
+/// double. Without grad mode it keeps nothing, so it also scores (reference, `millrace score`).
+///
+///     training_operations ops(packed.groups);
+///     at::Tensor hidden = decoder.hidden(ops, packed.tokens, packed.positions);
+///
+/// A parameter that requires a gradient and already has a `.grad` of its own shape receives its gradient added there
+/// during the backward pass of a linear layer, without an intermediate of the weight's size; otherwise autograd
+/// accumulates as usual.
+class training_operations final : public operations {
+public:
+  /// @param groups the sequences of the calls to come; their tokens must add up to T
+  explicit training_operations(std::vector<packed_group> groups);
+
+  at::Tensor embed(const at::Tensor& table, const at::Tensor& tokens) override;
+  void linear(const at::Tensor& x, std::span<const linear_weight* const> layers, std::span<at::Tensor> y) override;
+  at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) override;
+  at::Tensor add(const at::Tensor& a, const at::Tensor& b) override;
+  at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up) override;
+  at::Tensor rope(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& cos, const at::Tensor& sin) override;
+  at::Tensor attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
+
+private:
+  std::vector<packed_group> groups_;
+};
+
+} // namespace millrace::model

@@ -1,0 +1,39 @@
+#pragma once
+
+#include "algorithms/diagnostics.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace millrace::train {
+
+/// What one training step did. Means are over answer tokens unless said otherwise.
+struct step_report {
+  enum class outcome { applied, not_finite, stopped };
+  outcome result = outcome::applied;
+  std::string reason;                  ///< one sentence where nothing was applied
+  std::vector<std::uint64_t> culprits; ///< ids of the groups of a micro-batch that was not finite
+
+  double loss = 0;
+  double reward_mean = 0, reward_deviation = 0; ///< over answers; deviation biased (n)
+  double gradient_norm = 0;                     ///< before clipping
+  double learning_rate = 0;
+  std::int64_t groups = 0, answers = 0;
+  std::int64_t zero_variance_groups = 0; ///< all rewards equal: nothing to learn from
+  std::int64_t answer_tokens = 0;
+  std::int64_t prompt_tokens = 0;        ///< each prompt counted once
+  std::int64_t fed_tokens = 0;           ///< rows computed, all micro-batches
+  std::int64_t micro_batches = 0;
+  double staleness_mean = 0;             ///< policy versions between sampling and training
+  std::uint32_t staleness_max = 0;
+  algorithms::diagnostics seen;          ///< clip fraction, KL, importance weights, entropy
+
+  /// Largest |logprob here - behaviour_logprob| over tokens sampled by the version being trained: what two
+  /// implementations of the same model differ by. -1 where no such token was in the step.
+  double logprob_mismatch = -1;
+
+  double forward_s = 0, backward_s = 0, optimizer_s = 0, total_s = 0;
+};
+
+} // namespace millrace::train
