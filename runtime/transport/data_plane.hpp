@@ -1,0 +1,127 @@
+#pragma once
+
+#include "runtime/transport/bundle.hpp"
+#include "runtime/transport/hmac.hpp"
+#include "runtime/transport/ticket.hpp"
+
+#include <chrono>
+#include <functional>
+
+namespace millrace::transport {
+
+enum class wire {
+  automatic, ///< what survives every fault at the best speed: TCP
+  tcp,       ///< UCX over TCP with peer-failure handling
+  shm,       ///< shared memory (posix, sysv, cma) to peers of this host, TCP to others
+};
+
+/// "auto", "tcp" or "shm". @throws std::invalid_argument for another word
+wire wire_from(std::string_view name);
+
+struct data_plane_options {
+  std::uint64_t node = 0;                 ///< unique among the nodes of a run
+  key256 key{};                           ///< the run's key: who does not hold it is served nothing
+  wire transport = wire::automatic;
+  std::string bind;                       ///< IPv4 address or interface to listen on; empty: loopback only
+  std::size_t max_outstanding_pulls = 16; ///< the others wait their turn
+  std::size_t pool_bytes = std::size_t{2} << 30; ///< idle receive memory that is kept for reuse
+};
+
+enum class pull_status {
+  ok,
+  peer_unknown, ///< no such peer, or the ticket is not one
+  peer_lost,    ///< the peer died, hung up or was dropped
+  refused,      ///< the owner does not accept our key, or saw the request before
+  released,     ///< the owner has no such bundle any more
+  corrupt,      ///< what came is not what the ticket says
+  timed_out,
+  closed,       ///< this data plane was shut down
+};
+
+std::string_view name_of(pull_status status);
+
+struct pull_result {
+  pull_status status = pull_status::ok;
+  bundle value;      ///< the columns, if ok
+  std::string error; ///< one line with the node and the cause, if not ok
+
+  explicit operator bool() const { return status == pull_status::ok; }
+};
+
+struct data_plane_stats {
+  std::uint64_t bytes_pulled = 0;       ///< over UCX
+  std::uint64_t bytes_served = 0;       ///< over UCX
+  std::uint64_t pulls = 0;              ///< asked for, also in-process
+  std::uint64_t pulls_in_process = 0;   ///< answered with the same memory
+  std::uint64_t pulls_failed = 0;       ///< for whatever reason
+  std::uint64_t requests_refused = 0;   ///< as owner: bad key, replayed or malformed
+  std::uint64_t pulls_outstanding = 0;  ///< now on the wire
+  std::uint64_t pulls_queued = 0;       ///< now waiting for one of the outstanding to end
+  std::uint64_t live_tickets = 0;       ///< published and not released
+  std::uint64_t live_bytes = 0;
+  std::uint64_t pool_bytes = 0;         ///< receive memory now lent or kept
+  std::uint64_t pool_high_water = 0;    ///< the most it has been
+};
+
+/// The bytes of a run: publishes bundles under tickets and pulls those of other nodes over UCX. One per process, with
+/// a thread of its own; every member may be called from any thread and returns at once.
+///
+/// Each pair of nodes shares a TCP connection with UCX's peer-failure handling: it carries requests, and it is how a
+/// dead peer is noticed (milliseconds after a SIGKILL; a frozen one is noticed by nobody but the deadlines). Under
+/// wire::shm the bytes go through a UCX worker of shared memory that belongs to this pair only and is destroyed with
+/// it, because UCX never ends an operation on shared memory whose peer died.
+///
+/// Every message carries an HMAC-SHA256 with the run's key over who asks whom for what, and a sequence number that is
+/// accepted once. The bytes themselves are not encrypted.
+///
+/// Failure: a peer that dies or is dropped ends its pulls at once; no pull outlives its deadline; destruction ends
+/// all pulls with `closed`.
+class data_plane {
+public:
+  using pull_handler = std::function<void(pull_result)>;
+
+  /// @throws std::runtime_error in one line if UCX cannot start or `bind` is not on this machine
+  explicit data_plane(data_plane_options options);
+  ~data_plane();
+  data_plane(const data_plane&) = delete;
+  data_plane& operator=(const data_plane&) = delete;
+
+  std::uint64_t node() const;
+
+  /// What a peer passes to add_peer: opaque, around 200 bytes, of this life of the node only.
+  std::vector<std::byte> address() const;
+
+  /// Makes `node` known, so that tickets of it can be pulled. One side is enough: the other learns of it by an
+  /// authenticated greeting. A second call with another address replaces the peer.
+  /// @throws std::invalid_argument if `address` is damaged
+  void add_peer(std::uint64_t node, std::span<const std::byte> address);
+
+  /// Closes whatever there is with the peer; its pulls end with peer_lost, and it is not served any more, until
+  /// add_peer names it again.
+  void drop_peer(std::uint64_t node);
+
+  /// Holds the bundle until `release`. The checksum is computed here, at memory speed, on the calling thread.
+  ticket publish(bundle value, bool with_checksum = true);
+
+  /// Gives up a bundle of this node. Pulls that are being served end well. Unknown ids are ignored.
+  void release(std::uint64_t id);
+
+  /// Tells the ticket's owner that this bundle is not needed any more. Lost if the owner is; that is no error.
+  void release_remote(const ticket& t);
+
+  /// Fetches the bundle of a ticket, into pooled memory; a ticket of this node gives the published bundle itself.
+  /// `done` is called exactly once, on the data plane's thread: it must not block and must not throw.
+  void pull(ticket t, std::chrono::steady_clock::time_point deadline, pull_handler done);
+  void pull(ticket t, std::chrono::milliseconds timeout, pull_handler done);
+
+  data_plane_stats stats() const;
+
+  /// One line per peer: what UCX chose for it. Waits for the data plane's thread.
+  std::string describe() const;
+
+private:
+  class engine;
+  std::unique_ptr<engine> engine_;
+};
+
+} // namespace millrace::transport
