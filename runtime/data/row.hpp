@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace millrace::data {
+
+/// One turn of a prompt.
+struct message {
+  std::string role; ///< "system", "user", "assistant", ...
+  std::string content;
+
+  bool operator==(const message&) const = default;
+};
+
+/// One prompt and what is known about its answer. All text is UTF-8.
+struct row {
+  std::vector<message> prompt;  ///< at least one
+  std::string answer;           ///< the ground truth, not empty
+  std::string data_source;      ///< verl's `data_source`; may be empty
+  std::string extra;            ///< verl's `extra_info` as JSON text; may be empty
+  std::uint64_t index = 0;      ///< its place in the order of the run, counted over epochs: no two rows of a run share it
+  std::string where;            ///< `file:line`, or `arithmetic:index`
+
+  bool operator==(const row&) const = default;
+};
+
+} // namespace millrace::data

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <string>
+
+namespace millrace::pipeline {
+
+/// A place that a person can go to: a character of a file, or a `--set` of the command line.
+struct position {
+  std::string source;      ///< the file as it was named, or the whole `--set key=value`
+  std::int64_t line = 0;   ///< from 1; 0 where `source` is a `--set`
+  std::int64_t column = 0; ///< from 1, in code points
+
+  /// `file:line:column`, or `--set key=value`.
+  std::string text() const { return line == 0 ? source : brief() + ':' + std::to_string(column); }
+  /// `file:line`, or `--set key=value`.
+  std::string brief() const { return line == 0 ? source : source + ':' + std::to_string(line); }
+};
+
+} // namespace millrace::pipeline

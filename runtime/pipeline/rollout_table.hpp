@@ -1,0 +1,46 @@
+#pragma once
+
+#include "runtime/pipeline/limits.hpp"
+#include "runtime/pipeline/vocabulary.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace millrace::pipeline {
+
+/// `kind = "rollout"`: samples answers from the policy's weights.
+struct rollout_table {
+  static constexpr std::string_view kind = "rollout";
+  static constexpr std::string_view summary = "samples answers with the policy's weights";
+  static constexpr bool heavy = true;
+
+  std::string model;
+  std::int64_t answers_per_prompt = 8;
+  std::int64_t max_new_tokens = 256;
+  std::int64_t slots = 32;
+  double temperature = 1;
+  std::int64_t top_k = 0;
+  double top_p = 1;
+  double min_p = 0;
+  std::vector<std::string> stop;
+
+  bool operator==(const rollout_table&) const = default;
+
+  std::vector<std::string> reads(const vocabulary&) const { return {"prompt"}; }
+  std::vector<std::string> adds() const { return {"tokens", "mask", "version", "logprob", "finish", "text"}; }
+
+  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+    v("model", s.model, needed(), "the [models.*] table that it decodes with");
+    v("answers_per_prompt", s.answers_per_prompt, between(1, 1024), "answers sampled for each prompt: the group");
+    v("max_new_tokens", s.max_new_tokens, between(1, 1 << 20), "tokens of the longest answer");
+    v("slots", s.slots, between(1, 4096), "answers decoded at once, in each process");
+    v("temperature", s.temperature, between(0, 100), "softmax temperature; 0 = always the likeliest token");
+    v("top_k", s.top_k, between(0, 1 << 20), "sample from this many likeliest tokens; 0 = all");
+    v("top_p", s.top_p, above(0, 1), "sample from the likeliest tokens that hold this probability; 1 = all");
+    v("min_p", s.min_p, between(0, 1), "sample from tokens with at least this share of the likeliest one's probability; 0 = all");
+    v("stop", s.stop, any(), "strings that end an answer");
+  }
+};
+
+} // namespace millrace::pipeline

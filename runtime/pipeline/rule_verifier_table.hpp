@@ -1,0 +1,57 @@
+#pragma once
+
+#include "runtime/pipeline/limits.hpp"
+#include "runtime/pipeline/vocabulary.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace millrace::pipeline {
+
+/// One entry of `rules = [...]`: `{ type = "number", weight = 1.0, name = "number", ... }`. Which further keys it takes is
+/// the rule type's own matter (`vocabulary`); `options` holds every one of them.
+struct rule_entry {
+  std::string type;
+  std::string name; ///< of the column `reward.<name>`; empty in the file = `type`
+  double weight = 1;
+  option_values options;
+
+  bool operator==(const rule_entry&) const = default;
+
+  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+    v("type", s.type, needed(one_of(names_of(v.words().rules))), "which rule");
+    v("name", s.name, any(), "of its column reward.<name>; default: the type");
+    v("weight", s.weight, between(-1e6, 1e6), "factor of its score in `reward`");
+    v.options(s.type, s.options);
+  }
+};
+
+/// `kind = "rule_verifier"`: `reward` = sum over the rules of weight times score.
+struct rule_verifier_table {
+  static constexpr std::string_view kind = "rule_verifier";
+  static constexpr std::string_view summary = "scores answers by rules";
+  static constexpr bool heavy = false;
+
+  std::vector<rule_entry> rules;
+  std::int64_t workers = 2;
+  std::int64_t deadline_ms = 1000;
+
+  bool operator==(const rule_verifier_table&) const = default;
+
+  std::vector<std::string> reads(const vocabulary&) const { return {"text", "answer"}; }
+  std::vector<std::string> adds() const {
+    std::vector<std::string> columns{"reward"};
+    for (const rule_entry& rule : rules)
+      columns.push_back("reward." + rule.name);
+    return columns;
+  }
+
+  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+    v("rules", s.rules, needed(), "what is scored");
+    v("workers", s.workers, between(1, 1024), "answers scored at once");
+    v("deadline_ms", s.deadline_ms, between(1, 600000), "milliseconds that scoring one answer may take; later = score 0");
+  }
+};
+
+} // namespace millrace::pipeline

@@ -1,0 +1,60 @@
+#pragma once
+
+#include "runtime/pipeline/limits.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+// One struct a table. `visit` says, key by key, what the table may hold: reading, range checks, "did you mean", the resolved
+// file and `millrace check --keys` all walk it. A default is the member's initializer.
+
+namespace millrace::pipeline {
+
+/// `[run]`: what holds for the whole run.
+struct run_table {
+  std::string name;
+  std::int64_t steps = 0;
+  std::int64_t seed = 1;
+  std::string device = "auto";
+  double stall_after_s = 120;
+  std::int64_t heartbeat_ms = 200;
+  std::int64_t peer_timeout_ms = 600;
+  double request_deadline_s = 60;
+  double trajectories_fraction = 1;
+  std::int64_t checkpoint_every = 0;
+  std::int64_t checkpoints_kept = 2;
+  bool trace = true;
+
+  bool operator==(const run_table&) const = default;
+
+  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+    v("name", s.name, needed(), "name of the run: letters, digits, '_', '-' and '.'");
+    v("steps", s.steps, needed(between(1, 1e9)), "optimizer steps to train");
+    v("seed", s.seed, between(0, 9e15), "seed of everything drawn at random");
+    v("device", s.device, one_of({"auto", "cpu", "cuda"}), "where tensors live; auto = cuda where there is one");
+    v("stall_after_s", s.stall_after_s, above(0, 86400), "seconds without progress until the run says who waits for whom");
+    v("heartbeat_ms", s.heartbeat_ms, between(10, 60000), "milliseconds between heartbeats of processes");
+    v("peer_timeout_ms", s.peer_timeout_ms, between(20, 600000), "milliseconds of silence after which a process counts as dead");
+    v("request_deadline_s", s.request_deadline_s, above(0, 86400), "seconds that a request between roles may take");
+    v("trajectories_fraction", s.trajectories_fraction, between(0, 1), "share of the groups written to the trajectory files");
+    v("checkpoint_every", s.checkpoint_every, between(0, 1e9), "steps between checkpoints; 0 = only at the end");
+    v("checkpoints_kept", s.checkpoints_kept, between(1, 1000), "checkpoints kept, the newest ones");
+    v("trace", s.trace, any(), "write a Chrome/Perfetto trace");
+  }
+};
+
+/// `[models.NAME]`: weights on disk.
+struct model_table {
+  std::filesystem::path path;
+  std::string chat_template;
+
+  bool operator==(const model_table&) const = default;
+
+  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+    v("path", s.path, needed(), "a Hugging Face folder or a .gguf file; relative to the pipeline file's folder");
+    v("chat_template", s.chat_template, any(), "name of a chat template; empty = the model's own");
+  }
+};
+
+} // namespace millrace::pipeline
