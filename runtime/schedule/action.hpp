@@ -1,0 +1,75 @@
+#pragma once
+
+#include "runtime/schedule/event.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+/// What the scheduler asks for. Actions of one `on` are carried out in the order given.
+namespace millrace::schedule {
+
+/// Generate the answers of prompt `group` on `worker`. Voids everything known of earlier attempts of the group.
+/// Seeds derive from the run's seed and `group` alone, never from `attempt` or `worker`: a group that is generated
+/// again under the same version gives the same answers.
+struct admit {
+  group_id group = 0;
+  std::uint32_t attempt = 0; ///< from 1, higher with every admission of the group
+  worker_id worker = 0;
+  version_id born = 0; ///< version the worker runs
+};
+
+/// Stop generating; nothing about the attempt needs to be reported.
+struct cancel {
+  group_id group = 0;
+  std::uint32_t attempt = 0;
+  worker_id worker = 0;
+};
+
+/// Train update `step` on these groups, in this order; answer with `batch_trained` or `training_lost`.
+struct cut {
+  std::uint32_t step = 0;       ///< updates trained before this one = version of the learner's weights
+  std::vector<group_id> groups; ///< ascending; `groups_per_step` of them, fewer only in the last batch of a run whose prompts ended
+};
+
+/// Send these workers the learner's weights; each answers `version_acknowledged` once it has flipped. Replaces an
+/// earlier `publish` that a worker has not answered.
+struct publish {
+  version_id version = 0;
+  std::vector<worker_id> workers; ///< ascending
+};
+
+enum class drop_reason : std::uint8_t {
+  data,     ///< `group_failed`, not retryable
+  attempts, ///< `attempts_per_group` attempts were lost to infrastructure
+  unneeded, ///< the run ended before the group could be used
+};
+
+/// The group is over, its prompt is used up and its place in the batch is refilled by the next prompt.
+struct drop {
+  group_id group = 0;
+  drop_reason reason = drop_reason::data;
+  std::string why; ///< for people
+};
+
+/// Write a checkpoint: the learner's state after `step` updates and `state`; answer with `checkpointed`.
+struct checkpoint {
+  std::uint32_t step = 0;
+  std::string state; ///< for `scheduler::restore`
+};
+
+enum class finish_reason : std::uint8_t { steps_done, prompts_exhausted, stopped };
+
+/// The run is over; always the last action.
+struct finish {
+  finish_reason reason = finish_reason::steps_done;
+};
+
+using action = std::variant<admit, cancel, cut, publish, drop, checkpoint, finish>;
+
+std::string_view to_string(drop_reason reason);
+std::string_view to_string(finish_reason reason);
+
+} // namespace millrace::schedule

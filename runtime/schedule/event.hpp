@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+/// What the scheduler is told. An event about something that is no longer so (an earlier attempt, another step, a
+/// worker that is gone) changes nothing but `scheduler::ignored()`: late messages are part of life.
+namespace millrace::schedule {
+
+using group_id = std::uint64_t;   ///< admission sequence number, from 0; also the index of the prompt the group answers
+using version_id = std::uint32_t; ///< updates trained into the weights; 0: the weights the run started with
+using worker_id = std::uint32_t;
+
+/// Answer tokens of one group that one version sampled.
+struct version_tokens {
+  version_id version = 0;
+  std::int64_t tokens = 0; ///< >= 0
+
+  bool operator==(const version_tokens&) const = default;
+};
+
+/// A rollout worker can take groups. A worker that joins under the id of a live one was lost first.
+struct worker_joined {
+  worker_id worker = 0;
+  std::uint32_t capacity_groups = 1; ///< groups it may hold at once, >= 1
+  std::optional<version_id> holds;   ///< version of its weights; none: it is sent the newest and gets no group before
+  std::string name;                  ///< as a person reads it, e.g. "rollout/0"
+};
+
+/// The worker is gone with every group that it was generating. Tensors of finished groups that went with it are told by `group_lost`.
+struct worker_lost {
+  worker_id worker = 0;
+};
+
+/// The worker runs `version` from its next decode step on; the answer to `publish`. May skip versions.
+struct version_acknowledged {
+  worker_id worker = 0;
+  version_id version = 0;
+};
+
+/// All answers of the group are generated; the place on the worker is free.
+struct group_finished {
+  group_id group = 0;
+  std::uint32_t attempt = 0;
+  std::vector<version_tokens> tokens; ///< ascending versions; empty: no answer has a token
+};
+
+/// Every column that the learner needs is there.
+struct group_ready {
+  group_id group = 0;
+  std::uint32_t attempt = 0;
+};
+
+/// The group cannot go on, whatever its state before training.
+struct group_failed {
+  group_id group = 0;
+  std::uint32_t attempt = 0;
+  bool retryable = false;  ///< true: infrastructure, generated again; false: the data is at fault, dropped
+  std::int64_t tokens = 0; ///< sampled by an attempt that had not finished
+  std::string why;
+};
+
+/// Tensors of a group that had finished are gone (its owner died): it is generated again.
+struct group_lost {
+  group_id group = 0;
+  std::uint32_t attempt = 0;
+};
+
+/// The learner has applied update `step`; its weights are version step + 1.
+struct batch_trained {
+  std::uint32_t step = 0;
+  std::int64_t tokens = 0; ///< answer tokens of the batch as the learner counted them: the ledger compares
+};
+
+/// The learner gave the batch of `step` up, its weights unchanged: the groups are ready again.
+struct training_lost {
+  std::uint32_t step = 0;
+};
+
+/// There are `count` prompts, with indices below `count`; groups beyond it are void. May be sent before the first group.
+struct prompts_exhausted {
+  std::uint64_t count = 0;
+};
+
+/// The checkpoint of the state after `step` updates lies on disk under its final name.
+struct checkpointed {
+  std::uint32_t step = 0;
+};
+
+/// End now: no new group and no new batch. A batch in training is awaited (`batch_trained` or `training_lost`), then
+/// a checkpoint is asked for and the run finishes.
+struct stop_requested {};
+
+using event = std::variant<worker_joined, worker_lost, version_acknowledged, group_finished, group_ready, group_failed,
+                           group_lost, batch_trained, training_lost, prompts_exhausted, checkpointed, stop_requested>;
+
+} // namespace millrace::schedule
