@@ -12,8 +12,8 @@
 
 namespace millrace::telemetry {
 
-/// Called with a name before each step of a commit that changes the disk ("manifest", "rename", "prune ..."):
-/// a test ends the process there.
+/// Called with a name before each step of a commit that touches the disk: "flush", "manifest", "flush manifest",
+/// "rename", "flush rename", "discard", "remove". A test ends the process there.
 using crash_point = std::function<void(std::string_view)>;
 
 class checkpoint_store;
@@ -29,8 +29,8 @@ public:
   const std::filesystem::path& folder() const { return folder_; }
   /// Writes one file into the folder. @throws storage_error
   void write(const std::filesystem::path& name, std::string_view bytes) const;
-  /// Flushes every file, writes `manifest.json` last, renames to `step-000042`, prunes. Afterwards this checkpoint is the
-  /// newest. Replaces an earlier one of the same step. Blocks for as long as the disk needs: call it off the mailbox.
+  /// Flushes every file, writes `manifest.json` last, renames to `step-000042`, prunes. Afterwards this checkpoint is
+  /// there, whole. Replaces an earlier one of the same step. Blocks for as long as the disk needs: call it off the mailbox.
   /// @returns the checkpoint's folder
   /// @throws storage_error with one line; the earlier checkpoints are as they were
   std::filesystem::path commit();
@@ -52,7 +52,7 @@ struct stored_checkpoint {
 class checkpoint_store {
 public:
   /// @param folder made if it is not there; leftovers of attempts that died are removed
-  /// @param keep how many are kept, >= 1; those that no longer verify are not counted and are removed
+  /// @param keep how many are kept, >= 1: what is older than the `keep` newest whole ones is removed at each commit
   /// @throws storage_error
   checkpoint_store(std::filesystem::path folder, int keep, crash_point on_crash_point = {});
   checkpoint_store(const checkpoint_store&) = delete;
@@ -72,16 +72,13 @@ private:
   crash_point on_crash_point_;
 };
 
-/// The newest checkpoint in `folder` whose manifest verifies: every file there with its size and hash (XXH3, 128 bit).
+/// The newest checkpoint in `folder` whose manifest verifies: each file is there, with its size and hash (XXH3, 128 bit).
 /// A damaged one is skipped and named to `warn` (one line). Reads every byte of the one it returns; changes nothing.
 std::optional<stored_checkpoint> latest_checkpoint(const std::filesystem::path& folder,
                                                    const std::function<void(const std::string&)>& warn = {});
 
 /// Steps of the checkpoints in `folder`, ascending, unverified: cheap.
 std::vector<std::int64_t> checkpoint_steps(const std::filesystem::path& folder);
-
-/// What is wrong with the checkpoint in `folder`, in a line; nothing if it verifies.
-std::optional<std::string> checkpoint_damage(const std::filesystem::path& folder);
 
 /// The line for a person when a checkpoint could not be written: what failed, how much room there is, what is kept.
 std::string checkpoint_failure(const std::filesystem::path& checkpoints, std::int64_t step, std::string_view why);

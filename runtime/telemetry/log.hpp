@@ -15,8 +15,8 @@ enum class level { debug, info, warning, error };
 ///
 ///      12.345 warning rollout/1   process 4711 is gone (signal 9): starting it again
 ///
-/// Seconds since the logger began (monotonic), level, role, text. A newline in the text starts a new line with the
-/// same head; other control characters are shown as \xNN, so that a hostile text cannot forge lines or drive a terminal.
+/// Seconds since the logger began (monotonic), level, role, text. A newline in the text starts a new line with the same
+/// head; other control characters are shown as \xNN: a hostile text cannot forge lines or drive a terminal.
 class logger {
 public:
   /// @param descriptor_number where people read; 2 is stderr, -1 nowhere
@@ -53,7 +53,9 @@ logger& process_log();
 
 inline void log_debug(std::string_view role, std::string_view text) { process_log().write(level::debug, role, text); }
 inline void log_info(std::string_view role, std::string_view text) { process_log().write(level::info, role, text); }
-inline void log_warning(std::string_view role, std::string_view text) { process_log().write(level::warning, role, text); }
+inline void log_warning(std::string_view role, std::string_view text) {
+  process_log().write(level::warning, role, text);
+}
 inline void log_error(std::string_view role, std::string_view text) { process_log().write(level::error, role, text); }
 
 } // namespace millrace::telemetry

@@ -42,6 +42,9 @@ private:
   int number_ = -1;
 };
 
+/// Appends all of `bytes`, or nothing: what a full disk took is cut off again. @throws storage_error
+void append_whole(const descriptor& file, std::string_view bytes, const std::filesystem::path& path);
+
 /// Opens for appending, makes the file if it is not there. @throws storage_error
 descriptor open_to_append(const std::filesystem::path& path);
 

@@ -25,14 +25,12 @@ struct run_summary {
   std::vector<std::pair<std::string, std::int64_t>> skipped; ///< rows left out, by reason
   std::filesystem::path folder;
   std::filesystem::path last_checkpoint; ///< "" if there is none
+  std::filesystem::path trained_model;   ///< what `millrace generate` reads; "" if there is none
+  std::string example_prompt;            ///< shown in the command that tries it
 };
 
 /// The summary in words: reward curve, tokens by fate, time by role and cause, files, what to try next.
 std::string in_words(const run_summary& summary);
-
-/// A curve of block characters with axis numbers, `rows` lines high and `columns` wide plus the axis. More steps than
-/// columns: each column is the mean of its steps. Values that are not finite leave a gap.
-std::string text_curve(std::span<const double> values, int columns = 60, int rows = 8);
 
 /// The time table in words, one line a role.
 std::string in_words(std::span<const role_time> times);

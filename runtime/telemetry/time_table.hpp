@@ -2,7 +2,6 @@
 
 #include "runtime/telemetry/trace.hpp"
 
-#include <deque>
 #include <map>
 #include <span>
 #include <string>
@@ -31,15 +30,10 @@ public:
   std::vector<role_time> rows(double until_s = 0) const;
 
 private:
-  struct covered {
-    double start_s;
-    double end_s;
-    double seconds; ///< covered in between
-  };
   struct track_time {
     double first_s;
     double last_s;
-    std::deque<covered> recent; ///< disjoint, ascending
+    std::map<double, double> covered; ///< begin -> end of stretches already counted, disjoint
     std::map<std::string, double> by_cause;
   };
   std::map<std::string, track_time> tracks_;

@@ -56,7 +56,7 @@ private:
 /// "learner waits for group 17 on rollout/1 since 12.3 s (deadline 60 s)"; overdue: "... (deadline 60 s, overdue)".
 std::string in_words(const wait_record& wait, double at_s);
 
-/// Actors that wait in a circle, each cycle once, beginning with its first name in alphabetical order.
+/// Actors that wait in a circle: for each actor the shortest circle in which its name comes first in the alphabet.
 std::vector<std::vector<std::string>> wait_cycles(std::span<const wait_record> waits);
 
 /// What a stall prints, a line each: circles, waits on actors that are gone, then every wait, the longest first.

@@ -1,0 +1,132 @@
+#include "runtime/telemetry/log.hpp"
+
+#include "runtime/telemetry/trace.hpp"
+
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+namespace millrace::telemetry {
+namespace {
+
+constexpr std::string_view clear_line = "\r\x1b[K";
+
+std::string_view word(level l) {
+  switch (l) {
+  case level::debug:
+    return "debug";
+  case level::info:
+    return "info";
+  case level::warning:
+    return "warning";
+  case level::error:
+    return "error";
+  }
+  return "";
+}
+
+std::string head(double at_s, level l, std::string_view role) {
+  std::array<char, 128> text{};
+  std::snprintf(text.data(), text.size(), "%10.3f %-7s %-12.*s ", at_s, word(l).data(),
+                static_cast<int>(std::min<std::size_t>(role.size(), 64)), role.data());
+  return text.data();
+}
+
+/// Every line of `text` with a head, control characters made visible.
+std::string lines_of(const std::string& line_head, std::string_view text) {
+  std::string lines = line_head;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '\n') {
+      lines += "\n" + line_head;
+    } else if (byte < 0x20 || byte == 0x7f) {
+      std::array<char, 8> escaped{};
+      std::snprintf(escaped.data(), escaped.size(), "\\x%02x", byte);
+      lines += escaped.data();
+    } else {
+      lines += c;
+    }
+  }
+  return lines + "\n";
+}
+
+std::size_t terminal_columns(int descriptor_number) {
+  winsize size{};
+  return ::ioctl(descriptor_number, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
+}
+
+} // namespace
+
+logger::logger(int descriptor_number)
+    : people_{descriptor_number}, terminal_{descriptor_number >= 0 && ::isatty(descriptor_number) == 1},
+      start_s_{now_s()} {}
+
+void logger::open(const std::filesystem::path& path) {
+  descriptor file = open_to_append(path);
+  const std::lock_guard lock{mutex_};
+  file_ = std::move(file);
+  path_ = path;
+  written_ok_ = true;
+}
+
+void logger::show_from(level least) {
+  const std::lock_guard lock{mutex_};
+  least_ = least;
+}
+
+void logger::write(level l, std::string_view role, std::string_view text) {
+  const std::lock_guard lock{mutex_};
+  const double at_s = now_s() - start_s_;
+  const std::string lines = lines_of(head(at_s, l, role), text);
+  if (l >= least_)
+    show(lines);
+  if (file_.get() < 0 || !written_ok_)
+    return;
+  try {
+    append_whole(file_, lines, path_);
+  } catch (const storage_error& failure) {
+    written_ok_ = false;
+    show(lines_of(head(at_s, level::warning, "log"), std::string{failure.what()} + ": the log goes on here only"));
+  }
+}
+
+void logger::live_line(std::string_view text) {
+  const std::lock_guard lock{mutex_};
+  if (!terminal_)
+    return;
+  live_ = text.substr(0, terminal_columns(people_) - 1);
+  show("");
+}
+
+void logger::say(std::string_view text) {
+  const std::lock_guard lock{mutex_};
+  show(std::string{text} + "\n");
+}
+
+/// With `mutex_` held. People's terminal may be gone: then nobody is told.
+void logger::show(std::string_view lines) {
+  if (people_ < 0)
+    return;
+  std::string all;
+  if (terminal_)
+    all = clear_line;
+  all += lines;
+  if (terminal_)
+    all += live_;
+  std::string_view rest = all;
+  while (!rest.empty()) {
+    const ssize_t written = ::write(people_, rest.data(), rest.size());
+    if (written <= 0 && errno != EINTR)
+      return;
+    rest.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(written, 0)));
+  }
+}
+
+logger& process_log() {
+  static auto* const shared = new logger; // never destroyed: threads may outlive main's end
+  return *shared;
+}
+
+} // namespace millrace::telemetry

@@ -1,0 +1,101 @@
+#include "runtime/telemetry/metrics.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <limits>
+
+namespace millrace::telemetry {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+constexpr const char* step_key = "step";
+constexpr const char* wall_key = "wall_s";
+
+std::string to_line(const metric_row& row) {
+  json object{{step_key, row.step}, {wall_key, row.wall_s}};
+  for (const auto& [name, value] : row.values)
+    object[name] = value;
+  return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+std::optional<metric_row> from_line(std::string_view line) {
+  const json object = json::parse(line, nullptr, false);
+  if (!object.is_object() || !object.contains(step_key) || !object[step_key].is_number_integer())
+    return std::nullopt;
+  metric_row row;
+  for (const auto& [name, value] : object.items()) {
+    if (name == step_key)
+      row.step = value.get<std::int64_t>();
+    else if (name == wall_key && value.is_number())
+      row.wall_s = value.get<double>();
+    else if (value.is_number())
+      row.values.emplace_back(name, value.get<double>());
+    else if (value.is_null())
+      row.values.emplace_back(name, std::numeric_limits<double>::quiet_NaN());
+    else
+      return std::nullopt;
+  }
+  return row;
+}
+
+/// Calls `take(row, bytes up to and with its line)` for each whole row until it says no, or a line is torn or damaged.
+template <class Take>
+void for_each_row(std::string_view text, Take take) {
+  std::size_t begin = 0;
+  for (std::size_t end = 0; (end = text.find('\n', begin)) != std::string_view::npos; begin = end + 1) {
+    auto row = from_line(text.substr(begin, end - begin));
+    if (!row || !take(std::move(*row), end + 1))
+      return;
+  }
+}
+
+std::string text_of(const std::filesystem::path& path) {
+  return std::filesystem::exists(path) ? read_file(path) : std::string{};
+}
+
+} // namespace
+
+void metric_row::set(std::string_view name, double value) {
+  for (auto& [known, old] : values) {
+    if (known == name) {
+      old = value;
+      return;
+    }
+  }
+  values.emplace_back(name, value);
+}
+
+std::optional<double> metric_row::get(std::string_view name) const {
+  for (const auto& [known, value] : values)
+    if (known == name)
+      return value;
+  return std::nullopt;
+}
+
+metrics_file::metrics_file(std::filesystem::path path, std::int64_t last_step) : path_{std::move(path)} {
+  const std::string text = text_of(path_);
+  std::size_t kept = 0;
+  for_each_row(text, [&](const metric_row& row, std::size_t end) {
+    if (row.step > last_step)
+      return false;
+    kept = end;
+    return true;
+  });
+  if (kept < text.size())
+    truncate_file(path_, kept);
+  file_ = open_to_append(path_);
+}
+
+void metrics_file::append(const metric_row& row) { append_whole(file_, to_line(row), path_); }
+
+std::vector<metric_row> read_metrics(const std::filesystem::path& path) {
+  std::vector<metric_row> rows;
+  for_each_row(text_of(path), [&](metric_row row, std::size_t) {
+    rows.push_back(std::move(row));
+    return true;
+  });
+  return rows;
+}
+
+} // namespace millrace::telemetry

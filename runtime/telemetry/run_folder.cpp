@@ -1,0 +1,150 @@
+#include "runtime/telemetry/run_folder.hpp"
+
+#include "runtime/input_error.hpp"
+#include "runtime/telemetry/run_status.hpp"
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <ctime>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+namespace millrace::telemetry {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The holder writes its process id into `lock`, so that others can name it.
+std::int64_t pid_in(int lock) {
+  std::array<char, 32> text{};
+  const ssize_t got = ::pread(lock, text.data(), text.size(), 0);
+  std::int64_t pid = 0;
+  std::from_chars(text.data(), text.data() + std::max<ssize_t>(got, 0), pid);
+  return pid;
+}
+
+bool try_lock(int lock, int how) {
+  int done = 0;
+  do
+    done = ::flock(lock, how | LOCK_NB);
+  while (done != 0 && errno == EINTR);
+  return done == 0;
+}
+
+descriptor take_lock(const fs::path& folder) {
+  const auto path = folder / "lock";
+  descriptor lock{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)};
+  if (lock.get() < 0)
+    throw input_error(folder.string() + " cannot be written: " + std::strerror(errno));
+  if (!try_lock(lock.get(), LOCK_EX)) {
+    const auto pid = pid_in(lock.get());
+    throw input_error(folder.string() + " is in use by process " + (pid > 0 ? std::to_string(pid) : "unknown")
+                      + ": see `millrace status " + folder.string() + "`, or give another --output");
+  }
+  const std::string pid = std::to_string(::getpid()) + "\n";
+  if (::ftruncate(lock.get(), 0) != 0 || ::pwrite(lock.get(), pid.data(), pid.size(), 0) != std::ssize(pid))
+    throw input_error(folder.string() + " cannot be written: " + std::strerror(errno));
+  return lock;
+}
+
+bool is_run(const fs::path& folder) {
+  std::error_code ignored;
+  return fs::exists(folder / "resolved.toml", ignored);
+}
+
+void want_run(const fs::path& folder) {
+  std::error_code ignored;
+  if (!fs::exists(folder, ignored))
+    throw input_error(folder.string() + " does not exist: want the folder of a run");
+  if (!fs::is_directory(folder, ignored))
+    throw input_error(folder.string() + " is not a folder: want the folder of a run");
+  if (!is_run(folder))
+    throw input_error(folder.string() + " holds no run (there is no resolved.toml in it): want the folder of a run");
+}
+
+/// " (42 of 60 steps)", as far as it is known.
+std::string progress_of(const fs::path& folder) {
+  if (const auto status = read_status(folder / "status.json"))
+    return " (" + std::to_string(status->step) + " of " + std::to_string(status->steps) + " steps)";
+  return "";
+}
+
+/// What a run that ended before its first file may have left: such a folder may be used again.
+bool only_leftovers(const fs::path& folder) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const auto name = entry.path().filename().string();
+    if (name != "lock" && name != "log.txt" && name != "resolved.toml.new")
+      return false;
+  }
+  return true;
+}
+
+fs::path numbered(const fs::path& folder, const std::string& stem, int number, const std::string& extension) {
+  return folder / (stem + (number > 1 ? "-" + std::to_string(number) : "") + extension);
+}
+
+} // namespace
+
+run_folder::run_folder(fs::path path, descriptor lock, int session)
+    : path_{std::move(path)}, lock_{std::move(lock)}, session_{session} {}
+
+run_folder run_folder::create(const fs::path& path) {
+  std::error_code error;
+  if (fs::exists(path, error) && !fs::is_directory(path, error))
+    throw input_error(path.string() + " is a file: give another --output");
+  fs::create_directories(path, error);
+  if (error)
+    throw input_error(path.string() + " cannot be made: " + error.message() + ": give another --output");
+  if (!is_run(path) && !only_leftovers(path))
+    throw input_error(path.string() + " is not empty and holds no run: give another --output");
+  descriptor lock = take_lock(path);
+  if (is_run(path))
+    throw input_error(path.string() + " already holds a run" + progress_of(path) + ": resume it with `millrace resume "
+                      + path.string() + "`, or give another --output");
+  return {path, std::move(lock), 1};
+}
+
+run_folder run_folder::open(const fs::path& path) {
+  want_run(path);
+  descriptor lock = take_lock(path);
+  int session = 2;
+  while (fs::exists(numbered(path, "trace", session, ".json")))
+    ++session;
+  return {path, std::move(lock), session};
+}
+
+fs::path run_folder::trace() const { return numbered(path_, "trace", session_, ".json"); }
+
+fs::path run_folder::trajectories() const {
+  return path_ / ("trajectories-" + std::to_string(session_) + ".jsonl.zst");
+}
+
+fs::path default_run_path(const fs::path& runs, std::string_view name, std::string_view date) {
+  for (int number = 1;; ++number) {
+    auto path = runs / (std::string{name} + "-" + std::string{date} + "-" + std::to_string(number));
+    if (!fs::exists(path))
+      return path;
+  }
+}
+
+std::string today() {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  ::localtime_r(&now, &local);
+  std::array<char, 16> text{};
+  std::strftime(text.data(), text.size(), "%Y-%m-%d", &local);
+  return text.data();
+}
+
+std::optional<std::int64_t> holder_of_run(const fs::path& path) {
+  want_run(path);
+  const descriptor lock{::open((path / "lock").c_str(), O_RDONLY | O_CLOEXEC)};
+  if (lock.get() < 0 || try_lock(lock.get(), LOCK_SH))
+    return std::nullopt;
+  return pid_in(lock.get());
+}
+
+} // namespace millrace::telemetry

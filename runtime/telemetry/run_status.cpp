@@ -1,0 +1,152 @@
+#include "runtime/telemetry/run_status.hpp"
+
+#include "runtime/telemetry/progress.hpp"
+#include "runtime/telemetry/storage.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+namespace millrace::telemetry {
+namespace {
+
+namespace fs = std::filesystem;
+using json = nlohmann::ordered_json;
+
+double number(const json& value) {
+  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+}
+
+json in_json(const run_status& status) {
+  json roles = json::array();
+  for (const auto& role : status.roles)
+    roles.push_back({{"name", role.name}, {"pid", role.pid}, {"host", role.host}, {"state", role.state}});
+  json waits = json::array();
+  for (const auto& wait : status.waits)
+    waits.push_back({{"who", wait.who},
+                     {"what", wait.what},
+                     {"on", wait.on},
+                     {"since_s", wait.since_s},
+                     {"deadline_s", wait.deadline_s}});
+  json dropped = json::object();
+  for (const auto& [reason, tokens] : status.ledger.dropped)
+    dropped[reason] = tokens;
+  json object{{"name", status.name},
+              {"state", status.state},
+              {"pid", status.pid},
+              {"written_wall_s", status.written_wall_s},
+              {"elapsed_s", status.elapsed_s},
+              {"left_s", status.left_s},
+              {"step", status.step},
+              {"steps", status.steps},
+              {"reward", status.reward},
+              {"tokens_per_s", status.tokens_per_s},
+              {"staleness", status.staleness},
+              {"checkpoint_step", nullptr},
+              {"roles", std::move(roles)},
+              {"waits", std::move(waits)},
+              {"ledger",
+               {{"generated", status.ledger.generated},
+                {"trained", status.ledger.trained},
+                {"live", status.ledger.live},
+                {"dropped", std::move(dropped)}}}};
+  if (status.checkpoint_step)
+    object["checkpoint_step"] = *status.checkpoint_step;
+  return object;
+}
+
+run_status from_json(const json& object) {
+  run_status status;
+  object.at("name").get_to(status.name);
+  object.at("state").get_to(status.state);
+  object.at("pid").get_to(status.pid);
+  status.written_wall_s = number(object.at("written_wall_s"));
+  status.elapsed_s = number(object.at("elapsed_s"));
+  status.left_s = number(object.at("left_s"));
+  object.at("step").get_to(status.step);
+  object.at("steps").get_to(status.steps);
+  status.reward = number(object.at("reward"));
+  status.tokens_per_s = number(object.at("tokens_per_s"));
+  status.staleness = number(object.at("staleness"));
+  if (!object.at("checkpoint_step").is_null())
+    status.checkpoint_step = object["checkpoint_step"].get<std::int64_t>();
+  for (const auto& role : object.at("roles"))
+    status.roles.push_back({role.at("name"), role.at("pid"), role.at("host"), role.at("state")});
+  for (const auto& wait : object.at("waits"))
+    status.waits.push_back({wait.at("who"), wait.at("what"), wait.at("on"), number(wait.at("since_s")),
+                            number(wait.at("deadline_s"))});
+  const auto& ledger = object.at("ledger");
+  ledger.at("generated").get_to(status.ledger.generated);
+  ledger.at("trained").get_to(status.ledger.trained);
+  ledger.at("live").get_to(status.ledger.live);
+  for (const auto& [reason, tokens] : ledger.at("dropped").items())
+    status.ledger.dropped.emplace_back(reason, tokens.get<std::int64_t>());
+  return status;
+}
+
+std::string head_line(const run_status& status, const fs::path& folder, bool alive, double age_s) {
+  std::string line = status.name + ": ";
+  if (alive)
+    line += status.state + " (process " + std::to_string(status.pid) + ", for "
+            + in_time(status.elapsed_s + std::max(age_s, 0.0)) + ")";
+  else if (status.state == "finished")
+    line += "finished in " + in_time(status.elapsed_s);
+  else if (status.checkpoint_step)
+    line += "not running; last checkpoint step " + std::to_string(*status.checkpoint_step)
+            + "; resume with `millrace resume " + folder.string() + "`";
+  else
+    line += "not running; no checkpoint: start it again with another --output";
+  return line + "\n";
+}
+
+} // namespace
+
+std::vector<wait_record> waits_relative_to(std::vector<wait_record> waits, double at_s) {
+  for (auto& wait : waits)
+    wait.since_s -= at_s;
+  return waits;
+}
+
+std::string to_json(const run_status& status) {
+  return in_json(status).dump(1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+void write_status(const fs::path& path, const run_status& status) { replace_file(path, to_json(status)); }
+
+std::optional<run_status> read_status(const fs::path& path) {
+  try {
+    return from_json(json::parse(read_file(path)));
+  } catch (const storage_error&) {
+    return std::nullopt;
+  } catch (const json::exception&) {
+    return std::nullopt;
+  }
+}
+
+std::string in_words(const run_status& status, const fs::path& folder, bool alive, double at_wall_s) {
+  const double age_s = at_wall_s - status.written_wall_s;
+  std::string text = head_line(status, folder, alive, age_s);
+  progress shown{status.step,      status.steps,        status.reward, status.tokens_per_s,
+                 status.staleness, alive ? status.left_s : -1, ""};
+  text += in_words(shown) + "\n";
+  if (status.checkpoint_step && (alive || status.state == "finished"))
+    text += "last checkpoint: step " + std::to_string(*status.checkpoint_step) + "\n";
+  if (!alive)
+    return text;
+  if (age_s > 10)
+    text += "its status is " + in_time(age_s) + " old: it may hang\n";
+  for (const auto& role : status.roles) {
+    std::array<char, 64> name{};
+    std::snprintf(name.data(), name.size(), "  %-14.48s ", role.name.c_str());
+    text += name.data() + role.state + " (process " + std::to_string(role.pid)
+            + (role.host.empty() ? "" : " on " + role.host) + ")\n";
+  }
+  for (const auto& line : stall_report(status.waits, {}, std::max(age_s, 0.0)))
+    text += "  " + line + "\n";
+  return text;
+}
+
+} // namespace millrace::telemetry
