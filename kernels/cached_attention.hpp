@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+
+namespace millrace::kernels {
+
+class thread_team;
+
+/// Tokens of one block of a key/value cache. Within a block, the keys of one layer and head are [head_dim, 16] (so
+/// that the scores of 16 tokens are one register) and the values [16, head_dim].
+inline constexpr std::int64_t cache_block_tokens = 16;
+
+/// Floats of one layer in a block: keys of every kv head, then values of every kv head.
+constexpr std::int64_t cache_layer_floats(std::int64_t kv_heads, std::int64_t head_dim) {
+  return 2 * kv_heads * cache_block_tokens * head_dim;
+}
+
+/// Where a row stands: its sequence's blocks and its position there.
+struct cache_place {
+  float* const* blocks;  ///< block b holds positions [16 b, 16 b + 16)
+  std::int64_t position; ///< >= 0
+};
+
+/// Causal attention of rows over their own sequences' cached keys and values, in one layer.
+struct cached_attention_args {
+  const float* q;             ///< [rows, heads, head_dim]
+  const cache_place* places;  ///< [rows]; a row sees positions 0 .. its own
+  float* y;                   ///< [rows, heads, head_dim] output
+  std::int64_t rows;          ///< >= 0
+  std::int64_t heads;         ///< a multiple of kv_heads
+  std::int64_t kv_heads;      ///< >= 1
+  std::int64_t head_dim;      ///< >= 1
+  std::int64_t layer_offset;  ///< floats from a block's start to this layer
+};
+
+/// Writes the rows' keys and values at their places.
+/// @param k,v [rows, kv_heads, head_dim]
+void append_to_cache(const cached_attention_args& layout, const float* k, const float* v, thread_team& team);
+
+/// y = softmax(q k^T / sqrt(head_dim)) v. A row's result depends on its q, its position and the cached values only, bit
+/// for bit: the order of every sum is that of the positions.
+/// @throws std::invalid_argument if `heads` is no multiple of `kv_heads`
+void cached_attention(const cached_attention_args& args, thread_team& team);
+
+/// The same in double, one head at a time.
+void cached_attention_reference(const cached_attention_args& args);
+
+} // namespace millrace::kernels
