@@ -1,0 +1,197 @@
+#include "runtime/model/config_json.hpp"
+
+#include "runtime/input_error.hpp"
+#include "runtime/model/json_fields.hpp"
+#include "runtime/model/quoted.hpp"
+#include "runtime/model/strict_json.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+namespace millrace::model {
+namespace {
+
+using json = nlohmann::json;
+
+struct architecture {
+  family kind;
+  std::string_view name;       ///< config.json's `architectures`
+  std::string_view model_type;
+};
+
+constexpr std::array<architecture, 3> architectures{{{family::llama, "LlamaForCausalLM", "llama"},
+                                                     {family::qwen2, "Qwen2ForCausalLM", "qwen2"},
+                                                     {family::qwen3, "Qwen3ForCausalLM", "qwen3"}}};
+
+constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+constexpr std::int64_t qwen3_head_dim = 128; // transformers' default when config.json is silent
+
+const architecture& architecture_of(const json_fields& in) {
+  const auto names = in.texts("architectures");
+  const auto type = in.text("model_type");
+  for (const auto& known : architectures)
+    if (names.empty() ? type == known.model_type : names.front() == known.name)
+      return known;
+  in.refuse("architectures", "LlamaForCausalLM, Qwen2ForCausalLM or Qwen3ForCausalLM");
+}
+
+rope_scaling scaling_of(const json_fields& in, std::int64_t max_positions) {
+  rope_scaling out;
+  for (const char* key : {"full_attention", "sliding_attention"})
+    if (in.has(key))
+      in.refuse(key, "one set of rotary settings for all layers");
+  const std::string type = in.text("rope_type").value_or(in.text("type").value_or("default"));
+  if (in.number("partial_rotary_factor").value_or(1) != 1)
+    in.refuse("partial_rotary_factor", "1 (every dimension of a head is rotated)");
+  if (type == "default")
+    return out;
+  if (type != "linear" && type != "llama3")
+    in.refuse(in.has("rope_type") ? "rope_type" : "type", "default, linear or llama3");
+  out.factor = in.required("factor", in.number("factor"), "a number > 0");
+  out.type = rope_scaling::kind::linear;
+  if (type == "linear")
+    return out;
+  out.type = rope_scaling::kind::llama3;
+  out.low_freq_factor = in.required("low_freq_factor", in.number("low_freq_factor"), "a number > 0");
+  out.high_freq_factor = in.required("high_freq_factor", in.number("high_freq_factor"), "a number > low_freq_factor");
+  out.original_context = in.integer("original_max_position_embeddings", 1, most).value_or(max_positions);
+  return out;
+}
+
+/// What this decoder would compute wrongly without saying so.
+void refuse_unsupported(const json_fields& in, std::int64_t layers) {
+  const auto activation = in.text("hidden_act").value_or("silu");
+  if (activation != "silu" && activation != "swish")
+    in.refuse("hidden_act", "silu");
+  if (in.flag("mlp_bias").value_or(false))
+    in.refuse("mlp_bias", "false");
+  if (in.flag("rope_interleaved").value_or(false))
+    in.refuse("rope_interleaved", "false");
+  if (in.number("partial_rotary_factor").value_or(1) != 1)
+    in.refuse("partial_rotary_factor", "1 (every dimension of a head is rotated)");
+  if (in.has("quantization_config"))
+    in.refuse("quantization_config", "none: weights in F32, F16 or BF16 (quantised weights are read from GGUF)");
+  const auto layer_types = in.texts("layer_types");
+  if (std::any_of(layer_types.begin(), layer_types.end(), [](const auto& t) { return t != "full_attention"; }))
+    in.refuse("layer_types", "full_attention in every layer");
+  const bool window = in.flag("use_sliding_window").value_or(false) && in.has("sliding_window");
+  if (layer_types.empty() && window && in.integer("max_window_layers", 0, most).value_or(28) < layers)
+    in.refuse("use_sliding_window", "false");
+}
+
+} // namespace
+
+model_config parse_config(std::string_view text, const std::string& source) {
+  const json document = parse_json(text, source);
+  const json_fields in(document, source);
+  const auto& arch = architecture_of(in);
+  const auto size = [&](const char* key) {
+    return in.required(key, in.integer(key, 1, most), "an integer >= 1");
+  };
+  model_config out;
+  out.kind = arch.kind;
+  out.hidden_size = size("hidden_size");
+  out.layers = size("num_hidden_layers");
+  out.heads = size("num_attention_heads");
+  out.ffn_size = size("intermediate_size");
+  out.vocab_size = size("vocab_size");
+  out.kv_heads = in.integer("num_key_value_heads", 1, most).value_or(out.heads);
+  out.head_dim = in.integer("head_dim", 1, most)
+                     .value_or(arch.kind == family::qwen3 ? qwen3_head_dim : out.hidden_size / out.heads);
+  out.max_positions = in.integer("max_position_embeddings", 1, most).value_or(arch.kind == family::llama ? 2048 : 32768);
+  out.rms_norm_eps = in.number("rms_norm_eps").value_or(1e-6);
+  out.tie_embeddings = in.flag("tie_word_embeddings").value_or(false);
+  refuse_unsupported(in, out.layers);
+
+  const bool bias = in.flag("attention_bias").value_or(false);
+  out.attention_bias = arch.kind == family::qwen2 || bias;
+  out.output_bias = arch.kind != family::qwen2 && bias;
+
+  const auto parameters = in.object("rope_parameters");
+  const auto rope = parameters ? parameters : in.object("rope_scaling");
+  if (rope)
+    out.scaling = scaling_of(*rope, out.max_positions);
+  out.rope_theta = rope ? rope->number("rope_theta").value_or(in.number("rope_theta").value_or(10000))
+                        : in.number("rope_theta").value_or(10000);
+
+  out.bos_id = in.token_id("bos_token_id");
+  out.eos_ids = in.token_ids("eos_token_id");
+  out.pad_id = in.token_id("pad_token_id");
+  check_config(out, source);
+  return out;
+}
+
+model_config read_config(const std::filesystem::path& path) { return parse_config(read_text(path), path.string()); }
+
+void check_config(const model_config& c, const std::string& source) {
+  const auto want = [&](bool holds, const char* key, auto found, const std::string& wanted) {
+    if (!holds)
+      throw input_error(source + ": " + key + ": found " + std::to_string(found) + ", want " + wanted);
+  };
+  const auto within = [&](const char* key, std::int64_t found, std::int64_t limit) {
+    want(found >= 1 && found <= limit, key, found, "1 to " + std::to_string(limit));
+  };
+  within("hidden_size", c.hidden_size, 1 << 20);
+  within("num_hidden_layers", c.layers, 10'000);
+  within("num_attention_heads", c.heads, 1 << 16);
+  within("num_key_value_heads", c.kv_heads, 1 << 16);
+  within("head_dim", c.head_dim, 1 << 14);
+  within("intermediate_size", c.ffn_size, 1 << 24);
+  within("vocab_size", c.vocab_size, 1 << 26);
+  within("max_position_embeddings", c.max_positions, 1 << 21);
+  want(c.heads % c.kv_heads == 0, "num_key_value_heads", c.kv_heads,
+       "a divisor of num_attention_heads (" + std::to_string(c.heads) + ")");
+  want(c.head_dim % 2 == 0, "head_dim", c.head_dim, "an even number");
+  want(std::isfinite(c.rope_theta) && c.rope_theta > 0, "rope_theta", c.rope_theta, "a number > 0");
+  want(std::isfinite(c.rms_norm_eps) && c.rms_norm_eps > 0, "rms_norm_eps", c.rms_norm_eps, "a number > 0");
+  const auto& s = c.scaling;
+  want(std::isfinite(s.factor) && s.factor > 0, "rope scaling factor", s.factor, "a number > 0");
+  want(s.low_freq_factor > 0, "low_freq_factor", s.low_freq_factor, "a number > 0");
+  want(s.high_freq_factor > s.low_freq_factor, "high_freq_factor", s.high_freq_factor,
+       "a number > low_freq_factor (" + std::to_string(s.low_freq_factor) + ")");
+  for (const auto id : c.eos_ids)
+    want(id < c.vocab_size, "eos_token_id", id, "an id below vocab_size (" + std::to_string(c.vocab_size) + ")");
+}
+
+std::string config_text(const model_config& c, std::string_view dtype) {
+  const auto& arch = *std::find_if(architectures.begin(), architectures.end(),
+                                   [&](const architecture& a) { return a.kind == c.kind; });
+  json out = {{"architectures", {arch.name}},
+              {"model_type", arch.model_type},
+              {"torch_dtype", dtype},
+              {"hidden_act", "silu"},
+              {"hidden_size", c.hidden_size},
+              {"intermediate_size", c.ffn_size},
+              {"num_hidden_layers", c.layers},
+              {"num_attention_heads", c.heads},
+              {"num_key_value_heads", c.kv_heads},
+              {"head_dim", c.head_dim},
+              {"vocab_size", c.vocab_size},
+              {"max_position_embeddings", c.max_positions},
+              {"rms_norm_eps", c.rms_norm_eps},
+              {"rope_theta", c.rope_theta},
+              {"tie_word_embeddings", c.tie_embeddings}};
+  if (c.kind != family::qwen2)
+    out["attention_bias"] = c.attention_bias;
+  if (c.scaling.type == rope_scaling::kind::linear)
+    out["rope_scaling"] = {{"rope_type", "linear"}, {"factor", c.scaling.factor}};
+  if (c.scaling.type == rope_scaling::kind::llama3)
+    out["rope_scaling"] = {{"rope_type", "llama3"},
+                           {"factor", c.scaling.factor},
+                           {"low_freq_factor", c.scaling.low_freq_factor},
+                           {"high_freq_factor", c.scaling.high_freq_factor},
+                           {"original_max_position_embeddings", c.scaling.original_context}};
+  if (c.bos_id)
+    out["bos_token_id"] = *c.bos_id;
+  if (c.pad_id)
+    out["pad_token_id"] = *c.pad_id;
+  if (c.eos_ids.size() == 1)
+    out["eos_token_id"] = c.eos_ids.front();
+  else if (!c.eos_ids.empty())
+    out["eos_token_id"] = c.eos_ids;
+  return out.dump(2) + "\n";
+}
+
+} // namespace millrace::model
