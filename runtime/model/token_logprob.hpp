@@ -15,15 +15,14 @@ struct token_logprobs {
   at::Tensor entropy; ///< [N] nats, of the distribution each token was drawn from; detached
 };
 
-/// Log-probabilities of given tokens under softmax(hidden W^T / temperature), a few hundred rows of logits at a time: the
-/// backward pass computes them again, so that full-vocabulary logits of a batch never exist. Several tokens may share
-/// a row (first tokens of the answers to one prompt); its logits are computed once.
+/// Log-probabilities of given tokens under softmax(hidden W^T / temperature). The vocabulary is walked in blocks with
+/// running sums, and the backward pass computes each block again: about 4 million logits exist at a time, never those
+/// of a batch. Several tokens may share a row (first tokens of the answers to one prompt); its logits are computed once.
 ///
 /// @param hidden [T, hidden]   @param rows [N] int64 in [0, T)   @param targets [N] int64 in [0, vocab)
 /// @param temperature > 0
-/// @param chunk_rows  rows of logits that exist at once, >= 1
 token_logprobs token_logprob(const at::Tensor& hidden, const linear_weight& head, const at::Tensor& rows,
-                             const at::Tensor& targets, double temperature, std::int64_t chunk_rows = 256);
+                             const at::Tensor& targets, double temperature);
 
 /// Log-probability of every token of some answers to one prompt, without gradients: what a reference role and
 /// `millrace score` need. @returns one row per answer

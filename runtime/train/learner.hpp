@@ -35,7 +35,6 @@ struct learner_options {
   optimizer_options optimizer;
   double temperature = 1;                 ///< > 0; the one the answers were sampled at
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
-  std::int64_t logit_rows = 256;          ///< rows of full-vocabulary logits that exist at once
   int threads = 0;                        ///< of this process's LibTorch; 0: leave them as they are
   std::string device = "auto";            ///< "auto", "cpu", "cuda", "cuda:1"
 };

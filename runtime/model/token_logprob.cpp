@@ -1,0 +1,154 @@
+#include "runtime/model/token_logprob.hpp"
+
+#include "runtime/model/gradient_sink.hpp"
+#include "runtime/model/matrix_product.hpp"
+#include "runtime/model/training_operations.hpp"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace millrace::model {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+/// Logits that exist at a time; 16 MB in float, inside the last-level cache of a server core.
+constexpr std::int64_t logits_at_once = std::int64_t{1} << 22;
+
+/// Words of the vocabulary in one block of logits for so many rows.
+std::int64_t block_words(std::int64_t rows, std::int64_t vocab) {
+  return std::min(vocab, std::max<std::int64_t>(64, logits_at_once / std::max<std::int64_t>(rows, 1) / 64 * 64));
+}
+
+/// Running log-sum-exp of each row, with the sum of the logits weighted by their exponentials for the entropy.
+class running_softmax {
+public:
+  explicit running_softmax(const at::Tensor& like)
+      : peak_(at::full({like.size(0)}, -std::numeric_limits<double>::infinity(), like.options())),
+        sum_(at::zeros({like.size(0)}, like.options())), weighted_(at::zeros_like(sum_)) {}
+
+  /// @param logits [rows, words of the block]
+  void add(const at::Tensor& logits) {
+    const at::Tensor peak = at::maximum(peak_, logits.amax(1));
+    const at::Tensor keep = (peak_ - peak).exp_();
+    const at::Tensor exponentials = (logits - peak.unsqueeze(1)).exp_();
+    sum_.mul_(keep).add_(exponentials.sum(1));
+    weighted_.mul_(keep).add_(exponentials.mul_(logits).sum(1));
+    peak_ = peak;
+  }
+
+  at::Tensor log_sum() const { return peak_ + sum_.log(); }
+  at::Tensor mean_logit() const { return weighted_ / sum_; }
+
+private:
+  at::Tensor peak_, sum_, weighted_; // [rows]
+};
+
+/// The tokens whose target lies in a block: their rows and columns within it.
+struct targets_of_block {
+  at::Tensor token;  ///< indices into [N]
+  at::Tensor row;    ///< [found]
+  at::Tensor column; ///< [found]
+
+  targets_of_block(const at::Tensor& rows, const at::Tensor& targets, std::int64_t begin, std::int64_t words) {
+    token = at::logical_and(targets.ge(begin), targets.lt(begin + words)).nonzero().squeeze(1);
+    row = rows.index_select(0, token);
+    column = targets.index_select(0, token) - begin;
+  }
+};
+
+struct token_logprob_function : Function<token_logprob_function> {
+  static variable_list forward(AutogradContext* ctx, const Variable& hidden, const Variable& weight, const at::Tensor& rows,
+                               const at::Tensor& targets, double temperature) {
+    const auto [distinct, row_of_token] = at::_unique(rows, true, true);
+    const at::Tensor h = hidden.index_select(0, distinct).div_(temperature);
+    const std::int64_t vocab = weight.size(0), step = block_words(h.size(0), vocab);
+    running_softmax softmax(h);
+    at::Tensor picked = at::empty({targets.size(0)}, h.options());
+    for (std::int64_t begin = 0; begin < vocab; begin += step) {
+      const std::int64_t words = std::min(step, vocab - begin);
+      const at::Tensor logits = product_transposed(h, weight.narrow(0, begin, words));
+      softmax.add(logits);
+      const targets_of_block here(row_of_token, targets, begin, words);
+      picked.index_copy_(0, here.token, logits.index({here.row, here.column}));
+    }
+    const at::Tensor log_sum = softmax.log_sum();
+    const at::Tensor entropy = (log_sum - softmax.mean_logit()).index_select(0, row_of_token);
+    const at::Tensor logprob = picked - log_sum.index_select(0, row_of_token);
+    ctx->save_for_backward({weight, h, log_sum, distinct, row_of_token, targets});
+    ctx->saved_data["temperature"] = temperature;
+    ctx->saved_data["rows"] = hidden.size(0);
+    ctx->mark_non_differentiable({entropy});
+    return {logprob, entropy};
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const Variable &weight = saved[0], &h = saved[1], &log_sum = saved[2];
+    const Variable &distinct = saved[3], &row_of_token = saved[4], &targets = saved[5];
+    const at::Tensor& dlogprob = gradients[0];
+    const at::Tensor of_row = at::zeros_like(log_sum).index_add_(0, row_of_token, dlogprob).neg_().unsqueeze(1);
+
+    const bool wants_weight = ctx->needs_input_grad(1);
+    at::Tensor sink = wants_weight ? gradient_sink(weight) : at::Tensor();
+    const bool own = wants_weight && !sink.defined();
+    if (own)
+      sink = at::zeros_like(weight);
+    at::Tensor dh = at::zeros_like(h);
+    const std::int64_t vocab = weight.size(0), step = block_words(h.size(0), vocab);
+    for (std::int64_t begin = 0; begin < vocab; begin += step) {
+      const std::int64_t words = std::min(step, vocab - begin);
+      const at::Tensor block = weight.narrow(0, begin, words);
+      at::Tensor dlogits = product_transposed(h, block).sub_(log_sum.unsqueeze(1)).exp_().mul_(of_row);
+      const targets_of_block here(row_of_token, targets, begin, words);
+      dlogits.index_put_({here.row, here.column}, dlogprob.index_select(0, here.token), true);
+      dh.add_(product(dlogits, block));
+      if (wants_weight)
+        sink.narrow(0, begin, words).add_(product(dlogits.t(), h));
+    }
+    at::Tensor dhidden = at::zeros({ctx->saved_data["rows"].toInt(), h.size(1)}, h.options());
+    dhidden.index_copy_(0, distinct, dh.div_(ctx->saved_data["temperature"].toDouble()));
+    return {dhidden, own ? sink : at::Tensor(), {}, {}, {}};
+  }
+};
+
+} // namespace
+
+token_logprobs token_logprob(const at::Tensor& hidden, const linear_weight& head, const at::Tensor& rows,
+                             const at::Tensor& targets, double temperature) {
+  TORCH_CHECK(temperature > 0, "temperature: want > 0, got ", temperature);
+  TORCH_CHECK(rows.dim() == 1 && rows.sizes() == targets.sizes(), "rows, targets: want [N] both, got ", rows.sizes(), " and ",
+              targets.sizes());
+  TORCH_CHECK(!head.bias.defined(), "head: no decoder here has a bias on it");
+  const auto out = token_logprob_function::apply(hidden, head.weight, rows, targets, temperature);
+  return {out[0], out[1]};
+}
+
+std::vector<std::vector<float>> score_answers(const decoder& model, std::span<const std::int32_t> prompt,
+                                              std::span<const std::vector<std::int32_t>> answers, double temperature) {
+  const at::NoGradGuard no_grad;
+  const at::Device device = model.head().weight.device();
+  prompt_and_answers group{prompt, {answers.begin(), answers.end()}};
+  const packed_sequences packed = pack({&group, 1});
+  training_operations ops(packed.groups);
+  const at::Tensor hidden = model.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
+  const at::Tensor logprob =
+      token_logprob(hidden, model.head(), packed.rows.to(device), packed.targets.to(device), temperature)
+          .logprob.to(at::kCPU, at::kFloat)
+          .contiguous();
+  std::vector<std::vector<float>> out;
+  const float* at = logprob.data_ptr<float>();
+  for (const auto& answer : answers) {
+    out.emplace_back(at, at + answer.size());
+    at += answer.size();
+  }
+  return out;
+}
+
+} // namespace millrace::model

@@ -1,0 +1,157 @@
+#include "runtime/model/training_operations.hpp"
+
+#include "runtime/model/gradient_sink.hpp"
+#include "runtime/model/matrix_product.hpp"
+#include "runtime/model/packed_attention.hpp"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+namespace millrace::model {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+struct embed_function : Function<embed_function> {
+  static Variable forward(AutogradContext* ctx, const Variable& table, const Variable& tokens) {
+    ctx->save_for_backward({table, tokens});
+    return table.index_select(0, tokens);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const Variable &table = saved[0], &tokens = saved[1];
+    if (at::Tensor sink = gradient_sink(table); sink.defined()) {
+      sink.index_add_(0, tokens, gradients[0]);
+      return {{}, {}};
+    }
+    return {at::zeros_like(table).index_add_(0, tokens, gradients[0]), {}};
+  }
+};
+
+struct linear_function : Function<linear_function> {
+  static Variable forward(AutogradContext* ctx, const Variable& x, const Variable& weight,
+                          const std::optional<at::Tensor>& bias) {
+    ctx->save_for_backward({x, weight});
+    ctx->saved_data["bias"] = bias.has_value();
+    return product_transposed(x, weight, bias.value_or(at::Tensor()));
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const Variable &x = saved[0], &weight = saved[1];
+    const at::Tensor dy = gradients[0].contiguous();
+    at::Tensor dx, dweight, dbias;
+    if (ctx->needs_input_grad(0))
+      dx = product(dy, weight);
+    if (ctx->needs_input_grad(1)) {
+      dweight = product(dy.t(), x);
+      if (at::Tensor sink = gradient_sink(weight); sink.defined()) {
+        sink.add_(dweight);
+        dweight.reset();
+      }
+    }
+    if (ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2))
+      dbias = dy.sum(0);
+    return {dx, dweight, dbias};
+  }
+};
+
+/// Keeps x and 1 / rms of each row.
+struct rms_norm_function : Function<rms_norm_function> {
+  static Variable forward(AutogradContext* ctx, const Variable& x, const Variable& weight, double eps) {
+    const at::Tensor inverse = x.square().mean(-1, true).add_(eps).rsqrt_();
+    ctx->save_for_backward({x, weight, inverse});
+    return x.mul(inverse).mul_(weight);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const Variable &x = saved[0], &weight = saved[1], &inverse = saved[2];
+    const at::Tensor& dy = gradients[0];
+    const at::Tensor normed = x * inverse;
+    const at::Tensor dnormed = dy * weight;
+    const at::Tensor dx = (dnormed - normed * (dnormed * normed).mean(-1, true)) * inverse;
+    const at::Tensor dweight = (dy * normed).reshape({-1, weight.size(0)}).sum(0);
+    return {dx, dweight, {}};
+  }
+};
+
+struct swiglu_function : Function<swiglu_function> {
+  static Variable forward(AutogradContext* ctx, const Variable& gate, const Variable& up) {
+    ctx->save_for_backward({gate, up});
+    return at::silu(gate).mul_(up);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const auto saved = ctx->get_saved_variables();
+    const Variable &gate = saved[0], &up = saved[1];
+    const at::Tensor sigmoid = at::sigmoid(gate);
+    const at::Tensor silu = gate * sigmoid;
+    // d silu / d gate = s + silu (1 - s)
+    return {gradients[0] * up * (sigmoid + silu * (1 - sigmoid)), gradients[0] * silu};
+  }
+};
+
+/// Turns each pair (x_i, x_{i + half}) by its angle; `sign` -1 turns back.
+at::Tensor rotate(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, double sign) {
+  const std::int64_t half = x.size(-1) / 2;
+  const at::Tensor first = x.narrow(-1, 0, half), second = x.narrow(-1, half, half);
+  at::Tensor out = at::empty_like(x, at::MemoryFormat::Contiguous);
+  out.narrow(-1, 0, half).copy_(first * cos - sign * (second * sin));
+  out.narrow(-1, half, half).copy_(second * cos + sign * (first * sin));
+  return out;
+}
+
+struct rope_function : Function<rope_function> {
+  static Variable forward(AutogradContext* ctx, const Variable& x, const at::Tensor& cos, const at::Tensor& sin) {
+    ctx->save_for_backward({cos, sin});
+    return rotate(x, cos, sin, 1);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const auto saved = ctx->get_saved_variables();
+    return {rotate(gradients[0], saved[0], saved[1], -1), {}, {}};
+  }
+};
+
+} // namespace
+
+training_operations::training_operations(std::vector<packed_group> groups) : groups_(std::move(groups)) {}
+
+at::Tensor training_operations::embed(const at::Tensor& table, const at::Tensor& tokens) {
+  return embed_function::apply(table, tokens);
+}
+
+void training_operations::linear(const at::Tensor& x, std::span<const linear_weight* const> layers, std::span<at::Tensor> y) {
+  TORCH_CHECK(layers.size() == y.size(), "linear: ", layers.size(), " layers, ", y.size(), " outputs");
+  for (std::size_t i = 0; i < layers.size(); ++i)
+    y[i] = linear_function::apply(x, layers[i]->weight, layers[i]->bias.defined() ? std::optional(layers[i]->bias) : std::nullopt);
+}
+
+at::Tensor training_operations::rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  return rms_norm_function::apply(x, weight, eps);
+}
+
+at::Tensor training_operations::add(const at::Tensor& a, const at::Tensor& b) { return a + b; }
+
+at::Tensor training_operations::swiglu(const at::Tensor& gate, const at::Tensor& up) {
+  return swiglu_function::apply(gate, up);
+}
+
+at::Tensor training_operations::rope(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& cos,
+                                     const at::Tensor& sin) {
+  const auto of_each_token = [&](const at::Tensor& table) {
+    return table.index_select(0, positions).unsqueeze(1).to(x.scalar_type()); // [T, 1, head_dim / 2]
+  };
+  return rope_function::apply(x, of_each_token(cos), of_each_token(sin));
+}
+
+at::Tensor training_operations::attention(std::int64_t, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  return packed_attention(q, k, v, groups_);
+}
+
+} // namespace millrace::model

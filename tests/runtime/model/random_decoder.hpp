@@ -1,0 +1,70 @@
+#pragma once
+
+#include "runtime/model/model_config.hpp"
+#include "runtime/model/weights.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+namespace millrace::tests {
+
+/// A decoder small enough to be redone by plain operations in milliseconds.
+inline model::model_config tiny_config(model::family kind, std::int64_t vocab = 40) {
+  model::model_config c;
+  c.kind = kind;
+  c.hidden_size = 32;
+  c.layers = 2;
+  c.heads = 4;
+  c.kv_heads = 2;
+  c.head_dim = kind == model::family::qwen3 ? 16 : 8;
+  c.ffn_size = 48;
+  c.vocab_size = vocab;
+  c.max_positions = 64;
+  c.rms_norm_eps = 1e-5;
+  c.tie_embeddings = kind != model::family::llama;
+  c.attention_bias = kind == model::family::qwen2;
+  return c;
+}
+
+/// Random parameters of that shape, sorted by name: projections scaled by 1 / sqrt(in), norms around 1.
+inline model::weights random_weights(const model::model_config& c, std::uint64_t seed, at::ScalarType type, bool differentiable) {
+  at::manual_seed(seed);
+  model::weights out;
+  const auto add = [&](const std::string& name, std::vector<std::int64_t> shape) {
+    at::Tensor t = at::randn(shape, type);
+    if (name.ends_with("norm.weight"))
+      t = 1 + 0.1 * t;
+    else if (name.ends_with(".weight"))
+      t = t / std::sqrt(static_cast<double>(shape.back()));
+    out.push_back({name, t.requires_grad_(differentiable)});
+  };
+  add("model.embed_tokens.weight", {c.vocab_size, c.hidden_size});
+  for (std::int64_t i = 0; i < c.layers; ++i) {
+    const std::string at = "model.layers." + std::to_string(i) + ".";
+    add(at + "input_layernorm.weight", {c.hidden_size});
+    add(at + "post_attention_layernorm.weight", {c.hidden_size});
+    for (const auto& [name, heads] : {std::pair{"q", c.heads}, {"k", c.kv_heads}, {"v", c.kv_heads}}) {
+      add(at + "self_attn." + name + "_proj.weight", {heads * c.head_dim, c.hidden_size});
+      if (c.attention_bias)
+        add(at + "self_attn." + name + "_proj.bias", {heads * c.head_dim});
+    }
+    add(at + "self_attn.o_proj.weight", {c.hidden_size, c.heads * c.head_dim});
+    if (c.kind == model::family::qwen3) {
+      add(at + "self_attn.q_norm.weight", {c.head_dim});
+      add(at + "self_attn.k_norm.weight", {c.head_dim});
+    }
+    add(at + "mlp.gate_proj.weight", {c.ffn_size, c.hidden_size});
+    add(at + "mlp.up_proj.weight", {c.ffn_size, c.hidden_size});
+    add(at + "mlp.down_proj.weight", {c.hidden_size, c.ffn_size});
+  }
+  add("model.norm.weight", {c.hidden_size});
+  if (!c.tie_embeddings)
+    add("lm_head.weight", {c.vocab_size, c.hidden_size});
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  return out;
+}
+
+} // namespace millrace::tests
