@@ -1,0 +1,77 @@
+#include "runtime/model/kv_cache.hpp"
+
+#include "kernels/cached_attention.hpp"
+
+#include <ATen/ATen.h>
+
+#include <cstring>
+#include <stdexcept>
+
+namespace millrace::model {
+
+using kernels::cache_block_tokens;
+
+kv_pool::kv_pool(const model_config& config, at::Device device)
+    : config_(config), device_(device), layers_(config.layers),
+      layer_floats_(kernels::cache_layer_floats(config.kv_heads, config.head_dim)) {}
+
+std::shared_ptr<kv_pool> kv_pool::make(const model_config& config, at::Device device) {
+  return std::shared_ptr<kv_pool>(new kv_pool(config, device));
+}
+
+std::shared_ptr<at::Tensor> kv_pool::take() {
+  at::Tensor memory;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!free_.empty()) {
+      memory = std::move(free_.back());
+      free_.pop_back();
+    } else {
+      ++allocated_;
+    }
+  }
+  if (!memory.defined())
+    memory = at::empty({layers_ * layer_floats_}, at::TensorOptions().dtype(at::kFloat).device(device_));
+  return {new at::Tensor(std::move(memory)), [pool = shared_from_this()](at::Tensor* block) {
+            const std::lock_guard lock(pool->mutex_);
+            pool->free_.push_back(std::move(*block));
+            delete block;
+          }};
+}
+
+std::int64_t kv_pool::blocks_allocated() const {
+  const std::lock_guard lock(mutex_);
+  return allocated_;
+}
+
+void kv_sequence::append_block() {
+  blocks_.push_back(pool_->take());
+  starts_.push_back(blocks_.back()->data_ptr<float>());
+}
+
+kv_sequence kv_sequence::fork(std::int64_t tokens) const {
+  if (tokens < 0 || tokens > length_)
+    throw std::invalid_argument("kv_sequence::fork: want tokens in [0, length]");
+  kv_sequence copy(pool_);
+  const std::int64_t full = tokens / cache_block_tokens;
+  copy.blocks_.assign(blocks_.begin(), blocks_.begin() + full);
+  copy.starts_.assign(starts_.begin(), starts_.begin() + full);
+  if (tokens % cache_block_tokens != 0) {
+    copy.append_block();
+    if (block(full).is_cpu()) // ATen would copy with threads that nobody gave this caller
+      std::memcpy(copy.starts_.back(), starts_[static_cast<std::size_t>(full)],
+                  static_cast<std::size_t>(pool_->bytes_per_block()));
+    else
+      copy.blocks_.back()->copy_(block(full));
+  }
+  copy.length_ = tokens;
+  return copy;
+}
+
+void kv_sequence::grow(std::int64_t tokens) {
+  length_ += tokens;
+  while (static_cast<std::int64_t>(blocks_.size()) * cache_block_tokens < length_)
+    append_block();
+}
+
+} // namespace millrace::model

@@ -1,0 +1,80 @@
+#pragma once
+
+#include "runtime/model/decoder.hpp"
+#include "runtime/model/tokenizer.hpp"
+#include "runtime/rollout/sampling.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace millrace::rollout {
+
+struct engine_options {
+  std::int32_t slots = 32;        ///< answers decoded together, >= 1
+  std::int64_t max_context = 0;   ///< tokens of prompt and answer; 0 = the model's context
+  std::int64_t prefill_rows = 512; ///< prompt tokens computed in one step, >= 1
+  int threads = 1;                ///< >= 1
+};
+
+/// What one step did.
+struct step_stats {
+  std::int64_t prompt_tokens = 0;  ///< prompt tokens computed
+  std::int64_t sampled_tokens = 0; ///< tokens drawn
+  std::int32_t occupied = 0;       ///< slots that held an answer during the step
+  double prefill_s = 0;            ///< the share of the step's time that its prompt rows had
+  double decode_s = 0;             ///< the rest
+};
+
+/// Generates answers by continuous batching: a fixed number of slots, each decoding one answer; a slot whose answer is
+/// finished takes the next waiting answer at the next step. The answers of a group share one computation of their
+/// prompt, and its cached keys and values.
+///
+/// An answer is a function of the weights, the prompt, the seed, its index and its sampling: bit for bit the same
+/// whoever shares its batch, whatever the slots and threads. After a flip the cached keys and values of earlier tokens
+/// stay, so an answer that spans two versions also depends on where the flip fell.
+///
+/// Has neither threads of its own that outlive a step's work nor locks: one caller at a time.
+class engine {
+public:
+  /// @param policy  packed
+  /// @param tok     may be null: then texts are empty and stop strings are refused
+  /// @param version stamped on every token that `policy` samples
+  /// @throws std::invalid_argument for an option out of range or a policy that is not packed
+  engine(std::shared_ptr<const model::decoder> policy, std::shared_ptr<const model::tokenizer> tok,
+         std::uint32_t version, engine_options options);
+  ~engine();
+  engine(engine&&) noexcept;
+  engine& operator=(engine&&) noexcept;
+
+  /// Queues a group behind those that wait.
+  /// @throws input_error for a prompt that leaves no room for an answer in the context
+  /// @throws std::invalid_argument for a request out of range or a group that is already here
+  void admit(group_request request);
+
+  /// Drops a group with all its answers, finished or not. @returns whether it was here
+  bool cancel(std::uint64_t group);
+
+  /// The policy from the next step on; running answers go on with it. A later call before that step replaces it.
+  /// @throws std::invalid_argument if `next` is not packed or of another shape
+  void stage(std::shared_ptr<const model::decoder> next, std::uint32_t version);
+
+  /// Fills free slots, computes prompts and one token for each running answer, and returns the groups whose last
+  /// answer ended, in the order in which they were admitted. Returns at once when idle.
+  std::vector<finished_group> step();
+
+  bool idle() const;             ///< no group here
+  std::int32_t free_slots() const;
+  std::int64_t waiting_answers() const; ///< admitted, without a slot
+  std::int64_t groups() const;   ///< admitted, not finished
+  std::uint32_t version() const; ///< that the next step samples with
+  std::int64_t max_context() const;
+  std::int64_t cache_bytes() const; ///< allocated for keys and values
+  const step_stats& last_step() const;
+
+private:
+  struct state;
+  std::unique_ptr<state> state_;
+};
+
+} // namespace millrace::rollout

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace millrace::rollout {
+
+/// How one group's answers are drawn and when they end.
+struct sampling {
+  double temperature = 1;               ///< >= 0; 0 = greedy, its log-probabilities are those at temperature 1
+  int top_k = 0;                        ///< 0 = off
+  double top_p = 1;                     ///< in (0, 1]
+  double min_p = 0;                     ///< in [0, 1]
+  std::vector<std::string> stop;        ///< an answer ends with the token that completes one of these
+  std::vector<std::int32_t> end_tokens; ///< an answer ends with any of these
+  std::int64_t max_new_tokens = 64;     ///< >= 1, per answer
+};
+
+/// One prompt and how many answers are wanted of it.
+struct group_request {
+  std::uint64_t group = 0;          ///< the caller's name for it, unique among those in the engine
+  std::vector<std::int32_t> prompt; ///< at least one token
+  std::int32_t answers = 1;         ///< >= 1
+  std::uint64_t seed = 0;           ///< answer i draws from (seed, i)
+  sampling how;
+};
+
+/// Why an answer ended. The values are those of the `finish` column.
+enum class finish_reason : std::uint8_t {
+  stop = 0,   ///< an end token or a stop string
+  length = 1, ///< max_new_tokens, or the context is full
+};
+
+struct answer {
+  std::vector<std::int32_t> tokens;   ///< with the end token, if one was sampled
+  std::vector<float> logprob;         ///< per token: ln softmax(logits / temperature) over the whole vocabulary
+  std::vector<std::uint32_t> version; ///< per token: the policy version that sampled it
+  finish_reason finish = finish_reason::length;
+  std::string text; ///< UTF-8 without special tokens, up to the stop string if one ended it; "" without a tokenizer
+};
+
+struct finished_group {
+  std::uint64_t group = 0;
+  std::vector<answer> answers; ///< [answers]
+  std::int64_t prompt_tokens = 0;
+  double queued_s = 0;      ///< from admission to the first slot
+  double first_token_s = 0; ///< from admission to the first token
+  double total_s = 0;       ///< from admission to the last token
+};
+
+} // namespace millrace::rollout
