@@ -1,0 +1,178 @@
+#include "runtime/transport/data_plane.hpp"
+
+#include "runtime/transport/engine.hpp"
+#include "runtime/transport/interface.hpp"
+
+#include <future>
+#include <stdexcept>
+
+#include <csignal>
+#include <openssl/rand.h>
+#include <pthread.h>
+
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/post.hpp>
+
+namespace millrace::transport {
+
+wire wire_from(std::string_view name) {
+  if (name == "auto")
+    return wire::automatic;
+  if (name == "tcp")
+    return wire::tcp;
+  if (name == "shm")
+    return wire::shm;
+  throw std::invalid_argument("transport '" + std::string(name) + "': want auto, tcp or shm");
+}
+
+std::string_view name_of(pull_status status) {
+  switch (status) {
+  case pull_status::ok: return "ok";
+  case pull_status::peer_unknown: return "peer unknown";
+  case pull_status::peer_lost: return "peer lost";
+  case pull_status::refused: return "refused";
+  case pull_status::released: return "released";
+  case pull_status::corrupt: return "corrupt";
+  case pull_status::timed_out: return "timed out";
+  case pull_status::closed: return "closed";
+  }
+  return "unknown";
+}
+
+std::uint64_t random_number() {
+  std::uint64_t number = 0;
+  while (number == 0)
+    if (RAND_bytes(reinterpret_cast<unsigned char*>(&number), sizeof number) != 1)
+      throw std::runtime_error("OpenSSL has no random numbers");
+  return number;
+}
+
+// ---- the thread -----------------------------------------------------------------------------------------------------
+
+data_plane::engine::engine(data_plane_options options)
+    : options_(std::move(options)), interface_(interface_of(options_.bind)), life_(random_number()),
+      pool_(options_.pool_bytes), tcp_context_("tcp", interface_) {
+  if (options_.max_outstanding_pulls == 0)
+    throw std::invalid_argument("max_outstanding_pulls: want at least 1");
+  if (options_.transport == wire::shm)
+    shm_context_ = std::make_unique<ucx_context>("posix,sysv,cma", "all");
+  tcp_ = std::make_unique<ucx_worker>(loop_, tcp_context_, [this](ucx_worker::incoming& in) { on_message(*tcp_, in); });
+  address_ = write(node_address{life_, tcp_->address()});
+  // Signals are the business of the threads that expect them.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { run(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+data_plane::engine::~engine() {
+  post([this] { close(); });
+  thread_.join();
+}
+
+void data_plane::engine::run() {
+  pthread_setname_np(pthread_self(), "data-plane");
+  loop_.run();
+}
+
+void data_plane::engine::close() {
+  closed_ = true;
+  while (!pulls_.empty())
+    finish(pulls_.begin()->first, pull_status::closed, "the data plane is shut down");
+  for (auto& [node, p] : peers_)
+    tcp_->close(p->tcp);
+  peers_.clear();
+  tcp_.reset();
+  work_.reset();
+}
+
+void data_plane::engine::post(std::function<void()> work) {
+  boost::asio::post(loop_, std::move(work));
+}
+
+data_plane_stats data_plane::engine::stats() const {
+  data_plane_stats now;
+  {
+    const std::lock_guard lock(stats_mutex_);
+    now = stats_;
+  }
+  const auto offered = published_.usage();
+  now.live_tickets = offered.bundles;
+  now.live_bytes = offered.bytes;
+  const auto memory = pool_.usage();
+  now.pool_bytes = memory.lent + memory.idle;
+  now.pool_high_water = memory.high_water;
+  return now;
+}
+
+std::string data_plane::engine::describe() {
+  std::promise<std::string> text;
+  boost::asio::dispatch(loop_, [&] { text.set_value(describe_peers()); });
+  return text.get_future().get();
+}
+
+// ---- the public face ------------------------------------------------------------------------------------------------
+
+data_plane::data_plane(data_plane_options options) : engine_(std::make_unique<engine>(std::move(options))) {}
+data_plane::~data_plane() = default;
+
+std::uint64_t data_plane::node() const {
+  return engine_->options().node;
+}
+
+std::vector<std::byte> data_plane::address() const {
+  return engine_->address();
+}
+
+void data_plane::add_peer(std::uint64_t node, std::span<const std::byte> address) {
+  auto where = read_address(address);
+  if (!where)
+    throw std::invalid_argument("the data plane's address of node " + std::to_string(node) + " is damaged");
+  engine_->post([e = engine_.get(), node, where = std::move(*where),
+                 packed = std::vector<std::byte>(address.begin(), address.end())] { e->add_peer(node, where, packed); });
+}
+
+void data_plane::drop_peer(std::uint64_t node) {
+  engine_->post([e = engine_.get(), node] { e->drop_peer(node); });
+}
+
+ticket data_plane::publish(bundle value, bool with_checksum) {
+  ticket t;
+  t.owner = node();
+  t.bytes = value.bytes();
+  t.checksum = with_checksum ? value.checksum() : 0;
+  t.layout = value.layout();
+  t.id = engine_->bundles().add(std::move(value));
+  return t;
+}
+
+void data_plane::release(std::uint64_t id) {
+  engine_->bundles().remove(id);
+}
+
+void data_plane::release_remote(const ticket& t) {
+  if (t.owner == node())
+    return release(t.id);
+  engine_->post([e = engine_.get(), t] { e->release_remote(t); });
+}
+
+void data_plane::pull(ticket t, std::chrono::steady_clock::time_point deadline, pull_handler done) {
+  engine_->post([e = engine_.get(), t = std::move(t), deadline, done = std::move(done)]() mutable {
+    e->pull(std::move(t), deadline, std::move(done));
+  });
+}
+
+void data_plane::pull(ticket t, std::chrono::milliseconds timeout, pull_handler done) {
+  pull(std::move(t), std::chrono::steady_clock::now() + timeout, std::move(done));
+}
+
+data_plane_stats data_plane::stats() const {
+  return engine_->stats();
+}
+
+std::string data_plane::describe() const {
+  return engine_->describe();
+}
+
+} // namespace millrace::transport

@@ -1,0 +1,138 @@
+#pragma once
+
+#include "runtime/transport/buffer_pool.hpp"
+#include "runtime/transport/data_plane.hpp"
+#include "runtime/transport/messages.hpp"
+#include "runtime/transport/published.hpp"
+#include "runtime/transport/ucx_worker.hpp"
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <deque>
+#include <map>
+#include <set>
+#include <thread>
+
+namespace millrace::transport {
+
+/// What a data_plane does on its thread. Members without a comment run on that thread only.
+class data_plane::engine {
+public:
+  using clock = std::chrono::steady_clock;
+
+  explicit engine(data_plane_options options);
+  ~engine();
+
+  // Any thread.
+  const data_plane_options& options() const { return options_; }
+  const std::vector<std::byte>& address() const { return address_; }
+  published& bundles() { return published_; }
+  data_plane_stats stats() const;
+  std::string describe();
+  /// Runs `work` on the thread, in the order of the calls.
+  void post(std::function<void()> work);
+
+  // Peers (peers.cpp).
+  void add_peer(std::uint64_t node, const node_address& where, std::vector<std::byte> packed);
+  void drop_peer(std::uint64_t node);
+
+  // Pulls (pulls.cpp).
+  void pull(ticket t, clock::time_point deadline, pull_handler done);
+  void release_remote(const ticket& t);
+
+private:
+  struct peer {
+    std::uint64_t node = 0;
+    std::uint64_t life = 0;
+    std::vector<std::byte> address;
+    std::uint64_t connection = 0;        ///< of our side
+    std::uint64_t remote_connection = 0; ///< of theirs; 0: not greeted yet
+    ucp_ep_h tcp{};
+    std::unique_ptr<ucx_worker> shm; ///< null: TCP only
+    ucp_ep_h shm_endpoint{};         ///< null until they have greeted
+  };
+
+  /// A worker and an endpoint of it.
+  struct way {
+    ucx_worker* worker = nullptr;
+    ucp_ep_h endpoint{};
+  };
+
+  struct pending_pull {
+    ticket wanted;
+    pull_handler done;
+    clock::time_point asked;
+    std::unique_ptr<boost::asio::steady_timer> timer;
+    std::uint64_t life = 0; ///< of the owner, when the request was sent; 0: queued
+    packing where;
+    buffer_pool::block block;
+    std::vector<bool> arriving;  ///< by column: a piece with it has begun
+    std::size_t columns_missing; ///< not arrived, of those that have bytes; 1 for a bundle without bytes
+  };
+
+  void run();
+  void close();
+  message new_message(message_kind kind, const peer& to);
+  way way_to(peer& to);
+
+  void connect(std::uint64_t node, const node_address& where, std::vector<std::byte> packed);
+  void greet(peer& to);
+  void on_greeting(const message& m, const greeting& g);
+  void lost(std::uint64_t node, std::uint64_t connection, const std::string& cause);
+  void forget(std::uint64_t node, const std::string& cause);
+  std::string describe_peers() const;
+
+  void on_message(ucx_worker& worker, ucx_worker::incoming& in);
+  void serve(way back, const message& request);
+  void send_piece(way back, message header, const bundle& from, std::span<const std::byte> bytes);
+  void refuse(way back, const message& request, refusal_reason reason);
+
+  void start_next();
+  void note_load();
+  void request(std::uint64_t number);
+  void on_piece(ucx_worker& worker, ucx_worker::incoming& in, const message& m);
+  void arrived(std::uint64_t number, std::size_t columns, ucs_status_t status);
+  void on_refusal(const message& m, bool authentic);
+  void finish(std::uint64_t number, pull_status status, const std::string& cause, bundle value = {});
+
+  template <class Change>
+  void count(Change change) {
+    const std::lock_guard lock(stats_mutex_);
+    change(stats_);
+  }
+
+  const data_plane_options options_;
+  const std::string interface_;
+  std::uint64_t life_ = 0;
+  std::uint64_t last_sequence_ = 0;
+  std::vector<std::byte> address_;
+  published published_;
+  buffer_pool pool_;
+
+  boost::asio::io_context loop_{1};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{loop_.get_executor()};
+  ucx_context tcp_context_;
+  std::unique_ptr<ucx_context> shm_context_; ///< null: TCP only
+  std::unique_ptr<ucx_worker> tcp_;
+  bool closed_ = false;
+
+  std::map<std::uint64_t, std::unique_ptr<peer>> peers_;
+  std::map<std::uint64_t, std::string> lost_;                    ///< why a peer that was there is not
+  std::set<std::pair<std::uint64_t, std::uint64_t>> dropped_;    ///< lives that may not come back by themselves
+  std::map<std::pair<std::uint64_t, std::uint64_t>, replay_window> windows_;
+
+  std::map<std::uint64_t, pending_pull> pulls_;
+  std::deque<std::uint64_t> queue_;
+  std::size_t outstanding_ = 0;
+  std::uint64_t last_pull_ = 0;
+
+  mutable std::mutex stats_mutex_;
+  data_plane_stats stats_;
+  std::thread thread_;
+};
+
+/// A random number that is not 0, of OpenSSL's generator.
+std::uint64_t random_number();
+
+} // namespace millrace::transport

@@ -1,0 +1,31 @@
+#include "runtime/transport/interface.hpp"
+
+#include <memory>
+#include <stdexcept>
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+
+namespace millrace::transport {
+
+std::string interface_of(const std::string& bind) {
+  ifaddrs* first = nullptr;
+  if (::getifaddrs(&first) != 0)
+    throw std::runtime_error("cannot list this machine's network interfaces");
+  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> list(first, ::freeifaddrs);
+  std::string known;
+  for (const ifaddrs* entry = first; entry != nullptr; entry = entry->ifa_next) {
+    if (entry->ifa_addr == nullptr || entry->ifa_addr->sa_family != AF_INET)
+      continue;
+    char text[INET_ADDRSTRLEN] = {};
+    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(entry->ifa_addr)->sin_addr, text, sizeof text);
+    const bool loopback = (entry->ifa_flags & IFF_LOOPBACK) != 0;
+    if (bind.empty() ? loopback : bind == entry->ifa_name || bind == text)
+      return entry->ifa_name;
+    known += (known.empty() ? "" : ", ") + std::string(entry->ifa_name) + " " + text;
+  }
+  throw std::runtime_error("bind '" + bind + "': want an IPv4 address or interface of this machine (" + known + ")");
+}
+
+} // namespace millrace::transport

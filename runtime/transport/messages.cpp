@@ -1,0 +1,139 @@
+#include "runtime/transport/messages.hpp"
+
+#include <cstddef>
+#include <cstring>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace millrace::transport {
+namespace {
+
+mac256 mac_of(const message& m, const key256& key, std::span<const std::byte> payload) {
+  const std::span<const std::byte> pieces[] = {{reinterpret_cast<const std::byte*>(&m), offsetof(message, mac)}, payload};
+  return hmac_sha256(key, pieces);
+}
+
+void put(std::vector<std::byte>& to, std::uint64_t value) {
+  const auto* bytes = reinterpret_cast<const std::byte*>(&value);
+  to.insert(to.end(), bytes, bytes + sizeof value);
+}
+
+void put(std::vector<std::byte>& to, std::span<const std::byte> value) {
+  put(to, std::uint64_t{value.size()});
+  to.insert(to.end(), value.begin(), value.end());
+}
+
+/// Takes fields off the front; a field that is not there makes everything after it missing too.
+class reader {
+public:
+  explicit reader(std::span<const std::byte> bytes) : rest_(bytes) {}
+
+  std::uint64_t number() {
+    std::uint64_t value = 0;
+    if (const auto bytes = take(sizeof value); !bytes.empty())
+      std::memcpy(&value, bytes.data(), sizeof value);
+    return value;
+  }
+
+  std::vector<std::byte> bytes() {
+    const auto value = take(number());
+    return {value.begin(), value.end()};
+  }
+
+  bool whole() const { return !short_ && rest_.empty(); }
+
+private:
+  std::span<const std::byte> take(std::uint64_t count) {
+    short_ = short_ || count > rest_.size();
+    if (short_)
+      return {};
+    const auto value = rest_.first(count);
+    rest_ = rest_.subspan(count);
+    return value;
+  }
+
+  std::span<const std::byte> rest_;
+  bool short_ = false;
+};
+
+constexpr std::uint64_t address_magic = 0x315244444158524d; // "MRXADDR1"
+
+} // namespace
+
+void seal(message& m, const key256& key, std::span<const std::byte> payload) {
+  m.mac = mac_of(m, key, payload);
+}
+
+bool sealed_with(const message& m, const key256& key, std::span<const std::byte> payload) {
+  return same_mac(m.mac, mac_of(m, key, payload));
+}
+
+std::optional<message> read_message(std::span<const std::byte> header) {
+  message m;
+  const std::uint32_t magic = m.magic;
+  if (header.size() != sizeof m)
+    return std::nullopt;
+  std::memcpy(&m, header.data(), sizeof m);
+  return m.magic == magic ? std::optional(m) : std::nullopt;
+}
+
+bool replay_window::accept(std::uint64_t sequence) {
+  if (sequence > highest_) {
+    const std::uint64_t ahead = sequence - highest_;
+    if (ahead >= reach) {
+      seen_.reset();
+    } else {
+      for (std::uint64_t n = highest_ + 1; n < sequence; ++n)
+        seen_.reset(n % reach);
+    }
+    highest_ = sequence;
+    seen_.set(sequence % reach);
+    return true;
+  }
+  if (highest_ - sequence >= reach || seen_.test(sequence % reach))
+    return false;
+  seen_.set(sequence % reach);
+  return true;
+}
+
+std::vector<std::byte> write(const node_address& address) {
+  std::vector<std::byte> out;
+  put(out, address_magic);
+  put(out, address.life);
+  put(out, address.ucx);
+  put(out, XXH3_64bits(out.data(), out.size()));
+  return out;
+}
+
+std::optional<node_address> read_address(std::span<const std::byte> bytes) {
+  if (bytes.size() < sizeof(std::uint64_t))
+    return std::nullopt;
+  const auto body = bytes.first(bytes.size() - sizeof(std::uint64_t));
+  reader in(body);
+  const bool magic = in.number() == address_magic;
+  node_address address;
+  address.life = in.number();
+  address.ucx = in.bytes();
+  const bool intact = reader(bytes.last(sizeof(std::uint64_t))).number() == XXH3_64bits(body.data(), body.size());
+  return magic && intact && in.whole() && !address.ucx.empty() ? std::optional(address) : std::nullopt;
+}
+
+std::vector<std::byte> write(const greeting& g) {
+  std::vector<std::byte> out;
+  put(out, g.connection);
+  put(out, g.address);
+  put(out, g.shm);
+  return out;
+}
+
+std::optional<greeting> read_greeting(std::span<const std::byte> bytes) {
+  reader in(bytes);
+  greeting g;
+  g.connection = in.number();
+  g.address = in.bytes();
+  g.shm = in.bytes();
+  return in.whole() ? std::optional(g) : std::nullopt;
+}
+
+} // namespace millrace::transport

@@ -1,0 +1,81 @@
+#pragma once
+
+#include "runtime/transport/hmac.hpp"
+
+#include <bitset>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace millrace::transport {
+
+/// What data planes say to each other. Fixed size, little-endian, the header of a UCX active message.
+enum class message_kind : std::uint32_t {
+  greeting = 1, ///< payload: see `greeting`
+  pull = 2,     ///< `ticket`, `pull`, `argument` = bytes wanted; answered by pieces or one refusal
+  release = 3,  ///< `ticket`
+  refusal = 4,  ///< `pull`, `argument` = refusal_reason
+  piece = 5,    ///< `pull`, `argument` = index of the column, or `whole_block`; payload: its bytes, not in the MAC
+};
+
+enum class refusal_reason : std::uint64_t { not_authorised = 1, replayed = 2, no_such_bundle = 3, other_size = 4 };
+
+inline constexpr std::uint64_t whole_block = ~std::uint64_t{0};
+
+struct message {
+  std::uint32_t magic = 0x3158524d; ///< "MRX1"
+  message_kind kind{};
+  std::uint64_t from = 0;
+  std::uint64_t from_life = 0; ///< random, new whenever the node starts
+  std::uint64_t to = 0;
+  std::uint64_t to_life = 0;
+  std::uint64_t sequence = 0; ///< of the sender, each number once in its life
+  std::uint64_t ticket = 0;
+  std::uint64_t pull = 0; ///< number that the requester gave to the pull
+  std::uint64_t argument = 0;
+  mac256 mac{};
+};
+static_assert(sizeof(message) == 104);
+
+/// Sets the MAC over everything before it and over `payload`.
+void seal(message& m, const key256& key, std::span<const std::byte> payload = {});
+bool sealed_with(const message& m, const key256& key, std::span<const std::byte> payload = {});
+
+/// The message, unless `header` has another size or magic.
+std::optional<message> read_message(std::span<const std::byte> header);
+
+/// Remembers which sequence numbers one life of one peer has used; messages may overtake each other a little.
+class replay_window {
+public:
+  /// True the first time for a number that is not more than `reach` behind the highest.
+  bool accept(std::uint64_t sequence);
+
+  static constexpr std::uint64_t reach = 4096;
+
+private:
+  std::uint64_t highest_ = 0;
+  std::bitset<reach> seen_;
+};
+
+/// How a node is reached: what data_plane::address() packs.
+struct node_address {
+  std::uint64_t life = 0;
+  std::vector<std::byte> ucx; ///< of the worker all peers share
+};
+
+std::vector<std::byte> write(const node_address& address);
+
+/// @returns nothing if a byte of it is missing, added or changed
+std::optional<node_address> read_address(std::span<const std::byte> bytes);
+
+/// How a connection starts. Both sides send one when they make theirs.
+struct greeting {
+  std::uint64_t connection = 0;  ///< random, new whenever the sender makes its side anew
+  std::vector<std::byte> address; ///< of the sender, as `write(node_address)`
+  std::vector<std::byte> shm;     ///< UCX address of the sender's worker for this peer only; empty: TCP only
+};
+
+std::vector<std::byte> write(const greeting& g);
+std::optional<greeting> read_greeting(std::span<const std::byte> bytes);
+
+} // namespace millrace::transport

@@ -1,0 +1,126 @@
+#include "runtime/transport/engine.hpp"
+
+namespace millrace::transport {
+
+void data_plane::engine::add_peer(std::uint64_t node, const node_address& where, std::vector<std::byte> packed) {
+  if (closed_ || node == options_.node)
+    return;
+  dropped_.erase({node, where.life});
+  if (const auto known = peers_.find(node); known != peers_.end()) {
+    if (known->second->address == packed)
+      return;
+    forget(node, "it was replaced by another life of the node");
+  }
+  connect(node, where, std::move(packed));
+}
+
+void data_plane::engine::drop_peer(std::uint64_t node) {
+  const auto known = peers_.find(node);
+  if (known == peers_.end())
+    return;
+  dropped_.insert({node, known->second->life});
+  forget(node, "it was dropped");
+}
+
+void data_plane::engine::connect(std::uint64_t node, const node_address& where, std::vector<std::byte> packed) {
+  auto made = std::make_unique<peer>();
+  peer& p = *made;
+  p.node = node;
+  p.life = where.life;
+  p.address = std::move(packed);
+  p.connection = random_number();
+  try {
+    p.tcp = tcp_->connect(where.ucx, [this, node, connection = p.connection](ucs_status_t status) {
+      post([=, this] { lost(node, connection, ucs_status_string(status)); });
+    });
+    if (shm_context_)
+      p.shm = std::make_unique<ucx_worker>(loop_, *shm_context_,
+                                           [this, &p](ucx_worker::incoming& in) { on_message(*p.shm, in); });
+  } catch (const std::runtime_error& error) {
+    if (p.tcp != nullptr)
+      tcp_->close(p.tcp);
+    lost_[node] = error.what();
+    return;
+  }
+  lost_.erase(node);
+  peers_[node] = std::move(made);
+  greet(p);
+}
+
+void data_plane::engine::greet(peer& to) {
+  auto payload = std::make_shared<const std::vector<std::byte>>(
+      write(greeting{to.connection, address_, to.shm ? to.shm->address() : std::vector<std::byte>{}}));
+  message m = new_message(message_kind::greeting, to);
+  seal(m, options_.key, *payload);
+  // A greeting that does not arrive means a dead connection, which the endpoint reports by itself.
+  tcp_->send(to.tcp, std::as_bytes(std::span(&m, 1)), *payload, payload, nullptr);
+}
+
+void data_plane::engine::on_greeting(const message& m, const greeting& g) {
+  const auto where = read_address(g.address);
+  if (closed_ || !where || where->life != m.from_life || dropped_.contains({m.from, m.from_life})) {
+    count([](data_plane_stats& s) { ++s.requests_refused; });
+    return;
+  }
+  auto known = peers_.find(m.from);
+  const bool same = known != peers_.end() && known->second->life == m.from_life &&
+                    (known->second->remote_connection == 0 || known->second->remote_connection == g.connection);
+  if (!same) {
+    if (known != peers_.end())
+      forget(m.from, "it has connected anew");
+    connect(m.from, *where, g.address);
+    known = peers_.find(m.from);
+    if (known == peers_.end())
+      return;
+  }
+  peer& p = *known->second;
+  p.remote_connection = g.connection;
+  if (!p.shm || p.shm_endpoint != nullptr)
+    return;
+  try {
+    if (g.shm.empty())
+      p.shm.reset();
+    else
+      p.shm_endpoint = p.shm->connect(g.shm, nullptr);
+  } catch (const std::runtime_error&) {
+    p.shm.reset(); // a peer of another host: TCP is the way
+  }
+}
+
+void data_plane::engine::lost(std::uint64_t node, std::uint64_t connection, const std::string& cause) {
+  const auto known = peers_.find(node);
+  if (known != peers_.end() && known->second->connection == connection)
+    forget(node, "connection lost: " + cause);
+}
+
+void data_plane::engine::forget(std::uint64_t node, const std::string& cause) {
+  const auto known = peers_.find(node);
+  const auto last = std::move(known->second);
+  peers_.erase(known);
+  lost_[node] = cause;
+  tcp_->close(last->tcp);
+  last->shm.reset();
+  std::vector<std::uint64_t> numbers;
+  for (const auto& [number, p] : pulls_)
+    if (p.wanted.owner == node)
+      numbers.push_back(number);
+  for (const std::uint64_t number : numbers)
+    finish(number, pull_status::peer_lost, cause);
+}
+
+std::string data_plane::engine::describe_peers() const {
+  std::string text = "node " + std::to_string(options_.node) + ": listens on " + interface_ + "\n";
+  for (const auto& [node, p] : peers_) {
+    text += "node " + std::to_string(node) + ": " + tcp_->transports(p->tcp) + ", peer failure handling";
+    if (p->shm_endpoint != nullptr)
+      text += "; bytes over " + p->shm->transports(p->shm_endpoint);
+    else if (p->remote_connection == 0)
+      text += "; not greeted yet";
+    text += "\n";
+  }
+  for (const auto& [node, cause] : lost_)
+    text += "node " + std::to_string(node) + ": gone: " + cause + "\n";
+  return text;
+}
+
+} // namespace millrace::transport

@@ -1,0 +1,109 @@
+#include "runtime/transport/engine.hpp"
+
+namespace millrace::transport {
+
+message data_plane::engine::new_message(message_kind kind, const peer& to) {
+  message m;
+  m.kind = kind;
+  m.from = options_.node;
+  m.from_life = life_;
+  m.to = to.node;
+  m.to_life = to.life;
+  m.sequence = ++last_sequence_;
+  return m;
+}
+
+data_plane::engine::way data_plane::engine::way_to(peer& to) {
+  return to.shm_endpoint != nullptr ? way{to.shm.get(), to.shm_endpoint} : way{tcp_.get(), to.tcp};
+}
+
+/// The only door for what others say: nothing after it sees a message whose MAC is wrong, except refusals, which say
+/// of themselves whether they are authentic.
+void data_plane::engine::on_message(ucx_worker& worker, ucx_worker::incoming& in) {
+  const auto refused = [this] { count([](data_plane_stats& s) { ++s.requests_refused; }); };
+  const auto m = read_message(in.header);
+  if (closed_ || !m)
+    return refused();
+  if (m->kind == message_kind::piece) {
+    if (m->to == options_.node && m->to_life == life_ && sealed_with(*m, options_.key))
+      on_piece(worker, in, *m);
+    return;
+  }
+  if (in.data != nullptr)
+    return refused(); // nothing but a piece is large
+  const bool authentic = m->to == options_.node && m->to_life == life_ && sealed_with(*m, options_.key, in.payload);
+  if (m->kind == message_kind::refusal)
+    return on_refusal(*m, authentic);
+  const bool fresh = authentic && windows_[{m->from, m->from_life}].accept(m->sequence);
+  if (m->kind == message_kind::pull) {
+    way back{&worker, in.reply};
+    if (const auto known = peers_.find(m->from); fresh && known != peers_.end() && known->second->life == m->from_life)
+      back = way_to(*known->second);
+    if (!fresh || dropped_.contains({m->from, m->from_life}))
+      return refuse(back, *m, authentic && !fresh ? refusal_reason::replayed : refusal_reason::not_authorised);
+    return serve(back, *m);
+  }
+  if (!fresh)
+    return refused();
+  if (m->kind == message_kind::release) {
+    published_.remove(m->ticket);
+  } else if (m->kind == message_kind::greeting) {
+    if (auto g = read_greeting(in.payload))
+      post([this, m = *m, g = std::move(*g)] { on_greeting(m, g); });
+    else
+      refused();
+  }
+}
+
+void data_plane::engine::serve(way back, const message& request) {
+  if (back.endpoint == nullptr)
+    return;
+  const auto found = published_.find(request.ticket);
+  if (!found || found->bytes() != request.argument)
+    return refuse(back, request, found ? refusal_reason::other_size : refusal_reason::no_such_bundle);
+  message header;
+  header.kind = message_kind::piece;
+  header.from = options_.node;
+  header.from_life = life_;
+  header.to = request.from;
+  header.to_life = request.from_life;
+  header.ticket = request.ticket;
+  header.pull = request.pull;
+  header.argument = whole_block;
+  if (found->block() || found->bytes() == 0)
+    return send_piece(back, header, *found, found->block().value_or(std::span<const std::byte>{}));
+  for (std::size_t i = 0; i < found->columns().size(); ++i) {
+    header.argument = i;
+    if (const auto bytes = found->columns()[i].bytes; !bytes.empty())
+      send_piece(back, header, *found, bytes);
+  }
+}
+
+void data_plane::engine::send_piece(way back, message header, const bundle& from, std::span<const std::byte> bytes) {
+  seal(header, options_.key);
+  back.worker->send(back.endpoint, std::as_bytes(std::span(&header, 1)), bytes, from.owner(),
+                    [this, size = bytes.size()](ucs_status_t status) {
+                      if (status == UCS_OK)
+                        count([&](data_plane_stats& s) { s.bytes_served += size; });
+                    });
+}
+
+void data_plane::engine::refuse(way back, const message& request, refusal_reason reason) {
+  if (reason == refusal_reason::not_authorised || reason == refusal_reason::replayed)
+    count([](data_plane_stats& s) { ++s.requests_refused; });
+  if (back.endpoint == nullptr)
+    return;
+  message m;
+  m.kind = message_kind::refusal;
+  m.from = options_.node;
+  m.from_life = life_;
+  m.to = request.from;
+  m.to_life = request.from_life;
+  m.ticket = request.ticket;
+  m.pull = request.pull;
+  m.argument = static_cast<std::uint64_t>(reason);
+  seal(m, options_.key);
+  back.worker->send(back.endpoint, std::as_bytes(std::span(&m, 1)), {}, nullptr, nullptr);
+}
+
+} // namespace millrace::transport

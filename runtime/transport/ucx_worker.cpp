@@ -1,0 +1,294 @@
+#include "runtime/transport/ucx_worker.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <initializer_list>
+#include <set>
+#include <stdexcept>
+
+#include <csignal>
+#include <ucs/config/global_opts.h>
+#include <ucs/debug/debug.h>
+
+#include <boost/asio/post.hpp>
+
+namespace millrace::transport {
+namespace {
+
+constexpr unsigned message_id = 1;
+
+/// Rounds of progress before other work of the loop (deadlines, requests) gets its turn.
+constexpr int rounds_per_turn = 64;
+
+void check(ucs_status_t status, const char* what) {
+  if (status != UCS_OK)
+    throw std::runtime_error(std::string("UCX: ") + what + ": " + ucs_status_string(status));
+}
+
+/// UCX reports every lost peer on stdout and catches crashes for itself: the first is ours to tell, the second
+/// would take them from sanitizers and core dumps.
+void make_ucx_quiet() {
+  if (std::getenv("UCX_LOG_LEVEL") == nullptr)
+    ucs_global_opts_set_value("LOG_LEVEL", "fatal");
+  for (const int signal : {SIGILL, SIGSEGV, SIGBUS, SIGFPE})
+    ucs_debug_disable_signal(signal);
+}
+
+} // namespace
+
+ucx_context::ucx_context(const std::string& transports, const std::string& device) {
+  make_ucx_quiet();
+  ucp_config_t* read = nullptr;
+  check(ucp_config_read(nullptr, nullptr, &read), "configuration");
+  const std::unique_ptr<ucp_config_t, void (*)(ucp_config_t*)> config(read, ucp_config_release);
+  const std::pair<const char*, std::string> settings[] = {
+      {"TLS", transports},
+      {"NET_DEVICES", device},
+      // The receiver reads the sender's memory, never the other way round: nobody writes into memory that a dropped
+      // pull has given back.
+      {"RNDV_SCHEME", "get_zcopy"},
+      // UCX's own keep-alive keeps unacknowledged data on the socket, and then the kernel's never fires.
+      {"KEEPALIVE_INTERVAL", "inf"},
+      {"TCP_KEEPIDLE", "1s"},
+      {"TCP_KEEPINTVL", "1s"},
+      {"TCP_KEEPCNT", "3"},
+  };
+  for (const auto& [name, value] : settings)
+    check(ucp_config_modify(config.get(), name, value.c_str()), name);
+  ucp_params_t parameters{};
+  parameters.field_mask = UCP_PARAM_FIELD_FEATURES;
+  parameters.features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP;
+  check(ucp_init(&parameters, config.get(), &context_), ("transports " + transports + " on " + device).c_str());
+}
+
+ucx_context::~ucx_context() {
+  ucp_cleanup(context_);
+}
+
+// ---- one operation in flight ------------------------------------------------------------------------------------------
+
+struct ucx_worker::operation {
+  ucx_worker* worker;
+  std::vector<std::byte> header;
+  std::shared_ptr<const void> keep;
+  outcome_handler done;
+};
+
+struct ucx_worker::endpoint_state {
+  ucp_ep_h handle{};
+  outcome_handler on_failure;
+};
+
+ucx_worker::operation* ucx_worker::start(std::shared_ptr<const void> keep, outcome_handler done) {
+  auto* op = new operation{this, {}, std::move(keep), std::move(done)};
+  operations_.insert(op);
+  return op;
+}
+
+void ucx_worker::end(operation* op, ucs_status_t status) {
+  const std::unique_ptr<operation> last(op);
+  op->worker->operations_.erase(op);
+  if (op->done && *op->worker->alive_)
+    op->done(status);
+}
+
+/// A null request has ended already and calls nobody; an error never started.
+void ucx_worker::settle(void* request, operation* op) {
+  if (request == nullptr)
+    end(op, UCS_OK);
+  else if (UCS_PTR_IS_ERR(request))
+    end(op, UCS_PTR_STATUS(request));
+  wake();
+}
+
+// ---- worker -------------------------------------------------------------------------------------------------------------
+
+ucx_worker::ucx_worker(boost::asio::io_context& loop, const ucx_context& context, message_handler on_message)
+    : loop_(loop), on_message_(std::move(on_message)), events_(loop) {
+  ucp_worker_params_t parameters{};
+  parameters.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
+  parameters.thread_mode = UCS_THREAD_MODE_SINGLE;
+  check(ucp_worker_create(context.get(), &parameters, &worker_), "worker");
+  try {
+    ucp_am_handler_param_t handler{};
+    handler.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB | UCP_AM_HANDLER_PARAM_FIELD_ARG |
+                         UCP_AM_HANDLER_PARAM_FIELD_FLAGS;
+    handler.id = message_id;
+    handler.cb = on_active_message;
+    handler.arg = this;
+    handler.flags = UCP_AM_FLAG_WHOLE_MSG;
+    check(ucp_worker_set_am_recv_handler(worker_, &handler), "message handler");
+    int descriptor = -1;
+    check(ucp_worker_get_efd(worker_, &descriptor), "event descriptor");
+    events_.assign(descriptor);
+  } catch (...) {
+    ucp_worker_destroy(worker_);
+    throw;
+  }
+  wake();
+}
+
+ucx_worker::~ucx_worker() {
+  *alive_ = false;
+  events_.release(); // it belongs to UCX
+  ucp_worker_destroy(worker_);
+  for (operation* op : operations_)
+    delete op;
+}
+
+std::vector<std::byte> ucx_worker::address() const {
+  ucp_address_t* address = nullptr;
+  std::size_t bytes = 0;
+  check(ucp_worker_get_address(worker_, &address, &bytes), "worker address");
+  const auto* begin = reinterpret_cast<const std::byte*>(address);
+  std::vector<std::byte> copy(begin, begin + bytes);
+  ucp_worker_release_address(worker_, address);
+  return copy;
+}
+
+ucp_ep_h ucx_worker::connect(std::span<const std::byte> address, outcome_handler on_failure) {
+  auto state = std::make_unique<endpoint_state>();
+  state->on_failure = std::move(on_failure);
+  ucp_ep_params_t parameters{};
+  parameters.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE;
+  parameters.address = reinterpret_cast<const ucp_address_t*>(address.data());
+  parameters.err_mode = UCP_ERR_HANDLING_MODE_NONE;
+  if (state->on_failure) {
+    parameters.field_mask |= UCP_EP_PARAM_FIELD_ERR_HANDLER;
+    parameters.err_mode = UCP_ERR_HANDLING_MODE_PEER;
+    parameters.err_handler.arg = state.get();
+    parameters.err_handler.cb = [](void* arg, ucp_ep_h, ucs_status_t status) {
+      if (auto handler = std::exchange(static_cast<endpoint_state*>(arg)->on_failure, nullptr))
+        handler(status);
+    };
+  }
+  check(ucp_ep_create(worker_, &parameters, &state->handle), "endpoint");
+  endpoints_.push_back(std::move(state));
+  wake();
+  return endpoints_.back()->handle;
+}
+
+void ucx_worker::close(ucp_ep_h endpoint) {
+  for (auto& state : endpoints_)
+    if (state->handle == endpoint) {
+      state->handle = nullptr;
+      state->on_failure = nullptr;
+    }
+  ucp_request_param_t parameters{};
+  parameters.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FIELD_CALLBACK;
+  parameters.flags = UCP_EP_CLOSE_FLAG_FORCE;
+  parameters.cb.send = [](void* request, ucs_status_t, void*) { ucp_request_free(request); };
+  ucp_ep_close_nbx(endpoint, &parameters);
+  wake();
+}
+
+void ucx_worker::send(ucp_ep_h endpoint, std::span<const std::byte> header, std::span<const std::byte> payload,
+                      std::shared_ptr<const void> keep, outcome_handler done) {
+  operation* op = start(std::move(keep), std::move(done));
+  op->header.assign(header.begin(), header.end());
+  ucp_request_param_t parameters{};
+  parameters.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS;
+  parameters.flags = UCP_AM_SEND_FLAG_REPLY;
+  parameters.user_data = op;
+  parameters.cb.send = [](void* request, ucs_status_t status, void* arg) {
+    end(static_cast<operation*>(arg), status);
+    ucp_request_free(request);
+  };
+  settle(ucp_am_send_nbx(endpoint, message_id, op->header.data(), op->header.size(), payload.data(), payload.size(),
+                         &parameters),
+         op);
+}
+
+void ucx_worker::receive(incoming& message, std::span<std::byte> to, std::shared_ptr<const void> keep,
+                         outcome_handler done) {
+  if (message.data == nullptr) {
+    if (!message.payload.empty())
+      std::memcpy(to.data(), message.payload.data(), message.payload.size());
+    done(UCS_OK);
+    return;
+  }
+  message.fetched = true;
+  operation* op = start(std::move(keep), std::move(done));
+  ucp_request_param_t parameters{};
+  parameters.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
+  parameters.user_data = op;
+  parameters.cb.recv_am = [](void* request, ucs_status_t status, std::size_t, void* arg) {
+    end(static_cast<operation*>(arg), status);
+    ucp_request_free(request);
+  };
+  settle(ucp_am_recv_data_nbx(worker_, message.data, to.data(), message.bytes, &parameters), op);
+}
+
+ucs_status_t ucx_worker::on_active_message(void* self, const void* header, std::size_t header_bytes, void* data,
+                                           std::size_t bytes, const ucp_am_recv_param_t* parameters) {
+  const bool to_fetch = (parameters->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0;
+  incoming message;
+  message.header = {static_cast<const std::byte*>(header), header_bytes};
+  message.bytes = bytes;
+  if (to_fetch)
+    message.data = data;
+  else
+    message.payload = {static_cast<const std::byte*>(data), bytes};
+  if (parameters->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP)
+    message.reply = parameters->reply_ep;
+  static_cast<ucx_worker*>(self)->on_message_(message);
+  return message.fetched ? UCS_INPROGRESS : UCS_OK;
+}
+
+// ---- the loop -----------------------------------------------------------------------------------------------------------
+
+void ucx_worker::wake() {
+  if (std::exchange(progress_posted_, true))
+    return;
+  boost::asio::post(loop_, [this, alive = alive_] {
+    if (!*alive)
+      return;
+    progress_posted_ = false;
+    progress();
+  });
+}
+
+/// UCX's rule: progress until there is none, arm, and only then wait; BUSY means that something came in between.
+void ucx_worker::progress() {
+  int rounds = 0;
+  do {
+    while (rounds < rounds_per_turn && ucp_worker_progress(worker_) != 0)
+      ++rounds;
+    if (rounds >= rounds_per_turn)
+      return wake();
+    ++rounds;
+  } while (ucp_worker_arm(worker_) == UCS_ERR_BUSY);
+  if (std::exchange(waiting_, true))
+    return;
+  events_.async_wait(boost::asio::posix::stream_descriptor::wait_read,
+                     [this, alive = alive_](const boost::system::error_code& error) {
+                       if (!*alive)
+                         return;
+                       waiting_ = false;
+                       if (!error)
+                         progress();
+                     });
+}
+
+std::string ucx_worker::transports(ucp_ep_h endpoint) const {
+  char* text = nullptr;
+  std::size_t bytes = 0;
+  std::FILE* stream = ::open_memstream(&text, &bytes);
+  ucp_ep_print_info(endpoint, stream);
+  std::fclose(stream);
+  const std::string info(text, bytes);
+  std::free(text);
+  std::string result;
+  std::set<std::string> seen;
+  for (auto lane = info.find("lane["); lane != std::string::npos; lane = info.find("lane[", lane + 1)) {
+    // "lane[0]:  1:tcp/lo.0 md[1] ..."
+    const auto colon = info.find(':', info.find(']', lane) + 2);
+    const auto name = info.substr(colon + 1, info.find_first_of(". ", colon + 1) - colon - 1);
+    if (seen.insert(name).second)
+      result += (result.empty() ? "" : " + ") + name;
+  }
+  return result;
+}
+
+} // namespace millrace::transport

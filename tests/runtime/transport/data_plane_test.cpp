@@ -1,0 +1,208 @@
+#include "tests/runtime/transport/planes.hpp"
+
+#include <doctest/doctest.h>
+
+#include <random>
+
+using namespace millrace::transport;
+using namespace std::chrono_literals;
+using namespace millrace::transport::testing;
+
+TEST_CASE("bundles of every size arrive whole") {
+  for (const wire how : {wire::tcp, wire::shm}) {
+    pair_of_planes two(how);
+    for (const std::size_t bytes : {0, 1, 63, 64, 65, 4096, 8000, 8192, 65536, 1 << 20, (64 << 20) + 1}) {
+      CAPTURE(bytes);
+      const bundle sent = random_bundle(bytes, bytes);
+      const ticket t = two.a.publish(sent);
+      CHECK(t.bytes == sent.bytes());
+      const auto got = pull(two.b, t);
+      REQUIRE_MESSAGE(got, got.error);
+      CHECK(same(got.value, sent));
+      two.a.release(t.id);
+    }
+    CHECK(two.b.stats().pulls == 11);
+    CHECK(two.b.stats().pulls_failed == 0);
+    CHECK(two.a.stats().live_tickets == 0);
+  }
+}
+
+TEST_CASE("a wrapped bundle of many tensors arrives as one block") {
+  for (const wire how : {wire::tcp, wire::shm}) {
+    pair_of_planes two(how);
+    auto memory = std::make_shared<std::vector<std::vector<float>>>();
+    std::vector<column> columns;
+    for (const std::size_t count : {1000, 0, 1, 300'000, 17, 2'000'000}) {
+      memory->emplace_back(count, float(count));
+      columns.push_back({{"t" + std::to_string(count), dtype::f32, {std::int64_t(count)}},
+                         std::as_bytes(std::span(memory->back()))});
+    }
+    const bundle weights = bundle::wrap(columns, memory);
+    const auto got = pull(two.b, two.a.publish(weights));
+    REQUIRE_MESSAGE(got, got.error);
+    CHECK(same(got.value, weights));
+    CHECK(got.value.block());
+  }
+}
+
+TEST_CASE("a bundle without columns arrives") {
+  pair_of_planes two(wire::tcp);
+  const auto got = pull(two.b, two.a.publish(bundle{}));
+  REQUIRE_MESSAGE(got, got.error);
+  CHECK(got.value.columns().empty());
+}
+
+TEST_CASE("a ticket of this node is the same memory") {
+  data_plane plane(options_of(1));
+  const bundle sent = random_bundle(100'000, 1);
+  const auto got = pull(plane, plane.publish(sent));
+  REQUIRE(got);
+  CHECK(got.value.columns()[0].bytes.data() == sent.columns()[0].bytes.data());
+  CHECK(plane.stats().pulls_in_process == 1);
+  CHECK(plane.stats().bytes_served == 0);
+}
+
+TEST_CASE("one side's add_peer is enough") {
+  data_plane a(options_of(1)), b(options_of(2));
+  b.add_peer(1, a.address());
+  CHECK(pull(b, a.publish(random_bundle(1000, 1))));
+  CHECK(pull(a, b.publish(random_bundle(1000, 1))));
+}
+
+TEST_CASE("a released ticket is refused by name, here and there") {
+  pair_of_planes two(wire::tcp);
+  const ticket t = two.a.publish(random_bundle(1000, 1));
+  two.b.release_remote(t);
+  const auto got = pull(two.b, t); // messages of one peer keep their order
+  CHECK(got.status == pull_status::released);
+  CHECK(got.error.find("pull of ticket 1 from node 1: the bundle was released") == 0);
+  CHECK(pull(two.a, t).status == pull_status::released);
+}
+
+TEST_CASE("who holds another key is served nothing and counted") {
+  auto stranger = options_of(2);
+  stranger.key[31] ^= std::byte{1};
+  data_plane a(options_of(1)), b(stranger);
+  b.add_peer(1, a.address());
+  const auto got = pull(b, a.publish(random_bundle(1000, 1)));
+  CHECK(got.status == pull_status::refused);
+  CHECK(got.error.find("key of another run") != std::string::npos);
+  CHECK(a.stats().requests_refused >= 1);
+  CHECK(a.stats().bytes_served == 0);
+  CHECK(a.describe().find("node 2") == std::string::npos);
+}
+
+TEST_CASE("a ticket of an unknown node, with a forged layout or a wrong checksum is refused") {
+  pair_of_planes two(wire::tcp);
+  ticket t = two.a.publish(random_bundle(1000, 1));
+  ticket other = t;
+  other.owner = 99;
+  CHECK(pull(two.b, other).status == pull_status::peer_unknown);
+  other = t;
+  other.checksum ^= 1;
+  CHECK(pull(two.b, other).status == pull_status::corrupt);
+  other = t;
+  other.layout[0].shape = {std::int64_t{1} << 62};
+  CHECK(pull(two.b, other).status == pull_status::corrupt);
+  other = t;
+  other.layout[0].shape[0] -= 1;
+  other.bytes -= 1;
+  CHECK(pull(two.b, other).status == pull_status::corrupt);
+  CHECK(two.b.stats().pulls_failed == 4);
+  CHECK(pull(two.b, t));
+}
+
+TEST_CASE("a damaged address is refused") {
+  pair_of_planes two(wire::tcp);
+  auto address = two.a.address();
+  address[20] ^= std::byte{1};
+  CHECK_THROWS_AS(two.b.add_peer(7, address), std::invalid_argument);
+  CHECK_THROWS_AS(two.b.add_peer(7, {}), std::invalid_argument);
+}
+
+TEST_CASE("a dropped peer fails its pulls, is not served, and may come back") {
+  for (const wire how : {wire::tcp, wire::shm}) {
+    pair_of_planes two(how);
+    const ticket t = two.a.publish(random_bundle(1000, 1));
+    CHECK(pull(two.b, t));
+    two.b.drop_peer(1);
+    CHECK(pull(two.b, t).status == pull_status::peer_lost);
+    two.a.drop_peer(2);
+    two.b.add_peer(1, two.a.address());
+    CHECK_FALSE(pull(two.b, t, 2s));
+    two.a.add_peer(2, two.b.address());
+    two.b.drop_peer(1);
+    two.b.add_peer(1, two.a.address());
+    const auto got = pull(two.b, t);
+    CHECK_MESSAGE(got, got.error);
+  }
+}
+
+TEST_CASE("a pull that is over its deadline ends, queued or not") {
+  auto narrow = options_of(2);
+  narrow.max_outstanding_pulls = 1;
+  data_plane a(options_of(1)), b(narrow);
+  b.add_peer(1, a.address());
+  const ticket t = a.publish(random_bundle(1000, 1));
+  CHECK(pull(b, t, 0ms).status == pull_status::timed_out);
+  CHECK(pull(b, t));
+}
+
+TEST_CASE("a thousand pulls in both directions at once, of random sizes, arrive whole, with bounded credits") {
+  for (const wire how : {wire::tcp, wire::shm}) {
+    pair_of_planes two(how);
+    std::mt19937_64 random(7);
+    std::vector<bundle> sent;
+    for (int i = 0; i < 40; ++i)
+      sent.push_back(random_bundle(i < 4 ? 2'000'000 : random() % 60'000, i));
+    std::vector<ticket> of_a, of_b;
+    for (const auto& b : sent) {
+      of_a.push_back(two.a.publish(b));
+      of_b.push_back(two.b.publish(b));
+    }
+    std::atomic<int> left = 1000, whole = 0;
+    std::promise<void> done;
+    for (int i = 0; i < 1000; ++i) {
+      const std::size_t which = random() % sent.size();
+      data_plane& puller = i % 2 ? two.a : two.b;
+      puller.pull(i % 2 ? of_b[which] : of_a[which], 60s, [&, which](pull_result got) {
+        whole += got && same(got.value, sent[which]);
+        if (--left == 0)
+          done.set_value();
+      });
+    }
+    REQUIRE(done.get_future().wait_for(60s) == std::future_status::ready);
+    CHECK(whole == 1000);
+    CHECK(two.a.stats().pulls == 500);
+    CHECK(two.a.stats().pulls_outstanding == 0);
+    CHECK(two.a.stats().bytes_pulled == two.b.stats().bytes_served);
+    // 16 outstanding, each at most 2 MB rounded up, and a few that this test has not let go of yet
+    CHECK(two.a.stats().pool_high_water <= 32 * buffer_class_of_largest);
+  }
+}
+
+TEST_CASE("destruction ends the pulls that are open") {
+  data_plane a(options_of(1));
+  std::promise<pull_result> promise;
+  {
+    data_plane b(options_of(2));
+    b.add_peer(1, a.address());
+    b.pull(a.publish(random_bundle(64 << 20, 1)), 60s, [&](pull_result got) { promise.set_value(std::move(got)); });
+  }
+  const auto got = promise.get_future().get();
+  CHECK((got.status == pull_status::closed || got.status == pull_status::ok));
+}
+
+TEST_CASE("what is chosen for a peer is told, and nothing listens beyond loopback") {
+  pair_of_planes tcp(wire::tcp), shm(wire::shm);
+  CHECK(pull(tcp.b, tcp.a.publish(random_bundle(10, 1))));
+  CHECK(pull(shm.b, shm.a.publish(random_bundle(10, 1))));
+  CHECK(tcp.b.describe().find("node 1: tcp/lo, peer failure handling\n") != std::string::npos);
+  CHECK(shm.b.describe().find("bytes over ") != std::string::npos);
+  CHECK(shm.b.describe().find("memory") != std::string::npos);
+  CHECK(wire_from("shm") == wire::shm);
+  CHECK_THROWS_AS(wire_from("rdma"), std::invalid_argument);
+  auto elsewhere = options_of(3);
+  elsewhere.bind = "203.0.113.7";
+  CHECK_THROWS_AS(data_plane{elsewhere}, std::runtime_error);
+}
