@@ -66,7 +66,7 @@ public:
   /// The state for `restore`; lines of text, "millrace schedule 1" the first.
   std::string save() const;
 
-  /// @param now_s seconds on any clock that does not go back; used for `waits` only
+  /// @param now_s seconds on any clock that does not go back; it only dates waits
   /// @throws std::invalid_argument for an event that no run can produce (a capacity of 0, descending token versions)
   std::vector<action> on(const event& what, double now_s);
 
@@ -77,8 +77,9 @@ public:
   const staleness& stale() const { return staleness_; }
   std::uint64_t ignored() const { return ignored_; } ///< events about something that was no longer so
 
-  /// Who waits for what, on whom, since when: of everything that stands still now, the learner first. Empty when finished.
-  std::vector<wait_record> waits(double now_s) const;
+  /// Who waits for what, on whom, since when: of everything that stands still, what holds the run up first. Empty when
+  /// finished. Linear in the live groups and workers; for people.
+  std::vector<wait_record> waits() const;
 
   /// Recounts everything from the groups themselves: empty, or the first sentence that does not hold. Linear; for tests.
   std::string audit() const;
@@ -154,12 +155,12 @@ private:
   bool may_start_new() const;
   bool more_to_start() const;
   bool no_more_groups() const;
-  std::string named(worker_id id) const;
 
-  void explain_learner(std::vector<wait_record>& out, double now_s) const;
-  void explain_workers(std::vector<wait_record>& out) const;
+  void explain_run(std::vector<wait_record>& out) const;
+  void explain_learner(std::vector<wait_record>& out) const;
   void explain_groups(std::vector<wait_record>& out) const;
-  std::string describe(group_id id, double now_s) const;
+  void explain_workers(std::vector<wait_record>& out) const;
+  std::string where_is(group_id id) const;
 
   config config_;
   batch_rule rule_;

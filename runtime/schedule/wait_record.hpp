@@ -23,14 +23,14 @@ enum class wait_kind : std::uint8_t {
 struct wait_record {
   std::string who;             ///< "learner", "rollout/0", "group 17", "run"
   wait_kind kind = wait_kind::groups;
-  std::vector<std::string> on; ///< who could end it, by name; empty when nobody can
-  std::string what;            ///< in words, without `who`
+  std::vector<std::string> on; ///< who could end it, by name; empty when it is nobody the scheduler knows
+  std::string what;            ///< completes "<who> waits for"
   double since_s = 0;
 };
 
 std::string_view to_string(wait_kind kind);
 
-/// "learner waits for 3 of 4 groups: 17 (generating on rollout/0 for 12.3 s), ... (for 4.0 s)"
+/// "learner waits for 1 of 4 groups: 17 (generating on rollout/0 since 12.3 s); since 14.0 s, for 3.5 s"
 std::string sentence(const wait_record& wait, double now_s);
 
 } // namespace millrace::schedule

@@ -1,0 +1,23 @@
+#include "runtime/schedule/action.hpp"
+
+namespace millrace::schedule {
+
+std::string_view to_string(drop_reason reason) {
+  switch (reason) {
+    case drop_reason::data: return "data";
+    case drop_reason::attempts: return "attempts";
+    case drop_reason::unneeded: return "unneeded";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(finish_reason reason) {
+  switch (reason) {
+    case finish_reason::steps_done: return "steps_done";
+    case finish_reason::prompts_exhausted: return "prompts_exhausted";
+    case finish_reason::stopped: return "stopped";
+  }
+  return "unknown";
+}
+
+} // namespace millrace::schedule
