@@ -3,15 +3,20 @@
 #include "runtime/pipeline/pipeline.hpp"
 
 #include <string>
+#include <vector>
 
 namespace millrace::pipeline {
 
 // The graph of roles. Boxes name the role as the file does, its kind and where it runs; arrows carry the columns that the
-// reader uses from there; the policy's publication to rollouts is a dashed arrow.
+// reader takes from there; the publication of weights is a dashed arrow.
 
 std::string draw_dot(const pipeline& p);
 std::string draw_mermaid(const pipeline& p);
-/// Self-contained, laid out left to right in layers, readable on a light and on a dark page.
+/// Self-contained, laid out left to right in layers, on a white ground.
 std::string draw_svg(const pipeline& p);
+
+/// The columns that `reader` takes from `from`, one of the roles it reads from: each column from the role that adds it where
+/// that is one of them, else from the first that has it.
+std::vector<std::string> columns_between(const pipeline& p, const std::string& from, const role& reader);
 
 } // namespace millrace::pipeline

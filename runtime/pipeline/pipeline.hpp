@@ -22,7 +22,8 @@
 
 namespace millrace::pipeline {
 
-/// The one list of role kinds. A new kind is a `<kind>_table.hpp` (kind, summary, heavy, reads, adds, visit) and a word here.
+/// The one list of role kinds. A new kind is a `<kind>_table.hpp` (kind, summary, heavy, replicated, reads, adds, visit)
+/// and a word here.
 using role_options = std::variant<source_table, rollout_table, rule_verifier_table, reference_table, policy_table>;
 
 /// One `[roles.NAME]`: a function from columns to columns.
@@ -36,7 +37,8 @@ struct role {
 
   std::string_view kind() const;
   std::string_view summary() const;
-  bool heavy() const; ///< whether its work fills cores for long
+  bool heavy() const;      ///< whether its work fills cores for long
+  bool replicated() const; ///< whether it may run in several processes
 
   bool operator==(const role&) const = default;
 };
@@ -94,8 +96,11 @@ std::string resolved_toml(const pipeline& p);
 /// @param cores of this host, >= 1
 std::int64_t threads_of(const pipeline& p, std::string_view role, std::int64_t cores);
 
-/// Every key of the language as text: table, key, type, default, range, meaning.
+/// Every key of the language as text, table by table: key, default, what it may be, meaning.
 std::string key_reference(const vocabulary& words = built_in_vocabulary());
+
+/// Where a role runs, as words: `this process`, `2 processes of this host`.
+std::string place_of(const pipeline& p, const role& r);
 
 /// The order of roles, what each reads and adds, and where it runs: what `millrace check` prints.
 std::string describe(const pipeline& p);

@@ -10,6 +10,11 @@
 
 namespace millrace::pipeline {
 
+/// Stands in a `visit` for the options of the algorithm of this name.
+struct algorithm_keys {
+  const std::string& algorithm;
+};
+
 /// `optimizer = { ... }` of the policy.
 struct optimizer_table {
   std::string name = "adamw";
@@ -40,8 +45,6 @@ struct optimizer_table {
 /// `loss = { ... }` of the policy.
 struct loss_table {
   std::string aggregation = "token_mean";
-  double clip_low = 0.2;
-  double clip_high = 0.2;
   double kl_coefficient = 0;
   std::string kl_estimator = "k3";
   double importance_cap = 2;
@@ -50,8 +53,6 @@ struct loss_table {
 
   template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
     v("aggregation", s.aggregation, one_of({"token_mean", "sequence_mean"}), "mean over the step's tokens, or over its answers' means");
-    v("clip_low", s.clip_low, between(0, 1), "the probability ratio is clipped below at 1 - this");
-    v("clip_high", s.clip_high, between(0, 100), "the probability ratio is clipped above at 1 + this");
     v("kl_coefficient", s.kl_coefficient, between(0, 100), "weight of the KL term against the reference; above 0 needs a role that adds ref_logprob");
     v("kl_estimator", s.kl_estimator, one_of({"k1", "k2", "k3"}), "Schulman's estimator of the KL term");
     v("importance_cap", s.importance_cap, between(0, 1e6), "truncated importance sampling: largest weight of an off-policy token; 0 = off");
@@ -63,10 +64,12 @@ struct policy_table {
   static constexpr std::string_view kind = "policy";
   static constexpr std::string_view summary = "trains the weights and publishes them";
   static constexpr bool heavy = true;
+  static constexpr bool replicated = false;
 
   std::string model;
   std::vector<std::string> publishes_to;
   std::string algorithm = "grpo";
+  option_values algorithm_options; ///< every option of the algorithm: numbers (`double`)
   optimizer_table optimizer;
   loss_table loss;
   std::int64_t micro_batch_tokens = 2048;
@@ -81,6 +84,7 @@ struct policy_table {
     v("model", s.model, needed(), "the [models.*] table that training starts from");
     v("publishes_to", s.publishes_to, needed(), "the rollout roles that get each new version of the weights");
     v("algorithm", s.algorithm, one_of(names_of(v.words().algorithms)), "advantage and loss");
+    v("algorithm_options", s.algorithm_options, algorithm_keys{s.algorithm}, "the algorithm's own numbers");
     v("optimizer", s.optimizer, any(), "how a gradient becomes a step");
     v("loss", s.loss, any(), "how advantages become a loss");
     v("micro_batch_tokens", s.micro_batch_tokens, between(16, 1 << 24), "tokens trained at once; the gradient is the same for any");

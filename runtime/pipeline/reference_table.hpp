@@ -13,6 +13,7 @@ struct reference_table {
   static constexpr std::string_view kind = "reference";
   static constexpr std::string_view summary = "log-probabilities of a frozen model";
   static constexpr bool heavy = true;
+  static constexpr bool replicated = true;
 
   std::string model;
 

@@ -14,6 +14,7 @@ struct rollout_table {
   static constexpr std::string_view kind = "rollout";
   static constexpr std::string_view summary = "samples answers with the policy's weights";
   static constexpr bool heavy = true;
+  static constexpr bool replicated = true;
 
   std::string model;
   std::int64_t answers_per_prompt = 8;
@@ -35,7 +36,7 @@ struct rollout_table {
     v("answers_per_prompt", s.answers_per_prompt, between(1, 1024), "answers sampled for each prompt: the group");
     v("max_new_tokens", s.max_new_tokens, between(1, 1 << 20), "tokens of the longest answer");
     v("slots", s.slots, between(1, 4096), "answers decoded at once, in each process");
-    v("temperature", s.temperature, between(0, 100), "softmax temperature; 0 = always the likeliest token");
+    v("temperature", s.temperature, above(0, 100), "softmax temperature");
     v("top_k", s.top_k, between(0, 1 << 20), "sample from this many likeliest tokens; 0 = all");
     v("top_p", s.top_p, above(0, 1), "sample from the likeliest tokens that hold this probability; 1 = all");
     v("min_p", s.min_p, between(0, 1), "sample from tokens with at least this share of the likeliest one's probability; 0 = all");

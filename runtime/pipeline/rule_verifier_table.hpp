@@ -9,6 +9,11 @@
 
 namespace millrace::pipeline {
 
+/// Stands in a `visit` for the options of the rule of this type.
+struct rule_keys {
+  const std::string& type;
+};
+
 /// One entry of `rules = [...]`: `{ type = "number", weight = 1.0, name = "number", ... }`. Which further keys it takes is
 /// the rule type's own matter (`vocabulary`); `options` holds every one of them.
 struct rule_entry {
@@ -23,7 +28,7 @@ struct rule_entry {
     v("type", s.type, needed(one_of(names_of(v.words().rules))), "which rule");
     v("name", s.name, any(), "of its column reward.<name>; default: the type");
     v("weight", s.weight, between(-1e6, 1e6), "factor of its score in `reward`");
-    v.options(s.type, s.options);
+    v.options(rule_keys{s.type}, s.options);
   }
 };
 
@@ -32,6 +37,7 @@ struct rule_verifier_table {
   static constexpr std::string_view kind = "rule_verifier";
   static constexpr std::string_view summary = "scores answers by rules";
   static constexpr bool heavy = false;
+  static constexpr bool replicated = true;
 
   std::vector<rule_entry> rules;
   std::int64_t workers = 2;

@@ -25,7 +25,7 @@ struct stale_table {
 ///     preset        depth  in_flight_update  stale.max
 ///     synchronous   0      false             0          generate, train, publish in turn
 ///     one_step_off  1      false             1          the next step's answers are generated while this one trains
-///     bounded       2      true              3          generation runs `depth` steps ahead, new weights land mid-answer
+///     bounded       2      true              depth + 1  generation runs `depth` steps ahead, new weights land mid-answer
 struct schedule_table {
   std::string preset = "one_step_off";
   std::int64_t groups_per_step = 0;

@@ -36,7 +36,8 @@ struct generator_table {
 struct source_table {
   static constexpr std::string_view kind = "source";
   static constexpr std::string_view summary = "gives prompts and their answers";
-  static constexpr bool heavy = false;
+  static constexpr bool heavy = false;       ///< whether its work fills cores for long
+  static constexpr bool replicated = false;  ///< whether it may run in several processes
 
   std::filesystem::path file;               ///< exactly one of `file` and `generator`
   std::optional<generator_table> generator;
@@ -53,8 +54,13 @@ struct source_table {
   template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
     v("file", s.file, any(), "JSONL in verl's row format; relative to the pipeline file's folder");
     v("generator", s.generator, any(), "made-up prompts instead of a file");
-    v("shuffle", s.shuffle, any(), "a new order of the file's rows each epoch");
-    v("epochs", s.epochs, between(0, 1e9), "times through the file; 0 = endless");
+    if (!s.generator) {
+      v("shuffle", s.shuffle, any(), "a new order of the file's rows each epoch");
+      v("epochs", s.epochs, between(0, 1e9), "times through the file; 0 = endless");
+    } else {
+      v.refuse("shuffle", "a generator has no rows to shuffle");
+      v.refuse("epochs", "a generator never ends");
+    }
     v("max_prompt_tokens", s.max_prompt_tokens, between(1, 1 << 20), "tokens of the longest prompt used; longer rows are skipped");
     v("system", s.system, any(), "system message before prompts that have none; empty = none");
   }

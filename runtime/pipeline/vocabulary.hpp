@@ -11,39 +11,45 @@
 
 namespace millrace::pipeline {
 
-/// An algorithm that `[roles.*] algorithm = "name"` may name.
-struct algorithm_type {
-  std::string name;
-  std::vector<std::string> reads = {"reward"}; ///< columns it needs beside the rollout's own
-  std::int64_t least_answers = 2;              ///< smallest `answers_per_prompt` it is defined for
-};
-
-/// The value of a rule's option.
+/// The value of an option.
 using option_value = std::variant<bool, std::int64_t, double, std::string>;
-/// Every option of a rule, by name.
+/// The options of one rule or algorithm, by name. An optional one that is not set is not in it.
 using option_values = std::map<std::string, option_value>;
 
-/// An option of a rule: `{ type = "number", extract = "boxed" }`.
-struct rule_option {
+/// A key that belongs to one rule or one algorithm.
+struct option {
   std::string name;
-  option_value fallback; ///< the default; also says the type
-  limits allowed;
-  std::string meaning; ///< with the unit
+  option_value fallback;   ///< its alternative says the type; its value is the default, unless `optional`
+  limits allowed;          ///< `needed`: must be written
+  std::string meaning;     ///< with the unit
+  bool optional = false;   ///< may be left out and then is not set at all
+};
+
+/// An algorithm that `algorithm = "name"` of a policy may name.
+struct algorithm_type {
+  std::string name;
+  std::vector<std::string> reads; ///< columns it needs beside the rollout's own
+  std::vector<option> options;    ///< numbers: the keys of `algorithm_options`
 };
 
 /// A rule that `rules = [{ type = "name" }]` may name.
 struct rule_type {
   std::string name;
-  std::vector<rule_option> options;
-  /// What is wrong with a rule's options taken together (a pattern that is no regular expression), or "". Empty: nothing to check.
+  std::vector<option> options;
+  /// What is wrong with options that are each within their limits (a pattern that is no regular expression), or "".
   std::function<std::string(const option_values&)> check;
 };
 
-/// The words that a pipeline file may use and that are defined elsewhere: by algorithms/, runtime/rules/ and runtime/train/.
+/// The words that a pipeline file may use and that others define: algorithms/, runtime/rules/, runtime/train/.
 struct vocabulary {
   std::vector<algorithm_type> algorithms;
   std::vector<rule_type> rules;
   std::vector<std::string> optimizers;
+
+  /// nullptr for an unknown name
+  const algorithm_type* algorithm(const std::string& name) const;
+  /// nullptr for an unknown name
+  const rule_type* rule(const std::string& name) const;
 };
 
 /// The words of this program.

@@ -1,0 +1,31 @@
+#include "runtime/pipeline/pipeline.hpp"
+#include "runtime/pipeline/wording.hpp"
+
+namespace millrace::pipeline {
+
+std::string place_of(const pipeline& p, const role& r) {
+  const auto placed = p.placement.roles.find(r.name);
+  const std::int64_t count = p.processes_of(r.name);
+  if (count == 0)
+    return "this process";
+  const std::string processes = std::to_string(count) + (count == 1 ? " process" : " processes");
+  return placed->second.hosts.empty() ? processes + " of this host" : processes + " on " + joined(placed->second.hosts);
+}
+
+std::string describe(const pipeline& p) {
+  std::string out = "run " + p.run.name + ": " + std::to_string(p.run.steps) + " steps of " + std::to_string(p.schedule.groups_per_step) +
+                    " groups, " + p.schedule.preset + " (depth " + std::to_string(p.schedule.depth) + ", stale.max " +
+                    std::to_string(p.schedule.stale.max) + (p.schedule.in_flight_update ? ", in-flight update" : "") + ")\n";
+  for (const role& r : p.roles) {
+    out += r.name + " (" + std::string(r.kind()) + ", " + place_of(p, r) + "): " + std::string(r.summary()) + '\n';
+    if (!r.from.empty())
+      out += "    from   " + joined(r.from) + "\n    reads  " + joined(r.reads) + '\n';
+    if (!r.adds.empty())
+      out += "    adds   " + joined(r.adds) + '\n';
+    if (const auto* policy = std::get_if<policy_table>(&r.options))
+      out += "    trains " + policy->model + " by " + policy->algorithm + ", publishes to " + joined(policy->publishes_to) + '\n';
+  }
+  return out;
+}
+
+} // namespace millrace::pipeline

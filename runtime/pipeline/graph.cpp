@@ -1,0 +1,178 @@
+#include "runtime/pipeline/checks.hpp"
+#include "runtime/pipeline/role_fields.hpp"
+#include "runtime/pipeline/wording.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <set>
+
+namespace millrace::pipeline {
+namespace {
+
+bool holds(const std::vector<std::string>& list, std::string_view word) {
+  return std::find(list.begin(), list.end(), word) != list.end();
+}
+
+std::string entry_path(const role& r, std::size_t i) { return "roles." + r.name + ".from." + std::to_string(i); }
+
+const role* find(const pipeline& p, const std::string& name) {
+  const auto it = std::find_if(p.roles.begin(), p.roles.end(), [&](const role& r) { return r.name == name; });
+  return it == p.roles.end() ? nullptr : &*it;
+}
+
+bool check_names(const pipeline& p, reading& into) {
+  bool good = true;
+  const std::vector<std::string> names = names_of(p.roles);
+  for (const role& r : p.roles) {
+    std::set<std::string> seen;
+    for (std::size_t i = 0; i < r.from.size(); ++i) {
+      const std::string& from = r.from[i];
+      const position where = into.place(entry_path(r, i));
+      if (!find(p, from)) {
+        into.wrong(where, "roles." + r.name + ".from: no role " + in_quotes(from) + suggestion(from, names));
+        good = false;
+      } else if (!seen.insert(from).second) {
+        into.wrong(where, "roles." + r.name + ".from: found " + in_quotes(from) + " twice, want it once");
+      }
+    }
+  }
+  return good;
+}
+
+/// Depth-first order; a role that is met again while it is open closes a cycle.
+class sorter {
+public:
+  sorter(pipeline& p, reading& into) : p_(p), into_(into) {}
+
+  bool sort() {
+    for (const role& r : p_.roles)
+      visit(r);
+    if (!cyclic_) {
+      std::vector<role> sorted;
+      for (const role* r : done_)
+        sorted.push_back(*r);
+      p_.roles = std::move(sorted);
+    }
+    return !cyclic_;
+  }
+
+private:
+  void visit(const role& r) {
+    if (finished_.contains(r.name))
+      return;
+    open_.push_back(r.name);
+    for (std::size_t i = 0; i < r.from.size(); ++i) {
+      const auto again = std::find(open_.begin(), open_.end(), r.from[i]);
+      if (again == open_.end()) {
+        visit(*find(p_, r.from[i]));
+        continue;
+      }
+      cyclic_ = true;
+      std::vector<std::string> cycle(again, open_.end());
+      cycle.push_back(*again);
+      into_.wrong(into_.place(entry_path(r, i)),
+                  "roles." + r.name + ".from: found a cycle, " + joined(cycle, " reads from ") + ", want a graph without one");
+    }
+    open_.pop_back();
+    finished_.insert(r.name);
+    done_.push_back(&r);
+  }
+
+  pipeline& p_;
+  reading& into_;
+  bool cyclic_ = false;
+  std::vector<std::string> open_;
+  std::set<std::string> finished_;
+  std::vector<const role*> done_;
+};
+
+/// The columns that reach each role and who added them, checked on the way.
+void check_columns(pipeline& p, reading& into) {
+  std::map<std::string, std::map<std::string, std::string>> after; // role -> column -> the role that added it
+  for (role& r : p.roles) {
+    r.reads = std::visit([&](const auto& table) { return table.reads(into.words); }, r.options);
+    r.adds = std::visit([](const auto& table) { return table.adds(); }, r.options);
+    auto& columns = after[r.name];
+    const std::string path = "roles." + r.name;
+    for (std::size_t i = 0; i < r.from.size(); ++i)
+      for (const auto& [column, by] : after[r.from[i]]) {
+        const auto [it, fresh] = columns.emplace(column, by);
+        if (!fresh && it->second != by)
+          into.wrong(into.place(entry_path(r, i)), path + ".from: found column " + in_quotes(column) + " from both " + in_quotes(it->second) +
+                                                       " and " + in_quotes(by) + ", want one role that adds it");
+      }
+    for (const std::string& column : r.reads)
+      if (!columns.contains(column)) {
+        std::vector<std::string> kinds;
+        for (const std::string& kind : kinds_that_add(column))
+          kinds.push_back(in_quotes(kind));
+        into.wrong(into.place(path + ".kind"), path + ": reads column " + in_quotes(column) + ", which no role upstream adds, want a role of kind " +
+                                                   (kinds.empty() ? "that adds it" : joined(kinds, " or ")) + " upstream of it");
+      }
+    for (const std::string& column : r.adds)
+      if (const auto [it, fresh] = columns.emplace(column, r.name); !fresh)
+        into.wrong(into.place(path + ".kind"), path + ": adds column " + in_quotes(column) + ", which " + in_quotes(it->second) +
+                                                   " upstream of it adds too, want one role that adds it");
+  }
+}
+
+/// A role whose columns nobody reads does work for nothing.
+void check_used(const pipeline& p, reading& into) {
+  std::map<std::string, std::set<std::string>> below; // role -> columns that roles downstream read
+  for (auto it = p.roles.rbegin(); it != p.roles.rend(); ++it) {
+    for (const std::string& from : it->from) {
+      below[from].insert(it->reads.begin(), it->reads.end());
+      below[from].insert(below[it->name].begin(), below[it->name].end());
+    }
+    const auto& wanted = below[it->name];
+    const bool used = std::any_of(it->adds.begin(), it->adds.end(), [&](const std::string& c) { return wanted.contains(c); });
+    if (it->adds.empty() || used)
+      continue;
+    const bool kl = std::holds_alternative<reference_table>(it->options);
+    into.wrong(into.place("roles." + it->name + ".kind"),
+               "roles." + it->name + ": adds " + joined(it->adds) + ", which no role downstream reads, want " +
+                   (kl ? "a policy below it with loss.kl_coefficient above 0, or the role left out" : "a role that reads them, or the role left out"));
+  }
+}
+
+} // namespace
+
+std::vector<std::string> kinds_that_add(const std::string& column) {
+  std::vector<std::string> kinds;
+  [&]<std::size_t... I>(std::index_sequence<I...>) {
+    const auto consider = [&]<class Table>(const Table& table) {
+      if (holds(table.adds(), column) || (column.starts_with("reward.") && holds(table.adds(), "reward")))
+        kinds.emplace_back(Table::kind);
+    };
+    (consider(std::variant_alternative_t<I, role_options>{}), ...);
+  }(std::make_index_sequence<std::variant_size_v<role_options>>{});
+  return kinds;
+}
+
+std::vector<const role*> upstream_of(const pipeline& p, const std::string& name) {
+  std::set<std::string> seen;
+  const std::function<void(const role&)> climb = [&](const role& r) {
+    for (const std::string& from : r.from)
+      if (const role* up = find(p, from); up && seen.insert(from).second)
+        climb(*up);
+  };
+  if (const role* r = find(p, name))
+    climb(*r);
+  std::vector<const role*> found;
+  for (const role& r : p.roles)
+    if (seen.contains(r.name) && r.name != name)
+      found.push_back(&r);
+  return found;
+}
+
+void check_graph(pipeline& p, reading& into) {
+  if (!check_names(p, into) || !sorter(p, into).sort())
+    return;
+  const std::size_t before = into.mistakes.size();
+  check_columns(p, into);
+  if (into.mistakes.size() == before)
+    check_used(p, into);
+}
+
+} // namespace millrace::pipeline

@@ -1,0 +1,129 @@
+#include "runtime/pipeline/pipeline.hpp"
+#include "runtime/pipeline/role_fields.hpp"
+#include "runtime/pipeline/wording.hpp"
+
+#include <cmath>
+
+namespace millrace::pipeline {
+namespace {
+
+/// The visitor that lists a table's keys: default, what it may be, meaning.
+class lister {
+public:
+  lister(const vocabulary& words, std::string title) : words_(words), title_(std::move(title)) {}
+
+  const vocabulary& words() const { return words_; }
+
+  template <class Field> void operator()(const std::string& name, const Field& field, const limits& allowed, const char* meaning) {
+    put(name, field, allowed, meaning);
+  }
+  void operator()(const std::string& name, const option_values&, const algorithm_keys&, const char* meaning) {
+    put_line(name, "", "a table", meaning);
+    for (const algorithm_type& algorithm : words_.algorithms) {
+      lister inner(words_, path_of(name) + " with algorithm = " + in_quotes(algorithm.name));
+      inner.put_options(algorithm.options);
+      below_ += inner.text();
+    }
+  }
+  void options(const rule_keys&, const option_values&) {
+    for (const rule_type& rule : words_.rules) {
+      lister inner(words_, title_ + " with type = " + in_quotes(rule.name));
+      inner.put_options(rule.options);
+      below_ += inner.text();
+    }
+  }
+  void entries(const std::map<std::string, role_placement>&, const char* meaning) { put("ROLE", role_placement{}, {}, meaning); }
+  void refuse(const std::string&, const char*) {}
+
+  std::string text() const { return own_.empty() ? below_ : "\n[" + title_ + "]\n" + own_ + below_; }
+
+private:
+  std::string path_of(const std::string& name) const { return title_ + '.' + name; }
+
+  void put_line(const std::string& name, const std::string& fallback, const std::string& what, const std::string& meaning) {
+    const auto padded = [](std::string s, std::size_t width) { return s.size() < width ? s + std::string(width - s.size(), ' ') : s + ' '; };
+    own_ += "  " + padded(name, 22) + padded(fallback, 18) + meaning + "; " + what + '\n';
+  }
+
+  void put_options(const std::vector<option>& options) {
+    for (const option& o : options)
+      std::visit([&](const auto& field) { put(o.name, field, o.allowed, o.meaning, o.optional); }, o.fallback);
+  }
+
+  static std::string range(const std::string& what, const limits& l) {
+    return what + (std::isfinite(l.low) ? (l.above_low ? " above " : " from ") + number(l.low) : "") + (std::isfinite(l.high) ? " to " + number(l.high) : "");
+  }
+  static std::string fallback(const std::string& written, const limits& l, bool optional) { return l.needed ? "needed" : optional ? "unset" : written; }
+
+  void put(const std::string& name, bool field, const limits& l, const std::string& meaning, bool optional = false) {
+    put_line(name, fallback(field ? "true" : "false", l, optional), "true or false", meaning);
+  }
+  void put(const std::string& name, std::int64_t field, const limits& l, const std::string& meaning, bool optional = false) {
+    put_line(name, fallback(std::to_string(field), l, optional), range("integer", l), meaning);
+  }
+  void put(const std::string& name, double field, const limits& l, const std::string& meaning, bool optional = false) {
+    put_line(name, fallback(number(field), l, optional), range("number", l), meaning);
+  }
+  void put(const std::string& name, const std::string& field, const limits& l, const std::string& meaning, bool optional = false) {
+    put_line(name, fallback(in_quotes(field), l, optional), l.words.empty() ? "string" : joined(l.words, " | "), meaning);
+  }
+  void put(const std::string& name, const std::filesystem::path& field, const limits& l, const std::string& meaning) {
+    put_line(name, fallback(in_quotes(field.string()), l, true), "path", meaning);
+  }
+  void put(const std::string& name, const std::vector<std::string>&, const limits& l, const std::string& meaning) {
+    put_line(name, fallback("[]", l, false), "list of strings", meaning);
+  }
+  void put(const std::string& name, const std::array<double, 2>& field, const limits& l, const std::string& meaning) {
+    put_line(name, '[' + number(field[0]) + ", " + number(field[1]) + ']', range("two numbers", l), meaning);
+  }
+  template <class Table> void put(const std::string& name, const std::optional<Table>&, const limits&, const std::string& meaning) {
+    put_line(name, "unset", "a table", meaning);
+    put_table(path_of(name), Table{});
+  }
+  template <class Table> void put(const std::string& name, const std::vector<Table>&, const limits&, const std::string& meaning) {
+    put_line(name, "needed", "a list of tables", meaning);
+    put_table('[' + path_of(name) + ']', Table{});
+  }
+  template <class Table> void put(const std::string& name, const Table& table, const limits&, const std::string& meaning) {
+    put_line(name, "", "a table", meaning);
+    put_table(path_of(name), table);
+  }
+  template <class Table> void put_table(const std::string& title, const Table& table) {
+    lister inner(words_, title);
+    Table::visit(table, inner);
+    below_ += inner.text();
+  }
+
+  const vocabulary& words_;
+  std::string title_, own_, below_;
+};
+
+template <class Table> std::string listed(const vocabulary& words, const std::string& title) {
+  lister l(words, title);
+  const Table defaults;
+  Table::visit(defaults, l);
+  return l.text();
+}
+
+template <std::size_t... I> std::string listed_kinds(const vocabulary& words, std::index_sequence<I...>) {
+  std::string out;
+  const auto add = [&](role_options options) {
+    role r;
+    r.options = std::move(options);
+    lister l(words, "roles.NAME, kind = " + in_quotes(r.kind()));
+    visit_role(r, l);
+    out += l.text();
+  };
+  (add(std::variant_alternative_t<I, role_options>{}), ...);
+  return out;
+}
+
+} // namespace
+
+std::string key_reference(const vocabulary& words) {
+  return listed<run_table>(words, "run") + listed<model_table>(words, "models.NAME") +
+         listed_kinds(words, std::make_index_sequence<std::variant_size_v<role_options>>{}) + listed<schedule_table>(words, "schedule") +
+         listed<placement_table>(words, "placement");
+}
+
+} // namespace millrace::pipeline

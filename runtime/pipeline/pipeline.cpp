@@ -1,0 +1,86 @@
+#include "runtime/pipeline/pipeline.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace millrace::pipeline {
+
+std::vector<std::string> policy_table::reads(const vocabulary& words) const {
+  std::vector<std::string> columns{"prompt", "tokens", "mask", "version", "logprob"};
+  const auto add = [&](const std::string& column) {
+    if (std::find(columns.begin(), columns.end(), column) == columns.end())
+      columns.push_back(column);
+  };
+  if (const algorithm_type* type = words.algorithm(algorithm))
+    for (const std::string& column : type->reads)
+      add(column);
+  if (loss.kl_coefficient > 0)
+    add("ref_logprob");
+  return columns;
+}
+
+std::string_view role::kind() const {
+  return std::visit([](const auto& table) { return table.kind; }, options);
+}
+
+std::string_view role::summary() const {
+  return std::visit([](const auto& table) { return table.summary; }, options);
+}
+
+bool role::heavy() const {
+  return std::visit([](const auto& table) { return table.heavy; }, options);
+}
+
+bool role::replicated() const {
+  return std::visit([](const auto& table) { return table.replicated; }, options);
+}
+
+const role& pipeline::at(std::string_view name) const {
+  const auto it = std::find_if(roles.begin(), roles.end(), [&](const role& r) { return r.name == name; });
+  if (it == roles.end())
+    throw std::out_of_range("no role '" + std::string(name) + "'");
+  return *it;
+}
+
+std::vector<std::string> pipeline::readers_of(std::string_view name) const {
+  std::vector<std::string> readers;
+  for (const role& r : roles)
+    if (std::find(r.from.begin(), r.from.end(), name) != r.from.end())
+      readers.push_back(r.name);
+  return readers;
+}
+
+std::int64_t pipeline::processes_of(std::string_view name) const {
+  const auto it = placement.roles.find(std::string(name));
+  if (it == placement.roles.end())
+    return 0;
+  const role_placement& p = it->second;
+  return p.processes > 0 ? p.processes : static_cast<std::int64_t>(p.hosts.size());
+}
+
+bool pipeline::operator==(const pipeline& other) const {
+  return run == other.run && models == other.models && roles == other.roles && schedule == other.schedule &&
+         placement == other.placement;
+}
+
+std::int64_t threads_of(const pipeline& p, std::string_view role_name, std::int64_t cores) {
+  const role& asked = p.at(role_name);
+  if (asked.threads > 0)
+    return asked.threads;
+  if (!asked.heavy())
+    return 1;
+  const auto here = [&](const role& r) {
+    const auto it = p.placement.roles.find(r.name);
+    return it == p.placement.roles.end() || it->second.hosts.empty();
+  };
+  const auto processes = [&](const role& r) { return std::max<std::int64_t>(1, p.processes_of(r.name)); };
+  if (p.schedule.depth == 0 || !here(asked))
+    return std::max<std::int64_t>(1, cores / (here(asked) ? processes(asked) : 1));
+  std::int64_t sharers = 0;
+  for (const role& r : p.roles)
+    if (r.heavy() && here(r))
+      sharers += processes(r);
+  return std::max<std::int64_t>(1, cores / sharers);
+}
+
+} // namespace millrace::pipeline

@@ -1,0 +1,231 @@
+#include "runtime/pipeline/reader.hpp"
+
+#include "runtime/pipeline/wording.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace millrace::pipeline {
+
+position reading::place(std::string path) const {
+  for (;;) {
+    if (const auto it = places.find(path); it != places.end())
+      return it->second;
+    const std::size_t dot = path.rfind('.');
+    if (dot == std::string::npos)
+      return places.at("");
+    path.resize(dot);
+  }
+}
+
+const value* reader::ask(const std::string& name) {
+  asked_.insert(name);
+  known_.push_back(name);
+  const member* found = table_.find(name);
+  return found ? &found->is : nullptr;
+}
+
+void reader::note(const value& v, const std::string& path) {
+  into_.places.insert_or_assign(path, v.where);
+  into_.origins.insert_or_assign(path, v.where.brief());
+}
+
+void reader::misfit(const value& v, const std::string& path, const std::string& want) {
+  into_.places.emplace(path, v.where);
+  into_.wrong(v.where, path + ": found " + v.found() + ", want " + want);
+}
+
+bool reader::within(double x, const limits& allowed) const {
+  return x >= allowed.low && x <= allowed.high && !(allowed.above_low && x == allowed.low);
+}
+
+std::string reader::numbers(const std::string& what, const limits& allowed, const std::string& meaning) const {
+  std::string out = what;
+  if (std::isfinite(allowed.low))
+    out += (allowed.above_low ? " above " : " from ") + number(allowed.low);
+  if (std::isfinite(allowed.high))
+    out += (allowed.above_low ? " up to " : " to ") + number(allowed.high);
+  return out + " (" + meaning + ')';
+}
+
+std::string reader::wanted(const bool&, const limits&, const std::string& meaning) const {
+  return "true or false (" + meaning + ')';
+}
+
+std::string reader::wanted(const std::int64_t&, const limits& allowed, const std::string& meaning) const {
+  return numbers("an integer", allowed, meaning);
+}
+
+std::string reader::wanted(const double&, const limits& allowed, const std::string& meaning) const {
+  return numbers("a number", allowed, meaning);
+}
+
+std::string reader::wanted(const std::string&, const limits& allowed, const std::string& meaning) const {
+  if (allowed.words.empty())
+    return "a string (" + meaning + ')';
+  std::vector<std::string> words;
+  for (const std::string& word : allowed.words)
+    words.push_back(in_quotes(word));
+  return (words.size() == 1 ? "" : "one of ") + joined(words) + " (" + meaning + ')';
+}
+
+std::string reader::wanted(const std::filesystem::path&, const limits&, const std::string& meaning) const {
+  return "a path (" + meaning + ')';
+}
+
+std::string reader::wanted(const std::vector<std::string>&, const limits&, const std::string& meaning) const {
+  return "a list of strings (" + meaning + ')';
+}
+
+std::string reader::wanted(const std::array<double, 2>&, const limits& allowed, const std::string& meaning) const {
+  return numbers("two numbers", allowed, meaning);
+}
+
+void reader::take(const value& v, const std::string& path, bool& field, const limits& allowed, const std::string& meaning) {
+  if (v.kind != value::type::boolean)
+    return misfit(v, path, wanted(field, allowed, meaning));
+  note(v, path);
+  field = v.boolean;
+}
+
+void reader::take(const value& v, const std::string& path, std::int64_t& field, const limits& allowed, const std::string& meaning) {
+  if (v.kind != value::type::integer || !within(static_cast<double>(v.integer), allowed))
+    return misfit(v, path, wanted(field, allowed, meaning));
+  note(v, path);
+  field = v.integer;
+}
+
+void reader::take(const value& v, const std::string& path, double& field, const limits& allowed, const std::string& meaning) {
+  const double x = v.kind == value::type::integer ? static_cast<double>(v.integer) : v.real;
+  if ((v.kind != value::type::integer && v.kind != value::type::real) || !std::isfinite(x) || !within(x, allowed))
+    return misfit(v, path, wanted(field, allowed, meaning));
+  note(v, path);
+  field = x;
+}
+
+void reader::take(const value& v, const std::string& path, std::string& field, const limits& allowed, const std::string& meaning) {
+  if (v.kind != value::type::text && !v.bare)
+    return misfit(v, path, wanted(field, allowed, meaning));
+  if (!allowed.words.empty() && std::find(allowed.words.begin(), allowed.words.end(), v.text) == allowed.words.end()) {
+    const std::string near = nearest(v.text, allowed.words);
+    return misfit(v, path, wanted(field, allowed, meaning) + (near.empty() ? "" : ", did you mean " + in_quotes(near) + '?'));
+  }
+  if (allowed.needed && v.text.empty())
+    return misfit(v, path, wanted(field, allowed, meaning));
+  note(v, path);
+  field = v.text;
+}
+
+void reader::take(const value& v, const std::string& path, std::filesystem::path& field, const limits& allowed, const std::string& meaning) {
+  const bool usable = v.kind == value::type::text || v.bare;
+  if (!usable || v.text.find('\0') != std::string::npos || (allowed.needed && v.text.empty()))
+    return misfit(v, path, wanted(field, allowed, meaning));
+  note(v, path);
+  const std::filesystem::path given = v.text;
+  const std::filesystem::path start = v.where.line == 0 ? std::filesystem::current_path() : into_.folder;
+  field = v.text.empty() ? given : (start / given).lexically_normal();
+}
+
+void reader::take(const value& v, const std::string& path, std::vector<std::string>& field, const limits& allowed, const std::string& meaning) {
+  if (v.kind != value::type::list || v.items.size() > most_entries || (allowed.needed && v.items.empty()))
+    return misfit(v, path, wanted(field, allowed, meaning));
+  note(v, path);
+  field.clear();
+  for (std::size_t i = 0; i < v.items.size(); ++i) {
+    const value& item = v.items[i];
+    into_.places.emplace(path + '.' + std::to_string(i), item.where);
+    if (item.kind != value::type::text || item.text.empty())
+      into_.wrong(item.where, path + ": found " + item.found() + ", want a string in the list (" + meaning + ')');
+    else
+      field.push_back(item.text);
+  }
+}
+
+void reader::take(const value& v, const std::string& path, std::array<double, 2>& field, const limits& allowed, const std::string& meaning) {
+  if (v.kind != value::type::list || v.items.size() != 2)
+    return misfit(v, path, wanted(field, allowed, meaning));
+  note(v, path);
+  for (std::size_t i = 0; i < 2; ++i) {
+    const value& item = v.items[i];
+    const double x = item.kind == value::type::integer ? static_cast<double>(item.integer) : item.real;
+    if ((item.kind != value::type::integer && item.kind != value::type::real) || !within(x, allowed))
+      into_.wrong(item.where, path + ": found " + item.found() + ", want " + wanted(field, allowed, meaning));
+    else
+      field[i] = x;
+  }
+}
+
+void reader::options_of(const std::vector<option>& options, option_values& values) {
+  for (const option& o : options) {
+    const bool given = table_.find(o.name) != nullptr;
+    if (!given && o.optional) {
+      ask(o.name);
+      continue;
+    }
+    option_value& held = values[o.name] = o.fallback;
+    std::visit([&](auto& field) { (*this)(o.name, field, o.allowed, o.meaning.c_str()); }, held);
+  }
+}
+
+void reader::options(const rule_keys& keys, option_values& values) {
+  values.clear();
+  const rule_type* type = words().rule(keys.type);
+  if (!type) {
+    open_ = true;
+    return;
+  }
+  const std::size_t before = into_.mistakes.size();
+  options_of(type->options, values);
+  if (into_.mistakes.size() > before || !type->check)
+    return;
+  if (const std::string wrong = type->check(values); !wrong.empty())
+    into_.wrong(table_.where, path_ + ": " + printable(wrong));
+}
+
+void reader::operator()(const std::string& name, option_values& values, const algorithm_keys& keys, const char* meaning) {
+  values.clear();
+  const algorithm_type* type = words().algorithm(keys.algorithm);
+  const value* found = ask(name);
+  if (!type)
+    return;
+  value none;
+  none.where = table_.where;
+  const std::string path = path_of(name);
+  if (found && found->kind != value::type::table)
+    return misfit(*found, path, std::string("a table (") + meaning + ')');
+  reader inner(found ? *found : none, path, into_);
+  inner.options_of(type->options, values);
+  inner.finish();
+}
+
+void reader::entries(std::map<std::string, role_placement>& roles, const char* meaning) {
+  for (const member& m : table_.members) {
+    if (asked_.contains(m.key))
+      continue;
+    if (m.is.kind != value::type::table) {
+      into_.wrong(m.where, "unknown key " + in_quotes(m.key) + " in [" + path_ + ']' + suggestion(m.key, known_));
+      continue;
+    }
+    into_.places.emplace(path_of(m.key) + "/key", m.where);
+    take(m.is, path_of(m.key), roles[m.key], {}, meaning);
+  }
+  open_ = true;
+}
+
+void reader::refuse(const std::string& name, const char* why) {
+  asked_.insert(name);
+  if (const member* found = table_.find(name))
+    into_.wrong(found->where, path_of(name) + ": found where it has no effect, want it left out: " + why);
+}
+
+void reader::finish() {
+  if (open_)
+    return;
+  for (const member& m : table_.members)
+    if (!asked_.contains(m.key)) {
+      const std::string where = path_.empty() ? "at the top of the file" : "in [" + path_ + ']';
+      into_.wrong(m.where, "unknown key " + in_quotes(m.key) + ' ' + where + suggestion(m.key, known_));
+    }
+}
+
+} // namespace millrace::pipeline

@@ -1,0 +1,119 @@
+#include "runtime/pipeline/pipeline.hpp"
+#include "runtime/pipeline/role_fields.hpp"
+#include "runtime/pipeline/wording.hpp"
+
+namespace millrace::pipeline {
+namespace {
+
+/// The visitor that writes a table: its own keys, then the tables below it.
+class writer {
+public:
+  writer(const pipeline& p, std::string path, bool entry = false) : p_(p), path_(std::move(path)), entry_(entry) {}
+
+  const vocabulary& words() const {
+    static const vocabulary none;
+    return none;
+  }
+
+  template <class Field> void operator()(const std::string& name, const Field& field, const limits&, const char*) { put(name, field); }
+  void operator()(const std::string& name, const option_values& values, const algorithm_keys&, const char*) {
+    writer inner(p_, path_of(name));
+    inner.put_options(values);
+    below_ += inner.text();
+  }
+  void options(const rule_keys&, const option_values& values) { put_options(values); }
+  void entries(const std::map<std::string, role_placement>& roles, const char*) {
+    for (const auto& [name, placed] : roles)
+      put(name, placed);
+  }
+  void refuse(const std::string&, const char*) {}
+
+  std::string text() const {
+    if (own_.empty())
+      return below_;
+    return (entry_ ? "\n[[" + path_.substr(0, path_.rfind('.')) + "]]\n" : "\n[" + path_ + "]\n") + own_ + below_;
+  }
+
+private:
+  std::string path_of(const std::string& name) const { return path_ + '.' + name; }
+
+  void line(const std::string& name, const std::string& written) {
+    const auto origin = p_.origins.find(path_of(name));
+    const std::string key = name + " = " + written;
+    own_ += key;
+    if (origin != p_.origins.end())
+      own_ += std::string(key.size() < 50 ? 50 - key.size() : 1, ' ') + "# " + printable(origin->second);
+    own_ += '\n';
+  }
+
+  void put_options(const option_values& values) {
+    for (const auto& [name, held] : values)
+      std::visit([&, &key = name](const auto& field) { put(key, field); }, held);
+  }
+
+  void put(const std::string& name, bool field) { line(name, field ? "true" : "false"); }
+  void put(const std::string& name, std::int64_t field) { line(name, std::to_string(field)); }
+  void put(const std::string& name, double field) { line(name, real(field)); }
+  void put(const std::string& name, const std::string& field) { line(name, in_quotes(field)); }
+  void put(const std::string& name, const std::filesystem::path& field) {
+    if (!field.empty())
+      line(name, in_quotes(field.string()));
+  }
+  void put(const std::string& name, const std::vector<std::string>& field) {
+    std::vector<std::string> items;
+    for (const std::string& item : field)
+      items.push_back(in_quotes(item));
+    line(name, '[' + joined(items) + ']');
+  }
+  void put(const std::string& name, const std::array<double, 2>& field) { line(name, '[' + real(field[0]) + ", " + real(field[1]) + ']'); }
+  template <class Table> void put(const std::string& name, const std::optional<Table>& field) {
+    if (field)
+      put(name, *field);
+  }
+  template <class Table> void put(const std::string& name, const std::vector<Table>& field) {
+    for (std::size_t i = 0; i < field.size(); ++i)
+      put_table(path_of(name) + '.' + std::to_string(i), field[i], true);
+  }
+  template <class Table> void put(const std::string& name, const Table& field) { put_table(path_of(name), field, false); }
+  template <class Table> void put_table(const std::string& path, const Table& field, bool entry) {
+    writer inner(p_, path, entry);
+    Table::visit(field, inner);
+    below_ += inner.text();
+  }
+
+  /// A TOML float: with a point or an exponent.
+  static std::string real(double x) {
+    const std::string written = number(x);
+    return written.find_first_of(".en") == std::string::npos ? written + ".0" : written;
+  }
+
+  const pipeline& p_;
+  std::string path_;
+  bool entry_;
+  std::string own_, below_;
+};
+
+template <class Table> std::string written(const pipeline& p, const std::string& path, const Table& table) {
+  writer w(p, path);
+  Table::visit(table, w);
+  return w.text();
+}
+
+} // namespace
+
+std::string resolved_toml(const pipeline& p) {
+  std::string out = "# " + printable(p.file.string()) + ", every key spelled out; after it, where its value came from.\n";
+  out += written(p, "run", p.run);
+  for (const auto& [name, model] : p.models)
+    out += written(p, "models." + name, model);
+  for (const role& r : p.roles) {
+    writer w(p, "roles." + r.name);
+    visit_role(r, w);
+    out += w.text();
+  }
+  out += written(p, "schedule", p.schedule);
+  out += written(p, "placement", p.placement);
+  return out;
+}
+
+} // namespace millrace::pipeline

@@ -1,0 +1,19 @@
+#include "runtime/pipeline/vocabulary.hpp"
+
+#include <algorithm>
+
+namespace millrace::pipeline {
+namespace {
+
+template <class Things> auto named(const Things& things, const std::string& name) {
+  const auto it = std::find_if(things.begin(), things.end(), [&](const auto& thing) { return thing.name == name; });
+  return it == things.end() ? nullptr : &*it;
+}
+
+} // namespace
+
+const algorithm_type* vocabulary::algorithm(const std::string& name) const { return named(algorithms, name); }
+
+const rule_type* vocabulary::rule(const std::string& name) const { return named(rules, name); }
+
+} // namespace millrace::pipeline
