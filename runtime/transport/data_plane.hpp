@@ -49,8 +49,8 @@ struct pull_result {
 };
 
 struct data_plane_stats {
-  std::uint64_t bytes_pulled = 0;       ///< over UCX
-  std::uint64_t bytes_served = 0;       ///< over UCX
+  std::uint64_t bytes_pulled = 0;       ///< of columns, over UCX, arrived
+  std::uint64_t bytes_served = 0;       ///< of columns, over UCX, begun
   std::uint64_t pulls = 0;              ///< asked for, also in-process
   std::uint64_t pulls_in_process = 0;   ///< answered with the same memory
   std::uint64_t pulls_failed = 0;       ///< for whatever reason
@@ -91,13 +91,13 @@ public:
   /// What a peer passes to add_peer: opaque, around 200 bytes, of this life of the node only.
   std::vector<std::byte> address() const;
 
-  /// Makes `node` known, so that tickets of it can be pulled. One side is enough: the other learns of it by an
-  /// authenticated greeting. A second call with another address replaces the peer.
+  /// Makes `node` known, so that tickets of it can be pulled. The other side learns of this one by an
+  /// authenticated greeting, soon after. A second call with another address replaces the peer.
   /// @throws std::invalid_argument if `address` is damaged
   void add_peer(std::uint64_t node, std::span<const std::byte> address);
 
-  /// Closes whatever there is with the peer; its pulls end with peer_lost, and it is not served any more, until
-  /// add_peer names it again.
+  /// Closes whatever there is with the peer: its pulls end with peer_lost, and it is not served any more. This life of
+  /// the node does not come back, whoever adds it; a new one, with a new address, does.
   void drop_peer(std::uint64_t node);
 
   /// Holds the bundle until `release`. The checksum is computed here, at memory speed, on the calling thread.

@@ -119,7 +119,7 @@ private:
 
   std::map<std::uint64_t, std::unique_ptr<peer>> peers_;
   std::map<std::uint64_t, std::string> lost_;                    ///< why a peer that was there is not
-  std::set<std::pair<std::uint64_t, std::uint64_t>> dropped_;    ///< lives that may not come back by themselves
+  std::set<std::pair<std::uint64_t, std::uint64_t>> dropped_;    ///< lives that do not come back
   std::map<std::pair<std::uint64_t, std::uint64_t>, replay_window> windows_;
 
   std::map<std::uint64_t, pending_pull> pulls_;

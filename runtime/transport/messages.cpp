@@ -15,8 +15,8 @@ mac256 mac_of(const message& m, const key256& key, std::span<const std::byte> pa
 }
 
 void put(std::vector<std::byte>& to, std::uint64_t value) {
-  const auto* bytes = reinterpret_cast<const std::byte*>(&value);
-  to.insert(to.end(), bytes, bytes + sizeof value);
+  for (std::size_t i = 0; i < sizeof value; ++i)
+    to.push_back(static_cast<std::byte>(value >> (8 * i)));
 }
 
 void put(std::vector<std::byte>& to, std::span<const std::byte> value) {
@@ -31,8 +31,9 @@ public:
 
   std::uint64_t number() {
     std::uint64_t value = 0;
-    if (const auto bytes = take(sizeof value); !bytes.empty())
-      std::memcpy(&value, bytes.data(), sizeof value);
+    const auto bytes = take(sizeof value);
+    for (std::size_t i = 0; i < bytes.size(); ++i)
+      value |= std::to_integer<std::uint64_t>(bytes[i]) << (8 * i);
     return value;
   }
 

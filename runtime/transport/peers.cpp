@@ -3,9 +3,8 @@
 namespace millrace::transport {
 
 void data_plane::engine::add_peer(std::uint64_t node, const node_address& where, std::vector<std::byte> packed) {
-  if (closed_ || node == options_.node)
+  if (closed_ || node == options_.node || dropped_.contains({node, where.life}))
     return;
-  dropped_.erase({node, where.life});
   if (const auto known = peers_.find(node); known != peers_.end()) {
     if (known->second->address == packed)
       return;

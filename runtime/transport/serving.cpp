@@ -61,6 +61,7 @@ void data_plane::engine::serve(way back, const message& request) {
   const auto found = published_.find(request.ticket);
   if (!found || found->bytes() != request.argument)
     return refuse(back, request, found ? refusal_reason::other_size : refusal_reason::no_such_bundle);
+  count([&](data_plane_stats& s) { s.bytes_served += found->bytes(); });
   message header;
   header.kind = message_kind::piece;
   header.from = options_.node;
@@ -81,11 +82,7 @@ void data_plane::engine::serve(way back, const message& request) {
 
 void data_plane::engine::send_piece(way back, message header, const bundle& from, std::span<const std::byte> bytes) {
   seal(header, options_.key);
-  back.worker->send(back.endpoint, std::as_bytes(std::span(&header, 1)), bytes, from.owner(),
-                    [this, size = bytes.size()](ucs_status_t status) {
-                      if (status == UCS_OK)
-                        count([&](data_plane_stats& s) { s.bytes_served += size; });
-                    });
+  back.worker->send(back.endpoint, std::as_bytes(std::span(&header, 1)), bytes, from.owner(), nullptr);
 }
 
 void data_plane::engine::refuse(way back, const message& request, refusal_reason reason) {

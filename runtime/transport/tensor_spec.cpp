@@ -67,7 +67,7 @@ packing pack(std::span<const tensor_spec> layout) {
       throw bad_column(spec, "is there twice");
     const std::size_t offset = (result.bytes + alignment - 1) / alignment * alignment;
     const std::size_t bytes = bytes_of(spec);
-    if (bytes > largest - offset)
+    if (offset > largest || bytes > largest - offset)
       throw bad_column(spec, "the bundle's size does not fit 63 bits");
     result.offsets.push_back(offset);
     result.bytes = offset + bytes;

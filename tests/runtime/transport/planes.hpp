@@ -7,6 +7,7 @@
 #include <atomic>
 #include <future>
 #include <random>
+#include <thread>
 
 namespace millrace::transport::testing {
 
@@ -55,6 +56,18 @@ inline pull_result pull(data_plane& plane, const ticket& t, std::chrono::millise
   auto result = promise->get_future();
   plane.pull(t, timeout, [promise](pull_result got) { promise->set_value(std::move(got)); });
   return result.get();
+}
+
+/// Whether a condition comes true within 10 seconds.
+template <class Condition>
+bool eventually(Condition condition) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline)
+      return false;
+    std::this_thread::yield();
+  }
+  return true;
 }
 
 } // namespace millrace::transport::testing
