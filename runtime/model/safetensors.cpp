@@ -183,8 +183,9 @@ void write_safetensors(const std::filesystem::path& path, std::span<const named_
   for (std::size_t i = 1; i < tensors.size(); ++i)
     TORCH_CHECK_VALUE(tensors[i - 1].name < tensors[i].name, "tensors: want names sorted and unique, got ",
                       tensors[i - 1].name, " before ", tensors[i].name);
-  const std::filesystem::path temporary =
-      path.parent_path() / ("." + path.filename().string() + ".partial-" + std::to_string(::getpid()));
+  std::filesystem::path temporary = path.parent_path() / ".";
+  temporary += path.filename();
+  temporary += ".partial-" + std::to_string(::getpid());
   new_file file(temporary);
   const std::string header = header_text(tensors, dtype, metadata);
   const std::uint64_t length = header.size();

@@ -17,7 +17,8 @@ std::string place(std::string_view text, std::size_t byte) {
   const auto line = std::count(before.begin(), before.end(), '\n') + 1;
   const auto start = before.rfind('\n');
   const auto column = before.size() - (start == std::string_view::npos ? 0 : start + 1);
-  return ":" + std::to_string(line) + ":" + std::to_string(std::max<std::size_t>(column, 1));
+  std::string out(":");
+  return out.append(std::to_string(line)).append(":").append(std::to_string(std::max<std::size_t>(column, 1)));
 }
 
 /// nlohmann's sentence without its "[json.exception...] parse error at line 1, column 2: ".
