@@ -139,7 +139,7 @@ MILLRACE_INLINE std::int32_t draw_from_some(const distribution& d, const samplin
 
 MILLRACE_INLINE void sample_row(const sample_token_args& a, std::int64_t r) {
   const auto& rule = a.rules[r];
-  distribution d{a.logits + r * a.vocab, a.vocab, 0, rule.temperature > 0 ? 1.0f / rule.temperature : 1.0f, 0};
+  distribution d{a.logits[r], a.vocab, 0, rule.temperature > 0 ? 1.0f / rule.temperature : 1.0f, 0};
   d.peak = row_peak(d.logits, d.vocab);
   d.total = row_weight(d.logits, d.vocab, d.peak, d.inverse);
   if (rule.temperature == 0)
@@ -166,7 +166,7 @@ void sample_token(const sample_token_args& a, thread_team& team) {
 void sample_token_reference(const sample_token_args& a) {
   check(a);
   for (std::int64_t r = 0; r < a.rows; ++r) {
-    const float* row = a.logits + r * a.vocab;
+    const float* row = a.logits[r];
     const auto& rule = a.rules[r];
     std::vector<std::int32_t> order(static_cast<std::size_t>(a.vocab));
     std::iota(order.begin(), order.end(), 0);

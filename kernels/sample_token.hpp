@@ -17,7 +17,7 @@ struct sampling_rule {
 
 /// One token for each row of logits.
 struct sample_token_args {
-  const float* logits;        ///< [rows, vocab]; -inf = masked out, one finite per row
+  const float* const* logits; ///< [rows] of [vocab], may repeat; -inf = masked out, one finite per row
   const sampling_rule* rules; ///< [rows]
   const double* uniform;      ///< [rows], in [0, 1)
   std::int32_t* token;        ///< [rows] output

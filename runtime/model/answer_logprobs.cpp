@@ -54,13 +54,13 @@ private:
 
   void score(const at::Tensor& hidden, std::span<const question> asked) {
     const auto count = static_cast<std::int64_t>(asked.size());
-    at::Tensor index = at::empty({count}, at::kLong);
+    std::vector<std::int64_t> index;
     std::vector<std::int32_t> targets;
-    for (std::size_t i = 0; i < asked.size(); ++i) {
-      index.data_ptr<std::int64_t>()[i] = asked[i].row;
-      targets.push_back(asked[i].target);
+    for (const auto& question : asked) {
+      index.push_back(question.row);
+      targets.push_back(question.target);
     }
-    const at::Tensor logits = operations_.logits(policy_, hidden.index_select(0, index.to(hidden.device()))).cpu();
+    const at::Tensor logits = operations_.logits(policy_, hidden, index);
     std::vector<float> logprob(asked.size());
     kernels::token_logprob({logits.data_ptr<float>(), targets.data(), logprob.data(), count, logits.size(1),
                             temperature_},

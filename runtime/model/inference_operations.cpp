@@ -39,12 +39,16 @@ at::Tensor inference_operations::forward(const decoder& policy, std::span<const 
   return policy.hidden(*this, tokens.to(device), positions.to(device));
 }
 
-at::Tensor inference_operations::logits(const decoder& policy, const at::Tensor& hidden) {
+at::Tensor inference_operations::logits(const decoder& policy, const at::Tensor& hidden,
+                                        std::span<const std::int64_t> indices) {
   const c10::NoGradGuard no_grad;
+  const auto count = static_cast<std::int64_t>(indices.size());
+  const at::Tensor index = at::from_blob(const_cast<std::int64_t*>(indices.data()), {count}, at::kLong);
+  const at::Tensor rows = hidden.is_cpu() ? embed(hidden, index) : hidden.index_select(0, index.to(hidden.device()));
   const auto* head = &policy.head();
   at::Tensor y;
-  linear(hidden, {&head, 1}, {&y, 1});
-  return y;
+  linear(rows, {&head, 1}, {&y, 1});
+  return y.cpu();
 }
 
 at::Tensor inference_operations::embed(const at::Tensor& table, const at::Tensor& tokens) {

@@ -35,8 +35,8 @@ public:
   ///         outside the vocabulary, or the decoder is not packed
   at::Tensor forward(const decoder& policy, std::span<const inference_row> rows);
 
-  /// Logits of hidden states, [rows, vocab].
-  at::Tensor logits(const decoder& policy, const at::Tensor& hidden);
+  /// Logits of some rows of `hidden`, [indices, vocab] on the CPU.
+  at::Tensor logits(const decoder& policy, const at::Tensor& hidden, std::span<const std::int64_t> indices);
 
   at::Tensor embed(const at::Tensor& table, const at::Tensor& tokens) override;
   void linear(const at::Tensor& x, std::span<const linear_weight* const> layers, std::span<at::Tensor> y) override;

@@ -1,0 +1,52 @@
+#include "runtime/rollout/answer_end.hpp"
+
+#include <algorithm>
+
+namespace millrace::rollout {
+namespace {
+
+bool is_end_token(std::int32_t token, const sampling& how) {
+  return std::ranges::find(how.end_tokens, token) != how.end_tokens.end();
+}
+
+std::size_t first_stop(const std::string& text, const sampling& how) {
+  std::size_t first = std::string::npos;
+  for (const auto& stop : how.stop)
+    if (!stop.empty())
+      first = std::min(first, text.find(stop));
+  return first;
+}
+
+} // namespace
+
+std::optional<finish_reason> end_of_answer(std::span<const std::int32_t> tokens, const sampling& how,
+                                           const model::tokenizer* tok, std::int64_t room) {
+  if (is_end_token(tokens.back(), how))
+    return finish_reason::stop;
+  if (!how.stop.empty()) {
+    // A stop string ends in the last token, and a token is at least a byte: the tail holds all of it.
+    std::size_t longest = 0;
+    for (const auto& stop : how.stop)
+      longest = std::max(longest, stop.size());
+    const auto tail = tokens.last(std::min(tokens.size(), longest + 1));
+    if (first_stop(tok->decode(tail, true), how) != std::string::npos)
+      return finish_reason::stop;
+  }
+  const auto count = static_cast<std::int64_t>(tokens.size());
+  if (count >= how.max_new_tokens || count >= room)
+    return finish_reason::length;
+  return std::nullopt;
+}
+
+std::string text_of_answer(std::span<const std::int32_t> tokens, finish_reason end, const sampling& how,
+                           const model::tokenizer* tok) {
+  if (!tok)
+    return "";
+  const bool by_token = is_end_token(tokens.back(), how);
+  std::string text = tok->decode(by_token ? tokens.first(tokens.size() - 1) : tokens, true);
+  if (end == finish_reason::stop && !by_token)
+    text.resize(std::min(text.size(), first_stop(text, how)));
+  return text;
+}
+
+} // namespace millrace::rollout

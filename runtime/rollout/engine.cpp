@@ -1,0 +1,323 @@
+#include "runtime/rollout/engine.hpp"
+
+#include "kernels/counter_random.hpp"
+#include "kernels/sample_token.hpp"
+#include "runtime/input_error.hpp"
+#include "runtime/model/inference_operations.hpp"
+#include "runtime/rollout/answer_end.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace millrace::rollout {
+namespace {
+
+using clock = std::chrono::steady_clock;
+
+double seconds_since(clock::time_point start) {
+  return std::chrono::duration<double>(clock::now() - start).count();
+}
+
+/// A group from its admission to its last token.
+struct group_state {
+  group_request request;
+  model::kv_sequence prompt; ///< holds the first `computed` prompt tokens
+  std::int64_t computed = 0;
+  std::int32_t placed = 0; ///< answers that have or had a slot
+  std::int32_t ended = 0;
+  finished_group result;
+  clock::time_point admitted = clock::now();
+
+  std::int64_t prompt_tokens() const { return static_cast<std::int64_t>(request.prompt.size()); }
+  bool prompt_done() const { return computed == prompt_tokens(); }
+  bool done() const { return ended == request.answers; }
+};
+
+/// One answer being decoded, or nothing.
+struct slot {
+  group_state* group = nullptr;
+  std::int32_t index = 0;
+  model::kv_sequence sequence;
+  bool started = false; ///< its last token is the next row's input
+
+  answer& text() const { return group->result.answers[static_cast<std::size_t>(index)]; }
+};
+
+/// The rows of one step, and which slots draw from which of them.
+struct step_plan {
+  std::vector<model::inference_row> rows;
+  std::vector<std::int64_t> asked;                          ///< rows whose logits are wanted
+  std::vector<std::pair<std::size_t, slot*>> draws;         ///< index into `asked`, who draws
+  std::int64_t prompt_rows = 0;
+
+  void ask() { asked.push_back(static_cast<std::int64_t>(rows.size()) - 1); }
+  void draw(slot& who) { draws.emplace_back(asked.size() - 1, &who); }
+};
+
+void check_packed(const std::shared_ptr<const model::decoder>& policy) {
+  if (!policy || (policy->head().weight.is_cpu() && !policy->head().packed))
+    throw std::invalid_argument("rollout::engine: the policy is not packed");
+}
+
+void check(const group_request& request, const model::model_config& config, bool has_tokenizer) {
+  const auto& how = request.how;
+  if (request.answers < 1 || how.max_new_tokens < 1)
+    throw std::invalid_argument("rollout::engine: want answers >= 1 and max_new_tokens >= 1");
+  if (!(how.temperature >= 0) || how.top_k < 0 || !(how.top_p > 0 && how.top_p <= 1) ||
+      !(how.min_p >= 0 && how.min_p <= 1))
+    throw std::invalid_argument("rollout::engine: want temperature >= 0, top_k >= 0, top_p in (0, 1], min_p in [0, 1]");
+  if (!how.stop.empty() && !has_tokenizer)
+    throw std::invalid_argument("rollout::engine: stop strings need a tokenizer");
+  for (const auto token : request.prompt)
+    if (token < 0 || token >= config.vocab_size)
+      throw std::invalid_argument("rollout::engine: prompt token " + std::to_string(token) + ", want one in [0, " +
+                                  std::to_string(config.vocab_size) + ")");
+}
+
+} // namespace
+
+struct engine::state {
+  std::shared_ptr<const model::decoder> policy, next;
+  std::shared_ptr<const model::tokenizer> tok;
+  std::uint32_t version = 0, next_version = 0;
+  engine_options options;
+  kernels::thread_team team;
+  model::inference_operations operations{team};
+  std::shared_ptr<model::kv_pool> pool;
+  std::deque<std::unique_ptr<group_state>> groups; ///< in the order of admission
+  std::vector<slot> slots;
+  step_stats stats;
+
+  state(std::shared_ptr<const model::decoder> first, std::shared_ptr<const model::tokenizer> tokenizer,
+        std::uint32_t first_version, engine_options given)
+      : policy(std::move(first)), tok(std::move(tokenizer)), version(first_version), options(given),
+        team(given.threads), pool(model::kv_pool::make(policy->config(), policy->head().weight.device())) {
+    for (std::int32_t i = 0; i < options.slots; ++i)
+      slots.push_back({nullptr, 0, model::kv_sequence(pool), false});
+  }
+
+  void fill_slots();
+  step_plan plan();
+  void draw(const step_plan& plan, const at::Tensor& hidden);
+  void take(slot& who, std::int32_t token, float logprob);
+  void release(slot& who);
+};
+
+void engine::state::release(slot& who) {
+  who.group = nullptr;
+  who.started = false;
+  who.sequence = model::kv_sequence(pool);
+}
+
+void engine::state::fill_slots() {
+  auto group = groups.begin();
+  for (auto& s : slots) {
+    if (s.group)
+      continue;
+    while (group != groups.end() && (*group)->placed == (*group)->request.answers)
+      ++group;
+    if (group == groups.end())
+      return;
+    auto& g = **group;
+    if (g.placed == 0)
+      g.result.queued_s = seconds_since(g.admitted);
+    s.group = &g;
+    s.index = g.placed++;
+    s.started = false;
+  }
+}
+
+step_plan engine::state::plan() {
+  step_plan p;
+  for (auto& s : slots) {
+    if (!s.group || !(s.started || s.group->prompt_done()))
+      continue;
+    // An answer that comes to a prompt computed earlier starts with the prompt's last token.
+    if (!s.started)
+      s.sequence = s.group->prompt.fork(s.group->prompt_tokens() - 1);
+    const std::int32_t token = s.started ? s.text().tokens.back() : s.group->request.prompt.back();
+    s.sequence.grow(1);
+    s.started = true;
+    p.rows.push_back({token, &s.sequence, s.sequence.length() - 1});
+    p.ask();
+    p.draw(s);
+  }
+  for (auto& g : groups) {
+    if (g->placed == 0 || g->prompt_done())
+      continue;
+    const std::int64_t count = std::min(g->prompt_tokens() - g->computed, options.prefill_rows - p.prompt_rows);
+    if (count == 0)
+      break;
+    g->prompt.grow(count);
+    p.prompt_rows += count;
+    for (; g->computed < g->prompt.length(); ++g->computed)
+      p.rows.push_back({g->request.prompt[static_cast<std::size_t>(g->computed)], &g->prompt, g->computed});
+    if (!g->prompt_done())
+      continue;
+    p.ask();
+    for (auto& s : slots)
+      if (s.group == g.get())
+        p.draw(s);
+  }
+  return p;
+}
+
+void engine::state::draw(const step_plan& plan, const at::Tensor& hidden) {
+  const at::Tensor logits = operations.logits(*policy, hidden, plan.asked);
+  const std::int64_t vocab = logits.size(1);
+  std::vector<const float*> rows;
+  std::vector<kernels::sampling_rule> rules;
+  std::vector<double> uniforms;
+  for (const auto& [asked, who] : plan.draws) {
+    const auto& request = who->group->request;
+    rows.push_back(logits.data_ptr<float>() + static_cast<std::int64_t>(asked) * vocab);
+    rules.push_back({static_cast<float>(request.how.temperature), request.how.top_k,
+                     static_cast<float>(request.how.top_p), static_cast<float>(request.how.min_p)});
+    uniforms.push_back(
+        kernels::uniform(request.seed, static_cast<std::uint64_t>(who->index), who->text().tokens.size()));
+  }
+  std::vector<std::int32_t> tokens(rows.size());
+  std::vector<float> logprob(rows.size());
+  kernels::sample_token({rows.data(), rules.data(), uniforms.data(), tokens.data(), logprob.data(),
+                         static_cast<std::int64_t>(rows.size()), vocab},
+                        team);
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    take(*plan.draws[i].second, tokens[i], logprob[i]);
+}
+
+void engine::state::take(slot& who, std::int32_t token, float logprob) {
+  auto& group = *who.group;
+  auto& out = who.text();
+  out.tokens.push_back(token);
+  out.logprob.push_back(logprob);
+  out.version.push_back(version);
+  if (group.result.first_token_s == 0)
+    group.result.first_token_s = seconds_since(group.admitted);
+  const auto end = end_of_answer(out.tokens, group.request.how, tok.get(), options.max_context - group.prompt_tokens());
+  if (!end) {
+    if (!who.started)
+      who.sequence = group.prompt.fork(group.prompt_tokens());
+    who.started = true;
+    return;
+  }
+  out.finish = *end;
+  out.text = text_of_answer(out.tokens, *end, group.request.how, tok.get());
+  ++group.ended;
+  release(who);
+}
+
+engine::engine(std::shared_ptr<const model::decoder> policy, std::shared_ptr<const model::tokenizer> tok,
+               std::uint32_t version, engine_options options) {
+  check_packed(policy);
+  if (options.slots < 1 || options.prefill_rows < 1 || options.threads < 1 || options.max_context < 0)
+    throw std::invalid_argument("rollout::engine: want slots, prefill_rows and threads >= 1, max_context >= 0");
+  const std::int64_t context = policy->config().max_positions;
+  options.max_context = options.max_context == 0 ? context : std::min(options.max_context, context);
+  state_ = std::make_unique<state>(std::move(policy), std::move(tok), version, options);
+}
+
+engine::~engine() = default;
+engine::engine(engine&&) noexcept = default;
+engine& engine::operator=(engine&&) noexcept = default;
+
+void engine::admit(group_request request) {
+  auto& s = *state_;
+  const auto tokens = static_cast<std::int64_t>(request.prompt.size());
+  if (tokens == 0)
+    throw input_error("prompt: no tokens, want at least one");
+  if (tokens > s.options.max_context - 1)
+    throw input_error("prompt: " + std::to_string(tokens) + " tokens, want at most " +
+                      std::to_string(s.options.max_context - 1) + " (the context is " +
+                      std::to_string(s.options.max_context) + ")");
+  check(request, s.policy->config(), s.tok != nullptr);
+  for (const auto& g : s.groups)
+    if (g->request.group == request.group)
+      throw std::invalid_argument("rollout::engine: group " + std::to_string(request.group) + " is already here");
+  auto group = std::make_unique<group_state>(group_state{.request = {}, .prompt = model::kv_sequence(s.pool), .result = {}});
+  group->result.group = request.group;
+  group->result.prompt_tokens = tokens;
+  group->result.answers.resize(static_cast<std::size_t>(request.answers));
+  group->request = std::move(request);
+  s.groups.push_back(std::move(group));
+}
+
+bool engine::cancel(std::uint64_t group) {
+  auto& s = *state_;
+  const auto found = std::ranges::find_if(s.groups, [&](const auto& g) { return g->request.group == group; });
+  if (found == s.groups.end())
+    return false;
+  for (auto& who : s.slots)
+    if (who.group == found->get())
+      s.release(who);
+  s.groups.erase(found);
+  return true;
+}
+
+void engine::stage(std::shared_ptr<const model::decoder> next, std::uint32_t version) {
+  check_packed(next);
+  const auto &a = next->config(), &b = state_->policy->config();
+  if (a.hidden_size != b.hidden_size || a.layers != b.layers || a.kv_heads != b.kv_heads || a.head_dim != b.head_dim ||
+      a.vocab_size != b.vocab_size)
+    throw std::invalid_argument("rollout::engine: the staged policy is of another shape");
+  state_->next = std::move(next);
+  state_->next_version = version;
+}
+
+std::vector<finished_group> engine::step() {
+  auto& s = *state_;
+  s.stats = {};
+  if (s.next) {
+    s.policy = std::exchange(s.next, nullptr);
+    s.version = s.next_version;
+  }
+  if (s.groups.empty())
+    return {};
+  const auto start = clock::now();
+  s.fill_slots();
+  s.stats.occupied = s.options.slots - free_slots();
+  const step_plan plan = s.plan();
+  const at::Tensor hidden = s.operations.forward(*s.policy, plan.rows);
+  if (!plan.draws.empty())
+    s.draw(plan, hidden);
+  std::vector<finished_group> finished;
+  std::erase_if(s.groups, [&](auto& g) {
+    if (!g->done())
+      return false;
+    g->result.total_s = seconds_since(g->admitted);
+    finished.push_back(std::move(g->result));
+    return true;
+  });
+  const double all = seconds_since(start);
+  s.stats.prompt_tokens = plan.prompt_rows;
+  s.stats.sampled_tokens = static_cast<std::int64_t>(plan.draws.size());
+  s.stats.prefill_s = all * static_cast<double>(plan.prompt_rows) / static_cast<double>(plan.rows.size());
+  s.stats.decode_s = all - s.stats.prefill_s;
+  return finished;
+}
+
+bool engine::idle() const { return state_->groups.empty(); }
+
+std::int32_t engine::free_slots() const {
+  return static_cast<std::int32_t>(std::ranges::count_if(state_->slots, [](const auto& s) { return !s.group; }));
+}
+
+std::int64_t engine::waiting_answers() const {
+  std::int64_t count = 0;
+  for (const auto& g : state_->groups)
+    count += g->request.answers - g->placed;
+  return count;
+}
+
+std::int64_t engine::groups() const { return static_cast<std::int64_t>(state_->groups.size()); }
+std::uint32_t engine::version() const { return state_->next ? state_->next_version : state_->version; }
+std::int64_t engine::max_context() const { return state_->options.max_context; }
+std::int64_t engine::cache_bytes() const { return state_->pool->blocks_allocated() * state_->pool->bytes_per_block(); }
+const step_stats& engine::last_step() const { return state_->stats; }
+
+} // namespace millrace::rollout

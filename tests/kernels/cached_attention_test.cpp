@@ -1,0 +1,78 @@
+#include "kernels/cached_attention.hpp"
+#include "kernels/thread_team.hpp"
+#include "tests/kernels/random_floats.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+using namespace millrace::kernels;
+using millrace::test::instruction_sets_here;
+using millrace::test::random_floats;
+
+namespace {
+
+/// One sequence's cache with every place that nobody wrote poisoned.
+struct cache {
+  std::vector<std::vector<float>> memory;
+  std::vector<float*> blocks;
+
+  cache(std::int64_t tokens, std::int64_t block_floats) {
+    for (std::int64_t t = 0; t < tokens; t += cache_block_tokens)
+      memory.emplace_back(static_cast<std::size_t>(block_floats), NAN);
+    for (auto& m : memory)
+      blocks.push_back(m.data());
+  }
+};
+
+} // namespace
+
+TEST_CASE("two tokens with equal scores: the mean of their values; the first token sees only itself") {
+  cache store(2, cache_layer_floats(1, 2));
+  const std::vector<float> q{1, 0, 1, 0}, k{1, 0, 1, 0}, v{2, 4, 4, 8};
+  const std::vector<cache_place> places{{store.blocks.data(), 0}, {store.blocks.data(), 1}};
+  std::vector<float> y(4);
+  thread_team team(1);
+  const cached_attention_args args{q.data(), places.data(), y.data(), 2, 1, 1, 2, 0};
+  append_to_cache(args, k.data(), v.data(), team);
+  cached_attention(args, team);
+  CHECK(y == std::vector<float>{2, 4, 3, 6});
+}
+
+TEST_CASE("agrees with the reference for every shape of heads, and bit for bit with a row alone") {
+  struct shape {
+    std::int64_t heads, kv_heads, dim, tokens;
+  };
+  for (const auto set : instruction_sets_here())
+    for (const auto& [heads, kv_heads, dim, tokens] :
+         {shape{9, 3, 64, 50}, shape{4, 4, 16, 33}, shape{14, 2, 64, 16}, shape{2, 1, 8, 17}, shape{8, 1, 80, 70}}) {
+      thread_team team(2, set), single(1, set);
+      const std::int64_t layer = cache_layer_floats(kv_heads, dim);
+      cache store(tokens, 2 * layer);
+      const auto q = random_floats(tokens * heads * dim, 1), k = random_floats(tokens * kv_heads * dim, 2),
+                 v = random_floats(tokens * kv_heads * dim, 3);
+      std::vector<cache_place> places;
+      for (std::int64_t t = 0; t < tokens; ++t)
+        places.push_back({store.blocks.data(), t});
+      std::vector<float> got(q.size()), want(q.size()), alone(static_cast<std::size_t>(heads * dim));
+      cached_attention_args args{q.data(), places.data(), got.data(), tokens, heads, kv_heads, dim, layer};
+      append_to_cache(args, k.data(), v.data(), team);
+      cached_attention(args, team);
+      args.y = want.data();
+      cached_attention_reference(args);
+      double worst = 0;
+      for (std::size_t i = 0; i < got.size(); ++i)
+        worst = std::max(worst, std::abs(static_cast<double>(got[i]) - want[i]));
+      CHECK(worst < 5e-6); // means of values near 1
+      const std::int64_t last = tokens - 1;
+      cached_attention({q.data() + last * heads * dim, &places.back(), alone.data(), 1, heads, kv_heads, dim, layer},
+                       single);
+      CHECK(std::equal(alone.begin(), alone.end(), got.end() - heads * dim));
+    }
+}
+
+TEST_CASE("heads that do not divide are refused") {
+  thread_team team(1);
+  CHECK_THROWS_AS(cached_attention({nullptr, nullptr, nullptr, 0, 3, 2, 8, 0}, team), std::invalid_argument);
+}

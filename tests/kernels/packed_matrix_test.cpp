@@ -1,0 +1,111 @@
+#include "kernels/packed_matrix.hpp"
+#include "kernels/thread_team.hpp"
+#include "tests/kernels/random_floats.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+
+using namespace millrace::kernels;
+using millrace::test::instruction_sets_here;
+using millrace::test::random_floats;
+
+namespace {
+
+std::vector<float> product(const packed_matrix& w, const std::vector<float>& x, std::int64_t rows, const float* bias,
+                           thread_team& team) {
+  std::vector<float> y(static_cast<std::size_t>(rows * w.out()), NAN);
+  const packed_product one{&w, bias, y.data()};
+  packed_linear(x.data(), rows, {&one, 1}, team);
+  return y;
+}
+
+bool same_bits(const float* a, const float* b, std::int64_t count) {
+  return std::memcmp(a, b, static_cast<std::size_t>(count) * sizeof(float)) == 0;
+}
+
+} // namespace
+
+TEST_CASE("a product anyone can redo: [1 2; 3 4; 5 6] x (10, 100) + (1, 1, 1)") {
+  const std::vector<float> w{1, 2, 3, 4, 5, 6}, bias{1, 1, 1};
+  const packed_matrix packed(w.data(), 3, 2);
+  for (const auto set : instruction_sets_here()) {
+    thread_team team(1, set);
+    CHECK(product(packed, {10, 100}, 1, bias.data(), team) == std::vector<float>{211, 431, 651});
+  }
+}
+
+TEST_CASE("every version agrees with the reference, whatever the sizes") {
+  // A chain of n fused steps over values near 1 errs by about sqrt(n) * 2^-24 * sqrt(n) = n * 6e-8, n at most 1100.
+  constexpr double tolerance = 1e-4;
+  for (const auto set : instruction_sets_here())
+    for (const std::int64_t out : {1, 31, 32, 33, 100})
+      for (const std::int64_t in : {1, 15, 64, 513, 1100})
+        for (const std::int64_t rows : {1, 2, 7, 8, 9, 17, 33}) {
+          thread_team team(2, set);
+          const auto w = random_floats(out * in, 1), x = random_floats(rows * in, 2), bias = random_floats(out, 3);
+          const packed_matrix packed(w.data(), out, in);
+          const auto got = product(packed, x, rows, bias.data(), team);
+          std::vector<float> want(got.size());
+          const packed_product one{&packed, bias.data(), want.data()};
+          packed_linear_reference(x.data(), rows, {&one, 1});
+          double worst = 0;
+          for (std::size_t i = 0; i < got.size(); ++i)
+            worst = std::max(worst, std::abs(static_cast<double>(got[i]) - want[i]));
+          CAPTURE(name(set));
+          CAPTURE(out);
+          CAPTURE(in);
+          CAPTURE(rows);
+          CHECK(worst < tolerance * std::sqrt(static_cast<double>(in)));
+        }
+}
+
+TEST_CASE("a row's result has the same bits alone and among others, with one thread and with three") {
+  constexpr std::int64_t in = 600, out = 130, rows = 37;
+  const auto w = random_floats(out * in, 4), x = random_floats(rows * in, 5);
+  const packed_matrix packed(w.data(), out, in);
+  for (const auto set : instruction_sets_here()) {
+    thread_team one(1, set), three(3, set);
+    const auto together = product(packed, x, rows, nullptr, one);
+    CHECK(product(packed, x, rows, nullptr, three) == together);
+    for (const std::int64_t count : {1, 3, 8, 20})
+      for (std::int64_t r = 0; r + count <= rows; r += 5) {
+        const std::vector<float> part(x.begin() + r * in, x.begin() + (r + count) * in);
+        const auto alone = product(packed, part, count, nullptr, three);
+        CHECK(same_bits(alone.data(), together.data() + r * out, count * out));
+      }
+  }
+}
+
+TEST_CASE("AVX-512 and AVX2 give the same bits") {
+  if (best_instruction_set() != instruction_set::avx512) {
+    MESSAGE("skipped: no AVX-512 here");
+    return;
+  }
+  const auto w = random_floats(96 * 700, 6), x = random_floats(11 * 700, 7);
+  const packed_matrix packed(w.data(), 96, 700);
+  thread_team wide(1, instruction_set::avx512), narrow(1, instruction_set::avx2);
+  CHECK(product(packed, x, 11, nullptr, wide) == product(packed, x, 11, nullptr, narrow));
+}
+
+TEST_CASE("several products over one input equal each alone") {
+  const auto w1 = random_floats(70 * 40, 8), w2 = random_floats(33 * 40, 9), x = random_floats(5 * 40, 10);
+  const packed_matrix a(w1.data(), 70, 40), b(w2.data(), 33, 40);
+  thread_team team(2);
+  std::vector<float> ya(5 * 70), yb(5 * 33);
+  const packed_product both[] = {{&a, nullptr, ya.data()}, {&b, nullptr, yb.data()}};
+  packed_linear(x.data(), 5, both, team);
+  CHECK(ya == product(a, x, 5, nullptr, team));
+  CHECK(yb == product(b, x, 5, nullptr, team));
+}
+
+TEST_CASE("weights over different inputs are refused, and so is an empty matrix") {
+  const std::vector<float> w(12, 1.0f);
+  const packed_matrix a(w.data(), 3, 4), b(w.data(), 4, 3);
+  thread_team team(1);
+  std::vector<float> y(16);
+  const packed_product both[] = {{&a, nullptr, y.data()}, {&b, nullptr, y.data()}};
+  CHECK_THROWS_AS(packed_linear(w.data(), 1, both, team), std::invalid_argument);
+  CHECK_THROWS_AS(packed_matrix(w.data(), 0, 4), std::invalid_argument);
+}
