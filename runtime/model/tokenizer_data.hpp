@@ -55,7 +55,7 @@ struct tokenizer_data {
   std::optional<std::int32_t> bos;
   std::optional<std::int32_t> eos;
   std::optional<std::int32_t> pad;
-  std::optional<std::int32_t> unknown;
+  std::optional<std::int32_t> unknown; ///< stands for a byte the vocabulary lacks; absent: such a byte is dropped
   std::string source_json; ///< the tokenizer.json this was read from, byte for byte; "" if it came from elsewhere
 };
 

@@ -17,8 +17,8 @@ struct gguf_vocabulary {
   std::vector<std::string> tokens;        ///< tokenizer.ggml.tokens
   std::vector<std::int32_t> token_types;  ///< tokenizer.ggml.token_type: 1 normal, 3 control, 4 user defined; may be empty
   std::vector<std::string> merges;        ///< tokenizer.ggml.merges, "a b"
-  std::optional<std::int32_t> bos, eos, pad, unknown; ///< tokenizer.ggml.*_token_id
-  bool add_bos = false;                   ///< tokenizer.ggml.add_bos_token
+  std::optional<std::int32_t> bos, eos, pad, unknown; ///< tokenizer.ggml.*_token_id; `unknown` is no part of the BPE
+  std::optional<bool> add_bos;            ///< tokenizer.ggml.add_bos_token; absent: as the pre-tokenizer has it
 };
 
 /// Turns a GGUF file's entries into a tokenizer's parts: the pre-tokenizer is known by its name, control and
