@@ -30,7 +30,7 @@ public:
   /// Writes one file into the folder. @throws storage_error
   void write(const std::filesystem::path& name, std::string_view bytes) const;
   /// Flushes every file, writes `manifest.json` last, renames to `step-000042`, prunes. Afterwards this checkpoint is
-  /// there, whole. Replaces an earlier one of the same step. Blocks for as long as the disk needs: call it off the mailbox.
+  /// there, whole. Replaces an earlier one of the same step. Blocks as long as the disk needs: call it off the mailbox.
   /// @returns the checkpoint's folder
   /// @throws storage_error with one line; the earlier checkpoints are as they were
   std::filesystem::path commit();
@@ -72,7 +72,7 @@ private:
   crash_point on_crash_point_;
 };
 
-/// The newest checkpoint in `folder` whose manifest verifies: each file is there, with its size and hash (XXH3, 128 bit).
+/// The newest checkpoint in `folder` whose manifest verifies: each file is there with its size and hash (XXH3-128).
 /// A damaged one is skipped and named to `warn` (one line). Reads every byte of the one it returns; changes nothing.
 std::optional<stored_checkpoint> latest_checkpoint(const std::filesystem::path& folder,
                                                    const std::function<void(const std::string&)>& warn = {});

@@ -81,7 +81,7 @@ std::string files_in_words(const run_summary& summary) {
   add("trace.json", "who did what when: open it in ui.perfetto.dev");
   add("log.txt", "what happened, in words");
   if (!summary.last_checkpoint.empty())
-    add(summary.last_checkpoint.lexically_relative(summary.folder).string(), "weights, optimizer, position in the data");
+    add(summary.last_checkpoint.lexically_relative(summary.folder).string(), "weights, optimizer, place in the data");
   return text;
 }
 

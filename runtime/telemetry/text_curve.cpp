@@ -13,28 +13,35 @@ namespace {
 
 constexpr std::array<const char*, 9> blocks{" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
 constexpr int parts = 8; // of one block
+constexpr int rows_a_label = 2;
 
 struct axis {
   double low;
   double high;
 };
 
-/// 1, 2 or 5 times a power of ten, at least `value`.
+/// A round number, at least `value`.
 double round_up(double value) {
   const double power = std::pow(10, std::floor(std::log10(value)));
-  for (const double factor : {1.0, 2.0, 5.0})
+  for (const double factor : {1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0})
     if (factor * power >= value * (1 - 1e-9))
       return factor * power;
   return 10 * power;
 }
 
-axis axis_for(double least, double most) {
+/// A range over all values that makes the `intervals` between labels round.
+axis axis_for(double least, double most, int intervals) {
+  if (least == most)
+    return least == 0 ? axis{0, 1} : axis{std::min(least, 0.0), std::max(most, 0.0)};
   if (least >= 0 && least <= 0.5 * most)
     least = 0;
-  if (most - least <= 0)
-    return least == 0 ? axis{0, 1} : axis{least - std::abs(least) / 2, least + std::abs(least) / 2};
-  const double tick = round_up((most - least) / 8);
-  return {std::floor(least / tick + 1e-9) * tick, std::ceil(most / tick - 1e-9) * tick};
+  double interval = round_up((most - least) / intervals);
+  double low = std::floor(least / interval + 1e-9) * interval;
+  if (low + interval * intervals < most - 1e-9 * interval) {
+    interval = round_up(interval * (1 + 1.0 / intervals));
+    low = std::floor(least / interval + 1e-9) * interval;
+  }
+  return {low, std::max(low + interval * intervals, most)};
 }
 
 /// One value a column: the mean of the finite values of its share, NaN if there are none.
@@ -77,7 +84,9 @@ std::string step_numbers(std::size_t wide, std::size_t steps) {
   const auto last = std::to_string(steps);
   if (steps == 1 || wide < last.size() + 2)
     return "1";
-  return "1" + std::string(wide - last.size() - 1, ' ') + last;
+  std::string line(wide - last.size(), ' ');
+  line.front() = '1';
+  return line + last;
 }
 
 } // namespace
@@ -96,10 +105,10 @@ std::string text_curve(std::span<const double> values, int columns, int rows) {
   }
   if (least > most)
     return "";
-  const axis range = axis_for(least, most);
+  const axis range = axis_for(least, most, std::max(rows / rows_a_label, 1));
   std::string text;
   for (int row = rows; row > 0; --row) {
-    const bool marked = (rows - row) % 2 == 0;
+    const bool marked = (rows - row) % rows_a_label == 0;
     text += marked ? label(range.low + (range.high - range.low) * row / rows) + " ┤" : std::string(7, ' ') + " │";
     for (const double value : means)
       text += blocks[static_cast<std::size_t>(std::clamp(height_of(value, range, rows) - (row - 1) * parts, 0, parts))];

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 namespace millrace::telemetry {
@@ -23,8 +24,8 @@ double in_us(double seconds) { return std::round(seconds * 1e9) / 1e3; }
 
 } // namespace
 
-trace_file::trace_file(std::filesystem::path path, double start_s)
-    : path_{std::move(path)}, file_{open_to_append(path_)}, start_s_{start_s} {
+trace_file::trace_file(std::filesystem::path path, double start_s, std::uint64_t max_bytes)
+    : path_{std::move(path)}, file_{open_to_append(path_)}, start_s_{start_s}, bytes_left_{max_bytes} {
   append_whole(file_, "[\n", path_);
 }
 
@@ -55,8 +56,13 @@ void trace_file::add(const trace_batch& batch, std::int64_t pid, std::string_vie
               {"name", c.track + " " + c.name},
               {"ts", in_us(c.at_s - zero_s)},
               {"args", {{c.name, c.value}}}});
-  if (!out.empty())
-    append_whole(file_, out, path_);
+  if (out.empty() || bytes_left_ == 0)
+    return;
+  bytes_left_ -= std::min<std::uint64_t>(bytes_left_, out.size());
+  if (bytes_left_ == 0)
+    put(out, {{"ph", "i"}, {"s", "g"}, {"pid", pid}, {"tid", 0}, {"name", "the trace is full"},
+              {"ts", in_us(now_s() - start_s_)}});
+  append_whole(file_, out, path_);
 }
 
 int trace_file::track_number(std::int64_t pid, std::string_view process_name, const std::string& track,

@@ -3,6 +3,7 @@
 #include "runtime/telemetry/storage.hpp"
 #include "runtime/telemetry/trace.hpp"
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -14,8 +15,10 @@ namespace millrace::telemetry {
 /// that a killed run's trace still opens. One process row a process, one track an actor.
 class trace_file {
 public:
-  /// @param start_s `now_s()` of what is drawn as time 0  @throws storage_error
-  trace_file(std::filesystem::path path, double start_s);
+  /// @param start_s `now_s()` of what is drawn as time 0
+  /// @param max_bytes after which nothing more is written, and the trace says so: viewers choke on more
+  /// @throws storage_error
+  trace_file(std::filesystem::path path, double start_s, std::uint64_t max_bytes = 512'000'000);
   /// Closes the array.
   ~trace_file();
   trace_file(const trace_file&) = delete;
@@ -32,6 +35,7 @@ private:
   std::filesystem::path path_;
   descriptor file_;
   double start_s_;
+  std::uint64_t bytes_left_;
   std::map<std::pair<std::int64_t, std::string>, int> tracks_;
 };
 

@@ -57,11 +57,11 @@ int show(const status_options& options) {
     std::printf("%s\n", object.dump().c_str());
     return 0;
   }
-  std::fputs(telemetry::in_words(status, options.folder, holder.has_value(), wall_s()).c_str(), stdout);
+  std::fputs(telemetry::in_words(status, options.folder, holder.has_value(), wall_s()).c_str(), stderr);
   if (!metrics.empty()) {
-    std::printf("last figures\n");
+    std::fprintf(stderr, "last figures\n");
     for (const auto& [name, value] : metrics.items())
-      std::printf("  %-36s %s\n", name.c_str(), value.dump().c_str());
+      std::fprintf(stderr, "  %-36s %s\n", name.c_str(), value.dump().c_str());
   }
   return 0;
 }

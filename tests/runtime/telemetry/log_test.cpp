@@ -1,0 +1,210 @@
+#include "runtime/telemetry/log.hpp"
+#include "runtime/telemetry/progress.hpp"
+#include "tests/runtime/telemetry/scratch_folder.hpp"
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cmath>
+#include <csignal>
+#include <fcntl.h>
+#include <regex>
+#include <sstream>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+
+using namespace millrace::telemetry;
+
+namespace {
+
+/// Where a logger writes: a file, or the far side of a pseudo-terminal.
+class reader {
+public:
+  explicit reader(bool terminal) {
+    if (terminal) {
+      near_ = descriptor{::posix_openpt(O_RDWR | O_NOCTTY)};
+      REQUIRE(::grantpt(near_.get()) == 0);
+      REQUIRE(::unlockpt(near_.get()) == 0);
+      std::array<char, 64> name{};
+      REQUIRE(::ptsname_r(near_.get(), name.data(), name.size()) == 0);
+      far_ = descriptor{::open(name.data(), O_RDWR | O_NOCTTY)};
+    } else {
+      std::array<int, 2> ends{};
+      REQUIRE(::pipe(ends.data()) == 0);
+      near_ = descriptor{ends[0]};
+      far_ = descriptor{ends[1]};
+    }
+    ::fcntl(near_.get(), F_SETFL, O_NONBLOCK);
+  }
+
+  int writer() const { return far_.get(); }
+
+  std::string text() const {
+    std::array<char, 4096> bytes{};
+    const auto got = ::read(near_.get(), bytes.data(), bytes.size());
+    return {bytes.data(), static_cast<std::size_t>(std::max<ssize_t>(got, 0))};
+  }
+
+private:
+  descriptor near_;
+  descriptor far_;
+};
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream in{text};
+  for (std::string line; std::getline(in, line);)
+    lines.push_back(line);
+  return lines;
+}
+
+progress progress_at(std::int64_t step) { return {step, 60, 0.41, 1834, 0.8, 200, ""}; }
+
+} // namespace
+
+TEST_CASE("an event is a line with time, level, role and text, on both sides") {
+  const scratch_folder scratch;
+  const reader people{false};
+  logger log{people.writer()};
+  log.open(scratch.path() / "log.txt");
+  log.write(level::warning, "rollout/1", "process 4711 is gone");
+  const auto line = people.text();
+  CHECK(std::regex_match(line, std::regex{" +[0-9]+\\.[0-9]{3} warning rollout/1    process 4711 is gone\n"}));
+  CHECK(read_file(scratch.path() / "log.txt") == line);
+}
+
+TEST_CASE("what is below the shown level goes to the file only") {
+  const scratch_folder scratch;
+  const reader people{false};
+  logger log{people.writer()};
+  log.open(scratch.path() / "log.txt");
+  log.write(level::debug, "a", "detail");
+  CHECK(people.text().empty());
+  CHECK(read_file(scratch.path() / "log.txt").find("detail") != std::string::npos);
+  log.show_from(level::debug);
+  log.write(level::debug, "a", "more");
+  CHECK(people.text().find("more") != std::string::npos);
+}
+
+TEST_CASE("a text cannot forge a line or drive the terminal") {
+  const reader people{false};
+  logger log{people.writer()};
+  log.write(level::info, "rules", "a\n      9.999 error   learner      lies\r\x1b[2J\t\x7f");
+  const auto lines = lines_of(people.text());
+  REQUIRE(lines.size() == 2);
+  const std::regex head{" +[0-9.]+ info    rules        .*"};
+  CHECK(std::regex_match(lines[0], head));
+  CHECK(std::regex_match(lines[1], head));
+  CHECK(lines[1].find("lies\\x0d\\x1b[2J\\x09\\x7f") != std::string::npos);
+}
+
+TEST_CASE("lines of many threads are never mixed") {
+  const scratch_folder scratch;
+  logger log{-1};
+  log.open(scratch.path() / "log.txt");
+  {
+    std::vector<std::jthread> threads;
+    for (int thread = 0; thread < 8; ++thread)
+      threads.emplace_back([&log, thread] {
+        for (int i = 0; i < 200; ++i)
+          log.write(level::info, std::to_string(thread), std::string(50, static_cast<char>('a' + thread)));
+      });
+  }
+  const auto lines = lines_of(read_file(scratch.path() / "log.txt"));
+  CHECK(lines.size() == 1600);
+  const std::regex whole{R"( +[0-9.]+ info    ([0-7]) +([a-h])\2{49})"};
+  int broken = 0;
+  for (const auto& line : lines)
+    broken += std::regex_match(line, whole) ? 0 : 1;
+  CHECK(broken == 0);
+}
+
+TEST_CASE("a full disk does not stop the log: people are told once") {
+  const scratch_folder scratch;
+  const reader people{false};
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{100, 100};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    logger log{people.writer()};
+    log.open(scratch.path() / "log.txt");
+    for (int i = 0; i < 5; ++i)
+      log.write(level::info, "a", std::string(40, 'x'));
+    ::_exit(0);
+  }
+  ::waitpid(child, nullptr, 0);
+  const auto lines = lines_of(people.text());
+  REQUIRE(lines.size() == 6);
+  CHECK(lines[2].find("log.txt: File too large: the log goes on here only") != std::string::npos);
+}
+
+TEST_CASE("on a terminal the live line is drawn over in place and stays below the log") {
+  const reader people{true};
+  logger log{people.writer()};
+  CHECK(log.on_terminal());
+  log.live_line("step 1/60");
+  CHECK(people.text() == "\r\x1b[Kstep 1/60");
+  log.write(level::info, "learner", "hello");
+  const auto text = people.text();
+  CHECK(text.starts_with("\r\x1b[K"));
+  CHECK(text.ends_with("hello\r\nstep 1/60"));
+  log.live_line("");
+  CHECK(people.text() == "\r\x1b[K");
+}
+
+TEST_CASE("a live line never wraps, and is nothing where there is no terminal") {
+  const reader people{true};
+  logger log{people.writer()};
+  log.live_line(std::string(500, 'x'));
+  CHECK(people.text() == "\r\x1b[K" + std::string(79, 'x'));
+  const reader file{false};
+  logger plain{file.writer()};
+  plain.live_line("step 1");
+  CHECK(file.text().empty());
+}
+
+TEST_CASE("without a terminal progress is a line a step, not more often than asked, and always the last") {
+  const reader people{false};
+  logger log{people.writer()};
+  progress_line line{log, 5};
+  line.show(progress_at(1), 0);
+  line.show(progress_at(1), 6);
+  line.show(progress_at(2), 4);
+  line.show(progress_at(3), 5);
+  line.show(progress_at(59), 6);
+  line.show(progress_at(60), 7);
+  line.show(progress_at(60), 8);
+  CHECK(people.text()
+        == "step 1/60  reward 0.410  1834 tokens/s  staleness 0.8  3:20 left\n"
+           "step 3/60  reward 0.410  1834 tokens/s  staleness 0.8  3:20 left\n"
+           "step 60/60  reward 0.410  1834 tokens/s  staleness 0.8\n");
+}
+
+TEST_CASE("before the first step progress says what goes on") {
+  CHECK(in_words(progress{0, 60, std::nan(""), 0, 0, -1, "loading weights"}) == "step 0/60  loading weights");
+  CHECK(in_words(progress{0, 60, std::nan(""), 900, 0, -1, ""}) == "step 0/60  900 tokens/s");
+}
+
+TEST_CASE("times are short") {
+  CHECK(in_time(48.4) == "48 s");
+  CHECK(in_time(59.6) == "1:00");
+  CHECK(in_time(200) == "3:20");
+  CHECK(in_time(7500) == "2:05:00");
+  CHECK(in_time(-3) == "0 s");
+}
+
+TEST_CASE("the time left follows the usual step, not the slow one") {
+  time_left left;
+  CHECK(left.seconds(10) < 0);
+  left.step_done(30);
+  CHECK(left.seconds(10) < 0);
+  left.step_done(32);
+  CHECK(left.seconds(10) == doctest::Approx(20));
+  double at = 32;
+  for (int i = 0; i < 30; ++i)
+    left.step_done(at += i == 29 ? 100 : 2);
+  CHECK(left.seconds(10) == doctest::Approx(20));
+}

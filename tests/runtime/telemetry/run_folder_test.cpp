@@ -1,0 +1,140 @@
+#include "runtime/input_error.hpp"
+#include "runtime/telemetry/run_folder.hpp"
+#include "runtime/telemetry/run_status.hpp"
+#include "tests/runtime/telemetry/scratch_folder.hpp"
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <csignal>
+#include <functional>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace millrace;
+using namespace millrace::telemetry;
+
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string refusal(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const input_error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+/// A run as `millrace run` starts it, let go again.
+void start_run(const fs::path& path) { replace_file(run_folder::create(path).resolved(), "[run]\n"); }
+
+} // namespace
+
+TEST_CASE("a new run makes its folder with its parents and is session 1") {
+  const scratch_folder scratch;
+  const auto run = run_folder::create(scratch.path() / "runs/a");
+  CHECK(run.session() == 1);
+  CHECK(run.trace() == scratch.path() / "runs/a/trace.json");
+  CHECK(run.trajectories().filename() == "trajectories-1.jsonl.zst");
+  CHECK(holder_of_run((replace_file(run.resolved(), ""), run.path())) == ::getpid());
+}
+
+TEST_CASE("a folder that already holds a run is refused and the line says how to resume") {
+  const scratch_folder scratch;
+  const auto path = scratch.path() / "a";
+  start_run(path);
+  run_status status;
+  status.step = 42;
+  status.steps = 60;
+  write_status(path / "status.json", status);
+  CHECK(refusal([&] { run_folder::create(path); })
+        == path.string() + " already holds a run (42 of 60 steps): resume it with `millrace resume " + path.string()
+               + "`, or give another --output");
+}
+
+TEST_CASE("a folder with foreign files, and a file, are refused") {
+  const scratch_folder scratch;
+  replace_file(scratch.path() / "thesis.tex", "x");
+  const auto refused = [&](const char* name, const char* why) {
+    return refusal([&] { run_folder::create(scratch.path() / name); }).find(why) != std::string::npos;
+  };
+  CHECK(refused("", "is not empty and holds no run"));
+  CHECK(refused("thesis.tex", "is a file"));
+  CHECK(refused("thesis.tex/a", "cannot be made"));
+}
+
+TEST_CASE("a run that died before it wrote its pipeline leaves a folder that can be used again") {
+  const scratch_folder scratch;
+  { const auto died = run_folder::create(scratch.path() / "a"); }
+  CHECK(run_folder::create(scratch.path() / "a").session() == 1);
+}
+
+TEST_CASE("each resume is a session of its own") {
+  const scratch_folder scratch;
+  start_run(scratch.path() / "a");
+  {
+    const auto second = run_folder::open(scratch.path() / "a");
+    CHECK(second.session() == 2);
+    CHECK(second.trace().filename() == "trace-2.json");
+    CHECK(second.trajectories().filename() == "trajectories-2.jsonl.zst");
+    replace_file(second.trace(), "[\n");
+  }
+  CHECK(run_folder::open(scratch.path() / "a").session() == 3);
+}
+
+TEST_CASE("what is not a run's folder cannot be resumed or asked for its status") {
+  const scratch_folder scratch;
+  replace_file(scratch.path() / "file", "");
+  CHECK(refusal([&] { run_folder::open(scratch.path() / "none"); }).find("does not exist") != std::string::npos);
+  CHECK(refusal([&] { run_folder::open(scratch.path() / "file"); }).find("is not a folder") != std::string::npos);
+  CHECK(refusal([&] { holder_of_run(scratch.path()); }).find("no resolved.toml") != std::string::npos);
+}
+
+TEST_CASE("a second process in the same folder is refused by name of the first, until that one is killed") {
+  const scratch_folder scratch;
+  const auto path = scratch.path() / "a";
+  start_run(path);
+  std::array<int, 2> ready{};
+  REQUIRE(::pipe(ready.data()) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto held = run_folder::open(path);
+    if (::write(ready[1], "x", 1) == 1)
+      ::pause();
+    ::_exit(0);
+  }
+  char byte = 0;
+  REQUIRE(::read(ready[0], &byte, 1) == 1);
+  CHECK(holder_of_run(path) == child);
+  const std::string in_use = "is in use by process " + std::to_string(child);
+  CHECK(refusal([&] { run_folder::open(path); }).find(in_use) != std::string::npos);
+  CHECK(refusal([&] { run_folder::create(path); }).find(in_use) != std::string::npos);
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  ::close(ready[0]);
+  ::close(ready[1]);
+  CHECK_FALSE(holder_of_run(path));
+  CHECK(run_folder::open(path).session() == 2);
+}
+
+TEST_CASE("a folder that cannot be written is refused") {
+  if (::geteuid() == 0) {
+    const std::string why = refusal([] { run_folder::create("/proc/millrace"); });
+    CHECK(why.find("/proc/millrace cannot be made") == 0);
+    return;
+  }
+  const scratch_folder scratch;
+  fs::create_directory(scratch.path() / "a");
+  fs::permissions(scratch.path() / "a", fs::perms::owner_read | fs::perms::owner_exec);
+  CHECK(refusal([&] { run_folder::create(scratch.path() / "a"); }).find("cannot be written") != std::string::npos);
+}
+
+TEST_CASE("the default name takes the first number that is free") {
+  const scratch_folder scratch;
+  CHECK(default_run_path(scratch.path(), "sum", "2026-11-22") == scratch.path() / "sum-2026-11-22-1");
+  fs::create_directory(scratch.path() / "sum-2026-11-22-1");
+  CHECK(default_run_path(scratch.path(), "sum", "2026-11-22") == scratch.path() / "sum-2026-11-22-2");
+  CHECK(today().size() == 10);
+}

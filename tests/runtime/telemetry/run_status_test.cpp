@@ -1,0 +1,126 @@
+#include "runtime/telemetry/run_status.hpp"
+#include "runtime/telemetry/storage.hpp"
+#include "tests/runtime/telemetry/scratch_folder.hpp"
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cmath>
+#include <fstream>
+#include <thread>
+
+using namespace millrace::telemetry;
+
+namespace {
+
+run_status status_of_a_run() {
+  run_status status;
+  status.name = "arithmetic";
+  status.state = "running";
+  status.pid = 4711;
+  status.written_wall_s = 1000;
+  status.elapsed_s = 100;
+  status.left_s = 200;
+  status.step = 42;
+  status.steps = 60;
+  status.reward = 0.5;
+  status.tokens_per_s = 1800;
+  status.staleness = 1;
+  status.checkpoint_step = 40;
+  status.roles = {{"learner", 4711, "", "training step 43"}, {"rollout/1", 4712, "", "decoding, 24 of 32 slots"}};
+  status.waits = waits_relative_to({{"learner", "group 17", "rollout/1", 88, 60}}, 100);
+  status.ledger = {100, 80, 15, {{"stale", 5}}};
+  return status;
+}
+
+} // namespace
+
+TEST_CASE("a status reads back as it was written") {
+  const scratch_folder scratch;
+  const auto path = scratch.path() / "status.json";
+  auto status = status_of_a_run();
+  status.roles[0].state = "bad \xff";
+  write_status(path, status);
+  const auto read = read_status(path);
+  REQUIRE(read);
+  CHECK(to_json(*read) == to_json(status));
+  CHECK(read->ledger == status.ledger);
+  CHECK(read->waits == status.waits);
+  CHECK(read->checkpoint_step == 40);
+}
+
+TEST_CASE("figures that are not known yet are null and come back as such") {
+  const scratch_folder scratch;
+  const auto path = scratch.path() / "status.json";
+  run_status status;
+  status.reward = std::nan("");
+  write_status(path, status);
+  const auto read = read_status(path);
+  REQUIRE(read);
+  CHECK(std::isnan(read->reward));
+  CHECK_FALSE(read->checkpoint_step);
+}
+
+TEST_CASE("a status that is missing, torn or of another shape is none") {
+  const scratch_folder scratch;
+  const auto path = scratch.path() / "status.json";
+  CHECK_FALSE(read_status(path));
+  const auto whole = to_json(status_of_a_run());
+  for (std::size_t bytes = 0; bytes + 2 < whole.size(); bytes += 7) {
+    std::ofstream{path, std::ios::trunc} << whole.substr(0, bytes);
+    CHECK_FALSE(read_status(path));
+  }
+  for (const char* other : {"[]", "null", "{}", "{\"name\":1}", "\xff"}) {
+    std::ofstream{path, std::ios::trunc} << other;
+    CHECK_FALSE(read_status(path));
+  }
+}
+
+TEST_CASE("who reads while the run writes sees a whole status every time") {
+  const scratch_folder scratch;
+  const auto path = scratch.path() / "status.json";
+  write_status(path, status_of_a_run());
+  std::atomic<bool> done{false};
+  int torn = 0;
+  {
+    const std::jthread writer{[&] {
+      auto status = status_of_a_run();
+      for (int i = 0; i < 300; ++i) {
+        status.roles.resize(static_cast<std::size_t>(i % 20));
+        write_status(path, status);
+      }
+      done = true;
+    }};
+    while (!done)
+      torn += read_status(path) ? 0 : 1;
+  }
+  CHECK(torn == 0);
+}
+
+TEST_CASE("the words of a run that is alive tell progress, roles, waits and the last checkpoint") {
+  CHECK(in_words(status_of_a_run(), "runs/a", true, 1000.3)
+        == "arithmetic: running (process 4711, for 1:40)\n"
+           "step 42/60  reward 0.500  1800 tokens/s  staleness 1.0  3:20 left\n"
+           "last checkpoint: step 40\n"
+           "  learner        training step 43 (process 4711)\n"
+           "  rollout/1      decoding, 24 of 32 slots (process 4712)\n"
+           "  learner waits for group 17 on rollout/1 since 12.3 s (deadline 60 s)\n");
+}
+
+TEST_CASE("a run that has not written for long is called out") {
+  const auto text = in_words(status_of_a_run(), "runs/a", true, 1065);
+  CHECK(text.find("its status is 1:05 old: it may hang\n") != std::string::npos);
+  CHECK(text.find("since 77 s (deadline 60 s, overdue)") != std::string::npos);
+}
+
+TEST_CASE("the words of a dead run say what to resume from") {
+  auto status = status_of_a_run();
+  CHECK(in_words(status, "runs/a", false, 5000)
+        == "arithmetic: not running; last checkpoint step 40; resume with `millrace resume runs/a`\n"
+           "step 42/60  reward 0.500  1800 tokens/s  staleness 1.0\n");
+  status.checkpoint_step.reset();
+  CHECK(in_words(status, "runs/a", false, 5000).find("no checkpoint: start it again with another --output")
+        != std::string::npos);
+  status.state = "finished";
+  CHECK(in_words(status, "runs/a", false, 5000).find("arithmetic: finished in 1:40\n") == 0);
+}
