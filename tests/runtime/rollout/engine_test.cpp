@@ -1,1 +1,285 @@
+#include "runtime/rollout/engine.hpp"
+#include "runtime/input_error.hpp"
+#include "runtime/model/answer_logprobs.hpp"
+#include "tests/runtime/model/random_decoder.hpp"
+
 #include <doctest/doctest.h>
+
+#include <ATen/ATen.h>
+
+#include <map>
+
+using namespace millrace;
+using rollout::answer;
+using rollout::engine;
+using rollout::engine_options;
+using rollout::finish_reason;
+using rollout::finished_group;
+using rollout::group_request;
+
+namespace {
+
+std::shared_ptr<const model::decoder> tiny(std::uint64_t seed = 7) {
+  const auto config = tests::tiny_config(model::family::llama);
+  auto d = std::make_shared<model::decoder>(config, tests::random_weights(config, seed, at::kFloat, false));
+  d->pack();
+  return d;
+}
+
+/// 40 tokens of one letter each: a b c ... z A B ... N.
+std::shared_ptr<const model::tokenizer> letters() {
+  model::tokenizer_data data;
+  data.origin = "letters";
+  for (int i = 0; i < 40; ++i)
+    data.vocabulary.push_back(std::string(1, static_cast<char>(i < 26 ? 'a' + i : 'A' + i - 26)));
+  data.pre_tokenizer.push_back({.what = model::pre_tokenizer_step::kind::byte_level, .use_regex = false});
+  return std::make_shared<model::tokenizer>(data);
+}
+
+group_request request(std::uint64_t group, std::int32_t answers, std::int64_t max_new_tokens = 20) {
+  group_request r{.group = group, .prompt = {}, .answers = answers, .seed = 1000 + group, .how = {}};
+  for (std::uint64_t i = 0; i < 5 + 6 * group; ++i)
+    r.prompt.push_back(static_cast<std::int32_t>((i * 7 + group) % 40));
+  r.how.max_new_tokens = max_new_tokens;
+  return r;
+}
+
+std::map<std::uint64_t, finished_group> finish(engine& e) {
+  std::map<std::uint64_t, finished_group> all;
+  for (int steps = 0; !e.idle(); ++steps) {
+    REQUIRE(steps < 1000);
+    for (auto& g : e.step())
+      all.emplace(g.group, std::move(g));
+  }
+  return all;
+}
+
+bool same(const answer& a, const answer& b) {
+  return a.tokens == b.tokens && a.logprob == b.logprob && a.finish == b.finish && a.text == b.text;
+}
+
+} // namespace
+
+TEST_CASE("an answer has the same bits whoever shares its batch, whatever the slots, threads and prefill") {
+  const auto policy = tiny();
+  const auto tok = letters();
+  engine alone(policy, tok, 1, {.slots = 8});
+  alone.admit(request(3, 5));
+  const auto want = finish(alone).at(3);
+  for (const auto& options : {engine_options{.slots = 1}, engine_options{.slots = 2, .threads = 2},
+                              engine_options{.slots = 3, .prefill_rows = 4}, engine_options{.slots = 16, .threads = 3}}) {
+    engine crowded(policy, tok, 1, options);
+    for (const std::uint64_t group : {1, 2, 3, 4})
+      crowded.admit(request(group, group == 3 ? 5 : 3, 9 + 4 * static_cast<std::int64_t>(group == 3 ? 3 : group)));
+    auto r = request(3, 5);
+    engine cut(policy, tok, 1, options);
+    cut.admit(request(1, 7));
+    cut.step();
+    cut.step();
+    cut.admit(r);
+    const auto late = finish(cut).at(3);
+    for (std::size_t i = 0; i < 5; ++i) {
+      CAPTURE(options.slots);
+      CHECK(same(late.answers[i], want.answers[i]));
+    }
+    const auto all = finish(crowded);
+    CHECK(all.size() == 4);
+    for (std::size_t i = 0; i < 5; ++i) // max_new_tokens is 21 there and 20 here
+      CHECK(std::equal(want.answers[i].tokens.begin(), want.answers[i].tokens.end(),
+                       all.at(3).answers[i].tokens.begin()));
+  }
+}
+
+TEST_CASE("stamped log-probabilities are those that scoring finds, bit for bit") {
+  const auto policy = tiny();
+  for (const double temperature : {1.0, 0.6}) {
+    engine e(policy, nullptr, 1, {.slots = 4});
+    auto r = request(2, 6);
+    r.how.temperature = temperature;
+    e.admit(r);
+    const auto group = finish(e).at(2);
+    std::vector<std::vector<std::int32_t>> answers;
+    std::vector<float> stamped;
+    for (const auto& a : group.answers) {
+      answers.push_back(a.tokens);
+      stamped.insert(stamped.end(), a.logprob.begin(), a.logprob.end());
+    }
+    CHECK(model::answer_logprobs(*policy, r.prompt, answers, temperature, 2) == stamped);
+  }
+}
+
+TEST_CASE("answers of a group differ, another seed gives others") {
+  const auto policy = tiny();
+  engine e(policy, nullptr, 1, {.slots = 4});
+  e.admit(request(1, 2));
+  auto other = request(2, 1);
+  other.prompt = request(1, 1).prompt;
+  e.admit(other);
+  const auto all = finish(e);
+  CHECK(all.at(1).answers[0].tokens != all.at(1).answers[1].tokens);
+  CHECK(all.at(1).answers[0].tokens != all.at(2).answers[0].tokens);
+}
+
+TEST_CASE("the prompt of a group is computed once") {
+  engine e(tiny(), nullptr, 1, {.slots = 8, .prefill_rows = 4});
+  e.admit(request(2, 8));
+  std::int64_t prompt_tokens = 0, sampled = 0;
+  while (!e.idle()) {
+    e.step();
+    prompt_tokens += e.last_step().prompt_tokens;
+    sampled += e.last_step().sampled_tokens;
+  }
+  CHECK(prompt_tokens == 17);
+  CHECK(sampled == 8 * 20);
+}
+
+TEST_CASE("a finished answer's slot is taken at the next step") {
+  engine e(tiny(), nullptr, 1, {.slots = 2});
+  auto r = request(1, 5, 3);
+  e.admit(r);
+  int steps = 0;
+  for (; !e.idle(); ++steps) {
+    e.step();
+    if (!e.idle() && steps < 6)
+      CHECK(e.last_step().occupied == 2);
+  }
+  CHECK(steps == 9); // 5 answers of 3 tokens on 2 slots: 3 rounds of 3 steps
+  CHECK(e.free_slots() == 2);
+}
+
+TEST_CASE("a staged policy samples from the next step on and stamps its version") {
+  const auto policy = tiny();
+  engine e(policy, nullptr, 4, {.slots = 3});
+  engine untouched(policy, nullptr, 4, {.slots = 3});
+  e.admit(request(1, 3, 10));
+  untouched.admit(request(1, 3, 10));
+  for (int i = 0; i < 4; ++i)
+    e.step();
+  CHECK(e.version() == 4);
+  e.stage(tiny(8), 5);
+  e.stage(tiny(9), 6); // replaces the one before
+  CHECK(e.version() == 6);
+  const auto mixed = finish(e).at(1), pure = finish(untouched).at(1);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto& a = mixed.answers[i];
+    CHECK(a.version == std::vector<std::uint32_t>{4, 4, 4, 4, 6, 6, 6, 6, 6, 6});
+    CHECK(std::equal(a.logprob.begin(), a.logprob.begin() + 4, pure.answers[i].logprob.begin()));
+    CHECK(a.logprob[4] != pure.answers[i].logprob[4]);
+  }
+}
+
+TEST_CASE("a flip to the same weights changes nothing but the stamp") {
+  engine flipped(tiny(), nullptr, 1, {.slots = 3}), pure(tiny(), nullptr, 1, {.slots = 3});
+  flipped.admit(request(1, 4));
+  pure.admit(request(1, 4));
+  for (int i = 0; i < 5; ++i)
+    flipped.step();
+  flipped.stage(tiny(), 2);
+  const auto a = finish(flipped).at(1), b = finish(pure).at(1);
+  for (std::size_t i = 0; i < 4; ++i)
+    CHECK(same(a.answers[i], b.answers[i]));
+}
+
+TEST_CASE("an end token ends an answer, stays in its tokens and leaves its text") {
+  const auto tok = letters();
+  engine free(tiny(), tok, 1, {.slots = 1}), ended(tiny(), tok, 1, {.slots = 1});
+  free.admit(request(1, 1));
+  const auto tokens = finish(free).at(1).answers[0].tokens;
+  auto r = request(1, 1);
+  r.how.end_tokens = {tokens[6]};
+  const auto first = static_cast<std::size_t>(std::find(tokens.begin(), tokens.end(), tokens[6]) - tokens.begin());
+  ended.admit(r);
+  const auto a = finish(ended).at(1).answers[0];
+  CHECK(a.tokens == std::vector<std::int32_t>(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(first) + 1));
+  CHECK(a.finish == finish_reason::stop);
+  CHECK(a.text == tok->decode(std::span(tokens).first(first)));
+}
+
+TEST_CASE("a stop string over two tokens ends an answer and is cut from its text") {
+  const auto tok = letters();
+  engine free(tiny(), tok, 1, {.slots = 1}), stopped(tiny(), tok, 1, {.slots = 1});
+  free.admit(request(1, 1));
+  const auto text = finish(free).at(1).answers[0].text;
+  REQUIRE(text.size() == 20);
+  auto r = request(1, 1);
+  r.how.stop = {"not there", text.substr(9, 2)};
+  const auto place = text.find(r.how.stop[1]);
+  stopped.admit(r);
+  const auto a = finish(stopped).at(1).answers[0];
+  CHECK(a.text == text.substr(0, place));
+  CHECK(a.tokens.size() == place + 2);
+  CHECK(a.finish == finish_reason::stop);
+}
+
+TEST_CASE("the context ends an answer") {
+  engine e(tiny(), nullptr, 1, {.slots = 2, .max_context = 16});
+  e.admit(request(1, 2, 100)); // a prompt of 11
+  for (const auto& a : finish(e).at(1).answers) {
+    CHECK(a.tokens.size() == 5);
+    CHECK(a.finish == finish_reason::length);
+  }
+}
+
+TEST_CASE("a prompt that fills the context is refused with its numbers; one token less is not") {
+  engine e(tiny(), nullptr, 1, {.slots = 1, .max_context = 11});
+  CHECK_THROWS_WITH_AS(e.admit(request(1, 1)), "prompt: 11 tokens, want at most 10 (the context is 11)", input_error);
+  auto r = request(1, 1);
+  r.prompt.pop_back();
+  e.admit(r);
+  CHECK(finish(e).at(1).answers[0].tokens.size() == 1);
+  r.prompt.clear();
+  CHECK_THROWS_AS(e.admit(r), input_error);
+}
+
+TEST_CASE("a cancelled group leaves its slots and no trace") {
+  engine e(tiny(), nullptr, 1, {.slots = 2}), pure(tiny(), nullptr, 1, {.slots = 2});
+  e.admit(request(1, 4));
+  e.admit(request(2, 2));
+  pure.admit(request(2, 2));
+  e.step();
+  CHECK(e.waiting_answers() == 4);
+  CHECK(e.cancel(1));
+  CHECK_FALSE(e.cancel(1));
+  CHECK(e.free_slots() == 2);
+  const auto left = finish(e), want = finish(pure);
+  CHECK(left.size() == 1);
+  for (std::size_t i = 0; i < 2; ++i)
+    CHECK(same(left.at(2).answers[i], want.at(2).answers[i]));
+}
+
+TEST_CASE("temperature 0 takes the likeliest token each time") {
+  const auto policy = tiny();
+  engine e(policy, nullptr, 1, {.slots = 2});
+  auto r = request(1, 2);
+  r.how.temperature = 0;
+  e.admit(r);
+  const auto group = finish(e).at(1);
+  CHECK(group.answers[0].tokens == group.answers[1].tokens);
+  const auto& tokens = group.answers[0].tokens;
+  for (std::int32_t word = 0; word < 40; ++word) {
+    auto other = tokens;
+    other.back() = word;
+    const std::vector<std::vector<std::int32_t>> pair{tokens, other};
+    const auto logprob = model::answer_logprobs(*policy, r.prompt, pair, 1, 1);
+    CHECK(logprob[39] <= logprob[19]);
+  }
+}
+
+TEST_CASE("wrong calls are refused") {
+  const auto config = tests::tiny_config(model::family::llama);
+  const auto loose =
+      std::make_shared<model::decoder>(config, tests::random_weights(config, 1, at::kFloat, false)); // not packed
+  CHECK_THROWS_AS(engine(loose, nullptr, 1, {}), std::invalid_argument);
+  engine e(tiny(), nullptr, 1, {.slots = 1});
+  CHECK_THROWS_AS(e.stage(loose, 2), std::invalid_argument);
+  e.admit(request(1, 1));
+  CHECK_THROWS_AS(e.admit(request(1, 1)), std::invalid_argument);
+  auto r = request(2, 1);
+  r.how.stop = {"x"};
+  CHECK_THROWS_AS(e.admit(r), std::invalid_argument); // no tokenizer
+  r = request(2, 1);
+  r.prompt[0] = 40;
+  CHECK_THROWS_AS(e.admit(r), std::invalid_argument);
+  r = request(2, 0);
+  CHECK_THROWS_AS(e.admit(r), std::invalid_argument);
+}

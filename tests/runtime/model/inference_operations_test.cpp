@@ -1,0 +1,181 @@
+#include "runtime/model/inference_operations.hpp"
+#include "runtime/model/answer_logprobs.hpp"
+#include "tests/runtime/model/random_decoder.hpp"
+
+#include <doctest/doctest.h>
+
+#include <ATen/ATen.h>
+
+#include <numeric>
+
+using namespace millrace;
+using model::decoder;
+using model::inference_operations;
+using model::inference_row;
+using model::kv_pool;
+using model::kv_sequence;
+
+namespace {
+
+/// One sequence, no cache, ATen only: the decoder as it is written in a textbook.
+class plain_operations final : public model::operations {
+public:
+  at::Tensor embed(const at::Tensor& table, const at::Tensor& tokens) override { return table.index_select(0, tokens); }
+  void linear(const at::Tensor& x, std::span<const model::linear_weight* const> layers,
+              std::span<at::Tensor> y) override {
+    for (std::size_t i = 0; i < layers.size(); ++i)
+      y[i] = at::linear(x, layers[i]->weight, layers[i]->bias);
+  }
+  at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) override {
+    return x * at::rsqrt((x * x).mean({-1}, true) + eps) * weight;
+  }
+  at::Tensor add(const at::Tensor& a, const at::Tensor& b) override { return a + b; }
+  at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up) override { return at::silu(gate) * up; }
+  at::Tensor rope(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& cos,
+                  const at::Tensor& sin) override {
+    const auto c = at::cat({cos, cos}, -1).index_select(0, positions).unsqueeze(1);
+    const auto s = at::cat({sin, sin}, -1).index_select(0, positions).unsqueeze(1);
+    const auto half = x.chunk(2, -1);
+    return x * c + at::cat({-half[1], half[0]}, -1) * s;
+  }
+  at::Tensor attention(std::int64_t, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override {
+    const auto repeat = q.size(1) / k.size(1);
+    const auto heads = [&](const at::Tensor& x) { return x.repeat_interleave(repeat, 1).transpose(0, 1); };
+    at::Tensor scores = at::matmul(q.transpose(0, 1), heads(k).transpose(1, 2)) / std::sqrt(double(q.size(2)));
+    const auto mask = at::ones({q.size(0), q.size(0)}, at::kBool).triu(1);
+    scores = scores.masked_fill(mask, -std::numeric_limits<float>::infinity()).softmax(-1);
+    return at::matmul(scores, heads(v)).transpose(0, 1).reshape({q.size(0), -1});
+  }
+};
+
+decoder tiny(model::family kind) {
+  const auto config = tests::tiny_config(kind);
+  decoder d(config, tests::random_weights(config, 7, at::kFloat, false));
+  d.pack();
+  return d;
+}
+
+std::vector<std::int32_t> some_tokens(std::int64_t count) {
+  std::vector<std::int32_t> tokens;
+  for (std::int64_t i = 0; i < count; ++i)
+    tokens.push_back(static_cast<std::int32_t>((i * i + 3 * i + 1) % 40));
+  return tokens;
+}
+
+at::Tensor cached(const decoder& d, const std::vector<std::int32_t>& tokens, std::int64_t at_once, int threads) {
+  kernels::thread_team team(threads);
+  inference_operations ops(team);
+  kv_sequence sequence(kv_pool::make(d.config()));
+  std::vector<at::Tensor> parts;
+  for (std::size_t first = 0; first < tokens.size(); first += static_cast<std::size_t>(at_once)) {
+    std::vector<inference_row> rows;
+    for (auto i = first; i < std::min(tokens.size(), first + static_cast<std::size_t>(at_once)); ++i) {
+      sequence.grow(1);
+      rows.push_back({tokens[i], &sequence, static_cast<std::int64_t>(i)});
+    }
+    parts.push_back(ops.forward(d, rows));
+  }
+  return at::cat(parts);
+}
+
+at::Tensor plain(const decoder& d, const std::vector<std::int32_t>& tokens) {
+  plain_operations ops;
+  const at::Tensor ids = at::tensor(at::ArrayRef<std::int32_t>(tokens)).to(at::kLong);
+  return d.hidden(ops, ids, at::arange(ids.size(0), at::kLong));
+}
+
+constexpr model::family families[] = {model::family::llama, model::family::qwen2, model::family::qwen3};
+
+} // namespace
+
+TEST_CASE("hidden states agree with the textbook's decoder in every family") {
+  for (const auto kind : families) {
+    const decoder d = tiny(kind);
+    const auto tokens = some_tokens(41);
+    CHECK((cached(d, tokens, 41, 1) - plain(d, tokens)).abs().max().item<double>() < 2e-5);
+  }
+}
+
+TEST_CASE("a prompt at once, in pieces and token by token has the same bits, whatever the threads") {
+  for (const auto kind : families) {
+    const decoder d = tiny(kind);
+    const auto tokens = some_tokens(41);
+    const at::Tensor whole = cached(d, tokens, 41, 1);
+    CHECK(at::equal(whole, cached(d, tokens, 1, 2)));
+    CHECK(at::equal(whole, cached(d, tokens, 7, 3)));
+  }
+}
+
+TEST_CASE("a fork goes on as the sequence it was taken from would have") {
+  const decoder d = tiny(model::family::llama);
+  const auto tokens = some_tokens(40);
+  const at::Tensor whole = cached(d, tokens, 40, 1);
+  kernels::thread_team team(1);
+  inference_operations ops(team);
+  const auto pool = kv_pool::make(d.config());
+  for (const std::int64_t split : {1, 15, 16, 17, 32}) {
+    kv_sequence prompt(pool);
+    prompt.grow(split);
+    std::vector<inference_row> rows;
+    for (std::int64_t i = 0; i < split; ++i)
+      rows.push_back({tokens[static_cast<std::size_t>(i)], &prompt, i});
+    ops.forward(d, rows);
+    auto other = prompt.fork(split);
+    other.grow(1);
+    const inference_row stray{39, &other, split}; // what a sibling writes must not be seen
+    ops.forward(d, {&stray, 1});
+    auto mine = prompt.fork(split);
+    mine.grow(1);
+    const inference_row next{tokens[static_cast<std::size_t>(split)], &mine, split};
+    CHECK(at::equal(ops.forward(d, {&next, 1})[0], whole[split]));
+  }
+}
+
+TEST_CASE("blocks go back to the pool") {
+  const decoder d = tiny(model::family::llama);
+  const auto pool = kv_pool::make(d.config());
+  for (int i = 0; i < 10; ++i) {
+    kv_sequence sequence(pool);
+    sequence.grow(33);
+  }
+  CHECK(pool->blocks_allocated() == 3);
+}
+
+TEST_CASE("answers' log-probabilities agree with a softmax over the textbook's logits") {
+  const decoder d = tiny(model::family::qwen3);
+  const auto prompt = some_tokens(18);
+  const std::vector<std::vector<std::int32_t>> answers{{1, 2, 3}, {}, {39}, {5, 5, 5, 5, 0, 7}};
+  for (const double temperature : {1.0, 0.7}) {
+    const auto got = model::answer_logprobs(d, prompt, answers, temperature, 2);
+    REQUIRE(got.size() == 10);
+    std::size_t at = 0;
+    for (const auto& answer : answers) {
+      auto text = prompt;
+      text.insert(text.end(), answer.begin(), answer.end());
+      const at::Tensor logprobs =
+          at::log_softmax(at::linear(plain(d, text), d.head().weight).to(at::kDouble) / temperature, -1);
+      for (std::size_t i = 0; i < answer.size(); ++i)
+        CHECK(std::abs(got[at++] -
+                       logprobs[static_cast<std::int64_t>(prompt.size() + i) - 1][answer[i]].item<double>()) < 2e-5);
+    }
+  }
+}
+
+TEST_CASE("an answer's log-probabilities do not depend on its siblings or on the threads") {
+  const decoder d = tiny(model::family::llama);
+  const auto prompt = some_tokens(17);
+  std::vector<std::vector<std::int32_t>> answers(40, std::vector<std::int32_t>(30, 4));
+  answers[37] = {9, 8, 7, 6};
+  const auto together = model::answer_logprobs(d, prompt, answers, 1, 2);
+  const auto alone = model::answer_logprobs(d, prompt, std::span(answers).subspan(37, 1), 1, 1);
+  CHECK(std::equal(alone.begin(), alone.end(), together.begin() + 37 * 30));
+}
+
+TEST_CASE("what does not fit is refused") {
+  const decoder d = tiny(model::family::llama);
+  const std::vector<std::vector<std::int32_t>> answers{{1}};
+  const std::vector<std::int32_t> long_prompt(64, 1), strange{99}, none;
+  CHECK_THROWS_AS(model::answer_logprobs(d, long_prompt, answers, 1, 1), std::invalid_argument);
+  CHECK_THROWS_AS(model::answer_logprobs(d, strange, answers, 1, 1), std::invalid_argument);
+  CHECK_THROWS_AS(model::answer_logprobs(d, none, answers, 1, 1), std::invalid_argument);
+}
