@@ -117,7 +117,7 @@ void scheduler::explain_groups(std::vector<wait_record>& out) const {
       return;
     const auto [count, id] = found->second;
     out.push_back({"group " + std::to_string(id), kind, std::move(on),
-                   what + (count > 1 ? ", as do " + counted(count - 1, "more group") : ""), groups_.at(id).since_s});
+                   what + (count > 1 ? ", with " + counted(count - 1, "more group") : ""), groups_.at(id).since_s});
   };
   std::vector<std::string> names;
   for (const auto& [id, one] : workers_)

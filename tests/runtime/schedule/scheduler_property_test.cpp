@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cstdlib>
-#include <optional>
+#include <string>
 
 using namespace millrace::schedule;
 
@@ -26,7 +26,7 @@ TEST_CASE("scheduler keeps its invariants under random events, deaths, restarts 
     try {
       events += run.play();
     } catch (const std::exception& broken) {
-      FAIL("MILLRACE_SCHEDULE_SEED=" << seed << ", event " << run.events() << ": " << broken.what());
+      FAIL("MILLRACE_SCHEDULE_SEED=" << seed << ", event " << run.events() << ": " << std::string(broken.what()));
     }
   }
   MESSAGE(events << " random events");

@@ -1,0 +1,112 @@
+#include "runtime/schedule/saved_state.hpp"
+
+#include "runtime/input_error.hpp"
+#include "runtime/schedule/scheduler.hpp"
+#include "tests/runtime/schedule/action_text.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace millrace::schedule;
+
+namespace {
+
+config wanted() {
+  auto result = preset("one_step_off");
+  result.groups_per_step = 2;
+  result.steps = 10;
+  return result;
+}
+
+/// Step 0 (groups 0 and 1, 10 tokens each) trained, 2 ready with 5 tokens, 3 generating.
+scheduler one_step_in() {
+  scheduler result(wanted());
+  double now_s = 0;
+  result.on(worker_joined{0, 4, 0, "rollout/0"}, ++now_s);
+  for (group_id id : {0, 1, 2}) {
+    result.on(group_finished{id, 1, {{0, id < 2 ? 10 : 5}}}, ++now_s);
+    result.on(group_ready{id, 1}, ++now_s);
+  }
+  result.on(batch_trained{0, 20}, ++now_s);
+  return result;
+}
+
+constexpr const char* text = "millrace schedule 1\n"
+                             "settings 2 10 1 1 wait in_order drain 0 5\n"
+                             "step 1\n"
+                             "prompts unknown\n"
+                             "admitted 4\n"
+                             "tokens 25 5\n"
+                             "trained 2 20\n"
+                             "dropped data 0 0\n"
+                             "dropped attempts 0 0\n"
+                             "dropped unneeded 0 0\n"
+                             "staleness 0 0\n"
+                             "used 0 2 20\n"
+                             "live 2\n"
+                             "group 2 1 0\n"
+                             "group 3 1 0\n"
+                             "end\n";
+
+} // namespace
+
+TEST_CASE("saved state is the text that the format says") {
+  CHECK(one_step_in().save() == text);
+}
+
+TEST_CASE("a restored run generates every group again that was not trained, and starts no more than before") {
+  auto run = scheduler::restore(wanted(), text);
+  CHECK(run.audit() == "");
+  CHECK(run.at().step == 1);
+  CHECK(run.at().consumed == 2);
+  // Gate at version 1: (1 + 1 + 1) 2 = 6 groups live or consumed: 2 and 3 again, then 4 and 5 (AReaL #1345 started more).
+  CHECK(words(run.on(worker_joined{0, 9, 1, "rollout/0"}, 1)) == "admit 2#2 w0 v1, admit 3#2 w0 v1, admit 4#1 w0 v1, admit 5#1 w0 v1");
+}
+
+TEST_CASE("a worker that still has weights from before the restart is sent those of the checkpoint") {
+  auto run = scheduler::restore(wanted(), text);
+  CHECK(words(run.on(worker_joined{0, 9, 7, "rollout/0"}, 1)) == "publish 1: w0");
+}
+
+TEST_CASE("steps, checkpoints and attempts may change at a restart, the schedule may not") {
+  auto changed = wanted();
+  changed.steps = 20;
+  changed.checkpoint_every = 3;
+  changed.attempts_per_group = 2;
+  CHECK(scheduler::restore(changed, text).settings() == changed);
+  changed.depth = 0.5;
+  CHECK_THROWS_WITH_AS(scheduler::restore(changed, text),
+                       "schedule state: saved under another schedule (groups_per_step 2, depth 1, stale_max 1, wait, in_order, drain), "
+                       "want groups_per_step 2, depth 0.5, stale_max 1, wait, in_order, drain",
+                       millrace::input_error);
+}
+
+TEST_CASE("damaged state is refused with its line") {
+  const auto broken = [](const std::string& from, const std::string& to) {
+    std::string damaged = text;
+    damaged.replace(damaged.find(from), from.size(), to);
+    try {
+      read_saved_state(damaged);
+    } catch (const millrace::input_error& refused) {
+      return std::string(refused.what());
+    }
+    return std::string("accepted");
+  };
+  CHECK(broken("schedule 1", "schedule 2") == "schedule state:1: found line 'millrace schedule 2', want 'millrace schedule 1'");
+  CHECK(broken("settings 2", "settings 0") == "schedule state:2: found groups_per_step: 0, want groups, at least 1, want settings that can be run");
+  CHECK(broken("step 1", "step -1") == "schedule state:3: found '-1', want a number in range");
+  CHECK(broken("admitted 4", "admitted 4 4") == "schedule state:5: found '4', want the end of the line");
+  CHECK(broken("group 3", "group 2") == "schedule state:15: found group 2, want ascending ids below 4");
+  CHECK(broken("group 3", "group 9") == "schedule state:15: found group 9, want ascending ids below 4");
+  CHECK(broken("tokens 25 5", "tokens 25 6") ==
+        "schedule state: tokens: 25 generated, but 0 live + 20 trained + 0 dropped + 6 lost, want sums that close");
+  CHECK(broken("trained 2 20", "trained 9223372036854775807 20") == "schedule state:7: found '9223372036854775807', want a count");
+  CHECK(broken("live 2", "live 1") == "schedule state:15: found line 'group 3 1 0', want 'end'");
+  CHECK(broken("step 1\n", "step 0\n") == "schedule state: 2 groups trained in 0 steps, want at most 2 a step");
+}
+
+TEST_CASE("a state cut off anywhere is refused") {
+  const std::string whole = text;
+  for (std::size_t size = 0; size < whole.size(); ++size)
+    CHECK_THROWS_AS(read_saved_state(whole.substr(0, size)), millrace::input_error);
+  CHECK_THROWS_AS(read_saved_state(whole + "x"), millrace::input_error);
+}

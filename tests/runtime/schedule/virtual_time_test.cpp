@@ -1,0 +1,178 @@
+#include "runtime/schedule/virtual_time.hpp"
+
+#include "runtime/input_error.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+using namespace millrace::schedule;
+
+namespace {
+
+config made(const char* name, std::uint32_t groups_per_step, std::uint32_t steps) {
+  auto result = preset(name);
+  result.groups_per_step = groups_per_step;
+  result.steps = steps;
+  return result;
+}
+
+/// Four places, every answer 100 tokens at 100 tokens/s.
+workload even() {
+  workload costs;
+  costs.mean_tokens = 100;
+  costs.max_tokens = 1000;
+  costs.tokens_per_s = 100;
+  costs.columns_s = 0.5;
+  costs.train_s = 2;
+  costs.publish_s = 0.25;
+  return costs;
+}
+
+/// The long-tailed job of the literature in small: 64 groups of 8, mean 6,000 tokens cut at 32,000, 60 s a step.
+workload long_tail() {
+  workload costs;
+  costs.groups_per_worker = 128;
+  costs.mean_tokens = 6000;
+  costs.length_cv = 1.2;
+  costs.max_tokens = 32000;
+  costs.tokens_per_s = 60;
+  costs.train_s = 60;
+  costs.publish_s = 3;
+  return costs;
+}
+
+prediction long_tail(std::uint32_t depth, std::uint32_t stale_max, stale_action action) {
+  auto set = made("bounded", 64, 100);
+  set.depth = depth;
+  set.stale_max = stale_max;
+  set.action = action;
+  return simulate(set, long_tail());
+}
+
+double late_share(const prediction& result) {
+  return static_cast<double>(result.late_groups) / static_cast<double>(result.books.trained.groups);
+}
+
+} // namespace
+
+TEST_CASE("synchronous steps take generation, columns, training and publication one after another") {
+  const auto result = simulate(made("synchronous", 4, 10), even());
+  // The last step publishes nothing.
+  CHECK(result.seconds == doctest::Approx(10 * (1.0 + 0.5 + 2) + 9 * 0.25));
+  CHECK(result.learner_busy_s == doctest::Approx(20));
+  CHECK(result.place_busy_s == doctest::Approx(40));
+  CHECK(result.books.trained.tokens == 10 * 4 * 8 * 100);
+}
+
+TEST_CASE("one_step_off hides generation behind training") {
+  const auto result = simulate(made("one_step_off", 4, 10), even());
+  // Batch 1 follows batch 0 at once; from then on training never waits: first batch, then ten steps.
+  CHECK(result.seconds == doctest::Approx(1.5 + 10 * 2));
+  CHECK(result.stale.at_use.at(1).groups == 36);
+  CHECK(result.stale.max() == 1);
+}
+
+TEST_CASE("generation stands still while weights are taken and the tokens after it carry the new version") {
+  auto set = made("bounded", 1, 2);
+  auto costs = even();
+  costs.answers_per_group = 1;
+  costs.groups_per_worker = 2;
+  costs.mean_tokens = 1000;
+  costs.length_cv = 1;
+  costs.max_tokens = 10000;
+  costs.columns_s = 0;
+  costs.train_s = 0.5;
+  std::vector<double> ends;
+  std::vector<group_finished> reports;
+  simulate(set, costs, [&](const event& what, const std::vector<action>&, const scheduler&, double now_s) {
+    if (const auto* ended = std::get_if<group_finished>(&what)) {
+      ends.push_back(now_s);
+      reports.push_back(*ended);
+    }
+  });
+  REQUIRE(reports.size() == 2);
+  const auto first = reports[0].tokens[0].tokens;
+  REQUIRE(reports[1].tokens.size() == 2);
+  // The first answer ends, is trained for 0.5 s, then the second pauses for 0.25 s.
+  CHECK(ends[0] == doctest::Approx(first / 100.0));
+  CHECK(reports[1].tokens[0] == version_tokens{0, first + 50});
+  CHECK(ends[1] == doctest::Approx((reports[1].tokens[0].tokens + reports[1].tokens[1].tokens) / 100.0 + 0.25));
+}
+
+TEST_CASE("costs decide the prediction and nothing else does") {
+  auto costs = long_tail();
+  const auto set = made("bounded", 64, 20);
+  const auto once = simulate(set, costs);
+  const auto again = simulate(set, costs);
+  CHECK(once.seconds == again.seconds);
+  CHECK(once.books == again.books);
+  costs.seed = 2;
+  CHECK(simulate(set, costs).seconds != once.seconds);
+}
+
+TEST_CASE("workers that die cost tokens and time, never a group") {
+  auto costs = even();
+  costs.workers = 3;
+  costs.length_cv = 1;
+  costs.worker_life_s = 20;
+  auto set = made("bounded", 4, 60);
+  set.attempts_per_group = 1000;
+  const auto calm = [&] {
+    auto quiet = costs;
+    quiet.worker_life_s = 0;
+    return simulate(set, quiet);
+  }();
+  const auto result = simulate(set, costs);
+  CHECK(result.workers_lost > 5);
+  CHECK(result.books.trained.groups == 240);
+  CHECK(result.seconds > calm.seconds);
+  CHECK(result.late_groups == 0);
+}
+
+// The reference simulation of async-systems.md 6.6 (another program, 300 steps): step seconds and share of late groups.
+TEST_CASE("on a long tail the count bound is fast and late, the deadline rule slower and never late") {
+  struct row {
+    std::uint32_t bound;
+    double count_step_s;
+    double count_late;
+    double wait_step_s;
+  };
+  constexpr double other_lengths = 0.06; // both draw their own lengths
+  CHECK(simulate(made("synchronous", 64, 100), long_tail()).step_s() == doctest::Approx(606).epsilon(other_lengths));
+  for (const auto& want : {row{1, 218, 0.22, 305}, row{2, 145, 0.27, 205}, row{4, 139, 0.05, 142}}) {
+    CAPTURE(want.bound);
+    const auto count = long_tail(want.bound, want.bound, stale_action::train);
+    const auto wait = long_tail(want.bound, want.bound, stale_action::wait);
+    CHECK(count.step_s() == doctest::Approx(want.count_step_s).epsilon(other_lengths));
+    CHECK(std::abs(late_share(count) - want.count_late) < 0.03);
+    CHECK(wait.step_s() == doctest::Approx(want.wait_step_s).epsilon(other_lengths));
+    CHECK(wait.late_groups == 0);
+    CHECK(wait.stale.max() <= want.bound);
+    CHECK(wait.length_ratio() == doctest::Approx(1).epsilon(0.02));
+  }
+}
+
+TEST_CASE("depth beyond what hides the tail buys staleness, not speed") {
+  auto costs = long_tail();
+  costs.groups_per_worker = 320;
+  costs.train_s = 140;
+  auto set = made("bounded", 64, 60);
+  set.action = stale_action::train;
+  set.depth = 4;
+  const auto four = simulate(set, costs);
+  set.depth = 8;
+  const auto eight = simulate(set, costs);
+  CHECK(eight.step_s() == doctest::Approx(four.step_s()).epsilon(0.01));
+  CHECK(four.stale.mean_by_group() == doctest::Approx(3.9).epsilon(0.05));
+  CHECK(eight.stale.mean_by_group() == doctest::Approx(7.5).epsilon(0.05));
+}
+
+TEST_CASE("costs that mean nothing are refused") {
+  auto costs = even();
+  costs.workers = 0;
+  CHECK_THROWS_AS(simulate(preset("synchronous"), costs), millrace::input_error);
+  costs = even();
+  costs.train_s = -1;
+  CHECK_THROWS_AS(simulate(preset("synchronous"), costs), millrace::input_error);
+}
