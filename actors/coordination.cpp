@@ -1,0 +1,399 @@
+#include "actors/coordination.hpp"
+
+#include <algorithm>
+
+namespace millrace::actors {
+namespace {
+
+/// The finalizer of splitmix64 (Steele, Lea and Flood 2014): every bit of the input moves every bit of the output.
+std::uint64_t mix(std::uint64_t x) {
+  x += 0x9e3779b97f4a7c15;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return x ^ (x >> 31);
+}
+
+} // namespace
+
+std::uint64_t group_seed(std::uint64_t run_seed, std::uint64_t group) { return mix(mix(run_seed) ^ group); }
+
+coordination::coordination(group_graph graph, schedule::scheduler scheduler, std::uint64_t run_seed,
+                           bool in_flight_update, coordination_effects& effects)
+    : graph_(std::move(graph)), scheduler_(std::move(scheduler)), run_seed_(run_seed),
+      in_flight_update_(in_flight_update), effects_(effects) {}
+
+// -- roles -----------------------------------------------------------------------------------------------------------
+
+schedule::worker_id coordination::worker_number(const role_instance& who) {
+  return worker_numbers_.emplace(who.name(), static_cast<schedule::worker_id>(worker_numbers_.size())).first->second;
+}
+
+coordination::live_role* coordination::rollout_of(schedule::worker_id worker) {
+  for (auto& [name, role] : rollouts_)
+    if (role.worker == worker)
+      return &role;
+  return nullptr;
+}
+
+void coordination::rollout_up(const role_instance& who, std::uint64_t node, std::uint32_t capacity_groups, double now) {
+  const auto worker = worker_number(who);
+  rollouts_[who.name()] = {who, node, worker, 0};
+  act(schedule::worker_joined{worker, capacity_groups, std::nullopt, who.name()}, now);
+}
+
+void coordination::stage_up(const role_instance& who, std::uint64_t node) {
+  stages_[who.name()] = {who, node, 0, 0};
+  for (auto& [group, record] : groups_)
+    if (record.waiting.erase(who.role) > 0)
+      hand_to_stage(group, who.role);
+}
+
+void coordination::policy_up(std::uint64_t node, double) {
+  policy_node_ = node;
+  if (publishing_)
+    effects_.publish(*publishing_);
+}
+
+void coordination::node_gone(std::uint64_t node, double now) {
+  if (policy_node_ == node) {
+    effects_.fail("the process of the policy ended: go on from the last checkpoint with `millrace resume`");
+    return;
+  }
+  std::vector<schedule::worker_id> lost_workers;
+  std::erase_if(rollouts_, [&](const auto& entry) {
+    if (entry.second.node != node)
+      return false;
+    lost_workers.push_back(entry.second.worker);
+    return true;
+  });
+  std::set<std::string> lost_stages;
+  std::erase_if(stages_, [&](const auto& entry) {
+    if (entry.second.node != node)
+      return false;
+    lost_stages.insert(entry.first);
+    return true;
+  });
+  // Columns that lay in the dead process and were not fetched yet: the group is generated again.
+  std::vector<schedule::group_lost> lost_groups;
+  std::vector<std::pair<std::uint64_t, std::string>> work_again;
+  for (auto& [group, record] : groups_) {
+    if (record.rollout || record.fetched)
+      continue;
+    if (std::any_of(record.columns.begin(), record.columns.end(), [&](const auto& t) { return t.owner == node; })) {
+      lost_groups.push_back({group, record.attempt});
+      continue;
+    }
+    for (const auto& [role, who] : record.at)
+      if (lost_stages.contains(who.name()))
+        work_again.emplace_back(group, role);
+  }
+  for (const auto worker : lost_workers)
+    act(schedule::worker_lost{worker}, now);
+  for (const auto& lost : lost_groups)
+    if (auto* record = current(lost.group, lost.attempt)) {
+      release_columns(*record);
+      act(lost, now);
+    }
+  for (const auto& [group, role] : work_again)
+    if (const auto found = groups_.find(group); found != groups_.end() && found->second.at.erase(role) > 0)
+      hand_to_stage(group, role);
+}
+
+// -- groups ----------------------------------------------------------------------------------------------------------
+
+coordination::group_record* coordination::current(std::uint64_t group, std::uint32_t attempt) {
+  const auto found = groups_.find(group);
+  return found != groups_.end() && found->second.attempt == attempt ? &found->second : nullptr;
+}
+
+const prompt_row* coordination::row_of(std::uint64_t group) const {
+  const auto found = groups_.find(group);
+  return found != groups_.end() && found->second.row ? &*found->second.row : nullptr;
+}
+
+std::map<std::string, double> coordination::summary_of(std::uint64_t group) const {
+  const auto found = groups_.find(group);
+  return found != groups_.end() ? found->second.summary : std::map<std::string, double>{};
+}
+
+std::uint64_t coordination::oldest_group() const {
+  return groups_.empty() ? scheduler_.at().next_group : groups_.begin()->first;
+}
+
+void coordination::start_generation(std::uint64_t group) {
+  auto& record = groups_.at(group);
+  if (!record.row) {
+    if (asked_prompts_.insert(group).second)
+      effects_.take_prompt(group);
+    return;
+  }
+  effects_.generate(*record.rollout, {group, record.attempt, record.row->prompt,
+                                     graph_.rollouts.at(record.rollout->role), group_seed(run_seed_, group)});
+}
+
+void coordination::prompt_arrived(const prompt_row& row, double now) {
+  asked_prompts_.erase(row.index);
+  if (row.skipped_rows > 0)
+    effects_.complain(std::to_string(row.skipped_rows) + (row.skipped_rows == 1 ? " row skipped: " : " rows skipped, the first: ")
+                      + row.skipped_first);
+  if (row.exhausted) {
+    act(schedule::prompts_exhausted{row.index}, now);
+    return;
+  }
+  const auto found = groups_.find(row.index);
+  if (found == groups_.end())
+    return;
+  found->second.row = row;
+  if (found->second.rollout)
+    start_generation(row.index);
+}
+
+void coordination::generation_refused(std::uint64_t group, std::uint32_t attempt, const std::string& why, bool retryable,
+                                      double now) {
+  if (current(group, attempt))
+    act(schedule::group_failed{group, attempt, retryable, 0, why}, now);
+}
+
+void coordination::generated(const group_generated& what, double now) {
+  auto* record = current(what.group, what.attempt);
+  if (!record || record->rollout != what.from) {
+    effects_.release({what.columns}); // CO-4
+    return;
+  }
+  record->rollout.reset();
+  record->done.insert(what.from.role);
+  record->columns.push_back(what.columns);
+  schedule::group_finished event{what.group, what.attempt, {}};
+  for (const auto& [version, tokens] : what.tokens)
+    event.tokens.push_back({version, tokens});
+  act(event, now);
+  advance(what.group);
+}
+
+bool coordination::ready_for(const group_record& record, const std::vector<std::string>& from) const {
+  // A role that reads from several rollout roles reads from the one that generated this group.
+  return std::all_of(from.begin(), from.end(), [&](const std::string& role) {
+    return record.done.contains(role)
+           || (graph_.rollouts.contains(role)
+               && std::any_of(record.done.begin(), record.done.end(),
+                              [&](const auto& done) { return graph_.rollouts.contains(done); }));
+  });
+}
+
+void coordination::advance(std::uint64_t group) {
+  const auto found = groups_.find(group);
+  if (found == groups_.end() || found->second.rollout)
+    return;
+  auto& record = found->second;
+  for (const auto& stage : graph_.stages)
+    if (!record.done.contains(stage.role) && !record.at.contains(stage.role) && !record.waiting.contains(stage.role)
+        && ready_for(record, stage.from))
+      hand_to_stage(group, stage.role);
+  if (!record.fetching && ready_for(record, graph_.policy_from)) {
+    record.fetching = true;
+    effects_.fetch({group, record.attempt, record.columns});
+  }
+}
+
+void coordination::hand_to_stage(std::uint64_t group, const std::string& role) {
+  auto& record = groups_.at(group);
+  live_role* least = nullptr;
+  for (auto& [name, stage] : stages_)
+    if (stage.who.role == role && (!least || stage.busy < least->busy))
+      least = &stage;
+  if (!least) {
+    record.waiting.insert(role);
+    return;
+  }
+  ++least->busy;
+  record.at[role] = least->who;
+  effects_.process(least->who, {group, record.attempt, record.row ? record.row->answer : std::string(), record.columns});
+}
+
+void coordination::processed(const role_instance& stage, const group_columns& what, double now) {
+  if (const auto at = stages_.find(stage.name()); at != stages_.end() && at->second.who == stage)
+    --at->second.busy;
+  auto* record = current(what.group, what.attempt);
+  const auto at_work = record ? record->at.find(stage.role) : decltype(record->at.find(stage.role)){};
+  if (!record || at_work == record->at.end() || at_work->second != stage) {
+    effects_.release({what.columns});
+    return;
+  }
+  record->at.erase(at_work);
+  if (!what.complaint.empty()) {
+    effects_.release({what.columns});
+    act(schedule::group_failed{what.group, what.attempt, false, 0, stage.role + ": " + what.complaint}, now);
+    return;
+  }
+  record->done.insert(stage.role);
+  record->columns.push_back(what.columns);
+  record->summary.insert(what.summary.begin(), what.summary.end());
+  advance(what.group);
+}
+
+void coordination::processing_failed(const role_instance& stage, std::uint64_t group, std::uint32_t attempt,
+                                     const std::string& why, double now) {
+  if (const auto at = stages_.find(stage.name()); at != stages_.end() && at->second.who == stage)
+    --at->second.busy;
+  auto* record = current(group, attempt);
+  if (!record)
+    return;
+  const auto at_work = record->at.find(stage.role);
+  if (at_work == record->at.end() || at_work->second != stage)
+    return;
+  record->at.erase(at_work);
+  effects_.complain(stage.name() + " could not process group " + std::to_string(group) + ": " + why);
+  release_columns(*record);
+  act(schedule::group_failed{group, attempt, true, 0, stage.name() + ": " + why}, now);
+}
+
+void coordination::fetched(const group_fetched& what, double now) {
+  auto* record = current(what.group, what.attempt);
+  if (!record || !record->fetching) {
+    return;
+  }
+  record->fetched = true;
+  release_columns(*record);
+  act(schedule::group_ready{what.group, what.attempt}, now);
+}
+
+void coordination::fetch_failed(std::uint64_t group, std::uint32_t attempt, const std::string& why, double now) {
+  auto* record = current(group, attempt);
+  if (!record || record->fetched)
+    return;
+  effects_.complain("the policy could not fetch group " + std::to_string(group) + ": " + why);
+  release_columns(*record);
+  act(schedule::group_lost{group, attempt}, now);
+}
+
+void coordination::release_columns(group_record& record) {
+  if (!record.columns.empty())
+    effects_.release(record.columns);
+  record.columns.clear();
+}
+
+void coordination::restart_record(group_record& record, std::uint32_t attempt) {
+  release_columns(record);
+  std::optional<prompt_row> row = std::move(record.row);
+  record = {};
+  record.row = std::move(row);
+  record.attempt = attempt;
+}
+
+// -- training and weights --------------------------------------------------------------------------------------------
+
+void coordination::trained(const batch_report& report, double now) {
+  if (training_step_ != report.step)
+    return;
+  training_step_.reset();
+  const auto step = static_cast<std::uint32_t>(report.step - 1);
+  if (report.interrupted) {
+    batch_.clear();
+    act(schedule::training_lost{step}, now);
+    return;
+  }
+  const auto batch = std::exchange(batch_, {});
+  effects_.step_done(report, batch);
+  for (const auto group : batch)
+    groups_.erase(group);
+  act(schedule::batch_trained{step, report.trained_tokens}, now);
+}
+
+void coordination::training_failed(const std::string& why) { effects_.fail("training failed: " + why); }
+
+void coordination::published(const weights_published& what) {
+  if (publishing_ != what.version)
+    return;
+  publishing_.reset();
+  published_version_ = what.version;
+  published_ = what.parameters;
+  for (const auto worker : std::exchange(weights_wanted_, {}))
+    if (auto* rollout = rollout_of(worker))
+      effects_.send_weights(rollout->who, {what.version, published_, in_flight_update_});
+}
+
+void coordination::publishing_failed(std::uint32_t version, const std::string& why) {
+  if (publishing_ != version)
+    return;
+  publishing_.reset();
+  weights_wanted_.clear();
+  effects_.complain("version " + std::to_string(version) + " was not published: " + why);
+}
+
+void coordination::weights_are_live(const role_instance& who, std::uint32_t version, double now) {
+  const auto found = rollouts_.find(who.name());
+  if (found != rollouts_.end() && found->second.who == who)
+    act(schedule::version_acknowledged{found->second.worker, version}, now);
+}
+
+void coordination::weights_failed(const role_instance& who, std::uint32_t version, const std::string& why) {
+  const auto found = rollouts_.find(who.name());
+  if (found == rollouts_.end() || found->second.who != who || published_version_ != version || publishing_)
+    return; // a newer version is on its way, or the rollout is gone
+  effects_.complain(who.name() + " could not take version " + std::to_string(version) + ": " + why + "; sending it again");
+  effects_.send_weights(who, {version, published_, in_flight_update_});
+}
+
+void coordination::checkpointed(std::uint32_t step, double now) { act(schedule::checkpointed{step}, now); }
+
+void coordination::stop(double now) {
+  if (std::exchange(stopping_, true))
+    return;
+  if (training_step_)
+    effects_.interrupt_training(*training_step_);
+  act(schedule::stop_requested{}, now);
+}
+
+// -- the scheduler's actions -----------------------------------------------------------------------------------------
+
+void coordination::act(const schedule::event& event, double now) {
+  for (const auto& action : scheduler_.on(event, now))
+    carry_out(action, now);
+}
+
+void coordination::carry_out(const schedule::action& action, double) {
+  if (const auto* a = std::get_if<schedule::admit>(&action)) {
+    auto* rollout = rollout_of(a->worker);
+    auto& record = groups_[a->group];
+    restart_record(record, a->attempt);
+    if (rollout) {
+      record.rollout = rollout->who;
+      start_generation(a->group);
+    }
+  } else if (const auto* c = std::get_if<schedule::cancel>(&action)) {
+    if (auto* rollout = rollout_of(c->worker))
+      effects_.cancel(rollout->who, {c->group});
+  } else if (const auto* b = std::get_if<schedule::cut>(&action)) {
+    batch_ = b->groups;
+    training_step_ = b->step + 1;
+    effects_.train({b->step + 1, b->step, batch_});
+  } else if (const auto* p = std::get_if<schedule::publish>(&action)) {
+    if (published_version_ == p->version) {
+      for (const auto worker : p->workers)
+        if (auto* rollout = rollout_of(worker))
+          effects_.send_weights(rollout->who, {p->version, published_, in_flight_update_});
+      return;
+    }
+    weights_wanted_.insert(p->workers.begin(), p->workers.end());
+    const bool asked = publishing_ == p->version;
+    publishing_ = p->version;
+    if (!asked && policy_node_)
+      effects_.publish(p->version);
+  } else if (const auto* d = std::get_if<schedule::drop>(&action)) {
+    ++dropped_;
+    if (d->reason != schedule::drop_reason::unneeded)
+      effects_.complain("group " + std::to_string(d->group) + " dropped: " + d->why);
+    if (const auto found = groups_.find(d->group); found != groups_.end()) {
+      release_columns(found->second);
+      if (found->second.fetching)
+        effects_.forget(d->group);
+      groups_.erase(found);
+    }
+  } else if (const auto* k = std::get_if<schedule::checkpoint>(&action)) {
+    effects_.checkpoint(k->step, k->state);
+  } else if (const auto* f = std::get_if<schedule::finish>(&action)) {
+    effects_.finish(f->reason);
+  }
+}
+
+} // namespace millrace::actors

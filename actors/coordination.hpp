@@ -1,0 +1,180 @@
+#pragma once
+
+#include "actors/policy.hpp"
+#include "actors/rollout.hpp"
+#include "actors/source.hpp"
+#include "actors/stage.hpp"
+#include "runtime/schedule/scheduler.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace millrace::actors {
+
+/// One role between rollout and policy, as the graph has it.
+struct stage_node {
+  std::string role;
+  std::vector<std::string> from; ///< roles whose columns it waits for
+};
+
+/// The graph a group flows through: rollouts, stages in any order, then the policy.
+struct group_graph {
+  std::map<std::string, std::int32_t> rollouts; ///< answers a prompt, by role
+  std::vector<stage_node> stages;
+  std::string policy;
+  std::vector<std::string> policy_from;
+};
+
+/// What the coordinator does to the world: its actor sends messages, its tests write them down.
+class coordination_effects {
+public:
+  virtual ~coordination_effects() = default;
+  virtual void take_prompt(std::uint64_t index) = 0;
+  virtual void generate(const role_instance& rollout, const generate_group& what) = 0;
+  virtual void cancel(const role_instance& rollout, const cancel_group& what) = 0;
+  virtual void process(const role_instance& stage, const process_group& what) = 0;
+  virtual void fetch(const fetch_group& what) = 0;
+  virtual void forget(std::uint64_t group) = 0;
+  virtual void release(const std::vector<transport::ticket>& columns) = 0;
+  virtual void train(const train_batch& what) = 0;
+  virtual void interrupt_training(std::uint64_t step) = 0;
+  virtual void publish(std::uint32_t version) = 0;
+  virtual void send_weights(const role_instance& rollout, const new_weights& what) = 0;
+  virtual void checkpoint(std::uint32_t step, const std::string& scheduler_state) = 0;
+  virtual void step_done(const batch_report& report, const std::vector<std::uint64_t>& groups) = 0;
+  virtual void complain(const std::string& line) = 0; ///< a warning for people
+  virtual void finish(schedule::finish_reason reason) = 0;
+  /// The run cannot go on; one line why.
+  virtual void fail(const std::string& why) = 0;
+};
+
+/// What the coordinator knows, with no actor in sight: drives the scheduler with what happens and carries its actions
+/// out through `coordination_effects`; walks each group through the graph.
+///
+/// Invariants
+/// - CO-1: a group is handed to a stage when every role it reads from has added its columns, to one copy of the stage
+///   at a time, and again to another copy when that one dies.
+/// - CO-2: `group_ready` is told to the scheduler only once the group's columns lie in the learner's process: after
+///   that only the learner's own death can lose it. Then its bundles are released.
+/// - CO-3: what dies with a process (groups being generated, columns not yet fetched) is told to the scheduler at once.
+/// - CO-4: answers of an earlier attempt or an earlier life of a role change nothing.
+class coordination {
+public:
+  coordination(group_graph graph, schedule::scheduler scheduler, std::uint64_t run_seed, bool in_flight_update,
+               coordination_effects& effects);
+
+  // -- roles ---------------------------------------------------------------------------------------
+
+  void rollout_up(const role_instance& who, std::uint64_t node, std::uint32_t capacity_groups, double now);
+  void stage_up(const role_instance& who, std::uint64_t node);
+  void policy_up(std::uint64_t node, double now);
+
+  /// A process died: every role in it, and every bundle it owned.
+  void node_gone(std::uint64_t node, double now);
+
+  // -- groups --------------------------------------------------------------------------------------
+
+  void prompt_arrived(const prompt_row& row, double now);
+  void generation_refused(std::uint64_t group, std::uint32_t attempt, const std::string& why, bool retryable, double now);
+  void generated(const group_generated& what, double now);
+  void processed(const role_instance& stage, const group_columns& what, double now);
+  void processing_failed(const role_instance& stage, std::uint64_t group, std::uint32_t attempt, const std::string& why,
+                         double now);
+  void fetched(const group_fetched& what, double now);
+  void fetch_failed(std::uint64_t group, std::uint32_t attempt, const std::string& why, double now);
+
+  // -- training and weights ------------------------------------------------------------------------
+
+  void trained(const batch_report& report, double now);
+  void training_failed(const std::string& why);
+  void published(const weights_published& what);
+  /// The policy has moved on, or could not: the scheduler asks again with the next version.
+  void publishing_failed(std::uint32_t version, const std::string& why);
+  void weights_are_live(const role_instance& who, std::uint32_t version, double now);
+  void weights_failed(const role_instance& who, std::uint32_t version, const std::string& why);
+  void checkpointed(std::uint32_t step, double now);
+
+  /// A person or the end of the run wants it to stop now.
+  void stop(double now);
+
+  // -- looking -------------------------------------------------------------------------------------
+
+  const schedule::scheduler& scheduler() const { return scheduler_; }
+  bool stopping() const { return stopping_; }
+
+  /// The row of a live group; nullptr once it is trained or dropped.
+  const prompt_row* row_of(std::uint64_t group) const;
+
+  /// Summaries that stages attached to a live group.
+  std::map<std::string, double> summary_of(std::uint64_t group) const;
+
+  std::int64_t dropped_groups() const { return dropped_; }
+
+  /// The lowest id that is neither trained nor dropped; the next one where no group is live.
+  std::uint64_t oldest_group() const;
+
+private:
+  struct group_record {
+    std::uint32_t attempt = 0;
+    std::optional<prompt_row> row;
+    std::optional<role_instance> rollout;        ///< who generates it, until it is generated
+    bool fetching = false;
+    bool fetched = false;
+    std::set<std::string> done;                  ///< roles whose columns are there
+    std::map<std::string, role_instance> at;     ///< stages that work on it, and which copy
+    std::set<std::string> waiting;               ///< stages that have no copy alive
+    std::vector<transport::ticket> columns;
+    std::map<std::string, double> summary;
+  };
+
+  struct live_role {
+    role_instance who;
+    std::uint64_t node = 0;
+    schedule::worker_id worker = 0; ///< rollouts
+    std::int64_t busy = 0;          ///< stages: groups at work
+  };
+
+  void act(const schedule::event& event, double now);
+  void carry_out(const schedule::action& action, double now);
+  void start_generation(std::uint64_t group);
+  void advance(std::uint64_t group);
+  bool ready_for(const group_record& record, const std::vector<std::string>& from) const;
+  void hand_to_stage(std::uint64_t group, const std::string& role);
+  void release_columns(group_record& record);
+  void restart_record(group_record& record, std::uint32_t attempt);
+  group_record* current(std::uint64_t group, std::uint32_t attempt);
+  live_role* rollout_of(schedule::worker_id worker);
+  const live_role* find(const role_instance& who) const;
+  schedule::worker_id worker_number(const role_instance& who);
+
+  group_graph graph_;
+  schedule::scheduler scheduler_;
+  std::uint64_t run_seed_;
+  bool in_flight_update_;
+  coordination_effects& effects_;
+
+  std::map<std::uint64_t, group_record> groups_;
+  std::map<std::string, live_role> rollouts_; ///< by instance name
+  std::map<std::string, live_role> stages_;
+  std::map<std::string, schedule::worker_id> worker_numbers_;
+  std::optional<std::uint64_t> policy_node_;
+  std::set<std::uint64_t> asked_prompts_;
+  std::optional<std::uint32_t> published_version_;
+  transport::ticket published_;
+  std::optional<std::uint32_t> publishing_;
+  std::set<schedule::worker_id> weights_wanted_; ///< workers to be sent the version being published
+  std::vector<std::uint64_t> batch_;             ///< groups in training
+  std::optional<std::uint64_t> training_step_;
+  bool stopping_ = false;
+  std::int64_t dropped_ = 0;
+};
+
+/// The seed of a group: a function of the run's seed and the group alone, whatever the attempt or the worker.
+std::uint64_t group_seed(std::uint64_t run_seed, std::uint64_t group);
+
+} // namespace millrace::actors

@@ -1,0 +1,151 @@
+#pragma once
+
+#include "actors/continuation.hpp"
+#include "actors/coordinator.hpp"
+#include "actors/job_thread.hpp"
+#include "actors/run_record.hpp"
+#include "actors/supervision.hpp"
+#include "runtime/pipeline/pipeline.hpp"
+#include "runtime/telemetry/checkpoint_store.hpp"
+#include "runtime/transport/data_plane.hpp"
+
+#include <caf/typed_event_based_actor.hpp>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace millrace::actors {
+
+/// How a run ended.
+struct run_outcome {
+  bool ok = false;
+  std::string line; ///< why not, for people; "" if ok
+};
+
+/// What the coordinator is started with.
+struct coordinator_config {
+  std::shared_ptr<const pipeline::pipeline> pipeline;
+  std::string resolved;                     ///< the pipeline as text, for the run's other processes
+  std::shared_ptr<transport::data_plane> data; ///< of the run's own process
+  std::vector<std::uint8_t> run_key;
+  std::string bind;                         ///< data plane address for processes on other hosts; "" = loopback
+  std::shared_ptr<run_record> record;
+  std::shared_ptr<telemetry::checkpoint_store> checkpoints;
+  std::shared_ptr<schedule::scheduler> scheduler; ///< new, or restored
+  std::string checkpoint;                   ///< folder that the policy goes on from; "" = from its model
+  std::optional<source_position> position;  ///< where the data goes on
+
+  /// Starts the process of a placed role, which joins with `token`. @returns its process id  @throws std::exception
+  std::function<std::int64_t(const placed_process&, const std::string& token)> start_process;
+  std::function<void(const std::string& host, std::int64_t pid)> kill_process;
+
+  /// Called once, on the coordinator's thread, when everything is written.
+  std::function<void(run_outcome)> on_end;
+};
+
+using coordinator_shell = coordinator_actor::extend<caf::reacts_to<continuation>>;
+
+/// The shell around `coordination`: its effects are messages with deadlines, its world the processes of the run.
+class coordinator_state : public coordination_effects {
+public:
+  static constexpr const char* name = "coordinator";
+  using pointer = coordinator_shell::stateful_pointer<coordinator_state>;
+
+  /// Starts source, embedded roles and placed processes.
+  void start(pointer self, coordinator_config config);
+
+  caf::result<welcome> join(const join_run& ask);
+  void process_is_up(const process_up& up);
+  void rollout_is_ready(const rollout_ready& ready);
+  void stage_is_ready(const stage_ready& ready);
+  void policy_is_ready(const policy_ready& ready);
+  void role_has_failed(const role_failed& failed);
+  void process_has_ended(const process_ended& ended);
+  void is_down(const caf::actor_addr& agent);
+  void group_is_generated(const group_generated& generated);
+  void take_report(const process_report& report);
+  void checkpoint_is_stored(const checkpoint_stored& stored);
+  void stop(const stop_run& why);
+  void tick();
+
+  // -- coordination_effects ------------------------------------------------------------------------
+
+  void take_prompt(std::uint64_t index) override;
+  void generate(const role_instance& rollout, const generate_group& what) override;
+  void cancel(const role_instance& rollout, const cancel_group& what) override;
+  void process(const role_instance& stage, const process_group& what) override;
+  void fetch(const fetch_group& what) override;
+  void forget(std::uint64_t group) override;
+  void release(const std::vector<transport::ticket>& columns) override;
+  void train(const train_batch& what) override;
+  void interrupt_training(std::uint64_t step) override;
+  void publish(std::uint32_t version) override;
+  void send_weights(const role_instance& rollout, const new_weights& what) override;
+  void checkpoint(std::uint32_t step, const std::string& scheduler_state) override;
+  void step_done(const batch_report& report, const std::vector<std::uint64_t>& groups) override;
+  void complain(const std::string& line) override;
+  void finish(schedule::finish_reason reason) override;
+  void fail(const std::string& why) override;
+
+private:
+  struct live_process {
+    std::uint64_t node = 0;
+    std::int64_t pid = 0;
+    std::string host;
+    process_agent_actor agent;
+    std::vector<std::uint8_t> address;
+    std::vector<role_instance> roles;
+    std::size_t introductions = 0; ///< not answered yet
+    bool started = false;
+    double clock_offset_s = 0;
+    std::vector<telemetry::wait_record> waits;
+  };
+
+  void start_placed(placed_process placed);
+  void introduce(live_process& fresh);
+  void introduced(std::uint64_t node);
+  void remove_process(std::uint64_t node, const std::string& how);
+  void start_again(const role_instance& died, const std::string& host, const std::string& how);
+  void one_fetched(const fetch_group& what, const std::string& error);
+  void write_checkpoint_files(std::uint32_t step, const std::string& state, const source_position& position);
+  void end(run_outcome outcome);
+  void progressed();
+  void report_stall();
+  std::vector<telemetry::wait_record> all_waits() const;
+  std::vector<telemetry::role_status> role_states() const;
+  std::chrono::milliseconds deadline(double seconds) const;
+  double now() const;
+
+  pointer self_ = nullptr;
+  coordinator_config config_;
+  std::unique_ptr<coordination> coordination_;
+  std::unique_ptr<job_thread> storage_;
+  source_actor source_;
+  policy_actor policy_;
+  std::map<std::string, rollout_actor> rollouts_; ///< by instance name
+  std::map<std::string, stage_actor> stages_;
+  std::map<std::uint64_t, live_process> processes_; ///< by node
+  std::map<std::string, placed_process> awaited_;   ///< by token: started, not joined
+  std::map<std::string, std::int64_t> pids_;        ///< of started processes, by instance name
+  std::map<std::pair<std::uint64_t, std::uint32_t>, std::pair<int, std::string>> fetches_; ///< by group and attempt: answers missing, first error
+  restart_rule restarts_;
+  std::uint64_t next_node_ = 2; ///< 1 is the run's own process
+  bool ended_ = false;
+  double progress_s_ = 0;
+  double stall_told_s_ = 0;
+};
+
+/// Spawned with a config; see coordinator.hpp for protocol and invariants.
+coordinator_shell::behavior_type make_coordinator(coordinator_state::pointer self, coordinator_config config);
+
+/// The graph a group flows through, out of the pipeline.
+group_graph graph_of(const pipeline::pipeline& p);
+
+/// The scheduler's settings, out of the pipeline.
+schedule::config schedule_of(const pipeline::pipeline& p);
+
+} // namespace millrace::actors

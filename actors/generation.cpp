@@ -1,0 +1,182 @@
+#include "actors/generation.hpp"
+
+#include "runtime/telemetry/trace.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+namespace millrace::actors {
+
+transport::bundle columns_of(const std::vector<std::int32_t>& prompt, const rollout::finished_group& group) {
+  std::vector<std::int32_t> tokens, lengths, text_lengths;
+  std::vector<float> logprob;
+  std::vector<std::uint32_t> version;
+  std::vector<std::uint8_t> finish;
+  std::string text;
+  for (const auto& answer : group.answers) {
+    tokens.insert(tokens.end(), answer.tokens.begin(), answer.tokens.end());
+    logprob.insert(logprob.end(), answer.logprob.begin(), answer.logprob.end());
+    version.insert(version.end(), answer.version.begin(), answer.version.end());
+    lengths.push_back(static_cast<std::int32_t>(answer.tokens.size()));
+    finish.push_back(static_cast<std::uint8_t>(answer.finish));
+    text += answer.text;
+    text_lengths.push_back(static_cast<std::int32_t>(answer.text.size()));
+  }
+  const std::vector<std::uint8_t> mask(tokens.size(), 1);
+  return transport::bundle_builder()
+      .add("prompt_tokens", std::span<const std::int32_t>(prompt))
+      .add("tokens", std::span<const std::int32_t>(tokens))
+      .add("mask", std::span<const std::uint8_t>(mask))
+      .add("logprob", std::span<const float>(logprob))
+      .add("version", std::span<const std::uint32_t>(version))
+      .add("lengths", std::span<const std::int32_t>(lengths))
+      .add("finish", std::span<const std::uint8_t>(finish))
+      .add("text", std::span<const char>(text))
+      .add("text_lengths", std::span<const std::int32_t>(text_lengths))
+      .finish();
+}
+
+std::map<std::uint32_t, std::int64_t> tokens_by_version(const rollout::finished_group& group) {
+  std::map<std::uint32_t, std::int64_t> tokens;
+  for (const auto& answer : group.answers)
+    for (const auto version : answer.version)
+      ++tokens[version];
+  return tokens;
+}
+
+generation::generation(std::string track, std::shared_ptr<const model::tokenizer> tok, rollout::engine_options options,
+                       events on)
+    : track_(std::move(track)), tok_(std::move(tok)), options_(options), on_(std::move(on)) {
+  thread_ = std::thread([this] { run(); });
+}
+
+generation::~generation() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  arrived_.notify_all();
+  thread_.join();
+}
+
+void generation::submit(rollout::group_request group, std::uint32_t attempt) {
+  {
+    const std::lock_guard lock(mutex_);
+    submitted_.emplace_back(std::move(group), attempt);
+    ++open_groups_;
+  }
+  arrived_.notify_all();
+}
+
+void generation::cancel(std::uint64_t group) {
+  {
+    const std::lock_guard lock(mutex_);
+    cancelled_.push_back(group);
+  }
+  arrived_.notify_all();
+}
+
+void generation::stage(std::shared_ptr<const model::decoder> packed, std::uint32_t version, bool in_flight) {
+  {
+    const std::lock_guard lock(mutex_);
+    staged_ = staged_weights{std::move(packed), version, in_flight};
+  }
+  arrived_.notify_all();
+}
+
+std::size_t generation::groups() const {
+  const std::lock_guard lock(mutex_);
+  return open_groups_;
+}
+
+std::int64_t generation::sampled_tokens() const {
+  const std::lock_guard lock(mutex_);
+  return sampled_tokens_;
+}
+
+void generation::flip(staged_weights next) {
+  if (engine_)
+    engine_->stage(std::move(next.policy), next.version);
+  else
+    engine_.emplace(std::move(next.policy), tok_, next.version, options_);
+  on_.flipped(next.version);
+}
+
+bool generation::take_in() {
+  std::optional<staged_weights> next;
+  std::vector<std::pair<rollout::group_request, std::uint32_t>> submitted;
+  std::vector<std::uint64_t> cancelled;
+  {
+    std::unique_lock lock(mutex_);
+    const auto can_flip = [this] { return staged_ && (!engine_ || staged_->in_flight || engine_->idle()); };
+    const auto can_go_on = [&] {
+      return closing_ || can_flip() || !cancelled_.empty()
+             || (engine_ && (!engine_->idle() || (!submitted_.empty() && !staged_)));
+    };
+    if (!can_go_on()) {
+      telemetry::timed idle(telemetry::process_trace(), track_, "no group to decode",
+                            engine_ ? telemetry::cause::wait_input : telemetry::cause::wait_weights);
+      arrived_.wait(lock, can_go_on);
+    }
+    if (closing_)
+      return false;
+    if (can_flip())
+      next = std::exchange(staged_, std::nullopt);
+    cancelled.swap(cancelled_);
+    std::erase_if(submitted_, [&](const auto& entry) {
+      const bool gone = std::find(cancelled.begin(), cancelled.end(), entry.first.group) != cancelled.end();
+      open_groups_ -= gone;
+      return gone;
+    });
+    // Groups that came behind weights which wait for the engine to drain begin under those weights.
+    if ((engine_ || next) && !staged_) {
+      submitted.assign(std::make_move_iterator(submitted_.begin()), std::make_move_iterator(submitted_.end()));
+      submitted_.clear();
+    }
+  }
+  if (next)
+    flip(std::move(*next));
+  for (const auto group : cancelled)
+    if (engine_ && engine_->cancel(group)) {
+      running_.erase(group);
+      const std::lock_guard lock(mutex_);
+      --open_groups_;
+    }
+  for (auto& [request, attempt] : submitted) {
+    running_[request.group] = {attempt, request.prompt};
+    engine_->admit(std::move(request));
+  }
+  return true;
+}
+
+void generation::run() {
+  try {
+    while (take_in()) {
+      if (!engine_ || engine_->idle())
+        continue;
+      // One span for many steps: a step is a few milliseconds.
+      telemetry::timed decoding(telemetry::process_trace(), track_, "decode", telemetry::cause::compute);
+      const double until = telemetry::now_s() + 0.1;
+      std::int64_t sampled = 0;
+      bool interrupted = false;
+      while (!engine_->idle() && !interrupted && telemetry::now_s() < until) {
+        auto finished = engine_->step();
+        sampled += engine_->last_step().sampled_tokens;
+        for (auto& group : finished) {
+          const auto entry = running_.extract(group.group);
+          on_.finished(entry.mapped().attempt, entry.mapped().prompt, std::move(group));
+        }
+        const std::lock_guard lock(mutex_);
+        open_groups_ -= finished.size();
+        sampled_tokens_ += engine_->last_step().sampled_tokens;
+        interrupted = closing_ || staged_ || !submitted_.empty() || !cancelled_.empty();
+      }
+      decoding.arg("tokens", static_cast<double>(sampled));
+    }
+  } catch (const std::exception& error) {
+    on_.failed(error.what());
+  }
+}
+
+} // namespace millrace::actors

@@ -1,0 +1,93 @@
+#pragma once
+
+#include "runtime/rollout/engine.hpp"
+#include "runtime/transport/bundle.hpp"
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace millrace::actors {
+
+/// The columns that a rollout adds, packed without padding: `prompt_tokens` i32 [P], `tokens` i32, `mask` u8, `logprob`
+/// f32 and `version` u32 [sum of lengths], `lengths` i32, `finish` u8 and `text_lengths` i32 [answers], `text` u8 [bytes].
+/// `mask` is 1 for every token here: the policy sampled it.
+transport::bundle columns_of(const std::vector<std::int32_t>& prompt, const rollout::finished_group& group);
+
+/// Answer tokens by the version that sampled them.
+std::map<std::uint32_t, std::int64_t> tokens_by_version(const rollout::finished_group& group);
+
+/// A decode loop on a thread of its own: the engine's only caller. Between two decode steps it takes in what came:
+/// groups, cancellations, new weights.
+class generation {
+public:
+  struct events {
+    /// A group is complete; `attempt` as submitted. On the loop's thread.
+    std::function<void(std::uint32_t attempt, const std::vector<std::int32_t>& prompt, rollout::finished_group)> finished;
+    /// The next token will be sampled from `version`. On the loop's thread.
+    std::function<void(std::uint32_t version)> flipped;
+    /// The engine threw: nothing more will be generated. On the loop's thread.
+    std::function<void(std::string why)> failed;
+  };
+
+  /// @param track name of the role in the trace
+  generation(std::string track, std::shared_ptr<const model::tokenizer> tok, rollout::engine_options options, events on);
+  ~generation();
+  generation(const generation&) = delete;
+  generation& operator=(const generation&) = delete;
+
+  /// Decoding begins with the first weights; groups may come before.
+  void submit(rollout::group_request group, std::uint32_t attempt);
+  void cancel(std::uint64_t group);
+
+  /// @param packed    ready for the engine
+  /// @param in_flight flip between two decode steps; false: once no group runs (new ones wait for the flip)
+  void stage(std::shared_ptr<const model::decoder> packed, std::uint32_t version, bool in_flight);
+
+  /// Groups submitted and not finished.
+  std::size_t groups() const;
+  std::int64_t sampled_tokens() const;
+
+private:
+  struct staged_weights {
+    std::shared_ptr<const model::decoder> policy;
+    std::uint32_t version = 0;
+    bool in_flight = true;
+  };
+  struct running_group {
+    std::uint32_t attempt = 0;
+    std::vector<std::int32_t> prompt;
+  };
+
+  void run();
+  bool take_in(); ///< applies what came; false when closing
+  void flip(staged_weights next);
+
+  std::string track_;
+  std::shared_ptr<const model::tokenizer> tok_;
+  rollout::engine_options options_;
+  events on_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable arrived_;
+  std::deque<std::pair<rollout::group_request, std::uint32_t>> submitted_;
+  std::vector<std::uint64_t> cancelled_;
+  std::optional<staged_weights> staged_;
+  bool closing_ = false;
+  std::size_t open_groups_ = 0;
+  std::int64_t sampled_tokens_ = 0;
+
+  std::optional<rollout::engine> engine_;         ///< the loop's own from here on
+  std::map<std::uint64_t, running_group> running_;
+  std::thread thread_;
+};
+
+} // namespace millrace::actors

@@ -1,0 +1,143 @@
+#pragma once
+
+#include "actors/role_instance.hpp"
+#include "runtime/cluster/wire.hpp"
+
+#include <caf/typed_actor.hpp>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace millrace::actors {
+
+// -- messages -----------------------------------------------------------------
+
+/// Take a group's columns into the learner's own process. coordinator -> policy.
+struct fetch_group {
+  std::uint64_t group = 0;
+  std::uint32_t attempt = 0;
+  std::vector<transport::ticket> columns;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, fetch_group& x) {
+  return f(caf::meta::type_name("fetch_group"), x.group, x.attempt, x.columns);
+}
+
+/// Answers `fetch_group`: from now on only the learner's own death can lose the group.
+struct group_fetched {
+  std::uint64_t group = 0;
+  std::uint32_t attempt = 0;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, group_fetched& x) {
+  return f(caf::meta::type_name("group_fetched"), x.group, x.attempt);
+}
+
+/// Drop a fetched group that will not be trained. coordinator -> policy.
+struct forget_group {
+  std::uint64_t group = 0;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, forget_group& x) {
+  return f(caf::meta::type_name("forget_group"), x.group);
+}
+
+/// One optimizer step over fetched groups. coordinator -> policy.
+struct train_batch {
+  std::uint64_t step = 0;    ///< from 1
+  std::uint32_t version = 0; ///< published updates so far: what staleness is counted against
+  std::vector<std::uint64_t> groups;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, train_batch& x) {
+  return f(caf::meta::type_name("train_batch"), x.step, x.version, x.groups);
+}
+
+/// Answers `train_batch`.
+struct batch_report {
+  std::uint64_t step = 0;
+  bool interrupted = false;              ///< stopped between micro-batches: nothing was changed, the groups are kept
+  bool skipped = false;                  ///< a loss or gradient that is not finite: parameters unchanged, groups used up
+  std::string complaint;                 ///< why skipped
+  std::int64_t trained_tokens = 0;       ///< answer tokens
+  std::map<std::string, double> metrics; ///< loss, grad_norm, ...
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, batch_report& x) {
+  return f(caf::meta::type_name("batch_report"), x.step, x.interrupted, x.skipped, x.complaint, x.trained_tokens,
+           x.metrics);
+}
+
+/// Ends a running `train_batch` between two micro-batches. coordinator -> policy.
+struct interrupt_training {
+  std::uint64_t step = 0;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, interrupt_training& x) {
+  return f(caf::meta::type_name("interrupt_training"), x.step);
+}
+
+/// Make the parameters as they are now available as a version. coordinator -> policy.
+struct publish_weights {
+  std::uint32_t version = 0;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, publish_weights& x) {
+  return f(caf::meta::type_name("publish_weights"), x.version);
+}
+
+/// Answers `publish_weights`. The ticket lives until the next version's is published and acknowledged.
+struct weights_published {
+  std::uint32_t version = 0;
+  transport::ticket parameters;
+  double copy_s = 0;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, weights_published& x) {
+  return f(caf::meta::type_name("weights_published"), x.version, x.parameters, x.copy_s);
+}
+
+/// Write weights (Hugging Face layout) and optimizer into an existing folder. coordinator -> policy.
+struct write_checkpoint {
+  std::string folder;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, write_checkpoint& x) {
+  return f(caf::meta::type_name("write_checkpoint"), x.folder);
+}
+
+/// Answers `write_checkpoint`.
+struct checkpoint_written {
+  std::string folder;
+  double seconds = 0;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, checkpoint_written& x) {
+  return f(caf::meta::type_name("checkpoint_written"), x.folder, x.seconds);
+}
+
+// -- protocol -----------------------------------------------------------------
+
+/// Invariants
+/// - PO-1: requests are carried out one after another in the order of arrival, but for `interrupt_training`.
+/// - PO-2: a group is trained at most once: training forgets it.
+/// - PO-3: heavy work runs on a thread of its own; the mailbox is always free.
+using policy_actor
+    = caf::typed_actor<caf::replies_to<fetch_group>::with<group_fetched>, caf::reacts_to<forget_group>,
+                       caf::replies_to<train_batch>::with<batch_report>, caf::reacts_to<interrupt_training>,
+                       caf::replies_to<publish_weights>::with<weights_published>,
+                       caf::replies_to<write_checkpoint>::with<checkpoint_written>>;
+
+} // namespace millrace::actors

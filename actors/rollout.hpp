@@ -1,0 +1,102 @@
+#pragma once
+
+#include "actors/role_instance.hpp"
+#include "actors/source.hpp"
+#include "runtime/cluster/wire.hpp"
+
+#include <caf/typed_actor.hpp>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace millrace::actors {
+
+// -- messages -----------------------------------------------------------------
+
+/// Starts a group: one prompt, n answers. coordinator -> rollout.
+struct generate_group {
+  std::uint64_t group = 0;
+  std::uint32_t attempt = 0;        ///< counts starts of this group
+  std::vector<chat_turn> prompt;
+  std::int32_t answers = 1;
+  std::uint64_t seed = 0;           ///< of the group; the same at every attempt
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, generate_group& x) {
+  return f(caf::meta::type_name("generate_group"), x.group, x.attempt, x.prompt, x.answers, x.seed);
+}
+
+/// Answers `generate_group`: the group waits for slots or has them.
+struct group_accepted {
+  std::uint64_t group = 0;
+  std::int64_t prompt_tokens = 0;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, group_accepted& x) {
+  return f(caf::meta::type_name("group_accepted"), x.group, x.prompt_tokens);
+}
+
+/// Forgets a group. coordinator -> rollout.
+struct cancel_group {
+  std::uint64_t group = 0;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, cancel_group& x) {
+  return f(caf::meta::type_name("cancel_group"), x.group);
+}
+
+/// A group's answers are complete. rollout -> coordinator.
+struct group_generated {
+  role_instance from;
+  std::uint64_t group = 0;
+  std::uint32_t attempt = 0;
+  transport::ticket columns;        ///< tokens, lengths, logprob, version, finish, text, text_lengths, prompt_tokens
+  std::map<std::uint32_t, std::int64_t> tokens; ///< answer tokens of all answers by the version that sampled them
+  double prefill_s = 0;             ///< time the engine spent on this group's prompt
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, group_generated& x) {
+  return f(caf::meta::type_name("group_generated"), x.from, x.group, x.attempt, x.columns, x.tokens, x.prefill_s);
+}
+
+/// A new version's parameters can be pulled. coordinator -> rollout. Answered when tokens are sampled from them.
+struct new_weights {
+  std::uint32_t version = 0;
+  transport::ticket parameters;
+  bool in_flight = true; ///< flip between two decode steps; false: when no group of the old version runs
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, new_weights& x) {
+  return f(caf::meta::type_name("new_weights"), x.version, x.parameters, x.in_flight);
+}
+
+/// Answers `new_weights`.
+struct weights_live {
+  std::uint32_t version = 0;
+  double pull_s = 0;  ///< until the bytes were here
+  double stage_s = 0; ///< until they were laid out for the kernels, beside decoding
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, weights_live& x) {
+  return f(caf::meta::type_name("weights_live"), x.version, x.pull_s, x.stage_s);
+}
+
+// -- protocol -----------------------------------------------------------------
+
+/// Invariants
+/// - RO-1: every accepted group ends in exactly one `group_generated`, unless cancelled or this actor dies.
+/// - RO-2: an answer depends on its group's seed and the weights alone, not on what else is decoded.
+/// - RO-3: versions rise: a `new_weights` older than the one staged is answered with the newer one.
+/// - RO-4: decoding and staging run on threads of their own; the mailbox is always free.
+using rollout_actor = caf::typed_actor<caf::replies_to<generate_group>::with<group_accepted>, caf::reacts_to<cancel_group>,
+                                       caf::replies_to<new_weights>::with<weights_live>>;
+
+} // namespace millrace::actors

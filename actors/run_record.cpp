@@ -1,0 +1,202 @@
+#include "actors/run_record.hpp"
+
+#include "actors/column_set.hpp"
+#include "runtime/telemetry/waits.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <utility>
+#include <limits>
+#include <unistd.h>
+
+namespace millrace::actors {
+namespace {
+
+double wall_s() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+
+} // namespace
+
+telemetry::ledger_totals totals_of(const schedule::ledger& books) {
+  telemetry::ledger_totals totals;
+  totals.generated = books.sums().generated;
+  totals.trained = books.trained().tokens;
+  totals.live = books.live().tokens;
+  if (books.sums().lost > 0)
+    totals.dropped.emplace_back("generated again", books.sums().lost);
+  for (std::size_t i = 0; i < schedule::drop_reasons; ++i) {
+    const auto reason = static_cast<schedule::drop_reason>(i);
+    if (books.dropped(reason).tokens > 0)
+      totals.dropped.emplace_back(to_string(reason), books.dropped(reason).tokens);
+  }
+  return totals;
+}
+
+telemetry::trajectory trajectory_of(std::uint64_t group, const prompt_row& row, const column_set& columns) {
+  telemetry::trajectory result;
+  result.group = group;
+  for (const auto& turn : row.prompt)
+    result.prompt += (result.prompt.empty() ? "" : "\n") + turn.role + ": " + turn.content;
+  const auto lengths = columns.view<std::int32_t>("lengths");
+  const auto texts = by_answer(columns.view<char>("text"), columns.view<std::int32_t>("text_lengths"));
+  const auto versions = by_answer(columns.view<std::uint32_t>("version"), lengths);
+  const auto finish = columns.view<std::uint8_t>("finish");
+  const auto reward = columns.view<float>("reward");
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    telemetry::trajectory_answer answer;
+    answer.text.assign(texts[i].begin(), texts[i].end());
+    answer.tokens = lengths[i];
+    answer.reward = reward[i];
+    for (const auto& part : columns.parts())
+      for (const auto& column : part.columns())
+        if (column.spec.name.starts_with("reward."))
+          answer.rewards.emplace_back(column.spec.name.substr(7), part.view<float>(column.spec.name)[i]);
+    answer.finish = finish[i] == 0 ? "stop" : "length";
+    if (!versions[i].empty()) {
+      const auto [low, high] = std::minmax_element(versions[i].begin(), versions[i].end());
+      answer.version_min = *low;
+      answer.version_max = *high;
+    }
+    result.answers.push_back(std::move(answer));
+  }
+  return result;
+}
+
+run_record::run_record(const pipeline::pipeline& p, const telemetry::run_folder& folder, std::int64_t resumed_step)
+    : name_(p.run.name), steps_(p.run.steps), folder_(&folder), metrics_(folder.metrics(), resumed_step),
+      events_(folder.path(), folder.session(), resumed_step, wall_s()),
+      trajectories_(folder.trajectories(), p.run.trajectories_fraction), line_(telemetry::process_log()),
+      start_s_(telemetry::now_s()), last_step_s_(start_s_), rate_since_s_(start_s_),
+      logprob_gap_(std::numeric_limits<double>::quiet_NaN()), step_(resumed_step) {
+  if (resumed_step > 0)
+    telemetry::forget_trajectories_after(folder.path(), resumed_step);
+  if (p.run.trace)
+    trace_ = std::make_unique<telemetry::trace_file>(folder.trace(), start_s_);
+  for (const auto& row : telemetry::read_metrics(folder.metrics())) {
+    rewards_.push_back(row.get(telemetry::metric::reward).value_or(std::numeric_limits<double>::quiet_NaN()));
+    if (const auto gap = row.get(telemetry::metric::logprob_gap))
+      logprob_gap_ = std::fmax(logprob_gap_, *gap);
+  }
+}
+
+void run_record::step_done(std::int64_t step, std::map<std::string, double> figures, const schedule::scheduler& scheduler) {
+  namespace metric = telemetry::metric;
+  const double now = telemetry::now_s();
+  const double step_s = now - std::exchange(last_step_s_, now);
+  telemetry::metric_row row;
+  row.step = step;
+  row.wall_s = wall_s();
+  // What people look for first stands first; the rest follows by name.
+  for (const auto name : {metric::reward, metric::reward_std, metric::loss, metric::length_mean, metric::staleness_mean}) {
+    const auto found = figures.find(std::string(name));
+    if (found != figures.end()) {
+      row.set(name, found->second);
+      figures.erase(found);
+    }
+  }
+  for (const auto& [name, value] : figures)
+    row.set(name, value);
+  const auto& books = scheduler.books();
+  row.set(metric::time_per_step, step_s);
+  row.set(metric::tokens, static_cast<double>(books.trained().tokens));
+  row.set(metric::tokens_generated, static_cast<double>(books.sums().generated));
+  row.set(metric::version, static_cast<double>(step));
+  row.set(metric::generation_rate, tokens_per_s_);
+  metrics_.append(row);
+  events_.append(row);
+  step_ = step;
+  rewards_.resize(static_cast<std::size_t>(step - 1), std::numeric_limits<double>::quiet_NaN());
+  rewards_.push_back(row.get(metric::reward).value_or(std::numeric_limits<double>::quiet_NaN()));
+  staleness_ = row.get(metric::staleness_mean).value_or(0);
+  if (const auto gap = row.get(metric::logprob_gap))
+    logprob_gap_ = std::fmax(logprob_gap_, *gap);
+  left_.step_done(now);
+  doing_.clear();
+  show_progress(scheduler);
+}
+
+void run_record::keep(telemetry::trajectory answers) { kept_.insert_or_assign(answers.group, std::move(answers)); }
+
+void run_record::trained(std::int64_t step, const std::vector<std::uint64_t>& groups) {
+  for (const auto group : groups)
+    if (auto row = kept_.extract(group)) {
+      row.mapped().step = step;
+      trajectories_.append(row.mapped());
+    }
+  trajectories_.flush();
+}
+
+void run_record::forget(std::uint64_t group) { kept_.erase(group); }
+
+void run_record::add_trace(const telemetry::trace_batch& batch, std::int64_t pid, const std::string& process,
+                           double clock_offset_s) {
+  times_.add(batch.spans, clock_offset_s);
+  if (trace_)
+    trace_->add(batch, pid, process, clock_offset_s);
+}
+
+void run_record::checkpointed(std::int64_t step, std::filesystem::path folder) {
+  checkpoint_step_ = step;
+  checkpoint_folder_ = std::move(folder);
+}
+
+void run_record::say_doing(const std::string& what) {
+  doing_ = what;
+  telemetry::log_info("run", what);
+}
+
+void run_record::show_progress(const schedule::scheduler& scheduler) {
+  const double now = telemetry::now_s();
+  const auto generated = scheduler.books().sums().generated;
+  if (now - rate_since_s_ > 5) {
+    tokens_per_s_ = static_cast<double>(generated - rate_since_tokens_) / (now - rate_since_s_);
+    rate_since_s_ = now;
+    rate_since_tokens_ = generated;
+  }
+  line_.show({step_, steps_, rewards_.empty() ? std::numeric_limits<double>::quiet_NaN() : rewards_.back(), tokens_per_s_,
+              staleness_, left_.seconds(steps_ - step_), doing_},
+             now);
+}
+
+void run_record::write_status(const schedule::scheduler& scheduler, const std::string& state,
+                              std::vector<telemetry::role_status> roles, std::vector<telemetry::wait_record> waits) {
+  show_progress(scheduler);
+  telemetry::run_status status;
+  status.name = name_;
+  status.state = state;
+  status.pid = getpid();
+  status.written_wall_s = wall_s();
+  status.elapsed_s = telemetry::now_s() - start_s_;
+  status.left_s = left_.seconds(steps_ - step_);
+  status.step = step_;
+  status.steps = steps_;
+  status.reward = rewards_.empty() ? 0 : rewards_.back();
+  status.tokens_per_s = tokens_per_s_;
+  status.staleness = staleness_;
+  status.checkpoint_step = checkpoint_step_;
+  status.roles = std::move(roles);
+  status.waits = telemetry::waits_relative_to(std::move(waits), telemetry::now_s());
+  status.ledger = totals_of(scheduler.books());
+  telemetry::write_status(folder_->status(), status);
+}
+
+void run_record::finish(const schedule::scheduler& scheduler, const std::string& outcome) {
+  line_.finish();
+  trajectories_.flush();
+  telemetry::run_summary summary;
+  summary.name = name_;
+  summary.outcome = outcome;
+  summary.step = step_;
+  summary.steps = steps_;
+  summary.elapsed_s = telemetry::now_s() - start_s_;
+  summary.rewards = rewards_;
+  summary.ledger = totals_of(scheduler.books());
+  summary.times = times_.rows(telemetry::now_s());
+  summary.logprob_gap = logprob_gap_;
+  summary.skipped.assign(skipped_.begin(), skipped_.end());
+  summary.folder = folder_->path();
+  summary.last_checkpoint = checkpoint_folder_;
+  telemetry::process_log().say(in_words(summary));
+}
+
+} // namespace millrace::actors

@@ -1,0 +1,92 @@
+#pragma once
+
+#include "actors/coordination.hpp"
+#include "runtime/pipeline/pipeline.hpp"
+#include "runtime/telemetry/log.hpp"
+#include "runtime/telemetry/metrics.hpp"
+#include "runtime/telemetry/progress.hpp"
+#include "runtime/telemetry/run_folder.hpp"
+#include "runtime/telemetry/run_status.hpp"
+#include "runtime/telemetry/summary.hpp"
+#include "runtime/telemetry/tensorboard.hpp"
+#include "runtime/telemetry/time_table.hpp"
+#include "runtime/telemetry/trace_file.hpp"
+#include "runtime/telemetry/trajectories.hpp"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace millrace::actors {
+
+/// Everything a run writes down and shows while it goes on: metrics, TensorBoard events, trajectories, trace, status,
+/// the live line and the summary. Plain calls; the coordinator makes them in its own context.
+class run_record {
+public:
+  /// @param resumed_step steps that an earlier life of the run trained; what it wrote beyond them is cut off
+  /// @throws telemetry::storage_error
+  run_record(const pipeline::pipeline& p, const telemetry::run_folder& folder, std::int64_t resumed_step);
+
+  /// A step was trained. @param row figures of the step, without step and time
+  void step_done(std::int64_t step, std::map<std::string, double> figures, const schedule::scheduler& scheduler);
+
+  /// A group's answers in words, kept until the group is trained or forgotten.
+  void keep(telemetry::trajectory answers);
+  void trained(std::int64_t step, const std::vector<std::uint64_t>& groups);
+  void forget(std::uint64_t group);
+
+  /// What a process reported.
+  void add_trace(const telemetry::trace_batch& batch, std::int64_t pid, const std::string& process, double clock_offset_s);
+
+  void skipped(const std::string& reason, std::int64_t count) { skipped_[reason] += count; }
+  void checkpointed(std::int64_t step, std::filesystem::path folder);
+  void say_doing(const std::string& what);
+
+  /// About once a second.
+  void write_status(const schedule::scheduler& scheduler, const std::string& state,
+                    std::vector<telemetry::role_status> roles, std::vector<telemetry::wait_record> waits);
+
+  /// The end: closes the files, prints the summary.
+  void finish(const schedule::scheduler& scheduler, const std::string& outcome);
+
+  std::optional<std::int64_t> checkpoint_step() const { return checkpoint_step_; }
+
+private:
+  void show_progress(const schedule::scheduler& scheduler);
+
+  std::string name_;
+  std::int64_t steps_;
+  telemetry::run_folder const* folder_;
+  telemetry::metrics_file metrics_;
+  telemetry::event_file events_;
+  telemetry::trajectory_file trajectories_;
+  std::unique_ptr<telemetry::trace_file> trace_;
+  telemetry::time_table times_;
+  telemetry::progress_line line_;
+  telemetry::time_left left_;
+  std::map<std::uint64_t, telemetry::trajectory> kept_;
+  std::map<std::string, std::int64_t> skipped_;
+  std::vector<double> rewards_;
+  double start_s_;
+  double last_step_s_;
+  double rate_since_s_;
+  std::int64_t rate_since_tokens_ = 0;
+  double tokens_per_s_ = 0;
+  double staleness_ = 0;
+  double logprob_gap_;
+  std::int64_t step_ = 0;
+  std::optional<std::int64_t> checkpoint_step_;
+  std::filesystem::path checkpoint_folder_;
+  std::string doing_ = "starting";
+};
+
+/// The scheduler's books as telemetry shows them.
+telemetry::ledger_totals totals_of(const schedule::ledger& books);
+
+/// One trajectory row out of a group's columns.
+telemetry::trajectory trajectory_of(std::uint64_t group, const prompt_row& row, const class column_set& columns);
+
+} // namespace millrace::actors

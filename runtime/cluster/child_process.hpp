@@ -1,0 +1,58 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace millrace::cluster {
+
+/// How a child ended.
+struct child_exit {
+  pid_t pid = 0;
+  std::string how; ///< "exit status 1", "signal 9 (Killed)"
+  bool clean = false; ///< exit status 0
+};
+
+/// Starts this program again with other arguments and watches the children: every exit is reported once.
+///
+/// Children die with this process, also when it is killed. (PR_SET_PDEATHSIG follows the thread that forks, so `start`
+/// belongs on a thread that lives as long as the children.)
+class child_processes {
+public:
+  /// @param on_exit called on the watcher's thread
+  explicit child_processes(std::function<void(child_exit)> on_exit);
+  ~child_processes(); ///< kills what still runs and waits for it
+
+  child_processes(const child_processes&) = delete;
+  child_processes& operator=(const child_processes&) = delete;
+
+  /// @param arguments without the program's own path   @param environment added to this process's
+  /// @returns the child's process id   @throws input_error when the system refuses
+  pid_t start(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& environment);
+
+  /// Sends a signal to a child of ours; one that has ended already is left alone.
+  void signal(pid_t child, int number);
+
+  /// Waits until no child runs.
+  /// @returns false when some still run after `timeout_s`
+  bool wait_all(double timeout_s);
+
+private:
+  void watch();
+
+  std::function<void(child_exit)> on_exit_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<pid_t, int> running_; ///< pid -> pidfd
+  bool closing_ = false;
+  int wake_[2] = {-1, -1};
+  std::thread watcher_;
+};
+
+} // namespace millrace::cluster

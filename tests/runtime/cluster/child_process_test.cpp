@@ -1,0 +1,75 @@
+#include "runtime/cluster/child_process.hpp"
+
+#include <doctest/doctest.h>
+
+#include <condition_variable>
+#include <csignal>
+#include <mutex>
+
+using namespace millrace::cluster;
+
+namespace {
+
+/// Collects exits and waits for them with a deadline.
+struct exits {
+  std::mutex mutex;
+  std::condition_variable arrived;
+  std::vector<child_exit> seen;
+
+  void add(child_exit e) {
+    const std::lock_guard lock(mutex);
+    seen.push_back(std::move(e));
+    arrived.notify_all();
+  }
+
+  bool wait_for(std::size_t count) {
+    std::unique_lock lock(mutex);
+    return arrived.wait_for(lock, std::chrono::seconds(10), [&] { return seen.size() >= count; });
+  }
+};
+
+} // namespace
+
+// The child is this test program: doctest's own flags make it end at once (--version) or with an error.
+TEST_CASE("a child that ends by itself is reported once, with how it ended") {
+  exits log;
+  child_processes children([&](child_exit e) { log.add(std::move(e)); });
+  const pid_t child = children.start({"--version"}, {});
+  REQUIRE(log.wait_for(1));
+  CHECK(log.seen[0].pid == child);
+  CHECK(log.seen[0].how == "exit status 0");
+  CHECK(log.seen[0].clean);
+  CHECK(children.wait_all(1));
+}
+
+TEST_CASE("a killed child is reported with its signal") {
+  exits log;
+  child_processes children([&](child_exit e) { log.add(std::move(e)); });
+  const pid_t child = children.start({"--test-case=*waits until it is killed*", "--no-skip"}, {{"MILLRACE_TEST_WAIT", "1"}});
+  children.signal(child, SIGKILL);
+  REQUIRE(log.wait_for(1));
+  CHECK(log.seen[0].how.starts_with("signal 9"));
+  CHECK_FALSE(log.seen[0].clean);
+}
+
+TEST_CASE("destroying the object kills and reaps what still runs") {
+  exits log;
+  pid_t child = 0;
+  {
+    child_processes children([&](child_exit e) { log.add(std::move(e)); });
+    child = children.start({"--test-case=*waits until it is killed*", "--no-skip"}, {{"MILLRACE_TEST_WAIT", "1"}});
+    CHECK_FALSE(children.wait_all(0));
+  }
+  REQUIRE(log.seen.size() == 1);
+  CHECK(log.seen[0].pid == child);
+  CHECK(kill(child, 0) == -1);
+}
+
+TEST_CASE("helper of the tests above: waits until it is killed" * doctest::skip()) {
+  if (std::getenv("MILLRACE_TEST_WAIT")) {
+    std::mutex mutex;
+    std::unique_lock lock(mutex);
+    std::condition_variable never;
+    never.wait_for(lock, std::chrono::seconds(30), [] { return false; });
+  }
+}
