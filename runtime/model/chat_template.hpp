@@ -45,14 +45,19 @@ private:
 /// The names that `named_chat_template` takes.
 std::vector<std::string_view> chat_template_names();
 
+/// @param bos the begin-of-text token that the Llama families write in front
 /// @throws input_error that lists the names if `name` is none of them
-std::shared_ptr<const chat_template> named_chat_template(std::string_view name);
+std::shared_ptr<const chat_template> named_chat_template(std::string_view name,
+                                                         std::string_view bos = "<|begin_of_text|>");
 
-/// The family whose template `text` is.
+/// The family whose template `text` is: the one whose `template_skeleton` is equal, so that a template that differs in
+/// anything that shows is not taken for it. The default system line of a ChatML family is read out of the text.
 ///
 /// @param text   Jinja, as in tokenizer_config.json, chat_template.jinja or GGUF's tokenizer.chat_template
 /// @param origin the file, for the error line
+/// @param bos    the begin-of-text token that the Llama families write in front
 /// @throws input_error for a template of no known family; says how to name one
-std::shared_ptr<const chat_template> recognise_chat_template(std::string_view text, std::string_view origin);
+std::shared_ptr<const chat_template> recognise_chat_template(std::string_view text, std::string_view origin,
+                                                             std::string_view bos = "<|begin_of_text|>");
 
 } // namespace millrace::model
