@@ -55,3 +55,53 @@ function(millrace_add_module name)
     set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS ${name})
   endif()
 endfunction()
+
+# millrace_add_algorithms(grpo rloo ... SHARED a.cpp ... [TESTS a_test.cpp ...])
+#
+# The one list of algorithms. Each name compiles algorithms/<name>.cpp, which defines `const algorithm <name>`, adds its
+# row to the table that `algorithms::all()` gives, and demands tests/algorithms/<name>_test.cpp. SHARED are the pieces
+# they have in common, with their TESTS (paths from the root).
+function(millrace_add_algorithms)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "" "SHARED;TESTS")
+  set(declarations "")
+  set(rows "")
+  set(sources "")
+  set(tests "")
+  foreach(name IN LISTS arg_UNPARSED_ARGUMENTS)
+    if(NOT EXISTS ${PROJECT_SOURCE_DIR}/tests/algorithms/${name}_test.cpp)
+      message(FATAL_ERROR "algorithms/${name}.cpp has no tests/algorithms/${name}_test.cpp")
+    endif()
+    string(APPEND declarations "extern const algorithm ${name};\n")
+    string(APPEND rows "    &${name},\n")
+    list(APPEND sources ${name}.cpp)
+    list(APPEND tests tests/algorithms/${name}_test.cpp)
+  endforeach()
+  file(CONFIGURE OUTPUT table.cpp @ONLY CONTENT [[
+// Written by millrace_add_algorithms(): edit the list there, not this file.
+#include "algorithms/algorithm.hpp"
+
+namespace millrace::algorithms {
+
+@declarations@
+namespace {
+
+constexpr const algorithm* rows[] = {
+@rows@};
+
+} // namespace
+
+std::span<const algorithm* const> all() { return rows; }
+
+const algorithm* find(std::string_view name) {
+  for (const algorithm* row : rows)
+    if (row->name == name)
+      return row;
+  return nullptr;
+}
+
+} // namespace millrace::algorithms
+]])
+  millrace_add_module(algorithms TORCH
+    SOURCES ${sources} ${arg_SHARED} ${CMAKE_CURRENT_BINARY_DIR}/table.cpp
+    TESTS ${tests} ${arg_TESTS})
+endfunction()

@@ -1,0 +1,33 @@
+#include "algorithms/group_statistics.hpp"
+
+#include <ATen/ATen.h>
+
+namespace millrace::algorithms {
+
+group_statistics statistics_by_group(const at::Tensor& reward, const at::Tensor& group) {
+  TORCH_CHECK(reward.dim() == 1 && reward.is_floating_point(), "reward: want [A] floating point, got ", reward.sizes(), " ",
+              reward.scalar_type());
+  TORCH_CHECK(group.sizes() == reward.sizes(), "group: want ", reward.sizes(), ", got ", group.sizes());
+  const at::Tensor r = reward.detach();
+  if (r.numel() == 0)
+    return {r, r, r, r.to(at::kBool)};
+  const std::int64_t groups = group.max().item<std::int64_t>() + 1;
+  const auto sum_by_group = [&](const at::Tensor& x) {
+    return at::zeros({groups}, x.options()).index_add_(0, group, x).index_select(0, group);
+  };
+  const auto extreme = [&](const char* which) {
+    return at::zeros({groups}, r.options()).scatter_reduce(0, group, r, which, false).index_select(0, group);
+  };
+  group_statistics s;
+  s.size = sum_by_group(at::ones_like(r));
+  s.mean = sum_by_group(r) / s.size;
+  s.deviation = (sum_by_group((r - s.mean).square()) / (s.size - 1).clamp_min(1)).sqrt();
+  s.equal = extreme("amax").eq(extreme("amin"));
+  return s;
+}
+
+at::Tensor spread_over_tokens(const at::Tensor& per_answer, const at::Tensor& length) {
+  return per_answer.repeat_interleave(length);
+}
+
+} // namespace millrace::algorithms

@@ -1,0 +1,62 @@
+#include "algorithms/options.hpp"
+
+#include <algorithm>
+#include <sstream>
+#include <stdexcept>
+
+namespace millrace::algorithms {
+namespace {
+
+/// Letters to change, add or remove to make one word of the other.
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j)
+    row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t corner = row[0]++;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t changed = corner + (a[i - 1] != b[j - 1]);
+      corner = row[j];
+      row[j] = std::min({changed, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+std::string unknown_option(std::string_view name, std::span<const option> options) {
+  std::ostringstream out;
+  out << "option '" << name << "': unknown";
+  const auto closest = std::min_element(options.begin(), options.end(), [&](const option& a, const option& b) {
+    return edit_distance(name, a.name) < edit_distance(name, b.name);
+  });
+  if (closest != options.end() && edit_distance(name, closest->name) <= 3)
+    out << ", did you mean '" << closest->name << "'?";
+  return out.str();
+}
+
+} // namespace
+
+option_values::option_values(std::span<const option> options, const std::map<std::string, double>& set) : options_(options) {
+  for (const auto& o : options_)
+    values_.push_back(o.fallback);
+  for (const auto& [name, value] : set) {
+    const auto found = std::find_if(options_.begin(), options_.end(), [&](const option& o) { return o.name == name; });
+    if (found == options_.end())
+      throw std::invalid_argument(unknown_option(name, options_));
+    if (!(value >= found->low && value <= found->high)) {
+      std::ostringstream out;
+      out << "option '" << name << "': " << value << ", want " << found->low << " to " << found->high;
+      throw std::invalid_argument(out.str());
+    }
+    values_[static_cast<std::size_t>(found - options_.begin())] = value;
+  }
+}
+
+double option_values::get(std::string_view name) const {
+  for (std::size_t i = 0; i < options_.size(); ++i)
+    if (options_[i].name == name)
+      return values_[i];
+  throw std::out_of_range("no option '" + std::string(name) + "' in this algorithm's row");
+}
+
+} // namespace millrace::algorithms

@@ -1,0 +1,35 @@
+#include "algorithms/aggregation.hpp"
+#include "tests/algorithms/columns.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace millrace::algorithms;
+using millrace::tests::doubles;
+
+TEST_CASE("token mean weighs tokens alike, sequence mean weighs answers alike") {
+  const auto losses = doubles({1, 2, 3, 10});
+  const auto length = at::tensor({3, 0, 1}, at::kLong);
+  CHECK(aggregate(aggregation::token_mean, losses, length, {4, 2}).item<double>() == 4);     // 16 / 4
+  CHECK(aggregate(aggregation::sequence_mean, losses, length, {4, 2}).item<double>() == 6);  // (2 + 10) / 2
+}
+
+TEST_CASE("micro-batches add up to the step") {
+  const step_totals totals{4, 2};
+  for (const auto how : {aggregation::token_mean, aggregation::sequence_mean}) {
+    const double whole = aggregate(how, doubles({1, 2, 3, 10}), at::tensor({3, 1}, at::kLong), totals).item<double>();
+    const double parts = aggregate(how, doubles({1, 2, 3}), at::tensor({3}, at::kLong), totals).item<double>() +
+                         aggregate(how, doubles({10}), at::tensor({1}, at::kLong), totals).item<double>();
+    CHECK(whole == doctest::Approx(parts).epsilon(1e-14));
+  }
+}
+
+TEST_CASE("a step without tokens has loss zero") {
+  const auto none = at::empty({0}, at::kDouble);
+  CHECK(aggregate(aggregation::token_mean, none, at::tensor({0}, at::kLong), {0, 0}).item<double>() == 0);
+  CHECK(aggregate(aggregation::sequence_mean, none, at::tensor({0}, at::kLong), {0, 0}).item<double>() == 0);
+}
+
+TEST_CASE("an unknown aggregation is named with the known ones") {
+  CHECK(aggregation_named("sequence_mean") == aggregation::sequence_mean);
+  CHECK_THROWS_WITH(aggregation_named("mean"), "aggregation 'mean': unknown, want token_mean or sequence_mean");
+}

@@ -1,0 +1,125 @@
+#include "algorithms/policy_loss.hpp"
+#include "tests/algorithms/columns.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+using namespace millrace;
+using namespace millrace::algorithms;
+using tests::doubles;
+using tests::largest_difference;
+
+namespace {
+
+answer_columns random_answers(std::int64_t seed) {
+  at::manual_seed(seed);
+  answer_columns a;
+  a.length = at::tensor({3, 1, 4}, at::kLong);
+  a.old_logprob = -at::rand({8}, at::kDouble) - 0.1;
+  a.behaviour_logprob = a.old_logprob + 0.5 * at::randn({8}, at::kDouble);
+  a.ref_logprob = a.old_logprob + 0.5 * at::randn({8}, at::kDouble);
+  a.advantage = at::randn({8}, at::kDouble);
+  a.logprob = (a.old_logprob + 0.5 * at::randn({8}, at::kDouble)).requires_grad_();
+  return a;
+}
+
+double loss_of(const algorithm& row, const loss_options& options, const answer_columns& answers, diagnostics& found) {
+  return policy_loss(row, option_values(row.options), options, answers, {8, 3}, found).item<double>();
+}
+
+} // namespace
+
+TEST_CASE("one token redone by hand: weight 2, ratio 1, advantage 3, k2 of a difference of one") {
+  answer_columns a;
+  a.length = at::tensor({1}, at::kLong);
+  a.logprob = doubles({-1}).requires_grad_();
+  a.old_logprob = doubles({-1});
+  a.behaviour_logprob = doubles({-1 - std::log(2)});
+  a.ref_logprob = doubles({-2});
+  a.advantage = doubles({3});
+  diagnostics found;
+  const loss_options options{aggregation::token_mean, 0.1, kl_estimator::k2, 5};
+  const algorithm& row = *find("grpo");
+  const at::Tensor loss = policy_loss(row, option_values(row.options), options, a, {1, 1}, found);
+  CHECK(loss.item<double>() == doctest::Approx(-2 * 3 + 0.1 * 0.5).epsilon(1e-12));
+  loss.backward();
+  CHECK(a.logprob.grad().item<double>() == doctest::Approx(-2 * 3 + 0.1 * 1).epsilon(1e-12));
+  CHECK(found.tokens == 1);
+  CHECK(found.mean_weight() == doctest::Approx(2).epsilon(1e-12));
+  CHECK(found.kl_k1() == doctest::Approx(-std::log(2)).epsilon(1e-12));
+  CHECK(found.kl_k3() == doctest::Approx(2 - std::log(2) - 1).epsilon(1e-12));
+  CHECK(found.mean_reference_kl() == doctest::Approx(0.5).epsilon(1e-12));
+  CHECK(found.effective_sample_fraction() == doctest::Approx(1).epsilon(1e-12));
+}
+
+TEST_CASE("gradients equal finite differences for every algorithm, aggregation and estimator") {
+  constexpr double step = 1e-6;
+  for (const algorithm* row : all())
+    for (const auto how : {aggregation::token_mean, aggregation::sequence_mean})
+      for (const auto kl : {kl_estimator::k1, kl_estimator::k2, kl_estimator::k3}) {
+        CAPTURE(std::string(row->name));
+        const loss_options options{how, 0.3, kl, 1.2};
+        answer_columns a = random_answers(4);
+        diagnostics found;
+        policy_loss(*row, option_values(row->options), options, a, {8, 3}, found).backward();
+        const at::Tensor gradient = a.logprob.grad();
+        const at::Tensor where = a.logprob.detach();
+        for (std::int64_t i = 0; i < 8; ++i) {
+          const auto moved = [&](double by) {
+            answer_columns b = a;
+            b.logprob = where.clone();
+            b.logprob[i] += by;
+            return loss_of(*row, options, b, found);
+          };
+          CHECK(std::abs((moved(step) - moved(-step)) / (2 * step) - gradient[i].item<double>()) < 1e-8);
+        }
+      }
+}
+
+TEST_CASE("answers taken one at a time add up to the whole, loss and diagnostics") {
+  const answer_columns a = random_answers(9);
+  for (const auto how : {aggregation::token_mean, aggregation::sequence_mean}) {
+    const loss_options options{how, 0.3, kl_estimator::k3, 1.2};
+    diagnostics whole, parts;
+    const double want = loss_of(*find("grpo"), options, a, whole);
+    double got = 0;
+    for (std::int64_t i = 0, begin = 0; i < 3; ++i) {
+      const auto n = a.length[i].item<std::int64_t>();
+      const auto part = [&](const at::Tensor& x) { return x.narrow(0, begin, n); };
+      diagnostics found;
+      got += loss_of(*find("grpo"), options,
+                     {part(a.logprob), part(a.old_logprob), part(a.behaviour_logprob), part(a.ref_logprob), part(a.advantage),
+                      a.length.narrow(0, i, 1)},
+                     found);
+      parts += found;
+      begin += n;
+    }
+    CHECK(std::abs(got - want) < 1e-12);
+    CHECK(parts.tokens == whole.tokens);
+    CHECK(parts.clipped == whole.clipped);
+    CHECK(parts.truncated == whole.truncated);
+    CHECK(std::abs(parts.kl_k3() - whole.kl_k3()) < 1e-12);
+    CHECK(std::abs(parts.effective_sample_fraction() - whole.effective_sample_fraction()) < 1e-12);
+    CHECK(parts.largest_weight == whole.largest_weight);
+  }
+}
+
+TEST_CASE("no tokens: loss zero, gradient empty, figures defined") {
+  answer_columns a;
+  a.length = at::tensor({0}, at::kLong);
+  a.logprob = at::empty({0}, at::kDouble).requires_grad_();
+  a.old_logprob = a.behaviour_logprob = a.advantage = at::empty({0}, at::kDouble);
+  diagnostics found;
+  CHECK(loss_of(*find("rloo"), {}, a, found) == 0);
+  CHECK(found.clip_fraction() == 0);
+  CHECK(found.effective_sample_fraction() == 1);
+}
+
+TEST_CASE("a KL term without a reference is refused by the column's name") {
+  answer_columns a = random_answers(1);
+  a.ref_logprob = at::Tensor();
+  diagnostics found;
+  CHECK_THROWS_WITH_AS(loss_of(*find("grpo"), {aggregation::token_mean, 0.1, kl_estimator::k3, 2}, a, found),
+                       doctest::Contains("ref_logprob"), c10::Error);
+}
