@@ -32,7 +32,10 @@ std::shared_ptr<const model::tokenizer> letters() {
   data.origin = "letters";
   for (int i = 0; i < 40; ++i)
     data.vocabulary.push_back(std::string(1, static_cast<char>(i < 26 ? 'a' + i : 'A' + i - 26)));
-  data.pre_tokenizer.push_back({.what = model::pre_tokenizer_step::kind::byte_level, .use_regex = false});
+  model::pre_tokenizer_step bytes;
+  bytes.what = model::pre_tokenizer_step::kind::byte_level;
+  bytes.use_regex = false;
+  data.pre_tokenizer.push_back(bytes);
   return std::make_shared<model::tokenizer>(data);
 }
 
@@ -214,7 +217,8 @@ TEST_CASE("a stop string over two tokens ends an answer and is cut from its text
 TEST_CASE("the context ends an answer") {
   engine e(tiny(), nullptr, 1, {.slots = 2, .max_context = 16});
   e.admit(request(1, 2, 100)); // a prompt of 11
-  for (const auto& a : finish(e).at(1).answers) {
+  const auto group = finish(e).at(1);
+  for (const auto& a : group.answers) {
     CHECK(a.tokens.size() == 5);
     CHECK(a.finish == finish_reason::length);
   }

@@ -1,0 +1,98 @@
+#include "tools/commands/inference_model.hpp"
+
+#include "runtime/input_error.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <charconv>
+#include <fstream>
+
+namespace millrace::tools {
+namespace {
+
+std::string shown(const nlohmann::json& value) {
+  std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+  if (text.size() > 60)
+    text = text.substr(0, 57) + "...";
+  return text;
+}
+
+std::vector<model::message> messages_of(const nlohmann::json& prompt) {
+  std::vector<model::message> messages;
+  for (const auto& turn : prompt) {
+    const auto role = turn.is_object() ? turn.find("role") : turn.end();
+    const auto content = turn.is_object() ? turn.find("content") : turn.end();
+    if (!turn.is_object() || role == turn.end() || content == turn.end() || !role->is_string() ||
+        !content->is_string())
+      throw input_error("prompt: found " + shown(turn) + ", want {\"role\": text, \"content\": text}");
+    messages.push_back({role->get<std::string>(), content->get<std::string>()});
+  }
+  if (messages.empty())
+    throw input_error("prompt: found no messages, want at least one");
+  return messages;
+}
+
+template <class T>
+std::string array_text(const std::vector<T>& values) {
+  std::string text = "[";
+  char digits[32];
+  for (const T value : values) {
+    if (text.size() > 1)
+      text += ',';
+    text.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+  }
+  return text + "]";
+}
+
+} // namespace
+
+inference_model load_inference_model(const std::filesystem::path& path, const std::string& template_name) {
+  inference_model loaded{model::load_checkpoint(path), nullptr};
+  if (!loaded.about.tok)
+    throw input_error(path.string() + ": found no tokenizer, want one");
+  if (!template_name.empty())
+    loaded.about.chat = model::named_chat_template(template_name);
+  auto policy = std::make_shared<model::decoder>(loaded.about.config, std::exchange(loaded.about.parameters, {}));
+  policy->pack();
+  loaded.policy = std::move(policy);
+  return loaded;
+}
+
+std::vector<std::int32_t> encode_prompt(const inference_model& model, const nlohmann::json& prompt,
+                                        bool text_is_message) {
+  if (!prompt.is_string() && !prompt.is_array())
+    throw input_error("prompt: found " + shown(prompt) + ", want text or a list of messages");
+  if (prompt.is_string() && !text_is_message)
+    return model.about.tok->encode(prompt.get_ref<const std::string&>(), true);
+  const auto messages = prompt.is_array()
+                            ? messages_of(prompt)
+                            : std::vector<model::message>{{"user", prompt.get<std::string>()}};
+  return model.about.tok->encode(model::chat_of(model.about).render(messages, true));
+}
+
+std::vector<json_row> read_json_rows(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in || std::filesystem::is_directory(file))
+    throw input_error(file.string() + ": cannot be read, want a JSONL file");
+  std::vector<json_row> rows;
+  std::string line;
+  for (int number = 1; std::getline(in, line); ++number) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos)
+      continue;
+    const std::string where = file.string() + ":" + std::to_string(number);
+    auto value = std::make_shared<nlohmann::json>(nlohmann::json::parse(line, nullptr, false));
+    if (value->is_discarded())
+      throw input_error(where + ": found no JSON, want an object");
+    if (!value->is_object())
+      throw input_error(where + ": found " + shown(*value) + ", want an object");
+    rows.push_back({where, std::move(value)});
+  }
+  if (rows.empty())
+    throw input_error(file.string() + ": found no rows, want at least one");
+  return rows;
+}
+
+std::string json_array(const std::vector<float>& values) { return array_text(values); }
+std::string json_array(const std::vector<std::int32_t>& values) { return array_text(values); }
+
+} // namespace millrace::tools

@@ -1,0 +1,47 @@
+#pragma once
+
+#include "runtime/model/checkpoint.hpp"
+#include "runtime/model/decoder.hpp"
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace millrace::tools {
+
+/// A model ready to generate and score.
+struct inference_model {
+  model::checkpoint about; ///< without parameters: the policy has them
+  std::shared_ptr<const model::decoder> policy;
+};
+
+/// @param template_name a chat template's name, which goes before the model's own; "" = the model's own
+/// @throws input_error as `load_checkpoint`, and for a model without a tokenizer
+inference_model load_inference_model(const std::filesystem::path& path, const std::string& template_name);
+
+/// The tokens of a prompt: messages go through the chat template, with the assistant's turn opened; text is one user
+/// message if `text_is_message`, else it is taken as it stands (with the tokenizer's BOS, if it has one).
+/// @param prompt a string or an array of {role, content}
+/// @throws input_error with the reason alone
+std::vector<std::int32_t> encode_prompt(const inference_model& model, const nlohmann::json& prompt,
+                                        bool text_is_message);
+
+/// One line of a JSONL file: an object.
+struct json_row {
+  std::string where; ///< `file:line`
+  std::shared_ptr<const nlohmann::json> value;
+};
+
+/// Every row of a file; empty lines are passed over.
+/// @throws input_error `file:line: found, want` for a line that is no JSON object, or `file: ...` for no rows at all
+std::vector<json_row> read_json_rows(const std::filesystem::path& file);
+
+/// [0.5,-1.25]: numbers with as many digits as bring the same float back.
+std::string json_array(const std::vector<float>& values);
+std::string json_array(const std::vector<std::int32_t>& values);
+
+} // namespace millrace::tools
