@@ -33,6 +33,8 @@ public:
   const tls_files& files() const { return files_; }
 
 private:
+  credentials() = default;
+
   std::filesystem::path folder_;
   tls_files files_;
 };

@@ -55,7 +55,8 @@ data_plane::engine::engine(data_plane_options options)
   if (options_.max_outstanding_pulls == 0)
     throw std::invalid_argument("max_outstanding_pulls: want at least 1");
   if (options_.transport == wire::shm)
-    shm_context_ = std::make_unique<ucx_context>("posix,sysv,cma", "all");
+    // Not "cma": it reads the peer's memory by process id, and UCX 1.13 aborts this process if that one is dead.
+    shm_context_ = std::make_unique<ucx_context>("posix,sysv", "all");
   tcp_ = std::make_unique<ucx_worker>(loop_, tcp_context_, [this](ucx_worker::incoming& in) { on_message(*tcp_, in); });
   address_ = write(node_address{life_, tcp_->address()});
   // Signals are the business of the threads that expect them.

@@ -12,7 +12,7 @@ namespace millrace::transport {
 enum class wire {
   automatic, ///< what survives every fault at the best speed: TCP
   tcp,       ///< UCX over TCP with peer-failure handling
-  shm,       ///< shared memory (posix, sysv, cma) to peers of this host, TCP to others
+  shm,       ///< shared memory (posix, sysv) to peers of this host, TCP to others
 };
 
 /// "auto", "tcp" or "shm". @throws std::invalid_argument for another word

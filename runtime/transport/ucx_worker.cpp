@@ -26,7 +26,7 @@ void check(ucs_status_t status, const char* what) {
     throw std::runtime_error(std::string("UCX: ") + what + ": " + ucs_status_string(status));
 }
 
-/// UCX reports every lost peer on stdout and catches crashes for itself: the first is ours to tell, the second
+/// UCX reports every lost peer on its own and catches crashes for itself: the first is ours to tell, the second
 /// would take them from sanitizers and core dumps.
 void make_ucx_quiet() {
   if (std::getenv("UCX_LOG_LEVEL") == nullptr)
@@ -45,9 +45,6 @@ ucx_context::ucx_context(const std::string& transports, const std::string& devic
   const std::pair<const char*, std::string> settings[] = {
       {"TLS", transports},
       {"NET_DEVICES", device},
-      // The receiver reads the sender's memory, never the other way round: nobody writes into memory that a dropped
-      // pull has given back.
-      {"RNDV_SCHEME", "get_zcopy"},
       // UCX's own keep-alive keeps unacknowledged data on the socket, and then the kernel's never fires.
       {"KEEPALIVE_INTERVAL", "inf"},
       {"TCP_KEEPIDLE", "1s"},

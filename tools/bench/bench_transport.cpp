@@ -1,0 +1,143 @@
+// MB/s of pulls between two processes of this host, by size, wire and number of pulls at once.
+//
+//     bench_transport [seconds per figure, default 0.5]
+#include "runtime/transport/data_plane.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <future>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using namespace millrace::transport;
+using clk = std::chrono::steady_clock;
+
+namespace {
+
+constexpr std::size_t sizes[] = {8, 64 << 10, 1 << 20, 16 << 20, 256 << 20};
+
+/// What stands in for a model's weights: 272 tensors, 540 MB, as SmolLM2-135M in fp32.
+constexpr std::size_t tensors = 272, tensor_bytes = std::size_t{540'000'000} / tensors / 4 * 4;
+
+data_plane_options options_of(std::uint64_t node, const char* wire_name) {
+  data_plane_options options;
+  options.node = node;
+  options.transport = wire_from(wire_name);
+  options.max_outstanding_pulls = 64;
+  return options;
+}
+
+bundle of_size(std::size_t bytes) {
+  return bundle_builder().add<std::uint8_t>("bytes", std::vector<std::uint8_t>(bytes, 1)).finish();
+}
+
+bundle weights() {
+  auto memory = std::make_shared<std::vector<std::byte>>(tensors * tensor_bytes, std::byte{1});
+  std::vector<column> columns;
+  for (std::size_t i = 0; i < tensors; ++i)
+    columns.push_back({{std::to_string(i), dtype::f32, {std::int64_t(tensor_bytes / 4)}},
+                       std::span(*memory).subspan(i * tensor_bytes, tensor_bytes)});
+  return bundle::wrap(columns, memory);
+}
+
+/// The owner: publishes, says its address on the socket, and lives until the socket closes.
+int own(const char* wire_name, int socket) {
+  data_plane plane(options_of(1, wire_name));
+  for (const std::size_t bytes : sizes)
+    plane.publish(of_size(bytes), false);
+  plane.publish(weights(), false);
+  const auto address = plane.address();
+  if (::write(socket, address.data(), address.size()) != static_cast<ssize_t>(address.size()))
+    return 1;
+  char nothing;
+  return ::read(socket, &nothing, 1) == 0 ? 0 : 1;
+}
+
+struct rate {
+  double pulls_per_s;
+  double megabytes_per_s;
+};
+
+/// Keeps `window` pulls of a ticket in flight for some time.
+rate measure(data_plane& plane, const ticket& t, int window, double seconds) {
+  struct state {
+    std::mutex mutex;
+    long done = 0;
+    int open = 0;
+    std::promise<void> ended;
+  } s;
+  const auto start = clk::now();
+  const auto deadline = start + std::chrono::duration_cast<clk::duration>(std::chrono::duration<double>(seconds));
+  std::function<void()> next = [&] {
+    plane.pull(t, std::chrono::seconds(30), [&](pull_result got) {
+      if (!got) {
+        std::fprintf(stderr, "%s\n", got.error.c_str());
+        std::exit(1);
+      }
+      ++s.done;
+      if (clk::now() < deadline)
+        next();
+      else if (--s.open == 0)
+        s.ended.set_value();
+    });
+  };
+  s.open = window;
+  for (int i = 0; i < window; ++i)
+    next();
+  s.ended.get_future().wait();
+  const double took = std::chrono::duration<double>(clk::now() - start).count();
+  return {s.done / took, s.done * double(t.bytes) / took / 1e6};
+}
+
+int compare(const char* program, const char* wire_name, double seconds) {
+  int sockets[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0)
+    return 1;
+  const pid_t owner = ::fork();
+  if (owner == 0) {
+    const int mine = ::dup(sockets[1]);
+    ::execl("/proc/self/exe", program, "--own", wire_name, std::to_string(mine).c_str(), nullptr);
+    ::_exit(1);
+  }
+  ::close(sockets[1]);
+  std::vector<std::byte> address(4096);
+  const auto bytes = ::read(sockets[0], address.data(), address.size());
+  if (bytes <= 0)
+    return 1;
+  data_plane plane(options_of(2, wire_name));
+  plane.add_peer(1, std::span(address).first(bytes));
+  for (std::size_t i = 0; i < std::size(sizes); ++i) {
+    const bundle like = of_size(sizes[i]);
+    for (const bool checked : {false, true}) {
+      const ticket t{1, i + 1, like.bytes(), checked ? like.checksum() : 0, like.layout()};
+      const rate one = measure(plane, t, 1, seconds), four = measure(plane, t, 4, seconds);
+      std::printf("%-4s %10zu B %-9s  1 at once: %8.1f us %8.0f MB/s   4 at once: %8.0f MB/s\n", wire_name, sizes[i],
+                  checked ? "checksum" : "", 1e6 / one.pulls_per_s, one.megabytes_per_s, four.megabytes_per_s);
+    }
+  }
+  const bundle like = weights();
+  const ticket t{1, std::size(sizes) + 1, like.bytes(), like.checksum(), like.layout()};
+  measure(plane, t, 1, seconds);
+  const rate one = measure(plane, t, 1, seconds);
+  std::printf("%-4s weights, %zu tensors, %zu MB, checksum: %.0f ms, %.0f MB/s\n%s", wire_name, tensors,
+              like.bytes() / 1'000'000, 1e3 / one.pulls_per_s, one.megabytes_per_s, plane.describe().c_str());
+  ::close(sockets[0]);
+  ::waitpid(owner, nullptr, 0);
+  return 0;
+}
+
+} // namespace
+
+int main(int count, char** arguments) {
+  if (count == 4 && std::strcmp(arguments[1], "--own") == 0)
+    return own(arguments[2], std::atoi(arguments[3]));
+  const double seconds = count > 1 ? std::atof(arguments[1]) : 0.5;
+  return compare(arguments[0], "tcp", seconds) + compare(arguments[0], "shm", seconds);
+}
