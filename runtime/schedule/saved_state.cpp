@@ -12,6 +12,13 @@ namespace {
 
 constexpr std::string_view first_line = "millrace schedule 1";
 
+std::string quoted(std::string_view text) {
+  std::string result("'");
+  result += text;
+  result += "'";
+  return result;
+}
+
 /// Words of one line after another; every mistake ends in an `input_error` that names the line.
 class line_reader {
 public:
@@ -21,7 +28,7 @@ public:
   void next(std::string_view word) {
     advance(word);
     if (take() != word)
-      fail("line '" + std::string(line_) + "'", "'" + std::string(word) + " ...'");
+      fail("line " + quoted(line_), quoted(std::string(word) + " ..."));
   }
 
   /// Whether the line to come begins with `word`.
@@ -31,7 +38,7 @@ public:
     advance(line);
     words_ = {};
     if (line_ != line)
-      fail("line '" + std::string(line_.substr(0, 60)) + "'", "'" + std::string(line) + "'");
+      fail("line " + quoted(line_.substr(0, 60)), quoted(line));
   }
 
   bool rest_of_line_is(std::string_view word) const { return words_ == word; }
@@ -39,7 +46,7 @@ public:
   std::string_view word() {
     const auto found = take();
     if (found.empty())
-      fail("line '" + std::string(line_) + "'", "one more word");
+      fail("line " + quoted(line_), "one more word");
     return found;
   }
 
@@ -49,7 +56,7 @@ public:
     Number value{};
     const auto [end, error] = std::from_chars(found.data(), found.data() + found.size(), value);
     if (error != std::errc{} || end != found.data() + found.size())
-      fail("'" + std::string(found) + "'", "a number in range");
+      fail(quoted(found), "a number in range");
     return value;
   }
 
@@ -57,13 +64,13 @@ public:
     const auto value = number<std::int64_t>();
     // Sums of a few counts must not overflow.
     if (value < 0 || value > std::numeric_limits<std::int64_t>::max() / 16)
-      fail("'" + std::to_string(value) + "'", "a count");
+      fail(quoted(std::to_string(value)), "a count");
     return value;
   }
 
   void end_of_line() {
     if (!words_.empty())
-      fail("'" + std::string(words_) + "'", "the end of the line");
+      fail(quoted(words_), "the end of the line");
   }
 
   void end_of_text() const {
@@ -80,7 +87,7 @@ private:
     ++line_number_;
     const auto end = rest_.find('\n');
     if (end == std::string_view::npos)
-      fail("the end of the text", "'" + std::string(wanted) + "'");
+      fail("the end of the text", quoted(wanted));
     line_ = rest_.substr(0, end);
     words_ = line_;
     rest_.remove_prefix(end + 1);
@@ -114,15 +121,15 @@ config read_settings(line_reader& in) {
   result.stale_max = in.number<std::uint32_t>();
   const auto action = in.word();
   if (action != "wait" && action != "train")
-    in.fail("'" + std::string(action) + "'", "wait or train");
+    in.fail(quoted(action), "wait or train");
   result.action = action == "wait" ? stale_action::wait : stale_action::train;
   const auto select = in.word();
   if (select != "in_order" && select != "oldest")
-    in.fail("'" + std::string(select) + "'", "in_order or oldest");
+    in.fail(quoted(select), "in_order or oldest");
   result.select = select == "in_order" ? select_order::in_order : select_order::oldest;
   const auto flip = in.word();
   if (flip != "in_flight" && flip != "drain")
-    in.fail("'" + std::string(flip) + "'", "in_flight or drain");
+    in.fail(quoted(flip), "in_flight or drain");
   result.in_flight_update = flip == "in_flight";
   result.checkpoint_every = in.number<std::uint32_t>();
   result.attempts_per_group = in.number<std::uint32_t>();
@@ -195,7 +202,7 @@ saved_state read_saved_state(std::string_view text) {
     in.next("dropped");
     const auto want = to_string(static_cast<drop_reason>(i));
     if (const auto found = in.word(); found != want)
-      in.fail("'" + std::string(found) + "'", "'" + std::string(want) + "'");
+      in.fail(quoted(found), quoted(want));
     books.dropped[i] = read_account(in);
   }
   in.next("staleness");
@@ -206,7 +213,7 @@ saved_state read_saved_state(std::string_view text) {
     in.next("used");
     const auto versions = in.number<std::uint32_t>();
     if (!result.stale.at_use.empty() && versions <= result.stale.at_use.rbegin()->first)
-      in.fail("'" + std::to_string(versions) + "'", "ascending versions");
+      in.fail(quoted(std::to_string(versions)), "ascending versions");
     const auto bucket = read_account(in);
     result.stale.at_use[versions] = {bucket.groups, bucket.tokens};
   }

@@ -141,6 +141,23 @@ void scheduler::set_state(group& one, group_state state) {
   one.since_s = now_s_;
 }
 
+std::vector<group_id> scheduler::live_ids() const {
+  std::vector<group_id> ids;
+  ids.reserve(groups_.size());
+  for (const auto& [id, one] : groups_)
+    ids.push_back(id);
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+void scheduler::stop_generating(group_entry entry) {
+  const auto& one = entry->second;
+  if (one.state != group_state::generating)
+    return;
+  take_off_worker(entry);
+  actions_.emplace_back(cancel{entry->first, one.attempt, one.worker});
+}
+
 void scheduler::take_off_worker(group_entry entry) {
   const auto id = entry->second.worker;
   const auto where = workers_.find(id);
@@ -280,15 +297,12 @@ void scheduler::handle(const training_lost& what) {
 
 void scheduler::handle(const prompts_exhausted& what) {
   prompts_ = std::min(what.count, prompts_.value_or(what.count));
-  for (auto entry = groups_.lower_bound(*prompts_); entry != groups_.end();) {
-    const auto one = entry++;
-    if (one->second.state == group_state::training)
+  for (const auto id : live_ids()) {
+    const auto entry = groups_.find(id);
+    if (id < *prompts_ || entry->second.state == group_state::training)
       continue;
-    if (one->second.state == group_state::generating) {
-      take_off_worker(one);
-      actions_.emplace_back(cancel{one->first, one->second.attempt, one->second.worker});
-    }
-    drop_group(one, drop_reason::unneeded, "there are only " + std::to_string(*prompts_) + " prompts");
+    stop_generating(entry);
+    drop_group(entry, drop_reason::unneeded, "there are only " + std::to_string(*prompts_) + " prompts");
   }
 }
 
@@ -305,11 +319,11 @@ void scheduler::handle(const stop_requested&) {
     return;
   }
   phase_ = phase::stopping;
-  for (auto entry = groups_.begin(); entry != groups_.end(); ++entry) {
+  for (const auto id : live_ids()) {
+    const auto entry = groups_.find(id);
     if (entry->second.state != group_state::generating)
       continue;
-    take_off_worker(entry);
-    actions_.emplace_back(cancel{entry->first, entry->second.attempt, entry->second.worker});
+    stop_generating(entry);
     requeue(entry);
   }
 }

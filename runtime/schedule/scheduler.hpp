@@ -15,6 +15,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -117,7 +118,7 @@ private:
     double since_s = 0;
   };
 
-  using group_entry = std::map<group_id, group>::iterator;
+  using group_entry = std::unordered_map<group_id, group>::iterator;
 
   void handle(const worker_joined& what);
   void handle(const worker_lost& what);
@@ -144,7 +145,9 @@ private:
   /// The group of that attempt if it is in one of the states, else `groups_.end()`, counted as ignored.
   group_entry current(group_id id, std::uint32_t attempt, std::initializer_list<group_state> states);
   void set_state(group& one, group_state state);
+  std::vector<group_id> live_ids() const; ///< ascending; linear, for what happens once in a run
   void take_off_worker(group_entry entry);
+  void stop_generating(group_entry entry); ///< with a `cancel` if it is
   void requeue(group_entry entry);
   void retry(group_entry entry, const std::string& why);
   void drop_group(group_entry entry, drop_reason reason, std::string why);
@@ -166,7 +169,7 @@ private:
   batch_rule rule_;
   ledger ledger_;
   staleness staleness_;
-  std::map<group_id, group> groups_; ///< live
+  std::unordered_map<group_id, group> groups_; ///< live
   std::set<group_id> queued_;
   std::map<worker_id, worker> workers_;
   std::set<std::pair<std::int64_t, worker_id>> free_; ///< (-free places, worker) of those that may take a group

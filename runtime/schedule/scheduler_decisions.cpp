@@ -53,7 +53,7 @@ void scheduler::start_groups() {
     } else if (may_start_new()) {
       const auto id = static_cast<group_id>(ledger_.sums().admitted);
       ledger_.admit();
-      place(groups_.emplace_hint(groups_.end(), id, group{}));
+      place(groups_.try_emplace(id).first);
     } else {
       return;
     }
@@ -140,13 +140,10 @@ void scheduler::begin_saving(finish_reason reason) {
   reason_ = reason;
   learner_since_s_ = now_s_;
   if (reason == finish_reason::steps_done)
-    for (auto entry = groups_.begin(); entry != groups_.end();) {
-      const auto one = entry++;
-      if (one->second.state == group_state::generating) {
-        take_off_worker(one);
-        actions_.emplace_back(cancel{one->first, one->second.attempt, one->second.worker});
-      }
-      drop_group(one, drop_reason::unneeded, "the run ended");
+    for (const auto id : live_ids()) {
+      const auto entry = groups_.find(id);
+      stop_generating(entry);
+      drop_group(entry, drop_reason::unneeded, "the run ended");
     }
   if (checkpoint_asked_ != step_)
     save_now();
@@ -168,8 +165,10 @@ std::string scheduler::save() const {
   state.books.lost += live.tokens;
   state.books.live = {};
   state.books.live[static_cast<std::size_t>(group_state::queued)].groups = live.groups;
-  for (const auto& [id, one] : groups_)
+  for (const auto id : live_ids()) {
+    const auto& one = groups_.at(id);
     state.groups.push_back({id, one.attempt, one.failures});
+  }
   return write(state);
 }
 
@@ -196,7 +195,7 @@ scheduler scheduler::restore(const config& wanted, std::string_view text) {
     group live;
     live.attempt = one.attempt;
     live.failures = one.failures;
-    result.groups_.emplace_hint(result.groups_.end(), one.id, std::move(live));
+    result.groups_.emplace(one.id, std::move(live));
     result.queued_.insert(result.queued_.end(), one.id);
     result.rule_.queue(one.id);
   }

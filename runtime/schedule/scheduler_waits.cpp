@@ -105,7 +105,8 @@ void scheduler::explain_learner(std::vector<wait_record>& out) const {
 
 void scheduler::explain_groups(std::vector<wait_record>& out) const {
   std::map<group_state, std::pair<std::size_t, group_id>> oldest; // how many, and the one that waits longest
-  for (const auto& [id, one] : groups_) {
+  for (const auto id : live_ids()) {
+    const auto& one = groups_.at(id);
     const auto [where, first] = oldest.try_emplace(one.state, 0, id);
     ++where->second.first;
     if (!first && one.since_s < groups_.at(where->second.second).since_s)
