@@ -212,7 +212,7 @@ std::string value::found() const {
   case type::integer:
     return std::to_string(integer);
   case type::real:
-    return number(real);
+    return real_number(real);
   case type::text:
     return in_quotes(text);
   case type::date:

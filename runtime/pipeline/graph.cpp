@@ -107,8 +107,8 @@ void check_columns(pipeline& p, reading& into) {
         std::vector<std::string> kinds;
         for (const std::string& kind : kinds_that_add(column))
           kinds.push_back(in_quotes(kind));
-        into.wrong(into.place(path + ".kind"), path + ": reads column " + in_quotes(column) + ", which no role upstream adds, want a role of kind " +
-                                                   (kinds.empty() ? "that adds it" : joined(kinds, " or ")) + " upstream of it");
+        into.wrong(into.place(path + ".kind"), path + ": reads column " + in_quotes(column) + ", which no role upstream adds, want " +
+                                                   (kinds.empty() ? "one that does" : "a role of kind " + joined(kinds, " or ") + " upstream of it"));
       }
     for (const std::string& column : r.adds)
       if (const auto [it, fresh] = columns.emplace(column, r.name); !fresh)

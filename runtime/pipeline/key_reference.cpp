@@ -10,7 +10,8 @@ namespace {
 /// The visitor that lists a table's keys: default, what it may be, meaning.
 class lister {
 public:
-  lister(const vocabulary& words, std::string title) : words_(words), title_(std::move(title)) {}
+  /// @param note what the table belongs to, after its title
+  lister(const vocabulary& words, std::string title, std::string note = "") : words_(words), title_(std::move(title)), note_(std::move(note)) {}
 
   const vocabulary& words() const { return words_; }
 
@@ -20,14 +21,14 @@ public:
   void operator()(const std::string& name, const option_values&, const algorithm_keys&, const char* meaning) {
     put_line(name, "", "a table", meaning);
     for (const algorithm_type& algorithm : words_.algorithms) {
-      lister inner(words_, path_of(name) + " with algorithm = " + in_quotes(algorithm.name));
+      lister inner(words_, path_of(name), "algorithm = " + in_quotes(algorithm.name));
       inner.put_options(algorithm.options);
       below_ += inner.text();
     }
   }
   void options(const rule_keys&, const option_values&) {
     for (const rule_type& rule : words_.rules) {
-      lister inner(words_, title_ + " with type = " + in_quotes(rule.name));
+      lister inner(words_, title_, "type = " + in_quotes(rule.name));
       inner.put_options(rule.options);
       below_ += inner.text();
     }
@@ -35,7 +36,7 @@ public:
   void entries(const std::map<std::string, role_placement>&, const char* meaning) { put("ROLE", role_placement{}, {}, meaning); }
   void refuse(const std::string&, const char*) {}
 
-  std::string text() const { return own_.empty() ? below_ : "\n[" + title_ + "]\n" + own_ + below_; }
+  std::string text() const { return own_.empty() ? below_ : "\n[" + title_ + ']' + (note_.empty() ? "" : "  " + note_) + '\n' + own_ + below_; }
 
 private:
   std::string path_of(const std::string& name) const { return title_ + '.' + name; }
@@ -89,13 +90,13 @@ private:
     put_table(path_of(name), table);
   }
   template <class Table> void put_table(const std::string& title, const Table& table) {
-    lister inner(words_, title);
+    lister inner(words_, title, note_);
     Table::visit(table, inner);
     below_ += inner.text();
   }
 
   const vocabulary& words_;
-  std::string title_, own_, below_;
+  std::string title_, note_, own_, below_;
 };
 
 template <class Table> std::string listed(const vocabulary& words, const std::string& title) {
@@ -110,7 +111,7 @@ template <std::size_t... I> std::string listed_kinds(const vocabulary& words, st
   const auto add = [&](role_options options) {
     role r;
     r.options = std::move(options);
-    lister l(words, "roles.NAME, kind = " + in_quotes(r.kind()));
+    lister l(words, "roles.NAME", "kind = " + in_quotes(r.kind()));
     visit_role(r, l);
     out += l.text();
   };

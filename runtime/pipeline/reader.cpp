@@ -188,12 +188,10 @@ void reader::operator()(const std::string& name, option_values& values, const al
   const value* found = ask(name);
   if (!type)
     return;
-  value none;
-  none.where = table_.where;
   const std::string path = path_of(name);
   if (found && found->kind != value::type::table)
     return misfit(*found, path, std::string("a table (") + meaning + ')');
-  reader inner(found ? *found : none, path, into_);
+  reader inner(found ? *found : nothing_, path, into_);
   inner.options_of(type->options, values);
   inner.finish();
 }

@@ -40,6 +40,7 @@ public:
   /// @param table of kind table
   reader(const value& table, std::string path, reading& into) : table_(table), path_(std::move(path)), into_(into) {
     into_.places.emplace(path_, table.where);
+    nothing_.where = table.where;
   }
 
   const vocabulary& words() const { return into_.words; }
@@ -49,6 +50,8 @@ public:
     const std::string path = path_of(name);
     const value* found = ask(name);
     if (!found) {
+      if constexpr (requires(reader& r) { Field::visit(field, r); })
+        return take(nothing_, path, field, allowed, meaning);
       into_.origins.emplace(path, "default");
       if (allowed.needed)
         into_.wrong(table_.where, path_ + ": no key '" + name + "', want " + wanted(field, allowed, meaning));
@@ -124,6 +127,7 @@ private:
   static constexpr std::size_t most_entries = 1024;
 
   const value& table_;
+  value nothing_; ///< stands for a table below that is not written
   std::string path_;
   reading& into_;
   std::set<std::string> asked_;

@@ -53,7 +53,7 @@ private:
 
   void put(const std::string& name, bool field) { line(name, field ? "true" : "false"); }
   void put(const std::string& name, std::int64_t field) { line(name, std::to_string(field)); }
-  void put(const std::string& name, double field) { line(name, real(field)); }
+  void put(const std::string& name, double field) { line(name, real_number(field)); }
   void put(const std::string& name, const std::string& field) { line(name, in_quotes(field)); }
   void put(const std::string& name, const std::filesystem::path& field) {
     if (!field.empty())
@@ -65,7 +65,7 @@ private:
       items.push_back(in_quotes(item));
     line(name, '[' + joined(items) + ']');
   }
-  void put(const std::string& name, const std::array<double, 2>& field) { line(name, '[' + real(field[0]) + ", " + real(field[1]) + ']'); }
+  void put(const std::string& name, const std::array<double, 2>& field) { line(name, '[' + real_number(field[0]) + ", " + real_number(field[1]) + ']'); }
   template <class Table> void put(const std::string& name, const std::optional<Table>& field) {
     if (field)
       put(name, *field);
@@ -79,12 +79,6 @@ private:
     writer inner(p_, path, entry);
     Table::visit(field, inner);
     below_ += inner.text();
-  }
-
-  /// A TOML float: with a point or an exponent.
-  static std::string real(double x) {
-    const std::string written = number(x);
-    return written.find_first_of(".en") == std::string::npos ? written + ".0" : written;
   }
 
   const pipeline& p_;

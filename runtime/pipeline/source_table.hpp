@@ -27,7 +27,7 @@ struct generator_table {
     v("operation", s.operation, one_of({"add", "subtract", "multiply"}), "what to do with the two numbers");
     v("min", s.min, between(-1000000000, 1000000000), "smallest number");
     v("max", s.max, between(-1000000000, 1000000000), "largest number");
-    v("seed", s.seed, between(-1, 9e15), "seed of the numbers; -1 = the run's");
+    v("seed", s.seed, between(-1, 9007199254740992), "seed of the numbers; -1 = the run's");
     v("suffix", s.suffix, any(), "text after the question");
   }
 };

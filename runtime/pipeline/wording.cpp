@@ -72,11 +72,16 @@ std::string number(double x) {
     return "nan";
   if (std::isinf(x))
     return x < 0 ? "-inf" : "inf";
-  if (x == std::floor(x) && std::abs(x) < 1e15)
+  if (x == std::floor(x) && std::abs(x) <= 9007199254740992.0)
     return std::to_string(static_cast<std::int64_t>(x));
   char buffer[32];
   const auto end = std::to_chars(buffer, buffer + sizeof buffer, x).ptr;
   return {buffer, end};
+}
+
+std::string real_number(double x) {
+  const std::string written = number(x);
+  return written.find_first_of(".en") == std::string::npos ? written + ".0" : written;
 }
 
 std::string joined(const std::vector<std::string>& words, std::string_view between) {

@@ -14,6 +14,8 @@ std::string printable(std::string_view text);
 std::string in_quotes(std::string_view text);
 /// The shortest decimal that reads back as the same number.
 std::string number(double x);
+/// The same as a TOML float: with a point or an exponent.
+std::string real_number(double x);
 /// `a`, `b` and so on with `, ` between.
 std::string joined(const std::vector<std::string>& words, std::string_view between = ", ");
 /// The word nearest to `word` in edits, if near enough to be what was meant; else "".

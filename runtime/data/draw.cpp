@@ -1,0 +1,35 @@
+#include "runtime/data/draw.hpp"
+
+#include <numeric>
+#include <utility>
+
+namespace millrace::data {
+namespace {
+
+std::uint64_t mixed(std::uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+constexpr std::uint64_t golden = 0x9e3779b97f4a7c15u;
+
+} // namespace
+
+std::uint64_t drawn(std::uint64_t seed, std::uint64_t index) { return mixed(mixed(seed + golden) + (index + 1) * golden); }
+
+std::uint64_t drawn_below(std::uint64_t seed, std::uint64_t index, std::uint64_t bound) {
+  __extension__ using wide = unsigned __int128;
+  return static_cast<std::uint64_t>((static_cast<wide>(drawn(seed, index)) * bound) >> 64);
+}
+
+std::vector<std::uint64_t> shuffled(std::uint64_t count, std::uint64_t seed, std::uint64_t epoch) {
+  std::vector<std::uint64_t> order(count);
+  std::iota(order.begin(), order.end(), 0);
+  const std::uint64_t epoch_seed = drawn(seed, epoch);
+  for (std::uint64_t i = count; i > 1; --i)
+    std::swap(order[i - 1], order[drawn_below(epoch_seed, i, i)]);
+  return order;
+}
+
+} // namespace millrace::data

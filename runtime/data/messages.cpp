@@ -1,0 +1,10 @@
+#include "runtime/data/messages.hpp"
+
+namespace millrace::data {
+
+void add_system(std::vector<message>& prompt, const std::string& system) {
+  if (!system.empty() && (prompt.empty() || prompt.front().role != "system"))
+    prompt.insert(prompt.begin(), {"system", system});
+}
+
+} // namespace millrace::data
