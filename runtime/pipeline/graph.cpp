@@ -111,7 +111,7 @@ void check_columns(pipeline& p, reading& into) {
                                                    (kinds.empty() ? "one that does" : "a role of kind " + joined(kinds, " or ") + " upstream of it"));
       }
     for (const std::string& column : r.adds)
-      if (const auto [it, fresh] = columns.emplace(column, r.name); !fresh)
+      if (const auto [it, fresh] = columns.emplace(column, r.name); !fresh && it->second != r.name)
         into.wrong(into.place(path + ".kind"), path + ": adds column " + in_quotes(column) + ", which " + in_quotes(it->second) +
                                                    " upstream of it adds too, want one role that adds it");
   }

@@ -5,6 +5,198 @@
 using namespace millrace::test;
 using lines = std::vector<std::string>;
 
-TEST_CASE("probe") {
-  for (auto& l : errors_of(valid)) MESSAGE(l);
+namespace {
+
+lines with(const std::string& from, const std::string& to) { return errors_of(changed(valid, from, to)); }
+
+} // namespace
+
+TEST_CASE("a valid pipeline has no errors and its defaults") {
+  const auto p = parsed(valid);
+  CHECK(p.run.name == "t");
+  CHECK(p.run.heartbeat_ms == 200);
+  const auto& rollout = std::get<millrace::pipeline::rollout_table>(p.at("rollout").options);
+  CHECK(rollout.slots == 4);
+  CHECK(rollout.answers_per_prompt == 8);
+  const auto& policy = std::get<millrace::pipeline::policy_table>(p.policy().options);
+  CHECK(policy.optimizer.lr == 1e-4);
+  CHECK(std::get<double>(policy.algorithm_options.at("clip_low")) == 0.2);
+  CHECK(p.schedule.depth == 1);
+  CHECK(p.models.at("tiny").path.is_absolute());
+}
+
+TEST_CASE("unknown keys and tables name the nearest known one, or all") {
+  CHECK(with("slots = 4", "slotz = 4") == lines{R"(p.toml:16:1: unknown key "slotz" in [roles.rollout], did you mean "slots"?)"});
+  CHECK(with("path = \"model.gguf\"", "path = \"model.gguf\"\nzzzzzzzz = 1") ==
+        lines{R"(p.toml:7:1: unknown key "zzzzzzzz" in [models.tiny], want one of path, chat_template)"});
+  CHECK(errors_of("[runs]\n" + valid) == lines{R"(p.toml:1:2: unknown table "runs", did you mean "run"?)"});
+  CHECK(with("optimizer = { lr = 1e-4 }", "optimizer = { lr = 1e-4, warmup_step = 3 }") ==
+        lines{R"(p.toml:28:26: unknown key "warmup_step" in [roles.learner.optimizer], did you mean "warmup_steps"?)"});
+}
+
+TEST_CASE("a wrong type") {
+  const std::string slots = "want an integer from 1 to 4096 (answers decoded at once, in each process)";
+  CHECK(with("slots = 4", "slots = \"4\"") == lines{"p.toml:16:9: roles.rollout.slots: found \"4\", " + slots});
+  CHECK(with("slots = 4", "slots = 2.0") == lines{"p.toml:16:9: roles.rollout.slots: found 2.0, " + slots});
+  CHECK(with("slots = 4", "slots = true") == lines{"p.toml:16:9: roles.rollout.slots: found true, " + slots});
+  CHECK(with("slots = 4", "slots = [4]") == lines{"p.toml:16:9: roles.rollout.slots: found a list of 1, " + slots});
+  CHECK(with("slots = 4", "slots = 2024-01-02") == lines{"p.toml:16:9: roles.rollout.slots: found the date 2024-01-02, " + slots});
+  CHECK(with("name = \"t\"", "name = 3") ==
+        lines{"p.toml:2:8: run.name: found 3, want a string (name of the run: letters, digits, '_', '-' and '.')"});
+  CHECK(with("steps = 10", "steps = 10\ntrace = 1") == lines{"p.toml:4:9: run.trace: found 1, want true or false (write a Chrome/Perfetto trace)"});
+  CHECK(with("from = [\"rules\"]", "from = \"rules\"") ==
+        lines{R"(p.toml:24:8: roles.learner: reads column "prompt", which no role upstream adds, want a role of kind "source" upstream of it)",
+              R"(p.toml:24:8: roles.learner: reads column "tokens", which no role upstream adds, want a role of kind "rollout" upstream of it)",
+              R"(p.toml:24:8: roles.learner: reads column "mask", which no role upstream adds, want a role of kind "rollout" upstream of it)",
+              R"(p.toml:24:8: roles.learner: reads column "version", which no role upstream adds, want a role of kind "rollout" upstream of it)",
+              R"(p.toml:24:8: roles.learner: reads column "logprob", which no role upstream adds, want a role of kind "rollout" upstream of it)",
+              R"(p.toml:24:8: roles.learner: reads column "reward", which no role upstream adds, want a role of kind "rule_verifier" upstream of it)",
+              R"(p.toml:25:8: roles.learner.from: found "rules", want a list of strings (the roles that it reads from))"});
+  CHECK(with("optimizer = { lr = 1e-4 }", "optimizer = 3") ==
+        lines{"p.toml:28:13: roles.learner.optimizer: found 3, want a table (how a gradient becomes a step)"});
+  CHECK(with("lr = 1e-4", "betas = [0.9]") ==
+        lines{"p.toml:28:23: roles.learner.optimizer.betas: found a list of 1, want two numbers from 0 to 0.999999 (decay of the two moments)"});
+}
+
+TEST_CASE("a value out of range") {
+  CHECK(with("slots = 4", "slots = 0") ==
+        lines{"p.toml:16:9: roles.rollout.slots: found 0, want an integer from 1 to 4096 (answers decoded at once, in each process)"});
+  CHECK(with("slots = 4", "slots = 4096").empty());
+  CHECK(with("slots = 4", "slots = 4097").size() == 1);
+  CHECK(with("lr = 1e-4", "lr = 0") ==
+        lines{"p.toml:28:20: roles.learner.optimizer.lr: found 0, want a number above 0 up to 1 (learning rate after the warm-up)"});
+  CHECK(with("lr = 1e-4", "lr = nan") ==
+        lines{"p.toml:28:20: roles.learner.optimizer.lr: found nan, want a number above 0 up to 1 (learning rate after the warm-up)"});
+  CHECK(with("lr = 1e-4", "lr = 1").empty());
+}
+
+TEST_CASE("a missing key stands at its table") {
+  CHECK(with("model = \"tiny\"\nslots = 4", "slots = 4") ==
+        lines{"p.toml:12:1: roles.rollout: no key 'model', want a string (the [models.*] table that it decodes with)"});
+  CHECK(with("kind = \"rollout\"\n", "") ==
+        lines{"p.toml:12:1: roles.rollout: no key 'kind', want one of source, rollout, rule_verifier, reference, policy (what the role does)"});
+  CHECK(errors_of("") == lines{"p.toml:1:1: run: no key 'name', want a string (name of the run: letters, digits, '_', '-' and '.')",
+                               "p.toml:1:1: run: no key 'steps', want an integer from 1 to 1000000000 (optimizer steps to train)",
+                               "p.toml:1:1: no table [models.NAME], want at least one", "p.toml:1:1: no table [roles.NAME], want at least one",
+                               "p.toml:1:1: schedule: no key 'groups_per_step', want an integer from 1 to 1000000 (groups (prompts) trained in each step)"});
+}
+
+TEST_CASE("words outside the list: kinds, algorithms, rules and their options") {
+  CHECK(with("kind = \"rollout\"", "kind = \"rolout\"") ==
+        lines{R"(p.toml:13:8: roles.rollout.kind: found "rolout", want one of source, rollout, rule_verifier, reference, policy (what the role does), did you mean "rollout"?)"});
+  CHECK(with("publishes_to", "algorithm = \"gprpo\"\npublishes_to") ==
+        lines{R"(p.toml:27:13: roles.learner.algorithm: found "gprpo", want one of "grpo", "rloo", "ppo" (advantage and loss), did you mean "grpo"?)"});
+  CHECK(with("publishes_to", "algorithm_options = { clip_lo = 1 }\npublishes_to") ==
+        lines{R"(p.toml:27:23: unknown key "clip_lo" in [roles.learner.algorithm_options], did you mean "clip_low"?)"});
+  CHECK(with("publishes_to", "algorithm_options = { clip_low = 7 }\npublishes_to") ==
+        lines{"p.toml:27:34: roles.learner.algorithm_options.clip_low: found 7, want a number from 0 to 1 (clip below)"});
+  CHECK(with("publishes_to", "algorithm = \"rloo\"\nalgorithm_options = { clip_low = 0.1 }\npublishes_to") ==
+        lines{R"(p.toml:28:23: unknown key "clip_low" in [roles.learner.algorithm_options])"});
+  CHECK(with("type = \"number\"", "type = \"numbr\", extract = \"last\"") ==
+        lines{R"(p.toml:21:20: roles.rules.rules.0.type: found "numbr", want one of "exact", "number", "format", "length" (which rule), did you mean "number"?)"});
+  CHECK(with("type = \"number\"", "type = \"number\", extract = \"lst\"") ==
+        lines{R"(p.toml:21:40: roles.rules.rules.0.extract: found "lst", want one of "last", "boxed", "hash" (where the number is), did you mean "last"?)"});
+  CHECK(with("type = \"number\"", "type = \"format\"") == lines{"p.toml:21:11: roles.rules.rules.0: no key 'pattern', want a string (regular expression)"});
+  CHECK(with("type = \"number\"", "type = \"format\", pattern = \"(\"") ==
+        lines{"p.toml:21:11: roles.rules.rules.0: found a pattern without end, want a regular expression"});
+  CHECK(with("type = \"number\"", "type = \"exact\"") == lines{R"(p.toml:21:31: roles.rules.rules.1: found a second rule named "exact", want a name of its own)"});
+  CHECK(with("type = \"number\"", "type = \"exact\", name = \"strict\"").empty());
+}
+
+TEST_CASE("a source has a file or a generator") {
+  CHECK(with("generator = { type = \"arithmetic\" }\n", "") == lines{"p.toml:8:1: roles.prompts: found neither 'file' nor 'generator', want one of them"});
+  CHECK(with("generator =", "file = \"rows.jsonl\"\ngenerator =") == lines{"p.toml:11:13: roles.prompts: found both 'file' and 'generator', want one of them"});
+  CHECK(with("generator =", "epochs = 3\ngenerator =") ==
+        lines{"p.toml:10:1: roles.prompts.epochs: found where it has no effect, want it left out: a generator never ends"});
+  CHECK(with("type = \"arithmetic\"", "min = 5, max = 3") == lines{"p.toml:10:21: roles.prompts.generator.min: found 5 with max = 3, want at most max"});
+  CHECK(with("generator = { type = \"arithmetic\" }", "file = \"rows.jsonl\"\nepochs = 3").empty());
+  CHECK(with("kind = \"source\"", "kind = \"source\"\nfrom = [\"rules\"]") ==
+        lines{"p.toml:10:1: roles.prompts.from: found where it has no effect, want it left out: this kind reads from no role"});
+}
+
+TEST_CASE("paths that are not there") {
+  const auto missing = with("model.gguf", "none.gguf");
+  REQUIRE(missing.size() == 1);
+  CHECK(missing[0].starts_with("p.toml:6:8: models.tiny.path: found nothing there at \""));
+  CHECK(missing[0].ends_with("none.gguf\", want a Hugging Face folder or a .gguf file"));
+  CHECK(with("model.gguf", "rows.jsonl")[0].starts_with("p.toml:6:8: models.tiny.path: found a file that is not .gguf at \""));
+  CHECK(with("model.gguf", ".")[0].starts_with("p.toml:6:8: models.tiny.path: found a folder without config.json at \""));
+  CHECK(with("generator = { type = \"arithmetic\" }", "file = \"none\"")[0].starts_with("p.toml:10:8: roles.prompts.file: found nothing at \""));
+}
+
+TEST_CASE("the schedule's keys agree with its preset") {
+  CHECK(errors_of(valid + "preset = \"synchronous\"\ndepth = 2\nin_flight_update = true\nstale.max = 3\n") ==
+        lines{R"(p.toml:33:9: schedule.depth: found 2 with preset "synchronous", want 0: it trains every group with the weights that made it)",
+              R"(p.toml:34:20: schedule.in_flight_update: found true with preset "synchronous", want false: no answer is under way when it publishes)",
+              R"(p.toml:35:13: schedule.stale.max: found 3 with preset "synchronous", want 0: it trains every group with the weights that made it)"});
+  CHECK(errors_of(valid + "depth = 4\nstale.max = 5\n") == lines{R"(p.toml:32:9: schedule.depth: found 4 with preset "one_step_off", want 1, or preset "bounded")"});
+  CHECK(errors_of(valid + "preset = \"bounded\"\ndepth = 4\nstale.max = 3\n") ==
+        lines{"p.toml:33:9: schedule.depth: found 4 with stale.max = 3, want at most stale.max: with action \"wait\" no group may start further ahead than it may be old"});
+  CHECK(errors_of(valid + "preset = \"bounded\"\ndepth = 0\n") ==
+        lines{R"(p.toml:33:9: schedule.depth: found 0 with preset "bounded", want at least 1, or preset "synchronous")"});
+  const auto bounded = parsed(valid + "preset = \"bounded\"\ndepth = 4\n").schedule;
+  CHECK(bounded.stale.max == 5);
+  CHECK(bounded.in_flight_update);
+  CHECK(parsed(valid + "preset = \"synchronous\"\n").schedule.stale.max == 0);
+}
+
+TEST_CASE("numbers that contradict each other") {
+  CHECK(with("lr = 1e-4", "lr = 1e-4, decay = \"linear\", warmup_steps = 10") ==
+        lines{"p.toml:28:59: roles.learner.optimizer.warmup_steps: found 10 with run.steps = 10, want fewer steps, so that there are some to decay in"});
+  CHECK(with("steps = 10", "steps = 10\nheartbeat_ms = 400") ==
+        lines{"p.toml:4:16: run.peer_timeout_ms: found 600 with heartbeat_ms = 400, want at least two heartbeats"});
+}
+
+TEST_CASE("placement names roles, counts and addresses") {
+  CHECK(errors_of(valid + "[placement]\nrollot = { processes = 2 }\nlearner = { processes = 2 }\nrules = { hosts = [\"nohost\"] }\ntransprt = \"tcp\"\n") ==
+        lines{R"(p.toml:33:1: placement: no role "rollot", did you mean "rollout"?)",
+              R"(p.toml:34:25: placement.learner.processes: found 2 processes, want 1: a role of kind "policy" is one)",
+              "p.toml:35:19: placement.rules.hosts: found hosts without placement.secret_file, want the file with the nodes' secret",
+              R"(p.toml:35:20: placement.rules.hosts: found "nohost", want ADDRESS:PORT of a `millrace node`)",
+              R"(p.toml:36:1: unknown key "transprt" in [placement], did you mean "transport"?)"});
+  CHECK(errors_of(valid + "[placement]\nsecret_file = \"secret\"\ntransport = \"shm\"\nrollout = { processes = 1, hosts = [\"a:1\", \"[::1]:2\"] }\n") ==
+        lines{R"(p.toml:34:13: placement.transport: found "shm" with roles on other hosts, want "auto" or "tcp")",
+              "p.toml:35:25: placement.rollout.processes: found 1 with 2 hosts, want at least one for each"});
+  const auto p = parsed(valid + "[placement]\nsecret_file = \"secret\"\nrollout = { hosts = [\"10.0.0.2:7000\", \"b:2\"] }\nrules = { processes = 3 }\n");
+  CHECK(p.processes_of("rollout") == 2);
+  CHECK(p.processes_of("rules") == 3);
+  CHECK(p.processes_of("learner") == 0);
+}
+
+TEST_CASE("--set has the same checks, and its errors stand at the --set") {
+  CHECK(errors_of(valid, {"roles.rollout.slots=abc", "roles.rollout.slotz=3", "run.seed=-1"}) ==
+        lines{"--set run.seed=-1: run.seed: found -1, want an integer from 0 to 9007199254740992 (seed of everything drawn at random)",
+              "--set roles.rollout.slots=abc: roles.rollout.slots: found \"abc\", want an integer from 1 to 4096 (answers decoded at once, in each process)",
+              R"(--set roles.rollout.slotz=3: unknown key "slotz" in [roles.rollout], did you mean "slots"?)"});
+  CHECK(errors_of(valid, {"nonsense", "run.steps=[1", "a..b=3", "roles.rules.rules.7.weight=1", "run.name.x=3"}) ==
+        lines{"--set nonsense: found no '=', want key.path=value", "--set run.steps=[1: not TOML: Error while parsing array: encountered end-of-file",
+              "--set a..b=3: found the key \"a..b\", want key.path=value with letters, digits, '_' and '-' between dots",
+              "--set roles.rules.rules.7.weight=1: roles.rules.rules: found entry 7 of a list of 2, want one from 0",
+              "--set run.name.x=3: run.name: found \"t\", want a table to set \"x\" in"});
+}
+
+TEST_CASE("--set takes TOML values and bare words; a later one wins; tables come to be") {
+  const auto p = parsed(valid, {"run.name=other", "run.steps=7", "run.steps=8", "roles.learner.optimizer.lr=2e-5", "placement.rollout.processes=2",
+                                "roles.rules.rules.0.extract=boxed", "roles.rollout.stop=[\"a\", \"b\"]", "run.device=cpu", "roles.learner.optimizer.warmup_steps=3"});
+  CHECK(p.run.name == "other");
+  CHECK(p.run.steps == 8);
+  CHECK(p.processes_of("rollout") == 2);
+  CHECK(std::get<millrace::pipeline::rollout_table>(p.at("rollout").options).stop == std::vector<std::string>{"a", "b"});
+  CHECK(std::get<millrace::pipeline::policy_table>(p.policy().options).optimizer.lr == 2e-5);
+  CHECK(std::get<std::string>(std::get<millrace::pipeline::rule_verifier_table>(p.at("rules").options).rules[0].options.at("extract")) == "boxed");
+  CHECK(parsed(valid, {"run.name=10"}).run.name == "10");
+  CHECK(parsed(valid, {"run.name=2024-01-02"}).run.name == "2024-01-02");
+}
+
+TEST_CASE("all errors come at once, in the order of the file") {
+  const auto found = errors_of(changed(changed(changed(valid, "steps = 10", "steps = 0"), "slots = 4", "slotz = 4"), "lr = 1e-4", "lr = 7"));
+  REQUIRE(found.size() == 3);
+  CHECK(found[0].starts_with("p.toml:3:9: "));
+  CHECK(found[1].starts_with("p.toml:16:1: "));
+  CHECK(found[2].starts_with("p.toml:28:20: "));
+}
+
+TEST_CASE("a file that is not there") {
+  CHECK_THROWS_WITH_AS(millrace::pipeline::read_pipeline("/nowhere/p.toml", {}, words()), "/nowhere/p.toml: no such file, want a pipeline in TOML", millrace::input_error);
+  CHECK_THROWS_WITH_AS(millrace::pipeline::read_pipeline("/", {}, words()), "/: not a file, want a pipeline in TOML", millrace::input_error);
 }

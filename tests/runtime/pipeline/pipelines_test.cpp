@@ -1,0 +1,61 @@
+#include "tests/runtime/pipeline/fixture.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace millrace::pipeline;
+
+namespace {
+
+/// What stands in for files that need not be on the machine.
+std::vector<std::string> stand_ins(const std::filesystem::path& file, const std::filesystem::path& folder) {
+  std::vector<std::string> overrides{"models.smol.path=" + (folder / "model.gguf").string()};
+  if (file.filename() == "gsm8k.toml")
+    overrides.push_back("roles.questions.file=" + (folder / "rows.jsonl").string());
+  return overrides;
+}
+
+} // namespace
+
+TEST_CASE("every file in pipelines/ is a pipeline in this program's words, and so is its resolved file") {
+  const millrace::test::pipeline_folder folder;
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("pipelines")) {
+    CAPTURE(entry.path().string());
+    REQUIRE(entry.path().extension() == ".toml");
+    ++files;
+    const auto p = read_pipeline(entry.path(), stand_ins(entry.path(), folder.path()));
+    CHECK(p.run.name == entry.path().stem());
+    const auto resolved = folder.path() / "resolved.toml";
+    std::ofstream(resolved) << resolved_toml(p);
+    CHECK(read_pipeline(resolved) == p);
+  }
+  CHECK(files >= 5);
+}
+
+TEST_CASE("the presets are all shown") {
+  const millrace::test::pipeline_folder folder;
+  std::vector<std::string> presets;
+  for (const char* name : {"arithmetic", "arithmetic_sync", "arithmetic_bounded"}) {
+    const std::filesystem::path file = std::filesystem::path("pipelines") / (std::string(name) + ".toml");
+    presets.push_back(read_pipeline(file, stand_ins(file, folder.path())).schedule.preset);
+  }
+  CHECK(presets == std::vector<std::string>{"one_step_off", "synchronous", "bounded"});
+}
+
+TEST_CASE("rules and algorithms bring their own checks") {
+  const auto error = [](const std::string& from, const std::string& to) -> std::string {
+    const millrace::test::pipeline_folder folder;
+    try {
+      parse_pipeline(millrace::test::changed(millrace::test::valid, from, to), "p.toml", folder.path());
+    } catch (const pipeline_errors& errors) {
+      return errors.what();
+    }
+    return "";
+  };
+  CHECK(error("type = \"number\"", "type = \"number\"").empty());
+  CHECK(error("type = \"number\"", "type = \"format\", pattern = \"(\"").starts_with("p.toml:21:11: roles.rules.rules.0: "));
+  CHECK(error("type = \"number\"", "type = \"number\", extract = \"bxed\"").find("did you mean \"boxed\"?") != std::string::npos);
+  CHECK(error("publishes_to", "algorithm = \"rlo\"\npublishes_to").find("did you mean \"rloo\"?") != std::string::npos);
+  CHECK(error("publishes_to", "algorithm_options = { clip_low = 2 }\npublishes_to").starts_with("p.toml:27:34: roles.learner.algorithm_options.clip_low: found 2, want a number from 0 to 1"));
+  CHECK(error("publishes_to", "algorithm_options = { clip_low = 0.3 }\npublishes_to").empty());
+}
