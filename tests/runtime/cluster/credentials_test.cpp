@@ -1,0 +1,189 @@
+#include "runtime/cluster/actor_config.hpp"
+#include "runtime/cluster/credentials.hpp"
+#include "runtime/input_error.hpp"
+
+#include <doctest/doctest.h>
+
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <openssl/pem.h>
+#include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <caf/all.hpp>
+#include <caf/io/all.hpp>
+#include <caf/openssl/all.hpp>
+
+using namespace millrace;
+using namespace millrace::cluster;
+
+namespace {
+
+std::vector<std::byte> secret_of(char letter, std::size_t bytes = 32) {
+  return std::vector<std::byte>(bytes, static_cast<std::byte>(letter));
+}
+
+using certificate = std::unique_ptr<X509, decltype(&X509_free)>;
+
+certificate read_certificate(const std::filesystem::path& path) {
+  const std::unique_ptr<BIO, decltype(&BIO_free)> file(BIO_new_file(path.c_str(), "r"), BIO_free);
+  REQUIRE(file);
+  return {PEM_read_bio_X509(file.get(), nullptr, nullptr, nullptr), X509_free};
+}
+
+/// Whether a process that trusts `authority` accepts `leaf` for the given purpose.
+bool accepts(const tls_files& authority, const tls_files& leaf, int purpose) {
+  const auto ca = read_certificate(authority.ca), own = read_certificate(leaf.certificate);
+  const std::unique_ptr<X509_STORE, decltype(&X509_STORE_free)> store(X509_STORE_new(), X509_STORE_free);
+  const std::unique_ptr<X509_STORE_CTX, decltype(&X509_STORE_CTX_free)> check(X509_STORE_CTX_new(), X509_STORE_CTX_free);
+  X509_STORE_add_cert(store.get(), ca.get());
+  X509_STORE_CTX_init(check.get(), store.get(), own.get(), nullptr);
+  X509_STORE_CTX_set_purpose(check.get(), purpose);
+  return X509_verify_cert(check.get()) == 1;
+}
+
+unsigned mode_of(const std::filesystem::path& path) {
+  struct stat about {};
+  REQUIRE(::stat(path.c_str(), &about) == 0);
+  return about.st_mode & 0777u;
+}
+
+/// A file of its own in a folder of its own, gone with this object.
+struct secret_file {
+  explicit secret_file(std::size_t bytes, mode_t mode = 0600) {
+    folder = std::filesystem::temp_directory_path() / ("millrace-credentials-test-" + std::to_string(::getpid()));
+    std::filesystem::create_directories(folder);
+    path = folder / "secret";
+    std::ofstream(path) << std::string(bytes, 'x');
+    REQUIRE(::chmod(path.c_str(), mode) == 0);
+  }
+  ~secret_file() { std::filesystem::remove_all(folder); }
+
+  std::filesystem::path folder, path;
+};
+
+std::string refusal_of(const std::filesystem::path& path) {
+  try {
+    credentials made(path);
+  } catch (const input_error& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+/// An actor system with somebody's credentials, or none.
+struct node {
+  explicit node(const tls_files* files) : config(options_of(files)), system(config) {}
+
+  static actor_options options_of(const tls_files* files) {
+    actor_options options;
+    if (files != nullptr)
+      options.tls = *files;
+    return options;
+  }
+
+  /// What the actor published on `port` answers to 41, or why it does not.
+  std::string ask(std::uint16_t port, bool encrypted) {
+    const auto remote = encrypted ? caf::openssl::remote_actor<caf::actor>(system, "127.0.0.1", port)
+                                  : system.middleman().remote_actor("127.0.0.1", port);
+    if (!remote)
+      return "no connection";
+    caf::scoped_actor self(system);
+    std::string answer = "none";
+    self->request(*remote, std::chrono::seconds(10), std::int32_t{41})
+        .receive([&](std::int32_t number) { answer = std::to_string(number); }, [&](caf::error& e) { answer = system.render(e); });
+    return answer;
+  }
+
+  actor_config config;
+  caf::actor_system system;
+};
+
+} // namespace
+
+TEST_CASE("who holds the same secret is trusted as client and server; who holds another is not") {
+  const credentials a(secret_of('a')), also_a(secret_of('a')), b(secret_of('b')), longer(secret_of('a', 33));
+  for (const int purpose : {X509_PURPOSE_SSL_CLIENT, X509_PURPOSE_SSL_SERVER}) {
+    CHECK(accepts(a.files(), a.files(), purpose));
+    CHECK(accepts(a.files(), also_a.files(), purpose));
+    CHECK(accepts(also_a.files(), a.files(), purpose));
+    CHECK_FALSE(accepts(a.files(), b.files(), purpose));
+    CHECK_FALSE(accepts(b.files(), a.files(), purpose));
+    CHECK_FALSE(accepts(a.files(), longer.files(), purpose));
+  }
+}
+
+TEST_CASE("the authority's key depends on the secret only, the leaf's on nothing") {
+  const credentials a(secret_of('a')), also_a(secret_of('a'));
+  const auto key_of = [](const std::filesystem::path& path) {
+    const auto c = read_certificate(path);
+    return std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>(X509_get_pubkey(c.get()), EVP_PKEY_free);
+  };
+  CHECK(EVP_PKEY_eq(key_of(a.files().ca).get(), key_of(also_a.files().ca).get()) == 1);
+  CHECK(EVP_PKEY_eq(key_of(a.files().certificate).get(), key_of(also_a.files().certificate).get()) != 1);
+}
+
+TEST_CASE("the files are private and go with their owner") {
+  tls_files files;
+  {
+    credentials first(secret_of('a'));
+    const credentials moved(std::move(first));
+    files = moved.files();
+    CHECK(mode_of(files.key.parent_path()) == 0700);
+    for (const auto& file : {files.key, files.certificate, files.ca})
+      CHECK(mode_of(file) == 0600);
+  }
+  CHECK_FALSE(std::filesystem::exists(files.key.parent_path()));
+}
+
+TEST_CASE("a secret file that will not do is refused in one line that names it") {
+  CHECK(refusal_of("/nonexistent/secret") == "/nonexistent/secret: cannot read the secret: No such file or directory");
+  const auto folder = std::filesystem::temp_directory_path();
+  CHECK(refusal_of(folder) == folder.string() + ": not a file, want a file with a secret of at least 32 bytes");
+  {
+    const secret_file empty(0);
+    CHECK(refusal_of(empty.path) == empty.path.string() + ": a secret of 0 bytes, want at least 32");
+  }
+  {
+    const secret_file shorter(31);
+    CHECK(refusal_of(shorter.path) == shorter.path.string() + ": a secret of 31 bytes, want at least 32");
+  }
+  {
+    const secret_file huge((1 << 20) + 1);
+    CHECK(refusal_of(huge.path) == huge.path.string() + ": a secret of more than 1 MiB");
+  }
+  {
+    const secret_file open(32, 0604);
+    CHECK(refusal_of(open.path).find("want a secret that others cannot read") != std::string::npos);
+  }
+  const secret_file fine(32, 0640);
+  CHECK(refusal_of(fine.path) == "accepted");
+  CHECK_THROWS_AS(credentials(std::span<const std::byte>(secret_of('a', 31))), std::invalid_argument);
+}
+
+TEST_CASE("a file gives the credentials of its bytes") {
+  const secret_file file(40);
+  CHECK(accepts(credentials(file.path).files(), credentials(secret_of('x', 40)).files(), X509_PURPOSE_SSL_SERVER));
+}
+
+TEST_CASE("random keys differ") {
+  CHECK(random_key() != random_key());
+}
+
+TEST_CASE("actor systems talk over TLS with the same secret; another secret and a plain client are turned away") {
+  const credentials a(secret_of('a')), also_a(secret_of('a')), b(secret_of('b'));
+  node server(&a.files());
+  const auto echo = server.system.spawn([]() -> caf::behavior { return {[](std::int32_t x) { return x + 1; }}; });
+  const auto port = caf::openssl::publish(echo, 0, "127.0.0.1");
+  REQUIRE(port);
+  CHECK(node(&also_a.files()).ask(*port, true) == "42");
+  CHECK(node(&b.files()).ask(*port, true) == "no connection");
+  CHECK(node(nullptr).ask(*port, false) == "no connection");
+  CHECK(node(&also_a.files()).ask(*port, true) == "42");
+  caf::anon_send_exit(echo, caf::exit_reason::user_shutdown);
+}
