@@ -48,11 +48,11 @@ struct option_description {
   option_type type = option_type::text;
   bool required = false;
   /// What holds when the option is not given; monostate: nothing (the doc says what that means).
-  std::variant<std::monostate, bool, std::int64_t, double, std::string_view> default_value;
+  std::variant<std::monostate, bool, std::int64_t, double, std::string_view> default_value = {};
   double minimum = -std::numeric_limits<double>::infinity(); ///< integer and real, inclusive
   double maximum = std::numeric_limits<double>::infinity();  ///< integer and real, inclusive
-  std::span<const std::string_view> choices;                 ///< text: the words it may be; empty = any
-  std::string_view doc;
+  std::span<const std::string_view> choices = {};            ///< text: the words it may be; empty = any
+  std::string_view doc = {};
 };
 
 /// Scores an answer. Pure: no state, clock, file or randomness; safe to call from several threads.

@@ -105,3 +105,47 @@ const algorithm* find(std::string_view name) {
     SOURCES ${sources} ${arg_SHARED} ${CMAKE_CURRENT_BINARY_DIR}/table.cpp
     TESTS ${tests} ${arg_TESTS})
 endfunction()
+
+# millrace_add_rules(exact number ... [SHARED rule.cpp ...] [TESTS rule_test.cpp ...])
+#
+# The one list of rules. Each name compiles runtime/rules/<name>.cpp, which must define `const rule_type <name>`, adds the
+# row of the table that the pipeline's reader searches, and demands tests/runtime/rules/<name>_test.cpp. SHARED are the
+# folder's other sources.
+function(millrace_add_rules)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "" "SHARED;TESTS")
+  set(declarations "")
+  set(rows "")
+  set(sources "")
+  set(tests "")
+  foreach(name IN LISTS arg_UNPARSED_ARGUMENTS)
+    if(NOT EXISTS ${PROJECT_SOURCE_DIR}/tests/runtime/rules/${name}_test.cpp)
+      message(FATAL_ERROR "runtime/rules/${name}.cpp has no tests/runtime/rules/${name}_test.cpp")
+    endif()
+    string(APPEND declarations "extern const rule_type ${name};\n")
+    string(APPEND rows "    &${name},\n")
+    list(APPEND sources ${name}.cpp)
+    list(APPEND tests tests/runtime/rules/${name}_test.cpp)
+  endforeach()
+  file(CONFIGURE OUTPUT table.cpp @ONLY CONTENT [[
+// Written by millrace_add_rules(): edit the list there, not this file.
+#include "runtime/rules/rule.hpp"
+
+namespace millrace::rules {
+
+@declarations@
+namespace {
+
+constexpr const rule_type* rows[] = {
+@rows@};
+
+} // namespace
+
+std::span<const rule_type* const> rule_types() { return rows; }
+
+} // namespace millrace::rules
+]])
+  millrace_add_module(rules
+    SOURCES ${sources} ${arg_SHARED} ${CMAKE_CURRENT_BINARY_DIR}/table.cpp
+    DEPENDS PkgConfig::PCRE2 PkgConfig::UTF8PROC Threads::Threads
+    TESTS ${tests} ${arg_TESTS})
+endfunction()

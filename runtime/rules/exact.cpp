@@ -1,0 +1,86 @@
+#include "runtime/rules/rule.hpp"
+#include "runtime/rules/white_space.hpp"
+
+#include <utf8proc.h>
+
+#include <array>
+#include <cstdlib>
+#include <optional>
+
+namespace millrace::rules {
+
+extern const rule_type exact;
+
+namespace {
+
+enum class spaces { keep, trim, collapse, remove };
+
+/// Unicode case folding; nothing for text that is not UTF-8.
+std::optional<std::string> folded(std::string_view text) {
+  utf8proc_uint8_t* made = nullptr;
+  const utf8proc_ssize_t length =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()), &made,
+                   static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_CASEFOLD));
+  if (length < 0)
+    return std::nullopt;
+  std::string out(reinterpret_cast<const char*>(made), static_cast<std::size_t>(length));
+  std::free(made);
+  return out;
+}
+
+/// 1 if the answer is the row's, else 0.
+class exact_rule final : public rule {
+public:
+  exact_rule(spaces white_space, bool ignore_case) : white_space_(white_space), ignore_case_(ignore_case) {}
+
+  score evaluate(const rule_input& input) const override {
+    if (input.answer.empty())
+      return score::invalid("the row has no answer");
+    const auto text = prepared(input.text);
+    const auto answer = prepared(input.answer);
+    if (!answer)
+      return score::invalid("the row's answer is not UTF-8");
+    return score::of(text && *text == *answer ? 1 : 0);
+  }
+
+private:
+  std::optional<std::string> prepared(std::string_view text) const {
+    std::string out;
+    switch (white_space_) {
+    case spaces::keep: out = text; break;
+    case spaces::trim: out = trimmed(text); break;
+    case spaces::collapse: out = with_spaces_as(text, " "); break;
+    case spaces::remove: out = with_spaces_as(text, ""); break;
+    }
+    return ignore_case_ ? folded(out) : out;
+  }
+
+  spaces white_space_;
+  bool ignore_case_;
+};
+
+constexpr std::array<std::string_view, 4> space_words = {"trim", "collapse", "remove", "keep"};
+
+constexpr option_description options[] = {
+    {.name = "ignore_case", .type = option_type::boolean, .default_value = false, .doc = "compare after Unicode case folding"},
+    {.name = "whitespace",
+     .type = option_type::text,
+     .default_value = std::string_view("trim"),
+     .choices = space_words,
+     .doc = "of both texts: trim the ends, collapse runs to one space, remove or keep it"},
+};
+
+std::unique_ptr<rule> make(const option_map& given) {
+  const auto& word = std::get<std::string>(given.at("whitespace"));
+  const spaces white_space = word == "trim"       ? spaces::trim
+                             : word == "collapse" ? spaces::collapse
+                             : word == "remove"   ? spaces::remove
+                                                  : spaces::keep;
+  return std::make_unique<exact_rule>(white_space, std::get<bool>(given.at("ignore_case")));
+}
+
+} // namespace
+
+const rule_type exact{"exact", "1 if the answer's text is the row's answer, else 0", options, make};
+
+} // namespace millrace::rules

@@ -1,0 +1,57 @@
+#include "runtime/input_error.hpp"
+#include "runtime/rules/rule_set.hpp"
+
+#include <doctest/doctest.h>
+
+#include <limits>
+
+using namespace millrace;
+using namespace millrace::rules;
+
+namespace {
+
+class fixed_rule final : public rule {
+public:
+  explicit fixed_rule(score s) : score_(std::move(s)) {}
+  score evaluate(const rule_input&) const override { return score_; }
+
+private:
+  score score_;
+};
+
+weighted_rule fixed(std::string name, double weight, score s) {
+  return {std::move(name), weight, std::make_shared<fixed_rule>(std::move(s))};
+}
+
+} // namespace
+
+TEST_CASE("rule_set: the total is the weighted sum and every rule's own value is kept") {
+  const rule_set set({fixed("a", 1, score::of(1)), fixed("b", 0.5, score::of(0.5)), fixed("c", -2, score::of(0.25))});
+  const rule_set_score s = set.evaluate({});
+  CHECK(s.total.value == 0.75); // 1 + 0.25 - 0.5
+  REQUIRE(s.by_rule.size() == 3);
+  CHECK(s.by_rule[1].value == 0.5);
+  CHECK(s.by_rule[2].value == 0.25);
+}
+
+TEST_CASE("rule_set: one rule that gives no value leaves no total; an error outranks an invalid row") {
+  const rule_set invalid({fixed("a", 1, score::of(1)), fixed("b", 1, score::invalid("no answer"))});
+  CHECK(invalid.evaluate({}).total.status == score_status::invalid);
+  CHECK(invalid.evaluate({}).total.value == 0);
+  CHECK(invalid.evaluate({}).total.reason == "b: no answer");
+  CHECK(invalid.evaluate({}).by_rule[0].value == 1);
+  for (const bool error_first : {false, true}) {
+    std::vector<weighted_rule> rules{fixed("i", 1, score::invalid("x")), fixed("e", 1, score::error("limit"))};
+    if (error_first)
+      std::swap(rules[0], rules[1]);
+    const score total = rule_set(std::move(rules)).evaluate({}).total;
+    CHECK(total.status == score_status::error);
+    CHECK(total.reason == "e: limit");
+  }
+}
+
+TEST_CASE("rule_set: refuses no rules, two of one name, a weight that is not finite") {
+  CHECK_THROWS_AS(rule_set({}), input_error);
+  CHECK_THROWS_AS(rule_set({fixed("a", 1, score::of(1)), fixed("a", 1, score::of(1))}), input_error);
+  CHECK_THROWS_AS(rule_set({fixed("a", std::numeric_limits<double>::infinity(), score::of(1))}), input_error);
+}

@@ -1,0 +1,42 @@
+#include "runtime/input_error.hpp"
+#include "runtime/rules/rule.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace millrace;
+using namespace millrace::rules;
+
+TEST_CASE("rule table: every type is found by its name and says what it and its options do") {
+  REQUIRE(rule_types().size() == 4);
+  for (const rule_type* type : rule_types()) {
+    CHECK(find_rule_type(type->name) == type);
+    CHECK_FALSE(type->doc.empty());
+    for (const option_description& option : type->options) {
+      CHECK_FALSE(option.doc.empty());
+      CHECK(option.minimum <= option.maximum);
+    }
+  }
+  CHECK(find_rule_type("numbers") == nullptr);
+}
+
+TEST_CASE("make_rule: each mistake is one line that says what was found and wanted") {
+  const auto message = [](std::string_view type, const option_map& options) {
+    try {
+      make_rule(type, options);
+    } catch (const input_error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  CHECK(message("numbers", {}) == "rule: found type \"numbers\", want one of exact, number, format, length");
+  CHECK(message("number", {{"extrct", "last"}}) == "rule number: found the option \"extrct\", want one it has");
+  CHECK(message("number", {{"extract", "first"}}) ==
+        "rule number: extract: found \"first\", want one of \"last\", \"boxed\", \"hash\", \"whole\"");
+  CHECK(message("number", {{"extract", true}}) ==
+        "rule number: extract: found true, want one of \"last\", \"boxed\", \"hash\", \"whole\"");
+  CHECK(message("format", {}) == "rule format: pattern: found nothing, want text");
+  CHECK(message("length", {{"max", std::int64_t{-1}}}) ==
+        "rule length: max: found -1, want an integer >= 0 and <= 1000000000");
+  CHECK(message("length", {{"max", 2.5}}) == "rule length: max: found 2.5, want an integer >= 0 and <= 1000000000");
+  CHECK(message("exact", {{"ignore_case", std::int64_t{1}}}) == "rule exact: ignore_case: found 1, want true or false");
+}
