@@ -1,0 +1,25 @@
+"""Conversations that chat templates are compared on."""
+
+CONVERSATIONS = [
+    [("user", "What is 47 plus 12? Reply with the number only.")],
+    [("system", "You add numbers."), ("user", "47 + 12")],
+    [("system", ""), ("user", "")],
+    [("user", "Hi"), ("assistant", "Hello!"), ("user", "47 + 12")],
+    [("system", "S"), ("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")],
+    [("user", "  spaces before and behind \t\n")],
+    [("user", "\u00a0no-break\u3000and\u2009thin\u200bzero\x1c\x85"), ("assistant", "\u2028line\u2029")],
+    [("user", "\u4e2d\u6587 \U0001f468\u200d\U0001f469\u200d\U0001f467 e\u0301"), ("assistant", "\u00e9")],
+    [("user", "a 'quoted' \"text\" {{ braces }} {% tags %} \\n <|im_end|> <|eot_id|>")],
+    [("user", "q"), ("assistant", "<think>\nsome thought\n</think>\n\nanswer")],
+    [("user", "q"), ("assistant", "<think>\nold\n</think>\n\nanswer"), ("user", "next")],
+    [("user", "q"), ("assistant", "thought without opening</think>answer"), ("user", "next"), ("assistant", "\n\nplain")],
+    [("user", "q"), ("assistant", "<think>a</think>x<think>b\n\n</think>\n\n y \n")],
+    [("user", "q"), ("assistant", "<think></think>"), ("assistant", "two in a row")],
+    [("user", "q"), ("assistant", "one"), ("assistant", "<think>late</think>two"), ("assistant", "three")],
+    [("user", "<tool_response>\n5\n</tool_response>"), ("assistant", "<think>t</think>five")],
+    [("user", "real"), ("assistant", "<think>t</think>x"), ("user", "<tool_response>5</tool_response>"), ("assistant", "<think>u</think>y")],
+    [("assistant", "<think>t</think>I begin")],
+    [("user", "a"), ("system", "a late system turn"), ("user", "b")],
+    [("system", "one"), ("system", "two"), ("user", "u")],
+    [("system", "only a system turn")],
+]
