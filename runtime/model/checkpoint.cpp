@@ -68,23 +68,31 @@ void write_weights(const fs::path& folder, const weights& parameters, const save
   write_text(folder / "model.safetensors.index.json", index.dump(2) + "\n");
 }
 
+/// The token as a template or tokenizer_config.json writes it.
+std::string token_text(const tokenizer_data& data, std::int32_t id) {
+  for (const auto& token : data.added)
+    if (token.id == id)
+      return token.content;
+  const auto at = static_cast<std::size_t>(id);
+  return id >= 0 && at < data.vocabulary.size() ? data.vocabulary[at] : "";
+}
+
+/// @throws input_error when the template is of no known family
+std::shared_ptr<const chat_template> recognise(const checkpoint& model) {
+  if (model.tok && model.tok->data().bos)
+    return recognise_chat_template(model.chat_source, model.origin, token_text(model.tok->data(), *model.tok->data().bos));
+  return recognise_chat_template(model.chat_source, model.origin);
+}
+
 /// What `transformers` needs beside tokenizer.json when the model came without a tokenizer_config.json.
 std::string tokenizer_config_text(const checkpoint& model) {
   const auto& data = model.tok->data();
-  const auto text_of = [&](std::int32_t id) -> std::string {
-    for (const auto& token : data.added)
-      if (token.id == id)
-        return token.content;
-    return id >= 0 && static_cast<std::size_t>(id) < data.vocabulary.size()
-               ? data.vocabulary[static_cast<std::size_t>(id)]
-               : "";
-  };
   json out = {{"tokenizer_class", "PreTrainedTokenizerFast"},
               {"model_max_length", model.config.max_positions},
               {"clean_up_tokenization_spaces", false}};
   const auto put = [&](const char* key, std::optional<std::int32_t> id) {
     if (id)
-      out[key] = text_of(*id);
+      out[key] = token_text(data, *id);
   };
   put("bos_token", data.bos);
   put("eos_token", data.eos);
@@ -110,7 +118,7 @@ checkpoint load_checkpoint(const fs::path& path, load_options options) {
   check_tokenizer(out);
   if (!out.chat_source.empty()) {
     try {
-      out.chat = recognise_chat_template(out.chat_source, out.origin);
+      out.chat = recognise(out);
     } catch (const input_error&) {
       // A template of no known family matters only to who renders chats: `chat_of` throws this again.
       out.chat = nullptr;
@@ -123,7 +131,7 @@ const chat_template& chat_of(const checkpoint& model) {
   if (model.chat)
     return *model.chat;
   if (!model.chat_source.empty())
-    recognise_chat_template(model.chat_source, model.origin);
+    recognise(model);
   std::string names;
   for (const auto name : chat_template_names())
     names += (names.empty() ? "" : ", ") + std::string(name);

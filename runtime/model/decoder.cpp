@@ -23,6 +23,13 @@ std::string shape_text(at::IntArrayRef shape) {
   return out.str();
 }
 
+/// The sum of what holds NaN or infinity is not finite. Finite values may still add up to more than fp32 holds: a sum in
+/// double decides then.
+bool is_finite(const at::Tensor& tensor) {
+  return std::isfinite(tensor.detach().sum().item<double>())
+         || std::isfinite(tensor.detach().sum(at::kDouble).item<double>());
+}
+
 /// Hands parameters out by name and remembers which nobody asked for.
 class parameter_table {
 public:
@@ -38,8 +45,7 @@ public:
     at::Tensor tensor = found->second;
     if (tensor.sizes() != at::IntArrayRef(shape))
       throw input_error("parameter '" + name + "': shape " + shape_text(tensor.sizes()) + ", want " + shape_text(shape));
-    // The sum of a tensor that holds NaN or infinity is not finite; a finite overflow in fp32 is caught by the double.
-    if (!std::isfinite(tensor.detach().sum(at::kDouble).item<double>()))
+    if (!is_finite(tensor))
       throw input_error("parameter '" + name + "': holds NaN or infinity");
     left_.erase(found);
     return tensor;
@@ -65,18 +71,16 @@ double llama3_frequency(double frequency, const rope_scaling& s) {
   return (1 - smooth) * frequency / s.factor + smooth * frequency;
 }
 
-/// Angles of every position, [max_positions, head_dim / 2], as cos and sin.
+/// Angles of every position, [max_positions, head_dim / 2], as cos and sin. The frequencies are computed in fp32 step by
+/// step as transformers does: at position 1000 their last bit is worth 1e-4 of an angle.
 std::array<at::Tensor, 2> rope_table(const model_config& config) {
-  const std::int64_t half = config.head_dim / 2;
-  at::Tensor frequency = at::empty({half}, at::kFloat);
-  for (std::int64_t i = 0; i < half; ++i) {
-    double f = std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
-    if (config.scaling.type == rope_scaling::kind::linear)
-      f /= config.scaling.factor;
-    else if (config.scaling.type == rope_scaling::kind::llama3)
-      f = llama3_frequency(f, config.scaling);
-    frequency[i] = static_cast<float>(f);
-  }
+  const at::Tensor exponent = at::arange(0, config.head_dim, 2).to(at::kFloat) / static_cast<double>(config.head_dim);
+  at::Tensor frequency = at::pow(config.rope_theta, exponent).reciprocal();
+  if (config.scaling.type == rope_scaling::kind::linear)
+    frequency.div_(config.scaling.factor);
+  if (config.scaling.type == rope_scaling::kind::llama3)
+    for (std::int64_t i = 0; i < frequency.size(0); ++i)
+      frequency[i] = llama3_frequency(frequency[i].item<double>(), config.scaling);
   const at::Tensor angle = at::outer(at::arange(config.max_positions, at::kFloat), frequency);
   return {angle.cos(), angle.sin()};
 }

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -39,6 +40,15 @@ std::int64_t positive(const gguf_file& file, const std::string& key, std::option
   if (!found || *found < 1)
     refuse(file, key, found ? std::to_string(*found) : "nothing", "an integer >= 1");
   return *found;
+}
+
+/// The decimal number with the fewest digits that is this fp32 value: 1e-5 again, not 9.99999974e-06.
+double shortest(double fp32) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, static_cast<float>(fp32)).ptr;
+  double out = fp32;
+  std::from_chars(text, end, out);
+  return out;
 }
 
 std::optional<std::int32_t> token_id(const gguf_file& file, const std::string& key) {
@@ -205,7 +215,7 @@ model_config gguf_config(const gguf_file& file) {
   const auto eps = file.number(at + "attention.layer_norm_rms_epsilon");
   if (!eps)
     refuse(file, at + "attention.layer_norm_rms_epsilon", "nothing", "a number > 0");
-  out.rms_norm_eps = static_cast<double>(*eps);
+  out.rms_norm_eps = shortest(*eps);
   out.tie_embeddings = file.find("output.weight") == nullptr;
   out.attention_bias = file.find("blk.0.attn_q.bias") != nullptr;
   out.output_bias = file.find("blk.0.attn_output.bias") != nullptr;

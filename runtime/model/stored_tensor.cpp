@@ -3,6 +3,7 @@
 #include "runtime/model/gguf_blocks.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <array>
 #include <cstring>
@@ -64,9 +65,12 @@ at::Tensor to_float32(const stored_tensor& tensor) {
       std::memcpy(out.data_ptr(), tensor.bytes.data(), tensor.bytes.size());
     return out.to(at::kFloat);
   };
-  const auto dequantise = [&](void (*rows)(const std::byte*, std::int64_t, float*)) {
+  const auto dequantise = [&](void (*blocks)(const std::byte*, std::int64_t, float*)) {
     at::Tensor out = at::empty(tensor.shape, at::kFloat);
-    rows(tensor.bytes.data(), out.numel() / block_elements, out.data_ptr<float>());
+    float* const x = out.data_ptr<float>();
+    at::parallel_for(0, out.numel() / block_elements, 4096, [&](std::int64_t begin, std::int64_t end) {
+      blocks(tensor.bytes.data() + begin * about(tensor.kind).bytes, end - begin, x + begin * block_elements);
+    });
     return out;
   };
   switch (tensor.kind) {

@@ -41,7 +41,7 @@ def save(model, name, seed, **options):
     if options.pop("bfloat16", False):
         model.to(torch.bfloat16)
     model.save_pretrained(folder, **options)
-    model.to(torch.float32)
+    model = type(model).from_pretrained(folder, dtype=torch.float32)
     tokens = torch.randint(4, SIZES["vocab_size"], (1, TOKENS), generator=torch.Generator().manual_seed(seed + 1))
     with torch.no_grad():
         logits = model(tokens).logits[0]
