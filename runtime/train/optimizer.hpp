@@ -44,10 +44,10 @@ public:
   /// @throws std::invalid_argument for an option out of range, naming it
   adamw(model::weights parameters, optimizer_options options);
 
-  /// Norm of all gradients together, summed in double in a fixed order.
+  /// Norm of all gradients together: each tensor's in float, their squares summed in double in manifest order.
   double gradient_norm() const;
 
-  /// One update with gradients scaled by `scale` (clipping). @returns the learning rate used
+  /// One update with gradients scaled by `scale` (clipping), which are spent by it. @returns the learning rate used
   double step(double scale);
 
   std::int64_t steps() const { return steps_; }
@@ -60,7 +60,7 @@ public:
 private:
   model::weights parameters_;
   optimizer_options options_;
-  std::vector<at::Tensor> first_, second_;
+  std::vector<at::Tensor> first_, second_; ///< m and v, in manifest order
   std::int64_t steps_ = 0;
 };
 

@@ -1,0 +1,31 @@
+#pragma once
+
+#include "runtime/train/training_group.hpp"
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace millrace::train {
+
+/// Some neighbouring answers of one group.
+struct group_part {
+  std::size_t group = 0;                     ///< index into the step's groups
+  std::size_t first_answer = 0, answers = 0;
+};
+
+/// What one forward pass computes.
+struct micro_batch {
+  std::vector<group_part> parts;
+  std::int64_t fed_tokens = 0;   ///< rows: prompts and all but the last token of each answer
+  std::int64_t first_token = 0;  ///< of the step's answer tokens
+  std::int64_t tokens = 0;       ///< answer tokens
+  std::int64_t first_answer = 0; ///< of the step's answers
+  std::int64_t answers = 0;
+};
+
+/// Cuts groups, in order, into micro-batches of at most `budget` fed tokens. A group is cut only between answers, and its
+/// prompt is then fed again; a single answer longer than the budget makes a micro-batch of its own.
+std::vector<micro_batch> cut_micro_batches(std::span<const training_group> groups, std::int64_t budget);
+
+} // namespace millrace::train

@@ -1,0 +1,107 @@
+#include "runtime/train/step_columns.hpp"
+
+#include "algorithms/group_statistics.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+namespace millrace::train {
+namespace {
+
+[[noreturn]] void refuse(const training_group& group, const std::string& what) {
+  throw std::invalid_argument("group " + std::to_string(group.id) + ": " + what);
+}
+
+/// One of a group's columns: a vector for each answer, a value for each of its tokens.
+template <class T>
+void append_tokens(std::vector<T>& out, const training_group& group, const std::vector<std::vector<T>>& column, const char* name) {
+  if (column.size() != group.answers.size())
+    refuse(group, std::string(name) + " of " + std::to_string(column.size()) + " answers, want " + std::to_string(group.answers.size()));
+  for (std::size_t i = 0; i < column.size(); ++i) {
+    if (column[i].size() != group.answers[i].size())
+      refuse(group, std::string(name) + " of answer " + std::to_string(i) + " has " + std::to_string(column[i].size()) +
+                        " tokens, want " + std::to_string(group.answers[i].size()));
+    for (const T value : column[i])
+      if (!std::isfinite(static_cast<double>(value)))
+        refuse(group, std::string(name) + " of answer " + std::to_string(i) + " is not finite");
+    out.insert(out.end(), column[i].begin(), column[i].end());
+  }
+}
+
+void check_tokens(const training_group& group, std::span<const std::int32_t> tokens, std::int64_t vocab) {
+  for (const std::int32_t token : tokens)
+    if (token < 0 || token >= vocab)
+      refuse(group, "token " + std::to_string(token) + ", want 0 to " + std::to_string(vocab - 1));
+}
+
+} // namespace
+
+step_batch gather_columns(std::span<const training_group> groups, std::int64_t vocab) {
+  if (groups.empty())
+    throw std::invalid_argument("a training step without groups");
+  const bool with_reference = std::any_of(groups.begin(), groups.end(), [](const auto& g) { return !g.ref_logprob.empty(); });
+  std::vector<double> reward;
+  std::vector<std::int64_t> group_of, length, version;
+  std::vector<float> behaviour, reference;
+  std::vector<std::uint32_t> stamped;
+  step_batch out;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const training_group& group = groups[g];
+    if (group.prompt.empty())
+      refuse(group, "an empty prompt");
+    check_tokens(group, group.prompt, vocab);
+    if (group.reward.size() != group.answers.size())
+      refuse(group, "reward of " + std::to_string(group.reward.size()) + " answers, want " + std::to_string(group.answers.size()));
+    for (std::size_t i = 0; i < group.answers.size(); ++i) {
+      check_tokens(group, group.answers[i], vocab);
+      if (!std::isfinite(group.reward[i]))
+        refuse(group, "reward of answer " + std::to_string(i) + " is not finite");
+      reward.push_back(group.reward[i]);
+      group_of.push_back(static_cast<std::int64_t>(g));
+      length.push_back(static_cast<std::int64_t>(group.answers[i].size()));
+      out.totals.tokens += length.back();
+      out.totals.answers += length.back() > 0;
+    }
+    append_tokens(behaviour, group, group.behaviour_logprob, "logprob");
+    append_tokens(stamped, group, group.version, "version");
+    if (with_reference)
+      append_tokens(reference, group, group.ref_logprob, "ref_logprob");
+  }
+  version.assign(stamped.begin(), stamped.end());
+  out.columns.reward = at::tensor(reward, at::kDouble);
+  out.columns.group = at::tensor(group_of, at::kLong);
+  out.columns.length = at::tensor(length, at::kLong);
+  out.columns.behaviour_logprob = at::tensor(behaviour, at::kFloat);
+  if (with_reference)
+    out.columns.ref_logprob = at::tensor(reference, at::kFloat);
+  out.version = at::tensor(version, at::kLong);
+  return out;
+}
+
+step_report describe(std::span<const training_group> groups, const step_batch& batch, std::uint32_t version) {
+  step_report report;
+  report.groups = static_cast<std::int64_t>(groups.size());
+  report.answers = batch.columns.length.numel();
+  report.answer_tokens = batch.totals.tokens;
+  const at::Tensor& reward = batch.columns.reward;
+  if (reward.numel() > 0) {
+    report.reward_mean = reward.mean().item<double>();
+    report.reward_deviation = reward.std(0, false).item<double>();
+  }
+  for (const auto& group : groups) {
+    report.prompt_tokens += static_cast<std::int64_t>(group.prompt.size());
+    report.zero_variance_groups += std::all_of(group.reward.begin(), group.reward.end(), [&](float r) { return r == group.reward.front(); });
+  }
+  if (batch.totals.tokens > 0) {
+    const at::Tensor stale = (static_cast<std::int64_t>(version) - batch.version).clamp_min(0);
+    report.staleness_mean = stale.to(at::kDouble).mean().item<double>();
+    report.staleness_max = static_cast<std::uint32_t>(stale.max().item<std::int64_t>());
+  }
+  return report;
+}
+
+} // namespace millrace::train

@@ -1,0 +1,29 @@
+#pragma once
+
+#include "algorithms/aggregation.hpp"
+#include "algorithms/algorithm.hpp"
+#include "runtime/train/step_report.hpp"
+#include "runtime/train/training_group.hpp"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <span>
+
+namespace millrace::train {
+
+/// The groups of a step as columns on the CPU, checked.
+struct step_batch {
+  algorithms::step_columns columns; ///< rewards in double, token columns in float
+  at::Tensor version;               ///< [N] int64
+  algorithms::step_totals totals;
+};
+
+/// @throws std::invalid_argument naming the group (by id), the answer and the column: a count that disagrees, a reward
+///         or log-probability that is not finite, an empty prompt, no groups; a token's id outside [0, vocab)
+step_batch gather_columns(std::span<const training_group> groups, std::int64_t vocab);
+
+/// Everything of the report that is known before the model runs.
+step_report describe(std::span<const training_group> groups, const step_batch& batch, std::uint32_t version);
+
+} // namespace millrace::train

@@ -1,0 +1,59 @@
+#include "runtime/train/micro_batches.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace millrace::train;
+
+namespace {
+
+training_group group(std::size_t prompt, std::initializer_list<std::size_t> answers) {
+  training_group g;
+  g.prompt.assign(prompt, 1);
+  for (const auto length : answers)
+    g.answers.emplace_back(length, 2);
+  return g;
+}
+
+} // namespace
+
+TEST_CASE("a group is cut between answers and its prompt is fed again") {
+  // rows: 10 + 4 + 4 = 18, and a third answer would make 22
+  const std::vector<training_group> groups = {group(10, {5, 5, 5}), group(3, {1, 0})};
+  const auto cut = cut_micro_batches(groups, 20);
+  REQUIRE(cut.size() == 2);
+  CHECK(cut[0].fed_tokens == 18);
+  CHECK(cut[0].tokens == 10);
+  CHECK(cut[0].answers == 2);
+  CHECK(cut[1].fed_tokens == 10 + 4 + 3);
+  CHECK(cut[1].first_token == 10);
+  CHECK(cut[1].first_answer == 2);
+  CHECK(cut[1].tokens == 6);
+  REQUIRE(cut[1].parts.size() == 2);
+  CHECK(cut[1].parts[0].first_answer == 2);
+  CHECK(cut[1].parts[0].answers == 1);
+  CHECK(cut[1].parts[1].group == 1);
+  CHECK(cut[1].parts[1].answers == 2);
+}
+
+TEST_CASE("an answer longer than the budget makes a micro-batch of its own") {
+  const std::vector<training_group> groups = {group(2, {3, 50, 3})};
+  const auto cut = cut_micro_batches(groups, 8);
+  REQUIRE(cut.size() == 3);
+  CHECK(cut[1].fed_tokens == 51);
+}
+
+TEST_CASE("every answer is in exactly one micro-batch, in order, whatever the budget") {
+  const std::vector<training_group> groups = {group(4, {3, 9, 1, 0, 7}), group(1, {}), group(6, {2, 2, 30})};
+  for (std::int64_t budget = 1; budget < 100; ++budget) {
+    std::int64_t tokens = 0, answers = 0;
+    for (const auto& batch : cut_micro_batches(groups, budget)) {
+      CHECK(batch.first_token == tokens);
+      CHECK(batch.first_answer == answers);
+      CHECK((batch.fed_tokens <= budget || batch.answers == 1));
+      tokens += batch.tokens;
+      answers += batch.answers;
+    }
+    CHECK(tokens == 54);
+    CHECK(answers == 8);
+  }
+}
