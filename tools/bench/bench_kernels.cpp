@@ -1,0 +1,130 @@
+// The products of a decode step of SmolLM2-135M (106 M weights of its layers, as [1536, 576] matrices) with few rows:
+// packed_linear against LibTorch's at::linear, in turns, best of several. Prints one JSON line a number of rows, after
+// one with what this machine can do at best.
+//
+//   bench_kernels [threads]
+
+#include "kernels/packed_matrix.hpp"
+#include "kernels/thread_team.hpp"
+#include "kernels/vector.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+namespace {
+
+using namespace millrace;
+using kernels::packed_matrix;
+using kernels::thread_team;
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+template <int width>
+MILLRACE_INLINE float multiply_add(std::int64_t rounds) {
+  using V = kernels::vector<width>;
+  V sums[12];
+  for (auto& s : sums)
+    s = V{} + 1.0f;
+  const V factor = V{} + 0.999f, term = V{} + 0.001f;
+  for (std::int64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 12
+    for (int j = 0; j < 12; ++j) {
+      sums[j] = sums[j] * factor + term;
+      asm("" : "+v"(sums[j])); // or the compiler would foresee the result
+    }
+  }
+  float total = 0;
+  for (auto& s : sums)
+    total += s[0];
+  return total;
+}
+
+double peak_gflops(thread_team& team) {
+  constexpr std::int64_t rounds = 4'000'000;
+  const int width = team.instructions() == kernels::instruction_set::avx512 ? 16
+                    : team.instructions() == kernels::instruction_set::avx2 ? 8
+                                                                             : 4;
+  std::vector<float> sink(static_cast<std::size_t>(team.threads()));
+  double best = 0;
+  for (int repeat = 0; repeat < 5; ++repeat) {
+    const double start = now();
+    team.run(team.threads(), 1, [&](std::int64_t first, std::int64_t) {
+      with_instruction_set(team.instructions(), [&](auto w) __attribute__((always_inline)) {
+        sink[static_cast<std::size_t>(first)] = multiply_add<decltype(w)::value>(rounds);
+      });
+    });
+    best = std::max(best, 2.0 * 12 * width * rounds * team.threads() / (now() - start) * 1e-9);
+  }
+  return best;
+}
+
+double read_gb_s(thread_team& team, const std::vector<std::unique_ptr<packed_matrix>>& weights) {
+  std::vector<float> sink(weights.size());
+  double best = 0;
+  for (int repeat = 0; repeat < 5; ++repeat) {
+    const double start = now();
+    team.run(static_cast<std::int64_t>(weights.size()), 1, [&](std::int64_t first, std::int64_t) {
+      with_instruction_set(team.instructions(), [&](auto) __attribute__((always_inline)) {
+        const auto& w = *weights[static_cast<std::size_t>(first)];
+        kernels::lanes sums[4] = {};
+        for (const float *p = w.panel(0), *end = w.panel(w.panels()); p < end; p += 64)
+          for (int j = 0; j < 4; ++j)
+            sums[j] += kernels::load<kernels::lanes>(p + 16 * j);
+        sink[static_cast<std::size_t>(first)] = kernels::sum(sums[0] + sums[1] + sums[2] + sums[3]);
+      });
+    });
+    double bytes = 0;
+    for (const auto& w : weights)
+      bytes += 4.0 * static_cast<double>(w->panels() * packed_matrix::panel_width * w->in());
+    best = std::max(best, bytes / (now() - start) * 1e-9);
+  }
+  return best;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  const int threads = argc > 1 ? std::atoi(argv[1]) : 2;
+  const c10::NoGradGuard no_grad;
+  at::set_num_threads(threads);
+  thread_team team(threads);
+  constexpr std::int64_t out = 1536, in = 576, count = 120;
+  std::vector<at::Tensor> plain;
+  std::vector<std::unique_ptr<packed_matrix>> packed;
+  for (std::int64_t i = 0; i < count; ++i) {
+    plain.push_back(at::randn({out, in}));
+    packed.push_back(std::make_unique<packed_matrix>(plain.back().data_ptr<float>(), out, in));
+  }
+  const double peak = peak_gflops(team), bandwidth = read_gb_s(team, packed);
+  std::printf("{\"threads\":%d,\"instructions\":\"%s\",\"peak_gflops\":%.0f,\"read_gb_s\":%.1f}\n", threads,
+              name(team.instructions()), peak, bandwidth);
+  for (const std::int64_t rows : {1, 2, 4, 8, 16, 32, 64, 128, 256, 512}) {
+    const at::Tensor x = at::randn({rows, in}), y = at::empty({rows, out});
+    double ours = 1e9, theirs = 1e9;
+    for (int repeat = 0; repeat < 5; ++repeat) {
+      double start = now();
+      for (const auto& w : packed) {
+        const kernels::packed_product product{w.get(), nullptr, y.data_ptr<float>()};
+        kernels::packed_linear(x.data_ptr<float>(), rows, {&product, 1}, team);
+      }
+      ours = std::min(ours, now() - start);
+      start = now();
+      for (const auto& w : plain)
+        at::linear(x, w);
+      theirs = std::min(theirs, now() - start);
+    }
+    const double flops = 2.0 * rows * out * in * count, bytes = 4.0 * out * in * count;
+    std::printf("{\"rows\":%lld,\"packed_ms\":%.2f,\"linear_ms\":%.2f,\"ratio\":%.2f,\"of_peak\":%.2f,"
+                "\"of_bandwidth\":%.2f}\n",
+                static_cast<long long>(rows), ours * 1e3, theirs * 1e3, theirs / ours, flops / ours * 1e-9 / peak,
+                bytes / ours * 1e-9 / bandwidth);
+  }
+}

@@ -1,0 +1,94 @@
+// Generation: every row of a batch has a prompt of its own of 48 tokens and draws 48 tokens at temperature 1. Prints
+// one JSON line a batch. The tokens are random: what counts is the shape.
+//
+//   bench_sampling MODEL [--threads N] [--batch N]... [--answers N] [--prompt-tokens N] [--new-tokens N] [--repeat N]
+//
+// tools/bench/sampling_peer.py runs this and transformers' generate in turns and prints the ratio.
+
+#include "runtime/model/checkpoint.hpp"
+#include "runtime/rollout/engine.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace millrace;
+
+struct shape {
+  std::int32_t batch, answers;
+  std::int64_t prompt_tokens, new_tokens;
+};
+
+/// Seconds until every answer is there, and what of it was the prompts'.
+struct timing {
+  double total_s = 0, prefill_s = 0;
+  std::int64_t steps = 0;
+};
+
+timing run(rollout::engine& engine, const shape& s, std::int64_t vocab, std::uint64_t round) {
+  const auto start = std::chrono::steady_clock::now();
+  for (std::int32_t i = 0; i < s.batch / s.answers; ++i) {
+    rollout::group_request request;
+    request.group = static_cast<std::uint64_t>(i);
+    request.answers = s.answers;
+    request.seed = round * 1000 + static_cast<std::uint64_t>(i);
+    request.how.max_new_tokens = s.new_tokens;
+    for (std::int64_t t = 0; t < s.prompt_tokens; ++t)
+      request.prompt.push_back(static_cast<std::int32_t>((t * 7919 + i * 104729 + 13) % vocab));
+    engine.admit(std::move(request));
+  }
+  timing t;
+  while (!engine.idle()) {
+    engine.step();
+    t.prefill_s += engine.last_step().prefill_s;
+    ++t.steps;
+  }
+  t.total_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return t;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Sampling speed"};
+  std::string path;
+  int threads = 2, repeat = 3;
+  std::int32_t answers = 1;
+  std::int64_t prompt_tokens = 48, new_tokens = 48;
+  std::vector<std::int32_t> batches{1, 16, 32};
+  app.add_option("model", path)->required();
+  app.add_option("--threads", threads);
+  app.add_option("--batch", batches);
+  app.add_option("--answers", answers, "Answers that share a prompt; divides the batch");
+  app.add_option("--prompt-tokens", prompt_tokens);
+  app.add_option("--new-tokens", new_tokens);
+  app.add_option("--repeat", repeat);
+  CLI11_PARSE(app, argc, argv);
+
+  auto loaded = model::load_checkpoint(path);
+  auto policy = std::make_shared<model::decoder>(loaded.config, std::move(loaded.parameters));
+  policy->pack();
+  for (const auto batch : batches) {
+    timing best;
+    for (int i = 0; i < repeat; ++i) {
+      rollout::engine engine(policy, nullptr, 0, {.slots = batch, .prefill_rows = 2048, .threads = threads});
+      const auto t = run(engine, {batch, std::min(answers, batch), prompt_tokens, new_tokens},
+                         loaded.config.vocab_size, static_cast<std::uint64_t>(i));
+      if (i == 0 || t.total_s < best.total_s)
+        best = t;
+    }
+    const double decode_s = best.total_s - best.prefill_s;
+    std::printf("{\"batch\":%d,\"threads\":%d,\"total_s\":%.3f,\"prefill_s\":%.3f,\"tokens_per_s\":%.1f,"
+                "\"ms_per_decode_step\":%.2f}\n",
+                batch, threads, best.total_s, best.prefill_s,
+                static_cast<double>(batch * new_tokens) / best.total_s,
+                decode_s / static_cast<double>(best.steps - 1) * 1e3);
+    std::fflush(stdout);
+  }
+}
