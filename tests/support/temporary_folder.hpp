@@ -33,7 +33,9 @@ private:
   std::filesystem::path path_;
 };
 
+/// A new file in the place of an old one: file systems flush a file that is cut to nothing and written again.
 inline void write_file(const std::filesystem::path& path, std::string_view bytes) {
+  std::filesystem::remove(path);
   std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
