@@ -30,18 +30,31 @@ struct text_hash {
 
 using word_memory = std::unordered_map<std::string, std::vector<std::int32_t>, text_hash, std::equal_to<>>;
 
-/// `text` (valid UTF-8) in NFC. Characters below U+0300 neither decompose nor combine with each other.
-std::string_view to_nfc(std::string_view text, std::string& storage) {
-  if (std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) >= 0xCC; }))
-    return text;
+/// Appends the NFC of `text` (valid UTF-8) to `out`.
+void append_nfc(std::string_view text, std::string& out) {
   utf8proc_uint8_t* composed = nullptr;
   const utf8proc_ssize_t length =
       utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
                    &composed, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
   if (length < 0)
     throw std::runtime_error(std::string("NFC: ") + utf8proc_errmsg(length));
-  storage.assign(reinterpret_cast<const char*>(composed), static_cast<std::size_t>(length));
+  out.append(reinterpret_cast<const char*>(composed), static_cast<std::size_t>(length));
   std::free(composed);
+}
+
+/// `text` (valid UTF-8) in NFC. Characters below U+0300 neither decompose nor combine with each other. U+11A7 combines
+/// with nothing, but utf8proc 2.8 swallows it behind a Hangul syllable: the text is composed in the parts between.
+std::string_view to_nfc(std::string_view text, std::string& storage) {
+  constexpr std::string_view apart = "\u11a7";
+  if (std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) >= 0xCC; }))
+    return text;
+  storage.clear();
+  for (std::size_t at = text.find(apart); at != std::string_view::npos; at = text.find(apart)) {
+    append_nfc(text.substr(0, at), storage);
+    storage += apart;
+    text.remove_prefix(at + apart.size());
+  }
+  append_nfc(text, storage);
   return storage;
 }
 

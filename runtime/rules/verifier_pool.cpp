@@ -105,8 +105,9 @@ struct verifier_pool::state : std::enable_shared_from_this<state> {
         running_changed.wait(hold);
         continue;
       }
-      if (steady::now() < first->second.until) {
-        running_changed.wait_until(hold, first->second.until);
+      const steady::time_point until = first->second.until; // the entry may go while this waits
+      if (steady::now() < until) {
+        running_changed.wait_until(hold, until);
         continue;
       }
       const task late = first->second.work;

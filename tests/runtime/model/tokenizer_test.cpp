@@ -169,6 +169,13 @@ TEST_CASE("byte alphabet: every byte there and back, a space is U+0120") {
   CHECK_FALSE(from_byte_alphabet("\u4e2d").has_value());
 }
 
+TEST_CASE("tokenizer: NFC composes letters with marks and Hangul, and drops nothing") {
+  const auto t = golden("qwen2");
+  CHECK(t->encode("e\u0301") == t->encode("\u00e9"));
+  CHECK(t->encode("\u1102\u116a") == t->encode("\ub194"));
+  CHECK(t->decode(t->encode("\u1102\u116a\u11a7x\u11a7")) == "\ub194\u11a7x\u11a7");
+}
+
 TEST_CASE("tokenizer: several threads get the same ids") {
   const auto t = golden("llama3");
   std::string text;
