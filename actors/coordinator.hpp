@@ -17,6 +17,16 @@ namespace millrace::actors {
 
 // -- messages -----------------------------------------------------------------
 
+/// The coordinator is published: start roles and processes. run -> coordinator, once.
+struct begin_run {
+  std::uint16_t outer_port = 0; ///< where processes on other hosts find the coordinator, over TLS; 0 = there are none
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, begin_run& x) {
+  return f(caf::meta::type_name("begin_run"), x.outer_port);
+}
+
 /// A process that was started for a role asks what to do. agent -> coordinator.
 struct join_run {
   std::string token; ///< given to the process when it was started: nobody else is let in
@@ -151,7 +161,7 @@ auto inspect(Inspector& f, checkpoint_stored& x) {
 /// - CR-3: only a process that holds the token it was started with joins.
 /// - CR-4: no progress for `stall_after_s` prints who waits for what, on whom, since when.
 using coordinator_actor
-    = caf::typed_actor<caf::replies_to<join_run>::with<welcome>, caf::reacts_to<process_up>,
+    = caf::typed_actor<caf::reacts_to<begin_run>, caf::replies_to<join_run>::with<welcome>, caf::reacts_to<process_up>,
                        caf::reacts_to<rollout_ready>, caf::reacts_to<stage_ready>, caf::reacts_to<policy_ready>,
                        caf::reacts_to<role_failed>, caf::reacts_to<process_ended>, caf::reacts_to<group_generated>,
                        caf::reacts_to<process_report>, caf::reacts_to<checkpoint_stored>, caf::reacts_to<stop_run>,

@@ -74,7 +74,7 @@ std::chrono::milliseconds coordinator_state::deadline(double seconds) const {
 
 // -- processes and roles ---------------------------------------------------------------------------------------------
 
-void coordinator_state::start(pointer self, coordinator_config config) {
+void coordinator_state::prepare(pointer self, coordinator_config config) {
   self_ = self;
   config_ = std::move(config);
   const auto& p = *config_.pipeline;
@@ -82,31 +82,65 @@ void coordinator_state::start(pointer self, coordinator_config config) {
   coordination_ = std::make_unique<coordination>(graph_of(p), *config_.scheduler, static_cast<std::uint64_t>(p.run.seed),
                                                  p.schedule.in_flight_update, *this);
   progress_s_ = now();
-  config_.record->say_doing("loading models");
-  source_ = self_->spawn(make_source, source_state(p, *p.of<pipeline::source_table>().at(0), config_.position));
+}
 
+void coordinator_state::begin(const begin_run& how) {
+  outer_port_ = how.outer_port;
+  const auto& p = *config_.pipeline;
+  config_.record->say_doing("loading models");
+  try {
+    source_ = self_->spawn(make_source, source_state(p, *p.of<pipeline::source_table>().at(0), config_.position));
+  } catch (const std::exception& error) {
+    fail(error.what());
+    return;
+  }
   const auto me = caf::actor_cast<coordinator_actor>(self_);
   const auto agent = self_->spawn(make_process_agent, process_agent_config{config_.pipeline, own_node, config_.data, me,
                                                                            [](const std::string&) {}});
   process_is_up({own_node, getpid(), "", agent, to_vector(config_.data->address()), embedded_roles(p)});
-  for (auto& placed : placed_processes(p))
-    start_placed(std::move(placed));
+  for (const auto& placed : placed_processes(p))
+    start_placed(placed);
   self_->delayed_send(self_, std::chrono::seconds(1), caf::tick_atom_v);
 }
 
-void coordinator_state::start_placed(placed_process placed) {
+void coordinator_state::start_placed(const placed_process& placed) {
   const auto token = random_token();
-  const auto instance = placed.role.name();
   awaited_[token] = placed;
-  try {
-    pids_[instance] = config_.start_process(placed, token);
-    telemetry::log_info(instance, (placed.role.incarnation > 1 ? "started again as process " : "started as process ")
-                                      + std::to_string(pids_[instance])
-                                      + (placed.host.empty() ? "" : " on " + placed.host));
-  } catch (const std::exception& error) {
-    awaited_.erase(token);
-    fail(instance + " could not be started: " + error.what());
+  if (!placed.host.empty()) {
+    start_on_host(placed, token);
+    return;
   }
+  try {
+    started(placed, config_.start_process(placed, token));
+  } catch (const std::exception& error) {
+    fail(placed.role.name() + " could not be started: " + error.what());
+  }
+}
+
+void coordinator_state::start_on_host(const placed_process& placed, const std::string& token) {
+  const auto& node = config_.nodes.at(placed.host);
+  self_->request(node, deadline(config_.pipeline->run.request_deadline_s),
+                 start_on_node{placed.role, token, placed.host, config_.bind, outer_port_,
+                               caf::actor_cast<coordinator_actor>(self_),
+                               static_cast<std::uint32_t>(config_.pipeline->run.heartbeat_ms),
+                               static_cast<std::uint32_t>(config_.pipeline->run.peer_timeout_ms)})
+      .then([this, placed](const started_on_node& answer) { started(placed, answer.pid); },
+            [this, placed](const caf::error& error) {
+              fail(placed.role.name() + " could not be started on " + placed.host + ": " + line_of(error));
+            });
+}
+
+void coordinator_state::started(const placed_process& placed, std::int64_t pid) {
+  pids_[placed.role.name()] = pid;
+  telemetry::log_info(placed.role.name(), (placed.role.incarnation > 1 ? "started again as process " : "started as process ")
+                                              + std::to_string(pid) + (placed.host.empty() ? "" : " on " + placed.host));
+}
+
+void coordinator_state::kill(const std::string& host, std::int64_t pid) {
+  if (host.empty())
+    config_.kill_process(pid);
+  else
+    self_->send(config_.nodes.at(host), kill_on_node{pid});
 }
 
 caf::result<welcome> coordinator_state::join(const join_run& ask) {
@@ -200,7 +234,7 @@ void coordinator_state::is_down(const caf::actor_addr& agent) {
       const auto pid = process.pid;
       remove_process(node, "its connection is gone");
       if (node != own_node && !ended_)
-        config_.kill_process(host, pid); // a process that CAF gave up on may still run
+        kill(host, pid); // a process that CAF gave up on may still run
       return;
     }
 }
@@ -517,9 +551,18 @@ void coordinator_state::end(run_outcome outcome) {
     outcome = {false, error.what()};
   }
   for (const auto& [node, process] : processes_)
-    if (node != own_node)
-      self_->send(process.agent, end_process{outcome.line});
+    self_->send(process.agent, end_process{outcome.line});
+  const auto leave = [this](const auto& handle) { self_->send_exit(handle, caf::exit_reason::user_shutdown); };
+  for (const auto& [name, rollout] : rollouts_)
+    leave(rollout);
+  for (const auto& [name, stage] : stages_)
+    leave(stage);
+  if (policy_)
+    leave(policy_);
+  if (source_)
+    leave(source_);
   config_.on_end(outcome.ok ? run_outcome{true, ""} : outcome);
+  self_->quit();
 }
 
 void coordinator_state::stop(const stop_run& why) {
@@ -593,14 +636,10 @@ void coordinator_state::tick() {
 // -- the behaviour ---------------------------------------------------------------------------------------------------
 
 coordinator_shell::behavior_type make_coordinator(coordinator_state::pointer self, coordinator_config config) {
-  auto& state = self->state;
   self->set_down_handler([self](caf::down_msg& down) { self->state.is_down(down.source); });
-  try {
-    state.start(self, std::move(config));
-  } catch (const std::exception& error) {
-    state.fail(error.what());
-  }
+  self->state.prepare(self, std::move(config));
   return {
+      [self](const begin_run& how) { self->state.begin(how); },
       [self](const join_run& ask) { return self->state.join(ask); },
       [self](const process_up& up) { self->state.process_is_up(up); },
       [self](const rollout_ready& ready) { self->state.rollout_is_ready(ready); },

@@ -3,6 +3,7 @@
 #include "actors/continuation.hpp"
 #include "actors/coordinator.hpp"
 #include "actors/job_thread.hpp"
+#include "actors/node_agent.hpp"
 #include "actors/run_record.hpp"
 #include "actors/supervision.hpp"
 #include "runtime/pipeline/pipeline.hpp"
@@ -39,9 +40,11 @@ struct coordinator_config {
   std::string checkpoint;                   ///< folder that the policy goes on from; "" = from its model
   std::optional<source_position> position;  ///< where the data goes on
 
-  /// Starts the process of a placed role, which joins with `token`. @returns its process id  @throws std::exception
+  /// Starts the process of a placed role on this host, which joins with `token`. @returns its process id
+  /// @throws std::exception
   std::function<std::int64_t(const placed_process&, const std::string& token)> start_process;
-  std::function<void(const std::string& host, std::int64_t pid)> kill_process;
+  std::function<void(std::int64_t pid)> kill_process;
+  std::map<std::string, node_actor> nodes; ///< by the name that the placement gives them
 
   /// Called once, on the coordinator's thread, when everything is written.
   std::function<void(run_outcome)> on_end;
@@ -55,8 +58,10 @@ public:
   static constexpr const char* name = "coordinator";
   using pointer = coordinator_shell::stateful_pointer<coordinator_state>;
 
+  void prepare(pointer self, coordinator_config config);
+
   /// Starts source, embedded roles and placed processes.
-  void start(pointer self, coordinator_config config);
+  void begin(const begin_run& how);
 
   caf::result<welcome> join(const join_run& ask);
   void process_is_up(const process_up& up);
@@ -105,7 +110,10 @@ private:
     std::vector<telemetry::wait_record> waits;
   };
 
-  void start_placed(placed_process placed);
+  void start_placed(const placed_process& placed);
+  void start_on_host(const placed_process& placed, const std::string& token);
+  void started(const placed_process& placed, std::int64_t pid);
+  void kill(const std::string& host, std::int64_t pid);
   void introduce(live_process& fresh);
   void introduced(std::uint64_t node);
   void remove_process(std::uint64_t node, const std::string& how);
@@ -133,6 +141,7 @@ private:
   std::map<std::string, std::int64_t> pids_;        ///< of started processes, by instance name
   std::map<std::pair<std::uint64_t, std::uint32_t>, std::pair<int, std::string>> fetches_; ///< by group and attempt: answers missing, first error
   restart_rule restarts_;
+  std::uint16_t outer_port_ = 0;
   std::uint64_t next_node_ = 2; ///< 1 is the run's own process
   bool ended_ = false;
   double progress_s_ = 0;

@@ -14,7 +14,8 @@ node_processes::node_processes(std::string secret_file)
 std::int64_t node_processes::start(const start_on_node& what) {
   const std::lock_guard lock(mutex_);
   const auto pid = children_.start(
-      worker_arguments({what.coordinator_host, what.coordinator_port, what.role, secret_file_, what.host}),
+      worker_arguments({what.coordinator_host, what.coordinator_port, what.role, secret_file_, what.host,
+                        what.heartbeat_ms, what.peer_timeout_ms}),
       {{token_variable, what.token}});
   owners_[pid] = {what.role, what.host, what.coordinator};
   telemetry::log_info("node", "started " + what.role.name() + " as process " + std::to_string(pid));

@@ -23,12 +23,14 @@ struct start_on_node {
   std::string coordinator_host;  ///< where the process finds the coordinator, over TLS
   std::uint16_t coordinator_port = 0;
   coordinator_actor coordinator; ///< told when the process ends
+  std::uint32_t heartbeat_ms = 200;
+  std::uint32_t peer_timeout_ms = 600;
 };
 
 template <class Inspector>
 auto inspect(Inspector& f, start_on_node& x) {
   return f(caf::meta::type_name("start_on_node"), x.role, x.token, x.host, x.coordinator_host, x.coordinator_port,
-           x.coordinator);
+           x.coordinator, x.heartbeat_ms, x.peer_timeout_ms);
 }
 
 /// Answers `start_on_node`.

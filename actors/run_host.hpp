@@ -1,0 +1,21 @@
+#pragma once
+
+#include "runtime/pipeline/pipeline.hpp"
+#include "runtime/telemetry/run_folder.hpp"
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace millrace::actors {
+
+/// Runs a pipeline to its end: roles without a placement in this process, the others in processes that it starts and
+/// supervises. Ctrl-C stops with a checkpoint; a second one at once.
+///
+/// @param folder     new, or opened to go on with
+/// @param checkpoint to go on from; "" = from the beginning
+/// @returns the exit status: 0 finished or stopped by Ctrl-C, 1 failed
+/// @throws input_error for what is wrong before anything has started
+int run_pipeline(const pipeline::pipeline& p, telemetry::run_folder folder, const std::filesystem::path& checkpoint);
+
+} // namespace millrace::actors

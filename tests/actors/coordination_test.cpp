@@ -1,0 +1,294 @@
+#include "actors/coordination.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+using namespace millrace;
+using namespace millrace::actors;
+
+namespace {
+
+/// Writes down what the coordinator would do.
+struct recorded : coordination_effects {
+  std::vector<std::string> done;
+  std::vector<generate_group> generating;
+  std::vector<process_group> processing;
+  std::vector<fetch_group> fetching;
+  std::vector<train_batch> training;
+  std::vector<new_weights> sent;
+  std::vector<transport::ticket> released;
+  std::vector<std::uint64_t> prompts;
+  std::vector<std::uint32_t> published, checkpoints;
+  std::string failure;
+  bool finished = false;
+
+  void take_prompt(std::uint64_t index) override { prompts.push_back(index); }
+  void generate(const role_instance& r, const generate_group& g) override {
+    done.push_back("generate " + std::to_string(g.group) + " on " + r.name());
+    generating.push_back(g);
+  }
+  void cancel(const role_instance&, const cancel_group& g) override { done.push_back("cancel " + std::to_string(g.group)); }
+  void process(const role_instance& s, const process_group& g) override {
+    done.push_back("process " + std::to_string(g.group) + " on " + s.name());
+    processing.push_back(g);
+  }
+  void fetch(const fetch_group& f) override {
+    done.push_back("fetch " + std::to_string(f.group));
+    fetching.push_back(f);
+  }
+  void forget(std::uint64_t g) override { done.push_back("forget " + std::to_string(g)); }
+  void release(const std::vector<transport::ticket>& t) override { released.insert(released.end(), t.begin(), t.end()); }
+  void train(const train_batch& b) override { training.push_back(b); }
+  void interrupt_training(std::uint64_t) override { done.push_back("interrupt"); }
+  void publish(std::uint32_t v) override { published.push_back(v); }
+  void send_weights(const role_instance&, const new_weights& w) override { sent.push_back(w); }
+  void checkpoint(std::uint32_t step, const std::string&) override { checkpoints.push_back(step); }
+  void step_done(const batch_report&, const std::vector<std::uint64_t>&) override {}
+  void complain(const std::string& line) override { done.push_back("complain: " + line); }
+  void finish(schedule::finish_reason) override { finished = true; }
+  void fail(const std::string& why) override { failure = why; }
+};
+
+constexpr std::uint64_t rollout_node = 10, verifier_node = 20, policy_node = 30;
+
+/// source -> rollout -> rules -> learner, two groups a step, synchronous.
+struct world {
+  recorded effects;
+  role_instance rollout{"rollout", 0, 1};
+  role_instance rules{"rules", 0, 1};
+  coordination c;
+  double now = 0;
+  std::uint64_t next_ticket = 1;
+
+  static schedule::scheduler make_scheduler(std::uint32_t steps) {
+    auto config = schedule::preset("synchronous");
+    config.groups_per_step = 2;
+    config.steps = steps;
+    return schedule::scheduler(config);
+  }
+
+  explicit world(std::uint32_t steps = 3)
+      : c({{{"rollout", 4}}, {{"rules", {"rollout"}}}, "learner", {"rules"}}, make_scheduler(steps), 7, false, effects) {}
+
+  void all_up() {
+    c.stage_up(rules, verifier_node);
+    c.policy_up(policy_node, now);
+    c.rollout_up(rollout, rollout_node, 8, now);
+    publish();
+  }
+
+  /// Answers the last `publish` and has every rollout flip.
+  void publish() {
+    transport::ticket t;
+    t.owner = policy_node;
+    t.id = next_ticket++;
+    c.published({effects.published.back(), t, 0});
+    for (const auto& w : std::exchange(effects.sent, {}))
+      c.weights_are_live(rollout, w.version, now);
+  }
+
+  void give_prompts() {
+    for (const auto index : std::exchange(effects.prompts, {})) {
+      prompt_row row;
+      row.index = index;
+      row.prompt = {{"user", "question " + std::to_string(index)}};
+      row.answer = "answer " + std::to_string(index);
+      c.prompt_arrived(row, now);
+    }
+  }
+
+  transport::ticket ticket_of(std::uint64_t owner) {
+    transport::ticket t;
+    t.owner = owner;
+    t.id = next_ticket++;
+    return t;
+  }
+
+  void generate(std::uint64_t group, std::uint32_t attempt = 1) {
+    c.generated({rollout, group, attempt, ticket_of(rollout_node), {{c.scheduler().at().step, 5}}, 0}, now);
+  }
+
+  void process(std::uint64_t group, std::uint32_t attempt = 1) {
+    c.processed(rules, {group, attempt, ticket_of(verifier_node), {{"reward", 0.5}}, "", 0}, now);
+  }
+
+  void score_and_fetch(std::uint64_t group, std::uint32_t attempt = 1) {
+    generate(group, attempt);
+    process(group, attempt);
+    c.fetched({group, attempt}, now);
+  }
+
+  void train() {
+    const auto batch = effects.training.back();
+    batch_report report;
+    report.step = batch.step;
+    report.trained_tokens = 5 * static_cast<std::int64_t>(batch.groups.size());
+    c.trained(report, now);
+  }
+};
+
+} // namespace
+
+TEST_CASE("a group walks from prompt to policy, and its bundles are released once the policy holds it") { // CO-1, CO-2
+  world w;
+  w.all_up();
+  w.give_prompts();
+  REQUIRE(w.effects.generating.size() == 2);
+  CHECK(w.effects.generating[0].answers == 4);
+  w.generate(0);
+  REQUIRE(w.effects.processing.size() == 1);
+  CHECK(w.effects.processing[0].answer == "answer 0");
+  CHECK(w.effects.fetching.empty());
+  w.process(0);
+  REQUIRE(w.effects.fetching.size() == 1);
+  CHECK(w.effects.fetching[0].columns.size() == 2);
+  CHECK(w.effects.released.empty());
+  w.c.fetched({0, 1}, w.now);
+  CHECK(w.effects.released.size() == 2);
+}
+
+TEST_CASE("a step is trained, its version published, and the next groups begin under it") {
+  world w;
+  w.all_up();
+  w.give_prompts();
+  w.score_and_fetch(1);
+  w.score_and_fetch(0);
+  REQUIRE(w.effects.training.size() == 1);
+  CHECK(w.effects.training[0].groups == std::vector<std::uint64_t>{0, 1});
+  CHECK(w.effects.training[0].step == 1);
+  w.train();
+  CHECK(w.effects.published == std::vector<std::uint32_t>{0, 1});
+  w.publish();
+  w.give_prompts();
+  CHECK(w.effects.generating.size() == 4);
+  CHECK(w.c.scheduler().books().check() == "");
+}
+
+TEST_CASE("the seed of a group is the same at every attempt and differs between groups") {
+  CHECK(group_seed(1, 5) == group_seed(1, 5));
+  CHECK(group_seed(1, 5) != group_seed(1, 6));
+  CHECK(group_seed(1, 5) != group_seed(2, 5));
+}
+
+TEST_CASE("what a dead rollout was generating, and what only it held, is generated again elsewhere") { // CO-3
+  world w;
+  const role_instance other{"rollout", 1, 1};
+  w.all_up();
+  w.c.rollout_up(other, 11, 8, w.now);
+  w.publish();
+  w.give_prompts();
+  w.generate(0); // lies on the rollout's node, scored by nobody yet
+  w.effects.generating.clear();
+  w.c.node_gone(rollout_node, w.now);
+  std::vector<std::uint64_t> again;
+  for (const auto& g : w.effects.generating) {
+    again.push_back(g.group);
+    CHECK(g.attempt == 2);
+    CHECK(g.seed == group_seed(7, g.group));
+  }
+  std::sort(again.begin(), again.end());
+  CHECK(again == std::vector<std::uint64_t>{0, 1});
+  CHECK(w.effects.prompts.empty()); // the rows are remembered
+}
+
+TEST_CASE("a fetched group survives the death of every other process") { // CO-2
+  world w;
+  w.all_up();
+  w.give_prompts();
+  w.score_and_fetch(0);
+  w.score_and_fetch(1);
+  w.c.node_gone(rollout_node, w.now);
+  w.c.node_gone(verifier_node, w.now);
+  w.train();
+  CHECK(w.c.scheduler().at().consumed == 2);
+}
+
+TEST_CASE("work of a dead stage goes to the next copy that is there, or waits for one") { // CO-1
+  world w;
+  w.all_up();
+  w.give_prompts();
+  w.generate(0);
+  w.c.node_gone(verifier_node, w.now);
+  CHECK(w.effects.processing.size() == 1);
+  w.rules.incarnation = 2;
+  w.c.stage_up(w.rules, 21);
+  REQUIRE(w.effects.processing.size() == 2);
+  CHECK(w.effects.processing[1].group == 0);
+  w.process(0);
+  CHECK(w.effects.fetching.size() == 1);
+}
+
+TEST_CASE("answers of an earlier attempt change nothing and are released") { // CO-4
+  world w;
+  w.all_up();
+  w.give_prompts();
+  w.c.node_gone(rollout_node, w.now);
+  w.rollout.incarnation = 2;
+  w.c.rollout_up(w.rollout, 12, 8, w.now);
+  for (const auto& weights : std::exchange(w.effects.sent, {}))
+    w.c.weights_are_live(w.rollout, weights.version, w.now);
+  const auto before = w.effects.processing.size();
+  w.generate(0, 1);
+  CHECK(w.effects.processing.size() == before);
+  CHECK(w.effects.released.size() == 1);
+  w.generate(0, 2);
+  CHECK(w.effects.processing.size() == before + 1);
+}
+
+TEST_CASE("a prompt that does not fit is dropped with its reason and its place filled by the next") {
+  world w;
+  w.all_up();
+  w.give_prompts();
+  w.c.generation_refused(0, 1, "a prompt of 9000 tokens", false, w.now);
+  w.give_prompts();
+  CHECK(w.effects.generating.back().group == 2);
+  CHECK(w.c.dropped_groups() == 1);
+  CHECK(std::find(w.effects.done.begin(), w.effects.done.end(), "complain: group 0 dropped: a prompt of 9000 tokens")
+        != w.effects.done.end());
+}
+
+TEST_CASE("the death of the policy fails the run with what to do") {
+  world w;
+  w.all_up();
+  w.c.node_gone(policy_node, w.now);
+  CHECK(w.effects.failure.find("millrace resume") != std::string::npos);
+}
+
+TEST_CASE("stopping interrupts the step, keeps its groups for the checkpoint and finishes") {
+  world w;
+  w.all_up();
+  w.give_prompts();
+  w.score_and_fetch(0);
+  w.score_and_fetch(1);
+  w.c.stop(w.now);
+  CHECK(std::count(w.effects.done.begin(), w.effects.done.end(), "interrupt") == 1);
+  batch_report report;
+  report.step = 1;
+  report.interrupted = true;
+  w.c.trained(report, w.now);
+  REQUIRE(w.effects.checkpoints == std::vector<std::uint32_t>{0});
+  w.c.checkpointed(0, w.now);
+  CHECK(w.effects.finished);
+  CHECK(w.c.scheduler().at().consumed == 0);
+}
+
+TEST_CASE("prompts that end finish the run with a smaller last batch") {
+  world w;
+  w.all_up();
+  for (const auto index : std::exchange(w.effects.prompts, {})) {
+    prompt_row row;
+    row.index = index;
+    row.exhausted = index == 1;
+    row.prompt = {{"user", "q"}};
+    w.c.prompt_arrived(row, w.now);
+  }
+  w.score_and_fetch(0);
+  REQUIRE(w.effects.training.size() == 1);
+  CHECK(w.effects.training[0].groups == std::vector<std::uint64_t>{0});
+  w.train();
+  REQUIRE(w.effects.checkpoints.size() == 1);
+  w.c.checkpointed(1, w.now);
+  CHECK(w.effects.finished);
+}

@@ -1,0 +1,35 @@
+#include "actors/run_host.hpp"
+#include "tools/command.hpp"
+
+#include <fstream>
+#include <memory>
+
+namespace millrace::tools {
+
+command add_run(CLI::App& root) {
+  struct options {
+    std::string file;
+    std::vector<std::string> overrides;
+    std::string output;
+  };
+  auto o = std::make_shared<options>();
+  auto* app = root.add_subcommand("run", "Runs a pipeline to its end");
+  app->footer("Roles run in this process unless [placement] puts them into others, e.g.\n"
+              "    millrace run pipelines/arithmetic.toml --set placement.rollout.processes=2\n"
+              "Ctrl-C stops with a checkpoint; `millrace resume DIR` goes on from it.\n"
+              "Exit status: 0 finished or stopped, 1 failed (one line says why), 2 wrong command line.");
+  app->add_option("FILE", o->file, "The pipeline, TOML")->required();
+  app->add_option("--set", o->overrides, "Overrides one key: a.b=value (TOML; a bare word is a string)")
+      ->allow_extra_args(false);
+  app->add_option("--output", o->output, "Folder for the run's files; default runs/NAME-DATE-N");
+  return [o] {
+    const auto p = pipeline::read_pipeline(o->file, o->overrides);
+    auto folder = telemetry::run_folder::create(
+        o->output.empty() ? telemetry::default_run_path("runs", p.run.name, telemetry::today())
+                          : std::filesystem::path(o->output));
+    telemetry::replace_file(folder.resolved(), pipeline::resolved_toml(p));
+    return actors::run_pipeline(p, std::move(folder), {});
+  };
+}
+
+} // namespace millrace::tools
