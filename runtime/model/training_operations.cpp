@@ -73,9 +73,10 @@ struct rms_norm_function : Function<rms_norm_function> {
     const Variable &x = saved[0], &weight = saved[1], &inverse = saved[2];
     const at::Tensor& dy = gradients[0];
     const at::Tensor normed = x * inverse;
-    const at::Tensor dnormed = dy * weight;
-    const at::Tensor dx = (dnormed - normed * (dnormed * normed).mean(-1, true)) * inverse;
-    const at::Tensor dweight = (dy * normed).reshape({-1, weight.size(0)}).sum(0);
+    at::Tensor product = dy * normed;
+    const at::Tensor dweight = product.reshape({-1, weight.size(0)}).sum(0);
+    const at::Tensor along = product.mul_(weight).mean(-1, true);
+    const at::Tensor dx = at::mul_out(product, dy, weight).sub_(normed.mul_(along)).mul_(inverse);
     return {dx, dweight, {}};
   }
 };
@@ -89,10 +90,7 @@ struct swiglu_function : Function<swiglu_function> {
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const auto saved = ctx->get_saved_variables();
     const Variable &gate = saved[0], &up = saved[1];
-    const at::Tensor sigmoid = at::sigmoid(gate);
-    const at::Tensor silu = gate * sigmoid;
-    // d silu / d gate = s + silu (1 - s)
-    return {gradients[0] * up * (sigmoid + silu * (1 - sigmoid)), gradients[0] * silu};
+    return {at::silu_backward(gradients[0] * up, gate), at::silu(gate).mul_(gradients[0])};
   }
 };
 
