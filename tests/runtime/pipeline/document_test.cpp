@@ -77,6 +77,10 @@ TEST_CASE("brackets and dots inside strings and comments are not depth") {
 TEST_CASE("inputs that crash toml++ 3.3 unguarded") {
   CHECK(error_of(" [\x11\"x\"== 2\"xau]\x0b") != "");
   CHECK(error_of("a = [1\"gog\xcf\xa9\n") != "");
+  CHECK(error_of("a = 1 \xcf\xa9\n") != "");
+  CHECK(error_of("\xcf\xa9 = 1\n") != "");
+  // A letter beyond ASCII right where a long string's line ending is trimmed.
+  CHECK(parse_document("a = \"\"\"\\\n  \xcf\xa9\"\"\"\n", "p.toml").members[0].is.text == "\xcf\xa9");
 }
 
 TEST_CASE("the nearest word is near enough or none") {
