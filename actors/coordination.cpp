@@ -116,10 +116,6 @@ std::map<std::string, double> coordination::summary_of(std::uint64_t group) cons
   return found != groups_.end() ? found->second.summary : std::map<std::string, double>{};
 }
 
-std::uint64_t coordination::oldest_group() const {
-  return groups_.empty() ? scheduler_.at().next_group : groups_.begin()->first;
-}
-
 void coordination::start_generation(std::uint64_t group) {
   auto& record = groups_.at(group);
   if (!record.row) {

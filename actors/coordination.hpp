@@ -115,9 +115,6 @@ public:
 
   std::int64_t dropped_groups() const { return dropped_; }
 
-  /// The lowest id that is neither trained nor dropped; the next one where no group is live.
-  std::uint64_t oldest_group() const;
-
 private:
   struct group_record {
     std::uint32_t attempt = 0;

@@ -471,7 +471,7 @@ void coordinator_state::step_done(const batch_report& report, const std::vector<
 // -- effects: checkpoints and the end --------------------------------------------------------------------------------
 
 void coordinator_state::checkpoint(std::uint32_t step, const std::string& scheduler_state) {
-  const auto oldest = coordination_->oldest_group();
+  const auto oldest = coordination_->scheduler().oldest_live();
   self_->request(source_, deadline(config_.pipeline->run.request_deadline_s), find_position{oldest})
       .then([this, step, scheduler_state](
                 const source_position& position) { write_checkpoint_files(step, scheduler_state, position); },

@@ -118,13 +118,13 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
           if (!alive)
             return;
           const double arrived = telemetry::now_s();
-          telemetry::process_trace().record({context.who.name() + " weights", "pull version " + std::to_string(ask.version),
+          telemetry::process_trace().record({"staging of " + context.who.name(), "pull version " + std::to_string(ask.version),
                                              std::string(telemetry::cause::transfer), start, arrived - start, {}});
           // In the actor: register the answer, then lay the weights out on the staging thread.
           continue_in(alive, [self, weak, context, ask, promise, start, arrived, fail, value = std::move(pulled.value)] {
             self->state.staging->post([self, weak, context, ask, promise, start, arrived, fail, value]() mutable {
               try {
-                const telemetry::timed staging(telemetry::process_trace(), context.who.name() + " weights",
+                const telemetry::timed staging(telemetry::process_trace(), "staging of " + context.who.name(),
                                                "stage version " + std::to_string(ask.version), telemetry::cause::compute);
                 auto policy = std::make_shared<model::decoder>(self->state.words.config, weights_of(value));
                 policy->pack();

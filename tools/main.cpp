@@ -2,9 +2,20 @@
 #include "tools/command.hpp"
 
 #include <cstdio>
+#include <cstdlib>
 #include <map>
+#include <unistd.h>
 
 namespace {
+
+/// OpenMP threads that wait for work spin by default, and on a machine whose cores several roles share that costs them
+/// several times their speed. libgomp reads its environment once, when it is loaded: so set it and start again.
+void let_idle_threads_sleep(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") != nullptr)
+    return;
+  setenv("OMP_WAIT_POLICY", "PASSIVE", 0);
+  execv("/proc/self/exe", argv); // if the system refuses, everything works, only slower
+}
 
 using millrace::tools::command;
 
@@ -37,6 +48,7 @@ int run(int argc, char** argv) {
 } // namespace
 
 int main(int argc, char** argv) {
+  let_idle_threads_sleep(argv);
   try {
     return run(argc, argv);
   } catch (const millrace::input_error& error) {

@@ -30,6 +30,13 @@ std::vector<action> scheduler::on(const event& what, double now_s) {
   return std::exchange(actions_, {});
 }
 
+group_id scheduler::oldest_live() const {
+  auto oldest = static_cast<group_id>(ledger_.sums().admitted);
+  for (const auto& [id, one] : groups_)
+    oldest = std::min(oldest, id);
+  return oldest;
+}
+
 progress scheduler::at() const {
   progress result;
   result.step = step_;

@@ -76,6 +76,8 @@ public:
   progress at() const;
   const ledger& books() const { return ledger_; }
   const staleness& stale() const { return staleness_; }
+  /// The lowest id that is neither trained nor dropped; the next one where no group is live. Linear: for checkpoints.
+  group_id oldest_live() const;
   std::uint64_t ignored() const { return ignored_; } ///< events about something that was no longer so
 
   /// Who waits for what, on whom, since when: of everything that stands still, what holds the run up first. Empty when

@@ -52,7 +52,7 @@ function(millrace_add_module name)
       target_precompile_headers(test_${name} REUSE_FROM millrace_torch_pch)
     endif()
     add_test(NAME ${name} COMMAND test_${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-    set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS ${name})
+    set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS ${name} ENVIRONMENT OMP_WAIT_POLICY=PASSIVE)
   endif()
 endfunction()
 
