@@ -68,7 +68,7 @@ run_record::run_record(const pipeline::pipeline& p, const telemetry::run_folder&
       trajectories_(folder.trajectories(), p.run.trajectories_fraction), line_(telemetry::process_log()),
       start_s_(telemetry::now_s()), last_step_s_(start_s_), rate_since_s_(start_s_),
       logprob_gap_(std::numeric_limits<double>::quiet_NaN()), step_(resumed_step) {
-  if (resumed_step > 0)
+  if (folder.session() > 1)
     telemetry::forget_trajectories_after(folder.path(), resumed_step);
   if (p.run.trace)
     trace_ = std::make_unique<telemetry::trace_file>(folder.trace(), start_s_);
