@@ -1,0 +1,40 @@
+#include "tests/tools/tiny_run.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+using namespace millrace::tests;
+
+TEST_CASE("a synchronous run has the same losses, bit for bit, in one process and in many") {
+  for (const bool reference : {false, true}) {
+    CAPTURE(reference);
+    const tiny_pipeline pipeline{.steps = 6, .reference = reference};
+    const tiny_run alone(pipeline);
+    const tiny_run apart(pipeline);
+    const auto one = run_to_end(alone.start());
+    CAPTURE(one.err);
+    REQUIRE(one.status == 0);
+    const auto many = run_to_end(apart.start(placed_apart(reference)));
+    CAPTURE(many.err);
+    REQUIRE(many.status == 0);
+
+    const auto curve = alone.files().learning_curve();
+    REQUIRE(curve.size() == 6);
+    CHECK(apart.files().learning_curve() == curve);
+    for (const auto& row : alone.files().metrics())
+      CHECK(row.at("actor/grad_norm") > 0); // it learns: equal curves are not equal for want of a gradient
+    if (reference)
+      CHECK(alone.files().metrics().back().at("actor/kl_loss") > 0);
+    for (const auto* copy : {"rollout/0", "rollout/1", "rules/0", "learner/0"})
+      CHECK(apart.files().process_of(copy) > 0);
+  }
+}
+
+TEST_CASE("another seed has other losses") {
+  const tiny_run first;
+  const tiny_run second;
+  REQUIRE(run_to_end(first.start()).status == 0);
+  REQUIRE(run_to_end(second.start({"--set", "run.seed=8"})).status == 0);
+  CHECK(first.files().learning_curve() != second.files().learning_curve());
+}

@@ -1,0 +1,84 @@
+#include "tests/tools/tiny_run.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <csignal>
+
+using namespace millrace::tests;
+
+namespace {
+
+constexpr int steps = 30;
+
+tiny_pipeline checkpointed_pipeline() { return {.steps = steps, .run = "checkpoint_every = 4\n"}; }
+
+/// Kills the run's own process once `holds`; its children must be gone with it.
+void kill_all_when(const strings& command, const run_files& files, const std::function<bool()>& holds, bool placed) {
+  running_command running(command);
+  REQUIRE(wait_until([&] { return holds() || running.ended(); }));
+  std::vector<pid_t> children;
+  if (placed)
+    for (const auto* instance : {"rollout/0", "rollout/1", "rules/0", "learner/0"})
+      if (const auto pid = files.process_of(instance); pid > 0)
+        children.push_back(pid);
+  CAPTURE(running.err());
+  REQUIRE_FALSE(running.ended().has_value());
+  running.signal(SIGKILL);
+  CHECK(running.wait().signal == SIGKILL);
+  for (const auto child : children)
+    CHECK(wait_until([&] { return !is_running(child); }, 2));
+}
+
+bool writes_checkpoint(const run_files& files) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(files.folder() / "checkpoints", ignored))
+    if (entry.path().filename().string().starts_with(".partial-"))
+      return true;
+  return false;
+}
+
+strings uninterrupted_curve() {
+  static const strings curve = [] {
+    const tiny_run run(checkpointed_pipeline());
+    const auto done = run_to_end(run.start());
+    CAPTURE(done.err);
+    REQUIRE(done.status == 0);
+    return run.files().learning_curve();
+  }();
+  return curve;
+}
+
+} // namespace
+
+TEST_CASE("SIGKILL of everything, again and again: resume trains every group once and comes to the same losses") {
+  for (const bool placed : {false, true}) {
+    CAPTURE(placed);
+    const tiny_run run(checkpointed_pipeline());
+    const auto files = run.files();
+    const auto sets = placed ? placed_apart(false) : strings{};
+    kill_all_when(run.start(sets), files, [&] { return files.steps() >= 1; }, placed); // there is no checkpoint yet
+    kill_all_when(run.resume(), files, [&] { return files.steps() >= 7; }, placed);
+    kill_all_when(run.resume(), files, [&] { return files.steps() >= 9 && writes_checkpoint(files); }, placed);
+    kill_all_when(run.resume(), files, [&] { return files.log().rfind("ready") != std::string::npos && files.steps() >= 13; }, placed);
+    const auto last = run_to_end(run.resume());
+    CAPTURE(last.err);
+    REQUIRE(last.status == 0);
+    CHECK(last.err.find("going on from step") != std::string::npos);
+    CHECK(files.learning_curve() == uninterrupted_curve());
+    check_each_group_once(files, steps);
+    const auto ledger = files.status().at("ledger");
+    CHECK(ledger.at("live") == 0);
+  }
+}
+
+TEST_CASE("a finished run can be given more steps") {
+  const tiny_run run({.steps = 3});
+  REQUIRE(run_to_end(run.start()).status == 0);
+  const auto more = run_to_end(run.resume({"--set", "run.steps=6"}));
+  CAPTURE(more.err);
+  CHECK(more.status == 0);
+  const tiny_run whole({.steps = 6});
+  REQUIRE(run_to_end(whole.start()).status == 0);
+  CHECK(run.files().learning_curve() == whole.files().learning_curve());
+}

@@ -1,0 +1,146 @@
+#include "tests/tools/tiny_run.hpp"
+
+#include "runtime/telemetry/trajectories.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <sstream>
+
+namespace millrace::tests {
+
+std::filesystem::path program() { return MILLRACE_BINARY; }
+std::filesystem::path tiny_model() { return std::filesystem::absolute("tests/golden/models/tiny-chat"); }
+
+strings command_line(const strings& arguments) {
+  strings command{program().string()};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return command;
+}
+
+std::string text_of(const tiny_pipeline& p) {
+  std::ostringstream text;
+  text << "[run]\nname = \"tiny\"\nseed = 7\nsteps = " << p.steps << '\n' << p.run
+       << "\n[models.tiny]\npath = \"" << p.model.string() << "\"\n"
+       << "[roles.prompts]\nkind = \"source\"\n" << p.source << '\n'
+       << "[roles.rollout]\nkind = \"rollout\"\nfrom = [\"prompts\"]\nmodel = \"tiny\"\nanswers_per_prompt = 4\n"
+       << "max_new_tokens = " << p.max_new_tokens << "\nslots = 16\n"
+       << "[roles.rules]\nkind = \"rule_verifier\"\nfrom = [\"rollout\"]\n"
+       << "rules = [ { type = \"format\", pattern = \"[a-e0-9]\", match = \"search\" }, { name = \"late\", type = \"format\", pattern = \"[f-p]\", match = \"search\", weight = 0.5 } ]\n";
+  if (p.reference)
+    text << "[roles.frozen]\nkind = \"reference\"\nfrom = [\"rollout\"]\nmodel = \"tiny\"\n";
+  text << "[roles.learner]\nkind = \"policy\"\nfrom = [\"rules\"" << (p.reference ? ", \"frozen\"" : "")
+       << "]\nmodel = \"tiny\"\npublishes_to = [\"rollout\"]\nalgorithm = \"grpo\"\noptimizer = { lr = 0.002 }\n";
+  if (p.reference)
+    text << "loss = { kl_coefficient = 0.1 }\n";
+  text << "[schedule]\npreset = \"" << p.preset << "\"\ngroups_per_step = " << groups_per_step << '\n';
+  return text.str();
+}
+
+strings placed_apart(bool reference) {
+  strings sets{"--set", "placement.rollout.processes=2", "--set", "placement.rules.processes=1",
+               "--set", "placement.learner.processes=1"};
+  if (reference)
+    sets.insert(sets.end(), {"--set", "placement.frozen.processes=1"});
+  return sets;
+}
+
+// -- a run's files ----------------------------------------------------------------------------------------------------
+
+std::vector<nlohmann::ordered_json> run_files::metrics() const {
+  std::vector<nlohmann::ordered_json> rows;
+  std::istringstream lines(read_file(folder_ / "metrics.jsonl"));
+  for (std::string line; std::getline(lines, line) && !lines.eof();)
+    rows.push_back(nlohmann::ordered_json::parse(line));
+  return rows;
+}
+
+nlohmann::json run_files::status() const {
+  auto status = nlohmann::json::parse(read_file(folder_ / "status.json"), nullptr, false);
+  return status.is_object() ? status : nlohmann::json::object();
+}
+
+std::string run_files::log() const { return read_file(folder_ / "log.txt"); }
+
+strings run_files::learning_curve() const {
+  strings curve;
+  for (const auto& row : metrics()) {
+    std::string point;
+    for (const char* name : {"step", "reward", "reward_std", "actor/pg_loss", "actor/grad_norm", "actor/kl_loss",
+                             "actor/entropy", "response_length/mean"})
+      point += row.at(name).dump() + " ";
+    curve.push_back(point);
+  }
+  return curve;
+}
+
+std::map<std::int64_t, std::vector<std::uint64_t>> run_files::trained_groups() const {
+  std::map<std::int64_t, std::vector<std::uint64_t>> groups;
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_))
+    if (entry.path().filename().string().starts_with("trajectories-"))
+      files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  for (const auto& file : files) {
+    std::istringstream rows(telemetry::read_trajectories(file));
+    for (std::string line; std::getline(rows, line);) {
+      const auto row = nlohmann::json::parse(line);
+      groups[row.at("step")].push_back(row.at("group"));
+    }
+  }
+  return groups;
+}
+
+pid_t run_files::process_of(const std::string& instance) const {
+  pid_t found = 0;
+  std::istringstream lines(log());
+  for (std::string line; std::getline(lines, line);) {
+    const auto at = line.find(" as process ");
+    if (at != std::string::npos && line.find(' ' + instance + ' ') != std::string::npos)
+      found = static_cast<pid_t>(std::stol(line.substr(at + 12)));
+  }
+  return found;
+}
+
+// -- running it -------------------------------------------------------------------------------------------------------
+
+tiny_run::tiny_run(const tiny_pipeline& pipeline) { write_file(folder_ / "tiny.toml", text_of(pipeline)); }
+
+strings tiny_run::start(const strings& more) const {
+  auto command = command_line({"run", (folder_ / "tiny.toml").string(), "--output", (folder_ / "run").string()});
+  command.insert(command.end(), more.begin(), more.end());
+  return command;
+}
+
+strings tiny_run::resume(const strings& more) const {
+  auto command = command_line({"resume", (folder_ / "run").string()});
+  command.insert(command.end(), more.begin(), more.end());
+  return command;
+}
+
+finished_command run_to_end(const strings& command, double deadline_s) {
+  running_command running(command);
+  const auto end = running.wait(deadline_s);
+  return {end.signal > 0 ? -end.signal : end.status, running.out(), running.err()};
+}
+
+bool reaches(running_command& running, const run_files& files, std::size_t steps, double deadline_s) {
+  return wait_until([&] { return files.steps() >= steps || running.ended(); }, deadline_s) && files.steps() >= steps;
+}
+
+void check_each_group_once(const run_files& files, int steps) {
+  const auto trained = files.trained_groups();
+  CHECK(trained.size() == static_cast<std::size_t>(steps));
+  std::uint64_t next = 0;
+  for (const auto& [step, groups] : trained) {
+    CAPTURE(step);
+    auto sorted = groups;
+    std::sort(sorted.begin(), sorted.end());
+    std::vector<std::uint64_t> wanted;
+    for (int i = 0; i < groups_per_step; ++i)
+      wanted.push_back(next++);
+    CHECK(sorted == wanted);
+  }
+}
+
+} // namespace millrace::tests
