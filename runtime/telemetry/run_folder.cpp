@@ -1,6 +1,7 @@
 #include "runtime/telemetry/run_folder.hpp"
 
 #include "runtime/input_error.hpp"
+#include "runtime/telemetry/checkpoint_store.hpp"
 #include "runtime/telemetry/run_status.hpp"
 
 #include <array>
@@ -11,6 +12,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
+#include <vector>
 
 namespace millrace::telemetry {
 namespace {
@@ -137,6 +139,20 @@ std::string today() {
   std::array<char, 16> text{};
   std::strftime(text.data(), text.size(), "%Y-%m-%d", &local);
   return text.data();
+}
+
+void forget_unstarted_run(const fs::path& path) {
+  std::error_code ignored;
+  const auto metrics = fs::file_size(path / "metrics.jsonl", ignored);
+  if ((!ignored && metrics > 0) || !checkpoint_steps(path / "checkpoints").empty())
+    return;
+  std::vector<fs::path> left;
+  for (const auto& entry : fs::directory_iterator(path, ignored))
+    if (const auto name = entry.path().filename().string(); name != "lock" && name != "log.txt" && name != "resolved.toml")
+      left.push_back(entry.path());
+  left.push_back(path / "resolved.toml"); // last: without it the folder is no run
+  for (const auto& file : left)
+    fs::remove_all(file, ignored);
 }
 
 std::optional<std::int64_t> holder_of_run(const fs::path& path) {

@@ -51,6 +51,10 @@ std::filesystem::path default_run_path(const std::filesystem::path& runs, std::s
 /// Today's date in local time, as `default_run_path` wants it.
 std::string today();
 
+/// Removes what a run left that ended before its first step, but for its log: the folder can be given again. Does nothing
+/// if the run got as far as a step or a checkpoint.
+void forget_unstarted_run(const std::filesystem::path& path);
+
 /// The process that holds the run in `path` now; nothing if none does. Looks only: takes no lock, writes nothing.
 /// @throws input_error if `path` is not a run's folder
 std::optional<std::int64_t> holder_of_run(const std::filesystem::path& path);

@@ -28,7 +28,13 @@ command add_run(CLI::App& root) {
         o->output.empty() ? telemetry::default_run_path("runs", p.run.name, telemetry::today())
                           : std::filesystem::path(o->output));
     telemetry::replace_file(folder.resolved(), pipeline::resolved_toml(p));
-    return actors::run_pipeline(p, std::move(folder), {});
+    const auto path = folder.path();
+    try {
+      return actors::run_pipeline(p, std::move(folder), {});
+    } catch (const std::exception&) {
+      telemetry::forget_unstarted_run(path);
+      throw;
+    }
   };
 }
 

@@ -131,6 +131,28 @@ TEST_CASE("a folder that cannot be written is refused") {
   CHECK(refusal([&] { run_folder::create(scratch.path() / "a"); }).find("cannot be written") != std::string::npos);
 }
 
+TEST_CASE("a run that ended before its first step leaves its log, and its folder can be given again") {
+  const scratch_folder scratch;
+  const auto path = scratch.path() / "a";
+  start_run(path);
+  for (const char* name : {"metrics.jsonl", "log.txt", "status.json", "trace.json"})
+    replace_file(path / name, "");
+  fs::create_directories(path / "checkpoints/.partial-step-000001");
+  forget_unstarted_run(path);
+  CHECK(fs::exists(path / "log.txt"));
+  CHECK_FALSE(fs::exists(path / "checkpoints"));
+  CHECK_NOTHROW(run_folder::create(path));
+
+  start_run(path);
+  replace_file(path / "metrics.jsonl", "{\"step\":1}\n");
+  forget_unstarted_run(path);
+  CHECK(fs::exists(path / "resolved.toml"));
+  fs::remove(path / "metrics.jsonl");
+  fs::create_directories(path / "checkpoints/step-000001");
+  forget_unstarted_run(path);
+  CHECK(fs::exists(path / "resolved.toml"));
+}
+
 TEST_CASE("the default name takes the first number that is free") {
   const scratch_folder scratch;
   CHECK(default_run_path(scratch.path(), "sum", "2026-11-22") == scratch.path() / "sum-2026-11-22-1");
