@@ -183,6 +183,8 @@ void run_record::write_status(const schedule::scheduler& scheduler, const std::s
 void run_record::finish(const schedule::scheduler& scheduler, const std::string& outcome) {
   line_.finish();
   trajectories_.flush();
+  if (outcome == "failed" && step_ == 0)
+    return; // nothing to sum up: the line that says why is all there is
   telemetry::run_summary summary;
   summary.name = name_;
   summary.outcome = outcome;
