@@ -377,8 +377,11 @@ void coordination::carry_out(const schedule::action& action, double) {
       effects_.publish(p->version);
   } else if (const auto* d = std::get_if<schedule::drop>(&action)) {
     ++dropped_;
-    if (d->reason != schedule::drop_reason::unneeded)
-      effects_.complain("group " + std::to_string(d->group) + " dropped: " + d->why);
+    if (d->reason != schedule::drop_reason::unneeded) {
+      const auto* row = row_of(d->group);
+      const auto where = row && !row->where.empty() ? row->where + ": " : std::string();
+      effects_.complain(where + "group " + std::to_string(d->group) + " dropped: " + d->why);
+    }
     if (const auto found = groups_.find(d->group); found != groups_.end()) {
       release_columns(found->second);
       if (found->second.fetching)
