@@ -143,6 +143,7 @@ private:
   restart_rule restarts_;
   std::uint16_t outer_port_ = 0;
   std::uint64_t next_node_ = 2; ///< 1 is the run's own process
+  std::uint64_t refused_in_a_row_ = 0; ///< prompts, since the last that a rollout took
   bool ended_ = false;
   double progress_s_ = 0;
   double stall_told_s_ = 0;
