@@ -14,6 +14,7 @@ namespace millrace::actors {
 namespace {
 
 constexpr std::uint64_t own_node = 1;
+constexpr std::uint64_t most_refusals_in_a_row = 1000; ///< of prompts: data of which nothing fits would never end
 
 std::string random_token() {
   static constexpr char digits[] = "0123456789abcdef";
@@ -323,13 +324,16 @@ void coordinator_state::generate(const role_instance& rollout, const generate_gr
   if (handle == rollouts_.end())
     return; // its end is already on its way to the scheduler
   self_->request(handle->second, deadline(config_.pipeline->run.request_deadline_s), what)
-      .then([](const group_accepted&) {},
+      .then([this](const group_accepted&) { refused_in_a_row_ = 0; },
             [this, rollout, what](const caf::error& error) {
               // An error with a line of its own is a refusal of the prompt; CAF's own errors are the network's.
               const bool refused = error.category() == caf::atom("system")
                                    && error.code() == static_cast<std::uint8_t>(caf::sec::runtime_error);
-              if (refused)
+              if (refused) {
                 config_.record->skipped("prompt refused", 1);
+                if (++refused_in_a_row_ == most_refusals_in_a_row)
+                  fail(std::to_string(refused_in_a_row_) + " prompts in a row were refused, the last one: " + line_of(error));
+              }
               coordination_->generation_refused(what.group, what.attempt, rollout.name() + ": " + line_of(error), !refused,
                                                 now());
             });
