@@ -80,6 +80,7 @@ void coordinator_state::prepare(pointer self, coordinator_config config) {
   config_ = std::move(config);
   const auto& p = *config_.pipeline;
   storage_ = std::make_unique<job_thread>();
+  connecting_ = std::make_unique<job_thread>();
   coordination_ = std::make_unique<coordination>(graph_of(p), *config_.scheduler, static_cast<std::uint64_t>(p.run.seed),
                                                  p.schedule.in_flight_update, *this);
   progress_s_ = now();
@@ -99,6 +100,8 @@ void coordinator_state::begin(const begin_run& how) {
   const auto agent = self_->spawn(make_process_agent, process_agent_config{config_.pipeline, own_node, config_.data, me,
                                                                            [](const std::string&) {}});
   process_is_up({own_node, getpid(), "", agent, to_vector(config_.data->address()), embedded_roles(p)});
+  for (const auto& [host, node] : config_.nodes)
+    self_->monitor(node);
   for (const auto& placed : placed_processes(p))
     start_placed(placed);
   self_->delayed_send(self_, std::chrono::seconds(1), caf::tick_atom_v);
@@ -107,6 +110,7 @@ void coordinator_state::begin(const begin_run& how) {
 void coordinator_state::start_placed(const placed_process& placed) {
   const auto token = random_token();
   awaited_[token] = placed;
+  lives_[placed.role.name()] = placed;
   if (!placed.host.empty()) {
     start_on_host(placed, token);
     return;
@@ -119,15 +123,16 @@ void coordinator_state::start_placed(const placed_process& placed) {
 }
 
 void coordinator_state::start_on_host(const placed_process& placed, const std::string& token) {
-  const auto& node = config_.nodes.at(placed.host);
+  const auto node = config_.nodes.at(placed.host);
   self_->request(node, deadline(config_.pipeline->run.request_deadline_s),
                  start_on_node{placed.role, token, placed.host, config_.bind, outer_port_,
                                caf::actor_cast<coordinator_actor>(self_),
                                static_cast<std::uint32_t>(config_.pipeline->run.heartbeat_ms),
                                static_cast<std::uint32_t>(config_.pipeline->run.peer_timeout_ms)})
       .then([this, placed](const started_on_node& answer) { started(placed, answer.pid); },
-            [this, placed](const caf::error& error) {
-              fail(placed.role.name() + " could not be started on " + placed.host + ": " + line_of(error));
+            [this, placed, node](const caf::error& error) {
+              if (config_.nodes.at(placed.host) == node && !lost_nodes_.contains(placed.host))
+                fail(placed.role.name() + " could not be started on " + placed.host + ": " + line_of(error));
             });
 }
 
@@ -229,6 +234,11 @@ void coordinator_state::policy_is_ready(const policy_ready& ready) {
 void coordinator_state::role_has_failed(const role_failed& failed) { fail(failed.who.name() + ": " + failed.why); }
 
 void coordinator_state::is_down(const caf::actor_addr& agent) {
+  for (const auto& [host, node] : config_.nodes)
+    if (node.address() == agent) {
+      node_is_down(host);
+      return;
+    }
   for (const auto& [node, process] : processes_)
     if (process.agent.address() == agent) {
       const auto host = process.host;
@@ -248,7 +258,7 @@ void coordinator_state::process_has_ended(const process_ended& ended) {
     remove_process(found->first, ended.how);
   std::erase_if(awaited_, [&](const auto& entry) { return entry.second.role == ended.role; });
   const auto pid = pids_.find(ended.role.name());
-  if (ended_ || pid == pids_.end() || pid->second != ended.pid)
+  if (ended_ || lost_nodes_.contains(ended.host) || pid == pids_.end() || pid->second != ended.pid)
     return;
   start_again(ended.role, ended.host, ended.how);
 }
@@ -278,6 +288,66 @@ void coordinator_state::start_again(const role_instance& died, const std::string
     return;
   }
   start_placed({{died.role, died.index, died.incarnation + 1}, host});
+}
+
+// -- nodes -----------------------------------------------------------------------------------------------------------
+
+/// What ran there is lost as well: a node that ends takes its processes along, and one that is cut off ends them.
+void coordinator_state::node_is_down(const std::string& host) {
+  if (ended_ || lost_nodes_.contains(host))
+    return;
+  auto& lost = lost_nodes_[host];
+  lost.since_s = now();
+  for (const auto& [name, life] : lives_)
+    if (life.host == host)
+      lost.roles.push_back(life.role);
+  telemetry::log_warning("run", "node " + host + " is gone; looking for it for "
+                                    + telemetry::in_time(config_.pipeline->run.request_deadline_s));
+  std::vector<std::uint64_t> gone;
+  for (const auto& [node, process] : processes_)
+    if (process.host == host)
+      gone.push_back(node);
+  for (const auto node : gone)
+    remove_process(node, "its node is gone");
+  std::erase_if(awaited_, [&](const auto& entry) { return entry.second.host == host; });
+  look_for_node(host);
+}
+
+void coordinator_state::look_for_node(const std::string& host) {
+  if (ended_)
+    return;
+  const auto me = caf::actor_cast<coordinator_shell>(self_);
+  connecting_->post([this, me, host, find = config_.find_node] {
+    try {
+      continue_in(me, [this, host, node = find(host)] { node_is_back(host, node); });
+    } catch (const std::exception& error) {
+      continue_in(me, [this, host, why = std::string(error.what())] { node_not_found(host, why); });
+    }
+  });
+}
+
+void coordinator_state::node_not_found(const std::string& host, const std::string& why) {
+  const auto& lost = lost_nodes_.at(host);
+  if (now() - lost.since_s < config_.pipeline->run.request_deadline_s) {
+    self_->delayed_send(self_, std::chrono::milliseconds(500), continuation{[this, host] { look_for_node(host); }});
+    return;
+  }
+  std::string roles;
+  for (const auto& role : lost.roles)
+    roles += (roles.empty() ? "" : ", ") + role.name();
+  fail("node " + host + ", where " + roles + " ran, has been gone for " + telemetry::in_time(now() - lost.since_s)
+       + ", longer than run.request_deadline_s (" + why + ")");
+}
+
+void coordinator_state::node_is_back(const std::string& host, const node_actor& node) {
+  if (ended_)
+    return;
+  const auto lost = lost_nodes_.extract(host).mapped();
+  telemetry::log_info("run", "node " + host + " is back after " + telemetry::in_time(now() - lost.since_s));
+  config_.nodes[host] = node;
+  self_->monitor(node);
+  for (const auto& role : lost.roles)
+    start_again(role, host, "its node was gone");
 }
 
 // -- what roles send -------------------------------------------------------------------------------------------------
@@ -594,6 +664,8 @@ std::vector<telemetry::wait_record> coordinator_state::all_waits() const {
     }
   for (const auto& [token, placed] : awaited_)
     waits.push_back({"run", placed.role.name() + " to join", placed.role.name(), progress_s_, 0});
+  for (const auto& [host, lost] : lost_nodes_)
+    waits.push_back({"run", "node " + host + " to come back", "node " + host, lost.since_s, 0});
   return waits;
 }
 
@@ -615,6 +687,8 @@ void coordinator_state::report_stall() {
   std::vector<std::string> gone;
   for (const auto& [token, placed] : awaited_)
     gone.push_back(placed.role.name());
+  for (const auto& [host, lost] : lost_nodes_)
+    gone.push_back("node " + host);
   telemetry::log_warning("run", "no progress for " + telemetry::in_time(now() - progress_s_) + "; who waits for whom:");
   for (const auto& line : telemetry::stall_report(all_waits(), gone, now()))
     telemetry::log_warning("run", "  " + line);

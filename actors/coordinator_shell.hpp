@@ -45,6 +45,8 @@ struct coordinator_config {
   std::function<std::int64_t(const placed_process&, const std::string& token)> start_process;
   std::function<void(std::int64_t pid)> kill_process;
   std::map<std::string, node_actor> nodes; ///< by the name that the placement gives them
+  /// Connects to a node that has been lost. Blocks for seconds. @throws std::exception when it is not there
+  std::function<node_actor(const std::string& host)> find_node;
 
   /// Called once, on the coordinator's thread, when everything is written.
   std::function<void(run_outcome)> on_end;
@@ -110,6 +112,12 @@ private:
     std::vector<telemetry::wait_record> waits;
   };
 
+  /// A node that is gone, looked for until `request_deadline_s` has passed.
+  struct lost_node {
+    double since_s = 0;
+    std::vector<role_instance> roles; ///< that ran there
+  };
+
   void start_placed(const placed_process& placed);
   void start_on_host(const placed_process& placed, const std::string& token);
   void started(const placed_process& placed, std::int64_t pid);
@@ -118,6 +126,10 @@ private:
   void introduced(std::uint64_t node);
   void remove_process(std::uint64_t node, const std::string& how);
   void start_again(const role_instance& died, const std::string& host, const std::string& how);
+  void node_is_down(const std::string& host);
+  void look_for_node(const std::string& host);
+  void node_not_found(const std::string& host, const std::string& why);
+  void node_is_back(const std::string& host, const node_actor& node);
   void one_fetched(const fetch_group& what, const std::string& error);
   void write_checkpoint_files(std::uint32_t step, const std::string& state, const source_position& position);
   void end(run_outcome outcome);
@@ -132,6 +144,7 @@ private:
   coordinator_config config_;
   std::unique_ptr<coordination> coordination_;
   std::unique_ptr<job_thread> storage_;
+  std::unique_ptr<job_thread> connecting_;
   source_actor source_;
   policy_actor policy_;
   std::map<std::string, rollout_actor> rollouts_; ///< by instance name
@@ -139,6 +152,8 @@ private:
   std::map<std::uint64_t, live_process> processes_; ///< by node
   std::map<std::string, placed_process> awaited_;   ///< by token: started, not joined
   std::map<std::string, std::int64_t> pids_;        ///< of started processes, by instance name
+  std::map<std::string, placed_process> lives_;     ///< the newest life of each placed process, by instance name
+  std::map<std::string, lost_node> lost_nodes_;     ///< by the name that the placement gives them
   std::map<std::pair<std::uint64_t, std::uint32_t>, std::pair<int, std::string>> fetches_; ///< by group and attempt: answers missing, first error
   restart_rule restarts_;
   std::uint16_t outer_port_ = 0;

@@ -92,21 +92,17 @@ private:
   cluster::child_processes children_; ///< last: its watcher uses the rest
 };
 
-/// Connects to the nodes of the placement. @throws input_error naming the first that cannot be reached
-std::map<std::string, node_actor> connect_nodes(caf::actor_system& system, const std::set<std::string>& hosts) {
-  std::map<std::string, node_actor> nodes;
-  for (const auto& host : hosts) {
-    const auto where = cluster::parse_endpoint(host);
-    if (!cluster::reachable(where, 3))
-      throw input_error("node " + host + ": nobody listens there; start `millrace node --listen " + host
-                        + " --secret-file FILE` on that host");
-    auto node = caf::openssl::remote_actor<node_actor>(system, where.address, where.port);
-    if (!node)
-      throw input_error("node " + host + ": refused the connection; do both sides hold the same secret? ("
-                        + system.render(node.error()) + ")");
-    nodes.emplace(host, *node);
-  }
-  return nodes;
+/// Connects to a node of the placement. @throws input_error when it is not there or refuses
+node_actor connect_node(caf::actor_system& system, const std::string& host) {
+  const auto where = cluster::parse_endpoint(host);
+  if (!cluster::reachable(where, 3))
+    throw input_error("node " + host + ": nobody listens there; start `millrace node --listen " + host
+                      + " --secret-file FILE` on that host");
+  auto node = caf::openssl::remote_actor<node_actor>(system, where.address, where.port);
+  if (!node)
+    throw input_error("node " + host + ": refused the connection; do both sides hold the same secret? ("
+                      + system.render(node.error()) + ")");
+  return *node;
 }
 
 void check_port(const caf::actor_system& system, const caf::expected<std::uint16_t>& port) {
@@ -165,15 +161,21 @@ int run_pipeline(const pipeline::pipeline& p, telemetry::run_folder folder, cons
   cluster::actor_options options;
   options.heartbeat_ms = static_cast<std::uint32_t>(p.run.heartbeat_ms);
   options.peer_timeout_ms = static_cast<std::uint32_t>(p.run.peer_timeout_ms);
-  if (secret)
+  if (secret) {
     options.tls = secret->files();
+    // A node keeps to the defaults, since it serves many runs: beat as often as it wants, and wait as long as it needs.
+    options.heartbeat_ms = std::min(options.heartbeat_ms, cluster::actor_options{}.heartbeat_ms);
+    options.peer_timeout_ms = std::max(options.peer_timeout_ms, cluster::actor_options{}.peer_timeout_ms);
+  }
   cluster::actor_config system_config(options);
   add_message_types(system_config);
   caf::actor_system system(system_config);
 
   placed_children children(options);
   std::uint16_t local_port = 0;
-  config.nodes = connect_nodes(system, hosts);
+  for (const auto& host : hosts)
+    config.nodes.emplace(host, connect_node(system, host));
+  config.find_node = [&system](const std::string& host) { return connect_node(system, host); };
   config.start_process = [&](const placed_process& what, const std::string& token) {
     return children.start(what, token, local_port);
   };
