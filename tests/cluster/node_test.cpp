@@ -1,0 +1,263 @@
+#include "tests/support/two_hosts.hpp"
+#include "tests/tools/tiny_run.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include <sys/stat.h>
+
+using namespace millrace::tests;
+
+namespace {
+
+bool says(const running_command& command, const std::string& text) { return command.err().find(text) != std::string::npos; }
+
+bool comes_to_say(running_command& command, const std::string& text, double deadline_s = 20) {
+  return wait_until([&] { return says(command, text) || command.ended(); }, deadline_s) && says(command, text);
+}
+
+/// Two hosts, of which the far one runs `millrace node`, and a run for the near one that places its rollout there.
+struct scene {
+  static constexpr const char* node_name = "10.99.0.2:7000";
+
+  temporary_folder folder;
+  two_hosts hosts;
+  tiny_run run;
+
+  explicit scene(const tiny_pipeline& pipeline = {}) : run(pipeline) {
+    write_secret("secret", 's');
+    write_secret("other", 'o');
+  }
+
+  strings node(const std::string& secret = "secret") const {
+    return hosts.far(command_line({"node", "--listen", node_name, "--secret-file", (folder / secret).string()}));
+  }
+
+  strings start(const strings& more = {}, const std::string& secret = "secret") const {
+    strings placement{"--set", std::string("placement.rollout.hosts=[\"") + node_name + "\"]",
+                      "--set", "placement.secret_file=" + (folder / secret).string()};
+    placement.insert(placement.end(), more.begin(), more.end());
+    return hosts.near(run.start(placement));
+  }
+
+  bool trains_on(running_command& running, std::size_t steps) const {
+    const auto wanted = run.files().steps() + steps;
+    const bool done = reaches(running, run.files(), wanted);
+    if (!done)
+      MESSAGE("no step " << wanted << "; the run says:\n" << running.err());
+    return done;
+  }
+
+private:
+  void write_secret(const std::string& name, char letter) const {
+    write_file(folder / name, std::string(32, letter));
+    chmod((folder / name).c_str(), 0600);
+  }
+};
+
+constexpr int endless = 1'000'000;
+
+/// Ends a run as Ctrl-C does, and checks that it ends well.
+void stop(running_command& running) {
+  running.signal(SIGINT);
+  const auto end = running.wait(20);
+  CAPTURE(running.err());
+  CHECK(end.status == 0);
+}
+
+bool can_have_two_hosts() {
+  static const bool possible = two_hosts::possible();
+  if (!possible)
+    MESSAGE("SKIPPED: this machine does not let us make network namespaces (`ip netns add` needs root), "
+            "so nothing here was tested between hosts");
+  return possible;
+}
+
+} // namespace
+
+TEST_CASE("a role on another host: the run ends well and its bytes cross the cable over UCX") {
+  if (!can_have_two_hosts())
+    return;
+  const int steps = 40;
+  const scene s({.steps = steps, .preset = "one_step_off"});
+  running_command node(s.node());
+  REQUIRE(comes_to_say(node, "listening on 10.99.0.2:7000"));
+  const auto before = s.hosts.bytes_on_cable();
+  running_command running(s.start());
+  const auto end = running.wait(60);
+  CAPTURE(running.err());
+  CHECK(end.status == 0);
+  CHECK(s.run.files().steps() == steps);
+  CHECK(says(running, "rollout/0    started as process"));
+  CHECK(says(running, "on 10.99.0.2:7000"));
+  CHECK(says(running, "tcp/" + s.hosts.interface() + ", peer failure handling"));
+  // Every step's weights go there: at least as many bytes as the file that holds them, in single precision too.
+  const auto weights = std::filesystem::file_size(tiny_model() / "model.safetensors");
+  CHECK(s.hosts.bytes_on_cable() - before > steps * weights / 2);
+
+  CHECK(comes_to_say(node, "ended: exit status 0"));
+  CHECK(!node.ended());
+  node.signal(SIGINT);
+  CHECK(node.wait(10).status == 0);
+}
+
+TEST_CASE("a run without hosts listens on loopback alone") {
+  if (!can_have_two_hosts())
+    return;
+  const scene s({.steps = endless});
+  auto sets = placed_apart(false);
+  running_command running(s.hosts.near(s.run.start(sets)));
+  REQUIRE(s.trains_on(running, 3));
+  const auto listeners = listeners_beside(running.pid());
+  CHECK(listeners.size() >= 2); // the coordinator's, and each process's data plane
+  for (const auto& address : listeners)
+    CHECK(address.substr(0, 4) == "127.");
+  stop(running);
+}
+
+TEST_CASE("a run with hosts listens on their network only where the secret or the run's key is asked for") {
+  if (!can_have_two_hosts())
+    return;
+  const scene s({.steps = endless});
+  running_command node(s.node());
+  REQUIRE(comes_to_say(node, "listening on"));
+  running_command running(s.start());
+  REQUIRE(s.trains_on(running, 3));
+  auto listeners = listeners_beside(running.pid());
+  CHECK(std::none_of(listeners.begin(), listeners.end(), [](const auto& a) { return a.starts_with("0.0.0.0"); }));
+  std::erase_if(listeners, [](const auto& a) { return a.starts_with("127."); });
+  CHECK(listeners.size() == 2); // the coordinator over TLS, the data plane with the run's key
+  for (const auto& address : listeners) {
+    CAPTURE(address);
+    const auto refused = run_to_end(s.hosts.far(command_line({"worker", "--connect", address, "--role", "rollout", "--index",
+                                                              "0", "--incarnation", "1"})),
+                                    20);
+    CHECK(refused.status == 1);
+  }
+  CHECK(s.trains_on(running, 3));
+  stop(running);
+}
+
+TEST_CASE("who does not hold the node's secret is refused in one line, and the node serves on") {
+  if (!can_have_two_hosts())
+    return;
+  const scene s({.steps = 4});
+  running_command node(s.node());
+  REQUIRE(comes_to_say(node, "listening on"));
+
+  SUBCASE("a run with another secret") {
+    const auto refused = run_to_end(s.start({}, "other"));
+    CHECK(refused.status == 1);
+    CHECK(refused.err.starts_with("millrace: node 10.99.0.2:7000: refused the connection"));
+    CHECK(std::count(refused.err.begin(), refused.err.end(), '\n') == 1);
+  }
+  SUBCASE("a process that speaks without TLS") {
+    const auto refused = run_to_end(s.hosts.near(command_line({"worker", "--connect", scene::node_name, "--role", "rollout",
+                                                               "--index", "0", "--incarnation", "1"})));
+    CHECK(refused.status == 1);
+    CHECK(refused.err.starts_with("millrace: no run at 10.99.0.2:7000"));
+    CHECK(std::count(refused.err.begin(), refused.err.end(), '\n') == 1);
+  }
+  CHECK(!says(node, "started"));
+  const tiny_run another({.steps = 2});
+  const auto served = run_to_end(s.hosts.near(another.start({"--set", "placement.rollout.hosts=[\"10.99.0.2:7000\"]", "--set",
+                                                             "placement.secret_file=" + (s.folder / "secret").string()})));
+  CAPTURE(served.err);
+  CHECK(served.status == 0);
+}
+
+TEST_CASE("a node that is not there, a port in use, a secret that others can read: one line each") {
+  if (!can_have_two_hosts())
+    return;
+  const scene s;
+  const auto nobody = run_to_end(s.start());
+  CHECK(nobody.status == 1);
+  CHECK(nobody.err.starts_with("millrace: node 10.99.0.2:7000: nobody listens there"));
+  CHECK(std::count(nobody.err.begin(), nobody.err.end(), '\n') == 1);
+
+  running_command node(s.node());
+  REQUIRE(comes_to_say(node, "listening on"));
+  const auto second = run_to_end(s.node());
+  CHECK(second.status == 1);
+  CHECK(second.err.starts_with("millrace: cannot listen on 10.99.0.2:7000"));
+
+  chmod((s.folder / "other").c_str(), 0644);
+  const auto readable = run_to_end(s.node("other"));
+  CHECK(readable.status == 1);
+  CHECK(readable.err.find("want a secret that others cannot read") != std::string::npos);
+}
+
+TEST_CASE("a process that a node has started is killed: the node starts it again") {
+  if (!can_have_two_hosts())
+    return;
+  const scene s({.steps = endless});
+  running_command node(s.node());
+  REQUIRE(comes_to_say(node, "listening on"));
+  running_command running(s.start());
+  REQUIRE(s.trains_on(running, 3));
+  const auto victim = s.run.files().process_of("rollout/0");
+  REQUIRE(victim > 0);
+  REQUIRE(kill(victim, SIGKILL) == 0);
+  CHECK(comes_to_say(running, "process " + std::to_string(victim) + " is gone"));
+  CHECK(comes_to_say(running, "started again as process"));
+  CHECK(says(node, "ended: signal 9"));
+  CHECK(s.trains_on(running, 3));
+  stop(running);
+}
+
+TEST_CASE("a node is killed: its processes end with it; once it is started again the run goes on") {
+  if (!can_have_two_hosts())
+    return;
+  const scene s({.steps = endless});
+  auto node = std::make_unique<running_command>(s.node());
+  REQUIRE(comes_to_say(*node, "listening on"));
+  running_command running(s.start());
+  REQUIRE(s.trains_on(running, 3));
+  const auto orphan = s.run.files().process_of("rollout/0");
+  REQUIRE(kill(node->pid(), SIGKILL) == 0);
+  CHECK(comes_to_say(running, "node 10.99.0.2:7000 is gone", 5));
+  CHECK(wait_until([&] { return !is_running(orphan); }, 5));
+  node = std::make_unique<running_command>(s.node());
+  CHECK(comes_to_say(running, "node 10.99.0.2:7000 is back"));
+  CHECK(s.trains_on(running, 3));
+  stop(running);
+}
+
+TEST_CASE("a node that stays away ends the run with its name") {
+  if (!can_have_two_hosts())
+    return;
+  const scene s({.steps = endless, .run = "request_deadline_s = 2\n"});
+  auto node = std::make_unique<running_command>(s.node());
+  REQUIRE(comes_to_say(*node, "listening on"));
+  running_command running(s.start());
+  REQUIRE(s.trains_on(running, 3));
+  node.reset();
+  const auto end = running.wait(20);
+  CAPTURE(running.err());
+  CHECK(end.status == 1);
+  CHECK(says(running, "millrace: node 10.99.0.2:7000, where rollout/0 ran, has been gone for"));
+}
+
+TEST_CASE("the cable is cut: noticed within seconds and named; plugged in again, the run goes on") {
+  if (!can_have_two_hosts())
+    return;
+  const scene s({.steps = endless});
+  running_command node(s.node());
+  REQUIRE(comes_to_say(node, "listening on"));
+  running_command running(s.start());
+  REQUIRE(s.trains_on(running, 3));
+  const auto cut_off = s.run.files().process_of("rollout/0");
+  s.hosts.connect(false);
+  const auto start = std::chrono::steady_clock::now();
+  CHECK(comes_to_say(running, "node 10.99.0.2:7000 is gone", 10));
+  const double noticed = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  MESSAGE("the cut was noticed after " << noticed << " s");
+  CHECK(noticed < 5);
+  CHECK(wait_until([&] { return !is_running(cut_off); }, 10)); // no orphan works on
+  s.hosts.connect(true);
+  CHECK(comes_to_say(running, "node 10.99.0.2:7000 is back"));
+  CHECK(s.trains_on(running, 3));
+  stop(running);
+}
