@@ -6,7 +6,8 @@ using namespace millrace::tests;
 
 TEST_CASE("from process start to the first token of a tiny model: under a second") {
   const auto start = std::chrono::steady_clock::now();
-  const auto command = run_to_end(command_line({"generate", tiny_model().string(), "--prompt", "hi", "--max-new-tokens", "1"}));
+  const auto command = run_to_end(
+      command_line({"generate", tiny_model().string(), "--prompt", "hi", "--max-new-tokens", "1"}));
   const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   CAPTURE(command.err);
   REQUIRE(command.status == 0);

@@ -26,7 +26,8 @@ std::string text_of(const tiny_pipeline& p) {
        << "[roles.rollout]\nkind = \"rollout\"\nfrom = [\"prompts\"]\nmodel = \"tiny\"\nanswers_per_prompt = 4\n"
        << "max_new_tokens = " << p.max_new_tokens << "\nslots = 16\n"
        << "[roles.rules]\nkind = \"rule_verifier\"\nfrom = [\"rollout\"]\n"
-       << "rules = [ { type = \"format\", pattern = \"[a-e0-9]\", match = \"search\" }, { name = \"late\", type = \"format\", pattern = \"[f-p]\", match = \"search\", weight = 0.5 } ]\n";
+       << "rules = [ { type = \"format\", pattern = \"[a-e0-9]\", match = \"search\" },"
+       << " { name = \"late\", type = \"format\", pattern = \"[f-p]\", match = \"search\", weight = 0.5 } ]\n";
   if (p.reference)
     text << "[roles.frozen]\nkind = \"reference\"\nfrom = [\"rollout\"]\nmodel = \"tiny\"\n";
   text << "[roles.learner]\nkind = \"policy\"\nfrom = [\"rules\"" << (p.reference ? ", \"frozen\"" : "")

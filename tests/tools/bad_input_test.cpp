@@ -1,0 +1,314 @@
+#include "tests/tools/tiny_run.hpp"
+
+#include <doctest/doctest.h>
+
+#include <csignal>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <regex>
+#include <sstream>
+#include <utility>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+using namespace millrace::tests;
+
+namespace {
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+/// The lines that start with "millrace: ".
+strings complaints(const std::string& err) {
+  strings lines;
+  std::istringstream in(err);
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("millrace: "))
+      lines.push_back(line);
+  return lines;
+}
+
+/// Runs it, wants exit status 1 and one line that holds all of `words`.
+void check_refused(const strings& command, const strings& words) {
+  const auto done = run_to_end(command);
+  CAPTURE(done.err);
+  CHECK(done.status == 1);
+  const auto lines = complaints(done.err);
+  REQUIRE(lines.size() == 1);
+  for (const auto& word : words)
+    CHECK_MESSAGE(contains(lines[0], word), word);
+  CHECK_FALSE(contains(done.err, "next\n")); // no summary of a run that was none
+}
+
+/// The same for `run`; afterwards the folder holds no run and can be given again.
+void check_run_refused(const tiny_run& run, const strings& sets, const strings& words) {
+  check_refused(run.start(sets), words);
+  CHECK_FALSE(std::filesystem::exists(run.files().folder() / "resolved.toml"));
+  CHECK_FALSE(std::filesystem::exists(run.files().folder() / "checkpoints"));
+}
+
+strings set(const std::string& what) { return {"--set", what}; }
+
+/// A copy of the tiny model to be spoilt.
+class spoilt_model {
+public:
+  spoilt_model() { std::filesystem::copy(tiny_model(), folder_ / "model"); }
+  std::filesystem::path operator/(std::string_view name) const { return folder_ / "model" / name; }
+  strings as_model() const { return set("models.tiny.path=" + (folder_ / "model").string()); }
+
+  void edit(std::string_view file, const std::string& old_text, const std::string& new_text) const {
+    auto text = read_file(*this / file);
+    const auto at = text.find(old_text);
+    REQUIRE(at != std::string::npos);
+    write_file(*this / file, text.replace(at, old_text.size(), new_text));
+  }
+
+private:
+  temporary_folder folder_;
+};
+
+std::string row(const std::string& question, const std::string& answer) {
+  return nlohmann::json{{"prompt", {{{"role", "user"}, {"content", question}}}},
+                        {"reward_model", {{"ground_truth", answer}}},
+                        {"data_source", "test"}}
+             .dump()
+         + "\n";
+}
+
+/// A pipeline whose source reads these bytes.
+class run_with_rows {
+public:
+  explicit run_with_rows(std::string_view rows) {
+    write_file(folder_ / "rows.jsonl", rows);
+    run_.emplace(tiny_pipeline{.steps = 3,
+                               .source = "file = \"" + path().string() + "\"\nmax_prompt_tokens = 100\nshuffle = false"});
+  }
+  const tiny_run& run() const { return *run_; }
+  std::filesystem::path path() const { return folder_ / "rows.jsonl"; }
+
+private:
+  temporary_folder folder_;
+  std::optional<tiny_run> run_;
+};
+
+/// A TCP port of loopback that somebody listens on.
+class taken_port {
+public:
+  taken_port() : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in here{};
+    here.sin_family = AF_INET;
+    here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof here;
+    REQUIRE(bind(socket_, reinterpret_cast<sockaddr*>(&here), size) == 0);
+    REQUIRE(listen(socket_, 1) == 0);
+    REQUIRE(getsockname(socket_, reinterpret_cast<sockaddr*>(&here), &size) == 0);
+    number_ = ntohs(here.sin_port);
+  }
+  ~taken_port() { close(socket_); }
+  std::string address() const { return "127.0.0.1:" + std::to_string(number_); }
+
+private:
+  int socket_;
+  std::uint16_t number_ = 0;
+};
+
+void write_secret(const std::filesystem::path& path, char letter) {
+  write_file(path, std::string(64, letter) + "\n");
+  std::filesystem::permissions(path, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+} // namespace
+
+// -- models -----------------------------------------------------------------------------------------------------------
+
+TEST_CASE("a model that is missing, cut off or of an unknown kind ends the run with a line that names the file") {
+  const tiny_run run;
+  check_run_refused(run, set("models.tiny.path=/nowhere/at/all"), {"models.tiny.path", "/nowhere/at/all"});
+  {
+    const spoilt_model model;
+    std::filesystem::resize_file(model / "model.safetensors", 50000);
+    check_run_refused(run, model.as_model(), {(model / "model.safetensors").string(), "truncated?"});
+  }
+  {
+    const spoilt_model model;
+    model.edit("config.json", "LlamaForCausalLM", "MambaForCausalLM");
+    check_run_refused(run, model.as_model(), {(model / "config.json").string(), "MambaForCausalLM", "LlamaForCausalLM"});
+  }
+  {
+    const spoilt_model model;
+    model.edit("config.json", "\"hidden_size\": 32", "\"hidden_size\": 64");
+    check_run_refused(run, model.as_model(), {"model.embed_tokens.weight", "64"});
+  }
+  {
+    const spoilt_model model;
+    write_file(model / "chat_template.jinja", "{{ messages }}");
+    check_run_refused(run, model.as_model(), {"chat template", "chatml", "chat_template = "});
+  }
+  CHECK(run_to_end(run.start()).status == 0); // the folder was given again and again, and still can be
+}
+
+TEST_CASE("a NaN in the weights is found before anything is generated or trained") {
+  const spoilt_model model;
+  auto bytes = read_file(model / "model.safetensors");
+  std::uint64_t header = 0;
+  std::memcpy(&header, bytes.data(), sizeof header);
+  const auto about = nlohmann::json::parse(bytes.substr(8, header)).at("model.layers.1.mlp.up_proj.weight");
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  std::memcpy(bytes.data() + 8 + header + about.at("data_offsets").at(0).get<std::size_t>() + 40, &nan, sizeof nan);
+  write_file(model / "model.safetensors", bytes);
+  check_run_refused(tiny_run(), model.as_model(), {"model.layers.1.mlp.up_proj.weight", "NaN"});
+  check_refused(command_line({"generate", (model / "").string(), "--prompt", "hi"}),
+                {"model.layers.1.mlp.up_proj.weight", "NaN"});
+}
+
+TEST_CASE("a tokenizer with more tokens than the embedding has rows is refused") {
+  const spoilt_model model;
+  auto words = nlohmann::json::parse(read_file(model / "tokenizer.json"));
+  auto extra = words.at("added_tokens").at(0);
+  extra["id"] = 400;
+  extra["content"] = "<|extra|>";
+  words.at("added_tokens").push_back(extra);
+  write_file(model / "tokenizer.json", words.dump());
+  check_run_refused(tiny_run(), model.as_model(), {"tokenizer", "401", "313"});
+}
+
+// -- data -------------------------------------------------------------------------------------------------------------
+
+TEST_CASE("a data file that is missing, empty or holds no usable row ends the run") {
+  const tiny_run missing({.source = "file = \"nowhere.jsonl\""});
+  check_run_refused(missing, {}, {"roles.prompts.file", "nowhere.jsonl"});
+  const run_with_rows empty("");
+  check_run_refused(empty.run(), {}, {empty.path().string(), "no row"});
+  const run_with_rows useless("{\"question\": 1}\n{\"question\": 2}\n");
+  check_run_refused(useless.run(), {}, {useless.path().string(), "none of its 2 rows"});
+}
+
+TEST_CASE("rows without an answer, of broken text or too long are skipped, counted and named; the run goes on") {
+  const run_with_rows data(row("one", "1")
+                           + "{\"prompt\":[{\"role\":\"user\",\"content\":\"no answer\"}]}\n" + row("two", "2")
+                           + "{\"prompt\":[{\"role\":\"user\",\"content\":\"\xff\xfe\"}],\"answer\":\"1\"}\n"
+                           + row(std::string(3000, 'x'), "9") + "{\"prompt\": [broken\n" + row("three", "3")
+                           + row("four", "4"));
+  const auto done = run_to_end(data.run().start());
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  CHECK(data.run().files().steps() == 3);
+  const auto at = [&](int line) { return data.path().string() + ":" + std::to_string(line) + ": "; };
+  CHECK(contains(done.err, at(2) + "no answer"));
+  CHECK(contains(done.err, at(4) + "not UTF-8"));
+  CHECK(contains(done.err, at(5) + "group "));
+  CHECK(contains(done.err, "a prompt of 3009 tokens, want at most max_prompt_tokens = 100"));
+  CHECK(contains(done.err, at(6) + "not JSON"));
+  CHECK(std::regex_search(done.err, std::regex("rows left out: prompt refused [1-9][0-9]*, unusable row [1-9]")));
+}
+
+TEST_CASE("data of which no prompt fits ends the run instead of being read for ever") {
+  const run_with_rows data(row(std::string(3000, 'x'), "9"));
+  check_run_refused(data.run(), {}, {"1000 prompts in a row were refused", "a prompt of 3009 tokens"});
+}
+
+TEST_CASE("a prompt that leaves no room in the model's context is refused") {
+  const run_with_rows data(row("short", "1") + row(std::string(700, 'x'), "9"));
+  const auto done = run_to_end(data.run().start({"--set", "roles.prompts.max_prompt_tokens=5000"}));
+  CAPTURE(done.err);
+  CHECK(done.status == 0);
+  CHECK(contains(done.err, "in a context of 512"));
+}
+
+// -- the folder, the file, the command line -----------------------------------------------------------------------------
+
+TEST_CASE("a folder is one run's: a second run is refused, at once and later") {
+  const tiny_run run({.steps = 1000});
+  {
+    running_command first(run.start());
+    REQUIRE(reaches(first, run.files(), 1));
+    check_refused(run.start(), {"in use by process " + std::to_string(first.pid())});
+    check_refused(run.resume(), {"in use by process " + std::to_string(first.pid())});
+    const auto before = run.files().steps();
+    CHECK(reaches(first, run.files(), before + 1)); // undisturbed
+  }
+  check_refused(run.start(), {"already holds a run", "millrace resume"});
+  const temporary_folder other;
+  write_file(other / "letter.txt", "dear reader");
+  check_refused(command_line({"resume", other.path().string()}), {"holds no run"});
+  check_refused(command_line({"run", (run / "tiny.toml").string(), "--output", other.path().string()}), {"not empty"});
+  CHECK(read_file(other / "letter.txt") == "dear reader");
+}
+
+TEST_CASE("mistakes in a pipeline are told in one go, with what was probably meant, before anything is made") {
+  const tiny_run run;
+  const auto done = run_to_end(run.start({"--set", "roles.rollout.slot=3", "--set", "roles.rules.from=[\"rolout\"]"}));
+  CAPTURE(done.err);
+  CHECK(done.status == 1);
+  CHECK(contains(done.err, "did you mean \"slots\"?"));
+  CHECK(contains(done.err, "no role \"rolout\""));
+  CHECK_FALSE(std::filesystem::exists(run.files().folder()));
+}
+
+// -- processes --------------------------------------------------------------------------------------------------------
+
+TEST_CASE("a node says so when its port is in use or its secret is none") {
+  const temporary_folder folder;
+  write_secret(folder / "secret", 'a');
+  const taken_port port;
+  check_refused(command_line({"node", "--listen", port.address(), "--secret-file", (folder / "secret").string()}),
+                {port.address(), "in use"});
+  check_refused(command_line({"node", "--listen", "127.0.0.1:0", "--secret-file", (folder / "none").string()}),
+                {(folder / "none").string()});
+  write_secret(folder / "short", 'a');
+  std::filesystem::resize_file(folder / "short", 3);
+  check_refused(command_line({"node", "--listen", "127.0.0.1:0", "--secret-file", (folder / "short").string()}),
+                {(folder / "short").string(), "3 bytes"});
+}
+
+TEST_CASE("a node lets in who holds its secret, and nobody else") {
+  const temporary_folder folder;
+  write_secret(folder / "secret", 'a');
+  write_secret(folder / "other", 'b');
+  running_command node(command_line({"node", "--listen", "127.0.0.1:0", "--secret-file", (folder / "secret").string()}));
+  std::smatch found;
+  std::string heard;
+  const std::regex listening("listening on (127.0.0.1:[0-9]+)");
+  REQUIRE(wait_until([&] { return std::regex_search(heard = node.err(), found, listening); }, 10));
+  const std::string hosts = "placement.rollout.hosts=[\"" + found[1].str() + "\"]";
+
+  check_run_refused(tiny_run(), {"--set", hosts, "--set", "placement.secret_file=" + (folder / "other").string()},
+                    {"node " + found[1].str(), "secret"});
+  check_run_refused(tiny_run(), {"--set", "placement.rollout.hosts=[\"127.0.0.1:1\"]", "--set",
+                                 "placement.secret_file=" + (folder / "secret").string()},
+                    {"node 127.0.0.1:1", "nobody listens"});
+
+  const tiny_run alone, there;
+  REQUIRE(run_to_end(alone.start()).status == 0);
+  const auto done = run_to_end(
+      there.start({"--set", hosts, "--set", "placement.secret_file=" + (folder / "secret").string()}));
+  CAPTURE(done.err);
+  CAPTURE(node.err());
+  REQUIRE(done.status == 0);
+  CHECK(contains(done.err, "rollout/0    started as process"));
+  CHECK(there.files().learning_curve() == alone.files().learning_curve());
+  CHECK_FALSE(node.ended().has_value()); // it serves the next run
+
+  node.signal(SIGINT);
+  CHECK(node.wait(5).status == 0);
+}
+
+TEST_CASE("a placed process that dies at start, again and again, ends the run") {
+  const tiny_run run;
+  running_command running(run.start({"--set", "placement.rollout.processes=1"}));
+  pid_t last = 0;
+  REQUIRE(wait_until([&] {
+    const auto pid = run.files().process_of("rollout/0");
+    if (pid != std::exchange(last, pid))
+      kill(pid, SIGKILL);
+    return running.ended().has_value();
+  }));
+  CAPTURE(running.err());
+  CHECK(running.ended()->status == 1);
+  const auto lines = complaints(running.err());
+  REQUIRE(lines.size() == 1);
+  CHECK(std::regex_search(lines[0], std::regex("rollout/0 died [0-9] times in a row before it was ready.*signal 9")));
+}

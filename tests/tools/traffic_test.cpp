@@ -1,0 +1,119 @@
+#include "tests/support/tcp_sockets.hpp"
+#include "tests/tools/tiny_run.hpp"
+
+#include <doctest/doctest.h>
+
+#include <random>
+#include <set>
+
+using namespace millrace::tests;
+
+namespace {
+
+/// The tiny model with matrices large enough (2 million numbers) that a version of the weights is what a network carries.
+void write_wide_model(const std::filesystem::path& folder) {
+  constexpr int hidden = 256, ffn = 512, heads = 4, kv_heads = 2, layers = 3;
+  std::filesystem::create_directories(folder);
+  for (const auto* name : {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"})
+    std::filesystem::copy_file(tiny_model() / name, folder / name);
+  auto config = nlohmann::json::parse(read_file(tiny_model() / "config.json"));
+  config.update({{"hidden_size", hidden}, {"intermediate_size", ffn}, {"num_attention_heads", heads},
+                 {"num_key_value_heads", kv_heads}, {"num_hidden_layers", layers}, {"head_dim", hidden / heads}});
+  write_file(folder / "config.json", config.dump());
+
+  const int kv = kv_heads * hidden / heads;
+  std::map<std::string, std::vector<int>> shapes{{"model.embed_tokens.weight", {config.at("vocab_size").get<int>(), hidden}},
+                                                 {"model.norm.weight", {hidden}}};
+  for (int i = 0; i < layers; ++i) {
+    const auto layer = "model.layers." + std::to_string(i) + ".";
+    shapes.insert({{layer + "input_layernorm.weight", {hidden}},
+                   {layer + "post_attention_layernorm.weight", {hidden}},
+                   {layer + "self_attn.q_proj.weight", {hidden, hidden}},
+                   {layer + "self_attn.k_proj.weight", {kv, hidden}},
+                   {layer + "self_attn.v_proj.weight", {kv, hidden}},
+                   {layer + "self_attn.o_proj.weight", {hidden, hidden}},
+                   {layer + "mlp.gate_proj.weight", {ffn, hidden}},
+                   {layer + "mlp.up_proj.weight", {ffn, hidden}},
+                   {layer + "mlp.down_proj.weight", {hidden, ffn}}});
+  }
+  nlohmann::json header;
+  std::string data;
+  std::mt19937 random(1);
+  for (const auto& [name, shape] : shapes) {
+    const auto start = data.size();
+    const std::size_t count = static_cast<std::size_t>(shape[0]) * static_cast<std::size_t>(shape.size() > 1 ? shape[1] : 1);
+    for (std::size_t i = 0; i < count; ++i) {
+      const float noise = static_cast<float>(random()) / static_cast<float>(random.max()) - 0.5F;
+      const float value = shape.size() == 1 ? 1 : 0.1F * noise;
+      data.append(reinterpret_cast<const char*>(&value), sizeof value);
+    }
+    header[name] = {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {start, data.size()}}};
+  }
+  const auto text = header.dump();
+  const std::uint64_t length = text.size();
+  write_file(folder / "model.safetensors", std::string(reinterpret_cast<const char*>(&length), 8) + text + data);
+}
+
+/// The sockets that a process holds.
+std::set<std::uint32_t> sockets_of(pid_t pid) {
+  std::set<std::uint32_t> inodes;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd", ignored)) {
+    const auto target = std::filesystem::read_symlink(entry.path(), ignored).string();
+    if (target.starts_with("socket:["))
+      inodes.insert(static_cast<std::uint32_t>(std::stoul(target.substr(8))));
+  }
+  return inodes;
+}
+
+/// The port of the coordinator's actor system, from the command line of a process that connects to it.
+std::uint16_t actor_port(pid_t worker) {
+  const auto line = read_file("/proc/" + std::to_string(worker) + "/cmdline");
+  const auto at = line.find("127.0.0.1:");
+  return at == std::string::npos ? 0 : static_cast<std::uint16_t>(std::stoul(line.substr(at + 10)));
+}
+
+} // namespace
+
+TEST_CASE("actors' sockets carry under 1 % of the bytes of a run in five processes; tensors go over UCX") {
+  const temporary_folder models;
+  write_wide_model(models / "wide");
+  const tiny_run run({.steps = 12, .reference = true, .model = models / "wide"});
+  auto sets = placed_apart(true);
+  sets.insert(sets.end(), {"--set", "placement.transport=tcp"});
+  running_command running(run.start(sets));
+
+  std::map<std::uint32_t, tcp_socket> seen; // by inode: as last looked at
+  std::set<std::uint32_t> ours;
+  std::uint16_t port = 0;
+  const auto look = [&] {
+    for (const auto* instance : {"rollout/0", "rollout/1", "rules/0", "frozen/0", "learner/0"}) {
+      const auto pid = run.files().process_of(instance);
+      ours.merge(sockets_of(pid));
+      if (port == 0 && pid > 0)
+        port = actor_port(pid);
+    }
+    ours.merge(sockets_of(running.pid()));
+    for (const auto& socket : connected_tcp_sockets())
+      if (ours.contains(socket.inode))
+        seen[socket.inode] = socket;
+    return running.ended().has_value();
+  };
+  REQUIRE(wait_until(look, 60));
+  CAPTURE(running.err());
+  REQUIRE(running.ended()->status == 0);
+  if (seen.empty()) {
+    MESSAGE("SKIPPED: this kernel has no inet_diag: nothing tells how many bytes a socket carried");
+    return;
+  }
+  REQUIRE(port != 0);
+  std::uint64_t actors = 0, tensors = 0;
+  for (const auto& [inode, socket] : seen)
+    (socket.local_port == port || socket.remote_port == port ? actors : tensors) += socket.bytes_received;
+  MESSAGE("actors' sockets received " << actors << " bytes, the data plane's " << tensors << " bytes: "
+                                      << 100.0 * static_cast<double>(actors) / static_cast<double>(actors + tensors) << " %");
+  const std::uint64_t weights = std::filesystem::file_size(models / "wide" / "model.safetensors");
+  CHECK(tensors > 2 * 11 * weights); // each of 11 versions to each of two rollouts
+  CHECK(actors > 0);
+  CHECK(actors * 100 < actors + tensors);
+}
