@@ -13,6 +13,9 @@ std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
+/// Refusals of weights in a row: after that many nothing suggests that another attempt would end otherwise.
+constexpr int allowed_weight_refusals = 3;
+
 } // namespace
 
 std::uint64_t group_seed(std::uint64_t run_seed, std::uint64_t group) { return mix(mix(run_seed) ^ group); }
@@ -77,7 +80,12 @@ void coordination::node_gone(std::uint64_t node, double now) {
   std::vector<schedule::group_lost> lost_groups;
   std::vector<std::pair<std::uint64_t, std::string>> work_again;
   for (auto& [group, record] : groups_) {
-    if (record.rollout || record.fetched)
+    if (record.rollout) {
+      if (!rollouts_.contains(record.rollout->name()))
+        record.rollout.reset(); // CO-4: what it may still have sent comes too late
+      continue;
+    }
+    if (record.fetched)
       continue;
     if (std::any_of(record.columns.begin(), record.columns.end(), [&](const auto& t) { return t.owner == node; })) {
       lost_groups.push_back({group, record.attempt});
@@ -318,6 +326,7 @@ void coordination::publishing_failed(std::uint32_t version, const std::string& w
 
 void coordination::weights_are_live(const role_instance& who, std::uint32_t version, double now) {
   const auto found = rollouts_.find(who.name());
+  weight_refusals_.erase(who.name());
   if (found != rollouts_.end() && found->second.who == who)
     act(schedule::version_acknowledged{found->second.worker, version}, now);
 }
@@ -326,6 +335,10 @@ void coordination::weights_failed(const role_instance& who, std::uint32_t versio
   const auto found = rollouts_.find(who.name());
   if (found == rollouts_.end() || found->second.who != who || published_version_ != version || publishing_)
     return; // a newer version is on its way, or the rollout is gone
+  if (++weight_refusals_[who.name()] == allowed_weight_refusals) {
+    effects_.fail(who.name() + " could not take version " + std::to_string(version) + " three times, the last one: " + why);
+    return;
+  }
   effects_.complain(who.name() + " could not take version " + std::to_string(version) + ": " + why + "; sending it again");
   effects_.send_weights(who, {version, published_, in_flight_update_});
 }

@@ -159,6 +159,7 @@ private:
   std::map<std::string, live_role> rollouts_; ///< by instance name
   std::map<std::string, live_role> stages_;
   std::map<std::string, schedule::worker_id> worker_numbers_;
+  std::map<std::string, int> weight_refusals_; ///< in a row, by instance name
   std::optional<std::uint64_t> policy_node_;
   std::set<std::uint64_t> asked_prompts_;
   std::optional<std::uint32_t> published_version_;

@@ -17,7 +17,7 @@ struct recorded : coordination_effects {
   std::vector<process_group> processing;
   std::vector<fetch_group> fetching;
   std::vector<train_batch> training;
-  std::vector<new_weights> sent;
+  std::vector<std::pair<role_instance, new_weights>> sent;
   std::vector<transport::ticket> released;
   std::vector<std::uint64_t> prompts;
   std::vector<std::uint32_t> published, checkpoints;
@@ -43,7 +43,7 @@ struct recorded : coordination_effects {
   void train(const train_batch& b) override { training.push_back(b); }
   void interrupt_training(std::uint64_t) override { done.push_back("interrupt"); }
   void publish(std::uint32_t v) override { published.push_back(v); }
-  void send_weights(const role_instance&, const new_weights& w) override { sent.push_back(w); }
+  void send_weights(const role_instance& r, const new_weights& w) override { sent.emplace_back(r, w); }
   void checkpoint(std::uint32_t step, const std::string&) override { checkpoints.push_back(step); }
   void step_done(const batch_report&, const std::vector<std::uint64_t>&) override {}
   void complain(const std::string& line) override { done.push_back("complain: " + line); }
@@ -79,14 +79,19 @@ struct world {
     publish();
   }
 
+  /// Every rollout that was sent weights flips.
+  void flip() {
+    for (const auto& [who, weights] : std::exchange(effects.sent, {}))
+      c.weights_are_live(who, weights.version, now);
+  }
+
   /// Answers the last `publish` and has every rollout flip.
   void publish() {
     transport::ticket t;
     t.owner = policy_node;
     t.id = next_ticket++;
     c.published({effects.published.back(), t, 0});
-    for (const auto& w : std::exchange(effects.sent, {}))
-      c.weights_are_live(rollout, w.version, now);
+    flip();
   }
 
   void give_prompts() {
@@ -177,7 +182,7 @@ TEST_CASE("what a dead rollout was generating, and what only it held, is generat
   const role_instance other{"rollout", 1, 1};
   w.all_up();
   w.c.rollout_up(other, 11, 8, w.now);
-  w.publish();
+  w.flip();
   w.give_prompts();
   w.generate(0); // lies on the rollout's node, scored by nobody yet
   w.effects.generating.clear();
@@ -227,14 +232,39 @@ TEST_CASE("answers of an earlier attempt change nothing and are released") { // 
   w.c.node_gone(rollout_node, w.now);
   w.rollout.incarnation = 2;
   w.c.rollout_up(w.rollout, 12, 8, w.now);
-  for (const auto& weights : std::exchange(w.effects.sent, {}))
-    w.c.weights_are_live(w.rollout, weights.version, w.now);
+  w.flip();
   const auto before = w.effects.processing.size();
   w.generate(0, 1);
   CHECK(w.effects.processing.size() == before);
   CHECK(w.effects.released.size() == 1);
   w.generate(0, 2);
   CHECK(w.effects.processing.size() == before + 1);
+}
+
+TEST_CASE("what a dead rollout had sent before it died changes nothing, though nobody generates the group yet") { // CO-4
+  world w;
+  w.all_up();
+  w.give_prompts();
+  w.c.node_gone(rollout_node, w.now);
+  w.generate(0, 1);
+  CHECK(w.effects.processing.empty());
+  CHECK(w.effects.released.size() == 1);
+  CHECK(w.c.scheduler().books().check() == "");
+}
+
+TEST_CASE("a rollout that cannot take a version is sent it again, and the third refusal fails the run") {
+  world w;
+  w.c.policy_up(policy_node, w.now);
+  w.c.rollout_up(w.rollout, rollout_node, 8, w.now);
+  w.c.published({0, w.ticket_of(policy_node), 0});
+  CHECK(w.effects.sent.size() == 1);
+  w.c.weights_failed(w.rollout, 0, "no answer");
+  w.c.weights_failed(w.rollout, 0, "no answer");
+  CHECK(w.effects.sent.size() == 3);
+  CHECK(w.effects.failure.empty());
+  w.c.weights_failed(w.rollout, 0, "wrong shape");
+  CHECK(w.effects.sent.size() == 3);
+  CHECK(w.effects.failure == "rollout/0 could not take version 0 three times, the last one: wrong shape");
 }
 
 TEST_CASE("a prompt that does not fit is dropped with its reason and its place filled by the next") {
