@@ -72,6 +72,8 @@ void generation::submit(rollout::group_request group, std::uint32_t attempt) {
 void generation::cancel(std::uint64_t group) {
   {
     const std::lock_guard lock(mutex_);
+    // Only what was submitted before: a later attempt of the group may follow.
+    open_groups_ -= std::erase_if(submitted_, [&](const auto& entry) { return entry.first.group == group; });
     cancelled_.push_back(group);
   }
   arrived_.notify_all();
@@ -124,11 +126,6 @@ bool generation::take_in() {
     if (can_flip())
       next = std::exchange(staged_, std::nullopt);
     cancelled.swap(cancelled_);
-    std::erase_if(submitted_, [&](const auto& entry) {
-      const bool gone = std::find(cancelled.begin(), cancelled.end(), entry.first.group) != cancelled.end();
-      open_groups_ -= gone;
-      return gone;
-    });
     // Groups that came behind weights which wait for the engine to drain begin under those weights.
     if ((engine_ || next) && !staged_) {
       submitted.assign(std::make_move_iterator(submitted_.begin()), std::make_move_iterator(submitted_.end()));
@@ -138,16 +135,21 @@ bool generation::take_in() {
   if (next)
     flip(std::move(*next));
   for (const auto group : cancelled)
-    if (engine_ && engine_->cancel(group)) {
-      running_.erase(group);
-      const std::lock_guard lock(mutex_);
-      --open_groups_;
-    }
+    drop(group);
   for (auto& [request, attempt] : submitted) {
+    drop(request.group); // a later attempt takes the place of an earlier one
     running_[request.group] = {attempt, request.prompt};
     engine_->admit(std::move(request));
   }
   return true;
+}
+
+void generation::drop(std::uint64_t group) {
+  if (!engine_ || !engine_->cancel(group))
+    return;
+  running_.erase(group);
+  const std::lock_guard lock(mutex_);
+  --open_groups_;
 }
 
 void generation::run() {

@@ -44,8 +44,9 @@ public:
   generation(const generation&) = delete;
   generation& operator=(const generation&) = delete;
 
-  /// Decoding begins with the first weights; groups may come before.
+  /// Decoding begins with the first weights; groups may come before. A group that is here already begins anew.
   void submit(rollout::group_request group, std::uint32_t attempt);
+  /// Forgets what was submitted of a group so far; one that is not here is ignored.
   void cancel(std::uint64_t group);
 
   /// @param packed    ready for the engine
@@ -70,6 +71,7 @@ private:
   void run();
   bool take_in(); ///< applies what came; false when closing
   void flip(staged_weights next);
+  void drop(std::uint64_t group); ///< from the engine, if it is there
 
   std::string track_;
   std::shared_ptr<const model::tokenizer> tok_;
