@@ -67,6 +67,7 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
   on.flipped = [self, weak](std::uint32_t version) {
     if (const auto alive = caf::actor_cast<rollout_shell>(weak))
       continue_in(alive, [self, version] {
+        self->state.live_version = version;
         std::erase_if(self->state.flips, [&](auto& flip) {
           if (flip.version > version)
             return false;
@@ -132,9 +133,19 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
                 if (!still)
                   return;
                 const double staged = telemetry::now_s();
-                continue_in(still, [self, ask, promise, policy, start, arrived, staged] {
-                  self->state.flips.push_back({ask.version, {ask.version, arrived - start, staged - arrived}, promise});
-                  self->state.engine->stage(policy, ask.version, ask.in_flight);
+                continue_in(still, [self, ask, promise, policy, start, arrived, staged]() mutable {
+                  auto& state = self->state;
+                  weights_live answer{ask.version, arrived - start, staged - arrived};
+                  if (state.live_version >= ask.version) { // RO-3
+                    answer.version = *state.live_version;
+                    promise.deliver(answer);
+                    return;
+                  }
+                  state.flips.push_back({ask.version, answer, promise});
+                  if (state.staged_version < ask.version) {
+                    state.staged_version = ask.version;
+                    state.engine->stage(policy, ask.version, ask.in_flight);
+                  }
                 });
               } catch (const std::exception& error) {
                 fail(error.what());

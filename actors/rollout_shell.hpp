@@ -9,8 +9,10 @@
 
 #include <caf/typed_event_based_actor.hpp>
 
-#include <map>
+#include <cstdint>
 #include <memory>
+#include <optional>
+#include <vector>
 
 namespace millrace::actors {
 
@@ -29,6 +31,8 @@ struct rollout_shell_state {
   std::unique_ptr<generation> engine;
   std::unique_ptr<job_thread> staging;
   std::vector<waiting_flip> flips;
+  std::optional<std::uint32_t> staged_version; ///< the newest handed to the engine
+  std::optional<std::uint32_t> live_version;   ///< the newest that the engine said it samples from
 };
 
 /// The actor around `generation`: tokenizes prompts, pulls and packs new weights beside decoding, publishes finished
