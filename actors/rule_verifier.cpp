@@ -1,6 +1,7 @@
 #include "actors/rule_verifier.hpp"
 
 #include <numeric>
+#include <stdexcept>
 
 namespace millrace::actors {
 namespace {
@@ -61,6 +62,9 @@ void rule_verifier::process(const process_group& group, column_set columns, std:
     const auto texts = by_answer(columns.view<char>("text"), columns.view<std::int32_t>("text_lengths"));
     const auto lengths = columns.view<std::int32_t>("lengths");
     const auto finish = columns.view<std::uint8_t>("finish");
+    if (lengths.size() != texts.size() || finish.size() != texts.size())
+      throw std::invalid_argument("columns 'text_lengths', 'lengths' and 'finish' have " + std::to_string(texts.size()) + ", "
+                                  + std::to_string(lengths.size()) + " and " + std::to_string(finish.size()) + " entries");
     for (std::size_t i = 0; i < texts.size(); ++i)
       rows.push_back({std::string(texts[i].begin(), texts[i].end()), group.answer, lengths[i], finish[i] != 0});
   } catch (const std::exception& error) {

@@ -13,7 +13,7 @@ stage_shell::behavior_type make_stage(stage_shell::stateful_pointer<stage_shell_
         auto promise = self->make_response_promise<group_columns>();
         const double start = telemetry::now_s();
         const auto me = caf::actor_cast<stage_shell>(self);
-        const auto finish = [self, me, context, promise, start, group](stage_result result) {
+        const auto finish = [me, context, promise, start, group](stage_result result) {
           group_columns answer{group.group, group.attempt, {}, std::move(result.summary), std::move(result.complaint),
                                telemetry::now_s() - start};
           if (result.error.empty())
@@ -29,10 +29,14 @@ stage_shell::behavior_type make_stage(stage_shell::stateful_pointer<stage_shell_
         };
         pull_columns(*context.data, group.columns, context.role().reads, context.deadline(),
                      [work = self->state.work, group, finish](column_set columns, std::string error) {
-                       if (!error.empty())
-                         finish({{}, {}, {}, std::move(error)});
-                       else
-                         work->process(group, std::move(columns), finish);
+                       if (error.empty())
+                         try {
+                           work->process(group, std::move(columns), finish);
+                           return;
+                         } catch (const std::exception& failure) {
+                           error = failure.what();
+                         }
+                       finish({{}, {}, {}, std::move(error)});
                      });
         return promise;
       },

@@ -29,7 +29,7 @@ public:
 
   /// Starts on a group and returns at once; heavy work runs on threads of its own.
   /// @param columns at least those that the role's kind reads
-  /// @param done    called exactly once, on any thread, at once or later
+  /// @param done    called exactly once, on any thread, at once or later; not at all if this throws
   virtual void process(const process_group& group, column_set columns, std::function<void(stage_result)> done) = 0;
 };
 
