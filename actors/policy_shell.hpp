@@ -19,6 +19,8 @@ struct policy_shell_state {
   static constexpr const char* name = "policy";
   static constexpr std::size_t kept_versions = 2; ///< published bundles held for pulling
 
+  ~policy_shell_state() { stop_training.request_stop(); } // the thread is waited for
+
   std::shared_ptr<learning> learner;
   std::stop_source stop_training;
   std::deque<transport::ticket> published;
