@@ -1,4 +1,5 @@
 #include "runtime/input_error.hpp"
+#include "runtime/pipeline/errors.hpp"
 #include "tools/command.hpp"
 
 #include <cstdio>
@@ -9,11 +10,13 @@
 namespace {
 
 /// OpenMP threads that wait for work spin by default, and on a machine whose cores several roles share that costs them
-/// several times their speed. libgomp reads its environment once, when it is loaded: so set it and start again.
-void let_idle_threads_sleep(char** argv) {
+/// several times their speed; UCX by default catches crashes and prints backtraces without end. Both libraries read
+/// their environment once, when they are loaded: so set it and start again.
+void start_with_environment(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") != nullptr)
     return;
   setenv("OMP_WAIT_POLICY", "PASSIVE", 0);
+  setenv("UCX_HANDLE_ERRORS", "none", 0);
   execv("/proc/self/exe", argv); // if the system refuses, everything works, only slower
 }
 
@@ -48,9 +51,12 @@ int run(int argc, char** argv) {
 } // namespace
 
 int main(int argc, char** argv) {
-  let_idle_threads_sleep(argv);
+  start_with_environment(argv);
   try {
     return run(argc, argv);
+  } catch (const millrace::pipeline::pipeline_errors& errors) {
+    std::fprintf(stderr, "%s\n", errors.what()); // each line begins with file:line:column
+    return 1;
   } catch (const millrace::input_error& error) {
     std::fprintf(stderr, "millrace: %s\n", error.what());
     return 1;

@@ -19,7 +19,7 @@ struct run_table {
   std::string device = "auto";
   double stall_after_s = 120;
   std::int64_t heartbeat_ms = 200;
-  std::int64_t peer_timeout_ms = 600;
+  std::int64_t peer_timeout_ms = 2000;
   double request_deadline_s = 60;
   double trajectories_fraction = 1;
   std::int64_t checkpoint_every = 0;

@@ -143,8 +143,8 @@ TEST_CASE("the schedule's keys agree with its preset") {
 TEST_CASE("numbers that contradict each other") {
   CHECK(with("lr = 1e-4", "lr = 1e-4, decay = \"linear\", warmup_steps = 10") ==
         lines{"p.toml:28:59: roles.learner.optimizer.warmup_steps: found 10 with run.steps = 10, want fewer steps, so that there are some to decay in"});
-  CHECK(with("steps = 10", "steps = 10\nheartbeat_ms = 400") ==
-        lines{"p.toml:4:16: run.peer_timeout_ms: found 600 with heartbeat_ms = 400, want at least two heartbeats"});
+  CHECK(with("steps = 10", "steps = 10\nheartbeat_ms = 1500") ==
+        lines{"p.toml:4:16: run.peer_timeout_ms: found 2000 with heartbeat_ms = 1500, want at least two heartbeats"});
 }
 
 TEST_CASE("placement names roles, counts and addresses") {
