@@ -99,11 +99,12 @@ void coordinator_state::begin(const begin_run& how) {
   const auto me = caf::actor_cast<coordinator_actor>(self_);
   const auto agent = self_->spawn(make_process_agent, process_agent_config{config_.pipeline, own_node, config_.data, me,
                                                                            [](const std::string&) {}});
-  process_is_up({own_node, getpid(), "", agent, to_vector(config_.data->address()), embedded_roles(p)});
+  take_in({own_node, getpid(), "", agent, to_vector(config_.data->address()), embedded_roles(p)});
   for (const auto& [host, node] : config_.nodes)
     self_->monitor(node);
   for (const auto& placed : placed_processes(p))
-    start_placed(placed);
+    if (!ended_)
+      start_placed(placed);
   self_->delayed_send(self_, std::chrono::seconds(1), caf::tick_atom_v);
 }
 
@@ -154,10 +155,19 @@ caf::result<welcome> coordinator_state::join(const join_run& ask) {
   if (found == awaited_.end() || found->second.role != ask.role)
     return error_with("this run expects no such process"); // CR-3
   awaited_.erase(found);
+  joined_[next_node_] = ask.role;
   return welcome{next_node_++, config_.run_key, config_.resolved, config_.bind};
 }
 
 void coordinator_state::process_is_up(const process_up& up) {
+  const auto joined = joined_.extract(up.node);
+  if (joined && up.roles == std::vector{joined.mapped()})
+    take_in(up);
+  else
+    complain("a process that never joined says that it is up: ignored");
+}
+
+void coordinator_state::take_in(const process_up& up) {
   auto& fresh = processes_[up.node];
   fresh.node = up.node;
   fresh.pid = up.pid;
@@ -239,10 +249,11 @@ void coordinator_state::is_down(const caf::actor_addr& agent) {
       node_is_down(host);
       return;
     }
-  for (const auto& [node, process] : processes_)
-    if (process.agent.address() == agent) {
-      const auto host = process.host;
-      const auto pid = process.pid;
+  for (const auto& entry : processes_)
+    if (entry.second.agent.address() == agent) {
+      const auto node = entry.first; // copies: the entry goes
+      const auto host = entry.second.host;
+      const auto pid = entry.second.pid;
       remove_process(node, "its connection is gone");
       if (node != own_node && !ended_)
         kill(host, pid); // a process that CAF gave up on may still run
@@ -257,6 +268,7 @@ void coordinator_state::process_has_ended(const process_ended& ended) {
   if (found != processes_.end())
     remove_process(found->first, ended.how);
   std::erase_if(awaited_, [&](const auto& entry) { return entry.second.role == ended.role; });
+  std::erase_if(joined_, [&](const auto& entry) { return entry.second == ended.role; });
   const auto pid = pids_.find(ended.role.name());
   if (ended_ || lost_nodes_.contains(ended.host) || pid == pids_.end() || pid->second != ended.pid)
     return;
@@ -370,7 +382,11 @@ void coordinator_state::take_report(const process_report& report) {
   std::string label = report.node == own_node ? "run" : process.roles.at(0).name();
   if (!process.host.empty())
     label += " on " + process.host;
-  config_.record->add_trace(report.trace, process.pid, label, process.clock_offset_s);
+  try {
+    config_.record->add_trace(report.trace, process.pid, label, process.clock_offset_s);
+  } catch (const std::exception& error) {
+    complain(error.what());
+  }
   process.waits = report.waits;
   if (!report.transports.empty())
     telemetry::log_info(label, "data plane: " + report.transports);
@@ -437,11 +453,15 @@ void coordinator_state::fetch(const fetch_group& what) {
     return;
   const auto me = caf::actor_cast<coordinator_actor>(self_);
   pull_columns(*config_.data, what.columns, {}, within, [this, me, what](column_set columns, std::string error) {
-    caf::anon_send(caf::actor_cast<coordinator_shell>(me), continuation{[this, what, columns, error] {
-                     if (const auto* row = coordination_->row_of(what.group); row && error.empty())
-                       config_.record->keep(trajectory_of(what.group, *row, columns));
-                     one_fetched(what, error);
-                   }});
+    continue_in(caf::actor_cast<coordinator_shell>(me), [this, what, columns, line = error]() mutable {
+      try {
+        if (const auto* row = coordination_->row_of(what.group); row && line.empty())
+          config_.record->keep(trajectory_of(what.group, *row, columns));
+      } catch (const std::exception& malformed) {
+        line = malformed.what();
+      }
+      one_fetched(what, line);
+    });
   });
 }
 
@@ -544,28 +564,30 @@ void coordinator_state::step_done(const batch_report& report, const std::vector<
 
 // -- effects: checkpoints and the end --------------------------------------------------------------------------------
 
+/// The policy is asked before this returns: by PO-1 it writes the weights of this very step, whatever is trained next.
 void coordinator_state::checkpoint(std::uint32_t step, const std::string& scheduler_state) {
   const auto oldest = coordination_->scheduler().oldest_live();
-  self_->request(source_, deadline(config_.pipeline->run.request_deadline_s), find_position{oldest})
-      .then([this, step, scheduler_state](
-                const source_position& position) { write_checkpoint_files(step, scheduler_state, position); },
-            [this, step](const caf::error& error) { checkpoint_is_stored({step, "", "source: " + line_of(error)}); });
-}
-
-void coordinator_state::write_checkpoint_files(std::uint32_t step, const std::string& state,
-                                               const source_position& position) {
-  const auto me = caf::actor_cast<coordinator_actor>(self_);
   std::shared_ptr<telemetry::checkpoint_attempt> attempt;
   try {
     attempt = std::make_shared<telemetry::checkpoint_attempt>(config_.checkpoints->begin(step));
   } catch (const std::exception& error) {
-    checkpoint_is_stored({step, "", error.what()});
+    self_->send(self_, checkpoint_stored{step, "", error.what()});
     return;
   }
-  const auto within = deadline(10 * config_.pipeline->run.stall_after_s);
-  self_->request(policy_, within, write_checkpoint{attempt->folder().string()})
+  self_->request(policy_, deadline(10 * config_.pipeline->run.stall_after_s), write_checkpoint{attempt->folder().string()})
       .then(
-          [this, me, attempt, step, state, position](const checkpoint_written&) {
+          [this, attempt, step, scheduler_state, oldest](const checkpoint_written&) {
+            add_position(attempt, step, scheduler_state, oldest);
+          },
+          [this, attempt, step](const caf::error& error) { checkpoint_is_stored({step, "", line_of(error)}); });
+}
+
+void coordinator_state::add_position(const std::shared_ptr<telemetry::checkpoint_attempt>& attempt, std::uint32_t step,
+                                     const std::string& state, std::uint64_t oldest) {
+  const auto me = caf::actor_cast<coordinator_actor>(self_);
+  self_->request(source_, deadline(config_.pipeline->run.request_deadline_s), find_position{oldest})
+      .then(
+          [this, me, attempt, step, state](const source_position& position) {
             storage_->post([me, attempt, step, state, position] {
               try {
                 const telemetry::timed span(telemetry::process_trace(), "coordinator", "checkpoint",
@@ -580,7 +602,9 @@ void coordinator_state::write_checkpoint_files(std::uint32_t step, const std::st
               }
             });
           },
-          [this, attempt, step](const caf::error& error) { checkpoint_is_stored({step, "", line_of(error)}); });
+          [this, attempt, step](const caf::error& error) {
+            checkpoint_is_stored({step, "", "source: " + line_of(error)});
+          });
 }
 
 void coordinator_state::checkpoint_is_stored(const checkpoint_stored& stored) {
@@ -617,8 +641,8 @@ void coordinator_state::fail(const std::string& why) {
 void coordinator_state::end(run_outcome outcome) {
   if (std::exchange(ended_, true))
     return;
-  config_.record->add_trace(telemetry::process_trace().take(), getpid(), "run", 0);
   try {
+    config_.record->add_trace(telemetry::process_trace().take(), getpid(), "run", 0);
     config_.record->write_status(coordination_->scheduler(), outcome.ok ? outcome.line : "failed", role_states(), {});
     config_.record->finish(coordination_->scheduler(), outcome.ok ? outcome.line : "failed");
   } catch (const std::exception& error) {
@@ -627,9 +651,9 @@ void coordinator_state::end(run_outcome outcome) {
   for (const auto& [node, process] : processes_)
     self_->send(process.agent, end_process{outcome.line});
   const auto leave = [this](const auto& handle) { self_->send_exit(handle, caf::exit_reason::user_shutdown); };
-  for (const auto& [name, rollout] : rollouts_)
+  for (const auto& [who, rollout] : rollouts_)
     leave(rollout);
-  for (const auto& [name, stage] : stages_)
+  for (const auto& [who, stage] : stages_)
     leave(stage);
   if (policy_)
     leave(policy_);
@@ -715,6 +739,15 @@ void coordinator_state::tick() {
 
 coordinator_shell::behavior_type make_coordinator(coordinator_state::pointer self, coordinator_config config) {
   self->set_down_handler([self](caf::down_msg& down) { self->state.is_down(down.source); });
+  // Whatever leaves a handler ends the run with its line: an actor that dies silently would leave everyone waiting.
+  self->set_exception_handler([self](std::exception_ptr& thrown) -> caf::error {
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const std::exception& error) {
+      self->state.fail(error.what());
+    }
+    return caf::exit_reason::user_shutdown;
+  });
   self->state.prepare(self, std::move(config));
   return {
       [self](const begin_run& how) { self->state.begin(how); },

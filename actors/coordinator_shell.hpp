@@ -66,7 +66,7 @@ public:
   void begin(const begin_run& how);
 
   caf::result<welcome> join(const join_run& ask);
-  void process_is_up(const process_up& up);
+  void process_is_up(const process_up& up); ///< CR-3: ignored unless it joined
   void rollout_is_ready(const rollout_ready& ready);
   void stage_is_ready(const stage_ready& ready);
   void policy_is_ready(const policy_ready& ready);
@@ -118,6 +118,7 @@ private:
     std::vector<role_instance> roles; ///< that ran there
   };
 
+  void take_in(const process_up& up);
   void start_placed(const placed_process& placed);
   void start_on_host(const placed_process& placed, const std::string& token);
   void started(const placed_process& placed, std::int64_t pid);
@@ -131,7 +132,8 @@ private:
   void node_not_found(const std::string& host, const std::string& why);
   void node_is_back(const std::string& host, const node_actor& node);
   void one_fetched(const fetch_group& what, const std::string& error);
-  void write_checkpoint_files(std::uint32_t step, const std::string& state, const source_position& position);
+  void add_position(const std::shared_ptr<telemetry::checkpoint_attempt>& attempt, std::uint32_t step,
+                    const std::string& state, std::uint64_t oldest);
   void end(run_outcome outcome);
   void progressed();
   void report_stall();
@@ -151,6 +153,7 @@ private:
   std::map<std::string, stage_actor> stages_;
   std::map<std::uint64_t, live_process> processes_; ///< by node
   std::map<std::string, placed_process> awaited_;   ///< by token: started, not joined
+  std::map<std::uint64_t, role_instance> joined_;   ///< by node: let in, not up
   std::map<std::string, std::int64_t> pids_;        ///< of started processes, by instance name
   std::map<std::string, placed_process> lives_;     ///< the newest life of each placed process, by instance name
   std::map<std::string, lost_node> lost_nodes_;     ///< by the name that the placement gives them
