@@ -1,5 +1,7 @@
 #include "runtime/cluster/actor_config.hpp"
 
+#include "runtime/cluster/tls_error_queue.hpp"
+
 #include <caf/atom.hpp>
 #include <caf/io/middleman.hpp>
 #include <caf/openssl/manager.hpp>
@@ -16,6 +18,7 @@ actor_config::actor_config(const actor_options& options) {
   set("middleman.heartbeat-interval", caf::timespan(std::chrono::milliseconds(options.heartbeat_ms)));
   set("middleman.connection-timeout", caf::timespan(std::chrono::milliseconds(options.peer_timeout_ms)));
   if (options.tls) {
+    keep_tls_errors_apart();
     load<caf::openssl::manager>();
     openssl_certificate = options.tls->certificate.string();
     openssl_key = options.tls->key.string();

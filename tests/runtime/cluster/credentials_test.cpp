@@ -12,6 +12,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
+#include <arpa/inet.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -104,6 +106,22 @@ struct node {
   caf::actor_system system;
 };
 
+/// Connects and says something that is no TLS. Returns once the other side has hung up.
+void speak_plainly(std::uint16_t port) {
+  const int stranger = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_port = htons(port);
+  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  REQUIRE(::connect(stranger, reinterpret_cast<const sockaddr*>(&where), sizeof where) == 0);
+  constexpr std::string_view words = "GET / HTTP/1.0\r\n\r\n";
+  REQUIRE(::send(stranger, words.data(), words.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(words.size()));
+  char answer[64];
+  while (::recv(stranger, answer, sizeof answer, 0) > 0)
+    ;
+  ::close(stranger);
+}
+
 } // namespace
 
 TEST_CASE("who holds the same secret is trusted as client and server; who holds another is not") {
@@ -185,5 +203,28 @@ TEST_CASE("actor systems talk over TLS with the same secret; another secret and 
   CHECK(node(&b.files()).ask(*port, true) == "no connection");
   CHECK(node(nullptr).ask(*port, false) == "no connection");
   CHECK(node(&also_a.files()).ask(*port, true) == "42");
+  caf::anon_send_exit(echo, caf::exit_reason::user_shutdown);
+}
+
+TEST_CASE("a stranger who is refused disturbs no connection that stands") {
+  const credentials a(secret_of('a')), also_a(secret_of('a'));
+  node server(&a.files()), client(&also_a.files());
+  const auto echo = server.system.spawn([]() -> caf::behavior { return {[](std::int32_t x) { return x + 1; }}; });
+  const auto port = caf::openssl::publish(echo, 0, "127.0.0.1");
+  REQUIRE(port);
+  const auto remote = caf::openssl::remote_actor<caf::actor>(client.system, "127.0.0.1", *port);
+  REQUIRE(remote);
+  caf::scoped_actor self(client.system);
+  self->monitor(*remote);
+  for (int visit = 0; visit < 10; ++visit) {
+    CAPTURE(visit);
+    speak_plainly(*port);
+    std::string answer = "none";
+    self->request(*remote, std::chrono::seconds(5), std::int32_t{41})
+        .receive([&](std::int32_t number) { answer = std::to_string(number); },
+                 [&](caf::error& e) { answer = client.system.render(e); });
+    REQUIRE(answer == "42");
+  }
+  CHECK(self->mailbox().empty()); // no word that the connection was lost
   caf::anon_send_exit(echo, caf::exit_reason::user_shutdown);
 }
