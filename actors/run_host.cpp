@@ -98,11 +98,17 @@ node_actor connect_node(caf::actor_system& system, const std::string& host) {
   if (!cluster::reachable(where, 3))
     throw input_error("node " + host + ": nobody listens there; start `millrace node --listen " + host
                       + " --secret-file FILE` on that host");
-  auto node = caf::openssl::remote_actor<node_actor>(system, where.address, where.port);
-  if (!node)
-    throw input_error("node " + host + ": refused the connection; do both sides hold the same secret? ("
-                      + system.render(node.error()) + ")");
-  return *node;
+  for (int attempt = 1;; ++attempt) {
+    const auto node = caf::openssl::remote_actor<node_actor>(system, where.address, where.port);
+    if (node)
+      return *node;
+    const bool slow = node.error() == caf::sec::connection_timeout;
+    if (!slow)
+      throw input_error("node " + host + ": refused the connection; do both sides hold the same secret? ("
+                        + system.render(node.error()) + ")");
+    if (attempt == 3)
+      throw input_error("node " + host + ": takes connections and does not answer");
+  }
 }
 
 void check_port(const caf::actor_system& system, const caf::expected<std::uint16_t>& port) {

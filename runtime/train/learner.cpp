@@ -37,10 +37,20 @@ private:
   std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
 };
 
+/// A program built for CUDA also runs where there is no GPU: hasCUDA() asks the driver for devices.
+/// @throws input_error for a device that is not there
 at::Device device_named(const std::string& name) {
+  const bool usable = at::hasCUDA();
   if (name == "auto")
-    return at::Device(at::hasCUDA() ? at::kCUDA : at::kCPU);
-  return at::Device(name);
+    return at::Device(usable ? at::kCUDA : at::kCPU);
+  const at::Device device(name);
+  if (device.is_cuda() && !usable)
+#ifdef MILLRACE_CUDA
+    throw input_error("run.device: found \"" + name + "\", but no CUDA device answers on this machine; want \"cpu\" or \"auto\"");
+#else
+    throw input_error("run.device: found \"" + name + "\", but this program was built without MILLRACE_CUDA; want \"cpu\" or \"auto\"");
+#endif
+  return device;
 }
 
 /// Leaves of autograd's graph on `device`, each with a gradient of zeros to add to.

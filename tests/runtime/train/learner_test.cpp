@@ -163,6 +163,16 @@ TEST_CASE("the same inputs give the same bits") {
   CHECK(equal_bits(a.parameters(), b.parameters()));
 }
 
+TEST_CASE("auto takes what is there; a device that is not there is refused by the key's name") {
+  auto options = some_options();
+  options.device = "auto";
+  const learner any(config, start(), options);
+  CHECK(any.parameters().at(0).tensor.is_cuda() == at::hasCUDA());
+  options.device = "cuda";
+  if (!at::hasCUDA())
+    CHECK_THROWS_WITH_AS(learner(config, start(), options), doctest::Contains("run.device: found \"cuda\""), input_error);
+}
+
 TEST_CASE("training goes on bit for bit from saved state") {
   temporary_folder folder;
   learner a(config, start(), some_options());
