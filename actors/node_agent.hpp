@@ -24,7 +24,7 @@ struct start_on_node {
   std::uint16_t coordinator_port = 0;
   coordinator_actor coordinator; ///< told when the process ends
   std::uint32_t heartbeat_ms = 200;
-  std::uint32_t peer_timeout_ms = 600;
+  std::uint32_t peer_timeout_ms = 2000;
 };
 
 template <class Inspector>

@@ -8,6 +8,13 @@ namespace {
 
 std::span<const std::byte> as_bytes(const std::vector<std::uint8_t>& bytes) { return std::as_bytes(std::span(bytes)); }
 
+std::string in_one_line(const std::string& lines) {
+  std::string line;
+  for (const char c : lines)
+    line += c == '\n' ? std::string("; ") : std::string(1, c);
+  return line.substr(0, line.find_last_not_of("; ") + 1);
+}
+
 } // namespace
 
 process_agent_actor::behavior_type make_process_agent(process_agent_actor::stateful_pointer<process_agent_state> self,
@@ -42,7 +49,7 @@ process_agent_actor::behavior_type make_process_agent(process_agent_actor::state
       },
       [self, config](caf::tick_atom) {
         const auto stats = config.data->stats();
-        auto transports = config.data->describe();
+        auto transports = in_one_line(config.data->describe());
         process_report report{config.node,        telemetry::process_trace().take(), telemetry::process_waits().open(),
                               telemetry::now_s(), stats.bytes_pulled,                stats.bytes_served,
                               ""};

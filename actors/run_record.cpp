@@ -148,7 +148,8 @@ void run_record::say_doing(const std::string& what) {
 void run_record::show_progress(const schedule::scheduler& scheduler) {
   const double now = telemetry::now_s();
   const auto generated = scheduler.books().sums().generated;
-  if (now - rate_since_s_ > 5) {
+  // Tokens are counted when a group is complete: a rate over less than a few groups would jump.
+  if (now - rate_since_s_ > 5 && generated > rate_since_tokens_) {
     tokens_per_s_ = static_cast<double>(generated - rate_since_tokens_) / (now - rate_since_s_);
     rate_since_s_ = now;
     rate_since_tokens_ = generated;

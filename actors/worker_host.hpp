@@ -19,7 +19,7 @@ struct worker_options {
   std::string secret_file; ///< not empty: over TLS
   std::string host;        ///< the node's name in the placement; "" = the coordinator's own host
   std::uint32_t heartbeat_ms = 200;    ///< as the run has it: both sides must agree
-  std::uint32_t peer_timeout_ms = 600;
+  std::uint32_t peer_timeout_ms = 2000;
 };
 
 /// The command line that makes this program such a process.

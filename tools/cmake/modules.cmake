@@ -6,8 +6,20 @@ target_compile_options(millrace_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Werror=return-type -fno-math-errno>)
 target_include_directories(millrace_flags INTERFACE ${PROJECT_SOURCE_DIR})
 if(MILLRACE_SANITIZE)
-  target_compile_options(millrace_flags INTERFACE -fsanitize=${MILLRACE_SANITIZE} -fno-omit-frame-pointer)
+  target_compile_options(millrace_flags INTERFACE
+    -fsanitize=${MILLRACE_SANITIZE} -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
   target_link_options(millrace_flags INTERFACE -fsanitize=${MILLRACE_SANITIZE})
+endif()
+
+# The environment of every test. What the sanitizers may overlook is listed, with reasons, in tests/support/*.supp.
+# Idle OpenMP threads sleep (tests share two cores), and UCX leaves crashes to the test runner and the sanitizers.
+set(MILLRACE_TEST_ENVIRONMENT OMP_WAIT_POLICY=PASSIVE UCX_HANDLE_ERRORS=none)
+if(MILLRACE_SANITIZE)
+  set(supp ${PROJECT_SOURCE_DIR}/tests/support)
+  list(APPEND MILLRACE_TEST_ENVIRONMENT
+    "ASAN_OPTIONS=detect_stack_use_after_return=1" "LSAN_OPTIONS=suppressions=${supp}/lsan.supp:print_suppressions=0"
+    "TSAN_OPTIONS=suppressions=${supp}/tsan.supp:second_deadlock_stack=1:halt_on_error=1"
+    "UBSAN_OPTIONS=print_stacktrace=1")
 endif()
 
 # -- one precompiled header for everything that sees LibTorch: 8 s a file become 2 ------------------
@@ -52,7 +64,7 @@ function(millrace_add_module name)
       target_precompile_headers(test_${name} REUSE_FROM millrace_torch_pch)
     endif()
     add_test(NAME ${name} COMMAND test_${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-    set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS ${name} ENVIRONMENT OMP_WAIT_POLICY=PASSIVE)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS ${name} ENVIRONMENT "${MILLRACE_TEST_ENVIRONMENT}")
   endif()
 endfunction()
 
