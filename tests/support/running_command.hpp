@@ -17,8 +17,8 @@ struct command_end {
   int signal = 0;
 };
 
-/// A program that runs beside the test, in a process group of its own, without a shell. What it writes is kept in memory
-/// and can be read at any time. Nothing of it outlives this object, nor the test.
+/// A program that runs beside the test, in a process group of its own, without a shell. What it writes is kept in
+/// memory and can be read at any time. Nothing of it outlives this object, nor the test.
 class running_command {
 public:
   /// @param arguments the program's path first  @param folder where it runs; "" = here

@@ -22,7 +22,8 @@ std::uint64_t bytes_received(const inet_diag_msg* about, std::size_t length) {
   for (auto* part = reinterpret_cast<const rtattr*>(about + 1); RTA_OK(part, left); part = RTA_NEXT(part, left))
     if (part->rta_type == INET_DIAG_INFO && RTA_PAYLOAD(part) >= offsetof(tcp_info, tcpi_bytes_received) + 8) {
       std::uint64_t bytes = 0;
-      std::memcpy(&bytes, static_cast<const char*>(RTA_DATA(part)) + offsetof(tcp_info, tcpi_bytes_received), sizeof bytes);
+      const auto* info = static_cast<const char*>(RTA_DATA(part));
+      std::memcpy(&bytes, info + offsetof(tcp_info, tcpi_bytes_received), sizeof bytes);
       return bytes;
     }
   return 0;
@@ -31,7 +32,8 @@ std::uint64_t bytes_received(const inet_diag_msg* about, std::size_t length) {
 /// One answer of the kernel, a datagram of several messages. @returns whether more follow
 bool take(const char* data, std::size_t size, std::vector<tcp_socket>& sockets) {
   auto left = static_cast<unsigned>(size);
-  for (auto* message = reinterpret_cast<const nlmsghdr*>(data); NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
+  const auto* message = reinterpret_cast<const nlmsghdr*>(data);
+  for (; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
     if (message->nlmsg_type == NLMSG_DONE || message->nlmsg_type == NLMSG_ERROR)
       return false;
     const auto* about = static_cast<const inet_diag_msg*>(NLMSG_DATA(message));

@@ -21,7 +21,7 @@ bool says(const running_command& run, const std::string& text) { return run.err(
 } // namespace
 
 TEST_CASE("SIGKILL of a rollout, a verifier or a reference: it is started again and no prompt is lost") {
-  const int steps = 100;
+  const int steps = 60;
   for (const std::string instance : {"rollout/0", "rules/0", "frozen/0"}) {
     CAPTURE(instance);
     const tiny_run run({.steps = steps, .reference = true, .max_new_tokens = 24});

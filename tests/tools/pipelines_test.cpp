@@ -16,7 +16,8 @@ strings made_tiny(const std::filesystem::path& file, const std::filesystem::path
   strings sets{"--set", "models.smol.path=" + tiny_model().string(), "--set", "run.steps=" + std::to_string(steps),
                "--set", "roles.rollout.max_new_tokens=8"};
   if (file.stem() == "gsm8k")
-    sets.insert(sets.end(), {"--set", "roles.questions.file=" + rows.string(), "--set", "roles.learner.optimizer.warmup_steps=1"});
+    sets.insert(sets.end(), {"--set", "roles.questions.file=" + rows.string(), "--set",
+                             "roles.learner.optimizer.warmup_steps=1"});
   if (file.stem() == "arithmetic_sync") // the tiny model never finds a sum: reward letters, so that it learns something
     sets.insert(sets.end(), {"--set", R"(roles.rules.rules=[{type="format",pattern="[a-k]",match="search"}])"});
   return sets;
@@ -34,17 +35,18 @@ void check_files(const run_files& files, std::size_t groups) {
   const auto status = files.status();
   CHECK(status.at("state") == "finished");
   const auto& ledger = status.at("ledger");
+  const auto count = [&](const char* key) { return ledger.at(key).get<std::int64_t>(); };
   std::int64_t dropped = 0;
   for (const auto& [reason, tokens] : ledger.at("dropped").items())
     dropped += tokens.get<std::int64_t>();
-  CHECK(ledger.at("generated") > 0);
-  CHECK(ledger.at("generated") == ledger.at("trained").get<std::int64_t>() + ledger.at("live").get<std::int64_t>() + dropped);
-  CHECK(ledger.at("live") == 0);
+  CHECK(count("trained") > 0);
+  CHECK(count("generated") == count("trained") + count("live") + dropped);
+  CHECK(count("live") == 0);
 
   const auto damage = millrace::telemetry::checkpoint_damage(files.folder() / "checkpoints/step-000002",
                                                              millrace::telemetry::depth::contents);
   CHECK(damage.value_or("") == "");
-  for (const auto* start : {"resolved.toml", "metrics.jsonl", "log.txt", "events.out.tfevents.", "trajectories-1.jsonl.zst"})
+  for (const auto* start : {"resolved.toml", "metrics.jsonl", "log.txt", "events.out.tfevents.", "trajectories-1."})
     CHECK_MESSAGE(holds_file(files.folder(), start), start);
   std::size_t trained = 0;
   for (const auto& [step, ids] : files.trained_groups())
@@ -66,7 +68,8 @@ void check_files(const run_files& files, std::size_t groups) {
 TEST_CASE("every file in pipelines/ runs with a tiny model, and its resolved file runs again") {
   const temporary_folder folder;
   write_file(folder / "rows.jsonl",
-             R"({"prompt":[{"role":"user","content":"Two and two?"}],"reward_model":{"ground_truth":"4"},"data_source":"sums"})"
+             R"({"prompt":[{"role":"user","content":"Two and two?"}],)"
+             R"("reward_model":{"ground_truth":"4"},"data_source":"sums"})"
              "\n");
   std::size_t files = 0;
   for (const auto& entry : std::filesystem::directory_iterator("pipelines")) {

@@ -89,7 +89,7 @@ finished_command run_to_end(const strings& command, double deadline_s = 30);
 /// Waits until the run has done that many steps. @returns false if it ended before, or took longer than the deadline
 bool reaches(running_command& running, const run_files& files, std::size_t steps, double deadline_s = 30);
 
-/// Checks that every group of `steps` steps was trained exactly once, and each in its step: what a synchronous run does.
+/// Checks that every group of `steps` steps was trained exactly once, each in its step: what a synchronous run does.
 void check_each_group_once(const run_files& files, int steps);
 
 } // namespace millrace::tests
