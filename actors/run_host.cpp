@@ -152,8 +152,8 @@ int run_pipeline(const pipeline::pipeline& p, telemetry::run_folder folder, cons
   config.record = std::make_shared<run_record>(p, folder, config.scheduler->at().step);
   config.checkpoints = std::make_shared<telemetry::checkpoint_store>(folder.checkpoints(),
                                                                      static_cast<int>(p.run.checkpoints_kept));
-  if (!hosts.empty())
-    config.bind = cluster::address_towards(cluster::parse_endpoint(*hosts.begin()).address);
+  const auto bind = hosts.empty() ? std::string() : cluster::address_towards(cluster::parse_endpoint(*hosts.begin()).address);
+  config.bind = bind;
 
   transport::data_plane_options data_options;
   data_options.node = 1;
@@ -193,13 +193,13 @@ int run_pipeline(const pipeline::pipeline& p, telemetry::run_folder folder, cons
   const auto coordinator = caf::actor_cast<coordinator_actor>(system.spawn(make_coordinator, std::move(config)));
   children.report_to(coordinator);
   std::uint16_t outer_port = 0;
-  if (!placed.empty()) {
+  if (std::any_of(placed.begin(), placed.end(), [](const auto& process) { return process.host.empty(); })) {
     const auto port = system.middleman().publish(coordinator, 0, "127.0.0.1");
     check_port(system, port);
     local_port = *port;
   }
   if (!hosts.empty()) {
-    const auto port = caf::openssl::publish(coordinator, 0, cluster::address_towards(cluster::parse_endpoint(*hosts.begin()).address).c_str());
+    const auto port = caf::openssl::publish(coordinator, 0, bind.c_str());
     check_port(system, port);
     outer_port = *port;
   }
