@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <set>
 
 using namespace millrace::tests;
 
@@ -70,6 +71,28 @@ TEST_CASE("SIGKILL of everything, again and again: resume trains every group onc
     const auto ledger = files.status().at("ledger");
     CHECK(ledger.at("live") == 0);
   }
+}
+
+TEST_CASE("an asynchronous run that is killed and resumed trains no group twice and leaves none behind") {
+  const tiny_run run({.steps = steps, .preset = "bounded", .run = "checkpoint_every = 4\n"});
+  const auto files = run.files();
+  const strings sets{"--set", "placement.rollout.processes=2", "--set", "schedule.in_flight_update=true"};
+  kill_all_when(run.start(sets), files, [&] { return files.steps() >= 6; }, true);
+  kill_all_when(run.resume(), files, [&] { return files.steps() >= 14; }, true);
+  const auto last = run_to_end(run.resume());
+  CAPTURE(last.err);
+  REQUIRE(last.status == 0);
+  CHECK(files.steps() == steps);
+  std::set<std::uint64_t> once;
+  std::size_t trained = 0;
+  for (const auto& [step, groups] : files.trained_groups()) {
+    trained += groups.size();
+    once.insert(groups.begin(), groups.end());
+  }
+  CHECK(trained == steps * groups_per_step);
+  CHECK(once.size() == trained);
+  CHECK(*once.rbegin() == trained - 1); // S-1: nothing is started beyond the last step
+  CHECK(files.status().at("ledger").at("live") == 0);
 }
 
 TEST_CASE("a finished run can be given more steps") {
