@@ -21,6 +21,8 @@
 
 namespace millrace::actors {
 
+inline constexpr std::uint64_t own_node = 1; ///< data-plane node of the run's own process
+
 /// How a run ended.
 struct run_outcome {
   bool ok = false;

@@ -98,7 +98,6 @@ void run_record::step_done(std::int64_t step, std::map<std::string, double> figu
     row.set(name, value);
   const auto& books = scheduler.books();
   row.set(metric::time_per_step, step_s);
-  row.set(metric::tokens, static_cast<double>(books.trained().tokens));
   row.set(metric::tokens_generated, static_cast<double>(books.sums().generated));
   row.set(metric::version, static_cast<double>(step));
   row.set(metric::generation_rate, tokens_per_s_);

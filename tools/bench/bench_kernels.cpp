@@ -31,15 +31,13 @@ template <int width>
 MILLRACE_INLINE float multiply_add(std::int64_t rounds) {
   using V = kernels::vector<width>;
   V sums[12];
-  for (auto& s : sums)
-    s = V{} + 1.0f;
+  for (int j = 0; j < 12; ++j)
+    sums[j] = V{} + 1.0f / static_cast<float>(rounds + j); // all different: twelve chains, not one
   const V factor = V{} + 0.999f, term = V{} + 0.001f;
   for (std::int64_t i = 0; i < rounds; ++i) {
 #pragma GCC unroll 12
-    for (int j = 0; j < 12; ++j) {
+    for (int j = 0; j < 12; ++j)
       sums[j] = sums[j] * factor + term;
-      asm("" : "+v"(sums[j])); // or the compiler would foresee the result
-    }
   }
   float total = 0;
   for (auto& s : sums)

@@ -1,0 +1,302 @@
+#include "actors/coordinator_shell.hpp"
+
+#include "actors/column_set.hpp"
+#include "actors/errors.hpp"
+#include "runtime/telemetry/log.hpp"
+
+#include <algorithm>
+#include <unistd.h>
+
+/// What the coordinator does to the world for `coordination`: messages with deadlines, files.
+namespace millrace::actors {
+namespace {
+
+constexpr std::uint64_t most_refusals_in_a_row = 1000; ///< of prompts: data of which nothing fits would never end
+
+} // namespace
+
+// -- effects: groups -------------------------------------------------------------------------------------------------
+
+void coordinator_state::take_prompt(std::uint64_t index) {
+  self_->request(source_, deadline(config_.pipeline->run.request_deadline_s), actors::take_prompt{index})
+      .then(
+          [this](const prompt_row& row) {
+            if (row.skipped_rows > 0)
+              config_.record->skipped("unusable row", static_cast<std::int64_t>(row.skipped_rows));
+            coordination_->prompt_arrived(row, now());
+          },
+          [this](const caf::error& error) { fail("source: " + line_of(error)); });
+}
+
+void coordinator_state::generate(const role_instance& rollout, const generate_group& what) {
+  const auto handle = rollouts_.find(rollout.name());
+  if (handle == rollouts_.end())
+    return; // its end is already on its way to the scheduler
+  self_->request(handle->second, deadline(config_.pipeline->run.request_deadline_s), what)
+      .then([this](const group_accepted&) { refused_in_a_row_ = 0; },
+            [this, rollout, what](const caf::error& error) {
+              // An error with a line of its own is a refusal of the prompt; CAF's own errors are the network's.
+              const bool refused = error.category() == caf::atom("system")
+                                   && error.code() == static_cast<std::uint8_t>(caf::sec::runtime_error);
+              if (refused) {
+                config_.record->skipped("prompt refused", 1);
+                if (++refused_in_a_row_ == most_refusals_in_a_row)
+                  fail(std::to_string(refused_in_a_row_) + " prompts in a row were refused, the last one: " + line_of(error));
+              }
+              coordination_->generation_refused(what.group, what.attempt, rollout.name() + ": " + line_of(error), !refused,
+                                                now());
+            });
+}
+
+void coordinator_state::cancel(const role_instance& rollout, const cancel_group& what) {
+  if (const auto handle = rollouts_.find(rollout.name()); handle != rollouts_.end())
+    self_->send(handle->second, what);
+}
+
+void coordinator_state::process(const role_instance& stage, const process_group& what) {
+  const auto handle = stages_.find(stage.name());
+  if (handle == stages_.end())
+    return;
+  self_->request(handle->second, deadline(config_.pipeline->run.request_deadline_s), what)
+      .then([this, stage](const group_columns& answer) { coordination_->processed(stage, answer, now()); },
+            [this, stage, what](const caf::error& error) {
+              coordination_->processing_failed(stage, what.group, what.attempt, line_of(error), now());
+            });
+}
+
+/// Two take the columns: the policy, to train on them, and this process, for the trajectory file.
+void coordinator_state::fetch(const fetch_group& what) {
+  const auto within = deadline(config_.pipeline->run.request_deadline_s);
+  const bool sampled = telemetry::is_sampled(what.group, config_.pipeline->run.trajectories_fraction);
+  fetches_[{what.group, what.attempt}] = {sampled ? 2 : 1, ""};
+  self_->request(policy_, within, what)
+      .then([this, what](const group_fetched&) { one_fetched(what, ""); },
+            [this, what](const caf::error& error) { one_fetched(what, line_of(error)); });
+  if (!sampled)
+    return;
+  const auto me = caf::actor_cast<coordinator_actor>(self_);
+  pull_columns(*config_.data, what.columns, {}, within, [this, me, what](column_set columns, std::string error) {
+    continue_in(caf::actor_cast<coordinator_shell>(me), [this, what, columns, line = error]() mutable {
+      try {
+        if (const auto* row = coordination_->row_of(what.group); row && line.empty())
+          config_.record->keep(trajectory_of(what.group, *row, columns));
+      } catch (const std::exception& malformed) {
+        line = malformed.what();
+      }
+      one_fetched(what, line);
+    });
+  });
+}
+
+void coordinator_state::one_fetched(const fetch_group& what, const std::string& error) {
+  const auto found = fetches_.find({what.group, what.attempt});
+  if (found == fetches_.end())
+    return;
+  if (!error.empty() && found->second.second.empty())
+    found->second.second = error;
+  if (--found->second.first > 0)
+    return;
+  const auto first_error = fetches_.extract(found).mapped().second;
+  if (first_error.empty())
+    coordination_->fetched({what.group, what.attempt}, now());
+  else
+    coordination_->fetch_failed(what.group, what.attempt, first_error, now());
+  progressed();
+}
+
+void coordinator_state::forget(std::uint64_t group) {
+  config_.record->forget(group);
+  if (policy_)
+    self_->send(policy_, forget_group{group});
+}
+
+void coordinator_state::release(const std::vector<transport::ticket>& columns) {
+  std::map<std::uint64_t, release_bundles> by_owner;
+  for (const auto& ticket : columns)
+    if (ticket.id != 0)
+      by_owner[ticket.owner].ids.push_back(ticket.id);
+  for (auto& [owner, bundles] : by_owner)
+    if (const auto process = processes_.find(owner); process != processes_.end())
+      self_->send(process->second.agent, std::move(bundles));
+}
+
+// -- effects: training and weights -----------------------------------------------------------------------------------
+
+void coordinator_state::train(const train_batch& what) {
+  self_->request(policy_, deadline(10 * config_.pipeline->run.stall_after_s), what)
+      .then(
+          [this](const batch_report& report) {
+            coordination_->trained(report, now());
+            progressed();
+          },
+          [this](const caf::error& error) { coordination_->training_failed(line_of(error)); });
+}
+
+void coordinator_state::interrupt_training(std::uint64_t step) { self_->send(policy_, actors::interrupt_training{step}); }
+
+void coordinator_state::publish(std::uint32_t version) {
+  self_->request(policy_, deadline(10 * config_.pipeline->run.stall_after_s), publish_weights{version})
+      .then(
+          [this](const weights_published& result) {
+            coordination_->published(result);
+            progressed();
+          },
+          [this, version](const caf::error& error) { coordination_->publishing_failed(version, line_of(error)); });
+}
+
+void coordinator_state::send_weights(const role_instance& rollout, const new_weights& what) {
+  const auto handle = rollouts_.find(rollout.name());
+  if (handle == rollouts_.end())
+    return;
+  // Without in-flight update the answer waits for the groups under way.
+  const auto& run = config_.pipeline->run;
+  self_->request(handle->second, deadline(run.request_deadline_s + run.stall_after_s), what)
+      .then(
+          [this, rollout](const weights_live& live) {
+            coordination_->weights_are_live(rollout, live.version, now());
+            progressed();
+          },
+          [this, rollout, version = what.version](const caf::error& error) {
+            coordination_->weights_failed(rollout, version, line_of(error));
+          });
+}
+
+void coordinator_state::step_done(const batch_report& report, const std::vector<std::uint64_t>& groups) {
+  auto figures = report.metrics;
+  std::map<std::string, double> sums;
+  for (const auto group : groups)
+    for (const auto& [name, value] : coordination_->summary_of(group))
+      sums[name] += value;
+  for (const auto& [name, sum] : sums)
+    if (name.starts_with("reward."))
+      figures[telemetry::metric::rule_reward(name.substr(7))] = sum / static_cast<double>(groups.size());
+    else if (name != "reward")
+      figures[name] = sum;
+  // The scheduler hears of the step after this: its books do not hold the batch yet.
+  figures[std::string(telemetry::metric::tokens)]
+      = static_cast<double>(coordination_->scheduler().books().trained().tokens + report.trained_tokens);
+  figures["groups/dropped"] = static_cast<double>(coordination_->dropped_groups());
+  if (report.skipped)
+    complain("step " + std::to_string(report.step) + " was skipped: " + report.complaint);
+  try {
+    config_.record->step_done(static_cast<std::int64_t>(report.step), std::move(figures), coordination_->scheduler());
+    config_.record->trained(static_cast<std::int64_t>(report.step), groups);
+  } catch (const std::exception& error) {
+    fail(error.what());
+  }
+  if (const auto open = coordination_->scheduler().books().check(); !open.empty())
+    fail("the ledger does not close at step " + std::to_string(report.step) + ": " + open);
+}
+
+// -- effects: checkpoints and the end --------------------------------------------------------------------------------
+
+/// The policy is asked before this returns: by PO-1 it writes the weights of this very step, whatever is trained next.
+void coordinator_state::checkpoint(std::uint32_t step, const std::string& scheduler_state) {
+  const auto oldest = coordination_->scheduler().oldest_live();
+  std::shared_ptr<telemetry::checkpoint_attempt> attempt;
+  try {
+    attempt = std::make_shared<telemetry::checkpoint_attempt>(config_.checkpoints->begin(step));
+  } catch (const std::exception& error) {
+    self_->send(self_, checkpoint_stored{step, "", error.what()});
+    return;
+  }
+  self_->request(policy_, deadline(10 * config_.pipeline->run.stall_after_s), write_checkpoint{attempt->folder().string()})
+      .then(
+          [this, attempt, step, scheduler_state, oldest](const checkpoint_written&) {
+            add_position(attempt, step, scheduler_state, oldest);
+          },
+          [this, attempt, step](const caf::error& error) { checkpoint_is_stored({step, "", line_of(error)}); });
+}
+
+void coordinator_state::add_position(const std::shared_ptr<telemetry::checkpoint_attempt>& attempt, std::uint32_t step,
+                                     const std::string& state, std::uint64_t oldest) {
+  const auto me = caf::actor_cast<coordinator_actor>(self_);
+  self_->request(source_, deadline(config_.pipeline->run.request_deadline_s), find_position{oldest})
+      .then(
+          [this, me, attempt, step, state](const source_position& position) {
+            storage_->post([me, attempt, step, state, position] {
+              try {
+                const telemetry::timed span(telemetry::process_trace(), "coordinator", "checkpoint",
+                                            telemetry::cause::storage);
+                attempt->write("scheduler.txt", state);
+                attempt->write("source.txt", std::to_string(position.index) + ' ' + std::to_string(position.epoch) + ' '
+                                                 + std::to_string(position.next) + ' ' + std::to_string(position.rows) + '\n');
+                const auto folder = attempt->commit();
+                caf::anon_send(me, checkpoint_stored{step, folder.string(), ""});
+              } catch (const std::exception& error) {
+                caf::anon_send(me, checkpoint_stored{step, "", error.what()});
+              }
+            });
+          },
+          [this, attempt, step](const caf::error& error) {
+            checkpoint_is_stored({step, "", "source: " + line_of(error)});
+          });
+}
+
+void coordinator_state::checkpoint_is_stored(const checkpoint_stored& stored) {
+  if (ended_)
+    return;
+  if (stored.failure.empty()) {
+    telemetry::log_info("run", "checkpoint of step " + std::to_string(stored.step) + " in " + stored.folder);
+    config_.record->checkpointed(stored.step, stored.folder);
+    coordination_->checkpointed(stored.step, now());
+    progressed();
+    return;
+  }
+  const auto line = telemetry::checkpoint_failure(config_.checkpoints->folder(), stored.step, stored.failure);
+  const auto waits = coordination_->scheduler().waits();
+  const bool last = std::any_of(waits.begin(), waits.end(),
+                                [](const auto& wait) { return wait.kind == schedule::wait_kind::saving; });
+  if (last)
+    fail(line);
+  else
+    complain(line + "; the run goes on");
+}
+
+void coordinator_state::complain(const std::string& line) { telemetry::log_warning("run", line); }
+
+void coordinator_state::finish(schedule::finish_reason reason) {
+  end({true, reason == schedule::finish_reason::stopped ? "stopped" : "finished"});
+}
+
+void coordinator_state::fail(const std::string& why) {
+  if (!ended_)
+    end({false, why});
+}
+
+void coordinator_state::end(run_outcome outcome) {
+  if (std::exchange(ended_, true))
+    return;
+  try {
+    config_.record->add_trace(telemetry::process_trace().take(), getpid(), "run", 0);
+    config_.record->write_status(coordination_->scheduler(), outcome.ok ? outcome.line : "failed", role_states(), {});
+    config_.record->finish(coordination_->scheduler(), outcome.ok ? outcome.line : "failed");
+  } catch (const std::exception& error) {
+    outcome = {false, error.what()};
+  }
+  for (const auto& [node, process] : processes_)
+    self_->send(process.agent, end_process{outcome.line});
+  const auto leave = [this](const auto& handle) { self_->send_exit(handle, caf::exit_reason::user_shutdown); };
+  for (const auto& [who, rollout] : rollouts_)
+    leave(rollout);
+  for (const auto& [who, stage] : stages_)
+    leave(stage);
+  if (policy_)
+    leave(policy_);
+  if (source_)
+    leave(source_);
+  config_.on_end(outcome.ok ? run_outcome{true, ""} : outcome);
+  self_->quit();
+}
+
+void coordinator_state::stop(const stop_run& why) {
+  if (ended_)
+    return;
+  telemetry::log_info("run", "stopping: " + why.why);
+  if (!policy_)
+    fail("stopped before the models were loaded");
+  else
+    coordination_->stop(now());
+}
+
+} // namespace millrace::actors

@@ -1,0 +1,188 @@
+#include "actors/learning.hpp"
+
+#include "actors/weights_bundle.hpp"
+#include "runtime/input_error.hpp"
+#include "tests/actors/fixture.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+#include <ATen/ATen.h>
+
+#include <doctest/doctest.h>
+
+#include <random>
+#include <stdexcept>
+
+using namespace millrace;
+using namespace millrace::actors;
+
+namespace {
+
+column_set whole_group() { return column_set({tests::rollout_columns(), tests::reward_columns()}); }
+
+/// A group of four answers of one to six tokens with random rewards.
+train::training_group some_group(std::uint64_t id) {
+  std::mt19937_64 random(id);
+  train::training_group group;
+  group.id = id;
+  group.prompt = {3, 4, 5};
+  for (int a = 0; a < 4; ++a) {
+    auto& answer = group.answers.emplace_back(1 + random() % 6);
+    for (auto& token : answer)
+      token = static_cast<std::int32_t>(random() % 300);
+    group.behaviour_logprob.emplace_back(answer.size(), -5.0f);
+    group.version.emplace_back(answer.size(), 0u);
+    group.reward.push_back(static_cast<float>(random() % 3));
+  }
+  return group;
+}
+
+bool same(const transport::bundle& a, const transport::bundle& b) { return a.checksum() == b.checksum(); }
+
+/// Groups 10 * step and 10 * step + 1, as version step - 1 trained them.
+batch_report train_step(learning& learner, std::uint64_t step) {
+  for (const auto id : {10 * step, 10 * step + 1})
+    learner.keep(some_group(id));
+  return learner.train({step, static_cast<std::uint32_t>(step - 1), {10 * step, 10 * step + 1}}, {});
+}
+
+} // namespace
+
+TEST_CASE("columns become a training group, answer by answer") {
+  const auto group = training_group_of(7, whole_group());
+  CHECK(group.id == 7);
+  CHECK(group.prompt == std::vector<std::int32_t>{5, 6, 7});
+  CHECK(group.answers == std::vector<std::vector<std::int32_t>>{{10, 11, 12}, {20}});
+  CHECK(group.behaviour_logprob == std::vector<std::vector<float>>{{-1, -2, -3}, {-4}});
+  CHECK(group.version == std::vector<std::vector<std::uint32_t>>{{0, 0, 1}, {1}});
+  CHECK(group.reward == std::vector<float>{1, 0});
+  CHECK(group.ref_logprob.empty());
+  const std::vector<float> reference{-9, -8, -7, -6};
+  const auto with_reference = training_group_of(
+      7, column_set({tests::rollout_columns(), tests::reward_columns(),
+                     transport::bundle_builder().add<float>("ref_logprob", reference).finish()}));
+  CHECK(with_reference.ref_logprob == std::vector<std::vector<float>>{{-9, -8, -7}, {-6}});
+}
+
+TEST_CASE("a column that is missing, of another type or of another length is named") {
+  CHECK_THROWS_WITH_AS(training_group_of(7, column_set({tests::rollout_columns()})),
+                       "column 'reward' is not among the group's columns", std::out_of_range);
+  CHECK_THROWS_WITH_AS(training_group_of(7, column_set({tests::rollout_columns(), tests::reward_columns({1, 2, 3})})),
+                       "column 'reward' has 3 entries for 2 answers", std::invalid_argument);
+  const std::vector<float> reference{-9};
+  CHECK_THROWS_AS(training_group_of(7, column_set({tests::rollout_columns(), tests::reward_columns(),
+                                                   transport::bundle_builder().add<float>("ref_logprob", reference).finish()})),
+                  std::invalid_argument);
+  const std::vector<std::int32_t> not_float{1, 0};
+  CHECK_THROWS_AS(training_group_of(7, column_set({tests::rollout_columns(),
+                                                   transport::bundle_builder().add<std::int32_t>("reward", not_float).finish()})),
+                  std::invalid_argument);
+}
+
+TEST_CASE("a step trains its groups once and makes the next version") { // PO-2
+  learning learner(tests::tiny_pipeline(), "", 1);
+  const auto before = learner.snapshot(0);
+  const auto report = train_step(learner, 1);
+  CHECK(report.step == 1);
+  CHECK(!report.interrupted);
+  CHECK(!report.skipped);
+  std::int64_t tokens = 0;
+  for (const auto id : {10, 11})
+    for (const auto& answer : some_group(static_cast<std::uint64_t>(id)).answers)
+      tokens += static_cast<std::int64_t>(answer.size());
+  CHECK(report.trained_tokens == tokens);
+  CHECK(!same(learner.snapshot(1), before));
+  CHECK_THROWS_AS(learner.snapshot(0), std::logic_error);
+  CHECK_THROWS_WITH_AS(learner.train({2, 1, {10}}, {}), "group 10 was never fetched", std::logic_error);
+}
+
+TEST_CASE("an interrupted step changes nothing and keeps its groups") {
+  learning learner(tests::tiny_pipeline(), "", 1), calm(tests::tiny_pipeline(), "", 1);
+  const auto before = learner.snapshot(0);
+  for (const auto id : {10, 11})
+    learner.keep(some_group(static_cast<std::uint64_t>(id)));
+  std::stop_source stop;
+  stop.request_stop();
+  CHECK(learner.train({1, 0, {10, 11}}, stop.get_token()).interrupted);
+  CHECK(same(learner.snapshot(0), before));
+  CHECK(!learner.train({1, 0, {10, 11}}, {}).interrupted);
+  train_step(calm, 1);
+  CHECK(same(learner.snapshot(1), calm.snapshot(1)));
+}
+
+TEST_CASE("a step whose numbers are not finite is skipped, uses its groups up and still makes a version") {
+  learning learner(tests::tiny_pipeline(), "", 1);
+  const auto before = learner.snapshot(0);
+  auto group = some_group(10);
+  group.reward[0] = std::numeric_limits<float>::infinity();
+  learner.keep(group);
+  const auto report = learner.train({1, 0, {10}}, {});
+  CHECK(report.skipped);
+  CHECK(!report.complaint.empty());
+  CHECK(same(learner.snapshot(1), before));
+  CHECK_THROWS_AS(learner.train({2, 1, {10}}, {}), std::logic_error);
+}
+
+TEST_CASE("a forgotten group is gone") {
+  learning learner(tests::tiny_pipeline(), "", 1);
+  learner.keep(some_group(10));
+  learner.forget(10);
+  learner.forget(11);
+  CHECK_THROWS_AS(learner.train({1, 0, {10}}, {}), std::logic_error);
+}
+
+TEST_CASE("training goes on from a checkpoint bit for bit") {
+  const tests::temporary_folder folder;
+  const auto p = tests::tiny_pipeline();
+  learning whole(p, "", 1);
+  train_step(whole, 1);
+  train_step(whole, 2);
+  whole.write_checkpoint(folder.path());
+  learning resumed(p, folder.path(), 1);
+  CHECK(resumed.parameter_count() == whole.parameter_count());
+  CHECK(same(resumed.snapshot(2), whole.snapshot(2)));
+  const auto a = train_step(whole, 3), b = train_step(resumed, 3);
+  CHECK(a.metrics.at("actor/pg_loss") == b.metrics.at("actor/pg_loss"));
+  CHECK(same(resumed.snapshot(3), whole.snapshot(3)));
+}
+
+TEST_CASE("a checkpoint without its version, or without its optimizer, is refused in one line") {
+  const tests::temporary_folder folder;
+  const auto p = tests::tiny_pipeline();
+  learning(p, "", 1).write_checkpoint(folder.path());
+  std::filesystem::remove(folder / "version");
+  CHECK_THROWS_AS(learning(p, folder.path(), 1), input_error);
+  std::filesystem::remove_all(folder / "optimizer");
+  CHECK_THROWS_AS(learning(p, folder.path(), 1), input_error);
+}
+
+TEST_CASE("a snapshot of weights does not change when its source goes on changing") {
+  const at::Tensor source = at::arange(6, at::kFloat).reshape({2, 3});
+  const auto snapshot = bundle_of({{"w", source}});
+  source.fill_(-1);
+  const auto values = snapshot.view<float>("w");
+  CHECK(std::vector<float>(values.begin(), values.end()) == std::vector<float>{0, 1, 2, 3, 4, 5});
+  CHECK(snapshot.at("w").spec.shape == std::vector<std::int64_t>{2, 3});
+}
+
+TEST_CASE("a snapshot of weights that are not contiguous or not fp32 holds their values as fp32") {
+  const at::Tensor turned = at::arange(6, at::kFloat).reshape({2, 3}).t();
+  const auto snapshot = bundle_of({{"half", turned.to(at::kBFloat16)}, {"turned", turned}});
+  const auto values = snapshot.view<float>("turned");
+  CHECK(std::vector<float>(values.begin(), values.end()) == std::vector<float>{0, 3, 1, 4, 2, 5});
+  CHECK(snapshot.at("half").spec.type == transport::dtype::f32);
+}
+
+TEST_CASE("weights made of a bundle are its memory and keep it alive") {
+  auto snapshot = bundle_of({{"w", at::full({4}, 2.5)}});
+  const void* memory = snapshot.at("w").bytes.data();
+  auto weights = weights_of(snapshot);
+  CHECK(weights.at(0).tensor.data_ptr() == memory);
+  const std::weak_ptr<const void> owner = snapshot.owner();
+  snapshot = {};
+  CHECK(!owner.expired());
+  CHECK(at::equal(weights.at(0).tensor, at::full({4}, 2.5f)));
+  weights.clear();
+  CHECK(owner.expired());
+  const std::vector<std::int32_t> whole{1, 2};
+  CHECK_THROWS_AS(weights_of(transport::bundle_builder().add<std::int32_t>("w", whole).finish()), std::invalid_argument);
+}
