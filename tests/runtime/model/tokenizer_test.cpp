@@ -197,7 +197,7 @@ TEST_CASE("tokenizer.json: written from the parts, it reads as the same tokenize
     const tokenizer_data again = parse_tokenizer_json(write_tokenizer_json(data), "again");
     CHECK(again.vocabulary == data.vocabulary);
     CHECK(again.merges == data.merges);
-    CHECK(again.pre_tokenizer == data.pre_tokenizer);
+    CHECK((again.pre_tokenizer == data.pre_tokenizer));
     CHECK(again.prefix == data.prefix);
     CHECK(again.nfc == data.nfc);
     CHECK(again.ignore_merges == data.ignore_merges);
