@@ -1,5 +1,6 @@
 #include "actors/process_agent_shell.hpp"
 
+#include "actors/errors.hpp"
 #include "actors/role_table.hpp"
 #include "runtime/telemetry/log.hpp"
 
@@ -27,10 +28,12 @@ process_agent_actor::behavior_type make_process_agent(process_agent_actor::state
   });
   self->delayed_send(self, std::chrono::seconds(1), caf::tick_atom_v);
   return {
-      [config](const peer_up& peer) {
-        if (peer.node != config.node)
-          config.data->add_peer(peer.node, as_bytes(peer.address));
-        return peer_known{peer.node};
+      [config](const peer_up& peer) -> caf::result<peer_known> {
+        return answer_or_error([&] {
+          if (peer.node != config.node)
+            config.data->add_peer(peer.node, as_bytes(peer.address));
+          return peer_known{peer.node};
+        });
       },
       [config](const peer_gone& peer) { config.data->drop_peer(peer.node); },
       [config](const release_bundles& release) {

@@ -191,6 +191,7 @@ struct run_of_stand_ins {
   };
 
   std::vector<caf::actor> hired;
+  std::vector<std::shared_ptr<transport::data_plane>> planes; ///< of the stand-ins
   std::vector<std::shared_ptr<heard_by_policy>> heards; ///< they and their actors hold each other
 
   template <class Actor>
@@ -207,7 +208,11 @@ struct run_of_stand_ins {
     fresh.pid = start.pid;
     fresh.node = join(start.token, start.what.role).first;
     fresh.agent = hire(caf::actor_cast<process_agent_actor>(actors.system.spawn(stand_in_agent, fresh.heard)));
-    send(process_up{fresh.node, fresh.pid, "", fresh.agent, {}, {fresh.role}});
+    planes.push_back(tests::data_plane_of(fresh.node));
+    std::vector<std::uint8_t> address;
+    for (const auto byte : planes.back()->address())
+      address.push_back(std::to_integer<std::uint8_t>(byte));
+    send(process_up{fresh.node, fresh.pid, "", fresh.agent, std::move(address), {fresh.role}});
     return fresh;
   }
 
