@@ -192,6 +192,8 @@ transport::bundle learning::snapshot(std::uint32_t version) const {
 }
 
 void learning::write_checkpoint(const std::filesystem::path& folder) const {
+  if (!std::filesystem::is_directory(folder))
+    throw input_error(folder.string() + ": no such folder, want one to write the checkpoint into");
   std::filesystem::create_directories(model_folder(folder));
   std::filesystem::create_directories(optimizer_folder(folder));
   auto whole = model_;

@@ -109,17 +109,14 @@ TEST_CASE("an interrupted step changes nothing and keeps its groups") {
   CHECK(same(learner.snapshot(1), calm.snapshot(1)));
 }
 
-TEST_CASE("a step whose numbers are not finite is skipped, uses its groups up and still makes a version") {
+TEST_CASE("a reward that is not finite is refused by name, and nothing is changed") {
   learning learner(tests::tiny_pipeline(), "", 1);
   const auto before = learner.snapshot(0);
   auto group = some_group(10);
   group.reward[0] = std::numeric_limits<float>::infinity();
   learner.keep(group);
-  const auto report = learner.train({1, 0, {10}}, {});
-  CHECK(report.skipped);
-  CHECK(!report.complaint.empty());
-  CHECK(same(learner.snapshot(1), before));
-  CHECK_THROWS_AS(learner.train({2, 1, {10}}, {}), std::logic_error);
+  CHECK_THROWS_WITH(learner.train({1, 0, {10}}, {}), "group 10: reward of answer 0 is not finite");
+  CHECK(same(learner.snapshot(0), before));
 }
 
 TEST_CASE("a forgotten group is gone") {

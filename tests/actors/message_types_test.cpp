@@ -174,7 +174,8 @@ TEST_CASE("every message of every protocol is registered and arrives as it was s
 TEST_CASE("a message that nobody registered would be noticed here") {
   registered config;
   caf::actor_system system(config);
-  CHECK(after_a_journey(system, nobody_registered_this{1}).starts_with("not written: "));
+  const nobody_registered_this value{1};
+  CHECK(after_a_journey(system, value) != caf::deep_to_string(value));
 }
 
 TEST_CASE("tickets, reports and handles cross a real connection between two actor systems") {

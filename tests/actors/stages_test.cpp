@@ -112,7 +112,7 @@ TEST_CASE("the verifier adds the weighted reward and each rule's own") {
 TEST_CASE("a row that cannot be scored at all is a complaint, columns that disagree are an error") {
   auto verifier = make_verifier();
   CHECK(!result_of(verifier, expecting("no number here"), column_set({tests::rollout_columns()})).complaint.empty());
-  CHECK(result_of(verifier, expecting("1"), column_set({tests::reward_columns()})).error.find("'text'") != std::string::npos);
+  CHECK(result_of(verifier, expecting("1"), column_set({tests::reward_columns()})).error.find("column 'text") != std::string::npos);
   CHECK(result_of(verifier, expecting("1"), column_set({misshapen()})).error
         == "columns 'text_lengths', 'lengths' and 'finish' have 2, 1 and 2 entries");
 }
