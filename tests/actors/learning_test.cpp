@@ -110,10 +110,17 @@ TEST_CASE("an interrupted step changes nothing and keeps its groups") {
 }
 
 TEST_CASE("a reward that is not finite is refused by name, and nothing is changed") {
-  learning learner(tests::tiny_pipeline(), "", 1);
+  auto p = tests::tiny_pipeline();
+  for (auto& role : p.roles)
+    if (auto* policy = std::get_if<pipeline::policy_table>(&role.options)) {
+      policy->loss.kl_coefficient = 1e38;
+      policy->loss.kl_estimator = "k2";
+    }
+  learning learner(p, "", 1);
   const auto before = learner.snapshot(0);
   auto group = some_group(10);
-  group.reward[0] = std::numeric_limits<float>::infinity();
+  for (const auto& answer : group.answers)
+    group.ref_logprob.emplace_back(answer.size(), -1e30f);
   learner.keep(group);
   CHECK_THROWS_WITH(learner.train({1, 0, {10}}, {}), "group 10: reward of answer 0 is not finite");
   CHECK(same(learner.snapshot(0), before));
