@@ -160,7 +160,8 @@ int run_pipeline(const pipeline::pipeline& p, telemetry::run_folder folder, cons
   data_options.key = cluster::random_key();
   data_options.transport = transport::wire_from(p.placement.transport);
   data_options.bind = config.bind;
-  config.data = std::make_shared<transport::data_plane>(data_options);
+  const auto data = std::make_shared<transport::data_plane>(data_options);
+  config.data = data; // held here as well: its own thread, where callbacks end, must not be the last to let go of it
   for (const auto byte : data_options.key)
     config.run_key.push_back(std::to_integer<std::uint8_t>(byte));
 

@@ -37,7 +37,12 @@ struct running_policy {
   policy_shell actor{system.spawn(make_policy, role_context{p, {"learner", 0, 1}, 1, data, {}, ""},
                                   std::make_shared<learning>(*p, "", 1))};
 
-  ~running_policy() { self->send_exit(actor, caf::exit_reason::user_shutdown); }
+  ~running_policy() {
+    self->send_exit(actor, caf::exit_reason::user_shutdown);
+    actor = nullptr;
+    // The data plane's own thread, where callbacks end, must not be the last to hold it.
+    CHECK(tests::eventually([&] { return data.use_count() == 1; }));
+  }
 
   template <class Answer, class Request>
   std::pair<Answer, std::string> receive(Request request) {

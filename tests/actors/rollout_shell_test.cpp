@@ -67,6 +67,9 @@ struct running_rollout {
   ~running_rollout() {
     self->send_exit(actor, caf::exit_reason::user_shutdown);
     self->send_exit(coordinator, caf::exit_reason::user_shutdown);
+    actor = nullptr;
+    // The data plane's own thread, where callbacks end, must not be the last to hold it.
+    CHECK(tests::eventually([&] { return data.use_count() == 1; }));
   }
 
   static new_weights of(std::uint32_t version, transport::ticket parameters, bool in_flight = true) {

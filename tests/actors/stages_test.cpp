@@ -153,7 +153,12 @@ struct running_stage {
 
   explicit running_stage(std::shared_ptr<stage_work> work)
       : actor(system.spawn(make_stage, role_context{p, {"rules", 0, 1}, 1, data, {}, ""}, std::move(work))) {}
-  ~running_stage() { self->send_exit(actor, caf::exit_reason::user_shutdown); }
+  ~running_stage() {
+    self->send_exit(actor, caf::exit_reason::user_shutdown);
+    actor = nullptr;
+    // The data plane's own thread, where callbacks end, must not be the last to hold it.
+    CHECK(tests::eventually([&] { return data.use_count() == 1; }));
+  }
 
   /// The answer's columns, or the line it was refused with.
   std::pair<group_columns, std::string> ask(process_group group) {
