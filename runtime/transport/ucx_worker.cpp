@@ -1,5 +1,6 @@
 #include "runtime/transport/ucx_worker.hpp"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -60,7 +61,8 @@ ucx_context::ucx_context(const std::string& transports, const std::string& devic
 }
 
 ucx_context::~ucx_context() {
-  ucp_cleanup(context_);
+  if (!left_alone_)
+    ucp_cleanup(context_);
 }
 
 // ---- one operation in flight ------------------------------------------------------------------------------------------
@@ -75,6 +77,7 @@ struct ucx_worker::operation {
 struct ucx_worker::endpoint_state {
   ucp_ep_h handle{};
   outcome_handler on_failure;
+  bool failed = false; ///< UCX found the peer dead and has ended every operation
 };
 
 ucx_worker::operation* ucx_worker::start(std::shared_ptr<const void> keep, outcome_handler done) {
@@ -102,7 +105,7 @@ void ucx_worker::settle(void* request, operation* op) {
 // ---- worker -------------------------------------------------------------------------------------------------------------
 
 ucx_worker::ucx_worker(boost::asio::io_context& loop, const ucx_context& context, message_handler on_message)
-    : loop_(loop), on_message_(std::move(on_message)), events_(loop) {
+    : loop_(loop), context_(context), on_message_(std::move(on_message)), events_(loop) {
   ucp_worker_params_t parameters{};
   parameters.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
   parameters.thread_mode = UCS_THREAD_MODE_SINGLE;
@@ -129,6 +132,19 @@ ucx_worker::ucx_worker(boost::asio::io_context& loop, const ucx_context& context
 ucx_worker::~ucx_worker() {
   *alive_ = false;
   events_.release(); // it belongs to UCX
+  if (failure_handling_) {
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
+    while (!operations_.empty() && std::chrono::steady_clock::now() < patience)
+      ucp_worker_progress(worker_);
+    if (!operations_.empty()) {
+      // UCX 1.13 may abort the process when it ends operations that are under way (assertions in uct_iface.h and
+      // ucp_request.c). A frozen peer is no reason for that: worker, operations and their memory are left to the
+      // process's end.
+      context_.leave_alone();
+      return;
+    }
+    close_waiting();
+  }
   ucp_worker_destroy(worker_);
   for (operation* op : operations_)
     delete op;
@@ -154,9 +170,12 @@ ucp_ep_h ucx_worker::connect(std::span<const std::byte> address, outcome_handler
   if (state->on_failure) {
     parameters.field_mask |= UCP_EP_PARAM_FIELD_ERR_HANDLER;
     parameters.err_mode = UCP_ERR_HANDLING_MODE_PEER;
+    failure_handling_ = true;
     parameters.err_handler.arg = state.get();
     parameters.err_handler.cb = [](void* arg, ucp_ep_h, ucs_status_t status) {
-      if (auto handler = std::exchange(static_cast<endpoint_state*>(arg)->on_failure, nullptr))
+      auto* failing = static_cast<endpoint_state*>(arg);
+      failing->failed = true;
+      if (auto handler = std::exchange(failing->on_failure, nullptr))
         handler(status);
     };
   }
@@ -167,17 +186,31 @@ ucp_ep_h ucx_worker::connect(std::span<const std::byte> address, outcome_handler
 }
 
 void ucx_worker::close(ucp_ep_h endpoint) {
+  bool failed = false;
   for (auto& state : endpoints_)
     if (state->handle == endpoint) {
       state->handle = nullptr;
       state->on_failure = nullptr;
+      failed = state->failed;
     }
+  if (failed || operations_.empty())
+    close_by_force(endpoint);
+  else
+    waiting_to_close_.push_back(endpoint);
+  wake();
+}
+
+void ucx_worker::close_by_force(ucp_ep_h endpoint) {
   ucp_request_param_t parameters{};
   parameters.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS | UCP_OP_ATTR_FIELD_CALLBACK;
   parameters.flags = UCP_EP_CLOSE_FLAG_FORCE;
   parameters.cb.send = [](void* request, ucs_status_t, void*) { ucp_request_free(request); };
   ucp_ep_close_nbx(endpoint, &parameters);
-  wake();
+}
+
+void ucx_worker::close_waiting() {
+  for (const ucp_ep_h endpoint : std::exchange(waiting_to_close_, {}))
+    close_by_force(endpoint);
 }
 
 void ucx_worker::send(ucp_ep_h endpoint, std::span<const std::byte> header, std::span<const std::byte> payload,
@@ -248,6 +281,8 @@ void ucx_worker::wake() {
 
 /// UCX's rule: progress until there is none, arm, and only then wait; BUSY means that something came in between.
 void ucx_worker::progress() {
+  if (operations_.empty() && !waiting_to_close_.empty())
+    close_waiting();
   int rounds = 0;
   do {
     while (rounds < rounds_per_turn && ucp_worker_progress(worker_) != 0)

@@ -28,8 +28,12 @@ public:
 
   ucp_context_h get() const { return context_; }
 
+  /// A worker of it could not be ended: the context stays until the process ends.
+  void leave_alone() const { left_alone_ = true; }
+
 private:
   ucp_context_h context_{};
+  mutable bool left_alone_ = false;
 };
 
 /// A UCX worker with its endpoints, driven by an Asio loop through the worker's event descriptor. Everything, the
@@ -62,7 +66,7 @@ public:
   /// @throws std::runtime_error if the address cannot be reached by the context's transports
   ucp_ep_h connect(std::span<const std::byte> address, outcome_handler on_failure);
 
-  /// Ends the endpoint at once; operations on it end with an error.
+  /// Ends the endpoint: at once if UCX found the peer dead or nothing is under way, else as soon as nothing is.
   void close(ucp_ep_h endpoint);
 
   /// Sends an active message. `payload` is read until `done`, and `keep` held until then. A failure to start is
@@ -80,6 +84,8 @@ private:
   struct operation;
   struct endpoint_state;
 
+  static void close_by_force(ucp_ep_h endpoint);
+  void close_waiting();
   void progress();
   void wake();
   operation* start(std::shared_ptr<const void> keep, outcome_handler done);
@@ -89,6 +95,7 @@ private:
                                         std::size_t bytes, const ucp_am_recv_param_t* parameters);
 
   boost::asio::io_context& loop_;
+  const ucx_context& context_;
   message_handler on_message_;
   ucp_worker_h worker_{};
   boost::asio::posix::stream_descriptor events_;
@@ -97,6 +104,8 @@ private:
   bool progress_posted_ = false;
   std::unordered_set<operation*> operations_;
   std::vector<std::unique_ptr<endpoint_state>> endpoints_;
+  std::vector<ucp_ep_h> waiting_to_close_;
+  bool failure_handling_ = false; ///< has endpoints that notice a dead peer
 };
 
 } // namespace millrace::transport

@@ -109,7 +109,7 @@ TEST_CASE("an interrupted step changes nothing and keeps its groups") {
   CHECK(same(learner.snapshot(1), calm.snapshot(1)));
 }
 
-TEST_CASE("a reward that is not finite is refused by name, and nothing is changed") {
+TEST_CASE("a step whose loss is not finite is skipped, uses its groups up and still makes a version") {
   auto p = tests::tiny_pipeline();
   for (auto& role : p.roles)
     if (auto* policy = std::get_if<pipeline::policy_table>(&role.options)) {
@@ -122,8 +122,11 @@ TEST_CASE("a reward that is not finite is refused by name, and nothing is change
   for (const auto& answer : group.answers)
     group.ref_logprob.emplace_back(answer.size(), -1e30f);
   learner.keep(group);
-  CHECK_THROWS_WITH(learner.train({1, 0, {10}}, {}), "group 10: reward of answer 0 is not finite");
-  CHECK(same(learner.snapshot(0), before));
+  const auto report = learner.train({1, 0, {10}}, {});
+  CHECK(report.skipped);
+  CHECK(!report.complaint.empty());
+  CHECK(same(learner.snapshot(1), before));
+  CHECK_THROWS_AS(learner.train({2, 1, {10}}, {}), std::logic_error);
 }
 
 TEST_CASE("a forgotten group is gone") {
