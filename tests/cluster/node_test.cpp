@@ -203,7 +203,7 @@ TEST_CASE("a process that a node has started is killed: the node starts it again
   CHECK(comes_to_say(running, "process " + std::to_string(victim) + " is gone"));
   CHECK(comes_to_say(running, "started again as process"));
   CHECK(!says(running, "node 10.99.0.2:7000 is gone"));
-  CHECK(says(node, "ended: signal 9"));
+  CHECK(comes_to_say(node, "ended: signal 9"));
   CHECK(s.trains_on(running, 3));
   stop(running);
 }
