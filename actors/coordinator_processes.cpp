@@ -2,6 +2,7 @@
 
 #include "actors/errors.hpp"
 #include "actors/process_agent_shell.hpp"
+#include "actors/wire_bytes.hpp"
 #include "runtime/cluster/credentials.hpp"
 #include "runtime/telemetry/log.hpp"
 
@@ -20,13 +21,6 @@ std::string random_token() {
     token += digits[std::to_integer<unsigned>(byte) & 15];
   }
   return token;
-}
-
-std::vector<std::uint8_t> to_vector(const std::vector<std::byte>& bytes) {
-  std::vector<std::uint8_t> result;
-  for (const auto byte : bytes)
-    result.push_back(std::to_integer<std::uint8_t>(byte));
-  return result;
 }
 
 } // namespace
@@ -55,7 +49,7 @@ void coordinator_state::begin(const begin_run& how) {
   const auto me = caf::actor_cast<coordinator_actor>(self_);
   const auto agent = self_->spawn(make_process_agent, process_agent_config{config_.pipeline, own_node, config_.data, me,
                                                                            [](const std::string&) {}});
-  take_in({own_node, getpid(), "", agent, to_vector(config_.data->address()), embedded_roles(p)});
+  take_in({own_node, getpid(), "", agent, wire_bytes(config_.data->address()), embedded_roles(p)});
   for (const auto& [host, node] : config_.nodes)
     self_->monitor(node);
   for (const auto& placed : placed_processes(p))

@@ -4,6 +4,7 @@
 #include "actors/errors.hpp"
 #include "actors/message_types.hpp"
 #include "actors/node_agent.hpp"
+#include "actors/wire_bytes.hpp"
 #include "actors/worker_host.hpp"
 #include "runtime/cluster/actor_config.hpp"
 #include "runtime/cluster/child_process.hpp"
@@ -162,8 +163,7 @@ int run_pipeline(const pipeline::pipeline& p, telemetry::run_folder folder, cons
   data_options.bind = config.bind;
   const auto data = std::make_shared<transport::data_plane>(data_options);
   config.data = data; // held here as well: its own thread, where callbacks end, must not be the last to let go of it
-  for (const auto byte : data_options.key)
-    config.run_key.push_back(std::to_integer<std::uint8_t>(byte));
+  config.run_key = wire_bytes(data_options.key);
 
   cluster::actor_options options;
   options.heartbeat_ms = static_cast<std::uint32_t>(p.run.heartbeat_ms);

@@ -4,6 +4,7 @@
 #include "actors/message_types.hpp"
 #include "actors/node_agent.hpp"
 #include "actors/process_agent_shell.hpp"
+#include "actors/wire_bytes.hpp"
 #include "runtime/cluster/actor_config.hpp"
 #include "runtime/cluster/credentials.hpp"
 #include "runtime/cluster/endpoint.hpp"
@@ -107,10 +108,7 @@ int run_worker(const worker_options& options) {
                                   process_agent_config{p, run.node, data, coordinator, [&](const std::string& why) {
                                                          std::call_once(once, [&] { ended.set_value(why); });
                                                        }});
-  process_up up{run.node, getpid(), options.host, agent, {}, {options.role}};
-  for (const auto byte : data->address())
-    up.address.push_back(std::to_integer<std::uint8_t>(byte));
-  caf::anon_send(coordinator, std::move(up));
+  caf::anon_send(coordinator, process_up{run.node, getpid(), options.host, agent, wire_bytes(data->address()), {options.role}});
   ended.get_future().wait();
   // Roles may be in the middle of a decode step or a training step: nothing here outlives the run, so just go.
   _exit(0);
