@@ -31,13 +31,17 @@ public:
     int up[2], down[2];
     REQUIRE(::pipe2(up, O_CLOEXEC) == 0);
     REQUIRE(::pipe2(down, O_CLOEXEC) == 0);
+    // Out of the way first, so that no source is a target, whatever descriptors this process was started with.
+    for (int* end : {&up[1], &down[0]}) {
+      const int high = ::fcntl(*end, F_DUPFD_CLOEXEC, from_parent + 1);
+      REQUIRE(high > from_parent);
+      ::close(*end);
+      *end = high;
+    }
     posix_spawn_file_actions_t actions;
     ::posix_spawn_file_actions_init(&actions);
-    // Twice, so that no source is a target.
-    ::posix_spawn_file_actions_adddup2(&actions, up[1], 20);
-    ::posix_spawn_file_actions_adddup2(&actions, down[0], 21);
-    ::posix_spawn_file_actions_adddup2(&actions, 20, to_parent);
-    ::posix_spawn_file_actions_adddup2(&actions, 21, from_parent);
+    ::posix_spawn_file_actions_adddup2(&actions, up[1], to_parent);
+    ::posix_spawn_file_actions_adddup2(&actions, down[0], from_parent);
     ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
     std::string program = "/proc/self/exe", all = "--no-skip", which = "--test-case=owner process over ";
     which += how == wire::shm ? "shm" : "tcp";
