@@ -112,7 +112,10 @@ train::learner_options learner_options_of(const pipeline::pipeline& p, int threa
   options.loss.how = algorithms::aggregation_named(table.loss.aggregation);
   options.loss.kl = algorithms::kl_estimator_named(table.loss.kl_estimator);
   options.loss.kl_coefficient = table.loss.kl_coefficient;
-  options.loss.importance_cap = table.loss.importance_cap;
+  if (table.loss.importance_cap > 0) {
+    const auto* truncated = algorithms::find_correction("truncated");
+    options.loss.corrections.push_back({truncated, algorithms::option_values(truncated->options, {{"cap", table.loss.importance_cap}})});
+  }
   options.optimizer.lr = o.lr;
   options.optimizer.beta1 = o.betas[0];
   options.optimizer.beta2 = o.betas[1];

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "algorithms/aggregation.hpp"
 #include "algorithms/diagnostics.hpp"
 #include "algorithms/options.hpp"
 
@@ -12,13 +13,17 @@
 namespace millrace::algorithms {
 
 /// What is known of a whole optimizer step before anything is computed with the current weights. A is the number of
-/// answers, N the number of answer tokens, answers lie one after another and those of a group side by side.
+/// answers, N the number of answer tokens, answers lie one after another and those of a group side by side. Masked
+/// tokens (a tool's words) are not in here at all.
 struct step_columns {
   at::Tensor reward;            ///< [A] finite
   at::Tensor group;             ///< [A] int64, ascending from 0: the group of each answer
   at::Tensor length;            ///< [A] int64, tokens of each answer; sums to N
   at::Tensor behaviour_logprob; ///< [N] as stamped when the token was sampled
   at::Tensor ref_logprob;       ///< [N], undefined where no role adds it
+  at::Tensor old_logprob;       ///< [N] the policy at the start of the step; undefined unless the row wants it here
+  at::Tensor value;             ///< [N] the critic's value before each token; undefined where no role adds it
+  at::Tensor baseline;          ///< [A] reward of the greedy answer to the same prompt; undefined where no role adds it
 };
 
 /// Some whole answers of a step (a micro-batch), under the current weights. Shapes as in `step_columns`.
@@ -29,26 +34,45 @@ struct answer_columns {
   at::Tensor ref_logprob;       ///< [N] or undefined
   at::Tensor advantage;         ///< [N] detached
   at::Tensor length;            ///< [A] int64
+  at::Tensor reward;            ///< [A]
+  at::Tensor group;             ///< [A] int64, ascending: answers of one group have one number
+  at::Tensor group_tokens;      ///< [A] int64, tokens of the answer's whole group in the step, here or not
+  at::Tensor entropy;           ///< [N] differentiable, or undefined
+  at::Tensor score;             ///< [A] differentiable output of a score head; undefined for a language-model head
 };
 
 /// A column an algorithm reads beyond `tokens` and `logprob`, by its name in a pipeline.
 using column_name = std::string_view;
 
-/// One row of the table of algorithms: an advantage estimator and a per-token loss, both pure functions. Everything that
-/// can be shared stands beside them: KL term, importance weight and aggregation are applied by `policy_loss`.
+/// The least that a loss function must see in one piece.
+enum class unit { answer, group };
+
+/// What sits on the decoder: logits over the vocabulary, or one number an answer, read at its last token.
+enum class head { language_model, score };
+
+/// One row of the table of algorithms: an advantage estimator and a loss, both pure functions. Everything that can be
+/// shared stands beside them: KL and entropy terms, corrections and aggregation are applied by `policy_loss`.
 struct algorithm {
   std::string_view name;                 ///< the word in a pipeline file
   std::string_view source;               ///< paper and section
-  std::string_view summary;              ///< one line: what it computes and what is different here
+  std::string_view summary;              ///< one line: what it computes
+  std::string_view formula;              ///< lines of plain text, as `millrace algorithm show` prints them
+  std::string_view differences;          ///< where papers and code bases disagree, and what is done here
   std::span<const column_name> columns;  ///< needed columns
   std::span<const option> options;       ///< what a pipeline may set, with defaults and ranges
+  aggregation how = aggregation::token_mean; ///< where the pipeline names none
+  unit whole = unit::answer;
+  head on = head::language_model;
+  bool wants_old_logprob = false;        ///< `advantages` reads step_columns::old_logprob
 
   /// @returns [N] advantages of every token of the step, dtype of `reward`, detached; 0 where a group says nothing
-  at::Tensor (*advantages)(const step_columns& step, const option_values& values);
+  at::Tensor (*advantages)(const step_columns& step, const option_values& values) = nullptr;
 
+  /// A loss of whole answers stands at each of their tokens: [N] where token t of answer i holds L_i; the row's
+  /// aggregation then makes a mean over answers or groups of it.
   /// @param found counts what the loss did (clipping); summed over micro-batches
-  /// @returns [N] losses, to be minimised, differentiable with respect to `logprob`
-  at::Tensor (*token_loss)(const answer_columns& answers, const option_values& values, diagnostics& found);
+  /// @returns [N] losses, to be minimised, differentiable with respect to `logprob` (or `score`)
+  at::Tensor (*losses)(const answer_columns& answers, const option_values& values, diagnostics& found) = nullptr;
 };
 
 /// Every algorithm of this build, in the order of the list in algorithms/CMakeLists.txt.

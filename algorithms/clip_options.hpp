@@ -10,8 +10,8 @@ inline constexpr option clip_low{"clip_low", 0.2, 0, 1, "the ratio is cut below 
 inline constexpr option clip_high{"clip_high", 0.2, 0, 1e9, "the ratio is cut above 1 + clip_high"};
 inline constexpr option dual_clip{"dual_clip", 0, 0, 1e9, "bound on the loss of a negative advantage, in units of it; 0: none, else > 1"};
 
-/// `clipped_surrogate` with those options: the token loss of GRPO, RLOO and REINFORCE++.
-inline at::Tensor clipped_token_loss(const answer_columns& answers, const option_values& values, diagnostics& found) {
+/// `clipped_surrogate` with those options: the losses of GRPO, RLOO and REINFORCE++.
+inline at::Tensor clipped_losses(const answer_columns& answers, const option_values& values, diagnostics& found) {
   return clipped_surrogate(answers.logprob, answers.old_logprob, answers.advantage, values.get("clip_low"),
                            values.get("clip_high"), values.get("dual_clip"), found);
 }

@@ -8,6 +8,7 @@ diagnostics& diagnostics::operator+=(const diagnostics& other) {
   tokens += other.tokens;
   clipped += other.clipped;
   truncated += other.truncated;
+  masked += other.masked;
   behaviour_difference += other.behaviour_difference;
   behaviour_k3 += other.behaviour_k3;
   reference_kl += other.reference_kl;

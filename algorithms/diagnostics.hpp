@@ -10,6 +10,7 @@ struct diagnostics {
   std::int64_t tokens = 0;
   std::int64_t clipped = 0;           ///< tokens whose gradient the surrogate cut
   std::int64_t truncated = 0;         ///< tokens whose importance weight met its cap
+  std::int64_t masked = 0;            ///< tokens that a correction took out
   double behaviour_difference = 0;    ///< sum of b - l
   double behaviour_k3 = 0;            ///< sum of exp(l - b) - (l - b) - 1
   double reference_kl = 0;            ///< sum of the KL term's estimator, 0 without a reference
@@ -22,6 +23,7 @@ struct diagnostics {
 
   double clip_fraction() const { return mean(static_cast<double>(clipped)); }
   double truncated_fraction() const { return mean(static_cast<double>(truncated)); }
+  double masked_fraction() const { return mean(static_cast<double>(masked)); }
   /// KL(behaviour || current), Schulman's k1: unbiased, may be negative.
   double kl_k1() const { return mean(behaviour_difference); }
   /// KL(behaviour || current), Schulman's k3: unbiased, never negative.

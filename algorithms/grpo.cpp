@@ -27,15 +27,18 @@ at::Tensor advantages(const step_columns& step, const option_values& values) {
 
 } // namespace
 
-/// Token loss: clipped surrogate (surrogate.hpp). Differs from the paper in: the KL term and the aggregation are options
-/// of every algorithm, the token mean (DAPO) by default.
 extern const algorithm grpo;
-const algorithm grpo{"grpo",
-                     "Shao et al. 2024, DeepSeekMath, arXiv:2402.03300, section 4.1",
-                     "reward minus the group's mean, over its standard deviation; clipped surrogate",
-                     columns,
-                     options,
-                     advantages,
-                     clipped_token_loss};
+const algorithm grpo{
+    .name = "grpo",
+    .source = "Shao et al. 2024, DeepSeekMath, arXiv:2402.03300, section 4.1",
+    .summary = "reward minus the group's mean, over its standard deviation; clipped surrogate",
+    .formula = "A_i = (R_i - mean(R)) / (std(R) + eps), std with n - 1; 0 where all rewards are equal, or for one answer\n"
+                "r = exp(logprob - old);  L = -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)",
+    .differences = "The KL term and the aggregation are options of every algorithm, the token mean (DAPO) by default. verl gives a group of "
+                "one R / (1 + eps); TRL adds 1e-4 to the deviation; NeMo-RL leaves the answer itself out of mean and deviation.",
+    .columns = columns,
+    .options = options,
+    .advantages = advantages,
+    .losses = clipped_losses};
 
 } // namespace millrace::algorithms

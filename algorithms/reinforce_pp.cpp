@@ -53,15 +53,18 @@ at::Tensor advantages(const step_columns& step, const option_values& values) {
 
 } // namespace
 
-/// Token loss: clipped surrogate. Differs from the paper in: variants of three code bases meet here as options; with KL in
-/// the reward this is OpenRLHF's (return to go over tokens); verl divides by the unbiased deviation.
 extern const algorithm reinforce_pp;
-const algorithm reinforce_pp{"reinforce_pp",
-                             "Hu et al. 2025, REINFORCE++, arXiv:2501.03262, section 3",
-                             "reward whitened over the tokens of the whole step; clipped surrogate",
-                             columns,
-                             options,
-                             advantages,
-                             clipped_token_loss};
+const algorithm reinforce_pp{
+    .name = "reinforce_pp",
+    .source = "Hu et al. 2025, REINFORCE++, arXiv:2501.03262, section 3",
+    .summary = "reward whitened over the tokens of the whole step; clipped surrogate",
+    .formula = "G_t = R - kl_in_reward * sum over s >= t of (behaviour_s - ref_s);  A_t = (G_t - mean(G)) / sqrt(var(G) + eps), over the step\n"
+                "r = exp(logprob - old);  L = -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)",
+    .differences = "Biased variance and return to go over the KL as in OpenRLHF; verl divides by the unbiased deviation; NeMo-RL takes each "
+                "token's own KL only.",
+    .columns = columns,
+    .options = options,
+    .advantages = advantages,
+    .losses = clipped_losses};
 
 } // namespace millrace::algorithms

@@ -23,15 +23,18 @@ at::Tensor advantages(const step_columns& step, const option_values&) {
 
 } // namespace
 
-/// Token loss: clipped surrogate, which with one update per batch is the paper's -A logprob. Differs from it in: KL is a
-/// term of the loss, not of the reward; the clip bounds further updates on the same batch.
 extern const algorithm rloo;
-const algorithm rloo{"rloo",
-                     "Ahmadian et al. 2024, Back to Basics, arXiv:2402.14740, section 3.2; Kool et al. 2019",
-                     "reward minus the mean of the prompt's other answers; policy gradient",
-                     columns,
-                     options,
-                     advantages,
-                     clipped_token_loss};
+const algorithm rloo{
+    .name = "rloo",
+    .source = "Ahmadian et al. 2024, Back to Basics, arXiv:2402.14740, section 3.2; Kool et al. 2019",
+    .summary = "reward minus the mean of the prompt's other answers; policy gradient",
+    .formula = "A_i = R_i - sum over j != i of R_j / (n - 1);  0 where all rewards are equal, or for one answer\n"
+                "r = exp(logprob - old);  L = -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)",
+    .differences = "KL is a term of the loss, not of the reward (TRL, OpenRLHF); the clip bounds further updates on the same batch. TRL clips "
+                "the ratio of the whole answer.",
+    .columns = columns,
+    .options = options,
+    .advantages = advantages,
+    .losses = clipped_losses};
 
 } // namespace millrace::algorithms

@@ -80,8 +80,8 @@ void check(const learner_options& o) {
     throw std::invalid_argument("micro_batch_tokens: " + std::to_string(o.micro_batch_tokens) + ", want >= 1");
   if (o.threads < 0)
     throw std::invalid_argument("threads: " + std::to_string(o.threads) + ", want >= 0");
-  if (!(o.loss.kl_coefficient >= 0) || !(o.loss.importance_cap >= 0))
-    throw std::invalid_argument("kl coefficient and importance cap: want >= 0");
+  if (!(o.loss.kl_coefficient >= 0) || !(o.loss.entropy_coefficient >= 0))
+    throw std::invalid_argument("coefficients of KL and entropy: want >= 0");
 }
 
 model::packed_sequences pack_part(std::span<const training_group> groups, const micro_batch& batch) {
@@ -124,6 +124,7 @@ struct learner::state {
     const auto column = [&](const at::Tensor& whole) {
       return whole.defined() ? whole.narrow(0, batch.first_token, batch.tokens).to(device) : at::Tensor();
     };
+    const auto part = [&](const at::Tensor& whole) { return whole.narrow(0, batch.first_answer, batch.answers).to(device); };
     model::training_operations ops(packed.groups);
     const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
     const auto [logprob, entropy] =
@@ -135,7 +136,12 @@ struct learner::state {
                                              column(step.columns.behaviour_logprob),
                                              column(step.columns.ref_logprob),
                                              column(advantages).to(at::kFloat),
-                                             step.columns.length.narrow(0, batch.first_answer, batch.answers).to(device)};
+                                             part(step.columns.length),
+                                             part(step.columns.reward),
+                                             part(step.columns.group),
+                                             part(step.group_tokens),
+                                             {},
+                                             {}};
     algorithms::diagnostics seen;
     const at::Tensor loss = algorithms::policy_loss(row, values, options.loss, answers, step.totals, seen);
     seen.entropy = entropy.sum(at::kDouble).item<double>();

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 
@@ -45,7 +46,7 @@ step_batch gather_columns(std::span<const training_group> groups, std::int64_t v
     throw std::invalid_argument("a training step without groups");
   const bool with_reference = std::any_of(groups.begin(), groups.end(), [](const auto& g) { return !g.ref_logprob.empty(); });
   std::vector<double> reward;
-  std::vector<std::int64_t> group_of, length, version;
+  std::vector<std::int64_t> group_of, length, group_tokens, version;
   std::vector<float> behaviour, reference;
   std::vector<std::uint32_t> stamped;
   step_batch out;
@@ -66,6 +67,9 @@ step_batch gather_columns(std::span<const training_group> groups, std::int64_t v
       out.totals.tokens += length.back();
       out.totals.answers += length.back() > 0;
     }
+    const std::int64_t tokens = std::accumulate(length.end() - static_cast<std::ptrdiff_t>(group.answers.size()), length.end(), std::int64_t{0});
+    group_tokens.insert(group_tokens.end(), group.answers.size(), tokens);
+    out.totals.groups += tokens > 0;
     append_tokens(behaviour, group, group.behaviour_logprob, "logprob");
     append_tokens(stamped, group, group.version, "version");
     if (with_reference)
@@ -75,6 +79,7 @@ step_batch gather_columns(std::span<const training_group> groups, std::int64_t v
   out.columns.reward = at::tensor(reward, at::kDouble);
   out.columns.group = at::tensor(group_of, at::kLong);
   out.columns.length = at::tensor(length, at::kLong);
+  out.group_tokens = at::tensor(group_tokens, at::kLong);
   out.columns.behaviour_logprob = at::tensor(behaviour, at::kFloat);
   if (with_reference)
     out.columns.ref_logprob = at::tensor(reference, at::kFloat);

@@ -16,6 +16,9 @@ answer_columns random_answers(std::int64_t seed) {
   at::manual_seed(seed);
   answer_columns a;
   a.length = at::tensor({3, 1, 4}, at::kLong);
+  a.reward = at::tensor({1.0, 0.0, 1.0}, at::kDouble);
+  a.group = at::tensor({0, 0, 1}, at::kLong);
+  a.group_tokens = at::tensor({4, 4, 4}, at::kLong);
   a.old_logprob = -at::rand({8}, at::kDouble) - 0.1;
   a.behaviour_logprob = a.old_logprob + 0.5 * at::randn({8}, at::kDouble);
   a.ref_logprob = a.old_logprob + 0.5 * at::randn({8}, at::kDouble);
@@ -24,8 +27,16 @@ answer_columns random_answers(std::int64_t seed) {
   return a;
 }
 
+loss_options with(aggregation how, double kl_coefficient, kl_estimator kl, double cap) {
+  const correction& truncated = *find_correction("truncated");
+  return {.how = how,
+          .kl_coefficient = kl_coefficient,
+          .kl = kl,
+          .corrections = {{&truncated, option_values(truncated.options, {{"cap", cap}})}}};
+}
+
 double loss_of(const algorithm& row, const loss_options& options, const answer_columns& answers, diagnostics& found) {
-  return policy_loss(row, option_values(row.options), options, answers, {8, 3}, found).item<double>();
+  return policy_loss(row, option_values(row.options), options, answers, {8, 3, 2}, found).item<double>();
 }
 
 } // namespace
@@ -39,9 +50,9 @@ TEST_CASE("one token redone by hand: weight 2, ratio 1, advantage 3, k2 of a dif
   a.ref_logprob = doubles({-2});
   a.advantage = doubles({3});
   diagnostics found;
-  const loss_options options{aggregation::token_mean, 0.1, kl_estimator::k2, 5};
+  const loss_options options = with(aggregation::token_mean, 0.1, kl_estimator::k2, 5);
   const algorithm& row = *find("grpo");
-  const at::Tensor loss = policy_loss(row, option_values(row.options), options, a, {1, 1}, found);
+  const at::Tensor loss = policy_loss(row, option_values(row.options), options, a, {1, 1, 1}, found);
   CHECK(loss.item<double>() == doctest::Approx(-2 * 3 + 0.1 * 0.5).epsilon(1e-12));
   loss.backward();
   CHECK(a.logprob.grad().item<double>() == doctest::Approx(-2 * 3 + 0.1 * 1).epsilon(1e-12));
@@ -59,10 +70,10 @@ TEST_CASE("gradients equal finite differences for every algorithm, aggregation a
     for (const auto how : {aggregation::token_mean, aggregation::sequence_mean})
       for (const auto kl : {kl_estimator::k1, kl_estimator::k2, kl_estimator::k3}) {
         CAPTURE(std::string(row->name));
-        const loss_options options{how, 0.3, kl, 1.2};
+        const loss_options options = with(how, 0.3, kl, 1.2);
         answer_columns a = random_answers(4);
         diagnostics found;
-        policy_loss(*row, option_values(row->options), options, a, {8, 3}, found).backward();
+        policy_loss(*row, option_values(row->options), options, a, {8, 3, 2}, found).backward();
         const at::Tensor gradient = a.logprob.grad();
         const at::Tensor where = a.logprob.detach();
         for (std::int64_t i = 0; i < 8; ++i) {
@@ -80,7 +91,7 @@ TEST_CASE("gradients equal finite differences for every algorithm, aggregation a
 TEST_CASE("answers taken one at a time add up to the whole, loss and diagnostics") {
   const answer_columns a = random_answers(9);
   for (const auto how : {aggregation::token_mean, aggregation::sequence_mean}) {
-    const loss_options options{how, 0.3, kl_estimator::k3, 1.2};
+    const loss_options options = with(how, 0.3, kl_estimator::k3, 1.2);
     diagnostics whole, parts;
     const double want = loss_of(*find("grpo"), options, a, whole);
     double got = 0;
@@ -90,7 +101,8 @@ TEST_CASE("answers taken one at a time add up to the whole, loss and diagnostics
       diagnostics found;
       got += loss_of(*find("grpo"), options,
                      {part(a.logprob), part(a.old_logprob), part(a.behaviour_logprob), part(a.ref_logprob), part(a.advantage),
-                      a.length.narrow(0, i, 1)},
+                      a.length.narrow(0, i, 1), a.reward.narrow(0, i, 1), a.group.narrow(0, i, 1),
+                      a.group_tokens.narrow(0, i, 1), {}, {}},
                      found);
       parts += found;
       begin += n;
@@ -120,6 +132,6 @@ TEST_CASE("a KL term without a reference is refused by the column's name") {
   answer_columns a = random_answers(1);
   a.ref_logprob = at::Tensor();
   diagnostics found;
-  CHECK_THROWS_WITH_AS(loss_of(*find("grpo"), {aggregation::token_mean, 0.1, kl_estimator::k3, 2}, a, found),
+  CHECK_THROWS_WITH_AS(loss_of(*find("grpo"), with(aggregation::token_mean, 0.1, kl_estimator::k3, 2), a, found),
                        doctest::Contains("ref_logprob"), c10::Error);
 }

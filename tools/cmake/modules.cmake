@@ -69,54 +69,71 @@ function(millrace_add_module name)
   endif()
 endfunction()
 
-# millrace_add_algorithms(grpo rloo ... SHARED a.cpp ... [TESTS a_test.cpp ...])
+# millrace_table_of(<type> <folder> <words> OUT declarations rows sources tests)
 #
-# The one list of algorithms. Each name compiles algorithms/<name>.cpp, which defines `const algorithm <name>`, adds its
-# row to the table that `algorithms::all()` gives, and demands tests/algorithms/<name>_test.cpp. SHARED are the pieces
+# For a table of rows, one a file: <folder>/<word>.cpp defines `const <type> <word>` and has tests/<folder>/<word>_test.cpp.
+# Sets, in the caller: the C++ lines that declare the rows, those of an array of them, the sources, the tests.
+function(millrace_table_of type folder words declarations rows sources tests)
+  foreach(word IN LISTS words)
+    if(NOT EXISTS ${PROJECT_SOURCE_DIR}/tests/${folder}/${word}_test.cpp)
+      message(FATAL_ERROR "${folder}/${word}.cpp has no tests/${folder}/${word}_test.cpp")
+    endif()
+    string(APPEND d "extern const ${type} ${word};\n")
+    string(APPEND r "    &${word},\n")
+    list(APPEND s ${PROJECT_SOURCE_DIR}/${folder}/${word}.cpp)
+    list(APPEND t tests/${folder}/${word}_test.cpp)
+  endforeach()
+  set(${declarations} "${d}" PARENT_SCOPE)
+  set(${rows} "${r}" PARENT_SCOPE)
+  set(${sources} "${s}" PARENT_SCOPE)
+  set(${tests} "${t}" PARENT_SCOPE)
+endfunction()
+
+# millrace_add_algorithms(ALGORITHMS grpo ... CORRECTIONS truncated ... SHARED a.cpp ... [TESTS a_test.cpp ...])
+#
+# The one list of algorithms and off-policy corrections: each word's row (algorithms/<word>.cpp,
+# algorithms/corrections/<word>.cpp) goes into the tables that `all()` and `all_corrections()` give. SHARED are the pieces
 # they have in common, with their TESTS (paths from the root).
 function(millrace_add_algorithms)
-  cmake_parse_arguments(PARSE_ARGV 0 arg "" "" "SHARED;TESTS")
-  set(declarations "")
-  set(rows "")
-  set(sources "")
-  set(tests "")
-  foreach(name IN LISTS arg_UNPARSED_ARGUMENTS)
-    if(NOT EXISTS ${PROJECT_SOURCE_DIR}/tests/algorithms/${name}_test.cpp)
-      message(FATAL_ERROR "algorithms/${name}.cpp has no tests/algorithms/${name}_test.cpp")
-    endif()
-    string(APPEND declarations "extern const algorithm ${name};\n")
-    string(APPEND rows "    &${name},\n")
-    list(APPEND sources ${name}.cpp)
-    list(APPEND tests tests/algorithms/${name}_test.cpp)
-  endforeach()
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "" "ALGORITHMS;CORRECTIONS;SHARED;TESTS")
+  millrace_table_of(algorithm algorithms "${arg_ALGORITHMS}" declarations rows sources tests)
+  millrace_table_of(correction algorithms/corrections "${arg_CORRECTIONS}" declarations2 rows2 sources2 tests2)
   file(CONFIGURE OUTPUT table.cpp @ONLY CONTENT [[
 // Written by millrace_add_algorithms(): edit the list there, not this file.
-#include "algorithms/algorithm.hpp"
+#include "algorithms/correction.hpp"
 
 namespace millrace::algorithms {
 
 @declarations@
+@declarations2@
 namespace {
 
 constexpr const algorithm* rows[] = {
 @rows@};
 
-} // namespace
+constexpr const correction* correction_rows[] = {
+@rows2@};
 
-std::span<const algorithm* const> all() { return rows; }
-
-const algorithm* find(std::string_view name) {
-  for (const algorithm* row : rows)
+template <class Row> const Row* named(std::span<const Row* const> among, std::string_view name) {
+  for (const Row* row : among)
     if (row->name == name)
       return row;
   return nullptr;
 }
 
+} // namespace
+
+std::span<const algorithm* const> all() { return rows; }
+std::span<const correction* const> all_corrections() { return correction_rows; }
+
+const algorithm* find(std::string_view name) { return named(all(), name); }
+const correction* find_correction(std::string_view name) { return named(all_corrections(), name); }
+
 } // namespace millrace::algorithms
 ]])
   millrace_add_module(algorithms TORCH
-    SOURCES ${sources} ${arg_SHARED} ${CMAKE_CURRENT_BINARY_DIR}/table.cpp
-    TESTS ${tests} ${arg_TESTS})
+    SOURCES ${sources} ${sources2} ${arg_SHARED} ${CMAKE_CURRENT_BINARY_DIR}/table.cpp
+    TESTS ${tests} ${tests2} ${arg_TESTS})
 endfunction()
 
 # millrace_add_rules(exact number ... [SHARED rule.cpp ...] [TESTS rule_test.cpp ...])
@@ -126,19 +143,7 @@ endfunction()
 # folder's other sources.
 function(millrace_add_rules)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "" "SHARED;TESTS")
-  set(declarations "")
-  set(rows "")
-  set(sources "")
-  set(tests "")
-  foreach(name IN LISTS arg_UNPARSED_ARGUMENTS)
-    if(NOT EXISTS ${PROJECT_SOURCE_DIR}/tests/runtime/rules/${name}_test.cpp)
-      message(FATAL_ERROR "runtime/rules/${name}.cpp has no tests/runtime/rules/${name}_test.cpp")
-    endif()
-    string(APPEND declarations "extern const rule_type ${name};\n")
-    string(APPEND rows "    &${name},\n")
-    list(APPEND sources ${name}.cpp)
-    list(APPEND tests tests/runtime/rules/${name}_test.cpp)
-  endforeach()
+  millrace_table_of(rule_type runtime/rules "${arg_UNPARSED_ARGUMENTS}" declarations rows sources tests)
   file(CONFIGURE OUTPUT table.cpp @ONLY CONTENT [[
 // Written by millrace_add_rules(): edit the list there, not this file.
 #include "runtime/rules/rule.hpp"

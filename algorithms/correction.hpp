@@ -1,0 +1,32 @@
+#pragma once
+
+#include "algorithms/algorithm.hpp"
+
+#include <span>
+#include <string_view>
+
+namespace millrace::algorithms {
+
+/// An off-policy correction: a factor on each token's policy-gradient loss, composable with every algorithm and with
+/// other corrections (factors multiply). It never touches the KL or entropy term nor any denominator.
+struct correction {
+  std::string_view name;           ///< the word in a pipeline file
+  std::string_view source;         ///< paper or code base
+  std::string_view summary;        ///< one line
+  std::string_view formula;        ///< lines of plain text
+  std::string_view differences;    ///< where sources disagree, and what is done here
+  std::span<const option> options; ///< constants, with defaults and ranges
+
+  /// Log-ratios are taken in at least fp32 and clamped to [-20, 20] before their exponential.
+  /// @param found `truncated` and `masked` grow by the tokens whose weight met a cap, or became 0
+  /// @returns [N] detached, >= 0, finite
+  at::Tensor (*weight)(const answer_columns& answers, const option_values& values, diagnostics& found) = nullptr;
+};
+
+/// Every correction of this build, in the order of the list in algorithms/CMakeLists.txt.
+std::span<const correction* const> all_corrections();
+
+/// @returns the row of that name, or nullptr
+const correction* find_correction(std::string_view name);
+
+} // namespace millrace::algorithms
