@@ -39,6 +39,9 @@ struct answer_columns {
   at::Tensor group_tokens;      ///< [A] int64, tokens of the answer's whole group in the step, here or not
   at::Tensor entropy;           ///< [N] differentiable, or undefined
   at::Tensor score;             ///< [A] differentiable output of a score head; undefined for a language-model head
+  at::Tensor version;           ///< [N] int64, the policy version that sampled each token; undefined where nobody asks
+  std::int64_t policy_version = 0; ///< of the weights that the step trains
+  at::Tensor step_weight;       ///< [N] what the corrections that see a whole step made of it; undefined where there are none
 };
 
 /// A column an algorithm reads beyond `tokens` and `logprob`, by its name in a pipeline.
@@ -64,6 +67,7 @@ struct algorithm {
   unit whole = unit::answer;
   head on = head::language_model;
   bool wants_old_logprob = false;        ///< `advantages` reads step_columns::old_logprob
+  bool corrects = false;                 ///< weighs stale tokens itself: a pipeline that names no correction gets none
 
   /// @returns [N] advantages of every token of the step, dtype of `reward`, detached; 0 where a group says nothing
   at::Tensor (*advantages)(const step_columns& step, const option_values& values) = nullptr;

@@ -11,6 +11,7 @@ diagnostics& diagnostics::operator+=(const diagnostics& other) {
   masked += other.masked;
   behaviour_difference += other.behaviour_difference;
   behaviour_k3 += other.behaviour_k3;
+  proximal_k3 += other.proximal_k3;
   reference_kl += other.reference_kl;
   weight += other.weight;
   weight_squared += other.weight_squared;

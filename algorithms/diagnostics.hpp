@@ -13,6 +13,7 @@ struct diagnostics {
   std::int64_t masked = 0;            ///< tokens that a correction took out
   double behaviour_difference = 0;    ///< sum of b - l
   double behaviour_k3 = 0;            ///< sum of exp(l - b) - (l - b) - 1
+  double proximal_k3 = 0;             ///< sum of exp(l - p) - (l - p) - 1, p: the anchor of the surrogate
   double reference_kl = 0;            ///< sum of the KL term's estimator, 0 without a reference
   double weight = 0;                  ///< sum of w
   double weight_squared = 0;          ///< sum of w^2
@@ -28,6 +29,8 @@ struct diagnostics {
   double kl_k1() const { return mean(behaviour_difference); }
   /// KL(behaviour || current), Schulman's k3: unbiased, never negative.
   double kl_k3() const { return mean(behaviour_k3); }
+  /// KL(proximal || current), k3: how far the updates of one step have gone.
+  double proximal_kl() const { return mean(proximal_k3); }
   double mean_reference_kl() const { return mean(reference_kl); }
   double mean_weight() const { return mean(weight); }
   double mean_entropy() const { return mean(entropy); }

@@ -1,6 +1,7 @@
 #include "algorithms/options.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <sstream>
 #include <stdexcept>
 
@@ -36,6 +37,16 @@ std::string unknown_option(std::string_view name, std::span<const option> option
 
 } // namespace
 
+double number_of(const option& o, std::string_view word) {
+  for (std::size_t i = 0; i < o.words.size(); ++i)
+    if (o.words[i] == word)
+      return static_cast<double>(i);
+  std::string known;
+  for (const std::string_view w : o.words)
+    known += (known.empty() ? "" : ", ") + std::string(w);
+  throw std::invalid_argument("option '" + std::string(o.name) + "': '" + std::string(word) + "', want one of " + known);
+}
+
 option_values::option_values(std::span<const option> options, const std::map<std::string, double>& set) : options_(options) {
   for (const auto& o : options_)
     values_.push_back(o.fallback);
@@ -43,7 +54,8 @@ option_values::option_values(std::span<const option> options, const std::map<std
     const auto found = std::find_if(options_.begin(), options_.end(), [&](const option& o) { return o.name == name; });
     if (found == options_.end())
       throw std::invalid_argument(unknown_option(name, options_));
-    if (!(value >= found->low && value <= found->high)) {
+    const bool whole = found->words.empty() || value == std::floor(value);
+    if (!(value >= found->low && value <= found->high) || !whole) {
       std::ostringstream out;
       out << "option '" << name << "': " << value << ", want " << found->low << " to " << found->high;
       throw std::invalid_argument(out.str());
@@ -52,11 +64,20 @@ option_values::option_values(std::span<const option> options, const std::map<std
   }
 }
 
-double option_values::get(std::string_view name) const {
+std::size_t option_values::index_of(std::string_view name) const {
   for (std::size_t i = 0; i < options_.size(); ++i)
     if (options_[i].name == name)
-      return values_[i];
-  throw std::out_of_range("no option '" + std::string(name) + "' in this algorithm's row");
+      return i;
+  throw std::out_of_range("no option '" + std::string(name) + "' in this row");
+}
+
+double option_values::get(std::string_view name) const { return values_[index_of(name)]; }
+
+std::string_view option_values::word(std::string_view name) const {
+  const std::size_t i = index_of(name);
+  if (options_[i].words.empty())
+    throw std::out_of_range("option '" + std::string(name) + "' of this row is no choice among words");
+  return options_[i].words[static_cast<std::size_t>(values_[i])];
 }
 
 } // namespace millrace::algorithms

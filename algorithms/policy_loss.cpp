@@ -10,33 +10,62 @@ namespace {
 
 double total(const at::Tensor& x) { return x.detach().sum(at::kDouble).item<double>(); }
 
+/// Schulman's k3 of x = logprob - other, summed.
+double total_k3(const at::Tensor& x) { return total(x.exp() - x - 1); }
+
 void observe(const answer_columns& answers, const at::Tensor& weight, diagnostics& found) {
   const std::int64_t tokens = answers.logprob.numel();
   if (tokens == 0)
     return;
-  const at::Tensor difference = (answers.logprob.detach() - answers.behaviour_logprob).clamp(-20, 20).to(at::kDouble);
+  const auto from = [&](const at::Tensor& other) { return (answers.logprob.detach() - other).clamp(-20, 20).to(at::kDouble); };
+  const at::Tensor difference = from(answers.behaviour_logprob);
   found.tokens += tokens;
   found.behaviour_difference -= total(difference);
-  found.behaviour_k3 += total(difference.exp() - difference - 1);
+  found.behaviour_k3 += total_k3(difference);
+  found.proximal_k3 += total_k3(from(answers.old_logprob));
   found.weight += total(weight);
   found.weight_squared += total(weight.to(at::kDouble).square());
   found.largest_weight = std::max(found.largest_weight, weight.max().item<double>());
 }
 
+answer_columns anchored(const loss_options& options, const answer_columns& answers) {
+  answer_columns out = answers;
+  out.old_logprob = anchor(options.against, answers);
+  return out;
+}
+
+/// The product of the corrections of one scope.
+at::Tensor weights_of(scope sees, const loss_options& options, const answer_columns& answers, diagnostics& found) {
+  at::Tensor weight = at::ones_like(answers.old_logprob).detach();
+  for (const auto& chosen : options.corrections)
+    if (chosen.row->sees == sees)
+      weight = weight * chosen.row->weight(answers, chosen.values, found);
+  return weight;
+}
+
 } // namespace
 
+bool needs_whole_step(const loss_options& options) {
+  return std::any_of(options.corrections.begin(), options.corrections.end(),
+                     [](const auto& chosen) { return chosen.row->sees == scope::step; });
+}
+
+at::Tensor step_weights(const loss_options& options, const answer_columns& step, diagnostics& found) {
+  return weights_of(scope::step, options, anchored(options, step), found);
+}
+
 at::Tensor policy_loss(const algorithm& row, const option_values& values, const loss_options& options,
-                       const answer_columns& answers, const step_totals& totals, diagnostics& found) {
+                       const answer_columns& given, const step_totals& totals, diagnostics& found) {
+  const answer_columns answers = anchored(options, given);
   at::Tensor losses = row.losses(answers, values, found);
-  if (!options.corrections.empty()) {
-    at::Tensor weight = at::ones_like(losses).detach();
-    for (const auto& chosen : options.corrections)
-      weight = weight * chosen.row->weight(answers, chosen.values, found);
-    observe(answers, weight, found);
+  at::Tensor weight = weights_of(scope::answer, options, answers, found);
+  if (answers.step_weight.defined())
+    weight = weight * answers.step_weight;
+  else if (needs_whole_step(options))
+    weight = weight * weights_of(scope::step, options, answers, found);
+  observe(answers, weight, found);
+  if (!options.corrections.empty())
     losses = weight * losses;
-  } else {
-    observe(answers, at::ones_like(losses).detach(), found);
-  }
   if (options.kl_coefficient > 0) {
     TORCH_CHECK(answers.ref_logprob.defined(), "ref_logprob: missing, and the KL term needs it");
     const at::Tensor kl = kl_term(options.kl, answers.logprob, answers.ref_logprob);
@@ -47,7 +76,7 @@ at::Tensor policy_loss(const algorithm& row, const option_values& values, const 
     TORCH_CHECK(answers.entropy.defined(), "entropy: missing, and the entropy bonus needs it");
     losses = losses - options.entropy_coefficient * answers.entropy;
   }
-  return aggregate(options.how, losses, answers.length, answers.group_tokens, totals, options.fixed_length);
+  return aggregate(options.how.value_or(row.how), losses, answers.length, answers.group_tokens, totals, options.fixed_length);
 }
 
 } // namespace millrace::algorithms

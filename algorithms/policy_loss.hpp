@@ -2,12 +2,14 @@
 
 #include "algorithms/aggregation.hpp"
 #include "algorithms/algorithm.hpp"
+#include "algorithms/anchor.hpp"
 #include "algorithms/correction.hpp"
 #include "algorithms/diagnostics.hpp"
 #include "algorithms/kl.hpp"
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <vector>
 
 namespace millrace::algorithms {
@@ -20,11 +22,12 @@ struct chosen_correction {
 
 /// What every algorithm shares.
 struct loss_options {
-  aggregation how = aggregation::token_mean;
+  std::optional<aggregation> how; ///< the algorithm's own where there is none
   double fixed_length = 1;        ///< tokens, > 0: the constant of aggregation fixed_length
   double kl_coefficient = 0;      ///< >= 0, of the KL term in the loss; above 0 `ref_logprob` is needed
   kl_estimator kl = kl_estimator::k3;
   double entropy_coefficient = 0; ///< >= 0, of the entropy bonus; above 0 `entropy` is needed
+  proximal against = proximal::recomputed;
   std::vector<chosen_correction> corrections;
 };
 
@@ -32,10 +35,21 @@ struct loss_options {
 ///
 ///     aggregate( prod_c w_c * losses + kl_coefficient * kl_term(logprob, ref_logprob) - entropy_coefficient * entropy )
 ///
-/// Weights are detached and the denominators are the step's, whatever the weights are.
+/// with `old_logprob` replaced by the anchor. Weights are detached and the denominators are the step's, whatever the
+/// weights are. A decoupled PPO is a clipped surrogate, `against` recomputed or log-linear, with the correction
+/// `truncated`.
 /// @param found grows by what was seen (all but `entropy`)
 /// @returns scalar, differentiable in `answers.logprob`
 at::Tensor policy_loss(const algorithm& row, const option_values& values, const loss_options& options,
                        const answer_columns& answers, const step_totals& totals, diagnostics& found);
+
+/// Whether a correction must see the whole step: then `step_weights` goes before the first `policy_loss`.
+bool needs_whole_step(const loss_options& options);
+
+/// The product of the weights of those corrections, for `answer_columns::step_weight`. Where a step is not cut,
+/// `policy_loss` finds them by itself.
+/// @param step every answer of the step, `logprob` as it is at the start of the step
+/// @returns [N] detached
+at::Tensor step_weights(const loss_options& options, const answer_columns& step, diagnostics& found);
 
 } // namespace millrace::algorithms

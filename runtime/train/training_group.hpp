@@ -14,6 +14,8 @@ struct training_group {
   std::vector<std::vector<std::uint32_t>> version;   ///< policy version that sampled the token
   std::vector<float> reward;                         ///< one per answer
   std::vector<std::vector<float>> ref_logprob;       ///< empty without a reference
+  std::vector<std::vector<float>> value;             ///< the critic's value before each token; empty without a critic
+  std::vector<float> baseline;                       ///< reward of the greedy answer to the prompt, one per answer; or empty
 };
 
 } // namespace millrace::train
