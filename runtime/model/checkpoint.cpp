@@ -115,6 +115,8 @@ checkpoint load_checkpoint(const fs::path& path, load_options options) {
   if (!fs::exists(path))
     throw input_error(path.string() + ": there is nothing; want a Hugging Face folder or a .gguf file");
   checkpoint out = fs::is_directory(path) ? load_hf_folder(path, options) : load_gguf(path, options);
+  if (out.config.score_head && !options.score_head)
+    throw input_error(out.origin + ": a sequence-classification model, want a language model");
   check_tokenizer(out);
   if (!out.chat_source.empty()) {
     try {

@@ -27,7 +27,8 @@ struct checkpoint {
 };
 
 struct load_options {
-  bool weights = true; ///< false: `parameters` stays empty and no tensor is read
+  bool weights = true;     ///< false: `parameters` stays empty and no tensor is read
+  bool score_head = false; ///< a sequence-classification checkpoint is taken too, not only a language model
 };
 
 /// Reads a Hugging Face folder or a .gguf file.

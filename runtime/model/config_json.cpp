@@ -17,24 +17,35 @@ using json = nlohmann::json;
 
 struct architecture {
   family kind;
-  std::string_view name;       ///< config.json's `architectures`
+  std::string_view name;       ///< config.json's `architectures`, without what names the head
   std::string_view model_type;
 };
 
-constexpr std::array<architecture, 3> architectures{{{family::llama, "LlamaForCausalLM", "llama"},
-                                                     {family::qwen2, "Qwen2ForCausalLM", "qwen2"},
-                                                     {family::qwen3, "Qwen3ForCausalLM", "qwen3"}}};
+constexpr std::array<architecture, 3> architectures{{{family::llama, "Llama", "llama"},
+                                                     {family::qwen2, "Qwen2", "qwen2"},
+                                                     {family::qwen3, "Qwen3", "qwen3"}}};
+constexpr std::string_view language_model = "ForCausalLM", classifier = "ForSequenceClassification";
 
 constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
 constexpr std::int64_t qwen3_head_dim = 128; // transformers' default when config.json is silent
 
-const architecture& architecture_of(const json_fields& in) {
+/// The family, and whether a score head is on it.
+std::pair<const architecture*, bool> architecture_of(const json_fields& in) {
   const auto names = in.texts("architectures");
   const auto type = in.text("model_type");
   for (const auto& known : architectures)
-    if (names.empty() ? type == known.model_type : names.front() == known.name)
-      return known;
-  in.refuse("architectures", "LlamaForCausalLM, Qwen2ForCausalLM or Qwen3ForCausalLM");
+    for (const auto head : {language_model, classifier})
+      if (names.empty() ? type == known.model_type : names.front() == std::string(known.name) + std::string(head))
+        return {&known, !names.empty() && head == classifier};
+  in.refuse("architectures", "LlamaForCausalLM, Qwen2ForCausalLM or Qwen3ForCausalLM (or ...ForSequenceClassification)");
+}
+
+/// One number a text: `num_labels`, or as many as `id2label` names, or transformers' default of two.
+void want_one_label(const json_fields& in) {
+  const auto labels = in.object("id2label");
+  const std::int64_t count = in.integer("num_labels", 0, most).value_or(labels ? labels->size() : 2);
+  if (count != 1)
+    in.refuse(in.has("num_labels") ? "num_labels" : "id2label", "one label: a critic or a reward model gives one number");
 }
 
 rope_scaling scaling_of(const json_fields& in, std::int64_t max_positions) {
@@ -86,12 +97,15 @@ void refuse_unsupported(const json_fields& in, std::int64_t layers) {
 model_config parse_config(std::string_view text, const std::string& source) {
   const json document = parse_json(text, source);
   const json_fields in(document, source);
-  const auto& arch = architecture_of(in);
+  const auto [arch, score_head] = architecture_of(in);
+  if (score_head)
+    want_one_label(in);
   const auto size = [&](const char* key) {
     return in.required(key, in.integer(key, 1, most), "an integer >= 1");
   };
   model_config out;
-  out.kind = arch.kind;
+  out.kind = arch->kind;
+  out.score_head = score_head;
   out.hidden_size = size("hidden_size");
   out.layers = size("num_hidden_layers");
   out.heads = size("num_attention_heads");
@@ -99,15 +113,15 @@ model_config parse_config(std::string_view text, const std::string& source) {
   out.vocab_size = size("vocab_size");
   out.kv_heads = in.integer("num_key_value_heads", 1, most).value_or(out.heads);
   out.head_dim = in.integer("head_dim", 1, most)
-                     .value_or(arch.kind == family::qwen3 ? qwen3_head_dim : out.hidden_size / out.heads);
-  out.max_positions = in.integer("max_position_embeddings", 1, most).value_or(arch.kind == family::llama ? 2048 : 32768);
+                     .value_or(arch->kind == family::qwen3 ? qwen3_head_dim : out.hidden_size / out.heads);
+  out.max_positions = in.integer("max_position_embeddings", 1, most).value_or(arch->kind == family::llama ? 2048 : 32768);
   out.rms_norm_eps = in.number("rms_norm_eps").value_or(1e-6);
   out.tie_embeddings = in.flag("tie_word_embeddings").value_or(false);
   refuse_unsupported(in, out.layers);
 
   const bool bias = in.flag("attention_bias").value_or(false);
-  out.attention_bias = arch.kind == family::qwen2 || bias;
-  out.output_bias = arch.kind != family::qwen2 && bias;
+  out.attention_bias = arch->kind == family::qwen2 || bias;
+  out.output_bias = arch->kind != family::qwen2 && bias;
 
   const auto parameters = in.object("rope_parameters");
   const auto rope = parameters ? parameters : in.object("rope_scaling");
@@ -158,7 +172,7 @@ void check_config(const model_config& c, const std::string& source) {
 std::string config_text(const model_config& c, std::string_view dtype) {
   const auto& arch = *std::find_if(architectures.begin(), architectures.end(),
                                    [&](const architecture& a) { return a.kind == c.kind; });
-  json out = {{"architectures", {arch.name}},
+  json out = {{"architectures", {std::string(arch.name) + std::string(c.score_head ? classifier : language_model)}},
               {"model_type", arch.model_type},
               {"torch_dtype", dtype},
               {"hidden_act", "silu"},
@@ -173,6 +187,10 @@ std::string config_text(const model_config& c, std::string_view dtype) {
               {"rms_norm_eps", c.rms_norm_eps},
               {"rope_theta", c.rope_theta},
               {"tie_word_embeddings", c.tie_embeddings}};
+  if (c.score_head) {
+    out["id2label"] = {{"0", "LABEL_0"}};
+    out["label2id"] = {{"LABEL_0", 0}};
+  }
   if (c.kind != family::qwen2)
     out["attention_bias"] = c.attention_bias;
   if (c.scaling.type == rope_scaling::kind::linear)

@@ -8,7 +8,8 @@
 
 namespace millrace::model {
 
-/// Reads a Hugging Face config.json: LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, with either spelling of the
+/// Reads a Hugging Face config.json: LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, or the same with
+/// ForSequenceClassification and one label (`model_config::score_head`), with either spelling of the
 /// rotary settings (`rope_theta` and `rope_scaling`, or `rope_parameters`).
 /// What this decoder does not compute (sliding windows, other activations, quantised weights, ...) is refused by name.
 /// @param source stands for the file in errors

@@ -114,7 +114,10 @@ decoder::decoder(model_config config, const weights& parameters) : config_(std::
     layers_.push_back(std::move(l));
   }
   final_norm_ = table.take("model.norm.weight", {c.hidden_size});
-  head_.weight = c.tie_embeddings ? embedding_ : table.take("lm_head.weight", {c.vocab_size, c.hidden_size});
+  if (c.score_head)
+    head_.weight = table.take("score.weight", {1, c.hidden_size});
+  else
+    head_.weight = c.tie_embeddings ? embedding_ : table.take("lm_head.weight", {c.vocab_size, c.hidden_size});
   table.done();
   auto [cos, sin] = rope_table(c);
   cos_ = cos.to(embedding_.device());

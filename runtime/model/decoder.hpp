@@ -74,7 +74,7 @@ public:
   /// @param tokens,positions [T] int64   @returns [T, hidden], after the final norm
   at::Tensor hidden(operations& ops, const at::Tensor& tokens, const at::Tensor& positions) const;
 
-  /// The output projection; the embedding where they are tied.
+  /// The output projection: [vocab, hidden], the embedding where they are tied, or [1, hidden] of a score head.
   const linear_weight& head() const { return head_; }
 
   const model_config& config() const { return config_; }

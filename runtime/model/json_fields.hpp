@@ -20,6 +20,9 @@ public:
 
   bool has(std::string_view key) const { return find(key) != nullptr; }
 
+  /// How many fields there are, whatever they hold.
+  std::int64_t size() const { return static_cast<std::int64_t>(object_->size()); }
+
   /// @throws input_error when it is there and is no integer in [least, most]
   std::optional<std::int64_t> integer(std::string_view key, std::int64_t least, std::int64_t most) const;
   std::optional<double> number(std::string_view key) const;

@@ -36,6 +36,7 @@ struct model_config {
   bool tie_embeddings = false;
   bool attention_bias = false;     ///< bias on q, k, v (qwen2; llama with attention_bias also on o)
   bool output_bias = false;        ///< bias on o (llama with attention_bias)
+  bool score_head = false;         ///< `score.weight` gives one number a token in place of logits (one label)
   std::optional<std::int32_t> bos_id;
   std::vector<std::int32_t> eos_ids; ///< every token that ends an answer (config and generation_config together)
   std::optional<std::int32_t> pad_id;

@@ -23,7 +23,7 @@ command add_convert(CLI::App& root) {
       ->transform(CLI::CheckedTransformer(kinds))
       ->default_str("float32");
   return [given] {
-    const auto checkpoint = model::load_checkpoint(given->in);
+    const auto checkpoint = model::load_checkpoint(given->in, {.score_head = true});
     const model::decoder checked(checkpoint.config, checkpoint.parameters);
     model::save_checkpoint(given->out, checkpoint, {given->dtype});
     std::int64_t elements = 0;

@@ -24,7 +24,7 @@ struct arguments {
 std::shared_ptr<const model::tokenizer> read_tokenizer(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path))
     return std::make_shared<const model::tokenizer>(model::read_tokenizer_json(path / "tokenizer.json"));
-  const auto found = model::load_checkpoint(path, {.weights = false});
+  const auto found = model::load_checkpoint(path, {.weights = false, .score_head = true});
   if (!found.tok)
     throw input_error(path.string() + ": found no tokenizer, want one");
   return found.tok;
