@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/pipeline/limits.hpp"
+#include "runtime/pipeline/optimizer_table.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
 
 #include <array>
@@ -13,33 +14,6 @@ namespace millrace::pipeline {
 /// Stands in a `visit` for the options of the algorithm of this name.
 struct algorithm_keys {
   const std::string& algorithm;
-};
-
-/// `optimizer = { ... }` of the policy.
-struct optimizer_table {
-  std::string name = "adamw";
-  double lr = 1e-6;
-  std::array<double, 2> betas{0.9, 0.999};
-  double eps = 1e-8;
-  double weight_decay = 0;
-  std::int64_t warmup_steps = 0;
-  std::string decay = "constant";
-  double final_lr_fraction = 0;
-  double clip_norm = 1;
-
-  bool operator==(const optimizer_table&) const = default;
-
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
-    v("name", s.name, one_of(v.words().optimizers), "which optimizer");
-    v("lr", s.lr, above(0, 1), "learning rate after the warm-up");
-    v("betas", s.betas, between(0, 0.999999), "decay of the two moments");
-    v("eps", s.eps, above(0, 1), "added to the square root of the second moment");
-    v("weight_decay", s.weight_decay, between(0, 10), "decoupled weight decay, times lr");
-    v("warmup_steps", s.warmup_steps, between(0, 1e9), "steps of linear growth from 0 to lr");
-    v("decay", s.decay, one_of({"constant", "linear", "cosine"}), "course of the learning rate after the warm-up, until the last step");
-    v("final_lr_fraction", s.final_lr_fraction, between(0, 1), "share of lr left at the last step (linear, cosine)");
-    v("clip_norm", s.clip_norm, between(0, 1e6), "largest L2 norm of the gradient; 0 = not clipped");
-  }
 };
 
 /// `loss = { ... }` of the policy.
@@ -82,7 +56,7 @@ struct policy_table {
 
   template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
     v("model", s.model, needed(), "the [models.*] table that training starts from");
-    v("publishes_to", s.publishes_to, needed(), "the rollout roles that get each new version of the weights");
+    v("publishes_to", s.publishes_to, needed(), "the rollouts and evaluations that get new versions of the weights");
     v("algorithm", s.algorithm, one_of(names_of(v.words().algorithms)), "advantage and loss");
     v("algorithm_options", s.algorithm_options, algorithm_keys{s.algorithm}, "the algorithm's own numbers");
     v("optimizer", s.optimizer, any(), "how a gradient becomes a step");

@@ -1,10 +1,12 @@
 #include "runtime/train/optimizer.hpp"
 
+#include "runtime/input_error.hpp"
+#include "runtime/model/pattern.hpp"
+
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <stdexcept>
 
 namespace millrace::train {
@@ -25,37 +27,58 @@ void check(const optimizer_options& o) {
   want(o.schedule == decay::constant || o.total_steps > o.warmup_steps, "total_steps", static_cast<double>(o.total_steps),
        "more than warmup_steps");
   want(o.final_lr_fraction >= 0 && o.final_lr_fraction <= 1, "final_lr_fraction", o.final_lr_fraction, "0 to 1");
+  want(o.stable_share >= 0 && o.stable_share <= 1, "stable_share", o.stable_share, "0 to 1");
   want(o.clip_norm >= 0, "clip_norm", o.clip_norm, ">= 0");
+  for (const auto& group : o.groups) {
+    want(group.lr.value_or(0) >= 0, "groups.lr", group.lr.value_or(0), ">= 0");
+    want(!group.lr || o.lr > 0, "lr", o.lr, "> 0 where a group has a learning rate of its own");
+    want(group.weight_decay.value_or(0) >= 0, "groups.weight_decay", group.weight_decay.value_or(0), ">= 0");
+  }
 }
 
 } // namespace
 
-decay decay_named(std::string_view name) {
-  if (name == "constant")
-    return decay::constant;
-  if (name == "linear")
-    return decay::linear;
-  if (name == "cosine")
-    return decay::cosine;
-  throw std::invalid_argument("decay '" + std::string(name) + "': unknown, want constant, linear or cosine");
-}
-
-double learning_rate(const optimizer_options& o, std::int64_t step) {
-  if (step < o.warmup_steps)
-    return o.lr * static_cast<double>(step + 1) / static_cast<double>(o.warmup_steps + 1);
-  if (o.schedule == decay::constant)
-    return o.lr;
-  const double gone = std::min(1.0, static_cast<double>(step - o.warmup_steps) / static_cast<double>(o.total_steps - o.warmup_steps));
-  const double left = o.schedule == decay::linear ? 1 - gone : (1 + std::cos(std::numbers::pi * gone)) / 2;
-  return o.lr * (o.final_lr_fraction + (1 - o.final_lr_fraction) * left);
-}
-
-adamw::adamw(model::weights parameters, optimizer_options options) : parameters_(std::move(parameters)), options_(options) {
+adamw::adamw(model::weights parameters, optimizer_options options)
+    : parameters_(std::move(parameters)), options_(std::move(options)) {
   check(options_);
   for (const auto& parameter : parameters_) {
     first_.push_back(at::zeros_like(parameter.tensor, at::TensorOptions().requires_grad(false)));
     second_.push_back(at::zeros_like(first_.back()));
   }
+  sort_into_slices();
+}
+
+void adamw::sort_into_slices() {
+  std::vector<model::pattern> patterns;
+  for (std::size_t g = 0; g < options_.groups.size(); ++g)
+    patterns.emplace_back(options_.groups[g].match, "optimizer.groups." + std::to_string(g) + ".match");
+  std::vector<std::size_t> matched(patterns.size(), 0);
+  model::pattern::workspace own;
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    std::size_t g = 0;
+    while (g < patterns.size() && !patterns[g].find(parameters_[i].name, 0, own))
+      ++g;
+    slice wanted{1, options_.weight_decay, {}};
+    if (g < patterns.size()) {
+      ++matched[g];
+      const auto& group = options_.groups[g];
+      wanted.lr_factor = group.lr ? *group.lr / options_.lr : 1;
+      wanted.weight_decay = group.weight_decay.value_or(options_.weight_decay);
+    }
+    if (parameters_[i].tensor.dim() <= 1 && !options_.decay_norms)
+      wanted.weight_decay = 0;
+    auto found = std::find_if(slices_.begin(), slices_.end(), [&](const slice& s) {
+      return s.lr_factor == wanted.lr_factor && s.weight_decay == wanted.weight_decay;
+    });
+    if (found == slices_.end())
+      found = slices_.insert(slices_.end(), wanted);
+    found->members.push_back(i);
+  }
+  for (std::size_t g = 0; g < matched.size(); ++g)
+    if (matched[g] == 0 && !parameters_.empty())
+      throw input_error("optimizer.groups." + std::to_string(g) + ".match: found \"" + options_.groups[g].match +
+                        "\", which no parameter left by the groups before it matches; their names are like \"" +
+                        parameters_.front().name + "\"");
 }
 
 double adamw::gradient_norm() const {
@@ -69,28 +92,23 @@ double adamw::step(double scale) {
   const at::NoGradGuard no_grad;
   const double lr = learning_rate(options_, steps_);
   ++steps_;
-  const auto update = [&](bool decayed) {
+  for (const slice& s : slices_) {
+    if (s.lr_factor == 0)
+      continue;
     std::vector<at::Tensor> parameters, gradients, first, second, steps;
-    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    for (const std::size_t i : s.members) {
       const at::Tensor& p = parameters_[i].tensor;
-      if ((p.dim() > 1) != decayed)
-        continue;
       parameters.push_back(p);
       gradients.push_back(p.grad());
       first.push_back(first_[i]);
       second.push_back(second_[i]);
       steps.push_back(at::full({}, static_cast<float>(steps_), p.options().dtype(at::kFloat).requires_grad(false)));
     }
-    if (parameters.empty())
-      return;
     // The fused update divides gradients by `grad_scale`.
     const at::Tensor divisor = at::full({}, static_cast<float>(1 / scale), parameters[0].options().dtype(at::kFloat).requires_grad(false));
-    at::_fused_adamw_(parameters, gradients, first, second, {}, steps, lr, options_.beta1, options_.beta2,
-                      decayed ? options_.weight_decay : 0, options_.eps, false, false,
-                      scale == 1 ? std::nullopt : std::optional(divisor));
-  };
-  update(true);
-  update(false);
+    at::_fused_adamw_(parameters, gradients, first, second, {}, steps, lr * s.lr_factor, options_.beta1, options_.beta2,
+                      s.weight_decay, options_.eps, false, false, scale == 1 ? std::nullopt : std::optional(divisor));
+  }
   return lr;
 }
 

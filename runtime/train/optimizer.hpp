@@ -1,36 +1,34 @@
 #pragma once
 
 #include "runtime/model/weights.hpp"
+#include "runtime/train/learning_rate.hpp"
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace millrace::train {
 
-/// How the learning rate goes after its warm-up.
-enum class decay { constant, linear, cosine };
-
-/// "constant", "linear", "cosine". @throws std::invalid_argument for another word
-decay decay_named(std::string_view name);
-
-struct optimizer_options {
-  double lr = 1e-6;
-  double beta1 = 0.9, beta2 = 0.999;
-  double eps = 1e-8;
-  double weight_decay = 0;          ///< decoupled; not on norms and biases (tensors of one dimension)
-  std::int64_t warmup_steps = 0;    ///< linear from lr / (warmup + 1)
-  decay schedule = decay::constant;
-  std::int64_t total_steps = 0;     ///< where decay ends, warm-up included; > warmup_steps unless constant
-  double final_lr_fraction = 0;     ///< of lr, at total_steps and after, in [0, 1]
-  double clip_norm = 1;             ///< of the whole gradient; 0: no clipping
+/// Parameters with numbers of their own.
+struct parameter_group {
+  std::string match;                  ///< regular expression, found anywhere in the parameter's name
+  std::optional<double> lr;           ///< in place of the optimizer's, on the same course; 0: frozen
+  std::optional<double> weight_decay; ///< in place of the optimizer's
 };
 
-/// Learning rate of optimizer step `step`, counted from 0.
-double learning_rate(const optimizer_options& options, std::int64_t step);
+/// Gradient accumulation is the learner's micro-batches: however a step is cut, the optimizer sees one gradient of the
+/// whole step, since the loss's denominators are the step's.
+struct optimizer_options : learning_rate_options {
+  double beta1 = 0.9, beta2 = 0.999;
+  double eps = 1e-8;
+  double weight_decay = 0;             ///< decoupled
+  bool decay_norms = false;            ///< also on norms and biases (tensors of one dimension)
+  double clip_norm = 1;                ///< of the whole gradient; 0: no clipping
+  std::vector<parameter_group> groups; ///< the first that matches holds
+};
 
 /// AdamW over fp32 parameters, in place.
 ///
@@ -41,13 +39,15 @@ double learning_rate(const optimizer_options& options, std::int64_t step);
 class adamw {
 public:
   /// @param parameters kept by reference (tensors are shared); their `.grad` is what a step reads
-  /// @throws std::invalid_argument for an option out of range, naming it
+  /// @throws std::invalid_argument for an option out of range, naming it; input_error for a group whose pattern does not
+  ///         compile or matches no parameter that an earlier group left
   adamw(model::weights parameters, optimizer_options options);
 
   /// Norm of all gradients together: each tensor's in float, their squares summed in double in manifest order.
   double gradient_norm() const;
 
-  /// One update with gradients scaled by `scale` (clipping), which are spent by it. @returns the learning rate used
+  /// One update with gradients scaled by `scale` (clipping), which are spent by it. A frozen parameter and its moments
+  /// stay as they are. @returns the optimizer's learning rate of this step; a group's own follows the same course
   double step(double scale);
 
   std::int64_t steps() const { return steps_; }
@@ -58,8 +58,18 @@ public:
   void set_steps(std::int64_t steps) { steps_ = steps; }
 
 private:
+  /// Parameters that are updated with the same two numbers.
+  struct slice {
+    double lr_factor = 1; ///< of the optimizer's learning rate
+    double weight_decay = 0;
+    std::vector<std::size_t> members;
+  };
+
+  void sort_into_slices();
+
   model::weights parameters_;
   optimizer_options options_;
+  std::vector<slice> slices_;
   std::vector<at::Tensor> first_, second_; ///< m and v, in manifest order
   std::int64_t steps_ = 0;
 };

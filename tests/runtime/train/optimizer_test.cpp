@@ -1,10 +1,14 @@
 #include "runtime/train/optimizer.hpp"
 
+#include "runtime/input_error.hpp"
+
 #include <ATen/ATen.h>
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include <cmath>
+#include <fstream>
 #include <stdexcept>
 
 using namespace millrace;
@@ -19,23 +23,6 @@ model::weights one(const at::Tensor& value) {
 }
 
 } // namespace
-
-TEST_CASE("the learning rate warms up, decays and stays at its end") {
-  optimizer_options o;
-  o.lr = 1;
-  o.warmup_steps = 3;
-  o.schedule = decay::linear;
-  o.total_steps = 7;
-  o.final_lr_fraction = 0.5;
-  const double want[] = {0.25, 0.5, 0.75, 1, 0.875, 0.75, 0.625, 0.5, 0.5};
-  for (int i = 0; i < 9; ++i)
-    CHECK(learning_rate(o, i) == doctest::Approx(want[i]).epsilon(1e-12));
-  o.schedule = decay::cosine;
-  CHECK(learning_rate(o, 5) == doctest::Approx(0.75).epsilon(1e-12)); // half way
-  CHECK(learning_rate(o, 7) == doctest::Approx(0.5).epsilon(1e-12));
-  o.schedule = decay::constant;
-  CHECK(learning_rate(o, 100) == 1);
-}
 
 TEST_CASE("the first AdamW step moves by the learning rate against the sign, after decay") {
   optimizer_options o;
@@ -57,6 +44,81 @@ TEST_CASE("norms and biases do not decay") {
   adamw optimizer(w, o);
   optimizer.step(1);
   CHECK(w[0].tensor.item<float>() == 2);
+  o.decay_norms = true;
+  adamw(w, o).step(1);
+  CHECK(w[0].tensor.item<float>() == doctest::Approx(2 * 0.95));
+}
+
+TEST_CASE("a group has a learning rate and a decay of its own; the first that matches holds; rate 0 freezes") {
+  const auto named = [](const char* name) {
+    auto w = one(at::tensor({2.0f, -4.0f}).view({1, 2}));
+    w[0].name = name;
+    w[0].tensor.grad().fill_(1);
+    return w[0];
+  };
+  const model::weights w{named("model.a.weight"), named("model.b.weight"), named("model.embed_tokens.weight")};
+  optimizer_options o;
+  o.lr = 0.1;
+  o.weight_decay = 0.5;
+  o.groups = {{"embed", 0.0, {}}, {"^model\\.a", 0.01, 0.0}, {"^model\\.", {}, 1.0}};
+  adamw optimizer(w, o);
+  CHECK(optimizer.step(1) == 0.1);
+  const auto value = [&](std::size_t i, int j) { return w[i].tensor.detach().view(-1)[j].item<float>(); };
+  CHECK(value(0, 0) == doctest::Approx(2 - 0.01));             // no decay, a tenth of the rate
+  CHECK(value(1, 1) == doctest::Approx(-4 * (1 - 0.1) - 0.1)); // twice the decay, the optimizer's rate
+  CHECK(value(2, 0) == 2);
+  const auto moments = optimizer.moments();
+  CHECK(moments[4].name == "model.embed_tokens.weight.m");
+  CHECK(moments[4].tensor.abs().max().item<float>() == 0);
+}
+
+TEST_CASE("AdamW with groups, clipping and a cosine is torch.optim.AdamW") {
+  const auto golden = nlohmann::json::parse(std::ifstream("tests/golden/optimizer.json")).at("adamw");
+  const std::vector<std::pair<std::string, std::vector<std::int64_t>>> shapes{
+      {"layers.0.proj.weight", {3, 2}}, {"layers.0.norm.weight", {4}}, {"layers.1.proj.weight", {2, 3}}, {"lm_head.weight", {2, 2}}};
+  model::weights w;
+  const auto filled = [](at::Tensor tensor, auto value) {
+    float* at = tensor.data_ptr<float>();
+    for (std::int64_t i = 0; i < tensor.numel(); ++i)
+      at[i] = static_cast<float>(value(static_cast<double>(i)));
+    return tensor;
+  };
+  for (std::size_t n = 0; n < shapes.size(); ++n) {
+    w.push_back({shapes[n].first, one(filled(at::zeros(shapes[n].second), [&](double i) {
+                                    return std::cos(static_cast<double>(n) * 5 + i);
+                                  }))[0].tensor});
+  }
+  optimizer_options o;
+  o.lr = 0.01;
+  o.beta2 = 0.95;
+  o.weight_decay = 0.1;
+  o.schedule = decay::cosine;
+  o.total_steps = 12;
+  o.groups = {{"^lm_head", 0.002, 0.3}};
+  adamw optimizer(w, o);
+  for (int step = 0; step < 12; ++step) {
+    for (std::size_t n = 0; n < w.size(); ++n)
+      filled(w[n].tensor.grad(), [&](double i) {
+        return std::sin(1 + step * 7 + static_cast<double>(n) * 13 + i) * static_cast<double>(1 + n);
+      });
+    const double norm = optimizer.gradient_norm();
+    CHECK(norm == doctest::Approx(golden.at("norms")[static_cast<std::size_t>(step)].get<double>()).epsilon(1e-6));
+    optimizer.step(norm > 4 ? 4 / norm : 1);
+  }
+  for (const auto& parameter : w) {
+    const auto want = golden.at("parameters").at(parameter.name).get<std::vector<double>>();
+    CAPTURE(parameter.name);
+    CHECK((parameter.tensor.detach().view(-1) - at::tensor(want, at::kDouble)).abs().max().item<double>() < 1e-6); // fp32
+  }
+}
+
+TEST_CASE("a group that matches nothing, or is no pattern, is an error that names it") {
+  auto w = one(at::zeros({2, 2}));
+  optimizer_options o;
+  o.groups = {{"lm_hed", 0.1, {}}};
+  CHECK_THROWS_WITH_AS(adamw(w, o), doctest::Contains("optimizer.groups.0.match: found \"lm_hed\""), input_error);
+  o.groups = {{"(", 0.1, {}}};
+  CHECK_THROWS_WITH_AS(adamw(w, o), doctest::Contains("want a regular expression"), input_error);
 }
 
 TEST_CASE("AdamW over many steps equals its formula in double") {
