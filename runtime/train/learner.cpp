@@ -1,68 +1,24 @@
 #include "runtime/train/learner.hpp"
 
 #include "algorithms/algorithm.hpp"
-#include "runtime/input_error.hpp"
 #include "runtime/model/decoder.hpp"
-#include "runtime/model/safetensors.hpp"
 #include "runtime/model/token_logprob.hpp"
 #include "runtime/model/training_operations.hpp"
 #include "runtime/train/micro_batches.hpp"
+#include "runtime/train/optimizer_state.hpp"
 #include "runtime/train/step_columns.hpp"
+#include "runtime/train/stopwatch.hpp"
+#include "runtime/train/trainable.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <charconv>
-#include <chrono>
 #include <cmath>
 #include <stdexcept>
 
 namespace millrace::train {
 namespace {
-
-constexpr const char* state_file = "optimizer.safetensors";
-
-class stopwatch {
-public:
-  /// Seconds since the last call, or since this was made.
-  double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    const double passed = std::chrono::duration<double>(now - since_).count();
-    since_ = now;
-    return passed;
-  }
-
-private:
-  std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
-};
-
-/// A program built for CUDA also runs where there is no GPU: hasCUDA() asks the driver for devices.
-/// @throws input_error for a device that is not there
-at::Device device_named(const std::string& name) {
-  const bool usable = at::hasCUDA();
-  if (name == "auto")
-    return at::Device(usable ? at::kCUDA : at::kCPU);
-  const at::Device device(name);
-  if (device.is_cuda() && !usable)
-#ifdef MILLRACE_CUDA
-    throw input_error("run.device: found \"" + name + "\", but no CUDA device answers on this machine; want \"cpu\" or \"auto\"");
-#else
-    throw input_error("run.device: found \"" + name + "\", but this program was built without MILLRACE_CUDA; want \"cpu\" or \"auto\"");
-#endif
-  return device;
-}
-
-/// Leaves of autograd's graph on `device`, each with a gradient of zeros to add to.
-model::weights trainable(const model::weights& parameters, at::Device device) {
-  model::weights out;
-  for (const auto& [name, tensor] : parameters) {
-    at::Tensor leaf = tensor.detach().to(device, at::kFloat, false, true).contiguous().requires_grad_();
-    leaf.mutable_grad() = at::zeros_like(leaf, at::TensorOptions().requires_grad(false));
-    out.push_back({name, leaf});
-  }
-  return out;
-}
 
 const algorithms::algorithm& row_named(const std::string& name) {
   if (const auto* row = algorithms::find(name))
@@ -84,16 +40,6 @@ void check(const learner_options& o) {
     throw std::invalid_argument("coefficients of KL and entropy: want >= 0");
 }
 
-model::packed_sequences pack_part(std::span<const training_group> groups, const micro_batch& batch) {
-  std::vector<model::prompt_and_answers> views;
-  for (const auto& part : batch.parts) {
-    const training_group& group = groups[part.group];
-    const auto first = group.answers.begin() + static_cast<std::ptrdiff_t>(part.first_answer);
-    views.push_back({group.prompt, {first, first + static_cast<std::ptrdiff_t>(part.answers)}});
-  }
-  return model::pack(views);
-}
-
 } // namespace
 
 struct learner::state {
@@ -109,11 +55,6 @@ struct learner::state {
         device(device_named(options.device)), decoder(std::move(config), trainable(parameters, device)),
         optimizer(decoder.parameters(), options.optimizer) {
     check(options);
-  }
-
-  void clear_gradients() const {
-    for (const auto& parameter : decoder.parameters())
-      parameter.tensor.grad().zero_();
   }
 
   /// Runs one micro-batch and adds its gradients. @returns its share of the loss; not finite: no gradients were added
@@ -182,7 +123,7 @@ step_report learner::step(std::span<const training_group> groups, std::uint32_t 
     report.total_s = whole.lap();
     return report;
   };
-  s.clear_gradients();
+  clear_gradients(s.decoder.parameters());
   for (const micro_batch& part : cut_micro_batches(groups, s.options.micro_batch_tokens)) {
     if (stop.stop_requested())
       return refuse(step_report::outcome::stopped, "stopped after " + std::to_string(report.micro_batches) + " micro-batches");
@@ -219,35 +160,8 @@ const model::weights& learner::parameters() const { return state_->decoder.param
 
 std::int64_t learner::steps() const { return state_->optimizer.steps(); }
 
-void learner::save_state(const std::filesystem::path& folder) const {
-  model::write_safetensors(folder / state_file, state_->optimizer.moments(), model::saved_dtype::float32,
-                           {{"steps", std::to_string(steps())}});
-}
+void learner::save_state(const std::filesystem::path& folder) const { save_optimizer(state_->optimizer, folder); }
 
-void learner::load_state(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / state_file;
-  const model::safetensors_file file(path);
-  const auto found = file.metadata().find("steps");
-  std::int64_t steps = -1;
-  if (found != file.metadata().end())
-    std::from_chars(found->second.data(), found->second.data() + found->second.size(), steps);
-  if (steps < 0)
-    throw input_error(path.string() + ": no number of steps, want a file that this program wrote");
-  const model::weights moments = state_->optimizer.moments();
-  if (file.tensors().size() != moments.size())
-    throw input_error(path.string() + ": " + std::to_string(file.tensors().size()) + " tensors, want " + std::to_string(moments.size()));
-  std::vector<at::Tensor> read;
-  for (const auto& [name, tensor] : moments) {
-    const model::stored_tensor* stored = file.find(name);
-    if (!stored)
-      throw input_error(path.string() + ": no tensor '" + name + "'");
-    read.push_back(model::to_float32(*stored));
-    if (read.back().sizes() != tensor.sizes())
-      throw input_error(path.string() + ": tensor '" + name + "' is of another shape, want this model's");
-  }
-  for (std::size_t i = 0; i < moments.size(); ++i)
-    moments[i].tensor.copy_(read[i]);
-  state_->optimizer.set_steps(steps);
-}
+void learner::load_state(const std::filesystem::path& folder) { load_optimizer(state_->optimizer, folder); }
 
 } // namespace millrace::train

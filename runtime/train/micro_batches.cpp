@@ -40,4 +40,14 @@ std::vector<micro_batch> cut_micro_batches(std::span<const training_group> group
   return out;
 }
 
+model::packed_sequences pack_part(std::span<const training_group> groups, const micro_batch& batch) {
+  std::vector<model::prompt_and_answers> views;
+  for (const auto& part : batch.parts) {
+    const training_group& group = groups[part.group];
+    const auto first = group.answers.begin() + static_cast<std::ptrdiff_t>(part.first_answer);
+    views.push_back({group.prompt, {first, first + static_cast<std::ptrdiff_t>(part.answers)}});
+  }
+  return model::pack(views);
+}
+
 } // namespace millrace::train

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/model/packed_sequences.hpp"
 #include "runtime/train/training_group.hpp"
 
 #include <cstdint>
@@ -27,5 +28,8 @@ struct micro_batch {
 /// Cuts groups, in order, into micro-batches of at most `budget` fed tokens. A group is cut only between answers, and its
 /// prompt is then fed again; a single answer longer than the budget makes a micro-batch of its own.
 std::vector<micro_batch> cut_micro_batches(std::span<const training_group> groups, std::int64_t budget);
+
+/// The micro-batch as one forward pass takes it.
+model::packed_sequences pack_part(std::span<const training_group> groups, const micro_batch& batch);
 
 } // namespace millrace::train

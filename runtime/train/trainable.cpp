@@ -1,0 +1,38 @@
+#include "runtime/train/trainable.hpp"
+
+#include "runtime/input_error.hpp"
+
+#include <ATen/ATen.h>
+
+namespace millrace::train {
+
+at::Device device_named(const std::string& name) {
+  const bool usable = at::hasCUDA(); // asks the driver for devices
+  if (name == "auto")
+    return at::Device(usable ? at::kCUDA : at::kCPU);
+  const at::Device device(name);
+  if (device.is_cuda() && !usable)
+#ifdef MILLRACE_CUDA
+    throw input_error("run.device: found \"" + name + "\", but no CUDA device answers on this machine; want \"cpu\" or \"auto\"");
+#else
+    throw input_error("run.device: found \"" + name + "\", but this program was built without MILLRACE_CUDA; want \"cpu\" or \"auto\"");
+#endif
+  return device;
+}
+
+model::weights trainable(const model::weights& parameters, at::Device device) {
+  model::weights out;
+  for (const auto& [name, tensor] : parameters) {
+    at::Tensor leaf = tensor.detach().to(device, at::kFloat, false, true).contiguous().requires_grad_();
+    leaf.mutable_grad() = at::zeros_like(leaf, at::TensorOptions().requires_grad(false));
+    out.push_back({name, leaf});
+  }
+  return out;
+}
+
+void clear_gradients(const model::weights& parameters) {
+  for (const auto& parameter : parameters)
+    parameter.tensor.grad().zero_();
+}
+
+} // namespace millrace::train

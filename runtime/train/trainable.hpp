@@ -1,0 +1,21 @@
+#pragma once
+
+#include "runtime/model/weights.hpp"
+
+#include <c10/core/Device.h>
+
+#include <string>
+
+namespace millrace::train {
+
+/// "auto", "cpu", "cuda", "cuda:1". A program built for CUDA also runs where there is no GPU.
+/// @throws input_error for a device that is not there
+at::Device device_named(const std::string& name);
+
+/// Leaves of autograd's graph on `device`, copies in fp32, each with a gradient of zeros to add to.
+model::weights trainable(const model::weights& parameters, at::Device device);
+
+/// Gradients of `trainable` parameters back to zeros.
+void clear_gradients(const model::weights& parameters);
+
+} // namespace millrace::train
