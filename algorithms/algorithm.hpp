@@ -72,6 +72,10 @@ struct algorithm {
   /// @returns [N] advantages of every token of the step, dtype of `reward`, detached; 0 where a group says nothing
   at::Tensor (*advantages)(const step_columns& step, const option_values& values) = nullptr;
 
+  /// What the critic's values should have been: the target of its `value_loss`. Null in a row that reads no `value`.
+  /// @returns [N] not whitened, dtype of `reward`, detached
+  at::Tensor (*returns)(const step_columns& step, const option_values& values) = nullptr;
+
   /// A loss of whole answers stands at each of their tokens: [N] where token t of answer i holds L_i; the row's
   /// aggregation then makes a mean over answers or groups of it.
   /// @param found counts what the loss did (clipping); summed over micro-batches
