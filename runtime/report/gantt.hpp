@@ -1,0 +1,27 @@
+#pragma once
+
+#include "runtime/report/recorded_run.hpp"
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace millrace::report {
+
+/// A stretch of one track's time that belongs to one cause.
+struct stretch {
+  std::string cause; ///< one of telemetry::cause, or another word a trace holds
+  double begin_s = 0, end_s = 0;
+};
+
+/// Spans of one track as disjoint stretches in order: a moment belongs to the innermost span over it.
+std::vector<stretch> stretches_of(std::vector<telemetry::span> spans);
+
+/// One bar a track, coloured by cause; where several causes share a pixel the one with most of its time wins. What no span
+/// covers stays empty: idle.
+std::string gantt_chart(std::string_view title, const recorded_run& run);
+
+/// The class that colours a cause.
+std::string cause_class(std::string_view cause);
+
+} // namespace millrace::report

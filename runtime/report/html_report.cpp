@@ -1,0 +1,185 @@
+#include "runtime/report/html_report.hpp"
+
+#include "runtime/report/bars.hpp"
+#include "runtime/report/frame.hpp"
+#include "runtime/report/gantt.hpp"
+#include "runtime/report/line_chart.hpp"
+#include "runtime/report/run_figures.hpp"
+#include "runtime/report/token_flow.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <set>
+
+namespace millrace::report {
+namespace {
+
+constexpr std::string_view style = R"(
+:root { color-scheme: light dark; --ink: #1c2430; --soft: #5c6675; --line: #d9dee6; --paper: #fff; --idle: #eef1f5; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --soft: #9aa5b5; --line: #343c49; --paper: #14181f; --idle: #222934; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto; max-width: 1320px; padding: 0 1.2rem; }
+h1 { font-size: 1.5rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; } p { color: var(--soft); margin: .2rem 0 1rem; }
+table { border-collapse: collapse; } td, th { padding: .2rem .9rem .2rem 0; text-align: right; border-bottom: 1px solid var(--line); }
+td:first-child, th:first-child { text-align: left; color: var(--soft); font-weight: normal; } td { font-variant-numeric: tabular-nums; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(520px, 1fr)); gap: 1rem 1.6rem; }
+.chart { margin: 0; } .wide { display: block; } figcaption { font-weight: 600; } svg { width: 100%; height: auto; display: block; }
+.legend { font-size: .85rem; color: var(--soft); } .legend span { margin-right: 1rem; white-space: nowrap; }
+.legend i { display: inline-block; width: .8em; height: .8em; margin-right: .35em; border-radius: 2px; vertical-align: -.05em; }
+.tick, .name { font: 11px system-ui, sans-serif; fill: var(--soft); } .grid { stroke: var(--line); stroke-width: 1; } .axis { stroke: var(--soft); }
+.stroke { fill: none !important; stroke-width: 1.8; stroke-linejoin: round; } .session { stroke: var(--ink); stroke-dasharray: 4 3; } .band { opacity: .55; }
+)";
+
+struct colour {
+  std::string_view name, value;
+};
+
+constexpr colour colours[] = {{"line0", "#2a78b8"},        {"line1", "#d9722e"},           {"line2", "#3f9b5c"},
+                              {"line3", "#a8518f"},        {"line4", "#8a7a1f"},           {"line5", "#5b6bd0"},
+                              {"cause-compute", "#2f9e8f"}, {"cause-wait_input", "#f0b458"}, {"cause-wait_credit", "#e58a3a"},
+                              {"cause-wait_version", "#d2593c"}, {"cause-wait_weights", "#b9789f"}, {"cause-transfer", "#4a86c8"},
+                              {"cause-storage", "#8c6f56"}, {"cause-paused", "#9aa3af"},    {"cause-other", "#6c7a89"},
+                              {"flow-trained", "#2f9e8f"}, {"flow-dropped", "#d2593c"},    {"flow-live", "#9aa3af"},
+                              {"flow-node", "#5c6675"}};
+
+std::string style_sheet() {
+  std::string out(style);
+  out += ".cause-idle { fill: var(--idle); background: var(--idle); }\n";
+  for (const auto& [name, value] : colours)
+    out += "." + std::string(name) + " { fill: " + std::string(value) + "; stroke: none; background: " + std::string(value) + "; } .stroke." +
+           std::string(name) + " { stroke: " + std::string(value) + "; }\n";
+  return out;
+}
+
+std::string figures_table(std::span<const recorded_run> runs) {
+  std::string out = "<table><tr><th></th>";
+  std::vector<std::vector<std::pair<std::string, std::string>>> columns;
+  for (const auto& run : runs) {
+    out += "<th>" + escaped(run.label) + "</th>";
+    columns.push_back(key_figures(run));
+  }
+  out += "</tr>\n";
+  for (std::size_t row = 0; row < columns.front().size(); ++row) {
+    out += "<tr><td>" + escaped(columns.front()[row].first) + "</td>";
+    for (const auto& column : columns)
+      out += "<td>" + escaped(column[row].second) + "</td>";
+    out += "</tr>\n";
+  }
+  return out + "</table>\n";
+}
+
+series metric_line(const recorded_run& run, std::string_view metric) {
+  series line{run.label, {}};
+  for (const auto& row : run.metrics)
+    if (const auto value = row.get(metric))
+      line.points.emplace_back(static_cast<double>(row.step), *value);
+  return line;
+}
+
+std::string metric_chart(std::span<const recorded_run> runs, std::string_view title, std::string_view unit, std::string_view metric) {
+  std::vector<series> lines;
+  for (const auto& run : runs)
+    lines.push_back(metric_line(run, metric));
+  return line_chart(title, "step", unit, lines);
+}
+
+std::string staleness_charts(std::span<const recorded_run> runs) {
+  std::vector<bar_set> tokens, rewards;
+  for (const auto& run : runs) {
+    bar_set t{run.label, {}}, r{run.label, reward_by_staleness(run)};
+    std::map<std::string, std::int64_t> seen;
+    for (const auto& [staleness, count] : tokens_by_staleness(run)) {
+      const std::string bucket = staleness_bucket(staleness);
+      if (t.bars.empty() || t.bars.back().first != bucket)
+        t.bars.emplace_back(bucket, 0.0);
+      t.bars.back().second += static_cast<double>(count);
+    }
+    for (auto& [bucket, reward] : r.bars)
+      reward = std::max(reward, 0.0);
+    tokens.push_back(std::move(t));
+    rewards.push_back(std::move(r));
+  }
+  return bar_chart("Staleness at use (oldest token of each answer)", "versions behind", "tokens", tokens) +
+         bar_chart("Reward by staleness", "versions behind", "mean reward", rewards);
+}
+
+/// Queue depths, slots and the like: each counter name of a run is one line.
+std::string counter_charts(const recorded_run& run) {
+  std::map<std::string, std::map<std::string, series>> by_track;
+  for (const auto& c : run.counters) {
+    series& line = by_track[c.track][c.name];
+    line.name = c.name;
+    line.stepped = true;
+    line.points.emplace_back(c.at_s, c.value);
+  }
+  std::string out;
+  for (const auto& [track, lines] : by_track) {
+    std::vector<series> list;
+    for (const auto& [name, line] : lines)
+      list.push_back(line);
+    out += line_chart(track + " over time", "seconds", "count", list);
+  }
+  return out;
+}
+
+std::string time_table(const recorded_run& run) {
+  const auto times = times_of(run);
+  if (times.empty())
+    return {};
+  std::vector<std::string> causes;
+  for (const auto& role : times)
+    for (const auto& [cause, share] : role.fractions)
+      if (std::find(causes.begin(), causes.end(), cause) == causes.end())
+        causes.push_back(cause);
+  std::sort(causes.begin(), causes.end());
+  std::string out = "<table><tr><th>role</th>";
+  for (const auto& cause : causes)
+    out += "<th>" + escaped(cause) + "</th>";
+  out += "<th>sum</th></tr>\n";
+  for (const auto& role : times) {
+    out += "<tr><td>" + escaped(role.role) + "</td>";
+    double sum = 0;
+    for (const auto& cause : causes) {
+      const auto found = std::find_if(role.fractions.begin(), role.fractions.end(), [&](const auto& f) { return f.first == cause; });
+      const double share = found == role.fractions.end() ? 0 : found->second;
+      sum += share;
+      char text[24];
+      std::snprintf(text, sizeof text, "<td>%.1f %%</td>", 100 * share);
+      out += text;
+    }
+    char text[24];
+    std::snprintf(text, sizeof text, "<td>%.1f %%</td>", 100 * sum);
+    out += text + std::string("</tr>\n");
+  }
+  return out + "</table>\n";
+}
+
+std::string section_of(const recorded_run& run) {
+  std::string out = "<h2>" + escaped(run.label) + "</h2>\n";
+  out += gantt_chart("Every actor, by cause", run);
+  out += time_table(run);
+  return out + "<div class=\"charts\">" + token_flow("Where the tokens went", run.status.ledger) + counter_charts(run) + "</div>\n";
+}
+
+} // namespace
+
+std::string html_report(std::span<const recorded_run> runs) {
+  std::string title = runs.front().label;
+  if (runs.size() > 1)
+    title += " and " + std::to_string(runs.size() - 1) + " more";
+  namespace m = telemetry::metric;
+  std::string out = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><link rel=\"icon\" href=\"data:,\"/><title>" + escaped(title) +
+                    "</title><style>" + style_sheet() + "</style></head><body>\n<h1>" + escaped(title) + "</h1>\n" + figures_table(runs);
+  out += "<h2>Learning</h2>\n<div class=\"charts\">" + metric_chart(runs, "Reward", "mean over answers", m::reward) +
+         metric_chart(runs, "Entropy", "nats a token", m::entropy) + metric_chart(runs, "KL, behaviour to current policy", "nats", m::policy_kl) +
+         metric_chart(runs, "Clipped tokens", "share", m::clip_fraction) + metric_chart(runs, "Gradient norm", "before clipping", m::gradient_norm) +
+         metric_chart(runs, "Answer length", "tokens", m::length_mean) + "</div>\n";
+  out += "<h2>Pace and staleness</h2>\n<div class=\"charts\">" + metric_chart(runs, "Seconds a step", "seconds", m::time_per_step) +
+         metric_chart(runs, "Generation", "tokens a second", m::generation_rate) +
+         metric_chart(runs, "Staleness at use, mean", "versions", m::staleness_mean) +
+         metric_chart(runs, "Staleness at use, largest", "versions", m::staleness_max) + staleness_charts(runs) + "</div>\n";
+  for (const auto& run : runs)
+    out += section_of(run);
+  return out + "</body></html>\n";
+}
+
+} // namespace millrace::report

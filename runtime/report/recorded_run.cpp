@@ -1,0 +1,122 @@
+#include "runtime/report/recorded_run.hpp"
+
+#include "runtime/input_error.hpp"
+#include "runtime/telemetry/run_folder.hpp"
+#include "runtime/telemetry/storage.hpp"
+#include "runtime/telemetry/trajectories.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <map>
+#include <sstream>
+#include <string_view>
+#include <utility>
+
+namespace millrace::report {
+namespace {
+
+constexpr double microsecond = 1e-6;
+
+/// The lines of a text that are whole JSON objects; `line` is the line's number from 1.
+template <class Each> void for_each_object(const std::filesystem::path& path, const std::string& text, Each each) {
+  std::istringstream in(text);
+  std::string line;
+  for (int number = 1; std::getline(in, line); ++number) {
+    while (!line.empty() && (line.back() == ',' || line.back() == '\r' || line.back() == ' '))
+      line.pop_back();
+    if (line.empty() || line == "[" || line == "]")
+      continue;
+    const auto object = nlohmann::json::parse(line, nullptr, false);
+    if (object.is_discarded() && in.eof())
+      return; // torn by a crash
+    if (!object.is_object())
+      throw input_error(path.string() + ":" + std::to_string(number) + ":1: not a JSON object, want one a line");
+    try {
+      each(object);
+    } catch (const nlohmann::json::exception& error) {
+      throw input_error(path.string() + ":" + std::to_string(number) + ":1: " + error.what());
+    }
+  }
+}
+
+/// Adds one session's trace, later by `offset_s`. @returns its last moment
+double add_trace(recorded_run& run, const std::filesystem::path& path, double offset_s) {
+  std::map<std::pair<std::int64_t, std::int64_t>, std::string> tracks;
+  double end_s = offset_s;
+  for_each_object(path, telemetry::read_file(path), [&](const nlohmann::json& event) {
+    const auto key = std::pair(event.value("pid", std::int64_t{0}), event.value("tid", std::int64_t{0}));
+    const std::string phase = event.at("ph");
+    if (phase == "M" && event.at("name") == "thread_name") {
+      tracks[key] = event.at("args").at("name");
+    } else if (phase == "X") {
+      telemetry::span s;
+      s.track = tracks[key];
+      s.name = event.at("name");
+      s.category = event.value("cat", "");
+      s.start_s = offset_s + event.at("ts").get<double>() * microsecond;
+      s.duration_s = event.at("dur").get<double>() * microsecond;
+      if (const auto args = event.find("args"); args != event.end())
+        for (const auto& [name, value] : args->items())
+          if (value.is_number())
+            s.args.emplace_back(name, value.get<double>());
+      end_s = std::max(end_s, s.start_s + s.duration_s);
+      run.spans.push_back(std::move(s));
+    } else if (phase == "C") {
+      const std::string whole = event.at("name"); // "track name"
+      for (const auto& [name, value] : event.at("args").items())
+        if (value.is_number() && whole.size() > name.size())
+          run.counters.push_back({whole.substr(0, whole.size() - name.size() - 1), name,
+                                  offset_s + event.at("ts").get<double>() * microsecond, value.get<double>()});
+    }
+  });
+  return end_s;
+}
+
+void add_trajectories(recorded_run& run, const std::filesystem::path& path) {
+  for_each_object(path, telemetry::read_trajectories(path), [&](const nlohmann::json& row) {
+    for (const auto& a : row.at("answers")) {
+      const auto& versions = a.at("versions");
+      run.answers.push_back({row.at("step").get<std::int64_t>(), a.at("tokens").get<std::int64_t>(),
+                             a.at("reward").is_number() ? a.at("reward").get<double>() : 0,
+                             versions.at(0).get<std::uint32_t>(), versions.at(1).get<std::uint32_t>()});
+    }
+  });
+}
+
+/// "trace.json" of session 1, "trace-2.json" of session 2.
+std::filesystem::path of_session(const std::filesystem::path& folder, const std::string& stem, const std::string& extension,
+                                 int session, bool first_has_number) {
+  const std::string number = session == 1 && !first_has_number ? "" : "-" + std::to_string(session);
+  return folder / (stem + number + extension);
+}
+
+} // namespace
+
+std::int64_t trained_answer::staleness() const {
+  return std::max<std::int64_t>(step - 1 - static_cast<std::int64_t>(version_min), 0);
+}
+
+recorded_run read_recorded_run(const std::filesystem::path& folder) {
+  telemetry::holder_of_run(folder); // says so where it is no run
+  recorded_run run;
+  run.folder = folder;
+  run.label = std::filesystem::absolute(folder / ".").lexically_normal().parent_path().filename().string();
+  run.status = telemetry::read_status(folder / "status.json").value_or(telemetry::run_status{});
+  run.metrics = telemetry::read_metrics(folder / "metrics.jsonl");
+  for (int session = 1;; ++session) {
+    const auto trace = of_session(folder, "trace", ".json", session, false);
+    const auto trajectories = of_session(folder, "trajectories", ".jsonl.zst", session, true);
+    const bool traced = std::filesystem::exists(trace), told = std::filesystem::exists(trajectories);
+    if (!traced && !told)
+      break;
+    run.session_starts.push_back(run.end_s);
+    if (traced)
+      run.end_s = add_trace(run, trace, run.end_s);
+    if (told)
+      add_trajectories(run, trajectories);
+  }
+  return run;
+}
+
+} // namespace millrace::report

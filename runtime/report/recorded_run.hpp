@@ -1,0 +1,43 @@
+#pragma once
+
+#include "runtime/telemetry/metrics.hpp"
+#include "runtime/telemetry/run_status.hpp"
+#include "runtime/telemetry/trace.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace millrace::report {
+
+/// One answer as it was trained, out of the trajectories.
+struct trained_answer {
+  std::int64_t step = 0;         ///< the optimizer step that trained it
+  std::int64_t tokens = 0;
+  double reward = 0;
+  std::uint32_t version_min = 0; ///< policy versions that sampled its tokens
+  std::uint32_t version_max = 0;
+
+  /// Versions between the oldest token and the policy that trained it (step - 1). Never negative.
+  std::int64_t staleness() const;
+};
+
+/// What a run's folder tells. Times of later sessions (resumes) follow those of the ones before.
+struct recorded_run {
+  std::filesystem::path folder;
+  std::string label;                         ///< the folder's name
+  telemetry::run_status status;
+  std::vector<telemetry::metric_row> metrics;
+  std::vector<telemetry::span> spans;        ///< seconds from the first session's beginning
+  std::vector<telemetry::counter> counters;
+  std::vector<double> session_starts;        ///< seconds, one a session; the first is 0
+  std::vector<trained_answer> answers;       ///< those that were sampled into the trajectories
+  double end_s = 0;                          ///< of the last span
+};
+
+/// Reads a finished or a live run. What a crash tore off the end of a file is left out.
+/// @throws input_error if `folder` is not a run's folder, or a file in it holds something else
+recorded_run read_recorded_run(const std::filesystem::path& folder);
+
+} // namespace millrace::report
