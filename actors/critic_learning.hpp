@@ -1,0 +1,55 @@
+#pragma once
+
+#include "actors/critic.hpp"
+#include "runtime/model/checkpoint.hpp"
+#include "runtime/pipeline/pipeline.hpp"
+#include "runtime/train/value_learner.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <mutex>
+#include <span>
+#include <stop_token>
+#include <vector>
+
+namespace millrace::actors {
+
+/// The critic's options as the pipeline has them: its own, and the algorithm of the policy.
+train::value_learner_options value_learner_options_of(const pipeline::pipeline& p, const pipeline::critic_table& table, int threads);
+
+/// What a critic knows, with no actor in sight: the groups it has fetched, and the learner of its values. `keep` and
+/// `forget` may run beside the others, which belong to one thread.
+class critic_learning {
+public:
+  /// Loads the critic's model, or goes on from a checkpoint that `write_checkpoint` wrote.
+  /// @throws input_error in one line: model or checkpoint unusable, a tokenizer that is not the rollout's
+  critic_learning(const pipeline::pipeline& p, const pipeline::critic_table& table, const std::filesystem::path& checkpoint,
+                  int threads);
+
+  void keep(train::training_group group);
+  void forget(std::uint64_t group);
+
+  /// The value before each answer token, of the parameters as they are.
+  std::vector<float> values(std::span<const std::int32_t> prompt, std::span<const std::vector<std::int32_t>> answers) const;
+
+  /// The gradient of one step; nothing changes. `batch_report::trained_tokens` stays 0: the policy counts them.
+  batch_report train(const train_batch& batch, std::stop_token stop);
+
+  /// Applies the gradient of `train` and forgets the groups, or does nothing. A step that `train` did not see is none.
+  void end_step(const end_critic_step& how);
+
+  /// Under `critic/` of a folder that is there: weights as a sequence-classification model, the optimizer's state.
+  void write_checkpoint(const std::filesystem::path& folder) const;
+
+  std::uint64_t parameter_count() const;
+
+private:
+  model::checkpoint model_; ///< without its parameters: they are the learner's
+  train::value_learner learner_;
+  train_batch batch_;       ///< whose gradient waits; step 0: none does
+  std::mutex mutex_;
+  std::map<std::uint64_t, train::training_group> groups_;
+};
+
+} // namespace millrace::actors

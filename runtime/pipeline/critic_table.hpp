@@ -1,0 +1,39 @@
+#pragma once
+
+#include "runtime/pipeline/limits.hpp"
+#include "runtime/pipeline/optimizer_table.hpp"
+#include "runtime/pipeline/vocabulary.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace millrace::pipeline {
+
+/// `kind = "critic"`: says before each answer token what is still to come, and is trained with the policy's step on the
+/// same groups. Rewards, `ref_logprob` and the rest of what training needs come with the policy's own columns.
+struct critic_table {
+  static constexpr std::string_view kind = "critic";
+  static constexpr std::string_view summary = "values of answer tokens, trained with the policy's step";
+  static constexpr bool heavy = true;
+  static constexpr bool replicated = false;
+
+  std::string model;
+  optimizer_table optimizer{.lr = 1e-5};
+  double value_clip = 0.2;
+  std::int64_t micro_batch_tokens = 2048;
+
+  bool operator==(const critic_table&) const = default;
+
+  std::vector<std::string> reads(const vocabulary&) const { return {"prompt", "tokens"}; }
+  std::vector<std::string> adds() const { return {"value"}; }
+
+  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+    v("model", s.model, needed(), "the [models.*] table that it starts from: a sequence-classification model of one label, or a language model, which gets a head of zeros");
+    v("optimizer", s.optimizer, any(), "how a gradient becomes a step");
+    v("value_clip", s.value_clip, between(0, 1e9), "how far a value may move from the one that was said, in the loss; 0 = not clipped");
+    v("micro_batch_tokens", s.micro_batch_tokens, between(16, 1 << 24), "tokens trained at once; the gradient is the same for any");
+  }
+};
+
+} // namespace millrace::pipeline

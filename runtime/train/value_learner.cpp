@@ -1,0 +1,161 @@
+#include "runtime/train/value_learner.hpp"
+
+#include "algorithms/algorithm.hpp"
+#include "runtime/model/decoder.hpp"
+#include "runtime/model/score_head.hpp"
+#include "runtime/model/training_operations.hpp"
+#include "runtime/train/learning_rate.hpp"
+#include "runtime/train/micro_batches.hpp"
+#include "runtime/train/optimizer_state.hpp"
+#include "runtime/train/step_columns.hpp"
+#include "runtime/train/stopwatch.hpp"
+#include "runtime/train/trainable.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <cmath>
+#include <stdexcept>
+
+namespace millrace::train {
+namespace {
+
+const algorithms::algorithm& row_with_returns(const std::string& name) {
+  const auto* row = algorithms::find(name);
+  if (!row || !row->returns)
+    throw std::invalid_argument("algorithm '" + name + "': has no returns that a critic could learn");
+  return *row;
+}
+
+void check(const value_learner_options& o) {
+  if (o.micro_batch_tokens < 1)
+    throw std::invalid_argument("micro_batch_tokens: " + std::to_string(o.micro_batch_tokens) + ", want >= 1");
+  if (!(o.value_clip >= 0))
+    throw std::invalid_argument("value_clip: " + std::to_string(o.value_clip) + ", want >= 0");
+}
+
+} // namespace
+
+struct value_learner::state {
+  value_learner_options options;
+  const algorithms::algorithm& row;
+  algorithms::option_values values;
+  at::Device device;
+  model::decoder decoder;
+  adamw optimizer;
+  double scale = 0; ///< of the gradient that waits to be applied; 0: there is none
+
+  state(model::model_config config, const model::weights& parameters, value_learner_options o)
+      : options(std::move(o)), row(row_with_returns(options.algorithm)), values(row.options, options.algorithm_options),
+        device(device_named(options.device)), decoder(std::move(config), trainable(parameters, device)),
+        optimizer(decoder.parameters(), options.optimizer) {
+    check(options);
+    if (!decoder.config().score_head)
+      throw std::invalid_argument("a language-model head, want a score head");
+  }
+
+  void use_threads() const {
+    if (options.threads > 0 && at::get_num_threads() != options.threads)
+      at::set_num_threads(options.threads);
+  }
+
+  /// Runs one micro-batch and adds its gradients. @returns its share of the loss; not finite: no gradients were added
+  double accumulate(std::span<const training_group> groups, const micro_batch& part, const step_batch& step,
+                    const at::Tensor& returns, value_report& report) {
+    const model::packed_sequences packed = pack_part(groups, part);
+    const auto column = [&](const at::Tensor& whole) {
+      return whole.narrow(0, part.first_token, part.tokens).to(device, at::kFloat);
+    };
+    model::training_operations ops(packed.groups);
+    const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
+    const at::Tensor value = model::token_scores(hidden, decoder.head(), packed.rows.to(device));
+    algorithms::value_diagnostics seen;
+    const at::Tensor losses
+        = algorithms::value_loss(value, column(step.columns.value), column(returns), options.value_clip, seen);
+    const at::Tensor loss = losses.sum() / static_cast<double>(step.totals.tokens);
+    report.seen += seen;
+    const double share = loss.item<double>();
+    if (std::isfinite(share))
+      loss.backward();
+    return share;
+  }
+};
+
+value_learner::value_learner(model::model_config config, const model::weights& parameters, value_learner_options options)
+    : state_(std::make_unique<state>(std::move(config), parameters, std::move(options))) {}
+
+value_learner::~value_learner() = default;
+value_learner::value_learner(value_learner&&) noexcept = default;
+value_learner& value_learner::operator=(value_learner&&) noexcept = default;
+
+std::vector<float> value_learner::values(std::span<const std::int32_t> prompt,
+                                         std::span<const std::vector<std::int32_t>> answers) const {
+  state_->use_threads();
+  return model::answer_values(state_->decoder, prompt, answers, state_->options.micro_batch_tokens);
+}
+
+value_report value_learner::gradient(std::span<const training_group> groups, std::stop_token stop) {
+  state& s = *state_;
+  s.use_threads();
+  s.scale = 0;
+  stopwatch whole;
+  value_report report;
+  const auto refuse = [&](step_report::outcome result, std::string reason) {
+    report.result = result;
+    report.reason = std::move(reason);
+    report.total_s = whole.lap();
+    return report;
+  };
+  const step_batch batch = gather_columns(groups, s.decoder.config().vocab_size);
+  if (!batch.columns.value.defined())
+    throw std::invalid_argument("column 'value': missing, and a critic cannot learn without what it said");
+  report.learning_rate = learning_rate(s.options.optimizer, s.optimizer.steps());
+  if (batch.totals.tokens == 0)
+    return refuse(step_report::outcome::applied, "no answer has a token");
+  const at::Tensor returns = s.row.returns(batch.columns, s.values);
+  report.value_mean = batch.columns.value.mean(at::kDouble).item<double>();
+  report.return_mean = returns.mean(at::kDouble).item<double>();
+
+  clear_gradients(s.decoder.parameters());
+  for (const micro_batch& part : cut_micro_batches(groups, s.options.micro_batch_tokens)) {
+    if (stop.stop_requested())
+      return refuse(step_report::outcome::stopped, "stopped after " + std::to_string(report.micro_batches) + " micro-batches");
+    if (part.tokens == 0)
+      continue;
+    const double loss = s.accumulate(groups, part, batch, returns, report);
+    if (!std::isfinite(loss)) {
+      for (const auto& p : part.parts)
+        report.culprits.push_back(groups[p.group].id);
+      return refuse(step_report::outcome::not_finite, "the critic's loss is not finite");
+    }
+    report.loss += loss;
+    ++report.micro_batches;
+  }
+  report.gradient_norm = s.optimizer.gradient_norm();
+  if (!std::isfinite(report.gradient_norm)) {
+    for (const auto& group : groups)
+      report.culprits.push_back(group.id);
+    return refuse(step_report::outcome::not_finite, "the critic's gradient is not finite");
+  }
+  const double limit = s.options.optimizer.clip_norm;
+  s.scale = limit > 0 && report.gradient_norm > limit ? limit / report.gradient_norm : 1;
+  report.total_s = whole.lap();
+  return report;
+}
+
+void value_learner::apply() {
+  state& s = *state_;
+  s.use_threads();
+  if (const double scale = std::exchange(s.scale, 0); scale > 0)
+    s.optimizer.step(scale);
+}
+
+const model::weights& value_learner::parameters() const { return state_->decoder.parameters(); }
+
+std::int64_t value_learner::steps() const { return state_->optimizer.steps(); }
+
+void value_learner::save_state(const std::filesystem::path& folder) const { save_optimizer(state_->optimizer, folder); }
+
+void value_learner::load_state(const std::filesystem::path& folder) { load_optimizer(state_->optimizer, folder); }
+
+} // namespace millrace::train

@@ -1,0 +1,90 @@
+#pragma once
+
+#include "algorithms/value_loss.hpp"
+#include "runtime/model/model_config.hpp"
+#include "runtime/model/weights.hpp"
+#include "runtime/train/optimizer.hpp"
+#include "runtime/train/step_report.hpp"
+#include "runtime/train/training_group.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+namespace millrace::train {
+
+struct value_learner_options {
+  std::string algorithm = "ppo";                   ///< the policy's: its row says what the values should have been
+  std::map<std::string, double> algorithm_options; ///< the policy's own
+  double value_clip = 0.2;                         ///< how far a value may move from the stamped one in the loss; 0: anywhere
+  optimizer_options optimizer;
+  std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
+  int threads = 0;                        ///< of this process's LibTorch; 0: leave them as they are
+  std::string device = "auto";            ///< as `learner_options::device`
+};
+
+/// What one gradient of the critic saw. Means are over answer tokens.
+struct value_report {
+  step_report::outcome result = step_report::outcome::applied; ///< applied: the gradient is there for `apply`
+  std::string reason;                                          ///< one sentence where there is none
+  std::vector<std::uint64_t> culprits;                         ///< ids of the groups of a micro-batch that was not finite
+
+  double loss = 0;
+  double value_mean = 0, return_mean = 0; ///< as stamped; as they should have been
+  double gradient_norm = 0;               ///< before clipping
+  double learning_rate = 0;               ///< that `apply` will use
+  std::int64_t micro_batches = 0;
+  algorithms::value_diagnostics seen;     ///< clip fraction, explained variance
+  double total_s = 0;
+};
+
+/// Trains a decoder with a score head to say what is still to come: the value before each answer token (read at the row
+/// that predicts the token) against the returns that the policy's algorithm makes of rewards and stamped values.
+///
+///     loss = mean over the step's answer tokens of value_loss(V, V_old, G, value_clip)
+///
+/// A step has two halves, so that a critic and a policy in different processes change together or not at all: `gradient`
+/// computes, `apply` changes. Not thread-safe. The same inputs, options and threads give the same numbers bit for bit.
+class value_learner {
+public:
+  /// Copies `parameters` (with `score.weight`) to the device.
+  /// @throws input_error for parameters that do not fit `config`; std::invalid_argument for options out of range, or an
+  ///         algorithm whose row has no returns
+  value_learner(model::model_config config, const model::weights& parameters, value_learner_options options);
+  ~value_learner();
+  value_learner(value_learner&&) noexcept;
+  value_learner& operator=(value_learner&&) noexcept;
+
+  /// The value before each answer token under the current parameters, [sum of lengths]. Depends on the group alone.
+  /// @throws std::invalid_argument as `model::answer_values`
+  std::vector<float> values(std::span<const std::int32_t> prompt, std::span<const std::vector<std::int32_t>> answers) const;
+
+  /// The gradient of one step; parameters and optimizer stay as they are. Replaces a gradient that was not applied.
+  /// @param groups at least one, each with `value` @param stop looked at between micro-batches
+  /// @throws std::invalid_argument naming the group whose columns disagree
+  value_report gradient(std::span<const training_group> groups, std::stop_token stop = {});
+
+  /// One update with the last gradient, which is spent; nothing where there is none.
+  void apply();
+
+  /// Current parameters by name, on the device; the very tensors that `apply` changes.
+  const model::weights& parameters() const;
+
+  std::int64_t steps() const; ///< updates applied so far
+
+  /// Optimizer moments and step count, as `learner::save_state`.
+  void save_state(const std::filesystem::path& folder) const;
+  /// @throws input_error as `learner::load_state`
+  void load_state(const std::filesystem::path& folder);
+
+private:
+  struct state;
+  std::unique_ptr<state> state_;
+};
+
+} // namespace millrace::train
