@@ -3,7 +3,12 @@
 #include "actors/stage_shell.hpp"
 #include "runtime/rules/verifier_pool.hpp"
 
+#include <span>
+
 namespace millrace::actors {
+
+/// The rules of a table, made. @throws input_error as the rules do
+std::shared_ptr<const rules::rule_set> rules_of(std::span<const pipeline::rule_entry> entries);
 
 /// Scores each answer of a group by the pipeline's rules. Reads `text`, `text_lengths`, `lengths`, `finish` and the row's
 /// answer; adds `reward` and `reward.<rule>`, f32 [answers].

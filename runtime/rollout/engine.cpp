@@ -67,6 +67,8 @@ void check_packed(const std::shared_ptr<const model::decoder>& policy) {
 
 void check(const group_request& request, const model::model_config& config, bool has_tokenizer) {
   const auto& how = request.how;
+  if (request.greedy < 0 || request.greedy > request.answers)
+    throw std::invalid_argument("rollout::engine: greedy: want 0 to answers");
   if (request.answers < 1 || how.max_new_tokens < 1)
     throw std::invalid_argument("rollout::engine: want answers >= 1 and max_new_tokens >= 1");
   if (!(how.temperature >= 0) || how.top_k < 0 || !(how.top_p > 0 && how.top_p <= 1) ||
@@ -177,7 +179,8 @@ void engine::state::draw(const step_plan& plan, const at::Tensor& hidden) {
   for (const auto& [asked, who] : plan.draws) {
     const auto& request = who->group->request;
     rows.push_back(logits.data_ptr<float>() + static_cast<std::int64_t>(asked) * vocab);
-    rules.push_back({static_cast<float>(request.how.temperature), request.how.top_k,
+    const bool greedy = who->index >= request.answers - request.greedy;
+    rules.push_back({greedy ? 0.0f : static_cast<float>(request.how.temperature), request.how.top_k,
                      static_cast<float>(request.how.top_p), static_cast<float>(request.how.min_p)});
     uniforms.push_back(
         kernels::uniform(request.seed, static_cast<std::uint64_t>(who->index), who->text().tokens.size()));

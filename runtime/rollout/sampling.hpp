@@ -22,6 +22,7 @@ struct group_request {
   std::uint64_t group = 0;          ///< the caller's name for it, unique among those in the engine
   std::vector<std::int32_t> prompt; ///< at least one token
   std::int32_t answers = 1;         ///< >= 1
+  std::int32_t greedy = 0;          ///< so many of the answers, the last ones, take the likeliest token always; in [0, answers]
   std::uint64_t seed = 0;           ///< answer i draws from (seed, i)
   sampling how;
 };

@@ -43,6 +43,8 @@ public:
     return score::of(text && *text == *answer ? 1 : 0);
   }
 
+  std::string statement(const rule_input& input) const override { return prepared(input.text).value_or(std::string()); }
+
 private:
   std::optional<std::string> prepared(std::string_view text) const {
     std::string out;

@@ -189,6 +189,14 @@ bool exact_number::operator==(const exact_number& other) const {
          product(numerator_, other.denominator_) == product(other.numerator_, denominator_);
 }
 
+std::string exact_number::canonical() const {
+  const auto text = [](const decimal& d) {
+    return d.digits.empty() ? std::string("0") : d.exponent == 0 ? d.digits : d.digits + 'e' + std::to_string(d.exponent);
+  };
+  const std::string bottom = text(denominator_);
+  return (negative_ ? "-" : "") + text(numerator_) + (bottom == "1" ? "" : '/' + bottom);
+}
+
 std::optional<exact_number> last_number(std::string_view text, bool percent_is_hundredth) {
   std::optional<exact_number> last;
   for (std::size_t at = 0; at < text.size();) {

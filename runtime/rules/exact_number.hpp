@@ -25,6 +25,9 @@ public:
 
   bool operator==(const exact_number& other) const;
 
+  /// Equal decimals have equal text ("-125e-2"); a fraction is not reduced ("2/4" is not "1/2").
+  std::string canonical() const;
+
 private:
   /// digits * 10^exponent; digits without leading or trailing zeros, "" is 0.
   struct decimal {

@@ -80,6 +80,11 @@ public:
     return score::of(found && *found == *want ? 1 : 0);
   }
 
+  std::string statement(const rule_input& input) const override {
+    const auto found = find_number(input.text, where_, hundredth_);
+    return found ? found->canonical() : std::string();
+  }
+
 private:
   place where_;
   bool hundredth_;

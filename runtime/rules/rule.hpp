@@ -60,6 +60,10 @@ class rule {
 public:
   virtual ~rule() = default;
   virtual score evaluate(const rule_input& input) const = 0;
+
+  /// What the rule takes for the answer's statement, in a form that is equal where the meaning is: answers vote with it.
+  /// @returns "" where the text states nothing, or the rule looks for no statement
+  virtual std::string statement(const rule_input&) const { return {}; }
 };
 
 /// A kind of rule: one row of the table that CMake's `millrace_add_rules` writes.

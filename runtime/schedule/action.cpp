@@ -7,6 +7,9 @@ std::string_view to_string(drop_reason reason) {
     case drop_reason::data: return "data";
     case drop_reason::attempts: return "attempts";
     case drop_reason::unneeded: return "unneeded";
+    case drop_reason::zero_variance: return "zero_variance";
+    case drop_reason::baseline: return "baseline";
+    case drop_reason::masked: return "masked";
   }
   return "unknown";
 }

@@ -45,6 +45,9 @@ enum class drop_reason : std::uint8_t {
   data,     ///< `group_failed`, not retryable
   attempts, ///< `attempts_per_group` attempts were lost to infrastructure
   unneeded, ///< the run ended before the group could be used
+  zero_variance, ///< `group_flat`: all rewards are the same, nothing to learn from
+  baseline, ///< tokens alone: answers that only their rewards were wanted of
+  masked,   ///< tokens alone: of trained groups, left out of the loss
 };
 
 /// The group is over, its prompt is used up and its place in the batch is refilled by the next prompt.

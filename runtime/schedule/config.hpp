@@ -30,6 +30,7 @@ struct config {
   select_order select = select_order::in_order;
   bool in_flight_update = false;       ///< true: weights flip under running generation; false: a worker drains before it flips
   std::uint32_t checkpoint_every = 0;  ///< steps; 0: only when the run ends or is stopped
+  std::uint32_t flat_groups_per_step = 0; ///< groups whose rewards are all equal that are replaced in a step; 0: none is
   std::uint32_t attempts_per_group = 5; ///< attempts lost to infrastructure before the group is dropped, >= 1
 
   bool operator==(const config&) const = default;

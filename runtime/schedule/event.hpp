@@ -46,10 +46,18 @@ struct group_finished {
   group_id group = 0;
   std::uint32_t attempt = 0;
   std::vector<version_tokens> tokens; ///< ascending versions; empty: no answer has a token
+  std::int64_t baseline_tokens = 0;   ///< >= 0, of an answer beside them that only its reward is wanted of
 };
 
 /// Every column that the learner needs is there.
 struct group_ready {
+  group_id group = 0;
+  std::uint32_t attempt = 0;
+};
+
+/// As `group_ready`, and all rewards of the group are the same: dropped and replaced by the next prompt, up to
+/// `flat_groups_per_step` times a step, then taken like any other.
+struct group_flat {
   group_id group = 0;
   std::uint32_t attempt = 0;
 };
@@ -73,6 +81,7 @@ struct group_lost {
 struct batch_trained {
   std::uint32_t step = 0;
   std::int64_t tokens = 0; ///< answer tokens of the batch as the learner counted them: the ledger compares
+  std::int64_t masked = 0; ///< >= 0, further tokens of its groups that had no part in the loss
 };
 
 /// The learner gave the batch of `step` up, its weights unchanged: the groups are ready again.
@@ -94,7 +103,7 @@ struct checkpointed {
 /// a checkpoint is asked for and the run finishes.
 struct stop_requested {};
 
-using event = std::variant<worker_joined, worker_lost, version_acknowledged, group_finished, group_ready, group_failed,
+using event = std::variant<worker_joined, worker_lost, version_acknowledged, group_finished, group_ready, group_flat, group_failed,
                            group_lost, batch_trained, training_lost, prompts_exhausted, checkpointed, stop_requested>;
 
 } // namespace millrace::schedule

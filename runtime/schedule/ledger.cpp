@@ -66,6 +66,16 @@ void ledger::train(std::int64_t tokens) {
   totals_.trained.tokens += tokens;
 }
 
+void ledger::spend(drop_reason reason, std::int64_t tokens) {
+  totals_.generated += tokens;
+  totals_.dropped[static_cast<std::size_t>(reason)].tokens += tokens;
+}
+
+void ledger::mask(std::int64_t tokens) {
+  totals_.trained.tokens -= tokens;
+  totals_.dropped[static_cast<std::size_t>(drop_reason::masked)].tokens += tokens;
+}
+
 void ledger::drop(group_state from, drop_reason reason, std::int64_t tokens) {
   auto& source = totals_.live[at(from)];
   auto& target = totals_.dropped[static_cast<std::size_t>(reason)];

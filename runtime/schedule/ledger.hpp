@@ -19,7 +19,7 @@ enum class group_state : std::uint8_t {
 };
 
 inline constexpr std::size_t group_states = 5;
-inline constexpr std::size_t drop_reasons = 3;
+inline constexpr std::size_t drop_reasons = 6;
 
 std::string_view to_string(group_state state);
 
@@ -63,6 +63,10 @@ public:
   void lose(group_state from, std::int64_t tokens);
   /// A group of the batch was trained.
   void train(std::int64_t tokens);
+  /// Tokens that were sampled and belong to no group's answers from the beginning.
+  void spend(drop_reason reason, std::int64_t tokens);
+  /// Tokens of trained groups that had no part in the loss.
+  void mask(std::int64_t tokens);
   void drop(group_state from, drop_reason reason, std::int64_t tokens);
   /// Somebody else's books say otherwise: `check` returns the first such sentence from now on.
   void dispute(std::string sentence);

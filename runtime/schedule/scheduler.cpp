@@ -189,8 +189,11 @@ void scheduler::handle(const group_finished& what) {
     ledger_.dispute("group " + std::to_string(what.group) + ": token versions " + std::to_string(what.tokens.front().version) +
                     " to " + std::to_string(what.tokens.back().version) + ", but it was started under version " +
                     std::to_string(one.born) + " and the newest is " + std::to_string(step_));
+  if (what.baseline_tokens < 0)
+    throw std::invalid_argument("group_finished: baseline_tokens: want >= 0");
   take_off_worker(entry);
   ledger_.generate(group_state::generating, tokens);
+  ledger_.spend(drop_reason::baseline, what.baseline_tokens);
   one.tokens = tokens;
   one.by_version = what.tokens;
   set_state(one, group_state::finished);
@@ -200,6 +203,19 @@ void scheduler::handle(const group_ready& what) {
   const auto entry = current(what.group, what.attempt, {group_state::finished});
   if (entry == groups_.end())
     return;
+  set_state(entry->second, group_state::ready);
+  rule_.ready(what.group, entry->second.born);
+}
+
+void scheduler::handle(const group_flat& what) {
+  const auto entry = current(what.group, what.attempt, {group_state::finished});
+  if (entry == groups_.end())
+    return;
+  if (flat_dropped_ < config_.flat_groups_per_step) {
+    ++flat_dropped_;
+    drop_group(entry, drop_reason::zero_variance, "all its rewards are the same");
+    return;
+  }
   set_state(entry->second, group_state::ready);
   rule_.ready(what.group, entry->second.born);
 }
@@ -268,16 +284,18 @@ void scheduler::handle(const batch_trained& what) {
     ++ignored_;
     return;
   }
-  if (what.tokens != training_->tokens)
+  if (what.masked < 0 || what.tokens + what.masked != training_->tokens)
     ledger_.dispute("step " + std::to_string(what.step) + ": the learner trained " + std::to_string(what.tokens) +
-                    " tokens, the groups of its batch have " + std::to_string(training_->tokens));
+                    (what.masked != 0 ? " and masked " + std::to_string(what.masked) : std::string()) + " tokens, the groups of its batch have " + std::to_string(training_->tokens));
   for (const auto id : training_->groups) {
     const auto entry = groups_.find(id);
     staleness_.add(step_, entry->second.born, entry->second.by_version);
     ledger_.train(entry->second.tokens);
     groups_.erase(entry);
   }
+  ledger_.mask(what.masked);
   training_.reset();
+  flat_dropped_ = 0;
   ++step_;
   learner_since_s_ = now_s_;
   for (const auto& [id, one] : workers_)

@@ -60,7 +60,7 @@ public:
 
   /// Continues from a `checkpoint` action's `state`: trained stays trained; every other group that had been started
   /// is generated again under its id. Workers join as at the start.
-  /// `steps`, `checkpoint_every` and `attempts_per_group` may differ from the saved ones.
+  /// `steps`, `checkpoint_every`, `flat_groups_per_step` and `attempts_per_group` may differ from the saved ones.
   /// @throws input_error if the text is not one `save` wrote, or was saved under another schedule
   static scheduler restore(const config& wanted, std::string_view state);
 
@@ -127,6 +127,7 @@ private:
   void handle(const version_acknowledged& what);
   void handle(const group_finished& what);
   void handle(const group_ready& what);
+  void handle(const group_flat& what);
   void handle(const group_failed& what);
   void handle(const group_lost& what);
   void handle(const batch_trained& what);
@@ -179,6 +180,7 @@ private:
   std::set<worker_id> outdated_;                      ///< neither hold nor were sent the learner's version
   std::optional<batch> training_;
   std::optional<std::uint64_t> prompts_; ///< how many there are, once known
+  std::uint32_t flat_dropped_ = 0;       ///< since the last update
   std::uint32_t step_ = 0;               ///< updates trained = version of the learner's weights
   version_id version_ = 0;               ///< v
   std::optional<std::uint32_t> checkpoint_asked_;

@@ -179,6 +179,7 @@ scheduler scheduler::restore(const config& wanted, std::string_view text) {
   saved.steps = wanted.steps;
   saved.checkpoint_every = wanted.checkpoint_every;
   saved.attempts_per_group = wanted.attempts_per_group;
+  saved.flat_groups_per_step = wanted.flat_groups_per_step;
   if (saved != wanted)
     throw input_error("schedule state: saved under another schedule (" + in_words(state.settings) + "), want " + in_words(wanted));
   if (state.step > wanted.steps)

@@ -105,8 +105,9 @@ std::string record(std::string_view data) {
   return length + raw(masked_crc32c(length)) + std::string{data} + raw(masked_crc32c(data));
 }
 
-/// Bytes of `file` up to the first record that is torn, damaged, or of a step after `last_step`.
-std::size_t bytes_until(std::string_view file, std::int64_t last_step) {
+/// The records of `file` up to the first that is torn or damaged, without those of steps after `last_step`.
+std::string records_until(std::string_view file, std::int64_t last_step) {
+  std::string records;
   std::size_t kept = 0;
   while (file.size() - kept >= head_bytes + tail_bytes) {
     const auto rest = file.substr(kept);
@@ -116,11 +117,14 @@ std::size_t bytes_until(std::string_view file, std::int64_t last_step) {
       break;
     const auto data = rest.substr(head_bytes, length);
     const auto step = step_of_event(data);
-    if (masked_crc32c(data) != from_raw<std::uint32_t>(rest.substr(head_bytes + length)) || !step || *step > last_step)
+    if (masked_crc32c(data) != from_raw<std::uint32_t>(rest.substr(head_bytes + length)) || !step)
       break;
-    kept += head_bytes + length + tail_bytes;
+    const auto size = head_bytes + length + tail_bytes;
+    if (*step <= last_step)
+      records += file.substr(kept, size);
+    kept += size;
   }
-  return kept;
+  return records;
 }
 
 void forget_events_after(const fs::path& folder, std::int64_t last_step) {
@@ -128,8 +132,8 @@ void forget_events_after(const fs::path& folder, std::int64_t last_step) {
     if (!entry.path().filename().string().starts_with(file_prefix))
       continue;
     const std::string bytes = read_file(entry.path());
-    if (const auto kept = bytes_until(bytes, last_step); kept < bytes.size())
-      truncate_file(entry.path(), kept);
+    if (const auto kept = records_until(bytes, last_step); kept.size() < bytes.size())
+      replace_file(entry.path(), kept);
   }
 }
 

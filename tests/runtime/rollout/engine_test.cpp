@@ -287,3 +287,24 @@ TEST_CASE("wrong calls are refused") {
   r = request(2, 0);
   CHECK_THROWS_AS(e.admit(r), std::invalid_argument);
 }
+
+TEST_CASE("the last answers of a group can be greedy beside sampled ones, which stay what they were") {
+  const auto policy = tiny();
+  const auto tok = letters();
+  const auto made = [&](std::int32_t answers, std::int32_t greedy, double temperature) {
+    engine e(policy, tok, 1, {.slots = 8});
+    auto r = request(3, answers);
+    r.greedy = greedy;
+    r.how.temperature = temperature;
+    e.admit(std::move(r));
+    return finish(e).at(3).answers;
+  };
+  const auto sampled = made(4, 0, 1.0), with = made(5, 1, 1.0), greedy = made(1, 0, 0.0);
+  for (std::size_t i = 0; i < 4; ++i)
+    CHECK(same(with[i], sampled[i]));
+  CHECK(same(with[4], greedy[0]));
+  engine e(policy, tok, 1, {.slots = 8});
+  auto r = request(3, 2);
+  r.greedy = 3;
+  CHECK_THROWS_AS(e.admit(std::move(r)), std::invalid_argument);
+}

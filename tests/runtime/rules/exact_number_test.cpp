@@ -76,3 +76,14 @@ TEST_CASE("last_number: a megabyte of digits or slashes takes no long time") {
     slashes += "1/";
   CHECK(is_last(slashes + "x 5", "5"));
 }
+
+TEST_CASE("exact_number: the canonical text of one value is one, whatever its spelling") {
+  const auto text = [](std::string_view number) { return exact_number::whole(number, false)->canonical(); };
+  for (const char* spelling : {"1234.5", "1,234.50", "+01234.5", "$1,234.50", "1.2345e3", "12345E-1"})
+    CHECK(text(spelling) == "12345e-1");
+  CHECK(text("7") == "7");
+  CHECK(text("700") == "7e2");
+  CHECK(text("-0.5") == "-5e-1");
+  CHECK(text("0.00") == "0");
+  CHECK(text("3/4") == "3/4");
+}

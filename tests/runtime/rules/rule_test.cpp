@@ -40,3 +40,12 @@ TEST_CASE("make_rule: each mistake is one line that says what was found and want
   CHECK(message("length", {{"max", 2.5}}) == "rule length: max: found 2.5, want an integer >= 0 and <= 1000000000");
   CHECK(message("exact", {{"ignore_case", std::int64_t{1}}}) == "rule exact: ignore_case: found 1, want true or false");
 }
+
+TEST_CASE("a rule's statement is what answers vote with: equal where the meaning is, empty where there is none") {
+  const auto said = [](const char* rule, std::string_view text) { return make_rule(rule, {})->statement({text, "59", 0, false}); };
+  CHECK(said("number", "so it is 59.0") == said("number", "47 + 12 = 59"));
+  CHECK(said("number", "60") != said("number", "59"));
+  CHECK(said("number", "no idea").empty());
+  CHECK(said("exact", " 59 ") == "59");
+  CHECK(make_rule("length", {{"max", std::int64_t{3}}})->statement({"59", "59", 1, false}).empty());
+}

@@ -279,3 +279,64 @@ TEST_CASE("settings that cannot run are refused in one sentence each") {
   scheduler fine(made("synchronous", 1, 1));
   CHECK_THROWS_AS(fine.on(worker_joined{0, 0, 0, "rollout/0"}, 0), std::invalid_argument);
 }
+
+TEST_CASE("dynamic sampling: a group without variance is dropped by that reason and the next prompt takes its place") {
+  auto wanted = made("synchronous", 2, 1);
+  wanted.flat_groups_per_step = 2;
+  bench run(wanted);
+  CHECK(run.join(0, 8) == "admit 0#1 w0 v0, admit 1#1 w0 v0");
+  run.on(group_finished{0, 1, {{0, 10}}});
+  run.on(group_finished{1, 1, {{0, 10}}});
+  CHECK(run.on(group_flat{0, 1}) == "drop 0 zero_variance, admit 2#1 w0 v0");
+  CHECK(run.on(group_ready{1, 1}) == "");
+  run.on(group_finished{2, 1, {{0, 10}}});
+  CHECK(run.on(group_flat{2, 1}) == "drop 2 zero_variance, admit 3#1 w0 v0");
+  run.on(group_finished{3, 1, {{0, 10}}});
+  CHECK(run.on(group_flat{3, 1}) == "cut 0: 1 3"); // two were replaced: the limit of a step
+  CHECK(run.on(batch_trained{0, 20}) == "checkpoint 1");
+  CHECK(run.it.books().dropped(drop_reason::zero_variance) == ledger::account{2, 20});
+  CHECK(run.it.books().trained() == ledger::account{2, 20});
+  CHECK(run.it.books().check() == "");
+}
+
+TEST_CASE("the limit of replaced groups begins anew with each step, and without one they are trained") {
+  auto wanted = made("synchronous", 1, 2);
+  wanted.flat_groups_per_step = 1;
+  bench run(wanted);
+  run.join(0, 8);
+  run.on(group_finished{0, 1, {{0, 10}}});
+  CHECK(run.on(group_flat{0, 1}) == "drop 0 zero_variance, admit 1#1 w0 v0");
+  CHECK(run.done(1) == "cut 0: 1");
+  run.on(batch_trained{0, 10});
+  CHECK(run.on(version_acknowledged{0, 1}) == "admit 2#1 w0 v1");
+  run.on(group_finished{2, 1, {{1, 10}}});
+  CHECK(run.on(group_flat{2, 1}) == "drop 2 zero_variance, admit 3#1 w0 v1");
+
+  bench plain(made("synchronous", 1, 2));
+  plain.join(0, 8);
+  plain.on(group_finished{0, 1, {{0, 10}}});
+  CHECK(plain.on(group_flat{0, 1}) == "cut 0: 0");
+}
+
+TEST_CASE("tokens of greedy baselines and of masked answers are dropped by their reasons, and the ledger closes") {
+  bench run(made("synchronous", 1, 1));
+  run.join(0, 8);
+  run.on(group_finished{0, 1, {{0, 10}}, 4});
+  CHECK(run.it.books().sums().generated == 14);
+  CHECK(run.it.books().dropped(drop_reason::baseline) == ledger::account{0, 4});
+  run.on(group_ready{0, 1});
+  run.on(batch_trained{0, 7, 3});
+  CHECK(run.it.books().trained() == ledger::account{1, 7});
+  CHECK(run.it.books().dropped(drop_reason::masked) == ledger::account{0, 3});
+  CHECK(run.it.books().check() == "");
+  const auto back = scheduler::restore(run.it.settings(), run.it.save());
+  CHECK(back.books().dropped(drop_reason::masked) == ledger::account{0, 3});
+  CHECK(back.books().check() == "");
+
+  bench wrong(made("synchronous", 1, 1));
+  wrong.join(0, 8);
+  wrong.on(group_finished{0, 1, {{0, 10}}});
+  wrong.on(group_ready{0, 1});
+  wrong.on(batch_trained{0, 7, 2});
+  CHECK(wrong.it.books().check() == "step 0: the learner trained 7 and masked 2 tokens, the groups of its batch have 10");
+}

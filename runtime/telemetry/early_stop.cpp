@@ -1,0 +1,61 @@
+#include "runtime/telemetry/early_stop.hpp"
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+
+namespace millrace::telemetry {
+namespace {
+
+std::string number(double value) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.4g", value);
+  return text.data();
+}
+
+std::string counted(std::int64_t count) { return count == 1 ? "the last value" : "the last " + std::to_string(count) + " values"; }
+
+} // namespace
+
+early_stop::early_stop(std::vector<stop_rule> rules) {
+  for (auto& rule : rules)
+    rules_.push_back({std::move(rule), {}, std::nullopt, 0});
+}
+
+std::string early_stop::seen(const metric_row& row) {
+  std::string why;
+  for (auto& [rule, last, best, since_best] : rules_) {
+    const auto value = row.get(rule.metric);
+    if (!value || !std::isfinite(*value))
+      continue;
+    if (rule.patience == 0) {
+      last.push_back(*value);
+      if (std::ssize(last) > rule.over)
+        last.pop_front();
+      const double mean = std::accumulate(last.begin(), last.end(), 0.0) / static_cast<double>(last.size());
+      if (std::ssize(last) == rule.over && mean > rule.above && why.empty())
+        why = rule.metric + " was " + number(mean) + " over " + counted(rule.over) + ", above " + number(rule.above);
+      continue;
+    }
+    const double sign = rule.highest_is_best ? 1 : -1;
+    if (!best || sign * (*value - *best) > rule.min_change) {
+      best = *value;
+      since_best = 0;
+    } else if (++since_best >= rule.patience && why.empty()) {
+      why = rule.metric + " has not " + (rule.highest_is_best ? "risen above " : "fallen below ") + number(*best) + " for "
+            + counted(rule.patience);
+    }
+  }
+  return why;
+}
+
+std::vector<std::string> early_stop::missing_in(const metric_row& row) const {
+  std::vector<std::string> names;
+  for (const auto& watched : rules_)
+    if (!watched.rule.metric.starts_with(metric::evaluation_prefix) && !row.get(watched.rule.metric))
+      names.push_back(watched.rule.metric);
+  return names;
+}
+
+} // namespace millrace::telemetry
