@@ -3,18 +3,11 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <array>
 #include <stdexcept>
 #include <string>
-#include <utility>
 
 namespace millrace::algorithms {
 namespace {
-
-constexpr std::array<std::pair<aggregation, std::string_view>, 4> words{{{aggregation::token_mean, "token_mean"},
-                                                                         {aggregation::sequence_mean, "sequence_mean"},
-                                                                         {aggregation::fixed_length, "fixed_length"},
-                                                                         {aggregation::group_mean, "group_mean"}}};
 
 /// Sum over answers of each answer's sum of losses over `tokens` of it.
 at::Tensor sum_of_means(const at::Tensor& losses, const at::Tensor& length, const at::Tensor& tokens) {
@@ -44,18 +37,13 @@ at::Tensor aggregate(aggregation how, const at::Tensor& losses, const at::Tensor
 }
 
 aggregation aggregation_named(std::string_view name) {
-  for (const auto& [how, word] : words)
-    if (word == name)
-      return how;
+  for (std::size_t i = 0; i < aggregation_words.size(); ++i)
+    if (aggregation_words[i] == name)
+      return static_cast<aggregation>(i);
   throw std::invalid_argument("aggregation '" + std::string(name) +
                               "': unknown, want token_mean, sequence_mean, fixed_length or group_mean");
 }
 
-std::string_view name_of(aggregation how) {
-  for (const auto& [value, word] : words)
-    if (value == how)
-      return word;
-  return "unknown";
-}
+std::string_view name_of(aggregation how) { return aggregation_words.at(static_cast<std::size_t>(how)); }
 
 } // namespace millrace::algorithms

@@ -2,12 +2,15 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 
 namespace millrace::algorithms {
 
 enum class aggregation { token_mean, sequence_mean, fixed_length, group_mean };
+
+inline constexpr std::array<std::string_view, 4> aggregation_words{"token_mean", "sequence_mean", "fixed_length", "group_mean"};
 
 /// The denominators of a whole optimizer step, so that how it was cut into micro-batches changes nothing. Nothing that a
 /// correction masks makes them smaller.

@@ -45,12 +45,19 @@ at::Tensor weights_of(scope sees, const loss_options& options, const answer_colu
 
 } // namespace
 
+at::Tensor correction_weights(const loss_options& options, const answer_columns& step) {
+  diagnostics found;
+  const answer_columns answers = anchored(options, step);
+  return weights_of(scope::answer, options, answers, found) * weights_of(scope::step, options, answers, found);
+}
+
 bool needs_whole_step(const loss_options& options) {
   return std::any_of(options.corrections.begin(), options.corrections.end(),
                      [](const auto& chosen) { return chosen.row->sees == scope::step; });
 }
 
-at::Tensor step_weights(const loss_options& options, const answer_columns& step, diagnostics& found) {
+at::Tensor step_weights(const loss_options& options, const answer_columns& step) {
+  diagnostics found; // counted where the weights are used
   return weights_of(scope::step, options, anchored(options, step), found);
 }
 
@@ -59,16 +66,18 @@ at::Tensor policy_loss(const algorithm& row, const option_values& values, const 
   const answer_columns answers = anchored(options, given);
   at::Tensor losses = row.losses(answers, values, found);
   at::Tensor weight = weights_of(scope::answer, options, answers, found);
-  if (answers.step_weight.defined())
+  if (answers.step_weight.defined()) {
     weight = weight * answers.step_weight;
-  else if (needs_whole_step(options))
+    found.masked += answers.step_weight.eq(0).sum().item<std::int64_t>();
+  } else if (needs_whole_step(options)) {
     weight = weight * weights_of(scope::step, options, answers, found);
+  }
   observe(answers, weight, found);
   if (!options.corrections.empty())
     losses = weight * losses;
   if (options.kl_coefficient > 0) {
     TORCH_CHECK(answers.ref_logprob.defined(), "ref_logprob: missing, and the KL term needs it");
-    const at::Tensor kl = kl_term(options.kl, answers.logprob, answers.ref_logprob);
+    const at::Tensor kl = kl_term(options.kl, answers.logprob, answers.ref_logprob, options.clamps);
     found.reference_kl += total(kl);
     losses = losses + options.kl_coefficient * kl;
   }

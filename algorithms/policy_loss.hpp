@@ -22,13 +22,14 @@ struct chosen_correction {
 
 /// What every algorithm shares.
 struct loss_options {
-  std::optional<aggregation> how; ///< the algorithm's own where there is none
+  std::optional<aggregation> how = {}; ///< the algorithm's own where there is none
   double fixed_length = 1;        ///< tokens, > 0: the constant of aggregation fixed_length
   double kl_coefficient = 0;      ///< >= 0, of the KL term in the loss; above 0 `ref_logprob` is needed
   kl_estimator kl = kl_estimator::k3;
+  kl_clamps clamps = {};          ///< of the KL term
   double entropy_coefficient = 0; ///< >= 0, of the entropy bonus; above 0 `entropy` is needed
   proximal against = proximal::recomputed;
-  std::vector<chosen_correction> corrections;
+  std::vector<chosen_correction> corrections = {};
 };
 
 /// The loss of some answers of a step:
@@ -43,6 +44,9 @@ struct loss_options {
 at::Tensor policy_loss(const algorithm& row, const option_values& values, const loss_options& options,
                        const answer_columns& answers, const step_totals& totals, diagnostics& found);
 
+/// The product of all corrections' weights of a whole step. @returns [N] detached
+at::Tensor correction_weights(const loss_options& options, const answer_columns& step);
+
 /// Whether a correction must see the whole step: then `step_weights` goes before the first `policy_loss`.
 bool needs_whole_step(const loss_options& options);
 
@@ -50,6 +54,6 @@ bool needs_whole_step(const loss_options& options);
 /// `policy_loss` finds them by itself.
 /// @param step every answer of the step, `logprob` as it is at the start of the step
 /// @returns [N] detached
-at::Tensor step_weights(const loss_options& options, const answer_columns& step, diagnostics& found);
+at::Tensor step_weights(const loss_options& options, const answer_columns& step);
 
 } // namespace millrace::algorithms

@@ -43,3 +43,14 @@ TEST_CASE("every row of the table can be found, says where it is from, and defau
   CHECK(names.size() >= 3);
   CHECK(find("grpoo") == nullptr);
 }
+
+TEST_CASE("a choice among words is the word's index") {
+  constexpr std::string_view words[] = {"token", "sequence"};
+  constexpr option choice[] = {{"level", 1, 0, 1, "of what", words}, {"cap", 2, 0, 9, "largest"}};
+  const option_values values(choice);
+  CHECK(values.word("level") == "sequence");
+  CHECK(option_values(choice, {{"level", number_of(choice[0], "token")}}).word("level") == "token");
+  CHECK_THROWS_WITH_AS(number_of(choice[0], "answer"), "option 'level': 'answer', want one of token, sequence", std::invalid_argument);
+  CHECK_THROWS_AS(option_values(choice, {{"level", 0.5}}), std::invalid_argument);
+  CHECK_THROWS_AS(values.word("cap"), std::out_of_range);
+}

@@ -15,6 +15,7 @@ at::Tensor weight(const at::Tensor& old, const at::Tensor& behaviour, double cap
   answer_columns answers;
   answers.old_logprob = old;
   answers.behaviour_logprob = behaviour;
+  answers.length = at::tensor({old.numel()}, at::kLong);
   const correction& row = *find_correction("truncated");
   return row.weight(answers, option_values(row.options, {{"cap", cap}}), found);
 }

@@ -1,0 +1,35 @@
+#include "algorithms/correction.hpp"
+#include "algorithms/corrections/importance.hpp"
+
+#include <ATen/ATen.h>
+
+namespace millrace::algorithms {
+namespace {
+
+constexpr option options[] = {{"low", 0.999, 0, 1, "smallest geometric mean ratio of an answer that is kept"},
+                              {"high", 1.001, 1, 1e9, "largest geometric mean ratio of an answer that is kept"}};
+constexpr preset::setting verl_settings[] = {{"low", 0.999}, {"high", 1.001}};
+constexpr preset::setting skyrl_settings[] = {{"low", 0.99}, {"high", 1.01}};
+constexpr preset::setting slime_settings[] = {{"low", 0.9999}, {"high", 1.0001}};
+constexpr preset presets[] = {{"verl", verl_settings}, {"skyrl", skyrl_settings}, {"slime", slime_settings}};
+
+at::Tensor weight(const answer_columns& answers, const option_values& values, diagnostics& found) {
+  const at::Tensor g = importance(answers, "geometric");
+  return kept(at::ones_like(g), g.ge(values.get("low")).logical_and_(g.le(values.get("high"))), found);
+}
+
+} // namespace
+
+extern const correction geometric_mask;
+const correction geometric_mask{
+    .name = "geometric_mask",
+    .source = "Li et al. 2025, Trust region masking (Geo-RS); verl rollout_corr_helper.py, seq_mean_k1",
+    .summary = "drops answers whose mean log-ratio is far from 0",
+    .formula = "w = 1 where low <= exp(mean over the answer of old - behaviour) <= high, else 0",
+    .differences = "No weight of its own: combine with `truncated`. verl bounds the negated log-ratio, so that its [a, "
+                   "b] is [1/b, 1/a] here.",
+    .options = options,
+    .presets = presets,
+    .weight = weight};
+
+} // namespace millrace::algorithms

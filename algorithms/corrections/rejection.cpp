@@ -1,0 +1,53 @@
+#include "algorithms/correction.hpp"
+#include "algorithms/corrections/importance.hpp"
+
+#include <ATen/ATen.h>
+
+namespace millrace::algorithms {
+namespace {
+
+constexpr std::string_view estimators[] = {"k1", "k2", "k3"};
+constexpr std::string_view spans[] = {"token", "sum", "mean", "max"};
+constexpr option options[] = {{"estimator", 2, 0, 2, "of the divergence", estimators},
+                              {"over", 2, 0, 3, "one token, or the answer's sum, mean or largest", spans},
+                              {"low", -1e9, -1e9, 1e9, "smallest divergence that is kept; only k1 has a sign"},
+                              {"high", 0.01, -1e9, 1e9, "largest divergence that is kept"}};
+constexpr preset::setting verl_k3_settings[] = {{"estimator", 2}, {"over", 2}, {"high", 0.01}};
+constexpr preset::setting verl_k2_settings[] = {{"estimator", 1}, {"over", 2}, {"high", 0.01}};
+constexpr preset presets[] = {{"verl_k3", verl_k3_settings}, {"verl_k2", verl_k2_settings}};
+
+at::Tensor divergence(const at::Tensor& d, std::string_view estimator) {
+  if (estimator == "k1")
+    return d;
+  return estimator == "k2" ? d.square() / 2 : d.exp() - d - 1;
+}
+
+at::Tensor weight(const answer_columns& answers, const option_values& values, diagnostics& found) {
+  at::Tensor x = divergence(log_ratio(answers).clamp(-20, 20), values.word("estimator"));
+  const std::string_view over = values.word("over");
+  if (over == "sum")
+    x = answer_sum(x, answers.length);
+  else if (over == "mean")
+    x = answer_mean(x, answers.length);
+  else if (over == "max")
+    x = answer_max(x, answers.length);
+  return kept(at::ones_like(x), x.ge(values.get("low")).logical_and_(x.le(values.get("high"))), found);
+}
+
+} // namespace
+
+extern const correction rejection;
+const correction rejection{
+    .name = "rejection",
+    .source = "verl rollout_corr_helper.py::compute_rollout_rejection_mask; AReaL apply_rejection_sampling",
+    .summary = "drops tokens or answers whose divergence between behaviour and proximal policy is too large",
+    .formula = "d = old - behaviour;  k1 = d, k2 = d^2 / 2, k3 = e^d - d - 1, of the token or its answer's sum, mean, "
+               "largest\n"
+               "w = 1 where low <= k <= high, else 0",
+    .differences = "verl's k1 is -d with bounds given as ratios: its [a, b] is low = -log b, high = -log a here. Its "
+                   "k3 bounds run from 0.001 to 0.01.",
+    .options = options,
+    .presets = presets,
+    .weight = weight};
+
+} // namespace millrace::algorithms
