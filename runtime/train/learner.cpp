@@ -1,6 +1,7 @@
 #include "runtime/train/learner.hpp"
 
 #include "algorithms/algorithm.hpp"
+#include "runtime/input_error.hpp"
 #include "runtime/model/decoder.hpp"
 #include "runtime/model/token_logprob.hpp"
 #include "runtime/model/training_operations.hpp"
@@ -15,6 +16,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
+#include <fstream>
 #include <stdexcept>
 
 namespace millrace::train {
@@ -38,7 +41,14 @@ void check(const learner_options& o) {
     throw std::invalid_argument("threads: " + std::to_string(o.threads) + ", want >= 0");
   if (!(o.loss.kl_coefficient >= 0) || !(o.loss.entropy_coefficient >= 0))
     throw std::invalid_argument("coefficients of KL and entropy: want >= 0");
+  if (o.updates_per_batch < 1 || o.epochs < 1)
+    throw std::invalid_argument("updates_per_batch, epochs: want >= 1");
+  if (!(o.target_kl >= 0))
+    throw std::invalid_argument("target_kl: want >= 0");
 }
+
+/// Where an adapted coefficient is kept, beside the optimizer.
+std::filesystem::path coefficient_file(const std::filesystem::path& folder) { return folder / "kl_coefficient"; }
 
 } // namespace
 
@@ -57,40 +67,96 @@ struct learner::state {
     check(options);
   }
 
-  /// Runs one micro-batch and adds its gradients. @returns its share of the loss; not finite: no gradients were added
-  double accumulate(std::span<const training_group> groups, const micro_batch& batch, const step_batch& step,
-                    const at::Tensor& advantages, std::uint32_t version, step_report& report) {
-    stopwatch watch;
+  bool adapts() const { return options.kl_control.target > 0; }
+
+  struct outputs {
+    at::Tensor logprob; ///< [tokens of the micro-batch]
+    at::Tensor entropy; ///< [tokens]
+  };
+
+  outputs forward(std::span<const training_group> groups, const micro_batch& batch) const {
     const model::packed_sequences packed = pack_part(groups, batch);
-    const auto column = [&](const at::Tensor& whole) {
-      return whole.defined() ? whole.narrow(0, batch.first_token, batch.tokens).to(device) : at::Tensor();
-    };
-    const auto part = [&](const at::Tensor& whole) { return whole.narrow(0, batch.first_answer, batch.answers).to(device); };
     model::training_operations ops(packed.groups);
     const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
     const auto [logprob, entropy] =
         model::token_logprob(hidden, decoder.head(), packed.rows.to(device), packed.targets.to(device), options.temperature);
+    return {logprob, entropy};
+  }
 
-    // One update per batch: the policy at the start of the step is the current one, and no further forward is needed.
-    const algorithms::answer_columns answers{logprob,
-                                             logprob.detach(),
-                                             column(step.columns.behaviour_logprob),
-                                             column(step.columns.ref_logprob),
-                                             column(advantages).to(at::kFloat),
-                                             part(step.columns.length),
-                                             part(step.columns.reward),
-                                             part(step.columns.group),
-                                             part(step.group_tokens),
-                                             {},
-                                             {}};
-    algorithms::diagnostics seen;
-    const at::Tensor loss = algorithms::policy_loss(row, values, options.loss, answers, step.totals, seen);
-    seen.entropy = entropy.sum(at::kDouble).item<double>();
-    report.seen += seen;
-    const at::Tensor fresh = column(step.version).eq(static_cast<std::int64_t>(version));
-    const at::Tensor mismatch = (answers.old_logprob - answers.behaviour_logprob).abs().masked_select(fresh);
-    if (mismatch.numel() > 0)
-      report.logprob_mismatch = std::max(report.logprob_mismatch, mismatch.max().item<double>());
+  /// Whether `old_logprob` takes a pass of its own; else it is the current policy of the step's only update.
+  bool wants_old_pass(std::size_t updates) const {
+    return row.wants_old_logprob || algorithms::needs_whole_step(options.loss) ||
+           (options.loss.against == algorithms::proximal::recomputed && updates > 1);
+  }
+
+  /// Log-probabilities at the start of the step. @returns [N] on the CPU; undefined where `stop` ended it
+  at::Tensor old_logprobs(std::span<const training_group> groups, const std::vector<update_part>& parts, const std::stop_token& stop) const {
+    const at::NoGradGuard no_grad;
+    std::vector<at::Tensor> out;
+    for (const auto& part : parts)
+      for (const auto& batch : part.micro_batches) {
+        if (stop.stop_requested())
+          return {};
+        if (batch.tokens > 0)
+          out.push_back(forward(groups, batch).logprob.to(at::kCPU));
+      }
+    return out.empty() ? at::empty({0}, at::kFloat) : at::cat(out);
+  }
+
+  /// The columns of the whole step as a correction sees them that cannot do with less.
+  algorithms::answer_columns whole_step(const step_batch& step, const at::Tensor& advantages, std::uint32_t version) const {
+    algorithms::answer_columns all;
+    all.logprob = all.old_logprob = step.columns.old_logprob;
+    all.behaviour_logprob = step.columns.behaviour_logprob;
+    all.ref_logprob = step.columns.ref_logprob;
+    all.advantage = advantages.to(at::kFloat);
+    all.length = step.columns.length;
+    all.reward = step.columns.reward;
+    all.group = step.columns.group;
+    all.group_tokens = step.group_tokens;
+    all.version = step.version;
+    all.policy_version = version;
+    return all;
+  }
+
+  /// A micro-batch of `whole` under the current weights.
+  algorithms::answer_columns columns_of(const algorithms::answer_columns& whole, const micro_batch& batch, const outputs& out) const {
+    const auto column = [&](const at::Tensor& x) {
+      return x.defined() ? x.narrow(0, batch.first_token, batch.tokens).to(device) : at::Tensor();
+    };
+    const auto part = [&](const at::Tensor& x) { return x.narrow(0, batch.first_answer, batch.answers).to(device); };
+    algorithms::answer_columns answers;
+    answers.logprob = out.logprob;
+    answers.old_logprob = whole.old_logprob.defined() ? column(whole.old_logprob) : out.logprob.detach();
+    answers.behaviour_logprob = column(whole.behaviour_logprob);
+    answers.ref_logprob = column(whole.ref_logprob);
+    answers.advantage = column(whole.advantage);
+    answers.length = part(whole.length);
+    answers.reward = part(whole.reward);
+    answers.group = part(whole.group);
+    answers.group_tokens = part(whole.group_tokens);
+    if (options.loss.entropy_coefficient > 0)
+      answers.entropy = out.entropy;
+    answers.version = column(whole.version);
+    answers.policy_version = whole.policy_version;
+    answers.step_weight = column(whole.step_weight);
+    return answers;
+  }
+
+  /// Runs one micro-batch and adds its gradients. @returns its share of the loss; not finite: no gradients were added
+  double accumulate(std::span<const training_group> groups, const micro_batch& batch, const algorithms::answer_columns& whole,
+                    const algorithms::step_totals& totals, algorithms::diagnostics& seen, step_report& report) {
+    stopwatch watch;
+    const outputs out = forward(groups, batch);
+    const algorithms::answer_columns answers = columns_of(whole, batch, out);
+    const at::Tensor loss = algorithms::policy_loss(row, values, options.loss, answers, totals, seen);
+    seen.entropy += out.entropy.sum(at::kDouble).item<double>();
+    if (report.updates == 0) {
+      const at::Tensor fresh = answers.version.eq(answers.policy_version);
+      const at::Tensor mismatch = (answers.old_logprob - answers.behaviour_logprob).abs().masked_select(fresh);
+      if (mismatch.numel() > 0)
+        report.logprob_mismatch = std::max(report.logprob_mismatch, mismatch.max().item<double>());
+    }
     const double value = loss.item<double>();
     report.forward_s += watch.lap();
     if (std::isfinite(value)) {
@@ -98,6 +164,58 @@ struct learner::state {
       report.backward_s += watch.lap();
     }
     return value;
+  }
+
+  enum class update_end { applied, far, not_finite, stopped };
+
+  /// One optimizer update. Anything but `applied` leaves parameters and optimizer as they were.
+  update_end update(std::span<const training_group> groups, const update_part& part, const algorithms::answer_columns& whole,
+                    const std::stop_token& stop, step_report& report) {
+    clear_gradients(decoder.parameters());
+    algorithms::diagnostics seen;
+    double loss = 0;
+    for (const micro_batch& batch : part.micro_batches) {
+      if (report.updates == 0 && stop.stop_requested()) {
+        report.reason = "stopped after " + std::to_string(report.micro_batches) + " micro-batches";
+        return update_end::stopped;
+      }
+      if (batch.tokens == 0)
+        continue;
+      const double share = accumulate(groups, batch, whole, part.totals, seen, report);
+      if (!std::isfinite(share)) {
+        for (const auto& p : batch.parts)
+          report.culprits.push_back(groups[p.group].id);
+        report.reason = "the loss is not finite";
+        return update_end::not_finite;
+      }
+      loss += share;
+      report.fed_tokens += batch.fed_tokens;
+      ++report.micro_batches;
+    }
+    report.seen += seen;
+    if (options.target_kl > 0 && report.updates > 0 && seen.proximal_kl() > options.target_kl)
+      return update_end::far;
+    stopwatch watch;
+    const double norm = optimizer.gradient_norm();
+    if (!std::isfinite(norm)) {
+      for (const auto& batch : part.micro_batches)
+        for (const auto& p : batch.parts)
+          if (report.culprits.empty() || report.culprits.back() != groups[p.group].id)
+            report.culprits.push_back(groups[p.group].id);
+      report.reason = "the gradient is not finite";
+      return update_end::not_finite;
+    }
+    if (report.updates == 0 && stop.stop_requested()) {
+      report.reason = "stopped before the update";
+      return update_end::stopped;
+    }
+    const double limit = options.optimizer.clip_norm;
+    report.gradient_norm = norm;
+    report.learning_rate = optimizer.step(limit > 0 && norm > limit ? limit / norm : 1);
+    report.loss += loss;
+    ++report.updates;
+    report.optimizer_s += watch.lap();
+    return update_end::applied;
   }
 };
 
@@ -108,50 +226,74 @@ learner::~learner() = default;
 learner::learner(learner&&) noexcept = default;
 learner& learner::operator=(learner&&) noexcept = default;
 
-step_report learner::step(std::span<const training_group> groups, std::uint32_t version, std::stop_token stop) {
+step_report learner::step(std::span<const training_group> given, std::uint32_t version, std::stop_token stop) {
   state& s = *state_;
   if (s.options.threads > 0 && at::get_num_threads() != s.options.threads)
     at::set_num_threads(s.options.threads);
   stopwatch whole;
-  const step_batch batch = gather_columns(groups, s.decoder.config().vocab_size);
-  step_report report = describe(groups, batch, version);
-  const at::Tensor advantages = s.row.advantages(batch.columns, s.values);
-
+  step_report report;
   const auto refuse = [&](step_report::outcome result, std::string reason) {
     report.result = result;
     report.reason = std::move(reason);
     report.total_s = whole.lap();
     return report;
   };
-  clear_gradients(s.decoder.parameters());
-  for (const micro_batch& part : cut_micro_batches(groups, s.options.micro_batch_tokens)) {
-    if (stop.stop_requested())
-      return refuse(step_report::outcome::stopped, "stopped after " + std::to_string(report.micro_batches) + " micro-batches");
-    if (part.tokens == 0)
-      continue;
-    const double loss = s.accumulate(groups, part, batch, advantages, version, report);
-    if (!std::isfinite(loss)) {
-      for (const auto& p : part.parts)
-        report.culprits.push_back(groups[p.group].id);
-      return refuse(step_report::outcome::not_finite, "the loss is not finite");
+
+  std::vector<std::uint64_t> unusable;
+  std::vector<training_group> kept;
+  std::span<const training_group> groups = given;
+  if (const auto finite = finite_groups(given); finite.size() < given.size()) {
+    for (std::size_t g = 0, next = 0; g < given.size(); ++g)
+      if (next < finite.size() && finite[next] == g) {
+        kept.push_back(given[g]);
+        ++next;
+      } else {
+        unusable.push_back(given[g].id);
+      }
+    groups = kept;
+    if (groups.empty()) {
+      report.unusable = report.culprits = unusable;
+      return refuse(step_report::outcome::not_finite, "no group of the step has finite rewards and log-probabilities");
     }
-    report.loss += loss;
-    report.fed_tokens += part.fed_tokens;
-    ++report.micro_batches;
   }
 
-  stopwatch update;
-  report.gradient_norm = s.optimizer.gradient_norm();
-  if (!std::isfinite(report.gradient_norm)) {
+  step_batch batch = gather_columns(groups, s.decoder.config().vocab_size);
+  report = describe(groups, batch, version);
+  report.unusable = unusable;
+  report.kl_coefficient = s.options.loss.kl_coefficient;
+  const auto parts = cut_updates(groups, s.options.updates_per_batch, s.options.micro_batch_tokens, s.row.whole);
+  if (s.wants_old_pass(parts.size() * static_cast<std::size_t>(s.options.epochs))) {
+    stopwatch watch;
+    batch.columns.old_logprob = s.old_logprobs(groups, parts, stop);
+    report.forward_s += watch.lap();
+    if (!batch.columns.old_logprob.defined())
+      return refuse(step_report::outcome::stopped, "stopped before the first update");
+  }
+  const at::Tensor advantages = s.row.advantages(batch.columns, s.values);
+  if (!advantages.isfinite().all().item<bool>()) {
     for (const auto& group : groups)
       report.culprits.push_back(group.id);
-    return refuse(step_report::outcome::not_finite, "the gradient is not finite");
+    return refuse(step_report::outcome::not_finite, "the advantages are not finite");
   }
-  if (stop.stop_requested())
-    return refuse(step_report::outcome::stopped, "stopped before the update");
-  const double limit = s.options.optimizer.clip_norm;
-  report.learning_rate = s.optimizer.step(limit > 0 && report.gradient_norm > limit ? limit / report.gradient_norm : 1);
-  report.optimizer_s = update.lap();
+  algorithms::answer_columns columns = s.whole_step(batch, advantages, version);
+  if (algorithms::needs_whole_step(s.options.loss))
+    columns.step_weight = algorithms::step_weights(s.options.loss, columns);
+
+  for (std::int64_t epoch = 0; epoch < s.options.epochs && !report.stopped_on_kl; ++epoch)
+    for (const update_part& part : parts) {
+      const auto end = s.update(groups, part, columns, stop, report);
+      if (end == state::update_end::stopped)
+        return refuse(step_report::outcome::stopped, report.reason);
+      if (end == state::update_end::not_finite)
+        return refuse(step_report::outcome::not_finite, report.reason);
+      report.stopped_on_kl = end == state::update_end::far;
+      if (report.stopped_on_kl)
+        break;
+    }
+  report.loss /= static_cast<double>(std::max<std::int64_t>(report.updates, 1));
+  if (s.adapts() && report.answers > 0)
+    s.options.loss.kl_coefficient = algorithms::next_kl_coefficient(
+        s.options.loss.kl_coefficient, report.seen.mean_reference_kl(), report.answers, s.options.kl_control);
   report.total_s = whole.lap();
   return report;
 }
@@ -160,8 +302,24 @@ const model::weights& learner::parameters() const { return state_->decoder.param
 
 std::int64_t learner::steps() const { return state_->optimizer.steps(); }
 
-void learner::save_state(const std::filesystem::path& folder) const { save_optimizer(state_->optimizer, folder); }
+double learner::kl_coefficient() const { return state_->options.loss.kl_coefficient; }
 
-void learner::load_state(const std::filesystem::path& folder) { load_optimizer(state_->optimizer, folder); }
+void learner::save_state(const std::filesystem::path& folder) const {
+  save_optimizer(state_->optimizer, folder);
+  if (state_->adapts())
+    std::ofstream(coefficient_file(folder)) << std::hexfloat << kl_coefficient() << '\n';
+}
+
+void learner::load_state(const std::filesystem::path& folder) {
+  load_optimizer(state_->optimizer, folder);
+  if (!state_->adapts())
+    return;
+  std::string word;
+  std::ifstream(coefficient_file(folder)) >> word;
+  const double coefficient = std::strtod(word.c_str(), nullptr); // streams do not read hexadecimal floats back
+  if (word.empty() || !(coefficient >= 0))
+    throw input_error(coefficient_file(folder).string() + ": missing or damaged, want the adapted KL coefficient");
+  state_->options.loss.kl_coefficient = coefficient;
+}
 
 } // namespace millrace::train

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "algorithms/kl_controller.hpp"
 #include "algorithms/policy_loss.hpp"
 #include "runtime/model/model_config.hpp"
 #include "runtime/model/weights.hpp"
@@ -22,15 +23,25 @@ struct learner_options {
   std::string algorithm = "grpo";
   std::map<std::string, double> algorithm_options; ///< by the names in the algorithm's row
   algorithms::loss_options loss;
-  optimizer_options optimizer;
+  algorithms::kl_control kl_control;  ///< with a target, kl_coefficient follows it from step to step
+  optimizer_options optimizer;        ///< its steps are updates
+  std::int64_t updates_per_batch = 1; ///< >= 1: parts of whole groups that a pass over the step is cut into
+  std::int64_t epochs = 1;            ///< >= 1: passes over the step
+  double target_kl = 0;               ///< above 0: no further update once KL(proximal || current) of the next part is above
   double temperature = 1;                 ///< > 0; the one the answers were sampled at
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
   int threads = 0;                        ///< of this process's LibTorch; 0: leave them as they are
   std::string device = "auto";            ///< "auto", "cpu", "cuda", "cuda:1"
 };
 
-/// Trains a decoder: packs groups, runs them in micro-batches, applies one optimizer update per step. Holds the fp32
-/// master parameters. Not thread-safe. The same inputs, options and threads give the same parameters bit for bit.
+/// Trains a decoder: packs groups, runs them in micro-batches, applies `epochs` times `updates_per_batch` optimizer updates
+/// a step. Holds the fp32 master parameters. Not thread-safe. The same inputs, options and threads give the same parameters
+/// bit for bit.
+///
+/// A step goes: `gather_columns` (what is not finite is left out) - a pass without gradients for `old_logprob`, only where
+/// somebody needs it - the row's advantages - for each update: micro-batches of forward, `policy_loss`, backward, then the
+/// optimizer. What sits on the decoder's output (another head, another loss) belongs into `state::columns_of`, what
+/// changes parameters or gradients (adapters) into the constructor of `state` and `state::update`.
 class learner {
 public:
   /// Copies `parameters` to the device.
@@ -40,12 +51,13 @@ public:
   learner(learner&&) noexcept;
   learner& operator=(learner&&) noexcept;
 
-  /// One optimizer step on whole groups.
+  /// One step on whole groups: all its optimizer updates.
   ///
-  /// A loss or gradient that is not finite leaves everything as it was, and the report says so and names the groups.
-  /// So does `stop`, looked at between micro-batches.
+  /// A loss or gradient that is not finite ends the step: the parameters stay as the updates before left them, and the
+  /// report says so and names the groups. A group with a number that is not finite is left out and named; where none is
+  /// left, nothing is done. `stop`, looked at between micro-batches until the first update, leaves everything as it was.
   ///
-  /// @param groups  at least one; every vector of a group of the same shape
+  /// @param groups  at least one; a group's columns of one shape
   /// @param version the policy version that these parameters are, for staleness
   /// @throws std::invalid_argument naming the group whose columns disagree
   step_report step(std::span<const training_group> groups, std::uint32_t version, std::stop_token stop = {});
@@ -53,10 +65,13 @@ public:
   /// Current parameters by name, on the learner's device; the very tensors the next step changes.
   const model::weights& parameters() const;
 
-  /// Optimizer steps applied so far.
+  /// Optimizer updates applied so far.
   std::int64_t steps() const;
 
-  /// Writes optimizer moments and the step count to `folder` (parameters are the checkpoint's own business).
+  /// Of the next step's loss: the option, or what it has adapted to.
+  double kl_coefficient() const;
+
+  /// Writes optimizer moments, the step count and an adapted KL coefficient to `folder` (parameters are the checkpoint's own business).
   void save_state(const std::filesystem::path& folder) const;
 
   /// Reads what `save_state` wrote; with the same parameters, training goes on bit for bit.

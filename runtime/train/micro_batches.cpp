@@ -3,8 +3,34 @@
 #include <algorithm>
 
 namespace millrace::train {
+namespace {
 
-std::vector<micro_batch> cut_micro_batches(std::span<const training_group> groups, std::int64_t budget) {
+/// All but the last token of an answer is fed.
+std::int64_t rows_of(const std::vector<std::int32_t>& answer) { return std::max<std::int64_t>(static_cast<std::int64_t>(answer.size()) - 1, 0); }
+
+std::int64_t fed_tokens_of(const training_group& group) {
+  auto fed = static_cast<std::int64_t>(group.prompt.size());
+  for (const auto& answer : group.answers)
+    fed += rows_of(answer);
+  return fed;
+}
+
+algorithms::step_totals totals_of(std::span<const training_group> groups) {
+  algorithms::step_totals totals;
+  for (const auto& group : groups) {
+    const std::int64_t before = totals.tokens;
+    for (const auto& answer : group.answers) {
+      totals.tokens += static_cast<std::int64_t>(answer.size());
+      totals.answers += !answer.empty();
+    }
+    totals.groups += totals.tokens > before;
+  }
+  return totals;
+}
+
+} // namespace
+
+std::vector<micro_batch> cut_micro_batches(std::span<const training_group> groups, std::int64_t budget, algorithms::unit whole) {
   std::vector<micro_batch> out;
   micro_batch open;
   const auto close = [&] {
@@ -18,10 +44,13 @@ std::vector<micro_batch> cut_micro_batches(std::span<const training_group> group
   for (std::size_t g = 0; g < groups.size(); ++g) {
     const auto prompt = static_cast<std::int64_t>(groups[g].prompt.size());
     bool fed = false; // the prompt, in the open micro-batch
+    const bool together = whole == algorithms::unit::group;
+    if (together && !open.parts.empty() && open.fed_tokens + fed_tokens_of(groups[g]) > budget)
+      close();
     for (std::size_t i = 0; i < groups[g].answers.size(); ++i) {
       const auto tokens = static_cast<std::int64_t>(groups[g].answers[i].size());
-      const std::int64_t rows = std::max<std::int64_t>(tokens - 1, 0);
-      if (!open.parts.empty() && open.fed_tokens + rows + (fed ? 0 : prompt) > budget) {
+      const std::int64_t rows = rows_of(groups[g].answers[i]);
+      if (!together && !open.parts.empty() && open.fed_tokens + rows + (fed ? 0 : prompt) > budget) {
         close();
         fed = false;
       }
@@ -37,6 +66,29 @@ std::vector<micro_batch> cut_micro_batches(std::span<const training_group> group
     }
   }
   close();
+  return out;
+}
+
+std::vector<update_part> cut_updates(std::span<const training_group> groups, std::int64_t updates, std::int64_t budget,
+                                     algorithms::unit whole) {
+  const std::size_t parts = std::min(groups.size(), static_cast<std::size_t>(std::max<std::int64_t>(updates, 1)));
+  std::vector<update_part> out;
+  std::int64_t token = 0, answer = 0;
+  for (std::size_t u = 0; u < parts; ++u) {
+    const std::size_t first = groups.size() * u / parts, end = groups.size() * (u + 1) / parts;
+    const auto own = groups.subspan(first, end - first);
+    update_part part{cut_micro_batches(own, budget, whole), totals_of(own)};
+    for (micro_batch& batch : part.micro_batches) {
+      for (group_part& piece : batch.parts)
+        piece.group += first;
+      batch.first_token += token;
+      batch.first_answer += answer;
+    }
+    token += part.totals.tokens;
+    for (const auto& group : own)
+      answer += static_cast<std::int64_t>(group.answers.size());
+    out.push_back(std::move(part));
+  }
   return out;
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 
 #include "runtime/model/packed_sequences.hpp"
+#include "algorithms/aggregation.hpp"
+#include "algorithms/algorithm.hpp"
 #include "runtime/train/training_group.hpp"
 
 #include <cstdint>
@@ -27,7 +29,20 @@ struct micro_batch {
 
 /// Cuts groups, in order, into micro-batches of at most `budget` fed tokens. A group is cut only between answers, and its
 /// prompt is then fed again; a single answer longer than the budget makes a micro-batch of its own.
-std::vector<micro_batch> cut_micro_batches(std::span<const training_group> groups, std::int64_t budget);
+/// @param whole group: a group is never cut, and one larger than the budget makes a micro-batch of its own
+std::vector<micro_batch> cut_micro_batches(std::span<const training_group> groups, std::int64_t budget,
+                                           algorithms::unit whole = algorithms::unit::answer);
+
+/// What one optimizer update is computed from: neighbouring groups of a step.
+struct update_part {
+  std::vector<micro_batch> micro_batches; ///< group, token and answer counted in the whole step
+  algorithms::step_totals totals;         ///< the denominators of this update
+};
+
+/// Cuts a step into `updates` parts of whole groups whose counts differ by one at most; fewer where there are fewer groups.
+/// @param updates >= 1
+std::vector<update_part> cut_updates(std::span<const training_group> groups, std::int64_t updates, std::int64_t budget,
+                                     algorithms::unit whole);
 
 /// The micro-batch as one forward pass takes it.
 model::packed_sequences pack_part(std::span<const training_group> groups, const micro_batch& batch);

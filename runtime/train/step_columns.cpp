@@ -41,13 +41,28 @@ void check_tokens(const training_group& group, std::span<const std::int32_t> tok
 
 } // namespace
 
+std::vector<std::size_t> finite_groups(std::span<const training_group> groups) {
+  const auto finite = [](const std::vector<float>& column) {
+    return std::all_of(column.begin(), column.end(), [](float x) { return std::isfinite(x); });
+  };
+  const auto all_finite = [&](const std::vector<std::vector<float>>& column) { return std::all_of(column.begin(), column.end(), finite); };
+  std::vector<std::size_t> out;
+  for (std::size_t g = 0; g < groups.size(); ++g)
+    if (finite(groups[g].reward) && finite(groups[g].baseline) && all_finite(groups[g].behaviour_logprob) &&
+        all_finite(groups[g].ref_logprob) && all_finite(groups[g].value))
+      out.push_back(g);
+  return out;
+}
+
 step_batch gather_columns(std::span<const training_group> groups, std::int64_t vocab) {
   if (groups.empty())
     throw std::invalid_argument("a training step without groups");
-  const bool with_reference = std::any_of(groups.begin(), groups.end(), [](const auto& g) { return !g.ref_logprob.empty(); });
-  std::vector<double> reward;
+  const auto any_has = [&](auto column) { return std::any_of(groups.begin(), groups.end(), [&](const auto& g) { return !(g.*column).empty(); }); };
+  const bool with_reference = any_has(&training_group::ref_logprob), with_value = any_has(&training_group::value),
+             with_baseline = any_has(&training_group::baseline);
+  std::vector<double> reward, baseline;
   std::vector<std::int64_t> group_of, length, group_tokens, version;
-  std::vector<float> behaviour, reference;
+  std::vector<float> behaviour, reference, value;
   std::vector<std::uint32_t> stamped;
   step_batch out;
   for (std::size_t g = 0; g < groups.size(); ++g) {
@@ -57,11 +72,18 @@ step_batch gather_columns(std::span<const training_group> groups, std::int64_t v
     check_tokens(group, group.prompt, vocab);
     if (group.reward.size() != group.answers.size())
       refuse(group, "reward of " + std::to_string(group.reward.size()) + " answers, want " + std::to_string(group.answers.size()));
+    if (with_baseline && group.baseline.size() != group.answers.size())
+      refuse(group, "baseline of " + std::to_string(group.baseline.size()) + " answers, want " + std::to_string(group.answers.size()));
     for (std::size_t i = 0; i < group.answers.size(); ++i) {
       check_tokens(group, group.answers[i], vocab);
       if (!std::isfinite(group.reward[i]))
         refuse(group, "reward of answer " + std::to_string(i) + " is not finite");
       reward.push_back(group.reward[i]);
+      if (with_baseline) {
+        if (!std::isfinite(group.baseline[i]))
+          refuse(group, "baseline of answer " + std::to_string(i) + " is not finite");
+        baseline.push_back(group.baseline[i]);
+      }
       group_of.push_back(static_cast<std::int64_t>(g));
       length.push_back(static_cast<std::int64_t>(group.answers[i].size()));
       out.totals.tokens += length.back();
@@ -74,6 +96,8 @@ step_batch gather_columns(std::span<const training_group> groups, std::int64_t v
     append_tokens(stamped, group, group.version, "version");
     if (with_reference)
       append_tokens(reference, group, group.ref_logprob, "ref_logprob");
+    if (with_value)
+      append_tokens(value, group, group.value, "value");
   }
   version.assign(stamped.begin(), stamped.end());
   out.columns.reward = at::tensor(reward, at::kDouble);
@@ -83,6 +107,10 @@ step_batch gather_columns(std::span<const training_group> groups, std::int64_t v
   out.columns.behaviour_logprob = at::tensor(behaviour, at::kFloat);
   if (with_reference)
     out.columns.ref_logprob = at::tensor(reference, at::kFloat);
+  if (with_value)
+    out.columns.value = at::tensor(value, at::kFloat);
+  if (with_baseline)
+    out.columns.baseline = at::tensor(baseline, at::kDouble);
   out.version = at::tensor(version, at::kLong);
   return out;
 }

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace millrace::train {
 
@@ -19,6 +20,9 @@ struct step_batch {
   at::Tensor group_tokens;          ///< [A] int64: tokens of each answer's whole group
   algorithms::step_totals totals;
 };
+
+/// Indices of the groups whose every reward, log-probability, value and baseline is finite.
+std::vector<std::size_t> finite_groups(std::span<const training_group> groups);
 
 /// @throws std::invalid_argument naming the group (by id), the answer and the column: a count that disagrees, a reward
 ///         or log-probability that is not finite, an empty prompt, no groups; a token's id outside [0, vocab)

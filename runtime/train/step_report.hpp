@@ -14,10 +14,14 @@ struct step_report {
   outcome result = outcome::applied;
   std::string reason;                  ///< one sentence where nothing was applied
   std::vector<std::uint64_t> culprits; ///< ids of the groups of a micro-batch that was not finite
+  std::vector<std::uint64_t> unusable; ///< ids of the groups left out: a reward or log-probability that is not finite
+  std::int64_t updates = 0;            ///< of the optimizer, in this step
+  bool stopped_on_kl = false;          ///< further updates were left out: the policy had moved `target_kl`
 
-  double loss = 0;
+  double loss = 0;                              ///< mean over the updates
   double reward_mean = 0, reward_deviation = 0; ///< over answers; deviation biased (n)
-  double gradient_norm = 0;                     ///< before clipping
+  double gradient_norm = 0;                     ///< before clipping, of the last update
+  double kl_coefficient = 0;                    ///< of this step's loss
   double learning_rate = 0;
   std::int64_t groups = 0, answers = 0;
   std::int64_t zero_variance_groups = 0; ///< all rewards equal: nothing to learn from

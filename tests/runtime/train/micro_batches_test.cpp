@@ -57,3 +57,32 @@ TEST_CASE("every answer is in exactly one micro-batch, in order, whatever the bu
     CHECK(answers == 8);
   }
 }
+
+TEST_CASE("whole groups are never cut, and one beyond the budget stands alone") {
+  const std::vector<training_group> groups = {group(2, {3, 3}), group(2, {40, 40}), group(2, {3, 3}), group(2, {3})};
+  const auto cut = cut_micro_batches(groups, 12, millrace::algorithms::unit::group);
+  REQUIRE(cut.size() == 3); // 6, 80, 6 + 4 fed tokens
+  CHECK(cut[0].fed_tokens == 6);
+  CHECK(cut[1].fed_tokens == 80);
+  CHECK(cut[1].parts.size() == 1);
+  CHECK(cut[1].answers == 2);
+  CHECK(cut[2].parts.size() == 2);
+  CHECK(cut[2].first_token == 86);
+}
+
+TEST_CASE("updates are parts of whole groups with denominators of their own, counted in the whole step") {
+  const std::vector<training_group> groups = {group(2, {3, 0}), group(1, {2}), group(1, {4, 1})};
+  const auto parts = cut_updates(groups, 2, 1000, millrace::algorithms::unit::answer);
+  REQUIRE(parts.size() == 2);
+  CHECK(parts[0].totals.tokens == 3);
+  CHECK(parts[0].totals.answers == 1);
+  CHECK(parts[0].totals.groups == 1);
+  CHECK(parts[1].totals.tokens == 7);
+  CHECK(parts[1].totals.answers == 3);
+  CHECK(parts[1].totals.groups == 2);
+  REQUIRE(parts[1].micro_batches.size() == 1);
+  CHECK(parts[1].micro_batches[0].first_token == 3);
+  CHECK(parts[1].micro_batches[0].first_answer == 2);
+  CHECK(parts[1].micro_batches[0].parts[0].group == 1);
+  CHECK(cut_updates(groups, 10, 1000, millrace::algorithms::unit::answer).size() == 3);
+}

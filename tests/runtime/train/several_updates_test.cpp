@@ -1,0 +1,213 @@
+#include "runtime/train/learner.hpp"
+
+#include "runtime/input_error.hpp"
+#include "runtime/model/decoder.hpp"
+#include "runtime/model/token_logprob.hpp"
+#include "tests/runtime/model/random_decoder.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+#include <ATen/ATen.h>
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+
+namespace {
+
+using namespace millrace;
+using train::learner;
+using train::learner_options;
+using train::step_report;
+using train::training_group;
+
+const model::model_config config = tests::tiny_config(model::family::qwen2);
+model::weights start() { return tests::random_weights(config, 3, at::kFloat, false); }
+
+/// Four groups of four answers of 2 to 6 tokens, sampled by version 4, whose log-probabilities are the model's less `gap`.
+std::vector<training_group> some_groups(std::uint64_t seed, float gap = 0) {
+  std::mt19937_64 random(seed);
+  const model::decoder decoder(config, start());
+  std::vector<training_group> groups(4);
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    auto& group = groups[g];
+    group.id = 100 + g;
+    group.prompt = {1, static_cast<std::int32_t>(2 + g)};
+    for (int a = 0; a < 4; ++a) {
+      auto& answer = group.answers.emplace_back();
+      for (std::uint64_t i = 0, n = 2 + random() % 5; i < n; ++i)
+        answer.push_back(static_cast<std::int32_t>(random() % 40));
+      group.reward.push_back(static_cast<float>(a % 2));
+      group.version.emplace_back(answer.size(), 4u);
+    }
+    group.behaviour_logprob = model::score_answers(decoder, group.prompt, group.answers);
+    group.ref_logprob = group.behaviour_logprob;
+    for (auto& answer : group.behaviour_logprob)
+      for (auto& logprob : answer)
+        logprob -= gap;
+  }
+  return groups;
+}
+
+learner_options some_options() {
+  learner_options o;
+  o.device = "cpu";
+  o.threads = 1;
+  o.optimizer.lr = 1e-3;
+  return o;
+}
+
+double largest_difference(const model::weights& a, const model::weights& b) {
+  double out = 0;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    out = std::max(out, (a[i].tensor - b[i].tensor).abs().max().item<double>());
+  return out;
+}
+
+algorithms::chosen_correction chosen(const char* name, const std::map<std::string, double>& set = {}) {
+  const auto* row = algorithms::find_correction(name);
+  return {row, algorithms::option_values(row->options, set)};
+}
+
+} // namespace
+
+TEST_CASE("a step of several updates is its parts trained one after another") {
+  // With the surrogate's clip wide open and no second epoch, the ratio is against the start of the whole step; against
+  // the start of each part only the weight of the later parts differs, so one answer a group and plain advantages show it.
+  const auto groups = some_groups(1);
+  learner_options o = some_options();
+  o.updates_per_batch = 4;
+  o.optimizer.lr = 1e-5; // ratios of later parts stay near one
+  learner several(config, start(), o);
+  o.updates_per_batch = 1;
+  learner single(config, start(), o);
+  const auto report = several.step(groups, 4);
+  for (const auto& group : groups)
+    single.step({&group, 1}, 4);
+  CHECK(report.updates == 4);
+  CHECK(several.steps() == 4);
+  CHECK(report.answer_tokens == report.seen.tokens);
+  CHECK(largest_difference(several.parameters(), start()) > 1e-6);
+  CHECK(largest_difference(several.parameters(), single.parameters()) < 2e-6);
+}
+
+TEST_CASE("epochs go over the step again, against the policy at its start") {
+  const auto groups = some_groups(2);
+  learner_options o = some_options();
+  o.epochs = 3;
+  learner l(config, start(), o);
+  const auto report = l.step(groups, 4);
+  CHECK(report.updates == 3);
+  CHECK(report.seen.tokens == 3 * report.answer_tokens);
+  CHECK(report.seen.proximal_kl() > 0); // the later passes saw a policy that had moved
+  CHECK(report.logprob_mismatch < 1e-5);
+  CHECK(report.seen.mean_weight() == doctest::Approx(1).epsilon(1e-4)); // and no correction was needed
+}
+
+TEST_CASE("decoupled: weights are against the start of the step, not the current policy") {
+  learner_options o = some_options();
+  o.epochs = 2;
+  o.loss.corrections = {chosen("truncated", {{"cap", 10}})};
+  learner l(config, start(), o);
+  const auto report = l.step(some_groups(3, 0.5f), 4);
+  CHECK(report.seen.mean_weight() == doctest::Approx(std::exp(0.5)).epsilon(1e-4));
+  CHECK(report.seen.effective_sample_fraction() == doctest::Approx(1).epsilon(1e-6));
+
+  o.loss.against = algorithms::proximal::behaviour;
+  learner bypass(config, start(), o);
+  CHECK(bypass.step(some_groups(3, 0.5f), 4).seen.mean_weight() == 1);
+}
+
+TEST_CASE("further updates stop once the policy has moved far enough") {
+  learner_options o = some_options();
+  o.epochs = 50;
+  o.target_kl = 1e-3;
+  learner l(config, start(), o);
+  const auto report = l.step(some_groups(4), 4);
+  CHECK(report.stopped_on_kl);
+  CHECK(report.updates >= 1);
+  CHECK(report.updates < 50);
+  CHECK(l.steps() == report.updates);
+  o.target_kl = 1e9;
+  o.epochs = 3;
+  learner free(config, start(), o);
+  CHECK(!free.step(some_groups(4), 4).stopped_on_kl);
+}
+
+TEST_CASE("a correction that sees the whole step masks the same tokens however the step is cut") {
+  auto groups = some_groups(5);
+  for (std::size_t g = 0; g < groups.size(); ++g)
+    for (auto& answer : groups[g].behaviour_logprob)
+      answer[0] -= 0.1f * static_cast<float>(g + 1);
+  learner_options o = some_options();
+  o.loss.corrections = {chosen("m2po", {{"threshold", 0.01}})};
+  o.optimizer.eps = 1; // the update is proportional to the gradient
+  o.optimizer.lr = 1;
+  learner whole(config, start(), o);
+  o.micro_batch_tokens = 16;
+  learner parts(config, start(), o);
+  const auto a = whole.step(groups, 4), b = parts.step(groups, 4);
+  CHECK(a.micro_batches == 1);
+  CHECK(b.micro_batches > 4);
+  CHECK(a.seen.masked > 0);
+  CHECK(a.seen.masked < a.answer_tokens);
+  CHECK(b.seen.masked == a.seen.masked);
+  CHECK(largest_difference(whole.parameters(), parts.parameters()) < 1e-5);
+}
+
+TEST_CASE("the KL coefficient follows its target and is saved") {
+  const tests::temporary_folder folder;
+  learner_options o = some_options();
+  o.loss.kl_coefficient = 0.1;
+  o.kl_control = {1, 100}; // the policy is the reference: KL 0, so 16 answers lower it by 0.2 * 16 / 100
+  learner l(config, start(), o);
+  CHECK(l.step(some_groups(6), 4).kl_coefficient == 0.1);
+  CHECK(l.kl_coefficient() == doctest::Approx(0.1 * (1 - 0.2 * 16 / 100)).epsilon(1e-12));
+  l.save_state(folder.path());
+  learner again(config, start(), o);
+  again.load_state(folder.path());
+  CHECK(again.kl_coefficient() == l.kl_coefficient());
+  std::filesystem::remove(folder / "kl_coefficient");
+  CHECK_THROWS_WITH_AS(again.load_state(folder.path()), doctest::Contains("kl_coefficient: missing or damaged"), input_error);
+}
+
+TEST_CASE("a group with a reward or log-probability that is not finite is left out and named") {
+  for (const bool reward : {true, false}) {
+    auto groups = some_groups(7);
+    (reward ? groups[1].reward[2] : groups[1].behaviour_logprob[2][0]) = std::numeric_limits<float>::quiet_NaN();
+    learner l(config, start(), some_options()), without(config, start(), some_options());
+    const auto report = l.step(groups, 4);
+    CHECK(report.result == step_report::outcome::applied);
+    CHECK(report.unusable == std::vector<std::uint64_t>{101});
+    CHECK(report.groups == 3);
+    groups.erase(groups.begin() + 1);
+    without.step(groups, 4);
+    CHECK(largest_difference(l.parameters(), without.parameters()) == 0);
+  }
+}
+
+TEST_CASE("a step without any usable group is skipped") {
+  auto groups = some_groups(8);
+  for (auto& group : groups)
+    group.reward[0] = std::numeric_limits<float>::infinity();
+  learner l(config, start(), some_options());
+  const auto report = l.step(groups, 4);
+  CHECK(report.result == step_report::outcome::not_finite);
+  CHECK(report.culprits == std::vector<std::uint64_t>{100, 101, 102, 103});
+  CHECK(largest_difference(l.parameters(), start()) == 0);
+}
+
+TEST_CASE("an entropy bonus alone raises the entropy") {
+  auto groups = some_groups(9);
+  for (auto& group : groups)
+    group.reward.assign(group.reward.size(), 1); // advantages 0
+  learner_options o = some_options();
+  o.loss.entropy_coefficient = 1;
+  learner l(config, start(), o);
+  const double before = l.step(groups, 4).seen.mean_entropy();
+  double after = 0;
+  for (int i = 0; i < 5; ++i)
+    after = l.step(groups, 4).seen.mean_entropy();
+  CHECK(after > before + 1e-4);
+}
