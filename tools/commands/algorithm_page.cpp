@@ -1,0 +1,151 @@
+#include "tools/commands/algorithm_page.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace millrace::tools {
+namespace {
+
+std::string number(double x) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.12g", x);
+  return text;
+}
+
+/// As TOML has it: a real number keeps its point.
+std::string toml_number(double x) {
+  const std::string text = number(x);
+  return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;
+}
+
+std::string in_quotes(std::string_view word) { return '"' + std::string(word) + '"'; }
+
+std::string value_of(const algorithms::option& o, double x) {
+  return o.words.empty() ? number(x) : std::string(o.words[static_cast<std::size_t>(x)]);
+}
+
+std::string padded(std::string text, std::size_t width) {
+  text.resize(std::max(width, text.size() + 1), ' ');
+  return text;
+}
+
+std::string options_of(std::span<const algorithms::option> options) {
+  if (options.empty())
+    return "options     none\n";
+  std::string out = "options     default       range\n";
+  for (const auto& o : options) {
+    std::string range;
+    for (const auto word : o.words)
+      range += (range.empty() ? "" : " | ") + std::string(word);
+    if (o.words.empty())
+      range = number(o.low) + " to " + number(o.high);
+    out += "  " + padded(std::string(o.name), 24) + padded(value_of(o, o.fallback), 14) + padded(range, 22) + std::string(o.meaning) + '\n';
+  }
+  return out;
+}
+
+/// Lines of text under a title in the first column.
+std::string titled(const std::string& title, std::string_view text) {
+  std::string out = padded(title, 12);
+  for (const char c : text) {
+    out += c;
+    if (c == '\n')
+      out += std::string(12, ' ');
+  }
+  return out + '\n';
+}
+
+std::string table_of(std::span<const algorithms::option> options) {
+  std::string out;
+  for (const auto& o : options)
+    out += (out.empty() ? "" : ", ") + std::string(o.name) + " = " +
+           (o.words.empty() ? toml_number(o.fallback) : in_quotes(value_of(o, o.fallback)));
+  return out.empty() ? "{}" : "{ " + out + " }";
+}
+
+struct fragment {
+  std::string name, algorithm, options, corrections;
+  bool reference = false, critic = false, greedy_baseline = false, asynchronous = false;
+};
+
+std::string pipeline_text(const fragment& f) {
+  std::string from = "\"rules\"", roles;
+  if (f.reference) {
+    from += ", \"frozen\"";
+    roles += "[roles.frozen]\nkind  = \"reference\"\nfrom  = [\"rollout\"]\nmodel = \"smol\"\n\n";
+  }
+  if (f.critic) {
+    from += ", \"critic\"";
+    roles += "[roles.critic]\nkind  = \"critic\"\nfrom  = [\"rollout\"]\nmodel = \"smol\"\n\n";
+  }
+  std::string out = "[run]\nname  = " + in_quotes(f.name) + "\nsteps = 60\n\n"
+                    "[models.smol]\npath = \"build/models/smollm2-135m-instruct.gguf\"\n\n"
+                    "[roles.prompts]\nkind      = \"source\"\ngenerator = { type = \"arithmetic\", operation = \"add\", min = 10, max = 99 }\n\n"
+                    "[roles.rollout]\nkind  = \"rollout\"\nfrom  = [\"prompts\"]\nmodel = \"smol\"\nanswers_per_prompt = 8\nmax_new_tokens     = 64\n";
+  if (f.greedy_baseline)
+    out += "greedy_baseline    = true\n";
+  out += "\n[roles.rules]\nkind  = \"rule_verifier\"\nfrom  = [\"rollout\"]\nrules = [ { type = \"number\", weight = 1.0 }, { type = \"exact\", weight = 0.2 } ]\n\n" +
+         roles + "[roles.learner]\nkind  = \"policy\"\nfrom  = [" + from + "]\nmodel = \"smol\"\npublishes_to = [\"rollout\"]\nalgorithm    = " +
+         in_quotes(f.algorithm) + '\n';
+  if (!f.options.empty())
+    out += "algorithm_options = " + f.options + '\n';
+  if (!f.corrections.empty())
+    out += "loss         = { corrections = [ " + f.corrections + " ] }\n";
+  return out + "optimizer    = { name = \"adamw\", lr = 2e-5 }\n\n[schedule]\npreset = " +
+         in_quotes(f.asynchronous ? "bounded" : "one_step_off") + "\ngroups_per_step = 4\n";
+}
+
+} // namespace
+
+std::string page_of(const algorithms::algorithm& row) {
+  std::string columns;
+  for (const auto column : row.columns)
+    columns += (columns.empty() ? "" : ", ") + std::string(column);
+  return titled(std::string(row.name), row.summary) + titled("source", row.source) +
+         titled("columns", columns.empty() ? "none beyond tokens and logprob" : columns + ", beside tokens and logprob") +
+         titled("formula", row.formula) + titled("aggregation", algorithms::name_of(row.how)) +
+         titled("corrections", row.corrects ? "none by default: it weighs stale tokens itself, or has none" : "truncated by default") +
+         options_of(row.options) + titled("differences", row.differences);
+}
+
+std::string page_of(const algorithms::correction& row) {
+  std::string out = titled(std::string(row.name), row.summary) + titled("source", row.source) + titled("formula", row.formula) +
+                    titled("sees", row.sees == algorithms::scope::step ? "the whole step, before its first update" : "whole answers") +
+                    options_of(row.options);
+  for (const auto& preset : row.presets) {
+    std::string settings;
+    for (const auto& setting : preset.settings)
+      for (const auto& o : row.options)
+        if (o.name == setting.option)
+          settings += (settings.empty() ? "" : ", ") + std::string(o.name) + " = " + value_of(o, setting.value);
+    out += "preset      " + padded(std::string(preset.name), 26) + settings + '\n';
+  }
+  return out + titled("differences", row.differences);
+}
+
+std::string pipeline_of(const algorithms::algorithm& row) {
+  const auto reads = [&](std::string_view column) { return std::find(row.columns.begin(), row.columns.end(), column) != row.columns.end(); };
+  fragment f;
+  f.name = f.algorithm = row.name;
+  f.options = row.options.empty() ? "" : table_of(row.options);
+  f.reference = reads("ref_logprob");
+  f.critic = reads("value");
+  f.greedy_baseline = reads("baseline");
+  return pipeline_text(f);
+}
+
+std::string pipeline_of(const algorithms::correction& row) {
+  fragment f;
+  f.name = row.name;
+  f.algorithm = "grpo";
+  std::string options = table_of(row.options);
+  f.corrections = "{ type = " + in_quotes(row.name) + (options == "{}" ? " }" : ", " + options.substr(2));
+  f.asynchronous = true;
+  return pipeline_text(f);
+}
+
+} // namespace millrace::tools
