@@ -62,6 +62,12 @@ prompt_row source_state::take(std::uint64_t index) {
     answer.prompt.push_back({std::move(message.role), std::move(message.content)});
   answer.answer = std::move(row->answer);
   answer.data_source = std::move(row->data_source);
+  for (auto& turns : row->demonstrations) {
+    auto& demonstration = answer.demonstrations.emplace_back();
+    for (auto& message : turns)
+      demonstration.push_back({std::move(message.role), std::move(message.content)});
+  }
+  answer.margin = row->margin;
   answer.where = std::move(row->where);
   const auto at = source_->save();
   positions_.push_back({++next_index_, at.epoch, at.next, at.rows});

@@ -48,6 +48,8 @@ struct prompt_row {
   std::vector<chat_turn> prompt;
   std::string answer;
   std::string data_source;
+  std::vector<std::vector<chat_turn>> demonstrations; ///< as `data::row` has them
+  double margin = 0;
   std::uint64_t skipped_rows = 0;  ///< unusable rows met since the last answer
   std::string skipped_first;       ///< the first of them, "file:line: why"
   std::string where;               ///< "file:line" of the row
@@ -55,8 +57,8 @@ struct prompt_row {
 
 template <class Inspector>
 auto inspect(Inspector& f, prompt_row& x) {
-  return f(caf::meta::type_name("prompt_row"), x.index, x.exhausted, x.prompt, x.answer, x.data_source, x.skipped_rows,
-           x.skipped_first, x.where);
+  return f(caf::meta::type_name("prompt_row"), x.index, x.exhausted, x.prompt, x.answer, x.data_source, x.demonstrations,
+           x.margin, x.skipped_rows, x.skipped_first, x.where);
 }
 
 /// Where the data stood just before a prompt was read: what a checkpoint keeps. Asked for by the coordinator.

@@ -64,27 +64,95 @@ std::string text_of(const json& value, const std::string& key) {
   throw input_error(key + ": found " + value.type_name() + ", want text or a number");
 }
 
-std::vector<message> prompt_of(const json& object) {
-  const json* prompt = member(object, "prompt");
-  if (!prompt)
-    throw input_error("no prompt, want text or a list of messages {role, content} under \"prompt\"");
-  if (prompt->is_string()) {
-    if (prompt->get_ref<const std::string&>().empty())
-      throw input_error("prompt: found no text, want some");
-    return {{"user", prompt->get<std::string>()}};
-  }
-  if (!prompt->is_array() || prompt->empty())
-    throw input_error("prompt: found " + std::string(prompt->is_array() ? "an empty list" : prompt->type_name()) +
-                      ", want text or a list of messages {role, content}");
+std::vector<message> messages_of(const json& list, const std::string& key) {
   std::vector<message> messages;
-  for (const json& turn : *prompt) {
+  for (const json& turn : list) {
     const json* role = turn.is_object() ? member(turn, "role") : nullptr;
     const json* content = turn.is_object() ? member(turn, "content") : nullptr;
     if (!role || !content || !role->is_string() || !content->is_string())
-      throw input_error("prompt: found a message without role or content as text, want {role, content}");
+      throw input_error(key + ": found a message without role or content as text, want {role, content}");
     messages.push_back({role->get<std::string>(), content->get<std::string>()});
   }
   return messages;
+}
+
+/// Text as one message of `role`, or a list of messages.
+std::vector<message> turns_of(const json& value, const std::string& key, const char* role) {
+  if (value.is_string()) {
+    if (value.get_ref<const std::string&>().empty())
+      throw input_error(key + ": found no text, want some");
+    return {{role, value.get<std::string>()}};
+  }
+  if (!value.is_array() || value.empty())
+    throw input_error(key + ": found " + std::string(value.is_array() ? "an empty list" : value.type_name()) +
+                      ", want text or a list of messages {role, content}");
+  return messages_of(value, key);
+}
+
+bool is_assistant(const message& turn) { return turn.role == "assistant"; }
+
+/// Turns that go on after a prompt. What follows the assistant's last turn teaches nothing and is left out.
+std::vector<message> demonstration_of(std::vector<message> turns, const std::string& key) {
+  while (!turns.empty() && !is_assistant(turns.back()))
+    turns.pop_back();
+  if (turns.empty() || !is_assistant(turns.front()))
+    throw input_error(key + ": found no turn of the assistant where one is wanted, want messages that go on with the assistant's");
+  return turns;
+}
+
+/// Takes the turns before `at` off a conversation.
+std::vector<message> split_at(std::vector<message>& turns, std::ptrdiff_t at) {
+  std::vector<message> before(turns.begin(), turns.begin() + at);
+  turns.erase(turns.begin(), turns.begin() + at);
+  return before;
+}
+
+void take_conversation(const json& messages, row& r) {
+  auto turns = turns_of(messages, "messages", "user");
+  const auto first = std::find_if(turns.begin(), turns.end(), is_assistant);
+  if (first == turns.end())
+    throw input_error("messages: found no turn of the assistant, want at least one");
+  r.prompt = split_at(turns, first - turns.begin());
+  if (r.prompt.empty())
+    throw input_error("messages: found the assistant's turn first, want a prompt before it");
+  r.demonstrations = {demonstration_of(std::move(turns), "messages")};
+}
+
+void take_preference(const json& object, row& r) {
+  const json *chosen = member(object, "chosen"), *rejected = member(object, "rejected");
+  if (!chosen || !rejected)
+    throw input_error(std::string("no \"") + (chosen ? "rejected" : "chosen") + "\", want both chosen and rejected");
+  auto better = turns_of(*chosen, "chosen", "assistant"), worse = turns_of(*rejected, "rejected", "assistant");
+  if (!member(object, "prompt")) {
+    const auto last = std::find_if(better.rbegin(), better.rend(), is_assistant);
+    std::ptrdiff_t shared = 0;
+    const auto limit = std::min<std::ptrdiff_t>(better.rend() - last - 1, static_cast<std::ptrdiff_t>(worse.size()));
+    while (shared < limit && better[static_cast<std::size_t>(shared)] == worse[static_cast<std::size_t>(shared)])
+      ++shared;
+    if (shared == 0)
+      throw input_error("no prompt, and chosen and rejected do not begin with the same turns, want \"prompt\" or whole conversations");
+    r.prompt = split_at(better, shared);
+    split_at(worse, shared);
+  }
+  r.demonstrations = {demonstration_of(std::move(better), "chosen"), demonstration_of(std::move(worse), "rejected")};
+  if (const json* margin = member(object, "margin")) {
+    if (!margin->is_number() || margin->get<double>() < 0)
+      throw input_error("margin: found " + margin->dump() + ", want a number of at least 0");
+    r.margin = margin->get<double>();
+  }
+}
+
+/// What people wrote, in any of the forms that `open_file` names. Sets the prompt too where it is part of it.
+void take_demonstrations(const json& object, row& r) {
+  if (const json* messages = member(object, "messages"))
+    return take_conversation(*messages, r);
+  if (member(object, "chosen") || member(object, "rejected"))
+    return take_preference(object, r);
+  if (const json* completion = member(object, "completion"))
+    r.demonstrations = {demonstration_of(turns_of(*completion, "completion", "assistant"), "completion")};
+  else if (const json* extra = member(object, "extra_info"); extra && extra->is_object())
+    if (const json* solution = member(*extra, "answer"); solution && solution->is_string() && !solution->get_ref<const std::string&>().empty())
+      r.demonstrations = {{{"assistant", solution->get<std::string>()}}};
 }
 
 std::string answer_of(const json& object) {
@@ -114,9 +182,13 @@ row parse_row(std::string_view line) {
   if (!object.is_object())
     throw input_error("found " + std::string(object.type_name()) + ", want a JSON object");
   row r;
-  r.prompt = prompt_of(object);
+  if (const json* prompt = member(object, "prompt"))
+    r.prompt = turns_of(*prompt, "prompt", "user");
+  take_demonstrations(object, r);
+  if (r.prompt.empty())
+    throw input_error("no prompt, want text or a list of messages {role, content} under \"prompt\"");
   r.answer = answer_of(object);
-  if (r.answer.empty())
+  if (r.answer.empty() && r.demonstrations.empty())
     throw input_error("no answer, want one under reward_model.ground_truth, answer, solution or ground_truth");
   if (const json* source = member(object, "data_source"); source && source->is_string())
     r.data_source = source->get<std::string>();

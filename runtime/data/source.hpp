@@ -49,8 +49,15 @@ struct file_options {
 /// Opens a JSONL file, one row a line; rows are read when their turn comes.
 ///
 /// A row is verl's: `prompt` (messages, or text = one user message), the answer in `reward_model.ground_truth`, `answer`,
-/// `solution` or `ground_truth` (text or number; the first that is there), `data_source`, `extra_info`. A line that is not
-/// UTF-8, not JSON, longer than 16 MiB, nested deeper than 64, or without prompt or answer is skipped, counted and named.
+/// `solution` or `ground_truth` (text or number; the first that is there), `data_source`, `extra_info`.
+///
+/// Demonstrations come in TRL's forms, text or messages: {"messages"}, whose prompt ends before the assistant's first
+/// turn; {"prompt", "completion"}; {"prompt", "chosen", "rejected"} with an optional "margin". Without "prompt", chosen
+/// and rejected are whole conversations, and what they share before the assistant's last turn is the prompt. A verl row's
+/// is `extra_info.answer` where that is text.
+///
+/// A line that is not UTF-8, not JSON, longer than 16 MiB, nested deeper than 64, without a prompt, or with neither answer
+/// nor demonstration is skipped, counted and named.
 /// @throws input_error if the file cannot be opened or has no row at all
 std::unique_ptr<source> open_file(const std::filesystem::path& file, file_options options, on_skip skip);
 

@@ -155,6 +155,17 @@ at::Tensor decoder::hidden(operations& ops, const at::Tensor& tokens, const at::
   return ops.rms_norm(x, final_norm_, c.rms_norm_eps);
 }
 
+linear_weight* decoder::linear_named(std::string_view name) {
+  static constexpr std::pair<std::string_view, linear_weight layer::*> parts[] = {
+      {"self_attn.q_proj", &layer::q}, {"self_attn.k_proj", &layer::k}, {"self_attn.v_proj", &layer::v},  {"self_attn.o_proj", &layer::o},
+      {"mlp.gate_proj", &layer::gate}, {"mlp.up_proj", &layer::up},     {"mlp.down_proj", &layer::down}};
+  for (std::size_t i = 0; i < layers_.size(); ++i)
+    for (const auto& [part, member] : parts)
+      if (name == "model.layers." + std::to_string(i) + '.' + std::string(part))
+        return &(layers_[i].*member);
+  return nullptr;
+}
+
 void decoder::pack() {
   const auto pack_one = [](linear_weight& w) {
     const at::Tensor source = w.weight.detach().contiguous();

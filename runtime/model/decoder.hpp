@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace millrace::kernels {
@@ -16,11 +17,13 @@ class packed_matrix;
 
 namespace millrace::model {
 
-/// A linear layer's parameters: y = x W^T + b.
+/// A linear layer's parameters: y = x W^T + b, while an adapter is trained + scale (x A^T) B^T.
 struct linear_weight {
   at::Tensor weight;                                    ///< [out, in]
   at::Tensor bias;                                      ///< [out] or undefined
   std::shared_ptr<const kernels::packed_matrix> packed; ///< inference only: `weight` in the kernel's layout
+  at::Tensor low_rank_a = {}, low_rank_b = {};          ///< training only: an adapter's halves [r, in], [out, r]; or undefined
+  double low_rank_scale = 0;
 };
 
 /// How the decoder's arithmetic is carried out. The decoder's definition (which tensors meet in which order) stands
@@ -76,6 +79,9 @@ public:
 
   /// The output projection: [vocab, hidden], the embedding where they are tied, or [1, hidden] of a score head.
   const linear_weight& head() const { return head_; }
+
+  /// A linear layer of a block by its name, e.g. `model.layers.0.mlp.up_proj`; nullptr if there is none.
+  linear_weight* linear_named(std::string_view name);
 
   const model_config& config() const { return config_; }
 

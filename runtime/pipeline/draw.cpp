@@ -30,33 +30,87 @@ std::vector<std::string> columns_between(const pipeline& p, const std::string& f
   return taken;
 }
 
-std::string draw_dot(const pipeline& p) {
-  std::string out = "digraph " + in_quotes(p.run.name) + " {\n  rankdir=LR;\n  node [shape=box, style=rounded, fontname=\"sans-serif\"];\n"
-                    "  edge [fontname=\"sans-serif\", fontsize=10];\n";
+namespace {
+
+/// @param prefix of every identifier
+std::string dot_body(const pipeline& p, const std::string& prefix, const std::string& indent) {
+  std::string out;
+  const auto id = [&](const std::string& name) { return in_quotes(prefix + name); };
   for (const role& r : p.roles)
-    out += "  " + in_quotes(r.name) + " [label=" + in_quotes(r.name + "\n" + std::string(r.kind()) + "\n" + place_of(p, r)) + "];\n";
+    out += indent + id(r.name) + " [label=" + in_quotes(r.name + "\n" + std::string(r.kind()) + "\n" + place_of(p, r)) + "];\n";
   for (const role& r : p.roles)
     for (const std::string& from : r.from)
-      out += "  " + in_quotes(from) + " -> " + in_quotes(r.name) + " [label=" + in_quotes(joined(columns_between(p, from, r), "\n")) + "];\n";
+      out += indent + id(from) + " -> " + id(r.name) + " [label=" + in_quotes(joined(columns_between(p, from, r), "\n")) + "];\n";
   for (const role* policy : p.of<policy_table>())
     for (const std::string& to : std::get<policy_table>(policy->options).publishes_to)
-      out += "  " + in_quotes(policy->name) + " -> " + in_quotes(to) + " [label=\"weights\", style=dashed, constraint=false];\n";
-  return out + "}\n";
+      out += indent + id(policy->name) + " -> " + id(to) + " [label=\"weights\", style=dashed, constraint=false];\n";
+  return out;
 }
 
-std::string draw_mermaid(const pipeline& p) {
-  std::string out = "flowchart LR\n";
-  // Mermaid reserves words such as `end`: identifiers get a prefix.
+// Mermaid reserves words such as `end`: identifiers get a prefix.
+std::string mermaid_body(const pipeline& p, const std::string& prefix, const std::string& indent) {
+  std::string out;
   for (const role& r : p.roles)
-    out += "  role_" + r.name + "[\"" + r.name + "<br/>" + std::string(r.kind()) + "<br/>" + place_of(p, r) + "\"]\n";
+    out += indent + prefix + r.name + "[\"" + r.name + "<br/>" + std::string(r.kind()) + "<br/>" + place_of(p, r) + "\"]\n";
   for (const role& r : p.roles)
     for (const std::string& from : r.from) {
       const std::string columns = joined(columns_between(p, from, r), "<br/>");
-      out += "  role_" + from + " -->" + (columns.empty() ? "" : "|\"" + columns + "\"|") + " role_" + r.name + '\n';
+      out += indent + prefix + from + " -->" + (columns.empty() ? "" : "|\"" + columns + "\"|") + ' ' + prefix + r.name + '\n';
     }
   for (const role* policy : p.of<policy_table>())
     for (const std::string& to : std::get<policy_table>(policy->options).publishes_to)
-      out += "  role_" + policy->name + " -.->|weights| role_" + to + '\n';
+      out += indent + prefix + policy->name + " -.->|weights| " + prefix + to + '\n';
+  return out;
+}
+
+/// Calls `draw(from, to, reader, part)` for each reference to an earlier stage: `from` and `to` are the policy there and
+/// the role here that uses the model.
+template <class Draw> void each_reference(const std::vector<stage>& stages, Draw draw) {
+  for (const stage& s : stages)
+    for (const role& r : s.what.roles)
+      std::visit(
+          [&](const auto& table) {
+            if constexpr (requires { table.model; })
+              if (const auto model = s.what.models.find(table.model); model != s.what.models.end())
+                if (const auto reference = stage_reference_of(model->second.path))
+                  draw(*reference, s, r);
+          },
+          r.options);
+}
+
+const stage& stage_named(const std::vector<stage>& stages, const std::string& name) {
+  return *std::find_if(stages.begin(), stages.end(), [&](const stage& s) { return s.name == name; });
+}
+
+constexpr const char* dot_head = " {\n  rankdir=LR;\n  node [shape=box, style=rounded, fontname=\"sans-serif\"];\n"
+                                 "  edge [fontname=\"sans-serif\", fontsize=10];\n";
+
+} // namespace
+
+std::string draw_dot(const pipeline& p) { return "digraph " + in_quotes(p.run.name) + dot_head + dot_body(p, "", "  ") + "}\n"; }
+
+std::string draw_mermaid(const pipeline& p) { return "flowchart LR\n" + mermaid_body(p, "role_", "  "); }
+
+std::string draw_dot(const std::vector<stage>& stages) {
+  std::string out = "digraph " + in_quotes(name_of_run(stages)) + dot_head;
+  for (const stage& s : stages)
+    out += "  subgraph " + in_quotes("cluster_" + s.name) + " {\n    label=" + in_quotes(s.name) + ";\n" + dot_body(s.what, s.name + '.', "    ") + "  }\n";
+  each_reference(stages, [&](const stage_reference& from, const stage& to, const role& reader) {
+    out += "  " + in_quotes(from.stage + '.' + stage_named(stages, from.stage).what.policy().name) + " -> " +
+           in_quotes(to.name + '.' + reader.name) + " [label=" + in_quotes(from.part) + ", style=bold];\n";
+  });
+  return out + "}\n";
+}
+
+std::string draw_mermaid(const std::vector<stage>& stages) {
+  std::string out = "flowchart LR\n";
+  const auto prefix = [](const std::string& name) { return "stage_" + name + "_role_"; };
+  for (const stage& s : stages)
+    out += "  subgraph stage_" + s.name + "[\"" + s.name + "\"]\n" + mermaid_body(s.what, prefix(s.name), "    ") + "  end\n";
+  each_reference(stages, [&](const stage_reference& from, const stage& to, const role& reader) {
+    out += "  " + prefix(from.stage) + stage_named(stages, from.stage).what.policy().name + " ==>|" + from.part + "| " +
+           prefix(to.name) + reader.name + '\n';
+  });
   return out;
 }
 

@@ -60,6 +60,10 @@ public:
     place_spots();
   }
 
+  // After `text`.
+  int width() const { return width_; }
+  int height() const { return height_; }
+
   std::string text() {
     std::string body;
     for (const arrow& a : arrows_)
@@ -198,5 +202,22 @@ private:
 } // namespace
 
 std::string draw_svg(const pipeline& p) { return picture(p).text(); }
+
+std::string draw_svg(const std::vector<stage>& stages) {
+  constexpr int heading = 24;
+  std::string body;
+  int width = 0, y = 0;
+  for (const stage& s : stages) {
+    picture drawn(s.what);
+    const std::string text = drawn.text(), open = "<svg ";
+    body += text_at(margin + static_cast<int>(s.name.size()) * 4, y + heading - 8, "name", s.name) + open + "y=\"" + std::to_string(y + heading) + "\" " +
+            text.substr(open.size());
+    width = std::max(width, drawn.width());
+    y += heading + drawn.height();
+  }
+  const std::string size = "width=\"" + std::to_string(width) + "\" height=\"" + std::to_string(y) + "\"";
+  return "<svg xmlns=\"http://www.w3.org/2000/svg\" " + size + ">\n  <title>" + escaped(name_of_run(stages)) + "</title>\n" +
+         "  <rect " + size + " fill=\"#ffffff\"/>\n" + body + "</svg>\n";
+}
 
 } // namespace millrace::pipeline

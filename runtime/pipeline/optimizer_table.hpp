@@ -40,7 +40,7 @@ struct optimizer_table {
   std::string wsd_form = "linear";
   double final_lr_fraction = 0;
   double clip_norm = 1;
-  std::vector<parameter_group_table> groups;
+  std::vector<parameter_group_table> groups = {};
 
   bool operator==(const optimizer_table&) const = default;
 

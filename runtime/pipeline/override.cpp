@@ -46,8 +46,11 @@ value value_of(const std::string& text, const position& where) {
   return out;
 }
 
-/// The entry of a list that `part` counts, or nullptr.
+/// The entry of a list that `part` counts, or the table in it whose `name` is `part`; nullptr if there is neither.
 value* entry(value& list, std::string_view part) {
+  for (value& item : list.items)
+    if (const member* name = item.find("name"); name && name->is.kind == value::type::text && name->is.text == part)
+      return &item;
   std::size_t index = 0;
   const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), index);
   return error == std::errc() && end == part.data() + part.size() && index < list.items.size() ? &list.items[index] : nullptr;

@@ -1,3 +1,5 @@
+#include "runtime/pipeline/parse.hpp"
+
 #include "runtime/pipeline/checks.hpp"
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/pipeline/presets.hpp"
@@ -13,11 +15,6 @@ namespace millrace::pipeline {
 namespace {
 
 constexpr std::size_t most_named = 256;
-
-bool is_name(std::string_view name) {
-  return !name.empty() && name.size() <= 64 && std::isalpha(static_cast<unsigned char>(name[0])) &&
-         std::all_of(name.begin(), name.end(), [](unsigned char c) { return c < 0x80 && (std::isalnum(c) || c == '_' || c == '-'); });
-}
 
 /// Reads every table of a list of named tables: `[models.NAME]`, `[roles.NAME]`.
 template <class Read> void each_named(const value& root, const std::string& list, reading& into, Read read) {
@@ -90,22 +87,20 @@ bool read_role(const member& m, const std::string& path, reading& into, role& r)
 void check_top(const value& root, reading& into) {
   const std::vector<std::string> known{"run", "models", "roles", "schedule", "placement"};
   for (const member& m : root.members)
-    if (std::find(known.begin(), known.end(), m.key) == known.end())
+    if (std::find(known.begin(), known.end(), m.key) == known.end() && m.key != "stage")
       into.wrong(m.where, "unknown table " + in_quotes(m.key) + suggestion(m.key, known));
 }
 
 } // namespace
 
-pipeline parse_pipeline(std::string_view text, const std::string& name, const std::filesystem::path& folder,
-                        const std::vector<std::string>& overrides, const vocabulary& words) {
-  value root = parse_document(text, name);
-  root.where = {name, 1, 1};
-  reading into{words, folder, {}, {{"", root.where}}, {}};
-  for (const std::string& o : overrides)
-    apply_override(root, o, into.mistakes);
+bool is_name(std::string_view name) {
+  return !name.empty() && name.size() <= 64 && std::isalpha(static_cast<unsigned char>(name[0])) &&
+         std::all_of(name.begin(), name.end(), [](unsigned char c) { return c < 0x80 && (std::isalnum(c) || c == '_' || c == '-'); });
+}
 
+pipeline pipeline_from(const value& root, const std::string& name, reading& into) {
   pipeline p;
-  p.file = (folder / std::filesystem::path(name).filename()).lexically_normal();
+  p.file = (into.folder / std::filesystem::path(name).filename()).lexically_normal();
   check_top(root, into);
   read_table(root, "run", into, p.run);
   each_named(root, "models", into, [&](const member& m, const std::string& path) {
@@ -123,13 +118,26 @@ pipeline parse_pipeline(std::string_view text, const std::string& name, const st
   apply_preset(p.schedule, into);
   fill_derived(p, into);
   check(p, into, whole);
+  return p;
+}
+
+pipeline parse_pipeline(std::string_view text, const std::string& name, const std::filesystem::path& folder,
+                        const std::vector<std::string>& overrides, const vocabulary& words) {
+  value root = parse_document(text, name);
+  root.where = {name, 1, 1};
+  reading into{words, folder, {}, {{"", root.where}}, {}};
+  for (const std::string& o : overrides)
+    apply_override(root, o, into.mistakes);
+  if (const member* stages = root.find("stage"))
+    into.wrong(stages->where, "found stages, want one pipeline: `millrace run` and `millrace check` take a file of several");
+  pipeline p = pipeline_from(root, name, into);
   if (!into.mistakes.empty())
     throw pipeline_errors(std::move(into.mistakes));
   p.origins = std::move(into.origins);
   return p;
 }
 
-pipeline read_pipeline(const std::filesystem::path& file, const std::vector<std::string>& overrides, const vocabulary& words) {
+std::string text_of_file(const std::filesystem::path& file) {
   std::error_code failed;
   if (!std::filesystem::is_regular_file(file, failed))
     throw input_error(printable(file.string()) + ": " + (std::filesystem::exists(file, failed) ? "not a file" : "no such file") +
@@ -137,10 +145,14 @@ pipeline read_pipeline(const std::filesystem::path& file, const std::vector<std:
   if (std::filesystem::file_size(file, failed) > (1 << 20))
     throw input_error(printable(file.string()) + ": larger than 1 MiB, want a pipeline in TOML");
   std::ifstream in(file, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  std::string text{std::istreambuf_iterator<char>(in), {}};
   if (!in)
     throw input_error(printable(file.string()) + ": cannot be read, want a pipeline in TOML");
-  pipeline p = parse_pipeline(text, file.string(), std::filesystem::absolute(file).parent_path(), overrides, words);
+  return text;
+}
+
+pipeline read_pipeline(const std::filesystem::path& file, const std::vector<std::string>& overrides, const vocabulary& words) {
+  pipeline p = parse_pipeline(text_of_file(file), file.string(), std::filesystem::absolute(file).parent_path(), overrides, words);
   p.file = std::filesystem::absolute(file).lexically_normal();
   return p;
 }

@@ -1,10 +1,12 @@
 #include "runtime/train/learner.hpp"
 
 #include "algorithms/algorithm.hpp"
+#include "algorithms/group_statistics.hpp"
 #include "runtime/input_error.hpp"
 #include "runtime/model/decoder.hpp"
 #include "runtime/model/token_logprob.hpp"
 #include "runtime/model/training_operations.hpp"
+#include "runtime/train/answer_scores.hpp"
 #include "runtime/train/micro_batches.hpp"
 #include "runtime/train/optimizer_state.hpp"
 #include "runtime/train/step_columns.hpp"
@@ -47,6 +49,15 @@ void check(const learner_options& o) {
     throw std::invalid_argument("target_kl: want >= 0");
 }
 
+/// The adapter's halves as leaves with gradients.
+std::optional<model::adapter> trainable_adapter(const std::optional<model::adapter>& given, at::Device device) {
+  if (!given)
+    return std::nullopt;
+  model::adapter out = *given;
+  out.parameters = trainable(given->parameters, device);
+  return out;
+}
+
 /// Where an adapted coefficient is kept, beside the optimizer.
 std::filesystem::path coefficient_file(const std::filesystem::path& folder) { return folder / "kl_coefficient"; }
 
@@ -57,30 +68,75 @@ struct learner::state {
   const algorithms::algorithm& row;
   algorithms::option_values values;
   at::Device device;
+  std::optional<model::adapter> adapter;
   model::decoder decoder;
   adamw optimizer;
+  std::vector<training_group> texts; ///< of the next step
+  double text_coefficient = 0;
+  model::weights merged;             ///< with an adapter
+  std::int64_t merged_at = -1;       ///< optimizer steps
 
   state(model::model_config config, const model::weights& parameters, learner_options o)
       : options(std::move(o)), row(row_named(options.algorithm)), values(row.options, options.algorithm_options),
-        device(device_named(options.device)), decoder(std::move(config), trainable(parameters, device)),
-        optimizer(decoder.parameters(), options.optimizer) {
+        device(device_named(options.device)), adapter(trainable_adapter(options.adapter, device)),
+        decoder(std::move(config), adapter ? frozen(parameters, device) : trainable(parameters, device)),
+        optimizer(trained(), options.optimizer) {
     check(options);
+    if (adapter)
+      model::adapt(decoder, *adapter);
   }
+
+  const model::weights& trained() const { return adapter ? adapter->parameters : decoder.parameters(); }
 
   bool adapts() const { return options.kl_control.target > 0; }
 
   struct outputs {
-    at::Tensor logprob; ///< [tokens of the micro-batch]
+    at::Tensor logprob; ///< [tokens of the micro-batch]; zeros for a score head
     at::Tensor entropy; ///< [tokens]
+    at::Tensor score;   ///< [answers], of a score head only
   };
 
   outputs forward(std::span<const training_group> groups, const micro_batch& batch) const {
+    if (row.on == algorithms::head::score) {
+      const at::Tensor zeros = at::zeros({batch.tokens}, at::TensorOptions(device).dtype(at::kFloat));
+      return {zeros, zeros, answer_scores(decoder, groups, batch)};
+    }
+    return language_model(groups, batch, options.temperature);
+  }
+
+  outputs language_model(std::span<const training_group> groups, const micro_batch& batch, double temperature) const {
     const model::packed_sequences packed = pack_part(groups, batch);
     model::training_operations ops(packed.groups);
     const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
     const auto [logprob, entropy] =
-        model::token_logprob(hidden, decoder.head(), packed.rows.to(device), packed.targets.to(device), options.temperature);
-    return {logprob, entropy};
+        model::token_logprob(hidden, decoder.head(), packed.rows.to(device), packed.targets.to(device), temperature);
+    return {logprob, entropy, {}};
+  }
+
+  /// What the model thinks of each answer where answers are compared: its score, or by how much more likely it is than the
+  /// reference has it. Undefined elsewhere.
+  at::Tensor opinion_of(const algorithms::answer_columns& answers) const {
+    if (answers.score.defined())
+      return answers.score.detach();
+    if (options.sampled || !answers.ref_logprob.defined())
+      return {};
+    return algorithms::sum_by_answer(answers.logprob.detach() - answers.ref_logprob, answers.length);
+  }
+
+  /// Adds the gradients of the texts' share of the loss. @returns their mean loss, not weighted
+  double accumulate_texts() {
+    const auto batches = cut_micro_batches(texts, options.micro_batch_tokens);
+    std::int64_t tokens = 0;
+    for (const auto& batch : batches)
+      tokens += batch.tokens;
+    double sum = 0;
+    for (const auto& batch : batches)
+      if (batch.tokens > 0) {
+        const at::Tensor mean = language_model(texts, batch, 1).logprob.sum() / (-static_cast<double>(tokens));
+        sum += mean.item<double>();
+        (mean * text_coefficient).backward();
+      }
+    return sum;
   }
 
   /// Whether `old_logprob` takes a pass of its own; else it is the current policy of the step's only update.
@@ -127,6 +183,7 @@ struct learner::state {
     const auto part = [&](const at::Tensor& x) { return x.narrow(0, batch.first_answer, batch.answers).to(device); };
     algorithms::answer_columns answers;
     answers.logprob = out.logprob;
+    answers.score = out.score;
     answers.old_logprob = whole.old_logprob.defined() ? column(whole.old_logprob) : out.logprob.detach();
     answers.behaviour_logprob = column(whole.behaviour_logprob);
     answers.ref_logprob = column(whole.ref_logprob);
@@ -151,7 +208,12 @@ struct learner::state {
     const algorithms::answer_columns answers = columns_of(whole, batch, out);
     const at::Tensor loss = algorithms::policy_loss(row, values, options.loss, answers, totals, seen);
     seen.entropy += out.entropy.sum(at::kDouble).item<double>();
-    if (report.updates == 0) {
+    if (const at::Tensor opinion = opinion_of(answers); report.updates == 0 && opinion.defined()) {
+      const ranked_pairs ranked = rank_pairs(opinion, answers.reward, answers.group);
+      report.pairs += ranked.pairs;
+      report.pairs_right += ranked.right;
+    }
+    if (report.updates == 0 && options.sampled) {
       const at::Tensor fresh = answers.version.eq(answers.policy_version);
       const at::Tensor mismatch = (answers.old_logprob - answers.behaviour_logprob).abs().masked_select(fresh);
       if (mismatch.numel() > 0)
@@ -171,7 +233,7 @@ struct learner::state {
   /// One optimizer update. Anything but `applied` leaves parameters and optimizer as they were.
   update_end update(std::span<const training_group> groups, const update_part& part, const algorithms::answer_columns& whole,
                     const std::stop_token& stop, step_report& report) {
-    clear_gradients(decoder.parameters());
+    clear_gradients(trained());
     algorithms::diagnostics seen;
     double loss = 0;
     for (const micro_batch& batch : part.micro_batches) {
@@ -196,6 +258,11 @@ struct learner::state {
     if (options.target_kl > 0 && report.updates > 0 && seen.proximal_kl() > options.target_kl)
       return update_end::far;
     stopwatch watch;
+    if (!texts.empty()) {
+      report.text_loss = accumulate_texts();
+      loss += text_coefficient * report.text_loss;
+      report.backward_s += watch.lap();
+    }
     const double norm = optimizer.gradient_norm();
     if (!std::isfinite(norm)) {
       for (const auto& batch : part.micro_batches)
@@ -298,7 +365,25 @@ step_report learner::step(std::span<const training_group> given, std::uint32_t v
   return report;
 }
 
-const model::weights& learner::parameters() const { return state_->decoder.parameters(); }
+void learner::mix(std::vector<training_group> texts, double coefficient) {
+  if (state_->row.on == algorithms::head::score)
+    throw std::invalid_argument("plain text mixed in: a score head has no loss of text, want an algorithm of a language model");
+  state_->texts = std::move(texts);
+  state_->text_coefficient = coefficient;
+}
+
+const model::weights& learner::parameters() const {
+  state& s = *state_;
+  if (!s.adapter)
+    return s.decoder.parameters();
+  if (s.merged_at != s.optimizer.steps()) {
+    s.merged = model::merged(s.decoder.parameters(), *s.adapter);
+    s.merged_at = s.optimizer.steps();
+  }
+  return s.merged;
+}
+
+const model::adapter* learner::adapter() const { return state_->adapter ? &*state_->adapter : nullptr; }
 
 std::int64_t learner::steps() const { return state_->optimizer.steps(); }
 
@@ -312,6 +397,7 @@ void learner::save_state(const std::filesystem::path& folder) const {
 
 void learner::load_state(const std::filesystem::path& folder) {
   load_optimizer(state_->optimizer, folder);
+  state_->merged_at = -1;
   if (!state_->adapts())
     return;
   std::string word;

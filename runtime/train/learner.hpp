@@ -2,6 +2,7 @@
 
 #include "algorithms/kl_controller.hpp"
 #include "algorithms/policy_loss.hpp"
+#include "runtime/model/adapter.hpp"
 #include "runtime/model/model_config.hpp"
 #include "runtime/model/weights.hpp"
 #include "runtime/train/optimizer.hpp"
@@ -12,6 +13,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -28,6 +30,8 @@ struct learner_options {
   std::int64_t updates_per_batch = 1; ///< >= 1: parts of whole groups that a pass over the step is cut into
   std::int64_t epochs = 1;            ///< >= 1: passes over the step
   double target_kl = 0;               ///< above 0: no further update once KL(proximal || current) of the next part is above
+  bool sampled = true;                    ///< the answers are a model's, so that their log-probabilities can be compared
+  std::optional<model::adapter> adapter;  ///< trained in place of the parameters; nothing: the parameters are
   double temperature = 1;                 ///< > 0; the one the answers were sampled at
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
   int threads = 0;                        ///< of this process's LibTorch; 0: leave them as they are
@@ -62,8 +66,17 @@ public:
   /// @throws std::invalid_argument naming the group whose columns disagree
   step_report step(std::span<const training_group> groups, std::uint32_t version, std::stop_token stop = {});
 
-  /// Current parameters by name, on the learner's device; the very tensors the next step changes.
+  /// Plain text that the next step learns beside its groups: `coefficient` times the mean loss of its tokens joins the loss
+  /// of each update. The prompt of a text is its first token, its only answer the rest.
+  /// @throws std::invalid_argument where the algorithm trains a score head
+  void mix(std::vector<training_group> texts, double coefficient);
+
+  /// Current parameters by name, on the learner's device; the very tensors the next step changes. With an adapter: merged,
+  /// as they are now.
   const model::weights& parameters() const;
+
+  /// What is trained in place of the parameters; nullptr: they are trained themselves. Tensors as `parameters`.
+  const model::adapter* adapter() const;
 
   /// Optimizer updates applied so far.
   std::int64_t steps() const;

@@ -1,5 +1,7 @@
 #include "runtime/train/micro_batches.hpp"
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
 
 namespace millrace::train {
@@ -19,9 +21,10 @@ algorithms::step_totals totals_of(std::span<const training_group> groups) {
   algorithms::step_totals totals;
   for (const auto& group : groups) {
     const std::int64_t before = totals.tokens;
-    for (const auto& answer : group.answers) {
-      totals.tokens += static_cast<std::int64_t>(answer.size());
-      totals.answers += !answer.empty();
+    for (std::size_t i = 0; i < group.answers.size(); ++i) {
+      const std::int64_t tokens = trained_tokens(group, i);
+      totals.tokens += tokens;
+      totals.answers += tokens > 0;
     }
     totals.groups += totals.tokens > before;
   }
@@ -48,7 +51,7 @@ std::vector<micro_batch> cut_micro_batches(std::span<const training_group> group
     if (together && !open.parts.empty() && open.fed_tokens + fed_tokens_of(groups[g]) > budget)
       close();
     for (std::size_t i = 0; i < groups[g].answers.size(); ++i) {
-      const auto tokens = static_cast<std::int64_t>(groups[g].answers[i].size());
+      const std::int64_t tokens = trained_tokens(groups[g], i);
       const std::int64_t rows = rows_of(groups[g].answers[i]);
       if (!together && !open.parts.empty() && open.fed_tokens + rows + (fed ? 0 : prompt) > budget) {
         close();
@@ -99,7 +102,21 @@ model::packed_sequences pack_part(std::span<const training_group> groups, const 
     const auto first = group.answers.begin() + static_cast<std::ptrdiff_t>(part.first_answer);
     views.push_back({group.prompt, {first, first + static_cast<std::ptrdiff_t>(part.answers)}});
   }
-  return model::pack(views);
+  model::packed_sequences packed = model::pack(views);
+  const bool masked = std::any_of(batch.parts.begin(), batch.parts.end(), [&](const auto& part) { return !groups[part.group].mask.empty(); });
+  if (!masked)
+    return packed;
+  std::vector<std::int64_t> kept;
+  std::int64_t token = 0;
+  for (const auto& part : batch.parts)
+    for (std::size_t i = part.first_answer; i < part.first_answer + part.answers; ++i)
+      for (std::size_t t = 0; t < groups[part.group].answers[i].size(); ++t, ++token)
+        if (groups[part.group].mask.empty() || groups[part.group].mask[i][t])
+          kept.push_back(token);
+  const at::Tensor places = at::tensor(kept, at::kLong);
+  packed.rows = packed.rows.index_select(0, places);
+  packed.targets = packed.targets.index_select(0, places);
+  return packed;
 }
 
 } // namespace millrace::train

@@ -22,7 +22,7 @@ struct micro_batch {
   std::vector<group_part> parts;
   std::int64_t fed_tokens = 0;   ///< rows: prompts and all but the last token of each answer
   std::int64_t first_token = 0;  ///< of the step's answer tokens
-  std::int64_t tokens = 0;       ///< answer tokens
+  std::int64_t tokens = 0;       ///< answer tokens that are trained
   std::int64_t first_answer = 0; ///< of the step's answers
   std::int64_t answers = 0;
 };
@@ -44,7 +44,7 @@ struct update_part {
 std::vector<update_part> cut_updates(std::span<const training_group> groups, std::int64_t updates, std::int64_t budget,
                                      algorithms::unit whole);
 
-/// The micro-batch as one forward pass takes it.
+/// The micro-batch as one forward pass takes it; `rows` and `targets` of the tokens that are trained.
 model::packed_sequences pack_part(std::span<const training_group> groups, const micro_batch& batch);
 
 } // namespace millrace::train

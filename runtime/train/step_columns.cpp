@@ -26,11 +26,24 @@ void append_tokens(std::vector<T>& out, const training_group& group, const std::
     if (column[i].size() != group.answers[i].size())
       refuse(group, std::string(name) + " of answer " + std::to_string(i) + " has " + std::to_string(column[i].size()) +
                         " tokens, want " + std::to_string(group.answers[i].size()));
-    for (const T value : column[i])
-      if (!std::isfinite(static_cast<double>(value)))
+    for (std::size_t t = 0; t < column[i].size(); ++t) {
+      if (!std::isfinite(static_cast<double>(column[i][t])))
         refuse(group, std::string(name) + " of answer " + std::to_string(i) + " is not finite");
-    out.insert(out.end(), column[i].begin(), column[i].end());
+      if (group.mask.empty() || group.mask[i][t])
+        out.push_back(column[i][t]);
+    }
   }
+}
+
+void check_mask(const training_group& group) {
+  if (group.mask.empty())
+    return;
+  if (group.mask.size() != group.answers.size())
+    refuse(group, "mask of " + std::to_string(group.mask.size()) + " answers, want " + std::to_string(group.answers.size()));
+  for (std::size_t i = 0; i < group.mask.size(); ++i)
+    if (group.mask[i].size() != group.answers[i].size())
+      refuse(group, "mask of answer " + std::to_string(i) + " has " + std::to_string(group.mask[i].size()) + " tokens, want " +
+                        std::to_string(group.answers[i].size()));
 }
 
 void check_tokens(const training_group& group, std::span<const std::int32_t> tokens, std::int64_t vocab) {
@@ -69,6 +82,7 @@ step_batch gather_columns(std::span<const training_group> groups, std::int64_t v
     const training_group& group = groups[g];
     if (group.prompt.empty())
       refuse(group, "an empty prompt");
+    check_mask(group);
     check_tokens(group, group.prompt, vocab);
     if (group.reward.size() != group.answers.size())
       refuse(group, "reward of " + std::to_string(group.reward.size()) + " answers, want " + std::to_string(group.answers.size()));
@@ -85,7 +99,7 @@ step_batch gather_columns(std::span<const training_group> groups, std::int64_t v
         baseline.push_back(group.baseline[i]);
       }
       group_of.push_back(static_cast<std::int64_t>(g));
-      length.push_back(static_cast<std::int64_t>(group.answers[i].size()));
+      length.push_back(trained_tokens(group, i));
       out.totals.tokens += length.back();
       out.totals.answers += length.back() > 0;
     }

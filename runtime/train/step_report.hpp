@@ -37,6 +37,9 @@ struct step_report {
   /// implementations of the same model differ by. -1 where no such token was in the step.
   double logprob_mismatch = -1;
 
+  std::int64_t pairs = 0, pairs_right = 0; ///< of answers with different rewards; those whose better one scores higher
+  double text_loss = -1;                   ///< mean loss of the plain text mixed in, of the last update; -1: none was
+
   double forward_s = 0, backward_s = 0, optimizer_s = 0, total_s = 0;
 };
 

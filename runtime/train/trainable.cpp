@@ -30,6 +30,13 @@ model::weights trainable(const model::weights& parameters, at::Device device) {
   return out;
 }
 
+model::weights frozen(const model::weights& parameters, at::Device device) {
+  model::weights out;
+  for (const auto& [name, tensor] : parameters)
+    out.push_back({name, tensor.detach().to(device, at::kFloat, false, true).contiguous()});
+  return out;
+}
+
 void clear_gradients(const model::weights& parameters) {
   for (const auto& parameter : parameters)
     parameter.tensor.grad().zero_();

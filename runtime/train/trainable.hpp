@@ -15,6 +15,9 @@ at::Device device_named(const std::string& name);
 /// Leaves of autograd's graph on `device`, copies in fp32, each with a gradient of zeros to add to.
 model::weights trainable(const model::weights& parameters, at::Device device);
 
+/// Copies in fp32 on `device` that no gradient reaches.
+model::weights frozen(const model::weights& parameters, at::Device device);
+
 /// Gradients of `trainable` parameters back to zeros.
 void clear_gradients(const model::weights& parameters);
 

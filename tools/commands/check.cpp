@@ -1,5 +1,5 @@
 #include "runtime/input_error.hpp"
-#include "runtime/pipeline/pipeline.hpp"
+#include "runtime/pipeline/stages.hpp"
 #include "tools/command.hpp"
 
 #include <cstdio>
@@ -27,10 +27,10 @@ command add_check(CLI::App& root) {
     }
     if (o->file.empty())
       throw input_error("check: no FILE, want a pipeline in TOML (or --keys)");
-    const auto p = pipeline::read_pipeline(o->file, o->overrides);
-    std::fputs(pipeline::describe(p).c_str(), stderr);
+    const auto stages = pipeline::read_stages(o->file, o->overrides);
+    std::fputs(pipeline::describe(stages).c_str(), stderr);
     if (o->resolved)
-      std::fputs(pipeline::resolved_toml(p).c_str(), stdout);
+      std::fputs((pipeline::is_staged(stages) ? pipeline::resolved_stages(stages) : pipeline::resolved_toml(stages[0].what)).c_str(), stdout);
     return 0;
   };
 }

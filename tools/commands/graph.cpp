@@ -18,11 +18,11 @@ command add_graph(CLI::App& root) {
   app->add_option("--format", o->format, "dot, mermaid or svg")->check(CLI::IsMember({"dot", "mermaid", "svg"}));
   app->add_option("--set", o->overrides, "Overrides one key: a.b=value")->allow_extra_args(false);
   return [o] {
-    const auto p = pipeline::read_pipeline(o->file, o->overrides);
-    const auto text = o->format == "dot" ? pipeline::draw_dot(p)
-                      : o->format == "svg" ? pipeline::draw_svg(p)
-                                           : pipeline::draw_mermaid(p);
-    std::fputs(text.c_str(), stdout);
+    const auto drawn = [&](const auto& what) {
+      return o->format == "dot" ? pipeline::draw_dot(what) : o->format == "svg" ? pipeline::draw_svg(what) : pipeline::draw_mermaid(what);
+    };
+    const auto stages = pipeline::read_stages(o->file, o->overrides);
+    std::fputs((pipeline::is_staged(stages) ? drawn(stages) : drawn(stages[0].what)).c_str(), stdout);
     return 0;
   };
 }

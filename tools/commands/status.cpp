@@ -1,3 +1,5 @@
+#include "actors/staged_run.hpp"
+#include "runtime/input_error.hpp"
 #include "runtime/telemetry/checkpoint_store.hpp"
 #include "runtime/telemetry/metrics.hpp"
 #include "runtime/telemetry/run_folder.hpp"
@@ -66,6 +68,37 @@ int show(const status_options& options) {
   return 0;
 }
 
+/// The stages of the run; none of a plain pipeline, nor where the file reads no more (a model was moved away): how the run
+/// stands can be said all the same.
+std::vector<pipeline::stage> stages_in(const std::filesystem::path& folder) {
+  telemetry::holder_of_run(folder); // throws for what is no run
+  try {
+    auto stages = pipeline::read_stages(folder / "resolved.toml");
+    return pipeline::is_staged(stages) ? stages : std::vector<pipeline::stage>{};
+  } catch (const input_error&) {
+    return {};
+  }
+}
+
+/// Of a run of several stages: a line each, then the one that is under way, or the last that began.
+int show_run(const status_options& options) {
+  const auto stages = stages_in(options.folder);
+  if (stages.empty())
+    return show(options);
+  auto current = options;
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    const auto folder = actors::folder_of_stage(options.folder, stages, i);
+    const auto status = telemetry::read_status(folder / "status.json");
+    const bool begun = std::filesystem::exists(folder / "resolved.toml");
+    std::fprintf(stderr, "stage %zu of %zu, %-16s %s, %lld of %lld steps\n", i + 1, stages.size(), stages[i].name.c_str(),
+                 status ? status->state.c_str() : begun ? "starting" : "to come", static_cast<long long>(status ? status->step : 0),
+                 static_cast<long long>(stages[i].what.run.steps));
+    if (begun)
+      current.folder = folder;
+  }
+  return current.folder == options.folder ? 0 : show(current);
+}
+
 } // namespace
 
 command add_status(CLI::App& root) {
@@ -73,7 +106,7 @@ command add_status(CLI::App& root) {
   auto* app = root.add_subcommand("status", "Say how a run stands: is it alive, how far is it, who waits for whom");
   app->add_option("DIR", options->folder, "The run's folder")->required();
   app->add_flag("--json", options->json, "One JSON object instead of words");
-  return [options] { return show(*options); };
+  return [options] { return show_run(*options); };
 }
 
 } // namespace millrace::tools

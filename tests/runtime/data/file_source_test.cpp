@@ -193,3 +193,53 @@ TEST_CASE("a system message is put before prompts that have none") {
   CHECK(s->next()->prompt == std::vector<message>{{"system", "ours"}, {"user", "a"}});
   CHECK(s->next()->prompt == std::vector<message>{{"system", "own"}, {"user", "b"}});
 }
+
+TEST_CASE("demonstrations: chat rows, completions, preferences, verl's solutions") {
+  const jsonl file(
+      R"({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}, {"role": "user", "content": "e"}]})"
+      "\n"
+      R"({"prompt": "a", "completion": "b"})"
+      "\n"
+      R"({"prompt": "a", "completion": [{"role": "assistant", "content": "b"}]})"
+      "\n"
+      R"({"prompt": "a", "chosen": "b", "rejected": "c", "margin": 2})"
+      "\n"
+      R"({"chosen": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "rejected": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "c"}]})"
+      "\n"
+      R"({"prompt": "a", "reward_model": {"ground_truth": "7"}, "extra_info": {"answer": "3 + 4 = 7"}})"
+      "\n");
+  auto s = open_file(file.path(), in_order(), {});
+  using turns = std::vector<message>;
+  const row chat = s->next().value();
+  CHECK(chat.prompt == turns{{"system", "s"}, {"user", "a"}});
+  CHECK(chat.demonstrations == std::vector<turns>{{{"assistant", "b"}, {"user", "c"}, {"assistant", "d"}}});
+  CHECK(chat.answer.empty());
+  for (int i = 0; i < 2; ++i) {
+    const row completion = s->next().value();
+    CHECK(completion.prompt == turns{{"user", "a"}});
+    CHECK(completion.demonstrations == std::vector<turns>{{{"assistant", "b"}}});
+  }
+  for (const double margin : {2.0, 0.0}) {
+    const row preference = s->next().value();
+    CHECK(preference.prompt == turns{{"user", "a"}});
+    CHECK(preference.demonstrations == std::vector<turns>{{{"assistant", "b"}}, {{"assistant", "c"}}});
+    CHECK(preference.margin == margin);
+  }
+  const row solved = s->next().value();
+  CHECK(solved.answer == "7");
+  CHECK(solved.demonstrations == std::vector<turns>{{{"assistant", "3 + 4 = 7"}}});
+  CHECK_FALSE(s->next());
+}
+
+TEST_CASE("a demonstration that cannot be used is skipped and named") {
+  CHECK(why(R"({"messages": [{"role": "user", "content": "a"}]})") == "messages: found no turn of the assistant, want at least one");
+  CHECK(why(R"({"messages": [{"role": "assistant", "content": "a"}]})") == "messages: found the assistant's turn first, want a prompt before it");
+  CHECK(why(R"({"messages": 3})") == "messages: found number, want text or a list of messages {role, content}");
+  CHECK(why(R"({"prompt": "a", "completion": ""})") == "completion: found no text, want some");
+  CHECK(why(R"({"prompt": "a", "completion": [{"role": "user", "content": "b"}]})") ==
+        "completion: found no turn of the assistant where one is wanted, want messages that go on with the assistant's");
+  CHECK(why(R"({"prompt": "a", "chosen": "b"})") == "no \"rejected\", want both chosen and rejected");
+  CHECK(why(R"({"chosen": "b", "rejected": "c"})") ==
+        "no prompt, and chosen and rejected do not begin with the same turns, want \"prompt\" or whole conversations");
+  CHECK(why(R"({"prompt": "a", "chosen": "b", "rejected": "c", "margin": -1})") == "margin: found -1, want a number of at least 0");
+}

@@ -42,9 +42,9 @@ TEST_CASE("a cycle is named once") {
 
 TEST_CASE("a column that nobody upstream adds names the kind that would") {
   CHECK(with("from = [\"rules\"]", "from = [\"rollout\"]") ==
-        lines{R"(p.toml:24:8: roles.learner: reads column "reward", which no role upstream adds, want a role of kind "rule_verifier" upstream of it)"});
+        lines{R"(p.toml:24:8: roles.learner: reads column "reward", which no role upstream adds, want a role of kind "rule_verifier" or "reward_model" upstream of it)"});
   CHECK(with("publishes_to", "algorithm = \"ppo\"\npublishes_to") ==
-        lines{R"(p.toml:24:8: roles.learner: reads column "value", which no role upstream adds, want one that does)"});
+        lines{R"(p.toml:24:8: roles.learner: reads column "value", which no role upstream adds, want a role of kind "critic" upstream of it)"});
 }
 
 TEST_CASE("a reference is there exactly where there is a KL term") {
@@ -71,8 +71,7 @@ TEST_CASE("one policy, publishing to rollouts of its model") {
   CHECK(with("publishes_to = [\"rollout\"]", "publishes_to = [\"rollout\", \"rolout\"]") ==
         lines{R"(p.toml:27:28: roles.learner.publishes_to: no role "rolout", did you mean "rollout"?)"});
   CHECK(with("publishes_to = [\"rollout\"]", "publishes_to = []") ==
-        lines{R"(p.toml:27:16: roles.learner.publishes_to: found an empty list, want a list of strings (the rollout roles that get each new version of the weights))",
-              R"(p.toml:27:16: roles.learner.publishes_to: rollout "rollout" is not in it, want every rollout upstream of the policy)"});
+        lines{R"(p.toml:27:16: roles.learner.publishes_to: rollout "rollout" is not in it, want every rollout upstream of the policy)"});
   const std::string two = changed(valid, "[roles.prompts]", "[models.other]\npath = \"model.gguf\"\n\n[roles.prompts]");
   CHECK(errors_of(two, {"roles.learner.model=other"}) ==
         lines{R"(p.toml:30:17: roles.learner.publishes_to: found "rollout" with model "tiny", want "other", the model that is trained)"});
@@ -96,4 +95,46 @@ TEST_CASE("cores are shared by the heavy roles that work at the same time") {
   const auto remote = parsed(valid, {"placement.rollout.hosts=[\"a:1\"]", "placement.secret_file=" + (parsed(valid).file.parent_path() / "secret").string()});
   CHECK(threads_of(remote, "learner", 8) == 8);
   CHECK(threads_of(remote, "rollout", 8) == 8);
+}
+
+namespace {
+
+const std::string critic = "[roles.critic]\nkind = \"critic\"\nfrom = [\"rollout\"]\nmodel = \"tiny\"\n\n[roles.learner]";
+const std::string judge = "[roles.judge]\nkind = \"reward_model\"\nfrom = [\"rollout\"]\nmodel = \"tiny\"\n\n[roles.learner]";
+
+std::string joined_by_learner(const std::string& role, const std::string& name) {
+  return changed(changed(valid, "[roles.learner]", role), "from = [\"rules\"]", "from = [\"rules\", \"" + name + "\"]");
+}
+
+} // namespace
+
+TEST_CASE("a critic is there exactly where the algorithm reads values") {
+  const std::string both = joined_by_learner(critic, "critic");
+  CHECK(errors_of(both) == lines{"p.toml:24:8: roles.critic: adds value, which no role downstream reads, want a role that reads them, or the role left out"});
+  CHECK(errors_of(both, {"roles.learner.algorithm=ppo"}).empty());
+  CHECK(errors_of(both, {"roles.learner.algorithm=ppo", "placement.critic.processes=2"}) ==
+        lines{R"(--set placement.critic.processes=2: placement.critic.processes: found 2 processes, want 1: a role of kind "critic" is one)"});
+}
+
+TEST_CASE("in a synchronous schedule policy and critic share the cores, since they train at the same time") {
+  const auto p = parsed(joined_by_learner(critic, "critic"), {"roles.learner.algorithm=ppo", "schedule.preset=synchronous"});
+  CHECK(millrace::pipeline::threads_of(p, "critic", 8) == 4);
+  CHECK(millrace::pipeline::threads_of(p, "learner", 8) == 4);
+  CHECK(millrace::pipeline::threads_of(p, "rollout", 8) == 8);
+}
+
+TEST_CASE("the one role that scores adds the reward; several are weighed by the policy, column by column") {
+  const std::string alone = changed(changed(valid, "[roles.learner]", judge), "from = [\"rules\"]", "from = [\"judge\"]");
+  CHECK(errors_of(joined_by_learner(judge, "judge")) ==
+        lines{"p.toml:24:8: roles.judge: adds reward.judge, which no role downstream reads, want a role that reads them, or the role left out"});
+  const std::string weights = "publishes_to = [\"rollout\"]\nrewards = [ { name = \"number\", weight = 2.0 }, { name = \"judge\", normalise = \"group\" } ]\n";
+  const std::string two = changed(joined_by_learner(judge, "judge"), "publishes_to = [\"rollout\"]\n", weights);
+  CHECK(errors_of(two).empty());
+  const auto p = parsed(two);
+  CHECK(p.at("judge").adds == lines{"reward.judge"});
+  CHECK(p.policy().reads == lines{"prompt", "tokens", "mask", "version", "logprob", "reward.number", "reward.judge"});
+  CHECK(errors_of(changed(two, "name = \"judge\"", "name = \"jury\"")).at(0) ==
+        R"(p.toml:33:55: roles.learner: reads column "reward.jury", which no role upstream adds, want a role of kind "rule_verifier" or "reward_model" upstream of it)");
+  CHECK(errors_of(changed(two, "\"group\"", "\"zscore\"")).at(0).find("roles.learner.rewards.1.normalise: found \"zscore\"") != std::string::npos);
+  CHECK(errors_of(changed(two, "name = \"judge\"", "name = \"number\"")).at(0).find("p.toml:33:") == 0);
 }

@@ -1,3 +1,4 @@
+#include "runtime/pipeline/stages.hpp"
 #include "tests/runtime/pipeline/fixture.hpp"
 
 #include <doctest/doctest.h>
@@ -9,8 +10,17 @@ namespace {
 /// What stands in for files that need not be on the machine.
 std::vector<std::string> stand_ins(const std::filesystem::path& file, const std::filesystem::path& folder) {
   std::vector<std::string> overrides{"models.smol.path=" + (folder / "model.gguf").string()};
-  if (file.filename() == "gsm8k.toml")
-    overrides.push_back("roles.questions.file=" + (folder / "rows.jsonl").string());
+  const std::string rows = (folder / "rows.jsonl").string(), name = file.stem().string();
+  if (name == "gsm8k" || name == "gsm8k_sft")
+    overrides.push_back("roles.questions.file=" + rows);
+  if (name.starts_with("preferences_"))
+    overrides.push_back("roles.rows.file=" + rows);
+  if (name == "r1")
+    for (const char* stage : {"cold_start", "sft"})
+      overrides.push_back("stage." + std::string(stage) + ".roles.rows.file=" + rows);
+  if (name == "deepspeed_chat")
+    for (const char* key : {"sft.roles.rows.file", "reward.roles.rows.file", "ppo.roles.prompts.file", "ppo.roles.learner.pretraining.file"})
+      overrides.push_back("stage." + std::string(key) + '=' + rows);
   return overrides;
 }
 
@@ -23,11 +33,16 @@ TEST_CASE("every file in pipelines/ is a pipeline in this program's words, and s
     CAPTURE(entry.path().string());
     REQUIRE(entry.path().extension() == ".toml");
     ++files;
-    const auto p = read_pipeline(entry.path(), stand_ins(entry.path(), folder.path()));
-    CHECK(p.run.name == entry.path().stem());
+    const auto stages = read_stages(entry.path(), stand_ins(entry.path(), folder.path()));
+    CHECK(name_of_run(stages) == entry.path().stem());
     const auto resolved = folder.path() / "resolved.toml";
-    std::ofstream(resolved) << resolved_toml(p);
-    CHECK(read_pipeline(resolved) == p);
+    std::ofstream(resolved) << (is_staged(stages) ? resolved_stages(stages) : resolved_toml(stages[0].what));
+    const auto again = read_stages(resolved);
+    REQUIRE(again.size() == stages.size());
+    for (std::size_t i = 0; i < stages.size(); ++i) {
+      CHECK(again[i].name == stages[i].name);
+      CHECK(again[i].what == stages[i].what);
+    }
   }
   CHECK(files >= 5);
 }

@@ -1,0 +1,25 @@
+#pragma once
+
+#include "runtime/model/decoder.hpp"
+#include "runtime/train/micro_batches.hpp"
+#include "runtime/train/training_group.hpp"
+
+#include <ATen/core/Tensor.h>
+
+#include <span>
+
+namespace millrace::train {
+
+/// The number that a score head gives each answer of a micro-batch, read at its last token (at the prompt's for an empty
+/// answer), as `model::answer_scores` reads it. @returns [answers of the micro-batch], differentiable in the parameters
+at::Tensor answer_scores(const model::decoder& decoder, std::span<const training_group> groups, const micro_batch& batch);
+
+/// Pairs of answers of a group with different rewards, and in how many of them the better one has the larger score.
+struct ranked_pairs {
+  std::int64_t right = 0, pairs = 0;
+};
+
+/// @param score,reward [A]   @param group [A] int64, ascending
+ranked_pairs rank_pairs(const at::Tensor& score, const at::Tensor& reward, const at::Tensor& group);
+
+} // namespace millrace::train

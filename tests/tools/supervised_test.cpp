@@ -1,0 +1,197 @@
+#include "tests/tools/tiny_run.hpp"
+
+#include <doctest/doctest.h>
+
+#include <csignal>
+
+using namespace millrace::tests;
+
+namespace {
+
+const std::string chat_rows = R"({"messages": [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two three"}]}
+{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}]}
+{"prompt": "four", "completion": "five six"}
+{"prompt": "seven", "answer": "8", "extra_info": {"answer": "eight"}}
+)";
+
+const std::string preference_rows = R"({"prompt": "one", "chosen": "two three", "rejected": "xx"}
+{"prompt": "four", "chosen": "two", "rejected": "xx yy"}
+{"prompt": "a", "chosen": "b two", "rejected": "y"}
+{"prompt": "c", "chosen": "two b", "rejected": "xx y", "margin": 2}
+)";
+
+/// A pipeline over written rows with the tiny model, in a folder of its own.
+class supervised_run {
+public:
+  /// @param roles TOML tables between `[roles.rows]` (the source) and `[schedule]`
+  supervised_run(const std::string& rows, const std::string& roles, int steps) {
+    write_file(folder_ / "rows.jsonl", rows);
+    write_file(folder_ / "p.toml", "[run]\nname = \"tiny\"\nseed = 3\nsteps = " + std::to_string(steps) + "\n[models.tiny]\npath = \"" +
+                                       tiny_model().string() + "\"\n[roles.rows]\nkind = \"source\"\nfile = \"rows.jsonl\"\n" + roles +
+                                       "\n[schedule]\npreset = \"synchronous\"\ngroups_per_step = 4\n");
+  }
+
+  run_files to_end(const strings& more = {}, const std::string& name = "run") const {
+    auto command = command_line({"run", (folder_ / "p.toml").string(), "--output", (folder_ / name).string()});
+    command.insert(command.end(), more.begin(), more.end());
+    const auto done = run_to_end(command);
+    CAPTURE(done.err);
+    REQUIRE(done.status == 0);
+    return run_files(folder_ / name);
+  }
+
+private:
+  temporary_folder folder_;
+};
+
+std::string demonstrations(const std::string& more = "") {
+  return "[roles.answers]\nkind = \"demonstrations\"\nfrom = [\"rows\"]\nmodel = \"tiny\"\n" + more + '\n';
+}
+
+std::string policy(const std::string& from, const std::string& more) {
+  return "[roles.learner]\nkind = \"policy\"\nfrom = [" + from + "]\nmodel = \"tiny\"\n" + more + '\n';
+}
+
+double figure(const run_files& files, const char* name, std::size_t step) { return files.metrics().at(step).at(name).get<double>(); }
+
+std::filesystem::path last_checkpoint(const run_files& files, int steps) {
+  char name[32];
+  std::snprintf(name, sizeof name, "step-%06d", steps);
+  return files.folder() / "checkpoints" / name;
+}
+
+/// A staged pipeline of pipelines/ with the tiny model, written rows, and two steps a stage.
+class staged_pipeline {
+public:
+  staged_pipeline(const std::string& name, const strings& stages) : name_(name), stages_(stages) {
+    write_file(folder_ / "chat.jsonl", chat_rows);
+    write_file(folder_ / "pairs.jsonl", preference_rows);
+    write_file(folder_ / "prompts.jsonl", "{\"prompt\": \"one\", \"answer\": \"-\"}\n{\"prompt\": \"a\", \"answer\": \"-\"}\n");
+    write_file(folder_ / "text.jsonl", "{\"text\": \"one two three four\"}\n{\"text\": \"a b c d e\"}\n");
+  }
+
+  strings start(const strings& files) const {
+    strings words{"run", "pipelines/" + name_ + ".toml", "--output", (folder_ / "run").string(), "--set", "models.smol.path=" + tiny_model().string()};
+    for (const auto& stage : stages_)
+      words.insert(words.end(), {"--set", "stage." + stage + ".run.steps=2", "--set", "stage." + stage + ".schedule.groups_per_step=2"});
+    for (const auto& file : files) {
+      const auto equals = file.find('=');
+      words.insert(words.end(), {"--set", "stage." + file.substr(0, equals) + '=' + (folder_ / file.substr(equals + 1)).string()});
+    }
+    return command_line(words);
+  }
+
+  std::filesystem::path folder() const { return folder_ / "run"; }
+  run_files stage(std::size_t i) const { return run_files(folder() / (std::to_string(i + 1) + '-' + stages_[i])); }
+
+  void check_finished() const {
+    for (std::size_t i = 0; i < stages_.size(); ++i) {
+      CAPTURE(stages_[i]);
+      CHECK(stage(i).status().value("state", "") == "finished");
+      CHECK(stage(i).steps() == 2);
+    }
+  }
+
+private:
+  temporary_folder folder_;
+  std::string name_;
+  strings stages_;
+};
+
+const strings r1_stages{"cold_start", "reasoning", "rejection", "sft", "all_tasks"};
+const strings r1_files{"cold_start.roles.rows.file=chat.jsonl", "sft.roles.rows.file=chat.jsonl"};
+
+strings brief(strings command, const strings& stages) {
+  for (const auto& stage : stages)
+    command.insert(command.end(), {"--set", "stage." + stage + ".roles.rollout.max_new_tokens=8"});
+  return command;
+}
+
+} // namespace
+
+TEST_CASE("supervised fine-tuning on chat rows, completions and verl's solutions lowers their loss") {
+  const supervised_run run(chat_rows, demonstrations() + policy("\"answers\"", "algorithm = \"sft\"\noptimizer = { lr = 0.01 }"), 15);
+  const auto files = run.to_end();
+  CHECK(figure(files, "actor/pg_loss", 14) < 0.5 * figure(files, "actor/pg_loss", 0));
+  CHECK(files.status().at("ledger").at("live") == 0);
+  // In processes of their own the same rows make the same numbers.
+  const auto apart = run.to_end({"--set", "placement.answers.processes=1", "--set", "placement.learner.processes=1"}, "apart");
+  CHECK(apart.learning_curve() == files.learning_curve());
+}
+
+TEST_CASE("preferences: DPO and a reward model come to rank the pairs they are shown") {
+  const auto pairs = demonstrations("form = \"preference\"");
+  SUBCASE("dpo") {
+    const supervised_run run(preference_rows, pairs + "[roles.frozen]\nkind = \"reference\"\nfrom = [\"answers\"]\nmodel = \"tiny\"\n" +
+                                                  policy("\"answers\", \"frozen\"", "algorithm = \"dpo\"\noptimizer = { lr = 0.003 }"), 15);
+    const auto files = run.to_end();
+    CHECK(figure(files, "preference/accuracy", 14) >= 0.99);
+    CHECK(figure(files, "actor/pg_loss", 14) < 0.5 * 0.6931); // log 2 before the first step
+    CHECK(figure(files, "actor/pg_loss", 0) == doctest::Approx(0.6931).epsilon(0.01));
+  }
+  SUBCASE("bradley_terry") {
+    const supervised_run run(preference_rows, pairs + policy("\"answers\"", "algorithm = \"bradley_terry\"\noptimizer = { lr = 0.01 }"), 15);
+    const auto files = run.to_end();
+    CHECK(figure(files, "preference/accuracy", 14) >= 0.99);
+    CHECK(figure(files, "actor/pg_loss", 0) == doctest::Approx(0.6931).epsilon(1e-3)); // a head of zeros
+    CHECK(figure(files, "actor/pg_loss", 14) < 0.3);
+    const auto config = nlohmann::json::parse(read_file(last_checkpoint(files, 15) / "model/config.json"));
+    CHECK(config.at("architectures").at(0) == "LlamaForSequenceClassification");
+  }
+}
+
+TEST_CASE("LoRA trains adapters alone, writes them as PEFT does beside the merged model, and goes on from them") {
+  const supervised_run run(chat_rows, demonstrations() + policy("\"answers\"", "algorithm = \"sft\"\noptimizer = { lr = 0.02 }\nlora = { rank = 4 }"), 12);
+  const auto files = run.to_end();
+  CHECK(figure(files, "actor/pg_loss", 11) < 0.8 * figure(files, "actor/pg_loss", 0));
+  const auto checkpoint = last_checkpoint(files, 12);
+  for (const char* file : {"adapter/adapter_config.json", "adapter/adapter_model.safetensors", "model/model.safetensors"})
+    CHECK_MESSAGE(std::filesystem::exists(checkpoint / file), file);
+  const auto resumed = run_to_end(command_line({"resume", files.folder().string(), "--set", "run.steps=14"}));
+  CAPTURE(resumed.err);
+  CHECK(resumed.status == 0);
+  CHECK(figure(files, "actor/pg_loss", 12) < figure(files, "actor/pg_loss", 10));
+  const auto from_adapter = run.to_end({"--set", "roles.learner.lora={start=\"" + (checkpoint / "adapter").string() + "\",merged=false}", "--set", "run.steps=1"}, "again");
+  CHECK(figure(from_adapter, "actor/pg_loss", 0) < 0.8 * figure(files, "actor/pg_loss", 0));
+  CHECK_FALSE(std::filesystem::exists(last_checkpoint(from_adapter, 1) / "model"));
+}
+
+TEST_CASE("DeepSpeed-Chat's three steps run out of one file, with an average of the policy and plain text mixed in") {
+  const strings stages{"sft", "reward", "ppo"};
+  const staged_pipeline run("deepspeed_chat", stages);
+  auto command = run.start({"sft.roles.rows.file=chat.jsonl", "reward.roles.rows.file=pairs.jsonl", "ppo.roles.prompts.file=prompts.jsonl",
+                            "ppo.roles.learner.pretraining.file=text.jsonl"});
+  command = brief(command, {"ppo"});
+  for (const char* set : {"ppo.roles.learner.optimizer.warmup_steps=0", "ppo.roles.critic.optimizer.warmup_steps=0"})
+    command.insert(command.end(), {"--set", std::string("stage.") + set});
+  const auto done = run_to_end(command, 60);
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  run.check_finished();
+  CHECK(std::filesystem::exists(last_checkpoint(run.stage(2), 2) / "ema/model.safetensors"));
+  CHECK(figure(run.stage(2), "pretraining/loss", 0) > 0);
+  const auto status = run_to_end(command_line({"status", run.folder().string()}));
+  CHECK(status.err.find("stage 2 of 3, reward") != std::string::npos);
+}
+
+TEST_CASE("the R1 recipe runs out of one file, and after SIGKILL goes on with the stage that was not finished") {
+  const staged_pipeline run("r1", r1_stages);
+  const auto command = brief(run.start(r1_files), {"reasoning", "rejection", "all_tasks"});
+  {
+    running_command running(command);
+    REQUIRE(wait_until([&] { return run.stage(0).status().value("state", "") == "finished" || running.ended(); }));
+    CAPTURE(running.err());
+    REQUIRE_FALSE(running.ended().has_value());
+    running.signal(SIGKILL);
+    running.wait();
+  }
+  const auto first = std::filesystem::last_write_time(run.stage(0).folder() / "metrics.jsonl");
+  const auto done = run_to_end(command_line({"resume", run.folder().string()}), 60);
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  run.check_finished();
+  CHECK(std::filesystem::last_write_time(run.stage(0).folder() / "metrics.jsonl") == first);
+  // A second resume finds nothing to do.
+  CHECK(run_to_end(command_line({"resume", run.folder().string()})).status == 0);
+  CHECK(std::filesystem::last_write_time(run.stage(0).folder() / "metrics.jsonl") == first);
+}
