@@ -27,7 +27,7 @@ at::Tensor weight(const answer_columns& answers, const option_values& values, di
 extern const correction dppo;
 const correction dppo{
     .name = "dppo",
-    .source = "Qi et al. 2026, DPPO, arXiv:2602.04879 (binary total variation); prime-rl loss.py::default_loss_fn",
+    .source = "DPPO, arXiv:2602.04879 (binary total variation); prime-rl loss.py::default_loss_fn",
     .summary = "masks tokens whose probability, not its ratio, moved too far the way the advantage pushes",
     .formula =
         "w = 0 where A > 0 and p - p_behaviour > high, or A <= 0 and p - p_behaviour < -low, else 1;  p = exp(logprob)",

@@ -79,21 +79,29 @@ struct token_logprob_function : Function<token_logprob_function> {
       picked.index_copy_(0, here.token, logits.index({here.row, here.column}));
     }
     const at::Tensor log_sum = softmax.log_sum();
-    const at::Tensor entropy = (log_sum - softmax.mean_logit()).index_select(0, row_of_token);
+    const at::Tensor entropy_of_row = log_sum - softmax.mean_logit();
+    const at::Tensor entropy = entropy_of_row.index_select(0, row_of_token);
     const at::Tensor logprob = picked - log_sum.index_select(0, row_of_token);
-    ctx->save_for_backward({weight, h, log_sum, distinct, row_of_token, targets});
+    ctx->save_for_backward({weight, h, log_sum, distinct, row_of_token, targets, entropy_of_row});
     ctx->saved_data["temperature"] = temperature;
     ctx->saved_data["rows"] = hidden.size(0);
-    ctx->mark_non_differentiable({entropy});
+    ctx->set_materialize_grads(false);
     return {logprob, entropy};
   }
 
+  /// With p = softmax(logits), d logprob_k = [k = target] - p_k and d H / d logit_k = -p_k (log p_k + H).
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const auto saved = ctx->get_saved_variables();
     const Variable &weight = saved[0], &h = saved[1], &log_sum = saved[2];
-    const Variable &distinct = saved[3], &row_of_token = saved[4], &targets = saved[5];
-    const at::Tensor& dlogprob = gradients[0];
-    const at::Tensor of_row = at::zeros_like(log_sum).index_add_(0, row_of_token, dlogprob).neg_().unsqueeze(1);
+    const Variable &distinct = saved[3], &row_of_token = saved[4], &targets = saved[5], &entropy = saved[6];
+    if (!gradients[0].defined() && !gradients[1].defined())
+      return {at::Tensor(), at::Tensor(), {}, {}, {}};
+    const at::Tensor dlogprob = gradients[0].defined() ? gradients[0] : at::zeros_like(gradients[1]);
+    const auto by_row = [&](const at::Tensor& of_token) {
+      return at::zeros_like(log_sum).index_add_(0, row_of_token, of_token).unsqueeze(1);
+    };
+    const at::Tensor of_row = by_row(dlogprob).neg_();
+    const at::Tensor dentropy = gradients[1].defined() ? by_row(gradients[1]) : at::Tensor();
 
     const bool wants_weight = ctx->needs_input_grad(1);
     at::Tensor sink = wants_weight ? gradient_sink(weight) : at::Tensor();
@@ -105,7 +113,13 @@ struct token_logprob_function : Function<token_logprob_function> {
     for (std::int64_t begin = 0; begin < vocab; begin += step) {
       const std::int64_t words = std::min(step, vocab - begin);
       const at::Tensor block = weight.narrow(0, begin, words);
-      at::Tensor dlogits = product_transposed(h, block).sub_(log_sum.unsqueeze(1)).exp_().mul_(of_row);
+      at::Tensor dlogits = product_transposed(h, block).sub_(log_sum.unsqueeze(1)); // log p
+      if (dentropy.defined()) {
+        const at::Tensor p = dlogits.exp();
+        dlogits = p.mul_(of_row - dentropy * (dlogits + entropy.unsqueeze(1)));
+      } else {
+        dlogits.exp_().mul_(of_row);
+      }
       const targets_of_block here(row_of_token, targets, begin, words);
       dlogits.index_put_({here.row, here.column}, dlogprob.index_select(0, here.token), true);
       dh.add_(product(dlogits, block));

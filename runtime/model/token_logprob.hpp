@@ -12,7 +12,7 @@ namespace millrace::model {
 
 struct token_logprobs {
   at::Tensor logprob; ///< [N] nats, differentiable in `hidden` and the head
-  at::Tensor entropy; ///< [N] nats, of the distribution each token was drawn from; detached
+  at::Tensor entropy; ///< [N] nats, of the distribution each token was drawn from; differentiable likewise
 };
 
 /// Log-probabilities of given tokens under softmax(hidden W^T / temperature). The vocabulary is walked in blocks with

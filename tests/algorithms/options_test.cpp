@@ -45,7 +45,7 @@ TEST_CASE("every row of the table can be found, says where it is from, and defau
 }
 
 TEST_CASE("a choice among words is the word's index") {
-  constexpr std::string_view words[] = {"token", "sequence"};
+  static constexpr std::string_view words[] = {"token", "sequence"};
   constexpr option choice[] = {{"level", 1, 0, 1, "of what", words}, {"cap", 2, 0, 9, "largest"}};
   const option_values values(choice);
   CHECK(values.word("level") == "sequence");

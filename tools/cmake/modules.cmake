@@ -92,10 +92,17 @@ endfunction()
 # millrace_add_algorithms(ALGORITHMS grpo ... CORRECTIONS truncated ... SHARED a.cpp ... [TESTS a_test.cpp ...])
 #
 # The one list of algorithms and off-policy corrections: each word's row (algorithms/<word>.cpp,
-# algorithms/corrections/<word>.cpp) goes into the tables that `all()` and `all_corrections()` give. SHARED are the pieces
-# they have in common, with their TESTS (paths from the root).
+# algorithms/corrections/<word>.cpp) goes into the tables that `all()` and `all_corrections()` give, and demands its line in
+# README.md. SHARED are the pieces they have in common, with their TESTS (paths from the root).
 function(millrace_add_algorithms)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "" "ALGORITHMS;CORRECTIONS;SHARED;TESTS")
+  file(READ ${PROJECT_SOURCE_DIR}/README.md readme)
+  foreach(word IN LISTS arg_ALGORITHMS arg_CORRECTIONS)
+    string(FIND "${readme}" "\n| `${word}` |" line)
+    if(line EQUAL -1)
+      message(FATAL_ERROR "README.md, section Algorithms, has no line for `${word}`")
+    endif()
+  endforeach()
   millrace_table_of(algorithm algorithms "${arg_ALGORITHMS}" declarations rows sources tests)
   millrace_table_of(correction algorithms/corrections "${arg_CORRECTIONS}" declarations2 rows2 sources2 tests2)
   file(CONFIGURE OUTPUT table.cpp @ONLY CONTENT [[

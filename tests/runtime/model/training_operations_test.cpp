@@ -190,13 +190,24 @@ TEST_CASE("token log-probabilities over several blocks of the vocabulary equal l
   CHECK(largest_difference(got.logprob, want) < double_tolerance);
   const auto entropy = -(log_softmax.exp() * log_softmax).sum(1).index_select(0, row);
   CHECK(largest_difference(got.entropy, entropy) < double_tolerance);
-  CHECK(!got.entropy.requires_grad());
 
   const auto weigh = at::randn_like(want);
-  const auto want_gradients = torch::autograd::grad({(want * weigh).sum()}, {h, head.weight});
+  const auto want_gradients = torch::autograd::grad({(want * weigh).sum()}, {h, head.weight}, {}, true);
   const auto got_gradients = torch::autograd::grad({(got.logprob * weigh).sum()}, {h, head.weight});
   CHECK(largest_difference(got_gradients[0], want_gradients[0]) < double_tolerance);
   CHECK(largest_difference(got_gradients[1], want_gradients[1]) < double_tolerance);
+
+  // The entropy is differentiable, alone and beside the log-probabilities.
+  const auto fresh = model::token_logprob(h, head, row, target, 1.3);
+  const auto entropy_again = -(log_softmax.exp() * log_softmax).sum(1).index_select(0, row);
+  const auto other = at::randn_like(want);
+  const auto want_of_entropy = torch::autograd::grad({(entropy_again * other).sum()}, {h, head.weight}, {}, true);
+  const auto got_of_entropy = torch::autograd::grad({(fresh.entropy * other).sum()}, {h, head.weight}, {}, true);
+  const auto got_of_both = torch::autograd::grad({(fresh.entropy * other + fresh.logprob * weigh).sum()}, {h, head.weight});
+  for (const std::size_t i : {0, 1}) {
+    CHECK(largest_difference(got_of_entropy[i], want_of_entropy[i]) < double_tolerance);
+    CHECK(largest_difference(got_of_both[i], want_of_entropy[i] + want_gradients[i]) < double_tolerance);
+  }
 }
 
 TEST_CASE("token log-probabilities stay finite for logits of a thousand") {

@@ -1,0 +1,117 @@
+#include "tests/runtime/pipeline/fixture.hpp"
+
+#include <doctest/doctest.h>
+
+using namespace millrace;
+using pipeline::policy_table;
+
+namespace {
+
+/// A pipeline of this program's own words with a line in the policy's table.
+std::string with(const std::string& line) {
+  return R"([run]
+name = "t"
+steps = 10
+
+[models.tiny]
+path = "model.gguf"
+
+[roles.prompts]
+kind = "source"
+generator = { type = "arithmetic" }
+
+[roles.rollout]
+kind = "rollout"
+from = ["prompts"]
+model = "tiny"
+max_new_tokens = 48
+
+[roles.rules]
+kind = "rule_verifier"
+from = ["rollout"]
+rules = [ { type = "exact" } ]
+
+[roles.learner]
+kind = "policy"
+from = ["rules"]
+model = "tiny"
+publishes_to = ["rollout"]
+)" + line + '\n';
+}
+
+const policy_table& policy_of(const pipeline::pipeline& p) { return std::get<policy_table>(p.policy().options); }
+
+pipeline::pipeline parsed(const std::string& text) {
+  static const test::pipeline_folder folder;
+  return pipeline::parse_pipeline(text, "t.toml", folder.path());
+}
+
+void check_refused(const std::string& line, const std::string& words) {
+  CAPTURE(line);
+  CHECK_THROWS_WITH_AS(parsed(with(line)), doctest::Contains(words.c_str()), pipeline::pipeline_errors);
+}
+
+} // namespace
+
+TEST_CASE("a policy that names no loss has its algorithm's aggregation and truncated importance weights") {
+  const auto& loss = policy_of(parsed(with("algorithm = \"grpo\""))).loss;
+  CHECK(loss.aggregation == "token_mean");
+  CHECK(loss.fixed_length == 48); // the rollout's max_new_tokens
+  CHECK(loss.proximal == "recomputed");
+  REQUIRE(loss.corrections.size() == 1);
+  CHECK(loss.corrections[0].type == "truncated");
+  CHECK(std::get<double>(loss.corrections[0].options.at("cap")) == 2);
+  CHECK(std::get<std::string>(loss.corrections[0].options.at("level")) == "token");
+}
+
+TEST_CASE("no correction: an empty list; and an algorithm that weighs stale tokens itself gets none") {
+  CHECK(policy_of(parsed(with("loss = { corrections = [] }"))).loss.corrections.empty());
+  CHECK(policy_of(parsed(with("algorithm = \"topr\""))).loss.corrections.empty());
+}
+
+TEST_CASE("corrections compose, with presets as defaults and keys over them") {
+  const auto p = parsed(with("loss = { aggregation = \"fixed_length\", proximal = \"log_linear\", corrections = [ { type = \"icepop\", preset = \"prime_rl\", high = 4.0 }, "
+                             "{ type = \"truncated\", level = \"sequence\" }, { type = \"m2po\" } ] }"));
+  const auto& corrections = policy_of(p).loss.corrections;
+  REQUIRE(corrections.size() == 3);
+  CHECK(std::get<double>(corrections[0].options.at("low")) == 0.2);
+  CHECK(std::get<double>(corrections[0].options.at("high")) == 4);
+  CHECK(std::get<std::string>(corrections[1].options.at("level")) == "sequence");
+  CHECK(std::get<double>(corrections[2].options.at("threshold")) == 0.04);
+}
+
+TEST_CASE("the resolved file says every correction and gives the same pipeline again") {
+  for (const char* line : {"algorithm = \"grpo\"", "loss = { corrections = [] }", "loss = { corrections = [ { type = \"masked\", preset = \"areal\" } ] }",
+                           "updates_per_batch = 4\nepochs = 2\ntarget_kl = 0.1\nloss = { entropy_coefficient = 0.01 }"}) {
+    CAPTURE(line);
+    const auto p = parsed(with(line));
+    const auto again = parsed(pipeline::resolved_toml(p));
+    CHECK(again == p);
+    CHECK(policy_of(again) == policy_of(p));
+  }
+}
+
+TEST_CASE("mistakes of a loss are named with their place") {
+  check_refused("loss = { importance_cap = 2.0 }", "t.toml:29:10: unknown key \"importance_cap\" in [roles.learner.loss]");
+  check_refused("loss = { corrections = [ { type = \"icepopp\" } ] }", "did you mean \"icepop\"");
+  check_refused("loss = { corrections = [ { type = \"icepop\", preset = \"prime\" } ] }", "roles.learner.loss.corrections.0.preset: found \"prime\", want one of paper, prime_rl, slime, verl");
+  check_refused("loss = { corrections = [ { type = \"opsm\", cap = 1.0 } ] }", "unknown key \"cap\"");
+  check_refused("loss = { corrections = [ { type = \"icepop\", low = 5.0, high = 1.0 } ] }", "low: found 5 with high = 1, want at most high");
+  check_refused("loss = { corrections = [ { type = \"truncated\", level = \"word\" } ] }", "level: found \"word\", want one of");
+  check_refused("loss = { proximal = \"new\" }", "roles.learner.loss.proximal: found \"new\", want one of");
+  check_refused("loss = { aggregation = \"mean\" }", "roles.learner.loss.aggregation: found \"mean\", want one of");
+  check_refused("loss = { kl_target = 0.1 }", "kl_target: found 0.1 with kl_coefficient = 0");
+  check_refused("epochs = 0", "roles.learner.epochs: found 0, want an integer from 1");
+}
+
+TEST_CASE("a KL in loss or reward reads the reference's column") {
+  check_refused("loss = { kl_coefficient = 0.1 }", "reads column \"ref_logprob\"");
+  check_refused("algorithm_options = { kl_in_reward = 0.1 }", "reads column \"ref_logprob\"");
+}
+
+TEST_CASE("the list of keys names every correction with its presets") {
+  const std::string keys = pipeline::key_reference();
+  for (const auto& correction : pipeline::built_in_vocabulary().corrections)
+    CHECK_MESSAGE(keys.find("type = \"" + correction.name + '"') != std::string::npos, correction.name);
+  CHECK(keys.find("preset = paper | prime_rl | slime | verl") != std::string::npos);
+}

@@ -1,0 +1,159 @@
+// What stale samples cost and what corrections give back: a random decoder learns, from scratch, to answer each of four
+// prompts with a word of its own. Groups of step t are sampled, exactly, by the weights of step t - staleness; a step makes
+// two updates on halves of its groups. For each staleness and each way of correcting: the reward of the final policy, mean
+// and standard deviation over seeds. Prints a Markdown table.
+
+#include "runtime/model/decoder.hpp"
+#include "runtime/model/training_operations.hpp"
+#include "runtime/train/learner.hpp"
+#include "tests/runtime/model/random_decoder.hpp"
+
+#include <ATen/ATen.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <deque>
+#include <random>
+#include <string>
+#include <vector>
+
+using namespace millrace;
+
+namespace {
+
+constexpr std::int32_t first_prompt = 2, prompts = 4, first_wanted = 10, vocab = 20;
+constexpr int answers = 8, length = 4;
+
+struct way {
+  const char* name;
+  algorithms::proximal against;
+  const char* correction; ///< nullptr: none
+  std::map<std::string, double> constants;
+};
+
+/// Decoupled is AReaL's: the whole weight against the sampler, tokens above 5 masked.
+const std::vector<way> ways{
+    {"none", algorithms::proximal::recomputed, nullptr, {}},
+    {"PPO against the sampler", algorithms::proximal::behaviour, nullptr, {}},
+    {"truncated at 2", algorithms::proximal::recomputed, "truncated", {{"cap", 2}}},
+    {"decoupled", algorithms::proximal::recomputed, "masked", {{"low", 0}, {"high", 5}}},
+    {"masked to 0.5..2", algorithms::proximal::recomputed, "masked", {{"low", 0.5}, {"high", 2}}},
+};
+
+train::training_group sample(const model::decoder& decoder, std::int32_t which, std::mt19937_64& random, std::uint32_t version) {
+  const at::NoGradGuard no_grad;
+  train::training_group group;
+  group.prompt = {1, first_prompt + which};
+  group.answers.resize(answers);
+  group.behaviour_logprob.resize(answers);
+  group.version.assign(answers, std::vector<std::uint32_t>(length, version));
+  std::uniform_real_distribution<double> uniform;
+  for (int t = 0; t < length; ++t) {
+    std::vector<model::packed_group> layout(answers, {2 + t, {}});
+    std::vector<std::int64_t> tokens, positions;
+    for (const auto& answer : group.answers) {
+      tokens.insert(tokens.end(), group.prompt.begin(), group.prompt.end());
+      tokens.insert(tokens.end(), answer.begin(), answer.end());
+      for (int i = 0; i < 2 + t; ++i)
+        positions.push_back(i);
+    }
+    model::training_operations ops(layout);
+    const auto hidden = decoder.hidden(ops, at::tensor(tokens, at::kLong), at::tensor(positions, at::kLong));
+    const auto last = hidden.view({answers, 2 + t, -1}).select(1, 1 + t);
+    const auto logprob = last.matmul(decoder.head().weight.t()).log_softmax(-1).contiguous();
+    for (std::size_t a = 0; a < answers; ++a) {
+      const float* row = logprob.const_data_ptr<float>() + static_cast<std::int64_t>(a) * vocab;
+      double left = uniform(random);
+      std::int32_t token = 0;
+      while (token + 1 < vocab && (left -= std::exp(row[token])) > 0)
+        ++token;
+      group.answers[a].push_back(token);
+      group.behaviour_logprob[a].push_back(row[token]);
+    }
+  }
+  for (const auto& answer : group.answers)
+    group.reward.push_back(static_cast<float>(std::count(answer.begin(), answer.end(), first_wanted + which)) / length);
+  return group;
+}
+
+model::weights copy_of(const model::weights& w) {
+  model::weights out;
+  for (const auto& p : w)
+    out.push_back({p.name, p.tensor.detach().clone()});
+  return out;
+}
+
+/// Reward of the final policy, over 16 groups.
+double train_once(const way& how, std::uint32_t staleness, std::uint32_t steps, double lr, std::uint64_t seed) {
+  const auto config = tests::tiny_config(model::family::llama, vocab);
+  train::learner_options options;
+  options.device = "cpu";
+  options.threads = 1;
+  options.optimizer.lr = lr;
+  options.updates_per_batch = 2;
+  options.loss.against = how.against;
+  if (how.correction) {
+    const auto* row = algorithms::find_correction(how.correction);
+    options.loss.corrections.push_back({row, algorithms::option_values(row->options, how.constants)});
+  }
+  train::learner learner(config, tests::random_weights(config, seed, at::kFloat, false), options);
+  std::mt19937_64 random(seed);
+  std::deque<model::weights> kept; // the oldest is `staleness` steps old
+  for (std::uint32_t step = 0; step < steps; ++step) {
+    kept.push_back(copy_of(learner.parameters()));
+    if (kept.size() > staleness + 1)
+      kept.pop_front();
+    const model::decoder stale(config, kept.front());
+    std::vector<train::training_group> groups;
+    for (std::int32_t p = 0; p < prompts; ++p)
+      groups.push_back(sample(stale, p, random, step + 1 - static_cast<std::uint32_t>(kept.size())));
+    learner.step(groups, step);
+  }
+  const model::decoder final_policy(config, learner.parameters());
+  double reward = 0;
+  for (std::int32_t i = 0; i < 16; ++i)
+    for (const float r : sample(final_policy, i % prompts, random, steps).reward)
+      reward += r / (16.0 * answers);
+  return reward;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Final reward by staleness and correction"};
+  std::uint32_t steps = 60;
+  int seeds = 5;
+  double lr = 1e-2;
+  app.add_option("--steps", steps, "Steps of a run")->capture_default_str();
+  app.add_option("--seeds", seeds, "Runs of a point")->capture_default_str();
+  app.add_option("--lr", lr, "Learning rate")->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+
+  const auto start = std::chrono::steady_clock::now();
+  std::string header = "| staleness |", rule = "|---|";
+  for (const auto& how : ways) {
+    header += " " + std::string(how.name) + " |";
+    rule += "---|";
+  }
+  std::printf("%s\n%s\n", header.c_str(), rule.c_str());
+  for (const std::uint32_t staleness : {0u, 1u, 2u, 4u, 8u, 16u}) {
+    std::printf("| %u |", staleness);
+    for (const auto& how : ways) {
+      double sum = 0, squares = 0;
+      for (int seed = 1; seed <= seeds; ++seed) {
+        const double reward = train_once(how, staleness, steps, lr, static_cast<std::uint64_t>(seed));
+        sum += reward;
+        squares += reward * reward;
+      }
+      const double mean = sum / seeds;
+      std::printf(" %.2f ± %.2f |", mean, std::sqrt(std::max(0.0, squares / seeds - mean * mean)));
+      std::fflush(stdout);
+    }
+    std::printf("\n");
+  }
+  const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  std::fprintf(stderr, "%.1f s a point of %d seeds\n", took / (6.0 * static_cast<double>(ways.size())), seeds);
+}
