@@ -27,38 +27,40 @@ struct ahead {
   std::int64_t floats_per_step; ///< 0, 16 or 32
 };
 
-/// y[rows, vectors * width] (+)= x[rows, steps] panel[steps, panel_width], each element one chain over the steps.
-/// The running sums of an earlier pass come from y, which costs no rounding.
+/// Steps that are summed in one chain. Rounding grows with the root of a chain's length: short chains, then their sums.
+constexpr std::int64_t chain = 128;
+
+/// y[rows, vectors * width] (+)= x[rows, steps] panel[steps, panel_width], each element in chains over the steps.
 template <int rows, int vectors, int width>
 MILLRACE_INLINE void tile(const float* x, std::int64_t x_stride, const float* panel, std::int64_t steps, float* y,
                           std::int64_t y_stride, bool first, ahead next) {
   using V = vector<width>;
-  V sums[rows][vectors];
-#pragma GCC unroll 16
-  for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v)
-      sums[r][v] = first ? V{} : load<V>(y + r * y_stride + v * width);
   const float* fetch = next.from;
-  for (std::int64_t k = 0; k < steps; ++k, panel += panel_width, fetch += next.floats_per_step) {
-    __builtin_prefetch(fetch, 0, 2);
-    V w[vectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v)
-      w[v] = load<V>(panel + v * width);
-#pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r) {
-      const V in = V{} + x[r * x_stride + k];
+  for (std::int64_t begin = 0; begin < steps; begin += chain, first = false) {
+    V sums[rows][vectors] = {};
+    for (std::int64_t k = begin; k < std::min(steps, begin + chain);
+         ++k, panel += panel_width, fetch += next.floats_per_step) {
+      __builtin_prefetch(fetch, 0, 2);
+      V w[vectors];
 #pragma GCC unroll 4
       for (int v = 0; v < vectors; ++v)
-        sums[r][v] += in * w[v];
-    }
-  }
+        w[v] = load<V>(panel + v * width);
 #pragma GCC unroll 16
-  for (int r = 0; r < rows; ++r)
+      for (int r = 0; r < rows; ++r) {
+        const V in = V{} + x[r * x_stride + k];
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v)
-      store(y + r * y_stride + v * width, sums[r][v]);
+        for (int v = 0; v < vectors; ++v)
+          sums[r][v] += in * w[v];
+      }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) {
+        float* to = y + r * y_stride + v * width;
+        store(to, first ? sums[r][v] : load<V>(to) + sums[r][v]);
+      }
+  }
 }
 
 /// How many registers of sums a tile has: 2 of weights, 1 of input, and what is left of 32 or 16.

@@ -43,8 +43,8 @@ struct packed_product {
 
 /// y_i = x W_i^T + bias_i for every product, in one parallel region.
 ///
-/// Every element is one chain of fused multiply-adds over the inputs in their order (then the bias), whatever the
-/// number of rows, the row's place, the other products or the number of threads: a row's result depends on that row
+/// Every element is a sum of chains of 128 fused multiply-adds over the inputs in their order (then the bias), whatever
+/// the number of rows, the row's place, the other products or the number of threads: a row's result depends on that row
 /// and W only, bit for bit. AVX-512 and AVX2 agree bit for bit; the portable version rounds each product on its own.
 ///
 /// @param x [rows, in] row-major, rows >= 0; `in` of every weight   @throws std::invalid_argument if the inputs differ

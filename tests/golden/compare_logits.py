@@ -3,9 +3,12 @@
 
     build/release/millrace convert MODEL.gguf FOLDER
     python tests/golden/compare_logits.py MODEL.gguf FOLDER [--millrace build/release/millrace]
+                                          [--logits build/release/tools/bench/model_logits]
 
-Prints the largest difference of the weights (transformers' own reading of the GGUF against the folder) and, with
---millrace, of the log-probabilities that `millrace score` gives for a few texts. Needs torch, transformers, gguf.
+Prints the largest difference of the weights (transformers' own reading of the GGUF against the folder); with --millrace,
+of the log-probabilities that `millrace score` gives for a few texts; with --logits, of every logit of texts of a thousand
+tokens, for the kernels and for the learner's arithmetic, against transformers in float32 and in float64, beside what
+transformers' own float32 is away from its float64. Needs torch, transformers, gguf.
 """
 import argparse
 import json
@@ -13,6 +16,7 @@ import pathlib
 import subprocess
 import tempfile
 
+import numpy
 import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -23,12 +27,25 @@ TEXTS = [
     ("Les élèves étudient ", "à l'université de Montréal. 😀"),
 ]
 
+LONG_TOKENS = 1000
+LONG_TEXTS = {
+    "sums": " ".join(f"What is {7 * i % 89 + 10} plus {11 * i % 83 + 10}? It is {7 * i % 89 + 11 * i % 83 + 20}."
+                     for i in range(80)),
+    "code": "".join(f"int {name}(const std::vector<int>& values, int limit) {{\n  int total = 0;\n  for (int value : values)\n"
+                    f"    if (value % {i + 2} == 0 && value < limit)\n      total += {i + 1} * value;\n  return total;\n}}\n\n"
+                    for i, name in enumerate("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi".split() * 2)),
+    "prose": " ".join(f"On day {i}, the {a} walked past the {b}, said \"{c}\", and nobody in the town knew why."
+                      for i, (a, b, c) in enumerate([("old miller", "river", "the wheel turns"), ("élève", "café", "à demain"),
+                                                     ("robot", "market", "0.5 is enough 😀"), ("queen", "mill", "let it run")] * 12)),
+}
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("gguf", type=pathlib.Path)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--millrace", help="the program, to compare what `millrace score` prints as well")
+    parser.add_argument("--logits", help="the program tools/bench/model_logits, to compare every logit of long texts")
     given = parser.parse_args()
     transformers.logging.set_verbosity_error()
 
@@ -54,6 +71,8 @@ def main():
               f"the folder in transformers: {(x - y).abs().max().item():.2g}")
     if given.millrace:
         compare_scores(given.millrace, given.gguf, rows)
+    if given.logits:
+        compare_long(given.logits, given.gguf, theirs, their_tokenizer)
 
 
 def compare_scores(program, model, rows):
@@ -66,6 +85,29 @@ def compare_scores(program, model, rows):
         found = json.loads(line)
         difference = (torch.tensor(found["logprobs"]) - want).abs().max().item()
         print(f"{len(tail)} tokens: largest difference of a log-probability, millrace against transformers: {difference:.2g}")
+
+
+def compare_long(program, model, theirs, tokenizer):
+    ids = {name: tokenizer(text, add_special_tokens=False)["input_ids"][:LONG_TOKENS] for name, text in LONG_TEXTS.items()}
+
+    def logits_of_theirs():
+        with torch.no_grad():
+            return {name: theirs(torch.tensor([tokens])).logits[0] for name, tokens in ids.items()}
+
+    single = logits_of_theirs()
+    theirs.double()
+    exact = logits_of_theirs()
+    largest = lambda a, b: f"{(a.double() - b.double()).abs().max().item():.2g}"
+    with tempfile.TemporaryDirectory() as folder:
+        tokens_file, out = pathlib.Path(folder, "tokens"), pathlib.Path(folder, "logits")
+        for name, tokens in ids.items():
+            tokens_file.write_text(" ".join(map(str, tokens)))
+            print(f"{name}, {len(tokens)} tokens: transformers in float32 against float64: {largest(single[name], exact[name])}")
+            for path in ("kernels", "training"):
+                subprocess.run([program, str(model), "--tokens", tokens_file, "--out", out, "--path", path], check=True)
+                ours = torch.from_numpy(numpy.fromfile(out, dtype=numpy.float32).reshape(len(tokens), -1))
+                print(f"{name}, {len(tokens)} tokens, {path}: largest difference of a logit against float64: "
+                      f"{largest(ours, exact[name])}; against float32: {largest(ours, single[name])}")
 
 
 if __name__ == "__main__":

@@ -106,6 +106,22 @@ def logits(given):
     return [w if w != temporary + "/hf" else "FOLDER" for w in command], f"{worst:.1e}; of a weight {weights:.1e}"
 
 
+@row("logits of SmolLM2 on texts of 1,000 tokens, largest difference from transformers' float64, beside its own float32's",
+     "1e-4, where float32 itself is that exact")
+def long_logits(given):
+    need("torch", "transformers", "gguf")
+    program = need_file(given.build / "tools/bench/model_logits", "configure with -DMILLRACE_BENCHES=ON")
+    with tempfile.TemporaryDirectory() as temporary:
+        output_of([given.millrace, "convert", given.model, temporary + "/hf"])
+        command = [sys.executable, ROOT / "tests/golden/compare_logits.py", given.model, temporary + "/hf", "--logits", program]
+        text = output_of(command)
+    found = {}
+    for name, figure in re.findall(r"^(\w+), \d+ tokens: transformers in float32 against float64: (\S+)", text, re.M):
+        ours = re.findall(rf"^{name}, .*, (\w+): .* against float64: (\S+);", text, re.M)
+        found[name] = ", ".join(f"{path} {x}" for path, x in ours) + f" (transformers {figure})"
+    return [w if w != temporary + "/hf" else "FOLDER" for w in command], "; ".join(f"{n}: {t}" for n, t in found.items())
+
+
 @row("log-probabilities of tiny random Llama 3, Qwen2, Qwen3 against transformers, largest difference", "1e-4")
 def families(given):
     need("torch", "transformers")
