@@ -22,6 +22,16 @@ auto inspect(Inspector& f, end_critic_step& x) {
   return f(caf::meta::type_name("end_critic_step"), x.step, x.apply);
 }
 
+/// Answers `end_critic_step`: whatever is asked of either half of the critic from now on is done after it.
+struct critic_step_ended {
+  std::uint64_t step = 0;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, critic_step_ended& x) {
+  return f(caf::meta::type_name("critic_step_ended"), x.step);
+}
+
 // -- protocol -----------------------------------------------------------------
 
 /// The half of a critic that is trained; the other half, which adds `value` to passing groups, is a stage.
@@ -41,6 +51,6 @@ auto inspect(Inspector& f, end_critic_step& x) {
 using critic_actor
     = caf::typed_actor<caf::replies_to<fetch_group>::with<group_fetched>, caf::reacts_to<forget_group>,
                        caf::replies_to<train_batch>::with<batch_report>, caf::reacts_to<interrupt_training>,
-                       caf::reacts_to<end_critic_step>, caf::replies_to<write_checkpoint>::with<checkpoint_written>>;
+                       caf::replies_to<end_critic_step>::with<critic_step_ended>, caf::replies_to<write_checkpoint>::with<checkpoint_written>>;
 
 } // namespace millrace::actors

@@ -56,7 +56,7 @@ train::value_learner_options value_learner_options_of(const pipeline::pipeline& 
 critic_learning::critic_learning(const pipeline::pipeline& p, const pipeline::critic_table& table,
                                  const std::filesystem::path& checkpoint, int threads)
     : model_(load(p, table, checkpoint)),
-      learner_(model_.config, model_.parameters, value_learner_options_of(p, table, threads)) {
+      learner_(model_.config, model_.parameters, value_learner_options_of(p, table, threads)), rewards_(reward_parts_of(p)) {
   model_.parameters.clear();
   if (!checkpoint.empty())
     learner_.load_state(optimizer_folder(checkpoint));
@@ -88,6 +88,8 @@ batch_report critic_learning::train(const train_batch& batch, std::stop_token st
       groups.push_back(found->second);
     }
   }
+  if (!rewards_.empty())
+    train::mix_rewards(groups, rewards_);
   batch_ = {};
   const auto result = learner_.gradient(groups, std::move(stop));
   batch_ = batch;

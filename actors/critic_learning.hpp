@@ -3,6 +3,7 @@
 #include "actors/critic.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/pipeline/pipeline.hpp"
+#include "runtime/train/reward_mix.hpp"
 #include "runtime/train/value_learner.hpp"
 
 #include <cstdint>
@@ -47,6 +48,7 @@ public:
 private:
   model::checkpoint model_; ///< without its parameters: they are the learner's
   train::value_learner learner_;
+  std::vector<train::reward_part> rewards_; ///< as `learning` mixes them; empty: there is one
   train_batch batch_;       ///< whose gradient waits; step 0: none does
   std::mutex mutex_;
   std::map<std::uint64_t, train::training_group> groups_;

@@ -38,7 +38,10 @@ critic_shell::behavior_type make_critic(critic_shell::stateful_pointer<critic_sh
             [learner, ask, stop = self->state.stop_training.get_token()] { return learner->train(ask, stop); }, unchanged);
       },
       [=](const interrupt_training&) { self->state.stop_training.request_stop(); },
-      [=](const end_critic_step& how) { thread->post([learner, how] { learner->end_step(how); }); },
+      [=](const end_critic_step& how) {
+        thread->post([learner, how] { learner->end_step(how); });
+        return critic_step_ended{how.step};
+      },
       [=](const write_checkpoint& ask) {
         return answer_from_thread<critic_shell, checkpoint_written>(
             self, *thread, track, "checkpoint", telemetry::cause::storage,

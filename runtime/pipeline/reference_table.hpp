@@ -3,27 +3,34 @@
 #include "runtime/pipeline/limits.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 namespace millrace::pipeline {
 
-/// `kind = "reference"`: a frozen model's log-probabilities of the same tokens.
+/// `kind = "reference"`: another model's log-probabilities of the same tokens. It stays as it began, or follows the policy.
 struct reference_table {
   static constexpr std::string_view kind = "reference";
   static constexpr std::string_view summary = "log-probabilities of a frozen model";
   static constexpr bool heavy = true;
-  static constexpr bool replicated = true;
+  static constexpr bool replicated = true; ///< unless it follows the policy
 
   std::string model;
+  std::int64_t refresh_every = 0;
+  double ema = 0;
 
   bool operator==(const reference_table&) const = default;
+
+  bool follows() const { return refresh_every > 0 || ema > 0; }
 
   std::vector<std::string> reads(const vocabulary&) const { return {"prompt", "tokens"}; }
   std::vector<std::string> adds() const { return {"ref_logprob"}; }
 
   template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
     v("model", s.model, needed(), "the [models.*] table that it scores with");
+    v("refresh_every", s.refresh_every, between(0, 1e9), "steps after which it takes the policy's weights; 0 = never");
+    v("ema", s.ema, between(0, 0.999999), "share of itself that it keeps at each step, the rest is the policy's weights; 0 = it does not average");
   }
 };
 

@@ -9,14 +9,20 @@ namespace {
 
 constexpr double eps = 1e-6;
 
-/// Mean and deviation of what has been added.
+/// Mean and deviation of what is finite of all that has been added.
 class spread {
 public:
-  void add(std::span<const float> values) { all_.insert(all_.end(), values.begin(), values.end()); }
+  void add(std::span<const float> values) {
+    for (const float x : values)
+      if (std::isfinite(x))
+        all_.push_back(x);
+  }
 
   double normalised(double x) const {
-    if (all_.size() < 2 || std::all_of(all_.begin(), all_.end(), [&](double y) { return y == all_.front(); }))
-      return std::isfinite(x) ? 0 : x;
+    if (!std::isfinite(x))
+      return x;
+    if (std::all_of(all_.begin(), all_.end(), [&](double y) { return y == all_.front(); }))
+      return 0;
     double mean = 0, squares = 0;
     for (const double y : all_)
       mean += y / static_cast<double>(all_.size());

@@ -27,7 +27,7 @@ struct reward_part {
 ///     reward_i = sum_k weight_k * n_k(x_ki),  n(x) = x, or (x - mean) / (deviation + 1e-6) over the group, or the step
 ///
 /// The deviation is unbiased; where all of the group's (the step's) are equal, and for one answer, n is 0. What is not
-/// finite stays so, and in `group` and `batch` what it is held against with it.
+/// finite stays so and counts in no mean.
 /// @param groups `parts` of each: one vector a part in the order of `parts`, one number an answer; `reward` is written
 /// @throws std::invalid_argument naming the group whose columns disagree
 ///

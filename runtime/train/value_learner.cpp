@@ -94,7 +94,7 @@ std::vector<float> value_learner::values(std::span<const std::int32_t> prompt,
   return model::answer_values(state_->decoder, prompt, answers, state_->options.micro_batch_tokens);
 }
 
-value_report value_learner::gradient(std::span<const training_group> groups, std::stop_token stop) {
+value_report value_learner::gradient(std::span<const training_group> all, std::stop_token stop) {
   state& s = *state_;
   s.use_threads();
   s.scale = 0;
@@ -106,6 +106,11 @@ value_report value_learner::gradient(std::span<const training_group> groups, std
     report.total_s = whole.lap();
     return report;
   };
+  std::vector<training_group> groups;
+  for (const auto i : finite_groups(all))
+    groups.push_back(all[i]);
+  if (groups.empty())
+    return refuse(step_report::outcome::not_finite, "no group of which every reward, value and log-probability is finite");
   const step_batch batch = gather_columns(groups, s.decoder.config().vocab_size);
   if (!batch.columns.value.defined())
     throw std::invalid_argument("column 'value': missing, and a critic cannot learn without what it said");

@@ -65,6 +65,7 @@ public:
   std::vector<float> values(std::span<const std::int32_t> prompt, std::span<const std::vector<std::int32_t>> answers) const;
 
   /// The gradient of one step; parameters and optimizer stay as they are. Replaces a gradient that was not applied.
+  /// A group with a reward, value or log-probability that is not finite is left out, as by the policy's learner.
   /// @param groups at least one, each with `value` @param stop looked at between micro-batches
   /// @throws std::invalid_argument naming the group whose columns disagree
   value_report gradient(std::span<const training_group> groups, std::stop_token stop = {});
