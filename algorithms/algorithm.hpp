@@ -24,6 +24,7 @@ struct step_columns {
   at::Tensor old_logprob;       ///< [N] the policy at the start of the step; undefined unless the row wants it here
   at::Tensor value;             ///< [N] the critic's value before each token; undefined where no role adds it
   at::Tensor baseline;          ///< [A] reward of the greedy answer to the same prompt; undefined where no role adds it
+  at::Tensor domain;            ///< [A] int64, the subject of the prompt; undefined: all of one
 };
 
 /// Some whole answers of a step (a micro-batch), under the current weights. Shapes as in `step_columns`.

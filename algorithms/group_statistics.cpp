@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <tuple>
+
 namespace millrace::algorithms {
 
 group_statistics statistics_by_group(const at::Tensor& reward, const at::Tensor& group) {
@@ -28,6 +30,19 @@ group_statistics statistics_by_group(const at::Tensor& reward, const at::Tensor&
 
 at::Tensor spread_over_tokens(const at::Tensor& per_answer, const at::Tensor& length) {
   return per_answer.repeat_interleave(length);
+}
+
+at::Tensor sum_by_answer(const at::Tensor& per_token, const at::Tensor& length) {
+  const at::Tensor answer = at::arange(length.numel(), length.options()).repeat_interleave(length);
+  return at::zeros(length.sizes(), per_token.options()).index_add(0, answer, per_token);
+}
+
+at::Tensor mean_by_answer(const at::Tensor& per_token, const at::Tensor& length) {
+  return sum_by_answer(per_token, length) / length.clamp_min(1).to(per_token.scalar_type());
+}
+
+at::Tensor numbered_groups(const at::Tensor& group) {
+  return group.numel() ? std::get<1>(at::unique_consecutive(group, /*return_inverse=*/true)) : group;
 }
 
 } // namespace millrace::algorithms

@@ -1,6 +1,8 @@
 #include "algorithms/algorithm.hpp"
 #include "algorithms/clip_options.hpp"
+#include "algorithms/group_advantage.hpp"
 #include "algorithms/group_statistics.hpp"
+#include "algorithms/token_rewards.hpp"
 
 #include <ATen/ATen.h>
 
@@ -8,21 +10,19 @@ namespace millrace::algorithms {
 namespace {
 
 constexpr column_name columns[] = {"reward"};
-constexpr option options[] = {clip_low, clip_high, dual_clip,
-                              {"normalise", 1, 0, 1, "1: divide by the group's standard deviation; 0: Dr. GRPO's advantage"},
-                              {"eps", 1e-6, 1e-12, 1, "added to the standard deviation"}};
+constexpr option options[] = {clip_low, clip_high, dual_clip, normalise, group_eps, leave_one_out,
+                              {"advantage_clip", 0, 0, 1e9, "advantages are cut to -this .. this before the KL; 0: not"},
+                              {"keep_lone", 0, 0, 1, "1: a group of one is worth its reward; 0: nothing"},
+                              reward_clip, kl_in_reward, kl_in_reward_estimator, kl_in_reward_form(kl_form::answer)};
 
-/// Group-relative advantages; every token of an answer has its answer's:
-///
-///     A_i = (R_i - mean(R)) / (std(R) + eps),  std with n - 1
-///
-/// A group whose rewards are all equal, or of one answer, gets 0 (verl gives a group of one R / (1 + eps)).
 at::Tensor advantages(const step_columns& step, const option_values& values) {
-  const group_statistics s = statistics_by_group(step.reward, step.group);
-  at::Tensor a = step.reward.detach() - s.mean;
-  if (values.on("normalise"))
-    a = a / (s.deviation + values.get("eps"));
-  return spread_over_tokens(a.masked_fill(s.equal, 0), step.length);
+  const at::Tensor reward = shaped_reward(step, values);
+  at::Tensor a = group_advantages(reward, step.group, values);
+  if (values.on("keep_lone"))
+    a = at::where(statistics_by_group(reward, step.group).size.eq(1), reward / (1 + values.get("eps")), a);
+  if (const double clip = values.get("advantage_clip"); clip > 0)
+    a = a.clamp(-clip, clip);
+  return charge_tokens(a, step, values);
 }
 
 } // namespace
@@ -33,9 +33,11 @@ const algorithm grpo{
     .source = "Shao et al. 2024, DeepSeekMath, arXiv:2402.03300, section 4.1",
     .summary = "reward minus the group's mean, over its standard deviation; clipped surrogate",
     .formula = "A_i = (R_i - mean(R)) / (std(R) + eps), std with n - 1; 0 where all rewards are equal, or for one answer\n"
-                "r = exp(logprob - old);  L = -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)",
-    .differences = "The KL term and the aggregation are options of every algorithm, the token mean (DAPO) by default. verl gives a group of "
-                "one R / (1 + eps); TRL adds 1e-4 to the deviation; NeMo-RL leaves the answer itself out of mean and deviation.",
+               "r = exp(logprob - old);  L = -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)",
+    .differences = "The KL term and the aggregation are options of every algorithm, the token mean (DAPO) by default, where the paper has the mean of "
+                   "answers' means (aggregation sequence_mean) and a k3 term of 0.04. eps is verl's; TRL 1e-4, and normalise 2 is its "
+                   "scale_rewards = \"batch\"; OpenRLHF eps 1e-9, advantage_clip 10 and kl_in_reward 0.01 with form 1; NeMo-RL leave_one_out. verl "
+                   "gives a group of one its reward: keep_lone; it also has dual_clip 3, which TRL calls delta.",
     .columns = columns,
     .options = options,
     .advantages = advantages,

@@ -1,5 +1,7 @@
 #include "algorithms/surrogate.hpp"
 
+#include "algorithms/group_statistics.hpp"
+
 #include <ATen/ATen.h>
 
 namespace millrace::algorithms {
@@ -8,8 +10,12 @@ at::Tensor clipped_surrogate(const at::Tensor& logprob, const at::Tensor& old, c
                              double clip_high, double dual_clip, diagnostics& found) {
   TORCH_CHECK(logprob.sizes() == old.sizes() && logprob.sizes() == advantage.sizes(), "surrogate: want one shape, got ",
               logprob.sizes(), ", ", old.sizes(), " and ", advantage.sizes());
+  return clipped_surrogate_at((logprob - old.detach()).clamp(-20, 20).exp(), advantage, clip_low, clip_high, dual_clip, found);
+}
+
+at::Tensor clipped_surrogate_at(const at::Tensor& ratio, const at::Tensor& advantage, double clip_low, double clip_high,
+                                double dual_clip, diagnostics& found) {
   const at::Tensor a = advantage.detach();
-  const at::Tensor ratio = (logprob - old.detach()).clamp(-20, 20).exp();
   const at::Tensor free = -ratio * a;
   const at::Tensor bound = -ratio.clamp(1 - clip_low, 1 + clip_high) * a;
   at::Tensor loss = at::maximum(free, bound);
@@ -22,6 +28,12 @@ at::Tensor clipped_surrogate(const at::Tensor& logprob, const at::Tensor& old, c
   }
   found.clipped += cut.sum().item<std::int64_t>();
   return loss;
+}
+
+at::Tensor answer_log_ratio(const at::Tensor& logprob, const at::Tensor& old, const at::Tensor& length, bool mean) {
+  const at::Tensor ratio = logprob - old.detach();
+  const at::Tensor whole = mean ? mean_by_answer(ratio, length) : sum_by_answer(ratio, length);
+  return spread_over_tokens(whole.clamp(-20, 20), length);
 }
 
 } // namespace millrace::algorithms

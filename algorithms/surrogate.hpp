@@ -21,4 +21,13 @@ namespace millrace::algorithms {
 at::Tensor clipped_surrogate(const at::Tensor& logprob, const at::Tensor& old, const at::Tensor& advantage, double clip_low,
                              double clip_high, double dual_clip, diagnostics& found);
 
+/// The same for a ratio that was taken otherwise: of whole answers, standing at each of their tokens.
+/// @param ratio [N] differentiable, > 0
+at::Tensor clipped_surrogate_at(const at::Tensor& ratio, const at::Tensor& advantage, double clip_low, double clip_high,
+                                double dual_clip, diagnostics& found);
+
+/// Log-ratio of whole answers, at each of their tokens: the sum over the answer of logprob - old, or its mean; clamped to
+/// [-20, 20]. @param length [A], sums to N   @returns [N] differentiable in `logprob`
+at::Tensor answer_log_ratio(const at::Tensor& logprob, const at::Tensor& old, const at::Tensor& length, bool mean);
+
 } // namespace millrace::algorithms

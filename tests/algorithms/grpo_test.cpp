@@ -48,3 +48,32 @@ TEST_CASE("grpo: a group's advantages do not depend on the other groups") {
   const auto among = advantages(step_of({{9, -9}, {0, 1, 1}, {2}}, {1, 1, 1, 1, 1, 1}));
   CHECK(largest_difference(alone, among.narrow(0, 2, 3)) < 1e-12);
 }
+
+TEST_CASE("grpo: leaving oneself out, mean and deviation are those of the others") {
+  // the 1 sees 0 and 0: not divided; each 0 sees 0 and 1: mean 1/2, variance 1/2
+  CHECK(largest_difference(advantages(step_of({{0, 0, 1}}, {1, 1, 1}), {{"leave_one_out", 1}, {"eps", 0}}),
+                           doubles({-std::sqrt(0.5), -std::sqrt(0.5), 1})) < 1e-12);
+  // of two, the other one has no deviation
+  CHECK(largest_difference(advantages(step_of({{1, 4}}, {1, 1}), {{"leave_one_out", 1}}), doubles({-3, 3})) < 1e-12);
+}
+
+TEST_CASE("grpo: the step's deviation, a bound on advantages, and a lone answer that keeps its reward") {
+  // rewards 0 2 4 6: deviation sqrt(20 / 3)
+  const double s = std::sqrt(20.0 / 3);
+  CHECK(largest_difference(advantages(step_of({{0, 2}, {4, 6}}, {1, 1, 1, 1}), {{"normalise", 2}, {"eps", 0}}),
+                           doubles({-1 / s, 1 / s, -1 / s, 1 / s})) < 1e-12);
+  CHECK(largest_difference(advantages(step_of({{0, 0, 1, 3}}, {1, 1, 1, 1}), {{"normalise", 0}, {"advantage_clip", 1.5}}),
+                           doubles({-1, -1, 0, 1.5})) < 1e-12);
+  CHECK(largest_difference(advantages(step_of({{3}}, {2}), {{"keep_lone", 1}, {"eps", 0.5}}), doubles({2, 2})) < 1e-12);
+}
+
+TEST_CASE("grpo: KL in the reward, of the answer before the baseline or of tokens after it") {
+  auto step = step_of({{3, 1}}, {2, 1});
+  step.behaviour_logprob = doubles({-1, -1, -1});
+  step.ref_logprob = doubles({-2, -2, -1});
+  const auto with_form = [&](double form) {
+    return advantages(step, {{"normalise", 0}, {"kl_in_reward", 0.5}, {"kl_in_reward_form", form}});
+  };
+  CHECK(largest_difference(with_form(0), doubles({0.5, 0.5, -0.5})) < 1e-12); // rewards 2 and 1
+  CHECK(largest_difference(with_form(1), doubles({0, 0.5, -1})) < 1e-12);
+}

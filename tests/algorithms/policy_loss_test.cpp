@@ -24,6 +24,7 @@ answer_columns random_answers(std::int64_t seed) {
   a.ref_logprob = a.old_logprob + 0.5 * at::randn({8}, at::kDouble);
   a.advantage = at::randn({8}, at::kDouble);
   a.logprob = (a.old_logprob + 0.5 * at::randn({8}, at::kDouble)).requires_grad_();
+  a.score = at::randn({3}, at::kDouble);
   return a;
 }
 
@@ -66,9 +67,12 @@ TEST_CASE("one token redone by hand: weight 2, ratio 1, advantage 3, k2 of a dif
 
 TEST_CASE("gradients equal finite differences for every algorithm, aggregation and estimator") {
   constexpr double step = 1e-6;
+  const auto has_detached_factor = [](const algorithm& row) { return row.name == "cispo" || row.name == "topr" || row.name == "drpo"; };
   for (const algorithm* row : all())
     for (const auto how : {aggregation::token_mean, aggregation::sequence_mean})
       for (const auto kl : {kl_estimator::k1, kl_estimator::k2, kl_estimator::k3}) {
+        if (has_detached_factor(*row)) // a slope is not its gradient
+          continue;
         CAPTURE(std::string(row->name));
         const loss_options options = with(how, 0.3, kl, 1.2);
         answer_columns a = random_answers(4);

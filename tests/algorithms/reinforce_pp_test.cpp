@@ -27,13 +27,6 @@ TEST_CASE("reinforce_pp: rewards are whitened over the tokens of the whole step"
   CHECK(largest_difference(advantages(step_of({{0}, {4}}, {3, 1})), doubles({-1 / s, -1 / s, -1 / s, 3 / s})) < 1e-9);
 }
 
-TEST_CASE("reinforce_pp: with a group baseline, what sets a group apart is gone before whitening") {
-  // rewards less their group's mean: -1 1 and -3 3; variance (1 + 1 + 9 + 9) / 4 = 5
-  const double s = std::sqrt(5.0);
-  const auto a = advantages(step_of({{10, 12}, {0, 6}}, {1, 1, 1, 1}), {{"group_baseline", 1}});
-  CHECK(largest_difference(a, doubles({-1 / s, 1 / s, -3 / s, 3 / s})) < 1e-9);
-}
-
 TEST_CASE("reinforce_pp: KL in the reward is owed by the token and all before it") {
   auto step = step_of({{1}, {0}}, {2, 1});
   step.behaviour_logprob = doubles({-1, -1, -1});
@@ -42,6 +35,19 @@ TEST_CASE("reinforce_pp: KL in the reward is owed by the token and all before it
   const double s = std::sqrt(8.0 / 9);
   const auto a = advantages(step, {{"kl_in_reward", 2}});
   CHECK(largest_difference(a, doubles({-4.0 / 3 / s, 2.0 / 3 / s, 2.0 / 3 / s})) < 1e-9);
+}
+
+TEST_CASE("reinforce_pp: each token's own KL only, a discount, and the unbiased variance") {
+  auto step = step_of({{1}, {0}}, {2, 1});
+  step.behaviour_logprob = doubles({-1, -1, -1});
+  step.ref_logprob = doubles({-2, -1.5, -1});
+  // 1 - 2, 1 - 1, 0: mean -1/3, squares 4/9 1/9 1/9, over 2: 1/3
+  const double s = std::sqrt(1.0 / 3);
+  CHECK(largest_difference(advantages(step, {{"kl_in_reward", 2}, {"kl_in_reward_form", 2}, {"whitening", 2}}),
+                           doubles({-2.0 / 3 / s, 1.0 / 3 / s, 1.0 / 3 / s})) < 1e-9);
+  CHECK(largest_difference(advantages(step, {{"gamma", 0.5}, {"whitening", 0}}), doubles({0.5, 1, 0})) < 1e-12);
+  // to go, discounted: 0.5 - 2 (1 + 0.25), 1 - 2 * 0.5, 0
+  CHECK(largest_difference(advantages(step, {{"gamma", 0.5}, {"whitening", 0}, {"kl_in_reward", 2}}), doubles({-2, 0, 0})) < 1e-12);
 }
 
 TEST_CASE("reinforce_pp: KL in the reward without a reference is refused by the column's name") {

@@ -32,3 +32,21 @@ TEST_CASE("rloo: equal rewards and a group of one give exactly nothing") {
 TEST_CASE("rloo: advantages of a group sum to zero") {
   CHECK(std::abs(advantages(step_of({{0.3, 0.9, 0.1, 0.4}}, {1, 1, 1, 1})).sum().item<double>()) < 1e-12);
 }
+
+TEST_CASE("rloo: without a ratio it is the plain policy gradient; the ratio of an answer is the product of its tokens'") {
+  const auto old = doubles({-2, -2, -2});
+  const auto answers = tests::answers_of({2, 1}, old + doubles({2, 3, 0.5}).log(), old, doubles({-1, -1, 1}));
+  CHECK(largest_difference(tests::losses_of("rloo", answers, {{"ratio", 0}}).gradient, doubles({0.25, 0.25, -0.5})) < 1e-12);
+  const auto whole = tests::losses_of("rloo", answers, {{"ratio", 2}});
+  CHECK(largest_difference(whole.losses, doubles({6, 6, -0.5})) < 1e-12);
+  CHECK(largest_difference(whole.gradient, doubles({3, 3, -0.25})) < 1e-12); // over two answers
+}
+
+TEST_CASE("rloo: the answer's KL comes off its reward before the baseline; advantages of the step can be whitened") {
+  auto step = step_of({{3, 1}}, {2, 1});
+  step.behaviour_logprob = doubles({-1, -1, -1});
+  step.ref_logprob = doubles({-2, -2, -1});
+  CHECK(largest_difference(tests::advantages_of("rloo", step, {{"kl_in_reward", 0.5}}), doubles({1, 1, -1})) < 1e-12);
+  // -2 and 2: deviation sqrt 8
+  CHECK(largest_difference(tests::advantages_of("rloo", step, {{"normalise", 1}, {"eps", 0}}), doubles({2, 2, -2}) / std::sqrt(8.0)) < 1e-12);
+}

@@ -1,0 +1,38 @@
+#include "algorithms/algorithm.hpp"
+#include "algorithms/clip_options.hpp"
+#include "algorithms/group_advantage.hpp"
+#include "algorithms/token_rewards.hpp"
+
+#include <ATen/ATen.h>
+
+namespace millrace::algorithms {
+namespace {
+
+constexpr column_name columns[] = {"reward"};
+constexpr option undivided{"normalise", 0, 0, 2, normalise.meaning};
+constexpr option options[] = {clip_low, clip_high, dual_clip, undivided, group_eps, leave_one_out,
+                              reward_clip, kl_in_reward, kl_in_reward_estimator, kl_in_reward_form(kl_form::answer)};
+
+at::Tensor advantages(const step_columns& step, const option_values& values) {
+  return charge_tokens(group_advantages(shaped_reward(step, values), step.group, values), step, values);
+}
+
+} // namespace
+
+extern const algorithm dr_grpo;
+const algorithm dr_grpo{
+    .name = "dr_grpo",
+    .source = "Liu et al. 2025, Understanding R1-Zero-like training, arXiv:2503.20783, section 3",
+    .summary = "reward minus the group's mean, losses over a fixed length: no bias to short answers or easy prompts",
+    .formula = "A_i = R_i - mean(R);  0 where all rewards are equal, or for one answer\n"
+               "r = exp(logprob - old);  L = -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)\n"
+               "loss = sum of L / (answers * loss.fixed_length)",
+    .differences = "The divisor is loss.fixed_length, as in TRL (max_completion_length) and verl (loss_scale_factor; without it verl takes the padded "
+                   "width, which varies). OpenRLHF has the advantage only, with a token mean; NeMo-RL the advantage only, leave_one_out.",
+    .columns = columns,
+    .options = options,
+    .how = aggregation::fixed_length,
+    .advantages = advantages,
+    .losses = clipped_losses};
+
+} // namespace millrace::algorithms
