@@ -23,7 +23,7 @@ std::uint64_t group_seed(std::uint64_t run_seed, std::uint64_t group) { return m
 coordination::coordination(group_graph graph, schedule::scheduler scheduler, std::uint64_t run_seed,
                            bool in_flight_update, coordination_effects& effects)
     : graph_(std::move(graph)), scheduler_(std::move(scheduler)), run_seed_(run_seed),
-      in_flight_update_(in_flight_update), effects_(effects) {}
+      in_flight_update_(in_flight_update), effects_(effects), evaluations_(graph_.evaluations) {}
 
 // -- roles -----------------------------------------------------------------------------------------------------------
 
@@ -53,15 +53,30 @@ void coordination::stage_up(const role_instance& who, std::uint64_t node) {
 
 void coordination::policy_up(std::uint64_t node, double) {
   policy_node_ = node;
-  if (publishing_)
+  const auto version = scheduler_.at().step;
+  if (!scheduler_.finished() && evaluations_.reached(version, true))
+    publish_for_evaluation(version);
+  else if (publishing_for_evaluation_)
+    publish_for_evaluation(*publishing_for_evaluation_);
+  if (publishing_ && publishing_ != publishing_for_evaluation_)
     effects_.publish(*publishing_);
+  advance_evaluations();
+}
+
+void coordination::evaluation_up(const role_instance& who, std::uint64_t node) {
+  evaluations_.up(who, node);
+  advance_evaluations();
 }
 
 void coordination::node_gone(std::uint64_t node, double now) {
-  if (policy_node_ == node) {
-    effects_.fail("the process of the policy ended: go on from the last checkpoint with `millrace resume`");
+  if (const auto keeper = keepers_.find(node); policy_node_ == node || keeper != keepers_.end()) {
+    effects_.fail("the process of the " + (policy_node_ == node ? "policy" : keeper->second)
+                  + " ended: go on from the last checkpoint with `millrace resume`");
     return;
   }
+  for (const auto& who : evaluations_.gone(node))
+    effects_.complain(who.name() + " is gone: what it was evaluating is lost, nothing else");
+  advance_evaluations();
   std::vector<schedule::worker_id> lost_workers;
   std::erase_if(rollouts_, [&](const auto& entry) {
     if (entry.second.node != node)
@@ -132,7 +147,8 @@ void coordination::start_generation(std::uint64_t group) {
     return;
   }
   effects_.generate(*record.rollout, {group, record.attempt, record.row->prompt,
-                                     graph_.rollouts.at(record.rollout->role), group_seed(run_seed_, group)});
+                                     graph_.rollouts.at(record.rollout->role), group_seed(run_seed_, group),
+                                     record.row->demonstrations, record.row->margin});
 }
 
 void coordination::prompt_arrived(const prompt_row& row, double now) {
@@ -167,7 +183,7 @@ void coordination::generated(const group_generated& what, double now) {
   record->rollout.reset();
   record->done.insert(what.from.role);
   record->columns.push_back(what.columns);
-  schedule::group_finished event{what.group, what.attempt, {}};
+  schedule::group_finished event{what.group, what.attempt, {}, what.baseline_tokens, {}};
   for (const auto& [version, tokens] : what.tokens)
     event.tokens.push_back({version, tokens});
   act(event, now);
@@ -211,7 +227,8 @@ void coordination::hand_to_stage(std::uint64_t group, const std::string& role) {
   }
   ++least->busy;
   record.at[role] = least->who;
-  effects_.process(least->who, {group, record.attempt, record.row ? record.row->answer : std::string(), record.columns});
+  effects_.process(least->who, {group, record.attempt, record.row ? record.row->answer : std::string(), record.columns,
+                                record.row ? record.row->prompt : std::vector<chat_turn>()});
 }
 
 void coordination::processed(const role_instance& stage, const group_columns& what, double now) {
@@ -258,7 +275,10 @@ void coordination::fetched(const group_fetched& what, double now) {
   }
   record->fetched = true;
   release_columns(*record);
-  act(schedule::group_ready{what.group, what.attempt}, now);
+  if (what.flat)
+    act(schedule::group_flat{what.group, what.attempt}, now);
+  else
+    act(schedule::group_ready{what.group, what.attempt}, now);
 }
 
 void coordination::fetch_failed(std::uint64_t group, std::uint32_t attempt, const std::string& why, double now) {
@@ -300,12 +320,46 @@ void coordination::trained(const batch_report& report, double now) {
   effects_.step_done(report, batch);
   for (const auto group : batch)
     groups_.erase(group);
-  act(schedule::batch_trained{step, report.trained_tokens}, now);
+  // Before the scheduler asks for the next step: by PO-1 the policy then still holds these weights.
+  if (const auto version = static_cast<std::uint32_t>(report.step); evaluations_.reached(version, false))
+    publish_for_evaluation(version);
+  advance_evaluations();
+  act(schedule::batch_trained{step, report.trained_tokens, report.masked_tokens}, now);
+}
+
+// -- evaluations -----------------------------------------------------------------------------------------------------
+
+/// The scheduler may ask for the same version later, or never.
+void coordination::publish_for_evaluation(std::uint32_t version) {
+  publishing_for_evaluation_ = version;
+  if (!policy_node_)
+    return;
+  effects_.hold_weights({version, true});
+  effects_.publish(version);
+}
+
+void coordination::advance_evaluations() {
+  for (const auto& [who, what] : evaluations_.take_starts())
+    effects_.evaluate(who, what);
+  for (const auto version : evaluations_.take_released())
+    effects_.hold_weights({version, false});
+  if (finishing_ && evaluations_.idle() && !std::exchange(finished_, true))
+    effects_.finish(*finishing_);
+}
+
+bool coordination::evaluated(const role_instance& who, std::uint32_t version, bool figures) {
+  const bool known = evaluations_.done(who, version, figures);
+  advance_evaluations();
+  return known;
 }
 
 void coordination::training_failed(const std::string& why) { effects_.fail("training failed: " + why); }
 
 void coordination::published(const weights_published& what) {
+  if (publishing_for_evaluation_ == what.version)
+    publishing_for_evaluation_.reset();
+  evaluations_.published(what.version, what.parameters);
+  advance_evaluations();
   if (publishing_ != what.version)
     return;
   publishing_.reset();
@@ -317,6 +371,10 @@ void coordination::published(const weights_published& what) {
 }
 
 void coordination::publishing_failed(std::uint32_t version, const std::string& why) {
+  if (publishing_for_evaluation_ == version)
+    publishing_for_evaluation_.reset();
+  evaluations_.unpublished(version);
+  advance_evaluations();
   if (publishing_ != version)
     return;
   publishing_.reset();
@@ -345,7 +403,12 @@ void coordination::weights_failed(const role_instance& who, std::uint32_t versio
 
 void coordination::checkpointed(std::uint32_t step, double now) { act(schedule::checkpointed{step}, now); }
 
-void coordination::stop(double now) {
+void coordination::stop(double now, bool in_haste) {
+  if (in_haste) {
+    hasty_ = true;
+    evaluations_.cancel();
+    advance_evaluations();
+  }
   if (std::exchange(stopping_, true))
     return;
   if (training_step_)
@@ -356,11 +419,17 @@ void coordination::stop(double now) {
 // -- the scheduler's actions -----------------------------------------------------------------------------------------
 
 void coordination::act(const schedule::event& event, double now) {
-  for (const auto& action : scheduler_.on(event, now))
-    carry_out(action, now);
+  events_.push_back(event);
+  if (std::exchange(acting_, true))
+    return; // an answer to an action: its turn comes when that event's actions are carried out
+  for (; !events_.empty(); events_.pop_front())
+    for (const auto& action : scheduler_.on(events_.front(), now))
+      carry_out(action, now);
+  acting_ = false;
+  effects_.observe(scheduler_.at());
 }
 
-void coordination::carry_out(const schedule::action& action, double) {
+void coordination::carry_out(const schedule::action& action, double now) {
   if (const auto* a = std::get_if<schedule::admit>(&action)) {
     auto* rollout = rollout_of(a->worker);
     auto& record = groups_[a->group];
@@ -372,11 +441,20 @@ void coordination::carry_out(const schedule::action& action, double) {
   } else if (const auto* c = std::get_if<schedule::cancel>(&action)) {
     if (auto* rollout = rollout_of(c->worker))
       effects_.cancel(rollout->who, {c->group});
+  } else if (const auto* i = std::get_if<schedule::interrupt>(&action)) {
+    // The engine cannot go on with half an answer: what is handed over is nothing, and the group begins anew.
+    if (auto* rollout = rollout_of(i->worker))
+      effects_.cancel(rollout->who, {i->group});
+    if (auto* record = current(i->group, i->attempt))
+      record->rollout.reset(); // CO-4
+    act(schedule::group_interrupted{i->group, i->attempt, {}}, now);
   } else if (const auto* b = std::get_if<schedule::cut>(&action)) {
     batch_ = b->groups;
     training_step_ = b->step + 1;
     effects_.train({b->step + 1, b->step, batch_});
   } else if (const auto* p = std::get_if<schedule::publish>(&action)) {
+    if (!graph_.publishes)
+      published_version_ = p->version;
     if (published_version_ == p->version) {
       for (const auto worker : p->workers)
         if (auto* rollout = rollout_of(worker))
@@ -384,13 +462,13 @@ void coordination::carry_out(const schedule::action& action, double) {
       return;
     }
     weights_wanted_.insert(p->workers.begin(), p->workers.end());
-    const bool asked = publishing_ == p->version;
+    const bool asked = publishing_ == p->version || publishing_for_evaluation_ == p->version;
     publishing_ = p->version;
     if (!asked && policy_node_)
       effects_.publish(p->version);
   } else if (const auto* d = std::get_if<schedule::drop>(&action)) {
     ++dropped_;
-    if (d->reason != schedule::drop_reason::unneeded) {
+    if (d->reason != schedule::drop_reason::unneeded && d->reason != schedule::drop_reason::zero_variance) {
       const auto* row = row_of(d->group);
       const auto where = row && !row->where.empty() ? row->where + ": " : std::string();
       effects_.complain(where + "group " + std::to_string(d->group) + " dropped: " + d->why);
@@ -404,7 +482,10 @@ void coordination::carry_out(const schedule::action& action, double) {
   } else if (const auto* k = std::get_if<schedule::checkpoint>(&action)) {
     effects_.checkpoint(k->step, k->state);
   } else if (const auto* f = std::get_if<schedule::finish>(&action)) {
-    effects_.finish(f->reason);
+    finishing_ = f->reason;
+    if (const auto version = scheduler_.at().step; !hasty_ && evaluations_.ended(version))
+      publish_for_evaluation(version);
+    advance_evaluations();
   }
 }
 

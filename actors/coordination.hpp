@@ -1,5 +1,6 @@
 #pragma once
 
+#include "actors/evaluation_plan.hpp"
 #include "actors/policy.hpp"
 #include "actors/rollout.hpp"
 #include "actors/source.hpp"
@@ -7,6 +8,7 @@
 #include "runtime/schedule/scheduler.hpp"
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -22,12 +24,14 @@ struct stage_node {
   std::vector<std::string> from; ///< roles whose columns it waits for
 };
 
-/// The graph a group flows through: rollouts, stages in any order, then the policy.
+/// The graph a group flows through: rollouts (or demonstrations in their place), stages in any order, then the policy.
 struct group_graph {
   std::map<std::string, std::int32_t> rollouts; ///< answers a prompt, by role
   std::vector<stage_node> stages;
   std::string policy;
   std::vector<std::string> policy_from;
+  bool publishes = true;                         ///< someone wants new weights; else versions are told without them
+  std::vector<evaluation_node> evaluations = {}; ///< beside the graph
 };
 
 /// What the coordinator does to the world: its actor sends messages, its tests write them down.
@@ -45,8 +49,13 @@ public:
   virtual void interrupt_training(std::uint64_t step) = 0;
   virtual void publish(std::uint32_t version) = 0;
   virtual void send_weights(const role_instance& rollout, const new_weights& what) = 0;
+  /// Before a version is published: its weights live until they are held no more.
+  virtual void hold_weights(const hold_weights& what) = 0;
+  virtual void evaluate(const role_instance& evaluation, const evaluate_version& what) = 0;
   virtual void checkpoint(std::uint32_t step, const std::string& scheduler_state) = 0;
   virtual void step_done(const batch_report& report, const std::vector<std::uint64_t>& groups) = 0;
+  /// How many groups stand where, after everything an event caused.
+  virtual void observe(const schedule::progress& depths) = 0;
   virtual void complain(const std::string& line) = 0; ///< a warning for people
   virtual void finish(schedule::finish_reason reason) = 0;
   /// The run cannot go on; one line why.
@@ -60,9 +69,10 @@ public:
 /// - CO-1: a group is handed to a stage when every role it reads from has added its columns, to one copy of the stage
 ///   at a time, and again to another copy when that one dies.
 /// - CO-2: `group_ready` is told to the scheduler only once the group's columns lie in the learner's process: after
-///   that only the learner's own death can lose it. Then its bundles are released.
+///   that only the learner's own death can lose it. Then its bundles are released. With a critic: in its process too.
 /// - CO-3: what dies with a process (groups being generated, columns not yet fetched) is told to the scheduler at once.
 /// - CO-4: answers of an earlier attempt or an earlier life of a role change nothing.
+/// - CO-5: evaluations change nothing that the scheduler sees; the run's end waits for them, unless a person stopped it.
 class coordination {
 public:
   coordination(group_graph graph, schedule::scheduler scheduler, std::uint64_t run_seed, bool in_flight_update,
@@ -73,6 +83,9 @@ public:
   void rollout_up(const role_instance& who, std::uint64_t node, std::uint32_t capacity_groups, double now);
   void stage_up(const role_instance& who, std::uint64_t node);
   void policy_up(std::uint64_t node, double now);
+  /// A process whose state is nowhere else but in its checkpoint: its end is the run's, as the policy's is.
+  void keeper_up(std::uint64_t node, std::string what) { keepers_[node] = std::move(what); }
+  void evaluation_up(const role_instance& who, std::uint64_t node);
 
   /// A process died: every role in it, and every bundle it owned.
   void node_gone(std::uint64_t node, double now);
@@ -99,13 +112,23 @@ public:
   void weights_failed(const role_instance& who, std::uint32_t version, const std::string& why);
   void checkpointed(std::uint32_t step, double now);
 
-  /// A person or the end of the run wants it to stop now.
-  void stop(double now);
+  /// @param figures the evaluation has some: it was not an error
+  /// @returns false if it is not one under way
+  bool evaluated(const role_instance& who, std::uint32_t version, bool figures);
+  /// Of an earlier life of the run.
+  void already_evaluated(const std::string& role, std::uint32_t version) { evaluations_.known(role, version); }
+
+  /// The run is to stop now.
+  /// @param in_haste a person wants it: evaluations are not waited for
+  void stop(double now, bool in_haste = true);
 
   // -- looking -------------------------------------------------------------------------------------
 
   const schedule::scheduler& scheduler() const { return scheduler_; }
   bool stopping() const { return stopping_; }
+  const evaluation_plan& evaluations() const { return evaluations_; }
+  /// The schedule is over: what is waited for are evaluations.
+  bool ending() const { return finishing_.has_value(); }
 
   /// The row of a live group; nullptr once it is trained or dropped.
   const prompt_row* row_of(std::uint64_t group) const;
@@ -136,6 +159,8 @@ private:
     std::int64_t busy = 0;          ///< stages: groups at work
   };
 
+  void publish_for_evaluation(std::uint32_t version);
+  void advance_evaluations();
   void act(const schedule::event& event, double now);
   void carry_out(const schedule::action& action, double now);
   void start_generation(std::uint64_t group);
@@ -161,6 +186,7 @@ private:
   std::map<std::string, schedule::worker_id> worker_numbers_;
   std::map<std::string, int> weight_refusals_; ///< in a row, by instance name
   std::optional<std::uint64_t> policy_node_;
+  std::map<std::uint64_t, std::string> keepers_; ///< by node: "critic", ...
   std::set<std::uint64_t> asked_prompts_;
   std::optional<std::uint32_t> published_version_;
   transport::ticket published_;
@@ -168,8 +194,15 @@ private:
   std::set<schedule::worker_id> weights_wanted_; ///< workers to be sent the version being published
   std::vector<std::uint64_t> batch_;             ///< groups in training
   std::optional<std::uint64_t> training_step_;
+  std::deque<schedule::event> events_; ///< to be told to the scheduler; the first is being carried out
+  bool acting_ = false;
   bool stopping_ = false;
   std::int64_t dropped_ = 0;
+  evaluation_plan evaluations_;
+  std::optional<std::uint32_t> publishing_for_evaluation_; ///< asked of the policy, not answered
+  std::optional<schedule::finish_reason> finishing_; ///< the schedule is over; evaluations are not
+  bool finished_ = false;
+  bool hasty_ = false; ///< a person wants the end
 };
 
 /// The seed of a group: a function of the run's seed and the group alone, whatever the attempt or the worker.

@@ -1,8 +1,11 @@
 #pragma once
 
 #include "actors/coordination.hpp"
+#include "actors/critic.hpp"
+#include "actors/evaluation.hpp"
 #include "actors/policy.hpp"
 #include "actors/process_agent.hpp"
+#include "actors/reference.hpp"
 #include "actors/rollout.hpp"
 #include "actors/source.hpp"
 #include "actors/stage.hpp"
@@ -91,6 +94,33 @@ auto inspect(Inspector& f, stage_ready& x) {
   return f(caf::meta::type_name("stage_ready"), x.who, x.node, x.handle);
 }
 
+/// Both halves of a critic are there. critic -> coordinator.
+struct critic_ready {
+  role_instance who;
+  std::uint64_t node = 0;
+  stage_actor values;
+  critic_actor handle;
+  std::uint64_t parameters = 0; ///< how many numbers it trains
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, critic_ready& x) {
+  return f(caf::meta::type_name("critic_ready"), x.who, x.node, x.values, x.handle, x.parameters);
+}
+
+/// Both halves of a reference that follows the policy are there. reference -> coordinator.
+struct reference_ready {
+  role_instance who;
+  std::uint64_t node = 0;
+  stage_actor scores;
+  reference_actor handle;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, reference_ready& x) {
+  return f(caf::meta::type_name("reference_ready"), x.who, x.node, x.scores, x.handle);
+}
+
 /// The learner holds its parameters. policy -> coordinator.
 struct policy_ready {
   role_instance who;
@@ -102,6 +132,32 @@ struct policy_ready {
 template <class Inspector>
 auto inspect(Inspector& f, policy_ready& x) {
   return f(caf::meta::type_name("policy_ready"), x.who, x.node, x.handle, x.parameters);
+}
+
+/// An evaluation has its rows. evaluation -> coordinator.
+struct evaluation_ready {
+  role_instance who;
+  std::uint64_t node = 0;
+  evaluation_actor handle;
+  std::uint64_t rows = 0;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, evaluation_ready& x) {
+  return f(caf::meta::type_name("evaluation_ready"), x.who, x.node, x.handle, x.rows);
+}
+
+/// How far an evaluation is, about once a second. evaluation -> coordinator.
+struct evaluation_progress {
+  role_instance who;
+  std::uint32_t version = 0;
+  std::uint64_t done = 0; ///< rows
+  std::uint64_t rows = 0;
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, evaluation_progress& x) {
+  return f(caf::meta::type_name("evaluation_progress"), x.who, x.version, x.done, x.rows);
 }
 
 /// A role cannot start or go on, and starting it again would not help. any role -> coordinator.
@@ -163,6 +219,8 @@ auto inspect(Inspector& f, checkpoint_stored& x) {
 using coordinator_actor
     = caf::typed_actor<caf::reacts_to<begin_run>, caf::replies_to<join_run>::with<welcome>, caf::reacts_to<process_up>,
                        caf::reacts_to<rollout_ready>, caf::reacts_to<stage_ready>, caf::reacts_to<policy_ready>,
+                       caf::reacts_to<critic_ready>, caf::reacts_to<reference_ready>,
+                       caf::reacts_to<evaluation_ready>, caf::reacts_to<evaluation_progress>,
                        caf::reacts_to<role_failed>, caf::reacts_to<process_ended>, caf::reacts_to<group_generated>,
                        caf::reacts_to<process_report>, caf::reacts_to<checkpoint_stored>, caf::reacts_to<stop_run>,
                        caf::reacts_to<caf::tick_atom>>;

@@ -57,21 +57,34 @@ void coordinator_state::process(const role_instance& stage, const process_group&
   const auto handle = stages_.find(stage.name());
   if (handle == stages_.end())
     return;
-  self_->request(handle->second, deadline(config_.pipeline->run.request_deadline_s), what)
+  // A critic's values wait while it trains.
+  const auto& run = config_.pipeline->run;
+  const bool trains = std::holds_alternative<pipeline::critic_table>(config_.pipeline->at(stage.role).options);
+  self_->request(handle->second, deadline(trains ? 10 * run.stall_after_s : run.request_deadline_s), what)
       .then([this, stage](const group_columns& answer) { coordination_->processed(stage, answer, now()); },
             [this, stage, what](const caf::error& error) {
               coordination_->processing_failed(stage, what.group, what.attempt, line_of(error), now());
             });
 }
 
-/// Two take the columns: the policy, to train on them, and this process, for the trajectory file.
+/// Up to three take the columns: policy and critic, to train on them, and this process, for the trajectory file.
 void coordinator_state::fetch(const fetch_group& what) {
   const auto within = deadline(config_.pipeline->run.request_deadline_s);
   const bool sampled = telemetry::is_sampled(what.group, config_.pipeline->run.trajectories_fraction);
-  fetches_[{what.group, what.attempt}] = {sampled ? 2 : 1, ""};
-  self_->request(policy_, within, what)
-      .then([this, what](const group_fetched&) { one_fetched(what, ""); },
-            [this, what](const caf::error& error) { one_fetched(what, line_of(error)); });
+  fetches_[{what.group, what.attempt}] = {1 + int{sampled} + int{critic_ != nullptr}, ""};
+  const auto ask = [&](const auto& learner) {
+    self_->request(learner, within, what)
+        .then(
+            [this, what](const group_fetched& fetched) {
+              if (const auto open = fetches_.find({what.group, what.attempt}); open != fetches_.end())
+                open->second.flat = fetched.flat;
+              one_fetched(what, "");
+            },
+              [this, what](const caf::error& error) { one_fetched(what, line_of(error)); });
+  };
+  ask(policy_);
+  if (critic_)
+    ask(critic_);
   if (!sampled)
     return;
   const auto me = caf::actor_cast<coordinator_actor>(self_);
@@ -92,15 +105,15 @@ void coordinator_state::one_fetched(const fetch_group& what, const std::string& 
   const auto found = fetches_.find({what.group, what.attempt});
   if (found == fetches_.end())
     return;
-  if (!error.empty() && found->second.second.empty())
-    found->second.second = error;
-  if (--found->second.first > 0)
+  if (!error.empty() && found->second.error.empty())
+    found->second.error = error;
+  if (--found->second.missing > 0)
     return;
-  const auto first_error = fetches_.extract(found).mapped().second;
-  if (first_error.empty())
-    coordination_->fetched({what.group, what.attempt}, now());
+  const auto all = fetches_.extract(found).mapped();
+  if (all.error.empty())
+    coordination_->fetched({what.group, what.attempt, all.flat}, now());
   else
-    coordination_->fetch_failed(what.group, what.attempt, first_error, now());
+    coordination_->fetch_failed(what.group, what.attempt, all.error, now());
   progressed();
 }
 
@@ -108,6 +121,8 @@ void coordinator_state::forget(std::uint64_t group) {
   config_.record->forget(group);
   if (policy_)
     self_->send(policy_, forget_group{group});
+  if (critic_)
+    self_->send(critic_, forget_group{group});
 }
 
 void coordinator_state::release(const std::vector<transport::ticket>& columns) {
@@ -123,13 +138,35 @@ void coordinator_state::release(const std::vector<transport::ticket>& columns) {
 // -- effects: training and weights -----------------------------------------------------------------------------------
 
 void coordinator_state::train(const train_batch& what) {
-  self_->request(policy_, deadline(10 * config_.pipeline->run.stall_after_s), what)
-      .then(
-          [this](const batch_report& report) {
-            coordination_->trained(report, now());
-            progressed();
-          },
-          [this](const caf::error& error) { coordination_->training_failed(line_of(error)); });
+  const auto within = deadline(10 * config_.pipeline->run.stall_after_s);
+  const auto critics = config_.pipeline->of<pipeline::critic_table>();
+  round_ = training_round(what.step, config_.pipeline->policy().name, critic_ ? critics.at(0)->name : "");
+  self_->request(policy_, within, what)
+      .then([this](const batch_report& report) { step_answered(round_.policy_answered(report)); },
+            [this](const caf::error& error) { coordination_->training_failed(line_of(error)); });
+  if (critic_)
+    self_->request(critic_, within, what)
+        .then([this](const batch_report& report) { step_answered(round_.critic_answered(report)); },
+              [this](const caf::error& error) {
+                if (round_.under_way()) // else the policy was interrupted, and nobody waits for this
+                  coordination_->training_failed("critic: " + line_of(error));
+              });
+}
+
+void coordinator_state::step_answered(std::optional<training_round::outcome> end) {
+  progressed();
+  if (!end)
+    return;
+  if (!critic_) {
+    coordination_->trained(end->report, now());
+    return;
+  }
+  // The step is over once the critic has it in its queue: values of the groups to come are those of after the step.
+  if (!end->critic_applies)
+    self_->send(critic_, actors::interrupt_training{end->report.step});
+  self_->request(critic_, deadline(config_.pipeline->run.request_deadline_s), end_critic_step{end->report.step, end->critic_applies})
+      .then([this, report = end->report](const critic_step_ended&) { coordination_->trained(report, now()); },
+            [this](const caf::error& error) { coordination_->training_failed("critic: " + line_of(error)); });
 }
 
 void coordinator_state::interrupt_training(std::uint64_t step) { self_->send(policy_, actors::interrupt_training{step}); }
@@ -137,11 +174,25 @@ void coordinator_state::interrupt_training(std::uint64_t step) { self_->send(pol
 void coordinator_state::publish(std::uint32_t version) {
   self_->request(policy_, deadline(10 * config_.pipeline->run.stall_after_s), publish_weights{version})
       .then(
-          [this](const weights_published& result) {
-            coordination_->published(result);
-            progressed();
-          },
+          [this](const weights_published& result) { have_followed(result); },
           [this, version](const caf::error& error) { coordination_->publishing_failed(version, line_of(error)); });
+}
+
+/// The version counts as published once every reference that follows the policy has it in its queue.
+void coordinator_state::have_followed(const weights_published& what) {
+  newest_ = what;
+  const auto missing = std::make_shared<std::size_t>(references_.size() + 1);
+  const auto one = [this, what, missing] {
+    if (--*missing > 0)
+      return;
+    coordination_->published(what);
+    progressed();
+  };
+  for (const auto& [name, reference] : references_)
+    self_->request(reference, deadline(10 * config_.pipeline->run.stall_after_s), follow_policy{what.version, what.parameters})
+        .then([one](const policy_followed&) { one(); },
+              [this, who = name](const caf::error& error) { fail(who + ": " + line_of(error)); });
+  one();
 }
 
 void coordinator_state::send_weights(const role_instance& rollout, const new_weights& what) {
@@ -161,6 +212,53 @@ void coordinator_state::send_weights(const role_instance& rollout, const new_wei
           });
 }
 
+void coordinator_state::hold_weights(const actors::hold_weights& what) {
+  if (policy_)
+    self_->send(policy_, what);
+}
+
+// -- effects: evaluations --------------------------------------------------------------------------------------------
+
+void coordinator_state::evaluate(const role_instance& evaluation, const evaluate_version& what) {
+  const auto handle = evaluations_.find(evaluation.name());
+  if (handle == evaluations_.end())
+    return; // its end is already on its way
+  const auto& table = std::get<pipeline::evaluation_table>(config_.pipeline->at(evaluation.role).options);
+  self_->request(handle->second, deadline(table.deadline_s), what)
+      .then([this, evaluation](const version_evaluated& result) { version_is_evaluated(evaluation, result); },
+            [this, evaluation, version = what.version](const caf::error& error) {
+              if (coordination_->evaluated(evaluation, version, false))
+                complain("evaluation of version " + std::to_string(version) + " by " + evaluation.name() + " is lost: " + line_of(error));
+            });
+}
+
+void coordinator_state::evaluation_goes_on(const evaluation_progress& progress) {
+  progressed();
+  if (coordination_->ending())
+    config_.record->show_doing(progress.who.role + " " + std::to_string(progress.done) + "/" + std::to_string(progress.rows));
+}
+
+void coordinator_state::version_is_evaluated(const role_instance& who, const version_evaluated& result) {
+  try {
+    config_.record->evaluated(who.role, result.version, result.figures, result.tokens, result.seconds);
+  } catch (const std::exception& error) {
+    fail(error.what());
+    return;
+  }
+  stop_if_told();
+  coordination_->evaluated(who, result.version, true);
+  progressed();
+}
+
+/// By `run.stop_when`.
+void coordinator_state::stop_if_told() {
+  const auto& why = config_.record->stop_reason();
+  if (why.empty() || coordination_->stopping() || coordination_->scheduler().finished())
+    return;
+  telemetry::log_info("run", "stopping early: " + why);
+  coordination_->stop(now(), false);
+}
+
 void coordinator_state::step_done(const batch_report& report, const std::vector<std::uint64_t>& groups) {
   auto figures = report.metrics;
   std::map<std::string, double> sums;
@@ -175,12 +273,25 @@ void coordinator_state::step_done(const batch_report& report, const std::vector<
   // The scheduler hears of the step after this: its books do not hold the batch yet.
   figures[std::string(telemetry::metric::tokens)]
       = static_cast<double>(coordination_->scheduler().books().trained().tokens + report.trained_tokens);
+  figures["groups/zero_variance"]
+      = static_cast<double>(coordination_->scheduler().books().dropped(schedule::drop_reason::zero_variance).groups);
+  if (report.masked_tokens > 0)
+    figures["tokens/masked"] = static_cast<double>(report.masked_tokens);
   figures["groups/dropped"] = static_cast<double>(coordination_->dropped_groups());
+  const std::string step = "step " + std::to_string(report.step);
+  skipped_in_a_row_ = report.skipped ? skipped_in_a_row_ + 1 : 0;
+  figures["steps/skipped"] = report.skipped ? 1 : 0;
   if (report.skipped)
-    complain("step " + std::to_string(report.step) + " was skipped: " + report.complaint);
+    complain(step + " was skipped: " + report.complaint);
+  else if (!report.complaint.empty())
+    complain(step + ": " + report.complaint);
+  if (const auto most = config_.pipeline->run.max_skipped_steps; skipped_in_a_row_ >= most)
+    fail(std::to_string(most) + " steps in a row were skipped (run.max_skipped_steps), the last one: " + report.complaint);
   try {
     config_.record->step_done(static_cast<std::int64_t>(report.step), std::move(figures), coordination_->scheduler());
     config_.record->trained(static_cast<std::int64_t>(report.step), groups);
+    if (static_cast<std::int64_t>(report.step) < config_.pipeline->run.steps)
+      stop_if_told();
   } catch (const std::exception& error) {
     fail(error.what());
   }
@@ -190,7 +301,8 @@ void coordinator_state::step_done(const batch_report& report, const std::vector<
 
 // -- effects: checkpoints and the end --------------------------------------------------------------------------------
 
-/// The policy is asked before this returns: by PO-1 it writes the weights of this very step, whatever is trained next.
+/// Policy and critic are asked before this returns: by PO-1 and CT-1 they write the weights of this very step, whatever is
+/// trained next.
 void coordinator_state::checkpoint(std::uint32_t step, const std::string& scheduler_state) {
   const auto oldest = coordination_->scheduler().oldest_live();
   std::shared_ptr<telemetry::checkpoint_attempt> attempt;
@@ -200,12 +312,24 @@ void coordinator_state::checkpoint(std::uint32_t step, const std::string& schedu
     self_->send(self_, checkpoint_stored{step, "", error.what()});
     return;
   }
-  self_->request(policy_, deadline(10 * config_.pipeline->run.stall_after_s), write_checkpoint{attempt->folder().string()})
-      .then(
-          [this, attempt, step, scheduler_state, oldest](const checkpoint_written&) {
-            add_position(attempt, step, scheduler_state, oldest);
-          },
-          [this, attempt, step](const caf::error& error) { checkpoint_is_stored({step, "", line_of(error)}); });
+  const auto missing = std::make_shared<std::size_t>(1 + std::size_t{critic_ != nullptr} + references_.size());
+  const auto ask = [&](const auto& learner) {
+    self_->request(learner, deadline(10 * config_.pipeline->run.stall_after_s), write_checkpoint{attempt->folder().string()})
+        .then(
+            [this, attempt, step, scheduler_state, oldest, missing](const checkpoint_written&) {
+              if (--*missing == 0)
+                add_position(attempt, step, scheduler_state, oldest);
+            },
+            [this, attempt, step, missing](const caf::error& error) {
+              if (std::exchange(*missing, 0) > 0)
+                checkpoint_is_stored({step, "", line_of(error)});
+            });
+  };
+  ask(policy_);
+  if (critic_)
+    ask(critic_);
+  for (const auto& [name, reference] : references_)
+    ask(reference);
 }
 
 void coordinator_state::add_position(const std::shared_ptr<telemetry::checkpoint_attempt>& attempt, std::uint32_t step,
@@ -238,7 +362,11 @@ void coordinator_state::checkpoint_is_stored(const checkpoint_stored& stored) {
     return;
   if (stored.failure.empty()) {
     telemetry::log_info("run", "checkpoint of step " + std::to_string(stored.step) + " in " + stored.folder);
-    config_.record->checkpointed(stored.step, stored.folder);
+    try {
+      config_.record->checkpointed(stored.step, stored.folder);
+    } catch (const std::exception& error) {
+      complain(error.what()); // the checkpoint itself is there
+    }
     coordination_->checkpointed(stored.step, now());
     progressed();
     return;
@@ -251,6 +379,19 @@ void coordinator_state::checkpoint_is_stored(const checkpoint_stored& stored) {
     fail(line);
   else
     complain(line + "; the run goes on");
+}
+
+void coordinator_state::observe(const schedule::progress& depths) {
+  const auto count = [at = now()](const char* name, std::int64_t before, std::int64_t after) {
+    if (before != after)
+      telemetry::process_trace().record(telemetry::counter{"groups", name, at, static_cast<double>(after)});
+  };
+  count("queued", observed_.queued, depths.queued);
+  count("generating", observed_.generating, depths.generating);
+  count("waiting for columns", observed_.finished, depths.finished);
+  count("ready", observed_.ready, depths.ready);
+  count("training", observed_.training, depths.training);
+  observed_ = depths;
 }
 
 void coordinator_state::complain(const std::string& line) { telemetry::log_warning("run", line); }
@@ -281,8 +422,14 @@ void coordinator_state::end(run_outcome outcome) {
     leave(rollout);
   for (const auto& [who, stage] : stages_)
     leave(stage);
+  for (const auto& [who, evaluation] : evaluations_)
+    leave(evaluation);
   if (policy_)
     leave(policy_);
+  if (critic_)
+    leave(critic_);
+  for (const auto& [who, reference] : references_)
+    leave(reference);
   if (source_)
     leave(source_);
   config_.on_end(outcome.ok ? run_outcome{true, ""} : outcome);
@@ -293,7 +440,7 @@ void coordinator_state::stop(const stop_run& why) {
   if (ended_)
     return;
   telemetry::log_info("run", "stopping: " + why.why);
-  if (!policy_)
+  if (!policy_ || (!critic_ && !config_.pipeline->of<pipeline::critic_table>().empty()))
     fail("stopped before the models were loaded");
   else
     coordination_->stop(now());

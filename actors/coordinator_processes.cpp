@@ -32,7 +32,9 @@ void coordinator_state::prepare(pointer self, coordinator_config config) {
   storage_ = std::make_unique<job_thread>();
   connecting_ = std::make_unique<job_thread>();
   coordination_ = std::make_unique<coordination>(graph_of(p), *config_.scheduler, static_cast<std::uint64_t>(p.run.seed),
-                                                 p.schedule.in_flight_update, *this);
+                                                 p.schedule.interrupt.mode == "pause", *this);
+  for (const auto& [role, points] : config_.record->evaluations())
+    coordination_->already_evaluated(role, static_cast<std::uint32_t>(points.back().version));
   progress_s_ = now();
 }
 
@@ -191,6 +193,50 @@ void coordinator_state::policy_is_ready(const policy_ready& ready) {
   progressed();
 }
 
+void coordinator_state::evaluation_is_ready(const evaluation_ready& ready) {
+  if (!processes_.contains(ready.node))
+    return;
+  restarts_.ready(ready.who.name());
+  evaluations_[ready.who.name()] = ready.handle;
+  telemetry::log_info(ready.who.name(), "ready: " + std::to_string(ready.rows) + " held-out prompts");
+  coordination_->evaluation_up(ready.who, ready.node);
+  progressed();
+}
+
+void coordinator_state::critic_is_ready(const critic_ready& ready) {
+  if (!processes_.contains(ready.node))
+    return;
+  restarts_.ready(ready.who.name());
+  critic_ = ready.handle;
+  stages_[ready.who.name()] = ready.values;
+  telemetry::log_info(ready.who.name(), "ready: trains " + std::to_string(ready.parameters) + " parameters");
+  coordination_->keeper_up(ready.node, "critic");
+  coordination_->stage_up(ready.who, ready.node);
+  progressed();
+}
+
+void coordinator_state::reference_is_ready(const reference_ready& ready) {
+  if (!processes_.contains(ready.node))
+    return;
+  restarts_.ready(ready.who.name());
+  references_[ready.who.name()] = ready.handle;
+  if (ready.node != own_node)
+    coordination_->keeper_up(ready.node, "reference");
+  const auto up = [this, ready] {
+    stages_[ready.who.name()] = ready.scores;
+    telemetry::log_info(ready.who.name(), "ready");
+    coordination_->stage_up(ready.who, ready.node);
+    progressed();
+  };
+  if (!newest_) {
+    up();
+    return;
+  }
+  self_->request(ready.handle, deadline(config_.pipeline->run.request_deadline_s), follow_policy{newest_->version, newest_->parameters})
+      .then([up](const policy_followed&) { up(); },
+            [this, ready](const caf::error& error) { fail(ready.who.name() + ": " + line_of(error)); });
+}
+
 void coordinator_state::role_has_failed(const role_failed& failed) { fail(failed.who.name() + ": " + failed.why); }
 
 void coordinator_state::is_down(const caf::actor_addr& agent) {
@@ -238,6 +284,7 @@ void coordinator_state::remove_process(std::uint64_t node, const std::string& ho
     telemetry::log_warning(role.name(), "process " + std::to_string(process.mapped().pid) + " is gone (" + how + ")");
     rollouts_.erase(role.name());
     stages_.erase(role.name());
+    evaluations_.erase(role.name());
   }
   coordination_->node_gone(node, now());
   progressed();

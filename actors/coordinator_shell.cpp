@@ -1,5 +1,6 @@
 #include "actors/coordinator_shell.hpp"
 
+#include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/telemetry/waits.hpp"
 
@@ -23,25 +24,23 @@ group_graph graph_of(const pipeline::pipeline& p) {
   for (const auto& role : p.roles) {
     if (const auto* rollout = std::get_if<pipeline::rollout_table>(&role.options))
       graph.rollouts.emplace(role.name, static_cast<std::int32_t>(rollout->answers_per_prompt));
-    else if (std::holds_alternative<pipeline::policy_table>(role.options)) {
+    else if (std::holds_alternative<pipeline::demonstrations_table>(role.options))
+      graph.rollouts.emplace(role.name, 1);
+    else if (const auto* policy = std::get_if<pipeline::policy_table>(&role.options)) {
+      graph.publishes = std::any_of(policy->publishes_to.begin(), policy->publishes_to.end(), [&](const auto& to) {
+        return std::holds_alternative<pipeline::rollout_table>(p.at(to).options);
+      });
       graph.policy = role.name;
       graph.policy_from = role.from;
-    } else if (!std::holds_alternative<pipeline::source_table>(role.options))
+    } else if (const auto* evaluation = std::get_if<pipeline::evaluation_table>(&role.options))
+      graph.evaluations.push_back({role.name, static_cast<std::uint32_t>(evaluation->every), evaluation->at_start});
+    else if (!std::holds_alternative<pipeline::source_table>(role.options))
       graph.stages.push_back({role.name, role.from});
   }
   return graph;
 }
 
-schedule::config schedule_of(const pipeline::pipeline& p) {
-  auto config = schedule::preset(p.schedule.preset);
-  config.groups_per_step = static_cast<std::uint32_t>(p.schedule.groups_per_step);
-  config.steps = static_cast<std::uint32_t>(p.run.steps);
-  config.depth = static_cast<double>(p.schedule.depth);
-  config.stale_max = static_cast<std::uint32_t>(p.schedule.stale.max);
-  config.in_flight_update = p.schedule.in_flight_update;
-  config.checkpoint_every = static_cast<std::uint32_t>(p.run.checkpoint_every);
-  return config;
-}
+schedule::config schedule_of(const pipeline::pipeline& p) { return pipeline::schedule_of(p); }
 
 double coordinator_state::now() const { return telemetry::now_s(); }
 
@@ -85,13 +84,19 @@ void coordinator_state::progressed() { progress_s_ = now(); }
 
 std::vector<telemetry::wait_record> coordinator_state::all_waits() const {
   std::vector<telemetry::wait_record> waits;
-  for (const auto& wait : coordination_->scheduler().waits())
+  for (const auto& wait : coordination_->scheduler().waits()) {
     waits.push_back(to_telemetry(wait));
+    if (wait.kind == schedule::wait_kind::training && round_.under_way())
+      waits.back().on = round_.awaited();
+  }
   for (const auto& [node, process] : processes_)
     for (auto wait : process.waits) {
       wait.since_s += process.clock_offset_s;
       waits.push_back(std::move(wait));
     }
+  if (coordination_->ending())
+    for (const auto& [who, version] : coordination_->evaluations().under_way())
+      waits.push_back({"run", "evaluation of version " + std::to_string(version), who.name(), progress_s_, 0});
   for (const auto& [token, placed] : awaited_)
     waits.push_back({"run", placed.role.name() + " to join", placed.role.name(), progress_s_, 0});
   for (const auto& [host, lost] : lost_nodes_)
@@ -104,7 +109,7 @@ std::vector<telemetry::role_status> coordinator_state::role_states() const {
   for (const auto& [node, process] : processes_)
     for (const auto& role : process.roles) {
       const auto name = role.name();
-      const bool ready = rollouts_.contains(name) || stages_.contains(name)
+      const bool ready = rollouts_.contains(name) || stages_.contains(name) || evaluations_.contains(name)
                          || (policy_ && role.role == config_.pipeline->policy().name);
       states.push_back({name, process.pid, process.host, ready ? "ready" : "loading"});
     }
@@ -162,6 +167,10 @@ coordinator_shell::behavior_type make_coordinator(coordinator_state::pointer sel
       [self](const rollout_ready& ready) { self->state.rollout_is_ready(ready); },
       [self](const stage_ready& ready) { self->state.stage_is_ready(ready); },
       [self](const policy_ready& ready) { self->state.policy_is_ready(ready); },
+      [self](const critic_ready& ready) { self->state.critic_is_ready(ready); },
+      [self](const reference_ready& ready) { self->state.reference_is_ready(ready); },
+      [self](const evaluation_ready& ready) { self->state.evaluation_is_ready(ready); },
+      [self](const evaluation_progress& progress) { self->state.evaluation_goes_on(progress); },
       [self](const role_failed& failed) { self->state.role_has_failed(failed); },
       [self](const process_ended& ended) { self->state.process_has_ended(ended); },
       [self](const group_generated& generated) { self->state.group_is_generated(generated); },

@@ -6,6 +6,7 @@
 #include "actors/node_agent.hpp"
 #include "actors/run_record.hpp"
 #include "actors/supervision.hpp"
+#include "actors/training_round.hpp"
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/telemetry/checkpoint_store.hpp"
 #include "runtime/transport/data_plane.hpp"
@@ -72,6 +73,10 @@ public:
   void rollout_is_ready(const rollout_ready& ready);
   void stage_is_ready(const stage_ready& ready);
   void policy_is_ready(const policy_ready& ready);
+  void critic_is_ready(const critic_ready& ready);
+  void reference_is_ready(const reference_ready& ready);
+  void evaluation_is_ready(const evaluation_ready& ready);
+  void evaluation_goes_on(const evaluation_progress& progress);
   void role_has_failed(const role_failed& failed);
   void process_has_ended(const process_ended& ended);
   void is_down(const caf::actor_addr& agent);
@@ -94,8 +99,11 @@ public:
   void interrupt_training(std::uint64_t step) override;
   void publish(std::uint32_t version) override;
   void send_weights(const role_instance& rollout, const new_weights& what) override;
+  void hold_weights(const actors::hold_weights& what) override;
+  void evaluate(const role_instance& evaluation, const evaluate_version& what) override;
   void checkpoint(std::uint32_t step, const std::string& scheduler_state) override;
   void step_done(const batch_report& report, const std::vector<std::uint64_t>& groups) override;
+  void observe(const schedule::progress& depths) override;
   void complain(const std::string& line) override;
   void finish(schedule::finish_reason reason) override;
   void fail(const std::string& why) override;
@@ -112,6 +120,13 @@ private:
     bool started = false;
     double clock_offset_s = 0;
     std::vector<telemetry::wait_record> waits;
+  };
+
+  /// A group that is being taken by everyone who needs it.
+  struct open_fetch {
+    int missing = 0;   ///< answers
+    std::string error; ///< the first
+    bool flat = false; ///< all its rewards are the same
   };
 
   /// A node that is gone, looked for until `request_deadline_s` has passed.
@@ -134,6 +149,10 @@ private:
   void node_not_found(const std::string& host, const std::string& why);
   void node_is_back(const std::string& host, const node_actor& node);
   void one_fetched(const fetch_group& what, const std::string& error);
+  void step_answered(std::optional<training_round::outcome> end);
+  void have_followed(const weights_published& what);
+  void stop_if_told();
+  void version_is_evaluated(const role_instance& who, const version_evaluated& result);
   void add_position(const std::shared_ptr<telemetry::checkpoint_attempt>& attempt, std::uint32_t step,
                     const std::string& state, std::uint64_t oldest);
   void end(run_outcome outcome);
@@ -151,19 +170,26 @@ private:
   std::unique_ptr<job_thread> connecting_;
   source_actor source_;
   policy_actor policy_;
+  critic_actor critic_; ///< null: the pipeline has none, or it is not up yet
+  training_round round_;
+  std::map<std::string, reference_actor> references_; ///< those that follow the policy, by instance name
+  std::optional<weights_published> newest_;           ///< weights: for a reference that comes up after them
   std::map<std::string, rollout_actor> rollouts_; ///< by instance name
   std::map<std::string, stage_actor> stages_;
+  std::map<std::string, evaluation_actor> evaluations_; ///< by instance name
   std::map<std::uint64_t, live_process> processes_; ///< by node
   std::map<std::string, placed_process> awaited_;   ///< by token: started, not joined
   std::map<std::uint64_t, role_instance> joined_;   ///< by node: let in, not up
   std::map<std::string, std::int64_t> pids_;        ///< of started processes, by instance name
   std::map<std::string, placed_process> lives_;     ///< the newest life of each placed process, by instance name
   std::map<std::string, lost_node> lost_nodes_;     ///< by the name that the placement gives them
-  std::map<std::pair<std::uint64_t, std::uint32_t>, std::pair<int, std::string>> fetches_; ///< by group and attempt: answers missing, first error
+  std::map<std::pair<std::uint64_t, std::uint32_t>, open_fetch> fetches_; ///< by group and attempt
   restart_rule restarts_;
   std::uint16_t outer_port_ = 0;
   std::uint64_t next_node_ = 2; ///< 1 is the run's own process
+  schedule::progress observed_;        ///< what the trace's counters say now
   std::uint64_t refused_in_a_row_ = 0; ///< prompts, since the last that a rollout took
+  std::int64_t skipped_in_a_row_ = 0;
   bool ended_ = false;
   double progress_s_ = 0;
   double stall_told_s_ = 0;

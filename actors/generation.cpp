@@ -8,7 +8,7 @@
 
 namespace millrace::actors {
 
-transport::bundle columns_of(const std::vector<std::int32_t>& prompt, const rollout::finished_group& group) {
+transport::bundle columns_of(const std::vector<std::int32_t>& prompt, const rollout::finished_group& group, std::size_t greedy) {
   std::vector<std::int32_t> tokens, lengths, text_lengths;
   std::vector<float> logprob;
   std::vector<std::uint32_t> version;
@@ -24,8 +24,8 @@ transport::bundle columns_of(const std::vector<std::int32_t>& prompt, const roll
     text_lengths.push_back(static_cast<std::int32_t>(answer.text.size()));
   }
   const std::vector<std::uint8_t> mask(tokens.size(), 1);
-  return transport::bundle_builder()
-      .add("prompt_tokens", std::span<const std::int32_t>(prompt))
+  transport::bundle_builder columns;
+  columns.add("prompt_tokens", std::span<const std::int32_t>(prompt))
       .add("tokens", std::span<const std::int32_t>(tokens))
       .add("mask", std::span<const std::uint8_t>(mask))
       .add("logprob", std::span<const float>(logprob))
@@ -33,15 +33,27 @@ transport::bundle columns_of(const std::vector<std::int32_t>& prompt, const roll
       .add("lengths", std::span<const std::int32_t>(lengths))
       .add("finish", std::span<const std::uint8_t>(finish))
       .add("text", std::span<const char>(text))
-      .add("text_lengths", std::span<const std::int32_t>(text_lengths))
-      .finish();
+      .add("text_lengths", std::span<const std::int32_t>(text_lengths));
+  if (greedy > 0) {
+    std::vector<std::uint8_t> which(group.answers.size(), 0);
+    std::fill(which.end() - static_cast<std::ptrdiff_t>(greedy), which.end(), 1);
+    columns.add("greedy", std::span<const std::uint8_t>(which));
+  }
+  return columns.finish();
 }
 
-std::map<std::uint32_t, std::int64_t> tokens_by_version(const rollout::finished_group& group) {
+std::map<std::uint32_t, std::int64_t> tokens_by_version(const rollout::finished_group& group, std::size_t greedy) {
   std::map<std::uint32_t, std::int64_t> tokens;
-  for (const auto& answer : group.answers)
-    for (const auto version : answer.version)
+  for (std::size_t i = 0; i + greedy < group.answers.size(); ++i)
+    for (const auto version : group.answers[i].version)
       ++tokens[version];
+  return tokens;
+}
+
+std::int64_t greedy_tokens(const rollout::finished_group& group, std::size_t greedy) {
+  std::int64_t tokens = 0;
+  for (std::size_t i = group.answers.size() - greedy; i < group.answers.size(); ++i)
+    tokens += static_cast<std::int64_t>(group.answers[i].tokens.size());
   return tokens;
 }
 
@@ -161,10 +173,14 @@ void generation::run() {
       telemetry::timed decoding(telemetry::process_trace(), track_, "decode", telemetry::cause::compute);
       const double until = telemetry::now_s() + 0.1;
       std::int64_t sampled = 0;
+      std::int64_t steps = 0;
+      double prefill_s = 0;
       bool interrupted = false;
       while (!engine_->idle() && !interrupted && telemetry::now_s() < until) {
         auto finished = engine_->step();
         sampled += engine_->last_step().sampled_tokens;
+        steps += engine_->last_step().sampled_tokens > 0;
+        prefill_s += engine_->last_step().prefill_s;
         for (auto& group : finished) {
           const auto entry = running_.extract(group.group);
           on_.finished(entry.mapped().attempt, entry.mapped().prompt, std::move(group));
@@ -175,6 +191,8 @@ void generation::run() {
         interrupted = closing_ || staged_ || !submitted_.empty() || !cancelled_.empty();
       }
       decoding.arg("tokens", static_cast<double>(sampled));
+      decoding.arg("steps", static_cast<double>(steps));
+      decoding.arg("prefill_s", prefill_s);
     }
   } catch (const std::exception& error) {
     on_.failed(error.what());

@@ -20,10 +20,15 @@ namespace millrace::actors {
 /// The columns that a rollout adds, packed without padding: `prompt_tokens` i32 [P], `tokens` i32, `mask` u8, `logprob`
 /// f32 and `version` u32 [sum of lengths], `lengths` i32, `finish` u8 and `text_lengths` i32 [answers], `text` u8 [bytes].
 /// `mask` is 1 for every token here: the policy sampled it.
-transport::bundle columns_of(const std::vector<std::int32_t>& prompt, const rollout::finished_group& group);
+/// @param greedy so many of the answers, the last ones, are there for their reward alone: the column `greedy`, u8
+///               [answers], says which; not there where it is 0
+transport::bundle columns_of(const std::vector<std::int32_t>& prompt, const rollout::finished_group& group, std::size_t greedy = 0);
 
-/// Answer tokens by the version that sampled them.
-std::map<std::uint32_t, std::int64_t> tokens_by_version(const rollout::finished_group& group);
+/// Answer tokens by the version that sampled them, without those of the `greedy` last answers.
+std::map<std::uint32_t, std::int64_t> tokens_by_version(const rollout::finished_group& group, std::size_t greedy = 0);
+
+/// Tokens of the `greedy` last answers.
+std::int64_t greedy_tokens(const rollout::finished_group& group, std::size_t greedy);
 
 /// A decode loop on a thread of its own: the engine's only caller. Between two decode steps it takes in what came:
 /// groups, cancellations, new weights.

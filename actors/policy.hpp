@@ -30,11 +30,12 @@ auto inspect(Inspector& f, fetch_group& x) {
 struct group_fetched {
   std::uint64_t group = 0;
   std::uint32_t attempt = 0;
+  bool flat = false; ///< all its rewards are the same
 };
 
 template <class Inspector>
 auto inspect(Inspector& f, group_fetched& x) {
-  return f(caf::meta::type_name("group_fetched"), x.group, x.attempt);
+  return f(caf::meta::type_name("group_fetched"), x.group, x.attempt, x.flat);
 }
 
 /// Drop a fetched group that will not be trained. coordinator -> policy.
@@ -66,13 +67,14 @@ struct batch_report {
   bool skipped = false;                  ///< a loss or gradient that is not finite: parameters unchanged, groups used up
   std::string complaint;                 ///< why skipped
   std::int64_t trained_tokens = 0;       ///< answer tokens
+  std::int64_t masked_tokens = 0;        ///< answer tokens of the batch that had no part in the loss
   std::map<std::string, double> metrics; ///< loss, grad_norm, ...
 };
 
 template <class Inspector>
 auto inspect(Inspector& f, batch_report& x) {
   return f(caf::meta::type_name("batch_report"), x.step, x.interrupted, x.skipped, x.complaint, x.trained_tokens,
-           x.metrics);
+           x.masked_tokens, x.metrics);
 }
 
 /// Ends a running `train_batch` between two micro-batches. coordinator -> policy.
@@ -95,7 +97,7 @@ auto inspect(Inspector& f, publish_weights& x) {
   return f(caf::meta::type_name("publish_weights"), x.version);
 }
 
-/// Answers `publish_weights`. The ticket lives until the next version's is published and acknowledged.
+/// Answers `publish_weights`. The ticket lives until the next version's is published and acknowledged, longer if held.
 struct weights_published {
   std::uint32_t version = 0;
   transport::ticket parameters;
@@ -105,6 +107,17 @@ struct weights_published {
 template <class Inspector>
 auto inspect(Inspector& f, weights_published& x) {
   return f(caf::meta::type_name("weights_published"), x.version, x.parameters, x.copy_s);
+}
+
+/// Whether a version's parameters stay available however many are published after it. coordinator -> policy.
+struct hold_weights {
+  std::uint32_t version = 0;
+  bool hold = true; ///< false: they are needed no more
+};
+
+template <class Inspector>
+auto inspect(Inspector& f, hold_weights& x) {
+  return f(caf::meta::type_name("hold_weights"), x.version, x.hold);
 }
 
 /// Write weights (Hugging Face layout) and optimizer into an existing folder. coordinator -> policy.
@@ -137,7 +150,7 @@ auto inspect(Inspector& f, checkpoint_written& x) {
 using policy_actor
     = caf::typed_actor<caf::replies_to<fetch_group>::with<group_fetched>, caf::reacts_to<forget_group>,
                        caf::replies_to<train_batch>::with<batch_report>, caf::reacts_to<interrupt_training>,
-                       caf::replies_to<publish_weights>::with<weights_published>,
+                       caf::replies_to<publish_weights>::with<weights_published>, caf::reacts_to<hold_weights>,
                        caf::replies_to<write_checkpoint>::with<checkpoint_written>>;
 
 } // namespace millrace::actors

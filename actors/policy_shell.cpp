@@ -1,52 +1,22 @@
 #include "actors/policy_shell.hpp"
 
-#include "actors/errors.hpp"
-#include "runtime/telemetry/trace.hpp"
+#include "actors/fetch_for_training.hpp"
+#include "actors/thread_answer.hpp"
 
 namespace millrace::actors {
 namespace {
 
 using pointer = policy_shell::stateful_pointer<policy_shell_state>;
 
-/// Runs `compute` on the policy's thread as a span of the trace; its result, or what it throws, answers the request.
-/// @param then runs in the actor's context before the answer goes out
-template <class Answer, class Compute, class Then>
-caf::result<Answer> on_thread(pointer self, const std::string& track, std::string what, std::string_view cause,
-                              Compute compute, Then then) {
-  auto promise = self->template make_response_promise<Answer>();
-  const auto me = caf::actor_cast<policy_shell>(self);
-  self->state.thread->post([=]() mutable {
-    try {
-      telemetry::timed span(telemetry::process_trace(), track, what, cause);
-      auto result = compute();
-      continue_in(me, [=]() mutable { promise.deliver(then(std::move(result))); });
-    } catch (const std::exception& failure) {
-      continue_in(me, [promise, line = std::string(failure.what())]() mutable { promise.deliver(error_with(std::move(line))); });
+/// Releases what was published, but for the newest versions and those that are held.
+void let_go_of_old(policy_shell_state& state, transport::data_plane& data) {
+  for (std::size_t i = 0; i + policy_shell_state::kept_versions < state.published.size();)
+    if (state.held.contains(state.published[i].first)) {
+      ++i;
+    } else {
+      data.release(state.published[i].second.id);
+      state.published.erase(state.published.begin() + static_cast<std::ptrdiff_t>(i));
     }
-  });
-  return promise;
-}
-
-/// Pulls a group's columns and keeps them for training.
-caf::result<group_fetched> fetch(pointer self, const role_context& context, const fetch_group& ask) {
-  auto promise = self->make_response_promise<group_fetched>();
-  const auto me = caf::actor_cast<policy_shell>(self);
-  pull_columns(*context.data, ask.columns, {}, context.deadline(),
-               [me, promise, ask, learner = self->state.learner](const column_set& columns, std::string error) {
-                 try {
-                   if (error.empty())
-                     learner->keep(training_group_of(ask.group, columns));
-                 } catch (const std::exception& failure) {
-                   error = failure.what();
-                 }
-                 continue_in(me, [promise, ask, error]() mutable {
-                   if (error.empty())
-                     promise.deliver(group_fetched{ask.group, ask.attempt});
-                   else
-                     promise.deliver(error_with(std::move(error)));
-                 });
-               });
-  return promise;
 }
 
 } // namespace
@@ -57,12 +27,12 @@ policy_shell::behavior_type make_policy(pointer self, role_context context, std:
   const auto track = context.who.name();
   const auto unchanged = [](auto result) { return result; };
   return {
-      [=](const fetch_group& ask) { return fetch(self, context, ask); },
+      [=](const fetch_group& ask) { return fetch_for_training<policy_shell>(self, context, ask, self->state.learner); },
       [=](const forget_group& ask) { self->state.learner->forget(ask.group); },
       [=](const train_batch& ask) {
         self->state.stop_training = {};
-        return on_thread<batch_report>(
-            self, track, "train step " + std::to_string(ask.step), telemetry::cause::compute,
+        return answer_from_thread<policy_shell, batch_report>(
+            self, *self->state.thread, track, "train step " + std::to_string(ask.step), telemetry::cause::compute,
             [learner = self->state.learner, ask, stop = self->state.stop_training.get_token()] {
               return learner->train(ask, stop);
             },
@@ -70,26 +40,28 @@ policy_shell::behavior_type make_policy(pointer self, role_context context, std:
       },
       [=](const interrupt_training&) { self->state.stop_training.request_stop(); },
       [=](const publish_weights& ask) {
-        return on_thread<weights_published>(
-            self, track, "publish version " + std::to_string(ask.version), telemetry::cause::transfer,
+        return answer_from_thread<policy_shell, weights_published>(
+            self, *self->state.thread, track, "publish version " + std::to_string(ask.version), telemetry::cause::transfer,
             [learner = self->state.learner, data = context.data, ask] {
               const double start = telemetry::now_s();
               auto parameters = data->publish(learner->snapshot(ask.version));
               return weights_published{ask.version, std::move(parameters), telemetry::now_s() - start};
             },
             [self, data = context.data](weights_published result) {
-              auto& published = self->state.published;
-              published.push_back(result.parameters);
-              while (published.size() > policy_shell_state::kept_versions) {
-                data->release(published.front().id);
-                published.pop_front();
-              }
+              self->state.published.emplace_back(result.version, result.parameters);
+              let_go_of_old(self->state, *data);
               return result;
             });
       },
+      [=](const hold_weights& ask) {
+        if (ask.hold)
+          self->state.held.insert(ask.version);
+        else if (self->state.held.erase(ask.version) > 0)
+          let_go_of_old(self->state, *context.data);
+      },
       [=](const write_checkpoint& ask) {
-        return on_thread<checkpoint_written>(
-            self, track, "checkpoint", telemetry::cause::storage,
+        return answer_from_thread<policy_shell, checkpoint_written>(
+            self, *self->state.thread, track, "checkpoint", telemetry::cause::storage,
             [learner = self->state.learner, ask] {
               const double start = telemetry::now_s();
               learner->write_checkpoint(ask.folder);

@@ -9,7 +9,9 @@
 
 #include <deque>
 #include <memory>
+#include <set>
 #include <stop_token>
+#include <utility>
 
 namespace millrace::actors {
 
@@ -23,7 +25,8 @@ struct policy_shell_state {
 
   std::shared_ptr<learning> learner;
   std::stop_source stop_training;
-  std::deque<transport::ticket> published;
+  std::deque<std::pair<std::uint32_t, transport::ticket>> published; ///< by version, the oldest first
+  std::set<std::uint32_t> held;                                      ///< versions not to be let go of
   std::unique_ptr<job_thread> thread; ///< last: it ends before what its jobs use
 };
 

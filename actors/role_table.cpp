@@ -1,13 +1,21 @@
 #include "actors/role_table.hpp"
 
+#include "actors/critic_shell.hpp"
+#include "actors/demonstrations.hpp"
+#include "actors/evaluation_shell.hpp"
 #include "actors/policy_shell.hpp"
-#include "actors/reference.hpp"
+#include "actors/reference_shell.hpp"
+#include "actors/reward_model.hpp"
 #include "actors/rollout_shell.hpp"
 #include "actors/rule_verifier.hpp"
 #include "actors/stage_shell.hpp"
+#include "actors/tokenizer_match.hpp"
 #include "runtime/input_error.hpp"
+#include "runtime/telemetry/log.hpp"
 
 #include <caf/send.hpp>
+
+#include <algorithm>
 
 namespace millrace::actors {
 namespace {
@@ -41,17 +49,65 @@ void start(caf::actor_system& system, const role_context& context, const pipelin
                                                     capacity_groups(table)});
 }
 
+void start(caf::actor_system& system, const role_context& context, const pipeline::demonstrations_table& table) {
+  auto words = load_model(context, table.model, false);
+  model::chat_of(words);
+  const auto& schedule = context.pipeline->schedule;
+  const auto capacity = static_cast<std::uint32_t>(static_cast<double>(schedule.groups_per_step) * (std::min(schedule.gate.depth, 1000.0) + 1));
+  const auto handle = system.spawn(make_demonstrations, context, std::move(words));
+  caf::anon_send(context.coordinator, rollout_ready{context.who, context.node, handle, capacity});
+}
+
 void start(caf::actor_system& system, const role_context& context, const pipeline::rule_verifier_table& table) {
   start_stage(system, context, std::make_shared<rule_verifier>(table));
 }
 
 void start(caf::actor_system& system, const role_context& context, const pipeline::reference_table& table) {
-  const auto loaded = load_model(context, table.model, true);
-  auto frozen = std::make_shared<model::decoder>(loaded.config, loaded.parameters);
-  frozen->pack();
-  const auto* rollout = context.pipeline->of<pipeline::rollout_table>().at(0);
-  const double temperature = std::get<pipeline::rollout_table>(rollout->options).temperature;
-  start_stage(system, context, std::make_shared<reference>(std::move(frozen), temperature, context.threads()));
+  const reference_core core{std::make_shared<reference_weights>(table, load_model(context, table.model, true),
+                                                                pipeline::sampling_temperature(*context.pipeline), context.threads()),
+                            std::make_shared<job_thread>()};
+  if (!table.follows()) {
+    start_stage(system, context, std::make_shared<reference>(core));
+    return;
+  }
+  if (!context.checkpoint.empty())
+    core.weights->read_checkpoint(context.checkpoint, context.who.role);
+  const auto scores = system.spawn(make_stage, context, std::make_shared<reference>(core));
+  const auto follower = system.spawn(make_reference, context, core);
+  caf::anon_send(context.coordinator, reference_ready{context.who, context.node, caf::actor_cast<stage_actor>(scores),
+                                                      caf::actor_cast<reference_actor>(follower)});
+}
+
+void start(caf::actor_system& system, const role_context& context, const pipeline::evaluation_table& table) {
+  auto work = std::make_shared<const evaluation_work>(table, load_model(context, table.model, false));
+  if (work->skipped() > 0)
+    telemetry::log_warning(context.who.name(), std::to_string(work->skipped()) + " rows skipped, the first: " + work->skipped_first());
+  const auto rows = work->rows();
+  const auto handle = system.spawn(make_evaluation, context, std::move(work));
+  caf::anon_send(context.coordinator, evaluation_ready{context.who, context.node, caf::actor_cast<evaluation_actor>(handle), rows});
+}
+
+void start(caf::actor_system& system, const role_context& context, const pipeline::reward_model_table& table) {
+  const auto& source = context.pipeline->models.at(table.model);
+  auto scorer = model::load_checkpoint(source.path, {.weights = true, .score_head = true});
+  if (!scorer.config.score_head)
+    throw input_error(source.path.string() + ": a language model, want a sequence-classification model of one label");
+  if (!source.chat_template.empty())
+    scorer.chat = model::named_chat_template(source.chat_template);
+  const bool same = !scorer.tok || same_tokens(*flowing_tokenizer(*context.pipeline), *scorer.tok);
+  if (same)
+    check_same_tokens(*context.pipeline, scorer);
+  start_stage(system, context, std::make_shared<reward_model>(table, scorer, same, context.threads()));
+}
+
+void start(caf::actor_system& system, const role_context& context, const pipeline::critic_table& table) {
+  const critic_core core{std::make_shared<critic_learning>(*context.pipeline, table, context.checkpoint, context.threads()),
+                         std::make_shared<job_thread>()};
+  const auto values = system.spawn(make_stage, context, std::make_shared<critic_values>(core));
+  const auto trained = system.spawn(make_critic, context, core);
+  caf::anon_send(context.coordinator,
+                 critic_ready{context.who, context.node, caf::actor_cast<stage_actor>(values),
+                              caf::actor_cast<critic_actor>(trained), core.learner->parameter_count()});
 }
 
 void start(caf::actor_system& system, const role_context& context, const pipeline::policy_table&) {
@@ -65,7 +121,8 @@ void start(caf::actor_system& system, const role_context& context, const pipelin
 } // namespace
 
 std::uint32_t capacity_groups(const pipeline::rollout_table& table) {
-  return static_cast<std::uint32_t>((table.slots + table.answers_per_prompt - 1) / table.answers_per_prompt + 1);
+  const auto answers = table.answers_per_prompt + (table.greedy_baseline ? 1 : 0);
+  return static_cast<std::uint32_t>((table.slots + answers - 1) / answers + 1);
 }
 
 void start_role(caf::actor_system& system, role_context context) {

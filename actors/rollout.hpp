@@ -15,18 +15,21 @@ namespace millrace::actors {
 
 // -- messages -----------------------------------------------------------------
 
-/// Starts a group: one prompt, n answers. coordinator -> rollout.
+/// Starts a group: one prompt, n answers. coordinator -> rollout, or demonstrations in its place.
 struct generate_group {
   std::uint64_t group = 0;
   std::uint32_t attempt = 0;        ///< counts starts of this group
   std::vector<chat_turn> prompt;
   std::int32_t answers = 1;
   std::uint64_t seed = 0;           ///< of the group; the same at every attempt
+  std::vector<std::vector<chat_turn>> demonstrations; ///< of the row: for a role of that kind
+  double margin = 0;                ///< of the row
 };
 
 template <class Inspector>
 auto inspect(Inspector& f, generate_group& x) {
-  return f(caf::meta::type_name("generate_group"), x.group, x.attempt, x.prompt, x.answers, x.seed);
+  return f(caf::meta::type_name("generate_group"), x.group, x.attempt, x.prompt, x.answers, x.seed, x.demonstrations,
+           x.margin);
 }
 
 /// Answers `generate_group`: the group waits for slots or has them.
@@ -58,11 +61,13 @@ struct group_generated {
   transport::ticket columns;        ///< tokens, lengths, logprob, version, finish, text, text_lengths, prompt_tokens
   std::map<std::uint32_t, std::int64_t> tokens; ///< answer tokens of all answers by the version that sampled them
   double prefill_s = 0;             ///< time the engine spent on this group's prompt
+  std::int64_t baseline_tokens = 0; ///< of the greedy answer beside them, which is not trained
 };
 
 template <class Inspector>
 auto inspect(Inspector& f, group_generated& x) {
-  return f(caf::meta::type_name("group_generated"), x.from, x.group, x.attempt, x.columns, x.tokens, x.prefill_s);
+  return f(caf::meta::type_name("group_generated"), x.from, x.group, x.attempt, x.columns, x.tokens, x.prefill_s,
+           x.baseline_tokens);
 }
 
 /// A new version's parameters can be pulled. coordinator -> rollout. Answered when tokens are sampled from them.

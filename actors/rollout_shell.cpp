@@ -56,9 +56,10 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
   options.max_context = std::min(state.words.config.max_positions, prompt_limit + table.max_new_tokens);
 
   generation::events on;
-  on.finished = [context](std::uint32_t attempt, const std::vector<std::int32_t>& prompt, rollout::finished_group group) {
-    group_generated what{context.who, group.group, attempt, context.data->publish(columns_of(prompt, group)),
-                         tokens_by_version(group), group.first_token_s};
+  const std::size_t greedy = table.greedy_baseline ? 1 : 0;
+  on.finished = [context, greedy](std::uint32_t attempt, const std::vector<std::int32_t>& prompt, rollout::finished_group group) {
+    group_generated what{context.who, group.group, attempt, context.data->publish(columns_of(prompt, group, greedy)),
+                         tokens_by_version(group, greedy), group.first_token_s, greedy_tokens(group, greedy)};
     caf::anon_send(context.coordinator, std::move(what));
   };
   on.failed = [context](std::string why) {
@@ -80,7 +81,7 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
   state.engine = std::make_unique<generation>(context.who.name(), state.words.tok, options, std::move(on));
 
   return {
-      [self, how, prompt_limit](const generate_group& ask) -> caf::result<group_accepted> {
+      [self, how, prompt_limit, greedy](const generate_group& ask) -> caf::result<group_accepted> {
         return answer_or_error([&] {
           auto prompt = prompt_tokens(self->state.words, ask.prompt);
           const auto length = static_cast<std::int64_t>(prompt.size());
@@ -94,7 +95,8 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
           rollout::group_request request;
           request.group = ask.group;
           request.prompt = std::move(prompt);
-          request.answers = ask.answers;
+          request.greedy = static_cast<std::int32_t>(greedy);
+          request.answers = ask.answers + request.greedy;
           request.seed = ask.seed;
           request.how = how;
           self->state.engine->submit(std::move(request), ask.attempt);

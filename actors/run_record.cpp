@@ -15,6 +15,13 @@ namespace {
 
 double wall_s() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
+telemetry::early_stop stop_rules_of(const pipeline::pipeline& p) {
+  std::vector<telemetry::stop_rule> rules;
+  for (const auto& entry : p.run.stop_when)
+    rules.push_back({entry.metric, entry.above, entry.over, entry.patience, entry.best == "highest", entry.min_change});
+  return telemetry::early_stop(std::move(rules));
+}
+
 } // namespace
 
 telemetry::ledger_totals totals_of(const schedule::ledger& books) {
@@ -41,12 +48,15 @@ telemetry::trajectory trajectory_of(std::uint64_t group, const prompt_row& row, 
   const auto texts = by_answer(columns.view<char>("text"), columns.view<std::int32_t>("text_lengths"));
   const auto versions = by_answer(columns.view<std::uint32_t>("version"), lengths);
   const auto finish = columns.view<std::uint8_t>("finish");
-  const auto reward = columns.view<float>("reward");
+  const bool several = !columns.has("reward") && std::any_of(columns.parts().begin(), columns.parts().end(), [](const auto& part) {
+    return std::any_of(part.columns().begin(), part.columns().end(), [](const auto& c) { return c.spec.name.starts_with("reward."); });
+  });
+  const auto reward = several ? std::span<const float>() : columns.view<float>("reward");
   for (std::size_t i = 0; i < texts.size(); ++i) {
     telemetry::trajectory_answer answer;
     answer.text.assign(texts[i].begin(), texts[i].end());
     answer.tokens = lengths[i];
-    answer.reward = reward[i];
+    answer.reward = reward.empty() ? std::numeric_limits<double>::quiet_NaN() : reward[i]; // several, and no sum of them
     for (const auto& part : columns.parts())
       for (const auto& column : part.columns())
         if (column.spec.name.starts_with("reward."))
@@ -66,6 +76,7 @@ run_record::run_record(const pipeline::pipeline& p, const telemetry::run_folder&
     : name_(p.run.name), steps_(p.run.steps), folder_(&folder), metrics_(folder.metrics(), resumed_step),
       events_(folder.path(), folder.session(), resumed_step, wall_s()),
       trajectories_(folder.trajectories(), p.run.trajectories_fraction), line_(telemetry::process_log()),
+      best_(folder.checkpoints(), p.run.keep_best, p.run.best == "highest"), early_stop_(stop_rules_of(p)),
       start_s_(telemetry::now_s()), last_step_s_(start_s_), rate_since_s_(start_s_),
       logprob_gap_(std::numeric_limits<double>::quiet_NaN()), step_(resumed_step) {
   if (folder.session() > 1)
@@ -73,6 +84,11 @@ run_record::run_record(const pipeline::pipeline& p, const telemetry::run_folder&
   if (p.run.trace)
     trace_ = std::make_unique<telemetry::trace_file>(folder.trace(), start_s_);
   for (const auto& row : telemetry::read_metrics(folder.metrics())) {
+    early_stop_.seen(row);
+    if (telemetry::collect_evaluation(row, evaluations_)) {
+      best_.seen(row);
+      continue;
+    }
     rewards_.push_back(row.get(telemetry::metric::reward).value_or(std::numeric_limits<double>::quiet_NaN()));
     if (const auto gap = row.get(telemetry::metric::logprob_gap))
       logprob_gap_ = std::fmax(logprob_gap_, *gap);
@@ -103,6 +119,10 @@ void run_record::step_done(std::int64_t step, std::map<std::string, double> figu
   row.set(metric::generation_rate, tokens_per_s_);
   metrics_.append(row);
   events_.append(row);
+  if (step_ == 0)
+    for (const auto& name : early_stop_.missing_in(row))
+      telemetry::log_warning("run", "run.stop_when: there is no figure '" + name + "' among those of step 1");
+  watch(row);
   step_ = step;
   rewards_.resize(static_cast<std::size_t>(step - 1), std::numeric_limits<double>::quiet_NaN());
   rewards_.push_back(row.get(metric::reward).value_or(std::numeric_limits<double>::quiet_NaN()));
@@ -112,6 +132,28 @@ void run_record::step_done(std::int64_t step, std::map<std::string, double> figu
   left_.step_done(now);
   doing_.clear();
   show_progress(scheduler);
+}
+
+void run_record::evaluated(const std::string& role, std::int64_t version, const std::map<std::string, double>& figures,
+                           std::int64_t tokens, double seconds) {
+  telemetry::metric_row row;
+  row.step = version;
+  row.wall_s = wall_s();
+  for (const auto& [name, value] : figures)
+    row.set(telemetry::metric::evaluation(role, name), value);
+  row.set(telemetry::metric::evaluation(role, "tokens"), static_cast<double>(tokens));
+  row.set(telemetry::metric::evaluation(role, "seconds"), seconds);
+  metrics_.append(row);
+  events_.append(row);
+  telemetry::collect_evaluation(row, evaluations_);
+  watch(row);
+  telemetry::log_info(role, telemetry::in_words(evaluations_.at(role).back()));
+}
+
+void run_record::watch(const telemetry::metric_row& row) {
+  if (auto why = early_stop_.seen(row); stop_reason_.empty())
+    stop_reason_ = std::move(why);
+  best_.seen(row);
 }
 
 void run_record::keep(telemetry::trajectory answers) { kept_.insert_or_assign(answers.group, std::move(answers)); }
@@ -135,6 +177,7 @@ void run_record::add_trace(const telemetry::trace_batch& batch, std::int64_t pid
 }
 
 void run_record::checkpointed(std::int64_t step, std::filesystem::path folder) {
+  best_.stored(step, folder);
   checkpoint_step_ = step;
   checkpoint_folder_ = std::move(folder);
 }
@@ -183,21 +226,25 @@ void run_record::write_status(const schedule::scheduler& scheduler, const std::s
 void run_record::finish(const schedule::scheduler& scheduler, const std::string& outcome) {
   line_.finish();
   trajectories_.flush();
+  best_.finish();
   if (outcome == "failed" && step_ == 0)
     return; // nothing to sum up: the line that says why is all there is
   telemetry::run_summary summary;
   summary.name = name_;
-  summary.outcome = outcome;
+  summary.outcome = outcome == "stopped" && !stop_reason_.empty() ? "stopped early (" + stop_reason_ + ")" : outcome;
   summary.step = step_;
   summary.steps = steps_;
   summary.elapsed_s = telemetry::now_s() - start_s_;
   summary.rewards = rewards_;
+  summary.evaluations.assign(evaluations_.begin(), evaluations_.end());
   summary.ledger = totals_of(scheduler.books());
   summary.times = times_.rows(telemetry::now_s());
   summary.logprob_gap = logprob_gap_;
   summary.skipped.assign(skipped_.begin(), skipped_.end());
   summary.folder = folder_->path();
   summary.last_checkpoint = checkpoint_folder_;
+  if (best_.step())
+    summary.best_checkpoint = best_.folder();
   telemetry::process_log().say(in_words(summary));
 }
 

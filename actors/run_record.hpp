@@ -2,6 +2,8 @@
 
 #include "actors/coordination.hpp"
 #include "runtime/pipeline/pipeline.hpp"
+#include "runtime/telemetry/best_checkpoint.hpp"
+#include "runtime/telemetry/early_stop.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/telemetry/metrics.hpp"
 #include "runtime/telemetry/progress.hpp"
@@ -33,6 +35,13 @@ public:
   /// A step was trained. @param row figures of the step, without step and time
   void step_done(std::int64_t step, std::map<std::string, double> figures, const schedule::scheduler& scheduler);
 
+  /// A version was evaluated: a row of the metrics of its own, with names `evaluation/<role>/<figure>`.
+  void evaluated(const std::string& role, std::int64_t version, const std::map<std::string, double>& figures,
+                 std::int64_t tokens, double seconds);
+
+  /// Versions that earlier lives of the run evaluated, by role.
+  const std::map<std::string, std::vector<telemetry::evaluation_point>>& evaluations() const { return evaluations_; }
+
   /// A group's answers in words, kept until the group is trained or forgotten.
   void keep(telemetry::trajectory answers);
   void trained(std::int64_t step, const std::vector<std::uint64_t>& groups);
@@ -44,6 +53,8 @@ public:
   void skipped(const std::string& reason, std::int64_t count) { skipped_[reason] += count; }
   void checkpointed(std::int64_t step, std::filesystem::path folder);
   void say_doing(const std::string& what);
+  /// On the live line alone: for what changes often.
+  void show_doing(const std::string& what) { doing_ = what; }
 
   /// About once a second.
   void write_status(const schedule::scheduler& scheduler, const std::string& state,
@@ -52,9 +63,13 @@ public:
   /// The end: closes the files, prints the summary.
   void finish(const schedule::scheduler& scheduler, const std::string& outcome);
 
+  /// Why the run is to stop early, by `run.stop_when`; "" = it is not.
+  const std::string& stop_reason() const { return stop_reason_; }
+
   std::optional<std::int64_t> checkpoint_step() const { return checkpoint_step_; }
 
 private:
+  void watch(const telemetry::metric_row& row);
   void show_progress(const schedule::scheduler& scheduler);
 
   std::string name_;
@@ -69,7 +84,11 @@ private:
   telemetry::time_left left_;
   std::map<std::uint64_t, telemetry::trajectory> kept_;
   std::map<std::string, std::int64_t> skipped_;
+  telemetry::best_checkpoint best_;
+  telemetry::early_stop early_stop_;
+  std::string stop_reason_;
   std::vector<double> rewards_;
+  std::map<std::string, std::vector<telemetry::evaluation_point>> evaluations_;
   double start_s_;
   double last_step_s_;
   double rate_since_s_;

@@ -1,9 +1,11 @@
 #include "runtime/pipeline/checks.hpp"
 
+#include "runtime/pipeline/stages.hpp"
 #include "runtime/pipeline/wording.hpp"
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 #include <set>
 
 namespace millrace::pipeline {
@@ -23,6 +25,27 @@ void check_run(const pipeline& p, reading& into) {
                    ", want at least two heartbeats");
 }
 
+void check_best(const pipeline& p, reading& into) {
+  const auto refuse = [&](const std::string& want) {
+    into.wrong(into.place("run.keep_best"), "run.keep_best: found " + in_quotes(p.run.keep_best) + want);
+  };
+  if (p.run.keep_best.empty())
+    return;
+  if (p.run.checkpoint_every == 0)
+    return refuse(" with checkpoint_every = 0, want checkpoints to choose from");
+  const std::string prefix = "evaluation/";
+  if (p.run.keep_best.compare(0, prefix.size(), prefix) != 0)
+    return;
+  const std::string name = p.run.keep_best.substr(prefix.size(), p.run.keep_best.find('/', prefix.size()) - prefix.size());
+  const auto r = std::find_if(p.roles.begin(), p.roles.end(), [&](const role& other) { return other.name == name; });
+  const auto* evaluation = r == p.roles.end() ? nullptr : std::get_if<evaluation_table>(&r->options);
+  if (!evaluation)
+    refuse(", want evaluation/ROLE/FIGURE with a role of kind \"evaluation\"");
+  else if (evaluation->every == 0 || evaluation->every % p.run.checkpoint_every != 0)
+    refuse(" with roles." + name + ".every = " + std::to_string(evaluation->every) + " and checkpoint_every = " + std::to_string(p.run.checkpoint_every) +
+           ", want evaluations of versions that are checkpoints: `every` a multiple of it");
+}
+
 /// Why there is no model at `path`, or "".
 std::string no_model(const fs::path& path) {
   std::error_code failed;
@@ -33,9 +56,19 @@ std::string no_model(const fs::path& path) {
   return path.extension() == ".gguf" ? "" : "a file that is not .gguf";
 }
 
+void check_reference(const stage_reference& reference, const std::string& key, reading& into) {
+  const auto& earlier = *into.earlier;
+  if (std::find(earlier.begin(), earlier.end(), reference.stage) == earlier.end())
+    into.wrong(into.place(key), key + ": no earlier stage " + in_quotes(reference.stage) + suggestion(reference.stage, earlier));
+  if (const fs::path part = reference.part; part.empty() || part.has_parent_path() || part == ".." || part == ".")
+    into.wrong(into.place(key), key + ": found part " + in_quotes(reference.part) + " of a stage's checkpoint, want the name of a folder in it");
+}
+
 void check_paths(const pipeline& p, reading& into) {
   for (const auto& [name, model] : p.models)
-    if (const std::string why = model.path.empty() ? "" : no_model(model.path); !why.empty())
+    if (const auto reference = into.earlier ? stage_reference_of(model.path) : std::nullopt)
+      check_reference(*reference, "models." + name + ".path", into);
+    else if (const std::string why = model.path.empty() ? "" : no_model(model.path); !why.empty())
       into.wrong(into.place("models." + name + ".path"), "models." + name + ".path: found " + why + " at " + in_quotes(model.path.string()) +
                                                              ", want a Hugging Face folder or a .gguf file");
   const auto file = [&](const fs::path& path, const std::string& key, const std::string& want) {
@@ -46,10 +79,21 @@ void check_paths(const pipeline& p, reading& into) {
   for (const role& r : p.roles)
     if (const auto* source = std::get_if<source_table>(&r.options))
       file(source->file, "roles." + r.name + ".file", "a JSONL file");
+    else if (const auto* evaluation = std::get_if<evaluation_table>(&r.options))
+      file(evaluation->file, "roles." + r.name + ".file", "a JSONL file");
+  for (const role* policy : p.of<policy_table>()) {
+    const auto& table = std::get<policy_table>(policy->options);
+    if (table.pretraining)
+      file(table.pretraining->file, "roles." + policy->name + ".pretraining.file", "a JSONL file");
+    std::error_code failed;
+    if (table.lora && !table.lora->start.empty() && !fs::exists(table.lora->start / "adapter_config.json", failed))
+      into.wrong(into.place("roles." + policy->name + ".lora.start"), "roles." + policy->name + ".lora.start: found no adapter_config.json in " +
+                                                                          in_quotes(table.lora->start.string()) + ", want a folder as PEFT writes it");
+  }
   file(p.placement.secret_file, "placement.secret_file", "the file with the nodes' secret");
 }
 
-void check_source(const role& r, const source_table& source, reading& into) {
+template <class Table> void check_source(const role& r, const Table& source, reading& into) {
   const std::string path = "roles." + r.name;
   const bool file = into.written(path + ".file"), generator = into.written(path + ".generator");
   if (file && generator)
@@ -61,10 +105,10 @@ void check_source(const role& r, const source_table& source, reading& into) {
                                                         std::to_string(source.generator->max) + ", want at most max");
 }
 
-void check_rules(const role& r, const rule_verifier_table& verifier, reading& into) {
+void check_rules(const role& r, const std::vector<rule_entry>& rules, reading& into) {
   std::set<std::string> names;
-  for (std::size_t i = 0; i < verifier.rules.size(); ++i) {
-    const rule_entry& rule = verifier.rules[i];
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    const rule_entry& rule = rules[i];
     const std::string path = "roles." + r.name + ".rules." + std::to_string(i);
     const bool plain = std::all_of(rule.name.begin(), rule.name.end(), [](unsigned char c) { return c < 0x80 && (std::isalnum(c) || c == '_' || c == '-'); });
     if (!plain || rule.name.size() > 64)
@@ -74,8 +118,65 @@ void check_rules(const role& r, const rule_verifier_table& verifier, reading& in
   }
 }
 
+void check_evaluation(const pipeline& p, const role& r, const evaluation_table& evaluation, reading& into) {
+  const std::string path = "roles." + r.name;
+  check_source(r, evaluation, into);
+  check_rules(r, evaluation.rules, into);
+  if (evaluation.generator && evaluation.rows == 0)
+    into.wrong(into.place(path + ".rows"), path + ".rows: found 0 with a generator, which never ends, want at least 1");
+  for (std::size_t i = 0; i < evaluation.pass_at.size(); ++i)
+    if (evaluation.pass_at[i] > evaluation.answers_per_prompt)
+      into.wrong(into.place(path + ".pass_at." + std::to_string(i)), path + ".pass_at: found " + std::to_string(evaluation.pass_at[i]) + " with answers_per_prompt = " +
+                                                                         std::to_string(evaluation.answers_per_prompt) + ", want at most that");
+  for (const role* policy : p.of<policy_table>()) {
+    const auto& table = std::get<policy_table>(policy->options);
+    if (!table.model.empty() && !evaluation.model.empty() && table.model != evaluation.model)
+      into.wrong(into.place(path + ".model"), path + ".model: found " + in_quotes(evaluation.model) + ", want " + in_quotes(table.model) + ", the model that is trained");
+    if (std::find(table.publishes_to.begin(), table.publishes_to.end(), r.name) == table.publishes_to.end())
+      into.wrong(into.place("roles." + policy->name + ".publishes_to"), "roles." + policy->name + ".publishes_to: evaluation " + in_quotes(r.name) +
+                                                                              " is not in it, want every evaluation, so that it gets the weights");
+  }
+}
+
+void check_loss(const loss_table& loss, const std::string& path, reading& into) {
+  if (loss.kl_target > 0 && loss.kl_coefficient == 0)
+    into.wrong(into.place(path + ".kl_target"), path + ".kl_target: found " + number(loss.kl_target) + " with kl_coefficient = 0, want a coefficient above 0 to start from");
+  for (std::size_t i = 0; i < loss.corrections.size(); ++i) {
+    const option_values& options = loss.corrections[i].options;
+    const auto value = [&](const char* name) {
+      const auto found = options.find(name);
+      const double* held = found == options.end() ? nullptr : std::get_if<double>(&found->second);
+      return held ? std::optional(*held) : std::nullopt;
+    };
+    const std::string entry = path + ".corrections." + std::to_string(i);
+    if (value("low") && value("high") && loss.corrections[i].type != "dppo" && *value("low") > *value("high"))
+      into.wrong(into.place(entry + ".low"), entry + ".low: found " + number(*value("low")) + " with high = " + number(*value("high")) + ", want at most high");
+  }
+}
+
+void check_following(const pipeline& p, const role& r, const reference_table& reference, reading& into) {
+  const std::string path = "roles." + r.name;
+  if (reference.refresh_every > 0 && reference.ema > 0)
+    into.wrong(into.place(path + ".ema"), path + ".ema: found it with refresh_every, want one of them");
+  if (reference.follows() && p.processes_of(r.name) > 1)
+    into.wrong(into.place("placement." + r.name), "placement." + r.name + ": found " + std::to_string(p.processes_of(r.name)) +
+                                                      " processes, want 1: a reference that follows the policy is one");
+  for (const role* policy : p.of<policy_table>())
+    if (const auto& model = std::get<policy_table>(policy->options).model; reference.follows() && model != reference.model && !model.empty())
+      into.wrong(into.place(path + ".model"), path + ".model: found " + in_quotes(reference.model) + ", want " + in_quotes(model) + ", the model that it follows");
+}
+
+void check_rewards(const role& r, const policy_table& policy, reading& into) {
+  std::set<std::string> seen;
+  for (std::size_t i = 0; i < policy.rewards.size(); ++i)
+    if (const std::string& name = policy.rewards[i].name; !name.empty() && !seen.insert(name).second)
+      into.wrong(into.place("roles." + r.name + ".rewards." + std::to_string(i) + ".name"),
+                 "roles." + r.name + ".rewards: found " + in_quotes(name) + " twice, want it once");
+}
+
 void check_policy(const pipeline& p, const role& r, const policy_table& policy, reading& into) {
   const std::string path = "roles." + r.name;
+  check_rewards(r, policy, into);
   std::set<std::string> seen;
   for (std::size_t i = 0; i < policy.publishes_to.size(); ++i) {
     const std::string& name = policy.publishes_to[i];
@@ -84,16 +185,19 @@ void check_policy(const pipeline& p, const role& r, const policy_table& policy, 
     const auto to = std::find_if(p.roles.begin(), p.roles.end(), [&](const role& other) { return other.name == name; });
     if (to == p.roles.end())
       into.wrong(where, key + "no role " + in_quotes(name) + suggestion(name, names_of(p.roles)));
-    else if (!std::holds_alternative<rollout_table>(to->options))
-      into.wrong(where, key + "found " + in_quotes(name) + " of kind \"" + std::string(to->kind()) + "\", want a role of kind \"rollout\"");
+    else if (!std::holds_alternative<rollout_table>(to->options) && !std::holds_alternative<evaluation_table>(to->options))
+      into.wrong(where, key + "found " + in_quotes(name) + " of kind \"" + std::string(to->kind()) + "\", want a role of kind \"rollout\" or \"evaluation\"");
     else if (!seen.insert(name).second)
       into.wrong(where, key + "found " + in_quotes(name) + " twice, want it once");
+    else if (!std::holds_alternative<rollout_table>(to->options))
+      continue;
     else if (const auto& rollout = std::get<rollout_table>(to->options); rollout.model != policy.model && !rollout.model.empty() && !policy.model.empty())
       into.wrong(where, key + "found " + in_quotes(name) + " with model " + in_quotes(rollout.model) + ", want " + in_quotes(policy.model) + ", the model that is trained");
   }
   for (const role* up : upstream_of(p, r.name))
     if (std::holds_alternative<rollout_table>(up->options) && !seen.contains(up->name))
       into.wrong(into.place(path + ".publishes_to"), path + ".publishes_to: rollout " + in_quotes(up->name) + " is not in it, want every rollout upstream of the policy");
+  check_loss(policy.loss, path + ".loss", into);
   const optimizer_table& o = policy.optimizer;
   if (o.decay != "constant" && p.run.steps > 0 && o.warmup_steps >= p.run.steps)
     into.wrong(into.place(path + ".optimizer.warmup_steps"), path + ".optimizer.warmup_steps: found " + std::to_string(o.warmup_steps) + " with run.steps = " +
@@ -116,8 +220,12 @@ void check_roles(const pipeline& p, reading& into) {
             check_model(r, table.model);
           if constexpr (std::is_same_v<table_type, source_table>)
             check_source(r, table, into);
+          if constexpr (std::is_same_v<table_type, evaluation_table>)
+            check_evaluation(p, r, table, into);
           if constexpr (std::is_same_v<table_type, rule_verifier_table>)
-            check_rules(r, table, into);
+            check_rules(r, table.rules, into);
+          if constexpr (std::is_same_v<table_type, reference_table>)
+            check_following(p, r, table, into);
           if constexpr (std::is_same_v<table_type, policy_table>)
             check_policy(p, r, table, into);
         },
@@ -178,6 +286,7 @@ void check(pipeline& p, reading& into, bool whole) {
   check_run(p, into);
   check_paths(p, into);
   if (whole && !p.roles.empty()) {
+    check_best(p, into);
     check_graph(p, into);
     check_roles(p, into);
     check_placement(p, into);

@@ -87,6 +87,16 @@ private:
   std::vector<const role*> done_;
 };
 
+/// The key that makes the role read a column.
+std::string place_of_read(const role& r, const std::string& column) {
+  const std::string path = "roles." + r.name;
+  if (const auto* policy = std::get_if<policy_table>(&r.options))
+    for (std::size_t i = 0; i < policy->rewards.size(); ++i)
+      if (column == "reward." + policy->rewards[i].name)
+        return path + ".rewards." + std::to_string(i) + ".name";
+  return path + ".kind";
+}
+
 /// The columns that reach each role and who added them, checked on the way.
 void check_columns(pipeline& p, reading& into) {
   std::map<std::string, std::map<std::string, std::string>> after; // role -> column -> the role that added it
@@ -107,8 +117,9 @@ void check_columns(pipeline& p, reading& into) {
         std::vector<std::string> kinds;
         for (const std::string& kind : kinds_that_add(column))
           kinds.push_back(in_quotes(kind));
-        into.wrong(into.place(path + ".kind"), path + ": reads column " + in_quotes(column) + ", which no role upstream adds, want " +
-                                                   (kinds.empty() ? "one that does" : "a role of kind " + joined(kinds, " or ") + " upstream of it"));
+        into.wrong(into.place(place_of_read(r, column)), path + ": reads column " + in_quotes(column) + ", which no role upstream adds, want " +
+                                                   (column == "baseline" ? "greedy_baseline = true in the rollout upstream of it"
+                                                    : kinds.empty() ? "one that does" : "a role of kind " + joined(kinds, " or ") + " upstream of it"));
       }
     for (const std::string& column : r.adds)
       if (const auto [it, fresh] = columns.emplace(column, r.name); !fresh && it->second != r.name)
@@ -142,6 +153,8 @@ std::vector<std::string> kinds_that_add(const std::string& column) {
   std::vector<std::string> kinds;
   [&]<std::size_t... I>(std::index_sequence<I...>) {
     const auto consider = [&]<class Table>(const Table& table) {
+      if (std::is_same_v<Table, demonstrations_table>)
+        return; // it stands in a rollout's place, with a reward of its own
       if (holds(table.adds(), column) || (column.starts_with("reward.") && holds(table.adds(), "reward")))
         kinds.emplace_back(Table::kind);
     };

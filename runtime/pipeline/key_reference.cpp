@@ -33,6 +33,16 @@ public:
       below_ += inner.text();
     }
   }
+  void options(const correction_keys&, const option_values&) {
+    for (const correction_type& correction : words_.corrections) {
+      std::vector<std::string> presets;
+      for (const auto& [name, settings] : correction.presets)
+        presets.push_back(name);
+      lister inner(words_, title_, "type = " + in_quotes(correction.name) + (presets.empty() ? "" : ", preset = " + joined(presets, " | ")));
+      inner.put_options(correction.options);
+      below_ += inner.text();
+    }
+  }
   void entries(const std::map<std::string, role_placement>&, const char* meaning) { put("ROLE", role_placement{}, {}, meaning); }
   void refuse(const std::string&, const char*) {}
 
@@ -74,15 +84,24 @@ private:
   void put(const std::string& name, const std::vector<std::string>&, const limits& l, const std::string& meaning) {
     put_line(name, fallback("[]", l, false), "list of strings", meaning);
   }
+  void put(const std::string& name, const std::vector<std::int64_t>& field, const limits& l, const std::string& meaning) {
+    std::vector<std::string> items;
+    for (const std::int64_t item : field)
+      items.push_back(std::to_string(item));
+    put_line(name, fallback('[' + joined(items) + ']', l, false), range("list of integers, each", l), meaning);
+  }
   void put(const std::string& name, const std::array<double, 2>& field, const limits& l, const std::string& meaning) {
     put_line(name, '[' + number(field[0]) + ", " + number(field[1]) + ']', range("two numbers", l), meaning);
+  }
+  void put(const std::string& name, const std::optional<double>&, const limits& l, const std::string& meaning) {
+    put_line(name, "unset", range("number", l), meaning);
   }
   template <class Table> void put(const std::string& name, const std::optional<Table>&, const limits&, const std::string& meaning) {
     put_line(name, "unset", "a table", meaning);
     put_table(path_of(name), Table{});
   }
-  template <class Table> void put(const std::string& name, const std::vector<Table>&, const limits&, const std::string& meaning) {
-    put_line(name, "needed", "a list of tables", meaning);
+  template <class Table> void put(const std::string& name, const std::vector<Table>&, const limits& l, const std::string& meaning) {
+    put_line(name, fallback("none", l, false), "a list of tables", meaning);
     put_table('[' + path_of(name) + ']', Table{});
   }
   template <class Table> void put(const std::string& name, const Table& table, const limits&, const std::string& meaning) {

@@ -1,10 +1,14 @@
 #pragma once
 
+#include "runtime/pipeline/critic_table.hpp"
+#include "runtime/pipeline/demonstrations_table.hpp"
 #include "runtime/pipeline/errors.hpp"
+#include "runtime/pipeline/evaluation_table.hpp"
 #include "runtime/pipeline/placement_table.hpp"
 #include "runtime/pipeline/policy_table.hpp"
 #include "runtime/pipeline/position.hpp"
 #include "runtime/pipeline/reference_table.hpp"
+#include "runtime/pipeline/reward_model_table.hpp"
 #include "runtime/pipeline/rollout_table.hpp"
 #include "runtime/pipeline/rule_verifier_table.hpp"
 #include "runtime/pipeline/run_table.hpp"
@@ -24,7 +28,7 @@ namespace millrace::pipeline {
 
 /// The one list of role kinds. A new kind is a `<kind>_table.hpp` (kind, summary, heavy, replicated, reads, adds, visit)
 /// and a word here.
-using role_options = std::variant<source_table, rollout_table, rule_verifier_table, reference_table, policy_table>;
+using role_options = std::variant<source_table, rollout_table, demonstrations_table, rule_verifier_table, reward_model_table, reference_table, critic_table, policy_table, evaluation_table>;
 
 /// One `[roles.NAME]`: a function from columns to columns.
 struct role {
@@ -92,9 +96,13 @@ pipeline parse_pipeline(std::string_view text, const std::string& name, const st
 std::string resolved_toml(const pipeline& p);
 
 /// Threads of a role: its own `threads`, or with 0 the cores shared out. Heavy roles of this host that work at the same time
-/// (all of them, unless the schedule is synchronous) get an equal share, at least 1; a light role gets 1.
+/// (all of them; in a synchronous schedule those that train, policy and critic) get an equal share, at least 1; a light
+/// role gets 1.
 /// @param cores of this host, >= 1
 std::int64_t threads_of(const pipeline& p, std::string_view role, std::int64_t cores);
+
+/// The softmax temperature that answers are sampled at, of the first rollout; 1 where nothing is sampled.
+double sampling_temperature(const pipeline& p);
 
 /// Every key of the language as text, table by table: key, default, what it may be, meaning.
 std::string key_reference(const vocabulary& words = built_in_vocabulary());

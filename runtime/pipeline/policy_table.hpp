@@ -1,11 +1,16 @@
 #pragma once
 
 #include "runtime/pipeline/limits.hpp"
+#include "runtime/pipeline/lora_table.hpp"
+#include "runtime/pipeline/reward_part_table.hpp"
+#include "runtime/pipeline/loss_table.hpp"
 #include "runtime/pipeline/optimizer_table.hpp"
+#include "runtime/pipeline/pretraining_table.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,23 +19,6 @@ namespace millrace::pipeline {
 /// Stands in a `visit` for the options of the algorithm of this name.
 struct algorithm_keys {
   const std::string& algorithm;
-};
-
-/// `loss = { ... }` of the policy.
-struct loss_table {
-  std::string aggregation = "token_mean";
-  double kl_coefficient = 0;
-  std::string kl_estimator = "k3";
-  double importance_cap = 2;
-
-  bool operator==(const loss_table&) const = default;
-
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
-    v("aggregation", s.aggregation, one_of({"token_mean", "sequence_mean"}), "mean over the step's tokens, or over its answers' means");
-    v("kl_coefficient", s.kl_coefficient, between(0, 100), "weight of the KL term against the reference; above 0 needs a role that adds ref_logprob");
-    v("kl_estimator", s.kl_estimator, one_of({"k1", "k2", "k3"}), "Schulman's estimator of the KL term");
-    v("importance_cap", s.importance_cap, between(0, 1e6), "truncated importance sampling: largest weight of an off-policy token; 0 = off");
-  }
 };
 
 /// `kind = "policy"`: trains the weights and publishes them to the rollouts.
@@ -43,24 +31,40 @@ struct policy_table {
   std::string model;
   std::vector<std::string> publishes_to;
   std::string algorithm = "grpo";
-  option_values algorithm_options; ///< every option of the algorithm: numbers (`double`)
+  option_values algorithm_options; ///< every option of the algorithm: numbers (`double`) and words
   optimizer_table optimizer;
+  std::vector<reward_part_table> rewards; ///< empty: the column `reward` as it is
   loss_table loss;
+  std::int64_t updates_per_batch = 1;
+  std::int64_t epochs = 1;
+  double target_kl = 0;
   std::int64_t micro_batch_tokens = 2048;
+  bool mask_truncated = false;
+  std::optional<lora_table> lora;
+  double ema_decay = 0;
+  std::optional<pretraining_table> pretraining;
 
   bool operator==(const policy_table&) const = default;
 
-  /// The rollout's stamps, the algorithm's own columns, and `ref_logprob` where there is a KL term.
+  /// The rollout's stamps, the algorithm's own columns (`rewards` in place of `reward`, if there are any), and `ref_logprob` where there is a KL term in loss or reward.
   std::vector<std::string> reads(const vocabulary& words) const;
   std::vector<std::string> adds() const { return {}; }
 
   template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
     v("model", s.model, needed(), "the [models.*] table that training starts from");
-    v("publishes_to", s.publishes_to, needed(), "the rollouts and evaluations that get new versions of the weights");
+    v("publishes_to", s.publishes_to, any(), "the rollouts and evaluations that get new versions of the weights");
     v("algorithm", s.algorithm, one_of(names_of(v.words().algorithms)), "advantage and loss");
-    v("algorithm_options", s.algorithm_options, algorithm_keys{s.algorithm}, "the algorithm's own numbers");
+    v("algorithm_options", s.algorithm_options, algorithm_keys{s.algorithm}, "the algorithm's own options");
     v("optimizer", s.optimizer, any(), "how a gradient becomes a step");
+    v("rewards", s.rewards, any(), "what makes the reward: a weighted sum of columns reward.<name>; unset = the column reward");
     v("loss", s.loss, any(), "how advantages become a loss");
+    v("mask_truncated", s.mask_truncated, any(), "answers cut off at max_new_tokens count among the group's rewards and have no part in the loss");
+    v("updates_per_batch", s.updates_per_batch, between(1, 1e6), "optimizer updates of a pass over a step, each on whole groups");
+    v("epochs", s.epochs, between(1, 1000), "passes over a step");
+    v("target_kl", s.target_kl, between(0, 1e6), "no further update of a step once KL(proximal || current) is above; 0 = all of them");
+    v("lora", s.lora, any(), "low-rank adapters in place of the whole model");
+    v("ema_decay", s.ema_decay, between(0, 0.999999999), "of an exponential average of the weights over steps, saved as `ema` in each checkpoint; 0 = none");
+    v("pretraining", s.pretraining, any(), "plain text whose loss is mixed in");
     v("micro_batch_tokens", s.micro_batch_tokens, between(16, 1 << 24), "tokens trained at once; the gradient is the same for any");
   }
 };

@@ -3,44 +3,39 @@
 #include "runtime/pipeline/wording.hpp"
 
 namespace millrace::pipeline {
+namespace {
 
-void apply_preset(schedule_table& s, reading& into) {
-  const std::string origin = "preset " + s.preset;
-  const auto fill = [&](const std::string& path, auto& field, auto from_preset) {
-    if (into.written(path))
-      return;
-    field = from_preset;
-    into.origins[path] = origin;
-  };
-  const bool synchronous = s.preset == "synchronous", bounded = s.preset == "bounded";
-  fill("schedule.depth", s.depth, synchronous ? 0 : bounded ? 2 : 1);
-  fill("schedule.in_flight_update", s.in_flight_update, bounded);
-  fill("schedule.stale.max", s.stale.max, synchronous ? 0 : bounded ? s.depth + 1 : 1);
-  into.origins.emplace("schedule.stale.action", "default");
+/// Between the run's seed and that of made-up held-out prompts: no run of neighbouring seeds trains on them.
+constexpr std::int64_t held_out_seeds = 1'000'003;
 
-  const auto refuse = [&](const std::string& path, const std::string& found, const std::string& want) {
-    into.wrong(into.place(path), path + ": found " + found + " with preset " + in_quotes(s.preset) + ", want " + want);
-  };
-  const std::string depth = std::to_string(s.depth), max = std::to_string(s.stale.max);
-  if (synchronous) {
-    const std::string why = ": it trains every group with the weights that made it";
-    if (s.depth != 0)
-      refuse("schedule.depth", depth, "0" + why);
-    if (s.stale.max != 0)
-      refuse("schedule.stale.max", max, "0" + why);
-    if (s.in_flight_update)
-      refuse("schedule.in_flight_update", "true", "false: no answer is under way when it publishes");
-    return;
-  }
-  if (!bounded && s.depth != 1)
-    refuse("schedule.depth", depth, "1, or preset \"bounded\"");
-  if (bounded && s.depth == 0)
-    refuse("schedule.depth", depth, "at least 1, or preset \"synchronous\"");
-  else if (s.depth > s.stale.max)
-    into.wrong(into.place(into.written("schedule.depth") ? "schedule.depth" : "schedule.stale.max"),
-               "schedule.depth: found " + depth + " with stale.max = " + max +
-                   ", want at most stale.max: with action \"wait\" no group may start further ahead than it may be old");
+void name_rules(std::vector<rule_entry>& rules) {
+  for (rule_entry& rule : rules)
+    if (rule.name.empty())
+      rule.name = rule.type;
 }
+
+/// The algorithm's aggregation, the rollout's longest answer, and the correction that asynchronous training does not go
+/// without unless the file says so.
+void fill_loss(const pipeline& p, const policy_table& policy, loss_table& loss, const std::string& path, reading& into) {
+  const algorithm_type* algorithm = into.words.algorithm(policy.algorithm);
+  if (loss.aggregation.empty() && algorithm) {
+    loss.aggregation = algorithm->aggregation;
+    into.origins[path + ".aggregation"] = "algorithm " + policy.algorithm;
+  }
+  if (const auto rollouts = p.of<rollout_table>(); loss.fixed_length == 0 && !rollouts.empty()) {
+    loss.fixed_length = static_cast<double>(std::get<rollout_table>(rollouts.front()->options).max_new_tokens);
+    into.origins[path + ".fixed_length"] = "roles." + rollouts.front()->name + ".max_new_tokens";
+  }
+  const correction_type* truncated = into.words.correction("truncated");
+  if (into.written(path + ".corrections") || !truncated || (algorithm && algorithm->corrects))
+    return;
+  correction_entry& entry = loss.corrections.emplace_back();
+  entry.type = truncated->name;
+  for (const option& o : truncated->options)
+    entry.options[o.name] = o.fallback;
+}
+
+} // namespace
 
 void fill_derived(pipeline& p, reading& into) {
   for (role& r : p.roles) {
@@ -49,10 +44,26 @@ void fill_derived(pipeline& p, reading& into) {
       source->generator->seed = p.run.seed;
       into.origins[path + ".generator.seed"] = "run.seed";
     }
+    if (auto* evaluation = std::get_if<evaluation_table>(&r.options)) {
+      if (evaluation->generator && evaluation->generator->seed < 0) {
+        evaluation->generator->seed = p.run.seed + held_out_seeds;
+        into.origins[path + ".generator.seed"] = "run.seed + " + std::to_string(held_out_seeds);
+      }
+      if (evaluation->seed < 0) {
+        evaluation->seed = p.run.seed;
+        into.origins[path + ".seed"] = "run.seed";
+      }
+      name_rules(evaluation->rules);
+    }
+    if (auto* policy = std::get_if<policy_table>(&r.options))
+      fill_loss(p, *policy, policy->loss, path + ".loss", into);
     if (auto* verifier = std::get_if<rule_verifier_table>(&r.options))
-      for (rule_entry& rule : verifier->rules)
-        if (rule.name.empty())
-          rule.name = rule.type;
+      name_rules(verifier->rules);
+    if (auto* judge = std::get_if<reward_model_table>(&r.options)) {
+      if (judge->name.empty())
+        judge->name = r.name;
+      judge->alone = p.of<rule_verifier_table>().empty() && p.of<reward_model_table>().size() == 1;
+    }
   }
 }
 

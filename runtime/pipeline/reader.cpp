@@ -1,5 +1,6 @@
 #include "runtime/pipeline/reader.hpp"
 
+#include "runtime/pipeline/stages.hpp"
 #include "runtime/pipeline/wording.hpp"
 
 #include <algorithm>
@@ -97,7 +98,7 @@ void reader::take(const value& v, const std::string& path, std::int64_t& field, 
 
 void reader::take(const value& v, const std::string& path, double& field, const limits& allowed, const std::string& meaning) {
   const double x = v.kind == value::type::integer ? static_cast<double>(v.integer) : v.real;
-  if ((v.kind != value::type::integer && v.kind != value::type::real) || !std::isfinite(x) || !within(x, allowed))
+  if ((v.kind != value::type::integer && v.kind != value::type::real) || std::isnan(x) || (std::isinf(x) && std::isfinite(allowed.high)) || !within(x, allowed))
     return misfit(v, path, wanted(field, allowed, meaning));
   note(v, path);
   field = x;
@@ -122,6 +123,10 @@ void reader::take(const value& v, const std::string& path, std::filesystem::path
     return misfit(v, path, wanted(field, allowed, meaning));
   note(v, path);
   const std::filesystem::path given = v.text;
+  if (into_.earlier && stage_reference_of(given)) {
+    field = given;
+    return;
+  }
   const std::filesystem::path start = v.where.line == 0 ? std::filesystem::current_path() : into_.folder;
   field = v.text.empty() ? given : (start / given).lexically_normal();
 }
@@ -155,6 +160,25 @@ void reader::take(const value& v, const std::string& path, std::array<double, 2>
   }
 }
 
+std::string reader::wanted(const std::vector<std::int64_t>&, const limits& allowed, const std::string& meaning) const {
+  return numbers("a list of integers, each", allowed, meaning);
+}
+
+void reader::take(const value& v, const std::string& path, std::vector<std::int64_t>& field, const limits& allowed, const std::string& meaning) {
+  if (v.kind != value::type::list || v.items.size() > most_entries || (allowed.needed && v.items.empty()))
+    return misfit(v, path, wanted(field, allowed, meaning));
+  note(v, path);
+  field.clear();
+  for (std::size_t i = 0; i < v.items.size(); ++i) {
+    const value& item = v.items[i];
+    into_.places.emplace(path + '.' + std::to_string(i), item.where);
+    if (item.kind != value::type::integer || !within(static_cast<double>(item.integer), allowed))
+      into_.wrong(item.where, path + ": found " + item.found() + ", want " + wanted(field, allowed, meaning));
+    else
+      field.push_back(item.integer);
+  }
+}
+
 void reader::options_of(const std::vector<option>& options, option_values& values) {
   for (const option& o : options) {
     const bool given = table_.find(o.name) != nullptr;
@@ -180,6 +204,29 @@ void reader::options(const rule_keys& keys, option_values& values) {
     return;
   if (const std::string wrong = type->check(values); !wrong.empty())
     into_.wrong(table_.where, path_ + ": " + printable(wrong));
+}
+
+void reader::options(const correction_keys& keys, option_values& values) {
+  values.clear();
+  const correction_type* type = words().correction(keys.type);
+  if (!type) {
+    open_ = true;
+    return;
+  }
+  std::vector<option> options = type->options;
+  if (const auto preset = type->presets.find(keys.preset); preset != type->presets.end()) {
+    for (option& o : options)
+      if (const auto set = preset->second.find(o.name); set != preset->second.end())
+        o.fallback = set->second;
+  } else if (!keys.preset.empty()) {
+    std::vector<std::string> known;
+    for (const auto& [name, settings] : type->presets)
+      known.push_back(name);
+    into_.wrong(into_.place(path_of("preset")), path_of("preset") + ": found " + in_quotes(keys.preset) + ", want " +
+                                                     (known.empty() ? "none: " + keys.type + " has no presets" : "one of " + joined(known)) +
+                                                     suggestion(keys.preset, known));
+  }
+  options_of(options, values);
 }
 
 void reader::operator()(const std::string& name, option_values& values, const algorithm_keys& keys, const char* meaning) {

@@ -26,6 +26,7 @@ struct reading {
   std::vector<mistake> mistakes;
   std::map<std::string, position> places;      ///< of every key that is written, by its path
   std::map<std::string, std::string> origins;  ///< of every key, by its path
+  std::optional<std::vector<std::string>> earlier = {}; ///< the stages before this one; none: not a stage
 
   void wrong(const position& where, std::string text) { mistakes.push_back({where, std::move(text)}); }
   /// Where `path` stands; for one that is not written, the table around it.
@@ -45,7 +46,7 @@ public:
 
   const vocabulary& words() const { return into_.words; }
 
-  /// A field: scalars, lists of strings, pairs of numbers, tables, optional tables and lists of tables.
+  /// A field: scalars, lists of strings or integers, pairs of numbers, tables, optional tables and lists of tables.
   template <class Field> void operator()(const std::string& name, Field& field, const limits& allowed, const char* meaning) {
     const std::string path = path_of(name);
     const value* found = ask(name);
@@ -63,6 +64,8 @@ public:
   void operator()(const std::string& name, option_values& values, const algorithm_keys& keys, const char* meaning);
   /// The options of a rule stand in the rule's own table.
   void options(const rule_keys& keys, option_values& values);
+  /// Those of a correction likewise.
+  void options(const correction_keys& keys, option_values& values);
   /// Every key that was not asked for names a role.
   void entries(std::map<std::string, role_placement>& roles, const char* meaning);
   /// A key that has no effect here.
@@ -88,6 +91,7 @@ private:
   std::string wanted(const std::filesystem::path&, const limits&, const std::string& meaning) const;
   std::string wanted(const std::vector<std::string>&, const limits&, const std::string& meaning) const;
   std::string wanted(const std::array<double, 2>&, const limits& allowed, const std::string& meaning) const;
+  std::string wanted(const std::vector<std::int64_t>&, const limits& allowed, const std::string& meaning) const;
   template <class Table> std::string wanted(const std::vector<Table>&, const limits&, const std::string& meaning) const {
     return "a list of tables (" + meaning + ")";
   }
@@ -102,13 +106,16 @@ private:
   void take(const value& v, const std::string& path, std::filesystem::path& field, const limits& allowed, const std::string& meaning);
   void take(const value& v, const std::string& path, std::vector<std::string>& field, const limits& allowed, const std::string& meaning);
   void take(const value& v, const std::string& path, std::array<double, 2>& field, const limits& allowed, const std::string& meaning);
+  void take(const value& v, const std::string& path, std::vector<std::int64_t>& field, const limits& allowed, const std::string& meaning);
 
   template <class Table> void take(const value& v, const std::string& path, std::vector<Table>& field, const limits& allowed, const std::string& meaning) {
     if (v.kind != value::type::list)
       return misfit(v, path, wanted(field, allowed, meaning));
-    if (v.items.empty() || v.items.size() > most_entries)
-      return misfit(v, path, "1 to 1024 entries (" + meaning + ')');
+    if ((v.items.empty() && allowed.needed) || v.items.size() > most_entries)
+      return misfit(v, path, (allowed.needed ? "1 to 1024 entries (" : "at most 1024 entries (") + meaning + ')');
     into_.places.emplace(path, v.where);
+    if (v.items.empty())
+      note(v, path);
     field.clear();
     for (std::size_t i = 0; i < v.items.size(); ++i)
       take(v.items[i], path + '.' + std::to_string(i), field.emplace_back(), {}, meaning);

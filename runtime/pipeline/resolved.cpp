@@ -22,6 +22,7 @@ public:
     below_ += inner.text();
   }
   void options(const rule_keys&, const option_values& values) { put_options(values); }
+  void options(const correction_keys&, const option_values& values) { put_options(values); }
   void entries(const std::map<std::string, role_placement>& roles, const char*) {
     for (const auto& [name, placed] : roles)
       put(name, placed);
@@ -65,12 +66,20 @@ private:
       items.push_back(in_quotes(item));
     line(name, '[' + joined(items) + ']');
   }
+  void put(const std::string& name, const std::vector<std::int64_t>& field) {
+    std::vector<std::string> items;
+    for (const std::int64_t item : field)
+      items.push_back(std::to_string(item));
+    line(name, '[' + joined(items) + ']');
+  }
   void put(const std::string& name, const std::array<double, 2>& field) { line(name, '[' + real_number(field[0]) + ", " + real_number(field[1]) + ']'); }
   template <class Table> void put(const std::string& name, const std::optional<Table>& field) {
     if (field)
       put(name, *field);
   }
   template <class Table> void put(const std::string& name, const std::vector<Table>& field) {
+    if (field.empty())
+      line(name, "[]");
     for (std::size_t i = 0; i < field.size(); ++i)
       put_table(path_of(name) + '.' + std::to_string(i), field[i], true);
   }

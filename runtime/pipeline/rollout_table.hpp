@@ -25,11 +25,17 @@ struct rollout_table {
   double top_p = 1;
   double min_p = 0;
   std::vector<std::string> stop;
+  bool greedy_baseline = false;
 
   bool operator==(const rollout_table&) const = default;
 
   std::vector<std::string> reads(const vocabulary&) const { return {"prompt"}; }
-  std::vector<std::string> adds() const { return {"tokens", "mask", "version", "logprob", "finish", "text"}; }
+  std::vector<std::string> adds() const {
+    std::vector<std::string> columns{"tokens", "mask", "version", "logprob", "finish", "text"};
+    if (greedy_baseline)
+      columns.push_back("baseline");
+    return columns;
+  }
 
   template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
     v("model", s.model, needed(), "the [models.*] table that it decodes with");
@@ -41,6 +47,7 @@ struct rollout_table {
     v("top_p", s.top_p, above(0, 1), "sample from the likeliest tokens that hold this probability; 1 = all");
     v("min_p", s.min_p, between(0, 1), "sample from tokens with at least this share of the likeliest one's probability; 0 = all");
     v("stop", s.stop, any(), "strings that end an answer");
+    v("greedy_baseline", s.greedy_baseline, any(), "one more answer a prompt, always the likeliest token: its reward is the group's baseline, it is not trained (ReMax)");
   }
 };
 

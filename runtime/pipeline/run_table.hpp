@@ -5,11 +5,40 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 // One struct a table. `visit` says, key by key, what the table may hold: reading, range checks, "did you mean", the resolved
 // file and `millrace check --keys` all walk it. A default is the member's initializer.
 
 namespace millrace::pipeline {
+
+/// One entry of `run.stop_when`: either `above` (a limit) or `patience` (no improvement).
+struct stop_table {
+  std::string metric;
+  std::int64_t patience = 0;
+  double above = 0;
+  std::int64_t over = 1;
+  std::string best = "highest";
+  double min_change = 0;
+
+  bool operator==(const stop_table&) const = default;
+
+  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+    v("metric", s.metric, needed(), "a figure of metrics.jsonl, of a step or of an evaluation");
+    v("patience", s.patience, between(0, 1e9), "stop when the best value is this many values back; 0 = stop by `above`");
+    if (s.patience > 0) {
+      v("best", s.best, one_of({"highest", "lowest"}), "with patience: which value is best");
+      v("min_change", s.min_change, between(0, 1e9), "with patience: a value is better by more than this");
+      v.refuse("above", "patience is the other way to stop: give it an entry of its own");
+      v.refuse("over", "patience is the other way to stop: give it an entry of its own");
+    } else {
+      v("above", s.above, needed(), "stop when the mean of the last `over` values is above this");
+      v("over", s.over, between(1, 1e9), "values that the mean is over");
+      v.refuse("best", "it goes with patience");
+      v.refuse("min_change", "it goes with patience");
+    }
+  }
+};
 
 /// `[run]`: what holds for the whole run.
 struct run_table {
@@ -24,7 +53,11 @@ struct run_table {
   double trajectories_fraction = 1;
   std::int64_t checkpoint_every = 0;
   std::int64_t checkpoints_kept = 2;
+  std::string keep_best;
+  std::string best = "highest";
+  std::vector<stop_table> stop_when;
   bool trace = true;
+  std::int64_t max_skipped_steps = 5;
 
   bool operator==(const run_table&) const = default;
 
@@ -40,7 +73,11 @@ struct run_table {
     v("trajectories_fraction", s.trajectories_fraction, between(0, 1), "share of the groups written to the trajectory files");
     v("checkpoint_every", s.checkpoint_every, between(0, 1e9), "steps between checkpoints; 0 = only at the end");
     v("checkpoints_kept", s.checkpoints_kept, between(1, 1000), "checkpoints kept, the newest ones");
+    v("keep_best", s.keep_best, any(), "a figure of metrics.jsonl: the checkpoint at which it stood best is kept as checkpoints/best; empty = none");
+    v("best", s.best, one_of({"highest", "lowest"}), "which value of keep_best is best");
+    v("stop_when", s.stop_when, any(), "what ends the run before its last step, with a checkpoint");
     v("trace", s.trace, any(), "write a Chrome/Perfetto trace");
+    v("max_skipped_steps", s.max_skipped_steps, between(1, 1e9), "steps in a row with a loss or gradient that is not finite, after which the run ends");
   }
 };
 

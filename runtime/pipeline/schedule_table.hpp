@@ -1,47 +1,187 @@
 #pragma once
 
 #include "runtime/pipeline/limits.hpp"
+#include "runtime/schedule/config.hpp"
 
 #include <cstdint>
+#include <limits>
 #include <string>
 
 namespace millrace::pipeline {
 
+/// `[schedule.clock]`: what a step is.
+struct clock_table {
+  std::int64_t minibatches = 1;
+  std::int64_t publish_every = 1;
+
+  bool operator==(const clock_table&) const = default;
+
+  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+    v("minibatches", s.minibatches, between(1, 1e6), "optimizer updates in a step, each of its share of the step's groups");
+    v("publish_every", s.publish_every, between(1, 1e6), "steps between publications of new weights");
+  }
+};
+
+/// `[schedule.gate]`: who may start.
+struct gate_table {
+  double depth = 1;
+  double warmup = 0;
+  std::int64_t max_inflight = 0;
+
+  bool operator==(const gate_table&) const = default;
+
+  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+    v("depth", s.depth, between(0, std::numeric_limits<double>::infinity()), "steps that generation may run ahead of training; fractions and inf too");
+    v("warmup", s.warmup, between(0, 1e6), "steps of further lead under the first weights of a run or of its continuation");
+    v("max_inflight", s.max_inflight, between(0, 1e9), "groups generated at once, in all processes; 0 = as many as there are places");
+  }
+};
+
+/// `[schedule.select]`: what makes a batch.
+struct select_table {
+  std::string order = "in_order";
+  std::int64_t min_ready = 0;
+
+  bool operator==(const select_table&) const = default;
+
+  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+    v("order", s.order, one_of(schedule::words_of<schedule::select_order>()),
+      "which groups: in the order of their prompts, the oldest, who is ready first, the freshest, or alike in length");
+    v("min_ready", s.min_ready, between(0, 1e6), "ready groups that begin a step of several minibatches; 0 = groups_per_step");
+  }
+};
+
 /// `[schedule.stale]`: the safety bound.
 struct stale_table {
-  std::int64_t max = 1;
+  double max = 1;
+  std::string measure = "head";
   std::string action = "wait";
+  std::string check = "cut";
 
   bool operator==(const stale_table&) const = default;
 
   template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
-    v("max", s.max, between(0, 1000), "versions that the oldest token of a trained group may lie behind the policy");
-    v("action", s.action, one_of({"wait"}), "what keeps the bound: wait = no batch is cut that would leave an older group behind");
+    v("max", s.max, between(0, std::numeric_limits<double>::infinity()), "versions that what is trained may lie behind the policy; inf = any");
+    v("measure", s.measure, one_of(schedule::words_of<schedule::stale_measure>()),
+      "counted from a group's oldest token, its newest, or the weights it was started under");
+    v("action", s.action, one_of(schedule::words_of<schedule::stale_action>()),
+      "what keeps the bound: the batch waits, the group is dropped or generated again, its old answers or tokens train nothing; train = no bound");
+    v("check", s.check, one_of(schedule::words_of<schedule::stale_check>()), "where drop and requeue look: among ready groups; publish = among running ones too");
   }
 };
 
-/// `[schedule]`: what may start when, and what makes a batch. The preset says the defaults of all other keys:
-///
-///     preset        depth  in_flight_update  stale.max
-///     synchronous   0      false             0          generate, train, publish in turn
-///     one_step_off  1      false             1          the next step's answers are generated while this one trains
-///     bounded       2      true              depth + 1  generation runs `depth` steps ahead, new weights land mid-answer
+/// `[schedule.interrupt]`: what a publication does to running generation.
+struct interrupt_table {
+  std::string mode = "drain";
+
+  bool operator==(const interrupt_table&) const = default;
+
+  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+    v("mode", s.mode, one_of(schedule::words_of<schedule::interrupt_mode>()),
+      "running groups end first, go on under the new weights, are handed back and go on anywhere, or begin anew");
+  }
+};
+
+/// `[schedule.publish]`: who gets new weights when.
+struct publish_table {
+  std::string pattern = "push";
+  std::int64_t rolling_width = 1;
+  std::int64_t ack = 0;
+
+  bool operator==(const publish_table&) const = default;
+
+  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+    v("pattern", s.pattern, one_of(schedule::words_of<schedule::publish_pattern>()), "every rollout at once, a few at a time, or each when it runs empty");
+    v("rolling_width", s.rolling_width, between(1, 1e6), "rolling: rollouts that take weights at once");
+    v("ack", s.ack, between(0, 1e6), "rollouts that must run a version before it counts; others get no group until they do; 0 = all");
+  }
+};
+
+/// `[schedule.tail]`: the long tail.
+struct tail_table {
+  double oversample_prompts = 1;
+  std::string stop = "all";
+  std::string surplus = "keep";
+  double repack_below = 0;
+
+  bool operator==(const tail_table&) const = default;
+
+  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+    v("oversample_prompts", s.oversample_prompts, between(1, 100), "groups started for each one that is trained");
+    v("stop", s.stop, one_of(schedule::words_of<schedule::tail_stop>()), "first_k = the step's batch ends its round of generation");
+    v("surplus", s.surplus, one_of(schedule::words_of<schedule::tail_surplus>()), "first_k: what happens to the round's other groups");
+    v("repack_below", s.repack_below, between(0, 1), "pull: a rollout with a smaller share of its places taken hands its groups to a fuller one; 0 = never");
+  }
+};
+
+/// `[schedule.place]`: who shares hardware.
+struct place_table {
+  std::string mode = "disjoint";
+
+  bool operator==(const place_table&) const = default;
+
+  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+    v("mode", s.mode, one_of(schedule::words_of<schedule::place_mode>()), "timeshare = nothing is generated while a batch is trained");
+  }
+};
+
+/// `[schedule.faults]`: what a lost group costs.
+struct faults_table {
+  std::int64_t attempts = 5;
+  std::int64_t data_attempts = 1;
+  std::string lost_group = "replace";
+  double min_batch_fraction = 0;
+  std::int64_t consecutive_losses = 0;
+
+  bool operator==(const faults_table&) const = default;
+
+  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+    v("attempts", s.attempts, between(1, 1e6), "attempts lost to dead processes before a group is lost");
+    v("data_attempts", s.data_attempts, between(1, 1e6), "attempts that the data failed before a group is lost");
+    v("lost_group", s.lost_group, one_of(schedule::words_of<schedule::lost_group>()), "the next prompt takes its place, its batch is smaller, or the run ends");
+    v("min_batch_fraction", s.min_batch_fraction, between(0, 1), "shrink: the run ends when a batch would be a smaller share of groups_per_step");
+    v("consecutive_losses", s.consecutive_losses, between(0, 1e9), "groups lost with none ready in between that end the run; 0 = any number");
+  }
+};
+
+/// `[schedule]`: what may start when, and what makes a batch. The preset says the defaults of the tables below it, but for
+/// `faults`; where the file says `gate.depth` alone, `stale.max` keeps its distance to it. `millrace schedule list` shows
+/// the presets.
 struct schedule_table {
   std::string preset = "one_step_off";
   std::int64_t groups_per_step = 0;
-  std::int64_t depth = 1;
-  bool in_flight_update = false;
+  bool drop_zero_variance = false;
+  std::int64_t extra_groups_per_step = 0;
+  clock_table clock;
+  gate_table gate;
+  select_table select;
   stale_table stale;
+  interrupt_table interrupt;
+  publish_table publish;
+  tail_table tail;
+  place_table place;
+  faults_table faults;
 
   bool operator==(const schedule_table&) const = default;
 
   template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
-    v("preset", s.preset, one_of({"synchronous", "one_step_off", "bounded"}), "the defaults of the other keys");
+    v("preset", s.preset, one_of(schedule_presets()), "the defaults of the other tables: millrace schedule list");
     v("groups_per_step", s.groups_per_step, needed(between(1, 1e6)), "groups (prompts) trained in each step");
-    v("depth", s.depth, between(0, 1000), "steps that generation may run ahead of training");
-    v("in_flight_update", s.in_flight_update, any(), "new weights land between two tokens of answers under way, not after them");
+    v("drop_zero_variance", s.drop_zero_variance, any(), "dynamic sampling (DAPO): a group whose rewards are all equal is replaced by the next prompt's");
+    v("extra_groups_per_step", s.extra_groups_per_step, between(0, 1e6), "groups replaced in a step at most, then they are trained; 0 = 10 times groups_per_step");
+    v("clock", s.clock, any(), "what a step is");
+    v("gate", s.gate, any(), "what may start");
+    v("select", s.select, any(), "what makes a batch");
     v("stale", s.stale, any(), "how old a trained token may be");
+    v("interrupt", s.interrupt, any(), "what new weights do to running generation");
+    v("publish", s.publish, any(), "who gets new weights when");
+    v("tail", s.tail, any(), "what happens to answers that take long");
+    v("place", s.place, any(), "who shares hardware");
+    v("faults", s.faults, any(), "what a lost group costs");
   }
+
+private:
+  static std::vector<std::string> schedule_presets();
 };
 
 } // namespace millrace::pipeline

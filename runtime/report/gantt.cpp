@@ -91,6 +91,13 @@ std::string gantt_chart(std::string_view title, const recorded_run& run) {
   std::string body, legend;
   std::set<std::string> seen;
   char text[224];
+  const int floor = top + row * static_cast<int>(tracks.size());
+  for (const double tick : ticks_between(0, run.end_s, 12)) {
+    const double x = left + tick / run.end_s * pixels;
+    std::snprintf(text, sizeof text, "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/><text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%d\">%s</text>",
+                  x, x, top, floor, x, floor + 14, in_figures(tick).c_str());
+    body += text;
+  }
   int y = top;
   for (auto& [name, spans] : tracks) {
     std::snprintf(text, sizeof text, "<text class=\"tick\" text-anchor=\"end\" x=\"%d\" y=\"%d\">", left - 8, y + 12);
@@ -110,12 +117,6 @@ std::string gantt_chart(std::string_view title, const recorded_run& run) {
       body += "<rect class=\"" + cause_class(causes[begin]) + text + escaped(name + ": " + causes[begin] + ", " + times) + "</title></rect>";
     }
     y += row;
-  }
-  for (const double tick : ticks_between(0, run.end_s, 12)) {
-    const double x = left + tick / run.end_s * pixels;
-    std::snprintf(text, sizeof text, "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/><text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%d\">%s</text>",
-                  x, x, top, y, x, y + 14, in_figures(tick).c_str());
-    body += text;
   }
   for (std::size_t i = 1; i < run.session_starts.size(); ++i) {
     const double x = left + run.session_starts[i] / run.end_s * pixels;

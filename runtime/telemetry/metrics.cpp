@@ -75,15 +75,16 @@ std::optional<double> metric_row::get(std::string_view name) const {
 
 metrics_file::metrics_file(std::filesystem::path path, std::int64_t last_step) : path_{std::move(path)} {
   const std::string text = text_of(path_);
-  std::size_t kept = 0;
+  std::string kept;
+  std::size_t begin = 0;
   for_each_row(text, [&](const metric_row& row, std::size_t end) {
-    if (row.step > last_step)
-      return false;
-    kept = end;
+    if (row.step <= last_step)
+      kept += text.substr(begin, end - begin);
+    begin = end;
     return true;
   });
-  if (kept < text.size())
-    truncate_file(path_, kept);
+  if (kept.size() < text.size())
+    replace_file(path_, kept);
   file_ = open_to_append(path_);
 }
 

@@ -41,6 +41,10 @@ inline constexpr std::string_view tokens = "tokens/trained";                    
 inline constexpr std::string_view tokens_generated = "tokens/generated";             ///< since the run began
 inline constexpr std::string_view version = "policy/version";                        ///< after the step
 inline std::string rule_reward(std::string_view rule) { return "rewards/" + std::string{rule} + "/mean"; } ///< TRL
+inline constexpr std::string_view evaluation_prefix = "evaluation/";
+inline std::string evaluation(std::string_view role, std::string_view figure) {
+  return std::string{evaluation_prefix} + std::string{role} + "/" + std::string{figure};
+}
 inline std::string timing(std::string_view what) { return "timing_s/" + std::string{what}; }               ///< verl
 } // namespace metric
 
@@ -54,11 +58,12 @@ struct metric_row {
   std::optional<double> get(std::string_view name) const;
 };
 
-/// metrics.jsonl: one JSON object a step, flushed a line at a time.
+/// metrics.jsonl: one JSON object a step, flushed a line at a time. An evaluation of a version is a row of its own, with
+/// that version as its step, wherever it stands between the others.
 class metrics_file {
 public:
-  /// Opens to append. What lies after `last_step` (and a torn last line) is cut away, so that a step that is trained
-  /// again after a resume is counted once. A new run passes 0. @throws storage_error
+  /// Opens to append. Rows of steps after `last_step` (and a torn last line) are taken out, so that a step that is
+  /// trained again after a resume is counted once. A new run passes 0. @throws storage_error
   metrics_file(std::filesystem::path path, std::int64_t last_step);
   /// @throws storage_error
   void append(const metric_row& row);

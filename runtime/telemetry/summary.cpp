@@ -58,6 +58,17 @@ std::string rewards_in_words(std::span<const double> rewards) {
   return text;
 }
 
+/// What held-out prompts said before and after.
+std::string evaluations_in_words(const run_summary& summary) {
+  std::string text;
+  for (const auto& [role, points] : summary.evaluations) {
+    const std::string line = in_words(points);
+    if (!line.empty())
+      text += role + "  " + line + "\n";
+  }
+  return text;
+}
+
 std::string tokens_in_words(const ledger_totals& ledger) {
   std::string text = "tokens  " + grouped(ledger.generated) + " generated = " + grouped(ledger.trained) + " trained + "
                      + grouped(ledger.dropped_total()) + " dropped";
@@ -82,6 +93,8 @@ std::string files_in_words(const run_summary& summary) {
   add("log.txt", "what happened, in words");
   if (!summary.last_checkpoint.empty())
     add(summary.last_checkpoint.lexically_relative(summary.folder).string(), "weights, optimizer, place in the data");
+  if (!summary.best_checkpoint.empty())
+    add(summary.best_checkpoint.lexically_relative(summary.folder).string(), "the checkpoint at which run.keep_best stood best: best.json");
   return text;
 }
 
@@ -115,6 +128,7 @@ std::string in_words(const run_summary& summary) {
   std::string text = summary.name + ": " + summary.outcome + ", " + std::to_string(summary.step) + " of "
                      + std::to_string(summary.steps) + " steps in " + in_time(summary.elapsed_s) + "\n";
   text += rewards_in_words(summary.rewards) + "\n";
+  text += evaluations_in_words(summary);
   text += tokens_in_words(summary.ledger);
   text += in_words(std::span{summary.times});
   if (std::isfinite(summary.logprob_gap))

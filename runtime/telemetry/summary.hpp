@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/telemetry/evaluation_point.hpp"
 #include "runtime/telemetry/ledger_totals.hpp"
 #include "runtime/telemetry/time_table.hpp"
 
@@ -19,12 +20,14 @@ struct run_summary {
   std::int64_t steps = 0;
   double elapsed_s = 0;
   std::vector<double> rewards; ///< mean reward of each step, from step 1; NaN where it is not known
+  std::vector<std::pair<std::string, std::vector<evaluation_point>>> evaluations; ///< by role
   ledger_totals ledger;
   std::vector<role_time> times;
   double logprob_gap = 0; ///< max |rollout - learner| over tokens of the same weights, nats; NaN: not measured
   std::vector<std::pair<std::string, std::int64_t>> skipped; ///< rows left out, by reason
   std::filesystem::path folder;
   std::filesystem::path last_checkpoint; ///< "" if there is none
+  std::filesystem::path best_checkpoint; ///< "" if none is kept
   std::filesystem::path trained_model;   ///< what `millrace generate` reads; "" if there is none
   std::string example_prompt;            ///< shown in the command that tries it
 };

@@ -10,12 +10,25 @@ struct training_group {
   std::uint64_t id = 0;
   std::vector<std::int32_t> prompt;                  ///< at least one token
   std::vector<std::vector<std::int32_t>> answers;
+  std::vector<std::vector<std::uint8_t>> mask;       ///< 0: fed, and has no part in anything else; empty: 1 everywhere
   std::vector<std::vector<float>> behaviour_logprob; ///< as stamped by the rollout
   std::vector<std::vector<std::uint32_t>> version;   ///< policy version that sampled the token
   std::vector<float> reward;                         ///< one per answer
+  std::vector<std::vector<float>> parts;             ///< what `mix_rewards` makes `reward` of, one number an answer each; or empty
   std::vector<std::vector<float>> ref_logprob;       ///< empty without a reference
   std::vector<std::vector<float>> value;             ///< the critic's value before each token; empty without a critic
+  std::int64_t masked_tokens = 0;                    ///< of answers that were emptied: they count in the group, not in the loss
   std::vector<float> baseline;                       ///< reward of the greedy answer to the prompt, one per answer; or empty
 };
+
+/// Tokens of an answer that are trained.
+inline std::int64_t trained_tokens(const training_group& group, std::size_t answer) {
+  if (group.mask.empty())
+    return static_cast<std::int64_t>(group.answers[answer].size());
+  std::int64_t tokens = 0;
+  for (const std::uint8_t on : group.mask[answer])
+    tokens += on != 0;
+  return tokens;
+}
 
 } // namespace millrace::train

@@ -1,7 +1,10 @@
 #include "actors/coordination.hpp"
 
+#include "runtime/schedule/presets.hpp"
+
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -23,6 +26,7 @@ struct recorded : coordination_effects {
   std::vector<std::uint32_t> published, checkpoints;
   std::string failure;
   bool finished = false;
+  std::vector<schedule::progress> seen;
 
   void take_prompt(std::uint64_t index) override { prompts.push_back(index); }
   void generate(const role_instance& r, const generate_group& g) override {
@@ -43,9 +47,16 @@ struct recorded : coordination_effects {
   void train(const train_batch& b) override { training.push_back(b); }
   void interrupt_training(std::uint64_t) override { done.push_back("interrupt"); }
   void publish(std::uint32_t v) override { published.push_back(v); }
+  void hold_weights(const actors::hold_weights& what) override {
+    done.push_back((what.hold ? "hold " : "let go of ") + std::to_string(what.version));
+  }
+  void evaluate(const role_instance& e, const evaluate_version& what) override {
+    done.push_back("evaluate " + std::to_string(what.version) + " on " + e.name());
+  }
   void send_weights(const role_instance& r, const new_weights& w) override { sent.emplace_back(r, w); }
   void checkpoint(std::uint32_t step, const std::string&) override { checkpoints.push_back(step); }
   void step_done(const batch_report&, const std::vector<std::uint64_t>&) override {}
+  void observe(const schedule::progress& depths) override { seen.push_back(depths); }
   void complain(const std::string& line) override { done.push_back("complain: " + line); }
   void finish(schedule::finish_reason) override { finished = true; }
   void fail(const std::string& why) override { failure = why; }
@@ -62,15 +73,22 @@ struct world {
   double now = 0;
   std::uint64_t next_ticket = 1;
 
-  static schedule::scheduler make_scheduler(std::uint32_t steps) {
+  static schedule::scheduler make_scheduler(std::uint32_t steps, std::uint32_t flat_groups_per_step) {
     auto config = schedule::preset("synchronous");
     config.groups_per_step = 2;
     config.steps = steps;
+    config.flat_groups_per_step = flat_groups_per_step;
     return schedule::scheduler(config);
   }
 
-  explicit world(std::uint32_t steps = 3)
-      : c({{{"rollout", 4}}, {{"rules", {"rollout"}}}, "learner", {"rules"}}, make_scheduler(steps), 7, false, effects) {}
+  static group_graph make_graph(std::vector<evaluation_node> evaluations) {
+    group_graph graph{{{"rollout", 4}}, {{"rules", {"rollout"}}}, "learner", {"rules"}};
+    graph.evaluations = std::move(evaluations);
+    return graph;
+  }
+
+  explicit world(std::uint32_t steps = 3, std::vector<evaluation_node> evaluations = {}, std::uint32_t flat_groups_per_step = 0)
+      : c(make_graph(std::move(evaluations)), make_scheduler(steps, flat_groups_per_step), 7, false, effects) {}
 
   void all_up() {
     c.stage_up(rules, verifier_node);
@@ -163,6 +181,8 @@ TEST_CASE("a step is trained, its version published, and the next groups begin u
   REQUIRE(w.effects.training.size() == 1);
   CHECK(w.effects.training[0].groups == std::vector<std::uint64_t>{0, 1});
   CHECK(w.effects.training[0].step == 1);
+  CHECK(w.effects.seen.back().training == 2);
+  CHECK(w.effects.seen.back().generating == 0);
   w.train();
   CHECK(w.effects.published == std::vector<std::uint32_t>{0, 1});
   w.publish();
@@ -321,4 +341,73 @@ TEST_CASE("prompts that end finish the run with a smaller last batch") {
   REQUIRE(w.effects.checkpoints.size() == 1);
   w.c.checkpointed(1, w.now);
   CHECK(w.effects.finished);
+}
+
+TEST_CASE("an evaluation gets its version before the next step is trained, and the schedule goes on without it") { // CO-5
+  world w(2, {{"held_out", 1, true}});
+  const role_instance held_out{"held_out", 0, 1};
+  w.all_up();
+  w.c.evaluation_up(held_out, 40);
+  CHECK(std::count(w.effects.done.begin(), w.effects.done.end(), "hold 0") == 1);
+  CHECK(std::count(w.effects.done.begin(), w.effects.done.end(), "evaluate 0 on held_out/0") == 1);
+  w.give_prompts();
+  w.score_and_fetch(0);
+  w.score_and_fetch(1);
+  w.train();
+  CHECK(w.effects.published.back() == 1); // asked once, by the evaluation; the rollouts get the same
+  CHECK(std::count(w.effects.published.begin(), w.effects.published.end(), 1u) == 1);
+  w.publish();
+  w.give_prompts();
+  CHECK(w.c.evaluated(held_out, 0, true));
+  CHECK(std::count(w.effects.done.begin(), w.effects.done.end(), "let go of 0") == 1);
+  CHECK(std::count(w.effects.done.begin(), w.effects.done.end(), "evaluate 1 on held_out/0") == 1);
+  w.score_and_fetch(2);
+  w.score_and_fetch(3);
+  w.train();
+  w.c.checkpointed(2, w.now);
+  CHECK(w.effects.published.back() == 2); // the last version, which no rollout needs
+  CHECK_FALSE(w.effects.finished);        // the end waits
+  w.publish();
+  CHECK(w.c.evaluated(held_out, 1, true));
+  CHECK_FALSE(w.effects.finished);
+  CHECK(w.c.evaluated(held_out, 2, true));
+  CHECK(w.effects.finished);
+}
+
+TEST_CASE("a person who stops a run waits for no evaluation; an early stop does") { // CO-5
+  for (const bool in_haste : {true, false}) {
+    world w(2, {{"held_out", 0, true}});
+    const role_instance held_out{"held_out", 0, 1};
+    w.all_up();
+    w.c.evaluation_up(held_out, 40);
+    w.c.stop(w.now, in_haste);
+    w.c.checkpointed(0, w.now);
+    CHECK(w.effects.finished == in_haste);
+    w.c.evaluated(held_out, 0, true);
+    CHECK(w.effects.finished);
+  }
+}
+
+TEST_CASE("the death of an evaluation's process costs the evaluation alone") {
+  world w(2, {{"held_out", 0, true}});
+  w.all_up();
+  w.c.evaluation_up({"held_out", 0, 1}, 40);
+  w.give_prompts();
+  const auto before = w.c.scheduler().at();
+  w.c.node_gone(40, w.now);
+  CHECK(w.c.scheduler().at().generating == before.generating);
+  CHECK(std::count(w.effects.done.begin(), w.effects.done.end(), "let go of 0") == 1);
+  CHECK(w.effects.failure.empty());
+}
+
+TEST_CASE("a fetched group whose rewards are all equal is told to the scheduler as such") {
+  world w(3, {}, 4);
+  w.all_up();
+  w.give_prompts();
+  w.generate(0);
+  w.process(0);
+  w.c.fetched({0, 1, true}, w.now);
+  CHECK(w.c.scheduler().books().dropped(schedule::drop_reason::zero_variance).groups == 1);
+  CHECK(std::count(w.effects.done.begin(), w.effects.done.end(), "forget 0") == 1);
+  CHECK(w.effects.prompts == std::vector<std::uint64_t>{2}); // the next prompt takes its place
 }

@@ -77,6 +77,7 @@ policy_stand_in::behavior_type stand_in_policy(policy_stand_in::pointer self, st
         heard->asked.push_back("publish " + std::to_string(ask.version));
         return weights_published{ask.version, {}, 0};
       },
+      [](const hold_weights&) {},
       [=](const write_checkpoint&) -> caf::result<checkpoint_written> {
         heard->asked.push_back("checkpoint");
         heard->checkpoints.push_back(self->make_response_promise<checkpoint_written>());

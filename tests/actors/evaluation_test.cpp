@@ -173,6 +173,7 @@ coordinator_actor::behavior_type stand_in_coordinator(heard_by_coordinator all) 
       [](const stage_ready&) {},
       [](const policy_ready&) {},
       [](const critic_ready&) {},
+      [](const reference_ready&) {},
       [](const evaluation_ready&) {},
       [=](const evaluation_progress& what) { all->change([&](heard& h) { h.progress.push_back(what); }); },
       [](const role_failed&) {},

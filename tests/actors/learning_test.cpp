@@ -193,3 +193,53 @@ TEST_CASE("weights made of a bundle are its memory and keep it alive") {
   const std::vector<std::int32_t> whole{1, 2};
   CHECK_THROWS_AS(weights_of(transport::bundle_builder().add<std::int32_t>("w", whole).finish()), std::invalid_argument);
 }
+
+TEST_CASE("a greedy answer becomes the group's baseline and is no answer of it") {
+  const auto with = [](std::vector<std::uint8_t> greedy) {
+    return column_set({tests::rollout_columns(), tests::reward_columns({1, 0.25}),
+                       transport::bundle_builder().add<std::uint8_t>("greedy", greedy).finish()});
+  };
+  const auto group = training_group_of(7, with({0, 1}));
+  CHECK(group.answers == std::vector<std::vector<std::int32_t>>{{10, 11, 12}});
+  CHECK(group.behaviour_logprob.size() == 1);
+  CHECK(group.version.size() == 1);
+  CHECK(group.reward == std::vector<float>{1});
+  CHECK(group.baseline == std::vector<float>{0.25});
+  CHECK_THROWS_AS(training_group_of(7, with({1, 0})), std::invalid_argument);
+}
+
+TEST_CASE("masked answers keep their reward and lose their tokens, which are counted") {
+  const auto group = training_group_of(7, whole_group(), true); // the second answer was cut off
+  CHECK(group.answers == std::vector<std::vector<std::int32_t>>{{10, 11, 12}, {}});
+  CHECK(group.behaviour_logprob[1].empty());
+  CHECK(group.reward == std::vector<float>{1, 0});
+  CHECK(group.masked_tokens == 1);
+  CHECK(training_group_of(7, whole_group()).masked_tokens == 0);
+}
+
+TEST_CASE("a group is flat where all its rewards are the same") {
+  CHECK(is_flat(training_group_of(7, column_set({tests::rollout_columns(), tests::reward_columns({1, 1})}))));
+  CHECK_FALSE(is_flat(training_group_of(7, whole_group())));
+}
+
+TEST_CASE("a step with masked answers trains the others and says how many tokens it left out") {
+  learning learner(tests::tiny_pipeline(), "", 1);
+  auto one = some_group(1), other = some_group(2);
+  const auto tokens = [](const train::training_group& group) {
+    std::int64_t count = 0;
+    for (const auto& answer : group.answers)
+      count += static_cast<std::int64_t>(answer.size());
+    return count;
+  };
+  const auto all = tokens(one) + tokens(other);
+  one.masked_tokens = static_cast<std::int64_t>(one.answers[0].size());
+  one.answers[0].clear();
+  one.behaviour_logprob[0].clear();
+  one.version[0].clear();
+  learner.keep(one);
+  learner.keep(other);
+  const auto report = learner.train({1, 0, {1, 2}}, {});
+  CHECK_FALSE(report.skipped);
+  CHECK(report.trained_tokens + report.masked_tokens == all);
+  CHECK(report.masked_tokens == one.masked_tokens);
+}

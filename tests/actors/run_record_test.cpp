@@ -104,3 +104,18 @@ TEST_CASE("a resume cuts what lies behind its checkpoint and goes on from there"
   run.step(3, 0.9);
   CHECK(steps_in(run.folder->metrics()) == std::vector<std::int64_t>{1, 2, 3});
 }
+
+TEST_CASE("evaluations stand among the steps under their versions, and a resume keeps those that it goes on from") {
+  recorded_run run;
+  run.step(1, 0.1);
+  run.step(2, 0.2);
+  run.record->evaluated("held_out", 1, {{"pass@1", 0.25}}, 40, 1.5); // it came after step 2
+  run.step(3, 0.3);
+  run.record->evaluated("held_out", 3, {{"pass@1", 0.5}}, 40, 1.5);
+  CHECK(steps_in(run.folder->metrics()) == std::vector<std::int64_t>{1, 2, 1, 3, 3});
+  run.begin_again(2);
+  CHECK(steps_in(run.folder->metrics()) == std::vector<std::int64_t>{1, 2, 1});
+  REQUIRE(run.record->evaluations().at("held_out").size() == 1);
+  CHECK(run.record->evaluations().at("held_out")[0].figures.at("pass@1") == 0.25);
+  CHECK(run.record->evaluations().at("held_out")[0].figures.at("tokens") == 40);
+}

@@ -1,0 +1,90 @@
+#include "actors/evaluation_work.hpp"
+#include "runtime/input_error.hpp"
+#include "runtime/pipeline/pipeline.hpp"
+#include "tools/command.hpp"
+#include "tools/commands/inference_model.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <thread>
+
+namespace millrace::tools {
+namespace {
+
+struct arguments {
+  std::string model, pipeline, role;
+  std::vector<std::string> overrides;
+  bool answers = false;
+};
+
+/// The evaluation that is meant: by its name, or the pipeline's only one.
+const pipeline::role& role_of(const pipeline::pipeline& p, const std::string& name) {
+  const auto all = p.of<pipeline::evaluation_table>();
+  std::string names;
+  for (const auto* role : all) {
+    names += (names.empty() ? "" : ", ") + role->name;
+    if (role->name == name || (name.empty() && all.size() == 1))
+      return *role;
+  }
+  throw input_error(p.file.string() + ": found " + (all.empty() ? "no role of kind \"evaluation\"" : "evaluations " + names)
+                    + (name.empty() ? ", want one, or --role" : ", want one called " + name));
+}
+
+nlohmann::json line_of(const actors::held_out_row& row, const std::vector<actors::held_out_answer>& answers) {
+  nlohmann::json said = nlohmann::json::array();
+  for (const auto& a : answers)
+    said.push_back({{"text", a.text},
+                    {"reward", a.score.reward},
+                    {"correct", a.score.correct},
+                    {"vote", a.score.vote},
+                    {"tokens", a.score.tokens},
+                    {"cut_off", a.score.cut_off}});
+  return {{"row", row.where}, {"task", row.task}, {"answer", row.answer}, {"answers", std::move(said)}};
+}
+
+int run_evaluate(const arguments& given) {
+  const auto p = pipeline::read_pipeline(given.pipeline, given.overrides);
+  const auto& role = role_of(p, given.role);
+  auto table = std::get<pipeline::evaluation_table>(role.options);
+  const bool threads_written = p.origins.at("roles." + role.name + ".threads") != "default";
+  if (!threads_written) // nothing else works here
+    table.threads = std::max<std::int64_t>(1, std::thread::hardware_concurrency());
+  auto model = load_inference_model(given.model, p.models.at(table.model).chat_template);
+  const actors::evaluation_work work(table, std::move(model.about));
+  if (work.skipped() > 0)
+    std::fprintf(stderr, "%zu rows skipped, the first: %s\n", work.skipped(), work.skipped_first().c_str());
+  const auto start = std::chrono::steady_clock::now();
+  const auto print = [](const nlohmann::json& line) {
+    std::printf("%s\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    std::fflush(stdout);
+  };
+  actors::evaluation_work::on_answers each;
+  if (given.answers)
+    each = [&](const auto& row, const auto& answers) { print(line_of(row, answers)); };
+  const auto tally = work.run(model.policy, {}, {}, each);
+  print(tally.figures());
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  std::fprintf(stderr, "%zu prompts of %s, %lld tokens sampled in %.1f s\n", work.rows(), role.name.c_str(),
+               static_cast<long long>(tally.tokens()), seconds);
+  return 0;
+}
+
+} // namespace
+
+command add_evaluate(CLI::App& root) {
+  auto given = std::make_shared<arguments>();
+  auto* app = root.add_subcommand("evaluate", "Ask a model a pipeline's held-out prompts; figures as one JSON object on stdout");
+  app->footer("The pipeline's role of kind \"evaluation\" says which prompts, rules and sampling; a run of it asks the same.\n"
+              "    millrace evaluate runs/NAME/checkpoints/best/model runs/NAME/resolved.toml --set roles.held_out.rows=500");
+  app->add_option("MODEL", given->model, "Hugging Face folder or .gguf file")->required();
+  app->add_option("PIPELINE", given->pipeline, "The pipeline, TOML")->required();
+  app->add_option("--role", given->role, "Which evaluation, where the pipeline has several");
+  app->add_option("--set", given->overrides, "Overrides one key: a.b=value (TOML; a bare word is a string)")->allow_extra_args(false);
+  app->add_flag("--answers", given->answers, "One JSON line a prompt before the figures: texts, rewards, votes");
+  return [given] { return run_evaluate(*given); };
+}
+
+} // namespace millrace::tools
