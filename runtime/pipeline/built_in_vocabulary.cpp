@@ -1,4 +1,7 @@
 #include "algorithms/algorithm.hpp"
+#include "algorithms/anchor.hpp"
+#include "algorithms/correction.hpp"
+#include "algorithms/kl.hpp"
 #include "runtime/input_error.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
 #include "runtime/rules/rule.hpp"
@@ -6,14 +9,41 @@
 namespace millrace::pipeline {
 namespace {
 
+/// A choice among words is a string, everything else a number.
+option_value value_of(const algorithms::option& o, double number) {
+  if (o.words.empty())
+    return number;
+  return std::string(o.words[static_cast<std::size_t>(number)]);
+}
+
+option option_of(const algorithms::option& o) {
+  option out{std::string(o.name), value_of(o, o.fallback), {}, std::string(o.meaning)};
+  out.allowed = o.words.empty() ? between(o.low, o.high) : one_of({o.words.begin(), o.words.end()});
+  return out;
+}
+
 algorithm_type word_of(const algorithms::algorithm& row) {
-  algorithm_type type{std::string(row.name), {}, {}};
+  algorithm_type type{std::string(row.name), {}, {}, std::string(algorithms::name_of(row.how)), row.corrects};
   for (const algorithms::column_name column : row.columns)
     type.reads.emplace_back(column);
   for (const algorithms::option& o : row.options)
-    type.options.push_back({std::string(o.name), o.fallback, between(o.low, o.high), std::string(o.meaning)});
+    type.options.push_back(option_of(o));
   return type;
 }
+
+correction_type word_of(const algorithms::correction& row) {
+  correction_type type{std::string(row.name), {}, {}};
+  for (const algorithms::option& o : row.options)
+    type.options.push_back(option_of(o));
+  for (const algorithms::preset& preset : row.presets)
+    for (const auto& setting : preset.settings)
+      for (const algorithms::option& o : row.options)
+        if (o.name == setting.option)
+          type.presets[std::string(preset.name)][std::string(o.name)] = value_of(o, setting.value);
+  return type;
+}
+
+template <class Words> std::vector<std::string> strings(const Words& words) { return {words.begin(), words.end()}; }
 
 option_value zero_of(rules::option_type type) {
   switch (type) {
@@ -74,6 +104,11 @@ const vocabulary& built_in_vocabulary() {
     for (const rules::rule_type* row : rules::rule_types())
       v.rules.push_back(word_of(*row));
     v.optimizers = {"adamw"};
+    for (const algorithms::correction* row : algorithms::all_corrections())
+      v.corrections.push_back(word_of(*row));
+    v.aggregations = strings(algorithms::aggregation_words);
+    v.kl_estimators = strings(algorithms::kl_estimator_words);
+    v.proximals = strings(algorithms::proximal_words);
     return v;
   }();
   return words;

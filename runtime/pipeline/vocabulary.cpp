@@ -14,6 +14,8 @@ template <class Things> auto named(const Things& things, const std::string& name
 
 const algorithm_type* vocabulary::algorithm(const std::string& name) const { return named(algorithms, name); }
 
+const correction_type* vocabulary::correction(const std::string& name) const { return named(corrections, name); }
+
 const rule_type* vocabulary::rule(const std::string& name) const { return named(rules, name); }
 
 } // namespace millrace::pipeline

@@ -29,7 +29,16 @@ struct option {
 struct algorithm_type {
   std::string name;
   std::vector<std::string> reads; ///< columns it needs beside the rollout's own
-  std::vector<option> options;    ///< numbers: the keys of `algorithm_options`
+  std::vector<option> options;    ///< numbers and words: the keys of `algorithm_options`
+  std::string aggregation = {};   ///< where `loss` names none
+  bool corrects = false;          ///< weighs stale tokens itself
+};
+
+/// A correction that `corrections = [{ type = "name" }]` may name.
+struct correction_type {
+  std::string name;
+  std::vector<option> options;                  ///< numbers and words
+  std::map<std::string, option_values> presets; ///< what each changes
 };
 
 /// A rule that `rules = [{ type = "name" }]` may name.
@@ -45,9 +54,13 @@ struct vocabulary {
   std::vector<algorithm_type> algorithms;
   std::vector<rule_type> rules;
   std::vector<std::string> optimizers;
+  std::vector<correction_type> corrections = {};
+  std::vector<std::string> aggregations = {}, kl_estimators = {}, proximals = {};
 
   /// nullptr for an unknown name
   const algorithm_type* algorithm(const std::string& name) const;
+  /// nullptr for an unknown name
+  const correction_type* correction(const std::string& name) const;
   /// nullptr for an unknown name
   const rule_type* rule(const std::string& name) const;
 };

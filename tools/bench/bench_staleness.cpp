@@ -4,9 +4,9 @@
 // and standard deviation over seeds. Prints a Markdown table.
 
 #include "runtime/model/decoder.hpp"
-#include "runtime/model/training_operations.hpp"
 #include "runtime/train/learner.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
+#include "tests/runtime/train/sampled_group.hpp"
 
 #include <ATen/ATen.h>
 #include <CLI/CLI.hpp>
@@ -25,7 +25,6 @@ using namespace millrace;
 namespace {
 
 constexpr std::int32_t first_prompt = 2, prompts = 4, first_wanted = 10, vocab = 20;
-constexpr int answers = 8, length = 4;
 
 struct way {
   const char* name;
@@ -43,39 +42,12 @@ const std::vector<way> ways{
     {"masked to 0.5..2", algorithms::proximal::recomputed, "masked", {{"low", 0.5}, {"high", 2}}},
 };
 
+/// Answers to one prompt, rewarded by the share of that prompt's own word.
 train::training_group sample(const model::decoder& decoder, std::int32_t which, std::mt19937_64& random, std::uint32_t version) {
-  const at::NoGradGuard no_grad;
-  train::training_group group;
-  group.prompt = {1, first_prompt + which};
-  group.answers.resize(answers);
-  group.behaviour_logprob.resize(answers);
-  group.version.assign(answers, std::vector<std::uint32_t>(length, version));
-  std::uniform_real_distribution<double> uniform;
-  for (int t = 0; t < length; ++t) {
-    std::vector<model::packed_group> layout(answers, {2 + t, {}});
-    std::vector<std::int64_t> tokens, positions;
-    for (const auto& answer : group.answers) {
-      tokens.insert(tokens.end(), group.prompt.begin(), group.prompt.end());
-      tokens.insert(tokens.end(), answer.begin(), answer.end());
-      for (int i = 0; i < 2 + t; ++i)
-        positions.push_back(i);
-    }
-    model::training_operations ops(layout);
-    const auto hidden = decoder.hidden(ops, at::tensor(tokens, at::kLong), at::tensor(positions, at::kLong));
-    const auto last = hidden.view({answers, 2 + t, -1}).select(1, 1 + t);
-    const auto logprob = last.matmul(decoder.head().weight.t()).log_softmax(-1).contiguous();
-    for (std::size_t a = 0; a < answers; ++a) {
-      const float* row = logprob.const_data_ptr<float>() + static_cast<std::int64_t>(a) * vocab;
-      double left = uniform(random);
-      std::int32_t token = 0;
-      while (token + 1 < vocab && (left -= std::exp(row[token])) > 0)
-        ++token;
-      group.answers[a].push_back(token);
-      group.behaviour_logprob[a].push_back(row[token]);
-    }
-  }
-  for (const auto& answer : group.answers)
-    group.reward.push_back(static_cast<float>(std::count(answer.begin(), answer.end(), first_wanted + which)) / length);
+  train::training_group group = tests::sample_group(decoder, first_prompt + which, random, version);
+  for (std::size_t a = 0; a < group.answers.size(); ++a)
+    group.reward[a] = static_cast<float>(std::count(group.answers[a].begin(), group.answers[a].end(), first_wanted + which)) /
+                      static_cast<float>(group.answers[a].size());
   return group;
 }
 
@@ -116,7 +88,7 @@ double train_once(const way& how, std::uint32_t staleness, std::uint32_t steps, 
   double reward = 0;
   for (std::int32_t i = 0; i < 16; ++i)
     for (const float r : sample(final_policy, i % prompts, random, steps).reward)
-      reward += r / (16.0 * answers);
+      reward += r / (16.0 * tests::answers);
   return reward;
 }
 

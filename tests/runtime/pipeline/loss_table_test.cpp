@@ -31,6 +31,9 @@ kind = "rule_verifier"
 from = ["rollout"]
 rules = [ { type = "exact" } ]
 
+[schedule]
+groups_per_step = 4
+
 [roles.learner]
 kind = "policy"
 from = ["rules"]
@@ -54,7 +57,8 @@ void check_refused(const std::string& line, const std::string& words) {
 } // namespace
 
 TEST_CASE("a policy that names no loss has its algorithm's aggregation and truncated importance weights") {
-  const auto& loss = policy_of(parsed(with("algorithm = \"grpo\""))).loss;
+  const auto p = parsed(with("algorithm = \"grpo\""));
+  const auto& loss = policy_of(p).loss;
   CHECK(loss.aggregation == "token_mean");
   CHECK(loss.fixed_length == 48); // the rollout's max_new_tokens
   CHECK(loss.proximal == "recomputed");
@@ -92,7 +96,7 @@ TEST_CASE("the resolved file says every correction and gives the same pipeline a
 }
 
 TEST_CASE("mistakes of a loss are named with their place") {
-  check_refused("loss = { importance_cap = 2.0 }", "t.toml:29:10: unknown key \"importance_cap\" in [roles.learner.loss]");
+  check_refused("loss = { importance_cap = 2.0 }", "t.toml:31:10: unknown key \"importance_cap\" in [roles.learner.loss]");
   check_refused("loss = { corrections = [ { type = \"icepopp\" } ] }", "did you mean \"icepop\"");
   check_refused("loss = { corrections = [ { type = \"icepop\", preset = \"prime\" } ] }", "roles.learner.loss.corrections.0.preset: found \"prime\", want one of paper, prime_rl, slime, verl");
   check_refused("loss = { corrections = [ { type = \"opsm\", cap = 1.0 } ] }", "unknown key \"cap\"");

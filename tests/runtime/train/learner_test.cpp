@@ -281,7 +281,7 @@ TEST_CASE("columns that disagree are refused by group, answer and column") {
   refused([](auto& g) { g.reward.pop_back(); }, "group 102: reward of 4 answers, want 5");
   refused([](auto& g) { g.behaviour_logprob[1].push_back(0); }, "group 102: logprob of answer 1");
   refused([](auto& g) { g.version.pop_back(); }, "group 102: version of 4 answers, want 5");
-  refused([](auto& g) { g.baseline = {1}; }, "group 102: baseline of 1 answers, want 5");
+  refused([](auto& g) { g.baseline = {1}; }, "group 100: baseline of 0 answers, want 5");
   refused([](auto& g) { g.prompt.clear(); }, "group 102: an empty prompt");
   refused([](auto& g) { g.prompt[0] = 40; }, "group 102: token 40, want 0 to 39");
 }

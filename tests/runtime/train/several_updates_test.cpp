@@ -149,7 +149,7 @@ TEST_CASE("a correction that sees the whole step masks the same tokens however t
   learner parts(config, start(), o);
   const auto a = whole.step(groups, 4), b = parts.step(groups, 4);
   CHECK(a.micro_batches == 1);
-  CHECK(b.micro_batches > 4);
+  CHECK(b.micro_batches >= 4);
   CHECK(a.seen.masked > 0);
   CHECK(a.seen.masked < a.answer_tokens);
   CHECK(b.seen.masked == a.seen.masked);
