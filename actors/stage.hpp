@@ -1,6 +1,7 @@
 #pragma once
 
 #include "actors/role_instance.hpp"
+#include "actors/source.hpp"
 #include "runtime/cluster/wire.hpp"
 
 #include <caf/typed_actor.hpp>
@@ -20,11 +21,12 @@ struct process_group {
   std::uint32_t attempt = 0;
   std::string answer;                     ///< the row's expected answer
   std::vector<transport::ticket> columns; ///< what roles upstream added
+  std::vector<chat_turn> prompt;          ///< the row's conversation
 };
 
 template <class Inspector>
 auto inspect(Inspector& f, process_group& x) {
-  return f(caf::meta::type_name("process_group"), x.group, x.attempt, x.answer, x.columns);
+  return f(caf::meta::type_name("process_group"), x.group, x.attempt, x.answer, x.columns, x.prompt);
 }
 
 /// Answers `process_group` with what the role adds.

@@ -13,8 +13,14 @@ std::vector<std::string> policy_table::reads(const vocabulary& words) const {
   };
   if (const algorithm_type* type = words.algorithm(algorithm))
     for (const std::string& column : type->reads)
-      add(column);
-  if (loss.kl_coefficient > 0)
+      if (column != "reward" || rewards.empty())
+        add(column);
+      else
+        for (const reward_part_table& part : rewards)
+          add("reward." + part.name);
+  const auto in_reward = algorithm_options.find("kl_in_reward");
+  const double* coefficient = in_reward == algorithm_options.end() ? nullptr : std::get_if<double>(&in_reward->second);
+  if (loss.kl_coefficient > 0 || (coefficient && *coefficient > 0))
     add("ref_logprob");
   return columns;
 }
@@ -63,6 +69,11 @@ bool pipeline::operator==(const pipeline& other) const {
          placement == other.placement;
 }
 
+double sampling_temperature(const pipeline& p) {
+  const auto rollouts = p.of<rollout_table>();
+  return rollouts.empty() ? 1 : std::get<rollout_table>(rollouts.front()->options).temperature;
+}
+
 std::int64_t threads_of(const pipeline& p, std::string_view role_name, std::int64_t cores) {
   const role& asked = p.at(role_name);
   if (asked.threads > 0)
@@ -74,11 +85,17 @@ std::int64_t threads_of(const pipeline& p, std::string_view role_name, std::int6
     return it == p.placement.roles.end() || it->second.hosts.empty();
   };
   const auto processes = [&](const role& r) { return std::max<std::int64_t>(1, p.processes_of(r.name)); };
-  if (p.schedule.depth == 0 || !here(asked))
-    return std::max<std::int64_t>(1, cores / (here(asked) ? processes(asked) : 1));
+  const auto trains = [](const role& r) {
+    return std::holds_alternative<policy_table>(r.options) || std::holds_alternative<critic_table>(r.options);
+  };
+  if (!here(asked))
+    return std::max<std::int64_t>(1, cores);
+  const bool synchronous = p.schedule.place.mode == "timeshare";
+  if (synchronous && !trains(asked))
+    return std::max<std::int64_t>(1, cores / processes(asked));
   std::int64_t sharers = 0;
   for (const role& r : p.roles)
-    if (r.heavy() && here(r))
+    if (r.heavy() && here(r) && (!synchronous || trains(r)))
       sharers += processes(r);
   return std::max<std::int64_t>(1, cores / sharers);
 }

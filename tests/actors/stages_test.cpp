@@ -1,4 +1,4 @@
-#include "actors/reference.hpp"
+#include "actors/reference_shell.hpp"
 #include "actors/rule_verifier.hpp"
 
 #include "runtime/cluster/actor_config.hpp"
@@ -6,6 +6,7 @@
 #include "tests/actors/fixture.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 #include "tests/support/eventually.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <caf/scoped_actor.hpp>
 
@@ -119,15 +120,66 @@ TEST_CASE("a row that cannot be scored at all is a complaint, columns that disag
 
 TEST_CASE("the reference scores every answer's tokens under the frozen model") {
   const auto config = tests::tiny_config(model::family::llama);
-  auto frozen = std::make_shared<model::decoder>(config, tests::random_weights(config, 3, at::kFloat, false));
-  frozen->pack();
-  reference stage(frozen, 0.7, 1);
+  model::checkpoint loaded;
+  loaded.config = config;
+  loaded.parameters = tests::random_weights(config, 3, at::kFloat, false);
+  model::decoder frozen(config, loaded.parameters);
+  frozen.pack();
+  reference stage({std::make_shared<reference_weights>(pipeline::reference_table{}, loaded, 0.7, 1), std::make_shared<job_thread>()});
   const auto result = result_of(stage, {}, column_set({tests::rollout_columns()}));
   CHECK(result.error.empty());
   const std::vector<std::int32_t> prompt{5, 6, 7};
   const std::vector<std::vector<std::int32_t>> answers{{10, 11, 12}, {20}};
-  CHECK(floats(result.added, "ref_logprob") == model::answer_logprobs(*frozen, prompt, answers, 0.7, 1));
+  CHECK(floats(result.added, "ref_logprob") == model::answer_logprobs(frozen, prompt, answers, 0.7, 1));
   CHECK(!result_of(stage, {}, column_set({tests::reward_columns()})).error.empty());
+}
+
+TEST_CASE("a reference that follows the policy refreshes at every k-th version, or averages") { // RF-1
+  const auto config = tests::tiny_config(model::family::llama);
+  model::checkpoint loaded;
+  loaded.config = config;
+  loaded.parameters = tests::random_weights(config, 3, at::kFloat, false);
+  const auto policy = tests::random_weights(config, 4, at::kFloat, false);
+  const std::vector<std::int32_t> prompt{5, 6, 7};
+  const std::vector<std::vector<std::int32_t>> answers{{10, 11, 12}, {20}};
+  const auto logprobs_of = [&](const model::weights& weights) {
+    auto model = loaded;
+    model.parameters = weights;
+    return reference_weights({}, model, 1, 1).logprobs(prompt, answers);
+  };
+  pipeline::reference_table every_three, average;
+  every_three.refresh_every = 3;
+  average.ema = 0.5;
+  CHECK(every_three.follows());
+  CHECK(!pipeline::reference_table{}.follows());
+
+  reference_weights refreshed(every_three, loaded, 1, 1);
+  for (const std::uint32_t version : {0, 1, 2})
+    CHECK(!refreshed.wants(version));
+  refreshed.follow(2, policy);
+  CHECK(refreshed.logprobs(prompt, answers) == logprobs_of(loaded.parameters));
+  CHECK(refreshed.wants(4)); // version 3 was never published
+  refreshed.follow(4, policy);
+  CHECK(refreshed.logprobs(prompt, answers) == logprobs_of(policy));
+  CHECK(!refreshed.wants(4));
+  CHECK(!refreshed.wants(5));
+  CHECK(refreshed.wants(6));
+
+  reference_weights averaged(average, loaded, 1, 1);
+  averaged.follow(2, policy); // two versions at once: a quarter of itself is left
+  model::weights mixed;
+  for (std::size_t i = 0; i < policy.size(); ++i)
+    mixed.push_back({policy[i].name, loaded.parameters[i].tensor * 0.25 + policy[i].tensor * 0.75});
+  CHECK(averaged.logprobs(prompt, answers) == logprobs_of(mixed));
+
+  const tests::temporary_folder folder;
+  averaged.write_checkpoint(folder.path(), "frozen");
+  reference_weights resumed(average, loaded, 1, 1);
+  resumed.read_checkpoint(folder.path(), "frozen");
+  CHECK(resumed.logprobs(prompt, answers) == averaged.logprobs(prompt, answers));
+  CHECK(!resumed.wants(2));
+  CHECK(resumed.wants(3));
+  CHECK_THROWS_AS(averaged.follow(3, {}), std::invalid_argument);
 }
 
 namespace {

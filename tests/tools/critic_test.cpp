@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <csignal>
+#include <filesystem>
 
 using namespace millrace::tests;
 
@@ -96,4 +98,65 @@ TEST_CASE("a critic runs beside an asynchronous schedule, and nothing is left be
   REQUIRE(done.status == 0);
   CHECK(run.files().steps() == 12);
   CHECK(run.files().status().at("ledger").at("live") == 0);
+}
+
+TEST_CASE("a reference refreshed every second step: no KL right after, the same bit for bit in many processes and after a resume") {
+  const tiny_pipeline pipeline{.steps = 7, .reference = true, .run = "checkpoint_every = 3\n"};
+  const tiny_run alone(pipeline), apart(pipeline);
+  const strings refreshed{"--set", "roles.frozen.refresh_every=2"};
+  const auto one = run_to_end(alone.start(refreshed));
+  CAPTURE(one.err);
+  REQUIRE(one.status == 0);
+  const auto rows = alone.files().metrics();
+  for (std::size_t step = 0; step < rows.size(); ++step) { // the policy of steps 0, 2, 4, 6 is the reference
+    CAPTURE(step);
+    const double kl = rows.at(step).at("actor/kl_loss");
+    CHECK((kl > 1e-7) == (step % 2 == 1));
+  }
+  auto sets = placed_apart(true);
+  sets.insert(sets.end(), refreshed.begin(), refreshed.end());
+  running_command running(apart.start(sets));
+  REQUIRE(reaches(running, apart.files(), 4));
+  const auto end = running.ended() ? running.wait() : (kill(apart.files().process_of("frozen/0"), SIGKILL), running.wait());
+  CAPTURE(running.err());
+  if (end.status != 0) { // it was killed in time
+    CHECK(says(running.err(), "the process of the reference ended: go on from the last checkpoint with `millrace resume`"));
+    const auto resumed = run_to_end(apart.resume());
+    CAPTURE(resumed.err);
+    REQUIRE(resumed.status == 0);
+  }
+  CHECK(apart.files().learning_curve() == alone.files().learning_curve());
+}
+
+TEST_CASE("a trained critic's checkpoint serves as a reward model beside the rules, weighed by the policy") {
+  const tiny_run ppo({.steps = 3, .critic = true});
+  REQUIRE(run_to_end(ppo.start()).status == 0);
+  const auto critic = ppo.files().folder() / "checkpoints/step-000003/critic/model";
+  REQUIRE(std::filesystem::exists(critic / "model.safetensors"));
+
+  const temporary_folder folder;
+  auto text = text_of({.steps = 3});
+  const auto put_before = [&](const std::string& what, const std::string& more) { text.insert(text.find(what), more); };
+  put_before("[roles.prompts]", "[models.judge]\npath = \"" + critic.string() + "\"\n");
+  put_before("[roles.learner]", "[roles.judge]\nkind = \"reward_model\"\nfrom = [\"rollout\"]\nmodel = \"judge\"\nclip = 5.0\n");
+  put_before("algorithm = \"grpo\"", "rewards = [ { name = \"late\" }, { name = \"judge\", weight = 0.5, normalise = \"group\" } ]\n");
+  text.replace(text.find("from = [\"rules\"]"), 16, "from = [\"rules\", \"judge\"]");
+  write_file(folder / "judged.toml", text);
+  const auto run = [&](const std::string& name, const strings& sets) {
+    auto command = command_line({"run", (folder / "judged.toml").string(), "--output", (folder / name).string()});
+    command.insert(command.end(), sets.begin(), sets.end());
+    const auto done = run_to_end(command);
+    CAPTURE(done.err);
+    REQUIRE(done.status == 0);
+    return run_files(folder / name);
+  };
+  const auto alone = run("alone", {});
+  auto sets = placed_apart(false);
+  sets.insert(sets.end(), {"--set", "placement.judge.processes=2"});
+  const auto apart = run("apart", sets);
+  CHECK(alone.learning_curve() == apart.learning_curve());
+  const auto row = alone.metrics().front();
+  const double judged = row.at("rewards/judge/mean"), late = row.at("rewards/late/mean");
+  CHECK(judged != 0);
+  CHECK(std::abs(row.at("reward").get<double>() - (late + 0.5 * judged)) < 1e-5);
 }

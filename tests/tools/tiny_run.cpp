@@ -30,8 +30,11 @@ std::string text_of(const tiny_pipeline& p) {
        << " { name = \"late\", type = \"format\", pattern = \"[f-p]\", match = \"search\", weight = 0.5 } ]\n";
   if (p.reference)
     text << "[roles.frozen]\nkind = \"reference\"\nfrom = [\"rollout\"]\nmodel = \"tiny\"\n";
+  if (p.critic)
+    text << "[roles.critic]\nkind = \"critic\"\nfrom = [\"rollout\"]\nmodel = \"tiny\"\noptimizer = { lr = 0.005 }\n";
   text << "[roles.learner]\nkind = \"policy\"\nfrom = [\"rules\"" << (p.reference ? ", \"frozen\"" : "")
-       << "]\nmodel = \"tiny\"\npublishes_to = [\"rollout\"]\nalgorithm = \"grpo\"\noptimizer = { lr = 0.002 }\n";
+       << (p.critic ? ", \"critic\"" : "") << "]\nmodel = \"tiny\"\npublishes_to = [\"rollout\"]\nalgorithm = \""
+       << (p.critic ? "ppo" : "grpo") << "\"\noptimizer = { lr = 0.002 }\n";
   if (p.reference)
     text << "loss = { kl_coefficient = 0.1 }\n";
   text << "[schedule]\npreset = \"" << p.preset << "\"\ngroups_per_step = " << groups_per_step << '\n';

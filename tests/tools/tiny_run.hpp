@@ -27,6 +27,7 @@ struct tiny_pipeline {
   int steps = 6;
   std::string preset = "synchronous";
   bool reference = false; ///< a frozen model beside the verifier, and a KL term
+  bool critic = false;    ///< a critic beside the verifier, and PPO in place of GRPO
   int max_new_tokens = 16;
   std::filesystem::path model = tiny_model();
   std::string source = "generator = { type = \"arithmetic\" }"; ///< lines of the source's table

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 using namespace millrace::test;
 using lines = std::vector<std::string>;
 
@@ -21,7 +23,7 @@ TEST_CASE("a valid pipeline has no errors and its defaults") {
   const auto& policy = std::get<millrace::pipeline::policy_table>(p.policy().options);
   CHECK(policy.optimizer.lr == 1e-4);
   CHECK(std::get<double>(policy.algorithm_options.at("clip_low")) == 0.2);
-  CHECK(p.schedule.depth == 1);
+  CHECK(p.schedule.gate.depth == 1);
   CHECK(p.models.at("tiny").path.is_absolute());
 }
 
@@ -50,7 +52,7 @@ TEST_CASE("a wrong type") {
               R"(p.toml:24:8: roles.learner: reads column "mask", which no role upstream adds, want a role of kind "rollout" upstream of it)",
               R"(p.toml:24:8: roles.learner: reads column "version", which no role upstream adds, want a role of kind "rollout" upstream of it)",
               R"(p.toml:24:8: roles.learner: reads column "logprob", which no role upstream adds, want a role of kind "rollout" upstream of it)",
-              R"(p.toml:24:8: roles.learner: reads column "reward", which no role upstream adds, want a role of kind "rule_verifier" upstream of it)",
+              R"(p.toml:24:8: roles.learner: reads column "reward", which no role upstream adds, want a role of kind "rule_verifier" or "reward_model" upstream of it)",
               R"(p.toml:25:8: roles.learner.from: found "rules", want a list of strings (the roles that it reads from))"});
   CHECK(with("optimizer = { lr = 1e-4 }", "optimizer = 3") ==
         lines{"p.toml:28:13: roles.learner.optimizer: found 3, want a table (how a gradient becomes a step)"});
@@ -74,7 +76,7 @@ TEST_CASE("a missing key stands at its table") {
   CHECK(with("model = \"tiny\"\nslots = 4", "slots = 4") ==
         lines{"p.toml:12:1: roles.rollout: no key 'model', want a string (the [models.*] table that it decodes with)"});
   CHECK(with("kind = \"rollout\"\n", "") ==
-        lines{"p.toml:12:1: roles.rollout: no key 'kind', want one of source, rollout, rule_verifier, reference, policy (what the role does)"});
+        lines{"p.toml:12:1: roles.rollout: no key 'kind', want one of source, rollout, demonstrations, rule_verifier, reward_model, reference, critic, policy, evaluation (what the role does)"});
   CHECK(errors_of("") == lines{"p.toml:1:1: run: no key 'name', want a string (name of the run: letters, digits, '_', '-' and '.')",
                                "p.toml:1:1: run: no key 'steps', want an integer from 1 to 1000000000 (optimizer steps to train)",
                                "p.toml:1:1: no table [models.NAME], want at least one", "p.toml:1:1: no table [roles.NAME], want at least one",
@@ -83,7 +85,7 @@ TEST_CASE("a missing key stands at its table") {
 
 TEST_CASE("words outside the list: kinds, algorithms, rules and their options") {
   CHECK(with("kind = \"rollout\"", "kind = \"rolout\"") ==
-        lines{R"(p.toml:13:8: roles.rollout.kind: found "rolout", want one of source, rollout, rule_verifier, reference, policy (what the role does), did you mean "rollout"?)"});
+        lines{R"(p.toml:13:8: roles.rollout.kind: found "rolout", want one of source, rollout, demonstrations, rule_verifier, reward_model, reference, critic, policy, evaluation (what the role does), did you mean "rollout"?)"});
   CHECK(with("publishes_to", "algorithm = \"gprpo\"\npublishes_to") ==
         lines{R"(p.toml:27:13: roles.learner.algorithm: found "gprpo", want one of "grpo", "rloo", "ppo" (advantage and loss), did you mean "grpo"?)"});
   CHECK(with("publishes_to", "algorithm_options = { clip_lo = 1 }\npublishes_to") ==
@@ -124,20 +126,32 @@ TEST_CASE("paths that are not there") {
   CHECK(with("generator = { type = \"arithmetic\" }", "file = \"none\"")[0].starts_with("p.toml:10:8: roles.prompts.file: found nothing at \""));
 }
 
-TEST_CASE("the schedule's keys agree with its preset") {
-  CHECK(errors_of(valid + "preset = \"synchronous\"\ndepth = 2\nin_flight_update = true\nstale.max = 3\n") ==
-        lines{R"(p.toml:33:9: schedule.depth: found 2 with preset "synchronous", want 0: it trains every group with the weights that made it)",
-              R"(p.toml:34:20: schedule.in_flight_update: found true with preset "synchronous", want false: no answer is under way when it publishes)",
-              R"(p.toml:35:13: schedule.stale.max: found 3 with preset "synchronous", want 0: it trains every group with the weights that made it)"});
-  CHECK(errors_of(valid + "depth = 4\nstale.max = 5\n") == lines{R"(p.toml:32:9: schedule.depth: found 4 with preset "one_step_off", want 1, or preset "bounded")"});
-  CHECK(errors_of(valid + "preset = \"bounded\"\ndepth = 4\nstale.max = 3\n") ==
-        lines{"p.toml:33:9: schedule.depth: found 4 with stale.max = 3, want at most stale.max: with action \"wait\" no group may start further ahead than it may be old"});
-  CHECK(errors_of(valid + "preset = \"bounded\"\ndepth = 0\n") ==
-        lines{R"(p.toml:33:9: schedule.depth: found 0 with preset "bounded", want at least 1, or preset "synchronous")"});
-  const auto bounded = parsed(valid + "preset = \"bounded\"\ndepth = 4\n").schedule;
+TEST_CASE("a preset is the defaults of the schedule's tables, and stale.max keeps its distance to a depth that is written") {
+  const auto bounded = parsed(valid + "preset = \"bounded\"\ngate.depth = 4\n").schedule;
   CHECK(bounded.stale.max == 5);
-  CHECK(bounded.in_flight_update);
+  CHECK(bounded.interrupt.mode == "pause");
   CHECK(parsed(valid + "preset = \"synchronous\"\n").schedule.stale.max == 0);
+  const auto prime = parsed(valid + "preset = \"prime_rl\"\nstale.max = 4\n").schedule;
+  CHECK(prime.stale.action == "drop");
+  CHECK(prime.stale.max == 4);
+  CHECK(std::isinf(parsed(valid + "preset = \"impala\"\n").schedule.gate.depth));
+}
+
+// Each is an incident of async-systems.md 6.3.
+TEST_CASE("schedules that could not run, or whose keys would have no effect, are refused with the reason") {
+  CHECK(errors_of(valid + "preset = \"bounded\"\ngate.depth = 4\nstale.max = 3\n") ==
+        lines{"p.toml:33:14: schedule.gate.depth: found 4, want at most max = 3 with action wait: no group may start further ahead than it may be old"});
+  CHECK(errors_of(valid + "gate.depht = 4\n") == lines{R"(p.toml:32:6: unknown key "depht" in [schedule.gate], did you mean "depth"?)"});
+  CHECK(errors_of(valid + "stale.action = \"trian\"\n").front().ends_with(R"(did you mean "train"?)"));
+  CHECK(errors_of(valid + "stale.max = 1.5\n") == lines{"p.toml:32:13: schedule.stale.max: found 1.5, want a whole number of versions, or inf"});
+  CHECK(errors_of(valid + "stale = { action = \"train\" }\n") ==
+        lines{"p.toml:32:1: schedule.stale.max: found 1, want inf with action train, which keeps no bound"});
+  CHECK(errors_of(valid + "tail.stop = \"first_k\"\n").size() == 3);
+  CHECK(errors_of(valid + "faults.lost_group = \"shrink\"\nselect.order = \"oldest\"\n") ==
+        lines{"p.toml:32:21: schedule.faults.lost_group: found shrink, want replace or fail with order oldest: only in_order says which step a group is for"});
+  CHECK(errors_of(valid + "clock.publish_every = 3\nstale.max = 4\n") ==
+        lines{"p.toml:31:1: schedule.gate.depth: found 1, want at least 2 with publish_every = 3: the steps between two publications need groups of the "
+              "version before"});
 }
 
 TEST_CASE("numbers that contradict each other") {
