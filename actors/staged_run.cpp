@@ -14,15 +14,19 @@ namespace {
 
 void warn(const std::string& line) { telemetry::log_warning("run", line); }
 
-/// A folder of the last checkpoint of an earlier stage.
+/// A folder of an earlier stage's best checkpoint where it keeps one, else of its last.
 std::filesystem::path part_of(const std::filesystem::path& run, const std::vector<pipeline::stage>& stages,
                               const pipeline::stage_reference& reference) {
   const auto stage = std::find_if(stages.begin(), stages.end(), [&](const auto& s) { return s.name == reference.stage; });
   const auto folder = folder_of_stage(run, stages, static_cast<std::size_t>(stage - stages.begin()));
-  const auto checkpoint = telemetry::latest_checkpoint(folder / "checkpoints", warn);
-  if (!checkpoint)
-    throw input_error(folder.string() + ": no checkpoint, want the weights that stage " + reference.stage + " ended with");
-  const auto part = checkpoint->folder / reference.part;
+  auto checkpoint = folder / "checkpoints" / "best";
+  if (!std::filesystem::is_directory(checkpoint)) {
+    const auto last = telemetry::latest_checkpoint(folder / "checkpoints", warn);
+    if (!last)
+      throw input_error(folder.string() + ": no checkpoint, want the weights that stage " + reference.stage + " ended with");
+    checkpoint = last->folder;
+  }
+  const auto part = checkpoint / reference.part;
   if (!std::filesystem::is_directory(part))
     throw input_error(part.string() + ": no such folder in the checkpoint of stage " + reference.stage);
   return part;

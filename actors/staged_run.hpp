@@ -16,7 +16,7 @@ std::filesystem::path folder_of_stage(const std::filesystem::path& run, const st
 bool is_finished(const std::filesystem::path& stage_folder);
 
 /// Runs the stages in turn, each as `run_pipeline` in a folder of its own. A finished stage is passed over; one that has
-/// begun goes on from its last checkpoint. A model that is "stage:NAME" is read from that stage's last checkpoint.
+/// begun goes on from its last checkpoint. A model that is "stage:NAME" is read from that stage's best checkpoint where it keeps one, else from its last.
 ///
 /// @param folder of the whole run, which holds its lock; `resolved.toml` is written
 /// @returns the exit status, as `run_pipeline`: 0 also where Ctrl-C stopped it between or in a stage

@@ -127,7 +127,13 @@ at::Tensor training_operations::embed(const at::Tensor& table, const at::Tensor&
 void training_operations::linear(const at::Tensor& x, std::span<const linear_weight* const> layers, std::span<at::Tensor> y) {
   TORCH_CHECK(layers.size() == y.size(), "linear: ", layers.size(), " layers, ", y.size(), " outputs");
   for (std::size_t i = 0; i < layers.size(); ++i)
-    y[i] = linear_function::apply(x, layers[i]->weight, layers[i]->bias.defined() ? std::optional(layers[i]->bias) : std::nullopt);
+    if (const linear_weight& w = *layers[i]; w.low_rank_a.defined()) {
+      const at::Tensor narrow = linear_function::apply(x, w.low_rank_a, std::nullopt);
+      y[i] = linear_function::apply(x, w.weight, w.bias.defined() ? std::optional(w.bias) : std::nullopt) +
+             linear_function::apply(narrow, w.low_rank_b, std::nullopt) * w.low_rank_scale;
+    } else {
+      y[i] = linear_function::apply(x, w.weight, w.bias.defined() ? std::optional(w.bias) : std::nullopt);
+    }
 }
 
 at::Tensor training_operations::rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {

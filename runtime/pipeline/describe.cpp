@@ -14,8 +14,8 @@ std::string place_of(const pipeline& p, const role& r) {
 
 std::string describe(const pipeline& p) {
   std::string out = "run " + p.run.name + ": " + std::to_string(p.run.steps) + " steps of " + std::to_string(p.schedule.groups_per_step) +
-                    " groups, " + p.schedule.preset + " (depth " + std::to_string(p.schedule.depth) + ", stale.max " +
-                    std::to_string(p.schedule.stale.max) + (p.schedule.in_flight_update ? ", in-flight update" : "") + ")\n";
+                    " groups, " + p.schedule.preset + " (depth " + number(p.schedule.gate.depth) + ", stale.max " +
+                    number(p.schedule.stale.max) + (p.schedule.interrupt.mode == "pause" ? ", in-flight update" : "") + ")\n";
   for (const role& r : p.roles) {
     out += r.name + " (" + std::string(r.kind()) + ", " + place_of(p, r) + "): " + std::string(r.summary()) + '\n';
     if (!r.from.empty())
@@ -23,7 +23,8 @@ std::string describe(const pipeline& p) {
     if (!r.adds.empty())
       out += "    adds   " + joined(r.adds) + '\n';
     if (const auto* policy = std::get_if<policy_table>(&r.options))
-      out += "    trains " + policy->model + " by " + policy->algorithm + ", publishes to " + joined(policy->publishes_to) + '\n';
+      out += "    trains " + policy->model + " by " + policy->algorithm +
+             (policy->publishes_to.empty() ? "" : ", publishes to " + joined(policy->publishes_to)) + '\n';
   }
   return out;
 }

@@ -13,8 +13,9 @@ namespace millrace::pipeline {
 
 // A file may hold several `[[stage]]`s: each has a `name` and is a pipeline of its own, which has the tables at the top of
 // the file too, key by key, where it does not say otherwise. Stages run one after another. The path of a model may be
-// "stage:NAME": the weights that the earlier stage NAME ended with; "stage:NAME/PART" is another folder of that
-// checkpoint, such as "stage:sft/ema". A stage's run is called `<run.name>.<name>` unless it says its own.
+// "stage:NAME": the weights that the earlier stage NAME ended with, or its best ones where it keeps them;
+// "stage:NAME/PART" is another folder of that checkpoint, such as "stage:sft/ema". A stage's run is called
+// `<run.name>.<name>` unless it says its own.
 
 /// One stage of a file; of a file without stages, the whole file under the name "".
 struct stage {

@@ -5,6 +5,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 using namespace millrace::test;
 using namespace millrace::pipeline;
 using lines = std::vector<std::string>;
@@ -91,7 +93,8 @@ TEST_CASE("a file without stages is one without a name") {
   const auto one = staged(valid);
   REQUIRE(one.size() == 1);
   CHECK_FALSE(is_staged(one));
-  CHECK(one[0].what == parsed(valid));
+  CHECK(one[0].what.roles == parsed(valid).roles);
+  CHECK(one[0].what.run == parsed(valid).run);
   CHECK(name_of_run(one) == "t");
 }
 
@@ -105,10 +108,10 @@ TEST_CASE("a key of one stage, and one of all that do not say otherwise, can be 
 
 TEST_CASE("what is wrong in a stage is said where it stands, with the stage's name, all at once") {
   CHECK(errors(changed(changed(two, "optimizer = { lr = 1e-4 }", "optimiser = {}"), "path = \"stage:first\"", "path = \"stage:frist\"")) ==
-        "p.toml:29:8: stage \"second\": models.tuned.path: no earlier stage \"frist\", did you mean \"first\"?\n"
-        "p.toml:41:1: stage \"second\": unknown key \"optimiser\" in [roles.learner], did you mean \"optimizer\"?");
+        "p.toml:30:8: stage \"second\": models.tuned.path: no earlier stage \"frist\", did you mean \"first\"?\n"
+        "p.toml:42:1: stage \"second\": unknown key \"optimiser\" in [roles.learner], did you mean \"optimizer\"?");
   CHECK(errors(changed(two, "path = \"stage:first\"", "path = \"stage:second\"")) ==
-        "p.toml:29:8: stage \"second\": models.tuned.path: no earlier stage \"second\", want one of first");
+        "p.toml:30:8: stage \"second\": models.tuned.path: no earlier stage \"second\", want one of first");
   CHECK(errors(changed(two, "path = \"stage:first\"", "path = \"stage:first/../x\"")).find("found part \"../x\"") != std::string::npos);
   CHECK(errors(changed(two, "name = \"second\"", "name = \"first\"")).find("p.toml:26:8: stage.name: found a second stage named \"first\"") != std::string::npos);
   CHECK(errors(changed(two, "name = \"second\"\n", "")).find("p.toml:25:1: stage: no key 'name'") != std::string::npos);
@@ -116,7 +119,8 @@ TEST_CASE("what is wrong in a stage is said where it stands, with the stage's na
   CHECK(errors("stage = 3\n" + valid).find("p.toml:1:9: stage: found 3, want 1 to 64 tables [[stage]]") != std::string::npos);
   // What stands at the top is said once.
   CHECK(errors(changed(two, "groups_per_step = 2", "groups_per_step = 0")).find("p.toml:9:19: ") == 0);
-  CHECK(errors_of(two).at(0).starts_with("p.toml:11:"));
+  const auto plain = errors_of(two);
+  CHECK(std::count_if(plain.begin(), plain.end(), [](const auto& line) { return line.find("found stages, want one pipeline") != std::string::npos; }) == 1);
 }
 
 TEST_CASE("outside stages \"stage:NAME\" is a path like any other") {
