@@ -27,7 +27,7 @@ target_link_options(millrace_torch INTERFACE
   -Wl,-rpath-link,${MILLRACE_TORCH}/lib -Wl,-rpath,${MILLRACE_TORCH}/lib -Wl,--disable-new-dtags)
 target_link_libraries(millrace_torch INTERFACE torch_cpu c10 ${MILLRACE_TORCH}/lib/libgomp.so.1 Threads::Threads)
 if(MILLRACE_CUDA)
-  target_link_libraries(millrace_torch INTERFACE -Wl,--no-as-needed torch_cuda c10_cuda -Wl,--as-needed CUDA::cudart)
+  target_link_libraries(millrace_torch INTERFACE -Wl,--no-as-needed torch_cuda c10_cuda -Wl,--as-needed $<LINK_ONLY:CUDA::cudart>)
   target_link_options(millrace_torch INTERFACE -Wl,--unresolved-symbols=ignore-in-shared-libs)
 endif()
 

@@ -37,7 +37,8 @@ endif()
 # millrace_add_module(name [TORCH] SOURCES a.cpp ... [CUDA a.cu ...] [DEPENDS target ...] [TESTS a_test.cpp ...])
 #
 # Makes millrace_<name> out of this folder and, from TESTS (paths from the root), the program test_<name>, which is
-# one ctest. TORCH links LibTorch and reuses the precompiled header. Every source needs its line: no GLOB.
+# one ctest. TORCH links LibTorch and reuses the precompiled header. Only what has CUDA sources sees the CUDA toolkit and
+# MILLRACE_CUDA, so that a CUDA build compiles everything else as every build does. Every source needs its line: no GLOB.
 function(millrace_add_module name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "" "SOURCES;CUDA;DEPENDS;TESTS")
   set(cuda_sources "")
@@ -51,9 +52,9 @@ function(millrace_add_module name)
     target_link_libraries(millrace_${name} PUBLIC millrace::torch)
     target_precompile_headers(millrace_${name} REUSE_FROM millrace_torch_pch)
   endif()
-  if(MILLRACE_CUDA)
-    target_compile_definitions(millrace_${name} PUBLIC MILLRACE_CUDA=1)
-    target_link_libraries(millrace_${name} PUBLIC CUDA::cudart)
+  if(cuda_sources)
+    target_compile_definitions(millrace_${name} PRIVATE MILLRACE_CUDA=1)
+    target_link_libraries(millrace_${name} PRIVATE CUDA::cudart)
     # CMake 3.25 does not know nvcc 13's C++20: the flag goes in by hand.
     target_compile_options(millrace_${name} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>)
   endif()
@@ -61,6 +62,10 @@ function(millrace_add_module name)
     list(TRANSFORM arg_TESTS PREPEND ${PROJECT_SOURCE_DIR}/)
     add_executable(test_${name} ${arg_TESTS})
     target_link_libraries(test_${name} PRIVATE millrace_${name} millrace_test_main millrace_flags)
+    if(cuda_sources)
+      target_compile_definitions(test_${name} PRIVATE MILLRACE_CUDA=1)
+      target_link_libraries(test_${name} PRIVATE CUDA::cudart)
+    endif()
     if(arg_TORCH)
       target_precompile_headers(test_${name} REUSE_FROM millrace_torch_pch)
     endif()
