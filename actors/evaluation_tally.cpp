@@ -20,6 +20,7 @@ void evaluation_tally::add(const std::string& task, std::span<const scored_answe
   double reward = 0;
   for (const auto& answer : answers) {
     votes.push_back(answer.vote);
+    voted_ = voted_ || !answer.vote.empty();
     correct.push_back(answer.correct);
     right += answer.correct;
     reward += answer.reward;
@@ -43,6 +44,8 @@ std::map<std::string, double> evaluation_tally::figures() const {
   for (const auto& [task, sum] : by_task_) {
     rows += sum.rows;
     for (const auto& [name, value] : sum.of) {
+      if (name.starts_with("maj@") && !voted_)
+        continue;
       figures[name] += value;
       if (by_task_.size() > 1)
         figures[(task.empty() ? "other" : task) + "/" + name] = value / sum.rows;
@@ -51,7 +54,8 @@ std::map<std::string, double> evaluation_tally::figures() const {
   if (rows == 0)
     return figures;
   for (const auto& [name, value] : by_task_.begin()->second.of)
-    figures[name] /= rows;
+    if (const auto sum = figures.find(name); sum != figures.end())
+      sum->second /= rows;
   const double answers = rows * static_cast<double>(answers_);
   figures["rows"] = rows;
   figures["answers"] = answers;

@@ -20,7 +20,7 @@ struct scored_answer {
 /// Sums up an evaluation, prompt by prompt. Means are over prompts, each of them a mean over its n answers:
 ///
 ///     pass@k    unbiased, for each k asked for      avg@n     share of correct answers
-///     maj@n     whether the majority is right       reward    mean reward
+///     maj@n     whether the majority is right (where any answer votes)   reward  mean reward
 ///     length/mean  tokens an answer                 length/clip_ratio  share of answers cut off
 ///     rows      prompts                             answers   in all
 ///
@@ -49,6 +49,7 @@ private:
   std::map<std::string, sums> by_task_;
   std::int64_t tokens_ = 0;
   std::int64_t cut_off_ = 0;
+  bool voted_ = false; ///< an answer has stated something
 };
 
 } // namespace millrace::actors

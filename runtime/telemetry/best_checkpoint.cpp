@@ -53,31 +53,38 @@ void best_checkpoint::seen(const metric_row& row) {
   const auto value = metric_.empty() ? std::nullopt : row.get(metric_);
   if (!value || !std::isfinite(*value))
     return;
-  if (!of_evaluation()) {
-    sum_ += *value;
-    ++count_;
-    return;
-  }
   values_[row.step] = *value;
-  if (fs::exists(candidate(row.step)))
+  if (of_evaluation() && fs::exists(candidate(row.step)))
     offer(row.step, *value);
 }
 
+/// A checkpoint is written beside later steps: their figures are the next one's.
+std::optional<double> best_checkpoint::mean_until(std::int64_t step) {
+  double sum = 0;
+  std::int64_t count = 0;
+  for (auto at = values_.begin(); at != values_.end() && at->first <= step; at = values_.erase(at), ++count)
+    sum += at->second;
+  return count > 0 ? std::optional(sum / static_cast<double>(count)) : std::nullopt;
+}
+
 void best_checkpoint::stored(std::int64_t step, const fs::path& folder) {
-  if (metric_.empty() || (!of_evaluation() && count_ == 0))
+  if (metric_.empty())
     return;
+  std::optional<double> value;
+  if (!of_evaluation()) {
+    value = mean_until(step);
+    if (!value)
+      return;
+  } else if (const auto known = values_.find(step); known != values_.end()) {
+    value = known->second;
+  }
   try {
     link_tree(folder, candidate(step));
   } catch (const fs::filesystem_error& error) {
     throw storage_error(std::string{"best checkpoint: "} + error.what());
   }
-  if (!of_evaluation()) {
-    offer(step, sum_ / static_cast<double>(count_));
-    sum_ = 0;
-    count_ = 0;
-  } else if (const auto value = values_.find(step); value != values_.end()) {
-    offer(step, value->second);
-  }
+  if (value)
+    offer(step, *value);
 }
 
 void best_checkpoint::offer(std::int64_t step, double value) {

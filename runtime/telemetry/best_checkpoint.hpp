@@ -37,14 +37,13 @@ public:
 private:
   bool of_evaluation() const { return metric_.starts_with(metric::evaluation_prefix); }
   std::filesystem::path candidate(std::int64_t step) const;
+  std::optional<double> mean_until(std::int64_t step);
   void offer(std::int64_t step, double value);
 
   std::filesystem::path checkpoints_;
   std::string metric_;
   bool highest_is_best_;
-  std::map<std::int64_t, double> values_; ///< of evaluations
-  double sum_ = 0;                        ///< since the last checkpoint
-  std::int64_t count_ = 0;
+  std::map<std::int64_t, double> values_; ///< by step; those of steps only since the last checkpoint
   std::optional<std::int64_t> best_step_;
   double best_value_ = 0;
 };

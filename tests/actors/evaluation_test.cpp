@@ -75,6 +75,9 @@ TEST_CASE("an evaluation's figures by hand: two prompts, two answers each") {
   CHECK(figures.at("answers") == 4);
   CHECK_FALSE(figures.contains("sums/pass@1")); // one task: its figures are those of all
   CHECK(tally.tokens() == 16);
+  evaluation_tally silent(1, {1}); // a rule that looks for no statement: nobody votes
+  silent.add("", std::vector{answer(true, "")});
+  CHECK_FALSE(silent.figures().contains("maj@1"));
 }
 
 TEST_CASE("an evaluation with several tasks has figures of each, weighted by their prompts in the whole") {

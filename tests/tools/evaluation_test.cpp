@@ -61,12 +61,16 @@ TEST_CASE("an evaluation beside a run: at the start, every few steps and at the 
   // Tokens of evaluations are not the ledger's, which closes without them.
   CHECK(with.files().status().at("ledger") == plain.files().status().at("ledger"));
   CHECK(done.err.find("held_out  avg@4 ") != std::string::npos);
+  CHECK(done.err.find("held_out     version 0: avg@4 ") != std::string::npos);
   CHECK(done.err.find("(versions 0 -> 10; ") != std::string::npos);
 }
 
 TEST_CASE("an evaluation learns what the run learns") {
   const tiny_run run({.steps = 30});
-  const auto done = run_to_end(run.start(with_evaluation({"--set", "roles.held_out.rows=32"})));
+  const strings first_letter{"--set", "roles.rules.rules=[{type = \"format\", pattern = \"^[a-e0-9]\", match = \"search\"}]",
+                             "--set", "roles.held_out.rules=[{type = \"format\", pattern = \"^[a-e0-9]\", match = \"search\"}]",
+                             "--set", "roles.held_out.rows=64"};
+  const auto done = run_to_end(run.start(with_evaluation(first_letter)));
   CAPTURE(done.err);
   REQUIRE(done.status == 0);
   const auto found = evaluations(run.files());

@@ -60,6 +60,17 @@ TEST_CASE("the checkpoint since which the mean of a step's figure was best is ke
   CHECK(read_file(best.folder() / "best.json") == "{\"metric\":\"reward\",\"step\":4,\"value\":0.7}\n");
 }
 
+TEST_CASE("figures of steps that were trained while the checkpoint was written are the next one's") {
+  checkpoints all;
+  best_checkpoint best(all.store.folder(), "reward", true);
+  best.seen(row_of(1, "reward", 0.1));
+  best.seen(row_of(2, "reward", 0.9)); // trained before checkpoint 1 was there
+  best.stored(1, all.write(1));
+  CHECK(read_file(best.folder() / "best.json") == "{\"metric\":\"reward\",\"step\":1,\"value\":0.1}\n");
+  best.stored(2, all.write(2));
+  CHECK(best.step() == 2);
+}
+
 TEST_CASE("a figure of an evaluation may come after its checkpoint is gone, and before it is there") {
   checkpoints all;
   const auto name = metric::evaluation("held_out", "pass@1");
