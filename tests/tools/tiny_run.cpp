@@ -59,6 +59,11 @@ std::vector<nlohmann::ordered_json> run_files::metrics() const {
   return rows;
 }
 
+std::size_t run_files::steps() const {
+  const auto rows = metrics();
+  return static_cast<std::size_t>(std::count_if(rows.begin(), rows.end(), [](const auto& row) { return row.contains("policy/version"); }));
+}
+
 nlohmann::json run_files::status() const {
   auto status = nlohmann::json::parse(read_file(folder_ / "status.json"), nullptr, false);
   return status.is_object() ? status : nlohmann::json::object();

@@ -47,7 +47,7 @@ public:
   const std::filesystem::path& folder() const { return folder_; }
 
   std::vector<nlohmann::ordered_json> metrics() const; ///< whole rows
-  std::size_t steps() const { return metrics().size(); }
+  std::size_t steps() const; ///< rows of steps: those of evaluations are not
   nlohmann::json status() const; ///< empty before there is one
   std::string log() const;
 

@@ -26,6 +26,7 @@ ALGORITHMS = {  # pipeline file's name -> what the table calls it
     "arithmetic_sync": "GRPO, synchronous",
     "arithmetic_bounded": "GRPO, up to two steps ahead",
     "arithmetic_kl": "GRPO with KL",
+    "arithmetic_held_out": "GRPO with a held-out set",
     "arithmetic_ppo": "PPO with critic",
     "arithmetic_rloo": "RLOO",
     "arithmetic_reinforce_pp": "REINFORCE++",
@@ -125,7 +126,7 @@ def main():
                 print(f"| {ALGORITHMS[name]} | failed: {found['error']} | | | | | `pipelines/{name}.toml` |")
                 continue
             held_out = (f"{shown(found['held_out_before'])} -> {shown(found['held_out_after'])}" if "held_out_before" in found else "")
-            learnt = statistics.mean(found["after"]) >= 2 * statistics.mean(found["before"])
+            learnt = statistics.mean(found["after"]) >= max(2 * statistics.mean(found["before"]), 1e-9)
             failed = failed or not learnt
             print(f"| {ALGORITHMS[name]} | {shown(found['before'])} | {shown(found['after'])}{'' if learnt else ' (less than twice)'} | "
                   f"{held_out} | {found['steps'][0]} | {shown(found['minutes'], 1)} | `pipelines/{name}.toml` |")
