@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+
 using namespace millrace::test;
 using lines = std::vector<std::string>;
 
@@ -134,7 +136,8 @@ TEST_CASE("the one role that scores adds the reward; several are weighed by the 
   CHECK(p.at("judge").adds == lines{"reward.judge"});
   CHECK(p.policy().reads == lines{"prompt", "tokens", "mask", "version", "logprob", "reward.number", "reward.judge"});
   CHECK(errors_of(changed(two, "name = \"judge\"", "name = \"jury\"")).at(0) ==
-        R"(p.toml:33:55: roles.learner: reads column "reward.jury", which no role upstream adds, want a role of kind "rule_verifier" or "reward_model" upstream of it)");
+        R"(p.toml:33:57: roles.learner: reads column "reward.jury", which no role upstream adds, want a role of kind "rule_verifier" or "reward_model" upstream of it)");
   CHECK(errors_of(changed(two, "\"group\"", "\"zscore\"")).at(0).find("roles.learner.rewards.1.normalise: found \"zscore\"") != std::string::npos);
-  CHECK(errors_of(changed(two, "name = \"judge\"", "name = \"number\"")).at(0).find("p.toml:33:") == 0);
+  const auto twice = errors_of(changed(two, "name = \"judge\"", "name = \"number\""));
+  CHECK(std::find(twice.begin(), twice.end(), R"(p.toml:33:57: roles.learner.rewards: found "number" twice, want it once)") != twice.end());
 }
