@@ -5,6 +5,7 @@
 #include "runtime/pipeline/presets.hpp"
 #include "runtime/pipeline/reader.hpp"
 #include "runtime/pipeline/role_fields.hpp"
+#include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/pipeline/wording.hpp"
 
 #include <algorithm>
@@ -116,6 +117,7 @@ pipeline pipeline_from(const value& root, const std::string& name, reading& into
   read_table(root, "placement", into, p.placement);
 
   apply_preset(p.schedule, into);
+  check_schedule(p.schedule, into);
   fill_derived(p, into);
   check(p, into, whole);
   return p;

@@ -5,9 +5,6 @@
 
 namespace millrace::pipeline {
 
-/// Fills what the file does not say from the preset, and refuses what contradicts it.
-void apply_preset(schedule_table& schedule, reading& into);
-
 /// Fills the defaults that follow from other tables: a generator's seed, a rule's name.
 void fill_derived(pipeline& p, reading& into);
 

@@ -19,19 +19,39 @@ struct admit {
   std::uint32_t attempt = 0; ///< from 1, higher with every admission of the group
   worker_id worker = 0;
   version_id born = 0; ///< version the worker runs
+  bool resume = false; ///< go on with what the attempt before handed over (`group_interrupted`)
 };
 
-/// Stop generating; nothing about the attempt needs to be reported.
+/// The attempt is void, whether it still generates or has all its columns; nothing about it needs to be reported. The
+/// group is generated again later.
 struct cancel {
   group_id group = 0;
   std::uint32_t attempt = 0;
   worker_id worker = 0;
 };
 
-/// Train update `step` on these groups, in this order; answer with `batch_trained` or `training_lost`.
+/// Stop generating and keep what there is; answer with `group_interrupted`. `group_finished` may be on its way already.
+struct interrupt {
+  group_id group = 0;
+  std::uint32_t attempt = 0;
+  worker_id worker = 0;
+};
+
+/// What of a batch trains.
+enum class training_mask : std::uint8_t {
+  none,    ///< everything
+  tokens,  ///< tokens of version `train_from` and later
+  answers, ///< answers without a token of an earlier version; the others keep their reward
+};
+
+/// Train an update of `step` on these groups, in this order; answer with `batch_trained` or `training_lost`.
 struct cut {
-  std::uint32_t step = 0;       ///< updates trained before this one = version of the learner's weights
-  std::vector<group_id> groups; ///< ascending; `groups_per_step` of them, fewer only in the last batch of a run whose prompts ended
+  std::uint32_t step = 0;       ///< steps trained before this one = version of the learner's weights
+  std::vector<group_id> groups; ///< ascending; fewer than the update's share only where prompts ended or groups were lost
+  std::uint32_t part = 0;       ///< which update of the step
+  bool ends_step = true;        ///< it is the step's last
+  training_mask mask = training_mask::none;
+  version_id train_from = 0;
 };
 
 /// Send these workers the learner's weights; each answers `version_acknowledged` once it has flipped. Replaces an
@@ -48,9 +68,11 @@ enum class drop_reason : std::uint8_t {
   zero_variance, ///< `group_flat`: all rewards are the same, nothing to learn from
   baseline, ///< tokens alone: answers that only their rewards were wanted of
   masked,   ///< tokens alone: of trained groups, left out of the loss
+  stale,    ///< older than the bound
+  surplus,  ///< left over when its round had its batch
 };
 
-/// The group is over, its prompt is used up and its place in the batch is refilled by the next prompt.
+/// The group is over and its prompt is used up. The next prompt takes its place in the batch, unless `lost_group` says otherwise.
 struct drop {
   group_id group = 0;
   drop_reason reason = drop_reason::data;
@@ -63,14 +85,20 @@ struct checkpoint {
   std::string state; ///< for `scheduler::restore`
 };
 
-enum class finish_reason : std::uint8_t { steps_done, prompts_exhausted, stopped };
+enum class finish_reason : std::uint8_t {
+  steps_done,
+  prompts_exhausted,
+  stopped,
+  losses, ///< more groups were lost than `lost_group`, `min_batch_fraction` or `consecutive_losses` allow
+};
 
 /// The run is over; always the last action.
 struct finish {
   finish_reason reason = finish_reason::steps_done;
+  std::string why; ///< `losses`: which limit, and the last group lost
 };
 
-using action = std::variant<admit, cancel, cut, publish, drop, checkpoint, finish>;
+using action = std::variant<admit, cancel, interrupt, cut, publish, drop, checkpoint, finish>;
 
 std::string_view to_string(drop_reason reason);
 std::string_view to_string(finish_reason reason);

@@ -1,164 +1,321 @@
 #include "runtime/schedule/batch_rule.hpp"
 
 #include <algorithm>
-#include <iterator>
-#include <limits>
+#include <bit>
+#include <cstdlib>
 
 namespace millrace::schedule {
 
 batch_rule::batch_rule(const config& wanted)
-    : size_(wanted.groups_per_step), stale_max_(wanted.stale_max), in_order_(wanted.select == select_order::in_order),
-      bounded_(wanted.action == stale_action::wait) {}
+    : size_(wanted.groups_per_step), stale_max_(wanted.stale_max), order_(wanted.select),
+      // A round that ends with its batch leaves nobody behind.
+      waits_(wanted.action == stale_action::wait && wanted.bounded() &&
+             (wanted.stop == tail_stop::all || wanted.surplus == tail_surplus::recycle_partial)) {}
 
-batch_rule::entry batch_rule::started(group_id group, version_id born) const {
-  return {in_order_ ? 0 : born, group};
+// -- in_order ---------------------------------------------------------------------------------------
+
+void batch_rule::look_on_from(group_id group) {
+  const auto end = marks_.end();
+  for (; group < end; ++group)
+    if (const auto* found = marks_.find(group)) {
+      if (*found == mark::waiting)
+        break;
+      ++leading_ready_;
+    }
+  first_waiting_ = group;
 }
 
-batch_rule::entry batch_rule::unstarted(group_id group) const {
-  return {in_order_ ? 0 : std::numeric_limits<std::uint32_t>::max(), group};
-}
-
-void batch_rule::count(version_id born, std::int64_t live, std::int64_t ready) {
-  if (in_order_)
+void batch_rule::mark_waiting(group_id group) {
+  const bool none_waits = waiting_ == 0;
+  auto* found = marks_.find(group);
+  const bool was_ready = found != nullptr;
+  if (found)
+    *found = mark::waiting;
+  else
+    marks_.insert(group) = mark::waiting;
+  if (!none_waits && group > first_waiting_)
     return;
-  const auto where = cohorts_.try_emplace(born).first;
-  where->second.live += live;
-  where->second.ready += ready;
-  if (where->second.live == 0)
+  if (none_waits && !was_ready && group + 1 == marks_.end()) {
+    first_waiting_ = group; // the newest of all: whatever is ready stands before it
+    leading_ready_ = ready_;
+    return;
+  }
+  leading_ready_ = 0;
+  look_on_from(marks_.lowest());
+}
+
+void batch_rule::mark_ready(group_id group) {
+  if (auto* found = marks_.find(group)) {
+    *found = mark::ready;
+    if (group == first_waiting_)
+      look_on_from(group);
+    return;
+  }
+  // Given back.
+  marks_.insert(group) = mark::ready;
+  leading_ready_ = 0;
+  look_on_from(marks_.lowest());
+}
+
+void batch_rule::clear_mark(group_id group) {
+  const bool was_ready = *marks_.find(group) == mark::ready;
+  const auto next = group + 1;
+  marks_.erase(group);
+  if (was_ready && group < first_waiting_)
+    --leading_ready_;
+  else if (group == first_waiting_)
+    look_on_from(next);
+}
+
+std::vector<group_id> batch_rule::cut_in_order(const request& wanted) {
+  std::vector<group_id> groups;
+  if (!marks_.empty()) {
+    const auto take = std::min(wanted.size, ready_);
+    const auto end = wanted.below > 0 ? wanted.below : marks_.end();
+    for (auto id = marks_.lowest(); id < end && (wanted.below > 0 || groups.size() < take); ++id)
+      if (marks_.contains(id))
+        groups.push_back(id);
+  }
+  for (const auto id : groups)
+    clear_mark(id);
+  ready_ -= groups.size();
+  return groups;
+}
+
+// -- every other order ------------------------------------------------------------------------------
+
+std::vector<batch_rule::cohort>::iterator batch_rule::find_cohort(version_id age_from) {
+  return std::lower_bound(cohorts_.begin(), cohorts_.end(), age_from, [](const cohort& one, version_id version) { return one.age_from < version; });
+}
+
+batch_rule::cohort& batch_rule::cohort_of(version_id age_from) {
+  auto where = find_cohort(age_from);
+  if (where == cohorts_.end() || where->age_from != age_from)
+    where = cohorts_.insert(where, cohort{age_from, 0, {}});
+  return *where;
+}
+
+void batch_rule::forget_if_empty(version_id age_from) {
+  if (const auto where = find_cohort(age_from); where->live == 0)
     cohorts_.erase(where);
 }
 
-void batch_rule::insert_waiting(const entry& one) {
-  if (in_order_)
-    for (auto it = ready_.lower_bound(one); it != ready_.end() && (waiting_.empty() || *it < *waiting_.begin()); ++it)
-      --leading_ready_;
-  waiting_.insert(one);
+void batch_rule::push_ready(group_id group, version_id age_from, std::int64_t tokens) {
+  auto& to = cohort_of(age_from);
+  ++to.live;
+  to.ready.push_back({order_ == select_order::ready ? arrivals_++ : group, group, tokens});
+  std::push_heap(to.ready.begin(), to.ready.end(), worse);
 }
 
-void batch_rule::erase_waiting(const entry& one) {
-  const auto where = waiting_.find(one);
-  const bool first = where == waiting_.begin();
-  waiting_.erase(where);
-  if (in_order_ && first)
-    for (auto it = ready_.lower_bound(one); it != ready_.end() && (waiting_.empty() || *it < *waiting_.begin()); ++it)
-      ++leading_ready_;
+void batch_rule::erase_ready(group_id group, version_id age_from) {
+  auto& from = cohort_of(age_from);
+  std::erase_if(from.ready, [&](const entry& one) { return one.id == group; });
+  std::make_heap(from.ready.begin(), from.ready.end(), worse);
+  --from.live;
+  forget_if_empty(age_from);
 }
 
-void batch_rule::insert_ready(const entry& one) {
-  ready_.insert(one);
-  if (in_order_ && (waiting_.empty() || one < *waiting_.begin()))
-    ++leading_ready_;
+std::optional<std::vector<std::size_t>> batch_rule::forced(const request& wanted, std::size_t* short_of) const {
+  std::vector<std::size_t> from(cohorts_.size(), 0);
+  std::int64_t left = 0;  // behind, of the cohorts so far
+  std::int64_t able = 0;  // ready and not taken, of the cohorts so far
+  std::int64_t taken = 0;
+  for (std::size_t i = 0; i < cohorts_.size(); ++i) {
+    left += cohorts_[i].live;
+    able += static_cast<std::int64_t>(cohorts_[i].ready.size());
+    const auto to_deadline = std::max<std::int64_t>(0, std::int64_t{cohorts_[i].age_from} + stale_max_ - wanted.step);
+    const auto room = static_cast<std::int64_t>(wanted.step_after) + static_cast<std::int64_t>(size_) * to_deadline;
+    if (left <= room)
+      continue;
+    auto need = left - room;
+    if (need > able || taken + need > static_cast<std::int64_t>(wanted.size)) {
+      if (short_of)
+        *short_of = static_cast<std::size_t>(need - std::min(able, static_cast<std::int64_t>(wanted.size) - taken));
+      return std::nullopt;
+    }
+    left -= need;
+    able -= need;
+    taken += need;
+    for (std::size_t j = 0; j <= i && need > 0; ++j) {
+      const auto more = std::min(need, static_cast<std::int64_t>(cohorts_[j].ready.size() - from[j]));
+      from[j] += static_cast<std::size_t>(more);
+      need -= more;
+    }
+  }
+  return from;
 }
 
-void batch_rule::erase_ready(const entry& one) {
-  ready_.erase(one);
-  if (in_order_ && (waiting_.empty() || one < *waiting_.begin()))
-    --leading_ready_;
+void batch_rule::pop(cohort& from, std::vector<group_id>& groups) {
+  std::pop_heap(from.ready.begin(), from.ready.end(), worse);
+  groups.push_back(from.ready.back().id);
+  from.ready.pop_back();
+  --from.live;
 }
+
+void batch_rule::take_preferred(std::size_t count, std::vector<group_id>& groups) {
+  const auto take_from = [&](cohort& one) {
+    for (; count > 0 && !one.ready.empty(); --count)
+      pop(one, groups);
+  };
+  if (order_ == select_order::freshest)
+    std::for_each(cohorts_.rbegin(), cohorts_.rend(), take_from);
+  else
+    std::for_each(cohorts_.begin(), cohorts_.end(), take_from);
+}
+
+void batch_rule::take_first_come(std::size_t count, std::vector<group_id>& groups) {
+  for (; count > 0; --count) {
+    cohort* first = nullptr;
+    for (auto& one : cohorts_)
+      if (!one.ready.empty() && (!first || worse(first->ready.front(), one.ready.front())))
+        first = &one;
+    pop(*first, groups);
+  }
+}
+
+void batch_rule::take_alike(std::size_t count, std::vector<group_id>& groups) {
+  if (count == 0)
+    return;
+  struct candidate {
+    int distance;
+    group_id id;
+    version_id age_from;
+  };
+  const auto bucket = [](std::int64_t tokens) { return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(tokens))); };
+  const entry* first = nullptr;
+  for (const auto& one : cohorts_)
+    if (!one.ready.empty() && (!first || one.ready.front().id < first->id))
+      first = &one.ready.front();
+  const int near = bucket(first->tokens);
+  std::vector<candidate> all;
+  for (const auto& one : cohorts_)
+    for (const auto& each : one.ready)
+      all.push_back({std::abs(bucket(each.tokens) - near), each.id, one.age_from});
+  const auto sooner = [](const candidate& a, const candidate& b) { return a.distance != b.distance ? a.distance < b.distance : a.id < b.id; };
+  std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(count) - 1, all.end(), sooner);
+  for (std::size_t i = 0; i < count; ++i) {
+    auto& from = cohort_of(all[i].age_from);
+    std::erase_if(from.ready, [&](const entry& one) { return one.id == all[i].id; });
+    std::make_heap(from.ready.begin(), from.ready.end(), worse);
+    --from.live;
+    groups.push_back(all[i].id);
+  }
+}
+
+// -- both -------------------------------------------------------------------------------------------
 
 void batch_rule::queue(group_id group) {
-  insert_waiting(unstarted(group));
+  if (order_ == select_order::in_order)
+    mark_waiting(group);
+  ++waiting_;
 }
 
-void batch_rule::start(group_id group, version_id born) {
-  if (in_order_ && waiting_.contains(unstarted(group)))
-    return;
-  if (!in_order_)
-    waiting_.erase(unstarted(group));
-  insert_waiting(started(group, born));
-  count(born, 1, 0);
+void batch_rule::start(group_id group, version_id age_from, bool was_queued) {
+  if (order_ != select_order::in_order)
+    ++cohort_of(age_from).live;
+  else if (!was_queued)
+    mark_waiting(group);
+  if (!was_queued)
+    ++waiting_;
 }
 
-void batch_rule::ready(group_id group, version_id born) {
-  erase_waiting(started(group, born));
-  insert_ready(started(group, born));
-  count(born, 0, 1);
+void batch_rule::ready(group_id group, version_id born, version_id age_from, std::int64_t tokens) {
+  --waiting_;
+  if (order_ == select_order::in_order) {
+    mark_ready(group);
+  } else {
+    --cohort_of(born).live;
+    push_ready(group, age_from, tokens);
+    forget_if_empty(born);
+  }
+  ++ready_;
 }
 
-void batch_rule::requeue(group_id group, version_id born) {
-  leave(group, born);
+void batch_rule::requeue(group_id group, version_id age_from, bool was_ready) {
+  leave(group, age_from, was_ready);
   queue(group);
 }
 
 void batch_rule::leave_queued(group_id group) {
-  erase_waiting(unstarted(group));
+  --waiting_;
+  if (order_ == select_order::in_order)
+    clear_mark(group);
 }
 
-void batch_rule::leave(group_id group, version_id born) {
-  const auto one = started(group, born);
-  const bool was_ready = ready_.contains(one);
+void batch_rule::leave(group_id group, version_id age_from, bool was_ready) {
+  --(was_ready ? ready_ : waiting_);
+  if (order_ == select_order::in_order)
+    return clear_mark(group);
   if (was_ready)
-    erase_ready(one);
+    return erase_ready(group, age_from);
+  --cohort_of(age_from).live;
+  forget_if_empty(age_from);
+}
+
+void batch_rule::give_back(group_id group, version_id age_from, std::int64_t tokens) {
+  if (order_ == select_order::in_order)
+    mark_ready(group);
   else
-    erase_waiting(one);
-  count(born, -1, was_ready ? -1 : 0);
+    push_ready(group, age_from, tokens);
+  ++ready_;
 }
 
-void batch_rule::give_back(group_id group, version_id born) {
-  insert_ready(started(group, born));
-  count(born, 1, 1);
+bool batch_rule::able(const request& wanted) const {
+  if (wanted.below > 0)
+    return waiting_ == 0 || first_waiting_ >= wanted.below;
+  const bool rest = wanted.last && waiting_ == 0 && ready_ > 0;
+  if (ready_ < wanted.size && !rest)
+    return false;
+  if (order_ == select_order::in_order)
+    return leading_ready_ >= std::min(wanted.size, ready_);
+  return !waits_ || forced(wanted, nullptr);
 }
 
-std::int64_t batch_rule::excess(std::uint32_t step, std::size_t size) const {
-  auto to_take = static_cast<std::int64_t>(size);
-  std::int64_t left = 0;
-  for (const auto& [born, one] : cohorts_) {
-    const auto taken = std::min(one.ready, to_take);
-    to_take -= taken;
-    left += one.live - taken;
-    const auto steps_to_deadline = std::max<std::int64_t>(0, std::int64_t{born} + stale_max_ - step);
-    if (const auto room = static_cast<std::int64_t>(size_) * steps_to_deadline; left > room)
-      return left - room;
-  }
-  return 0;
-}
-
-std::optional<std::vector<group_id>> batch_rule::cut(std::uint32_t step, bool last) {
-  const bool rest = last && waiting_.empty() && !ready_.empty() && ready_.size() < size_;
-  if (!rest && ready_.size() < size_)
+std::optional<std::vector<group_id>> batch_rule::cut(const request& wanted) {
+  if (!able(wanted))
     return std::nullopt;
-  const auto take = std::min(size_, ready_.size());
-  if (in_order_ ? leading_ready_ < take : bounded_ && excess(step, take) > 0)
-    return std::nullopt;
+  if (order_ == select_order::in_order)
+    return cut_in_order(wanted);
+  const auto take = std::min(wanted.size, ready_);
   std::vector<group_id> groups;
   groups.reserve(take);
-  const auto end = std::next(ready_.begin(), static_cast<std::ptrdiff_t>(take));
-  for (auto it = ready_.begin(); it != end; ++it) {
-    groups.push_back(it->second);
-    count(it->first, -1, -1);
+  if (waits_) {
+    const auto counts = *forced(wanted, nullptr);
+    for (std::size_t i = 0; i < cohorts_.size(); ++i)
+      for (auto n = counts[i]; n > 0; --n)
+        pop(cohorts_[i], groups);
   }
-  ready_.erase(ready_.begin(), end);
-  if (in_order_)
-    leading_ready_ -= take;
+  const auto more = take - groups.size();
+  if (order_ == select_order::length_bucket)
+    take_alike(more, groups);
+  else if (order_ == select_order::ready)
+    take_first_come(more, groups);
+  else
+    take_preferred(more, groups);
+  std::erase_if(cohorts_, [](const cohort& one) { return one.live == 0; });
+  ready_ -= take;
   std::sort(groups.begin(), groups.end());
   return groups;
 }
 
-batch_rule::blocked_on batch_rule::blocked(std::uint32_t step, std::size_t limit) const {
-  blocked_on result;
-  if (in_order_) {
-    // The batch is the lowest `size_` live ids: walk both ordered sets together and keep those that are not ready.
-    auto done = ready_.begin();
-    auto open = waiting_.begin();
-    for (std::size_t rank = 0; rank < size_ && open != waiting_.end(); ++rank) {
-      if (done != ready_.end() && *done < *open) {
-        ++done;
-        continue;
-      }
-      if (result.groups.size() < limit)
-        result.groups.push_back(open->second);
-      ++result.count;
-      ++open;
-    }
-    const auto missing = size_ > live() ? size_ - live() : 0;
-    result.count += missing;
-    return result;
+std::vector<group_id> batch_rule::overdue(std::uint32_t step) const {
+  std::vector<group_id> found;
+  for (const auto& one : cohorts_) {
+    if (std::uint64_t{one.age_from} + stale_max_ >= step)
+      break;
+    const auto begin = static_cast<std::ptrdiff_t>(found.size());
+    for (const auto& each : one.ready)
+      found.push_back(each.id);
+    std::sort(found.begin() + begin, found.end());
   }
-  result.bound = ready_.size() >= size_;
-  result.count = result.bound ? static_cast<std::size_t>(bounded_ ? excess(step, size_) : 0) : size_ - ready_.size();
-  for (auto it = waiting_.begin(); it != waiting_.end() && result.groups.size() < std::min(limit, result.count); ++it)
-    result.groups.push_back(it->second);
-  return result;
+  return found;
+}
+
+std::size_t batch_rule::missing_for_bound(const request& wanted) const {
+  std::size_t short_of = 0;
+  if (order_ != select_order::in_order && waits_ && ready_ >= wanted.size)
+    forced(wanted, &short_of);
+  return short_of;
 }
 
 } // namespace millrace::schedule

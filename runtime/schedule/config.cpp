@@ -1,62 +1,169 @@
 #include "runtime/schedule/config.hpp"
 
-#include "runtime/input_error.hpp"
-
-#include <array>
+#include <charconv>
 #include <cmath>
 
 namespace millrace::schedule {
 
+template <> std::vector<std::string> words_of<select_order>() { return {"in_order", "oldest", "ready", "freshest", "length_bucket"}; }
+template <> std::vector<std::string> words_of<stale_measure>() { return {"head", "tail", "born"}; }
+template <> std::vector<std::string> words_of<stale_action>() { return {"wait", "drop", "requeue", "withhold", "mask_tokens", "train"}; }
+template <> std::vector<std::string> words_of<stale_check>() { return {"cut", "publish"}; }
+template <> std::vector<std::string> words_of<interrupt_mode>() { return {"drain", "pause", "abort_resume", "abort_discard"}; }
+template <> std::vector<std::string> words_of<publish_pattern>() { return {"push", "rolling", "pull"}; }
+template <> std::vector<std::string> words_of<tail_stop>() { return {"all", "first_k"}; }
+template <> std::vector<std::string> words_of<tail_surplus>() { return {"keep", "discard", "recycle_partial", "long_round"}; }
+template <> std::vector<std::string> words_of<place_mode>() { return {"disjoint", "timeshare"}; }
+template <> std::vector<std::string> words_of<lost_group>() { return {"replace", "shrink", "fail"}; }
+
+std::string field_text(const std::string& name, std::uint32_t value) {
+  return name == "stale_max" && value == no_bound ? "inf" : std::to_string(value);
+}
+
+std::string field_text(const std::string&, double value) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
+  return {text, end};
+}
+
 namespace {
 
-constexpr std::array<std::string_view, 3> names{"synchronous", "one_step_off", "bounded"};
+/// Collects `found ..., want ...` for one schedule.
+class complaints {
+public:
+  explicit complaints(const config& wanted) : set_(wanted) {}
+
+  void refuse(const std::string& field, const std::string& want) {
+    found_.push_back({field, "found " + text_of(field) + ", want " + want});
+  }
+  void refuse(bool wrong, const std::string& field, const std::string& want) {
+    if (wrong)
+      refuse(field, want);
+  }
+  void range(const std::string& field, double value, double low, double high) {
+    if (!(value >= low && value <= high))
+      refuse(field, "from " + field_text("", low) + " to " + field_text("", high));
+  }
+  std::string text_of(const std::string& field) const {
+    std::string text;
+    config::each(set_, [&](const char* name, const auto& value) {
+      if (name == field)
+        text = field_text(name, value);
+    });
+    return text;
+  }
+  bool empty() const { return found_.empty(); }
+  std::vector<problem> take() { return std::move(found_); }
+
+private:
+  const config& set_;
+  std::vector<problem> found_;
+};
+
+/// Values that mean nothing by themselves.
+void check_ranges(const config& c, complaints& wrong) {
+  wrong.refuse(c.groups_per_step < 1, "groups_per_step", "groups, at least 1");
+  wrong.refuse(c.steps < 1, "steps", "steps, at least 1");
+  wrong.refuse(c.attempts_per_group < 1, "attempts", "attempts, at least 1");
+  wrong.refuse(c.data_attempts < 1, "data_attempts", "attempts, at least 1");
+  wrong.refuse(c.publish_every < 1, "publish_every", "steps, at least 1");
+  wrong.refuse(c.rolling_width < 1, "rolling_width", "workers, at least 1");
+  wrong.refuse(c.minibatches < 1, "minibatches", "optimizer updates, at least 1");
+  wrong.range("depth", c.depth, 0, std::numeric_limits<double>::infinity());
+  wrong.range("warmup", c.warmup, 0, 1e6);
+  wrong.range("oversample", c.oversample, 1, 100);
+  wrong.range("repack_below", c.repack_below, 0, 1);
+  wrong.range("min_batch_fraction", c.min_batch_fraction, 0, 1);
+}
+
+void check_batches(const config& c, complaints& wrong) {
+  wrong.refuse(c.minibatches > c.groups_per_step, "minibatches",
+               "at most groups_per_step = " + std::to_string(c.groups_per_step) + ": each update needs a group");
+  wrong.refuse(c.min_ready > c.groups_per_step, "min_ready", "at most groups_per_step = " + std::to_string(c.groups_per_step));
+  wrong.refuse(c.min_ready != 0 && c.min_ready < c.groups_per_step && c.minibatches == 1, "min_ready",
+               "0 with minibatches = 1: the one update needs the whole batch");
+}
+
+/// The bound and what leads to it.
+void check_bound(const config& c, complaints& wrong) {
+  const bool inf = c.stale_max == no_bound;
+  wrong.refuse(c.action == stale_action::train && !inf, "stale_max", "inf with action train, which keeps no bound");
+  wrong.refuse(c.action != stale_action::train && inf, "action", "train with max = inf: there is no bound to keep");
+  wrong.refuse(c.check == stale_check::publish && c.action != stale_action::drop && c.action != stale_action::requeue, "check",
+               "cut: action " + word(c.action) + " takes no group out while it generates");
+  wrong.refuse(c.measure != stale_measure::head && (c.action == stale_action::withhold || c.action == stale_action::mask_tokens), "measure",
+               "head with action " + word(c.action) + ", which looks at the tokens themselves");
+  wrong.refuse(c.measure != stale_measure::head && c.action == stale_action::train, "measure", "head with action train, which keeps no bound");
+  wrong.refuse(c.publish_every > 1 && c.depth < c.publish_every - 1, "depth",
+               "at least " + std::to_string(c.publish_every - 1) + " with publish_every = " + std::to_string(c.publish_every) +
+                   ": the steps between two publications need groups of the version before");
+  if (!c.bounded())
+    return;
+  wrong.refuse(c.publish_every > 1 && c.stale_max < c.publish_every - 1, "stale_max",
+               "at least " + std::to_string(c.publish_every - 1) + " with publish_every = " + std::to_string(c.publish_every));
+  if (c.action != stale_action::wait)
+    return;
+  wrong.refuse(c.depth > c.stale_max, "depth",
+               "at most max = " + std::to_string(c.stale_max) + " with action wait: no group may start further ahead than it may be old");
+  const bool round = c.stop == tail_stop::first_k && (c.surplus == tail_surplus::discard || c.surplus == tail_surplus::long_round);
+  const double ahead = (1 + c.depth + c.warmup) * (round ? 1 : c.oversample) - 1;
+  if (ahead > c.stale_max && c.depth <= c.stale_max)
+    wrong.refuse(c.warmup > 0 ? "warmup" : "oversample",
+                 "less: production would lead by " + field_text("", ahead) + " steps, and action wait lets none be older than " +
+                     std::to_string(c.stale_max));
+  wrong.refuse(c.pattern == publish_pattern::pull, "pattern",
+               "push or rolling with action wait: a worker that pulls starts groups under versions that may be too old already");
+}
+
+/// Rounds, oversampling and what is left over.
+void check_tail(const config& c, complaints& wrong) {
+  const bool keep = c.surplus == tail_surplus::keep;
+  wrong.refuse(c.stop == tail_stop::first_k && c.depth > 0, "stop", "all with depth above 0: a round ends for everybody");
+  wrong.refuse(c.stop == tail_stop::first_k && keep, "surplus", "discard, recycle_partial or long_round with stop first_k");
+  wrong.refuse(c.stop == tail_stop::first_k && c.oversample == 1, "oversample", "more than 1 with stop first_k: nothing would be left over");
+  wrong.refuse(c.stop == tail_stop::all && !keep, "surplus", "keep with stop all: nothing is stopped");
+  wrong.refuse(c.oversample > 1 && c.select == select_order::in_order, "order",
+               "oldest, ready, freshest or length_bucket with oversample: in_order waits for each group that was started");
+  wrong.refuse(c.stop == tail_stop::first_k && c.min_ready != 0 && c.min_ready < c.groups_per_step, "min_ready",
+               std::to_string(c.groups_per_step) + " with stop first_k: the round ends when its whole batch is ready");
+  wrong.refuse(c.surplus == tail_surplus::recycle_partial && c.bounded() && c.stale_max == 0, "stale_max",
+               "at least 1, or inf, with surplus recycle_partial: what is left over has tokens of the round before");
+  wrong.refuse(c.repack_below > 0 && c.pattern != publish_pattern::pull, "repack_below",
+               "0 with pattern " + word(c.pattern) + ": such a worker is given new groups as others end");
+}
+
+void check_rest(const config& c, complaints& wrong) {
+  wrong.refuse(c.select == select_order::in_order && (c.action == stale_action::drop || c.action == stale_action::requeue), "order",
+               "oldest, ready, freshest or length_bucket with action " + word(c.action) + ": in_order waits for each group, none is passed over");
+  wrong.refuse(c.place == place_mode::timeshare && c.interrupt == interrupt_mode::pause, "interrupt",
+               "drain, abort_resume or abort_discard with place timeshare: nothing is generated when it publishes");
+  wrong.refuse(c.pattern == publish_pattern::pull && c.interrupt != interrupt_mode::drain, "interrupt",
+               "drain with pattern pull: weights are taken when no group runs");
+  wrong.refuse(c.pattern == publish_pattern::pull && c.ack != 0, "ack", "0 with pattern pull: nobody waits for workers");
+  wrong.refuse(c.pattern != publish_pattern::rolling && c.rolling_width != 1, "rolling_width", "1 unless pattern is rolling");
+  wrong.refuse(c.place == place_mode::timeshare && c.min_ready != 0 && c.min_ready < c.groups_per_step, "min_ready",
+               std::to_string(c.groups_per_step) + " with place timeshare: no update is trained while the step's other groups are generated");
+  wrong.refuse(c.place == place_mode::timeshare && c.pattern == publish_pattern::pull, "pattern", "push or rolling with place timeshare");
+  wrong.refuse(c.lost == lost_group::shrink && c.select != select_order::in_order, "lost_group",
+               "replace or fail with order " + word(c.select) + ": only in_order says which step a group is for");
+  wrong.refuse(c.lost == lost_group::shrink && c.flat_groups_per_step > 0, "lost_group",
+               "replace or fail with drop_zero_variance: the prompt that takes the place would be for another step");
+  wrong.refuse(c.lost == lost_group::shrink && c.minibatches > 1, "lost_group", "replace or fail with minibatches: updates of a step are of one size");
+  wrong.refuse(c.lost != lost_group::shrink && c.min_batch_fraction > 0, "min_batch_fraction", "0 unless lost_group is shrink");
+}
 
 } // namespace
 
-std::span<const std::string_view> preset_names() {
-  return names;
-}
-
-config preset(std::string_view name) {
-  config result;
-  if (name == "synchronous")
-    return result;
-  result.depth = 1;
-  if (name == "one_step_off") {
-    result.stale_max = 1;
-    return result;
-  }
-  if (name == "bounded") {
-    result.stale_max = 4;
-    result.select = select_order::oldest;
-    result.in_flight_update = true;
-    return result;
-  }
-  throw input_error("schedule preset '" + std::string(name) + "', want synchronous, one_step_off or bounded");
-}
-
-std::vector<std::string> problems(const config& wanted) {
-  std::vector<std::string> found;
-  if (wanted.groups_per_step < 1)
-    found.emplace_back("groups_per_step: 0, want groups, at least 1");
-  if (wanted.steps < 1)
-    found.emplace_back("steps: 0, want optimizer steps, at least 1");
-  if (wanted.attempts_per_group < 1)
-    found.emplace_back("attempts_per_group: 0, want attempts, at least 1");
-  if (!std::isfinite(wanted.depth) || wanted.depth < 0 || wanted.depth > 1e6)
-    found.emplace_back("depth: " + std::to_string(wanted.depth) + ", want steps, from 0 to 1000000");
-  else if (wanted.action == stale_action::wait && wanted.depth > wanted.stale_max)
-    found.emplace_back("depth: " + std::to_string(wanted.depth) + " is more than stale_max " + std::to_string(wanted.stale_max) +
-                       ": groups would be started that the bound never lets train");
-  return found;
-}
-
-std::string_view to_string(select_order order) {
-  return order == select_order::in_order ? "in_order" : "oldest";
-}
-
-std::string_view to_string(stale_action action) {
-  return action == stale_action::wait ? "wait" : "train";
+std::vector<problem> problems(const config& wanted) {
+  complaints wrong(wanted);
+  check_ranges(wanted, wrong);
+  if (!wrong.empty())
+    return wrong.take();
+  check_batches(wanted, wrong);
+  check_bound(wanted, wrong);
+  check_tail(wanted, wrong);
+  check_rest(wanted, wrong);
+  return wrong.take();
 }
 
 } // namespace millrace::schedule

@@ -45,8 +45,16 @@ struct version_acknowledged {
 struct group_finished {
   group_id group = 0;
   std::uint32_t attempt = 0;
-  std::vector<version_tokens> tokens; ///< ascending versions; empty: no answer has a token
+  std::vector<version_tokens> tokens; ///< ascending versions; empty: no answer has a token. Those of handed-over answers too
   std::int64_t baseline_tokens = 0;   ///< >= 0, of an answer beside them that only its reward is wanted of
+  std::vector<version_tokens> answers = {}; ///< tokens of whole answers by the oldest version in each; empty: as if all were one answer
+};
+
+/// The answer to `interrupt`: generation of the group has stopped, what it has so far is kept; the place is free.
+struct group_interrupted {
+  group_id group = 0;
+  std::uint32_t attempt = 0;
+  std::vector<version_tokens> tokens; ///< ascending versions, of all answers
 };
 
 /// Every column that the learner needs is there.
@@ -77,16 +85,18 @@ struct group_lost {
   std::uint32_t attempt = 0;
 };
 
-/// The learner has applied update `step`; its weights are version step + 1.
+/// The learner has applied an update of `step`; after the step's last one its weights are version step + 1.
 struct batch_trained {
   std::uint32_t step = 0;
-  std::int64_t tokens = 0; ///< answer tokens of the batch as the learner counted them: the ledger compares
+  std::int64_t tokens = 0; ///< answer tokens that were trained, as the learner counted them: the ledger compares
   std::int64_t masked = 0; ///< >= 0, further tokens of its groups that had no part in the loss
+  std::uint32_t part = 0;  ///< which update of the step
 };
 
-/// The learner gave the batch of `step` up, its weights unchanged: the groups are ready again.
+/// The learner gave an update of `step` up, its weights unchanged: the groups are ready again.
 struct training_lost {
   std::uint32_t step = 0;
+  std::uint32_t part = 0;
 };
 
 /// There are `count` prompts, with indices below `count`; groups beyond it are void. May be sent before the first group.
@@ -103,7 +113,7 @@ struct checkpointed {
 /// a checkpoint is asked for and the run finishes.
 struct stop_requested {};
 
-using event = std::variant<worker_joined, worker_lost, version_acknowledged, group_finished, group_ready, group_flat, group_failed,
-                           group_lost, batch_trained, training_lost, prompts_exhausted, checkpointed, stop_requested>;
+using event = std::variant<worker_joined, worker_lost, version_acknowledged, group_finished, group_interrupted, group_ready, group_flat,
+                           group_failed, group_lost, batch_trained, training_lost, prompts_exhausted, checkpointed, stop_requested>;
 
 } // namespace millrace::schedule

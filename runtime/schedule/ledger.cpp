@@ -25,6 +25,7 @@ ledger::account sum(const std::array<ledger::account, n>& accounts) {
 std::string_view to_string(group_state state) {
   switch (state) {
     case group_state::queued: return "queued";
+    case group_state::parked: return "parked";
     case group_state::generating: return "generating";
     case group_state::finished: return "finished";
     case group_state::ready: return "ready";
@@ -52,10 +53,10 @@ void ledger::generate(group_state in, std::int64_t tokens) {
   totals_.live[at(in)].tokens += tokens;
 }
 
-void ledger::lose(group_state from, std::int64_t tokens) {
+void ledger::lose(group_state from, group_state to, std::int64_t tokens) {
   totals_.live[at(from)].tokens -= tokens;
   totals_.lost += tokens;
-  move(from, group_state::queued, 0);
+  move(from, to, 0);
 }
 
 void ledger::train(std::int64_t tokens) {
@@ -110,8 +111,7 @@ std::string ledger::check() const {
            std::to_string(totals_.trained.groups) + " trained + " + std::to_string(gone.groups) + " dropped";
   if (const auto tokens = held.tokens + totals_.trained.tokens + gone.tokens + totals_.lost; tokens != totals_.generated)
     return "tokens: " + std::to_string(totals_.generated) + " generated, but " + std::to_string(held.tokens) + " live + " +
-           std::to_string(totals_.trained.tokens) + " trained + " + std::to_string(gone.tokens) + " dropped + " +
-           std::to_string(totals_.lost) + " lost";
+           std::to_string(totals_.trained.tokens) + " trained + " + std::to_string(gone.tokens) + " dropped + " + std::to_string(totals_.lost) + " lost";
   return dispute_;
 }
 

@@ -11,15 +11,16 @@ namespace millrace::schedule {
 
 /// Where a live group is.
 enum class group_state : std::uint8_t {
-  queued,     ///< has its id, waits for a worker to be generated again
+  queued,     ///< has its id, waits for a worker to be generated again, or to go on with what it has
+  parked,     ///< kept for a round of long answers
   generating, ///< on a worker
   finished,   ///< generated; columns are missing
   ready,      ///< every column is there
   training,   ///< in a batch
 };
 
-inline constexpr std::size_t group_states = 5;
-inline constexpr std::size_t drop_reasons = 6;
+inline constexpr std::size_t group_states = 6;
+inline constexpr std::size_t drop_reasons = 8;
 
 std::string_view to_string(group_state state);
 
@@ -28,7 +29,8 @@ std::string_view to_string(group_state state);
 ///     admitted  = live + trained + dropped by reason                    (groups)
 ///     generated = live + trained + dropped by reason + lost             (answer tokens reported)
 ///
-/// Tokens are known once an attempt finishes or fails. `lost`: sampled by attempts that are generated again.
+/// Tokens are known once an attempt finishes, is handed over or fails. `lost`: sampled by attempts that are generated
+/// again.
 class ledger {
 public:
   struct account {
@@ -59,8 +61,8 @@ public:
   void move(group_state from, group_state to, std::int64_t tokens);
   /// Tokens reported for a group in state `in`.
   void generate(group_state in, std::int64_t tokens);
-  /// The group goes back to `queued` and its tokens are lost.
-  void lose(group_state from, std::int64_t tokens);
+  /// The group goes to another live state without its tokens: they are lost.
+  void lose(group_state from, group_state to, std::int64_t tokens);
   /// A group of the batch was trained.
   void train(std::int64_t tokens);
   /// Tokens that were sampled and belong to no group's answers from the beginning.

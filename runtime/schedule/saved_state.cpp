@@ -2,6 +2,7 @@
 
 #include "runtime/input_error.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <limits>
 #include <sstream>
@@ -10,7 +11,7 @@ namespace millrace::schedule {
 
 namespace {
 
-constexpr std::string_view first_line = "millrace schedule 1";
+constexpr std::string_view first_line = "millrace schedule 2";
 
 std::string quoted(std::string_view text) {
   std::string result("'");
@@ -106,36 +107,40 @@ private:
   int line_number_ = 0;
 };
 
-std::string shortest(double value) {
-  char text[32];
-  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
-  return {text, end};
+void read_field(line_reader& in, std::string_view text, std::uint32_t& field) {
+  if (text == "inf")
+    field = no_bound;
+  else if (const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), field);
+           error != std::errc{} || end != text.data() + text.size())
+    in.fail(quoted(text), "a number in range");
+}
+
+void read_field(line_reader& in, std::string_view text, double& field) {
+  if (const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), field);
+      error != std::errc{} || end != text.data() + text.size())
+    in.fail(quoted(text), "a number in range");
+}
+
+template <class Enum> void read_field(line_reader& in, std::string_view text, Enum& field) {
+  const auto words = words_of<Enum>();
+  const auto found = std::find(words.begin(), words.end(), text);
+  if (found == words.end())
+    in.fail(quoted(text), "one of its words");
+  field = static_cast<Enum>(found - words.begin());
 }
 
 config read_settings(line_reader& in) {
   config result;
   in.next("settings");
-  result.groups_per_step = in.number<std::uint32_t>();
-  result.steps = in.number<std::uint32_t>();
-  result.depth = in.number<double>();
-  result.stale_max = in.number<std::uint32_t>();
-  const auto action = in.word();
-  if (action != "wait" && action != "train")
-    in.fail(quoted(action), "wait or train");
-  result.action = action == "wait" ? stale_action::wait : stale_action::train;
-  const auto select = in.word();
-  if (select != "in_order" && select != "oldest")
-    in.fail(quoted(select), "in_order or oldest");
-  result.select = select == "in_order" ? select_order::in_order : select_order::oldest;
-  const auto flip = in.word();
-  if (flip != "in_flight" && flip != "drain")
-    in.fail(quoted(flip), "in_flight or drain");
-  result.in_flight_update = flip == "in_flight";
-  result.checkpoint_every = in.number<std::uint32_t>();
-  result.attempts_per_group = in.number<std::uint32_t>();
+  config::each(result, [&](const std::string& name, auto& field) {
+    const auto text = in.word();
+    if (!text.starts_with(name + '='))
+      in.fail(quoted(text), quoted(name + "=..."));
+    read_field(in, text.substr(name.size() + 1), field);
+  });
   in.end_of_line();
   if (const auto found = problems(result); !found.empty())
-    in.fail(found.front(), "settings that can be run");
+    in.fail(found.front().field + ": " + found.front().text, "settings that can be run");
   return result;
 }
 
@@ -151,12 +156,9 @@ ledger::account read_account(line_reader& in) {
 
 std::string write(const saved_state& state) {
   std::ostringstream out;
-  const auto& set = state.settings;
   out << first_line << '\n'
-      << "settings " << set.groups_per_step << ' ' << set.steps << ' ' << shortest(set.depth) << ' ' << set.stale_max << ' '
-      << to_string(set.action) << ' ' << to_string(set.select) << ' ' << (set.in_flight_update ? "in_flight" : "drain") << ' '
-      << set.checkpoint_every << ' ' << set.attempts_per_group << '\n'
-      << "step " << state.step << '\n'
+      << "settings " << in_words(state.settings) << '\n'
+      << "step " << state.step << ' ' << state.part << '\n'
       << "prompts " << (state.prompts ? std::to_string(*state.prompts) : "unknown") << '\n'
       << "admitted " << state.books.admitted << '\n'
       << "tokens " << state.books.generated << ' ' << state.books.lost << '\n'
@@ -169,7 +171,8 @@ std::string write(const saved_state& state) {
     out << "used " << versions << ' ' << bucket.groups << ' ' << bucket.tokens << '\n';
   out << "live " << state.groups.size() << '\n';
   for (const auto& one : state.groups)
-    out << "group " << one.id << ' ' << one.attempt << ' ' << one.failures << '\n';
+    out << "group " << one.id << ' ' << one.attempt << ' ' << one.failures << ' ' << one.data_failures << ' '
+        << (one.parked ? "parked" : "queued") << '\n';
   out << "end\n";
   return out.str();
 }
@@ -181,7 +184,10 @@ saved_state read_saved_state(std::string_view text) {
   result.settings = read_settings(in);
   in.next("step");
   result.step = in.number<std::uint32_t>();
+  result.part = in.number<std::uint32_t>();
   in.end_of_line();
+  if (result.part >= result.settings.minibatches)
+    in.fail(std::to_string(result.part) + " updates of the step under way", "fewer than minibatches");
   in.next("prompts");
   if (in.rest_of_line_is("unknown"))
     in.word();
@@ -220,13 +226,18 @@ saved_state read_saved_state(std::string_view text) {
   in.next("live");
   const auto live = in.count();
   in.end_of_line();
-  books.live[static_cast<std::size_t>(group_state::queued)].groups = live;
   for (std::int64_t i = 0; i < live; ++i) {
     in.next("group");
     saved_state::live_group one;
     one.id = in.number<std::uint64_t>();
     one.attempt = in.number<std::uint32_t>();
     one.failures = in.number<std::uint32_t>();
+    one.data_failures = in.number<std::uint32_t>();
+    const auto where = in.word();
+    if (where != "queued" && where != "parked")
+      in.fail(quoted(where), "queued or parked");
+    one.parked = where == "parked";
+    ++books.live[static_cast<std::size_t>(one.parked ? group_state::parked : group_state::queued)].groups;
     in.end_of_line();
     if (one.id >= static_cast<std::uint64_t>(books.admitted) || (!result.groups.empty() && one.id <= result.groups.back().id))
       in.fail("group " + std::to_string(one.id), "ascending ids below " + std::to_string(books.admitted));
@@ -236,16 +247,17 @@ saved_state read_saved_state(std::string_view text) {
   in.end_of_text();
   if (const auto wrong = ledger(books).check(); !wrong.empty())
     throw input_error("schedule state: " + wrong + ", want sums that close");
-  if (static_cast<std::uint64_t>(books.trained.groups) > std::uint64_t{result.step} * result.settings.groups_per_step)
+  const auto most = std::uint64_t{result.step} * result.settings.groups_per_step + result.settings.part_begin(result.part);
+  if (static_cast<std::uint64_t>(books.trained.groups) > most)
     throw input_error("schedule state: " + std::to_string(books.trained.groups) + " groups trained in " + std::to_string(result.step) +
-                      " steps, want at most " + std::to_string(result.settings.groups_per_step) + " a step");
+                      " steps, want at most " + std::to_string(most));
   return result;
 }
 
 std::string in_words(const config& settings) {
-  return "groups_per_step " + std::to_string(settings.groups_per_step) + ", depth " + shortest(settings.depth) + ", stale_max " +
-         std::to_string(settings.stale_max) + ", " + std::string(to_string(settings.action)) + ", " +
-         std::string(to_string(settings.select)) + ", " + (settings.in_flight_update ? "in flight" : "drain");
+  std::string text;
+  config::each(settings, [&](const std::string& name, const auto& value) { text += (text.empty() ? "" : " ") + name + '=' + field_text(name, value); });
+  return text;
 }
 
 } // namespace millrace::schedule

@@ -19,21 +19,24 @@ struct saved_state {
     group_id id = 0;
     std::uint32_t attempt = 0;
     std::uint32_t failures = 0;
+    std::uint32_t data_failures = 0;
+    bool parked = false;
   };
 
   config settings;
   std::uint32_t step = 0;
+  std::uint32_t part = 0; ///< updates trained of the step under way
   std::optional<std::uint64_t> prompts;
-  ledger::totals books; ///< live groups all `queued`, without tokens
+  ledger::totals books; ///< live groups all `queued` or `parked`, without tokens
   staleness stale;
   std::vector<live_group> groups; ///< ascending
 };
 
 /// Lines of words and numbers:
 ///
-///     millrace schedule 1
-///     settings <groups_per_step> <steps> <depth> <stale_max> <action> <select> <in_flight> <checkpoint_every> <attempts_per_group>
-///     step <step>
+///     millrace schedule 2
+///     settings <name>=<value> ...                  every field of `config`, in its order
+///     step <step> <updates trained of the step under way>
 ///     prompts <count or unknown>
 ///     admitted <groups>
 ///     tokens <generated> <lost>
@@ -42,14 +45,14 @@ struct saved_state {
 ///     staleness <in_flight> <in_queue>
 ///     used <versions> <groups> <tokens>            one for each bucket
 ///     live <groups>
-///     group <id> <attempt> <failures>              one for each live group, ascending
+///     group <id> <attempt> <failures> <data failures> <queued or parked>     one for each live group, ascending
 ///     end
 std::string write(const saved_state& state);
 
 /// @throws input_error naming the line, for anything that `write` does not write or whose sums do not close
 saved_state read_saved_state(std::string_view text);
 
-/// "groups_per_step 4, depth 1, stale_max 4, wait, oldest, in flight": what must not change between save and restore.
+/// "groups_per_step=4 steps=10 ...": every field.
 std::string in_words(const config& settings);
 
 } // namespace millrace::schedule

@@ -13,10 +13,23 @@ const config& checked(const config& wanted) {
   const auto found = problems(wanted);
   if (found.empty())
     return wanted;
-  std::string all = "schedule: " + found.front();
-  for (std::size_t i = 1; i < found.size(); ++i)
-    all += "; " + found[i];
+  std::string all = "schedule: ";
+  for (const auto& one : found)
+    all += (all.size() > 10 ? "; " : "") + one.field + ": " + one.text;
   throw input_error(all);
+}
+
+std::int64_t sum_of(const std::vector<version_tokens>& tokens) {
+  std::int64_t sum = 0;
+  for (const auto& part : tokens)
+    sum += part.tokens;
+  return sum;
+}
+
+void check_tokens(const std::vector<version_tokens>& tokens, const char* where) {
+  for (std::size_t i = 0; i < tokens.size(); ++i)
+    if (tokens[i].tokens < 0 || (i > 0 && tokens[i].version <= tokens[i - 1].version))
+      throw std::invalid_argument(std::string(where) + ": want ascending versions and counts >= 0");
 }
 
 } // namespace
@@ -31,27 +44,33 @@ std::vector<action> scheduler::on(const event& what, double now_s) {
 }
 
 group_id scheduler::oldest_live() const {
-  auto oldest = static_cast<group_id>(ledger_.sums().admitted);
-  for (const auto& [id, one] : groups_)
-    oldest = std::min(oldest, id);
-  return oldest;
+  return groups_.empty() ? static_cast<group_id>(ledger_.sums().admitted) : groups_.lowest();
 }
 
 progress scheduler::at() const {
   progress result;
   result.step = step_;
   result.steps = config_.steps;
+  result.part = part_;
   result.version = version_;
   result.next_group = static_cast<std::uint64_t>(ledger_.sums().admitted);
   result.consumed = static_cast<std::uint64_t>(ledger_.trained().groups);
   result.workers = static_cast<std::uint32_t>(workers_.size());
   result.queued = ledger_.live(group_state::queued).groups;
+  result.parked = ledger_.live(group_state::parked).groups;
   result.generating = ledger_.live(group_state::generating).groups;
   result.finished = ledger_.live(group_state::finished).groups;
   result.ready = ledger_.live(group_state::ready).groups;
   result.training = ledger_.live(group_state::training).groups;
-  result.lead_steps = static_cast<double>(groups_.size() + result.consumed) / config_.groups_per_step - version_;
+  result.lead_steps = static_cast<double>(committed()) / config_.groups_per_step - version_;
   return result;
+}
+
+std::uint64_t scheduler::consumed() const {
+  auto groups = ledger_.trained().groups;
+  if (config_.lost == lost_group::shrink)
+    groups += ledger_.dropped(drop_reason::data).groups + ledger_.dropped(drop_reason::attempts).groups;
+  return static_cast<std::uint64_t>(groups);
 }
 
 // -- workers ----------------------------------------------------------------------------------------
@@ -66,7 +85,7 @@ void scheduler::handle(const worker_joined& what) {
   // A version beyond the learner's is of an earlier life of the run.
   one.holds = what.holds && *what.holds <= step_ ? what.holds : std::nullopt;
   one.since_s = now_s_;
-  if (!one.holds || *one.holds < step_)
+  if (!one.holds || *one.holds < published_)
     outdated_.insert(what.worker);
   join_members(one);
   offer(what.worker, one);
@@ -85,11 +104,23 @@ void scheduler::forget_worker(worker_id id) {
   if (where == workers_.end())
     return;
   auto& one = where->second;
-  for (const auto running : std::exchange(one.running, {}))
-    retry(groups_.find(running), one.name + " was lost");
-  if (one.member)
-    if (const auto held = held_.find(*one.holds); --held->second == 0)
-      held_.erase(held);
+  for (const auto running : std::exchange(one.running, {})) {
+    auto& left = groups_.at(running);
+    if (left.target)
+      if (const auto to = workers_.find(*left.target); to != workers_.end()) {
+        --to->second.reserved;
+        offer(to->first, to->second);
+      }
+    left.target.reset();
+    retry(running, left, one.name + " was lost");
+  }
+  if (one.reserved > 0)
+    groups_.each([&](group_id, group& on_its_way) {
+      if (on_its_way.target == id)
+        on_its_way.target.reset();
+    });
+  leave_members(one);
+  flipping_ -= one.flipping();
   free_.erase({-std::int64_t{one.offered}, id});
   outdated_.erase(id);
   workers_.erase(where);
@@ -103,26 +134,39 @@ void scheduler::handle(const version_acknowledged& what) {
     return;
   }
   auto& one = where->second;
-  if (one.member)
-    if (const auto held = held_.find(*one.holds); --held->second == 0)
-      held_.erase(held);
-  one.member = false;
+  leave_members(one);
   one.holds = what.version;
+  flipping_ -= !one.flipping();
   one.since_s = now_s_;
   join_members(one);
   offer(what.worker, one);
 }
 
 void scheduler::join_members(worker& one) {
-  if (!one.holds || *one.holds < version_)
+  if (!one.holds || (config_.pattern != publish_pattern::pull && *one.holds < version_))
     return;
   one.member = true;
   ++held_[*one.holds];
 }
 
+void scheduler::leave_members(worker& one) {
+  if (!std::exchange(one.member, false))
+    return;
+  if (const auto held = held_.find(*one.holds); --held->second == 0)
+    held_.erase(held);
+}
+
+bool scheduler::may_take(const worker& one) const {
+  if (!one.member || one.closed || (one.flipping() && !config_.in_flight()))
+    return false;
+  // What it would start is too old already.
+  return !config_.bounded() || config_.action == stale_action::wait || std::uint64_t{*one.holds} + config_.stale_max >= step_;
+}
+
 void scheduler::offer(worker_id id, worker& one) {
-  const bool may = one.member && (config_.in_flight_update || !one.flipping());
-  const auto places = may ? one.capacity - static_cast<std::uint32_t>(one.running.size()) : 0;
+  const bool may = may_take(one);
+  const auto taken = static_cast<std::uint32_t>(one.running.size()) + one.reserved;
+  const auto places = may && one.capacity > taken ? one.capacity - taken : 0;
   if (places == one.offered)
     return;
   free_.erase({-std::int64_t{one.offered}, id});
@@ -131,15 +175,19 @@ void scheduler::offer(worker_id id, worker& one) {
   one.offered = places;
 }
 
+bool scheduler::takes_groups(worker_id id) const {
+  const auto found = workers_.find(id);
+  return found != workers_.end() && may_take(found->second);
+}
+
 // -- groups -----------------------------------------------------------------------------------------
 
-scheduler::group_entry scheduler::current(group_id id, std::uint32_t attempt, std::initializer_list<group_state> states) {
-  const auto found = groups_.find(id);
-  if (found != groups_.end() && found->second.attempt == attempt &&
-      std::find(states.begin(), states.end(), found->second.state) != states.end())
+scheduler::group* scheduler::current(group_id id, std::uint32_t attempt, std::initializer_list<group_state> states) {
+  auto* found = groups_.find(id);
+  if (found && found->attempt == attempt && std::find(states.begin(), states.end(), found->state) != states.end())
     return found;
   ++ignored_;
-  return groups_.end();
+  return nullptr;
 }
 
 void scheduler::set_state(group& one, group_state state) {
@@ -151,169 +199,304 @@ void scheduler::set_state(group& one, group_state state) {
 std::vector<group_id> scheduler::live_ids() const {
   std::vector<group_id> ids;
   ids.reserve(groups_.size());
-  for (const auto& [id, one] : groups_)
-    ids.push_back(id);
+  groups_.each([&](group_id id, const group&) { ids.push_back(id); });
+  return ids;
+}
+
+std::vector<group_id> scheduler::generating_ids() const {
+  std::vector<group_id> ids;
+  for (const auto& [number, one] : workers_)
+    ids.insert(ids.end(), one.running.begin(), one.running.end());
   std::sort(ids.begin(), ids.end());
   return ids;
 }
 
-void scheduler::stop_generating(group_entry entry) {
-  const auto& one = entry->second;
-  if (one.state != group_state::generating)
+void scheduler::take_off_worker(group_id id, group& one) {
+  one.interrupted = false;
+  if (const auto target = std::exchange(one.target, std::nullopt))
+    if (const auto to = workers_.find(*target); to != workers_.end()) {
+      --to->second.reserved;
+      offer(to->first, to->second);
+    }
+  const auto where = workers_.find(one.worker);
+  if (where == workers_.end())
     return;
-  take_off_worker(entry);
-  actions_.emplace_back(cancel{entry->first, one.attempt, one.worker});
+  auto& host = where->second;
+  if (one.place >= host.running.size() || host.running[one.place] != id)
+    return;
+  const auto last = host.running.back();
+  host.running[one.place] = last;
+  groups_.at(last).place = one.place;
+  host.running.pop_back();
+  host.since_s = now_s_;
+  host.closed = config_.pattern == publish_pattern::pull && !host.running.empty();
+  offer(where->first, host);
 }
 
-void scheduler::take_off_worker(group_entry entry) {
-  const auto id = entry->second.worker;
-  const auto where = workers_.find(id);
-  if (where == workers_.end() || where->second.running.erase(entry->first) == 0)
+void scheduler::stop_generating(group_id id, group& one) {
+  if (one.state != group_state::generating)
     return;
-  where->second.since_s = now_s_;
-  offer(id, where->second);
+  take_off_worker(id, one);
+  actions_.emplace_back(cancel{id, one.attempt, one.worker});
+}
+
+void scheduler::withdraw(group_id id, group& one) {
+  if (one.state == group_state::generating)
+    stop_generating(id, one);
+  else if (one.state == group_state::finished || one.state == group_state::ready || one.partial)
+    actions_.emplace_back(cancel{id, one.attempt, one.worker});
+}
+
+void scheduler::ask_for_partial(group_id id, group& one, std::optional<worker_id> target) {
+  if (one.state != group_state::generating || std::exchange(one.interrupted, true))
+    return;
+  one.target = target;
+  actions_.emplace_back(interrupt{id, one.attempt, one.worker});
+}
+
+void scheduler::count_tokens(group& one, const std::vector<version_tokens>& tokens) {
+  const auto sum = sum_of(tokens);
+  if (sum < one.tokens)
+    ledger_.dispute("a group that went on has " + std::to_string(sum) + " tokens, and had " + std::to_string(one.tokens) + " before");
+  ledger_.generate(one.state, sum - one.tokens);
+  one.tokens = sum;
+  one.by_version = tokens;
 }
 
 void scheduler::handle(const group_finished& what) {
-  const auto entry = current(what.group, what.attempt, {group_state::generating});
-  if (entry == groups_.end())
+  auto* one = current(what.group, what.attempt, {group_state::generating});
+  if (!one)
     return;
-  auto& one = entry->second;
-  std::int64_t tokens = 0;
-  for (std::size_t i = 0; i < what.tokens.size(); ++i) {
-    if (what.tokens[i].tokens < 0 || (i > 0 && what.tokens[i].version <= what.tokens[i - 1].version))
-      throw std::invalid_argument("group_finished: tokens: want ascending versions and counts >= 0");
-    tokens += what.tokens[i].tokens;
-  }
-  if (!what.tokens.empty() && (what.tokens.front().version < one.born || what.tokens.back().version > step_))
+  check_tokens(what.tokens, "group_finished: tokens");
+  check_tokens(what.answers, "group_finished: answers");
+  if (!what.tokens.empty() && (what.tokens.front().version < one->born || what.tokens.back().version > step_))
     ledger_.dispute("group " + std::to_string(what.group) + ": token versions " + std::to_string(what.tokens.front().version) +
                     " to " + std::to_string(what.tokens.back().version) + ", but it was started under version " +
-                    std::to_string(one.born) + " and the newest is " + std::to_string(step_));
+                    std::to_string(one->born) + " and the newest is " + std::to_string(step_));
+  if (!what.answers.empty() && sum_of(what.answers) != sum_of(what.tokens))
+    ledger_.dispute("group " + std::to_string(what.group) + ": its answers have " + std::to_string(sum_of(what.answers)) +
+                    " tokens, its versions " + std::to_string(sum_of(what.tokens)));
   if (what.baseline_tokens < 0)
     throw std::invalid_argument("group_finished: baseline_tokens: want >= 0");
-  take_off_worker(entry);
-  ledger_.generate(group_state::generating, tokens);
+  const auto host = one->worker;
+  take_off_worker(what.group, *one);
+  count_tokens(*one, what.tokens);
   ledger_.spend(drop_reason::baseline, what.baseline_tokens);
-  one.tokens = tokens;
-  one.by_version = what.tokens;
-  set_state(one, group_state::finished);
+  one->answers = what.answers;
+  if (one->answers.empty() && one->tokens > 0)
+    one->answers = {{one->by_version.front().version, one->tokens}};
+  one->partial = false;
+  set_state(*one, group_state::finished);
+  if (config_.repack_below > 0)
+    repack(host, workers_.at(host));
+}
+
+void scheduler::handle(const group_interrupted& what) {
+  auto* one = current(what.group, what.attempt, {group_state::generating});
+  if (!one)
+    return;
+  if (!one->interrupted) {
+    ++ignored_;
+    return;
+  }
+  check_tokens(what.tokens, "group_interrupted: tokens");
+  const auto target = one->target;
+  take_off_worker(what.group, *one);
+  count_tokens(*one, what.tokens);
+  if (one->tokens == 0)
+    return requeue(what.group, *one);
+  one->partial = true;
+  set_state(*one, group_state::queued);
+  queued_.insert(what.group);
+  if (target)
+    if (const auto to = workers_.find(*target); to != workers_.end())
+      place_on(what.group, to->first);
 }
 
 void scheduler::handle(const group_ready& what) {
-  const auto entry = current(what.group, what.attempt, {group_state::finished});
-  if (entry == groups_.end())
-    return;
-  set_state(entry->second, group_state::ready);
-  rule_.ready(what.group, entry->second.born);
+  if (auto* one = current(what.group, what.attempt, {group_state::finished}))
+    make_ready(what.group, *one);
 }
 
 void scheduler::handle(const group_flat& what) {
-  const auto entry = current(what.group, what.attempt, {group_state::finished});
-  if (entry == groups_.end())
+  auto* one = current(what.group, what.attempt, {group_state::finished});
+  if (!one)
     return;
-  if (flat_dropped_ < config_.flat_groups_per_step) {
-    ++flat_dropped_;
-    drop_group(entry, drop_reason::zero_variance, "all its rewards are the same");
-    return;
-  }
-  set_state(entry->second, group_state::ready);
-  rule_.ready(what.group, entry->second.born);
+  if (flat_dropped_ >= config_.flat_groups_per_step)
+    return make_ready(what.group, *one);
+  ++flat_dropped_;
+  losses_in_a_row_ = 0;
+  drop_group(what.group, *one, drop_reason::zero_variance, "all its rewards are the same");
+}
+
+void scheduler::make_ready(group_id id, group& one) {
+  set_state(one, group_state::ready);
+  if (one.by_version.empty() || config_.measure == stale_measure::born)
+    one.age_from = one.born;
+  else
+    one.age_from = config_.measure == stale_measure::head ? one.by_version.front().version : one.by_version.back().version;
+  rule_.ready(id, one.born, one.age_from, one.tokens);
+  losses_in_a_row_ = 0;
 }
 
 void scheduler::handle(const group_failed& what) {
-  const auto entry = current(what.group, what.attempt, {group_state::generating, group_state::finished, group_state::ready});
-  if (entry == groups_.end())
+  auto* one = current(what.group, what.attempt, {group_state::generating, group_state::finished, group_state::ready});
+  if (!one)
     return;
-  auto& one = entry->second;
   if (what.tokens < 0)
     throw std::invalid_argument("group_failed: tokens: want >= 0");
-  if (one.state == group_state::generating) {
-    take_off_worker(entry);
+  if (one->state == group_state::generating) {
+    take_off_worker(what.group, *one);
     ledger_.generate(group_state::generating, what.tokens);
-    one.tokens = what.tokens;
+    one->tokens += what.tokens;
   }
   if (what.retryable)
-    retry(entry, what.why);
+    retry(what.group, *one, what.why);
+  else if (++one->data_failures < config_.data_attempts)
+    requeue(what.group, *one);
   else
-    drop_group(entry, drop_reason::data, what.why);
+    drop_group(what.group, *one, drop_reason::data, what.why);
 }
 
 void scheduler::handle(const group_lost& what) {
-  const auto entry = current(what.group, what.attempt, {group_state::finished, group_state::ready});
-  if (entry != groups_.end())
-    retry(entry, "its tensors were lost");
+  auto* one = current(what.group, what.attempt, {group_state::queued, group_state::finished, group_state::ready});
+  if (!one)
+    return;
+  if (is_queued_afresh(*one)) {
+    ++ignored_;
+    return;
+  }
+  retry(what.group, *one, "its tensors were lost");
 }
 
-void scheduler::requeue(group_entry entry) {
-  auto& one = entry->second;
-  rule_.requeue(entry->first, one.born);
-  ledger_.lose(one.state, one.tokens);
+void scheduler::leave_rule(group_id id, const group& one) {
+  if (one.state == group_state::parked)
+    return;
+  if (is_queued_afresh(one))
+    return rule_.leave_queued(id);
+  const bool ready = one.state == group_state::ready;
+  rule_.leave(id, ready ? one.age_from : one.born, ready);
+}
+
+void scheduler::requeue(group_id id, group& one) {
+  if (one.state == group_state::parked) {
+    parked_.erase(id);
+    rule_.queue(id);
+  } else if (!is_queued_afresh(one)) {
+    const bool ready = one.state == group_state::ready;
+    rule_.requeue(id, ready ? one.age_from : one.born, ready);
+  }
+  ledger_.lose(one.state, group_state::queued, one.tokens);
   one.state = group_state::queued;
+  one.interrupted = false;
+  one.partial = false;
   one.tokens = 0;
   one.by_version.clear();
+  one.answers.clear();
   one.since_s = now_s_;
-  queued_.insert(entry->first);
+  queued_.insert(id);
 }
 
-void scheduler::retry(group_entry entry, const std::string& why) {
-  if (++entry->second.failures < config_.attempts_per_group)
-    requeue(entry);
-  else
-    drop_group(entry, drop_reason::attempts,
-               std::to_string(entry->second.failures) + (entry->second.failures == 1 ? " attempt" : " attempts") +
-                   " lost, the last one because " + why);
+void scheduler::park(group_id id, group& one) {
+  leave_rule(id, one);
+  queued_.erase(id);
+  ledger_.lose(one.state, group_state::parked, one.tokens);
+  one.state = group_state::parked;
+  one.partial = false;
+  one.tokens = 0;
+  one.by_version.clear();
+  one.answers.clear();
+  one.since_s = now_s_;
+  parked_.insert(id);
 }
 
-void scheduler::drop_group(group_entry entry, drop_reason reason, std::string why) {
-  const auto& one = entry->second;
-  if (one.state == group_state::queued) {
-    queued_.erase(entry->first);
-    rule_.leave_queued(entry->first);
-  } else {
-    rule_.leave(entry->first, one.born);
-  }
+void scheduler::retry(group_id id, group& one, const std::string& why) {
+  if (++one.failures < config_.attempts_per_group)
+    return requeue(id, one);
+  drop_group(id, one, drop_reason::attempts,
+             std::to_string(one.failures) + (one.failures == 1 ? " attempt" : " attempts") + " lost, the last one because " + why);
+}
+
+void scheduler::drop_group(group_id id, group& one, drop_reason reason, std::string why) {
+  leave_rule(id, one);
+  queued_.erase(id);
+  parked_.erase(id);
   ledger_.drop(one.state, reason, one.tokens);
-  actions_.emplace_back(drop{entry->first, reason, std::move(why)});
-  groups_.erase(entry);
+  groups_.erase(id);
+  if (reason == drop_reason::data || reason == drop_reason::attempts)
+    lose_for_good("group " + std::to_string(id) + ": " + why);
+  actions_.emplace_back(drop{id, reason, std::move(why)});
+}
+
+void scheduler::lose_for_good(const std::string& why) {
+  ++losses_in_a_row_;
+  if (config_.lost == lost_group::fail)
+    give_up(finish_reason::losses, why);
+  else if (config_.consecutive_losses > 0 && losses_in_a_row_ >= config_.consecutive_losses)
+    give_up(finish_reason::losses, std::to_string(losses_in_a_row_) + " groups in a row were lost, the last one " + why);
 }
 
 // -- the learner ------------------------------------------------------------------------------------
 
 void scheduler::handle(const batch_trained& what) {
-  if (!training_ || what.step != step_) {
+  if (!training_ || what.step != step_ || what.part != part_) {
     ++ignored_;
     return;
   }
   if (what.masked < 0 || what.tokens + what.masked != training_->tokens)
     ledger_.dispute("step " + std::to_string(what.step) + ": the learner trained " + std::to_string(what.tokens) +
-                    (what.masked != 0 ? " and masked " + std::to_string(what.masked) : std::string()) + " tokens, the groups of its batch have " + std::to_string(training_->tokens));
+                    (what.masked != 0 ? " and masked " + std::to_string(what.masked) : std::string()) +
+                    " tokens, the groups of its batch have " + std::to_string(training_->tokens));
+  if (what.masked < training_->too_old)
+    ledger_.dispute("step " + std::to_string(what.step) + ": the learner masked " + std::to_string(what.masked) + " tokens, " +
+                    std::to_string(training_->too_old) + " are older than the bound");
   for (const auto id : training_->groups) {
-    const auto entry = groups_.find(id);
-    staleness_.add(step_, entry->second.born, entry->second.by_version);
-    ledger_.train(entry->second.tokens);
-    groups_.erase(entry);
+    auto& one = groups_.at(id);
+    auto trained = training_->mask == training_mask::answers ? std::move(one.answers) : std::move(one.by_version);
+    if (training_->mask != training_mask::none)
+      std::erase_if(trained, [&](const version_tokens& part) { return part.version < training_->train_from; });
+    if (training_->mask == training_mask::none || !trained.empty() || one.born >= training_->train_from)
+      staleness_.add(step_, one.born, trained);
+    ledger_.train(one.tokens);
+    groups_.erase(id);
   }
   ledger_.mask(what.masked);
+  const bool ends_step = training_->ends_step;
   training_.reset();
-  flat_dropped_ = 0;
-  ++step_;
   learner_since_s_ = now_s_;
-  for (const auto& [id, one] : workers_)
-    outdated_.insert(outdated_.end(), id);
+  if (ends_step)
+    finish_step();
+  else
+    ++part_;
+}
+
+void scheduler::finish_step() {
+  ++step_;
+  part_ = 0;
+  flat_dropped_ = 0;
+  if (step_ % config_.publish_every == 0) {
+    published_ = step_;
+    for (const auto& [id, one] : workers_)
+      outdated_.insert(outdated_.end(), id);
+  }
+  if (config_.bounded() && config_.action != stale_action::wait)
+    for (auto& [id, one] : workers_)
+      offer(id, one);
   if (config_.checkpoint_every > 0 && step_ % config_.checkpoint_every == 0)
     save_now();
 }
 
 void scheduler::handle(const training_lost& what) {
-  if (!training_ || what.step != step_) {
+  if (!training_ || what.step != step_ || what.part != part_) {
     ++ignored_;
     return;
   }
   for (const auto id : training_->groups) {
     auto& one = groups_.at(id);
     set_state(one, group_state::ready);
-    rule_.give_back(id, one.born);
+    rule_.give_back(id, one.age_from, one.tokens);
   }
+  rounds_cut_ = std::min(rounds_cut_, step_);
   training_.reset();
   learner_since_s_ = now_s_;
 }
@@ -323,11 +506,11 @@ void scheduler::handle(const training_lost& what) {
 void scheduler::handle(const prompts_exhausted& what) {
   prompts_ = std::min(what.count, prompts_.value_or(what.count));
   for (const auto id : live_ids()) {
-    const auto entry = groups_.find(id);
-    if (id < *prompts_ || entry->second.state == group_state::training)
+    auto& one = groups_.at(id);
+    if (id < *prompts_ || one.state == group_state::training)
       continue;
-    stop_generating(entry);
-    drop_group(entry, drop_reason::unneeded, "there are only " + std::to_string(*prompts_) + " prompts");
+    stop_generating(id, one);
+    drop_group(id, one, drop_reason::unneeded, "there are only " + std::to_string(*prompts_) + " prompts");
   }
 }
 
@@ -339,18 +522,18 @@ void scheduler::handle(const checkpointed& what) {
 }
 
 void scheduler::handle(const stop_requested&) {
-  if (phase_ != phase::running) {
+  if (phase_ != phase::running)
     ++ignored_;
+  else
+    give_up(finish_reason::stopped, {});
+}
+
+void scheduler::give_up(finish_reason reason, std::string why) {
+  if (phase_ != phase::running)
     return;
-  }
   phase_ = phase::stopping;
-  for (const auto id : live_ids()) {
-    const auto entry = groups_.find(id);
-    if (entry->second.state != group_state::generating)
-      continue;
-    stop_generating(entry);
-    requeue(entry);
-  }
+  reason_ = reason;
+  why_ = std::move(why);
 }
 
 } // namespace millrace::schedule

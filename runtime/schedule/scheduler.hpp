@@ -2,6 +2,7 @@
 
 #include "runtime/schedule/action.hpp"
 #include "runtime/schedule/batch_rule.hpp"
+#include "runtime/schedule/by_id.hpp"
 #include "runtime/schedule/config.hpp"
 #include "runtime/schedule/event.hpp"
 #include "runtime/schedule/ledger.hpp"
@@ -15,7 +16,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -25,11 +25,13 @@ namespace millrace::schedule {
 struct progress {
   std::uint32_t step = 0;        ///< updates trained = version of the learner's weights
   std::uint32_t steps = 0;       ///< of the whole run
-  version_id version = 0;        ///< v: newest version that every rollout worker runs
+  std::uint32_t part = 0;        ///< updates trained of the step under way
+  version_id version = 0;        ///< v: newest version that the rollout workers run
   std::uint64_t next_group = 0;  ///< prompts used so far
   std::uint64_t consumed = 0;    ///< groups trained
   std::uint32_t workers = 0;
   std::int64_t queued = 0;       ///< groups by state
+  std::int64_t parked = 0;
   std::int64_t generating = 0;
   std::int64_t finished = 0;
   std::int64_t ready = 0;
@@ -41,10 +43,11 @@ struct progress {
 /// or random source; the same events give the same actions.
 ///
 /// Invariants
-/// - S-1: a group starts only while live + consumed < min((v + 1 + depth) B, steps B). live counts every group that is
-///   neither trained nor dropped; a group that is generated again keeps its id, its prompt and its place in that count.
-/// - S-2: under `wait` every group is cut at a step s <= born + stale_max; `born` is the version of the worker that
-///   produced the answers used, so it is renewed when a group is generated again.
+/// - S-1: a group starts only while live + consumed < B min(v + 1 + depth, steps); with `oversample` o, (o - 1) B more
+///   for each step of that lead whose batch is not cut. live counts every group that is neither trained, dropped nor
+///   parked; a group that is generated again keeps its id, its prompt and its place in that count.
+/// - S-2: nothing is trained at a step s > age_from + stale_max: `wait` holds batches back, `drop` and `requeue` take the
+///   group out, `withhold` and `mask_tokens` leave its answers or tokens out. age_from is that of `measure`.
 /// - S-3: a group is trained at most once; every prompt used ends trained or dropped with a reason.
 /// - S-4: `books().check()` is empty after every event.
 /// - S-5: while the run is not finished, something is under way (a group generating or waiting for columns, a step, a
@@ -60,7 +63,7 @@ public:
 
   /// Continues from a `checkpoint` action's `state`: trained stays trained; every other group that had been started
   /// is generated again under its id. Workers join as at the start.
-  /// `steps`, `checkpoint_every`, `flat_groups_per_step` and `attempts_per_group` may differ from the saved ones.
+  /// `steps`, `checkpoint_every`, `flat_groups_per_step` and the attempts may differ from the saved ones.
   /// @throws input_error if the text is not one `save` wrote, or was saved under another schedule
   static scheduler restore(const config& wanted, std::string_view state);
 
@@ -84,6 +87,17 @@ public:
   /// finished. Linear in the live groups and workers; for people.
   std::vector<wait_record> waits() const;
 
+  /// Tokens that the batch in training trains; 0: there is none.
+  std::int64_t tokens_in_training() const { return training_ ? training_->tokens - training_->too_old : 0; }
+  /// Tokens of its groups that are masked because they are too old.
+  std::int64_t masked_in_training() const { return training_ ? training_->too_old : 0; }
+  bool saving() const { return phase_ == phase::saving; }
+  /// Whether the worker could be given a group now if it had a free place and one might start.
+  bool takes_groups(worker_id id) const;
+
+  /// What the learner waits for while it has no batch: groups, the bound, or its turn (`timeshare`). In the time of a cut.
+  wait_kind learner_waits_for() const;
+
   /// Recounts everything from the groups themselves: empty, or the first sentence that does not hold. Linear; for tests.
   std::string audit() const;
 
@@ -93,11 +107,18 @@ private:
   struct group {
     group_state state = group_state::queued;
     std::uint32_t attempt = 0;
-    std::uint32_t failures = 0; ///< attempts lost to infrastructure
-    worker_id worker = 0;       ///< of the last admission
-    version_id born = 0;        ///< of the last admission
+    std::uint32_t failures = 0;      ///< attempts lost to infrastructure
+    std::uint32_t data_failures = 0; ///< attempts that the data failed
+    worker_id worker = 0;            ///< of the last admission
+    std::uint32_t place = 0;         ///< in that worker's list, while generating
+    version_id born = 0;             ///< of the worker that sampled its first token
+    version_id age_from = 0;         ///< what its staleness is counted from
+    bool interrupted = false;        ///< generating, asked to hand over what it has
+    bool partial = false;            ///< has handed over answers: it goes on with them
+    std::optional<worker_id> target; ///< interrupted: where it is to go on
     std::int64_t tokens = 0;
     std::vector<version_tokens> by_version;
+    std::vector<version_tokens> answers;
     double since_s = 0; ///< in this state
   };
 
@@ -107,8 +128,10 @@ private:
     std::optional<version_id> holds; ///< version acknowledged
     std::optional<version_id> sent;  ///< newest version published to it
     bool member = false;             ///< counts for v: has held a version >= v since it joined
-    std::set<group_id> running;
-    std::uint32_t offered = 0; ///< free places in `free_`; 0: not listed
+    std::vector<group_id> running;
+    std::uint32_t reserved = 0; ///< places for groups on their way from another worker
+    bool closed = false;        ///< `pull`: a group has ended and others run
+    std::uint32_t offered = 0;  ///< free places in `free_`; 0: not listed
     double since_s = 0;        ///< since it joined, was sent weights, or last took or gave back a group
 
     bool flipping() const { return sent && (!holds || *sent > *holds); }
@@ -116,16 +139,20 @@ private:
 
   struct batch {
     std::vector<group_id> groups;
-    std::int64_t tokens = 0;
+    bool ends_step = true;
+    training_mask mask = training_mask::none;
+    version_id train_from = 0;
+    std::int64_t tokens = 0;  ///< of its groups
+    std::int64_t too_old = 0; ///< of those
     double since_s = 0;
   };
 
-  using group_entry = std::unordered_map<group_id, group>::iterator;
 
   void handle(const worker_joined& what);
   void handle(const worker_lost& what);
   void handle(const version_acknowledged& what);
   void handle(const group_finished& what);
+  void handle(const group_interrupted& what);
   void handle(const group_ready& what);
   void handle(const group_flat& what);
   void handle(const group_failed& what);
@@ -140,49 +167,89 @@ private:
   void publish_weights();
   void cut_batch();
   void start_groups();
-  void place(group_entry entry);
+  void place(group_id id, group& one, worker_id on);
+  void place_on(group_id id, worker_id on); ///< a queued group, if that worker can take it
   void end_if_done();
   void begin_saving(finish_reason reason);
   void save_now();
 
-  /// The group of that attempt if it is in one of the states, else `groups_.end()`, counted as ignored.
-  group_entry current(group_id id, std::uint32_t attempt, std::initializer_list<group_state> states);
+  /// The group of that attempt if it is in one of the states, else nullptr, counted as ignored.
+  group* current(group_id id, std::uint32_t attempt, std::initializer_list<group_state> states);
   void set_state(group& one, group_state state);
+  void make_ready(group_id id, group& one);
+  void count_tokens(group& one, const std::vector<version_tokens>& tokens);
   std::vector<group_id> live_ids() const; ///< ascending; linear, for what happens once in a run
-  void take_off_worker(group_entry entry);
-  void stop_generating(group_entry entry); ///< with a `cancel` if it is
-  void requeue(group_entry entry);
-  void retry(group_entry entry, const std::string& why);
-  void drop_group(group_entry entry, drop_reason reason, std::string why);
+  std::vector<group_id> generating_ids() const;
+  bool is_queued_afresh(const group& one) const { return one.state == group_state::queued && !one.partial; }
+  void take_off_worker(group_id id, group& one);
+  void stop_generating(group_id id, group& one); ///< with a `cancel` if it is
+  void withdraw(group_id id, group& one);        ///< the attempt is void: the same, finished and ready groups too
+  void ask_for_partial(group_id id, group& one, std::optional<worker_id> target = {});
+  void leave_rule(group_id id, const group& one);
+  void requeue(group_id id, group& one);
+  void park(group_id id, group& one);
+  void retry(group_id id, group& one, const std::string& why);
+  void drop_group(group_id id, group& one, drop_reason reason, std::string why);
+  bool is_condemned(const group& one) const; ///< started too long ago to be trained by any step to come
+  void too_old(group_id id, group& one);
+  void lose_for_good(const std::string& why);
+  void give_up(finish_reason reason, std::string why);
   void forget_worker(worker_id id);
   void join_members(worker& one);
+  void leave_members(worker& one);
+  bool may_take(const worker& one) const; ///< a group, if it has a place
   void offer(worker_id id, worker& one);
   void raise_version();
+  void sweep_running();
+  void sweep_ready();
+  void interrupt_worker(worker& one);
+  void repack(worker_id id, worker& one);
+  void end_round();
+  void open_round();
+  bool round_is_open() const;
+  void finish_step();
   bool may_start_new() const;
   bool more_to_start() const;
   bool no_more_groups() const;
+  bool is_last_batch() const { return no_more_groups() && parked_.empty(); }
+  std::uint64_t consumed() const;
+  std::uint64_t committed() const { return consumed() + groups_.size() - parked_.size(); }
+  batch_rule::request next_request() const;
 
   void explain_run(std::vector<wait_record>& out) const;
   void explain_learner(std::vector<wait_record>& out) const;
   void explain_groups(std::vector<wait_record>& out) const;
   void explain_workers(std::vector<wait_record>& out) const;
   std::string where_is(group_id id) const;
+  std::vector<group_id> in_the_way(std::size_t count) const;
 
   config config_;
   batch_rule rule_;
   ledger ledger_;
   staleness staleness_;
-  std::unordered_map<group_id, group> groups_; ///< live
+  by_id<group> groups_; ///< live
   std::set<group_id> queued_;
+  std::set<group_id> parked_;
   std::map<worker_id, worker> workers_;
   std::set<std::pair<std::int64_t, worker_id>> free_; ///< (-free places, worker) of those that may take a group
   std::map<version_id, std::uint32_t> held_;          ///< members by the version they hold
-  std::set<worker_id> outdated_;                      ///< neither hold nor were sent the learner's version
+  std::set<worker_id> outdated_;                      ///< neither hold nor were sent the newest version to publish
+  std::uint32_t flipping_ = 0;                        ///< workers that were sent weights and do not run them yet
   std::optional<batch> training_;
   std::optional<std::uint64_t> prompts_; ///< how many there are, once known
-  std::uint32_t flat_dropped_ = 0;       ///< since the last update
-  std::uint32_t step_ = 0;               ///< updates trained = version of the learner's weights
+  std::uint32_t step_ = 0;               ///< steps trained = version of the learner's weights
+  std::uint32_t part_ = 0;               ///< updates trained of the step under way
   version_id version_ = 0;               ///< v
+  version_id first_version_ = 0;         ///< v when this life of the run began
+  version_id published_ = 0;             ///< that workers are to run
+  std::optional<version_id> sent_;       ///< newest version that any worker was sent
+  std::optional<std::uint32_t> swept_;   ///< the version before whose publication running groups were looked through
+  bool closing_ = false;                 ///< a batch is ready and waits for what is still generated to be handed over
+  std::uint32_t rounds_cut_ = 0;         ///< rounds that have their batch
+  bool long_round_ = false;              ///< the round is one of parked groups
+  std::uint32_t flat_dropped_ = 0;       ///< in this step
+  std::uint32_t losses_in_a_row_ = 0;
+  std::string why_; ///< of `finish`
   std::optional<std::uint32_t> checkpoint_asked_;
   std::optional<std::uint32_t> checkpoint_saved_;
   phase phase_ = phase::running;

@@ -7,93 +7,333 @@
 
 namespace millrace::schedule {
 
+namespace {
+
+/// " (depth 1, now 2; ...)": the fields that must not change between save and restore and did.
+std::string differences(const config& saved, const config& wanted) {
+  std::map<std::string, std::string> before;
+  config::each(saved, [&](const std::string& name, const auto& value) { before[name] = field_text(name, value); });
+  std::string text;
+  config::each(wanted, [&](const std::string& name, const auto& value) {
+    const auto now = field_text(name, value);
+    const bool may = name == "steps" || name == "checkpoint_every" || name == "attempts" || name == "data_attempts" || name == "consecutive_losses" ||
+                     name == "flat_groups_per_step";
+    if (!may && before[name] != now)
+      text += (text.empty() ? " (" : "; ") + name + ' ' + before[name] + ", now " + now;
+  });
+  return text + "), want the same";
+}
+
+} // namespace
+
 void scheduler::advance() {
   raise_version();
+  sweep_ready();
   end_if_done();
   if (phase_ != phase::running)
     return;
   publish_weights();
   cut_batch();
-  start_groups();
+  if (phase_ == phase::running)
+    start_groups();
+  end_if_done(); // what was too old may have been the last
 }
 
 void scheduler::raise_version() {
-  const auto newest = held_.empty() ? step_ : held_.begin()->first;
+  version_id newest = published_;
+  if (config_.pattern != publish_pattern::pull && !held_.empty()) {
+    newest = held_.begin()->first;
+    std::uint32_t holders = 0;
+    if (config_.ack > 0)
+      for (auto at = held_.rbegin(); at != held_.rend(); ++at)
+        if ((holders += at->second) >= config_.ack) {
+          newest = std::max(newest, at->first);
+          break;
+        }
+  }
   if (newest <= version_)
     return;
   version_ = newest;
   version_since_s_ = now_s_;
+  if (config_.ack > 0)
+    for (auto& [id, one] : workers_)
+      if (one.member && *one.holds < version_) {
+        leave_members(one);
+        offer(id, one);
+      }
 }
 
 // -- what may start ---------------------------------------------------------------------------------
-
-bool scheduler::more_to_start() const {
-  const auto started = static_cast<std::uint64_t>(ledger_.sums().admitted);
-  const auto committed = static_cast<std::uint64_t>(ledger_.trained().groups) + groups_.size();
-  return (!prompts_ || started < *prompts_) && committed < std::uint64_t{config_.steps} * config_.groups_per_step;
-}
-
-bool scheduler::may_start_new() const {
-  const auto committed = static_cast<double>(ledger_.trained().groups) + static_cast<double>(groups_.size());
-  const auto size = static_cast<double>(config_.groups_per_step);
-  return more_to_start() && committed < (static_cast<double>(version_) + 1) * size + config_.depth * size;
-}
 
 bool scheduler::no_more_groups() const {
   return prompts_ && static_cast<std::uint64_t>(ledger_.sums().admitted) >= *prompts_;
 }
 
+bool scheduler::more_to_start() const {
+  return !no_more_groups() &&
+         static_cast<double>(committed()) < config_.groups_per_step * (config_.steps - 1 + (long_round_ ? 1 : config_.oversample));
+}
+
+bool scheduler::may_start_new() const {
+  if (no_more_groups())
+    return false;
+  const double size = config_.groups_per_step;
+  auto lead = 1 + config_.depth;
+  if (config_.warmup > 0)
+    lead = std::max(lead, static_cast<double>(first_version_) - version_ + 1 + config_.depth + config_.warmup);
+  lead = std::min(lead, static_cast<double>(config_.steps) - version_);
+  double limit = size * (version_ + lead);
+  if (config_.oversample > 1 && !long_round_) {
+    const double cut = step_ + (training_ && training_->ends_step ? 1 : 0);
+    limit += (config_.oversample - 1) * size * std::max(0.0, version_ + lead - cut);
+  }
+  return static_cast<double>(committed()) < limit;
+}
+
+bool scheduler::round_is_open() const {
+  if (config_.place == place_mode::timeshare && training_)
+    return false;
+  return !closing_ && rounds_cut_ <= step_ && (config_.stop == tail_stop::all || version_ >= published_);
+}
+
+void scheduler::open_round() {
+  if (parked_.empty() || !round_is_open() || training_)
+    return;
+  const auto live = groups_.size() - parked_.size();
+  const auto size = std::size_t{config_.groups_per_step};
+  std::size_t wanted = 0;
+  if (live == 0 && parked_.size() >= size)
+    wanted = size;
+  else if (no_more_groups() && live < size)
+    wanted = std::min(size - live, parked_.size());
+  long_round_ = long_round_ || (live == 0 && wanted > 0);
+  for (; wanted > 0; --wanted)
+    requeue(*parked_.begin(), groups_.at(*parked_.begin()));
+}
+
 void scheduler::start_groups() {
+  open_round();
+  if (!round_is_open())
+    return;
   while (!free_.empty()) {
+    if (config_.max_inflight > 0 && ledger_.live(group_state::generating).groups >= config_.max_inflight)
+      return;
+    const auto on = free_.begin()->second;
     if (!queued_.empty()) {
-      const auto entry = groups_.find(*queued_.begin());
+      const auto id = *queued_.begin();
+      auto& one = groups_.at(id);
+      if (one.partial && is_condemned(one)) {
+        too_old(id, one);
+        continue;
+      }
       queued_.erase(queued_.begin());
-      ledger_.move(group_state::queued, group_state::generating, 0);
-      place(entry);
+      place(id, one, on);
     } else if (may_start_new()) {
       const auto id = static_cast<group_id>(ledger_.sums().admitted);
       ledger_.admit();
-      place(groups_.try_emplace(id).first);
+      auto& one = groups_.insert(id);
+      ledger_.move(group_state::generating, group_state::queued, 0);
+      rule_.queue(id);
+      place(id, one, on);
     } else {
       return;
     }
   }
 }
 
-void scheduler::place(group_entry entry) {
-  const auto id = free_.begin()->second;
-  auto& target = workers_.find(id)->second;
-  auto& one = entry->second;
+void scheduler::place(group_id id, group& one, worker_id on) {
+  auto& target = workers_.find(on)->second;
+  const bool resume = one.partial;
+  ledger_.move(group_state::queued, group_state::generating, one.tokens);
   one.state = group_state::generating;
   ++one.attempt;
-  one.worker = id;
-  one.born = *target.holds;
+  one.worker = on;
+  if (resume && *target.holds < one.born)
+    rule_.requeue(id, one.born, false); // it goes on under older weights than it began with
+  if (!resume || *target.holds < one.born) {
+    one.born = *target.holds;
+    rule_.start(id, one.born, true);
+  }
   one.since_s = now_s_;
-  target.running.insert(entry->first);
+  one.place = static_cast<std::uint32_t>(target.running.size());
+  target.running.push_back(id);
   target.since_s = now_s_;
-  offer(id, target);
-  rule_.start(entry->first, one.born);
-  actions_.emplace_back(admit{entry->first, one.attempt, id, one.born});
+  offer(on, target);
+  actions_.emplace_back(admit{id, one.attempt, on, *target.holds, resume});
+}
+
+void scheduler::place_on(group_id id, worker_id on) {
+  const auto& target = workers_.at(on);
+  if (is_condemned(groups_.at(id)) || !target.member || target.flipping() || target.running.size() + target.reserved >= target.capacity || phase_ != phase::running)
+    return;
+  queued_.erase(id);
+  place(id, groups_.at(id), on);
+}
+
+/// The few groups of a worker that takes no more go to the fullest other one of the same version that has room for all.
+void scheduler::repack(worker_id id, worker& one) {
+  if (one.running.empty() || !one.closed || static_cast<double>(one.running.size()) >= config_.repack_below * one.capacity)
+    return;
+  if (groups_.at(one.running.front()).interrupted || phase_ != phase::running)
+    return;
+  worker* best = nullptr;
+  worker_id best_id = 0;
+  for (auto& [other, to] : workers_)
+    if (other != id && to.holds == one.holds && !to.running.empty() && to.running.size() >= one.running.size() &&
+        !groups_.at(to.running.front()).interrupted && to.running.size() + to.reserved + one.running.size() <= to.capacity &&
+        (!best || to.running.size() > best->running.size())) {
+      best = &to;
+      best_id = other;
+    }
+  if (!best)
+    return;
+  for (const auto moved : one.running) {
+    if (groups_.at(moved).interrupted)
+      continue;
+    ask_for_partial(moved, groups_.at(moved), best_id);
+    ++best->reserved;
+  }
+  offer(best_id, *best);
 }
 
 // -- what makes a batch -----------------------------------------------------------------------------
 
+batch_rule::request scheduler::next_request() const {
+  batch_rule::request next;
+  next.step = step_;
+  next.size = config_.part_begin(part_ + 1) - config_.part_begin(part_);
+  next.step_after = config_.groups_per_step - config_.part_begin(part_ + 1);
+  next.last = is_last_batch();
+  if (config_.lost == lost_group::shrink)
+    next.below = (group_id{step_} + 1) * config_.groups_per_step;
+  return next;
+}
+
 void scheduler::cut_batch() {
+  closing_ = false;
   if (training_)
     return;
-  auto groups = rule_.cut(step_, no_more_groups());
+  const auto next = next_request();
+  if (next.below > 0 && static_cast<group_id>(ledger_.sums().admitted) < next.below && !next.last)
+    return;
+  const auto begin = std::size_t{config_.min_ready == 0 ? config_.groups_per_step : config_.min_ready};
+  if (part_ == 0 && next.below == 0 && rule_.ready() < begin && !(next.last && rule_.ready() == rule_.live()))
+    return;
+  if (!rule_.able(next))
+    return;
+  const auto generating = ledger_.live(group_state::generating).groups;
+  const bool frees = config_.stop == tail_stop::first_k || config_.interrupt == interrupt_mode::abort_resume ||
+                     config_.interrupt == interrupt_mode::abort_discard;
+  if (config_.place == place_mode::timeshare && generating > 0) {
+    if (frees) {
+      closing_ = true;
+      end_round();
+    }
+    if (ledger_.live(group_state::generating).groups > 0)
+      return; // until the last one has ended, or is handed over
+    closing_ = false;
+  }
+  auto groups = rule_.cut(next);
   if (!groups)
     return;
-  batch next;
-  next.since_s = now_s_;
-  for (const auto id : *groups) {
-    auto& one = groups_.find(id)->second;
-    set_state(one, group_state::training);
-    next.tokens += one.tokens;
+  if (config_.lost == lost_group::shrink && (groups->empty() || static_cast<double>(groups->size()) < config_.min_batch_fraction * config_.groups_per_step) &&
+      (groups->empty() || !next.last)) {
+    for (const auto id : *groups)
+      rule_.give_back(id, groups_.at(id).age_from, groups_.at(id).tokens);
+    return give_up(finish_reason::losses, "step " + std::to_string(step_) + " has " + std::to_string(groups->size()) + " of " +
+                                              std::to_string(config_.groups_per_step) + " groups left");
   }
-  actions_.emplace_back(cut{step_, *groups});
-  next.groups = *std::move(groups);
-  training_ = std::move(next);
+  batch made;
+  made.since_s = now_s_;
+  made.ends_step = part_ + 1 == config_.minibatches || (next.last && rule_.live() == 0);
+  if (config_.action == stale_action::withhold || config_.action == stale_action::mask_tokens) {
+    made.train_from = step_ > config_.stale_max ? step_ - config_.stale_max : 0;
+    made.mask = config_.action == stale_action::withhold ? training_mask::answers : training_mask::tokens;
+  }
+  for (const auto id : *groups) {
+    auto& one = groups_.at(id);
+    set_state(one, group_state::training);
+    made.tokens += one.tokens;
+    if (made.mask != training_mask::none)
+      for (const auto& part : made.mask == training_mask::answers ? one.answers : one.by_version)
+        made.too_old += part.version < made.train_from ? part.tokens : 0;
+  }
+  actions_.emplace_back(cut{step_, *groups, part_, made.ends_step, made.mask, made.train_from});
+  made.groups = *std::move(groups);
+  training_ = std::move(made);
+  if (!training_->ends_step)
+    return;
+  if (config_.stop == tail_stop::first_k || config_.place == place_mode::timeshare)
+    rounds_cut_ = step_ + 1;
+  if (config_.stop == tail_stop::first_k)
+    end_round();
+}
+
+void scheduler::end_round() {
+  if (config_.stop == tail_stop::all) {
+    for (const auto id : generating_ids()) {
+      auto& one = groups_.at(id);
+      if (config_.interrupt == interrupt_mode::abort_resume) {
+        ask_for_partial(id, one);
+      } else {
+        stop_generating(id, one);
+        requeue(id, one);
+      }
+    }
+    return;
+  }
+  if (config_.surplus == tail_surplus::recycle_partial) {
+    for (const auto id : generating_ids())
+      ask_for_partial(id, groups_.at(id));
+    return;
+  }
+  const bool before_cut = !training_;
+  for (const auto id : live_ids()) {
+    auto& one = groups_.at(id);
+    if (one.state == group_state::training || one.state == group_state::parked || (before_cut && one.state != group_state::generating))
+      continue;
+    if (config_.surplus == tail_surplus::long_round && !long_round_) {
+      withdraw(id, one);
+      park(id, one);
+    } else {
+      stop_generating(id, one);
+      drop_group(id, one, drop_reason::surplus, "its round had its batch");
+    }
+  }
+  long_round_ = long_round_ && before_cut;
+}
+
+// -- the bound ---------------------------------------------------------------------------------------
+
+bool scheduler::is_condemned(const group& one) const {
+  const bool takes_out = config_.action == stale_action::drop || config_.action == stale_action::requeue;
+  return takes_out && std::uint64_t{one.born} + config_.stale_max < step_;
+}
+
+void scheduler::too_old(group_id id, group& one) {
+  if (config_.action == stale_action::requeue) {
+    withdraw(id, one);
+    return requeue(id, one);
+  }
+  const auto age = std::to_string(step_ - (one.state == group_state::ready ? one.age_from : one.born));
+  stop_generating(id, one);
+  drop_group(id, one, drop_reason::stale, "it is " + age + " versions old");
+}
+
+void scheduler::sweep_ready() {
+  if (phase_ != phase::running || training_ || (config_.action != stale_action::drop && config_.action != stale_action::requeue))
+    return;
+  for (const auto id : rule_.overdue(step_))
+    too_old(id, groups_.at(id));
+}
+
+void scheduler::sweep_running() {
+  if (config_.check != stale_check::publish || swept_ == step_)
+    return;
+  swept_ = step_;
+  for (const auto id : generating_ids())
+    if (auto& one = groups_.at(id); is_condemned(one) && !one.interrupted)
+      too_old(id, one);
 }
 
 // -- who gets the weights ---------------------------------------------------------------------------
@@ -102,36 +342,77 @@ void scheduler::publish_weights() {
   if (outdated_.empty())
     return;
   // Without in-flight update, a group that is generating ends under the weights it began with.
-  const bool running = config_.in_flight_update && ledger_.live(group_state::generating).groups > 0;
-  if (!running && queued_.empty() && !more_to_start())
+  const bool running = config_.in_flight() && ledger_.live(group_state::generating).groups > 0;
+  if (!running && queued_.empty() && parked_.empty() && !more_to_start())
     return;
-  publish next;
-  next.version = step_;
-  next.workers.assign(outdated_.begin(), outdated_.end());
-  for (const auto id : next.workers) {
-    auto& one = workers_.find(id)->second;
-    one.sent = step_;
-    one.since_s = now_s_;
-    offer(id, one);
+  sweep_running();
+  // The learner has its newest weights only: a version that nobody was sent when it was new is not to be had any more.
+  if (sent_ != published_ && published_ != step_) {
+    published_ = step_;
+    for (const auto& [id, one] : workers_)
+      if (std::max(one.holds.value_or(0), one.sent.value_or(0)) < published_)
+        outdated_.insert(id);
   }
-  outdated_.clear();
-  actions_.emplace_back(std::move(next));
+  publish next;
+  next.version = published_;
+  for (auto at = outdated_.begin(); at != outdated_.end();) {
+    const auto here = at++;
+    auto& one = workers_.find(*here)->second;
+    if (config_.pattern == publish_pattern::pull && (!one.running.empty() || one.reserved > 0) && one.holds)
+      continue;
+    if (config_.pattern == publish_pattern::rolling && !one.flipping() && flipping_ >= config_.rolling_width)
+      break;
+    flipping_ += !one.flipping();
+    one.sent = sent_ = published_;
+    one.since_s = now_s_;
+    offer(*here, one);
+    interrupt_worker(one);
+    next.workers.push_back(*here);
+    outdated_.erase(here);
+  }
+  if (!next.workers.empty())
+    actions_.emplace_back(std::move(next));
+}
+
+void scheduler::interrupt_worker(worker& one) {
+  if (config_.interrupt != interrupt_mode::abort_resume && config_.interrupt != interrupt_mode::abort_discard)
+    return;
+  auto running = one.running;
+  std::sort(running.begin(), running.end());
+  for (const auto id : running) {
+    auto& stopped = groups_.at(id);
+    if (config_.interrupt == interrupt_mode::abort_resume) {
+      ask_for_partial(id, stopped);
+    } else {
+      stop_generating(id, stopped);
+      requeue(id, stopped);
+    }
+  }
 }
 
 // -- how it ends ------------------------------------------------------------------------------------
 
 void scheduler::end_if_done() {
   if (phase_ == phase::running && !training_) {
+    if (step_ < config_.steps && part_ > 0 && groups_.empty() && no_more_groups())
+      finish_step(); // the groups of its other updates were lost, and there are no prompts for more
     if (step_ >= config_.steps)
       begin_saving(finish_reason::steps_done);
     else if (groups_.empty() && no_more_groups())
       begin_saving(finish_reason::prompts_exhausted);
-  } else if (phase_ == phase::stopping && !training_) {
-    begin_saving(finish_reason::stopped);
+  }
+  if (phase_ == phase::stopping) {
+    for (const auto id : generating_ids()) {
+      auto& one = groups_.at(id);
+      stop_generating(id, one);
+      requeue(id, one);
+    }
+    if (!training_)
+      begin_saving(reason_);
   }
   if (phase_ == phase::saving && checkpoint_saved_ == step_) {
     phase_ = phase::finished;
-    actions_.emplace_back(finish{reason_});
+    actions_.emplace_back(finish{reason_, why_});
   }
 }
 
@@ -141,11 +422,11 @@ void scheduler::begin_saving(finish_reason reason) {
   learner_since_s_ = now_s_;
   if (reason == finish_reason::steps_done)
     for (const auto id : live_ids()) {
-      const auto entry = groups_.find(id);
-      stop_generating(entry);
-      drop_group(entry, drop_reason::unneeded, "the run ended");
+      auto& one = groups_.at(id);
+      stop_generating(id, one);
+      drop_group(id, one, drop_reason::unneeded, "the run ended");
     }
-  if (checkpoint_asked_ != step_)
+  if (checkpoint_asked_ != step_ || part_ > 0)
     save_now();
 }
 
@@ -162,13 +443,15 @@ std::string scheduler::save() const {
   state.stale = staleness_;
   state.books = ledger_.sums();
   const auto live = ledger_.live();
+  const auto parked = ledger_.live(group_state::parked).groups;
+  state.part = part_;
   state.books.lost += live.tokens;
   state.books.live = {};
-  state.books.live[static_cast<std::size_t>(group_state::queued)].groups = live.groups;
-  for (const auto id : live_ids()) {
-    const auto& one = groups_.at(id);
-    state.groups.push_back({id, one.attempt, one.failures});
-  }
+  state.books.live[static_cast<std::size_t>(group_state::queued)].groups = live.groups - parked;
+  state.books.live[static_cast<std::size_t>(group_state::parked)].groups = parked;
+  groups_.each([&](group_id id, const group& one) {
+    state.groups.push_back({id, one.attempt, one.failures, one.data_failures, one.state == group_state::parked});
+  });
   return write(state);
 }
 
@@ -179,26 +462,36 @@ scheduler scheduler::restore(const config& wanted, std::string_view text) {
   saved.steps = wanted.steps;
   saved.checkpoint_every = wanted.checkpoint_every;
   saved.attempts_per_group = wanted.attempts_per_group;
+  saved.data_attempts = wanted.data_attempts;
   saved.flat_groups_per_step = wanted.flat_groups_per_step;
+  saved.consecutive_losses = wanted.consecutive_losses;
   if (saved != wanted)
-    throw input_error("schedule state: saved under another schedule (" + in_words(state.settings) + "), want " + in_words(wanted));
+    throw input_error("schedule state: saved under another schedule" + differences(state.settings, wanted));
   if (state.step > wanted.steps)
     throw input_error("schedule state: " + std::to_string(state.step) + " steps are trained, want a run of at least as many, got " +
                       std::to_string(wanted.steps));
   result.step_ = state.step;
+  result.part_ = state.part;
   result.version_ = state.step;
+  result.published_ = state.step;
+  result.first_version_ = result.version_;
   result.prompts_ = state.prompts;
   result.staleness_ = state.stale;
   result.ledger_ = ledger(state.books);
   result.checkpoint_asked_ = state.step;
   result.checkpoint_saved_ = state.step;
   for (const auto& one : state.groups) {
-    group live;
+    auto& live = result.groups_.insert(one.id);
     live.attempt = one.attempt;
     live.failures = one.failures;
-    result.groups_.emplace(one.id, std::move(live));
-    result.queued_.insert(result.queued_.end(), one.id);
-    result.rule_.queue(one.id);
+    live.data_failures = one.data_failures;
+    if (one.parked) {
+      live.state = group_state::parked;
+      result.parked_.insert(one.id);
+    } else {
+      result.queued_.insert(result.queued_.end(), one.id);
+      result.rule_.queue(one.id);
+    }
   }
   return result;
 }

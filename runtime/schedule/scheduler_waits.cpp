@@ -30,7 +30,9 @@ std::string_view to_string(wait_kind kind) {
   switch (kind) {
     case wait_kind::groups: return "groups";
     case wait_kind::bound: return "bound";
+    case wait_kind::turn: return "turn";
     case wait_kind::columns: return "columns";
+    case wait_kind::hand_over: return "hand_over";
     case wait_kind::worker: return "worker";
     case wait_kind::weights: return "weights";
     case wait_kind::gate: return "gate";
@@ -80,52 +82,88 @@ std::string scheduler::where_is(group_id id) const {
   return std::to_string(id) + " (" + place + " since " + seconds(one.since_s) + ")";
 }
 
+/// The groups that keep the next batch from being cut, the most urgent first, at most `groups_named`.
+std::vector<group_id> scheduler::in_the_way(std::size_t count) const {
+  std::vector<std::pair<version_id, group_id>> open; // urgency, then id
+  std::size_t rank = 0;
+  const bool in_order = config_.select == select_order::in_order;
+  groups_.each([&](group_id id, const group& one) {
+    const bool done = one.state == group_state::ready || one.state == group_state::training || one.state == group_state::parked;
+    if (one.state == group_state::training || (in_order && rank++ >= config_.groups_per_step))
+      return;
+    if (!done)
+      open.emplace_back(in_order ? 0 : is_queued_afresh(one) ? no_bound : one.born, id);
+  });
+  std::sort(open.begin(), open.end());
+  open.resize(std::min({open.size(), count, groups_named}));
+  std::vector<group_id> ids;
+  for (const auto& [urgency, id] : open)
+    ids.push_back(id);
+  return ids;
+}
+
+wait_kind scheduler::learner_waits_for() const {
+  const auto next = next_request();
+  if (rule_.missing_for_bound(next) > 0)
+    return wait_kind::bound;
+  const bool turn = config_.place == place_mode::timeshare && ledger_.live(group_state::generating).groups > 0;
+  return turn && rule_.able(next) ? wait_kind::turn : wait_kind::groups;
+}
+
 void scheduler::explain_learner(std::vector<wait_record>& out) const {
-  const auto full = std::size_t{config_.groups_per_step};
-  const auto size = no_more_groups() ? std::min(full, rule_.live()) : full;
-  const auto blocked = rule_.blocked(step_, groups_named);
-  wait_record wait{"learner", blocked.bound ? wait_kind::bound : wait_kind::groups, {}, {}, learner_since_s_};
+  const auto next = next_request();
+  const auto full = part_ == 0 && config_.min_ready == 0 ? std::size_t{config_.groups_per_step} : next.size;
+  const auto size = next.last ? std::min(full, rule_.live()) : full;
+  const auto late = rule_.missing_for_bound(next);
+  wait_record wait{"learner", learner_waits_for(), {}, {}, learner_since_s_};
+  const auto missing = late > 0 ? late : size - std::min(size, config_.select == select_order::in_order ? rule_.leading() : rule_.ready());
   std::string names;
-  for (const auto id : blocked.groups) {
+  for (const auto id : in_the_way(missing)) {
     const auto& one = groups_.at(id);
     names += (names.empty() ? "" : ", ") + where_is(id);
     add_once(wait.on, one.state == group_state::generating ? workers_.at(one.worker).name : "group " + std::to_string(id));
   }
   const auto unstarted = size > rule_.live() ? size - rule_.live() : 0;
-  const auto missing = std::min(blocked.count, size);
-  if (blocked.bound)
+  if (late > 0)
     wait.what = counted(missing, "more group") + " though " + std::to_string(rule_.ready()) +
                 " are ready, so that none gets older than " + counted(config_.stale_max, "version") + ": " + names;
+  else if (wait.kind == wait_kind::turn)
+    wait.what = counted(static_cast<std::size_t>(ledger_.live(group_state::generating).groups), "group") +
+                " to end or to be handed over: training and generation take turns";
   else
     wait.what = std::to_string(missing) + " of " + counted(size, "group") + (names.empty() ? "" : ": " + names);
-  if (unstarted > 0)
+  if (unstarted > 0 && late == 0)
     wait.what += (names.empty() ? ": " : ", ") + std::to_string(unstarted) + " not started";
   out.push_back(std::move(wait));
 }
 
 void scheduler::explain_groups(std::vector<wait_record>& out) const {
-  std::map<group_state, std::pair<std::size_t, group_id>> oldest; // how many, and the one that waits longest
-  for (const auto id : live_ids()) {
-    const auto& one = groups_.at(id);
-    const auto [where, first] = oldest.try_emplace(one.state, 0, id);
-    ++where->second.first;
-    if (!first && one.since_s < groups_.at(where->second.second).since_s)
-      where->second.second = id;
-  }
-  const auto explain = [&](group_state state, wait_kind kind, const std::string& what, std::vector<std::string> on) {
-    const auto found = oldest.find(state);
-    if (found == oldest.end())
+  struct longest {
+    std::size_t count = 0;
+    group_id id = 0;
+    double since_s = 0;
+  };
+  longest queued, finished, handing_over;
+  groups_.each([&](group_id id, const group& one) {
+    auto& of = one.state == group_state::queued ? queued : one.state == group_state::finished ? finished : handing_over;
+    if (&of == &handing_over && !one.interrupted)
       return;
-    const auto [count, id] = found->second;
-    out.push_back({"group " + std::to_string(id), kind, std::move(on),
-                   what + (count > 1 ? ", with " + counted(count - 1, "more group") : ""), groups_.at(id).since_s});
+    if (of.count++ == 0 || one.since_s < of.since_s)
+      of = {of.count, id, one.since_s};
+  });
+  const auto explain = [&](const longest& of, wait_kind kind, const std::string& what, std::vector<std::string> on) {
+    if (of.count > 0)
+      out.push_back({"group " + std::to_string(of.id), kind, std::move(on),
+                     what + (of.count > 1 ? ", with " + counted(of.count - 1, "more group") : ""), of.since_s});
   };
   std::vector<std::string> names;
   for (const auto& [id, one] : workers_)
     if (names.size() < groups_named)
       names.push_back(one.name);
-  explain(group_state::queued, wait_kind::worker, "a place on a rollout worker", std::move(names));
-  explain(group_state::finished, wait_kind::columns, "the columns that the learner needs", {});
+  explain(queued, wait_kind::worker, "a place on a rollout worker", std::move(names));
+  explain(finished, wait_kind::columns, "the columns that the learner needs", {});
+  if (handing_over.count > 0)
+    explain(handing_over, wait_kind::hand_over, "what it has so far to be handed over", {workers_.at(groups_.at(handing_over.id).worker).name});
 }
 
 void scheduler::explain_workers(std::vector<wait_record>& out) const {
@@ -136,10 +174,10 @@ void scheduler::explain_workers(std::vector<wait_record>& out) const {
   for (const auto& [id, one] : workers_) {
     if (one.flipping()) {
       const auto runs = one.holds ? "it runs " + std::to_string(*one.holds) : "it has no weights";
-      if (!config_.in_flight_update && !one.running.empty())
+      if (!config_.in_flight() && !one.running.empty())
         out.push_back({one.name, wait_kind::weights, {one.name},
                        "its " + counted(one.running.size(), "running group") + " to end before it takes version " +
-                           std::to_string(*one.sent) + " (" + runs + "): " + where_is(*one.running.begin()),
+                           std::to_string(*one.sent) + " (" + runs + "): " + where_is(*std::min_element(one.running.begin(), one.running.end())),
                        one.since_s});
       else
         out.push_back({one.name, wait_kind::weights, {"learner", one.name},
@@ -148,7 +186,7 @@ void scheduler::explain_workers(std::vector<wait_record>& out) const {
       const auto next = version_ < step_ ? "every worker to run version " + std::to_string(version_ + 1)
                                          : "the learner to finish step " + std::to_string(step_);
       out.push_back({one.name, wait_kind::gate, version_ < step_ ? behind : std::vector<std::string>{"learner"},
-                     next + " before it starts more: " + counted(groups_.size(), "group") + " live, " +
+                     next + " before it starts more: " + counted(groups_.size() - parked_.size(), "group") + " live, " +
                          counted(static_cast<std::size_t>(ledger_.trained().groups), "group") + " trained",
                      std::max(one.since_s, version_since_s_)});
     }

@@ -22,7 +22,8 @@ struct staleness {
   std::int64_t in_flight = 0;             ///< summed over groups, versions
   std::int64_t in_queue = 0;              ///< summed over groups, versions
 
-  /// One group used at `step`; `born` stands for both ends when it has no token.
+  /// One group used at `step`: the tokens that are trained, by ascending version. `born` stands for both ends when there
+  /// is none.
   void add(std::uint32_t step, version_id born, const std::vector<version_tokens>& tokens);
 
   double mean_by_group() const; ///< 0 before the first

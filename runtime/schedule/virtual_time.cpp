@@ -1,6 +1,7 @@
 #include "runtime/schedule/virtual_time.hpp"
 
 #include "runtime/input_error.hpp"
+#include "runtime/schedule/virtual_worker.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -35,21 +36,30 @@ void check(const workload& costs) {
        "workers, groups_per_worker, answers_per_group: want at least 1 of each");
   want(costs.mean_tokens > 0 && costs.max_tokens >= 1 && costs.tokens_per_s > 0,
        "mean_tokens, max_tokens, tokens_per_s: want more than 0");
-  for (const auto value : {costs.length_cv, costs.columns_s, costs.train_s, costs.publish_s, costs.checkpoint_s,
-                           costs.worker_life_s, costs.restart_s, costs.mean_tokens, costs.max_tokens, costs.tokens_per_s})
+  want(costs.contention >= 1 && costs.train_contention >= 1, "contention, train_contention: want at least 1");
+  for (const auto value : {costs.length_cv, costs.columns_s, costs.train_s, costs.train_token_s, costs.stage_s, costs.publish_s,
+                           costs.prefill_s, costs.resume_token_s, costs.checkpoint_s, costs.worker_life_s, costs.restart_s,
+                           costs.contention, costs.train_contention, costs.mean_tokens, costs.max_tokens, costs.tokens_per_s})
     want(std::isfinite(value) && value >= 0, "costs: want finite numbers of at least 0");
+  for (std::size_t i = 0; i < costs.decode.size(); ++i)
+    want(costs.decode[i].step_s > 0 && (i == 0 || costs.decode[i].occupied > costs.decode[i - 1].occupied),
+         "decode: want ascending numbers of slots, each with seconds above 0");
+  for (const auto& row : costs.lengths)
+    want(!row.empty() && *std::min_element(row.begin(), row.end()) >= 0, "lengths: want groups of at least one answer, each of at least 0 tokens");
 }
 
 /// One run under virtual time.
 class virtual_run {
 public:
   virtual_run(const config& schedule, const workload& costs, const observer& observe)
-      : scheduler_(schedule), costs_(costs), observe_(observe), hosts_(costs.workers) {
+      : scheduler_(schedule), costs_(costs), observe_(observe), hosts_(costs.workers, virtual_worker(costs)) {
     log_sigma_ = std::sqrt(std::log1p(costs.length_cv * costs.length_cv));
     log_mean_ = std::log(costs.mean_tokens) - log_sigma_ * log_sigma_ / 2;
   }
 
   prediction run() {
+    if (costs_.prompts > 0)
+      feed(prompts_exhausted{costs_.prompts});
     for (worker_id id = 0; id < costs_.workers; ++id)
       join(id, version_id{0});
     while (!scheduler_.finished()) {
@@ -57,6 +67,9 @@ public:
         throw std::logic_error("virtual time: nothing is left to happen and the run is not finished");
       const auto next = agenda_.top();
       agenda_.pop();
+      if (next.what == kind::generated && hosts_[next.subject].planned != next.sequence)
+        continue;
+      account(next.at_s);
       now_s_ = next.at_s;
       happen(next);
     }
@@ -64,160 +77,147 @@ public:
     result_.seconds = now_s_;
     result_.stale = scheduler_.stale();
     result_.books = scheduler_.books().sums();
+    share_out();
     return result_;
   }
 
 private:
-  enum class kind : std::uint8_t { generated, columns, flipped, trained, saved, died, joins };
+  enum class kind : std::uint8_t { generated, handed_over, columns, staged, flipped, trained, saved, died, joins };
 
   struct entry {
     double at_s;
     std::uint64_t sequence; ///< breaks ties in the order of planning
     kind what;
-    std::uint64_t subject; ///< group, worker (for `flipped` with its life above bit 32) or step
-    std::uint32_t detail;  ///< attempt, version or life
+    std::uint64_t subject; ///< group, worker (for `flipped` and `staged` with its life above bit 32) or step
+    std::uint32_t detail;  ///< attempt, version, life or part
 
     bool operator<(const entry& other) const {
       return at_s != other.at_s ? at_s > other.at_s : sequence > other.sequence;
     }
   };
 
-  struct flip {
-    double decoded_s; ///< of the worker's decoding time
-    version_id version;
-  };
+  std::uint64_t plan(double at_s, kind what, std::uint64_t subject, std::uint32_t detail) {
+    agenda_.push({at_s, ++sequence_, what, subject, detail});
+    return sequence_;
+  }
 
-  /// A group on a worker, in the worker's decoding time, which stands still while weights are taken.
-  struct running {
-    std::uint32_t attempt = 0;
-    worker_id host = 0;
-    version_id born = 0;
-    double began_s = 0; ///< now
-    double from_s = 0;  ///< decoding time
-    double until_s = 0; ///< decoding time
-    std::size_t flips = 0;
-  };
-
-  struct host {
-    std::uint32_t life = 0;
-    bool alive = false;
-    double resumes_s = 0;   ///< end of the last pause
-    double stood_s = 0;     ///< in all pauses
-    std::uint32_t busy = 0; ///< groups
-    std::optional<version_id> wanted; ///< takes it once drained
-    std::vector<flip> flips;
-  };
-
-  void plan(double at_s, kind what, std::uint64_t subject, std::uint32_t detail) {
-    agenda_.push({at_s, sequence_++, what, subject, detail});
+  /// When something about a worker has changed: its next ending.
+  void plan_worker(worker_id id) {
+    auto& on = hosts_[id];
+    const auto next = on.next_s();
+    if (next == on.planned_s && on.planned != 0)
+      return;
+    on.planned_s = next;
+    on.planned = next < std::numeric_limits<double>::infinity() ? plan(next, kind::generated, id, 0) : ++sequence_;
   }
 
   double answer_tokens(group_id group, std::uint32_t answer) const {
+    if (!costs_.lengths.empty()) {
+      const auto& row = costs_.lengths[group % costs_.lengths.size()];
+      return row[answer % row.size()];
+    }
+    if (log_sigma_ == 0)
+      return std::clamp(std::round(costs_.mean_tokens), 1.0, std::floor(costs_.max_tokens));
     const auto radius = std::sqrt(-2 * std::log(uniform(costs_.seed, group, 2 * answer)));
     const auto normal = radius * std::cos(2 * 3.14159265358979323846 * uniform(costs_.seed, group, 2 * answer + 1));
     return std::clamp(std::round(std::exp(log_mean_ + log_sigma_ * normal)), 1.0, std::floor(costs_.max_tokens));
   }
 
-  /// Time of the clock at which the worker will have decoded for that long, if it takes no further weights.
-  double when(const host& on, double decoded_s) const { return std::max(now_s_, decoded_s + on.stood_s); }
-
   void join(worker_id id, std::optional<version_id> holds) {
     auto& one = hosts_[id];
     const auto life = one.life + 1;
-    one = {};
+    one = virtual_worker(costs_);
     one.life = life;
     one.alive = true;
-    one.resumes_s = now_s_;
+    one.slow_down(now_s_, training_ ? costs_.contention : 1);
+    if (holds)
+      one.flip(now_s_, *holds);
     if (costs_.worker_life_s > 0)
       plan(now_s_ - costs_.worker_life_s * std::log(uniform(costs_.seed ^ 0x5bd1e995u, id, life)), kind::died, id, life);
     feed(worker_joined{id, costs_.groups_per_worker, holds, "rollout/" + std::to_string(id)});
   }
 
-  void start(const admit& what) {
-    auto& on = hosts_[what.worker];
-    running one;
-    one.attempt = what.attempt;
-    one.host = what.worker;
-    one.born = what.born;
-    one.began_s = now_s_;
-    one.from_s = std::max(now_s_, on.resumes_s) - on.stood_s;
-    // Whoever starts while the worker takes weights decodes under them, though they are not acknowledged yet.
-    one.flips = on.flips.size() - (now_s_ < on.resumes_s ? 1 : 0);
-    double longest = 0;
-    for (std::uint32_t i = 0; i < costs_.answers_per_group; ++i)
-      longest = std::max(longest, answer_tokens(what.group, i));
-    one.until_s = one.from_s + longest / costs_.tokens_per_s;
-    ++on.busy;
-    plan(when(on, one.until_s), kind::generated, what.group, what.attempt);
-    running_[what.group] = one;
-  }
-
-  void leave(std::map<group_id, running>::iterator found) {
-    auto& on = hosts_[found->second.host];
-    result_.place_busy_s += now_s_ - found->second.began_s;
-    --on.busy;
-    const auto id = found->second.host;
-    running_.erase(found);
-    if (on.busy == 0 && on.wanted)
-      take_weights(id, *std::exchange(on.wanted, std::nullopt));
-  }
-
   void take_weights(worker_id id, version_id version) {
     auto& on = hosts_[id];
-    on.flips.push_back({std::max(now_s_, on.resumes_s) - on.stood_s, version});
-    on.resumes_s = std::max(now_s_, on.resumes_s) + costs_.publish_s;
-    on.stood_s += costs_.publish_s;
-    plan(on.resumes_s, kind::flipped, std::uint64_t{on.life} << 32 | id, version);
-  }
-
-  std::vector<version_tokens> sampled(group_id group, const running& one) const {
-    const auto& flips = hosts_[one.host].flips;
-    std::vector<version_tokens> parts{{one.born, 0}};
-    std::vector<double> ends;
-    for (auto i = one.flips; i < flips.size(); ++i) {
-      ends.push_back(flips[i].decoded_s - one.from_s);
-      parts.push_back({flips[i].version, 0});
-    }
-    ends.push_back(std::numeric_limits<double>::infinity());
-    for (std::uint32_t answer = 0; answer < costs_.answers_per_group; ++answer) {
-      const auto tokens = answer_tokens(group, answer);
-      double before = 0;
-      for (std::size_t i = 0; i < parts.size(); ++i) {
-        const auto until = std::clamp(std::floor(ends[i] * costs_.tokens_per_s), before, tokens);
-        parts[i].tokens += static_cast<std::int64_t>(until - before);
-        before = until;
-      }
-    }
-    std::erase_if(parts, [](const version_tokens& part) { return part.tokens == 0; });
-    return parts;
+    on.take_weights(now_s_, costs_.publish_s, version);
+    plan_worker(id);
+    plan(now_s_ + costs_.publish_s, kind::flipped, std::uint64_t{on.life} << 32 | id, version);
   }
 
   void happen(const entry& next) {
+    const auto subject = static_cast<worker_id>(next.subject);
     switch (next.what) {
-      case kind::generated: return generated(next);
+      case kind::generated: return generated(subject);
+      case kind::handed_over: return handed_over(next.subject, next.detail);
       case kind::columns: return feed(group_ready{next.subject, next.detail});
-      case kind::flipped: return flipped(static_cast<worker_id>(next.subject), next.subject >> 32, next.detail);
-      case kind::trained: return trained(static_cast<std::uint32_t>(next.subject));
+      case kind::staged: return staged(subject, next.subject >> 32, next.detail);
+      case kind::flipped: return flipped(subject, next.subject >> 32, next.detail);
+      case kind::trained: return trained(static_cast<std::uint32_t>(next.subject), next.detail);
       case kind::saved: return feed(checkpointed{static_cast<std::uint32_t>(next.subject)});
-      case kind::died: return died(next);
-      case kind::joins: return join(static_cast<worker_id>(next.subject), std::nullopt);
+      case kind::died: return died(subject, next.detail);
+      case kind::joins: return join(subject, std::nullopt);
     }
   }
 
-  void generated(const entry& next) {
-    const auto found = running_.find(next.subject);
-    if (found == running_.end() || found->second.attempt != next.detail)
+  void generated(worker_id id) {
+    auto& on = hosts_[id];
+    on.planned = 0;
+    const auto done = on.ended(now_s_, groups_);
+    std::vector<group_finished> told;
+    for (const auto group : done) {
+      const auto& one = groups_.at(group);
+      group_finished what{group, one.attempt, {}, 0, {}};
+      on.count(one, what.tokens, what.answers);
+      for (const auto& part : what.tokens)
+        result_.generated_tokens += part.tokens;
+      ++result_.generated_groups;
+      off(group);
+      told.push_back(std::move(what));
+    }
+    plan_worker(id);
+    for (auto& what : told) {
+      plan(now_s_ + costs_.columns_s, kind::columns, what.group, what.attempt);
+      feed(what);
+    }
+    drained(id);
+  }
+
+  /// The group has left its worker.
+  void off(group_id group) {
+    const auto& one = groups_.at(group);
+    result_.place_busy_s += now_s_ - one.began_s;
+    --hosts_[one.host].groups;
+    groups_.erase(group);
+  }
+
+  void drained(worker_id id) {
+    auto& on = hosts_[id];
+    if (on.alive && on.groups == 0 && on.wanted)
+      take_weights(id, *std::exchange(on.wanted, std::nullopt));
+  }
+
+  void handed_over(group_id group, std::uint32_t attempt) {
+    auto* one = groups_.find(group);
+    if (!one || one->attempt != attempt)
       return;
-    const auto end_s = when(hosts_[found->second.host], found->second.until_s);
-    if (end_s > next.at_s)
-      return plan(end_s, kind::generated, next.subject, next.detail);
-    group_finished told{next.subject, next.detail, sampled(next.subject, found->second)};
-    leave(found);
-    for (const auto& part : told.tokens)
-      result_.generated_tokens += part.tokens;
-    ++result_.generated_groups;
-    feed(told);
-    plan(now_s_ + costs_.columns_s, kind::columns, next.subject, next.detail);
+    const auto id = one->host;
+    auto tokens = hosts_[id].stop(group, *one, now_s_, groups_);
+    result_.place_busy_s += now_s_ - one->began_s;
+    plan_worker(id);
+    handed_.insert_or_assign(group, std::move(*one));
+    groups_.erase(group);
+    feed(group_interrupted{group, attempt, std::move(tokens)});
+    drained(id);
+  }
+
+  void staged(worker_id id, std::uint64_t life, version_id version) {
+    auto& on = hosts_[id];
+    if (!on.alive || on.life != life)
+      return;
+    if (!scheduler_.settings().in_flight() && on.groups > 0)
+      on.wanted = version;
+    else
+      take_weights(id, version);
   }
 
   void flipped(worker_id id, std::uint64_t life, version_id version) {
@@ -225,25 +225,38 @@ private:
       feed(version_acknowledged{id, version});
   }
 
-  void trained(std::uint32_t step) {
-    result_.learner_busy_s += costs_.train_s;
-    feed(batch_trained{step, scheduler_.books().live(group_state::training).tokens});
+  void work(bool begins) {
+    training_ = begins;
+    if (costs_.contention == 1)
+      return;
+    for (worker_id id = 0; id < costs_.workers; ++id) {
+      hosts_[id].slow_down(now_s_, begins ? costs_.contention : 1);
+      plan_worker(id);
+    }
   }
 
-  void died(const entry& next) {
-    auto& one = hosts_[next.subject];
-    if (!one.alive || one.life != next.detail)
+  void trained(std::uint32_t step, std::uint32_t part) {
+    work(false);
+    feed(batch_trained{step, batch_tokens_, masked_tokens_, part});
+  }
+
+  void died(worker_id id, std::uint32_t life) {
+    auto& one = hosts_[id];
+    if (!one.alive || one.life != life)
       return;
     one.alive = false;
     one.wanted.reset();
+    one.planned = 0;
     ++result_.workers_lost;
-    for (auto at = running_.begin(); at != running_.end();) {
-      const auto here = at++;
-      if (here->second.host == next.subject)
-        leave(here);
-    }
-    plan(now_s_ + costs_.restart_s, kind::joins, next.subject, 0);
-    feed(worker_lost{static_cast<worker_id>(next.subject)});
+    std::vector<group_id> here;
+    groups_.each([&](group_id group, const virtual_group& on) {
+      if (on.host == id)
+        here.push_back(group);
+    });
+    for (const auto group : here)
+      off(group);
+    plan(now_s_ + costs_.restart_s, kind::joins, id, 0);
+    feed(worker_lost{id});
   }
 
   void feed(const event& what) {
@@ -252,25 +265,105 @@ private:
       observe_(what, actions, scheduler_, now_s_);
     for (const auto& one : actions)
       std::visit([this](const auto& action) { carry_out(action); }, one);
+    for (const auto id : std::exchange(touched_, {}))
+      plan_worker(id);
   }
 
-  void carry_out(const admit& what) { start(what); }
-  void carry_out(const cancel& what) {
-    if (const auto found = running_.find(what.group); found != running_.end())
-      leave(found);
+  void carry_out(const admit& what) {
+    auto& one = groups_.insert(what.group);
+    one.attempt = what.attempt;
+    one.host = what.worker;
+    double handed = 0;
+    const auto before = handed_.find(what.group);
+    if (what.resume && before != handed_.end()) {
+      one.answers = std::move(before->second.answers);
+      one.carried = std::move(before->second.carried);
+      for (const auto& each : one.answers)
+        handed += each.done;
+    } else {
+      one.answers.resize(costs_.answers_per_group);
+      for (std::uint32_t i = 0; i < costs_.answers_per_group; ++i)
+        one.answers[i].length = answer_tokens(what.group, i);
+    }
+    if (before != handed_.end())
+      handed_.erase(before);
+    auto& on = hosts_[what.worker];
+    on.start(what.group, one, now_s_);
+    on.compute_prompt(now_s_, costs_.prefill_s + costs_.resume_token_s * handed);
+    touched_.push_back(what.worker);
   }
-  void carry_out(const cut& what) { plan(now_s_ + costs_.train_s, kind::trained, what.step, 0); }
+  void carry_out(const cancel& what) {
+    auto* one = groups_.find(what.group);
+    if (!one)
+      return;
+    const auto id = one->host;
+    hosts_[id].stop(what.group, *one, now_s_, groups_);
+    ++hosts_[id].groups;
+    off(what.group);
+    touched_.push_back(id);
+    drained(id);
+  }
+  void carry_out(const interrupt& what) { plan(now_s_, kind::handed_over, what.group, what.attempt); }
+  void carry_out(const cut& what) {
+    batch_tokens_ = scheduler_.tokens_in_training();
+    masked_tokens_ = scheduler_.masked_in_training();
+    const bool beside = scheduler_.at().generating > 0;
+    const auto seconds = (costs_.train_s + costs_.train_token_s * static_cast<double>(batch_tokens_)) * (beside ? costs_.train_contention : 1);
+    result_.learner_busy_s += seconds;
+    work(true);
+    plan(now_s_ + seconds, kind::trained, what.step, what.part);
+  }
   void carry_out(const publish& what) {
     for (const auto id : what.workers) {
-      if (!scheduler_.settings().in_flight_update && hosts_[id].busy > 0)
-        hosts_[id].wanted = what.version;
+      if (costs_.stage_s > 0)
+        plan(now_s_ + costs_.stage_s, kind::staged, std::uint64_t{hosts_[id].life} << 32 | id, what.version);
       else
-        take_weights(id, what.version);
+        staged(id, hosts_[id].life, what.version);
     }
   }
-  void carry_out(const drop&) {}
+  void carry_out(const drop& what) { handed_.erase(what.group); }
   void carry_out(const checkpoint& what) { plan(now_s_ + costs_.checkpoint_s, kind::saved, what.step, 0); }
   void carry_out(const finish& what) { result_.reason = what.reason; }
+
+  /// Adds the time up to `until_s`, in which nothing changed, to who did what in it.
+  void account(double until_s) {
+    const auto passed = until_s - now_s_;
+    if (passed <= 0)
+      return;
+    auto& learner = result_.learner;
+    if (training_)
+      learner.compute += passed;
+    else if (scheduler_.saving())
+      learner.saving += passed;
+    else if (const auto waits = scheduler_.learner_waits_for(); waits == wait_kind::bound)
+      learner.wait_bound += passed;
+    else
+      (waits == wait_kind::turn ? learner.wait_turn : learner.wait_input) += passed;
+    auto& rollout = result_.rollout;
+    for (worker_id id = 0; id < costs_.workers; ++id) {
+      const auto& one = hosts_[id];
+      if (!one.alive) {
+        rollout.dead += passed;
+      } else if (one.takes_weights(now_s_)) {
+        rollout.paused += passed;
+      } else {
+        const auto busy = static_cast<double>(one.groups) / costs_.groups_per_worker;
+        rollout.compute += busy * passed;
+        (scheduler_.takes_groups(id) ? rollout.wait_credit : rollout.wait_weights) += (1 - busy) * passed;
+      }
+    }
+  }
+
+  void share_out() {
+    if (result_.seconds <= 0)
+      return;
+    auto& learner = result_.learner;
+    for (auto* share : {&learner.compute, &learner.wait_input, &learner.wait_bound, &learner.wait_turn, &learner.saving})
+      *share /= result_.seconds;
+    auto& rollout = result_.rollout;
+    for (auto* share : {&rollout.compute, &rollout.wait_credit, &rollout.wait_weights, &rollout.paused, &rollout.dead})
+      *share /= result_.seconds * costs_.workers;
+  }
 
   scheduler scheduler_;
   const workload& costs_;
@@ -280,8 +373,13 @@ private:
   double now_s_ = 0;
   std::uint64_t sequence_ = 0;
   std::priority_queue<entry> agenda_;
-  std::vector<host> hosts_;
-  std::map<group_id, running> running_;
+  std::vector<virtual_worker> hosts_;
+  by_id<virtual_group> groups_; ///< on workers
+  std::map<group_id, virtual_group> handed_;
+  std::vector<worker_id> touched_;
+  std::int64_t batch_tokens_ = 0;
+  std::int64_t masked_tokens_ = 0;
+  bool training_ = false;
   prediction result_;
 };
 

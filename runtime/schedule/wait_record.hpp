@@ -11,7 +11,9 @@ namespace millrace::schedule {
 enum class wait_kind : std::uint8_t {
   groups,   ///< the learner, for a batch
   bound,    ///< the learner, although enough groups are ready: the staleness bound asks for an older one first
+  turn,     ///< the learner, for generation to end: the two take turns
   columns,  ///< a group, for the roles after generation
+  hand_over, ///< a group, for the worker that was asked for what it has so far
   worker,   ///< a group, for a place on a rollout worker
   weights,  ///< a rollout worker, for a version it was sent or must drain for
   gate,     ///< a rollout worker, for production to be allowed further ahead

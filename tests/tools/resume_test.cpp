@@ -76,7 +76,7 @@ TEST_CASE("SIGKILL of everything, again and again: resume trains every group onc
 TEST_CASE("an asynchronous run that is killed and resumed trains no group twice and leaves none behind") {
   const tiny_run run({.steps = steps, .preset = "bounded", .run = "checkpoint_every = 4\n"});
   const auto files = run.files();
-  const strings sets{"--set", "placement.rollout.processes=2", "--set", "schedule.in_flight_update=true"};
+  const strings sets{"--set", "placement.rollout.processes=2", "--set", "schedule.interrupt.mode=pause"};
   kill_all_when(run.start(sets), files, [&] { return files.steps() >= 6; }, true);
   kill_all_when(run.resume(), files, [&] { return files.steps() >= 14; }, true);
   const auto last = run_to_end(run.resume());

@@ -2,6 +2,8 @@
 // second through 10,000 places under virtual time.
 //
 //     bench_schedule [groups through virtual time, default 1000000]
+#include "runtime/schedule/event_text.hpp"
+#include "runtime/schedule/presets.hpp"
 #include "runtime/schedule/virtual_time.hpp"
 
 #include <algorithm>
@@ -85,10 +87,8 @@ private:
       if (std::holds_alternative<publish>(one))
         ++led_to["publication to 10 workers"];
     }
-    static constexpr const char* names[] = {"worker_joined", "worker_lost",   "version_acknowledged", "group_finished",
-                                            "group_ready",   "group_failed",  "group_lost",           "batch_trained",
-                                            "training_lost", "prompts_exhausted", "checkpointed",     "stop_requested"};
-    std::string label = names[what.index()];
+    const auto text = event_text(what);
+    std::string label = text.substr(0, text.find(' '));
     for (const auto& [name, count] : led_to)
       label += " -> " + (name == "admissions" ? (count == 1 ? "1 admission" : "admissions") : name);
     costs_[label].push_back(cost);
@@ -110,10 +110,11 @@ int main(int count, char** arguments) {
   const auto groups = count > 1 ? std::strtoull(arguments[1], nullptr, 10) : 1'000'000;
   for (const auto places : {100u, 1000u, 10000u}) {
     auto set = preset("bounded");
-    set.groups_per_step = batch;
-    set.steps = static_cast<std::uint32_t>(std::max<std::uint64_t>(1, groups / batch));
-    set.depth = static_cast<double>(places) / batch;
-    set.stale_max = static_cast<std::uint32_t>(set.depth) + 4;
+    // A fleet a hundred times as large trains batches a hundred times as large: a group sees as many versions in each.
+    set.groups_per_step = places / 2;
+    set.steps = static_cast<std::uint32_t>(std::max<std::uint64_t>(1, groups / set.groups_per_step));
+    set.depth = 2;
+    set.stale_max = 6;
     workload costs;
     costs.workers = 10;
     costs.groups_per_worker = places / 10;

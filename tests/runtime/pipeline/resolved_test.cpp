@@ -23,7 +23,7 @@ std::vector<std::pair<std::string, std::vector<std::string>>> cases() {
   return {{valid, {}},
           {frozen, {}},
           {valid, {"schedule.preset=synchronous"}},
-          {valid, {"schedule.preset=bounded", "schedule.depth=3"}},
+          {valid, {"schedule.preset=bounded", "schedule.gate.depth=3"}},
           {valid, {"placement.rollout.processes=2", "placement.rules.processes=1", "placement.transport=tcp"}},
           {changed(valid, "generator = { type = \"arithmetic\" }", "file = \"rows.jsonl\"\nsystem = \"a\\\"b\\n\\u0001é\""), {"roles.prompts.epochs=2"}},
           {valid, {"roles.rollout.stop=[\"\\n\", \"]\"]", "roles.learner.optimizer.lr=3e-7", "run.seed=9007199254740991"}},

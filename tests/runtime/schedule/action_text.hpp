@@ -11,15 +11,21 @@ namespace millrace::schedule {
 inline std::string words(const std::vector<action>& actions) {
   struct writer {
     std::string operator()(const admit& a) const {
-      return "admit " + std::to_string(a.group) + "#" + std::to_string(a.attempt) + " w" + std::to_string(a.worker) + " v" + std::to_string(a.born);
+      return "admit " + std::to_string(a.group) + "#" + std::to_string(a.attempt) + " w" + std::to_string(a.worker) + " v" + std::to_string(a.born) +
+             (a.resume ? " resume" : "");
     }
     std::string operator()(const cancel& a) const {
       return "cancel " + std::to_string(a.group) + "#" + std::to_string(a.attempt) + " w" + std::to_string(a.worker);
     }
+    std::string operator()(const interrupt& a) const {
+      return "interrupt " + std::to_string(a.group) + "#" + std::to_string(a.attempt) + " w" + std::to_string(a.worker);
+    }
     std::string operator()(const cut& a) const {
-      auto text = "cut " + std::to_string(a.step) + ":";
+      auto text = "cut " + std::to_string(a.step) + (a.part > 0 || !a.ends_step ? "." + std::to_string(a.part) : "") + ":";
       for (const auto id : a.groups)
         text += " " + std::to_string(id);
+      if (a.mask != training_mask::none)
+        text += (a.mask == training_mask::tokens ? " tokens from v" : " answers from v") + std::to_string(a.train_from);
       return text;
     }
     std::string operator()(const publish& a) const {

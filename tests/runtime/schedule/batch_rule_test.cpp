@@ -50,50 +50,77 @@ std::optional<ids> by_counting(const config& wanted, std::vector<plain_group> li
   return taken;
 }
 
+/// An update that is its whole step.
+std::optional<ids> cut(batch_rule& it, std::uint32_t step, std::size_t size, bool last = false) {
+  return it.cut({step, size, 0, last, 0});
+}
+
 } // namespace
 
 TEST_CASE("in order waits for the lowest ids and ignores readier ones") {
   batch_rule it(rule(2, 0, select_order::in_order));
   for (group_id id : {0, 1, 2, 3})
-    it.start(id, 0);
-  it.ready(1, 0);
-  it.ready(2, 0);
-  it.ready(3, 0);
-  CHECK_FALSE(it.cut(0, false));
-  CHECK(it.blocked(0, 8).groups == ids{0});
-  CHECK(it.blocked(0, 8).count == 1);
-  it.ready(0, 0);
-  CHECK(it.cut(0, false) == ids{0, 1});
-  CHECK(it.cut(1, false) == ids{2, 3});
+    it.start(id, 0, false);
+  for (group_id id : {1, 2, 3})
+    it.ready(id, 0, 0, 5);
+  CHECK_FALSE(cut(it, 0, 2));
+  it.ready(0, 0, 0, 5);
+  CHECK(cut(it, 0, 2) == ids{0, 1});
+  CHECK(cut(it, 1, 2) == ids{2, 3});
 }
 
 TEST_CASE("oldest takes ready groups past running ones while those can still make their deadline") {
   batch_rule it(rule(2, 1, select_order::oldest));
   for (group_id id : {0, 1, 2, 3, 4})
-    it.start(id, 0);
-  it.ready(3, 0);
-  it.ready(4, 0);
+    it.start(id, 0, false);
+  it.ready(3, 0, 0, 5);
+  it.ready(4, 0, 0, 5);
   // Left behind: 0 1 2, all due at step 1, which has room for two.
-  CHECK_FALSE(it.cut(0, false));
-  CHECK(it.blocked(0, 8).bound);
-  CHECK(it.blocked(0, 8).count == 1);
-  CHECK(it.blocked(0, 8).groups == ids{0});
-  it.ready(1, 0);
-  CHECK_FALSE(it.cut(0, false)); // still five live for two steps of two
-  it.leave(2, 0);
-  CHECK(it.cut(0, false) == ids{1, 3});
+  CHECK_FALSE(cut(it, 0, 2));
+  CHECK(it.missing_for_bound({0, 2, 0, false, 0}) == 1);
+  it.ready(1, 0, 0, 5);
+  CHECK_FALSE(cut(it, 0, 2)); // still five live for two steps of two
+  it.leave(2, 0, false);
+  CHECK(cut(it, 0, 2) == ids{1, 3});
 }
 
 TEST_CASE("fewer than a batch are cut only as the last, once nothing is waiting") {
   batch_rule it(rule(3, 0, select_order::in_order));
-  it.start(0, 0);
-  it.start(1, 0);
-  it.ready(0, 0);
-  CHECK_FALSE(it.cut(0, true));
-  it.ready(1, 0);
-  CHECK_FALSE(it.cut(0, false));
-  CHECK(it.cut(0, true) == ids{0, 1});
-  CHECK_FALSE(it.cut(1, true));
+  it.start(0, 0, false);
+  it.start(1, 0, false);
+  it.ready(0, 0, 0, 5);
+  CHECK_FALSE(cut(it, 0, 3, true));
+  it.ready(1, 0, 0, 5);
+  CHECK_FALSE(cut(it, 0, 3));
+  CHECK(cut(it, 0, 3, true) == ids{0, 1});
+  CHECK_FALSE(cut(it, 1, 3, true));
+}
+
+TEST_CASE("each order prefers its own, the bound takes what it must first") {
+  struct one {
+    group_id id;
+    version_id born;
+    std::int64_t tokens;
+  };
+  const std::vector<one> by_arrival{{3, 1, 100}, {0, 0, 9}, {4, 2, 12}, {1, 0, 120}, {2, 1, 10}};
+  const auto taken = [&](select_order order, std::uint32_t stale_max) {
+    auto wanted = rule(2, stale_max, order);
+    if (stale_max == no_bound)
+      wanted.action = stale_action::train;
+    batch_rule it(wanted);
+    for (const auto& each : by_arrival)
+      it.start(each.id, each.born, false);
+    for (const auto& each : by_arrival)
+      it.ready(each.id, each.born, each.born, each.tokens);
+    return cut(it, 2, 2).value();
+  };
+  CHECK(taken(select_order::oldest, no_bound) == ids{0, 1});
+  CHECK(taken(select_order::ready, no_bound) == ids{0, 3});
+  CHECK(taken(select_order::freshest, no_bound) == ids{2, 4});
+  CHECK(taken(select_order::length_bucket, no_bound) == ids{0, 2}); // 9 and 10 tokens; 12 has a higher id
+  // At step 2 with a bound of 2, versions 0 are due now: both are forced in whatever the order prefers.
+  CHECK(taken(select_order::freshest, 2) == ids{0, 1});
+  CHECK(taken(select_order::ready, 3) == ids{0, 3}); // due at 3: two of versions 0 and 1 fit there
 }
 
 TEST_CASE("the incremental rule decides as counting does, for any order of calls") {
@@ -111,23 +138,23 @@ TEST_CASE("the incremental rule decides as counting does, for any order of calls
           case 0:
           case 1:
             live.push_back({next, step, false});
-            it.start(next++, step);
+            it.start(next++, step, false);
             break;
           case 2:
           case 3:
           case 4:
             if (!live.empty() && !live[which].ready && live[which].born != 1000) {
               live[which].ready = true;
-              it.ready(live[which].id, live[which].born);
+              it.ready(live[which].id, live[which].born, live[which].born, 10);
             }
             break;
           case 5:
             if (!live.empty() && live[which].born != 1000) {
-              it.requeue(live[which].id, live[which].born);
+              it.requeue(live[which].id, live[which].born, live[which].ready);
               live[which] = {live[which].id, 1000, false};
             } else if (!live.empty()) {
               live[which].born = step;
-              it.start(live[which].id, step);
+              it.start(live[which].id, step, true);
             }
             break;
           case 6:
@@ -135,13 +162,13 @@ TEST_CASE("the incremental rule decides as counting does, for any order of calls
               if (live[which].born == 1000)
                 it.leave_queued(live[which].id);
               else
-                it.leave(live[which].id, live[which].born);
+                it.leave(live[which].id, live[which].born, live[which].ready);
               live.erase(live.begin() + static_cast<std::ptrdiff_t>(which));
             }
             break;
           default: {
             const auto want = by_counting(wanted, live, step);
-            const auto got = it.cut(step, false);
+            const auto got = cut(it, step, wanted.groups_per_step);
             REQUIRE(got == want);
             if (!got)
               break;

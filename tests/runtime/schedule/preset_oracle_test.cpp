@@ -1,3 +1,4 @@
+#include "runtime/schedule/presets.hpp"
 #include "runtime/schedule/virtual_time.hpp"
 #include "tests/runtime/schedule/action_text.hpp"
 

@@ -1,3 +1,4 @@
+#include "runtime/schedule/presets.hpp"
 #include "runtime/schedule/saved_state.hpp"
 
 #include "runtime/input_error.hpp"
@@ -30,9 +31,12 @@ scheduler one_step_in() {
   return result;
 }
 
-constexpr const char* text = "millrace schedule 1\n"
-                             "settings 2 10 1 1 wait in_order drain 0 5\n"
-                             "step 1\n"
+constexpr const char* text = "millrace schedule 2\n"
+                             "settings groups_per_step=2 steps=10 minibatches=1 publish_every=1 depth=1 warmup=0 max_inflight=0 "
+                             "order=in_order min_ready=0 stale_max=1 measure=head action=wait check=cut interrupt=drain pattern=push "
+                             "rolling_width=1 ack=0 oversample=1 stop=all surplus=keep repack_below=0 place=disjoint attempts=5 "
+                             "data_attempts=1 lost_group=replace min_batch_fraction=0 flat_groups_per_step=0 consecutive_losses=0 checkpoint_every=0\n"
+                             "step 1 0\n"
                              "prompts unknown\n"
                              "admitted 4\n"
                              "tokens 25 5\n"
@@ -40,11 +44,16 @@ constexpr const char* text = "millrace schedule 1\n"
                              "dropped data 0 0\n"
                              "dropped attempts 0 0\n"
                              "dropped unneeded 0 0\n"
+                             "dropped zero_variance 0 0\n"
+                             "dropped baseline 0 0\n"
+                             "dropped masked 0 0\n"
+                             "dropped stale 0 0\n"
+                             "dropped surplus 0 0\n"
                              "staleness 0 0\n"
                              "used 0 2 20\n"
                              "live 2\n"
-                             "group 2 1 0\n"
-                             "group 3 1 0\n"
+                             "group 2 1 0 0 queued\n"
+                             "group 3 1 0 0 queued\n"
                              "end\n";
 
 } // namespace
@@ -75,8 +84,7 @@ TEST_CASE("steps, checkpoints and attempts may change at a restart, the schedule
   CHECK(scheduler::restore(changed, text).settings() == changed);
   changed.depth = 0.5;
   CHECK_THROWS_WITH_AS(scheduler::restore(changed, text),
-                       "schedule state: saved under another schedule (groups_per_step 2, depth 1, stale_max 1, wait, in_order, drain), "
-                       "want groups_per_step 2, depth 0.5, stale_max 1, wait, in_order, drain",
+                       "schedule state: saved under another schedule (depth 1, now 0.5), want the same",
                        millrace::input_error);
 }
 
@@ -91,17 +99,17 @@ TEST_CASE("damaged state is refused with its line") {
     }
     return std::string("accepted");
   };
-  CHECK(broken("schedule 1", "schedule 2") == "schedule state:1: found line 'millrace schedule 2', want 'millrace schedule 1'");
-  CHECK(broken("settings 2", "settings 0") == "schedule state:2: found groups_per_step: 0, want groups, at least 1, want settings that can be run");
+  CHECK(broken("schedule 2", "schedule 3") == "schedule state:1: found line 'millrace schedule 3', want 'millrace schedule 2'");
+  CHECK(broken("per_step=2", "per_step=0") == "schedule state:2: found groups_per_step: found 0, want groups, at least 1, want settings that can be run");
   CHECK(broken("step 1", "step -1") == "schedule state:3: found '-1', want a number in range");
   CHECK(broken("admitted 4", "admitted 4 4") == "schedule state:5: found '4', want the end of the line");
-  CHECK(broken("group 3", "group 2") == "schedule state:15: found group 2, want ascending ids below 4");
-  CHECK(broken("group 3", "group 9") == "schedule state:15: found group 9, want ascending ids below 4");
+  CHECK(broken("group 3", "group 2") == "schedule state:20: found group 2, want ascending ids below 4");
+  CHECK(broken("group 3", "group 9") == "schedule state:20: found group 9, want ascending ids below 4");
   CHECK(broken("tokens 25 5", "tokens 25 6") ==
         "schedule state: tokens: 25 generated, but 0 live + 20 trained + 0 dropped + 6 lost, want sums that close");
   CHECK(broken("trained 2 20", "trained 9223372036854775807 20") == "schedule state:7: found '9223372036854775807', want a count");
-  CHECK(broken("live 2", "live 1") == "schedule state:15: found line 'group 3 1 0', want 'end'");
-  CHECK(broken("step 1\n", "step 0\n") == "schedule state: 2 groups trained in 0 steps, want at most 2 a step");
+  CHECK(broken("live 2", "live 1") == "schedule state:20: found line 'group 3 1 0 0 queued', want 'end'");
+  CHECK(broken("step 1 0\n", "step 0 0\n") == "schedule state: 2 groups trained in 0 steps, want at most 0");
 }
 
 TEST_CASE("a state cut off anywhere is refused") {

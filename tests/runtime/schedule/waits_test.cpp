@@ -1,3 +1,4 @@
+#include "runtime/schedule/presets.hpp"
 #include "runtime/schedule/scheduler.hpp"
 
 #include <doctest/doctest.h>
@@ -15,6 +16,8 @@ std::string all(const scheduler& it, double now_s) {
 
 config two_by(std::uint32_t steps, const char* name) {
   auto result = preset(name);
+  if (std::string(name) == "bounded")
+    result.depth = 1;
   result.groups_per_step = 2;
   result.steps = steps;
   return result;

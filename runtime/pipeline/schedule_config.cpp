@@ -1,0 +1,125 @@
+#include "runtime/pipeline/schedule_config.hpp"
+
+#include "runtime/pipeline/wording.hpp"
+#include "runtime/schedule/presets.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace millrace::pipeline {
+
+std::vector<std::string> schedule_table::schedule_presets() { return schedule::preset_names(); }
+
+namespace {
+
+/// Every key of the tables with the scheduler's field: `visit(path, key, name of the field, field)`.
+template <class Table, class Config, class Visit> void each_key(Table& t, Config& c, Visit&& visit) {
+  visit("clock.minibatches", t.clock.minibatches, "minibatches", c.minibatches);
+  visit("clock.publish_every", t.clock.publish_every, "publish_every", c.publish_every);
+  visit("gate.depth", t.gate.depth, "depth", c.depth);
+  visit("gate.warmup", t.gate.warmup, "warmup", c.warmup);
+  visit("gate.max_inflight", t.gate.max_inflight, "max_inflight", c.max_inflight);
+  visit("select.order", t.select.order, "order", c.select);
+  visit("select.min_ready", t.select.min_ready, "min_ready", c.min_ready);
+  visit("stale.max", t.stale.max, "stale_max", c.stale_max);
+  visit("stale.measure", t.stale.measure, "measure", c.measure);
+  visit("stale.action", t.stale.action, "action", c.action);
+  visit("stale.check", t.stale.check, "check", c.check);
+  visit("interrupt.mode", t.interrupt.mode, "interrupt", c.interrupt);
+  visit("publish.pattern", t.publish.pattern, "pattern", c.pattern);
+  visit("publish.rolling_width", t.publish.rolling_width, "rolling_width", c.rolling_width);
+  visit("publish.ack", t.publish.ack, "ack", c.ack);
+  visit("tail.oversample_prompts", t.tail.oversample_prompts, "oversample", c.oversample);
+  visit("tail.stop", t.tail.stop, "stop", c.stop);
+  visit("tail.surplus", t.tail.surplus, "surplus", c.surplus);
+  visit("tail.repack_below", t.tail.repack_below, "repack_below", c.repack_below);
+  visit("place.mode", t.place.mode, "place", c.place);
+  visit("faults.attempts", t.faults.attempts, "attempts", c.attempts_per_group);
+  visit("faults.data_attempts", t.faults.data_attempts, "data_attempts", c.data_attempts);
+  visit("faults.lost_group", t.faults.lost_group, "lost_group", c.lost);
+  visit("faults.min_batch_fraction", t.faults.min_batch_fraction, "min_batch_fraction", c.min_batch_fraction);
+  visit("faults.consecutive_losses", t.faults.consecutive_losses, "consecutive_losses", c.consecutive_losses);
+}
+
+void to_config(std::int64_t key, std::uint32_t& field) { field = static_cast<std::uint32_t>(key); }
+void to_config(double key, double& field) { field = key; }
+void to_config(double key, std::uint32_t& field) { field = key < schedule::no_bound ? static_cast<std::uint32_t>(key) : schedule::no_bound; }
+template <class Enum> void to_config(const std::string& key, Enum& field) {
+  const auto words = schedule::words_of<Enum>();
+  const auto found = std::find(words.begin(), words.end(), key);
+  if (found != words.end()) // else it is refused already
+    field = static_cast<Enum>(found - words.begin());
+}
+
+void to_table(std::uint32_t field, std::int64_t& key) { key = field; }
+void to_table(double field, double& key) { key = field; }
+void to_table(std::uint32_t field, double& key) { key = field == schedule::no_bound ? std::numeric_limits<double>::infinity() : field; }
+template <class Enum> void to_table(Enum field, std::string& key) { key = schedule::word(field); }
+
+} // namespace
+
+schedule::config schedule_of(const schedule_table& table) {
+  schedule::config c;
+  c.groups_per_step = static_cast<std::uint32_t>(table.groups_per_step);
+  if (table.drop_zero_variance)
+    c.flat_groups_per_step = static_cast<std::uint32_t>(table.extra_groups_per_step > 0 ? table.extra_groups_per_step : 10 * table.groups_per_step);
+  each_key(table, c, [](const char*, const auto& key, const char*, auto& field) { to_config(key, field); });
+  return c;
+}
+
+schedule::config schedule_of(const pipeline& p) {
+  auto c = schedule_of(p.schedule);
+  c.steps = static_cast<std::uint32_t>(p.run.steps);
+  c.checkpoint_every = static_cast<std::uint32_t>(p.run.checkpoint_every);
+  return c;
+}
+
+void apply_preset(schedule_table& s, reading& into) {
+  const auto names = schedule::preset_names();
+  if (std::find(names.begin(), names.end(), s.preset) == names.end())
+    return; // refused already
+  auto defaults = schedule::preset(s.preset);
+  const auto slack = defaults.stale_max - defaults.depth;
+  if (defaults.bounded() && defaults.action == schedule::stale_action::wait && into.written("schedule.gate.depth") && std::isfinite(s.gate.depth))
+    defaults.stale_max = static_cast<std::uint32_t>(std::ceil(s.gate.depth + slack));
+  if (s.groups_per_step > 0)
+    defaults.minibatches = std::min(defaults.minibatches, static_cast<std::uint32_t>(s.groups_per_step));
+  if (into.written("schedule.clock.minibatches") ? s.clock.minibatches == 1 : defaults.minibatches == 1)
+    defaults.min_ready = 0;
+  each_key(s, defaults, [&](const std::string& path, auto& key, const char*, const auto& field) {
+    const auto whole = "schedule." + path;
+    if (into.written(whole) || path.starts_with("faults."))
+      return;
+    to_table(field, key);
+    into.origins[whole] = "preset " + s.preset;
+  });
+}
+
+void check_schedule(const schedule_table& s, reading& into) {
+  if (s.groups_per_step < 1)
+    return; // refused already
+  if (std::isfinite(s.stale.max) && s.stale.max != std::floor(s.stale.max))
+    into.wrong(into.place("schedule.stale.max"), "schedule.stale.max: found " + number(s.stale.max) + ", want a whole number of versions, or inf");
+  auto c = schedule_of(s);
+  const auto found = schedule::problems(c);
+  for (const auto& problem : found) {
+    std::string path = "schedule." + problem.field;
+    each_key(s, c, [&](const std::string& at, const auto&, const std::string& field, const auto&) {
+      if (field == problem.field)
+        path = "schedule." + at;
+    });
+    into.wrong(into.place(path), path + ": " + problem.text);
+  }
+}
+
+std::vector<std::pair<std::string, std::string>> schedule_keys(const schedule::config& settings) {
+  std::vector<std::pair<std::string, std::string>> keys;
+  schedule_table table;
+  each_key(table, settings, [&](const std::string& path, const auto& key, const std::string& name, const auto& field) {
+    const auto text = schedule::field_text(name, field);
+    keys.emplace_back(path, std::is_same_v<std::decay_t<decltype(key)>, std::string> ? in_quotes(text) : text);
+  });
+  return keys;
+}
+
+} // namespace millrace::pipeline

@@ -1,0 +1,25 @@
+#pragma once
+
+#include "runtime/pipeline/pipeline.hpp"
+#include "runtime/pipeline/reader.hpp"
+#include "runtime/schedule/config.hpp"
+
+#include <string>
+#include <vector>
+
+namespace millrace::pipeline {
+
+/// What the scheduler is told: `[schedule]` and what `[run]` says of steps and checkpoints.
+schedule::config schedule_of(const pipeline& p);
+schedule::config schedule_of(const schedule_table& table);
+
+/// Fills what the file does not say from the preset.
+void apply_preset(schedule_table& schedule, reading& into);
+
+/// Refuses what cannot run, each with its reason.
+void check_schedule(const schedule_table& schedule, reading& into);
+
+/// The schedule as `key = value` by the key's path below `schedule`, in the order of the tables: numbers and words as in TOML.
+std::vector<std::pair<std::string, std::string>> schedule_keys(const schedule::config& settings);
+
+} // namespace millrace::pipeline

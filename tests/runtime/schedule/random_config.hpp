@@ -1,0 +1,59 @@
+#pragma once
+
+#include "runtime/schedule/presets.hpp"
+
+#include <limits>
+#include <random>
+
+namespace millrace::schedule {
+
+/// A schedule of any kind that can be run: half of them a preset, the others drawn key by key.
+inline config random_config(std::mt19937_64& random) {
+  const auto up_to = [&](std::uint32_t high) { return static_cast<std::uint32_t>(random() % (high + 1)); };
+  const auto chance = [&](double p) { return static_cast<double>(random() >> 11) * 0x1p-53 < p; };
+  for (;;) {
+    config c;
+    if (chance(0.5)) {
+      c = presets()[random() % presets().size()].schedule;
+      c.groups_per_step = 1 + up_to(5);
+      c.minibatches = std::min(c.minibatches, c.groups_per_step);
+      if (c.minibatches == 1)
+        c.min_ready = 0;
+    } else {
+      constexpr double depths[] = {0, 0.3, 0.5, 1, 1.5, 2, 4, std::numeric_limits<double>::infinity()};
+      c.groups_per_step = 1 + up_to(5);
+      c.depth = depths[up_to(7)];
+      c.warmup = chance(0.2) ? up_to(4) / 2.0 : 0;
+      c.stale_max = chance(0.3) ? no_bound : up_to(5);
+      c.select = static_cast<select_order>(up_to(4));
+      c.action = static_cast<stale_action>(c.stale_max == no_bound ? 5 : up_to(4));
+      c.measure = static_cast<stale_measure>(chance(0.7) ? 0 : up_to(2));
+      c.check = static_cast<stale_check>(up_to(1));
+      c.interrupt = static_cast<interrupt_mode>(up_to(3));
+      c.pattern = static_cast<publish_pattern>(chance(0.5) ? 0 : up_to(2));
+      c.rolling_width = c.pattern == publish_pattern::rolling ? 1 + up_to(1) : 1;
+      c.ack = c.pattern != publish_pattern::pull && chance(0.2) ? 1 + up_to(1) : 0;
+      c.minibatches = chance(0.6) ? 1 : 1 + up_to(c.groups_per_step - 1);
+      c.min_ready = c.minibatches > 1 ? up_to(c.groups_per_step) : 0;
+      c.publish_every = chance(0.7) ? 1 : 1 + up_to(2);
+      c.max_inflight = chance(0.8) ? 0 : 1 + up_to(3);
+      c.oversample = chance(0.5) ? 1 : 1 + up_to(4) / 4.0;
+      c.stop = static_cast<tail_stop>(chance(0.7) ? 0 : 1);
+      c.surplus = static_cast<tail_surplus>(c.stop == tail_stop::all ? 0 : 1 + up_to(2));
+      c.place = static_cast<place_mode>(chance(0.7) ? 0 : 1);
+      c.repack_below = c.pattern == publish_pattern::pull && chance(0.5) ? 0.75 : 0;
+      c.lost = static_cast<lost_group>(chance(0.7) ? 0 : up_to(2));
+      c.min_batch_fraction = c.lost == lost_group::shrink && chance(0.5) ? 0.5 : 0;
+      c.consecutive_losses = chance(0.8) ? 0 : 2 + up_to(3);
+      c.data_attempts = 1 + up_to(1);
+    }
+    c.steps = 1 + up_to(24);
+    c.checkpoint_every = up_to(3);
+    c.flat_groups_per_step = chance(0.5) || c.lost == lost_group::shrink ? 0 : up_to(4);
+    c.attempts_per_group = 1 + up_to(4);
+    if (problems(c).empty())
+      return c;
+  }
+}
+
+} // namespace millrace::schedule

@@ -1,0 +1,207 @@
+#include "runtime/input_error.hpp"
+#include "runtime/pipeline/errors.hpp"
+#include "runtime/pipeline/schedule_config.hpp"
+#include "runtime/schedule/virtual_time.hpp"
+#include "tools/command.hpp"
+#include "tools/plan_costs.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <charconv>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <optional>
+
+namespace millrace::tools {
+
+namespace {
+
+using json = nlohmann::ordered_json;
+using point = std::vector<std::pair<std::string, std::string>>; ///< key, value
+
+/// Every combination of `key=a,b,c`, the last key changing fastest.
+std::vector<point> grid_of(const std::vector<std::string>& axes) {
+  std::vector<point> points{{}};
+  for (const auto& axis : axes) {
+    const auto equals = axis.find('=');
+    if (equals == std::string::npos || equals + 1 == axis.size())
+      throw input_error("--grid " + axis + ": want key=value,value,...");
+    std::vector<point> more;
+    for (const auto& before : points)
+      for (std::size_t at = equals + 1; at <= axis.size();) {
+        const auto comma = std::min(axis.find(',', at), axis.size());
+        more.push_back(before);
+        more.back().emplace_back(axis.substr(0, equals), axis.substr(at, comma - at));
+        at = comma + 1;
+      }
+    points = std::move(more);
+  }
+  return points;
+}
+
+/// `staleness_max<=4`
+struct bound {
+  std::string figure;
+  std::string compare;
+  double value = 0;
+};
+
+bound bound_of(const std::string& text) {
+  for (const std::string compare : {"<=", ">=", "<", ">"})
+    if (const auto at = text.find(compare); at != std::string::npos && at > 0) {
+      bound made{text.substr(0, at), compare, 0};
+      const auto* end = text.data() + text.size();
+      const auto [read, error] = std::from_chars(text.data() + at + compare.size(), end, made.value);
+      if (error == std::errc{} && read == end)
+        return made;
+    }
+  throw input_error("--best-under " + text + ": want figure<=number, with <, <=, > or >=");
+}
+
+bool holds(const bound& wanted, const json& figures) {
+  if (!figures.contains(wanted.figure) || !figures[wanted.figure].is_number()) {
+    std::string names;
+    for (const auto& [name, value] : figures.items())
+      if (value.is_number())
+        names += (names.empty() ? "" : ", ") + name;
+    throw input_error("--best-under: no figure '" + wanted.figure + "', want one of " + names);
+  }
+  const auto found = figures[wanted.figure].get<double>();
+  return wanted.compare == "<=" ? found <= wanted.value : wanted.compare == ">=" ? found >= wanted.value
+       : wanted.compare == "<"  ? found < wanted.value  : found > wanted.value;
+}
+
+std::uint32_t percentile(const schedule::staleness& stale, double share) {
+  std::int64_t all = 0, seen = 0;
+  for (const auto& [versions, bucket] : stale.at_use)
+    all += bucket.groups;
+  for (const auto& [versions, bucket] : stale.at_use)
+    if (seen += bucket.groups; static_cast<double>(seen) >= share * static_cast<double>(all))
+      return versions;
+  return stale.max();
+}
+
+json figures_of(const schedule::prediction& made) {
+  const auto& books = made.books;
+  const double groups = std::max<double>(1, static_cast<double>(books.trained.groups));
+  json figures;
+  figures["steps_per_hour"] = made.seconds > 0 ? 3600.0 * made.steps / made.seconds : 0;
+  figures["step_s"] = made.step_s();
+  figures["generated_tokens_per_s"] = made.seconds > 0 ? static_cast<double>(books.generated) / made.seconds : 0;
+  figures["trained_tokens_per_s"] = made.seconds > 0 ? static_cast<double>(books.trained.tokens) / made.seconds : 0;
+  figures["staleness_mean"] = made.stale.mean_by_group();
+  figures["staleness_mean_by_token"] = made.stale.mean_by_token();
+  figures["staleness_p99"] = percentile(made.stale, 0.99);
+  figures["staleness_max"] = made.stale.max();
+  figures["staleness_in_flight"] = static_cast<double>(made.stale.in_flight) / groups;
+  figures["staleness_in_queue"] = static_cast<double>(made.stale.in_queue) / groups;
+  figures["length_ratio"] = made.length_ratio();
+  figures["learner_idle"] = 1 - made.learner.compute;
+  figures["rollout_idle"] = 1 - made.rollout.compute;
+  json wasted;
+  std::int64_t tokens = 0;
+  const auto waste = [&](const std::string& why, std::int64_t count) {
+    if (count > 0)
+      wasted[why] = count;
+    tokens += count;
+  };
+  for (std::size_t i = 0; i < schedule::drop_reasons; ++i)
+    waste(std::string(to_string(static_cast<schedule::drop_reason>(i))), books.dropped[i].tokens);
+  waste("generated_again", books.lost);
+  figures["wasted_share"] = books.generated > 0 ? static_cast<double>(tokens) / static_cast<double>(books.generated) : 0;
+  figures["wasted_tokens"] = wasted.is_null() ? json::object() : wasted;
+  const auto& l = made.learner;
+  figures["learner"] = {{"compute", l.compute}, {"wait_input", l.wait_input}, {"wait_version", l.wait_bound}, {"wait_turn", l.wait_turn}, {"storage", l.saving}};
+  const auto& r = made.rollout;
+  figures["rollout"] = {{"compute", r.compute}, {"wait_credit", r.wait_credit}, {"wait_weights", r.wait_weights}, {"paused", r.paused}, {"dead", r.dead}};
+  return figures;
+}
+
+std::string words_of(const point& at) {
+  std::string text;
+  for (const auto& [key, value] : at)
+    text += (text.empty() ? "" : " ") + key.substr(key.rfind('.') + 1) + '=' + value;
+  return text.empty() ? "as in the file" : text;
+}
+
+struct options {
+  std::string file;
+  std::string trace;
+  std::vector<std::string> grid, given, overrides, best;
+  std::uint32_t steps = 0;
+};
+
+int plan(const options& o) {
+  std::vector<bound> bounds;
+  for (const auto& text : o.best)
+    bounds.push_back(bound_of(text));
+  std::optional<std::pair<std::string, json>> best;
+  std::fprintf(stderr, "%-34s %10s %9s %11s %23s %8s %7s %7s %7s\n", "point", "steps/h", "step s", "trained t/s", "stale mean / p99 / max",
+               "wasted", "length", "learner", "rollout");
+  bool first = true;
+  for (const auto& at : grid_of(o.grid)) {
+    auto overrides = o.overrides;
+    json line;
+    line["point"] = json::object();
+    for (const auto& [key, value] : at) {
+      overrides.push_back(key + '=' + value);
+      line["point"][key] = value;
+    }
+    std::optional<pipeline::pipeline> p;
+    try {
+      p = pipeline::read_pipeline(o.file, overrides);
+    } catch (const pipeline::pipeline_errors& refused) {
+      if (at.empty())
+        throw;
+      std::string why = refused.what();
+      line["refused"] = why = why.substr(0, why.find('\n'));
+      std::cout << line.dump() << '\n';
+      std::fprintf(stderr, "%-34s refused: %s\n", words_of(at).c_str(), why.c_str());
+      continue;
+    }
+    const auto costs = costs_of(*p, {o.trace, o.given});
+    if (std::exchange(first, false))
+      std::fprintf(stderr, "# %s\n", in_words(costs).c_str());
+    auto settings = pipeline::schedule_of(*p);
+    settings.steps = o.steps > 0 ? o.steps : std::min<std::uint32_t>(settings.steps, 500);
+    settings.checkpoint_every = 0;
+    const auto figures = figures_of(schedule::simulate(settings, costs));
+    line.update(figures);
+    std::cout << line.dump() << '\n';
+    const auto number = [&](const char* name) { return figures[name].get<double>(); };
+    std::fprintf(stderr, "%-34s %10.1f %9.3f %11.0f %12.2f /%4.0f /%4.0f %7.1f%% %7.2f %6.0f%% %6.0f%%\n", words_of(at).c_str(),
+                 number("steps_per_hour"), number("step_s"), number("trained_tokens_per_s"), number("staleness_mean"), number("staleness_p99"),
+                 number("staleness_max"), 100 * number("wasted_share"), number("length_ratio"), 100 - 100 * number("learner_idle"),
+                 100 - 100 * number("rollout_idle"));
+    bool fits = true;
+    for (const auto& wanted : bounds)
+      fits = holds(wanted, figures) && fits;
+    if (fits && !bounds.empty() && (!best || figures["steps_per_hour"] > best->second["steps_per_hour"]))
+      best = {words_of(at), line};
+  }
+  if (bounds.empty())
+    return 0;
+  json line;
+  line["best"] = best ? best->second : json();
+  std::cout << line.dump() << '\n';
+  std::fprintf(stderr, "best: %s\n", best ? best->first.c_str() : "no point is within the bounds");
+  return 0;
+}
+
+} // namespace
+
+command add_plan(CLI::App& root) {
+  auto o = std::make_shared<options>();
+  auto* app = root.add_subcommand("plan", "Predicts runs before they are run: the run's own scheduler under virtual time, with measured or given costs");
+  app->add_option("FILE", o->file, "The pipeline, TOML")->required();
+  app->add_option("--trace", o->trace, "A recorded run's folder, or a .csv with the tokens of a group's answers in each line");
+  app->add_option("--costs", o->given, "One cost: name=value, as in --costs train_s=60 --costs mean_tokens=6000; after the trace's")->allow_extra_args(false);
+  app->add_option("--grid", o->grid, "One axis: key=value,value,... Every combination of all of them is predicted")->allow_extra_args(false);
+  app->add_option("--set", o->overrides, "Overrides one key: a.b=value")->allow_extra_args(false);
+  app->add_option("--best-under", o->best, "The fastest point within this bound: staleness_max<=4, wasted_share<0.1, ...")->allow_extra_args(false);
+  app->add_option("--steps", o->steps, "Steps to simulate; by default those of the file, at most 500");
+  return [o] { return plan(*o); };
+}
+
+} // namespace millrace::tools
