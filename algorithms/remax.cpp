@@ -15,7 +15,7 @@ constexpr option options[] = {clip_low, clip_high, dual_clip,
 
 at::Tensor advantages(const step_columns& step, const option_values& values) {
   TORCH_CHECK(step.baseline.defined(), "baseline: missing, and remax needs it");
-  return charge_tokens(shaped_reward(step, values) - step.baseline.detach(), step, values);
+  return charge_tokens(shaped_reward(step, values) - step.baseline.detach().to(step.reward.scalar_type()), step, values);
 }
 
 at::Tensor losses(const answer_columns& answers, const option_values& values, diagnostics& found) {

@@ -256,7 +256,7 @@ TEST_CASE("advantages are of the rewards' type, detached, one for each token") {
     whole_step s = random_step(18);
     s.columns.reward = s.columns.reward.to(at::kFloat);
     const at::Tensor a = row->advantages(s.columns, option_values(row->options));
-    CHECK(a.scalar_type() == at::kFloat);
+    CHECK(a.dtype() == at::kFloat);
     CHECK(!a.requires_grad());
     CHECK(a.numel() == s.logprob.numel());
   }

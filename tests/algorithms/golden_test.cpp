@@ -64,7 +64,11 @@ void check_loss(const algorithm& row, const option_values& values, const json& b
   const answer_columns a = answer_columns_of(batch);
   const step_totals totals{a.length.sum().item<std::int64_t>(), a.length.numel(), a.group.max().item<std::int64_t>() + 1};
   diagnostics found;
-  const loss_options options{.how = aggregation_named(test["aggregation"].get<std::string>()), .fixed_length = test.value("fixed_length", 1.0)};
+  loss_options options{.how = aggregation_named(test["aggregation"].get<std::string>()), .fixed_length = test.value("fixed_length", 1.0)};
+  if (test.contains("kl")) {
+    options.kl_coefficient = test["kl"]["coefficient"].get<double>();
+    options.kl = kl_estimator_named(test["kl"]["estimator"].get<std::string>());
+  }
   const at::Tensor loss = policy_loss(row, values, options, a, totals, found);
   loss.backward();
   if (test.contains("loss"))

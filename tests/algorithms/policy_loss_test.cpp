@@ -103,11 +103,12 @@ TEST_CASE("answers taken one at a time add up to the whole, loss and diagnostics
       const auto n = a.length[i].item<std::int64_t>();
       const auto part = [&](const at::Tensor& x) { return x.narrow(0, begin, n); };
       diagnostics found;
-      got += loss_of(*find("grpo"), options,
-                     {part(a.logprob), part(a.old_logprob), part(a.behaviour_logprob), part(a.ref_logprob), part(a.advantage),
-                      a.length.narrow(0, i, 1), a.reward.narrow(0, i, 1), a.group.narrow(0, i, 1),
-                      a.group_tokens.narrow(0, i, 1), {}, {}},
-                     found);
+      answer_columns b = a;
+      for (at::Tensor* x : {&b.logprob, &b.old_logprob, &b.behaviour_logprob, &b.ref_logprob, &b.advantage})
+        *x = part(*x);
+      for (at::Tensor* x : {&b.length, &b.reward, &b.group, &b.group_tokens})
+        *x = x->narrow(0, i, 1);
+      got += loss_of(*find("grpo"), options, b, found);
       parts += found;
       begin += n;
     }

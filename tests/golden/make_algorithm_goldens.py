@@ -67,7 +67,7 @@ class Batch:
         x = x if x.dim() == 2 else x[:, None].expand_as(self.mask)
         self.cases.append({"peer": peer, "function": what, "options": options, "advantages": self.flat(x).tolist()})
 
-    def loss(self, peer, what, function, how, constant=1, of="logprob", gradient_only=False, **options):
+    def loss(self, peer, what, function, how, constant=1, of="logprob", gradient_only=False, kl=None, **options):
         leaf = getattr(self, of).clone().requires_grad_()
         loss = function(leaf)
         loss.backward()
@@ -75,6 +75,8 @@ class Batch:
         case = {"peer": peer, "function": what, "options": options, "aggregation": how, "gradient": gradient.tolist()}
         if how == "fixed_length":
             case["fixed_length"] = constant
+        if kl:
+            case["kl"] = {"coefficient": kl[0], "estimator": kl[1]}
         if not gradient_only:
             case["loss"] = loss.item()
         self.cases.append(case)
@@ -299,6 +301,8 @@ def grpo(p):
         b.advantages("NeMo-RL", "GRPOAdvantageEstimator",
                      nemo_advantages(p, b, "GRPOAdvantageEstimator", dict(use_leave_one_out_baseline=alone, normalize_rewards=True)), leave_one_out=int(alone))
     token_losses(p, b)
+    b.loss("TRL", "GRPOTrainer._compute_loss (beta)", trl_loss(b, beta=0.04, loss_type="grpo"), "sequence_mean", kl=(0.04, "k3"))
+    b.loss("NeMo-RL", "ClippedPGLossFn (reference_policy_kl_penalty)", nemo_loss(p, b, reference_policy_kl_penalty=0.04), "token_mean", kl=(0.04, "k3_score"))
     b.write("grpo")
 
 
