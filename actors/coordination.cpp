@@ -60,6 +60,8 @@ void coordination::policy_up(std::uint64_t node, double) {
     publish_for_evaluation(*publishing_for_evaluation_);
   if (publishing_ && publishing_ != publishing_for_evaluation_)
     effects_.publish(*publishing_);
+  if (!graph_.publishes)
+    tell_version();
   advance_evaluations();
 }
 
@@ -370,6 +372,14 @@ void coordination::published(const weights_published& what) {
       effects_.send_weights(rollout->who, {what.version, published_, in_flight_update_});
 }
 
+void coordination::tell_version() {
+  if (!policy_node_ || !published_version_)
+    return;
+  for (const auto worker : std::exchange(weights_wanted_, {}))
+    if (auto* rollout = rollout_of(worker))
+      effects_.send_weights(rollout->who, {*published_version_, {}, in_flight_update_});
+}
+
 void coordination::publishing_failed(std::uint32_t version, const std::string& why) {
   if (publishing_for_evaluation_ == version)
     publishing_for_evaluation_.reset();
@@ -453,8 +463,12 @@ void coordination::carry_out(const schedule::action& action, double now) {
     training_step_ = b->step + 1;
     effects_.train({b->step + 1, b->step, batch_});
   } else if (const auto* p = std::get_if<schedule::publish>(&action)) {
-    if (!graph_.publishes)
+    if (!graph_.publishes) {
       published_version_ = p->version;
+      weights_wanted_.insert(p->workers.begin(), p->workers.end());
+      tell_version();
+      return;
+    }
     if (published_version_ == p->version) {
       for (const auto worker : p->workers)
         if (auto* rollout = rollout_of(worker))

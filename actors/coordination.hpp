@@ -160,6 +160,8 @@ private:
   };
 
   void publish_for_evaluation(std::uint32_t version);
+  /// Where no rollout takes weights: what stands in its place hears which version is trained, once there is a policy.
+  void tell_version();
   void advance_evaluations();
   void act(const schedule::event& event, double now);
   void carry_out(const schedule::action& action, double now);

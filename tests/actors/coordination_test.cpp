@@ -411,3 +411,21 @@ TEST_CASE("a fetched group whose rewards are all equal is told to the scheduler 
   CHECK(std::count(w.effects.done.begin(), w.effects.done.end(), "forget 0") == 1);
   CHECK(w.effects.prompts == std::vector<std::uint64_t>{2}); // the next prompt takes its place
 }
+
+TEST_CASE("where no rollout takes weights, what stands in its place hears of versions once there is a policy, and nothing is published") {
+  recorded effects;
+  auto graph = world::make_graph({});
+  graph.publishes = false;
+  coordination c(graph, world::make_scheduler(3, 0), 7, false, effects);
+  const role_instance rows{"rollout", 0, 1};
+  c.rollout_up(rows, rollout_node, 8, 0);
+  CHECK(effects.sent.empty()); // rows that are written now could not be fetched
+  c.policy_up(policy_node, 0);
+  CHECK(effects.published.empty());
+  REQUIRE(effects.sent.size() == 1);
+  CHECK(effects.sent[0].second.version == 0);
+  CHECK(effects.sent[0].second.parameters.id == 0);
+  CHECK(effects.generating.empty());
+  c.weights_are_live(rows, 0, 0);
+  CHECK_FALSE(effects.prompts.empty());
+}
