@@ -113,7 +113,7 @@ int main(int count, char** arguments) {
     // A fleet a hundred times as large trains batches a hundred times as large: a group sees as many versions in each.
     set.groups_per_step = places / 2;
     set.steps = static_cast<std::uint32_t>(std::max<std::uint64_t>(1, groups / set.groups_per_step));
-    set.depth = 2;
+    set.depth = 1; // as many groups live as there are places
     set.stale_max = 6;
     workload costs;
     costs.workers = 10;
