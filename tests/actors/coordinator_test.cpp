@@ -239,9 +239,11 @@ struct run_of_stand_ins {
   }
 
   /// Ends the training step under way.
-  void finish_training(heard_by_policy& heard) {
+  void finish_training(heard_by_policy& heard, bool skipped = false) {
     auto [batch, promise] = heard.training.back();
     batch_report report;
+    report.skipped = skipped;
+    report.complaint = skipped ? "the loss is not finite (group 7)" : "";
     report.step = batch.step;
     report.trained_tokens = 10 * static_cast<std::int64_t>(batch.groups.size());
     answer(heard.who, promise, report);
@@ -377,6 +379,23 @@ TEST_CASE("a checkpoint is asked of the policy before the step after it, though 
   };
   CHECK(place("train 1") < place("checkpoint"));
   CHECK(place("checkpoint") < place("train 2"));
+}
+
+TEST_CASE("steps that are skipped one after another end the run after the number that is set; one that is applied begins anew") {
+  run_of_stand_ins run({"run.steps=9", "run.max_skipped_steps=2"});
+  const auto heard = run.start_everything();
+  std::size_t step = 0;
+  for (const bool skipped : {true, false, true}) {
+    REQUIRE(heard->training.size() == ++step);
+    run.finish_training(*heard, skipped);
+    CHECK(!run.outcome);
+  }
+  CHECK(run.log().find("step 3 was skipped: the loss is not finite (group 7)") != std::string::npos);
+  REQUIRE(heard->training.size() == ++step);
+  run.finish_training(*heard, true);
+  REQUIRE(run.outcome);
+  CHECK(!run.outcome->ok);
+  CHECK(run.outcome->line == "2 steps in a row were skipped (run.max_skipped_steps), the last one: the loss is not finite (group 7)");
 }
 
 TEST_CASE("a checkpoint that fails is a warning while the run goes on, and fails the run at its end") {

@@ -45,7 +45,11 @@ TEST_CASE("what show prints of each algorithm and correction is a pipeline that 
     const auto toml = algorithm({"show", name, "--toml"});
     CHECK(page.out.ends_with(toml.out));
     write_file(folder / "p.toml", toml.out);
-    const auto checked = run_to_end(command_line({"check", (folder / "p.toml").string(), "--set", "models.smol.path=" + tiny_model().string()}));
+    write_file(folder / "rows.jsonl", "");
+    strings command{"check", (folder / "p.toml").string(), "--set", "models.smol.path=" + tiny_model().string()};
+    if (contains(toml.out, "\nfile = "))
+      command.insert(command.end(), {"--set", "roles.prompts.file=" + (folder / "rows.jsonl").string()});
+    const auto checked = run_to_end(command_line(command));
     CAPTURE(checked.err);
     CHECK(checked.status == 0);
   }

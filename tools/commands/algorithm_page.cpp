@@ -67,30 +67,51 @@ std::string table_of(std::span<const algorithms::option> options) {
   return out.empty() ? "{}" : "{ " + out + " }";
 }
 
+/// Where the answers of a pipeline come from.
+enum class answers_from { rollout, demonstrations, preferences };
+
 struct fragment {
   std::string name, algorithm, options, corrections;
+  answers_from from = answers_from::rollout;
   bool reference = false, critic = false, greedy_baseline = false, asynchronous = false;
 };
 
-std::string pipeline_text(const fragment& f) {
-  std::string from = "\"rules\"", roles;
+constexpr const char* sums = "[roles.prompts]\nkind      = \"source\"\ngenerator = { type = \"arithmetic\", operation = \"add\", min = 10, max = 99 }\n\n";
+
+/// The roles before the learner; the last of them is the one it reads answers from.
+std::string roles_of(const fragment& f, std::string& learner_from) {
+  if (f.from == answers_from::preferences) {
+    learner_from = "\"pairs\"";
+    return "[roles.prompts]\nkind = \"source\"\nfile = \"build/data/preferences.jsonl\"\n\n"
+           "[roles.pairs]\nkind  = \"demonstrations\"\nfrom  = [\"prompts\"]\nmodel = \"smol\"\nform  = \"preference\"\n\n";
+  }
+  if (f.from == answers_from::demonstrations) {
+    learner_from = "\"answers\"";
+    return std::string(sums) + "[roles.answers]\nkind  = \"demonstrations\"\nfrom  = [\"prompts\"]\nmodel = \"smol\"\n\n";
+  }
+  learner_from = "\"rules\"";
+  std::string out = std::string(sums) +
+                    "[roles.rollout]\nkind  = \"rollout\"\nfrom  = [\"prompts\"]\nmodel = \"smol\"\nanswers_per_prompt = 8\nmax_new_tokens     = 64\n" +
+                    (f.greedy_baseline ? "greedy_baseline    = true\n" : "") +
+                    "\n[roles.rules]\nkind  = \"rule_verifier\"\nfrom  = [\"rollout\"]\n"
+                    "rules = [ { type = \"number\", weight = 1.0 }, { type = \"exact\", weight = 0.2 } ]\n\n";
   if (f.reference) {
-    from += ", \"frozen\"";
-    roles += "[roles.frozen]\nkind  = \"reference\"\nfrom  = [\"rollout\"]\nmodel = \"smol\"\n\n";
+    learner_from += ", \"frozen\"";
+    out += "[roles.frozen]\nkind  = \"reference\"\nfrom  = [\"rollout\"]\nmodel = \"smol\"\n\n";
   }
   if (f.critic) {
-    from += ", \"critic\"";
-    roles += "[roles.critic]\nkind  = \"critic\"\nfrom  = [\"rollout\"]\nmodel = \"smol\"\n\n";
+    learner_from += ", \"critic\"";
+    out += "[roles.critic]\nkind  = \"critic\"\nfrom  = [\"rollout\"]\nmodel = \"smol\"\n\n";
   }
-  std::string out = "[run]\nname  = " + in_quotes(f.name) + "\nsteps = 60\n\n"
-                    "[models.smol]\npath = \"build/models/smollm2-135m-instruct.gguf\"\n\n"
-                    "[roles.prompts]\nkind      = \"source\"\ngenerator = { type = \"arithmetic\", operation = \"add\", min = 10, max = 99 }\n\n"
-                    "[roles.rollout]\nkind  = \"rollout\"\nfrom  = [\"prompts\"]\nmodel = \"smol\"\nanswers_per_prompt = 8\nmax_new_tokens     = 64\n";
-  if (f.greedy_baseline)
-    out += "greedy_baseline    = true\n";
-  out += "\n[roles.rules]\nkind  = \"rule_verifier\"\nfrom  = [\"rollout\"]\nrules = [ { type = \"number\", weight = 1.0 }, { type = \"exact\", weight = 0.2 } ]\n\n" +
-         roles + "[roles.learner]\nkind  = \"policy\"\nfrom  = [" + from + "]\nmodel = \"smol\"\npublishes_to = [\"rollout\"]\nalgorithm    = " +
-         in_quotes(f.algorithm) + '\n';
+  return out;
+}
+
+std::string pipeline_text(const fragment& f) {
+  std::string from;
+  const std::string roles = roles_of(f, from);
+  std::string out = "[run]\nname  = " + in_quotes(f.name) + "\nsteps = 60\n\n[models.smol]\npath = \"build/models/smollm2-135m-instruct.gguf\"\n\n" + roles +
+                    "[roles.learner]\nkind  = \"policy\"\nfrom  = [" + from + "]\nmodel = \"smol\"\n" +
+                    (f.from == answers_from::rollout ? "publishes_to = [\"rollout\"]\n" : "") + "algorithm    = " + in_quotes(f.algorithm) + '\n';
   if (!f.options.empty())
     out += "algorithm_options = " + f.options + '\n';
   if (!f.corrections.empty())
@@ -132,6 +153,10 @@ std::string pipeline_of(const algorithms::algorithm& row) {
   fragment f;
   f.name = f.algorithm = row.name;
   f.options = row.options.empty() ? "" : table_of(row.options);
+  if (row.on == algorithms::head::score)
+    f.from = answers_from::preferences;
+  else if (row.columns.empty())
+    f.from = answers_from::demonstrations;
   f.reference = reads("ref_logprob");
   f.critic = reads("value");
   f.greedy_baseline = reads("baseline");
