@@ -1,0 +1,56 @@
+#include "tests/tools/tiny_run.hpp"
+
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include <fstream>
+#include <sstream>
+
+using namespace millrace::tests;
+
+namespace {
+
+std::vector<nlohmann::json> rows_of(const std::string& text) {
+  std::vector<nlohmann::json> rows;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);)
+    rows.push_back(nlohmann::json::parse(line));
+  return rows;
+}
+
+} // namespace
+
+TEST_CASE("presets are listed, shown as TOML and compared key by key") {
+  const auto list = run_to_end(command_line({"schedule", "list"}));
+  CHECK(list.status == 0);
+  for (const auto* name : {"synchronous", "areal", "prime_rl", "nemo_windowed", "verl_v1", "april", "impala"})
+    CHECK(list.out.find(name) != std::string::npos);
+  const auto shown = run_to_end(command_line({"schedule", "show", "prime_rl"}));
+  CHECK(shown.out.find("[schedule.stale]\nmax = 8\nmeasure = \"born\"\naction = \"drop\"\ncheck = \"publish\"\n") != std::string::npos);
+  const auto differ = rows_of(run_to_end(command_line({"schedule", "diff", "areal", "skyrl"})).out);
+  REQUIRE(differ.size() == 2);
+  CHECK(differ[0]["key"] == "schedule.select.order");
+  CHECK(differ[1]["key"] == "schedule.interrupt.mode");
+  CHECK(run_to_end(command_line({"schedule", "show", "arael"})).status == 1);
+}
+
+TEST_CASE("plan predicts every point of a grid with given costs, refuses illegal ones and names the best under a bound") {
+  const temporary_folder folder;
+  std::ofstream(folder.path() / "p.toml") << text_of({});
+  std::ofstream(folder.path() / "lengths.csv") << "100,100\n100,100\n";
+  const auto done = run_to_end(command_line({"plan", (folder.path() / "p.toml").string(), "--trace", (folder.path() / "lengths.csv").string(),
+                                             "--costs", "tokens_per_s=100", "--costs", "train_s=2", "--costs", "slots=0", "--costs",
+                                             "groups_per_worker=4", "--set", "schedule.preset=bounded", "--grid", "schedule.gate.depth=0,1,9", "--grid",
+                                             "schedule.stale.max=1,8", "--best-under", "staleness_max<=1", "--steps", "20"}));
+  CAPTURE(done.err);
+  CHECK(done.status == 0);
+  const auto rows = rows_of(done.out);
+  REQUIRE(rows.size() == 7);
+  // In turn: one second of decoding, two of training.
+  CHECK(rows[0]["step_s"].get<double>() == doctest::Approx(3).epsilon(0.01));
+  CHECK(rows[2]["step_s"].get<double>() == doctest::Approx(2).epsilon(0.05));
+  CHECK(rows[4]["refused"].get<std::string>().find("schedule.gate.depth") != std::string::npos); // 9 steps ahead, at most 1 old
+  CHECK(rows[0]["learner"]["compute"].get<double>() == doctest::Approx(2.0 / 3).epsilon(0.01));
+  CHECK(rows[6]["best"]["point"]["schedule.gate.depth"] == "1");
+}
