@@ -308,7 +308,9 @@ private:
     batch_tokens_ = scheduler_.tokens_in_training();
     masked_tokens_ = scheduler_.masked_in_training();
     const bool beside = scheduler_.at().generating > 0;
-    const auto seconds = (costs_.train_s + costs_.train_token_s * static_cast<double>(batch_tokens_)) * (beside ? costs_.train_contention : 1);
+    const auto& set = scheduler_.settings();
+    const auto share = static_cast<double>(set.part_begin(what.part + 1) - set.part_begin(what.part)) / set.groups_per_step;
+    const auto seconds = (costs_.train_s * share + costs_.train_token_s * static_cast<double>(batch_tokens_)) * (beside ? costs_.train_contention : 1);
     result_.learner_busy_s += seconds;
     work(true);
     plan(now_s_ + seconds, kind::trained, what.step, what.part);

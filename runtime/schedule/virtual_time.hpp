@@ -34,8 +34,8 @@ struct workload {
   double prefill_s = 0;            ///< a worker decodes nothing for so long when a group begins
   double resume_token_s = 0;       ///< the same, for each token of a group that goes on
   double columns_s = 0;            ///< from the last token to ready
-  double train_s = 1;              ///< an update
-  double train_token_s = 0;        ///< more for each token of it
+  double train_s = 1;              ///< a step; each of its updates takes its share of it
+  double train_token_s = 0;        ///< more for each token
   double stage_s = 0;              ///< from publication until a worker can take the weights; it goes on decoding
   double publish_s = 0;            ///< a worker stands still this long when it takes new weights
   double contention = 1;           ///< decode steps take so many times as long while the learner works, >= 1
