@@ -290,6 +290,8 @@ void coordinator_state::step_done(const batch_report& report, const std::vector<
   try {
     config_.record->step_done(static_cast<std::int64_t>(report.step), std::move(figures), coordination_->scheduler());
     config_.record->trained(static_cast<std::int64_t>(report.step), groups);
+    if (!report.lineage.empty())
+      config_.record->remember(report.lineage);
     if (static_cast<std::int64_t>(report.step) < config_.pipeline->run.steps)
       stop_if_told();
   } catch (const std::exception& error) {

@@ -5,6 +5,7 @@
 #include "runtime/input_error.hpp"
 #include "runtime/model/score_head.hpp"
 #include "runtime/telemetry/metrics.hpp"
+#include "runtime/train/lineage.hpp"
 
 #include <ATen/core/Tensor.h>
 
@@ -281,7 +282,7 @@ train::learner_options learner_options_of(const pipeline::pipeline& p, int threa
 learning::learning(const pipeline::pipeline& p, const std::filesystem::path& checkpoint, int threads)
     : table_(table_of(p)), model_(load(p, checkpoint)),
       learner_(model_.config, model_.parameters, options_for(p, checkpoint, model_, threads)),
-      rewards_(reward_parts_of(p)) {
+      rewards_(reward_parts_of(p)), threads_(threads) {
   model_.parameters.clear();
   if (!checkpoint.empty()) {
     learner_.load_state(optimizer_folder(checkpoint));
@@ -329,6 +330,9 @@ batch_report learning::train(const train_batch& batch, std::stop_token stop) {
       groups.push_back(found->second);
     }
   }
+  train::step_lineage lineage{batch.step, batch.version, threads_, {}};
+  for (const auto& group : groups)
+    lineage.groups.push_back(train::lineage_of(group));
   if (!rewards_.empty())
     train::mix_rewards(groups, rewards_);
   if (texts_)
@@ -355,6 +359,7 @@ batch_report learning::train(const train_batch& batch, std::stop_token stop) {
       longest = std::max(longest, static_cast<double>(group.answers[i].size()));
     }
   report.metrics[std::string(telemetry::metric::length_max)] = longest;
+  report.lineage = train::to_json(lineage);
   version_ = batch.version + 1;
   const std::lock_guard lock(mutex_);
   for (const auto id : batch.groups)

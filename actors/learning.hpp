@@ -73,6 +73,7 @@ private:
   std::optional<train::moving_average> average_;
   std::optional<data::text_rows> texts_;
   std::vector<train::reward_part> rewards_; ///< empty: there is one
+  int threads_ = 0;
   std::uint32_t version_ = 0;
   std::mutex mutex_;
   std::map<std::uint64_t, train::training_group> groups_;

@@ -69,12 +69,13 @@ struct batch_report {
   std::int64_t trained_tokens = 0;       ///< answer tokens
   std::int64_t masked_tokens = 0;        ///< answer tokens of the batch that had no part in the loss
   std::map<std::string, double> metrics; ///< loss, grad_norm, ...
+  std::string lineage;                   ///< `train::step_lineage` as JSON: what `millrace replay` makes the step from
 };
 
 template <class Inspector>
 auto inspect(Inspector& f, batch_report& x) {
   return f(caf::meta::type_name("batch_report"), x.step, x.interrupted, x.skipped, x.complaint, x.trained_tokens,
-           x.masked_tokens, x.metrics);
+           x.masked_tokens, x.metrics, x.lineage);
 }
 
 /// Ends a running `train_batch` between two micro-batches. coordinator -> policy.

@@ -74,6 +74,7 @@ telemetry::trajectory trajectory_of(std::uint64_t group, const prompt_row& row, 
 
 run_record::run_record(const pipeline::pipeline& p, const telemetry::run_folder& folder, std::int64_t resumed_step)
     : name_(p.run.name), steps_(p.run.steps), folder_(&folder), metrics_(folder.metrics(), resumed_step),
+      lineage_(folder.lineage(), resumed_step),
       events_(folder.path(), folder.session(), resumed_step, wall_s()),
       trajectories_(folder.trajectories(), p.run.trajectories_fraction), line_(telemetry::process_log()),
       best_(folder.checkpoints(), p.run.keep_best, p.run.best == "highest"), early_stop_(stop_rules_of(p)),

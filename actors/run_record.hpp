@@ -45,6 +45,8 @@ public:
   /// A group's answers in words, kept until the group is trained or forgotten.
   void keep(telemetry::trajectory answers);
   void trained(std::int64_t step, const std::vector<std::uint64_t>& groups);
+  /// How a step's groups came to be: `batch_report::lineage`.
+  void remember(const std::string& lineage) { lineage_.append(lineage); }
   void forget(std::uint64_t group);
 
   /// What a process reported.
@@ -76,6 +78,7 @@ private:
   std::int64_t steps_;
   telemetry::run_folder const* folder_;
   telemetry::metrics_file metrics_;
+  telemetry::step_lines lineage_;
   telemetry::event_file events_;
   telemetry::trajectory_file trajectories_;
   std::unique_ptr<telemetry::trace_file> trace_;

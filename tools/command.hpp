@@ -12,6 +12,7 @@ using command = std::function<int()>;
 // Each adds its subcommand (name, options, help) to `root`: tools/commands/<name>.cpp.
 command add_run(CLI::App& root);
 command add_report(CLI::App& root);
+command add_replay(CLI::App& root);
 command add_resume(CLI::App& root);
 command add_check(CLI::App& root);
 command add_algorithm(CLI::App& root);

@@ -36,7 +36,7 @@ int run(int argc, char** argv) {
     command c = adder(root);
     commands.emplace(root.get_subcommands([](CLI::App*) { return true; }).at(before)->get_name(), std::move(c));
   };
-  for (auto* adder : {t::add_run, t::add_resume, t::add_check, t::add_graph, t::add_plan, t::add_schedule, t::add_status, t::add_report, t::add_convert,
+  for (auto* adder : {t::add_run, t::add_resume, t::add_check, t::add_graph, t::add_plan, t::add_schedule, t::add_status, t::add_report, t::add_replay, t::add_convert,
                       t::add_generate, t::add_evaluate, t::add_score, t::add_tokenize, t::add_algorithm, t::add_node, t::add_worker})
     add(adder);
   root.failure_message(CLI::FailureMessage::simple);

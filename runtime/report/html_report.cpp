@@ -20,7 +20,7 @@ constexpr std::string_view style = R"(
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto; max-width: 1320px; padding: 0 1.2rem; }
 h1 { font-size: 1.5rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; } p { color: var(--soft); margin: .2rem 0 1rem; }
 table { border-collapse: collapse; } td, th { padding: .2rem .9rem .2rem 0; text-align: right; border-bottom: 1px solid var(--line); }
-td:first-child, th:first-child { text-align: left; color: var(--soft); font-weight: normal; } td { font-variant-numeric: tabular-nums; }
+.chart + table { margin: .4rem 0 1.2rem; } td:first-child, th:first-child { text-align: left; color: var(--soft); font-weight: normal; } td { font-variant-numeric: tabular-nums; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(520px, 1fr)); gap: 1rem 1.6rem; }
 .chart { margin: 0; } .wide { display: block; } figcaption { font-weight: 600; } svg { width: 100%; height: auto; display: block; }
 .legend { font-size: .85rem; color: var(--soft); } .legend span { margin-right: 1rem; white-space: nowrap; }

@@ -16,7 +16,7 @@ std::string to_line(const metric_row& row) {
   json object{{step_key, row.step}, {wall_key, row.wall_s}};
   for (const auto& [name, value] : row.values)
     object[name] = value;
-  return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  return object.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 std::optional<metric_row> from_line(std::string_view line) {
@@ -39,21 +39,6 @@ std::optional<metric_row> from_line(std::string_view line) {
   return row;
 }
 
-/// Calls `take(row, bytes up to and with its line)` for each whole row until it says no, or a line is torn or damaged.
-template <class Take>
-void for_each_row(std::string_view text, Take take) {
-  std::size_t begin = 0;
-  for (std::size_t end = 0; (end = text.find('\n', begin)) != std::string_view::npos; begin = end + 1) {
-    auto row = from_line(text.substr(begin, end - begin));
-    if (!row || !take(std::move(*row), end + 1))
-      return;
-  }
-}
-
-std::string text_of(const std::filesystem::path& path) {
-  return std::filesystem::exists(path) ? read_file(path) : std::string{};
-}
-
 } // namespace
 
 void metric_row::set(std::string_view name, double value) {
@@ -73,29 +58,18 @@ std::optional<double> metric_row::get(std::string_view name) const {
   return std::nullopt;
 }
 
-metrics_file::metrics_file(std::filesystem::path path, std::int64_t last_step) : path_{std::move(path)} {
-  const std::string text = text_of(path_);
-  std::string kept;
-  std::size_t begin = 0;
-  for_each_row(text, [&](const metric_row& row, std::size_t end) {
-    if (row.step <= last_step)
-      kept += text.substr(begin, end - begin);
-    begin = end;
-    return true;
-  });
-  if (kept.size() < text.size())
-    replace_file(path_, kept);
-  file_ = open_to_append(path_);
-}
+metrics_file::metrics_file(std::filesystem::path path, std::int64_t last_step) : lines_(std::move(path), last_step) {}
 
-void metrics_file::append(const metric_row& row) { append_whole(file_, to_line(row), path_); }
+void metrics_file::append(const metric_row& row) { lines_.append(to_line(row)); }
 
 std::vector<metric_row> read_metrics(const std::filesystem::path& path) {
   std::vector<metric_row> rows;
-  for_each_row(text_of(path), [&](metric_row row, std::size_t) {
-    rows.push_back(std::move(row));
-    return true;
-  });
+  for (const auto& line : read_step_lines(path)) {
+    auto row = from_line(line);
+    if (!row)
+      break;
+    rows.push_back(std::move(*row));
+  }
   return rows;
 }
 

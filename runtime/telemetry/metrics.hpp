@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/telemetry/storage.hpp"
+#include "runtime/telemetry/step_lines.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -69,8 +69,7 @@ public:
   void append(const metric_row& row);
 
 private:
-  std::filesystem::path path_;
-  descriptor file_;
+  step_lines lines_;
 };
 
 /// Every whole row of a metrics file, in order; a torn or damaged line ends it. A missing file has none.

@@ -12,7 +12,7 @@ namespace millrace::telemetry {
 
 /// The folder of one run, held by one process at a time (flock on `lock`, released by the kernel when it dies).
 ///
-///     resolved.toml  status.json  log.txt  metrics.jsonl  events.out.tfevents.*  checkpoints/step-000042/
+///     resolved.toml  status.json  log.txt  metrics.jsonl  replay.jsonl  events.out.tfevents.*  checkpoints/step-000042/
 ///     trajectories-1.jsonl.zst  trace.json                 (session 2, the first resume: trajectories-2, trace-2)
 ///
 /// A folder is a run once `resolved.toml` is in it: write that first.
@@ -35,6 +35,7 @@ public:
   std::filesystem::path status() const { return path_ / "status.json"; }
   std::filesystem::path log() const { return path_ / "log.txt"; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
+  std::filesystem::path lineage() const { return path_ / "replay.jsonl"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path trace() const;
   std::filesystem::path trajectories() const;

@@ -1,0 +1,31 @@
+#pragma once
+
+#include "runtime/telemetry/storage.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace millrace::telemetry {
+
+/// A file of JSON objects, one a line, each with an integer "step": grows by whole lines.
+class step_lines {
+public:
+  /// Opens to append. What lies after `last_step` (and a torn last line) is cut away, so that a step that is trained again
+  /// after a resume is told once. A new run passes 0. @throws storage_error
+  step_lines(std::filesystem::path path, std::int64_t last_step);
+
+  /// @param object one JSON object, without the line's end  @throws storage_error
+  void append(std::string_view object);
+
+private:
+  std::filesystem::path path_;
+  descriptor file_;
+};
+
+/// Every whole line of such a file, in order, up to the first that is torn or no such object. A missing file has none.
+std::vector<std::string> read_step_lines(const std::filesystem::path& path);
+
+} // namespace millrace::telemetry

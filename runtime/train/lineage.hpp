@@ -1,0 +1,46 @@
+#pragma once
+
+#include "runtime/train/training_group.hpp"
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace millrace::train {
+
+/// Neighbouring tokens of one answer that one policy version sampled.
+struct version_run {
+  std::uint32_t version = 0;
+  std::uint32_t tokens = 0;
+
+  bool operator==(const version_run&) const = default;
+};
+
+/// How a trained group came to be: enough to make it again from its seed, and to tell whether it is the same.
+struct lineage {
+  std::uint64_t group = 0;
+  std::vector<std::vector<version_run>> answers; ///< in the order of the tokens
+  std::uint64_t checksum = 0;                    ///< XXH3 of every column that training reads, bit for bit
+
+  bool operator==(const lineage&) const = default;
+};
+
+lineage lineage_of(const training_group& group);
+
+/// One step's groups in the order of the batch, as one JSON object on a line:
+/// {"step":1,"version":0,"threads":1,"groups":[{"group":0,"answers":[[0,12,1,3]],"checksum":"00ff..."}]}
+struct step_lineage {
+  std::uint64_t step = 0;    ///< from 1
+  std::uint32_t version = 0; ///< that was trained
+  int threads = 0;           ///< of the learner: its sums depend on them
+  std::vector<lineage> groups;
+};
+
+std::string to_json(const step_lineage& step);
+
+/// @throws std::invalid_argument for text that `to_json` did not write
+step_lineage step_lineage_from(std::string_view json);
+
+} // namespace millrace::train

@@ -1,0 +1,57 @@
+#include "runtime/train/lineage.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <stdexcept>
+
+using namespace millrace::train;
+
+namespace {
+
+training_group some_group() {
+  training_group g;
+  g.id = 7;
+  g.prompt = {1, 2};
+  g.answers = {{3, 4, 5}, {6}};
+  g.behaviour_logprob = {{-1, -2, -3}, {-4}};
+  g.version = {{2, 2, 3}, {2}};
+  g.reward = {1, 0};
+  return g;
+}
+
+} // namespace
+
+TEST_CASE("a lineage holds the versions of each answer as runs") {
+  const lineage got = lineage_of(some_group());
+  CHECK(got.group == 7);
+  CHECK((got.answers == std::vector<std::vector<version_run>>{{{2, 2}, {3, 1}}, {{2, 1}}}));
+}
+
+TEST_CASE("the checksum changes with every bit that training reads and with how it is cut into answers") {
+  const auto same = lineage_of(some_group()).checksum;
+  CHECK(lineage_of(some_group()).checksum == same);
+  training_group g = some_group();
+  g.behaviour_logprob[0][1] = std::nextafter(-2.0f, 0.0f);
+  CHECK(lineage_of(g).checksum != same);
+  g = some_group();
+  g.reward[1] = 0.5f;
+  CHECK(lineage_of(g).checksum != same);
+  g = some_group();
+  g.answers = {{3, 4}, {5, 6}};
+  CHECK(lineage_of(g).checksum != same);
+  g = some_group();
+  g.ref_logprob = {{-1, -1, -1}, {-1}};
+  CHECK(lineage_of(g).checksum != same);
+}
+
+TEST_CASE("a step's lineage survives being written; other text is refused") {
+  const step_lineage step{3, 2, 1, {lineage_of(some_group()), {9, {{}}, 0xffffffffffffffffu}}};
+  const step_lineage read = step_lineage_from(to_json(step));
+  CHECK(read.step == 3);
+  CHECK(read.version == 2);
+  CHECK(read.threads == 1);
+  CHECK((read.groups == step.groups));
+  CHECK_THROWS_AS(step_lineage_from("{}"), std::invalid_argument);
+  CHECK_THROWS_AS(step_lineage_from("[1"), std::invalid_argument);
+}
