@@ -145,7 +145,7 @@ TEST_CASE("schedules that could not run, or whose keys would have no effect, are
   CHECK(errors_of(valid + "stale.action = \"trian\"\n").front().ends_with(R"(did you mean "train"?)"));
   CHECK(errors_of(valid + "stale.max = 1.5\n") == lines{"p.toml:32:13: schedule.stale.max: found 1.5, want a whole number of versions, or inf"});
   CHECK(errors_of(valid + "stale = { action = \"train\" }\n") ==
-        lines{"p.toml:32:1: schedule.stale.max: found 1, want inf with action train, which keeps no bound"});
+        lines{"p.toml:32:9: schedule.stale.max: found 1, want inf with action train, which keeps no bound"});
   CHECK(errors_of(valid + "tail.stop = \"first_k\"\n").size() == 3);
   CHECK(errors_of(valid + "faults.lost_group = \"shrink\"\nselect.order = \"oldest\"\n") ==
         lines{"p.toml:32:21: schedule.faults.lost_group: found shrink, want replace or fail with order oldest: only in_order says which step a group is for"});

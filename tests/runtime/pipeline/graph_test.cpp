@@ -69,7 +69,7 @@ TEST_CASE("a column that two roles add") {
 TEST_CASE("one policy, publishing to rollouts of its model") {
   CHECK(with("publishes_to = [\"rollout\"]", "publishes_to = [\"rules\"]") ==
         lines{R"(p.toml:27:16: roles.learner.publishes_to: rollout "rollout" is not in it, want every rollout upstream of the policy)",
-              R"(p.toml:27:17: roles.learner.publishes_to: found "rules" of kind "rule_verifier", want a role of kind "rollout")"});
+              R"(p.toml:27:17: roles.learner.publishes_to: found "rules" of kind "rule_verifier", want a role of kind "rollout" or "evaluation")"});
   CHECK(with("publishes_to = [\"rollout\"]", "publishes_to = [\"rollout\", \"rolout\"]") ==
         lines{R"(p.toml:27:28: roles.learner.publishes_to: no role "rolout", did you mean "rollout"?)"});
   CHECK(with("publishes_to = [\"rollout\"]", "publishes_to = []") ==
