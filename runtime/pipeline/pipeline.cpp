@@ -12,12 +12,13 @@ std::vector<std::string> policy_table::reads(const vocabulary& words) const {
       columns.push_back(column);
   };
   if (const algorithm_type* type = words.algorithm(algorithm))
-    for (const std::string& column : type->reads)
+    for (const std::string& column : type->reads) {
       if (column != "reward" || rewards.empty())
         add(column);
       else
         for (const reward_part_table& part : rewards)
           add("reward." + part.name);
+    }
   const auto in_reward = algorithm_options.find("kl_in_reward");
   const double* coefficient = in_reward == algorithm_options.end() ? nullptr : std::get_if<double>(&in_reward->second);
   if (loss.kl_coefficient > 0 || (coefficient && *coefficient > 0))

@@ -9,7 +9,7 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <set>
+#include <map>
 
 namespace millrace::report {
 namespace {
@@ -80,6 +80,24 @@ std::string metric_chart(std::span<const recorded_run> runs, std::string_view ti
   for (const auto& run : runs)
     lines.push_back(metric_line(run, metric));
   return line_chart(title, "step", unit, lines);
+}
+
+/// A chart a figure of a held-out set: pass@k, avg@n, maj@n.
+std::string evaluation_charts(std::span<const recorded_run> runs) {
+  std::map<std::string, std::vector<series>> by_figure;
+  for (const auto& run : runs)
+    for (const auto& row : run.evaluations)
+      for (const auto& [name, value] : row.values)
+        if (name.find('@') != std::string::npos) {
+          auto& lines = by_figure[name];
+          if (lines.empty() || lines.back().name != run.label)
+            lines.push_back({run.label, {}});
+          lines.back().points.emplace_back(static_cast<double>(row.step), value);
+        }
+  std::string out;
+  for (const auto& [name, lines] : by_figure)
+    out += line_chart(name, "version", "share", lines);
+  return out;
 }
 
 std::string staleness_charts(std::span<const recorded_run> runs) {
@@ -172,7 +190,7 @@ std::string html_report(std::span<const recorded_run> runs) {
   out += "<h2>Learning</h2>\n<div class=\"charts\">" + metric_chart(runs, "Reward", "mean over answers", m::reward) +
          metric_chart(runs, "Entropy", "nats a token", m::entropy) + metric_chart(runs, "KL, behaviour to current policy", "nats", m::policy_kl) +
          metric_chart(runs, "Clipped tokens", "share", m::clip_fraction) + metric_chart(runs, "Gradient norm", "before clipping", m::gradient_norm) +
-         metric_chart(runs, "Answer length", "tokens", m::length_mean) + "</div>\n";
+         metric_chart(runs, "Answer length", "tokens", m::length_mean) + evaluation_charts(runs) + "</div>\n";
   out += "<h2>Pace and staleness</h2>\n<div class=\"charts\">" + metric_chart(runs, "Seconds a step", "seconds", m::time_per_step) +
          metric_chart(runs, "Generation", "tokens a second", m::generation_rate) +
          metric_chart(runs, "Staleness at use, mean", "versions", m::staleness_mean) +

@@ -103,7 +103,8 @@ recorded_run read_recorded_run(const std::filesystem::path& folder) {
   run.folder = folder;
   run.label = std::filesystem::absolute(folder / ".").lexically_normal().parent_path().filename().string();
   run.status = telemetry::read_status(folder / "status.json").value_or(telemetry::run_status{});
-  run.metrics = telemetry::read_metrics(folder / "metrics.jsonl");
+  for (auto& row : telemetry::read_metrics(folder / "metrics.jsonl"))
+    (row.get(telemetry::metric::reward) ? run.metrics : run.evaluations).push_back(std::move(row));
   for (int session = 1;; ++session) {
     const auto trace = of_session(folder, "trace", ".json", session, false);
     const auto trajectories = of_session(folder, "trajectories", ".jsonl.zst", session, true);

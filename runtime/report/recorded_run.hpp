@@ -28,7 +28,8 @@ struct recorded_run {
   std::filesystem::path folder;
   std::string label;                         ///< the folder's name
   telemetry::run_status status;
-  std::vector<telemetry::metric_row> metrics;
+  std::vector<telemetry::metric_row> metrics;     ///< of steps
+  std::vector<telemetry::metric_row> evaluations; ///< of held-out sets: figures `evaluation/<role>/<figure>`, at a version
   std::vector<telemetry::span> spans;        ///< seconds from the first session's beginning
   std::vector<telemetry::counter> counters;
   std::vector<double> session_starts;        ///< seconds, one a session; the first is 0

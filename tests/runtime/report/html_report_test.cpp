@@ -47,7 +47,7 @@ std::string browser() {
   return {};
 }
 
-const std::array<std::string_view, 15> charts{"Reward", "Entropy", "KL, behaviour to current policy", "Clipped tokens", "Gradient norm",
+const std::array<std::string_view, 16> charts{"evaluation/sums/pass@4", "Reward", "Entropy", "KL, behaviour to current policy", "Clipped tokens", "Gradient norm",
                                               "Answer length", "Seconds a step", "Generation", "Staleness at use, mean",
                                               "Staleness at use, largest", "Staleness at use (oldest token of each answer)",
                                               "Reward by staleness", "Every actor, by cause", "Where the tokens went",

@@ -37,6 +37,10 @@ inline void write_example_run(const std::filesystem::path& folder, const std::st
       row.set(metric, 0.25 * step);
     metrics.append(row);
   }
+  t::metric_row held_out;
+  held_out.step = 2;
+  held_out.set("evaluation/sums/pass@4", 0.5);
+  metrics.append(held_out);
   {
     t::trace_file trace(folder / "trace.json", 100);
     trace.add({{{"learner/0", "checkpoint", "storage", 104, 1, {}},

@@ -17,6 +17,7 @@ TEST_CASE("a folder is read whole: status, metrics, spans of every session one a
   CHECK(run.label == "run");
   CHECK(run.status.ledger.closes());
   REQUIRE(run.metrics.size() == 2);
+  CHECK(run.evaluations.size() == 1);
   REQUIRE(run.spans.size() == 4);
   CHECK(run.spans[1].track == "learner/0");
   CHECK(run.spans[1].start_s == doctest::Approx(1));
