@@ -1,6 +1,7 @@
 #include "actors/demonstrations.hpp"
 
 #include "actors/errors.hpp"
+#include "actors/rollout_requests.hpp"
 #include "runtime/input_error.hpp"
 
 #include <algorithm>
@@ -102,14 +103,6 @@ std::vector<std::vector<chat_turn>> answers_of(const pipeline::demonstrations_ta
     answers.resize(1);
   }
   return answers;
-}
-
-/// The longest prompt that any source of the pipeline lets through.
-std::int64_t longest_prompt(const pipeline::pipeline& p) {
-  std::int64_t longest = 0;
-  for (const auto* role : p.of<pipeline::source_table>())
-    longest = std::max(longest, std::get<pipeline::source_table>(role->options).max_prompt_tokens);
-  return longest;
 }
 
 } // namespace

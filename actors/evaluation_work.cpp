@@ -1,6 +1,7 @@
 #include "actors/evaluation_work.hpp"
 
 #include "actors/coordination.hpp"
+#include "actors/role_sampling.hpp"
 #include "actors/rule_verifier.hpp"
 #include "runtime/data/source.hpp"
 #include "runtime/input_error.hpp"
@@ -19,18 +20,6 @@ std::unique_ptr<data::source> open(const pipeline::evaluation_table& table, data
     return data::open_file(table.file, {table.shuffle, static_cast<std::uint64_t>(table.seed), 1, table.system}, std::move(skip));
   const auto& g = *table.generator;
   return data::make_arithmetic({g.operation, g.min, g.max, static_cast<std::uint64_t>(g.seed), g.suffix, table.system});
-}
-
-rollout::sampling sampling_of(const pipeline::evaluation_table& table, const model::checkpoint& words) {
-  rollout::sampling how;
-  how.temperature = table.temperature;
-  how.top_k = static_cast<int>(table.top_k);
-  how.top_p = table.top_p;
-  how.min_p = table.min_p;
-  how.stop = table.stop;
-  how.end_tokens = words.config.eos_ids;
-  how.max_new_tokens = table.max_new_tokens;
-  return how;
 }
 
 held_out_answer scored(const held_out_row& row, rollout::answer answer, const rules::rule_set& rules, double correct_from) {
@@ -87,7 +76,7 @@ evaluation_tally evaluation_work::run(std::shared_ptr<const model::decoder> poli
   options.threads = static_cast<int>(table_.threads);
   options.max_context = std::min(words_.config.max_positions, table_.max_prompt_tokens + table_.max_new_tokens);
   rollout::engine engine(std::move(policy), words_.tok, 0, options);
-  const auto how = sampling_of(table_, words_);
+  const auto how = sampling_of(table_, words_.config);
   evaluation_tally tally(table_.answers_per_prompt, table_.pass_at);
   std::size_t next = 0, done = 0;
   while (done < rows_.size() && !stop.stop_requested()) {

@@ -3,6 +3,7 @@
 #include "actors/coordination.hpp"
 #include "actors/generation.hpp"
 #include "actors/reference_shell.hpp"
+#include "actors/role_model.hpp"
 #include "actors/rule_verifier.hpp"
 #include "actors/weights_bundle.hpp"
 #include "runtime/input_error.hpp"
@@ -26,15 +27,6 @@ const pipeline::role& only_rollout(const pipeline::pipeline& p) {
   if (std::get<pipeline::rollout_table>(rollouts.front()->options).greedy_baseline)
     throw input_error("roles." + rollouts.front()->name + ": greedy_baseline cannot be made again by replay: its versions are not recorded");
   return *rollouts.front();
-}
-
-/// A model's words, with the chat template that the pipeline names instead of its own.
-model::checkpoint load_words(const pipeline::pipeline& p, const std::string& name) {
-  const auto& table = p.models.at(name);
-  auto words = model::load_checkpoint(table.path, {.weights = false});
-  if (!table.chat_template.empty())
-    words.chat = model::named_chat_template(table.chat_template);
-  return words;
 }
 
 /// The role's work on a group; nullptr for roles that add no column between rollout and policy.
@@ -79,7 +71,7 @@ std::vector<rollout::answer> made_with(rollout::engine engine, const rollout::gr
 
 replay::replay(const pipeline::pipeline& p, int learner_threads)
     : pipeline_(p), rollout_role_(only_rollout(p)), learning_(p, {}, learner_threads),
-      words_(load_words(p, std::get<pipeline::rollout_table>(rollout_role_.options).model)),
+      words_(load_model(p, std::get<pipeline::rollout_table>(rollout_role_.options).model, false)),
       requests_(p, std::get<pipeline::rollout_table>(rollout_role_.options), words_),
       source_(p, *p.of<pipeline::source_table>().at(0), std::nullopt) {
   for (const auto& role : p.roles)
@@ -106,14 +98,13 @@ prompt_row replay::row_of(std::uint64_t group) {
   return found->second;
 }
 
-rollout::finished_group replay::generate(const generate_group& ask, const train::lineage& recorded) {
-  const rollout::group_request request = requests_.make(ask);
+rollout::finished_group replay::generate(const rollout::group_request& request, const train::lineage& recorded) {
   std::vector<flips> kinds; // answers under way when weights changed may have been at different tokens
   for (const auto& runs : recorded.answers)
     if (std::find(kinds.begin(), kinds.end(), runs) == kinds.end())
       kinds.push_back(runs);
   rollout::finished_group out;
-  out.group = ask.group;
+  out.group = request.group;
   out.prompt_tokens = static_cast<std::int64_t>(request.prompt.size());
   out.answers.resize(recorded.answers.size());
   for (const flips& runs : kinds) {
@@ -137,8 +128,8 @@ train::training_group replay::make(const train::lineage& recorded) {
   ask.prompt = row.prompt;
   ask.answers = static_cast<std::int32_t>(table.answers_per_prompt);
   ask.seed = group_seed(static_cast<std::uint64_t>(pipeline_.run.seed), recorded.group);
-  const auto generated = generate(ask, recorded);
-  std::vector<transport::bundle> columns{columns_of(requests_.make(ask).prompt, generated, 0)};
+  const auto request = requests_.make(ask);
+  std::vector<transport::bundle> columns{columns_of(request.prompt, generate(request, recorded))};
   process_group group;
   group.group = recorded.group;
   group.answer = row.answer;

@@ -6,6 +6,7 @@
 #include "actors/policy_shell.hpp"
 #include "actors/reference_shell.hpp"
 #include "actors/reward_model.hpp"
+#include "actors/role_model.hpp"
 #include "actors/rollout_shell.hpp"
 #include "actors/rule_verifier.hpp"
 #include "actors/stage_shell.hpp"
@@ -20,17 +21,6 @@
 namespace millrace::actors {
 namespace {
 
-/// A model's words, with the chat template that the pipeline names instead of its own.
-model::checkpoint load_model(const role_context& context, const std::string& name, bool weights) {
-  const auto& table = context.pipeline->models.at(name);
-  auto loaded = model::load_checkpoint(table.path, {weights});
-  if (!loaded.tok)
-    throw input_error(table.path.string() + ": holds no tokenizer");
-  if (!table.chat_template.empty())
-    loaded.chat = model::named_chat_template(table.chat_template);
-  return loaded;
-}
-
 void start_stage(caf::actor_system& system, const role_context& context, std::shared_ptr<stage_work> work) {
   const auto handle = system.spawn(make_stage, context, std::move(work));
   caf::anon_send(context.coordinator, stage_ready{context.who, context.node, caf::actor_cast<stage_actor>(handle)});
@@ -42,7 +32,7 @@ void start_stage(caf::actor_system& system, const role_context& context, std::sh
 void start(caf::actor_system&, const role_context&, const pipeline::source_table&) {}
 
 void start(caf::actor_system& system, const role_context& context, const pipeline::rollout_table& table) {
-  auto words = load_model(context, table.model, false);
+  auto words = load_model(*context.pipeline, table.model, false);
   model::chat_of(words); // an unknown template is an error now, not at the first prompt
   const auto handle = system.spawn(make_rollout, context, std::move(words));
   caf::anon_send(context.coordinator, rollout_ready{context.who, context.node, caf::actor_cast<rollout_actor>(handle),
@@ -50,7 +40,7 @@ void start(caf::actor_system& system, const role_context& context, const pipelin
 }
 
 void start(caf::actor_system& system, const role_context& context, const pipeline::demonstrations_table& table) {
-  auto words = load_model(context, table.model, false);
+  auto words = load_model(*context.pipeline, table.model, false);
   model::chat_of(words);
   const auto& schedule = context.pipeline->schedule;
   const auto capacity = static_cast<std::uint32_t>(static_cast<double>(schedule.groups_per_step) * (std::min(schedule.gate.depth, 1000.0) + 1));
@@ -63,7 +53,7 @@ void start(caf::actor_system& system, const role_context& context, const pipelin
 }
 
 void start(caf::actor_system& system, const role_context& context, const pipeline::reference_table& table) {
-  const reference_core core{std::make_shared<reference_weights>(table, load_model(context, table.model, true),
+  const reference_core core{std::make_shared<reference_weights>(table, load_model(*context.pipeline, table.model, true),
                                                                 pipeline::sampling_temperature(*context.pipeline), context.threads()),
                             std::make_shared<job_thread>()};
   if (!table.follows()) {
@@ -79,7 +69,7 @@ void start(caf::actor_system& system, const role_context& context, const pipelin
 }
 
 void start(caf::actor_system& system, const role_context& context, const pipeline::evaluation_table& table) {
-  auto work = std::make_shared<const evaluation_work>(table, load_model(context, table.model, false));
+  auto work = std::make_shared<const evaluation_work>(table, load_model(*context.pipeline, table.model, false));
   if (work->skipped() > 0)
     telemetry::log_warning(context.who.name(), std::to_string(work->skipped()) + " rows skipped, the first: " + work->skipped_first());
   const auto rows = work->rows();

@@ -1,5 +1,6 @@
 #include "actors/rollout_requests.hpp"
 
+#include "actors/role_sampling.hpp"
 #include "runtime/input_error.hpp"
 
 #include <algorithm>
@@ -10,18 +11,6 @@
 namespace millrace::actors {
 namespace {
 
-rollout::sampling sampling_of(const pipeline::rollout_table& table, const model::checkpoint& words) {
-  rollout::sampling how;
-  how.temperature = table.temperature;
-  how.top_k = static_cast<int>(table.top_k);
-  how.top_p = table.top_p;
-  how.min_p = table.min_p;
-  how.stop = table.stop;
-  how.end_tokens = words.config.eos_ids;
-  how.max_new_tokens = table.max_new_tokens;
-  return how;
-}
-
 std::vector<std::int32_t> prompt_tokens(const model::checkpoint& words, const std::vector<chat_turn>& prompt) {
   std::vector<model::message> messages;
   for (const auto& turn : prompt)
@@ -29,7 +18,8 @@ std::vector<std::int32_t> prompt_tokens(const model::checkpoint& words, const st
   return words.tok->encode(model::chat_of(words).render(messages, true));
 }
 
-/// The longest prompt that any source of the pipeline lets through.
+} // namespace
+
 std::int64_t longest_prompt(const pipeline::pipeline& p) {
   std::int64_t longest = 0;
   for (const auto* role : p.of<pipeline::source_table>())
@@ -37,10 +27,8 @@ std::int64_t longest_prompt(const pipeline::pipeline& p) {
   return longest;
 }
 
-} // namespace
-
 rollout_requests::rollout_requests(const pipeline::pipeline& p, const pipeline::rollout_table& table, model::checkpoint words)
-    : words_(std::move(words)), how_(sampling_of(table, words_)), longest_prompt_(longest_prompt(p)),
+    : words_(std::move(words)), how_(sampling_of(table, words_.config)), longest_prompt_(longest_prompt(p)),
       slots_(static_cast<std::int32_t>(table.slots)), greedy_(table.greedy_baseline ? 1 : 0) {}
 
 rollout::group_request rollout_requests::make(const generate_group& ask) const {

@@ -9,6 +9,9 @@
 
 namespace millrace::actors {
 
+/// The longest prompt, in tokens, that any source of the pipeline lets through.
+std::int64_t longest_prompt(const pipeline::pipeline& p);
+
 /// What a rollout role asks of its engine: the prompt in the model's tokens and how its answers are sampled.
 class rollout_requests {
 public:
