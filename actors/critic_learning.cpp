@@ -62,15 +62,9 @@ critic_learning::critic_learning(const pipeline::pipeline& p, const pipeline::cr
     learner_.load_state(optimizer_folder(checkpoint));
 }
 
-void critic_learning::keep(train::training_group group) {
-  const std::lock_guard lock(mutex_);
-  groups_.insert_or_assign(group.id, std::move(group));
-}
+void critic_learning::keep(train::training_group group) { groups_.keep(std::move(group)); }
 
-void critic_learning::forget(std::uint64_t group) {
-  const std::lock_guard lock(mutex_);
-  groups_.erase(group);
-}
+void critic_learning::forget(std::uint64_t group) { groups_.forget(group); }
 
 std::vector<float> critic_learning::values(std::span<const std::int32_t> prompt,
                                            std::span<const std::vector<std::int32_t>> answers) const {
@@ -78,16 +72,7 @@ std::vector<float> critic_learning::values(std::span<const std::int32_t> prompt,
 }
 
 batch_report critic_learning::train(const train_batch& batch, std::stop_token stop) {
-  std::vector<train::training_group> groups;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto id : batch.groups) {
-      const auto found = groups_.find(id);
-      if (found == groups_.end())
-        throw std::logic_error("group " + std::to_string(id) + " was never fetched");
-      groups.push_back(found->second);
-    }
-  }
+  auto groups = groups_.of(batch.groups);
   if (!rewards_.empty())
     train::mix_rewards(groups, rewards_);
   batch_ = {};
@@ -107,9 +92,7 @@ void critic_learning::end_step(const end_critic_step& how) {
   if (!how.apply || batch.step != how.step)
     return;
   learner_.apply();
-  const std::lock_guard lock(mutex_);
-  for (const auto id : batch.groups)
-    groups_.erase(id);
+  groups_.forget(batch.groups);
 }
 
 void critic_learning::write_checkpoint(const std::filesystem::path& folder) const {

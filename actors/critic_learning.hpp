@@ -1,6 +1,7 @@
 #pragma once
 
 #include "actors/critic.hpp"
+#include "actors/kept_groups.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/train/reward_mix.hpp"
@@ -8,8 +9,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
-#include <mutex>
 #include <span>
 #include <stop_token>
 #include <vector>
@@ -50,8 +49,7 @@ private:
   train::value_learner learner_;
   std::vector<train::reward_part> rewards_; ///< as `learning` mixes them; empty: there is one
   train_batch batch_;       ///< whose gradient waits; step 0: none does
-  std::mutex mutex_;
-  std::map<std::uint64_t, train::training_group> groups_;
+  kept_groups groups_;
 };
 
 } // namespace millrace::actors

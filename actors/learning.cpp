@@ -309,27 +309,12 @@ std::vector<train::training_group> learning::texts_of(std::uint64_t step) const 
   return groups;
 }
 
-void learning::keep(train::training_group group) {
-  const std::lock_guard lock(mutex_);
-  groups_.insert_or_assign(group.id, std::move(group));
-}
+void learning::keep(train::training_group group) { groups_.keep(std::move(group)); }
 
-void learning::forget(std::uint64_t group) {
-  const std::lock_guard lock(mutex_);
-  groups_.erase(group);
-}
+void learning::forget(std::uint64_t group) { groups_.forget(group); }
 
 batch_report learning::train(const train_batch& batch, std::stop_token stop) {
-  std::vector<train::training_group> groups;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto id : batch.groups) {
-      const auto found = groups_.find(id);
-      if (found == groups_.end())
-        throw std::logic_error("group " + std::to_string(id) + " was never fetched");
-      groups.push_back(found->second);
-    }
-  }
+  auto groups = groups_.of(batch.groups);
   train::step_lineage lineage{batch.step, batch.version, threads_, {}};
   for (const auto& group : groups)
     lineage.groups.push_back(train::lineage_of(group));
@@ -361,9 +346,7 @@ batch_report learning::train(const train_batch& batch, std::stop_token stop) {
   report.metrics[std::string(telemetry::metric::length_max)] = longest;
   report.lineage = train::to_json(lineage);
   version_ = batch.version + 1;
-  const std::lock_guard lock(mutex_);
-  for (const auto id : batch.groups)
-    groups_.erase(id);
+  groups_.forget(batch.groups);
   return report;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "actors/column_set.hpp"
+#include "actors/kept_groups.hpp"
 #include "actors/policy.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/pipeline/pipeline.hpp"
@@ -10,8 +11,6 @@
 #include "runtime/train/reward_mix.hpp"
 
 #include <cstdint>
-#include <map>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -75,8 +74,7 @@ private:
   std::vector<train::reward_part> rewards_; ///< empty: there is one
   int threads_ = 0;
   std::uint32_t version_ = 0;
-  std::mutex mutex_;
-  std::map<std::uint64_t, train::training_group> groups_;
+  kept_groups groups_;
 };
 
 } // namespace millrace::actors
