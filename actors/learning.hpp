@@ -11,6 +11,7 @@
 #include "runtime/train/reward_mix.hpp"
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <stop_token>

@@ -141,7 +141,8 @@ train::training_group replay::make(const train::lineage& recorded) {
       throw input_error("roles." + stage.role->name + ": " + in_words(recorded.group) + ": " + result.error);
     columns.push_back(std::move(result.added));
   }
-  return training_group_of(recorded.group, column_set(std::move(columns)));
+  const auto& policy = std::get<pipeline::policy_table>(pipeline_.policy().options);
+  return training_group_of(recorded.group, column_set(std::move(columns)), policy.mask_truncated, policy.rewards);
 }
 
 replayed_step replay::step(const train::step_lineage& recorded, std::uint32_t oldest_needed) {

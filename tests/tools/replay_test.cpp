@@ -53,6 +53,14 @@ TEST_CASE("an asynchronous run of several processes is made again bit for bit") 
   }
 }
 
+TEST_CASE("masked answers are made again as they were trained") {
+  const tiny_run run({.steps = 4});
+  REQUIRE(run_to_end(run.start({"--set", "roles.learner.mask_truncated=true"})).status == 0);
+  const auto again = run_to_end(command_line({"replay", run.files().folder().string()}));
+  CAPTURE(again.err);
+  CHECK(again.status == 0);
+}
+
 TEST_CASE("what cannot be made again is refused in a line") {
   const tiny_run run({.steps = 1, .critic = true});
   REQUIRE(run_to_end(run.start()).status == 0);
