@@ -33,6 +33,14 @@ ALGORITHMS = {  # pipeline file's name -> what the table calls it
     "arithmetic_drpo": "DRPO",
     "arithmetic_remax": "ReMax",
     "arithmetic_dapo": "DAPO",
+    "arithmetic_dr_grpo": "Dr. GRPO",
+    "arithmetic_reinforce_pp_baseline": "REINFORCE++ with a baseline",
+    "arithmetic_gspo": "GSPO",
+    "arithmetic_cispo": "CISPO",
+    "arithmetic_sapo": "SAPO",
+    "arithmetic_gmpo": "GMPO",
+    "arithmetic_topr": "TOPR",
+    "arithmetic_vtrace": "V-trace with critic",
 }
 
 
