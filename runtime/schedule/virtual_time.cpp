@@ -1,10 +1,9 @@
 #include "runtime/schedule/virtual_time.hpp"
 
-#include "runtime/input_error.hpp"
+#include "runtime/schedule/virtual_learner.hpp"
 #include "runtime/schedule/virtual_worker.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <queue>
 #include <stdexcept>
@@ -13,49 +12,11 @@ namespace millrace::schedule {
 
 namespace {
 
-/// splitmix64 (Steele, Lea, Flood 2014): a good word out of any counter.
-std::uint64_t mix(std::uint64_t value) {
-  value += 0x9e3779b97f4a7c15u;
-  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9u;
-  value = (value ^ (value >> 27)) * 0x94d049bb133111ebu;
-  return value ^ (value >> 31);
-}
-
-/// In (0, 1), by the counter alone.
-double uniform(std::uint64_t a, std::uint64_t b, std::uint64_t c) {
-  const auto word = mix(mix(mix(a) ^ b) ^ c);
-  return (static_cast<double>(word >> 11) + 0.5) * 0x1p-53;
-}
-
-void check(const workload& costs) {
-  const auto want = [](bool holds, const char* sentence) {
-    if (!holds)
-      throw input_error(std::string("workload: ") + sentence);
-  };
-  want(costs.workers >= 1 && costs.groups_per_worker >= 1 && costs.answers_per_group >= 1,
-       "workers, groups_per_worker, answers_per_group: want at least 1 of each");
-  want(costs.mean_tokens > 0 && costs.max_tokens >= 1 && costs.tokens_per_s > 0,
-       "mean_tokens, max_tokens, tokens_per_s: want more than 0");
-  want(costs.contention >= 1 && costs.train_contention >= 1, "contention, train_contention: want at least 1");
-  for (const auto value : {costs.length_cv, costs.columns_s, costs.train_s, costs.train_token_s, costs.stage_s, costs.publish_s,
-                           costs.prefill_s, costs.resume_token_s, costs.checkpoint_s, costs.worker_life_s, costs.restart_s,
-                           costs.contention, costs.train_contention, costs.mean_tokens, costs.max_tokens, costs.tokens_per_s})
-    want(std::isfinite(value) && value >= 0, "costs: want finite numbers of at least 0");
-  for (std::size_t i = 0; i < costs.decode.size(); ++i)
-    want(costs.decode[i].step_s > 0 && (i == 0 || costs.decode[i].occupied > costs.decode[i - 1].occupied),
-         "decode: want ascending numbers of slots, each with seconds above 0");
-  for (const auto& row : costs.lengths)
-    want(!row.empty() && *std::min_element(row.begin(), row.end()) >= 0, "lengths: want groups of at least one answer, each of at least 0 tokens");
-}
-
 /// One run under virtual time.
 class virtual_run {
 public:
   virtual_run(const config& schedule, const workload& costs, const observer& observe)
-      : scheduler_(schedule), costs_(costs), observe_(observe), hosts_(costs.workers, virtual_worker(costs)) {
-    log_sigma_ = std::sqrt(std::log1p(costs.length_cv * costs.length_cv));
-    log_mean_ = std::log(costs.mean_tokens) - log_sigma_ * log_sigma_ / 2;
-  }
+      : scheduler_(schedule), costs_(costs), observe_(observe), learner_(costs), hosts_(costs.workers, virtual_worker(costs)) {}
 
   prediction run() {
     if (costs_.prompts > 0)
@@ -68,6 +29,8 @@ public:
       const auto next = agenda_.top();
       agenda_.pop();
       if (next.what == kind::generated && hosts_[next.subject].planned != next.sequence)
+        continue;
+      if (next.what == kind::learned && learner_.planned != next.sequence)
         continue;
       account(next.at_s);
       now_s_ = next.at_s;
@@ -82,14 +45,14 @@ public:
   }
 
 private:
-  enum class kind : std::uint8_t { generated, handed_over, columns, staged, flipped, trained, saved, died, joins };
+  enum class kind : std::uint8_t { generated, handed_over, columns, staged, flipped, learned, saved, died, joins };
 
   struct entry {
     double at_s;
     std::uint64_t sequence; ///< breaks ties in the order of planning
     kind what;
     std::uint64_t subject; ///< group, worker (for `flipped` and `staged` with its life above bit 32) or step
-    std::uint32_t detail;  ///< attempt, version, life or part
+    std::uint32_t detail;  ///< attempt, version or life
 
     bool operator<(const entry& other) const {
       return at_s != other.at_s ? at_s > other.at_s : sequence > other.sequence;
@@ -111,29 +74,17 @@ private:
     on.planned = next < std::numeric_limits<double>::infinity() ? plan(next, kind::generated, id, 0) : ++sequence_;
   }
 
-  double answer_tokens(group_id group, std::uint32_t answer) const {
-    if (!costs_.lengths.empty()) {
-      const auto& row = costs_.lengths[group % costs_.lengths.size()];
-      return row[answer % row.size()];
-    }
-    if (log_sigma_ == 0)
-      return std::clamp(std::round(costs_.mean_tokens), 1.0, std::floor(costs_.max_tokens));
-    const auto radius = std::sqrt(-2 * std::log(uniform(costs_.seed, group, 2 * answer)));
-    const auto normal = radius * std::cos(2 * 3.14159265358979323846 * uniform(costs_.seed, group, 2 * answer + 1));
-    return std::clamp(std::round(std::exp(log_mean_ + log_sigma_ * normal)), 1.0, std::floor(costs_.max_tokens));
-  }
-
   void join(worker_id id, std::optional<version_id> holds) {
     auto& one = hosts_[id];
     const auto life = one.life + 1;
     one = virtual_worker(costs_);
     one.life = life;
     one.alive = true;
-    one.slow_down(now_s_, training_ ? costs_.contention : 1);
+    one.slow_down(now_s_, learner_.computes() ? costs_.contention : 1);
     if (holds)
       one.flip(now_s_, *holds);
     if (costs_.worker_life_s > 0)
-      plan(now_s_ - costs_.worker_life_s * std::log(uniform(costs_.seed ^ 0x5bd1e995u, id, life)), kind::died, id, life);
+      plan(now_s_ + life_s(costs_, id, life), kind::died, id, life);
     feed(worker_joined{id, costs_.groups_per_worker, holds, "rollout/" + std::to_string(id)});
   }
 
@@ -152,7 +103,7 @@ private:
       case kind::columns: return feed(group_ready{next.subject, next.detail});
       case kind::staged: return staged(subject, next.subject >> 32, next.detail);
       case kind::flipped: return flipped(subject, next.subject >> 32, next.detail);
-      case kind::trained: return trained(static_cast<std::uint32_t>(next.subject), next.detail);
+      case kind::learned: return learned();
       case kind::saved: return feed(checkpointed{static_cast<std::uint32_t>(next.subject)});
       case kind::died: return died(subject, next.detail);
       case kind::joins: return join(subject, std::nullopt);
@@ -176,7 +127,7 @@ private:
     }
     plan_worker(id);
     for (auto& what : told) {
-      plan(now_s_ + costs_.columns_s, kind::columns, what.group, what.attempt);
+      plan(now_s_ + columns_s(costs_, what.group), kind::columns, what.group, what.attempt);
       feed(what);
     }
     drained(id);
@@ -225,19 +176,33 @@ private:
       feed(version_acknowledged{id, version});
   }
 
-  void work(bool begins) {
-    training_ = begins;
+  /// The learner has begun an update, or ended it.
+  void learned() {
+    learner_.planned = 0;
+    const auto ended = learner_.go_on(now_s_);
+    slow_down_hosts();
+    if (ended) {
+      if (ended->ends_step)
+        result_.trained.push_back({now_s_, step_tokens_});
+      feed(batch_trained{ended->step, batch_tokens_, masked_tokens_, ended->part});
+    } else {
+      plan_learner();
+    }
+  }
+
+  void slow_down_hosts() {
     if (costs_.contention == 1)
       return;
     for (worker_id id = 0; id < costs_.workers; ++id) {
-      hosts_[id].slow_down(now_s_, begins ? costs_.contention : 1);
+      hosts_[id].slow_down(now_s_, learner_.computes() ? costs_.contention : 1);
       plan_worker(id);
     }
   }
 
-  void trained(std::uint32_t step, std::uint32_t part) {
-    work(false);
-    feed(batch_trained{step, batch_tokens_, masked_tokens_, part});
+  /// When something about the learner has changed: when its work ends as things are.
+  void plan_learner() {
+    if (const auto next = learner_.next_s(); next < std::numeric_limits<double>::infinity())
+      learner_.planned = plan(next, kind::learned, 0, 0);
   }
 
   void died(worker_id id, std::uint32_t life) {
@@ -267,6 +232,8 @@ private:
       std::visit([this](const auto& action) { carry_out(action); }, one);
     for (const auto id : std::exchange(touched_, {}))
       plan_worker(id);
+    if (costs_.train_contention > 1 && learner_.slow_down(now_s_, scheduler_.at().generating > 0))
+      plan_learner();
   }
 
   void carry_out(const admit& what) {
@@ -283,7 +250,7 @@ private:
     } else {
       one.answers.resize(costs_.answers_per_group);
       for (std::uint32_t i = 0; i < costs_.answers_per_group; ++i)
-        one.answers[i].length = answer_tokens(what.group, i);
+        one.answers[i].length = answer_tokens(costs_, what.group, i);
     }
     if (before != handed_.end())
       handed_.erase(before);
@@ -307,24 +274,24 @@ private:
   void carry_out(const cut& what) {
     batch_tokens_ = scheduler_.tokens_in_training();
     masked_tokens_ = scheduler_.masked_in_training();
-    const bool beside = scheduler_.at().generating > 0;
+    step_tokens_ = batch_tokens_ + (what.part > 0 ? step_tokens_ : 0);
     const auto& set = scheduler_.settings();
     const auto share = static_cast<double>(set.part_begin(what.part + 1) - set.part_begin(what.part)) / set.groups_per_step;
-    const auto seconds = (costs_.train_s * share + costs_.train_token_s * static_cast<double>(batch_tokens_)) * (beside ? costs_.train_contention : 1);
-    result_.learner_busy_s += seconds;
-    work(true);
-    plan(now_s_ + seconds, kind::trained, what.step, what.part);
+    learner_.take({what.step, what.part, what.ends_step}, costs_.train_s * share + costs_.train_token_s * static_cast<double>(batch_tokens_), now_s_);
+    slow_down_hosts();
+    plan_learner();
   }
   void carry_out(const publish& what) {
+    const auto there_s = learner_.publish(what.version, now_s_);
     for (const auto id : what.workers) {
-      if (costs_.stage_s > 0)
-        plan(now_s_ + costs_.stage_s, kind::staged, std::uint64_t{hosts_[id].life} << 32 | id, what.version);
+      if (there_s + costs_.stage_s > now_s_)
+        plan(there_s + costs_.stage_s, kind::staged, std::uint64_t{hosts_[id].life} << 32 | id, what.version);
       else
         staged(id, hosts_[id].life, what.version);
     }
   }
   void carry_out(const drop& what) { handed_.erase(what.group); }
-  void carry_out(const checkpoint& what) { plan(now_s_ + costs_.checkpoint_s, kind::saved, what.step, 0); }
+  void carry_out(const checkpoint& what) { plan(learner_.save(now_s_), kind::saved, what.step, 0); }
   void carry_out(const finish& what) { result_.reason = what.reason; }
 
   /// Adds the time up to `until_s`, in which nothing changed, to who did what in it.
@@ -333,14 +300,18 @@ private:
     if (passed <= 0)
       return;
     auto& learner = result_.learner;
-    if (training_)
-      learner.compute += passed;
-    else if (scheduler_.saving())
-      learner.saving += passed;
+    const auto busy = learner_.busy(now_s_, until_s);
+    result_.learner_busy_s += busy.compute;
+    learner.compute += busy.compute;
+    learner.transfer += busy.transfer;
+    learner.saving += busy.saving;
+    const auto free = std::max(0.0, passed - busy.compute - busy.transfer - busy.saving);
+    if (scheduler_.saving())
+      learner.saving += free;
     else if (const auto waits = scheduler_.learner_waits_for(); waits == wait_kind::bound)
-      learner.wait_bound += passed;
+      learner.wait_bound += free;
     else
-      (waits == wait_kind::turn ? learner.wait_turn : learner.wait_input) += passed;
+      (waits == wait_kind::turn ? learner.wait_turn : learner.wait_input) += free;
     auto& rollout = result_.rollout;
     for (worker_id id = 0; id < costs_.workers; ++id) {
       const auto& one = hosts_[id];
@@ -360,7 +331,7 @@ private:
     if (result_.seconds <= 0)
       return;
     auto& learner = result_.learner;
-    for (auto* share : {&learner.compute, &learner.wait_input, &learner.wait_bound, &learner.wait_turn, &learner.saving})
+    for (auto* share : {&learner.compute, &learner.transfer, &learner.wait_input, &learner.wait_bound, &learner.wait_turn, &learner.saving})
       *share /= result_.seconds;
     auto& rollout = result_.rollout;
     for (auto* share : {&rollout.compute, &rollout.wait_credit, &rollout.wait_weights, &rollout.paused, &rollout.dead})
@@ -370,18 +341,17 @@ private:
   scheduler scheduler_;
   const workload& costs_;
   const observer& observe_;
-  double log_mean_ = 0;
-  double log_sigma_ = 0;
   double now_s_ = 0;
   std::uint64_t sequence_ = 0;
   std::priority_queue<entry> agenda_;
+  virtual_learner learner_;
   std::vector<virtual_worker> hosts_;
   by_id<virtual_group> groups_; ///< on workers
   std::map<group_id, virtual_group> handed_;
   std::vector<worker_id> touched_;
   std::int64_t batch_tokens_ = 0;
   std::int64_t masked_tokens_ = 0;
-  bool training_ = false;
+  std::int64_t step_tokens_ = 0; ///< of the step's updates so far
   prediction result_;
 };
 
@@ -392,6 +362,16 @@ double prediction::length_ratio() const {
     return 1;
   const auto trained = static_cast<double>(books.trained.tokens) / static_cast<double>(books.trained.groups);
   return trained * static_cast<double>(generated_groups) / static_cast<double>(generated_tokens);
+}
+
+pace pace_of(const std::vector<trained_step>& steps) {
+  if (steps.size() < 2)
+    return {};
+  const auto seconds = steps.back().end_s - steps.front().end_s;
+  std::int64_t tokens = 0;
+  for (std::size_t i = 1; i < steps.size(); ++i)
+    tokens += steps[i].tokens;
+  return {seconds / static_cast<double>(steps.size() - 1), seconds > 0 ? static_cast<double>(tokens) / seconds : 0};
 }
 
 prediction simulate(const config& schedule, const workload& costs, const observer& observe) {

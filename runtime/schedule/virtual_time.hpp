@@ -1,59 +1,22 @@
 #pragma once
 
 #include "runtime/schedule/scheduler.hpp"
+#include "runtime/schedule/workload.hpp"
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <vector>
 
 namespace millrace::schedule {
 
-/// Seconds that one decode step, a token for each occupied slot, takes with so many of them occupied.
-struct decode_cost {
-  double occupied = 1;
-  double step_s = 0.01;
-};
-
-/// What everything costs. A worker decodes the answers of its groups side by side in its slots; answers without a slot
-/// wait, first come first served. A group is finished with its longest answer.
-struct workload {
-  std::uint32_t workers = 1;           ///< >= 1
-  std::uint32_t groups_per_worker = 4; ///< groups that a worker takes at once, >= 1
-  std::uint32_t slots = 0;             ///< answers that a worker decodes at once; 0: those of all its groups
-  std::uint32_t answers_per_group = 8; ///< >= 1
-
-  double mean_tokens = 64; ///< of an answer before the cut at max_tokens, log-normal, > 0
-  double length_cv = 0;    ///< standard deviation / mean of the same, >= 0
-  double max_tokens = 64;  ///< >= 1
-  /// Lengths as measured, answers of one group each: group g is as row g modulo their number. Empty: log-normal as above.
-  std::vector<std::vector<std::int32_t>> lengths;
-
-  double tokens_per_s = 100;       ///< of one answer, whatever else runs; > 0
-  std::vector<decode_cost> decode; ///< not empty: instead of it; ascending in `occupied`, in between linear
-  double prefill_s = 0;            ///< a worker decodes nothing for so long when a group begins
-  double resume_token_s = 0;       ///< the same, for each token of a group that goes on
-  double columns_s = 0;            ///< from the last token to ready
-  double train_s = 1;              ///< a step; each of its updates takes its share of it
-  double train_token_s = 0;        ///< more for each token
-  double stage_s = 0;              ///< from publication until a worker can take the weights; it goes on decoding
-  double publish_s = 0;            ///< a worker stands still this long when it takes new weights
-  double contention = 1;           ///< decode steps take so many times as long while the learner works, >= 1
-  double train_contention = 1;     ///< an update takes so many times as long if groups are generated when it begins, >= 1
-  double checkpoint_s = 0;
-  double worker_life_s = 0;        ///< mean of an exponential; 0: workers do not die
-  double restart_s = 1;            ///< from death to joining again
-  std::uint64_t prompts = 0;       ///< how many there are; 0: no end
-  std::uint64_t seed = 1;          ///< of lengths and deaths; lengths depend on seed, group and answer only
-};
-
 /// Where the time of the learner went, in shares of the run that sum to 1.
 struct learner_time {
   double compute = 0;
+  double transfer = 0;    ///< it makes a version available
   double wait_input = 0;  ///< for groups
   double wait_bound = 0;  ///< for groups that the bound asks for
   double wait_turn = 0;   ///< for generation to end
-  double saving = 0;      ///< the run's last checkpoint
+  double saving = 0;      ///< checkpoints
 };
 
 /// Where the time of the rollouts' places went, in shares of the run that sum to 1.
@@ -64,6 +27,20 @@ struct rollout_time {
   double paused = 0;       ///< the worker stands still: it takes weights
   double dead = 0;
 };
+
+/// A step of the learner.
+struct trained_step {
+  double end_s = 0;
+  std::int64_t tokens = 0; ///< trained in it
+};
+
+/// Pace of a run between the ends of its first step and its last: how it starts, and that its first batch waited for the
+/// first answers, are left out. Both 0 with fewer than two steps.
+struct pace {
+  double step_s = 0;
+  double tokens_per_s = 0; ///< trained
+};
+pace pace_of(const std::vector<trained_step>& steps);
 
 /// What a schedule does with a workload.
 struct prediction {
@@ -79,6 +56,7 @@ struct prediction {
   ledger::totals books;
   learner_time learner;
   rollout_time rollout;
+  std::vector<trained_step> trained; ///< in their order
   finish_reason reason = finish_reason::steps_done;
 
   double step_s() const { return steps > 0 ? seconds / steps : 0; }

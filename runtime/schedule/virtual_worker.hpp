@@ -1,7 +1,7 @@
 #pragma once
 
 #include "runtime/schedule/by_id.hpp"
-#include "runtime/schedule/virtual_time.hpp"
+#include "runtime/schedule/workload.hpp"
 
 #include <cstdint>
 #include <deque>

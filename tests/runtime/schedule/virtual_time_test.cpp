@@ -222,6 +222,68 @@ TEST_CASE("completion order does not bias what is trained under wait, and does u
   CHECK(mean(ratios(stale_action::drop)) < 0.95);
 }
 
+// One group of one answer is generated while another is trained: both are slower only as long as both go on.
+TEST_CASE("training and decoding slow each other down while both go on, and no longer") {
+  auto set = made("bounded", 1, 2);
+  set.depth = 1;
+  auto costs = even();
+  costs.groups_per_worker = 1;
+  costs.answers_per_group = 1;
+  costs.lengths = {{100}, {200}};
+  costs.columns_s = costs.publish_s = 0;
+  costs.train_s = 1;
+  costs.contention = 2;
+  costs.train_contention = 4;
+  const auto result = simulate(set, costs);
+  REQUIRE(result.trained.size() == 2);
+  // Group 0 takes 1 s. Then group 1 (2 s of decoding) runs at half speed and update 0 (1 s) at a quarter: the update ends
+  // at 5, group 1 as well, having decoded 4 s at half speed; update 1 has the machine to itself.
+  CHECK(result.trained[0].end_s == doctest::Approx(5));
+  CHECK(result.trained[1].end_s == doctest::Approx(6));
+  // With 50 tokens more group 1 goes on alone for 0.5 s; with 100 fewer the update does its last 3/4 - 1/4 alone.
+  costs.lengths = {{100}, {250}};
+  CHECK(simulate(set, costs).trained[1].end_s == doctest::Approx(5 + 0.5 + 1));
+  costs.lengths = {{100}, {100}};
+  CHECK(simulate(set, costs).trained[0].end_s == doctest::Approx(1 + 2 + (1 - 2.0 / 4)));
+}
+
+TEST_CASE("the learner copies its weights before it trains on, the first update is slower, and the pace leaves it out") {
+  auto set = made("one_step_off", 4, 4);
+  auto costs = even();
+  costs.columns_s = costs.publish_s = 0;
+  costs.first_train_s = 5;
+  costs.copy_s = 0.25;
+  const auto result = simulate(set, costs);
+  REQUIRE(result.trained.size() == 4);
+  CHECK(result.trained[0].end_s == doctest::Approx(1 + 2 + 5));
+  CHECK(result.trained[1].end_s == doctest::Approx(8 + 0.25 + 2));
+  CHECK(result.trained[2].end_s == doctest::Approx(8 + 2 * 2.25));
+  // Nobody needs the last two versions.
+  CHECK(result.seconds == doctest::Approx(8 + 2 * 2.25 + 2));
+  CHECK(result.learner.transfer * result.seconds == doctest::Approx(0.5));
+  const auto pace = pace_of({{8, 100}, {10, 50}, {14, 70}});
+  CHECK(pace.step_s == doctest::Approx(3));
+  CHECK(pace.tokens_per_s == doctest::Approx(20));
+}
+
+TEST_CASE("latencies of tools are drawn by group, with the mean and the spread that was asked for") {
+  workload costs;
+  costs.columns_s = 3;
+  costs.columns_cv = 0.5;
+  double sum = 0, squares = 0;
+  constexpr int count = 20000;
+  for (group_id id = 0; id < count; ++id) {
+    const auto drawn = columns_s(costs, id);
+    CHECK_MESSAGE(drawn > 0, "group " << id);
+    sum += drawn;
+    squares += drawn * drawn;
+  }
+  const auto mean = sum / count;
+  CHECK(mean == doctest::Approx(3).epsilon(0.02));
+  CHECK(std::sqrt(squares / count - mean * mean) / mean == doctest::Approx(0.5).epsilon(0.05));
+  CHECK(columns_s(costs, 7) == columns_s(costs, 7));
+}
+
 TEST_CASE("fewer answers decode faster, and those without a slot wait") {
   workload costs;
   costs.groups_per_worker = 2;
@@ -251,11 +313,14 @@ TEST_CASE("shares of time sum to one for the learner and for the rollouts, for e
     costs.workers = 2;
     costs.groups_per_worker = 8;
     costs.worker_life_s = 4000;
+    costs.copy_s = 5;
+    costs.checkpoint_s = 7;
+    set.checkpoint_every = 4;
     set.attempts_per_group = 1000;
     const auto made_of = simulate(set, costs);
     const auto& l = made_of.learner;
     const auto& r = made_of.rollout;
-    CHECK(l.compute + l.wait_input + l.wait_bound + l.wait_turn + l.saving == doctest::Approx(1).epsilon(1e-6));
+    CHECK(l.compute + l.transfer + l.wait_input + l.wait_bound + l.wait_turn + l.saving == doctest::Approx(1).epsilon(1e-6));
     CHECK(r.compute + r.wait_credit + r.wait_weights + r.paused + r.dead == doctest::Approx(1).epsilon(1e-6));
     CHECK(made_of.steps == 20);
   }

@@ -1,0 +1,92 @@
+#pragma once
+
+#include "runtime/schedule/event.hpp"
+
+#include <cstdint>
+#include <vector>
+
+namespace millrace::schedule {
+
+/// Seconds that one decode step, a token for each occupied slot, takes with so many of them occupied.
+struct decode_cost {
+  double occupied = 1;
+  double step_s = 0.01;
+};
+
+/// What everything costs. A worker decodes the answers of its groups side by side in its slots; answers without a slot
+/// wait, first come first served. A group is finished with its longest answer.
+struct workload {
+  std::uint32_t workers = 1;           ///< >= 1
+  std::uint32_t groups_per_worker = 4; ///< groups that a worker takes at once, >= 1
+  std::uint32_t slots = 0;             ///< answers that a worker decodes at once; 0: those of all its groups
+  std::uint32_t answers_per_group = 8; ///< >= 1
+
+  double mean_tokens = 64; ///< of an answer before the cut at max_tokens, log-normal, > 0
+  double length_cv = 0;    ///< standard deviation / mean of the same, >= 0
+  double max_tokens = 64;  ///< >= 1
+  /// Lengths as measured, answers of one group each: group g is as row g modulo their number. Empty: log-normal as above.
+  std::vector<std::vector<std::int32_t>> lengths;
+
+  double tokens_per_s = 100;       ///< of one answer, whatever else runs; > 0
+  std::vector<decode_cost> decode; ///< not empty: instead of it; ascending in `occupied`, in between linear
+  double prefill_s = 0;            ///< a worker decodes nothing for so long when a group begins
+  double resume_token_s = 0;       ///< the same, for each token of a group that goes on
+  double columns_s = 0;            ///< from the last token to ready: verifiers, tools, fetching; log-normal
+  double columns_cv = 0;           ///< standard deviation / mean of the same, >= 0
+  double train_s = 1;              ///< a step; each of its updates takes its share of it
+  double train_token_s = 0;        ///< more for each token
+  double first_train_s = 0;        ///< more for the first update of the run: memory and caches are cold
+  double copy_s = 0;               ///< the learner stands still this long when it makes a version available
+  double stage_s = 0;              ///< from then until a worker can take the weights; it goes on decoding
+  double publish_s = 0;            ///< a worker stands still this long when it takes new weights
+  double contention = 1;           ///< decode steps take so many times as long while the learner computes, >= 1
+  double train_contention = 1;     ///< the learner takes so many times as long while groups are generated, >= 1
+  double checkpoint_s = 0;         ///< the learner stands still this long when it writes one
+  double worker_life_s = 0;        ///< mean of an exponential; 0: workers do not die
+  double restart_s = 1;            ///< from death to joining again
+  std::uint64_t prompts = 0;       ///< how many there are; 0: no end
+  std::uint64_t seed = 1;          ///< of lengths, latencies and deaths; they depend on seed, group and answer only
+
+  /// Every number with its name, in the order above but for `lengths` and `decode`: `visit("workers", field)`.
+  template <class Self, class Visitor> static void each(Self& s, Visitor&& visit) {
+    visit("workers", s.workers);
+    visit("groups_per_worker", s.groups_per_worker);
+    visit("slots", s.slots);
+    visit("answers_per_group", s.answers_per_group);
+    visit("mean_tokens", s.mean_tokens);
+    visit("length_cv", s.length_cv);
+    visit("max_tokens", s.max_tokens);
+    visit("tokens_per_s", s.tokens_per_s);
+    visit("prefill_s", s.prefill_s);
+    visit("resume_token_s", s.resume_token_s);
+    visit("columns_s", s.columns_s);
+    visit("columns_cv", s.columns_cv);
+    visit("train_s", s.train_s);
+    visit("train_token_s", s.train_token_s);
+    visit("first_train_s", s.first_train_s);
+    visit("copy_s", s.copy_s);
+    visit("stage_s", s.stage_s);
+    visit("publish_s", s.publish_s);
+    visit("contention", s.contention);
+    visit("train_contention", s.train_contention);
+    visit("checkpoint_s", s.checkpoint_s);
+    visit("worker_life_s", s.worker_life_s);
+    visit("restart_s", s.restart_s);
+    visit("prompts", s.prompts);
+    visit("seed", s.seed);
+  }
+};
+
+/// @throws input_error for costs out of range
+void check(const workload& costs);
+
+/// Tokens of an answer in the end: a function of the costs, the group and the answer alone.
+double answer_tokens(const workload& costs, group_id group, std::uint32_t answer);
+
+/// Seconds from a group's last token to ready.
+double columns_s(const workload& costs, group_id group);
+
+/// When the `life`-th worker of a place dies, in seconds from its start; only with `worker_life_s` > 0.
+double life_s(const workload& costs, worker_id worker, std::uint32_t life);
+
+} // namespace millrace::schedule
