@@ -12,6 +12,7 @@
 #include "actors/stage_shell.hpp"
 #include "actors/tokenizer_match.hpp"
 #include "runtime/input_error.hpp"
+#include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/telemetry/log.hpp"
 
 #include <caf/send.hpp>
@@ -36,7 +37,7 @@ void start(caf::actor_system& system, const role_context& context, const pipelin
   model::chat_of(words); // an unknown template is an error now, not at the first prompt
   const auto handle = system.spawn(make_rollout, context, std::move(words));
   caf::anon_send(context.coordinator, rollout_ready{context.who, context.node, caf::actor_cast<rollout_actor>(handle),
-                                                    capacity_groups(table)});
+                                                    pipeline::places_of(table)});
 }
 
 void start(caf::actor_system& system, const role_context& context, const pipeline::demonstrations_table& table) {
@@ -109,11 +110,6 @@ void start(caf::actor_system& system, const role_context& context, const pipelin
 }
 
 } // namespace
-
-std::uint32_t capacity_groups(const pipeline::rollout_table& table) {
-  const auto answers = table.answers_per_prompt + (table.greedy_baseline ? 1 : 0);
-  return static_cast<std::uint32_t>((table.slots + answers - 1) / answers + 1);
-}
 
 void start_role(caf::actor_system& system, role_context context) {
   try {

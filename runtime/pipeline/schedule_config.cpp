@@ -1,5 +1,6 @@
 #include "runtime/pipeline/schedule_config.hpp"
 
+#include "runtime/input_error.hpp"
 #include "runtime/pipeline/wording.hpp"
 #include "runtime/schedule/presets.hpp"
 
@@ -72,6 +73,28 @@ schedule::config schedule_of(const pipeline& p) {
   c.steps = static_cast<std::uint32_t>(p.run.steps);
   c.checkpoint_every = static_cast<std::uint32_t>(p.run.checkpoint_every);
   return c;
+}
+
+schedule::workload workload_of(const pipeline& p) {
+  const auto rollouts = p.of<rollout_table>();
+  if (rollouts.empty())
+    throw input_error(p.file.string() + ": no role of kind \"rollout\", want one to plan for");
+  const auto& rollout = std::get<rollout_table>(rollouts[0]->options);
+  schedule::workload w;
+  w.workers = 0;
+  for (const auto* role : rollouts)
+    w.workers += static_cast<std::uint32_t>(std::max<std::int64_t>(1, p.processes_of(role->name)));
+  w.slots = static_cast<std::uint32_t>(rollout.slots);
+  w.answers_per_group = static_cast<std::uint32_t>(rollout.answers_per_prompt + (rollout.greedy_baseline ? 1 : 0));
+  w.groups_per_worker = places_of(rollout);
+  w.max_tokens = static_cast<double>(rollout.max_new_tokens);
+  w.mean_tokens = w.max_tokens / 2;
+  return w;
+}
+
+std::uint32_t places_of(const rollout_table& rollout) {
+  const auto answers = rollout.answers_per_prompt + (rollout.greedy_baseline ? 1 : 0);
+  return static_cast<std::uint32_t>((rollout.slots + answers - 1) / answers + 1);
 }
 
 void apply_preset(schedule_table& s, reading& into) {

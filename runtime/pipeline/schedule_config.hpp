@@ -3,7 +3,9 @@
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/pipeline/reader.hpp"
 #include "runtime/schedule/config.hpp"
+#include "runtime/schedule/workload.hpp"
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -12,6 +14,13 @@ namespace millrace::pipeline {
 /// What the scheduler is told: `[schedule]` and what `[run]` says of steps and checkpoints.
 schedule::config schedule_of(const pipeline& p);
 schedule::config schedule_of(const schedule_table& table);
+
+/// Groups that a rollout's process takes at once: one more than fit its slots, so that a free slot waits for no message.
+std::uint32_t places_of(const rollout_table& rollout);
+
+/// What the pipeline itself says of its workload: workers, slots, answers and the longest answer. Costs are none of it.
+/// @throws input_error for a pipeline without a rollout
+schedule::workload workload_of(const pipeline& p);
 
 /// Fills what the file does not say from the preset.
 void apply_preset(schedule_table& schedule, reading& into);

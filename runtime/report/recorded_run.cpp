@@ -77,7 +77,7 @@ void add_trajectories(recorded_run& run, const std::filesystem::path& path) {
   for_each_object(path, telemetry::read_trajectories(path), [&](const nlohmann::json& row) {
     for (const auto& a : row.at("answers")) {
       const auto& versions = a.at("versions");
-      run.answers.push_back({row.at("step").get<std::int64_t>(), a.at("tokens").get<std::int64_t>(),
+      run.answers.push_back({row.value("group", std::uint64_t{0}), row.at("step").get<std::int64_t>(), a.at("tokens").get<std::int64_t>(),
                              a.at("reward").is_number() ? a.at("reward").get<double>() : 0,
                              versions.at(0).get<std::uint32_t>(), versions.at(1).get<std::uint32_t>()});
     }

@@ -13,6 +13,7 @@ namespace millrace::report {
 
 /// One answer as it was trained, out of the trajectories.
 struct trained_answer {
+  std::uint64_t group = 0;
   std::int64_t step = 0;         ///< the optimizer step that trained it
   std::int64_t tokens = 0;
   double reward = 0;

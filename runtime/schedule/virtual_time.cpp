@@ -4,6 +4,7 @@
 #include "runtime/schedule/virtual_worker.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <queue>
 #include <stdexcept>
@@ -277,7 +278,12 @@ private:
     step_tokens_ = batch_tokens_ + (what.part > 0 ? step_tokens_ : 0);
     const auto& set = scheduler_.settings();
     const auto share = static_cast<double>(set.part_begin(what.part + 1) - set.part_begin(what.part)) / set.groups_per_step;
-    learner_.take({what.step, what.part, what.ends_step}, costs_.train_s * share + costs_.train_token_s * static_cast<double>(batch_tokens_), now_s_);
+    auto seconds = costs_.train_s * share + costs_.train_token_s * static_cast<double>(batch_tokens_);
+    if (costs_.train_square_s > 0)
+      for (const auto group : what.groups)
+        for (std::uint32_t answer = 0; answer < costs_.answers_per_group; ++answer)
+          seconds += costs_.train_square_s * std::pow(answer_tokens(costs_, group, answer), 2);
+    learner_.take({what.step, what.part, what.ends_step}, seconds, now_s_);
     slow_down_hosts();
     plan_learner();
   }

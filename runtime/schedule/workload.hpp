@@ -35,6 +35,7 @@ struct workload {
   double columns_cv = 0;           ///< standard deviation / mean of the same, >= 0
   double train_s = 1;              ///< a step; each of its updates takes its share of it
   double train_token_s = 0;        ///< more for each token
+  double train_square_s = 0;       ///< more for each squared length of an answer: attention
   double first_train_s = 0;        ///< more for the first update of the run: memory and caches are cold
   double copy_s = 0;               ///< the learner stands still this long when it makes a version available
   double stage_s = 0;              ///< from then until a worker can take the weights; it goes on decoding
@@ -63,6 +64,7 @@ struct workload {
     visit("columns_cv", s.columns_cv);
     visit("train_s", s.train_s);
     visit("train_token_s", s.train_token_s);
+    visit("train_square_s", s.train_square_s);
     visit("first_train_s", s.first_train_s);
     visit("copy_s", s.copy_s);
     visit("stage_s", s.stage_s);

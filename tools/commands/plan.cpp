@@ -86,10 +86,15 @@ json figures_of(const schedule::prediction& made) {
   const auto& books = made.books;
   const double groups = std::max<double>(1, static_cast<double>(books.trained.groups));
   json figures;
-  figures["steps_per_hour"] = made.seconds > 0 ? 3600.0 * made.steps / made.seconds : 0;
-  figures["step_s"] = made.step_s();
+  // One step has no pace: then the whole run stands for it.
+  const auto pace = made.trained.size() > 1 ? schedule::pace_of(made.trained)
+                                            : schedule::pace{made.step_s(), made.seconds > 0 ? static_cast<double>(books.trained.tokens) / made.seconds : 0};
+  figures["steps_per_hour"] = pace.step_s > 0 ? 3600.0 / pace.step_s : 0;
+  figures["step_s"] = pace.step_s;
+  figures["whole_run_s"] = made.seconds;
   figures["generated_tokens_per_s"] = made.seconds > 0 ? static_cast<double>(books.generated) / made.seconds : 0;
-  figures["trained_tokens_per_s"] = made.seconds > 0 ? static_cast<double>(books.trained.tokens) / made.seconds : 0;
+  figures["trained_tokens_per_s"] = pace.tokens_per_s;
+  figures["trained_tokens_per_group"] = static_cast<double>(books.trained.tokens) / groups;
   figures["staleness_mean"] = made.stale.mean_by_group();
   figures["staleness_mean_by_token"] = made.stale.mean_by_token();
   figures["staleness_p99"] = percentile(made.stale, 0.99);
@@ -112,7 +117,7 @@ json figures_of(const schedule::prediction& made) {
   figures["wasted_share"] = books.generated > 0 ? static_cast<double>(tokens) / static_cast<double>(books.generated) : 0;
   figures["wasted_tokens"] = wasted.is_null() ? json::object() : wasted;
   const auto& l = made.learner;
-  figures["learner"] = {{"compute", l.compute}, {"wait_input", l.wait_input}, {"wait_version", l.wait_bound}, {"wait_turn", l.wait_turn}, {"storage", l.saving}};
+  figures["learner"] = {{"compute", l.compute}, {"transfer", l.transfer}, {"wait_input", l.wait_input}, {"wait_version", l.wait_bound}, {"wait_turn", l.wait_turn}, {"storage", l.saving}};
   const auto& r = made.rollout;
   figures["rollout"] = {{"compute", r.compute}, {"wait_credit", r.wait_credit}, {"wait_weights", r.wait_weights}, {"paused", r.paused}, {"dead", r.dead}};
   return figures;
@@ -160,12 +165,14 @@ int plan(const options& o) {
       std::fprintf(stderr, "%-34s refused: %s\n", words_of(at).c_str(), why.c_str());
       continue;
     }
-    const auto costs = costs_of(*p, {o.trace, o.given});
-    if (std::exchange(first, false))
+    const auto [costs, notes] = costs_of(*p, {o.trace, o.given});
+    if (std::exchange(first, false)) {
       std::fprintf(stderr, "# %s\n", in_words(costs).c_str());
+      for (const auto& note : notes)
+        std::fprintf(stderr, "# %s\n", note.c_str());
+    }
     auto settings = pipeline::schedule_of(*p);
     settings.steps = o.steps > 0 ? o.steps : std::min<std::uint32_t>(settings.steps, 500);
-    settings.checkpoint_every = 0;
     const auto figures = figures_of(schedule::simulate(settings, costs));
     line.update(figures);
     std::cout << line.dump() << '\n';

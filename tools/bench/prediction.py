@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+"""Prediction against reality: one schedule is run and recorded, the others are predicted from that one trace by
+`millrace plan`, then each is run for real. Prints a Markdown table: seconds a step, trained tokens a second, staleness,
+predicted beside measured.
+
+    python3 tools/bench/prediction.py [--millrace build/release/millrace] [--steps 24] [--rounds 1] [--keep FOLDER]
+        [--only NAME ...] [--literature]
+
+The job: a random decoder of 5 million parameters, 4 groups of 8 answers a step. An answer ends at a stop string, about one
+token in fifty, and not before: lengths are geometric, standard deviation about their mean, cut at 400. The learning rate is
+1e-12: the weights are published and staged like any, but lengths do not drift, so that every schedule sees the same
+answers. Generation has a process and a thread of its own, training the run's process and one thread.
+
+Pace is that between the end of the first step and that of the last. A round runs every schedule once, in turn; figures are
+medians over rounds, those of the prediction too, which is made from the trace of its own round. Exit status 1 if a figure is
+out of its bound: 10 % for pace, 0.25 for mean staleness.
+
+--literature prints another table of the same runs: what each schedule pays for its speed on a task with a long tail.
+"""
+import argparse
+import array
+import json
+import os
+import pathlib
+import random
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WORDS = ROOT / "tests/golden/models/tiny-chat"
+HIDDEN, LAYERS, HEADS, KV_HEADS, FFN, VOCABULARY = 128, 16, 4, 2, 384, 313
+GROUPS, ANSWERS = 4, 2
+
+PIPELINE = """
+[run]
+name = "prediction"
+steps = {steps}
+seed = 3
+trajectories_fraction = 1.0
+checkpoint_every = 1000000
+[models.random]
+path = "model"
+[roles.prompts]
+kind = "source"
+generator = {{ type = "arithmetic" }}
+[roles.rollout]
+kind = "rollout"
+from = ["prompts"]
+model = "random"
+answers_per_prompt = {answers}
+max_new_tokens = 1200
+slots = 12
+stop = ["q"]
+threads = 1
+[roles.rules]
+kind = "rule_verifier"
+from = ["rollout"]
+rules = [ {{ type = "format", pattern = "[d-m0-9]", match = "search" }} ]
+[roles.learner]
+kind = "policy"
+from = ["rules"]
+model = "random"
+publishes_to = ["rollout"]
+algorithm = "grpo"
+optimizer = {{ lr = 1e-12 }}
+threads = 1
+[placement.rollout]
+processes = 1
+[schedule]
+preset = "bounded"
+groups_per_step = {groups}
+"""
+
+
+def schedule(preset, **keys):
+    return [f"schedule.preset={preset}"] + [f"schedule.{name.replace('__', '.')}={value}" for name, value in keys.items()]
+
+
+# Half a step of lead: part of each step's generation runs beside training, part of it alone, so that both paces are seen.
+RECORDED = ("half a step ahead", schedule("bounded", gate__depth=0.5, stale__max=1))
+SCHEDULES = [
+    ("synchronous", schedule("synchronous")),
+    ("one step off", schedule("one_step_off")),
+    ("wait, 1 ahead, at most 2 old", schedule("bounded", gate__depth=1, stale__max=2)),
+    ("wait, 2 ahead, at most 3 old", schedule("bounded", gate__depth=2, stale__max=3)),
+    ("in order, 1 ahead (NeMo)", schedule("nemo_in_order")),
+    ("count, 1 ahead (SkyRL)", schedule("skyrl", gate__depth=1)),
+    ("count, 4 ahead (SkyRL)", schedule("skyrl", gate__depth=4)),
+    ("drop, 1 ahead, at most 1 old (prime-rl)", schedule("prime_rl", stale__max=1)),
+]
+
+
+def write_model(folder):
+    """A random Llama with the tokenizer of the tiny chat model."""
+    folder.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
+        shutil.copy(WORDS / name, folder / name)
+    config = json.loads((WORDS / "config.json").read_text())
+    config.update(hidden_size=HIDDEN, num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=KV_HEADS,
+                  head_dim=HIDDEN // HEADS, intermediate_size=FFN, max_position_embeddings=2048)
+    (folder / "config.json").write_text(json.dumps(config))
+    draw = random.Random(5)
+    head = HIDDEN // HEADS
+    shapes = {"model.embed_tokens.weight": (VOCABULARY, HIDDEN), "model.norm.weight": (HIDDEN,)}
+    for i in range(LAYERS):
+        at = f"model.layers.{i}."
+        shapes.update({at + "input_layernorm.weight": (HIDDEN,), at + "post_attention_layernorm.weight": (HIDDEN,),
+                       at + "self_attn.q_proj.weight": (HEADS * head, HIDDEN), at + "self_attn.k_proj.weight": (KV_HEADS * head, HIDDEN),
+                       at + "self_attn.v_proj.weight": (KV_HEADS * head, HIDDEN), at + "self_attn.o_proj.weight": (HIDDEN, HEADS * head),
+                       at + "mlp.gate_proj.weight": (FFN, HIDDEN), at + "mlp.up_proj.weight": (FFN, HIDDEN),
+                       at + "mlp.down_proj.weight": (HIDDEN, FFN)})
+    header, blobs, offset = {}, [], 0
+    for name, shape in shapes.items():
+        count = shape[0] * (shape[1] if len(shape) > 1 else 1)
+        # An embedding of 0.02 keeps the distribution over words flat.
+        spread = 0.02 if "embed" in name else HIDDEN ** -0.5
+        values = array.array("f", [1.0] * count if len(shape) == 1 else [spread * (draw.random() - 0.5) * 12 ** 0.5 for _ in range(count)])
+        blobs.append(values.tobytes())
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [offset, offset + 4 * count]}
+        offset += 4 * count
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs))
+
+
+def called(given, *words):
+    environment = dict(os.environ, OMP_WAIT_POLICY="PASSIVE", UCX_HANDLE_ERRORS="none")
+    done = subprocess.run([str(given.millrace), *map(str, words)], capture_output=True, text=True, env=environment, cwd=given.folder)
+    if done.returncode:
+        raise SystemExit(f"millrace {' '.join(map(str, words))}: {done.stderr.strip().splitlines()[-1]}")
+    return done.stdout
+
+
+def settings(sets):
+    return [word for one in sets for word in ("--set", one)]
+
+
+def run(given, name, sets):
+    """Runs a schedule; its figures and its folder."""
+    folder = given.folder / name
+    called(given, "run", "job.toml", *settings(sets), "--output", folder)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    first, last = rows[0], rows[-1]
+    seconds = last["wall_s"] - first["wall_s"]
+    ledger = json.loads((folder / "status.json").read_text())["ledger"]
+    tokens = [b["tokens/trained"] - a["tokens/trained"] for a, b in zip([{"tokens/trained": 0}] + rows, rows)]
+    return {"step_s": seconds / (len(rows) - 1),
+            "tokens_per_s": (last["tokens/trained"] - first["tokens/trained"]) / seconds,
+            "staleness": sum(n * r["staleness/mean"] for n, r in zip(tokens, rows)) / sum(tokens),
+            "staleness_max": max(r["staleness/max"] for r in rows),
+            "group_tokens": last["tokens/trained"] / len(rows) / GROUPS,
+            "wasted": 1 - ledger["trained"] / ledger["generated"]}, folder
+
+
+def predict(given, trace, sets):
+    made = json.loads(called(given, "plan", "job.toml", "--trace", trace, *settings(sets)))
+    return {"step_s": made["step_s"], "tokens_per_s": made["trained_tokens_per_s"], "staleness": made["staleness_mean_by_token"],
+            "staleness_max": made["staleness_max"], "group_tokens": made["trained_tokens_per_group"], "wasted": made["wasted_share"]}
+
+
+def medians(rounds):
+    return {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+
+
+def prediction_table(results):
+    """Markdown, and whether every figure is within its bound."""
+    print("| schedule | s a step: measured, predicted | | tokens/s: measured, predicted | | mean staleness: measured, predicted | |")
+    print("|---|---|---|---|---|---|---|")
+    fits = True
+    for name, (real, told) in results.items():
+        step, pace = told["step_s"] / real["step_s"] - 1, told["tokens_per_s"] / real["tokens_per_s"] - 1
+        stale = told["staleness"] - real["staleness"]
+        fits = fits and abs(step) <= 0.10 and abs(pace) <= 0.10 and abs(stale) <= 0.25
+        print(f"| {name} | {real['step_s']:.3f}, {told['step_s']:.3f} | {step:+.1%} | {real['tokens_per_s']:.0f}, {told['tokens_per_s']:.0f} "
+              f"| {pace:+.1%} | {real['staleness']:.2f}, {told['staleness']:.2f} | {stale:+.2f} |")
+    return fits
+
+
+def literature_table(results):
+    print("| schedule | s a step | mean / max staleness | tokens wasted | trained / generated length |")
+    print("|---|---|---|---|---|")
+    every = results["synchronous"]
+    for name, pair in results.items():
+        cells = []
+        for show in (lambda f, all: f"{f['step_s']:.2f}", lambda f, all: f"{f['staleness']:.2f} / {f['staleness_max']:.0f}",
+                     lambda f, all: f"{f['wasted']:.0%}", lambda f, all: f"{f['group_tokens'] / all['group_tokens']:.2f}"):
+            cells.append(" · ".join(show(figures, everyone) for figures, everyone in zip(pair, every)))
+        print(f"| {name} | " + " | ".join(cells) + " |")
+    print("\nFirst measured, then simulated.")
+
+
+def main():
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--millrace", type=pathlib.Path, default=ROOT / "build/release/millrace")
+    ask.add_argument("--steps", type=int, default=24)
+    ask.add_argument("--rounds", type=int, default=1)
+    ask.add_argument("--keep", type=pathlib.Path, help="where the runs go; a folder that goes away without it")
+    ask.add_argument("--only", nargs="*", help="schedules whose names hold one of these words")
+    ask.add_argument("--literature", action="store_true")
+    given = ask.parse_args()
+    given.millrace = given.millrace.resolve()
+    with tempfile.TemporaryDirectory() as temporary:
+        base = (given.keep or pathlib.Path(temporary)).resolve()
+        base.mkdir(parents=True, exist_ok=True)
+        wanted = [s for s in SCHEDULES if not given.only or any(word in s[0] for word in given.only)]
+        real, told = {}, {}
+        for number in range(given.rounds):
+            given.folder = base / f"round-{number + 1}"
+            given.folder.mkdir()
+            write_model(given.folder / "model")
+            (given.folder / "job.toml").write_text(PIPELINE.format(steps=given.steps, answers=ANSWERS, groups=GROUPS))
+            figures, trace = run(given, *RECORDED)
+            print(f"recorded {RECORDED[0]}: {figures['step_s']:.3f} s a step", file=sys.stderr)
+            for name, sets in [RECORDED, *wanted]:
+                measured = figures if name == RECORDED[0] else run(given, name, sets)[0]
+                real.setdefault(name, []).append(measured)
+                told.setdefault(name, []).append(predict(given, trace, sets))
+                print(f"{name}: measured {measured['step_s']:.3f}, predicted {told[name][-1]['step_s']:.3f} s a step", file=sys.stderr)
+        results = {name: (medians(real[name]), medians(told[name])) for name in real}
+    fits = prediction_table(results)
+    if given.literature:
+        print()
+        literature_table(results)
+    return 0 if fits else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
