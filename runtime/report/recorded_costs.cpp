@@ -130,6 +130,12 @@ slowed_fit fit_slowed(const std::vector<std::vector<double>>& rows, const std::v
   return best;
 }
 
+/// What a decode step's seconds are made of with `n` slots occupied: a part for every step, one for every slot, one for
+/// the second slot (a row alone takes another kernel).
+std::vector<double> parts_of_step(double n) {
+  return {1, n, std::min(n, 2.0)};
+}
+
 void read_decoding(const recorded_work& work, recorded_costs& found) {
   std::vector<moment> training;
   for (const auto& [step, at] : work.train)
@@ -141,7 +147,9 @@ void read_decoding(const recorded_work& work, recorded_costs& found) {
     const auto took = one.at.seconds() - one.prefill_s;
     if (one.steps <= 0 || one.tokens <= 0 || took <= 0)
       continue;
-    rows.push_back({one.steps, one.tokens});
+    rows.push_back(parts_of_step(one.tokens / one.steps));
+    for (auto& part : rows.back())
+      part *= one.steps;
     seconds.push_back(took);
     shares.push_back(share_beside(one.at, training));
   }
@@ -149,9 +157,14 @@ void read_decoding(const recorded_work& work, recorded_costs& found) {
     throw input_error("the trace holds no decoding, want a run that generated");
   const auto fitted = fit_slowed(rows, seconds, shares, "generation", found.notes,
                                  [](double share, double contention) { return 1 + (contention - 1) * share; });
-  const auto slots = std::max(2.0, static_cast<double>(found.costs.slots));
-  found.costs.decode = {{1, std::max(1e-7, fitted.coefficients[0] + fitted.coefficients[1])},
-                        {slots, std::max(1e-7, fitted.coefficients[0] + slots * fitted.coefficients[1])}};
+  found.costs.decode.clear();
+  for (const double n : {1.0, 2.0, std::max(3.0, static_cast<double>(found.costs.slots))}) {
+    double seconds = 0;
+    const auto parts = parts_of_step(n);
+    for (std::size_t i = 0; i < parts.size(); ++i)
+      seconds += fitted.coefficients[i] * parts[i];
+    found.costs.decode.push_back({n, std::max(1e-7, seconds)});
+  }
   found.costs.contention = fitted.contention;
 }
 

@@ -6,7 +6,7 @@ predicted beside measured.
     python3 tools/bench/prediction.py [--millrace build/release/millrace] [--steps 24] [--rounds 1] [--keep FOLDER]
         [--only NAME ...] [--literature]
 
-The job: a random decoder of 5 million parameters, 4 groups of 8 answers a step. An answer ends at a stop string, about one
+The job: a random decoder of 13 million parameters, 4 groups of 8 answers a step. An answer ends at a stop string, about one
 token in fifty, and not before: lengths are geometric, standard deviation about their mean, cut at 400. The learning rate is
 1e-12: the weights are published and staged like any, but lengths do not drift, so that every schedule sees the same
 answers. Generation has a process and a thread of its own, training the run's process and one thread.
@@ -32,7 +32,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORDS = ROOT / "tests/golden/models/tiny-chat"
-HIDDEN, LAYERS, HEADS, KV_HEADS, FFN, VOCABULARY = 128, 16, 4, 2, 384, 313
+HIDDEN, LAYERS, HEADS, KV_HEADS, FFN, VOCABULARY = 512, 4, 8, 4, 1536, 313
 GROUPS, ANSWERS = 4, 2
 
 PIPELINE = """
@@ -52,9 +52,9 @@ kind = "rollout"
 from = ["prompts"]
 model = "random"
 answers_per_prompt = {answers}
-max_new_tokens = 1200
+max_new_tokens = 600
 slots = 12
-stop = ["q"]
+stop = ["j", "q", "x"]
 threads = 1
 [roles.rules]
 kind = "rule_verifier"
@@ -101,7 +101,7 @@ def write_model(folder):
         shutil.copy(WORDS / name, folder / name)
     config = json.loads((WORDS / "config.json").read_text())
     config.update(hidden_size=HIDDEN, num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=KV_HEADS,
-                  head_dim=HIDDEN // HEADS, intermediate_size=FFN, max_position_embeddings=2048)
+                  head_dim=HIDDEN // HEADS, intermediate_size=FFN, max_position_embeddings=1024)
     (folder / "config.json").write_text(json.dumps(config))
     draw = random.Random(5)
     head = HIDDEN // HEADS

@@ -70,9 +70,11 @@ TEST_CASE("costs of a run made of known costs are found again, also where traini
     shape.slots = 8;
     const auto found = costs_of(made_up(overlap), shape);
     const auto& c = found.costs;
-    REQUIRE(c.decode.size() == 2);
+    REQUIRE(c.decode.size() == 3);
     CHECK(c.decode[0].step_s == doctest::Approx(step_s + slot_s).epsilon(1e-3));
-    CHECK(c.decode[1].step_s == doctest::Approx(step_s + 8 * slot_s).epsilon(1e-3));
+    CHECK(c.decode[1].step_s == doctest::Approx(step_s + 2 * slot_s).epsilon(1e-3));
+    CHECK(c.decode[2].occupied == 8);
+    CHECK(c.decode[2].step_s == doctest::Approx(step_s + 8 * slot_s).epsilon(1e-3));
     CHECK(c.train_s == doctest::Approx(train_s).epsilon(0.02));
     CHECK(c.train_token_s == doctest::Approx(token_s).epsilon(0.02));
     CHECK(c.train_square_s == doctest::Approx(square_s).epsilon(0.02));
