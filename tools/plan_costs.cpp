@@ -1,6 +1,7 @@
 #include "tools/plan_costs.hpp"
 
 #include "runtime/input_error.hpp"
+#include "runtime/pipeline/cluster.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/report/recorded_costs.hpp"
 
@@ -83,19 +84,40 @@ std::vector<std::string> differences(const pipeline::pipeline& recorded, const p
 
 } // namespace
 
-planned_costs costs_of(const pipeline::pipeline& p, const plan_costs& from) {
-  if (from.trace.empty() && from.given.empty())
-    throw input_error("plan: nothing says what anything costs, want --trace RUN, --trace lengths.csv or --costs name=value");
-  planned_costs found{pipeline::workload_of(p), {}};
-  if (fs::is_directory(from.trace)) {
-    auto recorded = report::costs_of(report::read_recorded_run(from.trace), found.costs);
-    found = {std::move(recorded.costs), std::move(recorded.notes)};
-    for (auto& note : differences(pipeline::read_pipeline(from.trace / "resolved.toml"), p))
-      found.notes.push_back(std::move(note));
-  } else if (!from.trace.empty()) {
-    read_csv(from.trace, found.costs);
+cost_source::cost_source(plan_costs from) : from_(std::move(from)) {
+  if (!from_.trace.empty() && !from_.cluster.empty())
+    throw input_error("--cluster " + from_.cluster + ": found with --trace, want one of them");
+  if (fs::is_directory(from_.trace)) {
+    recorded_ = report::read_recorded_run(from_.trace);
+    recorded_pipeline_ = pipeline::read_pipeline(from_.trace / "resolved.toml");
   }
-  for (const auto& one : from.given)
+  if (!from_.cluster.empty())
+    cluster_ = pipeline::read_cluster(from_.cluster);
+}
+
+planned_costs cost_source::of(const pipeline::pipeline& p) {
+  planned_costs found{pipeline::workload_of(p), {}};
+  if (recorded_) {
+    auto recorded = report::costs_of(*recorded_, found.costs);
+    found = {std::move(recorded.costs), std::move(recorded.notes)};
+    for (auto& note : differences(*recorded_pipeline_, p))
+      found.notes.push_back(std::move(note));
+  } else if (!from_.trace.empty()) {
+    read_csv(from_.trace, found.costs);
+  } else if (cluster_) {
+    found.costs = pipeline::on_cluster(std::move(found.costs), *cluster_, p.schedule.place.mode == "timeshare");
+  } else if (from_.given.empty()) {
+    if (!measured_)
+      measured_ = measure_machine(p, found.costs);
+    auto costs = measured_->costs;
+    costs.workers = found.costs.workers;
+    costs.slots = found.costs.slots;
+    costs.groups_per_worker = found.costs.groups_per_worker;
+    costs.answers_per_group = found.costs.answers_per_group;
+    costs.max_tokens = found.costs.max_tokens;
+    found = {std::move(costs), measured_->notes};
+  }
+  for (const auto& one : from_.given)
     take(one, found.costs);
   return found;
 }

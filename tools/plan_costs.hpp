@@ -1,18 +1,25 @@
 #pragma once
 
+#include "runtime/pipeline/cluster_table.hpp"
 #include "runtime/pipeline/pipeline.hpp"
+#include "runtime/report/recorded_run.hpp"
 #include "runtime/schedule/workload.hpp"
+#include "tools/machine_costs.hpp"
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace millrace::tools {
 
-/// Costs of a run before it is run. Processes, slots and answers are the pipeline's; everything else is measured or given.
+/// Where the costs of a run come from before it is run. Processes, slots and answers are the pipeline's (on a cluster the
+/// engines are the cluster's); everything else is measured or given. At most one of `trace` and `cluster`; with neither and
+/// nothing given, this machine is measured.
 struct plan_costs {
-  std::filesystem::path trace;    ///< a run's folder (`report::costs_of`), or a .csv of lengths: a group a line, tokens of its answers; or empty
-  std::vector<std::string> given; ///< `name=value` by the names of `schedule::workload`; after the trace
+  std::filesystem::path trace;    ///< a run's folder (`report::costs_of`), or a .csv of lengths: a group a line, tokens of its answers
+  std::string cluster;            ///< a built-in cluster or a file (`pipeline::read_cluster`)
+  std::vector<std::string> given; ///< `name=value` by the names of `schedule::workload`; after the others
 };
 
 struct planned_costs {
@@ -20,8 +27,22 @@ struct planned_costs {
   std::vector<std::string> notes; ///< why they may not be those of the run, a sentence each
 };
 
-/// @throws input_error for a trace that cannot be read, an unknown name, or when nothing says what the costs are
-planned_costs costs_of(const pipeline::pipeline& p, const plan_costs& from);
+/// Reads or measures once, for every point of a grid.
+class cost_source {
+public:
+  /// @throws input_error for a trace and a cluster at once
+  explicit cost_source(plan_costs from);
+
+  /// @throws input_error for a trace or cluster that cannot be read, an unknown name, a model too large to measure
+  planned_costs of(const pipeline::pipeline& p);
+
+private:
+  plan_costs from_;
+  std::optional<report::recorded_run> recorded_;
+  std::optional<pipeline::pipeline> recorded_pipeline_;
+  std::optional<pipeline::cluster_table> cluster_;
+  std::optional<machine_costs> measured_;
+};
 
 /// The costs as one line of `name=value`, but for lengths; the decode table at its ends.
 std::string in_words(const schedule::workload& costs);

@@ -67,6 +67,20 @@ std::string in_quotes(std::string_view text) {
   return out + '"';
 }
 
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text)
+    switch (c) {
+    case '&': out += "&amp;"; break;
+    case '<': out += "&lt;"; break;
+    case '>': out += "&gt;"; break;
+    case '"': out += "&quot;"; break;
+    case '\'': out += "&#39;"; break;
+    default: out += c;
+    }
+  return out;
+}
+
 std::string number(double x) {
   if (std::isnan(x))
     return "nan";

@@ -12,6 +12,8 @@ namespace millrace::pipeline {
 std::string printable(std::string_view text);
 /// A TOML basic string with its quotes.
 std::string in_quotes(std::string_view text);
+/// Text made safe inside XML and HTML, quoted attributes included.
+std::string escaped(std::string_view text);
 /// The shortest decimal that reads back as the same number.
 std::string number(double x);
 /// The same as a TOML float: with a point or an exponent.

@@ -23,20 +23,6 @@ void widen(double& low, double& high) {
 
 } // namespace
 
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text)
-    switch (c) {
-    case '&': out += "&amp;"; break;
-    case '<': out += "&lt;"; break;
-    case '>': out += "&gt;"; break;
-    case '"': out += "&quot;"; break;
-    case '\'': out += "&#39;"; break;
-    default: out += c;
-    }
-  return out;
-}
-
 std::string in_figures(double value, int digits) {
   if (!std::isfinite(value))
     return "–";

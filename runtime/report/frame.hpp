@@ -1,13 +1,14 @@
 #pragma once
 
+#include "runtime/pipeline/wording.hpp"
+
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace millrace::report {
 
-/// Text made safe inside HTML and SVG, quoted attributes included.
-std::string escaped(std::string_view text);
+using pipeline::escaped;
 
 /// A number for people: at most `digits` significant ones, thousands separated from 10,000 on.
 std::string in_figures(double value, int digits = 3);

@@ -54,3 +54,61 @@ TEST_CASE("plan predicts every point of a grid with given costs, refuses illegal
   CHECK(rows[0]["learner"]["compute"].get<double>() == doctest::Approx(2.0 / 3).epsilon(0.01));
   CHECK(rows[6]["best"]["point"]["schedule.gate.depth"] == "1");
 }
+
+TEST_CASE("plan predicts a cluster that is not there, built in or from a file, and prints what it holds") {
+  const temporary_folder folder;
+  std::ofstream(folder.path() / "p.toml") << text_of({});
+  const auto shown = run_to_end(command_line({"plan", "--show-cluster", "h100-1024"}));
+  CHECK(shown.status == 0);
+  std::ofstream(folder.path() / "mine.toml") << shown.out;
+  strings figures;
+  for (const std::string& cluster : {std::string("h100-1024"), (folder.path() / "mine.toml").string()}) {
+    const auto done = run_to_end(command_line({"plan", (folder.path() / "p.toml").string(), "--cluster", cluster, "--set", "roles.rollout.max_new_tokens=32000",
+                                               "--set", "schedule.groups_per_step=256"}));
+    CAPTURE(done.err);
+    CHECK(done.status == 0);
+    figures.push_back(done.out);
+    const auto rows = rows_of(done.out);
+    REQUIRE(rows.size() == 1);
+    CHECK(rows[0]["staleness_max"] == 0); // synchronous
+    CHECK(rows[0]["step_s"].get<double>() > 320); // an answer of 32,000 tokens at 97 tokens/s
+  }
+  CHECK(figures[0] == figures[1]);
+  const auto refused = run_to_end(command_line({"plan", (folder.path() / "p.toml").string(), "--cluster", "h100"}));
+  CHECK(refused.status == 1);
+  CHECK(refused.err.find("want one or h200-8, h100-64, h100-1024") != std::string::npos);
+}
+
+TEST_CASE("without a trace, a cluster or costs, plan measures this machine with the pipeline's model") {
+  const temporary_folder folder;
+  std::ofstream(folder.path() / "p.toml") << text_of({});
+  const auto done = run_to_end(command_line({"plan", (folder.path() / "p.toml").string(), "--grid", "schedule.preset=synchronous,one_step_off"}), 60);
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  const auto rows = rows_of(done.out);
+  REQUIRE(rows.size() == 2);
+  CHECK(rows[0]["step_s"].get<double>() > 0);
+  CHECK(rows[1]["staleness_max"] == 1);
+  CHECK(done.err.find("step_s(16)=") != std::string::npos); // every slot was filled
+  CHECK(done.err.find("lengths are those of") != std::string::npos);
+}
+
+TEST_CASE("a recorded run predicts itself") {
+  tiny_pipeline wanted;
+  wanted.steps = 8;
+  const tiny_run run(wanted);
+  const auto done = run_to_end(run.start({"--set", "placement.rollout.processes=1", "--set", "roles.rollout.threads=1", "--set", "roles.learner.threads=1"}), 60);
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  const auto told = run_to_end(command_line({"plan", (run / "run/resolved.toml").string(), "--trace", (run / "run").string()}));
+  CAPTURE(told.err);
+  REQUIRE(told.status == 0);
+  const auto rows = rows_of(told.out);
+  // Steps of milliseconds on a busy machine: the figure is near enough to be no other run's. Tokens are exact.
+  const auto metrics = run.files().metrics();
+  const double measured = (metrics.back()["wall_s"].get<double>() - metrics.front()["wall_s"].get<double>()) / 7;
+  CHECK(rows[0]["step_s"].get<double>() > measured / 3);
+  CHECK(rows[0]["step_s"].get<double>() < measured * 3);
+  CHECK(rows[0]["staleness_max"] == 0);
+  CHECK(rows[0]["trained_tokens_per_group"].get<double>() * 8 * groups_per_step == doctest::Approx(metrics.back()["tokens/trained"].get<double>()));
+}

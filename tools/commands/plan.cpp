@@ -1,4 +1,5 @@
 #include "runtime/input_error.hpp"
+#include "runtime/pipeline/cluster.hpp"
 #include "runtime/pipeline/errors.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/schedule/virtual_time.hpp"
@@ -132,12 +133,19 @@ std::string words_of(const point& at) {
 
 struct options {
   std::string file;
-  std::string trace;
+  std::string trace, cluster, show_cluster;
   std::vector<std::string> grid, given, overrides, best;
   std::uint32_t steps = 0;
 };
 
 int plan(const options& o) {
+  if (!o.show_cluster.empty()) {
+    std::cout << pipeline::cluster_text(o.show_cluster);
+    return 0;
+  }
+  if (o.file.empty())
+    throw input_error("plan: no FILE, want a pipeline in TOML");
+  cost_source source({o.trace, o.cluster, o.given});
   std::vector<bound> bounds;
   for (const auto& text : o.best)
     bounds.push_back(bound_of(text));
@@ -165,7 +173,7 @@ int plan(const options& o) {
       std::fprintf(stderr, "%-34s refused: %s\n", words_of(at).c_str(), why.c_str());
       continue;
     }
-    const auto [costs, notes] = costs_of(*p, {o.trace, o.given});
+    const auto [costs, notes] = source.of(*p);
     if (std::exchange(first, false)) {
       std::fprintf(stderr, "# %s\n", in_words(costs).c_str());
       for (const auto& note : notes)
@@ -201,8 +209,18 @@ int plan(const options& o) {
 command add_plan(CLI::App& root) {
   auto o = std::make_shared<options>();
   auto* app = root.add_subcommand("plan", "Predicts runs before they are run: the run's own scheduler under virtual time, with measured or given costs");
-  app->add_option("FILE", o->file, "The pipeline, TOML")->required();
+  app->footer("Costs come from one of: a recorded run (--trace), a cluster (--cluster), numbers (--costs). With none of them the pipeline's\n"
+              "model is loaded and measured here for a few seconds. stderr: the costs, what is uncertain about them, and a line for each\n"
+              "point: steps an hour, seconds a step and trained tokens a second between the end of the first step and that of the last;\n"
+              "staleness at use; tokens wasted; length of what is trained over that of what is generated; shares of time that the\n"
+              "learner and the rollouts' places are busy. stdout: one JSON object a point, with every figure by name.");
+  app->add_option("FILE", o->file, "The pipeline, TOML");
   app->add_option("--trace", o->trace, "A recorded run's folder, or a .csv with the tokens of a group's answers in each line");
+  std::string clusters;
+  for (const auto& name : pipeline::cluster_names())
+    clusters += (clusters.empty() ? "" : ", ") + name;
+  app->add_option("--cluster", o->cluster, "GPUs that do not have to be there: " + clusters + ", or a TOML file like theirs");
+  app->add_option("--show-cluster", o->show_cluster, "Prints one of the clusters above as TOML, each figure with its source, and does nothing else");
   app->add_option("--costs", o->given, "One cost: name=value, as in --costs train_s=60 --costs mean_tokens=6000; after the trace's")->allow_extra_args(false);
   app->add_option("--grid", o->grid, "One axis: key=value,value,... Every combination of all of them is predicted")->allow_extra_args(false);
   app->add_option("--set", o->overrides, "Overrides one key: a.b=value")->allow_extra_args(false);
