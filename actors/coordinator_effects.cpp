@@ -5,6 +5,7 @@
 #include "runtime/telemetry/log.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <unistd.h>
 
 /// What the coordinator does to the world for `coordination`: messages with deadlines, files.
@@ -384,15 +385,23 @@ void coordinator_state::checkpoint_is_stored(const checkpoint_stored& stored) {
 }
 
 void coordinator_state::observe(const schedule::progress& depths) {
-  const auto count = [at = now()](const char* name, std::int64_t before, std::int64_t after) {
+  const auto draw = [at = now()](const char* track, const char* name, double before, double after) {
     if (before != after)
-      telemetry::process_trace().record(telemetry::counter{"groups", name, at, static_cast<double>(after)});
+      telemetry::process_trace().record(telemetry::counter{track, name, at, after});
+  };
+  const auto count = [&](const char* name, std::int64_t before, std::int64_t after) {
+    draw("groups", name, static_cast<double>(before), static_cast<double>(after));
   };
   count("queued", observed_.queued, depths.queued);
   count("generating", observed_.generating, depths.generating);
   count("waiting for columns", observed_.finished, depths.finished);
   count("ready", observed_.ready, depths.ready);
   count("training", observed_.training, depths.training);
+  const auto held = [](const schedule::progress& p) { return static_cast<double>(p.queued + p.generating + p.finished + p.ready + p.training); };
+  draw("credits", "held", held(observed_), held(depths));
+  if (std::isfinite(coordination_->scheduler().settings().depth))
+    draw("credits", "free", observed_.free_credits, depths.free_credits);
+  draw("lead", "steps", observed_.lead_steps, depths.lead_steps);
   observed_ = depths;
 }
 

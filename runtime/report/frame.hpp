@@ -10,7 +10,7 @@ namespace millrace::report {
 
 using pipeline::escaped;
 
-/// A number for people: at most `digits` significant ones, thousands separated from 10,000 on.
+/// A number for people: `digits` significant ones, more where it is larger; thousands separated from 10,000 on.
 std::string in_figures(double value, int digits = 3);
 
 /// Round numbers that cover [low, high], about `count` of them.

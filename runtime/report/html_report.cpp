@@ -4,6 +4,7 @@
 #include "runtime/report/frame.hpp"
 #include "runtime/report/gantt.hpp"
 #include "runtime/report/line_chart.hpp"
+#include "runtime/report/predicted_run.hpp"
 #include "runtime/report/run_figures.hpp"
 #include "runtime/report/token_flow.hpp"
 
@@ -18,7 +19,7 @@ constexpr std::string_view style = R"(
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5c6675; --line: #d9dee6; --paper: #fff; --idle: #eef1f5; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --soft: #9aa5b5; --line: #343c49; --paper: #14181f; --idle: #222934; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto; max-width: 1320px; padding: 0 1.2rem; }
-h1 { font-size: 1.5rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; } p { color: var(--soft); margin: .2rem 0 1rem; }
+h1 { font-size: 1.5rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; } h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; } p { color: var(--soft); margin: .2rem 0 1rem; }
 table { border-collapse: collapse; } td, th { padding: .2rem .9rem .2rem 0; text-align: right; border-bottom: 1px solid var(--line); }
 .chart + table { margin: .4rem 0 1.2rem; } td:first-child, th:first-child { text-align: left; color: var(--soft); font-weight: normal; } td { font-variant-numeric: tabular-nums; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(520px, 1fr)); gap: 1rem 1.6rem; }
@@ -120,6 +121,68 @@ std::string staleness_charts(std::span<const recorded_run> runs) {
          bar_chart("Reward by staleness", "versions behind", "mean reward", rewards);
 }
 
+/// `staleness/<bucket>/<figure>` of the metrics: a chart a figure, a line a bucket. A run without says so.
+std::string bucket_charts(std::span<const recorded_run> runs) {
+  std::map<std::string, std::vector<series>> by_figure;
+  std::string without;
+  for (const auto& run : runs) {
+    std::map<std::pair<std::string, std::string>, series> lines; // by figure, then by bucket
+    for (const auto& row : run.metrics)
+      for (const auto& [name, value] : row.values) {
+        const auto bucket = name.find('/'), figure = bucket == std::string::npos ? bucket : name.find('/', bucket + 1);
+        if (!name.starts_with("staleness/") || figure == std::string::npos)
+          continue;
+        const auto word = name.substr(bucket + 1, figure - bucket - 1);
+        auto& line = lines[{name.substr(figure + 1), word}];
+        line.name = (runs.size() > 1 ? run.label + ", " : "") + word + (word == "1" ? " version" : " versions");
+        line.points.emplace_back(static_cast<double>(row.step), value);
+      }
+    for (auto& [key, line] : lines)
+      by_figure[key.first].push_back(std::move(line));
+    if (lines.empty())
+      without += (without.empty() ? "" : ", ") + run.label;
+  }
+  std::string out, note;
+  for (const auto& [figure, lines] : by_figure)
+    out += line_chart("By staleness: " + figure, "step", figure, lines);
+  if (!without.empty())
+    note = "<p>No figures by staleness in " + escaped(without) + ".</p>\n";
+  return note + (out.empty() ? "" : "<div class=\"charts\">" + out + "</div>\n");
+}
+
+/// The plan's model on the run's own trace, beside what was measured.
+std::string prediction_part(const recorded_run& run) {
+  const auto told = predict(run);
+  std::string out = "<h3>Predicted and measured</h3>\n";
+  if (!told.refusal.empty())
+    return out + "<p>No prediction: " + escaped(told.refusal) + "</p>\n";
+  out += "<p>The run’s own schedule under virtual time, with the costs that its trace tells.</p>\n"
+         "<div class=\"charts\"><table><tr><th></th><th>measured</th><th>predicted</th><th>difference</th></tr>\n";
+  for (const auto& [name, measured, predicted] : told.figures) {
+    const bool share = name.find('%') != std::string::npos || name.find("versions") != std::string::npos;
+    const double off = share ? predicted - measured : measured > 0 ? 100 * (predicted / measured - 1) : 0;
+    char text[32];
+    std::snprintf(text, sizeof text, share ? "%+.2f" : "%+.1f %%", off);
+    out += "<tr><td>" + escaped(name) + "</td><td>" + in_figures(measured) + "</td><td>" + in_figures(predicted) + "</td><td>" + text + "</td></tr>\n";
+  }
+  out += "</table>";
+  const std::vector<series> lines{{"measured", told.step_ends}, {"predicted", told.told_step_ends}};
+  out += line_chart("Ends of steps, predicted and measured", "step", "seconds since the end of the first", lines) + "</div>\n";
+  for (const auto& note : told.notes)
+    out += "<p>" + escaped(note) + ".</p>\n";
+  return out;
+}
+
+/// generated = trained + dropped by reason + live, as a sentence.
+std::string ledger_line(const telemetry::ledger_totals& ledger) {
+  std::string out = in_figures(static_cast<double>(ledger.generated), 9) + " generated = " + in_figures(static_cast<double>(ledger.trained), 9) + " trained";
+  for (const auto& [reason, tokens] : ledger.dropped)
+    out += " + " + in_figures(static_cast<double>(tokens), 9) + ' ' + reason;
+  out += " + " + in_figures(static_cast<double>(ledger.live), 9) + " live";
+  const auto rest = ledger.generated - ledger.trained - ledger.dropped_total() - ledger.live;
+  return "<p>Tokens: " + escaped(out) + "; what is left over: " + std::to_string(rest) + ".</p>\n";
+}
+
 /// Queue depths, slots and the like: each counter name of a run is one line.
 std::string counter_charts(const recorded_run& run) {
   std::map<std::string, std::map<std::string, series>> by_track;
@@ -134,7 +197,8 @@ std::string counter_charts(const recorded_run& run) {
     std::vector<series> list;
     for (const auto& [name, line] : lines)
       list.push_back(line);
-    out += line_chart(track + " over time", "seconds", "count", list);
+    out += line_chart(track == "groups" ? "Groups by state" : track == "credits" ? "Credits: groups that may be under way" : track == "lead" ? "Lead of production" : track + " over time",
+                      "seconds", track == "lead" ? "steps" : "count", list);
   }
   return out;
 }
@@ -171,11 +235,40 @@ std::string time_table(const recorded_run& run) {
   return out + "</table>\n";
 }
 
+/// How long each version took: its copy, its way, its layout; one after another.
+std::string publication_chart(const recorded_run& run) {
+  std::map<std::string, series> lines;
+  for (const auto& span : run.spans)
+    for (const auto& [word, name] : {std::pair{"publish version ", "copy"}, std::pair{"pull version ", "transfer"}, std::pair{"stage version ", "layout"}})
+      if (span.name.starts_with(word)) {
+        auto& line = lines[name];
+        line.name = name;
+        const double version = std::atof(span.name.c_str() + std::string_view(word).size());
+        if (line.points.empty() || line.points.back().first < version)
+          line.points.emplace_back(version, 1000 * span.duration_s);
+        else
+          line.points.back().second = std::max(line.points.back().second, 1000 * span.duration_s); // the slowest of several workers
+      }
+  std::vector<series> list;
+  for (auto& [name, line] : lines)
+    list.push_back(std::move(line));
+  return line_chart("Publication: time of each version", "version", "milliseconds", list);
+}
+
+/// Mean length of what is trained, step by step, beside its longest answer.
+std::string length_chart(const recorded_run& run) {
+  std::vector<series> lines{{"mean", metric_line(run, telemetry::metric::length_mean).points}, {"longest", metric_line(run, telemetry::metric::length_max).points}};
+  return line_chart("Length of trained answers", "step", "tokens", lines);
+}
+
 std::string section_of(const recorded_run& run) {
   std::string out = "<h2>" + escaped(run.label) + "</h2>\n";
   out += gantt_chart("Every actor, by cause", run);
   out += time_table(run);
-  return out + "<div class=\"charts\">" + token_flow("Where the tokens went", run.status.ledger) + counter_charts(run) + "</div>\n";
+  out += prediction_part(run);
+  out += "<h3>Tokens and queues</h3>\n" + ledger_line(run.status.ledger);
+  return out + "<div class=\"charts\">" + token_flow("Where the tokens went", run.status.ledger) + counter_charts(run) + publication_chart(run) + length_chart(run) +
+         "</div>\n";
 }
 
 } // namespace
@@ -194,7 +287,7 @@ std::string html_report(std::span<const recorded_run> runs) {
   out += "<h2>Pace and staleness</h2>\n<div class=\"charts\">" + metric_chart(runs, "Seconds a step", "seconds", m::time_per_step) +
          metric_chart(runs, "Generation", "tokens a second", m::generation_rate) +
          metric_chart(runs, "Staleness at use, mean", "versions", m::staleness_mean) +
-         metric_chart(runs, "Staleness at use, largest", "versions", m::staleness_max) + staleness_charts(runs) + "</div>\n";
+         metric_chart(runs, "Staleness at use, largest", "versions", m::staleness_max) + staleness_charts(runs) + "</div>\n" + bucket_charts(runs);
   for (const auto& run : runs)
     out += section_of(run);
   return out + "</body></html>\n";

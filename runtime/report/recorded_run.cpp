@@ -84,13 +84,6 @@ void add_trajectories(recorded_run& run, const std::filesystem::path& path) {
   });
 }
 
-/// "trace.json" of session 1, "trace-2.json" of session 2.
-std::filesystem::path of_session(const std::filesystem::path& folder, const std::string& stem, const std::string& extension,
-                                 int session, bool first_has_number) {
-  const std::string number = session == 1 && !first_has_number ? "" : "-" + std::to_string(session);
-  return folder / (stem + number + extension);
-}
-
 } // namespace
 
 std::int64_t trained_answer::staleness() const {
@@ -106,8 +99,8 @@ recorded_run read_recorded_run(const std::filesystem::path& folder) {
   for (auto& row : telemetry::read_metrics(folder / "metrics.jsonl"))
     (row.get(telemetry::metric::reward) ? run.metrics : run.evaluations).push_back(std::move(row));
   for (int session = 1;; ++session) {
-    const auto trace = of_session(folder, "trace", ".json", session, false);
-    const auto trajectories = of_session(folder, "trajectories", ".jsonl.zst", session, true);
+    const auto trace = telemetry::trace_of(folder, session);
+    const auto trajectories = telemetry::trajectories_of(folder, session);
     const bool traced = std::filesystem::exists(trace), told = std::filesystem::exists(trajectories);
     if (!traced && !told)
       break;

@@ -3,6 +3,7 @@
 #include "runtime/input_error.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 namespace millrace::schedule {
@@ -63,6 +64,7 @@ progress scheduler::at() const {
   result.ready = ledger_.live(group_state::ready).groups;
   result.training = ledger_.live(group_state::training).groups;
   result.lead_steps = static_cast<double>(committed()) / config_.groups_per_step - version_;
+  result.free_credits = std::max(0.0, std::ceil(most_committed() - static_cast<double>(committed())));
   return result;
 }
 

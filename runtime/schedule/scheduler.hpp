@@ -37,6 +37,7 @@ struct progress {
   std::int64_t ready = 0;
   std::int64_t training = 0;
   double lead_steps = 0;         ///< (live + consumed) / B - v
+  double free_credits = 0;       ///< groups that the gate would let start now
 };
 
 /// Decides what may start, what makes a batch and how stale it may be. A pure state machine: no thread, clock, socket
@@ -209,6 +210,7 @@ private:
   bool round_is_open() const;
   void finish_step();
   bool may_start_new() const;
+  double most_committed() const; ///< S-1: a new group starts while fewer are live or consumed
   bool more_to_start() const;
   bool no_more_groups() const;
   bool is_last_batch() const { return no_more_groups() && parked_.empty(); }

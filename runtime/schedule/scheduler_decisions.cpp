@@ -74,9 +74,11 @@ bool scheduler::more_to_start() const {
          static_cast<double>(committed()) < config_.groups_per_step * (config_.steps - 1 + (long_round_ ? 1 : config_.oversample));
 }
 
-bool scheduler::may_start_new() const {
+bool scheduler::may_start_new() const { return static_cast<double>(committed()) < most_committed(); }
+
+double scheduler::most_committed() const {
   if (no_more_groups())
-    return false;
+    return 0;
   const double size = config_.groups_per_step;
   auto lead = 1 + config_.depth;
   if (config_.warmup > 0)
@@ -87,7 +89,7 @@ bool scheduler::may_start_new() const {
     const double cut = step_ + (training_ && training_->ends_step ? 1 : 0);
     limit += (config_.oversample - 1) * size * std::max(0.0, version_ + lead - cut);
   }
-  return static_cast<double>(committed()) < limit;
+  return limit;
 }
 
 bool scheduler::round_is_open() const {

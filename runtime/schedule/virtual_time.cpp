@@ -327,6 +327,7 @@ private:
         rollout.paused += passed;
       } else {
         const auto busy = static_cast<double>(one.groups) / costs_.groups_per_worker;
+        result_.decoding_s += one.groups > 0 ? passed : 0;
         rollout.compute += busy * passed;
         (scheduler_.takes_groups(id) ? rollout.wait_credit : rollout.wait_weights) += (1 - busy) * passed;
       }

@@ -48,6 +48,7 @@ struct prediction {
   double seconds = 0;
   double learner_busy_s = 0;
   double place_busy_s = 0;       ///< summed over places that held a group
+  double decoding_s = 0;         ///< summed over workers that held one and did not stand still to take weights
   std::uint32_t workers_lost = 0;
   staleness stale;               ///< at use
   std::int64_t late_groups = 0;  ///< trained with more than `stale_max` versions

@@ -84,10 +84,6 @@ bool only_leftovers(const fs::path& folder) {
   return true;
 }
 
-fs::path numbered(const fs::path& folder, const std::string& stem, int number, const std::string& extension) {
-  return folder / (stem + (number > 1 ? "-" + std::to_string(number) : "") + extension);
-}
-
 } // namespace
 
 run_folder::run_folder(fs::path path, descriptor lock, int session)
@@ -113,15 +109,21 @@ run_folder run_folder::open(const fs::path& path) {
   want_run(path);
   descriptor lock = take_lock(path);
   int session = 2;
-  while (fs::exists(numbered(path, "trace", session, ".json")))
+  while (fs::exists(trace_of(path, session)))
     ++session;
   return {path, std::move(lock), session};
 }
 
-fs::path run_folder::trace() const { return numbered(path_, "trace", session_, ".json"); }
+fs::path run_folder::trace() const { return trace_of(path_, session_); }
 
-fs::path run_folder::trajectories() const {
-  return path_ / ("trajectories-" + std::to_string(session_) + ".jsonl.zst");
+fs::path run_folder::trajectories() const { return trajectories_of(path_, session_); }
+
+fs::path trace_of(const fs::path& folder, int session) {
+  return folder / (session > 1 ? "trace-" + std::to_string(session) + ".json" : "trace.json");
+}
+
+fs::path trajectories_of(const fs::path& folder, int session) {
+  return folder / ("trajectories-" + std::to_string(session) + ".jsonl.zst");
 }
 
 fs::path default_run_path(const fs::path& runs, std::string_view name, std::string_view date) {

@@ -47,6 +47,10 @@ private:
   int session_;
 };
 
+/// The trace and the trajectories of one session of the run in `folder`, from 1.
+std::filesystem::path trace_of(const std::filesystem::path& folder, int session);
+std::filesystem::path trajectories_of(const std::filesystem::path& folder, int session);
+
 /// `runs/<name>-<date>-<n>` with the first n from 1 that is free; `date` as 2026-11-22.
 std::filesystem::path default_run_path(const std::filesystem::path& runs, std::string_view name, std::string_view date);
 /// Today's date in local time, as `default_run_path` wants it.

@@ -97,7 +97,7 @@ TEST_CASE("a recorded run predicts itself") {
   tiny_pipeline wanted;
   wanted.steps = 8;
   const tiny_run run(wanted);
-  const auto done = run_to_end(run.start({"--set", "placement.rollout.processes=1", "--set", "roles.rollout.threads=1", "--set", "roles.learner.threads=1"}), 60);
+  const auto done = run_to_end(run.start({"--set", "roles.rollout.threads=1", "--set", "roles.learner.threads=1"}), 60);
   CAPTURE(done.err);
   REQUIRE(done.status == 0);
   const auto told = run_to_end(command_line({"plan", (run / "run/resolved.toml").string(), "--trace", (run / "run").string()}));
@@ -110,5 +110,12 @@ TEST_CASE("a recorded run predicts itself") {
   CHECK(rows[0]["step_s"].get<double>() > measured / 3);
   CHECK(rows[0]["step_s"].get<double>() < measured * 3);
   CHECK(rows[0]["staleness_max"] == 0);
+  const auto page = run_to_end(command_line({"report", (run / "run").string(), "--output", (run / "page.html").string()}));
+  CHECK(page.status == 0);
+  const auto html = read_file(run / "page.html");
+  CHECK(html.find("No prediction") == std::string::npos);
+  for (const auto* drawn : {"Predicted and measured", "Ends of steps, predicted and measured", "Credits: groups that may be under way", "Lead of production",
+                            "Groups by state", "Publication: time of each version", "what is left over: 0."})
+    CHECK_MESSAGE(html.find(drawn) != std::string::npos, drawn);
   CHECK(rows[0]["trained_tokens_per_group"].get<double>() * 8 * groups_per_step == doctest::Approx(metrics.back()["tokens/trained"].get<double>()));
 }

@@ -47,11 +47,12 @@ std::string browser() {
   return {};
 }
 
-const std::array<std::string_view, 16> charts{"evaluation/sums/pass@4", "Reward", "Entropy", "KL, behaviour to current policy", "Clipped tokens", "Gradient norm",
+const std::array<std::string_view, 19> charts{"evaluation/sums/pass@4", "Reward", "Entropy", "KL, behaviour to current policy", "Clipped tokens", "Gradient norm",
                                               "Answer length", "Seconds a step", "Generation", "Staleness at use, mean",
                                               "Staleness at use, largest", "Staleness at use (oldest token of each answer)",
                                               "Reward by staleness", "Every actor, by cause", "Where the tokens went",
-                                              "coordinator over time"};
+                                              "coordinator over time", "By staleness: entropy", "Length of trained answers",
+                                              "Publication: time of each version"};
 
 } // namespace
 
@@ -69,6 +70,12 @@ TEST_CASE("the page holds every chart, fetches nothing and runs nothing") {
   CHECK(count(html, "http") == 0);
   CHECK(count(html, "url(") == 0);
   CHECK(first_unbalanced(html) == "");
+  CHECK(count(html, "1000 generated = 900 trained + 80 stale + 20 live; what is left over: 0.") == 1);
+  CHECK(count(html, "No figures by staleness") == 0);
+  CHECK(count(html, "<p>No prediction: the run was resumed") == 1);
+  // Each role's causes sum to one.
+  const auto table = html.substr(html.find("<th>role</th>"), html.find("</table>", html.find("<th>role</th>")) - html.find("<th>role</th>"));
+  CHECK(count(table, "<td>100.0 %</td></tr>") == 2);
 }
 
 TEST_CASE("several runs stand side by side, whatever their folders are called") {

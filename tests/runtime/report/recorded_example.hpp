@@ -35,6 +35,8 @@ inline void write_example_run(const std::filesystem::path& folder, const std::st
                               t::metric::gradient_norm, t::metric::length_mean, t::metric::time_per_step,
                               t::metric::generation_rate, t::metric::staleness_mean, t::metric::staleness_max})
       row.set(metric, 0.25 * step);
+    row.set("staleness/0/entropy", 0.5);
+    row.set("staleness/3-4/entropy", 0.125 * step);
     metrics.append(row);
   }
   t::metric_row held_out;
@@ -45,6 +47,7 @@ inline void write_example_run(const std::filesystem::path& folder, const std::st
     t::trace_file trace(folder / "trace.json", 100);
     trace.add({{{"learner/0", "checkpoint", "storage", 104, 1, {}},
                 {"learner/0", "train step 1", "compute", 101, 4, {{"tokens", 900}}},
+                {"learner/0", "publish version 1", "transfer", 105, 0.25, {}},
                 {"rollout/0", "no <group>", "wait_input", 105, 5, {}}},
                {{"coordinator", "groups live", 101, 3}, {"coordinator", "groups live", 106, 5}}},
               7, "run", 0);

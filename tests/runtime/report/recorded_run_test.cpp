@@ -18,13 +18,13 @@ TEST_CASE("a folder is read whole: status, metrics, spans of every session one a
   CHECK(run.status.ledger.closes());
   REQUIRE(run.metrics.size() == 2);
   CHECK(run.evaluations.size() == 1);
-  REQUIRE(run.spans.size() == 4);
+  REQUIRE(run.spans.size() == 5);
   CHECK(run.spans[1].track == "learner/0");
   CHECK(run.spans[1].start_s == doctest::Approx(1));
   CHECK(run.spans[1].args == std::vector<std::pair<std::string, double>>{{"tokens", 900}});
   REQUIRE(run.session_starts.size() == 2);
   CHECK(run.session_starts[1] == doctest::Approx(10));
-  CHECK(run.spans[3].start_s == doctest::Approx(10));
+  CHECK(run.spans[4].start_s == doctest::Approx(10));
   CHECK(run.end_s == doctest::Approx(12));
   REQUIRE(run.counters.size() == 2);
   CHECK(run.counters[1].value == 5);
@@ -39,7 +39,7 @@ TEST_CASE("a line that a crash tore off the end of the trace is left out, damage
   const auto trace = here / "run/trace.json";
   const std::string whole = tests::read_file(trace);
   tests::write_file(trace, whole.substr(0, whole.rfind("\"wait_input\"")));
-  CHECK(read_recorded_run(here / "run").spans.size() == 3);
+  CHECK(read_recorded_run(here / "run").spans.size() == 4);
   tests::write_file(trace, "[\n{\"ph\":\"X\"},\n]\n");
   CHECK_THROWS_WITH_AS(read_recorded_run(here / "run"), doctest::Contains("trace.json:2:1:"), input_error);
 }
