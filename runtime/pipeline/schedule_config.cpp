@@ -97,6 +97,20 @@ std::uint32_t places_of(const rollout_table& rollout) {
   return static_cast<std::uint32_t>((rollout.slots + answers - 1) / answers + 1);
 }
 
+double staging_contention(const pipeline& p, std::int64_t cores) {
+  if (p.schedule.place.mode == "timeshare" || cores < 1)
+    return 1;
+  auto threads = threads_of(p, p.policy().name, cores);
+  for (const auto* role : p.of<rollout_table>()) {
+    const auto placed = p.placement.roles.find(role->name);
+    if (placed != p.placement.roles.end() && !placed->second.hosts.empty())
+      return 1;
+    const auto processes = std::max<std::int64_t>(1, p.processes_of(role->name));
+    threads += processes * (threads_of(p, role->name, cores) + 1);
+  }
+  return std::max(1.0, static_cast<double>(threads) / static_cast<double>(cores));
+}
+
 void apply_preset(schedule_table& s, reading& into) {
   const auto names = schedule::preset_names();
   if (std::find(names.begin(), names.end(), s.preset) == names.end())

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <map>
+#include <thread>
 
 namespace millrace::report {
 namespace {
@@ -40,7 +41,9 @@ double compute_share(const recorded_run& run, const std::vector<std::string>& ro
 }
 
 void compare(const recorded_run& run, const pipeline::pipeline& p, predicted_run& out) {
-  auto [costs, notes] = costs_of(run, pipeline::workload_of(p));
+  auto shape = pipeline::workload_of(p);
+  shape.stage_contention = pipeline::staging_contention(p, static_cast<std::int64_t>(std::thread::hardware_concurrency()));
+  auto [costs, notes] = costs_of(run, shape);
   out.notes = std::move(notes);
   auto settings = pipeline::schedule_of(p);
   settings.steps = static_cast<std::uint32_t>(run.metrics.size());

@@ -227,18 +227,28 @@ void read_training(const recorded_run& run, const recorded_work& work, recorded_
 }
 
 void read_publication(const recorded_work& work, recorded_costs& found) {
-  std::vector<double> copies, stagings;
+  std::vector<moment> training, generation;
+  for (const auto& [step, at] : work.train)
+    training.push_back(at);
+  for (const auto& one : work.decode)
+    generation.push_back(one.at);
+  training = joined(std::move(training));
+  generation = joined(std::move(generation));
+  std::vector<double> copies, stagings, crowded; // the last: share of a staging beside both others
   for (const auto& [version, at] : work.publish) {
     if (version == 0)
       continue; // the first weights of a run are not a publication like the others
     // Version v is that of step v: what lies between its end and the copy is the coordinator's turn.
     if (const auto step = work.train.find(version); step != work.train.end() && at.end_s >= step->second.end_s)
       copies.push_back(at.end_s - step->second.end_s);
-    if (const auto staged = work.staged.find(version); staged != work.staged.end() && staged->second >= at.end_s)
-      stagings.push_back(staged->second - at.end_s);
+    if (const auto staged = work.staged.find(version); staged != work.staged.end() && staged->second >= at.end_s) {
+      const moment staging{at.end_s, staged->second};
+      stagings.push_back(staging.seconds());
+      crowded.push_back(share_beside(staging, training) * share_beside(staging, generation));
+    }
   }
   found.costs.copy_s = mean_of(copies);
-  found.costs.stage_s = mean_of(stagings);
+  found.costs.stage_s = mean_of(stagings) / (1 + (found.costs.stage_contention - 1) * mean_of(crowded));
   if (copies.empty())
     found.notes.push_back("no version was published after the first: publication counts as nothing");
   found.costs.checkpoint_s = mean_of(work.saved);

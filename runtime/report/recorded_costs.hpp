@@ -23,7 +23,8 @@ struct recorded_costs {
 /// - columns: the mean time between generated and fetched, by Little's law over the counter of groups that wait for them
 /// - lengths: those of the trained groups' answers, by group
 ///
-/// @param shape workers, slots, answers and the longest answer of the run to be predicted
+/// @param shape workers, slots, answers and the longest answer of the run to be predicted, and its `stage_contention`,
+///              which no trace of a run without it could tell
 /// @throws input_error if the run recorded no spans, no answers, or fewer than two steps
 recorded_costs costs_of(const recorded_run& run, schedule::workload shape);
 

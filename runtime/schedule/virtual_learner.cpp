@@ -27,21 +27,21 @@ double virtual_learner::save(double now_s) {
   return saved_s_ = std::max({now_s, copied_s_, saved_s_}) + costs_->checkpoint_s;
 }
 
-bool virtual_learner::slow_down(double now_s, bool beside) {
-  if (beside == beside_)
+bool virtual_learner::slow_down(double now_s, double times) {
+  if (times == times_)
     return false;
   if (computes()) {
-    left_s_ = std::max(0.0, left_s_ - (now_s - at_s_) * rate());
+    left_s_ = std::max(0.0, left_s_ - (now_s - at_s_) / times_);
     at_s_ = now_s;
   }
-  beside_ = beside;
+  times_ = times;
   return computes();
 }
 
 double virtual_learner::next_s() const {
   if (!update_)
     return std::numeric_limits<double>::infinity();
-  return began_ ? at_s_ + left_s_ / rate() : at_s_;
+  return began_ ? at_s_ + left_s_ * times_ : at_s_;
 }
 
 std::optional<virtual_update> virtual_learner::go_on(double now_s) {

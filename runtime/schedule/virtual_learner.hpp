@@ -26,14 +26,15 @@ public:
   double publish(version_id version, double now_s);
   /// @returns when the checkpoint is written
   double save(double now_s);
-  /// Whether groups are generated now. @returns whether that changes when an update under way ends
-  bool slow_down(double now_s, bool beside);
+  /// Updates take so many times as long from now on. @returns whether that changes when one under way ends
+  bool slow_down(double now_s, double times);
 
   /// When the update begins or, once it has begun, ends as things are; infinity: there is none.
   double next_s() const;
   /// The update begins, or ends: at `next_s()`. @returns it when it has ended
   std::optional<virtual_update> go_on(double now_s);
   bool computes() const { return update_ && began_; }
+  bool has_update() const { return update_.has_value(); } ///< begun or not
 
   struct shares {
     double compute = 0;
@@ -46,13 +47,11 @@ public:
   std::uint64_t planned = 0; ///< stamp of the agenda's entry that counts
 
 private:
-  double rate() const { return beside_ ? 1 / costs_->train_contention : 1; }
-
   const workload* costs_;
   std::optional<virtual_update> update_;
   bool began_ = false;
   bool warm_ = false;
-  bool beside_ = false;
+  double times_ = 1;
   double left_s_ = 0;       ///< of the update, with nothing beside it
   double at_s_ = 0;         ///< of left_s_
   double copied_s_ = 0;     ///< it copies until then

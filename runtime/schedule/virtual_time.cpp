@@ -46,13 +46,13 @@ public:
   }
 
 private:
-  enum class kind : std::uint8_t { generated, handed_over, columns, staged, flipped, learned, saved, died, joins };
+  enum class kind : std::uint8_t { generated, handed_over, columns, stages, staged, flipped, learned, saved, died, joins };
 
   struct entry {
     double at_s;
     std::uint64_t sequence; ///< breaks ties in the order of planning
     kind what;
-    std::uint64_t subject; ///< group, worker (for `flipped` and `staged` with its life above bit 32) or step
+    std::uint64_t subject; ///< group, worker (for `stages`, `staged` and `flipped` with its life above bit 32) or step
     std::uint32_t detail;  ///< attempt, version or life
 
     bool operator<(const entry& other) const {
@@ -81,7 +81,7 @@ private:
     one = virtual_worker(costs_);
     one.life = life;
     one.alive = true;
-    one.slow_down(now_s_, learner_.computes() ? costs_.contention : 1);
+    one.slow_down(now_s_, decoding_times());
     if (holds)
       one.flip(now_s_, *holds);
     if (costs_.worker_life_s > 0)
@@ -102,6 +102,7 @@ private:
       case kind::generated: return generated(subject);
       case kind::handed_over: return handed_over(next.subject, next.detail);
       case kind::columns: return feed(group_ready{next.subject, next.detail});
+      case kind::stages: return stages(next.subject, next.detail);
       case kind::staged: return staged(subject, next.subject >> 32, next.detail);
       case kind::flipped: return flipped(subject, next.subject >> 32, next.detail);
       case kind::learned: return learned();
@@ -162,7 +163,19 @@ private:
     drained(id);
   }
 
+  /// A worker begins to stage a version; it goes on decoding.
+  void stages(std::uint64_t worker_and_life, version_id version) {
+    const bool crowded = learner_.has_update() && scheduler_.at().generating > 0;
+    ++staging_;
+    slow_down_hosts();
+    follow_load();
+    plan(now_s_ + costs_.stage_s * (crowded ? costs_.stage_contention : 1), kind::staged, worker_and_life, version);
+  }
+
   void staged(worker_id id, std::uint64_t life, version_id version) {
+    --staging_;
+    slow_down_hosts();
+    follow_load();
     auto& on = hosts_[id];
     if (!on.alive || on.life != life)
       return;
@@ -191,13 +204,26 @@ private:
     }
   }
 
+  double decoding_times() const {
+    return learner_.computes() ? costs_.contention * (staging_ > 0 ? costs_.stage_contention : 1) : 1;
+  }
+
   void slow_down_hosts() {
-    if (costs_.contention == 1)
+    if (costs_.contention == 1 && costs_.stage_contention == 1)
       return;
     for (worker_id id = 0; id < costs_.workers; ++id) {
-      hosts_[id].slow_down(now_s_, learner_.computes() ? costs_.contention : 1);
+      hosts_[id].slow_down(now_s_, decoding_times());
       plan_worker(id);
     }
+  }
+
+  /// The learner is as slow as what goes on beside it makes it.
+  void follow_load() {
+    if (costs_.train_contention == 1 && costs_.stage_contention == 1)
+      return;
+    const bool beside = scheduler_.at().generating > 0;
+    if (learner_.slow_down(now_s_, beside ? costs_.train_contention * (staging_ > 0 ? costs_.stage_contention : 1) : 1))
+      plan_learner();
   }
 
   /// When something about the learner has changed: when its work ends as things are.
@@ -233,8 +259,7 @@ private:
       std::visit([this](const auto& action) { carry_out(action); }, one);
     for (const auto id : std::exchange(touched_, {}))
       plan_worker(id);
-    if (costs_.train_contention > 1 && learner_.slow_down(now_s_, scheduler_.at().generating > 0))
-      plan_learner();
+    follow_load();
   }
 
   void carry_out(const admit& what) {
@@ -290,10 +315,13 @@ private:
   void carry_out(const publish& what) {
     const auto there_s = learner_.publish(what.version, now_s_);
     for (const auto id : what.workers) {
-      if (there_s + costs_.stage_s > now_s_)
-        plan(there_s + costs_.stage_s, kind::staged, std::uint64_t{hosts_[id].life} << 32 | id, what.version);
-      else
+      const auto worker_and_life = std::uint64_t{hosts_[id].life} << 32 | id;
+      if (costs_.stage_s > 0 || there_s > now_s_) {
+        plan(there_s, kind::stages, worker_and_life, what.version);
+      } else {
+        ++staging_;
         staged(id, hosts_[id].life, what.version);
+      }
     }
   }
   void carry_out(const drop& what) { handed_.erase(what.group); }
@@ -356,6 +384,7 @@ private:
   by_id<virtual_group> groups_; ///< on workers
   std::map<group_id, virtual_group> handed_;
   std::vector<worker_id> touched_;
+  std::uint32_t staging_ = 0; ///< workers that stage
   std::int64_t batch_tokens_ = 0;
   std::int64_t masked_tokens_ = 0;
   std::int64_t step_tokens_ = 0; ///< of the step's updates so far

@@ -80,8 +80,9 @@ def schedule(preset, **keys):
     return [f"schedule.preset={preset}"] + [f"schedule.{name.replace('__', '.')}={value}" for name, value in keys.items()]
 
 
-# Half a step of lead: part of each step's generation runs beside training, part of it alone, so that both paces are seen.
-RECORDED = ("half a step ahead", schedule("bounded", gate__depth=0.5, stale__max=1))
+# Three quarters of a step of lead: of the groups that begin together one completes a batch and the others are for the next,
+# so that both generation and training are seen alone and beside each other, at many numbers of answers.
+RECORDED = ("wait, 0.75 ahead, at most 1 old", schedule("bounded", gate__depth=0.75, stale__max=1))
 SCHEDULES = [
     ("synchronous", schedule("synchronous")),
     ("one step off", schedule("one_step_off")),
@@ -91,6 +92,8 @@ SCHEDULES = [
     ("count, 1 ahead (SkyRL)", schedule("skyrl", gate__depth=1)),
     ("count, 4 ahead (SkyRL)", schedule("skyrl", gate__depth=4)),
     ("drop, 1 ahead, at most 1 old (prime-rl)", schedule("prime_rl", stale__max=1)),
+    ("drop, never waits, freshest of the last version (NeMo)", schedule("nemo_windowed")),
+    ("rounds of 1.5 batches, slow groups in a round of their own (RollPacker)", schedule("roll_packer", tail__oversample_prompts=1.5)),
 ]
 
 

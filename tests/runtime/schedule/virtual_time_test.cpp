@@ -247,6 +247,43 @@ TEST_CASE("training and decoding slow each other down while both go on, and no l
   CHECK(simulate(set, costs).trained[0].end_s == doctest::Approx(1 + 2 + (1 - 2.0 / 4)));
 }
 
+// Version 1 is staged from 1 to 2 s with nothing else, or from 2 s on beside an update of 2 s and an answer of 3 s: then all
+// three take twice as long until it is staged at 4 s.
+TEST_CASE("while weights are staged beside training and decoding, all three take longer") {
+  auto set = made("bounded", 1, 3);
+  set.depth = 1;
+  set.stale_max = 3;
+  auto costs = even();
+  costs.groups_per_worker = 2;
+  costs.answers_per_group = 1;
+  costs.lengths = {{100}, {100}, {300}};
+  costs.columns_s = costs.publish_s = 0;
+  costs.train_s = 1;
+  costs.stage_s = 1;
+  std::vector<double> flips, ends;
+  const auto watch = [&](const event& what, const std::vector<action>&, const scheduler&, double now_s) {
+    if (std::holds_alternative<version_acknowledged>(what))
+      flips.push_back(now_s);
+    if (std::holds_alternative<group_finished>(what))
+      ends.push_back(now_s);
+  };
+  const auto alone = simulate(set, costs, watch);
+  // Groups 0 and 1 end at 1; update 0 ends at 2, version 1 is staged until 3, while update 1 is trained; group 2 starts at 3.
+  REQUIRE(!flips.empty());
+  CHECK(flips[0] == doctest::Approx(3));
+  CHECK(alone.trained[1].end_s == doctest::Approx(3));
+  // With more lead group 2 is decoded from 1 on: beside update 1 and the staging from 2 on.
+  flips.clear();
+  ends.clear();
+  set.depth = 2;
+  costs.stage_contention = 2;
+  costs.groups_per_worker = 3;
+  const auto crowded = simulate(set, costs, watch);
+  CHECK(flips[0] == doctest::Approx(2 + 2));
+  CHECK(crowded.trained[1].end_s == doctest::Approx(2 + 2));
+  CHECK(ends[2] == doctest::Approx(2 + 2)); // 2 s done, the third takes 2
+}
+
 TEST_CASE("the learner copies its weights before it trains on, the first update is slower, and the pace leaves it out") {
   auto set = made("one_step_off", 4, 4);
   auto costs = even();
