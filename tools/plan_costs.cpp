@@ -3,6 +3,7 @@
 #include "runtime/input_error.hpp"
 #include "runtime/pipeline/cluster.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
+#include "runtime/pipeline/wording.hpp"
 #include "runtime/report/recorded_costs.hpp"
 
 #include <algorithm>
@@ -25,15 +26,17 @@ void read_csv(const fs::path& file, schedule::workload& costs) {
   int number = 0;
   for (std::string line; std::getline(in, line);) {
     ++number;
-    std::replace(line.begin(), line.end(), ',', ' ');
-    std::istringstream words(line);
     std::vector<std::int32_t> lengths;
-    for (std::string word; words >> word;) {
+    constexpr const char* between = ", \t\r";
+    for (auto at = line.find_first_not_of(between); at != std::string::npos; at = line.find_first_not_of(between, at)) {
+      const auto word = line.substr(at, line.find_first_of(between, at) - at);
       std::int32_t value = 0;
       const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
       if (error != std::errc{} || end != word.data() + word.size() || value < 0)
-        throw input_error(file.string() + ":" + std::to_string(number) + ":1: found '" + word + "', want numbers of tokens, at least 0");
+        throw input_error(file.string() + ":" + std::to_string(number) + ":" + std::to_string(at + 1) + ": found '" + pipeline::printable(word) +
+                          "', want a number of tokens, at least 0");
       lengths.push_back(value);
+      at += word.size();
     }
     if (!lengths.empty())
       costs.lengths.push_back(std::move(lengths));

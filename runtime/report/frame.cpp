@@ -26,10 +26,8 @@ void widen(double& low, double& high) {
 std::string in_figures(double value, int digits) {
   if (!std::isfinite(value))
     return "–";
-  if (std::abs(value) < std::pow(10, digits))
-    return element("%.*g", digits, value);
   if (std::abs(value) < 10'000)
-    return element("%.0f", value);
+    return std::abs(value) < std::pow(10, digits) ? element("%.*g", digits, value) : element("%.0f", value);
   const std::string whole = element("%.0f", value);
   std::string out;
   for (std::size_t i = 0; i < whole.size(); ++i) {

@@ -9,6 +9,7 @@
 #include "runtime/report/token_flow.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <map>
 
@@ -168,8 +169,10 @@ std::string prediction_part(const recorded_run& run) {
   out += "</table>";
   const std::vector<series> lines{{"measured", told.step_ends}, {"predicted", told.told_step_ends}};
   out += line_chart("Ends of steps, predicted and measured", "step", "seconds since the end of the first", lines) + "</div>\n";
-  for (const auto& note : told.notes)
+  for (auto note : told.notes) {
+    note.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(note.front())));
     out += "<p>" + escaped(note) + ".</p>\n";
+  }
   return out;
 }
 

@@ -47,6 +47,10 @@ TEST_CASE("plan predicts every point of a grid with given costs, refuses illegal
   CHECK(done.status == 0);
   const auto rows = rows_of(done.out);
   REQUIRE(rows.size() == 7);
+  std::ofstream(folder.path() / "wrong.csv") << "100,100\n100, 1o0\n";
+  const auto wrong = run_to_end(command_line({"plan", (folder.path() / "p.toml").string(), "--trace", (folder.path() / "wrong.csv").string()}));
+  CHECK(wrong.status == 1);
+  CHECK(wrong.err.find("wrong.csv:2:6: found '1o0', want a number of tokens, at least 0") != std::string::npos);
   // In turn: one second of decoding, two of training.
   CHECK(rows[0]["step_s"].get<double>() == doctest::Approx(3).epsilon(0.01));
   CHECK(rows[2]["step_s"].get<double>() == doctest::Approx(2).epsilon(0.05));

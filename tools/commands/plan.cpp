@@ -209,11 +209,17 @@ int plan(const options& o) {
 command add_plan(CLI::App& root) {
   auto o = std::make_shared<options>();
   auto* app = root.add_subcommand("plan", "Predicts runs before they are run: the run's own scheduler under virtual time, with measured or given costs");
+  std::string names;
+  const schedule::workload defaults;
+  schedule::workload::each(defaults, [&](const std::string& name, const auto&) {
+    const auto line = names.size() - (names.rfind('\n') == std::string::npos ? 0 : names.rfind('\n'));
+    names += (names.empty() ? "" : line > 100 ? ",\n" : ", ") + name;
+  });
   app->footer("Costs come from one of: a recorded run (--trace), a cluster (--cluster), numbers (--costs). With none of them the pipeline's\n"
               "model is loaded and measured here for a few seconds. stderr: the costs, what is uncertain about them, and a line for each\n"
               "point: steps an hour, seconds a step and trained tokens a second between the end of the first step and that of the last;\n"
               "staleness at use; tokens wasted; length of what is trained over that of what is generated; shares of time that the\n"
-              "learner and the rollouts' places are busy. stdout: one JSON object a point, with every figure by name.");
+              "learner and the rollouts' places are busy. stdout: one JSON object a point, with every figure by name.\n\nCosts by name (seconds in _s): " + names);
   app->add_option("FILE", o->file, "The pipeline, TOML");
   app->add_option("--trace", o->trace, "A recorded run's folder, or a .csv with the tokens of a group's answers in each line");
   std::string clusters;

@@ -81,6 +81,7 @@ TEST_CASE("the frame puts the ends of its ranges on the edges, ticks are round")
   CHECK(in_figures(1234567) == "1,234,567");
   CHECK(in_figures(-12345) == "-12,345");
   CHECK(in_figures(4396.4) == "4396");
+  CHECK(in_figures(25126, 9) == "25,126");
   CHECK(in_figures(0.12345) == "0.123");
   CHECK(in_figures(std::nan("")) == "–");
 }
