@@ -38,10 +38,11 @@ coordination::live_role* coordination::rollout_of(schedule::worker_id worker) {
   return nullptr;
 }
 
-void coordination::rollout_up(const role_instance& who, std::uint64_t node, std::uint32_t capacity_groups, double now) {
+void coordination::rollout_up(const role_instance& who, std::uint64_t node, std::uint32_t capacity_groups, double now,
+                              bool lent) {
   const auto worker = worker_number(who);
   rollouts_[who.name()] = {who, node, worker, 0};
-  act(schedule::worker_joined{worker, capacity_groups, std::nullopt, who.name()}, now);
+  act(schedule::worker_joined{worker, capacity_groups, std::nullopt, who.name(), lent}, now);
 }
 
 void coordination::stage_up(const role_instance& who, std::uint64_t node) {
@@ -134,6 +135,19 @@ coordination::group_record* coordination::current(std::uint64_t group, std::uint
 const prompt_row* coordination::row_of(std::uint64_t group) const {
   const auto found = groups_.find(group);
   return found != groups_.end() && found->second.row ? &*found->second.row : nullptr;
+}
+
+std::vector<std::string> coordination::working_on(std::uint64_t group) const {
+  std::vector<std::string> names;
+  const auto found = groups_.find(group);
+  if (found == groups_.end())
+    return names;
+  for (const auto& [role, who] : found->second.at)
+    names.push_back(who.name());
+  names.insert(names.end(), found->second.waiting.begin(), found->second.waiting.end());
+  if (found->second.fetching && !found->second.fetched)
+    names.push_back(graph_.policy);
+  return names;
 }
 
 std::map<std::string, double> coordination::summary_of(std::uint64_t group) const {
@@ -412,6 +426,13 @@ void coordination::weights_failed(const role_instance& who, std::uint32_t versio
 }
 
 void coordination::checkpointed(std::uint32_t step, double now) { act(schedule::checkpointed{step}, now); }
+
+void coordination::look_for_overdue(double now) {
+  for (const auto& late : scheduler_.overdue(now)) {
+    effects_.complain("group " + std::to_string(late.group) + " took longer than schedule.faults.call_deadline_s");
+    act(late, now);
+  }
+}
 
 void coordination::stop(double now, bool in_haste) {
   if (in_haste) {

@@ -80,7 +80,8 @@ public:
 
   // -- roles ---------------------------------------------------------------------------------------
 
-  void rollout_up(const role_instance& who, std::uint64_t node, std::uint32_t capacity_groups, double now);
+  /// @param lent it runs on the policy's host
+  void rollout_up(const role_instance& who, std::uint64_t node, std::uint32_t capacity_groups, double now, bool lent = false);
   void stage_up(const role_instance& who, std::uint64_t node);
   void policy_up(std::uint64_t node, double now);
   /// A process whose state is nowhere else but in its checkpoint: its end is the run's, as the policy's is.
@@ -118,6 +119,9 @@ public:
   /// Of an earlier life of the run.
   void already_evaluated(const std::string& role, std::uint32_t version) { evaluations_.known(role, version); }
 
+  /// Time has passed: groups that take too long are generated again.
+  void look_for_overdue(double now);
+
   /// The run is to stop now.
   /// @param in_haste a person wants it: evaluations are not waited for
   void stop(double now, bool in_haste = true);
@@ -129,6 +133,10 @@ public:
   const evaluation_plan& evaluations() const { return evaluations_; }
   /// The schedule is over: what is waited for are evaluations.
   bool ending() const { return finishing_.has_value(); }
+
+  /// Who has a generated group now: the stages at work on it, the roles that have no copy alive to work on it, the policy
+  /// that fetches it. Empty: nobody, and its place in the batch is never filled.
+  std::vector<std::string> working_on(std::uint64_t group) const;
 
   /// The row of a live group; nullptr once it is trained or dropped.
   const prompt_row* row_of(std::uint64_t group) const;

@@ -169,7 +169,10 @@ void coordinator_state::rollout_is_ready(const rollout_ready& ready) {
   restarts_.ready(ready.who.name());
   rollouts_[ready.who.name()] = ready.handle;
   telemetry::log_info(ready.who.name(), "ready");
-  coordination_->rollout_up(ready.who, ready.node, ready.capacity_groups, now());
+  const auto& placed = config_.pipeline->placement.roles;
+  const auto policy = placed.find(config_.pipeline->policy().name);
+  const auto home = policy != placed.end() && !policy->second.hosts.empty() ? policy->second.hosts.front() : std::string();
+  coordination_->rollout_up(ready.who, ready.node, ready.capacity_groups, now(), processes_.at(ready.node).host == home);
   progressed();
 }
 

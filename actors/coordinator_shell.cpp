@@ -11,11 +11,15 @@
 namespace millrace::actors {
 namespace {
 
+std::string all_of(const std::vector<std::string>& names) {
+  std::string text;
+  for (const auto& name : names)
+    text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
 telemetry::wait_record to_telemetry(const schedule::wait_record& wait) {
-  std::string on;
-  for (const auto& waited : wait.on)
-    on += (on.empty() ? "" : ", ") + waited;
-  return {wait.who, wait.what, on, wait.since_s, 0};
+  return {wait.who, wait.what, all_of(wait.on), wait.since_s, 0};
 }
 
 } // namespace
@@ -100,6 +104,12 @@ std::vector<telemetry::wait_record> coordinator_state::all_waits() const {
     waits.push_back(to_telemetry(wait));
     if (wait.kind == schedule::wait_kind::training && round_.under_way())
       waits.back().on = round_.awaited();
+    if (wait.kind == schedule::wait_kind::columns) {
+      const auto names = coordination_->working_on(std::stoull(wait.who.substr(wait.who.find(' ') + 1)));
+      waits.back().on = all_of(names);
+      if (names.empty())
+        waits.back().what += ", and nobody works on it";
+    }
   }
   for (const auto& [node, process] : processes_)
     for (auto wait : process.waits) {
@@ -151,10 +161,13 @@ void coordinator_state::tick() {
   } catch (const std::exception& error) {
     complain(error.what());
   }
+  coordination_->look_for_overdue(now());
   const double stall_after = config_.pipeline->run.stall_after_s;
   if (now() - std::max(progress_s_, stall_told_s_) > stall_after) {
     stall_told_s_ = now();
     report_stall();
+    if (config_.pipeline->run.on_stall == "abort")
+      fail("no progress for " + telemetry::in_time(now() - progress_s_) + " and run.on_stall = abort: who waited for whom is above; go on from the last checkpoint with `millrace resume`");
   }
 }
 

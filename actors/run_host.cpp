@@ -135,6 +135,8 @@ int run_pipeline(const pipeline::pipeline& p, telemetry::run_folder folder, cons
 
   auto& log = telemetry::process_log();
   log.open(folder.log());
+  for (const auto& warning : pipeline::schedule_warnings(p))
+    telemetry::log_warning("run", warning);
   const auto hosts = hosts_of(p);
   const auto placed = placed_processes(p);
   std::optional<cluster::credentials> secret;

@@ -1,4 +1,5 @@
 #include "runtime/pipeline/pipeline.hpp"
+#include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/pipeline/wording.hpp"
 
 namespace millrace::pipeline {
@@ -26,6 +27,8 @@ std::string describe(const pipeline& p) {
       out += "    trains " + policy->model + " by " + policy->algorithm +
              (policy->publishes_to.empty() ? "" : ", publishes to " + joined(policy->publishes_to)) + '\n';
   }
+  for (const auto& warning : schedule_warnings(p))
+    out += "warning: " + warning + '\n';
   return out;
 }
 

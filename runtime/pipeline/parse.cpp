@@ -117,7 +117,7 @@ pipeline pipeline_from(const value& root, const std::string& name, reading& into
   read_table(root, "placement", into, p.placement);
 
   apply_preset(p.schedule, into);
-  check_schedule(p.schedule, into);
+  check_schedule(p.schedule, p.run, into);
   fill_derived(p, into);
   check(p, into, whole);
   return p;

@@ -47,6 +47,7 @@ struct run_table {
   std::int64_t seed = 1;
   std::string device = "auto";
   double stall_after_s = 120;
+  std::string on_stall = "report";
   std::int64_t heartbeat_ms = 200;
   std::int64_t peer_timeout_ms = 2000;
   double request_deadline_s = 60;
@@ -67,6 +68,7 @@ struct run_table {
     v("seed", s.seed, between(0, 9007199254740992), "seed of everything drawn at random");
     v("device", s.device, one_of({"auto", "cpu", "cuda"}), "where tensors live; auto = cuda where there is one");
     v("stall_after_s", s.stall_after_s, above(0, 86400), "seconds without progress until the run says who waits for whom");
+    v("on_stall", s.on_stall, one_of({"report", "abort"}), "what follows: the run goes on and says it again, or ends, to be resumed from its last checkpoint");
     v("heartbeat_ms", s.heartbeat_ms, between(10, 60000), "milliseconds between heartbeats of processes");
     v("peer_timeout_ms", s.peer_timeout_ms, between(20, 600000), "milliseconds of silence after which a process counts as dead");
     v("request_deadline_s", s.request_deadline_s, above(0, 86400), "seconds that a request between roles may take");

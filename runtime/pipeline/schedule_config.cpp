@@ -15,13 +15,17 @@ namespace {
 
 /// Every key of the tables with the scheduler's field: `visit(path, key, name of the field, field)`.
 template <class Table, class Config, class Visit> void each_key(Table& t, Config& c, Visit&& visit) {
+  visit("clock.unit", t.clock.unit, "unit", c.unit);
   visit("clock.minibatches", t.clock.minibatches, "minibatches", c.minibatches);
   visit("clock.publish_every", t.clock.publish_every, "publish_every", c.publish_every);
   visit("gate.depth", t.gate.depth, "depth", c.depth);
   visit("gate.warmup", t.gate.warmup, "warmup", c.warmup);
   visit("gate.max_inflight", t.gate.max_inflight, "max_inflight", c.max_inflight);
+  visit("gate.burst", t.gate.burst, "burst", c.burst);
   visit("select.order", t.select.order, "order", c.select);
   visit("select.min_ready", t.select.min_ready, "min_ready", c.min_ready);
+  visit("select.tokens_per_step", t.select.tokens_per_step, "tokens_per_step", c.tokens_per_step);
+  visit("select.on_policy_min", t.select.on_policy_min, "on_policy_min", c.on_policy_min);
   visit("stale.max", t.stale.max, "stale_max", c.stale_max);
   visit("stale.measure", t.stale.measure, "measure", c.measure);
   visit("stale.action", t.stale.action, "action", c.action);
@@ -35,11 +39,13 @@ template <class Table, class Config, class Visit> void each_key(Table& t, Config
   visit("tail.surplus", t.tail.surplus, "surplus", c.surplus);
   visit("tail.repack_below", t.tail.repack_below, "repack_below", c.repack_below);
   visit("place.mode", t.place.mode, "place", c.place);
+  visit("place.reclaim_at", t.place.reclaim_at, "reclaim_at", c.reclaim_at);
   visit("faults.attempts", t.faults.attempts, "attempts", c.attempts_per_group);
   visit("faults.data_attempts", t.faults.data_attempts, "data_attempts", c.data_attempts);
   visit("faults.lost_group", t.faults.lost_group, "lost_group", c.lost);
   visit("faults.min_batch_fraction", t.faults.min_batch_fraction, "min_batch_fraction", c.min_batch_fraction);
   visit("faults.consecutive_losses", t.faults.consecutive_losses, "consecutive_losses", c.consecutive_losses);
+  visit("faults.call_deadline_s", t.faults.call_deadline_s, "call_deadline_s", c.call_deadline_s);
 }
 
 void to_config(std::int64_t key, std::uint32_t& field) { field = static_cast<std::uint32_t>(key); }
@@ -132,12 +138,16 @@ void apply_preset(schedule_table& s, reading& into) {
   });
 }
 
-void check_schedule(const schedule_table& s, reading& into) {
+void check_schedule(const schedule_table& s, const run_table& run, reading& into) {
   if (s.groups_per_step < 1)
     return; // refused already
   if (std::isfinite(s.stale.max) && s.stale.max != std::floor(s.stale.max))
     into.wrong(into.place("schedule.stale.max"), "schedule.stale.max: found " + number(s.stale.max) + ", want a whole number of versions, or inf");
   auto c = schedule_of(s);
+  if (c.call_deadline_s >= run.stall_after_s)
+    into.wrong(into.place("schedule.faults.call_deadline_s"), "schedule.faults.call_deadline_s: found " + number(c.call_deadline_s) +
+                                                                  ", want less than run.stall_after_s = " + number(run.stall_after_s) +
+                                                                  ": the run would call it a stall before the attempt counts as lost");
   const auto found = schedule::problems(c);
   for (const auto& problem : found) {
     std::string path = "schedule." + problem.field;
@@ -147,6 +157,39 @@ void check_schedule(const schedule_table& s, reading& into) {
     });
     into.wrong(into.place(path), path + ": " + problem.text);
   }
+}
+
+std::vector<std::string> schedule_warnings(const pipeline& p, const vocabulary& words) {
+  using schedule::stale_action;
+  if (p.of<rollout_table>().empty())
+    return {}; // nothing is sampled
+  const auto c = schedule_of(p);
+  const auto& role = p.policy();
+  const auto& policy = std::get<policy_table>(role.options);
+  const auto bound = schedule::field_text("stale_max", c.stale_max);
+  std::vector<std::string> lines;
+  const auto* algorithm = words.algorithm(policy.algorithm);
+  if (c.stale_max > 0 && c.depth > 0 && policy.loss.corrections.empty() && policy.loss.proximal != "behaviour" && !(algorithm && algorithm->corrects))
+    lines.push_back("schedule.stale.max = " + bound + " and roles." + role.name +
+                    ".loss.corrections is empty: what older weights sampled is trained as if the newest had");
+  const auto of = [](std::int64_t n, const char* thing) { return std::to_string(n) + ' ' + thing + (n == 1 ? "" : "s"); };
+  const auto updates = c.minibatches * policy.updates_per_batch * policy.epochs;
+  if (updates > 1 && c.depth > 0 && c.unit == schedule::lag_unit::step)
+    lines.push_back("a step is " + std::to_string(updates) + " optimizer updates: the last one lies up to " +
+                    (c.bounded() ? of(c.stale_max, "version") + " and " + of(updates - 1, "update") + ", together " +
+                                       of(c.stale_max * updates + updates - 1, "update") + ", behind what it trains on"
+                                 : "any number of versions and " + of(updates - 1, "update") + " behind what it trains on"));
+  const bool takes_out = c.action == stale_action::drop || c.action == stale_action::requeue;
+  if (c.bounded() && takes_out)
+    lines.push_back("schedule.stale.action = " + schedule::word(c.action) +
+                    " gives up what took longest: where lengths differ much, shorter answers are trained than were generated; wait does not choose");
+  if (c.bounded() && c.action != stale_action::wait && c.unit == schedule::lag_unit::step && c.depth > c.stale_max)
+    lines.push_back("schedule.gate.depth = " + number(c.depth) + " is beyond stale.max = " + bound +
+                    ": more is generated than can be trained in time, and " + schedule::word(c.action) + " has the rest");
+  if (c.max_inflight > 0 && c.max_inflight < c.groups_per_step)
+    lines.push_back("schedule.gate.max_inflight = " + std::to_string(c.max_inflight) + " is less than groups_per_step = " + std::to_string(c.groups_per_step) +
+                    ": a step's groups never generate side by side");
+  return lines;
 }
 
 std::vector<std::pair<std::string, std::string>> schedule_keys(const schedule::config& settings) {

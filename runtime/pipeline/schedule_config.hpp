@@ -30,7 +30,11 @@ double staging_contention(const pipeline& p, std::int64_t cores);
 void apply_preset(schedule_table& schedule, reading& into);
 
 /// Refuses what cannot run, each with its reason.
-void check_schedule(const schedule_table& schedule, reading& into);
+void check_schedule(const schedule_table& schedule, const run_table& run, reading& into);
+
+/// What can run and seldom does what a person wants, a sentence each: staleness without a correction, lags that add up,
+/// bounds that choose what is trained by its length.
+std::vector<std::string> schedule_warnings(const pipeline& p, const vocabulary& words = built_in_vocabulary());
 
 /// The schedule as `key = value` by the key's path below `schedule`, in the order of the tables: numbers and words as in TOML.
 std::vector<std::pair<std::string, std::string>> schedule_keys(const schedule::config& settings);

@@ -11,12 +11,15 @@ namespace millrace::pipeline {
 
 /// `[schedule.clock]`: what a step is.
 struct clock_table {
+  std::string unit = "step";
   std::int64_t minibatches = 1;
   std::int64_t publish_every = 1;
 
   bool operator==(const clock_table&) const = default;
 
   template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+    v("unit", s.unit, one_of(schedule::words_of<schedule::lag_unit>()),
+      "what stale.max counts: versions, or optimizer updates or groups trained since the version, those of the step under way too");
     v("minibatches", s.minibatches, between(1, 1e6), "optimizer updates in a step, each of its share of the step's groups");
     v("publish_every", s.publish_every, between(1, 1e6), "steps between publications of new weights");
   }
@@ -27,6 +30,7 @@ struct gate_table {
   double depth = 1;
   double warmup = 0;
   std::int64_t max_inflight = 0;
+  double burst = std::numeric_limits<double>::infinity();
 
   bool operator==(const gate_table&) const = default;
 
@@ -34,6 +38,7 @@ struct gate_table {
     v("depth", s.depth, between(0, std::numeric_limits<double>::infinity()), "steps that generation may run ahead of training; fractions and inf too");
     v("warmup", s.warmup, between(0, 1e6), "steps of further lead under the first weights of a run or of its continuation");
     v("max_inflight", s.max_inflight, between(0, 1e9), "groups generated at once, in all processes; 0 = as many as there are places");
+    v("burst", s.burst, above(0, std::numeric_limits<double>::infinity()), "steps' worth of groups that generation grows by at most under one version; inf = any");
   }
 };
 
@@ -41,6 +46,8 @@ struct gate_table {
 struct select_table {
   std::string order = "in_order";
   std::int64_t min_ready = 0;
+  std::int64_t tokens_per_step = 0;
+  double on_policy_min = 0;
 
   bool operator==(const select_table&) const = default;
 
@@ -48,6 +55,8 @@ struct select_table {
     v("order", s.order, one_of(schedule::words_of<schedule::select_order>()),
       "which groups: in the order of their prompts, the oldest, who is ready first, the freshest, or alike in length");
     v("min_ready", s.min_ready, between(0, 1e6), "ready groups that begin a step of several minibatches; 0 = groups_per_step");
+    v("tokens_per_step", s.tokens_per_step, between(0, 1e9), "answer tokens that make a step with fewer than groups_per_step groups; 0 = groups alone count");
+    v("on_policy_min", s.on_policy_min, between(0, 1), "share of each update's groups that the newest weights generated, while there are such groups to come");
   }
 };
 
@@ -117,11 +126,13 @@ struct tail_table {
 /// `[schedule.place]`: who shares hardware.
 struct place_table {
   std::string mode = "disjoint";
+  double reclaim_at = 0;
 
   bool operator==(const place_table&) const = default;
 
   template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
-    v("mode", s.mode, one_of(schedule::words_of<schedule::place_mode>()), "timeshare = nothing is generated while a batch is trained");
+    v("mode", s.mode, one_of(schedule::words_of<schedule::place_mode>()), "timeshare = nothing is generated while a batch is trained; lend = rollouts on the policy's host generate beside it, as long as reclaim_at says");
+    v("reclaim_at", s.reclaim_at, between(0, 1), "lend: share of the next batch that, once ready, keeps those rollouts from starting more until the step is trained");
   }
 };
 
@@ -132,6 +143,7 @@ struct faults_table {
   std::string lost_group = "replace";
   double min_batch_fraction = 0;
   std::int64_t consecutive_losses = 0;
+  double call_deadline_s = 0;
 
   bool operator==(const faults_table&) const = default;
 
@@ -141,6 +153,7 @@ struct faults_table {
     v("lost_group", s.lost_group, one_of(schedule::words_of<schedule::lost_group>()), "the next prompt takes its place, its batch is smaller, or the run ends");
     v("min_batch_fraction", s.min_batch_fraction, between(0, 1), "shrink: the run ends when a batch would be a smaller share of groups_per_step");
     v("consecutive_losses", s.consecutive_losses, between(0, 1e9), "groups lost with none ready in between that end the run; 0 = any number");
+    v("call_deadline_s", s.call_deadline_s, between(0, 1e6), "seconds that a group may generate, or wait for its columns, before the attempt counts as lost; 0 = any time");
   }
 };
 

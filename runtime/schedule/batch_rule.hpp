@@ -5,6 +5,7 @@
 #include "runtime/schedule/event.hpp"
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <vector>
 
@@ -16,14 +17,17 @@ namespace millrace::schedule {
 /// `in_order`: the lowest live ids, once all of them are ready. Every other order takes the ready groups that it
 /// prefers, after those that the bound forces in:
 ///
-/// Under `wait`, with deadline d = age_from + stale_max, an update of n groups that leaves r groups of step s to later
-/// updates is cut only if afterwards, for every k from s to s + stale_max,
+/// Under `wait` an update is cut only if afterwards, for every version w,
 ///
-///     #{left behind with d <= k}  <=  r + B (k - s)
+///     #{left behind with age_from <= w}  <=  groups that the updates after this one train until none may train w any more
 ///
-/// so that a batch can be formed at every later step; groups started after the cut cannot break it while
-/// depth <= stale_max, for then all live groups fit before their deadline. As many of the most urgent ready groups as
-/// that needs are taken first. Source: earliest-deadline-first feasibility, Liu and Layland 1973.
+/// (`age_limit`; with `unit` step, B each for the steps up to w + stale_max and the rest of this one), so that a batch can
+/// be formed at every later update; groups started after the cut cannot break it while depth <= stale_max, for then all
+/// live groups fit before their deadline. As many of the most urgent ready groups as that needs are taken first. Source:
+/// earliest-deadline-first feasibility, Liu and Layland 1973.
+///
+/// With `on_policy_min` an update waits for its share of groups whose age_from is its step, as long as `request::fresh`
+/// says that they are to be had, and takes them first.
 class batch_rule {
 public:
   explicit batch_rule(const config& wanted);
@@ -44,9 +48,11 @@ public:
   /// An update to be cut.
   struct request {
     std::uint32_t step = 0;
+    std::uint32_t part = 0;     ///< which update of the step
     std::size_t size = 0;       ///< n, >= 1
-    std::size_t step_after = 0; ///< r
     bool last = false;          ///< no group will ever be added: fewer than n are enough once all are ready
+    std::int64_t tokens = 0;    ///< not 0: ready groups with so many are enough, and it takes no more than have them. Not for `in_order`, `length_bucket`
+    bool fresh = false;         ///< groups may still be started under version `step`
     group_id below = 0;         ///< not 0: the batch is what is live of the ids below this one (`lost_group` shrink)
   };
 
@@ -56,12 +62,14 @@ public:
   bool able(const request& wanted) const;
   /// A group of an update that was given up: ready again.
   void give_back(group_id group, version_id age_from, std::int64_t tokens);
-  /// Ready groups that are older than the bound at `step`, in ascending order of age_from, then id. Not for `in_order`.
-  std::vector<group_id> overdue(std::uint32_t step) const;
+  /// Ready groups older than `oldest`, in ascending order of age_from, then id. Not for `in_order`.
+  std::vector<group_id> overdue(version_id oldest) const;
 
   std::size_t live() const { return waiting_ + ready_; }
   std::size_t ready() const { return ready_; }
-  std::size_t leading() const { return leading_ready_; } ///< `in_order`: ready ids below the lowest that is not
+  std::int64_t ready_tokens() const { return ready_tokens_; } ///< not kept under `in_order`
+  /// Groups of staleness 0 that the update waits for; 0: they are there, or none is wanted.
+  std::size_t missing_fresh(const request& wanted) const;
   /// Groups that `wait` asks for though `wanted.size` are ready; 0 when it is not the bound that stands in the way.
   std::size_t missing_for_bound(const request& wanted) const;
 
@@ -73,7 +81,6 @@ private:
   };
   /// Started groups of one `age_from` that are not in a batch.
   struct cohort {
-    version_id age_from = 0;
     std::int64_t live = 0;
     std::vector<entry> ready; ///< a heap, the preferred one first
   };
@@ -81,9 +88,13 @@ private:
 
   static bool worse(const entry& a, const entry& b) { return a.rank != b.rank ? a.rank > b.rank : a.id > b.id; }
 
-  std::vector<cohort>::iterator find_cohort(version_id age_from); ///< the first that is not older
-  cohort& cohort_of(version_id age_from);
-  void forget_if_empty(version_id age_from);
+  cohort& of(version_id age_from) { return cohorts_[age_from - first_age_]; }
+  const cohort& of(version_id age_from) const { return cohorts_[age_from - first_age_]; }
+  cohort& reach(version_id age_from); ///< `of`, made if there is none
+  void enter(version_id age_from);
+  void depart(version_id age_from, std::size_t count = 1);
+  void note_ready(version_id age_from);     ///< before its first ready group
+  void forget_ready(version_id age_from);   ///< after its last one left
   void push_ready(group_id group, version_id age_from, std::int64_t tokens);
   void erase_ready(group_id group, version_id age_from);
   void mark_waiting(group_id group);
@@ -91,18 +102,22 @@ private:
   void clear_mark(group_id group);
   void look_on_from(group_id group); ///< for the first waiting id
   std::vector<group_id> cut_in_order(const request& wanted);
-  /// How many each cohort has to give; nothing if that cannot be. `short_of`: groups in excess at the first broken deadline.
-  std::optional<std::vector<std::size_t>> forced(const request& wanted, std::size_t* short_of) const;
-  void take_preferred(std::size_t count, std::vector<group_id>& groups);
-  void take_first_come(std::size_t count, std::vector<group_id>& groups);
+  /// Whether the bound lets the update be cut. `from`: gets how many groups the cohort of each `ages_[i]` has to give, to the
+  /// last that has to; `short_of`: groups in excess at the first deadline that would be missed.
+  bool feasible(const request& wanted, std::vector<std::size_t>* from, std::size_t* short_of) const;
+  std::size_t fresh_wanted(const request& wanted) const;
+  void pop(version_id age_from, std::size_t count, std::vector<group_id>& groups);
+  void take_preferred(std::size_t count, std::int64_t tokens, std::vector<group_id>& groups);
+  void take_first_come(std::size_t count, std::int64_t tokens, std::vector<group_id>& groups);
   void take_alike(std::size_t count, std::vector<group_id>& groups);
-  void pop(cohort& from, std::vector<group_id>& groups);
 
-  std::size_t size_;
-  std::uint32_t stale_max_;
-  select_order order_;
+  config set_;
   bool waits_;
-  std::vector<cohort> cohorts_; ///< ascending age_from; kept unless `in_order`
+  std::deque<cohort> cohorts_;    ///< by age_from - first_age_, the first one has live groups; kept unless `in_order`
+  version_id first_age_ = 0;
+  std::vector<version_id> ages_;  ///< of cohorts with a ready group, ascending
+  std::int64_t started_ = 0;      ///< groups in cohorts
+  std::int64_t ready_tokens_ = 0; ///< kept unless `in_order`
   by_id<mark> marks_;             ///< kept under `in_order`
   group_id first_waiting_ = 0;    ///< lowest waiting id, marks_.end() where there is none; kept under `in_order`
   std::size_t leading_ready_ = 0; ///< ready ids below it; kept under `in_order`

@@ -2,100 +2,109 @@
 
 #include "runtime/schedule/event.hpp"
 
-#include <array>
+#include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <deque>
-#include <limits>
 #include <utility>
 #include <vector>
 
 namespace millrace::schedule {
 
 /// One record for each live group, found by id in constant time. Ids are given out in ascending order and leave in any
-/// order; memory follows the live records, and four bytes for each id between the lowest live one and the highest.
+/// order. Records stand in pages of 64 neighbouring ids, so that what is started, cut or trained together lies together;
+/// memory follows the pages that hold a live record, and 40 bytes for each page between the first and the last.
 /// References stay valid until their record is erased.
 template <class Record> class by_id {
 public:
   /// A record for an id that has none.
   Record& insert(group_id id) {
-    if (places_.empty())
-      first_ = id;
-    while (id < first_) {
-      places_.push_front(nowhere);
-      --first_;
+    const auto number = id / ids;
+    if (pages_.empty())
+      first_page_ = number;
+    for (; number < first_page_; --first_page_)
+      pages_.emplace_front();
+    while (number - first_page_ >= pages_.size())
+      pages_.emplace_back();
+    auto& on = pages_[number - first_page_];
+    if (on.records.empty()) {
+      if (spare_.empty()) {
+        on.records.resize(ids);
+      } else {
+        on.records.swap(spare_.back());
+        spare_.pop_back();
+      }
     }
-    while (id >= first_ + places_.size())
-      places_.push_back(nowhere);
-    if (free_.empty()) {
-      const auto begin = static_cast<std::uint32_t>(chunks_.size() * chunk);
-      chunks_.emplace_back();
-      for (auto place = begin + chunk; place > begin; --place)
-        free_.push_back(place - 1);
-    }
-    const auto place = free_.back();
-    free_.pop_back();
-    places_[id - first_] = place;
+    on.taken |= bit(id);
+    end_ = size_ == 0 ? id + 1 : std::max(end_, id + 1);
     ++size_;
-    return record(place) = Record{};
+    return on.records[id % ids] = Record{};
   }
 
-  Record* find(group_id id) {
-    const auto place = place_of(id);
-    return place == nowhere ? nullptr : &record(place);
-  }
+  Record* find(group_id id) { return const_cast<Record*>(std::as_const(*this).find(id)); }
   const Record* find(group_id id) const {
-    const auto place = place_of(id);
-    return place == nowhere ? nullptr : &record(place);
+    const auto at = id / ids - first_page_; // far beyond the end for an id before the first page
+    return at < pages_.size() && (pages_[at].taken & bit(id)) != 0 ? &pages_[at].records[id % ids] : nullptr;
   }
-  bool contains(group_id id) const { return place_of(id) != nowhere; }
+  bool contains(group_id id) const { return find(id) != nullptr; }
+
+  /// Starts to bring the record near, if there is one: with thousands of them most of what looking at one costs is waiting for memory.
+  void prefetch(group_id id) const {
+    if (const auto* record = find(id))
+      __builtin_prefetch(record);
+  }
 
   /// Of an id that has a record.
-  Record& at(group_id id) { return record(places_[id - first_]); }
-  const Record& at(group_id id) const { return record(places_[id - first_]); }
+  Record& at(group_id id) { return pages_[id / ids - first_page_].records[id % ids]; }
+  const Record& at(group_id id) const { return pages_[id / ids - first_page_].records[id % ids]; }
 
   void erase(group_id id) {
-    auto& place = places_[id - first_];
-    free_.push_back(std::exchange(place, nowhere));
+    auto& on = pages_[id / ids - first_page_];
     --size_;
-    while (!places_.empty() && places_.front() == nowhere) {
-      places_.pop_front();
-      ++first_;
-    }
+    if ((on.taken &= ~bit(id)) != 0)
+      return;
+    spare_.push_back(std::exchange(on.records, {}));
+    for (; !pages_.empty() && pages_.front().taken == 0; ++first_page_)
+      pages_.pop_front();
   }
 
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
   /// The lowest id that has a record. @pre not empty
-  group_id lowest() const { return first_; }
+  group_id lowest() const { return first_page_ * ids + static_cast<group_id>(std::countr_zero(pages_.front().taken)); }
   /// Above the highest id that has had a record since the table was empty.
-  group_id end() const { return first_ + places_.size(); }
+  group_id end() const { return end_; }
 
   /// Calls `visit(id, record)` in ascending order; the record visited may be erased meanwhile.
   template <class Visit> void each(Visit&& visit) {
-    for (auto id = first_, end = first_ + places_.size(); id < end; ++id)
+    if (size_ == 0)
+      return;
+    for (auto id = lowest(), last = end_; id < last; ++id)
       if (auto* record = find(id))
         visit(id, *record);
   }
   template <class Visit> void each(Visit&& visit) const {
-    for (auto id = first_, end = first_ + places_.size(); id < end; ++id)
+    if (size_ == 0)
+      return;
+    for (auto id = lowest(), last = end_; id < last; ++id)
       if (const auto* record = find(id))
         visit(id, *record);
   }
 
 private:
-  static constexpr std::uint32_t nowhere = std::numeric_limits<std::uint32_t>::max();
+  static constexpr group_id ids = 64; ///< of a page
 
-  static constexpr std::uint32_t chunk = 256;
+  struct page {
+    std::uint64_t taken = 0;     ///< a bit for each record
+    std::vector<Record> records; ///< none, or `ids`
+  };
 
-  Record& record(std::uint32_t place) { return chunks_[place / chunk][place % chunk]; }
-  const Record& record(std::uint32_t place) const { return chunks_[place / chunk][place % chunk]; }
+  static std::uint64_t bit(group_id id) { return std::uint64_t{1} << (id % ids); }
 
-  std::uint32_t place_of(group_id id) const { return id - first_ < places_.size() && id >= first_ ? places_[id - first_] : nowhere; }
-
-  group_id first_ = 0;
-  std::deque<std::uint32_t> places_; ///< by id - first_; the front one is taken
-  std::deque<std::array<Record, chunk>> chunks_;
-  std::vector<std::uint32_t> free_;
+  group_id first_page_ = 0;
+  std::deque<page> pages_; ///< the first one has a record
+  std::vector<std::vector<Record>> spare_;
+  group_id end_ = 0;
   std::size_t size_ = 0;
 };
 

@@ -1,11 +1,15 @@
 #include "runtime/schedule/config.hpp"
 
+#include "runtime/schedule/admission.hpp"
+#include "runtime/schedule/age_limit.hpp"
+
 #include <charconv>
 #include <cmath>
 
 namespace millrace::schedule {
 
 template <> std::vector<std::string> words_of<select_order>() { return {"in_order", "oldest", "ready", "freshest", "length_bucket"}; }
+template <> std::vector<std::string> words_of<lag_unit>() { return {"step", "update", "group"}; }
 template <> std::vector<std::string> words_of<stale_measure>() { return {"head", "tail", "born"}; }
 template <> std::vector<std::string> words_of<stale_action>() { return {"wait", "drop", "requeue", "withhold", "mask_tokens", "train"}; }
 template <> std::vector<std::string> words_of<stale_check>() { return {"cut", "publish"}; }
@@ -13,7 +17,7 @@ template <> std::vector<std::string> words_of<interrupt_mode>() { return {"drain
 template <> std::vector<std::string> words_of<publish_pattern>() { return {"push", "rolling", "pull"}; }
 template <> std::vector<std::string> words_of<tail_stop>() { return {"all", "first_k"}; }
 template <> std::vector<std::string> words_of<tail_surplus>() { return {"keep", "discard", "recycle_partial", "long_round"}; }
-template <> std::vector<std::string> words_of<place_mode>() { return {"disjoint", "timeshare"}; }
+template <> std::vector<std::string> words_of<place_mode>() { return {"disjoint", "timeshare", "lend"}; }
 template <> std::vector<std::string> words_of<lost_group>() { return {"replace", "shrink", "fail"}; }
 
 std::string field_text(const std::string& name, std::uint32_t value) {
@@ -74,6 +78,14 @@ void check_ranges(const config& c, complaints& wrong) {
   wrong.range("oversample", c.oversample, 1, 100);
   wrong.range("repack_below", c.repack_below, 0, 1);
   wrong.range("min_batch_fraction", c.min_batch_fraction, 0, 1);
+  wrong.range("on_policy_min", c.on_policy_min, 0, 1);
+  wrong.range("reclaim_at", c.reclaim_at, 0, 1);
+  wrong.range("call_deadline_s", c.call_deadline_s, 0, 1e6);
+  wrong.refuse(!(c.burst > 0), "burst", "steps' worth of groups above 0, or inf: nothing could start");
+  if (!wrong.empty())
+    return;
+  for (const auto& [name, value] : {std::pair{"depth", c.depth}, std::pair{"warmup", c.warmup}, std::pair{"oversample", c.oversample}, std::pair{"burst", c.burst}})
+    wrong.refuse(!is_in_millionths(value), name, "at most six digits after the point: groups are counted exactly");
 }
 
 void check_batches(const config& c, complaints& wrong) {
@@ -82,11 +94,31 @@ void check_batches(const config& c, complaints& wrong) {
   wrong.refuse(c.min_ready > c.groups_per_step, "min_ready", "at most groups_per_step = " + std::to_string(c.groups_per_step));
   wrong.refuse(c.min_ready != 0 && c.min_ready < c.groups_per_step && c.minibatches == 1, "min_ready",
                "0 with minibatches = 1: the one update needs the whole batch");
+  const bool tokens = c.tokens_per_step > 0;
+  wrong.refuse(tokens && c.minibatches > 1, "tokens_per_step", "0 with minibatches: updates of a step are of one size");
+  wrong.refuse(tokens && c.action == stale_action::wait && c.bounded(), "tokens_per_step",
+               "0 with action wait, which counts on B groups in each step to come");
+  wrong.refuse(tokens && (c.select == select_order::in_order || c.select == select_order::length_bucket), "tokens_per_step",
+               "0 with order " + word(c.select) + ", or order oldest, ready or freshest");
+  const bool fresh = c.on_policy_min > 0;
+  wrong.refuse(fresh && tokens, "on_policy_min", "0 with tokens_per_step: the share of a step that is not yet sized means nothing");
+  wrong.refuse(fresh && c.select == select_order::in_order, "on_policy_min", "0 with order in_order, which says each batch's groups already");
+  wrong.refuse(fresh && c.action == stale_action::wait && c.bounded(), "on_policy_min",
+               "0 with action wait: places kept for fresh groups could make old ones miss their deadline");
+  wrong.refuse(fresh && (c.publish_every > 1 || c.pattern == publish_pattern::pull), "on_policy_min",
+               "0 with publish_every above 1 or pattern pull: there are steps that no group is generated under the weights of");
+  wrong.refuse(fresh && c.warmup > 0, "on_policy_min", "0 with warmup: while that lead is used up no group starts under new weights");
 }
 
 /// The bound and what leads to it.
 void check_bound(const config& c, complaints& wrong) {
   const bool inf = c.stale_max == no_bound;
+  wrong.refuse(c.unit != lag_unit::step && !c.bounded(), "unit", "step without a bound to count in it");
+  wrong.refuse(c.unit == lag_unit::update && c.minibatches == 1, "unit", "step with minibatches = 1: a step is one update");
+  const auto versions = c.bounded() ? age_limit(c).versions() : 0;
+  if (c.bounded() && versions < 0)
+    return wrong.refuse("stale_max", "at least " + std::to_string(c.unit == lag_unit::update ? c.minibatches - 1 : c.part_begin(c.minibatches - 1)) +
+                                         " with unit " + word(c.unit) + ": so far is a step's last update from the weights that it began with");
   wrong.refuse(c.action == stale_action::train && !inf, "stale_max", "inf with action train, which keeps no bound");
   wrong.refuse(c.action != stale_action::train && inf, "action", "train with max = inf: there is no bound to keep");
   wrong.refuse(c.check == stale_check::publish && c.action != stale_action::drop && c.action != stale_action::requeue, "check",
@@ -99,18 +131,21 @@ void check_bound(const config& c, complaints& wrong) {
                    ": the steps between two publications need groups of the version before");
   if (!c.bounded())
     return;
-  wrong.refuse(c.publish_every > 1 && c.stale_max < c.publish_every - 1, "stale_max",
-               "at least " + std::to_string(c.publish_every - 1) + " with publish_every = " + std::to_string(c.publish_every));
+  wrong.refuse(c.publish_every > 1 && versions < c.publish_every - 1, "stale_max",
+               "at least " + std::to_string(c.publish_every - 1) + " versions with publish_every = " + std::to_string(c.publish_every));
   if (c.action != stale_action::wait)
     return;
-  wrong.refuse(c.depth > c.stale_max, "depth",
-               "at most max = " + std::to_string(c.stale_max) + " with action wait: no group may start further ahead than it may be old");
+  // Steps of lead whose groups are all trained before any of them is too old.
+  const auto lead = static_cast<double>(age_limit(c).trained_within(0)) / c.groups_per_step - 1;
+  const auto most = c.unit == lag_unit::step ? "max = " + std::to_string(c.stale_max) : field_text("", std::floor(lead * 1e6) / 1e6);
+  wrong.refuse(c.depth > lead, "depth", "at most " + most + " with action wait: no group may start further ahead than it may be old");
   const bool round = c.stop == tail_stop::first_k && (c.surplus == tail_surplus::discard || c.surplus == tail_surplus::long_round);
   const double ahead = (1 + c.depth + c.warmup) * (round ? 1 : c.oversample) - 1;
-  if (ahead > c.stale_max && c.depth <= c.stale_max)
+  auto endless = c;
+  endless.steps = no_bound;
+  if (admission_limit(endless, {0, 0, 0, !round}) > age_limit(c).trained_within(0) && c.depth <= lead)
     wrong.refuse(c.warmup > 0 ? "warmup" : "oversample",
-                 "less: production would lead by " + field_text("", ahead) + " steps, and action wait lets none be older than " +
-                     std::to_string(c.stale_max));
+                 "less: production would lead by " + field_text("", ahead) + " steps, and action wait lets none be older than " + most);
   wrong.refuse(c.pattern == publish_pattern::pull, "pattern",
                "push or rolling with action wait: a worker that pulls starts groups under versions that may be too old already");
 }
@@ -126,7 +161,7 @@ void check_tail(const config& c, complaints& wrong) {
                "oldest, ready, freshest or length_bucket with oversample: in_order waits for each group that was started");
   wrong.refuse(c.stop == tail_stop::first_k && c.min_ready != 0 && c.min_ready < c.groups_per_step, "min_ready",
                std::to_string(c.groups_per_step) + " with stop first_k: the round ends when its whole batch is ready");
-  wrong.refuse(c.surplus == tail_surplus::recycle_partial && c.bounded() && c.stale_max == 0, "stale_max",
+  wrong.refuse(c.surplus == tail_surplus::recycle_partial && c.bounded() && age_limit(c).versions() == 0, "stale_max",
                "at least 1, or inf, with surplus recycle_partial: what is left over has tokens of the round before");
   wrong.refuse(c.repack_below > 0 && c.pattern != publish_pattern::pull, "repack_below",
                "0 with pattern " + word(c.pattern) + ": such a worker is given new groups as others end");
@@ -144,6 +179,10 @@ void check_rest(const config& c, complaints& wrong) {
   wrong.refuse(c.place == place_mode::timeshare && c.min_ready != 0 && c.min_ready < c.groups_per_step, "min_ready",
                std::to_string(c.groups_per_step) + " with place timeshare: no update is trained while the step's other groups are generated");
   wrong.refuse(c.place == place_mode::timeshare && c.pattern == publish_pattern::pull, "pattern", "push or rolling with place timeshare");
+  wrong.refuse(c.place == place_mode::lend && c.reclaim_at == 0, "reclaim_at", "above 0 with place lend: timeshare never generates beside training");
+  wrong.refuse(c.place != place_mode::lend && c.reclaim_at > 0, "reclaim_at", "0 unless place is lend");
+  wrong.refuse(c.place == place_mode::lend && c.depth == 0, "place", "disjoint or timeshare with depth 0: nothing of the next batch is generated while one is trained");
+  wrong.refuse(c.place == place_mode::lend && c.pattern == publish_pattern::pull, "place", "disjoint with pattern pull: a worker would never run empty");
   wrong.refuse(c.lost == lost_group::shrink && c.select != select_order::in_order, "lost_group",
                "replace or fail with order " + word(c.select) + ": only in_order says which step a group is for");
   wrong.refuse(c.lost == lost_group::shrink && c.flat_groups_per_step > 0, "lost_group",

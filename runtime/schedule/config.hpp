@@ -17,6 +17,13 @@ enum class select_order : std::uint8_t {
   length_bucket, ///< those whose token count is nearest (in powers of two) to that of the lowest ready id
 };
 
+/// What `stale_max` is counted in.
+enum class lag_unit : std::uint8_t {
+  step,   ///< versions: s - version
+  update, ///< optimizer updates since the version, those of the step under way too
+  group,  ///< groups trained since the version, those of the step under way too
+};
+
 /// What a group's age is counted from.
 enum class stale_measure : std::uint8_t {
   head, ///< its oldest token
@@ -70,6 +77,7 @@ enum class tail_surplus : std::uint8_t {
 enum class place_mode : std::uint8_t {
   disjoint,  ///< training and generation have hardware of their own
   timeshare, ///< never at the same time: nothing is generated while a batch is trained
+  lend,      ///< the learner's hardware generates too; while a batch is trained it starts no group once `reclaim_at` of the next one is ready
 };
 
 /// What becomes of a batch that lost a group for good.
@@ -87,17 +95,22 @@ struct config {
   std::uint32_t groups_per_step = 4; ///< B, >= 1
   std::uint32_t steps = 1;           ///< of the whole run, >= 1
 
+  lag_unit unit = lag_unit::step;  ///< of stale_max
   std::uint32_t minibatches = 1;   ///< optimizer updates in a step, 1 to B: update p is given the groups from part_begin(p) to part_begin(p + 1)
   std::uint32_t publish_every = 1; ///< steps between publications, >= 1
 
   double depth = 0;               ///< lead of production in steps, >= 0: a group starts while live + consumed < (v + 1 + depth) B
   double warmup = 0;              ///< more lead under the first version: the same with first version + 1 + depth + warmup
   std::uint32_t max_inflight = 0; ///< groups generating at once; 0: as many as there are places
+  double burst = std::numeric_limits<double>::infinity(); ///< steps' worth of groups that generation grows by at most under one version, > 0
 
   select_order select = select_order::in_order;
   std::uint32_t min_ready = 0; ///< ready groups that begin a step, at most B; never fewer than those of its first update; 0: B
 
-  std::uint32_t stale_max = 0; ///< bound on s - version of what is trained, in versions
+  std::uint32_t tokens_per_step = 0; ///< answer tokens of ready groups that make a step, with fewer than B groups if need be; 0: B groups do
+  double on_policy_min = 0;          ///< share of each update whose groups have staleness 0, while such groups are to be had
+
+  std::uint32_t stale_max = 0; ///< bound on the staleness of what is trained, in `unit`
   stale_measure measure = stale_measure::head;
   stale_action action = stale_action::wait;
   stale_check check = stale_check::cut;
@@ -114,6 +127,7 @@ struct config {
   double repack_below = 0; ///< `pull`: a worker with a smaller share of its places taken hands its groups to a fuller one; 0: never
 
   place_mode place = place_mode::disjoint;
+  double reclaim_at = 0; ///< `lend`: share of B; above 0, at most 1
 
   std::uint32_t attempts_per_group = 5; ///< attempts lost to infrastructure before a group is lost, >= 1
   std::uint32_t data_attempts = 1;      ///< attempts that the data failed before a group is lost, >= 1
@@ -121,6 +135,8 @@ struct config {
   double min_batch_fraction = 0;        ///< `shrink`: the run ends when a batch would be a smaller share of B
   std::uint32_t flat_groups_per_step = 0; ///< groups whose rewards are all equal that are replaced in a step; 0: none is
   std::uint32_t consecutive_losses = 0; ///< groups lost with none ready in between that end the run; 0: any number
+
+  double call_deadline_s = 0;           ///< seconds that a group may generate, or wait for its columns, before the attempt counts as lost; 0: any time
 
   std::uint32_t checkpoint_every = 0; ///< steps; 0: only when the run ends or is stopped
 
@@ -138,13 +154,17 @@ struct config {
   template <class Self, class Visitor> static void each(Self& s, Visitor&& visit) {
     visit("groups_per_step", s.groups_per_step);
     visit("steps", s.steps);
+    visit("unit", s.unit);
     visit("minibatches", s.minibatches);
     visit("publish_every", s.publish_every);
     visit("depth", s.depth);
     visit("warmup", s.warmup);
     visit("max_inflight", s.max_inflight);
+    visit("burst", s.burst);
     visit("order", s.select);
     visit("min_ready", s.min_ready);
+    visit("tokens_per_step", s.tokens_per_step);
+    visit("on_policy_min", s.on_policy_min);
     visit("stale_max", s.stale_max);
     visit("measure", s.measure);
     visit("action", s.action);
@@ -158,12 +178,14 @@ struct config {
     visit("surplus", s.surplus);
     visit("repack_below", s.repack_below);
     visit("place", s.place);
+    visit("reclaim_at", s.reclaim_at);
     visit("attempts", s.attempts_per_group);
     visit("data_attempts", s.data_attempts);
     visit("lost_group", s.lost);
     visit("min_batch_fraction", s.min_batch_fraction);
     visit("flat_groups_per_step", s.flat_groups_per_step);
     visit("consecutive_losses", s.consecutive_losses);
+    visit("call_deadline_s", s.call_deadline_s);
     visit("checkpoint_every", s.checkpoint_every);
   }
 };
@@ -181,6 +203,7 @@ std::vector<problem> problems(const config& wanted);
 template <class Enum> std::vector<std::string> words_of();
 
 template <> std::vector<std::string> words_of<select_order>();
+template <> std::vector<std::string> words_of<lag_unit>();
 template <> std::vector<std::string> words_of<stale_measure>();
 template <> std::vector<std::string> words_of<stale_action>();
 template <> std::vector<std::string> words_of<stale_check>();

@@ -28,6 +28,7 @@ struct worker_joined {
   std::uint32_t capacity_groups = 1; ///< groups it may hold at once, >= 1
   std::optional<version_id> holds;   ///< version of its weights; none: it is sent the newest and gets no group before
   std::string name;                  ///< as a person reads it, e.g. "rollout/0"
+  bool lent = false;                 ///< it runs on the learner's hardware (`place` lend)
 };
 
 /// The worker is gone with every group that it was generating. Tensors of finished groups that went with it are told by `group_lost`.
@@ -79,6 +80,13 @@ struct group_failed {
   std::string why;
 };
 
+/// The group has been generating, or waiting for its columns, for longer than `call_deadline_s`: the attempt counts as
+/// lost to infrastructure. Its worker is told.
+struct group_overdue {
+  group_id group = 0;
+  std::uint32_t attempt = 0;
+};
+
 /// Tensors of a group that had finished are gone (its owner died): it is generated again.
 struct group_lost {
   group_id group = 0;
@@ -114,6 +122,6 @@ struct checkpointed {
 struct stop_requested {};
 
 using event = std::variant<worker_joined, worker_lost, version_acknowledged, group_finished, group_interrupted, group_ready, group_flat,
-                           group_failed, group_lost, batch_trained, training_lost, prompts_exhausted, checkpointed, stop_requested>;
+                           group_failed, group_overdue, group_lost, batch_trained, training_lost, prompts_exhausted, checkpointed, stop_requested>;
 
 } // namespace millrace::schedule

@@ -29,7 +29,7 @@ template <class... More> std::string line(std::string_view word, const auto& nex
 
 struct writer {
   std::string operator()(const worker_joined& e) const {
-    return line("joined", e.worker, e.capacity_groups, e.holds ? std::to_string(*e.holds) : "-", e.name);
+    return line("joined", e.worker, e.capacity_groups, e.holds ? std::to_string(*e.holds) : "-", e.lent ? "lent" : "own", e.name);
   }
   std::string operator()(const worker_lost& e) const { return line("lost", e.worker); }
   std::string operator()(const version_acknowledged& e) const { return line("acknowledged", e.worker, e.version); }
@@ -40,6 +40,7 @@ struct writer {
   std::string operator()(const group_failed& e) const {
     return line("failed", e.group, e.attempt, e.retryable ? "again" : "data", e.tokens, e.why);
   }
+  std::string operator()(const group_overdue& e) const { return line("overdue", e.group, e.attempt); }
   std::string operator()(const group_lost& e) const { return line("group_lost", e.group, e.attempt); }
   std::string operator()(const batch_trained& e) const { return line("trained", e.step, e.part, e.tokens, e.masked); }
   std::string operator()(const training_lost& e) const { return line("training_lost", e.step, e.part); }
@@ -113,6 +114,10 @@ event read_event(std::string_view text) {
     e.capacity_groups = in.number<std::uint32_t>();
     if (const auto holds = in.next(); holds != "-")
       e.holds = in.number<version_id>(holds);
+    const auto place = in.next();
+    if (place != "lent" && place != "own")
+      in.fail("lent or own");
+    e.lent = place == "lent";
     e.name = in.rest();
     return e;
   }
@@ -140,7 +145,7 @@ event read_event(std::string_view text) {
     const auto step = in.number<std::uint32_t>();
     return in.done(training_lost{step, in.number<std::uint32_t>()});
   }
-  if (kind != "finished" && kind != "interrupted" && kind != "ready" && kind != "flat" && kind != "failed" && kind != "group_lost")
+  if (kind != "finished" && kind != "interrupted" && kind != "ready" && kind != "flat" && kind != "failed" && kind != "overdue" && kind != "group_lost")
     in.fail("an event");
   const auto group = in.number<group_id>();
   const auto attempt = in.number<std::uint32_t>();
@@ -148,6 +153,8 @@ event read_event(std::string_view text) {
     return in.done(group_ready{group, attempt});
   if (kind == "flat")
     return in.done(group_flat{group, attempt});
+  if (kind == "overdue")
+    return in.done(group_overdue{group, attempt});
   if (kind == "group_lost")
     return in.done(group_lost{group, attempt});
   if (kind == "interrupted")

@@ -53,14 +53,14 @@ config nemo_windowed() {
 }
 
 config prime_rl() {
-  config c = with(1, 8, drop, oldest, pause);
+  config c = with(1, 8, drop, ready, pause);
   c.measure = stale_measure::born;
   c.check = stale_check::publish;
   return c;
 }
 
 config nemo_ready_first() {
-  return with(1, no_bound, train, ready, pause);
+  return with(1, no_bound, train, oldest, pause);
 }
 
 config verl_v1() {
@@ -120,14 +120,14 @@ const std::vector<preset_row>& rows() {
        "AReaL staleness_manager.py", with(4, no_bound, train, oldest, abort_resume)},
       {"skyrl", "capacity (S + step) B, completion order, weights flip under running answers", "SkyRL fully_async", with(4, no_bound, train, ready, pause)},
       {"pipeline_rl", "a stream with a lead of max_lag samples, small updates, weights in flight at every step", "PipelineRL actor.py", pipeline_rl()},
-      {"prime_rl", "one step of lead; groups more than 8 steps old are dropped, running or queued", "prime-rl orchestrator", prime_rl()},
+      {"prime_rl", "one step of lead, in the order of completion; groups more than 8 steps old are dropped, running or queued", "prime-rl train_sink.py, dispatcher.py", prime_rl()},
       {"nemo_in_order", "every group is for one step; production waits at one step of lead", "NeMo-RL staleness_sampler.py, in_order",
        with(1, 1, wait, in_order, pause)},
       {"nemo_weight_fifo", "the oldest weights first, production waits at one step of lead", "NeMo-RL staleness_sampler.py, weight_fifo",
        with(1, 1, wait, oldest, pause)},
       {"nemo_windowed", "production never waits; what leaves the window of one version is aborted or dropped, the freshest is trained first",
-       "NeMo-RL staleness_sampler.py, windowed", nemo_windowed()},
-      {"nemo_ready_first", "whatever is ready, production waits at one step of lead", "NeMo-RL staleness_sampler.py, ready_first", nemo_ready_first()},
+       "NeMo-RL staleness_sampler.py, windowed with sample_freshest_first", nemo_windowed()},
+      {"nemo_ready_first", "whatever is ready, what was started first before others; production waits at one step of lead", "NeMo-RL staleness_sampler.py, ready_first", nemo_ready_first()},
       {"verl_v1", "one batch of lead, oldest start first, groups that span more than 8 steps evicted and refilled, updates as a stream",
        "verl V1 replay_buffer.py", verl_v1()},
       {"roll", "ratio alpha of lead and extra prompts; prompts started more than alpha steps ago are aborted", "ROLL generate_scheduler.py", roll()},

@@ -11,7 +11,7 @@ namespace millrace::schedule {
 
 namespace {
 
-constexpr std::string_view first_line = "millrace schedule 2";
+constexpr std::string_view first_line = "millrace schedule 3";
 
 std::string quoted(std::string_view text) {
   std::string result("'");
@@ -218,8 +218,10 @@ saved_state read_saved_state(std::string_view text) {
   while (in.next_is("used")) {
     in.next("used");
     const auto versions = in.number<std::uint32_t>();
-    if (!result.stale.at_use.empty() && versions <= result.stale.at_use.rbegin()->first)
+    if (!result.stale.at_use.empty() && versions <= result.stale.max())
       in.fail(quoted(std::to_string(versions)), "ascending versions");
+    if (versions > result.step)
+      in.fail(quoted(std::to_string(versions)), "at most the steps trained");
     const auto bucket = read_account(in);
     result.stale.at_use[versions] = {bucket.groups, bucket.tokens};
   }

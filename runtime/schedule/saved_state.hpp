@@ -34,7 +34,7 @@ struct saved_state {
 
 /// Lines of words and numbers:
 ///
-///     millrace schedule 2
+///     millrace schedule 3
 ///     settings <name>=<value> ...                  every field of `config`, in its order
 ///     step <step> <updates trained of the step under way>
 ///     prompts <count or unknown>

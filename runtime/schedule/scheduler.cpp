@@ -35,7 +35,11 @@ void check_tokens(const std::vector<version_tokens>& tokens, const char* where) 
 
 } // namespace
 
-scheduler::scheduler(const config& wanted) : config_(checked(wanted)), rule_(wanted) {}
+scheduler::scheduler(const config& wanted) : config_(checked(wanted)), rule_(wanted) {
+  const auto last = config_.steps - 1;
+  for (const bool oversampled : {false, true})
+    last_limit_[oversampled] = admission_limit(config_, {last, 0, last, oversampled});
+}
 
 std::vector<action> scheduler::on(const event& what, double now_s) {
   now_s_ = now_s;
@@ -64,11 +68,14 @@ progress scheduler::at() const {
   result.ready = ledger_.live(group_state::ready).groups;
   result.training = ledger_.live(group_state::training).groups;
   result.lead_steps = static_cast<double>(committed()) / config_.groups_per_step - version_;
-  result.free_credits = std::max(0.0, std::ceil(most_committed() - static_cast<double>(committed())));
+  const auto most = most_committed();
+  result.free_credits = static_cast<double>(most - std::min(most, committed()));
   return result;
 }
 
 std::uint64_t scheduler::consumed() const {
+  if (config_.tokens_per_step > 0)
+    return std::uint64_t{step_} * config_.groups_per_step;
   auto groups = ledger_.trained().groups;
   if (config_.lost == lost_group::shrink)
     groups += ledger_.dropped(drop_reason::data).groups + ledger_.dropped(drop_reason::attempts).groups;
@@ -84,8 +91,9 @@ void scheduler::handle(const worker_joined& what) {
   auto& one = workers_[what.worker];
   one.name = what.name;
   one.capacity = what.capacity_groups;
-  // A version beyond the learner's is of an earlier life of the run.
-  one.holds = what.holds && *what.holds <= step_ ? what.holds : std::nullopt;
+  // A version that this life of the run has not published is of another one.
+  one.holds = what.holds && *what.holds <= published_ ? what.holds : std::nullopt;
+  one.lent = what.lent && config_.place == place_mode::lend;
   one.since_s = now_s_;
   if (!one.holds || *one.holds < published_)
     outdated_.insert(what.worker);
@@ -108,19 +116,17 @@ void scheduler::forget_worker(worker_id id) {
   auto& one = where->second;
   for (const auto running : std::exchange(one.running, {})) {
     auto& left = groups_.at(running);
-    if (left.target)
-      if (const auto to = workers_.find(*left.target); to != workers_.end()) {
+    if (const auto target = target_of(running))
+      if (const auto to = workers_.find(*target); to != workers_.end()) {
         --to->second.reserved;
         offer(to->first, to->second);
       }
-    left.target.reset();
+    forget_target(running);
     retry(running, left, one.name + " was lost");
   }
-  if (one.reserved > 0)
-    groups_.each([&](group_id, group& on_its_way) {
-      if (on_its_way.target == id)
-        on_its_way.target.reset();
-    });
+  for (auto& [moved, what] : misfortunes_)
+    if (what.target == id)
+      what.target.reset();
   leave_members(one);
   flipping_ -= one.flipping();
   free_.erase({-std::int64_t{one.offered}, id});
@@ -159,10 +165,10 @@ void scheduler::leave_members(worker& one) {
 }
 
 bool scheduler::may_take(const worker& one) const {
-  if (!one.member || one.closed || (one.flipping() && !config_.in_flight()))
+  if (!one.member || one.closed || (one.lent && reclaimed_) || (one.flipping() && !config_.in_flight()))
     return false;
   // What it would start is too old already.
-  return !config_.bounded() || config_.action == stale_action::wait || std::uint64_t{*one.holds} + config_.stale_max >= step_;
+  return config_.action == stale_action::wait || *one.holds >= oldest_usable();
 }
 
 void scheduler::offer(worker_id id, worker& one) {
@@ -171,10 +177,16 @@ void scheduler::offer(worker_id id, worker& one) {
   const auto places = may && one.capacity > taken ? one.capacity - taken : 0;
   if (places == one.offered)
     return;
-  free_.erase({-std::int64_t{one.offered}, id});
-  if (places > 0)
-    free_.emplace(-std::int64_t{places}, id);
+  auto listed = free_.extract({-std::int64_t{one.offered}, id});
   one.offered = places;
+  if (places == 0)
+    return;
+  if (listed.empty()) {
+    free_.emplace(-std::int64_t{places}, id);
+  } else {
+    listed.value() = {-std::int64_t{places}, id};
+    free_.insert(std::move(listed));
+  }
 }
 
 bool scheduler::takes_groups(worker_id id) const {
@@ -215,11 +227,13 @@ std::vector<group_id> scheduler::generating_ids() const {
 
 void scheduler::take_off_worker(group_id id, group& one) {
   one.interrupted = false;
-  if (const auto target = std::exchange(one.target, std::nullopt))
+  if (const auto target = target_of(id)) {
+    forget_target(id);
     if (const auto to = workers_.find(*target); to != workers_.end()) {
       --to->second.reserved;
       offer(to->first, to->second);
     }
+  }
   const auto where = workers_.find(one.worker);
   if (where == workers_.end())
     return;
@@ -252,7 +266,8 @@ void scheduler::withdraw(group_id id, group& one) {
 void scheduler::ask_for_partial(group_id id, group& one, std::optional<worker_id> target) {
   if (one.state != group_state::generating || std::exchange(one.interrupted, true))
     return;
-  one.target = target;
+  if (target)
+    misfortunes_[id].target = target;
   actions_.emplace_back(interrupt{id, one.attempt, one.worker});
 }
 
@@ -262,7 +277,40 @@ void scheduler::count_tokens(group& one, const std::vector<version_tokens>& toke
     ledger_.dispute("a group that went on has " + std::to_string(sum) + " tokens, and had " + std::to_string(one.tokens) + " before");
   ledger_.generate(one.state, sum - one.tokens);
   one.tokens = sum;
-  one.by_version = tokens;
+  set_counts(one, tokens);
+}
+
+void scheduler::set_counts(group& one, const std::vector<version_tokens>& tokens) {
+  if (one.counted.capacity() == 0 && !spare_counts_.empty()) {
+    one.counted.swap(spare_counts_.back());
+    spare_counts_.pop_back();
+  }
+  one.counted = tokens;
+}
+
+void scheduler::clear_counts(group& one) {
+  one.counted.clear();
+  if (one.counted.capacity() > 0)
+    spare_counts_.push_back(std::exchange(one.counted, {}));
+}
+
+void scheduler::forget_group(group_id id, group& one) {
+  clear_counts(one);
+  groups_.erase(id);
+  if (!misfortunes_.empty())
+    misfortunes_.erase(id);
+}
+
+std::optional<worker_id> scheduler::target_of(group_id id) const {
+  if (misfortunes_.empty())
+    return std::nullopt;
+  const auto found = misfortunes_.find(id);
+  return found != misfortunes_.end() ? found->second.target : std::nullopt;
+}
+
+void scheduler::forget_target(group_id id) {
+  if (const auto found = misfortunes_.find(id); found != misfortunes_.end())
+    found->second.target.reset();
 }
 
 void scheduler::handle(const group_finished& what) {
@@ -284,9 +332,14 @@ void scheduler::handle(const group_finished& what) {
   take_off_worker(what.group, *one);
   count_tokens(*one, what.tokens);
   ledger_.spend(drop_reason::baseline, what.baseline_tokens);
-  one->answers = what.answers;
-  if (one->answers.empty() && one->tokens > 0)
-    one->answers = {{one->by_version.front().version, one->tokens}};
+  if (what.tokens.empty() || config_.measure == stale_measure::born)
+    one->age_from = one->born;
+  else
+    one->age_from = config_.measure == stale_measure::head ? what.tokens.front().version : what.tokens.back().version;
+  if (config_.action == stale_action::withhold && !what.answers.empty())
+    set_counts(*one, what.answers);
+  else if (config_.action == stale_action::withhold && one->tokens > 0)
+    set_counts(*one, {{what.tokens.front().version, one->tokens}});
   one->partial = false;
   set_state(*one, group_state::finished);
   if (config_.repack_below > 0)
@@ -302,7 +355,7 @@ void scheduler::handle(const group_interrupted& what) {
     return;
   }
   check_tokens(what.tokens, "group_interrupted: tokens");
-  const auto target = one->target;
+  const auto target = target_of(what.group);
   take_off_worker(what.group, *one);
   count_tokens(*one, what.tokens);
   if (one->tokens == 0)
@@ -333,10 +386,6 @@ void scheduler::handle(const group_flat& what) {
 
 void scheduler::make_ready(group_id id, group& one) {
   set_state(one, group_state::ready);
-  if (one.by_version.empty() || config_.measure == stale_measure::born)
-    one.age_from = one.born;
-  else
-    one.age_from = config_.measure == stale_measure::head ? one.by_version.front().version : one.by_version.back().version;
   rule_.ready(id, one.born, one.age_from, one.tokens);
   losses_in_a_row_ = 0;
 }
@@ -354,10 +403,30 @@ void scheduler::handle(const group_failed& what) {
   }
   if (what.retryable)
     retry(what.group, *one, what.why);
-  else if (++one->data_failures < config_.data_attempts)
+  else if (++misfortunes_[what.group].data_failures < config_.data_attempts)
     requeue(what.group, *one);
   else
     drop_group(what.group, *one, drop_reason::data, what.why);
+}
+
+void scheduler::handle(const group_overdue& what) {
+  auto* one = current(what.group, what.attempt, {group_state::generating, group_state::finished});
+  if (!one)
+    return;
+  const bool ran = one->state == group_state::generating;
+  const auto name = ran ? workers_.at(one->worker).name : std::string();
+  withdraw(what.group, *one);
+  retry(what.group, *one, ran ? name + " did not finish it in time" : "its columns did not come in time");
+}
+
+std::vector<group_overdue> scheduler::overdue(double now_s) const {
+  std::vector<group_overdue> found;
+  if (config_.call_deadline_s > 0 && phase_ == phase::running)
+    groups_.each([&](group_id id, const group& one) {
+      if ((one.state == group_state::generating || one.state == group_state::finished) && now_s - one.since_s > config_.call_deadline_s)
+        found.push_back({id, one.attempt});
+    });
+  return found;
 }
 
 void scheduler::handle(const group_lost& what) {
@@ -393,8 +462,7 @@ void scheduler::requeue(group_id id, group& one) {
   one.interrupted = false;
   one.partial = false;
   one.tokens = 0;
-  one.by_version.clear();
-  one.answers.clear();
+  clear_counts(one);
   one.since_s = now_s_;
   queued_.insert(id);
 }
@@ -406,17 +474,17 @@ void scheduler::park(group_id id, group& one) {
   one.state = group_state::parked;
   one.partial = false;
   one.tokens = 0;
-  one.by_version.clear();
-  one.answers.clear();
+  clear_counts(one);
   one.since_s = now_s_;
   parked_.insert(id);
 }
 
 void scheduler::retry(group_id id, group& one, const std::string& why) {
-  if (++one.failures < config_.attempts_per_group)
+  const auto failures = ++misfortunes_[id].failures;
+  if (failures < config_.attempts_per_group)
     return requeue(id, one);
   drop_group(id, one, drop_reason::attempts,
-             std::to_string(one.failures) + (one.failures == 1 ? " attempt" : " attempts") + " lost, the last one because " + why);
+             std::to_string(failures) + (failures == 1 ? " attempt" : " attempts") + " lost, the last one because " + why);
 }
 
 void scheduler::drop_group(group_id id, group& one, drop_reason reason, std::string why) {
@@ -424,7 +492,7 @@ void scheduler::drop_group(group_id id, group& one, drop_reason reason, std::str
   queued_.erase(id);
   parked_.erase(id);
   ledger_.drop(one.state, reason, one.tokens);
-  groups_.erase(id);
+  forget_group(id, one);
   if (reason == drop_reason::data || reason == drop_reason::attempts)
     lose_for_good("group " + std::to_string(id) + ": " + why);
   actions_.emplace_back(drop{id, reason, std::move(why)});
@@ -452,15 +520,18 @@ void scheduler::handle(const batch_trained& what) {
   if (what.masked < training_->too_old)
     ledger_.dispute("step " + std::to_string(what.step) + ": the learner masked " + std::to_string(what.masked) + " tokens, " +
                     std::to_string(training_->too_old) + " are older than the bound");
-  for (const auto id : training_->groups) {
+  const auto& used = training_->groups;
+  for (std::size_t i = 0; i < used.size(); ++i) {
+    groups_.prefetch(used[std::min(i + 8, used.size() - 1)]);
+    const auto id = used[i];
     auto& one = groups_.at(id);
-    auto trained = training_->mask == training_mask::answers ? std::move(one.answers) : std::move(one.by_version);
+    auto& trained = one.counted;
     if (training_->mask != training_mask::none)
       std::erase_if(trained, [&](const version_tokens& part) { return part.version < training_->train_from; });
     if (training_->mask == training_mask::none || !trained.empty() || one.born >= training_->train_from)
       staleness_.add(step_, one.born, trained);
     ledger_.train(one.tokens);
-    groups_.erase(id);
+    forget_group(id, one);
   }
   ledger_.mask(what.masked);
   const bool ends_step = training_->ends_step;
@@ -470,6 +541,15 @@ void scheduler::handle(const batch_trained& what) {
     finish_step();
   else
     ++part_;
+  if (!ends_step && config_.unit != lag_unit::step)
+    offer_again();
+}
+
+/// After what moved the bound.
+void scheduler::offer_again() {
+  if (config_.bounded() && config_.action != stale_action::wait)
+    for (auto& [id, one] : workers_)
+      offer(id, one);
 }
 
 void scheduler::finish_step() {
@@ -481,9 +561,7 @@ void scheduler::finish_step() {
     for (const auto& [id, one] : workers_)
       outdated_.insert(outdated_.end(), id);
   }
-  if (config_.bounded() && config_.action != stale_action::wait)
-    for (auto& [id, one] : workers_)
-      offer(id, one);
+  offer_again();
   if (config_.checkpoint_every > 0 && step_ % config_.checkpoint_every == 0)
     save_now();
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/schedule/action.hpp"
+#include "runtime/schedule/admission.hpp"
 #include "runtime/schedule/batch_rule.hpp"
 #include "runtime/schedule/by_id.hpp"
 #include "runtime/schedule/config.hpp"
@@ -9,6 +10,7 @@
 #include "runtime/schedule/staleness.hpp"
 #include "runtime/schedule/wait_record.hpp"
 
+#include <array>
 #include <cstdint>
 #include <initializer_list>
 #include <map>
@@ -44,11 +46,11 @@ struct progress {
 /// or random source; the same events give the same actions.
 ///
 /// Invariants
-/// - S-1: a group starts only while live + consumed < B min(v + 1 + depth, steps); with `oversample` o, (o - 1) B more
-///   for each step of that lead whose batch is not cut. live counts every group that is neither trained, dropped nor
-///   parked; a group that is generated again keeps its id, its prompt and its place in that count.
-/// - S-2: nothing is trained at a step s > age_from + stale_max: `wait` holds batches back, `drop` and `requeue` take the
-///   group out, `withhold` and `mask_tokens` leave its answers or tokens out. age_from is that of `measure`.
+/// - S-1: a group starts only while live + consumed < `admission_limit`. live counts every group that is neither trained,
+///   dropped nor parked; a group that is generated again keeps its id, its prompt and its place in that count. consumed
+///   are the groups trained, and those that a batch did not need (`tokens_per_step`) or lost (`lost_group` shrink).
+/// - S-2: nothing is trained that lies more than stale_max behind (`age_limit`): `wait` holds batches back, `drop` and
+///   `requeue` take the group out, `withhold` and `mask_tokens` leave its answers or tokens out. Age is that of `measure`.
 /// - S-3: a group is trained at most once; every prompt used ends trained or dropped with a reason.
 /// - S-4: `books().check()` is empty after every event.
 /// - S-5: while the run is not finished, something is under way (a group generating or waiting for columns, a step, a
@@ -64,16 +66,19 @@ public:
 
   /// Continues from a `checkpoint` action's `state`: trained stays trained; every other group that had been started
   /// is generated again under its id. Workers join as at the start.
-  /// `steps`, `checkpoint_every`, `flat_groups_per_step` and the attempts may differ from the saved ones.
+  /// `steps`, `checkpoint_every`, `flat_groups_per_step`, `call_deadline_s` and the attempts may differ from the saved ones.
   /// @throws input_error if the text is not one `save` wrote, or was saved under another schedule
   static scheduler restore(const config& wanted, std::string_view state);
 
-  /// The state for `restore`; lines of text, "millrace schedule 1" the first.
+  /// The state for `restore`; lines of text, "millrace schedule 3" the first.
   std::string save() const;
 
   /// @param now_s seconds on any clock that does not go back; it only dates waits
   /// @throws std::invalid_argument for an event that no run can produce (a capacity of 0, descending token versions)
   std::vector<action> on(const event& what, double now_s);
+
+  /// The group will be reported soon: starts to bring its record near. Changes nothing.
+  void expect(group_id id) const { groups_.prefetch(id); }
 
   const config& settings() const { return config_; }
   bool finished() const { return phase_ == phase::finished; }
@@ -83,6 +88,9 @@ public:
   /// The lowest id that is neither trained nor dropped; the next one where no group is live. Linear: for checkpoints.
   group_id oldest_live() const;
   std::uint64_t ignored() const { return ignored_; } ///< events about something that was no longer so
+
+  /// Groups whose attempt has gone on for longer than `call_deadline_s`: to be told as `group_overdue`. Linear.
+  std::vector<group_overdue> overdue(double now_s) const;
 
   /// Who waits for what, on whom, since when: of everything that stands still, what holds the run up first. Empty when
   /// finished. Linear in the live groups and workers; for people.
@@ -105,22 +113,26 @@ public:
 private:
   enum class phase : std::uint8_t { running, stopping, saving, finished };
 
-  struct group {
-    group_state state = group_state::queued;
+  /// A cache line: at thousands of live groups each event looks at one that was not looked at for long.
+  struct alignas(64) group {
+    std::vector<version_tokens> counted; ///< tokens by version; under `withhold` those of whole answers by the oldest in each
+    std::int64_t tokens = 0;
+    double since_s = 0;              ///< in this state
     std::uint32_t attempt = 0;
-    std::uint32_t failures = 0;      ///< attempts lost to infrastructure
-    std::uint32_t data_failures = 0; ///< attempts that the data failed
     worker_id worker = 0;            ///< of the last admission
     std::uint32_t place = 0;         ///< in that worker's list, while generating
     version_id born = 0;             ///< of the worker that sampled its first token
-    version_id age_from = 0;         ///< what its staleness is counted from
+    version_id age_from = 0;         ///< what its staleness is counted from; of finished groups
+    group_state state = group_state::queued;
     bool interrupted = false;        ///< generating, asked to hand over what it has
     bool partial = false;            ///< has handed over answers: it goes on with them
+  };
+
+  /// What few groups have anything of.
+  struct misfortune {
+    std::uint32_t failures = 0;      ///< attempts lost to infrastructure
+    std::uint32_t data_failures = 0; ///< attempts that the data failed
     std::optional<worker_id> target; ///< interrupted: where it is to go on
-    std::int64_t tokens = 0;
-    std::vector<version_tokens> by_version;
-    std::vector<version_tokens> answers;
-    double since_s = 0; ///< in this state
   };
 
   struct worker {
@@ -132,6 +144,7 @@ private:
     std::vector<group_id> running;
     std::uint32_t reserved = 0; ///< places for groups on their way from another worker
     bool closed = false;        ///< `pull`: a group has ended and others run
+    bool lent = false;          ///< runs on the learner's hardware
     std::uint32_t offered = 0;  ///< free places in `free_`; 0: not listed
     double since_s = 0;        ///< since it joined, was sent weights, or last took or gave back a group
 
@@ -157,6 +170,7 @@ private:
   void handle(const group_ready& what);
   void handle(const group_flat& what);
   void handle(const group_failed& what);
+  void handle(const group_overdue& what);
   void handle(const group_lost& what);
   void handle(const batch_trained& what);
   void handle(const training_lost& what);
@@ -166,6 +180,7 @@ private:
 
   void advance();
   void publish_weights();
+  void reclaim();
   void cut_batch();
   void start_groups();
   void place(group_id id, group& one, worker_id on);
@@ -182,6 +197,11 @@ private:
   std::vector<group_id> live_ids() const; ///< ascending; linear, for what happens once in a run
   std::vector<group_id> generating_ids() const;
   bool is_queued_afresh(const group& one) const { return one.state == group_state::queued && !one.partial; }
+  void set_counts(group& one, const std::vector<version_tokens>& tokens);
+  void clear_counts(group& one);
+  void forget_group(group_id id, group& one);
+  std::optional<worker_id> target_of(group_id id) const;
+  void forget_target(group_id id);
   void take_off_worker(group_id id, group& one);
   void stop_generating(group_id id, group& one); ///< with a `cancel` if it is
   void withdraw(group_id id, group& one);        ///< the attempt is void: the same, finished and ready groups too
@@ -200,6 +220,7 @@ private:
   void leave_members(worker& one);
   bool may_take(const worker& one) const; ///< a group, if it has a place
   void offer(worker_id id, worker& one);
+  void offer_again();
   void raise_version();
   void sweep_running();
   void sweep_ready();
@@ -209,8 +230,10 @@ private:
   void open_round();
   bool round_is_open() const;
   void finish_step();
-  bool may_start_new() const;
-  double most_committed() const; ///< S-1: a new group starts while fewer are live or consumed
+  bool may_start_new() const { return committed() < most_committed(); }
+  std::uint64_t most_committed() const; ///< S-1: a new group starts while fewer are live or consumed
+  bool may_grow() const; ///< more groups may generate at once
+  version_id oldest_usable() const; ///< by the next update; 0 without a bound
   bool more_to_start() const;
   bool no_more_groups() const;
   bool is_last_batch() const { return no_more_groups() && parked_.empty(); }
@@ -222,6 +245,9 @@ private:
   void explain_learner(std::vector<wait_record>& out) const;
   void explain_groups(std::vector<wait_record>& out) const;
   void explain_workers(std::vector<wait_record>& out) const;
+  std::string explain_fresh(std::size_t count, std::vector<std::string>& on) const;
+  std::string who_holds_credits() const;
+  std::size_t ready_of_lowest(std::size_t count) const;
   std::string where_is(group_id id) const;
   std::vector<group_id> in_the_way(std::size_t count) const;
 
@@ -230,6 +256,8 @@ private:
   ledger ledger_;
   staleness staleness_;
   by_id<group> groups_; ///< live
+  std::map<group_id, misfortune> misfortunes_;              ///< of live groups
+  std::vector<std::vector<version_tokens>> spare_counts_; ///< empty lists of groups that are over, for those to come
   std::set<group_id> queued_;
   std::set<group_id> parked_;
   std::map<worker_id, worker> workers_;
@@ -245,10 +273,15 @@ private:
   version_id first_version_ = 0;         ///< v when this life of the run began
   version_id published_ = 0;             ///< that workers are to run
   std::optional<version_id> sent_;       ///< newest version that any worker was sent
-  std::optional<std::uint32_t> swept_;   ///< the version before whose publication running groups were looked through
+  std::optional<std::uint64_t> swept_;   ///< update of the run before which running groups were looked through
   bool closing_ = false;                 ///< a batch is ready and waits for what is still generated to be handed over
   std::uint32_t rounds_cut_ = 0;         ///< rounds that have their batch
   bool long_round_ = false;              ///< the round is one of parked groups
+  bool reclaimed_ = false;               ///< `lend`: the learner's hardware starts no groups
+  mutable gate_state gate_;                      ///< that limit_ is of
+  mutable std::uint64_t limit_ = 0;              ///< of live + consumed; 0: not computed
+  std::array<std::uint64_t, 2> last_limit_{}; ///< in the run's last step: of a round as it is, oversampled
+  std::int64_t generating_then_ = 0;     ///< groups when v got its value
   std::uint32_t flat_dropped_ = 0;       ///< in this step
   std::uint32_t losses_in_a_row_ = 0;
   std::string why_; ///< of `finish`

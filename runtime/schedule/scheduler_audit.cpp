@@ -24,7 +24,8 @@ std::string scheduler::audit() const {
       say(" is " + std::string(to_string(one.state)) + ", the long-round queue says otherwise");
     if (one.interrupted && one.state != group_state::generating)
       say(" is to be handed over, but does not generate");
-    targets += one.target && workers_.contains(*one.target);
+    const auto target = target_of(id);
+    targets += target && workers_.contains(*target);
     if (one.state == group_state::generating) {
       const auto where = workers_.find(one.worker);
       if (where == workers_.end() || one.place >= where->second.running.size() || where->second.running[one.place] != id)

@@ -1,3 +1,4 @@
+#include "runtime/schedule/age_limit.hpp"
 #include "runtime/schedule/saved_state.hpp"
 #include "runtime/schedule/scheduler.hpp"
 
@@ -17,7 +18,7 @@ std::string differences(const config& saved, const config& wanted) {
   config::each(wanted, [&](const std::string& name, const auto& value) {
     const auto now = field_text(name, value);
     const bool may = name == "steps" || name == "checkpoint_every" || name == "attempts" || name == "data_attempts" || name == "consecutive_losses" ||
-                     name == "flat_groups_per_step";
+                     name == "flat_groups_per_step" || name == "call_deadline_s";
     if (!may && before[name] != now)
       text += (text.empty() ? " (" : "; ") + name + ' ' + before[name] + ", now " + now;
   });
@@ -34,6 +35,7 @@ void scheduler::advance() {
     return;
   publish_weights();
   cut_batch();
+  reclaim();
   if (phase_ == phase::running)
     start_groups();
   end_if_done(); // what was too old may have been the last
@@ -55,6 +57,7 @@ void scheduler::raise_version() {
     return;
   version_ = newest;
   version_since_s_ = now_s_;
+  generating_then_ = ledger_.live(group_state::generating).groups;
   if (config_.ack > 0)
     for (auto& [id, one] : workers_)
       if (one.member && *one.holds < version_) {
@@ -70,26 +73,25 @@ bool scheduler::no_more_groups() const {
 }
 
 bool scheduler::more_to_start() const {
-  return !no_more_groups() &&
-         static_cast<double>(committed()) < config_.groups_per_step * (config_.steps - 1 + (long_round_ ? 1 : config_.oversample));
+  return !no_more_groups() && committed() < last_limit_[!long_round_];
 }
 
-bool scheduler::may_start_new() const { return static_cast<double>(committed()) < most_committed(); }
-
-double scheduler::most_committed() const {
+std::uint64_t scheduler::most_committed() const {
   if (no_more_groups())
     return 0;
-  const double size = config_.groups_per_step;
-  auto lead = 1 + config_.depth;
-  if (config_.warmup > 0)
-    lead = std::max(lead, static_cast<double>(first_version_) - version_ + 1 + config_.depth + config_.warmup);
-  lead = std::min(lead, static_cast<double>(config_.steps) - version_);
-  double limit = size * (version_ + lead);
-  if (config_.oversample > 1 && !long_round_) {
-    const double cut = step_ + (training_ && training_->ends_step ? 1 : 0);
-    limit += (config_.oversample - 1) * size * std::max(0.0, version_ + lead - cut);
+  const gate_state now{version_, first_version_, step_ + (training_ && training_->ends_step), !long_round_};
+  if (limit_ == 0 || now != gate_) {
+    gate_ = now;
+    limit_ = admission_limit(config_, now);
   }
-  return limit;
+  return limit_;
+}
+
+bool scheduler::may_grow() const {
+  const auto generating = ledger_.live(group_state::generating).groups;
+  if (config_.max_inflight > 0 && generating >= config_.max_inflight)
+    return false;
+  return generating < generating_then_ + burst_groups(config_);
 }
 
 bool scheduler::round_is_open() const {
@@ -118,7 +120,7 @@ void scheduler::start_groups() {
   if (!round_is_open())
     return;
   while (!free_.empty()) {
-    if (config_.max_inflight > 0 && ledger_.live(group_state::generating).groups >= config_.max_inflight)
+    if (!may_grow())
       return;
     const auto on = free_.begin()->second;
     if (!queued_.empty()) {
@@ -203,9 +205,11 @@ void scheduler::repack(worker_id id, worker& one) {
 batch_rule::request scheduler::next_request() const {
   batch_rule::request next;
   next.step = step_;
+  next.part = part_;
   next.size = config_.part_begin(part_ + 1) - config_.part_begin(part_);
-  next.step_after = config_.groups_per_step - config_.part_begin(part_ + 1);
   next.last = is_last_batch();
+  next.tokens = config_.tokens_per_step;
+  next.fresh = more_to_start() || !queued_.empty();
   if (config_.lost == lost_group::shrink)
     next.below = (group_id{step_} + 1) * config_.groups_per_step;
   return next;
@@ -219,7 +223,8 @@ void scheduler::cut_batch() {
   if (next.below > 0 && static_cast<group_id>(ledger_.sums().admitted) < next.below && !next.last)
     return;
   const auto begin = std::size_t{config_.min_ready == 0 ? config_.groups_per_step : config_.min_ready};
-  if (part_ == 0 && next.below == 0 && rule_.ready() < begin && !(next.last && rule_.ready() == rule_.live()))
+  const bool enough = rule_.ready() >= begin || (next.tokens > 0 && rule_.ready_tokens() >= next.tokens);
+  if (part_ == 0 && next.below == 0 && !enough && !(next.last && rule_.ready() == rule_.live()))
     return;
   if (!rule_.able(next))
     return;
@@ -249,15 +254,16 @@ void scheduler::cut_batch() {
   made.since_s = now_s_;
   made.ends_step = part_ + 1 == config_.minibatches || (next.last && rule_.live() == 0);
   if (config_.action == stale_action::withhold || config_.action == stale_action::mask_tokens) {
-    made.train_from = step_ > config_.stale_max ? step_ - config_.stale_max : 0;
+    made.train_from = oldest_usable();
     made.mask = config_.action == stale_action::withhold ? training_mask::answers : training_mask::tokens;
   }
-  for (const auto id : *groups) {
-    auto& one = groups_.at(id);
+  for (std::size_t i = 0; i < groups->size(); ++i) {
+    groups_.prefetch((*groups)[std::min(i + 8, groups->size() - 1)]);
+    auto& one = groups_.at((*groups)[i]);
     set_state(one, group_state::training);
     made.tokens += one.tokens;
     if (made.mask != training_mask::none)
-      for (const auto& part : made.mask == training_mask::answers ? one.answers : one.by_version)
+      for (const auto& part : one.counted)
         made.too_old += part.version < made.train_from ? part.tokens : 0;
   }
   actions_.emplace_back(cut{step_, *groups, part_, made.ends_step, made.mask, made.train_from});
@@ -305,11 +311,33 @@ void scheduler::end_round() {
   long_round_ = long_round_ && before_cut;
 }
 
+// -- the learner's hardware --------------------------------------------------------------------------
+
+/// `lend`: what it generates on ends, or is handed back, once enough of the next batch is ready.
+void scheduler::reclaim() {
+  if (config_.place != place_mode::lend)
+    return;
+  const bool wanted = training_ && static_cast<double>(rule_.ready()) >= config_.reclaim_at * config_.groups_per_step;
+  if (wanted == reclaimed_)
+    return;
+  reclaimed_ = wanted;
+  for (auto& [id, one] : workers_)
+    if (one.lent) {
+      if (reclaimed_)
+        interrupt_worker(one);
+      offer(id, one);
+    }
+}
+
 // -- the bound ---------------------------------------------------------------------------------------
+
+version_id scheduler::oldest_usable() const {
+  return config_.bounded() ? age_limit(config_).oldest(step_, part_) : 0;
+}
 
 bool scheduler::is_condemned(const group& one) const {
   const bool takes_out = config_.action == stale_action::drop || config_.action == stale_action::requeue;
-  return takes_out && std::uint64_t{one.born} + config_.stale_max < step_;
+  return takes_out && one.born < oldest_usable();
 }
 
 void scheduler::too_old(group_id id, group& one) {
@@ -325,14 +353,15 @@ void scheduler::too_old(group_id id, group& one) {
 void scheduler::sweep_ready() {
   if (phase_ != phase::running || training_ || (config_.action != stale_action::drop && config_.action != stale_action::requeue))
     return;
-  for (const auto id : rule_.overdue(step_))
+  for (const auto id : rule_.overdue(oldest_usable()))
     too_old(id, groups_.at(id));
 }
 
 void scheduler::sweep_running() {
-  if (config_.check != stale_check::publish || swept_ == step_)
+  const auto update = std::uint64_t{step_} * config_.minibatches + part_;
+  if (config_.check != stale_check::publish || swept_ == update)
     return;
-  swept_ = step_;
+  swept_ = update;
   for (const auto id : generating_ids())
     if (auto& one = groups_.at(id); is_condemned(one) && !one.interrupted)
       too_old(id, one);
@@ -452,7 +481,9 @@ std::string scheduler::save() const {
   state.books.live[static_cast<std::size_t>(group_state::queued)].groups = live.groups - parked;
   state.books.live[static_cast<std::size_t>(group_state::parked)].groups = parked;
   groups_.each([&](group_id id, const group& one) {
-    state.groups.push_back({id, one.attempt, one.failures, one.data_failures, one.state == group_state::parked});
+    const auto found = misfortunes_.find(id);
+    const auto had = found != misfortunes_.end() ? found->second : misfortune{};
+    state.groups.push_back({id, one.attempt, had.failures, had.data_failures, one.state == group_state::parked});
   });
   return write(state);
 }
@@ -467,6 +498,7 @@ scheduler scheduler::restore(const config& wanted, std::string_view text) {
   saved.data_attempts = wanted.data_attempts;
   saved.flat_groups_per_step = wanted.flat_groups_per_step;
   saved.consecutive_losses = wanted.consecutive_losses;
+  saved.call_deadline_s = wanted.call_deadline_s;
   if (saved != wanted)
     throw input_error("schedule state: saved under another schedule" + differences(state.settings, wanted));
   if (state.step > wanted.steps)
@@ -485,8 +517,8 @@ scheduler scheduler::restore(const config& wanted, std::string_view text) {
   for (const auto& one : state.groups) {
     auto& live = result.groups_.insert(one.id);
     live.attempt = one.attempt;
-    live.failures = one.failures;
-    live.data_failures = one.data_failures;
+    if (one.failures + one.data_failures > 0)
+      result.misfortunes_[one.id] = {one.failures, one.data_failures, std::nullopt};
     if (one.parked) {
       live.state = group_state::parked;
       result.parked_.insert(one.id);

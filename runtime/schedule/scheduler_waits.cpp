@@ -102,6 +102,16 @@ std::vector<group_id> scheduler::in_the_way(std::size_t count) const {
   return ids;
 }
 
+/// Of the `count` lowest groups that are not in training.
+std::size_t scheduler::ready_of_lowest(std::size_t count) const {
+  std::size_t looked_at = 0, found = 0;
+  groups_.each([&](group_id, const group& one) {
+    if (one.state != group_state::training && looked_at++ < count)
+      found += one.state == group_state::ready;
+  });
+  return found;
+}
+
 wait_kind scheduler::learner_waits_for() const {
   const auto next = next_request();
   if (rule_.missing_for_bound(next) > 0)
@@ -116,25 +126,44 @@ void scheduler::explain_learner(std::vector<wait_record>& out) const {
   const auto size = next.last ? std::min(full, rule_.live()) : full;
   const auto late = rule_.missing_for_bound(next);
   wait_record wait{"learner", learner_waits_for(), {}, {}, learner_since_s_};
-  const auto missing = late > 0 ? late : size - std::min(size, config_.select == select_order::in_order ? rule_.leading() : rule_.ready());
+  const auto missing = late > 0 ? late : size - std::min(size, config_.select == select_order::in_order ? ready_of_lowest(size) : rule_.ready());
   std::string names;
   for (const auto id : in_the_way(missing)) {
     const auto& one = groups_.at(id);
     names += (names.empty() ? "" : ", ") + where_is(id);
-    add_once(wait.on, one.state == group_state::generating ? workers_.at(one.worker).name : "group " + std::to_string(id));
+    add_once(wait.on, "group " + std::to_string(id));
   }
+  const auto fresh = rule_.ready() >= size ? rule_.missing_fresh(next) : 0;
   const auto unstarted = size > rule_.live() ? size - rule_.live() : 0;
   if (late > 0)
     wait.what = counted(missing, "more group") + " though " + std::to_string(rule_.ready()) +
-                " are ready, so that none gets older than " + counted(config_.stale_max, "version") + ": " + names;
+                " are ready, so that none gets older than " +
+                counted(config_.stale_max, config_.unit == lag_unit::step ? "version" : word(config_.unit)) + ": " + names;
+  else if (fresh > 0)
+    wait.what = explain_fresh(fresh, wait.on);
   else if (wait.kind == wait_kind::turn)
     wait.what = counted(static_cast<std::size_t>(ledger_.live(group_state::generating).groups), "group") +
                 " to end or to be handed over: training and generation take turns";
   else
-    wait.what = std::to_string(missing) + " of " + counted(size, "group") + (names.empty() ? "" : ": " + names);
-  if (unstarted > 0 && late == 0)
+    wait.what = std::to_string(missing) + " of " + counted(size, "group") +
+                (next.tokens > rule_.ready_tokens() ? ", or " + counted(static_cast<std::size_t>(next.tokens - rule_.ready_tokens()), "more answer token") : "") +
+                (names.empty() ? "" : ": " + names);
+  if (unstarted > 0 && late == 0 && fresh == 0)
     wait.what += (names.empty() ? ": " : ", ") + std::to_string(unstarted) + " not started";
   out.push_back(std::move(wait));
+}
+
+/// What `on_policy_min` asks for.
+std::string scheduler::explain_fresh(std::size_t count, std::vector<std::string>& on) const {
+  std::string names;
+  on.clear();
+  groups_.each([&](group_id id, const group& one) {
+    if (on.size() < groups_named && one.born == step_ && (one.state == group_state::generating || one.state == group_state::finished)) {
+      names += (names.empty() ? ": " : ", ") + where_is(id);
+      on.push_back("group " + std::to_string(id));
+    }
+  });
+  return counted(count, "more group") + " of version " + std::to_string(step_) + " though " + std::to_string(rule_.ready()) + " are ready" + names;
 }
 
 void scheduler::explain_groups(std::vector<wait_record>& out) const {
@@ -156,14 +185,22 @@ void scheduler::explain_groups(std::vector<wait_record>& out) const {
       out.push_back({"group " + std::to_string(of.id), kind, std::move(on),
                      what + (of.count > 1 ? ", with " + counted(of.count - 1, "more group") : ""), of.since_s});
   };
-  std::vector<std::string> names;
+  // Any of them will do: one name, so that nobody takes it for a wait on each.
+  std::string names;
+  std::size_t named = 0;
   for (const auto& [id, one] : workers_)
-    if (names.size() < groups_named)
-      names.push_back(one.name);
-  explain(queued, wait_kind::worker, "a place on a rollout worker", std::move(names));
+    if (named++ < groups_named)
+      names += (names.empty() ? "" : " or ") + one.name;
+  explain(queued, wait_kind::worker, "a place on a rollout worker", names.empty() ? std::vector<std::string>{} : std::vector{names});
   explain(finished, wait_kind::columns, "the columns that the learner needs", {});
   if (handing_over.count > 0)
     explain(handing_over, wait_kind::hand_over, "what it has so far to be handed over", {workers_.at(groups_.at(handing_over.id).worker).name});
+}
+
+/// "; the oldest still open is 4711 (generating on rollout/2 since 3.0 s)": the group that the gate waits for most.
+std::string scheduler::who_holds_credits() const {
+  const auto oldest = in_the_way(1);
+  return oldest.empty() ? std::string() : "; the first still open is " + where_is(oldest.front());
 }
 
 void scheduler::explain_workers(std::vector<wait_record>& out) const {
@@ -172,22 +209,40 @@ void scheduler::explain_workers(std::vector<wait_record>& out) const {
     if (one.member && *one.holds == version_ && version_ < step_ && behind.size() < groups_named)
       behind.push_back(one.name);
   for (const auto& [id, one] : workers_) {
+    const auto ends_first = [&](const std::string& before) {
+      const auto oldest = *std::min_element(one.running.begin(), one.running.end());
+      out.push_back({one.name, wait_kind::weights, {"group " + std::to_string(oldest)},
+                     "its " + counted(one.running.size(), "running group") + " to end before it takes " + before + ": " + where_is(oldest), one.since_s});
+    };
     if (one.flipping()) {
       const auto runs = one.holds ? "it runs " + std::to_string(*one.holds) : "it has no weights";
       if (!config_.in_flight() && !one.running.empty())
-        out.push_back({one.name, wait_kind::weights, {one.name},
-                       "its " + counted(one.running.size(), "running group") + " to end before it takes version " +
-                           std::to_string(*one.sent) + " (" + runs + "): " + where_is(*std::min_element(one.running.begin(), one.running.end())),
-                       one.since_s});
+        ends_first("version " + std::to_string(*one.sent) + " (" + runs + ")");
       else
-        out.push_back({one.name, wait_kind::weights, {"learner", one.name},
+        out.push_back({one.name, wait_kind::weights, {"learner"},
                        "version " + std::to_string(*one.sent) + " (" + runs + ")", one.since_s});
+    } else if (one.closed) {
+      ends_first("new weights");
+    } else if (one.lent && reclaimed_) {
+      out.push_back({one.name, wait_kind::turn, {"learner"},
+                     "the learner to train step " + std::to_string(step_) + ", which has its hardware back: " + std::to_string(rule_.ready()) + " of " +
+                         counted(config_.groups_per_step, "group") + " of the next are ready",
+                     training_->since_s});
+    } else if (one.offered > 0 && (more_to_start() || !queued_.empty()) && !may_grow()) {
+      const auto generating = ledger_.live(group_state::generating).groups;
+      const bool full = config_.max_inflight > 0 && generating >= config_.max_inflight;
+      const auto oldest = in_the_way(1);
+      out.push_back({one.name, wait_kind::gate, oldest.empty() ? std::vector<std::string>{} : std::vector{"group " + std::to_string(oldest.front())},
+                     "a group to end" + (full ? ": " + counted(config_.max_inflight, "group") + " may generate at once"
+                                              : std::string(", or new weights: under version ") + std::to_string(version_) + " generation may grow by " +
+                                                    counted(static_cast<std::size_t>(burst_groups(config_)), "group")),
+                     one.since_s});
     } else if (one.offered > 0 && more_to_start()) {
       const auto next = version_ < step_ ? "every worker to run version " + std::to_string(version_ + 1)
                                          : "the learner to finish step " + std::to_string(step_);
       out.push_back({one.name, wait_kind::gate, version_ < step_ ? behind : std::vector<std::string>{"learner"},
                      next + " before it starts more: " + counted(groups_.size() - parked_.size(), "group") + " live, " +
-                         counted(static_cast<std::size_t>(ledger_.trained().groups), "group") + " trained",
+                         counted(static_cast<std::size_t>(ledger_.trained().groups), "group") + " trained" + who_holds_credits(),
                      std::max(one.since_s, version_since_s_)});
     }
   }

@@ -1,11 +1,13 @@
 #include "runtime/schedule/staleness.hpp"
 
+#include <algorithm>
+
 namespace millrace::schedule {
 
 namespace {
 
 template <class Count>
-double mean(const std::map<std::uint32_t, staleness::bucket>& at_use, Count count) {
+double mean(const staleness_counts& at_use, Count count) {
   double weighted = 0;
   double total = 0;
   for (const auto& [versions, one] : at_use) {
@@ -17,12 +19,34 @@ double mean(const std::map<std::uint32_t, staleness::bucket>& at_use, Count coun
 
 } // namespace
 
+void staleness_counts::add(std::uint32_t step, const std::vector<version_tokens>& tokens) {
+  if (tokens.empty())
+    return;
+  (*this)[step - tokens.front().version];
+  auto* const newest = all_.data();
+  for (const auto& part : tokens)
+    newest[step - part.version].tokens += part.tokens;
+}
+
+std::uint32_t staleness_counts::highest() const {
+  for (auto versions = all_.size(); versions > 0; --versions)
+    if (all_[versions - 1] != bucket{})
+      return static_cast<std::uint32_t>(versions - 1);
+  return 0;
+}
+
+bool staleness_counts::operator==(const staleness_counts& other) const {
+  for (std::size_t versions = 0; versions < std::max(all_.size(), other.all_.size()); ++versions)
+    if (at(static_cast<std::uint32_t>(versions)) != other.at(static_cast<std::uint32_t>(versions)))
+      return false;
+  return true;
+}
+
 void staleness::add(std::uint32_t step, version_id born, const std::vector<version_tokens>& tokens) {
   const version_id oldest = tokens.empty() ? born : tokens.front().version;
   const version_id newest = tokens.empty() ? born : tokens.back().version;
   ++at_use[step - oldest].groups;
-  for (const auto& part : tokens)
-    at_use[step - part.version].tokens += part.tokens;
+  at_use.add(step, tokens);
   in_flight += newest - oldest;
   in_queue += step - newest;
 }
@@ -33,10 +57,6 @@ double staleness::mean_by_group() const {
 
 double staleness::mean_by_token() const {
   return mean(at_use, [](const bucket& one) { return one.tokens; });
-}
-
-std::uint32_t staleness::max() const {
-  return at_use.empty() ? 0 : at_use.rbegin()->first;
 }
 
 } // namespace millrace::schedule

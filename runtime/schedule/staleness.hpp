@@ -3,14 +3,14 @@
 #include "runtime/schedule/event.hpp"
 
 #include <cstdint>
-#include <map>
+#include <utility>
 #include <vector>
 
 namespace millrace::schedule {
 
-/// Staleness at use: s - version, where s is the version of the learner's weights when the batch was cut. That of a
-/// group is that of its oldest token = in_flight (newest - oldest token version) + in_queue (s - newest token version).
-struct staleness {
+/// How often each staleness occurred; counted in constant time.
+class staleness_counts {
+public:
   struct bucket {
     std::int64_t groups = 0;
     std::int64_t tokens = 0;
@@ -18,9 +18,57 @@ struct staleness {
     bool operator==(const bucket&) const = default;
   };
 
-  std::map<std::uint32_t, bucket> at_use; ///< versions -> groups by oldest token, tokens by their own version
-  std::int64_t in_flight = 0;             ///< summed over groups, versions
-  std::int64_t in_queue = 0;              ///< summed over groups, versions
+  /// Versions and their bucket, ascending, empty buckets left out.
+  class iterator {
+  public:
+    using value_type = std::pair<std::uint32_t, bucket>;
+
+    iterator(const std::vector<bucket>& all, std::size_t at) : all_(&all), at_(at) { skip(); }
+    value_type operator*() const { return {static_cast<std::uint32_t>(at_), (*all_)[at_]}; }
+    iterator& operator++() {
+      ++at_;
+      skip();
+      return *this;
+    }
+    bool operator==(const iterator& other) const { return at_ == other.at_; }
+
+  private:
+    void skip() {
+      while (at_ < all_->size() && (*all_)[at_] == bucket{})
+        ++at_;
+    }
+    const std::vector<bucket>* all_;
+    std::size_t at_;
+  };
+
+  bucket& operator[](std::uint32_t versions) {
+    if (versions >= all_.size())
+      all_.resize(versions + 1);
+    return all_[versions];
+  }
+  /// An empty bucket where there is none.
+  bucket at(std::uint32_t versions) const { return versions < all_.size() ? all_[versions] : bucket{}; }
+  iterator begin() const { return {all_, 0}; }
+  iterator end() const { return {all_, all_.size()}; }
+  bool empty() const { return begin() == end(); }
+  /// Tokens of ascending versions, none newer than `step`.
+  void add(std::uint32_t step, const std::vector<version_tokens>& tokens);
+  std::uint32_t highest() const; ///< of the buckets that are not empty; 0: all are
+
+  bool operator==(const staleness_counts& other) const;
+
+private:
+  std::vector<bucket> all_; ///< by versions
+};
+
+/// Staleness at use: s - version, where s is the version of the learner's weights when the batch was cut. That of a
+/// group is that of its oldest token = in_flight (newest - oldest token version) + in_queue (s - newest token version).
+struct staleness {
+  using bucket = staleness_counts::bucket;
+
+  staleness_counts at_use;    ///< versions -> groups by oldest token, tokens by their own version
+  std::int64_t in_flight = 0; ///< summed over groups, versions
+  std::int64_t in_queue = 0;  ///< summed over groups, versions
 
   /// One group used at `step`: the tokens that are trained, by ascending version. `born` stands for both ends when there
   /// is none.
@@ -28,7 +76,7 @@ struct staleness {
 
   double mean_by_group() const; ///< 0 before the first
   double mean_by_token() const; ///< 0 before the first
-  std::uint32_t max() const;    ///< over groups and tokens
+  std::uint32_t max() const { return at_use.highest(); } ///< over groups and tokens
 
   bool operator==(const staleness&) const = default;
 };

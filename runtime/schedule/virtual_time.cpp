@@ -1,5 +1,6 @@
 #include "runtime/schedule/virtual_time.hpp"
 
+#include "runtime/schedule/age_limit.hpp"
 #include "runtime/schedule/virtual_learner.hpp"
 #include "runtime/schedule/virtual_worker.hpp"
 
@@ -46,7 +47,7 @@ public:
   }
 
 private:
-  enum class kind : std::uint8_t { generated, handed_over, columns, stages, staged, flipped, learned, saved, died, joins };
+  enum class kind : std::uint8_t { generated, handed_over, overdue, columns, stages, staged, flipped, learned, saved, died, joins };
 
   struct entry {
     double at_s;
@@ -71,6 +72,9 @@ private:
     const auto next = on.next_s();
     if (next == on.planned_s && on.planned != 0)
       return;
+    on.look_ahead(groups_);
+    if (const auto group = on.next_group())
+      scheduler_.expect(*group);
     on.planned_s = next;
     on.planned = next < std::numeric_limits<double>::infinity() ? plan(next, kind::generated, id, 0) : ++sequence_;
   }
@@ -81,12 +85,12 @@ private:
     one = virtual_worker(costs_);
     one.life = life;
     one.alive = true;
-    one.slow_down(now_s_, decoding_times());
+    one.slow_down(now_s_, decoding_times(id));
     if (holds)
       one.flip(now_s_, *holds);
     if (costs_.worker_life_s > 0)
       plan(now_s_ + life_s(costs_, id, life), kind::died, id, life);
-    feed(worker_joined{id, costs_.groups_per_worker, holds, "rollout/" + std::to_string(id)});
+    feed(worker_joined{id, costs_.groups_per_worker, holds, "rollout/" + std::to_string(id), is_lent(id)});
   }
 
   void take_weights(worker_id id, version_id version) {
@@ -101,6 +105,7 @@ private:
     switch (next.what) {
       case kind::generated: return generated(subject);
       case kind::handed_over: return handed_over(next.subject, next.detail);
+      case kind::overdue: return overdue(next.subject, next.detail);
       case kind::columns: return feed(group_ready{next.subject, next.detail});
       case kind::stages: return stages(next.subject, next.detail);
       case kind::staged: return staged(subject, next.subject >> 32, next.detail);
@@ -115,22 +120,25 @@ private:
   void generated(worker_id id) {
     auto& on = hosts_[id];
     on.planned = 0;
-    const auto done = on.ended(now_s_, groups_);
-    std::vector<group_finished> told;
-    for (const auto group : done) {
+    std::size_t count = 0;
+    for (const auto group : on.ended(now_s_, groups_)) {
+      if (count == told_.size())
+        told_.emplace_back(group_finished{});
+      auto& what = std::get<group_finished>(told_[count++]);
       const auto& one = groups_.at(group);
-      group_finished what{group, one.attempt, {}, 0, {}};
+      what.group = group;
+      what.attempt = one.attempt;
       on.count(one, what.tokens, what.answers);
       for (const auto& part : what.tokens)
         result_.generated_tokens += part.tokens;
       ++result_.generated_groups;
       off(group);
-      told.push_back(std::move(what));
     }
     plan_worker(id);
-    for (auto& what : told) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto& what = std::get<group_finished>(told_[i]);
       plan(now_s_ + columns_s(costs_, what.group), kind::columns, what.group, what.attempt);
-      feed(what);
+      feed(told_[i]);
     }
     drained(id);
   }
@@ -165,11 +173,16 @@ private:
 
   /// A worker begins to stage a version; it goes on decoding.
   void stages(std::uint64_t worker_and_life, version_id version) {
-    const bool crowded = learner_.has_update() && scheduler_.at().generating > 0;
+    const bool crowded = learner_.has_update() && generates_beside_learner();
     ++staging_;
     slow_down_hosts();
     follow_load();
     plan(now_s_ + costs_.stage_s * (crowded ? costs_.stage_contention : 1), kind::staged, worker_and_life, version);
+  }
+
+  void overdue(group_id group, std::uint32_t attempt) {
+    if (const auto* one = groups_.find(group); one && one->attempt == attempt)
+      feed(group_overdue{group, attempt});
   }
 
   void staged(worker_id id, std::uint64_t life, version_id version) {
@@ -204,24 +217,37 @@ private:
     }
   }
 
-  double decoding_times() const {
-    return learner_.computes() ? costs_.contention * (staging_ > 0 ? costs_.stage_contention : 1) : 1;
+  bool is_lent(worker_id id) const { return scheduler_.settings().place == place_mode::lend && id + costs_.own_workers < costs_.workers; }
+  /// Shares hardware with the learner.
+  bool contends(worker_id id) const { return scheduler_.settings().place != place_mode::lend || is_lent(id); }
+  bool generates_beside_learner() const {
+    if (scheduler_.settings().place != place_mode::lend)
+      return scheduler_.at().generating > 0;
+    bool any = false;
+    for (worker_id id = 0; id < costs_.workers; ++id)
+      any = any || (is_lent(id) && hosts_[id].groups > 0);
+    return any;
+  }
+
+  double decoding_times(worker_id id) const {
+    return learner_.computes() && contends(id) ? costs_.contention * (staging_ > 0 ? costs_.stage_contention : 1) : 1;
   }
 
   void slow_down_hosts() {
     if (costs_.contention == 1 && costs_.stage_contention == 1)
       return;
-    for (worker_id id = 0; id < costs_.workers; ++id) {
-      hosts_[id].slow_down(now_s_, decoding_times());
-      plan_worker(id);
-    }
+    for (worker_id id = 0; id < costs_.workers; ++id)
+      if (contends(id)) {
+        hosts_[id].slow_down(now_s_, decoding_times(id));
+        plan_worker(id);
+      }
   }
 
   /// The learner is as slow as what goes on beside it makes it.
   void follow_load() {
     if (costs_.train_contention == 1 && costs_.stage_contention == 1)
       return;
-    const bool beside = scheduler_.at().generating > 0;
+    const bool beside = generates_beside_learner();
     if (learner_.slow_down(now_s_, beside ? costs_.train_contention * (staging_ > 0 ? costs_.stage_contention : 1) : 1))
       plan_learner();
   }
@@ -276,7 +302,7 @@ private:
     } else {
       one.answers.resize(costs_.answers_per_group);
       for (std::uint32_t i = 0; i < costs_.answers_per_group; ++i)
-        one.answers[i].length = answer_tokens(costs_, what.group, i);
+        one.answers[i].length = static_cast<std::int32_t>(answer_tokens(costs_, what.group, i));
     }
     if (before != handed_.end())
       handed_.erase(before);
@@ -284,6 +310,8 @@ private:
     on.start(what.group, one, now_s_);
     on.compute_prompt(now_s_, costs_.prefill_s + costs_.resume_token_s * handed);
     touched_.push_back(what.worker);
+    if (const auto deadline = scheduler_.settings().call_deadline_s; deadline > 0)
+      plan(now_s_ + deadline, kind::overdue, what.group, what.attempt);
   }
   void carry_out(const cancel& what) {
     auto* one = groups_.find(what.group);
@@ -385,6 +413,7 @@ private:
   std::map<group_id, virtual_group> handed_;
   std::vector<worker_id> touched_;
   std::uint32_t staging_ = 0; ///< workers that stage
+  std::vector<event> told_; ///< what a worker that has ended groups reports; the lists in them are used again
   std::int64_t batch_tokens_ = 0;
   std::int64_t masked_tokens_ = 0;
   std::int64_t step_tokens_ = 0; ///< of the step's updates so far
@@ -413,8 +442,9 @@ pace pace_of(const std::vector<trained_step>& steps) {
 prediction simulate(const config& schedule, const workload& costs, const observer& observe) {
   check(costs);
   auto result = virtual_run(schedule, costs, observe).run();
+  const auto most = schedule.stale_max == no_bound ? std::int64_t{no_bound} : age_limit(schedule).versions();
   for (const auto& [versions, bucket] : result.stale.at_use)
-    if (versions > schedule.stale_max)
+    if (versions > most)
       result.late_groups += bucket.groups;
   return result;
 }

@@ -51,7 +51,7 @@ struct prediction {
   double decoding_s = 0;         ///< summed over workers that held one and did not stand still to take weights
   std::uint32_t workers_lost = 0;
   staleness stale;               ///< at use
-  std::int64_t late_groups = 0;  ///< trained with more than `stale_max` versions
+  std::int64_t late_groups = 0;  ///< trained with more versions than any update of a step may lie behind
   std::int64_t generated_groups = 0; ///< that finished, each once
   std::int64_t generated_tokens = 0; ///< of those
   ledger::totals books;

@@ -10,13 +10,22 @@ namespace {
 
 constexpr double never = std::numeric_limits<double>::infinity();
 
-void add(std::vector<version_tokens>& to, version_id version, double tokens) {
+void add(std::vector<version_tokens>& to, version_id version, std::int64_t tokens) {
   if (tokens <= 0)
     return;
+  if (to.empty() || to.back().version < version) {
+    to.push_back({version, tokens});
+    return;
+  }
   auto where = std::lower_bound(to.begin(), to.end(), version, [](const version_tokens& one, version_id v) { return one.version < v; });
   if (where == to.end() || where->version != version)
     where = to.insert(where, {version, 0});
-  where->tokens += static_cast<std::int64_t>(tokens);
+  where->tokens += tokens;
+}
+
+/// Whole tokens decoded in that time of the decoding clock, >= 0; what a rounding error keeps from being one counts.
+std::int32_t whole(double clock) {
+  return static_cast<std::int32_t>(std::min(clock + 1e-6, 2e9));
 }
 
 } // namespace
@@ -125,6 +134,16 @@ void virtual_worker::start(group_id id, virtual_group& one, double now_s) {
     give_slot(id, one, 0);
 }
 
+void virtual_worker::look_ahead(const by_id<virtual_group>& all) const {
+  for (std::size_t i = 1; i < std::min<std::size_t>(3, endings_.size()); ++i)
+    all.prefetch(endings_[i].group);
+  if (endings_.empty())
+    return;
+  if (const auto* next = all.find(endings_.front().group))
+    for (std::size_t i = 0; i < next->answers.size(); i += 64 / sizeof(virtual_answer))
+      __builtin_prefetch(&next->answers[i]);
+}
+
 void virtual_worker::fill(by_id<virtual_group>& all) {
   while (occupied_ < slots_ && !waiting_.empty()) {
     const auto next = waiting_.front();
@@ -161,21 +180,63 @@ double virtual_worker::next_s() const {
   return std::max(at_s_, resumes_s_) + std::max(0.0, endings_.front().at - clock_) * step_s();
 }
 
-version_id virtual_worker::version_at(double clock) const {
-  auto after = std::upper_bound(flips_.begin(), flips_.end(), clock, [](double at, const flipped& one) { return at < one.at; });
-  return std::prev(after)->version;
+std::vector<virtual_worker::flipped>::const_iterator virtual_worker::after(double clock) const {
+  // Most ask about the last few flips.
+  std::size_t back = 1;
+  while (back < flips_.size() && flips_[flips_.size() - back].at > clock)
+    back *= 2;
+  const auto begin = flips_.end() - static_cast<std::ptrdiff_t>(std::min(back, flips_.size()));
+  return std::upper_bound(begin, flips_.end(), clock, [](double at, const flipped& one) { return at < one.at; });
+}
+
+std::int32_t virtual_worker::sampled(const virtual_answer& each) const {
+  return each.from < 0 ? 0 : std::clamp(whole(clock_ - each.from), 0, each.length - each.done);
+}
+
+/// For answers that took their slots at once: every flip is looked at once for all of them.
+void virtual_worker::count_alike(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const {
+  const auto from = one.answers.front().from;
+  auto flip = after(from);
+  const auto first = std::prev(flip)->version;
+  lengths_.clear();
+  for (const auto& each : one.answers) {
+    lengths_.push_back(sampled(each));
+    add(answers, each.done > 0 ? each.oldest : first, each.done + lengths_.back());
+  }
+  std::sort(lengths_.begin(), lengths_.end());
+  tokens.reserve(tokens.size() + static_cast<std::size_t>(flips_.end() - flip) + 1);
+  const auto carried = tokens.size();
+  std::size_t ended = 0;
+  std::int64_t before = 0;
+  for (auto version = first;; version = flip++->version) {
+    const auto until = flip == flips_.end() ? lengths_.back() : std::max<std::int64_t>(whole(flip->at - from), before);
+    std::int64_t decoded = 0;
+    for (; ended < lengths_.size() && lengths_[ended] <= until; ++ended)
+      decoded += lengths_[ended] - before;
+    decoded += static_cast<std::int64_t>(lengths_.size() - ended) * (until - before);
+    if (carried > 0)
+      add(tokens, version, decoded);
+    else if (decoded > 0)
+      tokens.push_back({version, decoded});
+    if (ended == lengths_.size())
+      return;
+    before = until;
+  }
 }
 
 void virtual_worker::count(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const {
   tokens = one.carried;
+  answers.clear();
+  const auto from = one.answers.front().from;
+  if (from >= 0 && std::all_of(one.answers.begin(), one.answers.end(), [&](const virtual_answer& each) { return each.from == from; }))
+    return count_alike(one, tokens, answers);
   for (const auto& each : one.answers) {
-    const double sampled = each.from < 0 ? 0 : std::clamp(std::floor(clock_ - each.from + 1e-6), 0.0, each.length - each.done);
+    const auto decoded = sampled(each);
     const auto oldest = each.done > 0 || each.from < 0 ? each.oldest : version_at(each.from);
-    add(answers, oldest, each.done + sampled);
-    double before = 0;
-    auto flip = std::upper_bound(flips_.begin(), flips_.end(), each.from, [](double at, const flipped& f) { return at < f.at; });
-    for (; before < sampled; ++flip) {
-      const auto until = flip == flips_.end() ? sampled : std::clamp(std::floor(flip->at - each.from + 1e-6), before, sampled);
+    add(answers, oldest, each.done + decoded);
+    std::int32_t before = 0;
+    for (auto flip = after(each.from); before < decoded; ++flip) {
+      const auto until = flip == flips_.end() ? decoded : std::clamp(whole(flip->at - each.from), before, decoded);
       add(tokens, std::prev(flip)->version, until - before);
       before = until;
       if (flip == flips_.end())
@@ -189,10 +250,10 @@ std::vector<version_tokens> virtual_worker::stop(group_id id, virtual_group& one
   std::vector<version_tokens> tokens, answers;
   count(one, tokens, answers);
   for (auto& each : one.answers) {
-    const double sampled = each.from < 0 ? 0 : std::clamp(std::floor(clock_ - each.from + 1e-6), 0.0, each.length - each.done);
-    if (each.done == 0 && sampled > 0)
+    const auto decoded = sampled(each);
+    if (each.done == 0 && decoded > 0)
       each.oldest = version_at(each.from);
-    each.done += sampled;
+    each.done += decoded;
     each.from = -1;
   }
   const auto before = endings_.size();

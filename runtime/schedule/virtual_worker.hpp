@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <iterator>
 #include <optional>
 #include <vector>
 
@@ -12,10 +13,10 @@ namespace millrace::schedule {
 
 /// One answer under virtual time.
 struct virtual_answer {
-  double length = 0;    ///< tokens in the end
-  double done = 0;      ///< of attempts before
-  double from = -1;     ///< decoding clock of its worker when it took a slot; -1: it has none
-  version_id oldest = 0; ///< of the tokens done
+  double from = -1;        ///< decoding clock of its worker when it took a slot; -1: it has none
+  std::int32_t length = 0; ///< tokens in the end
+  std::int32_t done = 0;   ///< of attempts before
+  version_id oldest = 0;   ///< of the tokens done
 };
 
 /// A group on a worker, or handed over.
@@ -41,6 +42,11 @@ public:
   std::vector<group_id> ended(double now_s, by_id<virtual_group>& all);
   /// When the next answer ends, as things are; infinity: none runs.
   double next_s() const;
+
+  /// Of the next ending.
+  std::optional<group_id> next_group() const { return endings_.empty() ? std::nullopt : std::optional(endings_.front().group); }
+  /// Starts to bring near what it and those after it will look at.
+  void look_ahead(const by_id<virtual_group>& all) const;
 
   void compute_prompt(double now_s, double seconds); ///< decodes nothing for so long
   void take_weights(double now_s, double seconds, version_id version);
@@ -82,7 +88,11 @@ private:
   void give_slot(group_id id, virtual_group& one, std::uint32_t answer);
   void fill(by_id<virtual_group>& all);
   double step_s() const;
-  version_id version_at(double clock) const;
+  /// The first flip after that time.
+  std::vector<flipped>::const_iterator after(double clock) const;
+  version_id version_at(double clock) const { return std::prev(after(clock))->version; }
+  void count_alike(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const;
+  std::int32_t sampled(const virtual_answer& each) const; ///< since it took its slot
 
   const workload* costs_;
   bool one_each_; ///< answers do not get in each other's way: only a group's longest needs looking at
@@ -96,6 +106,7 @@ private:
   std::vector<ending> endings_; ///< a heap
   std::deque<waiting> waiting_;
   std::vector<flipped> flips_;
+  mutable std::vector<std::int32_t> lengths_; ///< of count_alike
 };
 
 } // namespace millrace::schedule

@@ -17,13 +17,14 @@ struct decode_cost {
 /// wait, first come first served. A group is finished with its longest answer.
 struct workload {
   std::uint32_t workers = 1;           ///< >= 1
+  std::uint32_t own_workers = 0;       ///< of those, the last so many do not run on the learner's hardware (`place` lend)
   std::uint32_t groups_per_worker = 4; ///< groups that a worker takes at once, >= 1
   std::uint32_t slots = 0;             ///< answers that a worker decodes at once; 0: those of all its groups
   std::uint32_t answers_per_group = 8; ///< >= 1
 
   double mean_tokens = 64; ///< of an answer before the cut at max_tokens, log-normal, > 0
   double length_cv = 0;    ///< standard deviation / mean of the same, >= 0
-  double max_tokens = 64;  ///< >= 1
+  double max_tokens = 64;  ///< from 1 to 1e9
   /// Lengths as measured, answers of one group each: group g is as row g modulo their number. Empty: log-normal as above.
   std::vector<std::vector<std::int32_t>> lengths;
 
@@ -40,8 +41,8 @@ struct workload {
   double copy_s = 0;               ///< the learner stands still this long when it makes a version available
   double stage_s = 0;              ///< from then until a worker can take the weights; it goes on decoding
   double publish_s = 0;            ///< a worker stands still this long when it takes new weights
-  double contention = 1;           ///< decode steps take so many times as long while the learner computes, >= 1
-  double train_contention = 1;     ///< the learner takes so many times as long while groups are generated, >= 1
+  double contention = 1;           ///< decode steps take so many times as long while the learner computes, >= 1; under `lend` those of lent workers
+  double train_contention = 1;     ///< the learner takes so many times as long while groups are generated, >= 1; under `lend` by lent workers
   double stage_contention = 1;     ///< and all three so many times as long while weights are staged beside both, >= 1
   double checkpoint_s = 0;         ///< the learner stands still this long when it writes one
   double worker_life_s = 0;        ///< mean of an exponential; 0: workers do not die
@@ -52,6 +53,7 @@ struct workload {
   /// Every number with its name, in the order above but for `lengths` and `decode`: `visit("workers", field)`.
   template <class Self, class Visitor> static void each(Self& s, Visitor&& visit) {
     visit("workers", s.workers);
+    visit("own_workers", s.own_workers);
     visit("groups_per_worker", s.groups_per_worker);
     visit("slots", s.slots);
     visit("answers_per_group", s.answers_per_group);

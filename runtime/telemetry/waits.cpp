@@ -21,6 +21,17 @@ std::string in_seconds(double seconds) {
   return text.data();
 }
 
+/// "rollout/0, group 3" is two: all of them are waited for.
+std::vector<std::string> names_in(const std::string& on) {
+  std::vector<std::string> names;
+  for (std::size_t at = 0; at < on.size();) {
+    const auto comma = std::min(on.find(", ", at), on.size());
+    names.push_back(on.substr(at, comma - at));
+    at = comma + 2;
+  }
+  return names;
+}
+
 using edges = std::map<std::string, std::vector<std::string>>;
 
 /// The shortest way from `first` back to itself through names that come after it in the alphabet.
@@ -93,8 +104,8 @@ std::string in_words(const wait_record& wait, double at_s) {
 std::vector<std::vector<std::string>> wait_cycles(std::span<const wait_record> waits) {
   edges waits_on;
   for (const auto& wait : waits)
-    if (!wait.on.empty())
-      waits_on[wait.who].push_back(wait.on);
+    for (auto& name : names_in(wait.on))
+      waits_on[wait.who].push_back(std::move(name));
   std::vector<std::vector<std::string>> cycles;
   for (const auto& [who, on] : waits_on)
     if (auto circle = circle_from(who, waits_on))
@@ -112,8 +123,9 @@ std::vector<std::string> stall_report(std::span<const wait_record> waits, std::s
     lines.push_back(line + circle.front());
   }
   for (const auto& wait : waits)
-    if (std::find(gone.begin(), gone.end(), wait.on) != gone.end())
-      lines.push_back(wait.on + " is gone, and " + wait.who + " waits for " + wait.what + " on it");
+    for (const auto& name : names_in(wait.on))
+      if (std::find(gone.begin(), gone.end(), name) != gone.end())
+        lines.push_back(name + " is gone, and " + wait.who + " waits for " + wait.what + " on it");
   std::vector<wait_record> by_age(waits.begin(), waits.end());
   std::stable_sort(by_age.begin(), by_age.end(),
                    [](const wait_record& a, const wait_record& b) { return a.since_s < b.since_s; });

@@ -14,7 +14,7 @@ namespace millrace::telemetry {
 struct wait_record {
   std::string who;       ///< "learner", "rollout/1"
   std::string what;      ///< "group 17", "version 3"
-  std::string on;        ///< the actor it must come from; "" if nobody in particular
+  std::string on;        ///< the actors it must come from, "a, b" where each of them has a part in it; "" if nobody in particular
   double since_s = 0;    ///< `now_s()` when it began
   double deadline_s = 0; ///< seconds after `since_s` at which it counts as overdue; 0: none
 

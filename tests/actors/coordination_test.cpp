@@ -412,6 +412,44 @@ TEST_CASE("a fetched group whose rewards are all equal is told to the scheduler 
   CHECK(w.effects.prompts == std::vector<std::uint64_t>{2}); // the next prompt takes its place
 }
 
+TEST_CASE("a group that waits for its columns says who has it: the copy at work, the role without one, the policy") {
+  world w;
+  w.all_up();
+  w.give_prompts();
+  CHECK(w.c.working_on(0).empty()); // it is generated: the scheduler's own wait
+  w.generate(0);
+  CHECK(w.c.working_on(0) == std::vector<std::string>{"rules/0"});
+  w.c.node_gone(verifier_node, w.now);
+  CHECK(w.c.working_on(0) == std::vector<std::string>{"rules"});
+}
+
+TEST_CASE("a group that takes longer than its deadline is cancelled where it runs and generated elsewhere") {
+  auto config = schedule::preset("synchronous");
+  config.groups_per_step = 1;
+  config.steps = 2;
+  config.call_deadline_s = 30;
+  recorded effects;
+  coordination c(world::make_graph({}), schedule::scheduler(config), 7, false, effects);
+  const role_instance first{"rollout", 0, 1}, second{"rollout", 1, 1};
+  c.policy_up(policy_node, 0);
+  c.rollout_up(first, rollout_node, 1, 0);
+  c.rollout_up(second, 11, 1, 0);
+  transport::ticket weights;
+  weights.owner = policy_node;
+  weights.id = 1;
+  c.published({effects.published.back(), weights, 0});
+  for (const auto& [who, sent] : std::exchange(effects.sent, {}))
+    c.weights_are_live(who, sent.version, 0);
+  REQUIRE(c.scheduler().at().generating == 1);
+  c.look_for_overdue(30);
+  CHECK(c.scheduler().books().sums().lost == 0);
+  CHECK(effects.done.size() == std::exchange(effects.done, {}).size());
+  c.look_for_overdue(31);
+  REQUIRE(!effects.done.empty());
+  CHECK(effects.done.front() == "complain: group 0 took longer than schedule.faults.call_deadline_s");
+  CHECK(c.scheduler().at().generating == 1);
+}
+
 TEST_CASE("where no rollout takes weights, what stands in its place hears of versions once there is a policy, and nothing is published") {
   recorded effects;
   auto graph = world::make_graph({});

@@ -431,6 +431,18 @@ TEST_CASE("no progress for the configured time prints who waits for whom") { // 
   CHECK(log.find("rollout/0") != std::string::npos);
 }
 
+TEST_CASE("a run that is to end at a stall says who waits for whom and ends with one line") {
+  run_of_stand_ins run({"run.stall_after_s=0.001", "run.on_stall=abort"});
+  const auto begun = telemetry::now_s();
+  CHECK(tests::eventually([&] { return telemetry::now_s() > begun + 0.005; }));
+  run.actors.advance(std::chrono::seconds(1));
+  CHECK(run.log().find("who waits for whom") != std::string::npos);
+  REQUIRE(run.outcome);
+  CHECK(!run.outcome->ok);
+  CHECK(run.outcome->line.starts_with("no progress for "));
+  CHECK(run.outcome->line.ends_with("go on from the last checkpoint with `millrace resume`"));
+}
+
 TEST_CASE("a request that nobody answers is treated as lost once its deadline has passed") { // CR-1
   run_of_stand_ins run({"run.request_deadline_s=2"});
   const auto rules = run.bring_up("rules/0", false);

@@ -158,3 +158,27 @@ TEST_CASE("every preset runs: it finishes, its ledger closes, its bound holds, a
       try_preset(row);
     }
 }
+
+TEST_CASE("keys that no preset sets reach a run") {
+  const auto run_with = [](const char* name, const std::vector<const char*>& keys, const std::function<void(const preset_run&)>& check) {
+    CAPTURE(name);
+    tiny_pipeline pipeline;
+    pipeline.preset = name;
+    strings sets{"--set", "placement.rollout.processes=1"};
+    for (const char* key : keys)
+      sets.insert(sets.end(), {"--set", key});
+    const tiny_run tiny(pipeline);
+    const auto done = run_to_end(tiny.start(sets));
+    CAPTURE(done.err);
+    REQUIRE(done.status == 0);
+    const auto run = read_run(tiny.files(), {name});
+    check_ledger(run);
+    check(run);
+  };
+  // Each group has a token: one is enough for a step.
+  run_with("skyrl", {"schedule.select.tokens_per_step=1"}, [](const preset_run& run) { CHECK(run.trained().size() == run.steps.size()); });
+  run_with("areal",
+           {"schedule.gate.depth=1", "schedule.gate.burst=0.5", "schedule.select.on_policy_min=0.5", "schedule.place.mode=lend", "schedule.place.reclaim_at=0.5",
+            "schedule.faults.call_deadline_s=60"},
+           check_each_group_once);
+}

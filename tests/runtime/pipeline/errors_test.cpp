@@ -1,3 +1,4 @@
+#include "runtime/pipeline/schedule_config.hpp"
 #include "tests/runtime/pipeline/fixture.hpp"
 
 #include <doctest/doctest.h>
@@ -153,6 +154,38 @@ TEST_CASE("schedules that could not run, or whose keys would have no effect, are
   REQUIRE(sparse.size() == 1);
   CHECK(sparse[0].ends_with("schedule.gate.depth: found 1, want at least 2 with publish_every = 3: the steps between two publications need groups of the "
                             "version before"));
+}
+
+TEST_CASE("an attempt's deadline comes before the stall's") {
+  CHECK(errors_of(valid + "faults.call_deadline_s = 120\n") ==
+        lines{"p.toml:32:26: schedule.faults.call_deadline_s: found 120, want less than run.stall_after_s = 120: the run would call it a stall before the "
+              "attempt counts as lost"});
+  CHECK(parsed(valid + "faults.call_deadline_s = 119\n").schedule.faults.call_deadline_s == 119);
+}
+
+// What async-systems.md 6.3 lists below the presets and is no mistake.
+TEST_CASE("schedules that seldom do what a person wants are warned of, a sentence each") {
+  const std::string corrected = "roles.learner.loss.proximal=behaviour";
+  const auto warned = [](const std::string& schedule, const std::vector<std::string>& set) {
+    return schedule_warnings(parsed(valid + schedule, set), words());
+  };
+  CHECK(warned("preset = \"synchronous\"\n", {}).empty());
+  CHECK(warned("", {"roles.learner.loss.corrections=[]"}) ==
+        lines{"schedule.stale.max = 1 and roles.learner.loss.corrections is empty: what older weights sampled is trained as if the newest had"});
+  CHECK(warned("", {"roles.learner.loss.corrections=[]", "roles.learner.loss.proximal=behaviour"}).empty());
+  CHECK(warned("preset = \"bounded\"\n", {corrected, "roles.learner.updates_per_batch=4"}) ==
+        lines{"a step is 4 optimizer updates: the last one lies up to 3 versions and 3 updates, together 15 updates, behind what it trains on"});
+  CHECK(warned("preset = \"areal\"\n", {corrected, "roles.learner.updates_per_batch=2"}) ==
+        lines{"a step is 2 optimizer updates: the last one lies up to any number of versions and 1 update behind what it trains on"});
+  CHECK(warned("preset = \"prime_rl\"\n", {corrected}) ==
+        lines{"schedule.stale.action = drop gives up what took longest: where lengths differ much, shorter answers are trained than were generated; wait does not "
+              "choose"});
+  const auto windowed = warned("preset = \"nemo_windowed\"\n", {corrected});
+  REQUIRE(windowed.size() == 2);
+  CHECK(windowed[1] == "schedule.gate.depth = inf is beyond stale.max = 1: more is generated than can be trained in time, and drop has the rest");
+  CHECK(warned("gate.max_inflight = 3\n", {corrected}) ==
+        lines{"schedule.gate.max_inflight = 3 is less than groups_per_step = 4: a step's groups never generate side by side"});
+  CHECK(describe(parsed(valid + "gate.max_inflight = 3\n")).find("\nwarning: schedule.gate.max_inflight = 3 is less") != std::string::npos);
 }
 
 TEST_CASE("numbers that contradict each other") {

@@ -52,7 +52,7 @@ std::optional<ids> by_counting(const config& wanted, std::vector<plain_group> li
 
 /// An update that is its whole step.
 std::optional<ids> cut(batch_rule& it, std::uint32_t step, std::size_t size, bool last = false) {
-  return it.cut({step, size, 0, last, 0});
+  return it.cut({.step = step, .size = size, .last = last});
 }
 
 } // namespace
@@ -77,7 +77,7 @@ TEST_CASE("oldest takes ready groups past running ones while those can still mak
   it.ready(4, 0, 0, 5);
   // Left behind: 0 1 2, all due at step 1, which has room for two.
   CHECK_FALSE(cut(it, 0, 2));
-  CHECK(it.missing_for_bound({0, 2, 0, false, 0}) == 1);
+  CHECK(it.missing_for_bound({.step = 0, .size = 2}) == 1);
   it.ready(1, 0, 0, 5);
   CHECK_FALSE(cut(it, 0, 2)); // still five live for two steps of two
   it.leave(2, 0, false);

@@ -9,6 +9,7 @@ using namespace millrace::schedule;
 TEST_CASE("every event is a line, and the line is the event again") {
   const event all[] = {worker_joined{3, 4, 7, "rollout/0 of host b"},
                        worker_joined{3, 4, std::nullopt, "rollout/0"},
+                       worker_joined{3, 4, std::nullopt, "rollout/0", true},
                        worker_lost{2},
                        version_acknowledged{1, 9},
                        group_finished{5, 2, {{1, 10}, {3, 4}}, 6, {{1, 11}, {3, 3}}},
@@ -18,6 +19,7 @@ TEST_CASE("every event is a line, and the line is the event again") {
                        group_flat{5, 2},
                        group_failed{5, 2, true, 8, "the host is gone"},
                        group_failed{5, 2, false, 0, ""},
+                       group_overdue{5, 2},
                        group_lost{5, 2},
                        batch_trained{4, 100, 7, 2},
                        training_lost{4, 1},
@@ -30,9 +32,9 @@ TEST_CASE("every event is a line, and the line is the event again") {
     CHECK(event_text(read_event(text)) == text);
     CHECK(read_event(text).index() == one.index());
   }
-  CHECK(event_text(all[0]) == "joined 3 4 7 rollout/0 of host b");
-  CHECK(event_text(all[4]) == "finished 5 2 1:10,3:4 6 1:11,3:3");
-  CHECK(event_text(all[12]) == "trained 4 2 100 7");
+  CHECK(event_text(all[0]) == "joined 3 4 7 own rollout/0 of host b");
+  CHECK(event_text(all[5]) == "finished 5 2 1:10,3:4 6 1:11,3:3");
+  CHECK(event_text(all[14]) == "trained 4 2 100 7");
 }
 
 TEST_CASE("a line that is no event is refused") {

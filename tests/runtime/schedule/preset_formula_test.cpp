@@ -14,7 +14,7 @@
 using namespace millrace::schedule;
 
 /// Each system's own formula, over the trace of runs with random costs: what it may admit, what makes its batch, what it
-/// gives up. The formulas are those of async-systems.md, section 1a, read there in the systems' sources. Plain lists,
+/// gives up. The formulas were read in the systems' sources, in the files named at each (May to August 2026). Plain lists,
 /// recounted at every event; nothing of the scheduler is asked but what an event or an action says.
 namespace {
 
@@ -175,8 +175,9 @@ ids oldest(const seen& now, std::size_t count) {
 
 } // namespace
 
-// capacity = (eta + v + 1) B - (accepted + running), admit while it is above 0; accepted is cumulative (staleness_manager.py).
-// A batch is the oldest submissions among the finished ones, whatever their age.
+// inclusionAI/AReaL, areal/infra/staleness_manager.py, get_capacity: what may start is (max_staleness + version + 1) times the
+// consumer's batch, less everything accepted or running; accepted is never taken back, a rejected rollout is not counted.
+// A batch is the earliest submissions among the finished ones (create_time, async_task_runner.py), whatever their age.
 TEST_CASE("areal: capacity counts everything accepted or running, the oldest submissions make the batch") {
   follow("areal", 1, [](const seen& now, const action* one) {
     if (const auto* started = as<admit>(one); started && is_new(now, *started))
@@ -188,7 +189,8 @@ TEST_CASE("areal: capacity counts everything accepted or running, the oldest sub
   });
 }
 
-// accepted + running <= (S + global step) B; completion-order FIFO (SkyRL fully_async).
+// NovaSky-AI/SkyRL, skyrl/train/fully_async_trainer.py, _compute_capacity_unlocked: (max_staleness_steps + global_step) times
+// the mini-batch, less accepted and running; global_step is the step being worked on, v + 1. Batches in the order of completion.
 TEST_CASE("skyrl: the same capacity, and the first B to complete make the batch") {
   follow("skyrl", 2, [](const seen& now, const action* one) {
     if (const auto* started = as<admit>(one); started && is_new(now, *started))
@@ -200,8 +202,8 @@ TEST_CASE("skyrl: the same capacity, and the first B to complete make the batch"
   });
 }
 
-// max_lag samples: ceil(max_lag / attempts) + groups_per_update groups at first, groups_per_update more at each version
-// (PipelineRL actor.py); lag = 2 B here. The trainer takes the stream in pieces as it comes.
+// ServiceNow/PipelineRL, pipelinerl/actor.py: with max_lag samples, ceil(max_lag / attempts) + groups_per_update groups may be
+// submitted before the first update, and groups_per_update more with each version; max_lag is 2 B groups' here. The trainer takes the stream in pieces as it comes.
 TEST_CASE("pipeline_rl: lag and a batch more at each version, updates in the order of completion") {
   follow("pipeline_rl", 3, [](const seen& now, const action* one) {
     if (const auto* started = as<admit>(one); started && is_new(now, *started))
@@ -211,16 +213,18 @@ TEST_CASE("pipeline_rl: lag and a batch more at each version, updates in the ord
   });
 }
 
-// Gate closed while (step - 1) - v > 1; a trajectory ships only if s >= (step - 1) - 8, swept before each cut, running ones
-// cancelled before the engines are paused (prime-rl orchestrator). step - 1 is our s.
-TEST_CASE("prime_rl: one step of lead, nothing older than the bound is shipped or left running at a publication") {
+// PrimeIntellect-ai/prime-rl, src/prime_rl/orchestrator: the gate is closed while (step - 1) - v > TARGET_LAG = 1
+// (orchestrator.py, update_dispatch_gate); what began before (step - 1) - max_off_policy_steps is voided in the queue before a
+// batch is made (train_sink.py, _drop_stale) and cancelled where it runs before weights go out (dispatcher.py); a batch is the
+// first to have arrived (process_batch). step - 1 is our s.
+TEST_CASE("prime_rl: one step of lead, the order of completion, nothing older than the bound shipped or left running at a publication") {
   const auto narrow = [](config& set) { set.stale_max = 1; }; // so that something is dropped
   std::uint64_t dropped = 0;
   follow("prime_rl", 4, [&](const seen& now, const action* one) {
     if (as<admit>(one))
       REQUIRE(static_cast<double>(now.live.size()) < 2.0 * now.size + (now.step + (now.training ? 1 : 0) - now.v()) * now.size);
     if (const auto* made = as<cut>(one)) {
-      REQUIRE(made->groups == oldest(now, now.size));
+      REQUIRE(made->groups == first(now.ready, now.size));
       for (const auto id : made->groups)
         REQUIRE(now.live.at(id).start + 1 >= now.step);
     }
@@ -235,7 +239,8 @@ TEST_CASE("prime_rl: one step of lead, nothing older than the bound is shipped o
   CHECK(dropped > 20);
 }
 
-// target = floor(admission / B) in [v, v + W]; sample(step): exactly the B groups of that target (staleness_sampler.py).
+// NVIDIA-NeMo/RL, nemo_rl/algorithms/async_utils/staleness_sampler.py, InOrderSampler: a dispatched batch is stamped with its
+// index and blocked while the index is above the trainer's version + W; a step takes the batch with its own number.
 TEST_CASE("nemo_in_order: every group is for one step, at most one ahead") {
   follow("nemo_in_order", 5, [](const seen& now, const action* one) {
     if (const auto* started = as<admit>(one))
@@ -246,16 +251,26 @@ TEST_CASE("nemo_in_order: every group is for one step, at most one ahead") {
   });
 }
 
+// The same file, WeightFifoSampler: only groups of the oldest start version there is, running ones too, may be taken; newer
+// ones once none of it is left.
 TEST_CASE("nemo_weight_fifo: the oldest weights first, at most one step ahead") {
   follow("nemo_weight_fifo", 6, [](const seen& now, const action* one) {
     if (as<admit>(one))
       REQUIRE(now.admitted < (now.v() + 2) * now.size);
-    if (const auto* made = as<cut>(one))
+    if (const auto* made = as<cut>(one)) {
       REQUIRE(made->groups == oldest(now, now.size));
+      version_id newest = 0;
+      for (const auto id : made->groups)
+        newest = std::max(newest, now.live.at(id).start);
+      for (const auto& [id, group] : now.live)
+        if (!std::binary_search(made->groups.begin(), made->groups.end(), id))
+          REQUIRE(group.start >= newest);
+    }
   });
 }
 
-// Ungated; s in [v - W, v], the freshest first; in flight past the window: aborted.
+// The same file, WindowedSampler with sample_freshest_first: no gate; start version in [v - W, v], the freshest first, then the
+// first dispatched; in flight past the window: aborted.
 TEST_CASE("nemo_windowed: never waits to start, trains the freshest within the window, aborts what left it") {
   std::uint64_t dropped = 0;
   follow("nemo_windowed", 7, [&](const seen& now, const action* one) {
@@ -274,17 +289,22 @@ TEST_CASE("nemo_windowed: never waits to start, trains the freshest within the w
   CHECK(dropped > 20);
 }
 
-TEST_CASE("nemo_ready_first: whatever is ready, one step of lead") {
+// The same file, ReadyFirstSampler: the gate of the others; any ready group, in the order of the buffer, where a group stands
+// from the moment it is dispatched (replay_buffer.py, reserve). Groups of one version: among ours the older version goes first.
+TEST_CASE("nemo_ready_first: whatever is ready, what was started first before others, one step of lead") {
   follow("nemo_ready_first", 8, [](const seen& now, const action* one) {
     if (const auto* started = as<admit>(one); started && is_new(now, *started))
       REQUIRE(now.admitted < (now.v() + 2) * now.size);
     if (const auto* made = as<cut>(one))
-      REQUIRE(made->groups == first(now.ready, now.size));
+      REQUIRE(made->groups == oldest(now, now.size));
+    if (!one && !now.training)
+      REQUIRE(now.ready.size() < now.size);
   });
 }
 
-// span = step - s + 1 with step from 1; drop: evict finished groups with span > 8 and refill exactly as many
-// (replay_buffer.py). One warm-up batch is the lead.
+// verl-project/verl, verl/trainer/ppo/v1/replay_buffer.py, _stale_terminal_keys, strategy drop: a finished group whose span, the
+// trainer's step - its own + 1 with steps from 1, is above the threshold is evicted, and as many are refilled; the oldest step is
+// taken first (_select_prompt_uids). One warm-up batch is the lead.
 TEST_CASE("verl_v1: span at most the threshold, one batch of lead, whatever is evicted is refilled") {
   const std::uint32_t threshold = 2;
   const auto narrow = [&](config& set) { set.stale_max = threshold - 1; };
@@ -304,8 +324,9 @@ TEST_CASE("verl_v1: span at most the threshold, one batch of lead, whatever is e
   CHECK(evicted > 10);
 }
 
-// running + completed < ceil(alpha B) + B step, extra prompts on top up to a cap; prompts whose start is alpha steps or
-// more behind are aborted (generate_scheduler.py).
+// alibaba/ROLL, roll/distributed/scheduler/generate_scheduler.py: running + completed stays below ceil(alpha B) + B for each step
+// begun (advance_step, _check_send_new_request), extra prompts on top up to a cap; after step s what began at s - ceil(alpha) or
+// before is aborted (gc), so that step s + 1 takes nothing older than ceil(alpha).
 TEST_CASE("roll: alpha steps of lead and extra prompts, nothing started more than alpha steps ago is trained") {
   follow("roll", 10, [](const seen& now, const action* one) {
     if (const auto* started = as<admit>(one); started && is_new(now, *started))

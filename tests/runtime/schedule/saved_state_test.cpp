@@ -31,11 +31,11 @@ scheduler one_step_in() {
   return result;
 }
 
-constexpr const char* text = "millrace schedule 2\n"
-                             "settings groups_per_step=2 steps=10 minibatches=1 publish_every=1 depth=1 warmup=0 max_inflight=0 "
-                             "order=in_order min_ready=0 stale_max=1 measure=head action=wait check=cut interrupt=drain pattern=push "
-                             "rolling_width=1 ack=0 oversample=1 stop=all surplus=keep repack_below=0 place=disjoint attempts=5 "
-                             "data_attempts=1 lost_group=replace min_batch_fraction=0 flat_groups_per_step=0 consecutive_losses=0 checkpoint_every=0\n"
+constexpr const char* text = "millrace schedule 3\n"
+                             "settings groups_per_step=2 steps=10 unit=step minibatches=1 publish_every=1 depth=1 warmup=0 max_inflight=0 burst=inf "
+                             "order=in_order min_ready=0 tokens_per_step=0 on_policy_min=0 stale_max=1 measure=head action=wait check=cut interrupt=drain pattern=push "
+                             "rolling_width=1 ack=0 oversample=1 stop=all surplus=keep repack_below=0 place=disjoint reclaim_at=0 attempts=5 "
+                             "data_attempts=1 lost_group=replace min_batch_fraction=0 flat_groups_per_step=0 consecutive_losses=0 call_deadline_s=0 checkpoint_every=0\n"
                              "step 1 0\n"
                              "prompts unknown\n"
                              "admitted 4\n"
@@ -99,7 +99,7 @@ TEST_CASE("damaged state is refused with its line") {
     }
     return std::string("accepted");
   };
-  CHECK(broken("schedule 2", "schedule 3") == "schedule state:1: found line 'millrace schedule 3', want 'millrace schedule 2'");
+  CHECK(broken("schedule 3", "schedule 2") == "schedule state:1: found line 'millrace schedule 2', want 'millrace schedule 3'");
   CHECK(broken("per_step=2", "per_step=0") == "schedule state:2: found groups_per_step: found 0, want groups, at least 1, want settings that can be run");
   CHECK(broken("step 1", "step -1") == "schedule state:3: found '-1', want a number in range");
   CHECK(broken("admitted 4", "admitted 4 4") == "schedule state:5: found '4', want the end of the line");

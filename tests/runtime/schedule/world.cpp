@@ -3,6 +3,7 @@
 #include "runtime/schedule/event_text.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 
 namespace millrace::schedule {
@@ -69,12 +70,16 @@ std::vector<version_tokens> world::sample(group_id id, const group& one, bool wh
   return list;
 }
 
+version_id world::published() const {
+  return std::max({first_version_, newest_sent_, steps_ / config_.publish_every * config_.publish_every});
+}
+
 bool world::can(worker_joined& e) {
-  if (e.capacity_groups < 1 || (e.holds && *e.holds > steps_))
+  if (e.capacity_groups < 1 || (e.holds && *e.holds > published()))
     return false;
   if (workers_.contains(e.worker))
     abandon(e.worker);
-  workers_[e.worker] = {e.capacity_groups, e.holds, std::nullopt, 0};
+  workers_[e.worker] = {e.capacity_groups, e.holds, std::nullopt, 0, e.lent};
   next_worker_ = std::max(next_worker_, e.worker + 1);
   return true;
 }
@@ -146,6 +151,12 @@ bool world::can(group_failed& e) {
   off(found->second, where::queued);
   forget(found->second);
   return true;
+}
+
+bool world::can(group_overdue& e) {
+  const auto found = live_.find(e.group);
+  // The scheduler takes it off its worker itself.
+  return found != live_.end() && found->second.attempt == e.attempt && (found->second.state == where::generating || found->second.state == where::finished);
 }
 
 bool world::can(group_lost& e) {
@@ -230,7 +241,11 @@ bool world::play(const move& line) {
 
 void world::feed(const event& what) {
   ++events_;
-  for (const auto& one : scheduler_.on(what, static_cast<double>(events_))) {
+  const auto generating = in(where::generating).size();
+  const auto actions = scheduler_.on(what, static_cast<double>(events_));
+  if (scheduler_.at().version > version_)
+    generating_then_ = generating;
+  for (const auto& one : actions) {
     require(!finished_, "an action after finish");
     std::visit([this](const auto& wanted) { carry_out(wanted); }, one);
   }
@@ -261,6 +276,8 @@ void world::restart() {
   require(scheduler_.save() == state, "what was restored is saved differently");
   flat_ = 0;
   version_ = first_version_ = scheduler_.at().version;
+  generating_then_ = 0;
+  newest_sent_ = 0;
   workers_.clear();
   training_.reset();
   saving_.clear();
@@ -269,7 +286,7 @@ void world::restart() {
     one.interrupted = false;
     forget(one);
   }
-  worker_joined first{next_worker_, 3, std::nullopt, "rollout/" + std::to_string(next_worker_)};
+  worker_joined first{next_worker_, 3, std::nullopt, "rollout/" + std::to_string(next_worker_), false};
   can(first);
   feed(first);
 }
@@ -312,18 +329,41 @@ std::int64_t world::trained_tokens(const group& one, const cut& batch) const {
 // -- what the scheduler wants -----------------------------------------------------------------------
 
 std::uint64_t world::committed() const {
+  if (config_.tokens_per_step > 0)
+    return std::uint64_t{steps_} * config_.groups_per_step + live_.size() - static_cast<std::uint64_t>(scheduler_.at().parked);
   return trained_.size() + live_.size() - static_cast<std::uint64_t>(scheduler_.at().parked) + (config_.lost == lost_group::shrink ? lost_ : 0);
 }
 
-/// S-1.
-double world::limit() const {
-  const auto v = scheduler_.at().version;
-  auto lead = 1 + config_.depth;
+/// S-1, in millionths of a group, squared.
+bool world::within_limit() const {
+  __extension__ typedef __int128 wide;
+  const auto parts = [&](double value) { return static_cast<std::int64_t>(std::llround(std::min(value, 1e4) * 1e6)); };
+  const std::int64_t v = scheduler_.at().version, one = 1'000'000;
+  auto lead = one + parts(config_.depth);
   if (config_.warmup > 0)
-    lead = std::max(lead, first_version_ + 1 + config_.depth + config_.warmup - v);
-  lead = std::min(lead, static_cast<double>(config_.steps) - v);
-  const double uncut = v + lead - steps_ - (training_ && training_->ends_step ? 1 : 0);
-  return config_.groups_per_step * (v + lead + (config_.oversample - 1) * std::max(0.0, uncut));
+    lead = std::max(lead, (first_version_ + 1 - v) * one + parts(config_.depth) + parts(config_.warmup));
+  lead = std::min(lead, (config_.steps - v) * one);
+  const std::int64_t uncut = v * one + lead - (std::int64_t{steps_} + (training_ && training_->ends_step)) * one;
+  const auto limit = wide{config_.groups_per_step} * ((v * one + lead) * one + (parts(config_.oversample) - one) * std::max<std::int64_t>(0, uncut));
+  return wide{committed()} * one * one < limit;
+}
+
+/// How far the update lies behind the version, in the unit of the bound.
+std::uint64_t world::lag(version_id version, const cut& batch) const {
+  if (version > batch.step)
+    return 0;
+  std::uint64_t behind = batch.step - version;
+  if (config_.unit == lag_unit::update)
+    behind = behind * config_.minibatches + batch.part;
+  if (config_.unit == lag_unit::group)
+    behind = behind * config_.groups_per_step + std::uint64_t{batch.part} * config_.groups_per_step / config_.minibatches;
+  return behind;
+}
+
+version_id world::age_from(const group& one) const {
+  if (config_.measure == stale_measure::born || one.tokens.empty())
+    return one.born;
+  return config_.measure == stale_measure::head ? one.tokens.begin()->first : one.tokens.rbegin()->first;
 }
 
 void world::carry_out(const admit& what) {
@@ -334,11 +374,14 @@ void world::carry_out(const admit& what) {
   require(host->second.holds == what.born, "born is not what the worker runs");
   require(config_.pattern == publish_pattern::pull || what.born >= scheduler_.at().version, "started a group on a worker behind v");
   require(config_.in_flight() || !host->second.sent || *host->second.sent <= what.born, "started a group on a draining worker");
-  require(config_.place == place_mode::disjoint || !training_, "generates while it trains");
+  require(config_.place != place_mode::timeshare || !training_, "generates while it trains");
+  require(!host->second.lent || config_.place != place_mode::lend || !training_ ||
+              static_cast<double>(in(where::ready).size()) < config_.reclaim_at * config_.groups_per_step,
+          "a lent worker starts a group though the learner has taken its hardware back");
   if (what.group == next_) {
     ++next_;
     // The actions of one event come at once: those behind this one are counted in what the scheduler says it has.
-    require(static_cast<double>(committed()) < limit(), "started a group beyond the gate");
+    require(within_limit(), "started a group beyond the gate");
     require(!prompts_told_ || what.group < *prompts, "started a prompt that does not exist");
     require(!what.resume, "a new group goes on");
   } else {
@@ -357,6 +400,9 @@ void world::carry_out(const admit& what) {
     one.tokens.clear();
   }
   one.born = std::min(one.born, what.born);
+  require(std::isinf(config_.burst) || in(where::generating).size() <=
+              generating_then_ + std::max<std::size_t>(1, static_cast<std::size_t>(std::floor(config_.burst * config_.groups_per_step + 1e-9))),
+          "generation grows too fast");
   require(config_.max_inflight == 0 || in(where::generating).size() <= config_.max_inflight, "too many groups generate");
 }
 
@@ -380,23 +426,42 @@ void world::carry_out(const cut& what) {
   require(std::is_sorted(what.groups.begin(), what.groups.end()) && !what.groups.empty(), "batch not ascending or empty");
   const auto size = config_.part_begin(what.part + 1) - config_.part_begin(what.part);
   const bool last = prompts_told_ && next_ >= *prompts && what.groups.size() == live_.size();
-  require(what.groups.size() == size || (what.groups.size() < size && (last || config_.lost == lost_group::shrink)), "batch of a wrong size");
+  std::int64_t tokens = 0, most = 0;
+  std::size_t fresh = 0;
+  for (const auto id : what.groups) {
+    const auto count = sum(live_.at(id).tokens);
+    tokens += count;
+    most = std::max(most, count);
+    fresh += age_from(live_.at(id)) == what.step;
+  }
+  const bool enough = config_.tokens_per_step > 0 && tokens >= config_.tokens_per_step;
+  require(what.groups.size() == size || (what.groups.size() < size && (last || enough || config_.lost == lost_group::shrink)), "batch of a wrong size");
+  require(config_.tokens_per_step == 0 || tokens - most < config_.tokens_per_step, "a group more than its tokens ask for");
+  if (static_cast<double>(fresh) < config_.on_policy_min * static_cast<double>(size)) {
+    // Only if no other group of the step's version is there or can come.
+    const bool more = static_cast<double>(committed()) < config_.groups_per_step * (config_.steps - 1 + config_.oversample) - 1e-9;
+    require(!more || (prompts_told_ && next_ >= *prompts), "fewer fresh groups than wanted, and more could start");
+    // Under timeshare those that made room for the learner just now stand in the queue.
+    require(config_.place == place_mode::timeshare || in(where::queued).empty(), "fewer fresh groups than wanted, and some are to be generated again");
+    for (const auto& [id, one] : live_)
+      if (!std::binary_search(what.groups.begin(), what.groups.end(), id) && one.state != where::parked && one.state != where::training)
+        require((one.state == where::ready ? age_from(one) : one.born) != what.step, "fewer fresh groups than wanted, and one is under way");
+  }
   require(what.ends_step == (last || what.part + 1 == config_.minibatches), "a step ends too early or late");
-  require(config_.place == place_mode::disjoint || in(where::generating).empty(), "trains while it generates");
+  require(config_.place != place_mode::timeshare || in(where::generating).empty(), "trains while it generates");
   for (const auto id : what.groups) {
     auto& one = live_.at(id);
     require(one.state == where::ready, "trained a group that was not ready");
     require(!never_train.contains(id), "trained group " + std::to_string(id));
     one.state = where::training;
-    auto from = one.born;
-    if (config_.measure != stale_measure::born && !one.tokens.empty())
-      from = config_.measure == stale_measure::head ? one.tokens.begin()->first : one.tokens.rbegin()->first;
     const bool whole = config_.action == stale_action::wait || config_.action == stale_action::drop || config_.action == stale_action::requeue;
-    require(!whole || what.step <= std::uint64_t{from} + config_.stale_max, "group " + std::to_string(id) + " is older than the bound");
+    require(!whole || lag(age_from(one), what) <= config_.stale_max, "group " + std::to_string(id) + " is older than the bound");
   }
   const bool masks = config_.action == stale_action::withhold || config_.action == stale_action::mask_tokens;
   require(masks == (what.mask != training_mask::none), "a mask where none is wanted, or none");
-  require(!masks || what.train_from == (what.step > config_.stale_max ? what.step - config_.stale_max : 0), "masks from another version than the bound's");
+  if (masks)
+    for (version_id version = 0; version <= what.step; ++version)
+      require((version >= what.train_from) == (lag(version, what) <= config_.stale_max), "masks from another version than the bound's");
   if (config_.select == select_order::in_order)
     for (const auto& [id, one] : live_)
       require(id > what.groups.back() || one.state == where::training, "a lower id was passed over");
@@ -405,6 +470,7 @@ void world::carry_out(const cut& what) {
 
 void world::carry_out(const publish& what) {
   require(what.version <= steps_ && what.version + config_.publish_every > steps_ && what.version < config_.steps, "published a wrong version");
+  newest_sent_ = what.version;
   std::uint32_t flipping = 0;
   for (const auto id : what.workers) {
     auto& one = workers_.at(id);
@@ -417,7 +483,7 @@ void world::carry_out(const publish& what) {
   require(config_.pattern != publish_pattern::rolling || flipping <= config_.rolling_width, "too many workers take weights at once");
   if (config_.check == stale_check::publish)
     for (const auto& [id, one] : live_)
-      require(one.state != where::generating || one.interrupted || std::uint64_t{one.born} + config_.stale_max >= what.version,
+      require(one.state != where::generating || one.interrupted || lag(one.born, {what.version, {}, part_, false, {}, 0}) <= config_.stale_max,
               "published while a group generates that is too old already");
 }
 
@@ -459,9 +525,9 @@ std::optional<world::move> world::propose(std::mt19937_64& random) {
   const auto any = [&](const std::vector<group_id>& ids) { return ids[random() % ids.size()]; };
   const auto attempt = [&](group_id id) { return live_.at(id).attempt; };
   const auto joins = [&](worker_id id) -> event {
-    worker_joined e{id, static_cast<std::uint32_t>(1 + random() % 6), std::nullopt, "rollout/" + std::to_string(id)};
+    worker_joined e{id, static_cast<std::uint32_t>(1 + random() % 6), std::nullopt, "rollout/" + std::to_string(id), chance(0.5)};
     if (chance(0.5) || steps_ == 0)
-      e.holds = static_cast<version_id>(random() % (steps_ + 1));
+      e.holds = static_cast<version_id>(random() % (published() + 1));
     return e;
   };
   if (!stopping_ && events_ >= stop_after)
@@ -474,7 +540,13 @@ std::optional<world::move> world::propose(std::mt19937_64& random) {
   const auto finished = in(where::finished);
   if (harsh && chance(0.03)) {
     const auto ready = in(where::ready);
-    switch (random() % 6) {
+    switch (random() % 7) {
+      case 5: {
+        const auto late = scheduler_.overdue(static_cast<double>(events_));
+        if (!late.empty())
+          return event_text(late[random() % late.size()]);
+        break;
+      }
       case 0: return event_text(worker_lost{static_cast<worker_id>(random() % (next_worker_ + 1))});
       case 1:
         if (!generating.empty()) {

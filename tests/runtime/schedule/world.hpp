@@ -62,6 +62,7 @@ private:
     std::optional<version_id> holds;
     std::optional<version_id> sent;
     std::uint32_t running = 0;
+    bool lent = false;
   };
 
   bool can(worker_joined& e);
@@ -72,6 +73,7 @@ private:
   bool can(group_ready& e);
   bool can(group_flat& e);
   bool can(group_failed& e);
+  bool can(group_overdue& e);
   bool can(group_lost& e);
   bool can(batch_trained& e);
   bool can(training_lost& e);
@@ -99,7 +101,10 @@ private:
   std::int64_t trained_tokens(const group& one, const cut& batch) const;
   std::vector<group_id> in(where state) const;
   group* of(group_id id, std::uint32_t attempt, where state);
-  double limit() const;
+  version_id published() const;
+  bool within_limit() const;
+  version_id age_from(const group& one) const;
+  std::uint64_t lag(version_id version, const cut& batch) const;
   std::uint64_t committed() const;
 
   config config_;
@@ -120,6 +125,8 @@ private:
   std::uint32_t flat_ = 0; ///< groups replaced in this step
   version_id version_ = 0;
   version_id first_version_ = 0;
+  version_id newest_sent_ = 0; ///< in this life
+  std::size_t generating_then_ = 0; ///< groups, when v got its value
   bool long_round_ = false;
   group_id next_ = 0;
   worker_id next_worker_ = 0;

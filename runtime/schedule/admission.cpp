@@ -1,0 +1,49 @@
+#include "runtime/schedule/admission.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace millrace::schedule {
+
+namespace {
+
+/// Products of a count of groups, one of steps and two of millionths.
+__extension__ typedef __int128 wide;
+
+constexpr std::int64_t one = 1'000'000;
+
+/// @pre `is_in_millionths(value)`; what is above `most` counts as `most`
+std::int64_t millionths(double value, std::uint32_t most) {
+  return value >= most ? most * one : static_cast<std::int64_t>(std::llround(value * static_cast<double>(one)));
+}
+
+} // namespace
+
+std::uint64_t admission_limit(const config& settings, const gate_state& at) {
+  const auto depth = millionths(settings.depth, settings.steps);
+  auto lead = one + depth;
+  if (settings.warmup > 0)
+    lead = std::max(lead, (std::int64_t{at.first_version} - at.version + 1) * one + depth + millionths(settings.warmup, settings.steps));
+  lead = std::min(lead, (std::int64_t{settings.steps} - at.version) * one);
+  const auto produced = at.version * one + lead;
+  auto groups = wide{settings.groups_per_step} * produced * one;
+  if (at.oversampled)
+    groups += wide{settings.groups_per_step} * (millionths(settings.oversample, no_bound) - one) * std::max<std::int64_t>(0, produced - at.steps_cut * one);
+  constexpr auto whole = wide{one} * one;
+  return static_cast<std::uint64_t>((groups + whole - 1) / whole);
+}
+
+std::int64_t burst_groups(const config& settings) {
+  if (std::isinf(settings.burst))
+    return std::numeric_limits<std::int64_t>::max() / 2;
+  return std::max<std::int64_t>(1, settings.groups_per_step * millionths(settings.burst, no_bound) / one);
+}
+
+bool is_in_millionths(double value) {
+  if (!(std::abs(value) < 1e9))
+    return std::isinf(value) || value == std::floor(value);
+  const auto scaled = value * static_cast<double>(one);
+  return std::abs(scaled - std::round(scaled)) <= 4e-16 * std::max(1.0, std::abs(scaled)); // the rounding of the decimal and of the product
+}
+
+} // namespace millrace::schedule
