@@ -42,6 +42,8 @@ public:
   /// When the next answer ends, as things are; infinity: none runs.
   double next_s() const;
 
+  /// Tokens so far of the answers that hold a slot.
+  double running_tokens(double now_s, const by_id<virtual_group>& all);
   void compute_prompt(double now_s, double seconds); ///< decodes nothing for so long
   void take_weights(double now_s, double seconds, version_id version);
   void flip(double now_s, version_id version);

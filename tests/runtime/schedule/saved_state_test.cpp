@@ -33,7 +33,7 @@ scheduler one_step_in() {
 
 constexpr const char* text = "millrace schedule 2\n"
                              "settings groups_per_step=2 steps=10 minibatches=1 publish_every=1 depth=1 warmup=0 max_inflight=0 "
-                             "order=in_order min_ready=0 stale_max=1 measure=head action=wait check=cut interrupt=drain pattern=push "
+                             "order=in_order min_ready=0 stale_max=1 measure=head action=wait check=cut interrupt=drain kv=keep pattern=push "
                              "rolling_width=1 ack=0 oversample=1 stop=all surplus=keep repack_below=0 place=disjoint attempts=5 "
                              "data_attempts=1 lost_group=replace min_batch_fraction=0 flat_groups_per_step=0 consecutive_losses=0 checkpoint_every=0\n"
                              "step 1 0\n"
