@@ -105,7 +105,8 @@ void coordination::node_gone(std::uint64_t node, double now) {
     }
     if (record.fetched)
       continue;
-    if (std::any_of(record.columns.begin(), record.columns.end(), [&](const auto& t) { return t.owner == node; })) {
+    if ((record.partial.id != 0 && record.partial.owner == node)
+        || std::any_of(record.columns.begin(), record.columns.end(), [&](const auto& t) { return t.owner == node; })) {
       lost_groups.push_back({group, record.attempt});
       continue;
     }
@@ -164,7 +165,7 @@ void coordination::start_generation(std::uint64_t group) {
   }
   effects_.generate(*record.rollout, {group, record.attempt, record.row->prompt,
                                      graph_.rollouts.at(record.rollout->role), group_seed(run_seed_, group),
-                                     record.row->demonstrations, record.row->margin});
+                                     record.row->demonstrations, record.row->margin, record.partial});
 }
 
 void coordination::prompt_arrived(const prompt_row& row, double now) {
@@ -188,6 +189,26 @@ void coordination::generation_refused(std::uint64_t group, std::uint32_t attempt
                                       double now) {
   if (current(group, attempt))
     act(schedule::group_failed{group, attempt, retryable, 0, why}, now);
+}
+
+void coordination::generation_accepted(std::uint64_t group, std::uint32_t attempt) {
+  if (auto* record = current(group, attempt); record && record->rollout && record->partial.id != 0)
+    effects_.release({std::exchange(record->partial, {})});
+}
+
+void coordination::interrupted(const group_interrupted& what, double now) {
+  auto* record = current(what.group, what.attempt);
+  if (!record || record->rollout != what.from) {
+    effects_.release({what.partial}); // CO-4
+    return;
+  }
+  record->rollout.reset();
+  if (const auto before = std::exchange(record->partial, what.partial); before.id != 0)
+    effects_.release({before});
+  schedule::group_interrupted event{what.group, what.attempt, {}};
+  for (const auto& [version, tokens] : what.tokens)
+    event.tokens.push_back({version, tokens});
+  act(event, now);
 }
 
 void coordination::generated(const group_generated& what, double now) {
@@ -307,6 +328,8 @@ void coordination::fetch_failed(std::uint64_t group, std::uint32_t attempt, cons
 }
 
 void coordination::release_columns(group_record& record) {
+  if (record.partial.id != 0)
+    record.columns.push_back(std::exchange(record.partial, {}));
   if (!record.columns.empty())
     effects_.release(record.columns);
   record.columns.clear();
@@ -464,7 +487,9 @@ void coordination::carry_out(const schedule::action& action, double now) {
   if (const auto* a = std::get_if<schedule::admit>(&action)) {
     auto* rollout = rollout_of(a->worker);
     auto& record = groups_[a->group];
+    const auto partial = a->resume ? std::exchange(record.partial, {}) : transport::ticket{};
     restart_record(record, a->attempt);
+    record.partial = partial;
     if (rollout) {
       record.rollout = rollout->who;
       start_generation(a->group);
@@ -472,13 +497,20 @@ void coordination::carry_out(const schedule::action& action, double now) {
   } else if (const auto* c = std::get_if<schedule::cancel>(&action)) {
     if (auto* rollout = rollout_of(c->worker))
       effects_.cancel(rollout->who, {c->group});
+    if (auto* record = current(c->group, c->attempt)) {
+      if (record->fetching)
+        effects_.forget(c->group);
+      restart_record(*record, c->attempt); // CO-4
+    }
   } else if (const auto* i = std::get_if<schedule::interrupt>(&action)) {
-    // The engine cannot go on with half an answer: what is handed over is nothing, and the group begins anew.
-    if (auto* rollout = rollout_of(i->worker))
-      effects_.cancel(rollout->who, {i->group});
-    if (auto* record = current(i->group, i->attempt))
-      record->rollout.reset(); // CO-4
-    act(schedule::group_interrupted{i->group, i->attempt, {}}, now);
+    auto* record = current(i->group, i->attempt);
+    auto* rollout = rollout_of(i->worker);
+    if (record && record->row && rollout) {
+      effects_.interrupt(rollout->who, {i->group, i->attempt});
+    } else if (record && rollout) { // its prompt is not here yet: nobody was asked to generate it
+      record->rollout.reset();
+      act(schedule::group_interrupted{i->group, i->attempt, {}}, now);
+    }
   } else if (const auto* b = std::get_if<schedule::cut>(&action)) {
     batch_ = b->groups;
     training_step_ = b->step + 1;

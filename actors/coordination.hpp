@@ -41,6 +41,7 @@ public:
   virtual void take_prompt(std::uint64_t index) = 0;
   virtual void generate(const role_instance& rollout, const generate_group& what) = 0;
   virtual void cancel(const role_instance& rollout, const cancel_group& what) = 0;
+  virtual void interrupt(const role_instance& rollout, const interrupt_group& what) = 0;
   virtual void process(const role_instance& stage, const process_group& what) = 0;
   virtual void fetch(const fetch_group& what) = 0;
   virtual void forget(std::uint64_t group) = 0;
@@ -73,6 +74,9 @@ public:
 /// - CO-3: what dies with a process (groups being generated, columns not yet fetched) is told to the scheduler at once.
 /// - CO-4: answers of an earlier attempt or an earlier life of a role change nothing.
 /// - CO-5: evaluations change nothing that the scheduler sees; the run's end waits for them, unless a person stopped it.
+/// - CO-6: what an interrupted group has stays where it was made until the attempt that goes on with it has a copy, or
+///   it is void. If its process dies before, the group starts again, and that counts as a lost attempt. It is in no
+///   checkpoint: a resumed run starts such groups again.
 class coordination {
 public:
   coordination(group_graph graph, schedule::scheduler scheduler, std::uint64_t run_seed, bool in_flight_update,
@@ -95,7 +99,10 @@ public:
 
   void prompt_arrived(const prompt_row& row, double now);
   void generation_refused(std::uint64_t group, std::uint32_t attempt, const std::string& why, bool retryable, double now);
+  /// The rollout has its own copy of what the group goes on with.
+  void generation_accepted(std::uint64_t group, std::uint32_t attempt);
   void generated(const group_generated& what, double now);
+  void interrupted(const group_interrupted& what, double now);
   void processed(const role_instance& stage, const group_columns& what, double now);
   void processing_failed(const role_instance& stage, std::uint64_t group, std::uint32_t attempt, const std::string& why,
                          double now);
@@ -157,6 +164,7 @@ private:
     std::map<std::string, role_instance> at;     ///< stages that work on it, and which copy
     std::set<std::string> waiting;               ///< stages that have no copy alive
     std::vector<transport::ticket> columns;
+    transport::ticket partial; ///< what it has of an attempt that was interrupted; id 0: nothing
     std::map<std::string, double> summary;
   };
 

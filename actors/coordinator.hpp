@@ -222,7 +222,7 @@ using coordinator_actor
                        caf::reacts_to<critic_ready>, caf::reacts_to<reference_ready>,
                        caf::reacts_to<evaluation_ready>, caf::reacts_to<evaluation_progress>,
                        caf::reacts_to<role_failed>, caf::reacts_to<process_ended>, caf::reacts_to<group_generated>,
-                       caf::reacts_to<process_report>, caf::reacts_to<checkpoint_stored>, caf::reacts_to<stop_run>,
-                       caf::reacts_to<caf::tick_atom>>;
+                       caf::reacts_to<group_interrupted>, caf::reacts_to<process_report>,
+                       caf::reacts_to<checkpoint_stored>, caf::reacts_to<stop_run>, caf::reacts_to<caf::tick_atom>>;
 
 } // namespace millrace::actors

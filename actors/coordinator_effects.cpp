@@ -34,7 +34,15 @@ void coordinator_state::generate(const role_instance& rollout, const generate_gr
   if (handle == rollouts_.end())
     return; // its end is already on its way to the scheduler
   self_->request(handle->second, deadline(config_.pipeline->run.request_deadline_s), what)
-      .then([this](const group_accepted&) { refused_in_a_row_ = 0; },
+      .then(
+            [this, rollout, what](const group_accepted& answer) {
+              refused_in_a_row_ = 0;
+              if (answer.lost.empty())
+                coordination_->generation_accepted(what.group, what.attempt);
+              else
+                coordination_->generation_refused(what.group, what.attempt, rollout.name() + ": what it had is lost: " + answer.lost, true,
+                                                  now());
+            },
             [this, rollout, what](const caf::error& error) {
               // An error with a line of its own is a refusal of the prompt; CAF's own errors are the network's.
               const bool refused = error.category() == caf::atom("system")
@@ -50,6 +58,11 @@ void coordinator_state::generate(const role_instance& rollout, const generate_gr
 }
 
 void coordinator_state::cancel(const role_instance& rollout, const cancel_group& what) {
+  if (const auto handle = rollouts_.find(rollout.name()); handle != rollouts_.end())
+    self_->send(handle->second, what);
+}
+
+void coordinator_state::interrupt(const role_instance& rollout, const interrupt_group& what) {
   if (const auto handle = rollouts_.find(rollout.name()); handle != rollouts_.end())
     self_->send(handle->second, what);
 }

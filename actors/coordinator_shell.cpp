@@ -71,6 +71,11 @@ void coordinator_state::group_is_generated(const group_generated& generated) {
   progressed();
 }
 
+void coordinator_state::group_is_interrupted(const group_interrupted& interrupted) {
+  coordination_->interrupted(interrupted, now());
+  progressed();
+}
+
 void coordinator_state::take_report(const process_report& report) {
   const auto found = processes_.find(report.node);
   if (found == processes_.end())
@@ -199,6 +204,7 @@ coordinator_shell::behavior_type make_coordinator(coordinator_state::pointer sel
       [self](const role_failed& failed) { self->state.role_has_failed(failed); },
       [self](const process_ended& ended) { self->state.process_has_ended(ended); },
       [self](const group_generated& generated) { self->state.group_is_generated(generated); },
+      [self](const group_interrupted& interrupted) { self->state.group_is_interrupted(interrupted); },
       [self](const process_report& report) { self->state.take_report(report); },
       [self](const checkpoint_stored& stored) { self->state.checkpoint_is_stored(stored); },
       [self](const stop_run& why) { self->state.stop(why); },

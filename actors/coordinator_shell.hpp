@@ -81,6 +81,7 @@ public:
   void process_has_ended(const process_ended& ended);
   void is_down(const caf::actor_addr& agent);
   void group_is_generated(const group_generated& generated);
+  void group_is_interrupted(const group_interrupted& interrupted);
   void take_report(const process_report& report);
   void checkpoint_is_stored(const checkpoint_stored& stored);
   void stop(const stop_run& why);
@@ -91,6 +92,7 @@ public:
   void take_prompt(std::uint64_t index) override;
   void generate(const role_instance& rollout, const generate_group& what) override;
   void cancel(const role_instance& rollout, const cancel_group& what) override;
+  void interrupt(const role_instance& rollout, const interrupt_group& what) override;
   void process(const role_instance& stage, const process_group& what) override;
   void fetch(const fetch_group& what) override;
   void forget(std::uint64_t group) override;

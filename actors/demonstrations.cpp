@@ -185,6 +185,7 @@ rollout_actor::behavior_type make_demonstrations(rollout_actor::stateful_pointer
         });
       },
       [](const cancel_group&) {}, // what is asked for is answered in the same breath
+      [](const interrupt_group&) {},
       [self](const new_weights& ask) {
         self->state.version = std::max(self->state.version, ask.version);
         return weights_live{self->state.version, 0, 0};

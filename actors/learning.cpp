@@ -171,6 +171,10 @@ train::training_group training_group_of(std::uint64_t id, const column_set& colu
   }
   group.behaviour_logprob = nested(columns.view<float>("logprob"), lengths);
   group.version = nested(columns.view<std::uint32_t>("version"), lengths);
+  const auto recomputed = columns.has("recomputed") ? by_answer(columns.view<std::uint8_t>("recomputed"), lengths)
+                                                    : std::vector<std::span<const std::uint8_t>>(lengths.size());
+  for (std::size_t i = 0; i < lengths.size(); ++i)
+    group.sampled.push_back(train::runs_of(group.version[i], recomputed[i]));
   if (rewards.empty())
     group.reward = copied(columns.view<float>("reward"));
   else

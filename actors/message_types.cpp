@@ -14,6 +14,8 @@ void add_message_types(caf::actor_system_config& config) {
       .add_message_type<generate_group>("generate_group")
       .add_message_type<group_accepted>("group_accepted")
       .add_message_type<cancel_group>("cancel_group")
+      .add_message_type<interrupt_group>("interrupt_group")
+      .add_message_type<group_interrupted>("group_interrupted")
       .add_message_type<group_generated>("group_generated")
       .add_message_type<new_weights>("new_weights")
       .add_message_type<weights_live>("weights_live")

@@ -24,8 +24,6 @@ const pipeline::role& only_rollout(const pipeline::pipeline& p) {
   const auto rollouts = p.of<pipeline::rollout_table>();
   if (rollouts.size() != 1)
     throw input_error("replay makes runs with one rollout role again; this pipeline has " + std::to_string(rollouts.size()));
-  if (std::get<pipeline::rollout_table>(rollouts.front()->options).greedy_baseline)
-    throw input_error("roles." + rollouts.front()->name + ": greedy_baseline cannot be made again by replay: its versions are not recorded");
   return *rollouts.front();
 }
 
@@ -46,7 +44,8 @@ std::shared_ptr<stage_work> stage_work_of(const pipeline::pipeline& p, const pip
                     (role.kind() == pipeline::reference_table::kind ? " that follows the policy" : "") + " again");
 }
 
-/// Answers of one group that new weights met at the same tokens, made together.
+/// Answers of one group that new weights met at the same tokens, made together: a flip falls between two tokens, and what
+/// was handed over and went on has its keys and values computed anew, as a flip with `recompute` does.
 std::vector<rollout::answer> made_with(rollout::engine engine, const rollout::group_request& request, const flips& runs,
                                        const std::function<std::shared_ptr<const model::decoder>(std::uint32_t)>& policy_of) {
   engine.admit(request);
@@ -56,7 +55,8 @@ std::vector<rollout::answer> made_with(rollout::engine engine, const rollout::gr
     if (left == 0 && run + 1 < runs.size()) {
       ++run;
       left = runs[run].tokens;
-      engine.stage(policy_of(runs[run].version), runs[run].version);
+      engine.stage(policy_of(runs[run].version), runs[run].version,
+                   runs[run].recomputed ? rollout::running_cache::recompute : rollout::running_cache::keep);
     }
     auto done = engine.step();
     if (engine.last_step().sampled_tokens > 0 && left > 0)
@@ -111,6 +111,7 @@ rollout::finished_group replay::generate(const rollout::group_request& request, 
     const std::uint32_t first = runs.empty() ? version_ : runs.front().version;
     auto options = requests_.engine_options(1);
     options.slots = std::max(options.slots, request.answers); // all at once: none waits while weights change
+    options.prefill_rows = options.max_context * request.answers; // and none is computed anew sooner than another
     auto answers = made_with(rollout::engine(policy_of(first), words_.tok, first, options), request, runs,
                              [this](std::uint32_t version) { return policy_of(version); });
     for (std::size_t i = 0; i < out.answers.size() && i < answers.size(); ++i)
@@ -129,7 +130,7 @@ train::training_group replay::make(const train::lineage& recorded) {
   ask.answers = static_cast<std::int32_t>(table.answers_per_prompt);
   ask.seed = group_seed(static_cast<std::uint64_t>(pipeline_.run.seed), recorded.group);
   const auto request = requests_.make(ask);
-  std::vector<transport::bundle> columns{columns_of(request.prompt, generate(request, recorded))};
+  std::vector<transport::bundle> columns{columns_of(request.prompt, generate(request, recorded), static_cast<std::size_t>(requests_.greedy()))};
   process_group group;
   group.group = recorded.group;
   group.answer = row.answer;

@@ -3,6 +3,7 @@
 #include "actors/errors.hpp"
 #include "actors/rollout_requests.hpp"
 #include "actors/weights_bundle.hpp"
+#include "runtime/schedule/config.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/telemetry/trace.hpp"
 
@@ -17,11 +18,20 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
   const auto me = caf::actor_cast<rollout_shell>(self);
   const auto weak = caf::actor_cast<caf::actor_addr>(me);
 
+  const auto in_flight = context.pipeline->schedule.interrupt.kv == schedule::word(schedule::kv_mode::recompute) ? flip_mode::recompute
+                                                                                                                 : flip_mode::keep;
+
   generation::events on;
   const auto greedy = static_cast<std::size_t>(requests->greedy());
   on.finished = [context, greedy](std::uint32_t attempt, const std::vector<std::int32_t>& prompt, rollout::finished_group group) {
     group_generated what{context.who, group.group, attempt, context.data->publish(columns_of(prompt, group, greedy)),
-                         tokens_by_version(group, greedy), group.first_token_s, greedy_tokens(group, greedy)};
+                         tokens_by_version(group.answers, greedy), group.first_token_s, greedy_tokens(group, greedy)};
+    caf::anon_send(context.coordinator, std::move(what));
+  };
+  on.interrupted = [context, greedy](std::uint32_t attempt, const rollout::partial_group& so_far) {
+    group_interrupted what{context.who, so_far.group, attempt, {}, tokens_by_version(so_far.answers, greedy)};
+    if (!what.tokens.empty())
+      what.partial = context.data->publish(columns_of(so_far));
     caf::anon_send(context.coordinator, std::move(what));
   };
   on.failed = [context](std::string why) {
@@ -44,23 +54,63 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
                                               std::move(on));
 
   return {
-      [self, requests](const generate_group& ask) -> caf::result<group_accepted> {
-        return answer_or_error([&] {
-          auto request = requests->make(ask);
-          const auto length = static_cast<std::int64_t>(request.prompt.size());
-          self->state.engine->submit(std::move(request), ask.attempt);
-          return group_accepted{ask.group, length};
+      [self, requests, context, weak](const generate_group& ask) -> caf::result<group_accepted> {
+        self->state.pulls.erase(ask.group);
+        if (ask.partial.id == 0)
+          return answer_or_error([&] {
+            auto request = requests->make(ask);
+            const auto length = static_cast<std::int64_t>(request.prompt.size());
+            self->state.engine->submit(std::move(request), ask.attempt);
+            return group_accepted{ask.group, length};
+          });
+        auto promise = self->make_response_promise<group_accepted>();
+        self->state.pulls[ask.group] = {ask.attempt, false};
+        context.data->pull(ask.partial, context.deadline(), [self, requests, weak, ask, promise](transport::pull_result pulled) {
+          if (const auto alive = caf::actor_cast<rollout_shell>(weak))
+            continue_in(alive, [self, requests, ask, promise, pulled = std::move(pulled)]() mutable {
+              auto& state = self->state;
+              const auto open = state.pulls.find(ask.group);
+              if (open == state.pulls.end() || open->second.attempt != ask.attempt) {
+                promise.deliver(group_accepted{ask.group, 0, "the group was cancelled"});
+                return;
+              }
+              const bool interrupted = open->second.interrupted;
+              state.pulls.erase(open);
+              try {
+                if (!pulled)
+                  throw std::runtime_error(pulled.error);
+                auto request = requests->make(ask);
+                const auto length = static_cast<std::int64_t>(request.prompt.size());
+                state.engine->submit(std::move(request), ask.attempt, partial_of(ask.group, pulled.value));
+                if (interrupted)
+                  state.engine->interrupt(ask.group, ask.attempt);
+                promise.deliver(group_accepted{ask.group, length});
+              } catch (const std::exception& error) {
+                promise.deliver(group_accepted{ask.group, 0, error.what()});
+              }
+            });
         });
+        return promise;
       },
-      [self](const cancel_group& ask) { self->state.engine->cancel(ask.group); },
-      [self, context, weak](const new_weights& ask) -> caf::result<weights_live> {
+      [self](const cancel_group& ask) {
+        self->state.pulls.erase(ask.group);
+        self->state.engine->cancel(ask.group);
+      },
+      [self](const interrupt_group& ask) {
+        const auto open = self->state.pulls.find(ask.group);
+        if (open != self->state.pulls.end() && open->second.attempt == ask.attempt)
+          open->second.interrupted = true;
+        else
+          self->state.engine->interrupt(ask.group, ask.attempt);
+      },
+      [self, context, weak, in_flight](const new_weights& ask) -> caf::result<weights_live> {
         auto promise = self->make_response_promise<weights_live>();
         const double start = telemetry::now_s();
         const auto fail = [weak, promise](std::string why) {
           if (const auto alive = caf::actor_cast<rollout_shell>(weak))
             continue_in(alive, [promise, why = std::move(why)]() mutable { promise.deliver(error_with(std::move(why))); });
         };
-        context.data->pull(ask.parameters, context.deadline(), [self, weak, context, ask, promise, start, fail](
+        context.data->pull(ask.parameters, context.deadline(), [self, weak, context, ask, promise, start, fail, in_flight](
                                                                    transport::pull_result pulled) mutable {
           if (!pulled) {
             fail(pulled.error);
@@ -73,8 +123,8 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
           telemetry::process_trace().record({"staging of " + context.who.name(), "pull version " + std::to_string(ask.version),
                                              std::string(telemetry::cause::transfer), start, arrived - start, {}});
           // In the actor: register the answer, then lay the weights out on the staging thread.
-          continue_in(alive, [self, weak, context, ask, promise, start, arrived, fail, value = std::move(pulled.value)] {
-            self->state.staging->post([self, weak, context, ask, promise, start, arrived, fail, value]() mutable {
+          continue_in(alive, [self, weak, context, ask, promise, start, arrived, fail, in_flight, value = std::move(pulled.value)] {
+            self->state.staging->post([self, weak, context, ask, promise, start, arrived, fail, in_flight, value]() mutable {
               try {
                 const telemetry::timed staging(telemetry::process_trace(), "staging of " + context.who.name(),
                                                "stage version " + std::to_string(ask.version), telemetry::cause::compute);
@@ -84,7 +134,7 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
                 if (!still)
                   return;
                 const double staged = telemetry::now_s();
-                continue_in(still, [self, ask, promise, policy, start, arrived, staged]() mutable {
+                continue_in(still, [self, ask, promise, policy, start, arrived, staged, in_flight]() mutable {
                   auto& state = self->state;
                   weights_live answer{ask.version, arrived - start, staged - arrived};
                   if (state.live_version >= ask.version) { // RO-3
@@ -95,7 +145,7 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
                   state.flips.push_back({ask.version, answer, promise});
                   if (state.staged_version < ask.version) {
                     state.staged_version = ask.version;
-                    state.engine->stage(policy, ask.version, ask.in_flight);
+                    state.engine->stage(policy, ask.version, ask.in_flight ? in_flight : flip_mode::when_idle);
                   }
                 });
               } catch (const std::exception& error) {

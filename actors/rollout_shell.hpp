@@ -10,6 +10,7 @@
 #include <caf/typed_event_based_actor.hpp>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -27,10 +28,17 @@ struct rollout_shell_state {
     caf::typed_response_promise<weights_live> promise;
   };
 
+  /// A group whose earlier answers are being pulled.
+  struct pulling {
+    std::uint32_t attempt = 0;
+    bool interrupted = false;
+  };
+
   model::checkpoint words; ///< tokenizer, template and shape; no weights
   std::unique_ptr<generation> engine;
   std::unique_ptr<job_thread> staging;
   std::vector<waiting_flip> flips;
+  std::map<std::uint64_t, pulling> pulls; ///< by group
   std::optional<std::uint32_t> staged_version; ///< the newest handed to the engine
   std::optional<std::uint32_t> live_version;   ///< the newest that the engine said it samples from
 };

@@ -237,6 +237,19 @@ void check_roles(const pipeline& p, reading& into) {
     into.wrong(into.place("roles." + policies[i]->name + ".kind"), "roles." + policies[i]->name + ": found a second role of kind \"policy\", want one");
 }
 
+/// A group goes on where there is room: every rollout samples as every other does.
+void check_handing_over(const pipeline& p, reading& into) {
+  if (p.of<rollout_table>().size() < 2)
+    return;
+  const auto refuse = [&](bool hands_over, const std::string& key, const std::string& found) {
+    if (hands_over)
+      into.wrong(into.place("schedule." + key), "schedule." + key + ": found " + found + " with several roles of kind \"rollout\", want one: what one of them began another cannot go on with");
+  };
+  refuse(p.schedule.interrupt.mode == "abort_resume", "interrupt.mode", in_quotes(p.schedule.interrupt.mode));
+  refuse(p.schedule.tail.surplus == "recycle_partial", "tail.surplus", in_quotes(p.schedule.tail.surplus));
+  refuse(p.schedule.tail.repack_below > 0, "tail.repack_below", number(p.schedule.tail.repack_below));
+}
+
 bool is_address(std::string_view host) {
   const std::size_t colon = host.rfind(':');
   if (colon == std::string_view::npos || colon == 0 || host.size() > 255)
@@ -289,6 +302,7 @@ void check(pipeline& p, reading& into, bool whole) {
     check_best(p, into);
     check_graph(p, into);
     check_roles(p, into);
+    check_handing_over(p, into);
     check_placement(p, into);
   }
 }

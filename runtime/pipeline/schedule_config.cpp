@@ -31,6 +31,7 @@ template <class Table, class Config, class Visit> void each_key(Table& t, Config
   visit("stale.action", t.stale.action, "action", c.action);
   visit("stale.check", t.stale.check, "check", c.check);
   visit("interrupt.mode", t.interrupt.mode, "interrupt", c.interrupt);
+  visit("interrupt.kv", t.interrupt.kv, "kv", c.kv);
   visit("publish.pattern", t.publish.pattern, "pattern", c.pattern);
   visit("publish.rolling_width", t.publish.rolling_width, "rolling_width", c.rolling_width);
   visit("publish.ack", t.publish.ack, "ack", c.ack);

@@ -82,12 +82,15 @@ struct stale_table {
 /// `[schedule.interrupt]`: what a publication does to running generation.
 struct interrupt_table {
   std::string mode = "drain";
+  std::string kv = "keep";
 
   bool operator==(const interrupt_table&) const = default;
 
   template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
     v("mode", s.mode, one_of(schedule::words_of<schedule::interrupt_mode>()),
       "running groups end first, go on under the new weights, are handed back and go on anywhere, or begin anew");
+    v("kv", s.kv, one_of(schedule::words_of<schedule::kv_mode>()),
+      "mode pause: cached keys and values of running answers stay, or are computed anew under the new weights");
   }
 };
 

@@ -29,24 +29,38 @@ struct group_state {
   group_request request;
   model::kv_sequence prompt; ///< holds the first `computed` prompt tokens
   std::int64_t computed = 0;
-  std::int32_t placed = 0; ///< answers that have or had a slot
-  std::int32_t ended = 0;
+  std::int32_t placed = 0; ///< answers below it have, had or need no slot
+  std::vector<std::uint8_t> ended; ///< [answers]
   finished_group result;
   clock::time_point admitted = clock::now();
 
   std::int64_t prompt_tokens() const { return static_cast<std::int64_t>(request.prompt.size()); }
   bool prompt_done() const { return computed == prompt_tokens(); }
-  bool done() const { return ended == request.answers; }
+  bool done() const { return std::ranges::find(ended, 0) == ended.end(); }
+  bool all_placed() { // passes over answers that had ended when they came
+    while (placed < request.answers && ended[static_cast<std::size_t>(placed)])
+      ++placed;
+    return placed == request.answers;
+  }
 };
 
 /// One answer being decoded, or nothing.
 struct slot {
   group_state* group = nullptr;
   std::int32_t index = 0;
-  model::kv_sequence sequence;
-  bool started = false; ///< its last token is the next row's input
+  model::kv_sequence sequence; ///< of the first tokens of prompt and answer
+  bool started = false;        ///< the sequence has the prompt
+  bool anew = false;           ///< the next token is the first since prompt and answer were computed again
 
   answer& text() const { return group->result.answers[static_cast<std::size_t>(index)]; }
+  /// Tokens of prompt and answer without keys and values; 1: only the last one.
+  std::int64_t missing() const {
+    return group->prompt_tokens() + static_cast<std::int64_t>(text().tokens.size()) - sequence.length();
+  }
+  std::int32_t token_at(std::int64_t position) const {
+    const auto behind = position - group->prompt_tokens();
+    return behind < 0 ? group->request.prompt[static_cast<std::size_t>(position)] : text().tokens[static_cast<std::size_t>(behind)];
+  }
 };
 
 /// The rows of one step, and which slots draw from which of them.
@@ -54,7 +68,7 @@ struct step_plan {
   std::vector<model::inference_row> rows;
   std::vector<std::int64_t> asked;                          ///< rows whose logits are wanted
   std::vector<std::pair<std::size_t, slot*>> draws;         ///< index into `asked`, who draws
-  std::int64_t prompt_rows = 0;
+  std::int64_t prompt_rows = 0; ///< of tokens that were not drawn in the step before
 
   void ask() { asked.push_back(static_cast<std::int64_t>(rows.size()) - 1); }
   void draw(slot& who) { draws.emplace_back(asked.size() - 1, &who); }
@@ -82,12 +96,33 @@ void check(const group_request& request, const model::model_config& config, bool
                                   std::to_string(config.vocab_size) + ")");
 }
 
+void check(const partial_group& so_far, const group_request& request, const model::model_config& config,
+           std::int64_t max_context) {
+  const auto refuse = [](const char* why) { throw std::invalid_argument(std::string("rollout::engine: so_far: ") + why); };
+  const auto answers = static_cast<std::size_t>(request.answers);
+  if (so_far.group != request.group || so_far.answers.size() != answers || so_far.ended.size() != answers)
+    refuse("want the request's group and as many answers");
+  const auto room = std::min(request.how.max_new_tokens, max_context - static_cast<std::int64_t>(request.prompt.size()));
+  for (std::size_t i = 0; i < answers; ++i) {
+    const auto& each = so_far.answers[i];
+    const auto tokens = static_cast<std::int64_t>(each.tokens.size());
+    if (each.logprob.size() != each.tokens.size() || each.version.size() != each.tokens.size())
+      refuse("want a log-probability and a version for each token");
+    if (so_far.ended[i] ? tokens == 0 : tokens >= room)
+      refuse("want a token in each answer that has ended, and room for one in each other");
+    for (const auto token : each.tokens)
+      if (token < 0 || token >= config.vocab_size)
+        refuse("want tokens of the vocabulary");
+  }
+}
+
 } // namespace
 
 struct engine::state {
   std::shared_ptr<const model::decoder> policy, next;
   std::shared_ptr<const model::tokenizer> tok;
   std::uint32_t version = 0, next_version = 0;
+  running_cache next_cache = running_cache::keep;
   engine_options options;
   kernels::thread_team team;
   model::inference_operations operations{team};
@@ -101,9 +136,18 @@ struct engine::state {
       : policy(std::move(first)), tok(std::move(tokenizer)), version(first_version), options(given),
         team(given.threads), pool(model::kv_pool::make(policy->config(), policy->head().weight.device())) {
     for (std::int32_t i = 0; i < options.slots; ++i)
-      slots.push_back({nullptr, 0, model::kv_sequence(pool), false});
+      slots.push_back({nullptr, 0, model::kv_sequence(pool)});
   }
 
+  std::deque<std::unique_ptr<group_state>>::iterator find(std::uint64_t group) {
+    return std::ranges::find_if(groups, [&](const auto& g) { return g->request.group == group; });
+  }
+  bool waits_for_prompt(const group_state& group) const {
+    return std::ranges::any_of(slots, [&](const slot& s) { return s.group == &group && !s.started; });
+  }
+
+  void flip();
+  void begin_again(slot& who); ///< its keys and values are computed again
   void fill_slots();
   step_plan plan();
   void draw(const step_plan& plan, const at::Tensor& hidden);
@@ -111,10 +155,29 @@ struct engine::state {
   void release(slot& who);
 };
 
-void engine::state::release(slot& who) {
-  who.group = nullptr;
+void engine::state::begin_again(slot& who) {
   who.started = false;
+  who.anew = false;
   who.sequence = model::kv_sequence(pool);
+}
+
+void engine::state::release(slot& who) {
+  begin_again(who);
+  who.group = nullptr;
+}
+
+/// Prompts are computed under the version that draws from them, and so is what an answer has when it goes on: only keys
+/// and values that a token was drawn from may stay.
+void engine::state::flip() {
+  policy = std::exchange(next, nullptr);
+  version = next_version;
+  for (auto& group : groups) {
+    group->computed = 0;
+    group->prompt = model::kv_sequence(pool);
+  }
+  for (auto& s : slots)
+    if (s.started && (next_cache == running_cache::recompute || s.anew))
+      begin_again(s);
 }
 
 void engine::state::fill_slots() {
@@ -122,12 +185,12 @@ void engine::state::fill_slots() {
   for (auto& s : slots) {
     if (s.group)
       continue;
-    while (group != groups.end() && (*group)->placed == (*group)->request.answers)
+    while (group != groups.end() && (*group)->all_placed())
       ++group;
     if (group == groups.end())
       return;
     auto& g = **group;
-    if (g.placed == 0)
+    if (g.result.queued_s == 0)
       g.result.queued_s = seconds_since(g.admitted);
     s.group = &g;
     s.index = g.placed++;
@@ -140,18 +203,29 @@ step_plan engine::state::plan() {
   for (auto& s : slots) {
     if (!s.group || !(s.started || s.group->prompt_done()))
       continue;
-    // An answer that comes to a prompt computed earlier starts with the prompt's last token.
-    if (!s.started)
-      s.sequence = s.group->prompt.fork(s.group->prompt_tokens() - 1);
-    const std::int32_t token = s.started ? s.text().tokens.back() : s.group->request.prompt.back();
-    s.sequence.grow(1);
-    s.started = true;
-    p.rows.push_back({token, &s.sequence, s.sequence.length() - 1});
+    if (!s.started) {
+      // An answer that comes to a prompt computed earlier starts with the prompt's last token.
+      s.anew = !s.text().tokens.empty();
+      s.sequence = s.group->prompt.fork(s.group->prompt_tokens() - (s.anew ? 0 : 1));
+      s.started = true;
+    }
+    const std::int64_t missing = s.missing();
+    const std::int64_t count = missing == 1 ? 1 : std::min(missing, options.prefill_rows - p.prompt_rows);
+    if (count == 0)
+      continue;
+    if (missing > 1)
+      p.prompt_rows += count;
+    const std::int64_t first = s.sequence.length();
+    s.sequence.grow(count);
+    for (std::int64_t position = first; position < first + count; ++position)
+      p.rows.push_back({s.token_at(position), &s.sequence, position});
+    if (count < missing)
+      continue;
     p.ask();
     p.draw(s);
   }
   for (auto& g : groups) {
-    if (g->placed == 0 || g->prompt_done())
+    if (g->placed == 0 || g->prompt_done() || !waits_for_prompt(*g))
       continue;
     const std::int64_t count = std::min(g->prompt_tokens() - g->computed, options.prefill_rows - p.prompt_rows);
     if (count == 0)
@@ -164,7 +238,7 @@ step_plan engine::state::plan() {
       continue;
     p.ask();
     for (auto& s : slots)
-      if (s.group == g.get())
+      if (s.group == g.get() && !s.started && s.text().tokens.empty())
         p.draw(s);
   }
   return p;
@@ -197,6 +271,8 @@ void engine::state::draw(const step_plan& plan, const at::Tensor& hidden) {
 void engine::state::take(slot& who, std::int32_t token, float logprob) {
   auto& group = *who.group;
   auto& out = who.text();
+  if (std::exchange(who.anew, false))
+    out.recomputed.push_back(static_cast<std::int32_t>(out.tokens.size()));
   out.tokens.push_back(token);
   out.logprob.push_back(logprob);
   out.version.push_back(version);
@@ -211,7 +287,7 @@ void engine::state::take(slot& who, std::int32_t token, float logprob) {
   }
   out.finish = *end;
   out.text = text_of_answer(out.tokens, *end, group.request.how, tok.get());
-  ++group.ended;
+  group.ended[static_cast<std::size_t>(who.index)] = 1;
   release(who);
 }
 
@@ -229,7 +305,7 @@ engine::~engine() = default;
 engine::engine(engine&&) noexcept = default;
 engine& engine::operator=(engine&&) noexcept = default;
 
-void engine::admit(group_request request) {
+void engine::admit(group_request request, std::optional<partial_group> so_far) {
   auto& s = *state_;
   const auto tokens = static_cast<std::int64_t>(request.prompt.size());
   if (tokens == 0)
@@ -239,20 +315,27 @@ void engine::admit(group_request request) {
                       std::to_string(s.options.max_context - 1) + " (the context is " +
                       std::to_string(s.options.max_context) + ")");
   check(request, s.policy->config(), s.tok != nullptr);
-  for (const auto& g : s.groups)
-    if (g->request.group == request.group)
-      throw std::invalid_argument("rollout::engine: group " + std::to_string(request.group) + " is already here");
-  auto group = std::make_unique<group_state>(group_state{.request = {}, .prompt = model::kv_sequence(s.pool), .result = {}});
+  if (so_far)
+    check(*so_far, request, s.policy->config(), s.options.max_context);
+  if (s.find(request.group) != s.groups.end())
+    throw std::invalid_argument("rollout::engine: group " + std::to_string(request.group) + " is already here");
+  auto group = std::make_unique<group_state>(
+      group_state{.request = {}, .prompt = model::kv_sequence(s.pool), .ended = {}, .result = {}});
   group->result.group = request.group;
   group->result.prompt_tokens = tokens;
+  if (so_far) {
+    group->result.answers = std::move(so_far->answers);
+    group->ended = std::move(so_far->ended);
+  }
   group->result.answers.resize(static_cast<std::size_t>(request.answers));
+  group->ended.resize(static_cast<std::size_t>(request.answers));
   group->request = std::move(request);
   s.groups.push_back(std::move(group));
 }
 
 bool engine::cancel(std::uint64_t group) {
   auto& s = *state_;
-  const auto found = std::ranges::find_if(s.groups, [&](const auto& g) { return g->request.group == group; });
+  const auto found = s.find(group);
   if (found == s.groups.end())
     return false;
   for (auto& who : s.slots)
@@ -262,7 +345,16 @@ bool engine::cancel(std::uint64_t group) {
   return true;
 }
 
-void engine::stage(std::shared_ptr<const model::decoder> next, std::uint32_t version) {
+std::optional<partial_group> engine::interrupt(std::uint64_t group) {
+  const auto found = state_->find(group);
+  if (found == state_->groups.end())
+    return std::nullopt;
+  partial_group so_far{group, std::move((*found)->result.answers), std::move((*found)->ended)};
+  cancel(group);
+  return so_far;
+}
+
+void engine::stage(std::shared_ptr<const model::decoder> next, std::uint32_t version, running_cache cache) {
   check_packed(next);
   const auto &a = next->config(), &b = state_->policy->config();
   if (a.hidden_size != b.hidden_size || a.layers != b.layers || a.kv_heads != b.kv_heads || a.head_dim != b.head_dim ||
@@ -270,24 +362,25 @@ void engine::stage(std::shared_ptr<const model::decoder> next, std::uint32_t ver
     throw std::invalid_argument("rollout::engine: the staged policy is of another shape");
   state_->next = std::move(next);
   state_->next_version = version;
+  state_->next_cache = cache;
 }
 
 std::vector<finished_group> engine::step() {
   auto& s = *state_;
   s.stats = {};
-  if (s.next) {
-    s.policy = std::exchange(s.next, nullptr);
-    s.version = s.next_version;
-  }
+  if (s.next)
+    s.flip();
   if (s.groups.empty())
     return {};
   const auto start = clock::now();
   s.fill_slots();
   s.stats.occupied = s.options.slots - free_slots();
   const step_plan plan = s.plan();
-  const at::Tensor hidden = s.operations.forward(*s.policy, plan.rows);
-  if (!plan.draws.empty())
-    s.draw(plan, hidden);
+  if (!plan.rows.empty()) { // else what came had ended before
+    const at::Tensor hidden = s.operations.forward(*s.policy, plan.rows);
+    if (!plan.draws.empty())
+      s.draw(plan, hidden);
+  }
   std::vector<finished_group> finished;
   std::erase_if(s.groups, [&](auto& g) {
     if (!g->done())
@@ -299,7 +392,7 @@ std::vector<finished_group> engine::step() {
   const double all = seconds_since(start);
   s.stats.prompt_tokens = plan.prompt_rows;
   s.stats.sampled_tokens = static_cast<std::int64_t>(plan.draws.size());
-  s.stats.prefill_s = all * static_cast<double>(plan.prompt_rows) / static_cast<double>(plan.rows.size());
+  s.stats.prefill_s = all * static_cast<double>(plan.prompt_rows) / static_cast<double>(std::max<std::size_t>(plan.rows.size(), 1));
   s.stats.decode_s = all - s.stats.prefill_s;
   return finished;
 }
@@ -313,7 +406,7 @@ std::int32_t engine::free_slots() const {
 std::int64_t engine::waiting_answers() const {
   std::int64_t count = 0;
   for (const auto& g : state_->groups)
-    count += g->request.answers - g->placed;
+    count += std::count(g->ended.begin() + g->placed, g->ended.end(), 0);
   return count;
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace millrace::rollout {
@@ -19,11 +20,17 @@ struct engine_options {
 
 /// What one step did.
 struct step_stats {
-  std::int64_t prompt_tokens = 0;  ///< prompt tokens computed
+  std::int64_t prompt_tokens = 0;  ///< tokens computed that were not drawn a step before: of prompts, and of answers that go on
   std::int64_t sampled_tokens = 0; ///< tokens drawn
   std::int32_t occupied = 0;       ///< slots that held an answer during the step
   double prefill_s = 0;            ///< the share of the step's time that its prompt rows had
   double decode_s = 0;             ///< the rest
+};
+
+/// What becomes of the cached keys and values of running answers when the policy changes.
+enum class running_cache : std::uint8_t {
+  keep,      ///< they stay; later tokens see those of several versions
+  recompute, ///< prompt and answer are computed anew before the next token
 };
 
 /// Generates answers by continuous batching: a fixed number of slots, each decoding one answer; a slot whose answer is
@@ -31,8 +38,9 @@ struct step_stats {
 /// prompt, and its cached keys and values.
 ///
 /// An answer is a function of the weights, the prompt, the seed, its index and its sampling: bit for bit the same
-/// whoever shares its batch, whatever the slots and threads. After a flip the cached keys and values of earlier tokens
-/// stay, so an answer that spans two versions also depends on where the flip fell.
+/// whoever shares its batch, whatever the slots and threads, and however often it was handed over and went on here or
+/// in another engine. An answer of several versions also depends on where each began and whether its keys and values were
+/// computed anew there, which `answer` says. A prompt's are never older than the first token drawn from them.
 ///
 /// Has neither threads of its own that outlive a step's work nor locks: one caller at a time.
 class engine {
@@ -48,16 +56,21 @@ public:
   engine& operator=(engine&&) noexcept;
 
   /// Queues a group behind those that wait.
+  /// @param so_far what an engine handed over of the same request: it goes on there, ended answers stay as they are
   /// @throws input_error for a prompt that leaves no room for an answer in the context
-  /// @throws std::invalid_argument for a request out of range or a group that is already here
-  void admit(group_request request);
+  /// @throws std::invalid_argument for a request out of range, a group that is already here, or a `so_far` that is not
+  ///         of this request
+  void admit(group_request request, std::optional<partial_group> so_far = std::nullopt);
+
+  /// Stops a group and hands over what it has. @returns nothing if it is not here
+  std::optional<partial_group> interrupt(std::uint64_t group);
 
   /// Drops a group with all its answers, finished or not. @returns whether it was here
   bool cancel(std::uint64_t group);
 
   /// The policy from the next step on; running answers go on with it. A later call before that step replaces it.
   /// @throws std::invalid_argument if `next` is not packed or of another shape
-  void stage(std::shared_ptr<const model::decoder> next, std::uint32_t version);
+  void stage(std::shared_ptr<const model::decoder> next, std::uint32_t version, running_cache cache = running_cache::keep);
 
   /// Fills free slots, computes prompts and one token for each running answer, and returns the groups whose last
   /// answer ended, in the order in which they were admitted. Returns at once when idle.

@@ -37,8 +37,19 @@ struct answer {
   std::vector<std::int32_t> tokens;   ///< with the end token, if one was sampled
   std::vector<float> logprob;         ///< per token: ln softmax(logits / temperature) over the whole vocabulary
   std::vector<std::uint32_t> version; ///< per token: the policy version that sampled it
+  /// Tokens, ascending, before which the keys and values of prompt and answer were computed anew by that token's version.
+  /// Those of the first token always are; it is not listed.
+  std::vector<std::int32_t> recomputed;
   finish_reason finish = finish_reason::length;
   std::string text; ///< UTF-8 without special tokens, up to the stop string if one ended it; "" without a tokenizer
+};
+
+/// The answers of a group whose generation was stopped. Nothing else is needed to go on as if it had not been: keys and
+/// values follow from the tokens, the next random number from their count.
+struct partial_group {
+  std::uint64_t group = 0;
+  std::vector<answer> answers;     ///< [answers]; finish and text of those that have ended
+  std::vector<std::uint8_t> ended; ///< [answers], 1: nothing is left to do
 };
 
 struct finished_group {

@@ -14,6 +14,7 @@ template <> std::vector<std::string> words_of<stale_measure>() { return {"head",
 template <> std::vector<std::string> words_of<stale_action>() { return {"wait", "drop", "requeue", "withhold", "mask_tokens", "train"}; }
 template <> std::vector<std::string> words_of<stale_check>() { return {"cut", "publish"}; }
 template <> std::vector<std::string> words_of<interrupt_mode>() { return {"drain", "pause", "abort_resume", "abort_discard"}; }
+template <> std::vector<std::string> words_of<kv_mode>() { return {"keep", "recompute"}; }
 template <> std::vector<std::string> words_of<publish_pattern>() { return {"push", "rolling", "pull"}; }
 template <> std::vector<std::string> words_of<tail_stop>() { return {"all", "first_k"}; }
 template <> std::vector<std::string> words_of<tail_surplus>() { return {"keep", "discard", "recycle_partial", "long_round"}; }
@@ -172,6 +173,8 @@ void check_rest(const config& c, complaints& wrong) {
                "oldest, ready, freshest or length_bucket with action " + word(c.action) + ": in_order waits for each group, none is passed over");
   wrong.refuse(c.place == place_mode::timeshare && c.interrupt == interrupt_mode::pause, "interrupt",
                "drain, abort_resume or abort_discard with place timeshare: nothing is generated when it publishes");
+  wrong.refuse(c.kv == kv_mode::recompute && c.interrupt != interrupt_mode::pause, "kv",
+               "keep with mode " + word(c.interrupt) + ": nothing runs when the weights flip, and what goes on later is computed anew in any case");
   wrong.refuse(c.pattern == publish_pattern::pull && c.interrupt != interrupt_mode::drain, "interrupt",
                "drain with pattern pull: weights are taken when no group runs");
   wrong.refuse(c.pattern == publish_pattern::pull && c.ack != 0, "ack", "0 with pattern pull: nobody waits for workers");

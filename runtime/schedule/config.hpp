@@ -55,6 +55,12 @@ enum class interrupt_mode : std::uint8_t {
   abort_discard, ///< groups are cancelled and generated again
 };
 
+/// What a flip between two tokens (`pause`) does to the cached keys and values of running answers.
+enum class kv_mode : std::uint8_t {
+  keep,      ///< they stay: later tokens see those of older versions
+  recompute, ///< prompt and answer are computed anew under the new weights before the next token
+};
+
 enum class publish_pattern : std::uint8_t {
   push,    ///< every worker is sent new weights as soon as there are some
   rolling, ///< `rolling_width` workers at a time
@@ -116,6 +122,7 @@ struct config {
   stale_check check = stale_check::cut;
 
   interrupt_mode interrupt = interrupt_mode::drain;
+  kv_mode kv = kv_mode::keep; ///< groups that were handed back and go on are computed anew in any case
 
   publish_pattern pattern = publish_pattern::push;
   std::uint32_t rolling_width = 1; ///< `rolling`: workers that take weights at once, >= 1
@@ -170,6 +177,7 @@ struct config {
     visit("action", s.action);
     visit("check", s.check);
     visit("interrupt", s.interrupt);
+    visit("kv", s.kv);
     visit("pattern", s.pattern);
     visit("rolling_width", s.rolling_width);
     visit("ack", s.ack);
@@ -208,6 +216,7 @@ template <> std::vector<std::string> words_of<stale_measure>();
 template <> std::vector<std::string> words_of<stale_action>();
 template <> std::vector<std::string> words_of<stale_check>();
 template <> std::vector<std::string> words_of<interrupt_mode>();
+template <> std::vector<std::string> words_of<kv_mode>();
 template <> std::vector<std::string> words_of<publish_pattern>();
 template <> std::vector<std::string> words_of<tail_stop>();
 template <> std::vector<std::string> words_of<tail_surplus>();

@@ -96,6 +96,8 @@ private:
   void take_weights(worker_id id, version_id version) {
     auto& on = hosts_[id];
     on.take_weights(now_s_, costs_.publish_s, version);
+    if (scheduler_.settings().kv == kv_mode::recompute)
+      on.compute_prompt(now_s_, costs_.resume_token_s * on.running_tokens(now_s_, groups_));
     plan_worker(id);
     plan(now_s_ + costs_.publish_s, kind::flipped, std::uint64_t{on.life} << 32 | id, version);
   }

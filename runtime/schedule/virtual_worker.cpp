@@ -68,6 +68,20 @@ void virtual_worker::stand_still(double now_s, double seconds) {
   resumes_s_ = std::max(now_s, resumes_s_) + seconds;
 }
 
+double virtual_worker::running_tokens(double now_s, const by_id<virtual_group>& all) {
+  advance(now_s);
+  double tokens = 0;
+  for (const auto& next : endings_) {
+    const auto* one = all.find(next.group);
+    if (!one || one->attempt != next.attempt)
+      continue;
+    for (std::uint32_t i = one_each_ ? 0 : next.answer; i < (one_each_ ? one->answers.size() : next.answer + 1); ++i)
+      if (const double total = one->answers[i].done + clock_ - one->answers[i].from; total < one->answers[i].length)
+        tokens += std::floor(total);
+  }
+  return tokens;
+}
+
 void virtual_worker::compute_prompt(double now_s, double seconds) {
   stand_still(now_s, seconds);
 }

@@ -48,6 +48,8 @@ public:
   /// Starts to bring near what it and those after it will look at.
   void look_ahead(const by_id<virtual_group>& all) const;
 
+  /// Tokens so far of the answers that hold a slot.
+  double running_tokens(double now_s, const by_id<virtual_group>& all);
   void compute_prompt(double now_s, double seconds); ///< decodes nothing for so long
   void take_weights(double now_s, double seconds, version_id version);
   void flip(double now_s, version_id version);

@@ -31,7 +31,7 @@ struct workload {
   double tokens_per_s = 100;       ///< of one answer, whatever else runs; > 0
   std::vector<decode_cost> decode; ///< not empty: instead of it; ascending in `occupied`, in between linear
   double prefill_s = 0;            ///< a worker decodes nothing for so long when a group begins
-  double resume_token_s = 0;       ///< the same, for each token of a group that goes on
+  double resume_token_s = 0;       ///< the same, for each token of a group that goes on, or is computed anew at a flip (`kv`)
   double columns_s = 0;            ///< from the last token to ready: verifiers, tools, fetching; log-normal
   double columns_cv = 0;           ///< standard deviation / mean of the same, >= 0
   double train_s = 1;              ///< a step; each of its updates takes its share of it

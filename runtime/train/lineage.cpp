@@ -39,14 +39,7 @@ std::string in_hex(std::uint64_t number) {
 lineage lineage_of(const training_group& group) {
   lineage out;
   out.group = group.id;
-  for (const auto& versions : group.version) {
-    auto& runs = out.answers.emplace_back();
-    for (const std::uint32_t version : versions) {
-      if (runs.empty() || runs.back().version != version)
-        runs.push_back({version, 0});
-      ++runs.back().tokens;
-    }
-  }
+  out.answers = group.sampled;
   checksum sum;
   sum.add(group.prompt);
   sum.add(group.answers);
@@ -61,20 +54,39 @@ lineage lineage_of(const training_group& group) {
   return out;
 }
 
+std::vector<version_run> runs_of(std::span<const std::uint32_t> version, std::span<const std::uint8_t> recomputed) {
+  std::vector<version_run> runs;
+  for (std::size_t token = 0; token < version.size(); ++token) {
+    const bool anew = !recomputed.empty() && recomputed[token] != 0;
+    if (runs.empty() || runs.back().version != version[token] || anew)
+      runs.push_back({version[token], 0, anew});
+    ++runs.back().tokens;
+  }
+  return runs;
+}
+
 std::string to_json(const step_lineage& step) {
   nlohmann::ordered_json object{{"step", step.step}, {"version", step.version}, {"threads", step.threads}};
   auto& groups = object["groups"] = nlohmann::ordered_json::array();
   for (const auto& group : step.groups) {
-    auto answers = nlohmann::ordered_json::array();
+    auto answers = nlohmann::ordered_json::array(), recomputed = nlohmann::ordered_json::array();
+    bool any = false;
     for (const auto& runs : group.answers) {
-      auto row = nlohmann::ordered_json::array();
-      for (const auto& run : runs) {
-        row.push_back(run.version);
-        row.push_back(run.tokens);
+      auto row = nlohmann::ordered_json::array(), anew = nlohmann::ordered_json::array();
+      for (std::size_t i = 0; i < runs.size(); ++i) {
+        row.push_back(runs[i].version);
+        row.push_back(runs[i].tokens);
+        if (runs[i].recomputed)
+          anew.push_back(i);
       }
+      any = any || !anew.empty();
       answers.push_back(std::move(row));
+      recomputed.push_back(std::move(anew));
     }
-    groups.push_back({{"group", group.group}, {"answers", std::move(answers)}, {"checksum", in_hex(group.checksum)}});
+    auto& one = groups.emplace_back(nlohmann::ordered_json{{"group", group.group}, {"answers", std::move(answers)}});
+    if (any)
+      one["recomputed"] = std::move(recomputed);
+    one["checksum"] = in_hex(group.checksum);
   }
   return object.dump();
 }
@@ -92,10 +104,16 @@ step_lineage step_lineage_from(std::string_view json) {
         for (std::size_t i = 0; i + 1 < row.size(); i += 2)
           runs.push_back({row[i], row[i + 1]});
       }
+      if (const auto anew = g.find("recomputed"); anew != g.end())
+        for (std::size_t answer = 0; answer < anew->size(); ++answer)
+          for (const std::size_t run : anew->at(answer))
+            group.answers.at(answer).at(run).recomputed = true;
     }
     return out;
   } catch (const nlohmann::json::exception& error) {
     throw std::invalid_argument(std::string("lineage of a step: ") + error.what());
+  } catch (const std::out_of_range& error) {
+    throw std::invalid_argument(std::string("lineage of a step: recomputed: ") + error.what());
   }
 }
 

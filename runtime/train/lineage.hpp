@@ -10,18 +10,10 @@
 
 namespace millrace::train {
 
-/// Neighbouring tokens of one answer that one policy version sampled.
-struct version_run {
-  std::uint32_t version = 0;
-  std::uint32_t tokens = 0;
-
-  bool operator==(const version_run&) const = default;
-};
-
 /// How a trained group came to be: enough to make it again from its seed, and to tell whether it is the same.
 struct lineage {
   std::uint64_t group = 0;
-  std::vector<std::vector<version_run>> answers; ///< in the order of the tokens
+  std::vector<std::vector<version_run>> answers; ///< of `training_group::sampled`, in the order of the tokens
   std::uint64_t checksum = 0;                    ///< XXH3 of every column that training reads, bit for bit
 
   bool operator==(const lineage&) const = default;
@@ -29,8 +21,14 @@ struct lineage {
 
 lineage lineage_of(const training_group& group);
 
+/// One answer's tokens as runs.
+/// @param recomputed as the rollout's column of that name; empty: nowhere
+std::vector<version_run> runs_of(std::span<const std::uint32_t> version, std::span<const std::uint8_t> recomputed);
+
 /// One step's groups in the order of the batch, as one JSON object on a line:
-/// {"step":1,"version":0,"threads":1,"groups":[{"group":0,"answers":[[0,12,1,3]],"checksum":"00ff..."}]}
+/// {"step":1,"version":0,"threads":1,"groups":[{"group":0,"answers":[[0,12,1,3]],"recomputed":[[1]],"checksum":"00ff..."}]}
+/// `answers` are versions and tokens in turn, `recomputed` the runs that began with keys and values computed anew, not
+/// there where none did.
 struct step_lineage {
   std::uint64_t step = 0;    ///< from 1
   std::uint32_t version = 0; ///< that was trained

@@ -5,6 +5,15 @@
 
 namespace millrace::train {
 
+/// Neighbouring tokens of one answer that one policy version sampled.
+struct version_run {
+  std::uint32_t version = 0;
+  std::uint32_t tokens = 0;
+  bool recomputed = false; ///< keys and values of everything before were computed anew by this version
+
+  bool operator==(const version_run&) const = default;
+};
+
 /// One prompt and its scored answers. Inner vectors have one entry per answer, then one per token of it.
 struct training_group {
   std::uint64_t id = 0;
@@ -18,6 +27,7 @@ struct training_group {
   std::vector<std::vector<float>> ref_logprob;       ///< empty without a reference
   std::vector<std::vector<float>> value;             ///< the critic's value before each token; empty without a critic
   std::int64_t masked_tokens = 0;                    ///< of answers that were emptied: they count in the group, not in the loss
+  std::vector<std::vector<version_run>> sampled;     ///< every answer as the rollout made it, those that were emptied or are only a baseline too
   std::vector<float> baseline;                       ///< reward of the greedy answer to the prompt, one per answer; or empty
 };
 

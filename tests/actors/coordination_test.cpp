@@ -17,6 +17,7 @@ namespace {
 struct recorded : coordination_effects {
   std::vector<std::string> done;
   std::vector<generate_group> generating;
+  std::vector<interrupt_group> interrupting;
   std::vector<process_group> processing;
   std::vector<fetch_group> fetching;
   std::vector<train_batch> training;
@@ -34,6 +35,10 @@ struct recorded : coordination_effects {
     generating.push_back(g);
   }
   void cancel(const role_instance&, const cancel_group& g) override { done.push_back("cancel " + std::to_string(g.group)); }
+  void interrupt(const role_instance& r, const interrupt_group& g) override {
+    done.push_back("interrupt " + std::to_string(g.group) + " on " + r.name());
+    interrupting.push_back(g);
+  }
   void process(const role_instance& s, const process_group& g) override {
     done.push_back("process " + std::to_string(g.group) + " on " + s.name());
     processing.push_back(g);
@@ -89,6 +94,8 @@ struct world {
 
   explicit world(std::uint32_t steps = 3, std::vector<evaluation_node> evaluations = {}, std::uint32_t flat_groups_per_step = 0)
       : c(make_graph(std::move(evaluations)), make_scheduler(steps, flat_groups_per_step), 7, false, effects) {}
+
+  explicit world(const schedule::config& schedule) : c(make_graph({}), schedule::scheduler(schedule), 7, false, effects) {}
 
   void all_up() {
     c.stage_up(rules, verifier_node);
@@ -285,6 +292,123 @@ TEST_CASE("a rollout that cannot take a version is sent it again, and the third 
   w.c.weights_failed(w.rollout, 0, "wrong shape");
   CHECK(w.effects.sent.size() == 3);
   CHECK(w.effects.failure == "rollout/0 could not take version 0 three times, the last one: wrong shape");
+}
+
+namespace {
+
+/// Two groups a step, one step of lead: when version 1 is published, groups 2 and 3 are interrupted.
+struct interrupted_world : world {
+  static schedule::config schedule() {
+    auto config = schedule::preset("areal");
+    config.groups_per_step = 2;
+    config.depth = 1;
+    config.steps = 3;
+    config.attempts_per_group = 2;
+    return config;
+  }
+
+  interrupted_world() : world(schedule()) {
+    all_up();
+    give_prompts();
+    REQUIRE(effects.generating.size() == 4);
+    score_and_fetch(0);
+    score_and_fetch(1);
+    train();
+    give_prompts();
+    REQUIRE(effects.interrupting.size() == 2);
+    CHECK(effects.interrupting[0].group == 2);
+    effects.released.clear();
+  }
+
+  /// @returns the ticket of what it has
+  transport::ticket hand_over(std::uint64_t group, std::int64_t tokens, std::uint64_t owner = rollout_node) {
+    const auto partial = tokens > 0 ? ticket_of(owner) : transport::ticket{};
+    group_interrupted what{rollout, group, 1, partial, {}};
+    if (tokens > 0)
+      what.tokens[0] = tokens;
+    c.interrupted(what, now);
+    return partial;
+  }
+
+  const generate_group& started_last(std::uint64_t group) {
+    const auto found = std::find_if(effects.generating.rbegin(), effects.generating.rend(), [&](const auto& g) { return g.group == group; });
+    REQUIRE(found != effects.generating.rend());
+    return *found;
+  }
+};
+
+} // namespace
+
+TEST_CASE("an interrupted group goes on with what it has, which is released once the rollout has it") { // CO-6
+  interrupted_world w;
+  const auto partial = w.hand_over(2, 7);
+  w.hand_over(3, 0);
+  CHECK(w.started_last(2).attempt == 1); // until the rollout has flipped
+  w.publish();
+  w.give_prompts();
+  CHECK(w.started_last(2).attempt == 2);
+  CHECK(w.started_last(2).partial.id == partial.id);
+  CHECK(w.started_last(2).seed == group_seed(7, 2));
+  CHECK(w.started_last(3).attempt == 2);
+  CHECK(w.started_last(3).partial.id == 0); // had nothing
+  CHECK(w.effects.released.empty());
+  w.c.generation_accepted(2, 2);
+  REQUIRE(w.effects.released.size() == 1);
+  CHECK(w.effects.released[0].id == partial.id);
+  w.c.generated({w.rollout, 2, 2, w.ticket_of(rollout_node), {{0, 7}, {1, 4}}, 0}, w.now);
+  CHECK(w.c.scheduler().books().check() == "");
+  CHECK(w.c.scheduler().at().finished == 1);
+}
+
+TEST_CASE("if the process that holds what a group has dies first, the group starts again, and that counts") { // CO-3, CO-6
+  interrupted_world w;
+  const role_instance other{"rollout", 1, 1};
+  w.hand_over(2, 7);
+  w.hand_over(3, 0);
+  SUBCASE("while nobody generates it") {
+    w.c.rollout_up(other, 11, 8, w.now);
+    w.c.node_gone(rollout_node, w.now);
+    w.publish();
+    w.give_prompts();
+    CHECK(w.started_last(2).attempt == 2);
+  }
+  SUBCASE("while another rollout pulls it") {
+    w.publish();
+    CHECK(w.started_last(2).partial.id != 0);
+    w.c.generation_refused(2, 2, "rollout/0: what it had is lost: node 10 is gone", true, w.now);
+    w.give_prompts();
+    CHECK(w.started_last(2).attempt == 3);
+  }
+  CHECK(w.started_last(2).partial.id == 0);
+  CHECK(w.effects.released.size() == 1);
+  CHECK(w.c.scheduler().books().check() == "");
+  w.c.generation_refused(2, w.started_last(2).attempt, "no answer", true, w.now); // the second attempt of two
+  CHECK(w.c.dropped_groups() == 1);
+}
+
+TEST_CASE("what a void attempt hands over is released, and changes nothing") { // CO-4
+  interrupted_world w;
+  w.generate(2); // it had ended already
+  w.c.interrupted({w.rollout, 2, 1, w.ticket_of(rollout_node), {{0, 5}}}, w.now);
+  CHECK(w.effects.released.size() == 1);
+  CHECK(w.c.scheduler().at().finished == 1);
+  w.c.interrupted({{"rollout", 0, 0}, 3, 1, w.ticket_of(rollout_node), {{0, 5}}}, w.now); // of an earlier life
+  CHECK(w.effects.released.size() == 2);
+  CHECK(w.c.scheduler().at().generating == 1);
+}
+
+TEST_CASE("a group whose prompt is not here yet is interrupted without asking anybody") {
+  world w(interrupted_world::schedule());
+  w.all_up();
+  w.effects.prompts = {0, 1}; // those of 2 and 3 take their time
+  w.give_prompts();
+  w.score_and_fetch(0);
+  w.score_and_fetch(1);
+  w.train();
+  CHECK(w.effects.interrupting.empty());
+  CHECK(w.c.scheduler().at().generating == 0);
+  w.publish();
+  CHECK(w.c.scheduler().at().generating == 4);
 }
 
 TEST_CASE("a prompt that does not fit is dropped with its reason and its place filled by the next") {

@@ -96,6 +96,7 @@ rollout_actor::behavior_type stand_in_rollout(rollout_actor::pointer self, coord
         return group_accepted{ask.group, 3};
       },
       [](const cancel_group&) {},
+      [=](const interrupt_group& ask) { self->send(coordinator, group_interrupted{who, ask.group, ask.attempt, {}, {}}); },
       [=](const new_weights& ask) {
         *version = ask.version;
         return weights_live{ask.version, 0, 0};
@@ -357,7 +358,7 @@ TEST_CASE("what leaves a handler as an exception ends the run with its line") {
               asked->push_back(ask);
               return group_accepted{ask.group, 3};
             },
-            [](const cancel_group&) {}, [](const new_weights& ask) { return weights_live{ask.version, 0, 0}; }};
+            [](const cancel_group&) {}, [](const interrupt_group&) {}, [](const new_weights& ask) { return weights_live{ask.version, 0, 0}; }};
   };
   auto asked = std::make_shared<std::vector<generate_group>>();
   run.send(rollout_ready{process.role, process.node, run.hire(rollout_actor(run.actors.system.spawn(silent, asked))), 8});

@@ -182,6 +182,7 @@ coordinator_actor::behavior_type stand_in_coordinator(heard_by_coordinator all) 
       [](const role_failed&) {},
       [](const process_ended&) {},
       [](const group_generated&) {},
+      [](const group_interrupted&) {},
       [](const process_report&) {},
       [](const checkpoint_stored&) {},
       [](const stop_run&) {},

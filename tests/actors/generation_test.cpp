@@ -36,10 +36,17 @@ struct end_of_group {
   std::uint32_t attempt = 0;
   std::vector<std::uint32_t> versions; ///< of the first answer's tokens
   std::vector<std::int32_t> prompt;
+  std::vector<std::int32_t> tokens; ///< of the first answer
+};
+
+struct handed_over {
+  std::uint32_t attempt = 0;
+  rollout::partial_group so_far;
 };
 
 struct what_happened {
   std::vector<end_of_group> ends;
+  std::vector<handed_over> interrupted;
   std::vector<std::uint32_t> flips;
   std::string failure;
 };
@@ -63,10 +70,21 @@ struct loop {
                  {[this](std::uint32_t attempt, const std::vector<std::int32_t>& prompt, rollout::finished_group group) {
                     if (when_finished)
                       when_finished(*this, group.group);
-                    seen.change([&](auto& s) { s.ends.push_back({group.group, attempt, group.answers.at(0).version, prompt}); });
+                    seen.change([&](auto& s) { s.ends.push_back({group.group, attempt, group.answers.at(0).version, prompt, group.answers.at(0).tokens}); });
+                  },
+                  [this](std::uint32_t attempt, rollout::partial_group so_far) {
+                    seen.change([&](auto& s) { s.interrupted.push_back({attempt, std::move(so_far)}); });
                   },
                   [this](std::uint32_t version) { seen.change([&](auto& s) { s.flips.push_back(version); }); },
                   [this](std::string why) { seen.change([&](auto& s) { s.failure = std::move(why); }); }}) {}
+
+  /// The only group that was handed over. @param count how many should have been by now
+  handed_over handed(std::size_t count = 1) {
+    REQUIRE(seen.wait([&](const auto& s) { return s.interrupted.size() >= count || !s.failure.empty(); }));
+    const auto all = seen.get();
+    REQUIRE(all.failure == "");
+    return all.interrupted.at(count - 1);
+  }
 
   bool wait_for_ends(std::size_t count) {
     return seen.wait([&](const auto& s) { return s.ends.size() >= count || !s.failure.empty(); });
@@ -87,7 +105,7 @@ TEST_CASE("groups that come before the first weights begin with them") {
   loop l;
   l.decoding.submit(request(1, 5), 1);
   CHECK(l.decoding.groups() == 1);
-  l.decoding.stage(tiny(1), 3, true);
+  l.decoding.stage(tiny(1), 3, flip_mode::keep);
   REQUIRE(l.wait_for_ends(1));
   const auto end = l.end_of(1);
   CHECK(end.versions == std::vector<std::uint32_t>(5, 3));
@@ -99,11 +117,11 @@ TEST_CASE("groups that come before the first weights begin with them") {
 TEST_CASE("in flight, the next token of a running answer is sampled from the new weights") {
   loop l([](loop& self, std::uint64_t group) {
     if (group == 1)
-      self.decoding.stage(tiny(2), 1, true);
+      self.decoding.stage(tiny(2), 1, flip_mode::keep);
   });
   l.decoding.submit(request(1, 5), 1);
   l.decoding.submit(request(2, 12), 1);
-  l.decoding.stage(tiny(1), 0, true);
+  l.decoding.stage(tiny(1), 0, flip_mode::keep);
   REQUIRE(l.wait_for_ends(2));
   CHECK(l.end_of(1).versions == std::vector<std::uint32_t>(5, 0));
   std::vector<std::uint32_t> both(5, 0);
@@ -115,12 +133,12 @@ TEST_CASE("not in flight, running answers end under their weights, and what came
   loop l([](loop& self, std::uint64_t group) {
     if (group != 1)
       return;
-    self.decoding.stage(tiny(2), 1, false);
+    self.decoding.stage(tiny(2), 1, flip_mode::when_idle);
     self.decoding.submit(request(3, 4), 1);
   });
   l.decoding.submit(request(1, 5), 1);
   l.decoding.submit(request(2, 12), 1);
-  l.decoding.stage(tiny(1), 0, true);
+  l.decoding.stage(tiny(1), 0, flip_mode::keep);
   REQUIRE(l.wait_for_ends(3));
   CHECK(l.end_of(2).versions == std::vector<std::uint32_t>(12, 0));
   CHECK(l.end_of(3).versions == std::vector<std::uint32_t>(4, 1));
@@ -135,7 +153,7 @@ TEST_CASE("a cancelled group never ends, and the loop goes on") { // RO-1
   l.decoding.submit(request(1, 5), 1);
   l.decoding.submit(request(2, 40), 1);
   l.decoding.cancel(77);
-  l.decoding.stage(tiny(1), 0, true);
+  l.decoding.stage(tiny(1), 0, flip_mode::keep);
   REQUIRE(l.wait_for_ends(1));
   CHECK(tests::eventually([&] { return l.decoding.groups() == 0; }));
   l.decoding.submit(request(3, 4), 1);
@@ -152,12 +170,91 @@ TEST_CASE("a group that is cancelled and submitted again ends once, as the later
   });
   l.decoding.submit(request(1, 5), 1);
   l.decoding.submit(request(2, 40), 1);
-  l.decoding.stage(tiny(1), 0, true);
+  l.decoding.stage(tiny(1), 0, flip_mode::keep);
   REQUIRE(l.wait_for_ends(2));
   CHECK(l.end_of(2).attempt == 2);
   CHECK(l.end_of(2).versions.size() == 6);
   CHECK(tests::eventually([&] { return l.decoding.groups() == 0; }));
   CHECK(l.seen.get().ends.size() == 2);
+}
+
+TEST_CASE("an interrupted group is handed over as it stands and goes on in another loop") { // RO-1, RO-2
+  loop whole;
+  whole.decoding.submit(request(2, 40), 1);
+  whole.decoding.stage(tiny(1), 0, flip_mode::keep);
+  loop first([](loop& self, std::uint64_t group) {
+    if (group == 1)
+      self.decoding.interrupt(2, 1);
+  });
+  first.decoding.submit(request(1, 5), 1);
+  first.decoding.submit(request(2, 40), 1);
+  first.decoding.stage(tiny(1), 0, flip_mode::keep);
+  const auto handed = first.handed();
+  CHECK(handed.attempt == 1);
+  CHECK(handed.so_far.group == 2);
+  CHECK(handed.so_far.answers.at(0).tokens.size() == 5);
+  CHECK(tests::eventually([&] { return first.decoding.groups() == 0; }));
+  loop second;
+  second.decoding.submit(request(2, 40), 2, partial_of(2, columns_of(handed.so_far)));
+  second.decoding.stage(tiny(1), 1, flip_mode::keep);
+  REQUIRE(second.wait_for_ends(1));
+  std::vector<std::uint32_t> both(5, 0);
+  both.resize(40, 1);
+  CHECK(second.end_of(2).attempt == 2);
+  CHECK(second.end_of(2).versions == both);
+  REQUIRE(whole.wait_for_ends(1));
+  CHECK(second.end_of(2).tokens == whole.end_of(2).tokens);
+  CHECK(first.seen.get().ends.size() == 1);
+}
+
+TEST_CASE("a group that has not begun is handed over with what it came with, in the order of what was asked") { // RO-1
+  loop l;
+  rollout::partial_group so_far{2, {{{7}, {-1}, {0}, {}, {}, ""}}, {0}};
+  l.decoding.submit(request(1, 5), 1);
+  l.decoding.submit(request(2, 5), 3, so_far);
+  l.decoding.interrupt(1, 1);
+  l.decoding.interrupt(2, 2); // of an attempt that is not here
+  l.decoding.interrupt(2, 3);
+  CHECK(l.handed(1).so_far.answers.empty());
+  CHECK(l.handed(2).so_far.answers.at(0).tokens == std::vector<std::int32_t>{7});
+  l.decoding.submit(request(3, 4), 1);
+  l.decoding.interrupt(3, 9);
+  l.decoding.stage(tiny(1), 0, flip_mode::keep);
+  REQUIRE(l.wait_for_ends(1));
+  CHECK(l.end_of(3).attempt == 1);
+  CHECK(l.seen.get().interrupted.size() == 2);
+  CHECK(tests::eventually([&] { return l.decoding.groups() == 0; }));
+}
+
+TEST_CASE("weights that wait for the loop to drain come once the last group is handed over") {
+  loop l([](loop& self, std::uint64_t group) {
+    if (group != 1)
+      return;
+    self.decoding.stage(tiny(2), 1, flip_mode::when_idle);
+    self.decoding.submit(request(3, 4), 1);
+    self.decoding.interrupt(2, 1);
+  });
+  l.decoding.submit(request(1, 5), 1);
+  l.decoding.submit(request(2, 40), 1);
+  l.decoding.stage(tiny(1), 0, flip_mode::keep);
+  REQUIRE(l.wait_for_ends(2));
+  CHECK(l.handed().so_far.answers.at(0).version == std::vector<std::uint32_t>(5, 0));
+  CHECK(l.end_of(3).versions == std::vector<std::uint32_t>(4, 1));
+}
+
+TEST_CASE("what was handed over comes back as it was") {
+  rollout::partial_group group{9, {{{10, 11, 12}, {-1, -2, -3}, {4, 4, 5}, {2}, rollout::finish_reason::stop, ""}, {}, {{20}, {-4}, {5}, {}, rollout::finish_reason::length, ""}}, {1, 0, 0}};
+  const auto again = partial_of(9, columns_of(group));
+  CHECK(again.group == 9);
+  CHECK(again.ended == group.ended);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(again.answers[i].tokens == group.answers[i].tokens);
+    CHECK(again.answers[i].logprob == group.answers[i].logprob);
+    CHECK(again.answers[i].version == group.answers[i].version);
+    CHECK(again.answers[i].recomputed == group.answers[i].recomputed);
+  }
+  CHECK(again.answers[0].finish == rollout::finish_reason::stop);
+  CHECK_THROWS_AS(partial_of(9, columns_of({1}, rollout::finished_group{})), std::out_of_range);
 }
 
 TEST_CASE("a later attempt takes the place of an earlier one that was never cancelled") { // RO-1
@@ -167,7 +264,7 @@ TEST_CASE("a later attempt takes the place of an earlier one that was never canc
   });
   l.decoding.submit(request(1, 5), 1);
   l.decoding.submit(request(2, 40), 1);
-  l.decoding.stage(tiny(1), 0, true);
+  l.decoding.stage(tiny(1), 0, flip_mode::keep);
   REQUIRE(l.wait_for_ends(2));
   CHECK(l.end_of(2).attempt == 2);
   CHECK(l.seen.get().failure.empty());
@@ -176,7 +273,7 @@ TEST_CASE("a later attempt takes the place of an earlier one that was never canc
 TEST_CASE("what the engine refuses ends the loop with its line, and the loop still closes") {
   loop l;
   l.decoding.submit(request(1, 5, 100), 1); // the model's context is 64
-  l.decoding.stage(tiny(1), 0, true);
+  l.decoding.stage(tiny(1), 0, flip_mode::keep);
   CHECK(l.seen.wait([](const auto& s) { return !s.failure.empty(); }));
   CHECK(l.seen.get().failure.find("100") != std::string::npos);
 }
@@ -186,7 +283,7 @@ TEST_CASE("a loop with work at hand closes without finishing it") {
     loop l;
     for (std::uint64_t group = 0; group < 200; ++group)
       l.decoding.submit(request(group, 50), 1);
-    l.decoding.stage(tiny(1), 0, true);
+    l.decoding.stage(tiny(1), 0, flip_mode::keep);
     CHECK(tests::eventually([&] { return l.decoding.sampled_tokens() > 0; }));
     CHECK(l.decoding.groups() > 0);
   }
@@ -194,9 +291,9 @@ TEST_CASE("a loop with work at hand closes without finishing it") {
 
 TEST_CASE("a group's columns hold its answers one after another, and its tokens are counted by version") {
   rollout::finished_group group;
-  group.answers = {{{10, 11, 12}, {-1, -2, -3}, {4, 4, 5}, rollout::finish_reason::stop, "ab"},
-                   {{}, {}, {}, rollout::finish_reason::length, ""},
-                   {{20}, {-4}, {5}, rollout::finish_reason::length, "c"}};
+  group.answers = {{{10, 11, 12}, {-1, -2, -3}, {4, 4, 5}, {}, rollout::finish_reason::stop, "ab"},
+                   {{}, {}, {}, {}, rollout::finish_reason::length, ""},
+                   {{20}, {-4}, {5}, {}, rollout::finish_reason::length, "c"}};
   const auto columns = columns_of({1, 2}, group);
   const auto values = [&]<class T>(const char* name, T) {
     const auto view = columns.view<T>(name);
@@ -211,5 +308,5 @@ TEST_CASE("a group's columns hold its answers one after another, and its tokens 
   CHECK(values("finish", std::uint8_t{}) == std::vector<std::uint8_t>{0, 1, 1});
   CHECK(values("text", char{}) == std::vector<char>{'a', 'b', 'c'});
   CHECK(values("text_lengths", std::int32_t{}) == std::vector<std::int32_t>{2, 0, 1});
-  CHECK(tokens_by_version(group) == std::map<std::uint32_t, std::int64_t>{{4, 2}, {5, 2}});
+  CHECK(tokens_by_version(group.answers) == std::map<std::uint32_t, std::int64_t>{{4, 2}, {5, 2}});
 }

@@ -21,6 +21,7 @@ constexpr auto within = std::chrono::seconds(20);
 
 struct heard {
   std::vector<group_generated> groups;
+  std::vector<group_interrupted> interrupted;
   std::vector<std::string> failures;
 };
 
@@ -41,6 +42,7 @@ coordinator_actor::behavior_type stand_in_coordinator(heard_by_coordinator all) 
       [=](const role_failed& what) { all->change([&](heard& h) { h.failures.push_back(what.why); }); },
       [](const process_ended&) {},
       [=](const group_generated& what) { all->change([&](heard& h) { h.groups.push_back(what); }); },
+      [=](const group_interrupted& what) { all->change([&](heard& h) { h.interrupted.push_back(what); }); },
       [](const process_report&) {},
       [](const checkpoint_stored&) {},
       [](const stop_run&) {},
@@ -166,6 +168,54 @@ TEST_CASE("a cancelled group never ends") { // RO-1
   CHECK(rollout.seen->get().groups[0].group == 2);
   CHECK(rollout.seen->get().groups[1].group == 3);
   CHECK(rollout.seen->get().failures.empty());
+}
+
+TEST_CASE("an interrupted group is handed over under a ticket, and another rollout goes on with it") { // RO-1, RO-2
+  const std::vector<std::string> long_answers{"roles.rollout.max_new_tokens=400", "roles.prompts.max_prompt_tokens=100"};
+  running_rollout first(long_answers), second(long_answers);
+  auto ask = running_rollout::prompt(7);
+  first.ask<weights_live>(running_rollout::of(0, first.publish_weights()));
+  first.ask<group_accepted>(ask);
+  CHECK(tests::eventually([&] {
+    first.self->send(first.actor, interrupt_group{7, 1});
+    return !first.seen->get().interrupted.empty() || !first.seen->get().groups.empty();
+  }));
+  REQUIRE(first.seen->wait([](const heard& h) { return h.interrupted.size() + h.groups.size() == 1; }));
+  REQUIRE(first.seen->get().interrupted.size() == 1);
+  const auto handed = first.seen->get().interrupted[0];
+  CHECK(handed.group == 7);
+  CHECK(handed.from == role_instance{"rollout", 0, 1});
+  ask.attempt = 2;
+  ask.partial = handed.partial;
+  ask.partial.owner = handed.partial.id == 0 ? 0 : 9; // of a process that is not there
+  if (handed.partial.id != 0)
+    CHECK(!second.ask<group_accepted>(ask).first.lost.empty());
+  // What the data plane of a test process holds under a ticket, another one may publish too.
+  tests::watched<transport::ticket> moved{};
+  if (handed.partial.id != 0) {
+    first.data->pull(handed.partial, within, [&](transport::pull_result result) {
+      moved.change([&](auto& t) { t = second.data->publish(result.value); });
+    });
+    REQUIRE(moved.wait([](const auto& t) { return t.id != 0; }));
+  }
+  ask.attempt = 3;
+  ask.partial = moved.get();
+  SUBCASE("with new weights") {
+    CHECK(second.ask<group_accepted>(ask).first.lost.empty());
+    second.ask<weights_live>(running_rollout::of(1, second.publish_weights()));
+    REQUIRE(second.wait_for(1));
+    const auto ended = second.seen->get().groups[0];
+    CHECK(ended.attempt == 3);
+    for (const auto& [version, tokens] : handed.tokens) // not one is lost or made again
+      CHECK(ended.tokens.at(version) == tokens);
+    CHECK(ended.tokens.contains(1));
+  }
+  SUBCASE("if it is interrupted before, it hands over as much") {
+    second.self->send(second.actor, ask);
+    second.self->send(second.actor, interrupt_group{7, 3});
+    REQUIRE(second.seen->wait([](const heard& h) { return h.interrupted.size() == 1; }));
+    CHECK(second.seen->get().interrupted[0].tokens == handed.tokens);
+  }
 }
 
 TEST_CASE("a rollout that is ended while it decodes and stages goes at once") {

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <csignal>
+#include <set>
 
 using namespace millrace::tests;
 
@@ -41,6 +42,25 @@ TEST_CASE("SIGKILL of a rollout, a verifier or a reference: it is started again 
     const auto ledger = run.files().status().at("ledger");
     CHECK(ledger.at("live") == 0);
   }
+}
+
+TEST_CASE("SIGKILL of a rollout that made answers which others go on with: what it held starts again, nothing is trained twice") {
+  const int steps = 12;
+  const tiny_run run({.steps = steps, .preset = "areal", .max_new_tokens = 240});
+  running_command running(run.start({"--set", "placement.rollout.processes=2"}));
+  REQUIRE(reaches(running, run.files(), 3));
+  const auto victim = run.files().process_of("rollout/0");
+  REQUIRE(victim > 0);
+  REQUIRE(kill(victim, SIGKILL) == 0);
+  const auto end = running.wait(60);
+  CAPTURE(running.err());
+  CHECK(end.status == 0);
+  CHECK(run.files().steps() == steps);
+  std::set<std::uint64_t> trained;
+  for (const auto& [step, groups] : run.files().trained_groups())
+    trained.insert(groups.begin(), groups.end());
+  CHECK(trained.size() == std::size_t{steps} * groups_per_step);
+  CHECK(run.files().status().at("ledger").at("live") == 0);
 }
 
 TEST_CASE("the groups of a killed rollout run elsewhere in under a second") {

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 using namespace millrace::test;
@@ -154,6 +155,24 @@ TEST_CASE("schedules that could not run, or whose keys would have no effect, are
   REQUIRE(sparse.size() == 1);
   CHECK(sparse[0].ends_with("schedule.gate.depth: found 1, want at least 2 with publish_every = 3: the steps between two publications need groups of the "
                             "version before"));
+  CHECK(errors_of(valid + "interrupt.kv = \"recompute\"\n").front().find("schedule.interrupt.kv: found recompute, want keep with mode drain: ") !=
+        std::string::npos);
+  CHECK(errors_of(valid + "interrupt = { mode = \"pause\", kv = \"recompute\" }\n").empty());
+}
+
+TEST_CASE("answers do not go on in another rollout role, which may sample in another way") {
+  const auto second = [](const std::string& preset) {
+    return errors_of(valid + "preset = \"" + preset + "\"\n[roles.other]\nkind = \"rollout\"\nfrom = [\"prompts\"]\nmodel = \"smol\"\n");
+  };
+  const auto named = [](const lines& errors, const std::string& key) {
+    return std::any_of(errors.begin(), errors.end(), [&](const std::string& line) {
+      return line.find("schedule." + key) != std::string::npos && line.ends_with("what one of them began another cannot go on with");
+    });
+  };
+  CHECK(named(second("areal"), "interrupt.mode: found \"abort_resume\""));
+  CHECK(named(second("april"), "tail.surplus: found \"recycle_partial\""));
+  CHECK(named(second("laminar"), "tail.repack_below: found 0.5"));
+  CHECK_FALSE(named(second("skyrl"), ""));
 }
 
 TEST_CASE("an attempt's deadline comes before the stall's") {

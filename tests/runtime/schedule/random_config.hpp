@@ -30,6 +30,7 @@ inline config random_config(std::mt19937_64& random) {
       c.measure = static_cast<stale_measure>(chance(0.7) ? 0 : up_to(2));
       c.check = static_cast<stale_check>(up_to(1));
       c.interrupt = static_cast<interrupt_mode>(up_to(3));
+      c.kv = static_cast<kv_mode>(c.interrupt == interrupt_mode::pause ? up_to(1) : 0);
       c.pattern = static_cast<publish_pattern>(chance(0.5) ? 0 : up_to(2));
       c.rolling_width = c.pattern == publish_pattern::rolling ? 1 + up_to(1) : 1;
       c.ack = c.pattern != publish_pattern::pull && chance(0.2) ? 1 + up_to(1) : 0;

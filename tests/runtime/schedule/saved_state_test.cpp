@@ -33,7 +33,7 @@ scheduler one_step_in() {
 
 constexpr const char* text = "millrace schedule 3\n"
                              "settings groups_per_step=2 steps=10 unit=step minibatches=1 publish_every=1 depth=1 warmup=0 max_inflight=0 burst=inf "
-                             "order=in_order min_ready=0 tokens_per_step=0 on_policy_min=0 stale_max=1 measure=head action=wait check=cut interrupt=drain pattern=push "
+                             "order=in_order min_ready=0 tokens_per_step=0 on_policy_min=0 stale_max=1 measure=head action=wait check=cut interrupt=drain kv=keep pattern=push "
                              "rolling_width=1 ack=0 oversample=1 stop=all surplus=keep repack_below=0 place=disjoint reclaim_at=0 attempts=5 "
                              "data_attempts=1 lost_group=replace min_batch_fraction=0 flat_groups_per_step=0 consecutive_losses=0 call_deadline_s=0 checkpoint_every=0\n"
                              "step 1 0\n"

@@ -17,15 +17,18 @@ training_group some_group() {
   g.behaviour_logprob = {{-1, -2, -3}, {-4}};
   g.version = {{2, 2, 3}, {2}};
   g.reward = {1, 0};
+  g.sampled = {{{2, 2}, {3, 1, true}}, {{2, 1}}};
   return g;
 }
 
 } // namespace
 
-TEST_CASE("a lineage holds the versions of each answer as runs") {
-  const lineage got = lineage_of(some_group());
-  CHECK(got.group == 7);
-  CHECK((got.answers == std::vector<std::vector<version_run>>{{{2, 2}, {3, 1}}, {{2, 1}}}));
+TEST_CASE("a run of tokens ends where another version samples, or everything before is computed anew") {
+  const std::vector<std::uint32_t> version{2, 2, 3, 3, 3};
+  const std::vector<std::uint8_t> recomputed{0, 0, 0, 1, 0};
+  CHECK((runs_of(version, {}) == std::vector<version_run>{{2, 2}, {3, 3}}));
+  CHECK((runs_of(version, recomputed) == std::vector<version_run>{{2, 2}, {3, 1}, {3, 2, true}}));
+  CHECK(runs_of({}, {}).empty());
 }
 
 TEST_CASE("the checksum changes with every bit that training reads and with how it is cut into answers") {
@@ -54,4 +57,6 @@ TEST_CASE("a step's lineage survives being written; other text is refused") {
   CHECK((read.groups == step.groups));
   CHECK_THROWS_AS(step_lineage_from("{}"), std::invalid_argument);
   CHECK_THROWS_AS(step_lineage_from("[1"), std::invalid_argument);
+  auto text = to_json(step);
+  CHECK_THROWS_AS(step_lineage_from(text.replace(text.find("[[1],[]]"), 8, "[[2],[]]")), std::invalid_argument);
 }
