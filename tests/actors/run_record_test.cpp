@@ -5,6 +5,7 @@
 #include "tests/actors/fixture.hpp"
 #include "tests/support/temporary_folder.hpp"
 
+#include "runtime/pipeline/schedule_config.hpp"
 #include <doctest/doctest.h>
 
 #include <optional>
@@ -25,7 +26,7 @@ telemetry::trajectory of_group(std::uint64_t group) {
 struct recorded_run {
   tests::temporary_folder scratch;
   pipeline::pipeline p = tests::tiny_pipeline();
-  schedule::scheduler scheduler{schedule_of(p)};
+  schedule::scheduler scheduler{pipeline::schedule_of(p)};
   std::optional<telemetry::run_folder> folder;
   std::optional<run_record> record;
 

@@ -43,6 +43,25 @@ struct preset_run {
     return groups;
   }
 
+  /// Updates that began while groups were being generated, as the trace has it.
+  int trained_beside_generation() const {
+    std::vector<std::pair<double, double>> generating; // since when, how many
+    std::vector<double> training;
+    for (const auto& event : json::parse(read_file(files.folder() / "trace.json"))) {
+      if (event.at("name") == "groups generating")
+        generating.emplace_back(event.at("ts").get<double>(), event.at("args").at("generating").get<double>());
+      else if (event.at("name").get<std::string>().starts_with("train step"))
+        training.push_back(event.at("ts"));
+    }
+    std::stable_sort(generating.begin(), generating.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    int count = 0;
+    for (const double at : training) {
+      const auto after = std::find_if(generating.begin(), generating.end(), [&](const auto& change) { return change.first > at; });
+      count += after != generating.begin() && std::prev(after)->second > 0;
+    }
+    return count;
+  }
+
   /// Answers with tokens of more than one version.
   int answers_of_several_versions() const {
     int count = 0;
@@ -81,9 +100,28 @@ void is_in_order(const preset_run& run) {
   CHECK(std::is_sorted(groups.begin(), groups.end()));
 }
 
+/// Four updates a step of a group each, some of them while other groups are still generated.
+void trains_parts(const preset_run& run) {
+  for (const auto& row : run.steps)
+    CHECK(row.at("updates") == 4);
+  CHECK(run.updates.size() == 4 * run.steps.size());
+  for (std::size_t i = 0; i < run.updates.size(); ++i) {
+    CHECK(run.updates[i].at("part") == i % 4);
+    CHECK(run.updates[i].at("ends_step") == (i % 4 == 3));
+    CHECK(run.updates[i].at("version") == i / 4);
+    CHECK(run.updates[i].at("groups").size() == 1);
+  }
+  CHECK(run.trained_beside_generation() > 0);
+}
+
 const std::vector<preset_row>& table() {
   static const std::vector<preset_row> rows{
       {"synchronous", {}, {}, [](const preset_run& run) { is_on_policy(run), is_in_order(run); }},
+      {"streaming", {}, {"roles.rollout.slots=4"}, [](const preset_run& run) { is_on_policy(run), trains_parts(run); }},
+      {"pipeline_rl", {}, {}, trains_parts},
+      {"verl_v1", {}, {}, trains_parts},
+      {"stream_rl", {}, {}, trains_parts},
+      {"kimi_researcher"},
       {"one_step_off", {}, {}, [](const preset_run& run) { is_one_behind(run), is_in_order(run); }},
       {"bounded", {}, {}, [](const preset_run& run) { CHECK(run.most("staleness/max") >= 1); }},
       {"areal"},
