@@ -3,6 +3,7 @@
 #include "actors/column_set.hpp"
 #include "actors/errors.hpp"
 #include "runtime/telemetry/log.hpp"
+#include "runtime/train/learner.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -111,7 +111,7 @@ at::Tensor policy_loss(const algorithm& row, const option_values& values, const 
   answer_columns answers = anchored(options, given);
   if (answers.trains.defined())
     answers.logprob = at::where(answers.trains, answers.logprob, answers.logprob.detach());
-  found.cut = {};
+  found.cut = at::Tensor();
   at::Tensor losses = row.losses(answers, values, found);
   at::Tensor weight = weights_of(scope::answer, options, answers, found);
   if (answers.step_weight.defined()) {

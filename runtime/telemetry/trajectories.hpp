@@ -26,9 +26,9 @@ struct trajectory_answer {
 struct trajectory {
   std::uint64_t group = 0;
   std::int64_t step = 0; ///< the step that trained it
-  std::int64_t part = 0; ///< of the step
   std::string prompt;
   std::vector<trajectory_answer> answers;
+  std::int64_t part = 0; ///< of the step
 };
 
 /// Whether group `group` belongs to the fraction (0 to 1) that is written down. The same groups at every call, on every

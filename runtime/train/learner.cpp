@@ -493,7 +493,7 @@ void learner::load_state(const std::filesystem::path& folder) {
   state_->merged_at = -1;
   state_->start.clear();
   if (std::filesystem::exists(start_file(folder)))
-    state_->start = start_of(folder);
+    state_->start = state_->start_of(folder);
   if (!state_->adapts())
     return;
   std::string word;

@@ -73,7 +73,7 @@ struct world {
   double now = 0;
   std::uint64_t next_ticket = 1;
 
-  static schedule::scheduler make_scheduler(std::uint32_t steps, std::uint32_t flat_groups_per_step, const char* preset) {
+  static schedule::scheduler make_scheduler(std::uint32_t steps, std::uint32_t flat_groups_per_step, const char* preset = "synchronous") {
     auto config = schedule::preset(preset);
     config.minibatches = std::min(config.minibatches, 2u);
     config.groups_per_step = 2;

@@ -48,7 +48,7 @@ struct recorded_run {
     const auto group = static_cast<std::uint64_t>(number);
     record->keep(of_group(group));
     record->step_done(number, {{"reward", reward}, {"actor/pg_loss", 0.5}}, scheduler);
-    record->trained(number, {group});
+    record->trained(number, 0, {group});
   }
 };
 
@@ -84,7 +84,7 @@ TEST_CASE("each step is a row of metrics, and each trained group a trajectory; f
   run.step(1, 0.25);
   run.record->keep(of_group(99));
   run.record->forget(99);
-  run.record->trained(2, {99});
+  run.record->trained(2, 0, {99});
   run.step(2, 0.75);
   const auto rows = telemetry::read_metrics(run.folder->metrics());
   REQUIRE(rows.size() == 2);

@@ -70,7 +70,7 @@ TEST_CASE("Ctrl-C within a step keeps its trained parts: nothing is trained twic
     CHECK(update.at("part") == next % 4);
     ++next;
     for (const auto& group : update.at("groups"))
-      CHECK(groups.insert(group.at("group")).second);
+      CHECK(groups.insert(group.at("group").get<std::uint64_t>()).second);
   }
   CHECK(next == 4 * steps);
   CHECK(groups.size() == 4 * steps);

@@ -20,7 +20,7 @@ using json = nlohmann::ordered_json;
 /// What one run left behind.
 struct preset_run {
   run_files files;
-  schedule::config schedule;  ///< of the preset, with what the row sets
+  schedule::config schedule;  ///< of the preset, with the bound that the row sets
   std::vector<json> steps;    ///< rows of metrics.jsonl
   std::vector<json> updates;  ///< lines of replay.jsonl: an optimizer update's groups, the versions that sampled them
   json ledger;                ///< of status.json
@@ -114,13 +114,25 @@ void trains_parts(const preset_run& run) {
   CHECK(run.trained_beside_generation() > 0);
 }
 
+/// What is older than the bound is told to the learner, has no part in the loss and is counted.
+void masks(const preset_run& run) {
+  CHECK(run.dropped("masked") > 0);
+  for (const auto& update : run.updates)
+    if (const std::int64_t version = update.at("version"); version > 1)
+      CHECK(update.at("train_from") == version - 1);
+  double masked = 0;
+  for (const auto& row : run.steps)
+    masked += row.value("tokens/masked", 0.0);
+  CHECK(masked == run.dropped("masked"));
+}
+
 const std::vector<preset_row>& table() {
   static const std::vector<preset_row> rows{
       {"synchronous", {}, {}, [](const preset_run& run) { is_on_policy(run), is_in_order(run); }},
       {"streaming", {}, {"roles.rollout.slots=4"}, [](const preset_run& run) { is_on_policy(run), trains_parts(run); }},
-      {"pipeline_rl", {}, {}, trains_parts},
-      {"verl_v1", {}, {}, trains_parts},
-      {"stream_rl", {}, {}, trains_parts},
+      {"pipeline_rl", {}, {"roles.rollout.slots=4"}, trains_parts},
+      {"verl_v1", {}, {"roles.rollout.slots=4"}, trains_parts},
+      {"stream_rl", {}, {"roles.rollout.slots=4"}, trains_parts},
       {"kimi_researcher"},
       {"one_step_off", {}, {}, [](const preset_run& run) { is_one_behind(run), is_in_order(run); }},
       {"bounded", {}, {}, [](const preset_run& run) { CHECK(run.most("staleness/max") >= 1); }},
@@ -135,7 +147,9 @@ const std::vector<preset_row>& table() {
       {"laminar"},
       {"roll_packer", {}, {}, is_on_policy},
       {"april"},
-      {"impala"},
+      {"impala", {}, {}, [](const preset_run& run) { CHECK(run.dropped("masked") == 0); }}, // nothing is 1000 steps old
+      {"impala", {.steps = 10}, {"schedule.stale.max=1"}, masks},
+      {"impala", {.steps = 10}, {"schedule.stale.max=1", "schedule.stale.action=withhold"}, masks},
   };
   return rows;
 }
@@ -144,6 +158,10 @@ const std::vector<preset_row>& table() {
 
 preset_run read_run(const run_files& files, const preset_row& row) {
   preset_run run{files, schedule::preset(row.name), files.metrics(), {}, files.status().at("ledger")};
+  constexpr std::string_view bound = "schedule.stale.max=";
+  for (const std::string_view set : row.sets)
+    if (set.starts_with(bound))
+      run.schedule.stale_max = static_cast<std::uint32_t>(std::stoul(std::string(set.substr(bound.size()))));
   for (const auto& line : telemetry::read_step_lines(files.folder() / "replay.jsonl"))
     run.updates.push_back(json::parse(line));
   return run;

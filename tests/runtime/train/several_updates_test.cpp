@@ -1,5 +1,6 @@
 #include "runtime/train/age_mask.hpp"
 #include "runtime/train/learner.hpp"
+#include "runtime/train/step_columns.hpp"
 
 #include "runtime/input_error.hpp"
 #include "runtime/model/decoder.hpp"
@@ -285,6 +286,47 @@ TEST_CASE("the report of a step goes through JSON bit for bit") {
   CHECK(again.loss == report.loss);
   CHECK(again.seen.by_age[2].k3 == report.seen.by_age[2].k3);
   CHECK_THROWS_AS(train::step_report_from("{}"), std::invalid_argument);
+}
+
+TEST_CASE("domains become numbers in the order of their appearance") {
+  auto groups = some_groups(1);
+  groups[0].domain = groups[3].domain = "maths";
+  groups[1].domain = "law";
+  const auto columns = train::gather_columns(groups, 100).columns;
+  CHECK(columns.domain.equal(at::tensor({0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 0, 0, 0, 0}, at::kLong)));
+  CHECK(!train::gather_columns(some_groups(1), 100).columns.domain.defined());
+}
+
+TEST_CASE("V-trace's targets for the critic are those that the advantages are made of") {
+  auto o = some_options();
+  o.algorithm = "vtrace";
+  CHECK(train::makes_returns("vtrace"));
+  CHECK(!train::makes_returns("ppo"));
+  auto groups = some_groups(1, std::log(2.0f)); // every ratio of the step's start is 2, cut to 1
+  for (auto& group : groups)
+    for (const auto& answer : group.answers)
+      group.value.emplace_back(answer.size(), 0.0f);
+  learner l(config, start(), o);
+  const auto report = l.step(groups, 5);
+  // Values 0, weights 1, no discount: the target of each token is its answer's reward.
+  std::vector<float> want;
+  for (const auto& group : groups)
+    for (std::size_t i = 0; i < group.answers.size(); ++i)
+      want.insert(want.end(), group.answers[i].size(), group.reward[i]);
+  REQUIRE(report.returns.size() == want.size());
+  for (std::size_t t = 0; t < want.size(); ++t)
+    CHECK(report.returns[t] == doctest::Approx(want[t]).epsilon(1e-4));
+  // Sampled by a policy that liked the words twice as much: half of every temporal difference.
+  groups = some_groups(1, -std::log(2.0f));
+  for (auto& group : groups)
+    for (const auto& answer : group.answers)
+      group.value.emplace_back(answer.size(), 0.0f);
+  learner again(config, start(), o);
+  const auto halved = again.step(groups, 5, {}, {.moves = false});
+  for (std::size_t g = 0, t = 0; g < groups.size(); ++g)
+    for (std::size_t i = 0; i < groups[g].answers.size(); ++i)
+      for (std::size_t left = groups[g].answers[i].size(); left > 0; --left, ++t)
+        CHECK(halved.returns[t] == doctest::Approx(groups[g].reward[i] * std::pow(0.5, static_cast<double>(left))).epsilon(1e-4));
 }
 
 // -- what is too old -----------------------------------------------------------------------------------------------------

@@ -65,6 +65,26 @@ TEST_CASE("critic: with a head of zeros the first loss is that of the returns by
   CHECK(report.learning_rate == doctest::Approx(1e-2));
 }
 
+TEST_CASE("critic: V-trace's targets are the policy's, token by token, and a count that disagrees is refused") {
+  auto options = options_of();
+  options.algorithm = "vtrace";
+  auto learner = make(options);
+  const std::vector groups{group_of(learner, {2, -1})};
+  const std::vector<float> targets{1, 2, 3, 4};
+  CHECK(learner.gradient(groups, 0, {}, targets).loss == doctest::Approx((1 + 4 + 9 + 16) / 2.0 / 4)); // all values are 0
+  CHECK_THROWS_WITH_AS(learner.gradient(groups, 0, {}, std::span(targets).first(3)), "returns of 3 tokens, want 4", std::invalid_argument);
+  CHECK_THROWS(learner.gradient(groups, 0)); // it cannot make them
+}
+
+TEST_CASE("critic: tokens that are too old train nothing and stay in the denominator") {
+  auto options = options_of();
+  options.algorithm_options = {{"lambda", 1}, {"gamma", 1}};
+  auto learner = make(options);
+  std::vector groups{group_of(learner, {2, -1})};
+  groups[0].trains = {{0, 1, 1}, {1}};
+  CHECK(learner.gradient(groups, 0).loss == doctest::Approx((4 + 4 + 1) / 2.0 / 4));
+}
+
 TEST_CASE("critic: a gradient changes nothing until it is applied, once") {
   auto learner = make();
   const std::vector groups{group_of(learner, {2, -1})};
@@ -139,6 +159,8 @@ TEST_CASE("critic: groups that are not finite are left out, and a step of nothin
   auto bad = group_of(learner, {2, std::numeric_limits<float>::quiet_NaN()}, 2);
   const auto alone = learner.gradient(std::vector{good}, 0), both = learner.gradient(std::vector{good, bad}, 0);
   CHECK(alone.loss == both.loss);
+  CHECK(alone.unusable.empty());
+  CHECK(both.unusable == std::vector<std::uint64_t>{2});
   CHECK(learner.gradient(std::vector{bad}, 0).result == train::step_report::outcome::not_finite);
   learner.apply();
   CHECK(learner.steps() == 0);
