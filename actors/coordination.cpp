@@ -13,6 +13,18 @@ std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
+train::age_mask mask_of(schedule::training_mask mask) {
+  switch (mask) {
+  case schedule::training_mask::none:
+    return train::age_mask::none;
+  case schedule::training_mask::tokens:
+    return train::age_mask::tokens;
+  case schedule::training_mask::answers:
+    return train::age_mask::answers;
+  }
+  return train::age_mask::none;
+}
+
 /// Refusals of weights in a row: after that many nothing suggests that another attempt would end otherwise.
 constexpr int allowed_weight_refusals = 3;
 
@@ -23,7 +35,10 @@ std::uint64_t group_seed(std::uint64_t run_seed, std::uint64_t group) { return m
 coordination::coordination(group_graph graph, schedule::scheduler scheduler, std::uint64_t run_seed,
                            bool in_flight_update, coordination_effects& effects)
     : graph_(std::move(graph)), scheduler_(std::move(scheduler)), run_seed_(run_seed),
-      in_flight_update_(in_flight_update), effects_(effects), evaluations_(graph_.evaluations) {}
+      in_flight_update_(in_flight_update), effects_(effects), evaluations_(graph_.evaluations) {
+  if (const auto at = scheduler_.at(); at.part > 0) // goes on from a checkpoint within a step
+    open_step_ = train_batch{at.step + 1, at.step, {}, at.part};
+}
 
 // -- roles -----------------------------------------------------------------------------------------------------------
 
@@ -223,6 +238,8 @@ void coordination::generated(const group_generated& what, double now) {
   schedule::group_finished event{what.group, what.attempt, {}, what.baseline_tokens, {}};
   for (const auto& [version, tokens] : what.tokens)
     event.tokens.push_back({version, tokens});
+  for (const auto& [version, tokens] : what.answers)
+    event.answers.push_back({version, tokens});
   act(event, now);
   advance(what.group);
 }
@@ -248,7 +265,7 @@ void coordination::advance(std::uint64_t group) {
       hand_to_stage(group, stage.role);
   if (!record.fetching && ready_for(record, graph_.policy_from)) {
     record.fetching = true;
-    effects_.fetch({group, record.attempt, record.columns});
+    effects_.fetch({group, record.attempt, record.columns, record.row ? record.row->data_source : std::string()});
   }
 }
 
@@ -345,25 +362,41 @@ void coordination::restart_record(group_record& record, std::uint32_t attempt) {
 
 // -- training and weights --------------------------------------------------------------------------------------------
 
+void coordination::train(train_batch batch) {
+  training_ = std::move(batch);
+  effects_.train(*training_);
+}
+
+/// The scheduler has ended the step since the groups of its other parts were lost and there are no prompts for more: the
+/// learner has to hear of it before it writes its checkpoint.
+void coordination::end_step_without_groups() {
+  if (open_step_ && scheduler_.at().step == open_step_->step)
+    train(*std::exchange(open_step_, std::nullopt));
+}
+
 void coordination::trained(const batch_report& report, double now) {
-  if (training_step_ != report.step)
+  if (!training_ || training_->step != report.step || training_->part != report.part)
     return;
-  training_step_.reset();
+  const auto batch = *std::exchange(training_, std::nullopt);
   const auto step = static_cast<std::uint32_t>(report.step - 1);
   if (report.interrupted) {
-    batch_.clear();
-    act(schedule::training_lost{step}, now);
+    act(schedule::training_lost{step, report.part}, now);
     return;
   }
-  const auto batch = std::exchange(batch_, {});
-  effects_.step_done(report, batch);
-  for (const auto group : batch)
+  effects_.batch_done(report, batch.groups);
+  for (const auto group : batch.groups)
     groups_.erase(group);
-  // Before the scheduler asks for the next step: by PO-1 the policy then still holds these weights.
-  if (const auto version = static_cast<std::uint32_t>(report.step); evaluations_.reached(version, false))
-    publish_for_evaluation(version);
-  advance_evaluations();
-  act(schedule::batch_trained{step, report.trained_tokens, report.masked_tokens}, now);
+  open_step_.reset();
+  if (batch.ends_step) {
+    // Before the scheduler asks for the next step: by PO-1 the policy then still holds these weights.
+    if (const auto version = static_cast<std::uint32_t>(report.step); evaluations_.reached(version, false))
+      publish_for_evaluation(version);
+    advance_evaluations();
+  } else {
+    open_step_ = train_batch{report.step, batch.version, {}, report.part + 1};
+  }
+  if (!batch.groups.empty())
+    act(schedule::batch_trained{step, report.trained_tokens, report.masked_tokens, report.part}, now);
 }
 
 // -- evaluations -----------------------------------------------------------------------------------------------------
@@ -465,8 +498,8 @@ void coordination::stop(double now, bool in_haste) {
   }
   if (std::exchange(stopping_, true))
     return;
-  if (training_step_)
-    effects_.interrupt_training(*training_step_);
+  if (training_)
+    effects_.interrupt_training(training_->step);
   act(schedule::stop_requested{}, now);
 }
 
@@ -512,9 +545,7 @@ void coordination::carry_out(const schedule::action& action, double now) {
       act(schedule::group_interrupted{i->group, i->attempt, {}}, now);
     }
   } else if (const auto* b = std::get_if<schedule::cut>(&action)) {
-    batch_ = b->groups;
-    training_step_ = b->step + 1;
-    effects_.train({b->step + 1, b->step, batch_});
+    train({b->step + 1, b->step, b->groups, b->part, b->ends_step, mask_of(b->mask), b->train_from});
   } else if (const auto* p = std::get_if<schedule::publish>(&action)) {
     if (!graph_.publishes) {
       published_version_ = p->version;
@@ -547,6 +578,7 @@ void coordination::carry_out(const schedule::action& action, double now) {
       groups_.erase(found);
     }
   } else if (const auto* k = std::get_if<schedule::checkpoint>(&action)) {
+    end_step_without_groups();
     effects_.checkpoint(k->step, k->state);
   } else if (const auto* f = std::get_if<schedule::finish>(&action)) {
     finishing_ = f->reason;

@@ -54,7 +54,8 @@ public:
   virtual void hold_weights(const hold_weights& what) = 0;
   virtual void evaluate(const role_instance& evaluation, const evaluate_version& what) = 0;
   virtual void checkpoint(std::uint32_t step, const std::string& scheduler_state) = 0;
-  virtual void step_done(const batch_report& report, const std::vector<std::uint64_t>& groups) = 0;
+  /// A step, or a part of one, was trained on these groups.
+  virtual void batch_done(const batch_report& report, const std::vector<std::uint64_t>& groups) = 0;
   /// How many groups stand where, after everything an event caused.
   virtual void observe(const schedule::progress& depths) = 0;
   virtual void complain(const std::string& line) = 0; ///< a warning for people
@@ -175,6 +176,8 @@ private:
     std::int64_t busy = 0;          ///< stages: groups at work
   };
 
+  void train(train_batch batch);
+  void end_step_without_groups();
   void publish_for_evaluation(std::uint32_t version);
   /// Where no rollout takes weights: what stands in its place hears which version is trained, once there is a policy.
   void tell_version();
@@ -210,8 +213,8 @@ private:
   transport::ticket published_;
   std::optional<std::uint32_t> publishing_;
   std::set<schedule::worker_id> weights_wanted_; ///< workers to be sent the version being published
-  std::vector<std::uint64_t> batch_;             ///< groups in training
-  std::optional<std::uint64_t> training_step_;
+  std::optional<train_batch> training_;
+  std::optional<train_batch> open_step_; ///< parts of it are trained: the next one, if it had no groups
   std::deque<schedule::event> events_; ///< to be told to the scheduler; the first is being carried out
   bool acting_ = false;
   bool stopping_ = false;

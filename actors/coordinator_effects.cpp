@@ -3,6 +3,7 @@
 #include "actors/column_set.hpp"
 #include "actors/errors.hpp"
 #include "runtime/telemetry/log.hpp"
+#include "runtime/train/learner.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -154,31 +155,50 @@ void coordinator_state::release(const std::vector<transport::ticket>& columns) {
 void coordinator_state::train(const train_batch& what) {
   const auto within = deadline(10 * config_.pipeline->run.stall_after_s);
   const auto critics = config_.pipeline->of<pipeline::critic_table>();
-  round_ = training_round(what.step, config_.pipeline->policy().name, critic_ ? critics.at(0)->name : "");
+  const bool beside = critic_ && !what.groups.empty();
+  round_ = training_round(what.step, what.part, config_.pipeline->policy().name, beside ? critics.at(0)->name : "");
+  // Where the critic's targets are made of the policy's log-probabilities it trains after the policy, else beside it.
+  const bool after = beside && train::makes_returns(std::get<pipeline::policy_table>(config_.pipeline->policy().options).algorithm);
   self_->request(policy_, within, what)
-      .then([this](const batch_report& report) { step_answered(round_.policy_answered(report)); },
-            [this](const caf::error& error) { coordination_->training_failed(line_of(error)); });
-  if (critic_)
-    self_->request(critic_, within, what)
-        .then([this](const batch_report& report) { step_answered(round_.critic_answered(report)); },
-              [this](const caf::error& error) {
-                if (round_.under_way()) // else the policy was interrupted, and nobody waits for this
-                  coordination_->training_failed("critic: " + line_of(error));
-              });
+      .then(
+          [this, what, after](const batch_report& report) {
+            if (after && !report.interrupted) {
+              auto with_targets = what;
+              with_targets.returns = report.returns;
+              train_critic(with_targets);
+            }
+            step_answered(round_.policy_answered(report));
+          },
+          [this](const caf::error& error) { coordination_->training_failed(line_of(error)); });
+  if (beside && !after)
+    train_critic(what);
+}
+
+void coordinator_state::train_critic(const train_batch& what) {
+  self_->request(critic_, deadline(10 * config_.pipeline->run.stall_after_s), what)
+      .then(
+          [this, returns = what.returns](const batch_report& report) {
+            release({returns});
+            step_answered(round_.critic_answered(report));
+          },
+          [this](const caf::error& error) {
+            if (round_.under_way()) // else the policy was interrupted, and nobody waits for this
+              coordination_->training_failed("critic: " + line_of(error));
+          });
 }
 
 void coordinator_state::step_answered(std::optional<training_round::outcome> end) {
   progressed();
   if (!end)
     return;
-  if (!critic_) {
+  if (!end->beside_critic) {
     coordination_->trained(end->report, now());
     return;
   }
   // The step is over once the critic has it in its queue: values of the groups to come are those of after the step.
   if (!end->critic_applies)
     self_->send(critic_, actors::interrupt_training{end->report.step});
-  self_->request(critic_, deadline(config_.pipeline->run.request_deadline_s), end_critic_step{end->report.step, end->critic_applies})
+  self_->request(critic_, deadline(config_.pipeline->run.request_deadline_s), end_critic_step{end->report.step, end->critic_applies, end->report.part})
       .then([this, report = end->report](const critic_step_ended&) { coordination_->trained(report, now()); },
             [this](const caf::error& error) { coordination_->training_failed("critic: " + line_of(error)); });
 }
@@ -273,39 +293,42 @@ void coordinator_state::stop_if_told() {
   coordination_->stop(now(), false);
 }
 
-void coordinator_state::step_done(const batch_report& report, const std::vector<std::uint64_t>& groups) {
-  auto figures = report.metrics;
-  std::map<std::string, double> sums;
+void coordinator_state::batch_done(const batch_report& report, const std::vector<std::uint64_t>& groups) {
   for (const auto group : groups)
-    for (const auto& [name, value] : coordination_->summary_of(group))
-      sums[name] += value;
-  for (const auto& [name, sum] : sums)
-    if (name.starts_with("reward."))
-      figures[telemetry::metric::rule_reward(name.substr(7))] = sum / static_cast<double>(groups.size());
-    else if (name != "reward")
-      figures[name] = sum;
-  // The scheduler hears of the step after this: its books do not hold the batch yet.
-  figures[std::string(telemetry::metric::tokens)]
-      = static_cast<double>(coordination_->scheduler().books().trained().tokens + report.trained_tokens);
-  figures["groups/zero_variance"]
-      = static_cast<double>(coordination_->scheduler().books().dropped(schedule::drop_reason::zero_variance).groups);
-  if (report.masked_tokens > 0)
-    figures["tokens/masked"] = static_cast<double>(report.masked_tokens);
-  figures["groups/dropped"] = static_cast<double>(coordination_->dropped_groups());
-  const std::string step = "step " + std::to_string(report.step);
-  skipped_in_a_row_ = report.skipped ? skipped_in_a_row_ + 1 : 0;
-  figures["steps/skipped"] = report.skipped ? 1 : 0;
+    step_.add_group(coordination_->summary_of(group));
+  step_.add_masked(report.masked_tokens);
+  try {
+    config_.record->trained(static_cast<std::int64_t>(report.step), report.part, groups);
+    if (!report.lineage.empty())
+      config_.record->remember(report.lineage);
+  } catch (const std::exception& error) {
+    fail(error.what());
+  }
+  const auto step = "step " + std::to_string(report.step) + (report.part > 0 || !report.ends_step ? ", part " + std::to_string(report.part + 1) : "");
   if (report.skipped)
     complain(step + " was skipped: " + report.complaint);
   else if (!report.complaint.empty())
     complain(step + ": " + report.complaint);
+  if (report.ends_step)
+    step_done(report);
+}
+
+void coordinator_state::step_done(const batch_report& report) {
+  auto figures = report.metrics;
+  for (const auto& [name, value] : std::exchange(step_, {}).figures())
+    figures[name] = value;
+  // The scheduler hears of the batch after this: its books do not hold it yet.
+  figures[std::string(telemetry::metric::tokens)]
+      = static_cast<double>(coordination_->scheduler().books().trained().tokens + report.trained_tokens);
+  figures["groups/zero_variance"]
+      = static_cast<double>(coordination_->scheduler().books().dropped(schedule::drop_reason::zero_variance).groups);
+  figures["groups/dropped"] = static_cast<double>(coordination_->dropped_groups());
+  skipped_in_a_row_ = report.skipped ? skipped_in_a_row_ + 1 : 0;
+  figures["steps/skipped"] = report.skipped ? 1 : 0;
   if (const auto most = config_.pipeline->run.max_skipped_steps; skipped_in_a_row_ >= most)
     fail(std::to_string(most) + " steps in a row were skipped (run.max_skipped_steps), the last one: " + report.complaint);
   try {
     config_.record->step_done(static_cast<std::int64_t>(report.step), std::move(figures), coordination_->scheduler());
-    config_.record->trained(static_cast<std::int64_t>(report.step), groups);
-    if (!report.lineage.empty())
-      config_.record->remember(report.lineage);
     if (static_cast<std::int64_t>(report.step) < config_.pipeline->run.steps)
       stop_if_told();
   } catch (const std::exception& error) {
@@ -320,6 +343,7 @@ void coordinator_state::step_done(const batch_report& report, const std::vector<
 /// Policy and critic are asked before this returns: by PO-1 and CT-1 they write the weights of this very step, whatever is
 /// trained next.
 void coordinator_state::checkpoint(std::uint32_t step, const std::string& scheduler_state) {
+  const auto within_step = coordination_->scheduler().at().part > 0 ? step_.saved() : std::string();
   const auto oldest = coordination_->scheduler().oldest_live();
   std::shared_ptr<telemetry::checkpoint_attempt> attempt;
   try {
@@ -332,9 +356,9 @@ void coordinator_state::checkpoint(std::uint32_t step, const std::string& schedu
   const auto ask = [&](const auto& learner) {
     self_->request(learner, deadline(10 * config_.pipeline->run.stall_after_s), write_checkpoint{attempt->folder().string()})
         .then(
-            [this, attempt, step, scheduler_state, oldest, missing](const checkpoint_written&) {
+            [this, attempt, step, scheduler_state, within_step, oldest, missing](const checkpoint_written&) {
               if (--*missing == 0)
-                add_position(attempt, step, scheduler_state, oldest);
+                add_position(attempt, step, {scheduler_state, within_step}, oldest);
             },
             [this, attempt, step, missing](const caf::error& error) {
               if (std::exchange(*missing, 0) > 0)
@@ -349,7 +373,7 @@ void coordinator_state::checkpoint(std::uint32_t step, const std::string& schedu
 }
 
 void coordinator_state::add_position(const std::shared_ptr<telemetry::checkpoint_attempt>& attempt, std::uint32_t step,
-                                     const std::string& state, std::uint64_t oldest) {
+                                     const saved_run& state, std::uint64_t oldest) {
   const auto me = caf::actor_cast<coordinator_actor>(self_);
   self_->request(source_, deadline(config_.pipeline->run.request_deadline_s), find_position{oldest})
       .then(
@@ -358,7 +382,9 @@ void coordinator_state::add_position(const std::shared_ptr<telemetry::checkpoint
               try {
                 const telemetry::timed span(telemetry::process_trace(), "coordinator", "checkpoint",
                                             telemetry::cause::storage);
-                attempt->write("scheduler.txt", state);
+                attempt->write("scheduler.txt", state.scheduler);
+                if (!state.within_step.empty())
+                  attempt->write("step.json", state.within_step);
                 attempt->write("source.txt", std::to_string(position.index) + ' ' + std::to_string(position.epoch) + ' '
                                                  + std::to_string(position.next) + ' ' + std::to_string(position.rows) + '\n');
                 const auto folder = attempt->commit();

@@ -28,6 +28,7 @@ std::string random_token() {
 void coordinator_state::prepare(pointer self, coordinator_config config) {
   self_ = self;
   config_ = std::move(config);
+  step_ = config_.within_step;
   const auto& p = *config_.pipeline;
   storage_ = std::make_unique<job_thread>();
   connecting_ = std::make_unique<job_thread>();

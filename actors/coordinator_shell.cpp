@@ -45,19 +45,6 @@ group_graph graph_of(const pipeline::pipeline& p) {
   return graph;
 }
 
-schedule::config schedule_of(const pipeline::pipeline& p) {
-  const auto wanted = pipeline::schedule_of(p);
-  const auto refuse = [&](const std::string& key, const std::string& found, const std::string& want) {
-    throw input_error(p.file.string() + ": schedule." + key + ": found " + found + ", want " + want + "; `millrace plan` predicts it");
-  };
-  if (wanted.minibatches > 1)
-    refuse("clock.minibatches", std::to_string(wanted.minibatches), "1 in a run: the policy is given whole steps, its own updates_per_batch divides them");
-  const bool masks = wanted.action == schedule::stale_action::withhold || wanted.action == schedule::stale_action::mask_tokens;
-  if (masks && wanted.stale_max < wanted.steps)
-    refuse("stale.action", schedule::word(wanted.action), "wait, drop, requeue or train in a run of more than max steps: the policy masks no token for its age");
-  return wanted;
-}
-
 double coordinator_state::now() const { return telemetry::now_s(); }
 
 std::chrono::milliseconds coordinator_state::deadline(double seconds) const {

@@ -5,6 +5,7 @@
 #include "actors/job_thread.hpp"
 #include "actors/node_agent.hpp"
 #include "actors/run_record.hpp"
+#include "actors/step_figures.hpp"
 #include "actors/supervision.hpp"
 #include "actors/training_round.hpp"
 #include "runtime/pipeline/pipeline.hpp"
@@ -41,6 +42,7 @@ struct coordinator_config {
   std::shared_ptr<telemetry::checkpoint_store> checkpoints;
   std::shared_ptr<schedule::scheduler> scheduler; ///< new, or restored
   std::string checkpoint;                   ///< folder that the policy goes on from; "" = from its model
+  step_figures within_step;                 ///< of the parts trained of the step that the checkpoint lies in
   std::optional<source_position> position;  ///< where the data goes on
 
   /// Starts the process of a placed role on this host, which joins with `token`. @returns its process id
@@ -104,7 +106,7 @@ public:
   void hold_weights(const actors::hold_weights& what) override;
   void evaluate(const role_instance& evaluation, const evaluate_version& what) override;
   void checkpoint(std::uint32_t step, const std::string& scheduler_state) override;
-  void step_done(const batch_report& report, const std::vector<std::uint64_t>& groups) override;
+  void batch_done(const batch_report& report, const std::vector<std::uint64_t>& groups) override;
   void observe(const schedule::progress& depths) override;
   void complain(const std::string& line) override;
   void finish(schedule::finish_reason reason) override;
@@ -131,6 +133,12 @@ private:
     bool flat = false; ///< all its rewards are the same
   };
 
+  /// What a checkpoint has of the coordinator.
+  struct saved_run {
+    std::string scheduler;
+    std::string within_step; ///< "" between steps
+  };
+
   /// A node that is gone, looked for until `request_deadline_s` has passed.
   struct lost_node {
     double since_s = 0;
@@ -151,12 +159,14 @@ private:
   void node_not_found(const std::string& host, const std::string& why);
   void node_is_back(const std::string& host, const node_actor& node);
   void one_fetched(const fetch_group& what, const std::string& error);
+  void step_done(const batch_report& report);
+  void train_critic(const train_batch& what);
   void step_answered(std::optional<training_round::outcome> end);
   void have_followed(const weights_published& what);
   void stop_if_told();
   void version_is_evaluated(const role_instance& who, const version_evaluated& result);
   void add_position(const std::shared_ptr<telemetry::checkpoint_attempt>& attempt, std::uint32_t step,
-                    const std::string& state, std::uint64_t oldest);
+                    const saved_run& state, std::uint64_t oldest);
   void end(run_outcome outcome);
   void progressed();
   void report_stall();
@@ -174,6 +184,7 @@ private:
   policy_actor policy_;
   critic_actor critic_; ///< null: the pipeline has none, or it is not up yet
   training_round round_;
+  step_figures step_; ///< of the step under way
   std::map<std::string, reference_actor> references_; ///< those that follow the policy, by instance name
   std::optional<weights_published> newest_;           ///< weights: for a reference that comes up after them
   std::map<std::string, rollout_actor> rollouts_; ///< by instance name
@@ -203,7 +214,5 @@ coordinator_shell::behavior_type make_coordinator(coordinator_state::pointer sel
 /// The graph a group flows through, out of the pipeline.
 group_graph graph_of(const pipeline::pipeline& p);
 
-/// The scheduler's settings, out of the pipeline.
-schedule::config schedule_of(const pipeline::pipeline& p);
 
 } // namespace millrace::actors

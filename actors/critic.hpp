@@ -15,11 +15,12 @@ namespace millrace::actors {
 struct end_critic_step {
   std::uint64_t step = 0;
   bool apply = false;
+  std::uint32_t part = 0;
 };
 
 template <class Inspector>
 auto inspect(Inspector& f, end_critic_step& x) {
-  return f(caf::meta::type_name("end_critic_step"), x.step, x.apply);
+  return f(caf::meta::type_name("end_critic_step"), x.step, x.apply, x.part);
 }
 
 /// Answers `end_critic_step`: whatever is asked of either half of the critic from now on is done after it.
@@ -38,7 +39,8 @@ auto inspect(Inspector& f, critic_step_ended& x) {
 ///
 /// The policy and the critic train one step side by side. `train_batch` computes the critic's gradient and changes
 /// nothing; what the policy's own answer was decides by `end_critic_step` whether it is applied. So an interrupted step
-/// leaves both as they were, in one process and in two.
+/// leaves both as they were, in one process and in two. Where the critic's targets are made of the policy's
+/// log-probabilities (V-trace) it is asked after the policy, and told them.
 ///
 /// Invariants
 /// - CT-1: requests are carried out one after another in the order of arrival, but for `interrupt_training`; the values

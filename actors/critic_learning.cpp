@@ -35,6 +35,7 @@ std::map<std::string, double> metrics_of(const train::value_report& r) {
           {"critic/returns/mean", r.return_mean},
           {"critic/grad_norm", r.gradient_norm},
           {"critic/lr", r.learning_rate},
+          {"critic/groups/unusable", static_cast<double>(r.unusable.size())},
           {telemetry::metric::timing("critic"), r.total_s}};
 }
 
@@ -71,27 +72,35 @@ std::vector<float> critic_learning::values(std::span<const std::int32_t> prompt,
   return learner_.values(prompt, answers);
 }
 
-batch_report critic_learning::train(const train_batch& batch, std::stop_token stop) {
+batch_report critic_learning::train(const train_batch& batch, std::stop_token stop, std::span<const float> returns) {
   auto groups = groups_.of(batch.groups);
   if (!rewards_.empty())
     train::mix_rewards(groups, rewards_);
   batch_ = {};
-  const auto result = learner_.gradient(groups, std::move(stop));
+  train::mask_old(groups, batch.mask, batch.train_from);
+  auto result = learner_.gradient(groups, batch.version, std::move(stop), returns);
   batch_ = batch;
   batch_report report;
   report.step = batch.step;
+  report.part = batch.part;
+  report.ends_step = batch.ends_step;
   report.interrupted = result.result == train::step_report::outcome::stopped;
   report.skipped = result.result == train::step_report::outcome::not_finite;
   report.complaint = result.reason;
-  report.metrics = metrics_of(result);
+  auto whole = batch.part > 0 ? so_far_ : std::nullopt;
+  if (whole)
+    *whole += result;
+  report.metrics = metrics_of(whole.value_or(result));
+  report_ = std::move(whole).value_or(result);
   return report;
 }
 
 void critic_learning::end_step(const end_critic_step& how) {
   const auto batch = std::exchange(batch_, {});
-  if (!how.apply || batch.step != how.step)
+  if (!how.apply || batch.step != how.step || batch.part != how.part)
     return;
   learner_.apply();
+  so_far_ = batch.ends_step ? std::nullopt : std::optional(std::move(report_));
   groups_.forget(batch.groups);
 }
 

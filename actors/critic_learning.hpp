@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <vector>
@@ -33,8 +34,10 @@ public:
   /// The value before each answer token, of the parameters as they are.
   std::vector<float> values(std::span<const std::int32_t> prompt, std::span<const std::vector<std::int32_t>> answers) const;
 
-  /// The gradient of one step; nothing changes. `batch_report::trained_tokens` stays 0: the policy counts them.
-  batch_report train(const train_batch& batch, std::stop_token stop);
+  /// The gradient of one step, or of a part of one; nothing changes. `batch_report::trained_tokens` stays 0: the policy counts
+  /// them. The figures are those of the step's parts up to this one, in this life of the run.
+  /// @param returns the policy's, where only it can make them
+  batch_report train(const train_batch& batch, std::stop_token stop, std::span<const float> returns = {});
 
   /// Applies the gradient of `train` and forgets the groups, or does nothing. A step that `train` did not see is none.
   void end_step(const end_critic_step& how);
@@ -49,6 +52,8 @@ private:
   train::value_learner learner_;
   std::vector<train::reward_part> rewards_; ///< as `learning` mixes them; empty: there is one
   train_batch batch_;       ///< whose gradient waits; step 0: none does
+  train::value_report report_; ///< of that gradient
+  std::optional<train::value_report> so_far_; ///< what the applied parts of the step under way came to
   kept_groups groups_;
 };
 

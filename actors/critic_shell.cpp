@@ -3,6 +3,9 @@
 #include "actors/fetch_for_training.hpp"
 #include "actors/thread_answer.hpp"
 
+#include <future>
+#include <stdexcept>
+
 namespace millrace::actors {
 
 void critic_values::process(const process_group&, column_set columns, std::function<void(stage_result)> done) {
@@ -33,9 +36,23 @@ critic_shell::behavior_type make_critic(critic_shell::stateful_pointer<critic_sh
       [=](const forget_group& ask) { learner->forget(ask.group); },
       [=](const train_batch& ask) {
         self->state.stop_training = {};
+        const auto returns = std::make_shared<std::promise<column_set>>();
+        if (ask.returns.id == 0)
+          returns->set_value({});
+        else
+          pull_columns(*context.data, std::span(&ask.returns, 1), {}, context.deadline(), [returns](column_set columns, const std::string& error) {
+            if (error.empty())
+              returns->set_value(std::move(columns));
+            else
+              returns->set_exception(std::make_exception_ptr(std::runtime_error("the policy's targets cannot be fetched: " + error)));
+          });
         return answer_from_thread<critic_shell, batch_report>(
             self, *thread, track, "train step " + std::to_string(ask.step), telemetry::cause::compute,
-            [learner, ask, stop = self->state.stop_training.get_token()] { return learner->train(ask, stop); }, unchanged);
+            [learner, ask, returns, stop = self->state.stop_training.get_token()] {
+              const auto columns = returns->get_future().get(); // within the pull's deadline
+              return learner->train(ask, stop, ask.returns.id == 0 ? std::span<const float>() : columns.view<float>("returns"));
+            },
+            unchanged);
       },
       [=](const interrupt_training&) { self->state.stop_training.request_stop(); },
       [=](const end_critic_step& how) {

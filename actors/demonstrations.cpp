@@ -180,7 +180,7 @@ rollout_actor::behavior_type make_demonstrations(rollout_actor::stateful_pointer
           const auto version = self->state.version;
           caf::anon_send(context.coordinator, group_generated{context.who, ask.group, ask.attempt,
                                                               context.data->publish(columns_of(group, version)),
-                                                              {{version, tokens}}, 0});
+                                                              {{version, tokens}}, 0, 0, {}});
           return group_accepted{ask.group, static_cast<std::int64_t>(group.prompt.size())};
         });
       },

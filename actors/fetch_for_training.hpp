@@ -27,6 +27,7 @@ caf::result<group_fetched> fetch_for_training(Pointer self, const role_context& 
                    if (error.empty()) {
                      const auto& policy = std::get<pipeline::policy_table>(p->policy().options);
                      auto group = training_group_of(ask.group, columns, policy.mask_truncated, policy.rewards);
+                     group.domain = ask.domain;
                      flat = is_flat(group);
                      learner->keep(std::move(group));
                    }

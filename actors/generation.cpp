@@ -110,6 +110,14 @@ std::map<std::uint32_t, std::int64_t> tokens_by_version(const std::vector<rollou
   return tokens;
 }
 
+std::map<std::uint32_t, std::int64_t> tokens_by_oldest_version(const rollout::finished_group& group, std::size_t greedy) {
+  std::map<std::uint32_t, std::int64_t> tokens;
+  for (std::size_t i = 0; i + greedy < group.answers.size(); ++i)
+    if (const auto& versions = group.answers[i].version; !versions.empty())
+      tokens[*std::min_element(versions.begin(), versions.end())] += static_cast<std::int64_t>(versions.size());
+  return tokens;
+}
+
 std::int64_t greedy_tokens(const rollout::finished_group& group, std::size_t greedy) {
   std::int64_t tokens = 0;
   for (std::size_t i = group.answers.size() - greedy; i < group.answers.size(); ++i)

@@ -35,6 +35,9 @@ rollout::partial_group partial_of(std::uint64_t group, const transport::bundle& 
 /// Answer tokens by the version that sampled them, without those of the `greedy` last answers.
 std::map<std::uint32_t, std::int64_t> tokens_by_version(const std::vector<rollout::answer>& answers, std::size_t greedy = 0);
 
+/// Answer tokens by the oldest version in the answer that they belong to, without those of the `greedy` last answers.
+std::map<std::uint32_t, std::int64_t> tokens_by_oldest_version(const rollout::finished_group& group, std::size_t greedy = 0);
+
 /// Tokens of the `greedy` last answers.
 std::int64_t greedy_tokens(const rollout::finished_group& group, std::size_t greedy);
 

@@ -5,6 +5,7 @@
 #include "runtime/input_error.hpp"
 #include "runtime/model/score_head.hpp"
 #include "runtime/telemetry/metrics.hpp"
+#include "runtime/telemetry/storage.hpp"
 #include "runtime/train/lineage.hpp"
 
 #include <ATen/core/Tensor.h>
@@ -12,6 +13,7 @@
 #include <algorithm>
 #include <fstream>
 #include <stdexcept>
+#include <utility>
 
 namespace millrace::actors {
 namespace {
@@ -47,6 +49,9 @@ std::uint32_t read_version(const std::filesystem::path& checkpoint) {
     throw input_error(version_file(checkpoint).string() + ": missing or damaged, want the version of the weights");
   return version;
 }
+
+/// The figures of the parts of the step under way.
+std::filesystem::path step_file(const std::filesystem::path& checkpoint) { return optimizer_folder(checkpoint) / "step.json"; }
 
 std::filesystem::path adapter_folder(const std::filesystem::path& checkpoint) { return checkpoint / "adapter"; }
 std::filesystem::path average_folder(const std::filesystem::path& checkpoint) { return checkpoint / "ema"; }
@@ -109,6 +114,7 @@ std::map<std::string, double> metrics_of(const train::step_report& r) {
   set(metric::learning_rate, r.learning_rate);
   set(metric::flat_groups, r.groups ? static_cast<double>(r.zero_variance_groups) / static_cast<double>(r.groups) : 0);
   set(metric::length_mean, r.answers ? static_cast<double>(r.answer_tokens) / static_cast<double>(r.answers) : 0);
+  set(metric::length_max, static_cast<double>(r.longest_answer));
   set(metric::staleness_mean, r.staleness_mean);
   set(metric::staleness_max, r.staleness_max);
   set(metric::clip_fraction, r.seen.clip_fraction());
@@ -132,6 +138,25 @@ std::map<std::string, double> metrics_of(const train::step_report& r) {
     set("preference/accuracy", static_cast<double>(r.pairs_right) / static_cast<double>(r.pairs));
   if (r.text_loss >= 0)
     set("pretraining/loss", r.text_loss);
+  for (std::size_t i = 0; i < r.by_age.size(); ++i) {
+    const auto& here = r.by_age[i];
+    const auto& seen = r.seen.by_age[i];
+    if (here.tokens == 0)
+      continue;
+    const auto of_age = [&](std::string_view figure, double value) { m[metric::of_age(algorithms::age_words[i], figure)] = value; };
+    of_age("tokens", static_cast<double>(here.tokens));
+    if (here.answers > 0)
+      of_age("reward", here.reward / static_cast<double>(here.answers));
+    if (seen.tokens == 0)
+      continue;
+    const auto mean = [&](double sum) { return sum / static_cast<double>(seen.tokens); };
+    of_age("entropy", mean(seen.entropy));
+    of_age("kl", mean(seen.k3));
+    of_age("kl_k1", mean(seen.k1));
+    of_age("ratio", mean(seen.ratio));
+    of_age("ratio_max", seen.largest_ratio);
+    of_age("clip_fraction", mean(static_cast<double>(seen.clipped)));
+  }
   set("tokens/prompt", static_cast<double>(r.prompt_tokens));
   set("tokens/fed", static_cast<double>(r.fed_tokens));
   m[telemetry::metric::timing("forward")] = r.forward_s;
@@ -274,7 +299,7 @@ train::learner_options learner_options_of(const pipeline::pipeline& p, int threa
   options.updates_per_batch = table.updates_per_batch;
   options.epochs = table.epochs;
   options.target_kl = table.target_kl;
-  options.optimizer = optimizer_options_of(table.optimizer, p.run.steps * table.epochs * table.updates_per_batch);
+  options.optimizer = optimizer_options_of(table.optimizer, p.run.steps);
   options.temperature = pipeline::sampling_temperature(p);
   options.sampled = !p.of<pipeline::rollout_table>().empty();
   options.micro_batch_tokens = table.micro_batch_tokens;
@@ -288,9 +313,13 @@ learning::learning(const pipeline::pipeline& p, const std::filesystem::path& che
       learner_(model_.config, model_.parameters, options_for(p, checkpoint, model_, threads)),
       rewards_(reward_parts_of(p)), threads_(threads) {
   model_.parameters.clear();
+  for (const auto* critic : p.of<pipeline::critic_table>())
+    idle_steps_ = std::get<pipeline::critic_table>(critic->options).alone_steps;
   if (!checkpoint.empty()) {
     learner_.load_state(optimizer_folder(checkpoint));
     version_ = read_version(checkpoint);
+    if (std::filesystem::exists(step_file(checkpoint)))
+      so_far_ = train::step_report_from(telemetry::read_file(step_file(checkpoint)));
   }
   if (table_.ema_decay > 0)
     average_.emplace(checkpoint.empty() ? learner_.parameters() : model::load_checkpoint(average_folder(checkpoint)).parameters,
@@ -318,46 +347,66 @@ void learning::keep(train::training_group group) { groups_.keep(std::move(group)
 void learning::forget(std::uint64_t group) { groups_.forget(group); }
 
 batch_report learning::train(const train_batch& batch, std::stop_token stop) {
+  batch_report report;
+  report.step = batch.step;
+  report.part = batch.part;
+  report.ends_step = batch.ends_step;
+  if (batch.groups.empty()) { // the rest of the step's groups were lost
+    end_step(batch, report);
+    return report;
+  }
   auto groups = groups_.of(batch.groups);
-  train::step_lineage lineage{batch.step, batch.version, threads_, {}};
+  train::step_lineage lineage{batch.step, batch.version, threads_, {}, batch.part, batch.ends_step, batch.mask, batch.train_from};
   for (const auto& group : groups)
     lineage.groups.push_back(train::lineage_of(group));
   if (!rewards_.empty())
     train::mix_rewards(groups, rewards_);
   if (texts_)
     learner_.mix(texts_of(batch.step), table_.pretraining->coefficient);
-  const auto result = learner_.step(groups, batch.version, std::move(stop));
-  batch_report report;
-  report.step = batch.step;
+  report.masked_tokens = train::mask_old(groups, batch.mask, batch.train_from);
+  auto result = learner_.step(groups, batch.version, std::move(stop),
+                              {.begins = batch.part == 0, .ends = batch.ends_step, .moves = batch.step > static_cast<std::uint64_t>(idle_steps_)});
   report.interrupted = result.result == train::step_report::outcome::stopped;
-  report.skipped = result.result == train::step_report::outcome::not_finite;
-  report.complaint = complaint_of(result);
-  report.metrics = metrics_of(result);
-  if (!rewards_.empty()) // normalised, the mean says nothing
-    report.metrics[std::string(telemetry::metric::reward)] = train::mean_raw_reward(groups, rewards_);
   if (report.interrupted)
     return report;
-  if (average_ && result.updates > 0)
-    average_->update(learner_.parameters());
-  double longest = 0;
-  for (const auto& group : groups)
+  returns_ = std::exchange(result.returns, {});
+  report.skipped = result.result == train::step_report::outcome::not_finite;
+  report.complaint = complaint_of(result);
+  if (!rewards_.empty()) // normalised, the mean says nothing
+    result.reward_mean = train::mean_raw_reward(groups, rewards_);
+  for (const auto& group : groups) {
     report.masked_tokens += group.masked_tokens;
-  for (const auto& group : groups)
-    for (std::size_t i = 0; i < group.answers.size(); ++i) {
-      report.trained_tokens += trained_tokens(group, i);
-      longest = std::max(longest, static_cast<double>(group.answers[i].size()));
-    }
-  report.metrics[std::string(telemetry::metric::length_max)] = longest;
+    for (std::size_t i = 0; i < group.answers.size(); ++i)
+      report.trained_tokens += train::tokens_in_loss(group, i);
+  }
   report.lineage = train::to_json(lineage);
-  version_ = batch.version + 1;
   groups_.forget(batch.groups);
+  if (batch.part == 0 || !so_far_)
+    so_far_ = std::move(result);
+  else
+    *so_far_ += result;
+  if (batch.ends_step)
+    end_step(batch, report);
   return report;
+}
+
+/// @param report gets the figures of all parts
+void learning::end_step(const train_batch& batch, batch_report& report) {
+  learner_.end_step();
+  version_ = batch.version + 1;
+  const auto whole = std::exchange(so_far_, std::nullopt);
+  if (!whole)
+    return;
+  report.skipped = whole->result == train::step_report::outcome::not_finite;
+  report.metrics = metrics_of(*whole);
+  if (average_ && whole->updates > 0)
+    average_->update(learner_.parameters());
 }
 
 transport::bundle learning::snapshot(std::uint32_t version) const {
   if (version != version_)
     throw std::logic_error("the parameters are those of version " + std::to_string(version_));
-  return bundle_of(learner_.parameters());
+  return bundle_of(learner_.version_parameters());
 }
 
 void learning::write_checkpoint(const std::filesystem::path& folder) const {
@@ -381,6 +430,8 @@ void learning::write_checkpoint(const std::filesystem::path& folder) const {
   std::filesystem::create_directories(optimizer_folder(folder));
   learner_.save_state(optimizer_folder(folder));
   std::ofstream(version_file(folder)) << version_ << '\n';
+  if (so_far_)
+    std::ofstream(step_file(folder)) << train::to_json(*so_far_);
 }
 
 std::uint64_t learning::parameter_count() const {

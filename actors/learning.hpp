@@ -15,6 +15,8 @@
 #include <optional>
 #include <span>
 #include <stop_token>
+#include <utility>
+#include <vector>
 
 namespace millrace::actors {
 
@@ -52,20 +54,26 @@ public:
   void keep(train::training_group group);
   void forget(std::uint64_t group);
 
-  /// One optimizer step; the batch's groups are forgotten unless it was interrupted.
+  /// One step or one of its parts; the batch's groups are forgotten unless it was interrupted.
   batch_report train(const train_batch& batch, std::stop_token stop);
 
-  /// A snapshot of the parameters. @throws std::logic_error if they are not those of `version` (any more)
+  /// What the critic should have said of the tokens of the batch just trained, where only the policy can tell; else empty.
+  std::vector<float> take_returns() { return std::exchange(returns_, {}); }
+
+  /// A snapshot of the parameters of a version; while a step is trained in parts, as they were before it.
+  /// @throws std::logic_error if they are not those of `version` (any more)
   transport::bundle snapshot(std::uint32_t version) const;
 
   /// Into a folder that is there: `model` in Hugging Face layout, `optimizer`, and where the pipeline has them `adapter` in
-  /// PEFT layout (then `model` is the merged one, or absent) and `ema`, the average. @throws input_error
+  /// PEFT layout (then `model` is the merged one, or absent) and `ema`, the average. Between the parts of a step: all as it is
+  /// now, with what the rest of the step needs in `optimizer`. @throws input_error
   void write_checkpoint(const std::filesystem::path& folder) const;
 
   std::uint64_t parameter_count() const;
 
 private:
   std::vector<train::training_group> texts_of(std::uint64_t step) const;
+  void end_step(const train_batch& batch, batch_report& report);
 
   const pipeline::policy_table table_;
   model::checkpoint model_; ///< without its parameters: they are the learner's
@@ -75,6 +83,9 @@ private:
   std::vector<train::reward_part> rewards_; ///< empty: there is one
   int threads_ = 0;
   std::uint32_t version_ = 0;
+  std::int64_t idle_steps_ = 0; ///< at the run's start: only the critic trains
+  std::vector<float> returns_;
+  std::optional<train::step_report> so_far_; ///< what the parts of the step under way came to
   kept_groups groups_;
 };
 

@@ -2,6 +2,7 @@
 
 #include "actors/role_instance.hpp"
 #include "runtime/cluster/wire.hpp"
+#include "runtime/train/age_mask.hpp"
 
 #include <caf/typed_actor.hpp>
 
@@ -19,11 +20,12 @@ struct fetch_group {
   std::uint64_t group = 0;
   std::uint32_t attempt = 0;
   std::vector<transport::ticket> columns;
+  std::string domain; ///< of the row: its data_source
 };
 
 template <class Inspector>
 auto inspect(Inspector& f, fetch_group& x) {
-  return f(caf::meta::type_name("fetch_group"), x.group, x.attempt, x.columns);
+  return f(caf::meta::type_name("fetch_group"), x.group, x.attempt, x.columns, x.domain);
 }
 
 /// Answers `fetch_group`: from now on only the learner's own death can lose the group.
@@ -48,34 +50,43 @@ auto inspect(Inspector& f, forget_group& x) {
   return f(caf::meta::type_name("forget_group"), x.group);
 }
 
-/// One optimizer step over fetched groups. coordinator -> policy.
+/// One step, or one of its parts, over fetched groups. coordinator -> policy, critic.
 struct train_batch {
   std::uint64_t step = 0;    ///< from 1
-  std::uint32_t version = 0; ///< published updates so far: what staleness is counted against
-  std::vector<std::uint64_t> groups;
+  std::uint32_t version = 0; ///< steps trained before this one: what staleness is counted against
+  std::vector<std::uint64_t> groups; ///< empty: the step ends without a further part (`ends_step`)
+  std::uint32_t part = 0;
+  bool ends_step = true;
+  train::age_mask mask = train::age_mask::none; ///< what is too old to be trained
+  std::uint32_t train_from = 0;                 ///< the oldest version that is not
+  transport::ticket returns;                    ///< to a critic, where only the policy can make its targets; else id 0
 };
 
 template <class Inspector>
 auto inspect(Inspector& f, train_batch& x) {
-  return f(caf::meta::type_name("train_batch"), x.step, x.version, x.groups);
+  return f(caf::meta::type_name("train_batch"), x.step, x.version, x.groups, x.part, x.ends_step, x.mask, x.train_from, x.returns);
 }
 
 /// Answers `train_batch`.
 struct batch_report {
   std::uint64_t step = 0;
+  std::uint32_t part = 0;
+  bool ends_step = true;
   bool interrupted = false;              ///< stopped between micro-batches: nothing was changed, the groups are kept
-  bool skipped = false;                  ///< a loss or gradient that is not finite: parameters unchanged, groups used up
+  bool skipped = false;                  ///< a loss or gradient that is not finite: parameters unchanged, groups used up.
+                                         ///< Of the part that ends a step: every part of it was
   std::string complaint;                 ///< why skipped
   std::int64_t trained_tokens = 0;       ///< answer tokens
   std::int64_t masked_tokens = 0;        ///< answer tokens of the batch that had no part in the loss
-  std::map<std::string, double> metrics; ///< loss, grad_norm, ...
-  std::string lineage;                   ///< `train::step_lineage` as JSON: what `millrace replay` makes the step from
+  std::map<std::string, double> metrics; ///< loss, grad_norm, ... of the whole step, with the part that ends it
+  transport::ticket returns;             ///< f32 [tokens] `returns`: what the critic should have said; id 0: it can tell by itself
+  std::string lineage;                   ///< of the part, `train::step_lineage` as JSON: what `millrace replay` makes it from
 };
 
 template <class Inspector>
 auto inspect(Inspector& f, batch_report& x) {
-  return f(caf::meta::type_name("batch_report"), x.step, x.interrupted, x.skipped, x.complaint, x.trained_tokens,
-           x.masked_tokens, x.metrics, x.lineage);
+  return f(caf::meta::type_name("batch_report"), x.step, x.part, x.ends_step, x.interrupted, x.skipped, x.complaint, x.trained_tokens,
+           x.masked_tokens, x.metrics, x.returns, x.lineage);
 }
 
 /// Ends a running `train_batch` between two micro-batches. coordinator -> policy.
@@ -147,6 +158,7 @@ auto inspect(Inspector& f, checkpoint_written& x) {
 /// Invariants
 /// - PO-1: requests are carried out one after another in the order of arrival, but for `interrupt_training`.
 /// - PO-2: a group is trained at most once: training forgets it.
+/// - PO-4: version v is the parameters after v whole steps, also while a later step is trained in parts.
 /// - PO-3: heavy work runs on a thread of its own; the mailbox is always free.
 using policy_actor
     = caf::typed_actor<caf::replies_to<fetch_group>::with<group_fetched>, caf::reacts_to<forget_group>,

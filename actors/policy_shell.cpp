@@ -6,6 +6,11 @@
 namespace millrace::actors {
 namespace {
 
+std::string in_words(const train_batch& batch) {
+  const bool whole = batch.part == 0 && batch.ends_step;
+  return "step " + std::to_string(batch.step) + (whole ? "" : ", part " + std::to_string(batch.part + 1));
+}
+
 using pointer = policy_shell::stateful_pointer<policy_shell_state>;
 
 /// Releases what was published, but for the newest versions and those that are held.
@@ -32,9 +37,12 @@ policy_shell::behavior_type make_policy(pointer self, role_context context, std:
       [=](const train_batch& ask) {
         self->state.stop_training = {};
         return answer_from_thread<policy_shell, batch_report>(
-            self, *self->state.thread, track, "train step " + std::to_string(ask.step), telemetry::cause::compute,
-            [learner = self->state.learner, ask, stop = self->state.stop_training.get_token()] {
-              return learner->train(ask, stop);
+            self, *self->state.thread, track, "train " + in_words(ask), telemetry::cause::compute,
+            [learner = self->state.learner, data = context.data, ask, stop = self->state.stop_training.get_token()] {
+              auto report = learner->train(ask, stop);
+              if (const auto returns = learner->take_returns(); !returns.empty())
+                report.returns = data->publish(transport::bundle_builder().add("returns", std::span<const float>(returns)).finish());
+              return report;
             },
             unchanged);
       },

@@ -143,14 +143,16 @@ train::training_group replay::make(const train::lineage& recorded) {
     columns.push_back(std::move(result.added));
   }
   const auto& policy = std::get<pipeline::policy_table>(pipeline_.policy().options);
-  return training_group_of(recorded.group, column_set(std::move(columns)), policy.mask_truncated, policy.rewards);
+  auto made = training_group_of(recorded.group, column_set(std::move(columns)), policy.mask_truncated, policy.rewards);
+  made.domain = row.data_source;
+  return made;
 }
 
 replayed_step replay::step(const train::step_lineage& recorded, std::uint32_t oldest_needed) {
   replayed_step out;
   std::erase_if(policies_, [&](const auto& entry) { return entry.first < oldest_needed; });
   policy_of(version_); // before training changes the parameters: later answers may have begun with them
-  train_batch batch{recorded.step, recorded.version, {}};
+  train_batch batch{recorded.step, recorded.version, {}, recorded.part, recorded.ends_step, recorded.mask, recorded.train_from};
   for (const auto& lineage : recorded.groups) {
     auto group = make(lineage);
     const auto again = train::lineage_of(group);
@@ -166,7 +168,8 @@ replayed_step replay::step(const train::step_lineage& recorded, std::uint32_t ol
     rows_.erase(lineage.group);
   }
   out.report = learning_.train(batch, {});
-  version_ = recorded.version + 1;
+  if (recorded.ends_step)
+    version_ = recorded.version + 1;
   return out;
 }
 

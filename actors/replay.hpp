@@ -17,11 +17,11 @@
 
 namespace millrace::actors {
 
-/// What became of a step that was made again.
+/// What became of a step, or of a part of one, that was made again.
 struct replayed_step {
   std::optional<std::uint64_t> group; ///< the first whose columns are not those of the run
   std::string difference;             ///< in words; "" if every group was the same
-  batch_report report;                ///< of training, with its metrics; empty where a group differed
+  batch_report report;                ///< of training, with the step's metrics if it ended; empty where a group differed
 };
 
 /// Makes a recorded run again, step after step, in one thread of control: each group out of its prompt, its seed and the

@@ -90,12 +90,13 @@ struct group_generated {
   std::map<std::uint32_t, std::int64_t> tokens; ///< answer tokens of all answers by the version that sampled them
   double prefill_s = 0;             ///< time the engine spent on this group's prompt
   std::int64_t baseline_tokens = 0; ///< of the greedy answer beside them, which is not trained
+  std::map<std::uint32_t, std::int64_t> answers = {}; ///< tokens of whole answers by the oldest version in each
 };
 
 template <class Inspector>
 auto inspect(Inspector& f, group_generated& x) {
   return f(caf::meta::type_name("group_generated"), x.from, x.group, x.attempt, x.columns, x.tokens, x.prefill_s,
-           x.baseline_tokens);
+           x.baseline_tokens, x.answers);
 }
 
 /// A new version's parameters can be pulled. coordinator -> rollout. Answered when tokens are sampled from them.

@@ -25,7 +25,8 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
   const auto greedy = static_cast<std::size_t>(requests->greedy());
   on.finished = [context, greedy](std::uint32_t attempt, const std::vector<std::int32_t>& prompt, rollout::finished_group group) {
     group_generated what{context.who, group.group, attempt, context.data->publish(columns_of(prompt, group, greedy)),
-                         tokens_by_version(group.answers, greedy), group.first_token_s, greedy_tokens(group, greedy)};
+                         tokens_by_version(group.answers, greedy), group.first_token_s, greedy_tokens(group, greedy),
+                         tokens_by_oldest_version(group, greedy)};
     caf::anon_send(context.coordinator, std::move(what));
   };
   on.interrupted = [context, greedy](std::uint32_t attempt, const rollout::partial_group& so_far) {

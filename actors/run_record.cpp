@@ -72,16 +72,16 @@ telemetry::trajectory trajectory_of(std::uint64_t group, const prompt_row& row, 
   return result;
 }
 
-run_record::run_record(const pipeline::pipeline& p, const telemetry::run_folder& folder, std::int64_t resumed_step)
+run_record::run_record(const pipeline::pipeline& p, const telemetry::run_folder& folder, std::int64_t resumed_step, std::int64_t resumed_parts)
     : name_(p.run.name), steps_(p.run.steps), folder_(&folder), metrics_(folder.metrics(), resumed_step),
-      lineage_(folder.lineage(), resumed_step),
+      lineage_(folder.lineage(), resumed_step, resumed_parts),
       events_(folder.path(), folder.session(), resumed_step, wall_s()),
       trajectories_(folder.trajectories(), p.run.trajectories_fraction), line_(telemetry::process_log()),
       best_(folder.checkpoints(), p.run.keep_best, p.run.best == "highest"), early_stop_(stop_rules_of(p)),
       start_s_(telemetry::now_s()), last_step_s_(start_s_), rate_since_s_(start_s_),
       logprob_gap_(std::numeric_limits<double>::quiet_NaN()), step_(resumed_step) {
   if (folder.session() > 1)
-    telemetry::forget_trajectories_after(folder.path(), resumed_step);
+    telemetry::forget_trajectories_after(folder.path(), resumed_step, resumed_parts);
   if (p.run.trace)
     trace_ = std::make_unique<telemetry::trace_file>(folder.trace(), start_s_);
   for (const auto& row : telemetry::read_metrics(folder.metrics())) {
@@ -159,10 +159,11 @@ void run_record::watch(const telemetry::metric_row& row) {
 
 void run_record::keep(telemetry::trajectory answers) { kept_.insert_or_assign(answers.group, std::move(answers)); }
 
-void run_record::trained(std::int64_t step, const std::vector<std::uint64_t>& groups) {
+void run_record::trained(std::int64_t step, std::int64_t part, const std::vector<std::uint64_t>& groups) {
   for (const auto group : groups)
     if (auto row = kept_.extract(group)) {
       row.mapped().step = step;
+      row.mapped().part = part;
       trajectories_.append(row.mapped());
     }
   trajectories_.flush();

@@ -29,8 +29,9 @@ namespace millrace::actors {
 class run_record {
 public:
   /// @param resumed_step steps that an earlier life of the run trained; what it wrote beyond them is cut off
+  /// @param resumed_parts and of the step after them, parts
   /// @throws telemetry::storage_error
-  run_record(const pipeline::pipeline& p, const telemetry::run_folder& folder, std::int64_t resumed_step);
+  run_record(const pipeline::pipeline& p, const telemetry::run_folder& folder, std::int64_t resumed_step, std::int64_t resumed_parts = 0);
 
   /// A step was trained. @param row figures of the step, without step and time
   void step_done(std::int64_t step, std::map<std::string, double> figures, const schedule::scheduler& scheduler);
@@ -44,8 +45,8 @@ public:
 
   /// A group's answers in words, kept until the group is trained or forgotten.
   void keep(telemetry::trajectory answers);
-  void trained(std::int64_t step, const std::vector<std::uint64_t>& groups);
-  /// How a step's groups came to be: `batch_report::lineage`.
+  void trained(std::int64_t step, std::int64_t part, const std::vector<std::uint64_t>& groups);
+  /// How the groups of a step or of a part of one came to be: `batch_report::lineage`.
   void remember(const std::string& lineage) { lineage_.append(lineage); }
   void forget(std::uint64_t group);
 

@@ -5,14 +5,14 @@
 namespace millrace::actors {
 
 std::optional<training_round::outcome> training_round::policy_answered(batch_report report) {
-  if (report.step != step_ || of_policy_)
+  if (report.step != step_ || report.part != part_ || of_policy_)
     return std::nullopt;
   of_policy_ = std::move(report);
   return finish();
 }
 
 std::optional<training_round::outcome> training_round::critic_answered(batch_report report) {
-  if (report.step != step_ || critic_.empty() || of_critic_)
+  if (report.step != step_ || report.part != part_ || critic_.empty() || of_critic_)
     return std::nullopt;
   of_critic_ = std::move(report);
   return finish();
@@ -21,7 +21,7 @@ std::optional<training_round::outcome> training_round::critic_answered(batch_rep
 std::optional<training_round::outcome> training_round::finish() {
   if (!of_policy_ || (!of_policy_->interrupted && !critic_.empty() && !of_critic_))
     return std::nullopt;
-  outcome result{*std::move(of_policy_), false};
+  outcome result{*std::move(of_policy_), !critic_.empty(), false};
   result.critic_applies = !critic_.empty() && !result.report.interrupted;
   if (result.critic_applies) {
     result.report.metrics.insert(of_critic_->metrics.begin(), of_critic_->metrics.end());

@@ -42,6 +42,7 @@ struct answer_columns {
   at::Tensor score;             ///< [A] differentiable output of a score head; undefined for a language-model head
   at::Tensor version;           ///< [N] int64, the policy version that sampled each token; undefined where nobody asks
   std::int64_t policy_version = 0; ///< of the weights that the step trains
+  at::Tensor trains;            ///< [N] bool, false: too old to be trained; undefined: all are
   at::Tensor step_weight;       ///< [N] what the corrections that see a whole step made of it; undefined where there are none
 };
 

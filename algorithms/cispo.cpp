@@ -20,7 +20,7 @@ at::Tensor advantages(const step_columns& step, const option_values& values) {
 at::Tensor losses(const answer_columns& answers, const option_values& values, diagnostics& found) {
   const at::Tensor ratio = (answers.logprob - answers.old_logprob).detach().clamp(-20, 20).exp();
   const at::Tensor weight = ratio.clamp(1 - values.get("clip_low"), 1 + values.get("clip_high"));
-  found.clipped += weight.ne(ratio).sum().item<std::int64_t>();
+  found.count_clipped(weight.ne(ratio));
   return -weight * answers.advantage.detach() * answers.logprob;
 }
 

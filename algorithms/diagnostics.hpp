@@ -1,8 +1,28 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
+#include <array>
 #include <cstdint>
+#include <string_view>
 
 namespace millrace::algorithms {
+
+/// Ages of tokens (versions between sampling and training) that figures are kept apart by.
+inline constexpr std::array<std::string_view, 6> age_words{"0", "1", "2", "3-4", "5-8", "9+"};
+
+/// What a step's loss saw of the trained tokens of one age, as sums over tokens. l: current, b: behaviour.
+struct age_figures {
+  std::int64_t tokens = 0;   ///< looked at: once for each pass
+  std::int64_t clipped = 0;  ///< tokens whose gradient the surrogate cut
+  double k1 = 0;             ///< sum of b - l
+  double k3 = 0;             ///< sum of exp(l - b) - (l - b) - 1
+  double ratio = 0;          ///< sum of exp(l - b)
+  double largest_ratio = 0;
+  double entropy = 0;        ///< sum of the entropies the caller adds, nats
+
+  age_figures& operator+=(const age_figures& other);
+};
 
 /// What a step's loss saw, as sums over tokens so that micro-batches add up; the figures are the functions.
 /// l: current, b: behaviour, w: the importance weight that was used.
@@ -19,6 +39,11 @@ struct diagnostics {
   double weight_squared = 0;          ///< sum of w^2
   double largest_weight = 0;          ///< max of w
   double entropy = 0;                 ///< sum of the entropies the caller adds, nats
+  std::array<age_figures, age_words.size()> by_age{}; ///< where versions are known
+
+  /// Counts tokens whose gradient a loss cut. @param cut [N] bool
+  void count_clipped(const at::Tensor& cut);
+  at::Tensor cut; ///< what was counted last, for `by_age`; not part of the sum
 
   diagnostics& operator+=(const diagnostics& other);
 

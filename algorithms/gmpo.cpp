@@ -21,7 +21,7 @@ at::Tensor losses(const answer_columns& answers, const option_values& values, di
   const at::Tensor free = (answers.logprob - answers.old_logprob.detach()).clamp(-20, 20);
   const at::Tensor bound = free.clamp(-values.get("clip_low"), values.get("clip_high"));
   const at::Tensor kept = at::where(a.gt(0), at::minimum(free, bound), at::maximum(free, bound));
-  found.clipped += at::logical_and(kept.ne(free), a.ne(0)).sum().item<std::int64_t>();
+  found.count_clipped(at::logical_and(kept.ne(free), a.ne(0)));
   return -spread_over_tokens(mean_by_answer(kept, answers.length).exp(), answers.length) * a;
 }
 

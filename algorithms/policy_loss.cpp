@@ -13,6 +13,40 @@ double total(const at::Tensor& x) { return x.detach().sum(at::kDouble).item<doub
 /// Schulman's k3 of x = logprob - other, summed.
 double total_k3(const at::Tensor& x) { return total(x.exp() - x - 1); }
 
+/// Which of `age_words` each token belongs to. @returns [N] int64 on the CPU
+at::Tensor ages(const answer_columns& answers) {
+  const at::Tensor age = (answers.policy_version - answers.version).clamp_min(0).to(at::kCPU, at::kDouble);
+  return at::bucketize(age, at::tensor({0.0, 1.0, 2.0, 4.0, 8.0}, at::kDouble));
+}
+
+/// Sums by age over the trained tokens. @param x [N]
+at::Tensor sums_by_age(const at::Tensor& age, const at::Tensor& x) {
+  return at::zeros({static_cast<std::int64_t>(age_words.size())}, at::kDouble).index_add_(0, age, x.detach().to(at::kCPU, at::kDouble));
+}
+
+at::Tensor trained_ages(const answer_columns& answers) {
+  const at::Tensor age = ages(answers);
+  return answers.trains.defined() ? age.masked_select(answers.trains.to(at::kCPU)) : age;
+}
+
+at::Tensor trained_part(const answer_columns& answers, const at::Tensor& x) {
+  return answers.trains.defined() ? x.masked_select(answers.trains) : x;
+}
+
+/// @param difference [N] current minus behaviour, double
+void observe_ages(const answer_columns& answers, const at::Tensor& difference, diagnostics& found) {
+  const at::Tensor age = trained_ages(answers), apart = trained_part(answers, difference), ratio = apart.exp();
+  const at::Tensor cut = trained_part(answers, found.cut.defined() ? found.cut : at::zeros_like(difference, at::kBool));
+  const at::Tensor tokens = sums_by_age(age, at::ones_like(apart)), clipped = sums_by_age(age, cut), k1 = sums_by_age(age, -apart),
+                   k3 = sums_by_age(age, ratio - apart - 1), ratios = sums_by_age(age, ratio);
+  at::Tensor largest = at::zeros_like(tokens);
+  largest.scatter_reduce_(0, age, ratio.to(at::kCPU, at::kDouble), "amax");
+  const auto at = [](const at::Tensor& sums, std::size_t i) { return sums.data_ptr<double>()[i]; };
+  for (std::size_t i = 0; i < age_words.size(); ++i)
+    found.by_age[i] += {static_cast<std::int64_t>(at(tokens, i)), static_cast<std::int64_t>(at(clipped, i)), at(k1, i), at(k3, i), at(ratios, i),
+                        at(largest, i), 0};
+}
+
 void observe(const answer_columns& answers, const at::Tensor& weight, diagnostics& found) {
   const std::int64_t tokens = answers.logprob.numel();
   if (tokens == 0)
@@ -26,6 +60,8 @@ void observe(const answer_columns& answers, const at::Tensor& weight, diagnostic
   found.weight += total(weight);
   found.weight_squared += total(weight.to(at::kDouble).square());
   found.largest_weight = std::max(found.largest_weight, weight.max().item<double>());
+  if (answers.version.defined())
+    observe_ages(answers, difference, found);
 }
 
 answer_columns anchored(const loss_options& options, const answer_columns& answers) {
@@ -45,6 +81,15 @@ at::Tensor weights_of(scope sees, const loss_options& options, const answer_colu
 
 } // namespace
 
+void observe_entropy(const answer_columns& answers, const at::Tensor& entropy, diagnostics& found) {
+  found.entropy += total(entropy);
+  if (!answers.version.defined() || entropy.numel() == 0)
+    return;
+  const at::Tensor sums = sums_by_age(trained_ages(answers), trained_part(answers, entropy));
+  for (std::size_t i = 0; i < age_words.size(); ++i)
+    found.by_age[i].entropy += sums.data_ptr<double>()[i];
+}
+
 at::Tensor correction_weights(const loss_options& options, const answer_columns& step) {
   diagnostics found;
   const answer_columns answers = anchored(options, step);
@@ -63,7 +108,10 @@ at::Tensor step_weights(const loss_options& options, const answer_columns& step)
 
 at::Tensor policy_loss(const algorithm& row, const option_values& values, const loss_options& options,
                        const answer_columns& given, const step_totals& totals, diagnostics& found) {
-  const answer_columns answers = anchored(options, given);
+  answer_columns answers = anchored(options, given);
+  if (answers.trains.defined())
+    answers.logprob = at::where(answers.trains, answers.logprob, answers.logprob.detach());
+  found.cut = at::Tensor();
   at::Tensor losses = row.losses(answers, values, found);
   at::Tensor weight = weights_of(scope::answer, options, answers, found);
   if (answers.step_weight.defined()) {
@@ -85,6 +133,8 @@ at::Tensor policy_loss(const algorithm& row, const option_values& values, const 
     TORCH_CHECK(answers.entropy.defined(), "entropy: missing, and the entropy bonus needs it");
     losses = losses - options.entropy_coefficient * answers.entropy;
   }
+  if (answers.trains.defined())
+    losses = at::where(answers.trains, losses, at::zeros_like(losses));
   return aggregate(options.how.value_or(row.how), losses, answers.length, answers.group_tokens, totals, options.fixed_length);
 }
 

@@ -36,13 +36,18 @@ struct loss_options {
 ///
 ///     aggregate( prod_c w_c * losses + kl_coefficient * kl_term(logprob, ref_logprob) - entropy_coefficient * entropy )
 ///
-/// with `old_logprob` replaced by the anchor. Weights are detached and the denominators are the step's, whatever the
+/// with `old_logprob` replaced by the anchor, and 0 in place of a token's whole term where `trains` is false: its
+/// log-probability is held constant, so that no loss of a whole answer moves it either. Weights are detached and the denominators are the step's, whatever the
 /// weights are. A decoupled PPO is a clipped surrogate, `against` recomputed or log-linear, with the correction
 /// `truncated`.
-/// @param found grows by what was seen (all but `entropy`)
+/// @param found grows by what was seen (all but entropies)
 /// @returns scalar, differentiable in `answers.logprob`
 at::Tensor policy_loss(const algorithm& row, const option_values& values, const loss_options& options,
                        const answer_columns& answers, const step_totals& totals, diagnostics& found);
+
+/// Adds the entropies of answers that `policy_loss` has just been taken of.
+/// @param entropy [N]
+void observe_entropy(const answer_columns& answers, const at::Tensor& entropy, diagnostics& found);
 
 /// The product of all corrections' weights of a whole step. @returns [N] detached
 at::Tensor correction_weights(const loss_options& options, const answer_columns& step);

@@ -26,7 +26,7 @@ at::Tensor clipped_surrogate_at(const at::Tensor& ratio, const at::Tensor& advan
     loss = at::where(beyond, worst, loss);
     cut = at::logical_or(cut, beyond);
   }
-  found.clipped += cut.sum().item<std::int64_t>();
+  found.count_clipped(cut);
   return loss;
 }
 

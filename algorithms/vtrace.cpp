@@ -31,10 +31,9 @@ at::Tensor advantages(const step_columns& step, const option_values& values) {
   return targets(step.old_logprob - step.behaviour_logprob, step, values).advantages;
 }
 
-/// A critic in a process of its own does not know the policy: without old_logprob its weights are 1.
 at::Tensor returns(const step_columns& step, const option_values& values) {
-  const at::Tensor log_ratio = step.old_logprob.defined() ? step.old_logprob - step.behaviour_logprob : at::zeros_like(step.behaviour_logprob);
-  return targets(log_ratio, step, values).values;
+  TORCH_CHECK(step.old_logprob.defined(), "old_logprob: missing, and the targets of vtrace's critic need it");
+  return targets(step.old_logprob - step.behaviour_logprob, step, values).values;
 }
 
 } // namespace
@@ -48,8 +47,8 @@ const algorithm vtrace{
                "A_t = min(pg_rho_bar, w_t) (r_t + gamma v_{t+1} - V_t);  r_t = R [t = T] - kl_in_reward * KL_t\n"
                "r = exp(logprob - old);  L = -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)",
     .differences = "IMPALA makes one update a batch and has no clip; here the clip bounds further updates and does nothing to the first. "
-                   "Advantages are not whitened. The weights are inside: corrections on top would count them twice, so none is the default. The critic role learns "
-                   "from targets with all weights 1 (returns to go): it does not see the policy's log-probabilities.",
+                   "Advantages are not whitened. The weights are inside: corrections on top would count them twice, so none is the default. The critic role "
+                   "trains after the policy's update, on the targets that the policy makes before it.",
     .columns = columns,
     .options = options,
     .wants_old_logprob = true,

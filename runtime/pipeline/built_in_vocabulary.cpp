@@ -3,6 +3,7 @@
 #include "algorithms/correction.hpp"
 #include "algorithms/kl.hpp"
 #include "runtime/input_error.hpp"
+#include "runtime/model/pattern.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
 #include "runtime/rules/rule.hpp"
 
@@ -94,6 +95,15 @@ rule_type word_of(const rules::rule_type& row) {
   return type;
 }
 
+std::string pattern_mistake(const std::string& expression) {
+  try {
+    model::pattern(expression, "found \"" + expression + "\"");
+  } catch (const input_error& error) {
+    return error.what();
+  }
+  return {};
+}
+
 } // namespace
 
 const vocabulary& built_in_vocabulary() {
@@ -104,6 +114,7 @@ const vocabulary& built_in_vocabulary() {
     for (const rules::rule_type* row : rules::rule_types())
       v.rules.push_back(word_of(*row));
     v.optimizers = {"adamw"};
+    v.pattern_mistake = pattern_mistake;
     for (const algorithms::correction* row : algorithms::all_corrections())
       v.corrections.push_back(word_of(*row));
     v.aggregations = strings(algorithms::aggregation_words);

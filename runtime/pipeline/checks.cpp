@@ -174,6 +174,29 @@ void check_rewards(const role& r, const policy_table& policy, reading& into) {
                  "roles." + r.name + ".rewards: found " + in_quotes(name) + " twice, want it once");
 }
 
+void check_pattern(const std::string& expression, const std::string& key, reading& into) {
+  if (!into.words.pattern_mistake)
+    return;
+  if (const std::string wrong = into.words.pattern_mistake(expression); !wrong.empty())
+    into.wrong(into.place(key), key + ": " + wrong);
+}
+
+void check_optimizer(const pipeline& p, const optimizer_table& o, const std::string& path, reading& into) {
+  for (std::size_t i = 0; i < o.groups.size(); ++i)
+    check_pattern(o.groups[i].match, path + ".groups." + std::to_string(i) + ".match", into);
+  if (o.decay != "constant" && p.run.steps > 0 && o.warmup_steps >= p.run.steps)
+    into.wrong(into.place(path + ".warmup_steps"), path + ".warmup_steps: found " + std::to_string(o.warmup_steps) + " with run.steps = " +
+                                                       std::to_string(p.run.steps) + ", want fewer steps, so that there are some to decay in");
+}
+
+void check_critic(const pipeline& p, const role& r, const critic_table& critic, reading& into) {
+  const std::string path = "roles." + r.name;
+  check_optimizer(p, critic.optimizer, path + ".optimizer", into);
+  if (p.run.steps > 0 && critic.alone_steps >= p.run.steps)
+    into.wrong(into.place(path + ".alone_steps"), path + ".alone_steps: found " + std::to_string(critic.alone_steps) + " with run.steps = " +
+                                                      std::to_string(p.run.steps) + ", want fewer steps, so that the policy is trained too");
+}
+
 void check_policy(const pipeline& p, const role& r, const policy_table& policy, reading& into) {
   const std::string path = "roles." + r.name;
   check_rewards(r, policy, into);
@@ -198,10 +221,9 @@ void check_policy(const pipeline& p, const role& r, const policy_table& policy, 
     if (std::holds_alternative<rollout_table>(up->options) && !seen.contains(up->name))
       into.wrong(into.place(path + ".publishes_to"), path + ".publishes_to: rollout " + in_quotes(up->name) + " is not in it, want every rollout upstream of the policy");
   check_loss(policy.loss, path + ".loss", into);
-  const optimizer_table& o = policy.optimizer;
-  if (o.decay != "constant" && p.run.steps > 0 && o.warmup_steps >= p.run.steps)
-    into.wrong(into.place(path + ".optimizer.warmup_steps"), path + ".optimizer.warmup_steps: found " + std::to_string(o.warmup_steps) + " with run.steps = " +
-                                                                 std::to_string(p.run.steps) + ", want fewer steps, so that there are some to decay in");
+  check_optimizer(p, policy.optimizer, path + ".optimizer", into);
+  if (policy.lora)
+    check_pattern(policy.lora->targets, path + ".lora.targets", into);
 }
 
 void check_roles(const pipeline& p, reading& into) {
@@ -226,6 +248,8 @@ void check_roles(const pipeline& p, reading& into) {
             check_rules(r, table.rules, into);
           if constexpr (std::is_same_v<table_type, reference_table>)
             check_following(p, r, table, into);
+          if constexpr (std::is_same_v<table_type, critic_table>)
+            check_critic(p, r, table, into);
           if constexpr (std::is_same_v<table_type, policy_table>)
             check_policy(p, r, table, into);
         },

@@ -20,6 +20,7 @@ struct critic_table {
 
   std::string model;
   optimizer_table optimizer{.lr = 1e-5};
+  std::int64_t alone_steps = 0;
   double value_clip = 0.2;
   std::int64_t micro_batch_tokens = 2048;
 
@@ -31,6 +32,7 @@ struct critic_table {
   template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
     v("model", s.model, needed(), "the [models.*] table that it starts from: a sequence-classification model of one label, or a language model, which gets a head of zeros");
     v("optimizer", s.optimizer, any(), "how a gradient becomes a step");
+    v("alone_steps", s.alone_steps, between(0, 1e9), "steps at the run's start in which the critic alone is trained: the policy makes versions of the same weights");
     v("value_clip", s.value_clip, between(0, 1e9), "how far a value may move from the one that was said, in the loss; 0 = not clipped");
     v("micro_batch_tokens", s.micro_batch_tokens, between(16, 1 << 24), "tokens trained at once; the gradient is the same for any");
   }

@@ -51,7 +51,7 @@ struct optimizer_table {
     v("eps", s.eps, above(0, 1), "added to the square root of the second moment");
     v("weight_decay", s.weight_decay, between(0, 10), "decoupled weight decay, times lr");
     v("decay_norms", s.decay_norms, any(), "weight decay on norms and biases too, as verl; else not, as TRL and OpenRLHF");
-    v("warmup_steps", s.warmup_steps, between(0, 1e9), "steps of linear growth from 0 to lr");
+    v("warmup_steps", s.warmup_steps, between(0, 1e9), "steps of linear growth from 0 to lr; all updates of a step have its learning rate");
     v("decay", s.decay, one_of({"constant", "linear", "cosine", "wsd"}),
       "course of the learning rate after the warm-up, until the last step; wsd = warm-up, stable, decay");
     v("stable_share", s.stable_share, between(0, 1), "share of the steps after the warm-up that keep lr (wsd)");

@@ -56,6 +56,8 @@ struct vocabulary {
   std::vector<std::string> optimizers;
   std::vector<correction_type> corrections = {};
   std::vector<std::string> aggregations = {}, kl_estimators = {}, proximals = {};
+  /// What is wrong with a regular expression over parameters' names, or "".
+  std::function<std::string(const std::string&)> pattern_mistake = {};
 
   /// nullptr for an unknown name
   const algorithm_type* algorithm(const std::string& name) const;

@@ -463,6 +463,8 @@ void scheduler::begin_saving(finish_reason reason) {
 
 void scheduler::save_now() {
   checkpoint_asked_ = step_;
+  if (part_ > 0)
+    checkpoint_saved_.reset(); // the one of the step's start does not hold the updates since
   actions_.emplace_back(checkpoint{step_, save()});
 }
 

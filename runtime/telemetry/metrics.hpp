@@ -34,6 +34,10 @@ inline constexpr std::string_view mismatch_kl = "mismatch_kl";                  
 inline constexpr std::string_view logprob_gap = "rollout/logprob_max_difference";    ///< max |rollout - learner|, nats
 inline constexpr std::string_view staleness_mean = "staleness/mean";                 ///< versions, at use, by token
 inline constexpr std::string_view staleness_max = "staleness/max";                   ///< versions, at use
+/// Trained tokens of one age in versions ("0", "1", "2", "3-4", "5-8", "9+"). Figures: tokens; reward, the mean of answers whose
+/// oldest trained token is of that age; means over tokens of entropy, kl (k3) and kl_k1 (behaviour to current), ratio (current
+/// over behaviour) and its largest, ratio_max; clip_fraction. Ages that no token has are left out.
+inline std::string of_age(std::string_view age, std::string_view figure) { return "staleness/" + std::string{age} + "/" + std::string{figure}; }
 inline constexpr std::string_view throughput = "perf/throughput";                    ///< verl: trained tokens a second
 inline constexpr std::string_view generation_rate = "perf/generated_tokens_per_s";   ///< tokens a second, all rollouts
 inline constexpr std::string_view time_per_step = "perf/time_per_step";              ///< verl: seconds

@@ -7,12 +7,21 @@
 namespace millrace::telemetry {
 namespace {
 
-std::optional<std::int64_t> step_of(const std::string& line) {
+struct place {
+  std::int64_t step = 0;
+  std::optional<std::int64_t> part;
+};
+
+std::optional<place> place_of(const std::string& line) {
   const auto object = nlohmann::json::parse(line, nullptr, false);
   if (!object.is_object())
     return std::nullopt;
-  const auto step = object.find("step");
-  return step != object.end() && step->is_number_integer() ? std::optional(step->get<std::int64_t>()) : std::nullopt;
+  const auto number = [&](const char* name) {
+    const auto found = object.find(name);
+    return found != object.end() && found->is_number_integer() ? std::optional(found->get<std::int64_t>()) : std::nullopt;
+  };
+  const auto step = number("step");
+  return step ? std::optional(place{*step, number("part")}) : std::nullopt;
 }
 
 std::string text_of(const std::filesystem::path& path) {
@@ -23,20 +32,20 @@ template <class Take> void for_each_line(const std::string& text, Take take) {
   std::size_t begin = 0;
   for (std::size_t end = 0; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
     std::string line = text.substr(begin, end - begin);
-    const auto step = step_of(line);
-    if (!step)
+    const auto where = place_of(line);
+    if (!where)
       return;
-    take(std::move(line), *step);
+    take(std::move(line), *where);
   }
 }
 
 } // namespace
 
-step_lines::step_lines(std::filesystem::path path, std::int64_t last_step) : path_{std::move(path)} {
+step_lines::step_lines(std::filesystem::path path, std::int64_t last_step, std::int64_t parts) : path_{std::move(path)} {
   const std::string text = text_of(path_);
   std::string kept;
-  for_each_line(text, [&](std::string line, std::int64_t step) {
-    if (step <= last_step)
+  for_each_line(text, [&](std::string line, const place& where) {
+    if (where.step <= last_step || (where.step == last_step + 1 && where.part && *where.part < parts))
       kept += std::move(line) + "\n";
   });
   if (kept.size() < text.size())
@@ -48,7 +57,7 @@ void step_lines::append(std::string_view object) { append_whole(file_, std::stri
 
 std::vector<std::string> read_step_lines(const std::filesystem::path& path) {
   std::vector<std::string> lines;
-  for_each_line(text_of(path), [&](std::string line, std::int64_t) { lines.push_back(std::move(line)); });
+  for_each_line(text_of(path), [&](std::string line, const place&) { lines.push_back(std::move(line)); });
   return lines;
 }
 

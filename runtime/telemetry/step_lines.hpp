@@ -14,8 +14,9 @@ namespace millrace::telemetry {
 class step_lines {
 public:
   /// Opens to append. What lies after `last_step` (and a torn last line) is cut away, so that a step that is trained again
-  /// after a resume is told once. A new run passes 0. @throws storage_error
-  step_lines(std::filesystem::path path, std::int64_t last_step);
+  /// after a resume is told once. A new run passes 0.
+  /// @param parts of the step after `last_step`, lines whose integer "part" is below it are kept  @throws storage_error
+  step_lines(std::filesystem::path path, std::int64_t last_step, std::int64_t parts = 0);
 
   /// @param object one JSON object, without the line's end  @throws storage_error
   void append(std::string_view object);

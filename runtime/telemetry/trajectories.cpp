@@ -31,7 +31,7 @@ std::string to_line(const trajectory& row) {
   json answers = json::array();
   for (const auto& answer : row.answers)
     answers.push_back(to_json(answer));
-  const json object{{"step", row.step}, {"group", row.group}, {"prompt", row.prompt}, {"answers", std::move(answers)}};
+  const json object{{"step", row.step}, {"part", row.part}, {"group", row.group}, {"prompt", row.prompt}, {"answers", std::move(answers)}};
   return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
@@ -56,9 +56,10 @@ void for_each_frame(std::string_view file, Take take) {
   take(std::string{}, begin);
 }
 
-std::int64_t step_of(std::string_view rows) {
+/// Step and part.
+std::pair<std::int64_t, std::int64_t> place_of(std::string_view rows) {
   const auto first = json::parse(rows.substr(0, rows.find('\n')), nullptr, false);
-  return first.is_object() ? first.value("step", std::int64_t{0}) : 0;
+  return first.is_object() ? std::pair(first.value("step", std::int64_t{0}), first.value("part", std::int64_t{0})) : std::pair<std::int64_t, std::int64_t>{};
 }
 
 } // namespace
@@ -109,7 +110,7 @@ std::string read_trajectories(const fs::path& path) {
   return all;
 }
 
-void forget_trajectories_after(const fs::path& folder, std::int64_t last_step) {
+void forget_trajectories_after(const fs::path& folder, std::int64_t last_step, std::int64_t parts) {
   for (const auto& entry : fs::directory_iterator(folder)) {
     const auto name = entry.path().filename().string();
     if (!name.starts_with("trajectories-") || !name.ends_with(".jsonl.zst"))
@@ -118,7 +119,7 @@ void forget_trajectories_after(const fs::path& folder, std::int64_t last_step) {
     std::size_t kept = 0;
     for_each_frame(file, [&](const std::string& rows, std::size_t begin) {
       kept = begin;
-      return !rows.empty() && step_of(rows) <= last_step;
+      return !rows.empty() && place_of(rows) < std::pair(last_step + 1, parts);
     });
     if (kept < file.size())
       truncate_file(entry.path(), kept);

@@ -25,16 +25,17 @@ struct trajectory_answer {
 /// One group as it was trained: one row.
 struct trajectory {
   std::uint64_t group = 0;
-  std::int64_t step = 0; ///< the optimizer step that trained it
+  std::int64_t step = 0; ///< the step that trained it
   std::string prompt;
   std::vector<trajectory_answer> answers;
+  std::int64_t part = 0; ///< of the step
 };
 
 /// Whether group `group` belongs to the fraction (0 to 1) that is written down. The same groups at every call, on every
 /// machine; a larger fraction contains a smaller one.
 bool is_sampled(std::uint64_t group, double fraction);
 
-/// trajectories-N.jsonl.zst: JSON lines in zstd frames, each of one step's rows. `zstdcat` reads it; after a crash it
+/// trajectories-N.jsonl.zst: JSON lines in zstd frames, each of the rows of one step or one part of it. `zstdcat` reads it; after a crash it
 /// reads up to the last flushed frame.
 class trajectory_file {
 public:
@@ -46,7 +47,7 @@ public:
 
   /// Keeps the row if its group is sampled. Steps must not go down. @throws storage_error
   void append(const trajectory& row);
-  /// Writes what is kept as one frame: call it once a step. @throws storage_error
+  /// Writes what is kept as one frame: call it once a step or part. @throws storage_error
   void flush();
 
 private:
@@ -63,6 +64,7 @@ std::string read_trajectories(const std::filesystem::path& path);
 
 /// Cuts the frames of steps after `last_step` (and a torn one) from every trajectory file in `folder`, so that after a
 /// resume no group is told twice. @throws storage_error
-void forget_trajectories_after(const std::filesystem::path& folder, std::int64_t last_step);
+/// @param parts of the step after `last_step` that are kept
+void forget_trajectories_after(const std::filesystem::path& folder, std::int64_t last_step, std::int64_t parts = 0);
 
 } // namespace millrace::telemetry

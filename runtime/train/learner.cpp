@@ -4,6 +4,7 @@
 #include "algorithms/group_statistics.hpp"
 #include "runtime/input_error.hpp"
 #include "runtime/model/decoder.hpp"
+#include "runtime/model/safetensors.hpp"
 #include "runtime/model/token_logprob.hpp"
 #include "runtime/model/training_operations.hpp"
 #include "runtime/train/answer_scores.hpp"
@@ -58,6 +59,9 @@ std::optional<model::adapter> trainable_adapter(const std::optional<model::adapt
   return out;
 }
 
+/// Where the weights of the start of the step under way are kept.
+std::filesystem::path start_file(const std::filesystem::path& folder) { return folder / "step_start.safetensors"; }
+
 /// Where an adapted coefficient is kept, beside the optimizer.
 std::filesystem::path coefficient_file(const std::filesystem::path& folder) { return folder / "kl_coefficient"; }
 
@@ -75,6 +79,7 @@ struct learner::state {
   double text_coefficient = 0;
   model::weights merged;             ///< with an adapter
   std::int64_t merged_at = -1;       ///< optimizer steps
+  model::weights start;              ///< what is trained, as it was when the step under way began; empty between steps
 
   state(model::model_config config, const model::weights& parameters, learner_options o)
       : options(std::move(o)), row(row_named(options.algorithm)), values(row.options, options.algorithm_options),
@@ -87,6 +92,24 @@ struct learner::state {
   }
 
   const model::weights& trained() const { return adapter ? adapter->parameters : decoder.parameters(); }
+
+  /// What is trained, as of now.
+  model::weights copy_of_trained() const {
+    model::weights out;
+    for (const auto& parameter : trained())
+      out.push_back({parameter.name, parameter.tensor.detach().clone()});
+    return out;
+  }
+
+  /// Exchanges what is trained and the copy of the step's start.
+  void swap_start() {
+    const at::NoGradGuard no_grad;
+    for (std::size_t i = 0; i < start.size(); ++i) {
+      const at::Tensor now = trained()[i].tensor.detach();
+      trained()[i].tensor.set_data(start[i].tensor);
+      start[i].tensor = now;
+    }
+  }
 
   bool adapts() const { return options.kl_control.target > 0; }
 
@@ -140,9 +163,9 @@ struct learner::state {
   }
 
   /// Whether `old_logprob` takes a pass of its own; else it is the current policy of the step's only update.
-  bool wants_old_pass(std::size_t updates) const {
+  bool wants_old_pass(std::size_t updates, step_part where) const {
     return row.wants_old_logprob || algorithms::needs_whole_step(options.loss) ||
-           (options.loss.against == algorithms::proximal::recomputed && updates > 1);
+           (options.loss.against == algorithms::proximal::recomputed && (updates > 1 || !where.begins));
   }
 
   /// Log-probabilities at the start of the step. @returns [N] on the CPU; undefined where `stop` ended it
@@ -172,6 +195,7 @@ struct learner::state {
     all.group_tokens = step.group_tokens;
     all.version = step.version;
     all.policy_version = version;
+    all.trains = step.trains;
     return all;
   }
 
@@ -197,23 +221,26 @@ struct learner::state {
     answers.version = column(whole.version);
     answers.policy_version = whole.policy_version;
     answers.step_weight = column(whole.step_weight);
+    answers.trains = column(whole.trains);
     return answers;
   }
 
   /// Runs one micro-batch and adds its gradients. @returns its share of the loss; not finite: no gradients were added
+  /// @param first no update of the step has been made by an earlier part
   double accumulate(std::span<const training_group> groups, const micro_batch& batch, const algorithms::answer_columns& whole,
-                    const algorithms::step_totals& totals, algorithms::diagnostics& seen, step_report& report) {
+                    const algorithms::step_totals& totals, bool first, algorithms::diagnostics& seen, step_report& report) {
     stopwatch watch;
     const outputs out = forward(groups, batch);
     const algorithms::answer_columns answers = columns_of(whole, batch, out);
     const at::Tensor loss = algorithms::policy_loss(row, values, options.loss, answers, totals, seen);
-    seen.entropy += out.entropy.sum(at::kDouble).item<double>();
+    algorithms::observe_entropy(answers, out.entropy, seen);
     if (const at::Tensor opinion = opinion_of(answers); report.updates == 0 && opinion.defined()) {
       const ranked_pairs ranked = rank_pairs(opinion, answers.reward, answers.group);
       report.pairs += ranked.pairs;
       report.pairs_right += ranked.right;
     }
-    if (report.updates == 0 && options.sampled) {
+    const bool of_start = whole.old_logprob.defined() || (first && report.updates == 0);
+    if (report.updates == 0 && options.sampled && of_start) {
       const at::Tensor fresh = answers.version.eq(answers.policy_version);
       const at::Tensor mismatch = (answers.old_logprob - answers.behaviour_logprob).abs().masked_select(fresh);
       if (mismatch.numel() > 0)
@@ -228,11 +255,27 @@ struct learner::state {
     return value;
   }
 
+  step_report train(std::span<const training_group> groups, std::uint32_t version, const std::stop_token& stop, step_part where);
+
+  /// @throws input_error where the file is not that of this model
+  model::weights start_of(const std::filesystem::path& folder) const {
+    const model::safetensors_file file(start_file(folder));
+    auto out = copy_of_trained();
+    for (auto& parameter : out) {
+      const auto* stored = file.find(parameter.name);
+      const at::Tensor read = stored ? model::to_float32(*stored) : at::Tensor();
+      if (!read.defined() || read.sizes() != parameter.tensor.sizes())
+        throw input_error(start_file(folder).string() + ": no tensor '" + parameter.name + "' of this model's shape");
+      parameter.tensor.copy_(read);
+    }
+    return out;
+  }
+
   enum class update_end { applied, far, not_finite, stopped };
 
   /// One optimizer update. Anything but `applied` leaves parameters and optimizer as they were.
   update_end update(std::span<const training_group> groups, const update_part& part, const algorithms::answer_columns& whole,
-                    const std::stop_token& stop, step_report& report) {
+                    step_part where, const std::stop_token& stop, step_report& report) {
     clear_gradients(trained());
     algorithms::diagnostics seen;
     double loss = 0;
@@ -243,7 +286,7 @@ struct learner::state {
       }
       if (batch.tokens == 0)
         continue;
-      const double share = accumulate(groups, batch, whole, part.totals, seen, report);
+      const double share = accumulate(groups, batch, whole, part.totals, where.begins, seen, report);
       if (!std::isfinite(share)) {
         for (const auto& p : batch.parts)
           report.culprits.push_back(groups[p.group].id);
@@ -255,7 +298,7 @@ struct learner::state {
       ++report.micro_batches;
     }
     report.seen += seen;
-    if (options.target_kl > 0 && report.updates > 0 && seen.proximal_kl() > options.target_kl)
+    if (options.target_kl > 0 && (report.updates > 0 || !where.begins) && seen.proximal_kl() > options.target_kl)
       return update_end::far;
     stopwatch watch;
     if (!texts.empty()) {
@@ -278,13 +321,18 @@ struct learner::state {
     }
     const double limit = options.optimizer.clip_norm;
     report.gradient_norm = norm;
-    report.learning_rate = optimizer.step(limit > 0 && norm > limit ? limit / norm : 1);
+    report.learning_rate = optimizer.step(limit > 0 && norm > limit ? limit / norm : 1, whole.policy_version);
     report.loss += loss;
     ++report.updates;
     report.optimizer_s += watch.lap();
     return update_end::applied;
   }
 };
+
+bool makes_returns(const std::string& algorithm) {
+  const auto* row = algorithms::find(algorithm);
+  return row && row->returns && row->wants_old_logprob;
+}
 
 learner::learner(model::model_config config, const model::weights& parameters, learner_options options)
     : state_(std::make_unique<state>(std::move(config), parameters, std::move(options))) {}
@@ -293,8 +341,22 @@ learner::~learner() = default;
 learner::learner(learner&&) noexcept = default;
 learner& learner::operator=(learner&&) noexcept = default;
 
-step_report learner::step(std::span<const training_group> given, std::uint32_t version, std::stop_token stop) {
+step_report learner::step(std::span<const training_group> given, std::uint32_t version, std::stop_token stop, step_part where) {
   state& s = *state_;
+  if (where.begins)
+    s.start = where.ends ? model::weights{} : s.copy_of_trained();
+  else if (s.start.empty())
+    throw std::logic_error("a part of a step that has not begun");
+  auto report = s.train(given, version, stop, where);
+  if (where.ends && report.result != step_report::outcome::stopped)
+    end_step();
+  return report;
+}
+
+void learner::end_step() { state_->start.clear(); }
+
+step_report learner::state::train(std::span<const training_group> given, std::uint32_t version, const std::stop_token& stop, step_part where) {
+  state& s = *this;
   if (s.options.threads > 0 && at::get_num_threads() != s.options.threads)
     at::set_num_threads(s.options.threads);
   stopwatch whole;
@@ -329,12 +391,30 @@ step_report learner::step(std::span<const training_group> given, std::uint32_t v
   report.unusable = unusable;
   report.kl_coefficient = s.options.loss.kl_coefficient;
   const auto parts = cut_updates(groups, s.options.updates_per_batch, s.options.micro_batch_tokens, s.row.whole);
-  if (s.wants_old_pass(parts.size() * static_cast<std::size_t>(s.options.epochs))) {
+  const bool targets = makes_returns(s.options.algorithm);
+  if (!where.moves && !targets) {
+    report.total_s = whole.lap();
+    return report;
+  }
+  if (s.wants_old_pass(parts.size() * static_cast<std::size_t>(s.options.epochs), where)) {
     stopwatch watch;
+    const bool moved = !where.begins;
+    if (moved)
+      s.swap_start();
     batch.columns.old_logprob = s.old_logprobs(groups, parts, stop);
+    if (moved)
+      s.swap_start();
     report.forward_s += watch.lap();
     if (!batch.columns.old_logprob.defined())
       return refuse(step_report::outcome::stopped, "stopped before the first update");
+  }
+  if (targets) {
+    const at::Tensor returns = s.row.returns(batch.columns, s.values).to(at::kFloat).contiguous();
+    report.returns.assign(returns.data_ptr<float>(), returns.data_ptr<float>() + returns.numel());
+    if (!where.moves) {
+      report.total_s = whole.lap();
+      return report;
+    }
   }
   const at::Tensor advantages = s.row.advantages(batch.columns, s.values);
   if (!advantages.isfinite().all().item<bool>()) {
@@ -348,7 +428,7 @@ step_report learner::step(std::span<const training_group> given, std::uint32_t v
 
   for (std::int64_t epoch = 0; epoch < s.options.epochs && !report.stopped_on_kl; ++epoch)
     for (const update_part& part : parts) {
-      const auto end = s.update(groups, part, columns, stop, report);
+      const auto end = s.update(groups, part, columns, where, stop, report);
       if (end == state::update_end::stopped)
         return refuse(step_report::outcome::stopped, report.reason);
       if (end == state::update_end::not_finite)
@@ -383,6 +463,17 @@ const model::weights& learner::parameters() const {
   return s.merged;
 }
 
+model::weights learner::version_parameters() const {
+  const state& s = *state_;
+  if (s.start.empty())
+    return parameters();
+  if (!s.adapter)
+    return s.start;
+  model::adapter then = *s.adapter;
+  then.parameters = s.start;
+  return model::merged(s.decoder.parameters(), then);
+}
+
 const model::adapter* learner::adapter() const { return state_->adapter ? &*state_->adapter : nullptr; }
 
 std::int64_t learner::steps() const { return state_->optimizer.steps(); }
@@ -391,6 +482,8 @@ double learner::kl_coefficient() const { return state_->options.loss.kl_coeffici
 
 void learner::save_state(const std::filesystem::path& folder) const {
   save_optimizer(state_->optimizer, folder);
+  if (!state_->start.empty())
+    model::write_safetensors(start_file(folder), state_->start, model::saved_dtype::float32, {});
   if (state_->adapts())
     std::ofstream(coefficient_file(folder)) << std::hexfloat << kl_coefficient() << '\n';
 }
@@ -398,6 +491,9 @@ void learner::save_state(const std::filesystem::path& folder) const {
 void learner::load_state(const std::filesystem::path& folder) {
   load_optimizer(state_->optimizer, folder);
   state_->merged_at = -1;
+  state_->start.clear();
+  if (std::filesystem::exists(start_file(folder)))
+    state_->start = state_->start_of(folder);
   if (!state_->adapts())
     return;
   std::string word;

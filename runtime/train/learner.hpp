@@ -26,7 +26,7 @@ struct learner_options {
   std::map<std::string, double> algorithm_options; ///< by the names in the algorithm's row
   algorithms::loss_options loss;
   algorithms::kl_control kl_control;  ///< with a target, kl_coefficient follows it from step to step
-  optimizer_options optimizer;        ///< its steps are updates
+  optimizer_options optimizer;        ///< its learning rate is that of the step, in each of the step's updates
   std::int64_t updates_per_batch = 1; ///< >= 1: parts of whole groups that a pass over the step is cut into
   std::int64_t epochs = 1;            ///< >= 1: passes over the step
   double target_kl = 0;               ///< above 0: no further update once KL(proximal || current) of the next part is above
@@ -36,6 +36,16 @@ struct learner_options {
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
   int threads = 0;                        ///< of this process's LibTorch; 0: leave them as they are
   std::string device = "auto";            ///< "auto", "cpu", "cuda", "cuda:1"
+};
+
+/// Whether the targets of a critic are made of the policy's log-probabilities: V-trace's.
+bool makes_returns(const std::string& algorithm);
+
+/// Which part of a training step some groups are: a step may come in several, each as soon as its groups are there.
+struct step_part {
+  bool begins = true; ///< it is the step's first: its weights are the version that the step trains
+  bool ends = true;   ///< it is the step's last
+  bool moves = true;  ///< false: nothing is trained, the groups are only looked at (their rewards, their ages)
 };
 
 /// Trains a decoder: packs groups, runs them in micro-batches, applies `epochs` times `updates_per_batch` optimizer updates
@@ -55,16 +65,22 @@ public:
   learner(learner&&) noexcept;
   learner& operator=(learner&&) noexcept;
 
-  /// One step on whole groups: all its optimizer updates.
+  /// One step on whole groups, or a part of one: all its optimizer updates.
+  ///
+  /// In a step of several parts the recomputed proximal policy is that of the step's start, of which a copy is kept until the
+  /// step ends. Advantages, whitening and corrections that see a whole step see the part.
   ///
   /// A loss or gradient that is not finite ends the step: the parameters stay as the updates before left them, and the
   /// report says so and names the groups. A group with a number that is not finite is left out and named; where none is
   /// left, nothing is done. `stop`, looked at between micro-batches until the first update, leaves everything as it was.
   ///
   /// @param groups  at least one; a group's columns of one shape
-  /// @param version the policy version that these parameters are, for staleness
+  /// @param version the policy version that the parameters were when the step began: for staleness and the learning rate
   /// @throws std::invalid_argument naming the group whose columns disagree
-  step_report step(std::span<const training_group> groups, std::uint32_t version, std::stop_token stop = {});
+  step_report step(std::span<const training_group> groups, std::uint32_t version, std::stop_token stop = {}, step_part part = {});
+
+  /// The step under way has had its last part, with no groups in it.
+  void end_step();
 
   /// Plain text that the next step learns beside its groups: `coefficient` times the mean loss of its tokens joins the loss
   /// of each update. The prompt of a text is its first token, its only answer the rest.
@@ -75,6 +91,9 @@ public:
   /// as they are now.
   const model::weights& parameters() const;
 
+  /// The parameters as they were when the step under way began: those of the newest whole version. `parameters` between steps.
+  model::weights version_parameters() const;
+
   /// What is trained in place of the parameters; nullptr: they are trained themselves. Tensors as `parameters`.
   const model::adapter* adapter() const;
 
@@ -84,7 +103,8 @@ public:
   /// Of the next step's loss: the option, or what it has adapted to.
   double kl_coefficient() const;
 
-  /// Writes optimizer moments, the step count and an adapted KL coefficient to `folder` (parameters are the checkpoint's own business).
+  /// Writes optimizer moments, the update count, an adapted KL coefficient and, within a step, the copy of the step's start to
+  /// `folder` (parameters are the checkpoint's own business).
   void save_state(const std::filesystem::path& folder) const;
 
   /// Reads what `save_state` wrote; with the same parameters, training goes on bit for bit.

@@ -27,7 +27,7 @@ struct learning_rate_options {
   wsd_form form = wsd_form::linear;  ///< wsd
 };
 
-/// Learning rate of optimizer step `s`, counted from 0. With W warm-up steps, T in all, f the final fraction:
+/// Learning rate of step `s`, counted from 0: a training step, all of whose optimizer updates have it. With W warm-up steps, T in all, f the final fraction:
 ///
 ///     s < W      lr (s + 1) / (W + 1)
 ///     constant   lr

@@ -3,12 +3,16 @@
 #include <nlohmann/json.hpp>
 #include <xxhash.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <memory>
 #include <stdexcept>
 
 namespace millrace::train {
 namespace {
+
+constexpr std::array<std::string_view, 3> mask_words{"none", "tokens", "answers"};
 
 class checksum {
 public:
@@ -66,7 +70,11 @@ std::vector<version_run> runs_of(std::span<const std::uint32_t> version, std::sp
 }
 
 std::string to_json(const step_lineage& step) {
-  nlohmann::ordered_json object{{"step", step.step}, {"version", step.version}, {"threads", step.threads}};
+  nlohmann::ordered_json object{{"step", step.step}, {"part", step.part}, {"ends_step", step.ends_step}, {"version", step.version}, {"threads", step.threads}};
+  if (step.mask != age_mask::none) {
+    object["mask"] = mask_words[static_cast<std::size_t>(step.mask)];
+    object["train_from"] = step.train_from;
+  }
   auto& groups = object["groups"] = nlohmann::ordered_json::array();
   for (const auto& group : step.groups) {
     auto answers = nlohmann::ordered_json::array(), recomputed = nlohmann::ordered_json::array();
@@ -94,7 +102,14 @@ std::string to_json(const step_lineage& step) {
 step_lineage step_lineage_from(std::string_view json) {
   try {
     const auto object = nlohmann::json::parse(json);
-    step_lineage out{object.at("step"), object.at("version"), object.at("threads"), {}};
+    step_lineage out{object.at("step"), object.at("version"), object.at("threads"), {}, object.at("part"), object.at("ends_step")};
+    if (object.contains("mask")) {
+      const auto word = std::find(mask_words.begin(), mask_words.end(), object.at("mask").get<std::string>());
+      if (word == mask_words.end())
+        throw std::invalid_argument("lineage of a step: unknown mask");
+      out.mask = static_cast<age_mask>(word - mask_words.begin());
+      out.train_from = object.at("train_from");
+    }
     for (const auto& g : object.at("groups")) {
       auto& group = out.groups.emplace_back();
       group.group = g.at("group");

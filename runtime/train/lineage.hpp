@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/train/age_mask.hpp"
 #include "runtime/train/training_group.hpp"
 
 #include <cstdint>
@@ -25,15 +26,19 @@ lineage lineage_of(const training_group& group);
 /// @param recomputed as the rollout's column of that name; empty: nowhere
 std::vector<version_run> runs_of(std::span<const std::uint32_t> version, std::span<const std::uint8_t> recomputed);
 
-/// One step's groups in the order of the batch, as one JSON object on a line:
-/// {"step":1,"version":0,"threads":1,"groups":[{"group":0,"answers":[[0,12,1,3]],"recomputed":[[1]],"checksum":"00ff..."}]}
-/// `answers` are versions and tokens in turn, `recomputed` the runs that began with keys and values computed anew, not
-/// there where none did.
+/// The groups of one step, or of one of its parts, in the order of the batch, as one JSON object on a line:
+/// {"step":1,"part":0,"ends_step":true,"version":0,"threads":1,"groups":[{"group":0,"answers":[[0,12,1,3]],"recomputed":[[1]],"checksum":"00ff..."}]}
+/// and between them, where something was too old: "mask":"tokens","train_from":3. `answers` are versions and tokens in turn,
+/// `recomputed` the runs that began with keys and values computed anew, not there where none did.
 struct step_lineage {
   std::uint64_t step = 0;    ///< from 1
   std::uint32_t version = 0; ///< that was trained
   int threads = 0;           ///< of the learner: its sums depend on them
   std::vector<lineage> groups;
+  std::uint32_t part = 0;
+  bool ends_step = true;
+  age_mask mask = age_mask::none;
+  std::uint32_t train_from = 0;
 };
 
 std::string to_json(const step_lineage& step);

@@ -88,15 +88,15 @@ double adamw::gradient_norm() const {
   return std::sqrt(squares);
 }
 
-double adamw::step(double scale) {
+double adamw::step(double scale, std::int64_t s) {
   const at::NoGradGuard no_grad;
-  const double lr = learning_rate(options_, steps_);
+  const double lr = learning_rate(options_, s);
   ++steps_;
-  for (const slice& s : slices_) {
-    if (s.lr_factor == 0)
+  for (const slice& part : slices_) {
+    if (part.lr_factor == 0)
       continue;
     std::vector<at::Tensor> parameters, gradients, first, second, steps;
-    for (const std::size_t i : s.members) {
+    for (const std::size_t i : part.members) {
       const at::Tensor& p = parameters_[i].tensor;
       parameters.push_back(p);
       gradients.push_back(p.grad());
@@ -106,8 +106,8 @@ double adamw::step(double scale) {
     }
     // The fused update divides gradients by `grad_scale`.
     const at::Tensor divisor = at::full({}, static_cast<float>(1 / scale), parameters[0].options().dtype(at::kFloat).requires_grad(false));
-    at::_fused_adamw_(parameters, gradients, first, second, {}, steps, lr * s.lr_factor, options_.beta1, options_.beta2,
-                      s.weight_decay, options_.eps, false, false, scale == 1 ? std::nullopt : std::optional(divisor));
+    at::_fused_adamw_(parameters, gradients, first, second, {}, steps, lr * part.lr_factor, options_.beta1, options_.beta2,
+                      part.weight_decay, options_.eps, false, false, scale == 1 ? std::nullopt : std::optional(divisor));
   }
   return lr;
 }

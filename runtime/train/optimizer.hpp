@@ -47,10 +47,12 @@ public:
   double gradient_norm() const;
 
   /// One update with gradients scaled by `scale` (clipping), which are spent by it. A frozen parameter and its moments
-  /// stay as they are. @returns the optimizer's learning rate of this step; a group's own follows the same course
-  double step(double scale);
+  /// stay as they are.
+  /// @param s where the learning rate's course stands, from 0: the training step, whose updates all have its rate
+  /// @returns the optimizer's learning rate; a group's own follows the same course
+  double step(double scale, std::int64_t s);
 
-  std::int64_t steps() const { return steps_; }
+  std::int64_t steps() const { return steps_; } ///< updates: what the moments are corrected by
 
   /// The moments under `<name>.m` and `<name>.v`, shared.
   model::weights moments() const;

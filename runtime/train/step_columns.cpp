@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -34,6 +35,9 @@ void append_tokens(std::vector<T>& out, const training_group& group, const std::
     }
   }
 }
+
+/// Which of `age_words` an age is.
+std::size_t age_word(std::int64_t age) { return age <= 2 ? static_cast<std::size_t>(age) : age <= 4 ? 3 : age <= 8 ? 4 : 5; }
 
 void check_mask(const training_group& group) {
   if (group.mask.empty())
@@ -72,10 +76,14 @@ step_batch gather_columns(std::span<const training_group> groups, std::int64_t v
     throw std::invalid_argument("a training step without groups");
   const auto any_has = [&](auto column) { return std::any_of(groups.begin(), groups.end(), [&](const auto& g) { return !(g.*column).empty(); }); };
   const bool with_reference = any_has(&training_group::ref_logprob), with_value = any_has(&training_group::value),
-             with_baseline = any_has(&training_group::baseline);
+             with_baseline = any_has(&training_group::baseline), with_age = any_has(&training_group::trains),
+             with_domain = any_has(&training_group::domain);
   std::vector<double> reward, baseline;
   std::vector<std::int64_t> group_of, length, group_tokens, version;
   std::vector<float> behaviour, reference, value;
+  std::vector<std::uint8_t> trains;
+  std::vector<std::int64_t> domain;
+  std::map<std::string, std::int64_t> domains; ///< in the order of their appearance
   std::vector<std::uint32_t> stamped;
   step_batch out;
   for (std::size_t g = 0; g < groups.size(); ++g) {
@@ -112,6 +120,11 @@ step_batch gather_columns(std::span<const training_group> groups, std::int64_t v
       append_tokens(reference, group, group.ref_logprob, "ref_logprob");
     if (with_value)
       append_tokens(value, group, group.value, "value");
+    if (with_age && !group.trains.empty())
+      append_tokens(trains, group, group.trains, "trains");
+    else if (with_age)
+      trains.resize(behaviour.size(), 1);
+    domain.insert(domain.end(), group.answers.size(), domains.emplace(group.domain, static_cast<std::int64_t>(domains.size())).first->second);
   }
   version.assign(stamped.begin(), stamped.end());
   out.columns.reward = at::tensor(reward, at::kDouble);
@@ -123,6 +136,10 @@ step_batch gather_columns(std::span<const training_group> groups, std::int64_t v
     out.columns.ref_logprob = at::tensor(reference, at::kFloat);
   if (with_value)
     out.columns.value = at::tensor(value, at::kFloat);
+  if (with_domain)
+    out.columns.domain = at::tensor(domain, at::kLong);
+  if (with_age)
+    out.trains = at::tensor(trains, at::kByte).to(at::kBool);
   if (with_baseline)
     out.columns.baseline = at::tensor(baseline, at::kDouble);
   out.version = at::tensor(version, at::kLong);
@@ -143,11 +160,29 @@ step_report describe(std::span<const training_group> groups, const step_batch& b
     report.prompt_tokens += static_cast<std::int64_t>(group.prompt.size());
     report.zero_variance_groups += std::all_of(group.reward.begin(), group.reward.end(), [&](float r) { return r == group.reward.front(); });
   }
-  if (batch.totals.tokens > 0) {
-    const at::Tensor stale = (static_cast<std::int64_t>(version) - batch.version).clamp_min(0);
-    report.staleness_mean = stale.to(at::kDouble).mean().item<double>();
-    report.staleness_max = static_cast<std::uint32_t>(stale.max().item<std::int64_t>());
-  }
+  std::int64_t sum = 0;
+  for (const auto& group : groups)
+    for (std::size_t i = 0; i < group.answers.size(); ++i) {
+      report.longest_answer = std::max(report.longest_answer, static_cast<std::int64_t>(group.answers[i].size()));
+      std::int64_t oldest = -1;
+      for (std::size_t t = 0; t < group.answers[i].size(); ++t) {
+        if ((!group.mask.empty() && !group.mask[i][t]) || (!group.trains.empty() && !group.trains[i][t]))
+          continue;
+        const auto age = std::max<std::int64_t>(std::int64_t{version} - group.version[i][t], 0);
+        oldest = std::max(oldest, age);
+        sum += age;
+        ++report.stale_tokens;
+        ++report.by_age[age_word(age)].tokens;
+      }
+      if (oldest < 0)
+        continue;
+      auto& of_age = report.by_age[age_word(oldest)];
+      ++of_age.answers;
+      of_age.reward += group.reward[i];
+      report.staleness_max = std::max(report.staleness_max, static_cast<std::uint32_t>(oldest));
+    }
+  if (report.stale_tokens > 0)
+    report.staleness_mean = static_cast<double>(sum) / static_cast<double>(report.stale_tokens);
   return report;
 }
 

@@ -17,6 +17,7 @@ namespace millrace::train {
 struct step_batch {
   algorithms::step_columns columns; ///< rewards in double, token columns in float
   at::Tensor version;               ///< [N] int64
+  at::Tensor trains;                ///< [N] bool, false: too old to be trained; undefined: all are
   at::Tensor group_tokens;          ///< [A] int64: tokens of each answer's whole group
   algorithms::step_totals totals;
 };

@@ -2,13 +2,21 @@
 
 #include "algorithms/diagnostics.hpp"
 
+#include <array>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace millrace::train {
 
-/// What one training step did. Means are over answer tokens unless said otherwise.
+/// Trained tokens of one age, and the answers whose oldest trained token is of it.
+struct age_report {
+  std::int64_t tokens = 0, answers = 0;
+  double reward = 0; ///< sum over the answers
+};
+
+/// What one training step did, or a part of one. Means are over answer tokens unless said otherwise.
 struct step_report {
   enum class outcome { applied, not_finite, stopped };
   outcome result = outcome::applied;
@@ -26,11 +34,13 @@ struct step_report {
   std::int64_t groups = 0, answers = 0;
   std::int64_t zero_variance_groups = 0; ///< all rewards equal: nothing to learn from
   std::int64_t answer_tokens = 0;
+  std::int64_t longest_answer = 0;       ///< tokens, trained or not
   std::int64_t prompt_tokens = 0;        ///< each prompt counted once
   std::int64_t fed_tokens = 0;           ///< rows computed, all micro-batches
   std::int64_t micro_batches = 0;
   double staleness_mean = 0;             ///< policy versions between sampling and training
   std::uint32_t staleness_max = 0;
+  std::int64_t stale_tokens = 0;         ///< trained tokens that the two are of
   algorithms::diagnostics seen;          ///< clip fraction, KL, importance weights, entropy
 
   /// Largest |logprob here - behaviour_logprob| over tokens sampled by the version being trained: what two
@@ -40,7 +50,23 @@ struct step_report {
   std::int64_t pairs = 0, pairs_right = 0; ///< of answers with different rewards; those whose better one scores higher
   double text_loss = -1;                   ///< mean loss of the plain text mixed in, of the last update; -1: none was
 
+  /// What a critic should have said of each token of the groups that were usable, where it takes the policy to tell
+  /// (`makes_returns`); not part of the sum, nor of the JSON.
+  std::vector<float> returns;
+
+  std::array<age_report, algorithms::age_words.size()> by_age{};
+
   double forward_s = 0, backward_s = 0, optimizer_s = 0, total_s = 0;
+
+  /// Adds the part of the step that came after this one: counts add up, means are weighted, what is said of the last update
+  /// is that of the last part that made one. The step was applied if any of its parts was.
+  step_report& operator+=(const step_report& next);
 };
+
+/// As JSON, every number bit for bit: a step of which some parts are trained goes into a checkpoint.
+std::string to_json(const step_report& report);
+
+/// @throws std::invalid_argument for text that `to_json` did not write
+step_report step_report_from(std::string_view json);
 
 } // namespace millrace::train

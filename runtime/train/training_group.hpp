@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace millrace::train {
@@ -26,6 +27,8 @@ struct training_group {
   std::vector<std::vector<float>> parts;             ///< what `mix_rewards` makes `reward` of, one number an answer each; or empty
   std::vector<std::vector<float>> ref_logprob;       ///< empty without a reference
   std::vector<std::vector<float>> value;             ///< the critic's value before each token; empty without a critic
+  std::vector<std::vector<std::uint8_t>> trains;     ///< 0: too old to be trained, has its part in everything but the loss; empty: 1 everywhere
+  std::string domain;                                ///< subject of the prompt; "" where nobody says
   std::int64_t masked_tokens = 0;                    ///< of answers that were emptied: they count in the group, not in the loss
   std::vector<std::vector<version_run>> sampled;     ///< every answer as the rollout made it, those that were emptied or are only a baseline too
   std::vector<float> baseline;                       ///< reward of the greedy answer to the prompt, one per answer; or empty

@@ -36,6 +36,23 @@ void check(const value_learner_options& o) {
 
 } // namespace
 
+value_report& value_report::operator+=(const value_report& next) {
+  const auto both = static_cast<double>(seen.tokens + next.seen.tokens);
+  const auto mean = [&](double a, double b) {
+    return both > 0 ? (a * static_cast<double>(seen.tokens) + b * static_cast<double>(next.seen.tokens)) / both : 0;
+  };
+  loss = mean(loss, next.loss);
+  value_mean = mean(value_mean, next.value_mean);
+  return_mean = mean(return_mean, next.return_mean);
+  seen += next.seen;
+  unusable.insert(unusable.end(), next.unusable.begin(), next.unusable.end());
+  gradient_norm = next.gradient_norm;
+  learning_rate = next.learning_rate;
+  micro_batches += next.micro_batches;
+  total_s += next.total_s;
+  return *this;
+}
+
 struct value_learner::state {
   value_learner_options options;
   const algorithms::algorithm& row;
@@ -44,6 +61,7 @@ struct value_learner::state {
   model::decoder decoder;
   adamw optimizer;
   double scale = 0; ///< of the gradient that waits to be applied; 0: there is none
+  std::int64_t course = 0; ///< where its learning rate stands
 
   state(model::model_config config, const model::weights& parameters, value_learner_options o)
       : options(std::move(o)), row(row_with_returns(options.algorithm)), values(row.options, options.algorithm_options),
@@ -59,20 +77,23 @@ struct value_learner::state {
       at::set_num_threads(options.threads);
   }
 
+  at::Tensor column_of(const at::Tensor& whole, const micro_batch& part) const {
+    return whole.narrow(0, part.first_token, part.tokens).to(device);
+  }
+
   /// Runs one micro-batch and adds its gradients. @returns its share of the loss; not finite: no gradients were added
   double accumulate(std::span<const training_group> groups, const micro_batch& part, const step_batch& step,
                     const at::Tensor& returns, value_report& report) {
     const model::packed_sequences packed = pack_part(groups, part);
-    const auto column = [&](const at::Tensor& whole) {
-      return whole.narrow(0, part.first_token, part.tokens).to(device, at::kFloat);
-    };
+    const auto column = [&](const at::Tensor& whole) { return column_of(whole, part).to(at::kFloat); };
     model::training_operations ops(packed.groups);
     const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
     const at::Tensor value = model::token_scores(hidden, decoder.head(), packed.rows.to(device));
     algorithms::value_diagnostics seen;
     const at::Tensor losses
         = algorithms::value_loss(value, column(step.columns.value), column(returns), options.value_clip, seen);
-    const at::Tensor loss = losses.sum() / static_cast<double>(step.totals.tokens);
+    const at::Tensor kept = step.trains.defined() ? at::where(column_of(step.trains, part), losses, at::zeros_like(losses)) : losses;
+    const at::Tensor loss = kept.sum() / static_cast<double>(step.totals.tokens);
     report.seen += seen;
     const double share = loss.item<double>();
     if (std::isfinite(share))
@@ -94,10 +115,12 @@ std::vector<float> value_learner::values(std::span<const std::int32_t> prompt,
   return model::answer_values(state_->decoder, prompt, answers, state_->options.micro_batch_tokens);
 }
 
-value_report value_learner::gradient(std::span<const training_group> all, std::stop_token stop) {
+value_report value_learner::gradient(std::span<const training_group> all, std::uint32_t version, std::stop_token stop,
+                                     std::span<const float> given) {
   state& s = *state_;
   s.use_threads();
   s.scale = 0;
+  s.course = version;
   stopwatch whole;
   value_report report;
   const auto refuse = [&](step_report::outcome result, std::string reason) {
@@ -107,17 +130,25 @@ value_report value_learner::gradient(std::span<const training_group> all, std::s
     return report;
   };
   std::vector<training_group> groups;
-  for (const auto i : finite_groups(all))
-    groups.push_back(all[i]);
+  const auto finite = finite_groups(all);
+  for (std::size_t g = 0, next = 0; g < all.size(); ++g)
+    if (next < finite.size() && finite[next] == g) {
+      groups.push_back(all[g]);
+      ++next;
+    } else {
+      report.unusable.push_back(all[g].id);
+    }
+  report.learning_rate = learning_rate(s.options.optimizer, version);
   if (groups.empty())
     return refuse(step_report::outcome::not_finite, "no group of which every reward, value and log-probability is finite");
   const step_batch batch = gather_columns(groups, s.decoder.config().vocab_size);
   if (!batch.columns.value.defined())
     throw std::invalid_argument("column 'value': missing, and a critic cannot learn without what it said");
-  report.learning_rate = learning_rate(s.options.optimizer, s.optimizer.steps());
   if (batch.totals.tokens == 0)
     return refuse(step_report::outcome::applied, "no answer has a token");
-  const at::Tensor returns = s.row.returns(batch.columns, s.values);
+  if (!given.empty() && static_cast<std::int64_t>(given.size()) != batch.totals.tokens)
+    throw std::invalid_argument("returns of " + std::to_string(given.size()) + " tokens, want " + std::to_string(batch.totals.tokens));
+  const at::Tensor returns = given.empty() ? s.row.returns(batch.columns, s.values) : at::tensor(given, at::kFloat);
   report.value_mean = batch.columns.value.mean(at::kDouble).item<double>();
   report.return_mean = returns.mean(at::kDouble).item<double>();
 
@@ -152,7 +183,7 @@ void value_learner::apply() {
   state& s = *state_;
   s.use_threads();
   if (const double scale = std::exchange(s.scale, 0); scale > 0)
-    s.optimizer.step(scale);
+    s.optimizer.step(scale, s.course);
 }
 
 const model::weights& value_learner::parameters() const { return state_->decoder.parameters(); }

@@ -28,11 +28,12 @@ struct value_learner_options {
   std::string device = "auto";            ///< as `learner_options::device`
 };
 
-/// What one gradient of the critic saw. Means are over answer tokens.
+/// What one gradient of the critic saw, or those of a step in parts. Means are over answer tokens.
 struct value_report {
   step_report::outcome result = step_report::outcome::applied; ///< applied: the gradient is there for `apply`
   std::string reason;                                          ///< one sentence where there is none
   std::vector<std::uint64_t> culprits;                         ///< ids of the groups of a micro-batch that was not finite
+  std::vector<std::uint64_t> unusable; ///< ids of the groups left out: a reward, value or log-probability that is not finite
 
   double loss = 0;
   double value_mean = 0, return_mean = 0; ///< as stamped; as they should have been
@@ -41,6 +42,9 @@ struct value_report {
   std::int64_t micro_batches = 0;
   algorithms::value_diagnostics seen;     ///< clip fraction, explained variance
   double total_s = 0;
+
+  /// Adds the part of the step that came after this one.
+  value_report& operator+=(const value_report& next);
 };
 
 /// Trains a decoder with a score head to say what is still to come: the value before each answer token (read at the row
@@ -68,7 +72,10 @@ public:
   /// A group with a reward, value or log-probability that is not finite is left out, as by the policy's learner.
   /// @param groups at least one, each with `value` @param stop looked at between micro-batches
   /// @throws std::invalid_argument naming the group whose columns disagree
-  value_report gradient(std::span<const training_group> groups, std::stop_token stop = {});
+  /// @param version steps trained before this one: where the learning rate's course stands
+  /// @param returns `step_report::returns` of the policy's learner over the same groups, where `makes_returns`; else empty
+  value_report gradient(std::span<const training_group> groups, std::uint32_t version, std::stop_token stop = {},
+                        std::span<const float> returns = {});
 
   /// One update with the last gradient, which is spent; nothing where there is none.
   void apply();

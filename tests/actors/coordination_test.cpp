@@ -60,7 +60,7 @@ struct recorded : coordination_effects {
   }
   void send_weights(const role_instance& r, const new_weights& w) override { sent.emplace_back(r, w); }
   void checkpoint(std::uint32_t step, const std::string&) override { checkpoints.push_back(step); }
-  void step_done(const batch_report&, const std::vector<std::uint64_t>&) override {}
+  void batch_done(const batch_report&, const std::vector<std::uint64_t>&) override {}
   void observe(const schedule::progress& depths) override { seen.push_back(depths); }
   void complain(const std::string& line) override { done.push_back("complain: " + line); }
   void finish(schedule::finish_reason) override { finished = true; }
@@ -78,8 +78,9 @@ struct world {
   double now = 0;
   std::uint64_t next_ticket = 1;
 
-  static schedule::scheduler make_scheduler(std::uint32_t steps, std::uint32_t flat_groups_per_step) {
-    auto config = schedule::preset("synchronous");
+  static schedule::scheduler make_scheduler(std::uint32_t steps, std::uint32_t flat_groups_per_step, const char* preset = "synchronous") {
+    auto config = schedule::preset(preset);
+    config.minibatches = std::min(config.minibatches, 2u);
     config.groups_per_step = 2;
     config.steps = steps;
     config.flat_groups_per_step = flat_groups_per_step;
@@ -92,8 +93,9 @@ struct world {
     return graph;
   }
 
-  explicit world(std::uint32_t steps = 3, std::vector<evaluation_node> evaluations = {}, std::uint32_t flat_groups_per_step = 0)
-      : c(make_graph(std::move(evaluations)), make_scheduler(steps, flat_groups_per_step), 7, false, effects) {}
+  explicit world(std::uint32_t steps = 3, std::vector<evaluation_node> evaluations = {}, std::uint32_t flat_groups_per_step = 0,
+                 const char* preset = "synchronous")
+      : c(make_graph(std::move(evaluations)), make_scheduler(steps, flat_groups_per_step, preset), 7, false, effects) {}
 
   explicit world(const schedule::config& schedule) : c(make_graph({}), schedule::scheduler(schedule), 7, false, effects) {}
 
@@ -154,6 +156,8 @@ struct world {
     const auto batch = effects.training.back();
     batch_report report;
     report.step = batch.step;
+    report.part = batch.part;
+    report.ends_step = batch.ends_step;
     report.trained_tokens = 5 * static_cast<std::int64_t>(batch.groups.size());
     c.trained(report, now);
   }
@@ -446,6 +450,72 @@ TEST_CASE("stopping interrupts the step, keeps its groups for the checkpoint and
   w.c.checkpointed(0, w.now);
   CHECK(w.effects.finished);
   CHECK(w.c.scheduler().at().consumed == 0);
+}
+
+TEST_CASE("a step in parts is trained as its groups come, and makes one version") {
+  world w(2, {}, 0, "streaming");
+  w.all_up();
+  w.give_prompts();
+  w.score_and_fetch(1);
+  REQUIRE(w.effects.training.size() == 1); // the other group is still generated
+  CHECK(w.effects.training[0].groups == std::vector<std::uint64_t>{1});
+  CHECK(w.effects.training[0].part == 0);
+  CHECK(!w.effects.training[0].ends_step);
+  w.train();
+  CHECK(w.effects.published == std::vector<std::uint32_t>{0});
+  w.score_and_fetch(0);
+  REQUIRE(w.effects.training.size() == 2);
+  CHECK(w.effects.training[1].step == 1);
+  CHECK(w.effects.training[1].version == 0);
+  CHECK(w.effects.training[1].part == 1);
+  CHECK(w.effects.training[1].ends_step);
+  w.train();
+  CHECK(w.effects.published == std::vector<std::uint32_t>{0, 1});
+  CHECK(w.c.scheduler().books().check() == "");
+}
+
+TEST_CASE("stopping within a step keeps the parts that are trained: the checkpoint is of the step's start and says how many") {
+  world w(2, {}, 0, "streaming");
+  w.all_up();
+  w.give_prompts();
+  w.score_and_fetch(0);
+  w.train();
+  w.score_and_fetch(1);
+  w.c.stop(w.now);
+  batch_report report;
+  report.step = 1;
+  report.part = 1;
+  report.interrupted = true;
+  w.c.trained(report, w.now);
+  REQUIRE(w.effects.checkpoints == std::vector<std::uint32_t>{0});
+  CHECK(w.effects.training.size() == 2);
+  CHECK(w.c.scheduler().at().part == 1);
+  CHECK(w.c.scheduler().at().consumed == 1);
+  w.c.checkpointed(0, w.now);
+  CHECK(w.effects.finished);
+}
+
+TEST_CASE("the learner is told that a step is over whose other groups were lost, before it writes its checkpoint") {
+  world w(2, {}, 0, "streaming");
+  w.all_up();
+  w.give_prompts();
+  w.score_and_fetch(0);
+  w.train();
+  w.c.generation_refused(1, 1, "too long", false, w.now);
+  for (const auto index : std::exchange(w.effects.prompts, {})) {
+    prompt_row row;
+    row.index = index;
+    row.exhausted = true;
+    w.c.prompt_arrived(row, w.now);
+  }
+  REQUIRE(w.effects.training.size() == 2);
+  CHECK(w.effects.training[1].groups.empty());
+  CHECK(w.effects.training[1].part == 1);
+  CHECK(w.effects.training[1].ends_step);
+  CHECK(w.effects.checkpoints == std::vector<std::uint32_t>{1});
+  w.train();
+  w.c.checkpointed(1, w.now);
+  CHECK(w.effects.finished);
 }
 
 TEST_CASE("prompts that end finish the run with a smaller last batch") {

@@ -5,6 +5,7 @@
 #include "tests/support/eventually.hpp"
 #include "tests/support/temporary_folder.hpp"
 
+#include "runtime/pipeline/schedule_config.hpp"
 #include <caf/scoped_actor.hpp>
 
 #include <doctest/doctest.h>
@@ -144,7 +145,7 @@ struct run_of_stand_ins {
     config.run_key.assign(32, 7);
     config.record = std::make_shared<run_record>(*p, folder, 0);
     config.checkpoints = std::make_shared<telemetry::checkpoint_store>(folder.checkpoints(), 2);
-    config.scheduler = std::make_shared<schedule::scheduler>(schedule_of(*p));
+    config.scheduler = std::make_shared<schedule::scheduler>(pipeline::schedule_of(*p));
     config.start_process = [this](const placed_process& what, const std::string& token) {
       starts.push_back({what, token, 1000 + static_cast<std::int64_t>(starts.size())});
       return starts.back().pid;

@@ -95,6 +95,71 @@ TEST_CASE("a step trains its groups once and makes the next version") { // PO-2
   CHECK_THROWS_WITH_AS(learner.train({2, 1, {10}}, {}), "group 10 was never fetched", std::logic_error);
 }
 
+TEST_CASE("a step in parts makes one version, and what it says at its end is of all of them") {
+  learning parts(tests::tiny_pipeline(), "", 1);
+  const auto before = parts.snapshot(0);
+  for (const auto id : {10, 11, 12})
+    parts.keep(some_group(static_cast<std::uint64_t>(id)));
+  const auto first = parts.train({1, 0, {10}, 0, false}, {});
+  CHECK(first.metrics.empty());
+  CHECK(first.trained_tokens > 0);
+  CHECK(same(parts.snapshot(0), before)); // PO-4
+  CHECK_THROWS_AS(parts.snapshot(1), std::logic_error);
+  const tests::temporary_folder folder;
+  parts.write_checkpoint(folder.path());
+  learning resumed(tests::tiny_pipeline(), folder.path(), 1);
+  CHECK(same(resumed.snapshot(0), before));
+  std::stop_source stop;
+  stop.request_stop();
+  CHECK(parts.train({1, 0, {11}, 1, false}, stop.get_token()).interrupted);
+  for (auto* learner : {&parts, &resumed}) {
+    for (const auto id : {11, 12})
+      learner->keep(some_group(static_cast<std::uint64_t>(id)));
+    learner->train({1, 0, {11}, 1, false}, {});
+    const auto last = learner->train({1, 0, {12}, 2, true}, {});
+    CHECK(last.metrics.at("updates") == 3);
+    double reward = 0, tokens = 0;
+    for (const auto id : {10, 11, 12}) {
+      const auto group = some_group(static_cast<std::uint64_t>(id));
+      for (std::size_t a = 0; a < 4; ++a) {
+        reward += group.reward[a] / 12;
+        tokens += static_cast<double>(group.answers[a].size()) / 12;
+      }
+    }
+    CHECK(last.metrics.at("reward") == doctest::Approx(reward));
+    CHECK(last.metrics.at("response_length/mean") == doctest::Approx(tokens));
+  }
+  CHECK(same(parts.snapshot(1), resumed.snapshot(1)));
+}
+
+TEST_CASE("a step whose other groups were lost ends with the parts it had") {
+  learning learner(tests::tiny_pipeline(), "", 1);
+  learner.keep(some_group(10));
+  const auto first = learner.train({1, 0, {10}, 0, false}, {});
+  const auto last = learner.train({1, 0, {}, 1, true}, {});
+  CHECK(last.trained_tokens == 0);
+  CHECK(last.metrics.at("updates") == 1);
+  learner.snapshot(1);
+}
+
+TEST_CASE("what is too old is counted as masked, and the rest as trained") {
+  learning learner(tests::tiny_pipeline(), "", 1);
+  auto old = some_group(10);
+  old.version[0].assign(old.answers[0].size(), 1);
+  const auto of_first = static_cast<std::int64_t>(old.answers[0].size());
+  std::int64_t all = 0;
+  for (const auto& answer : old.answers)
+    all += static_cast<std::int64_t>(answer.size());
+  learner.keep(old);
+  const auto report = learner.train({3, 2, {10}, 0, true, train::age_mask::answers, 1}, {});
+  CHECK(report.trained_tokens == of_first);
+  CHECK(report.masked_tokens == all - of_first);
+  CHECK(report.metrics.at("staleness/max") == 1);
+  CHECK(report.metrics.at("staleness/1/tokens") == of_first);
+  CHECK(report.metrics.at("staleness/1/reward") == old.reward[0]);
+  CHECK(!report.metrics.contains("staleness/2/tokens"));
+}
+
 TEST_CASE("an interrupted step changes nothing and keeps its groups") {
   learning learner(tests::tiny_pipeline(), "", 1), calm(tests::tiny_pipeline(), "", 1);
   const auto before = learner.snapshot(0);

@@ -5,6 +5,7 @@
 #include "tests/actors/fixture.hpp"
 #include "tests/support/temporary_folder.hpp"
 
+#include "runtime/pipeline/schedule_config.hpp"
 #include <doctest/doctest.h>
 
 #include <optional>
@@ -25,7 +26,7 @@ telemetry::trajectory of_group(std::uint64_t group) {
 struct recorded_run {
   tests::temporary_folder scratch;
   pipeline::pipeline p = tests::tiny_pipeline();
-  schedule::scheduler scheduler{schedule_of(p)};
+  schedule::scheduler scheduler{pipeline::schedule_of(p)};
   std::optional<telemetry::run_folder> folder;
   std::optional<run_record> record;
 
@@ -47,7 +48,7 @@ struct recorded_run {
     const auto group = static_cast<std::uint64_t>(number);
     record->keep(of_group(group));
     record->step_done(number, {{"reward", reward}, {"actor/pg_loss", 0.5}}, scheduler);
-    record->trained(number, {group});
+    record->trained(number, 0, {group});
   }
 };
 
@@ -83,7 +84,7 @@ TEST_CASE("each step is a row of metrics, and each trained group a trajectory; f
   run.step(1, 0.25);
   run.record->keep(of_group(99));
   run.record->forget(99);
-  run.record->trained(2, {99});
+  run.record->trained(2, 0, {99});
   run.step(2, 0.75);
   const auto rows = telemetry::read_metrics(run.folder->metrics());
   REQUIRE(rows.size() == 2);

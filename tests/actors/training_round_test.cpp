@@ -16,7 +16,7 @@ batch_report report_of(std::uint64_t step, std::map<std::string, double> metrics
 } // namespace
 
 TEST_CASE("without a critic a step ends with the policy's answer, once") { // TR-1
-  training_round round(3, "learner", "");
+  training_round round(3, 0, "learner", "");
   CHECK(round.awaited() == "learner");
   CHECK(!round.critic_answered(report_of(3)));
   CHECK(!round.policy_answered(report_of(2)));
@@ -30,7 +30,7 @@ TEST_CASE("without a critic a step ends with the policy's answer, once") { // TR
 
 TEST_CASE("with a critic a step ends with the later of the two answers, and carries the figures of both") { // TR-1, TR-2
   for (const bool critic_first : {false, true}) {
-    training_round round(1, "learner", "critic");
+    training_round round(1, 0, "learner", "critic");
     CHECK(round.awaited() == "learner, critic");
     const auto policy = report_of(1, {{"reward", 0.5}}), critic = report_of(1, {{"critic/vf_loss", 2}});
     CHECK(!(critic_first ? round.critic_answered(critic) : round.policy_answered(policy)));
@@ -45,7 +45,7 @@ TEST_CASE("with a critic a step ends with the later of the two answers, and carr
 
 TEST_CASE("an interrupted policy ends the step at once and the critic applies nothing, whether it answered or not") { // TR-2
   for (const bool critic_answered : {false, true}) {
-    training_round round(1, "learner", "critic");
+    training_round round(1, 0, "learner", "critic");
     if (critic_answered)
       CHECK(!round.critic_answered(report_of(1)));
     auto interrupted = report_of(1);
@@ -58,7 +58,7 @@ TEST_CASE("an interrupted policy ends the step at once and the critic applies no
 }
 
 TEST_CASE("what either of them skipped is said") {
-  training_round round(1, "learner", "critic");
+  training_round round(1, 0, "learner", "critic");
   auto skipped = report_of(1);
   skipped.skipped = true;
   skipped.complaint = "the critic's loss is not finite";

@@ -140,3 +140,54 @@ TEST_CASE("a KL term without a reference is refused by the column's name") {
   CHECK_THROWS_WITH_AS(loss_of(*find("grpo"), with(aggregation::token_mean, 0.1, kl_estimator::k3, 2), a, found),
                        doctest::Contains("ref_logprob"), c10::Error);
 }
+
+TEST_CASE("a token that is too old leaves its loss out and stays in the denominator") {
+  // Ratio 1 everywhere: the gradient of a trained token is -A / N, with N of all four tokens.
+  answer_columns a;
+  a.length = at::tensor({3, 1}, at::kLong);
+  a.reward = doubles({1, 0});
+  a.group = at::tensor({0, 0}, at::kLong);
+  a.group_tokens = at::tensor({4, 4}, at::kLong);
+  a.logprob = doubles({-1, -2, -3, -1}).requires_grad_();
+  a.old_logprob = doubles({-1, -2, -3, -1});
+  a.behaviour_logprob = doubles({-1 - std::log(2), -2, -3, -1 + std::log(2)});
+  a.ref_logprob = doubles({-2, -2, -2, -2});
+  a.advantage = doubles({1, 2, 3, 4});
+  a.version = at::tensor({3, 4, 4, 1}, at::kLong);
+  a.policy_version = 5;
+  a.trains = at::tensor({0, 1, 1, 1}, at::kByte).to(at::kBool);
+  const loss_options options{.how = aggregation::token_mean, .kl_coefficient = 0.4, .kl = kl_estimator::k2};
+  const algorithm& row = *find("grpo");
+  diagnostics found;
+  const at::Tensor loss = policy_loss(row, option_values(row.options), options, a, {4, 2, 1}, found);
+  // -2 - 3 - 4 of the surrogate, 0.4 (0 + 0.5 + 0.5) of the KL; the first token would have added -1 + 0.2
+  CHECK(loss.item<double>() == doctest::Approx((-9 + 0.4) / 4).epsilon(1e-12));
+  loss.backward();
+  CHECK(largest_difference(a.logprob.grad(), doubles({0, -2.0 / 4, (-3 - 0.4) / 4, (-4 + 0.4) / 4})) < 1e-12);
+  observe_entropy(a, doubles({9, 1, 3, 5}), found);
+  // By age: two tokens are 1 old, one is 4; the first has no part in it.
+  CHECK(found.by_age[2].tokens == 0);
+  CHECK(found.by_age[1].tokens == 2);
+  CHECK(found.by_age[1].ratio == doctest::Approx(2));
+  CHECK(found.by_age[1].entropy == doctest::Approx(4));
+  CHECK(found.by_age[3].tokens == 1);
+  CHECK(found.by_age[3].ratio == doctest::Approx(0.5));
+  CHECK(found.by_age[3].largest_ratio == doctest::Approx(0.5));
+  CHECK(found.by_age[3].k1 == doctest::Approx(std::log(2)));
+  CHECK(found.by_age[3].k3 == doctest::Approx(0.5 + std::log(2) - 1));
+}
+
+TEST_CASE("a loss of whole answers does not move tokens that are too old") {
+  auto a = random_answers(5);
+  a.trains = at::tensor({1, 0, 1, 1, 0, 1, 1, 1}, at::kByte).to(at::kBool);
+  for (const char* name : {"gspo", "gmpo", "grpo", "cispo"}) {
+    CAPTURE(name);
+    a.logprob = a.logprob.detach().requires_grad_();
+    diagnostics found;
+    const algorithm& row = *find(name);
+    policy_loss(row, option_values(row.options), {}, a, {8, 3, 2}, found).backward();
+    CHECK(a.logprob.grad()[1].item<double>() == 0);
+    CHECK(a.logprob.grad()[4].item<double>() == 0);
+    CHECK(a.logprob.grad().abs().sum().item<double>() > 0);
+  }
+}

@@ -425,7 +425,19 @@ def topr(p):
         return (p["ROLL"]["loss"](worker, ratio, leaf, b.behaviour, b.advantage, b.reward) * b.mask).sum() / b.mask.sum()
 
     b.loss("ROLL", "ActorWorker._compute_topr_loss", loss, "token_mean", positive_weight=1.5, negative_weight=0.5, token_ratio=1)
+    topr_of_the_paper(b)
     b.write("topr")
+
+
+def topr_of_the_paper(b):
+    """Eq. 8: the gradient is the sum over positive answers of R grad log pi(y), and over the others of clip(pi(y) / mu(y), 0, 1) R grad log pi(y)."""
+
+    def loss(leaf):
+        log_pi, log_mu = (leaf * b.mask).sum(1), (b.behaviour * b.mask).sum(1)
+        tapered = (log_pi - log_mu).exp().detach().clamp(0, 1)
+        return -(torch.where(b.reward > 0, torch.ones_like(tapered), tapered) * b.reward * log_pi).sum() / b.mask.sum()
+
+    b.loss("paper", "arXiv:2503.14286, eq. 8", loss, "token_mean")
 
 
 def drpo(p):

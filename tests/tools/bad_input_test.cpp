@@ -310,3 +310,23 @@ TEST_CASE("a placed process that dies at start, again and again, ends the run") 
   CHECK(std::regex_search(last_line(running.err()),
                           std::regex("rollout/0 died [0-9] times in a row before it was ready.*signal 9")));
 }
+
+TEST_CASE("a bad regular expression over parameters is named by check where it stands") {
+  const temporary_folder folder;
+  const auto file = folder.path() / "p.toml";
+  const auto wrong = [&](const std::string& was, const std::string& is) {
+    auto text = text_of({});
+    text.replace(text.find(was), was.size(), is);
+    write_file(file, text);
+    const auto done = run_to_end(command_line({"check", file.string()}));
+    CHECK(done.status == 1);
+    return done.err;
+  };
+  const std::string optimizer = "optimizer = { lr = 0.002 }";
+  const auto of_group = wrong(optimizer, "optimizer = { groups = [{ match = \"(\", lr = 0.1 }] }");
+  CAPTURE(of_group);
+  CHECK(std::regex_search(of_group, std::regex("p\\.toml:[0-9]+:35: roles\\.learner\\.optimizer\\.groups\\.0\\.match: found \"\\(\"")));
+  const auto of_lora = wrong(optimizer, optimizer + "\nlora = { targets = \"*_proj\" }");
+  CAPTURE(of_lora);
+  CHECK(std::regex_search(of_lora, std::regex("p\\.toml:[0-9]+:20: roles\\.learner\\.lora\\.targets: found")));
+}

@@ -160,3 +160,38 @@ TEST_CASE("a trained critic's checkpoint serves as a reward model beside the rul
   CHECK(judged != 0);
   CHECK(std::abs(row.at("reward").get<double>() - (late + 0.5 * judged)) < 1e-5);
 }
+
+TEST_CASE("the critic learns V-trace's targets, in one process and in many, and both train steps in parts") {
+  for (const char* preset : {"bounded", "streaming"}) {
+    CAPTURE(preset);
+    const tiny_pipeline pipeline{.steps = 4, .preset = preset, .critic = true};
+    const tiny_run apart(pipeline);
+    auto sets = all_apart();
+    sets.insert(sets.end(), {"--set", "roles.learner.algorithm=vtrace"});
+    const auto done = run_to_end(apart.start(sets));
+    CAPTURE(done.err);
+    REQUIRE(done.status == 0);
+    const auto rows = apart.files().metrics();
+    CHECK(rows.size() == 4);
+    for (const auto& row : rows) {
+      CHECK(row.at("critic/vf_loss") > 0);
+      CHECK(row.at("critic/returns/mean") > 0);
+    }
+    CHECK(rows.back().at("critic/values/mean") > 0); // it began with 0
+  }
+}
+
+TEST_CASE("a critic alone at first: the policy makes versions of the same weights, then both train") {
+  const tiny_run run({.steps = 5, .critic = true});
+  const auto done = run_to_end(run.start({"--set", "roles.critic.alone_steps=3"}));
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  for (const auto& row : run.files().metrics()) {
+    const bool alone = row.at("step") <= 3;
+    CHECK(row.at("updates") == (alone ? 0 : 1));
+    CHECK((row.at("actor/grad_norm") == 0) == alone);
+    CHECK(row.at("critic/grad_norm") > 0);
+    CHECK(row.at("reward_std") > 0);
+  }
+  CHECK(run_to_end(run.start({"--set", "roles.critic.alone_steps=5"})).status == 1);
+}

@@ -1,8 +1,11 @@
 #include "tests/tools/tiny_run.hpp"
 
+#include "runtime/telemetry/step_lines.hpp"
+
 #include <doctest/doctest.h>
 
 #include <csignal>
+#include <set>
 
 using namespace millrace::tests;
 
@@ -31,6 +34,57 @@ TEST_CASE("Ctrl-C stops within seconds with a checkpoint that resume goes on fro
     CHECK(run.files().steps() == steps);
     check_each_group_once(run.files(), steps);
   }
+}
+
+TEST_CASE("Ctrl-C within a step keeps its trained parts: nothing is trained twice, nothing skipped, and replay makes it again") {
+  const int steps = 24;
+  const tiny_run run({.steps = steps, .preset = "streaming", .max_new_tokens = 32});
+  const auto path = run.files().folder() / "replay.jsonl";
+  const auto parts = [&] { return millrace::telemetry::read_step_lines(path).size(); };
+  // One group at a time, so that most moments lie between the parts of a step.
+  auto command = run.start({"--set", "roles.rollout.slots=4"});
+  int stopped_within = 0;
+  for (std::size_t want = 7; want < 4 * steps; want += 9) {
+    running_command running(command);
+    wait_until([&] { return parts() >= want || running.ended(); }, 30);
+    if (running.ended())
+      break;
+    running.signal(SIGINT);
+    const auto end = running.wait();
+    CAPTURE(running.err());
+    REQUIRE(end.status == 0);
+    stopped_within += parts() % 4 != 0;
+    command = run.resume();
+  }
+  REQUIRE(stopped_within > 0);
+  if (run.files().status().at("state") != "finished") {
+    const auto done = run_to_end(run.resume());
+    CAPTURE(done.err);
+    REQUIRE(done.status == 0);
+  }
+  std::set<std::uint64_t> groups;
+  std::size_t next = 0;
+  for (const auto& line : millrace::telemetry::read_step_lines(path)) {
+    const auto update = nlohmann::json::parse(line);
+    CHECK(update.at("step") == next / 4 + 1);
+    CHECK(update.at("part") == next % 4);
+    ++next;
+    for (const auto& group : update.at("groups"))
+      CHECK(groups.insert(group.at("group").get<std::uint64_t>()).second);
+  }
+  CHECK(next == 4 * steps);
+  CHECK(groups.size() == 4 * steps);
+  std::size_t shown = 0;
+  for (const auto& [step, trained] : run.files().trained_groups())
+    shown += trained.size();
+  CHECK(shown == groups.size());
+  for (const auto& row : run.files().metrics()) { // one row a step, of all its parts
+    CHECK(row.at("updates") == 4);
+    CHECK(row.at("response_length/max") >= row.at("response_length/mean"));
+  }
+  const auto again = run_to_end(command_line({"replay", run.files().folder().string()}), 60);
+  CAPTURE(again.err);
+  CHECK(again.status == 0);
 }
 
 TEST_CASE("a second Ctrl-C ends the run at once") {

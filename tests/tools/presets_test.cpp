@@ -20,7 +20,7 @@ using json = nlohmann::ordered_json;
 /// What one run left behind.
 struct preset_run {
   run_files files;
-  schedule::config schedule;  ///< of the preset, with what the row sets
+  schedule::config schedule;  ///< of the preset, with the bound that the row sets
   std::vector<json> steps;    ///< rows of metrics.jsonl
   std::vector<json> updates;  ///< lines of replay.jsonl: an optimizer update's groups, the versions that sampled them
   json ledger;                ///< of status.json
@@ -41,6 +41,25 @@ struct preset_run {
       for (const auto& group : update.at("groups"))
         groups.push_back(group.at("group"));
     return groups;
+  }
+
+  /// Updates that began while groups were being generated, as the trace has it.
+  int trained_beside_generation() const {
+    std::vector<std::pair<double, double>> generating; // since when, how many
+    std::vector<double> training;
+    for (const auto& event : json::parse(read_file(files.folder() / "trace.json"))) {
+      if (event.at("name") == "groups generating")
+        generating.emplace_back(event.at("ts").get<double>(), event.at("args").at("generating").get<double>());
+      else if (event.at("name").get<std::string>().starts_with("train step"))
+        training.push_back(event.at("ts"));
+    }
+    std::stable_sort(generating.begin(), generating.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    int count = 0;
+    for (const double at : training) {
+      const auto after = std::find_if(generating.begin(), generating.end(), [&](const auto& change) { return change.first > at; });
+      count += after != generating.begin() && std::prev(after)->second > 0;
+    }
+    return count;
   }
 
   /// Answers with tokens of more than one version.
@@ -141,9 +160,40 @@ void has_a_long_round(const preset_run& run) {
   CHECK(most >= groups_per_step - 1); // that of the last round may be its last prompt
 }
 
+/// Four updates a step of a group each, some of them while other groups are still generated.
+void trains_parts(const preset_run& run) {
+  for (const auto& row : run.steps)
+    CHECK(row.at("updates") == 4);
+  CHECK(run.updates.size() == 4 * run.steps.size());
+  for (std::size_t i = 0; i < run.updates.size(); ++i) {
+    CHECK(run.updates[i].at("part") == i % 4);
+    CHECK(run.updates[i].at("ends_step") == (i % 4 == 3));
+    CHECK(run.updates[i].at("version") == i / 4);
+    CHECK(run.updates[i].at("groups").size() == 1);
+  }
+  CHECK(run.trained_beside_generation() > 0);
+}
+
+/// What is older than the bound is told to the learner, has no part in the loss and is counted.
+void masks(const preset_run& run) {
+  CHECK(run.dropped("masked") > 0);
+  for (const auto& update : run.updates)
+    if (const std::int64_t version = update.at("version"); version > 1)
+      CHECK(update.at("train_from") == version - 1);
+  double masked = 0;
+  for (const auto& row : run.steps)
+    masked += row.value("tokens/masked", 0.0);
+  CHECK(masked == run.dropped("masked"));
+}
+
 const std::vector<preset_row>& table() {
   static const std::vector<preset_row> rows{
       {"synchronous", {}, {}, [](const preset_run& run) { is_on_policy(run), is_in_order(run); }},
+      {"streaming", {}, {"roles.rollout.slots=4"}, [](const preset_run& run) { is_on_policy(run), trains_parts(run); }},
+      {"pipeline_rl", {}, {"roles.rollout.slots=4"}, trains_parts},
+      {"verl_v1", {}, {"roles.rollout.slots=4"}, trains_parts},
+      {"stream_rl", {}, {"roles.rollout.slots=4"}, trains_parts},
+      {"kimi_researcher"},
       {"one_step_off", {}, {}, [](const preset_run& run) { is_one_behind(run), is_in_order(run); }},
       {"bounded", {}, {}, [](const preset_run& run) { CHECK(run.most("staleness/max") >= 1); }},
       {"bounded", long_answers(), busy({"schedule.interrupt.kv=recompute"}), {}, goes_on, "bounded, keys and values computed anew"},
@@ -161,7 +211,9 @@ const std::vector<preset_row>& table() {
       {"roll_packer", {.steps = 8, .max_new_tokens = 48}, {}, [](const preset_run& run) { is_on_policy(run), has_a_long_round(run); }},
       {"april", long_answers(), {"roles.rules.rules=[{type=\"length\", max=60}]"}, {}, goes_on},
       {"april", {}, {"schedule.tail.surplus=discard"}, [](const preset_run& run) { CHECK(run.dropped("surplus") > 0); }, {}, "april, what is left over dropped"},
-      {"impala"},
+      {"impala", {}, {}, [](const preset_run& run) { CHECK(run.dropped("masked") == 0); }}, // nothing is 1000 steps old
+      {"impala", {.steps = 10}, {"schedule.stale.max=1"}, masks},
+      {"impala", {.steps = 10}, {"schedule.stale.max=1", "schedule.stale.action=withhold"}, masks},
   };
   return rows;
 }
@@ -170,6 +222,10 @@ const std::vector<preset_row>& table() {
 
 preset_run read_run(const run_files& files, const preset_row& row) {
   preset_run run{files, schedule::preset(row.name), files.metrics(), {}, files.status().at("ledger")};
+  constexpr std::string_view bound = "schedule.stale.max=";
+  for (const std::string_view set : row.sets)
+    if (set.starts_with(bound))
+      run.schedule.stale_max = static_cast<std::uint32_t>(std::stoul(std::string(set.substr(bound.size()))));
   for (const auto& line : telemetry::read_step_lines(files.folder() / "replay.jsonl"))
     run.updates.push_back(json::parse(line));
   return run;

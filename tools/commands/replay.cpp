@@ -73,8 +73,9 @@ int run_again(const replay_options& options) {
   const auto p = pipeline::read_pipeline(options.folder / "resolved.toml");
   auto steps = read_record(options.folder / "replay.jsonl");
   const auto metrics = telemetry::read_metrics(options.folder / "metrics.jsonl");
-  if (options.steps > 0 && steps.size() > static_cast<std::size_t>(options.steps))
-    steps.resize(static_cast<std::size_t>(options.steps));
+  if (options.steps > 0)
+    std::erase_if(steps, [&](const auto& part) { return part.step > static_cast<std::uint64_t>(options.steps); });
+  const auto ended = std::count_if(steps.begin(), steps.end(), [](const auto& part) { return part.ends_step; });
   const auto oldest = oldest_versions(steps);
   actors::replay replay(p, steps.front().threads);
   for (std::size_t i = 0; i < steps.size(); ++i) {
@@ -86,9 +87,9 @@ int run_again(const replay_options& options) {
     const auto row = std::find_if(metrics.begin(), metrics.end(), [&](const auto& m) {
       return m.step == static_cast<std::int64_t>(recorded.step) && m.get(telemetry::metric::loss);
     });
-    if (what.empty() && row != metrics.end())
+    if (what.empty() && recorded.ends_step && row != metrics.end())
       what = difference(*row, step.report.metrics);
-    std::printf("{\"step\":%llu,\"same\":%s", static_cast<unsigned long long>(recorded.step), what.empty() ? "true" : "false");
+    std::printf("{\"step\":%llu,\"part\":%u,\"same\":%s", static_cast<unsigned long long>(recorded.step), recorded.part, what.empty() ? "true" : "false");
     if (const auto loss = step.report.metrics.find(std::string(telemetry::metric::loss)); loss != step.report.metrics.end())
       std::printf(",\"loss\":%.17g", loss->second);
     std::printf("}\n");
@@ -98,7 +99,7 @@ int run_again(const replay_options& options) {
       return 1;
     }
   }
-  std::fprintf(stderr, "%zu steps, every one the same bit for bit: tokens, log-probabilities, rewards, losses, gradients\n", steps.size());
+  std::fprintf(stderr, "%td steps, every one the same bit for bit: tokens, log-probabilities, rewards, losses, gradients\n", ended);
   return 0;
 }
 
@@ -108,7 +109,7 @@ command add_replay(CLI::App& root) {
   auto options = std::make_shared<replay_options>();
   auto* app = root.add_subcommand("replay", "Make a recorded run again, bit for bit, and say where the first difference lies");
   app->footer("Each group is generated again from its seed with the versions that sampled its tokens, scored and trained, on one\n"
-              "thread of control. One JSON object a step on stdout; exit status 1 at the first difference.");
+              "thread of control. One JSON object a step (or part of one) on stdout; exit status 1 at the first difference.");
   app->add_option("RUN", options->folder, "The run's folder")->required();
   app->add_option("--steps", options->steps, "Only the first steps (0: all)")->check(CLI::NonNegativeNumber);
   return [options] { return run_again(*options); };

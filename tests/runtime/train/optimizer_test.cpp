@@ -31,7 +31,7 @@ TEST_CASE("the first AdamW step moves by the learning rate against the sign, aft
   auto w = one(at::tensor({2.0f, -4.0f}).view({1, 2}));
   w[0].tensor.grad().copy_(at::tensor({3.0f, -0.01f}).view({1, 2}));
   adamw optimizer(w, o);
-  CHECK(optimizer.step(1) == 0.1);
+  CHECK(optimizer.step(1, 0) == 0.1);
   // 2 (1 - 0.05) - 0.1 and -4 (1 - 0.05) + 0.1
   CHECK((w[0].tensor.detach() - at::tensor({1.8f, -3.7f}).view({1, 2})).abs().max().item<float>() < 1e-5);
 }
@@ -42,10 +42,10 @@ TEST_CASE("norms and biases do not decay") {
   o.weight_decay = 0.5;
   auto w = one(at::tensor({2.0f}));
   adamw optimizer(w, o);
-  optimizer.step(1);
+  optimizer.step(1, 0);
   CHECK(w[0].tensor.item<float>() == 2);
   o.decay_norms = true;
-  adamw(w, o).step(1);
+  adamw(w, o).step(1, 0);
   CHECK(w[0].tensor.item<float>() == doctest::Approx(2 * 0.95));
 }
 
@@ -62,7 +62,7 @@ TEST_CASE("a group has a learning rate and a decay of its own; the first that ma
   o.weight_decay = 0.5;
   o.groups = {{"embed", 0.0, {}}, {"^model\\.a", 0.01, 0.0}, {"^model\\.", {}, 1.0}};
   adamw optimizer(w, o);
-  CHECK(optimizer.step(1) == 0.1);
+  CHECK(optimizer.step(1, 0) == 0.1);
   const auto value = [&](std::size_t i, int j) { return w[i].tensor.detach().view(-1)[j].item<float>(); };
   CHECK(value(0, 0) == doctest::Approx(2 - 0.01));             // no decay, a tenth of the rate
   CHECK(value(1, 1) == doctest::Approx(-4 * (1 - 0.1) - 0.1)); // twice the decay, the optimizer's rate
@@ -103,7 +103,7 @@ TEST_CASE("AdamW with groups, clipping and a cosine is torch.optim.AdamW") {
       });
     const double norm = optimizer.gradient_norm();
     CHECK(norm == doctest::Approx(golden.at("norms")[static_cast<std::size_t>(step)].get<double>()).epsilon(1e-6));
-    optimizer.step(norm > 4 ? 4 / norm : 1);
+    optimizer.step(norm > 4 ? 4 / norm : 1, step);
   }
   for (const auto& parameter : w) {
     const auto want = golden.at("parameters").at(parameter.name).get<std::vector<double>>();
@@ -135,7 +135,7 @@ TEST_CASE("AdamW over many steps equals its formula in double") {
     const at::Tensor g = at::randn({4, 5});
     w[0].tensor.grad().copy_(g);
     const double scale = t % 2 ? 1 : 0.25;
-    optimizer.step(scale);
+    optimizer.step(scale, t - 1);
     const at::Tensor d = g.to(at::kDouble) * scale;
     m = o.beta1 * m + (1 - o.beta1) * d;
     v = o.beta2 * v + (1 - o.beta2) * d * d;

@@ -59,7 +59,7 @@ TEST_CASE("a random decoder learns to say one word by PPO, and its critic to for
     for (std::uint32_t step = 0; step < steps; ++step) {
       train::training_group groups[] = {tests::sample_group(decoder, 2, random, step), tests::sample_group(decoder, 3, random, step)};
       add_values(groups, critic);
-      foreseen = critic.gradient(groups).value_mean;
+      foreseen = critic.gradient(groups, step).value_mean;
       const auto report = learner.step(groups, step);
       critic.apply();
       (step < 3 ? first : last) += step < 3 ? report.reward_mean / 3 : step >= steps - 3 ? report.reward_mean / 3 : 0;

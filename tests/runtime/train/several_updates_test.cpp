@@ -1,4 +1,6 @@
+#include "runtime/train/age_mask.hpp"
 #include "runtime/train/learner.hpp"
+#include "runtime/train/step_columns.hpp"
 
 #include "runtime/input_error.hpp"
 #include "runtime/model/decoder.hpp"
@@ -210,4 +212,162 @@ TEST_CASE("an entropy bonus alone raises the entropy") {
   for (int i = 0; i < 5; ++i)
     after = l.step(groups, 4).seen.mean_entropy();
   CHECK(after > before + 1e-4);
+}
+
+// -- a step in parts -----------------------------------------------------------------------------------------------------
+
+TEST_CASE("a step whose groups come in parts makes the updates of one whose groups come together") {
+  auto o = some_options();
+  o.loss.corrections = {chosen("truncated", {{"cap", 2}})};
+  learner parts(config, start(), o);
+  o.updates_per_batch = 2;
+  learner together(config, start(), o);
+  const auto groups = some_groups(1, 0.3f);
+  const auto whole = together.step(groups, 5);
+  auto report = parts.step(std::span(groups).first(2), 5, {}, {.begins = true, .ends = false});
+  report += parts.step(std::span(groups).last(2), 5, {}, {.begins = false, .ends = true});
+  CHECK(largest_difference(parts.parameters(), together.parameters()) < 1e-6);
+  CHECK(report.updates == 2);
+  CHECK(report.loss == doctest::Approx(whole.loss));
+  CHECK(report.reward_mean == doctest::Approx(whole.reward_mean));
+  CHECK(report.reward_deviation == doctest::Approx(whole.reward_deviation));
+  CHECK(report.gradient_norm == doctest::Approx(whole.gradient_norm));
+  CHECK(report.seen.proximal_kl() == doctest::Approx(whole.seen.proximal_kl())); // against the step's start, in both parts
+  CHECK(report.seen.proximal_kl() > 0);
+  CHECK(report.staleness_mean == 1);
+  CHECK(report.by_age[1].tokens == report.answer_tokens);
+}
+
+TEST_CASE("within a step the version is the step's start, and a checkpoint goes on bit for bit") {
+  const auto groups = some_groups(2, 0.3f);
+  const auto part = [&](learner& l, std::size_t first, bool begins, bool ends) {
+    return l.step(std::span(groups).subspan(first, 1), 4, {}, {.begins = begins, .ends = ends});
+  };
+  learner a(config, start(), some_options());
+  const auto before = start();
+  part(a, 0, true, false);
+  CHECK(largest_difference(a.version_parameters(), before) == 0);
+  CHECK(largest_difference(a.parameters(), before) > 0);
+  const tests::temporary_folder folder;
+  a.save_state(folder.path());
+  learner b(config, a.parameters(), some_options());
+  b.load_state(folder.path());
+  CHECK(largest_difference(b.version_parameters(), before) == 0);
+  part(a, 1, false, true);
+  part(b, 1, false, true);
+  CHECK(largest_difference(a.parameters(), b.parameters()) == 0);
+  CHECK(largest_difference(a.version_parameters(), a.parameters()) == 0);
+  CHECK_THROWS_AS(part(a, 2, false, true), std::logic_error);
+}
+
+TEST_CASE("the updates of one step share its learning rate") {
+  auto o = some_options();
+  o.optimizer.warmup_steps = 3;
+  o.updates_per_batch = 4;
+  learner l(config, start(), o);
+  CHECK(l.step(some_groups(1), 0).learning_rate == doctest::Approx(0.25e-3));
+  CHECK(l.step(some_groups(1), 1).learning_rate == doctest::Approx(0.5e-3));
+  CHECK(l.step(some_groups(1), 7).learning_rate == doctest::Approx(1e-3));
+}
+
+TEST_CASE("a part that only looks trains nothing and reports its rewards") {
+  learner l(config, start(), some_options());
+  const auto report = l.step(some_groups(1), 0, {}, {.moves = false});
+  CHECK(report.updates == 0);
+  CHECK(report.reward_mean == 0.5);
+  CHECK(largest_difference(l.parameters(), start()) == 0);
+}
+
+TEST_CASE("the report of a step goes through JSON bit for bit") {
+  learner l(config, start(), some_options());
+  const auto report = l.step(some_groups(3, 0.1f), 6);
+  const auto again = train::step_report_from(train::to_json(report));
+  CHECK(train::to_json(again) == train::to_json(report));
+  CHECK(again.loss == report.loss);
+  CHECK(again.seen.by_age[2].k3 == report.seen.by_age[2].k3);
+  CHECK_THROWS_AS(train::step_report_from("{}"), std::invalid_argument);
+}
+
+TEST_CASE("domains become numbers in the order of their appearance") {
+  auto groups = some_groups(1);
+  groups[0].domain = groups[3].domain = "maths";
+  groups[1].domain = "law";
+  const auto columns = train::gather_columns(groups, 100).columns;
+  CHECK(columns.domain.equal(at::tensor({0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 0, 0, 0, 0}, at::kLong)));
+  CHECK(!train::gather_columns(some_groups(1), 100).columns.domain.defined());
+}
+
+TEST_CASE("V-trace's targets for the critic are those that the advantages are made of") {
+  auto o = some_options();
+  o.algorithm = "vtrace";
+  CHECK(train::makes_returns("vtrace"));
+  CHECK(!train::makes_returns("ppo"));
+  auto groups = some_groups(1, std::log(2.0f)); // every ratio of the step's start is 2, cut to 1
+  for (auto& group : groups)
+    for (const auto& answer : group.answers)
+      group.value.emplace_back(answer.size(), 0.0f);
+  learner l(config, start(), o);
+  const auto report = l.step(groups, 5);
+  // Values 0, weights 1, no discount: the target of each token is its answer's reward.
+  std::vector<float> want;
+  for (const auto& group : groups)
+    for (std::size_t i = 0; i < group.answers.size(); ++i)
+      want.insert(want.end(), group.answers[i].size(), group.reward[i]);
+  REQUIRE(report.returns.size() == want.size());
+  for (std::size_t t = 0; t < want.size(); ++t)
+    CHECK(report.returns[t] == doctest::Approx(want[t]).epsilon(1e-4));
+  // Sampled by a policy that liked the words twice as much: half of every temporal difference.
+  groups = some_groups(1, -std::log(2.0f));
+  for (auto& group : groups)
+    for (const auto& answer : group.answers)
+      group.value.emplace_back(answer.size(), 0.0f);
+  learner again(config, start(), o);
+  const auto halved = again.step(groups, 5, {}, {.moves = false});
+  for (std::size_t g = 0, t = 0; g < groups.size(); ++g)
+    for (std::size_t i = 0; i < groups[g].answers.size(); ++i)
+      for (std::size_t left = groups[g].answers[i].size(); left > 0; --left, ++t)
+        CHECK(halved.returns[t] == doctest::Approx(groups[g].reward[i] * std::pow(0.5, static_cast<double>(left))).epsilon(1e-4));
+}
+
+// -- what is too old -----------------------------------------------------------------------------------------------------
+
+TEST_CASE("tokens and answers that are too old are counted as they are masked") {
+  std::vector<training_group> groups(1);
+  groups[0].answers = {{1, 2, 3}, {4, 5}, {6}};
+  groups[0].version = {{2, 3, 3}, {3, 3}, {2}};
+  auto tokens = groups, answers = groups, none = groups;
+  CHECK(train::mask_old(tokens, train::age_mask::tokens, 3) == 2);
+  CHECK(tokens[0].trains == std::vector<std::vector<std::uint8_t>>{{0, 1, 1}, {1, 1}, {0}});
+  CHECK(train::mask_old(answers, train::age_mask::answers, 3) == 4);
+  CHECK(answers[0].trains == std::vector<std::vector<std::uint8_t>>{{0, 0, 0}, {1, 1}, {0}});
+  CHECK(train::mask_old(none, train::age_mask::tokens, 2) == 0);
+  CHECK(none[0].trains.empty());
+  auto half = groups; // a token that was never to be trained is not taken out a second time
+  half[0].mask = {{0, 1, 1}, {1, 1}, {1}};
+  CHECK(train::mask_old(half, train::age_mask::answers, 3) == 3);
+}
+
+TEST_CASE("a masked answer keeps its reward in the baseline, and the denominators") {
+  training_group group;
+  group.id = 1;
+  group.prompt = {1, 2};
+  group.answers = {{3, 4}, {3, 4}};
+  group.reward = {1, 0};
+  group.version = {{4, 4}, {3, 3}};
+  group.behaviour_logprob = model::score_answers(model::decoder(config, start()), group.prompt, group.answers);
+  auto o = some_options();
+  o.optimizer.clip_norm = 0;
+  learner both(config, start(), o), masked(config, start(), o);
+  std::vector<training_group> groups{group};
+  // The same words push with A and -A: nothing is left.
+  CHECK(both.step(groups, 4).gradient_norm < 1e-6);
+  CHECK(train::mask_old(groups, train::age_mask::answers, 4) == 2);
+  const auto report = masked.step(groups, 4);
+  CHECK(report.gradient_norm > 1e-3);
+  CHECK(report.by_age[0].tokens == 2);
+  CHECK(report.by_age[1].tokens == 0);
+  CHECK(report.staleness_max == 0);
+  CHECK(report.reward_mean == 0.5);
+  // A = (1 - 1/2) / sqrt(1/2); two of the step's four tokens have it.
+  CHECK(report.loss == doctest::Approx(-0.5 / std::sqrt(2.0)).epsilon(1e-3));
 }

@@ -58,11 +58,31 @@ TEST_CASE("critic: with a head of zeros the first loss is that of the returns by
   const std::vector groups{group_of(learner, {2, -1})};
   CHECK(groups[0].value == std::vector<std::vector<float>>{{0, 0, 0}, {0}});
   // gamma = lambda = 1: every token's return is its answer's reward, 2 2 2 -1; losses half the squares.
-  const auto report = learner.gradient(groups);
+  const auto report = learner.gradient(groups, 0);
   CHECK(report.loss == doctest::Approx((4 + 4 + 4 + 1) / 2.0 / 4));
   CHECK(report.return_mean == doctest::Approx(1.25));
   CHECK(report.value_mean == 0);
   CHECK(report.learning_rate == doctest::Approx(1e-2));
+}
+
+TEST_CASE("critic: V-trace's targets are the policy's, token by token, and a count that disagrees is refused") {
+  auto options = options_of();
+  options.algorithm = "vtrace";
+  auto learner = make(options);
+  const std::vector groups{group_of(learner, {2, -1})};
+  const std::vector<float> targets{1, 2, 3, 4};
+  CHECK(learner.gradient(groups, 0, {}, targets).loss == doctest::Approx((1 + 4 + 9 + 16) / 2.0 / 4)); // all values are 0
+  CHECK_THROWS_WITH_AS(learner.gradient(groups, 0, {}, std::span(targets).first(3)), "returns of 3 tokens, want 4", std::invalid_argument);
+  CHECK_THROWS(learner.gradient(groups, 0)); // it cannot make them
+}
+
+TEST_CASE("critic: tokens that are too old train nothing and stay in the denominator") {
+  auto options = options_of();
+  options.algorithm_options = {{"lambda", 1}, {"gamma", 1}};
+  auto learner = make(options);
+  std::vector groups{group_of(learner, {2, -1})};
+  groups[0].trains = {{0, 1, 1}, {1}};
+  CHECK(learner.gradient(groups, 0).loss == doctest::Approx((4 + 4 + 1) / 2.0 / 4));
 }
 
 TEST_CASE("critic: a gradient changes nothing until it is applied, once") {
@@ -71,7 +91,7 @@ TEST_CASE("critic: a gradient changes nothing until it is applied, once") {
   const auto head = [&] { return learner.parameters().back().tensor.detach().clone(); };
   const at::Tensor before = head();
   CHECK(learner.parameters().back().name == "score.weight");
-  CHECK(learner.gradient(groups).result == train::step_report::outcome::applied);
+  CHECK(learner.gradient(groups, 0).result == train::step_report::outcome::applied);
   CHECK(at::equal(head(), before));
   CHECK(learner.steps() == 0);
   learner.apply();
@@ -82,7 +102,7 @@ TEST_CASE("critic: a gradient changes nothing until it is applied, once") {
   CHECK(at::equal(head(), after));
   std::stop_source stop;
   stop.request_stop();
-  CHECK(learner.gradient(groups, stop.get_token()).result == train::step_report::outcome::stopped);
+  CHECK(learner.gradient(groups, 0, stop.get_token()).result == train::step_report::outcome::stopped);
   learner.apply();
   CHECK(at::equal(head(), after));
 }
@@ -94,7 +114,7 @@ TEST_CASE("critic: how a step is cut into micro-batches changes nothing") {
     return options;
   }());
   const std::vector groups{group_of(whole, {2, -1}), group_of(whole, {1, 0}, 2)};
-  const auto a = whole.gradient(groups), b = cut.gradient(groups);
+  const auto a = whole.gradient(groups, 0), b = cut.gradient(groups, 0);
   CHECK(b.micro_batches == 4);
   CHECK(a.loss == doctest::Approx(b.loss));
   CHECK(a.gradient_norm == doctest::Approx(b.gradient_norm).epsilon(1e-5));
@@ -104,7 +124,7 @@ TEST_CASE("critic: learns what its answers are worth, and with a clip no faster 
   auto learner = make();
   double loss = 0;
   for (int step = 0; step < 60; ++step) {
-    loss = learner.gradient(std::vector{group_of(learner, {2, -1})}).loss;
+    loss = learner.gradient(std::vector{group_of(learner, {2, -1})}, 0).loss;
     learner.apply();
   }
   const auto values = learner.values(std::vector<std::int32_t>{5, 6}, std::vector<std::vector<std::int32_t>>{{7, 8, 9}, {10}});
@@ -119,13 +139,13 @@ TEST_CASE("critic: state saved and loaded goes on bit for bit") {
   const tests::temporary_folder folder;
   auto learner = make();
   const std::vector groups{group_of(learner, {2, -1})};
-  learner.gradient(groups);
+  learner.gradient(groups, 0);
   learner.apply();
   learner.save_state(folder.path());
   train::value_learner resumed(scorer().config, learner.parameters(), options_of());
   resumed.load_state(folder.path());
   for (auto* one : {&learner, &resumed}) {
-    one->gradient(groups);
+    one->gradient(groups, 0);
     one->apply();
   }
   CHECK(resumed.steps() == 2);
@@ -137,9 +157,11 @@ TEST_CASE("critic: groups that are not finite are left out, and a step of nothin
   auto learner = make();
   const auto good = group_of(learner, {2, -1});
   auto bad = group_of(learner, {2, std::numeric_limits<float>::quiet_NaN()}, 2);
-  const auto alone = learner.gradient(std::vector{good}), both = learner.gradient(std::vector{good, bad});
+  const auto alone = learner.gradient(std::vector{good}, 0), both = learner.gradient(std::vector{good, bad}, 0);
   CHECK(alone.loss == both.loss);
-  CHECK(learner.gradient(std::vector{bad}).result == train::step_report::outcome::not_finite);
+  CHECK(alone.unusable.empty());
+  CHECK(both.unusable == std::vector<std::uint64_t>{2});
+  CHECK(learner.gradient(std::vector{bad}, 0).result == train::step_report::outcome::not_finite);
   learner.apply();
   CHECK(learner.steps() == 0);
 }
@@ -153,6 +175,6 @@ TEST_CASE("critic: what it cannot learn from is refused by name") {
   auto learner = make();
   auto group = group_of(learner, {2, -1});
   group.value.clear();
-  CHECK_THROWS_WITH_AS(learner.gradient(std::vector{group}), "column 'value': missing, and a critic cannot learn without what it said",
+  CHECK_THROWS_WITH_AS(learner.gradient(std::vector{group}, 0), "column 'value': missing, and a critic cannot learn without what it said",
                        std::invalid_argument);
 }
