@@ -12,6 +12,7 @@
 #include "runtime/cluster/endpoint.hpp"
 #include "runtime/cluster/signals.hpp"
 #include "runtime/input_error.hpp"
+#include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/telemetry/log.hpp"
 
 #include <caf/io/middleman.hpp>
@@ -148,8 +149,8 @@ int run_pipeline(const pipeline::pipeline& p, telemetry::run_folder folder, cons
   config.resolved = pipeline::resolved_toml(p);
   config.checkpoint = checkpoint.string();
   config.scheduler = std::make_shared<schedule::scheduler>(
-      checkpoint.empty() ? schedule::scheduler(schedule_of(p))
-                         : schedule::scheduler::restore(schedule_of(p), read_text(checkpoint / "scheduler.txt")));
+      checkpoint.empty() ? schedule::scheduler(actors::schedule_of(p))
+                         : schedule::scheduler::restore(actors::schedule_of(p), read_text(checkpoint / "scheduler.txt")));
   if (!checkpoint.empty())
     config.position = read_position(checkpoint);
   config.record = std::make_shared<run_record>(p, folder, config.scheduler->at().step);
