@@ -234,7 +234,7 @@ void read_publication(const recorded_work& work, recorded_costs& found) {
     generation.push_back(one.at);
   training = joined(std::move(training));
   generation = joined(std::move(generation));
-  std::vector<double> copies, stagings, crowded; // the last: share of a staging beside both others
+  std::vector<double> copies, stagings, beside;
   for (const auto& [version, at] : work.publish) {
     if (version == 0)
       continue; // the first weights of a run are not a publication like the others
@@ -243,12 +243,18 @@ void read_publication(const recorded_work& work, recorded_costs& found) {
       copies.push_back(at.end_s - step->second.end_s);
     if (const auto staged = work.staged.find(version); staged != work.staged.end() && staged->second >= at.end_s) {
       const moment staging{at.end_s, staged->second};
-      stagings.push_back(staging.seconds());
-      crowded.push_back(share_beside(staging, training) * share_beside(staging, generation));
+      const auto trains = share_beside(staging, training);
+      beside.push_back(trains);
+      // What the crowd of all three made of it is known: it is none of what is looked for here.
+      stagings.push_back(staging.seconds() / (1 + (found.costs.stage_contention - 1) * trains * share_beside(staging, generation)));
     }
   }
   found.costs.copy_s = mean_of(copies);
-  found.costs.stage_s = mean_of(stagings) / (1 + (found.costs.stage_contention - 1) * mean_of(crowded));
+  const std::vector<std::vector<double>> whole(stagings.size(), {1});
+  const auto fitted = fit_slowed(whole, stagings, beside, "staging", found.notes,
+                                 [](double share, double contention) { return 1 + (contention - 1) * share; });
+  found.costs.stage_s = fitted.coefficients.empty() ? 0 : fitted.coefficients[0];
+  found.costs.stage_beside = fitted.contention;
   if (copies.empty())
     found.notes.push_back("no version was published after the first: publication counts as nothing");
   found.costs.checkpoint_s = mean_of(work.saved);

@@ -81,9 +81,10 @@ TEST_CASE("costs of a run made of known costs are found again, also where traini
     CHECK(c.first_train_s == doctest::Approx(cold_s).epsilon(0.03));
     CHECK(c.contention == doctest::Approx(overlap ? contention : 1).epsilon(0.02));
     CHECK(c.train_contention == doctest::Approx(overlap ? train_contention : 1).epsilon(0.03));
-    CHECK(found.notes.size() == (overlap ? 0 : 2)); // each never ran beside the other
+    CHECK(found.notes.size() == (overlap ? 1 : 3)); // staging never ran beside training, and the others beside each other
     CHECK(c.copy_s == doctest::Approx(turn_s));
     CHECK(c.stage_s == doctest::Approx(staging_s));
+    CHECK(c.stage_beside == 1);
     CHECK(c.columns_s == doctest::Approx(waiting_s));
     REQUIRE(c.lengths.size() == 12);
     CHECK(c.lengths[0] == std::vector<std::int32_t>{27, 190});
