@@ -103,7 +103,7 @@ struct slowed_fit {
 /// Tries contentions from 1 to 4. Only where the shares differ do they tell one.
 template <class Factor>
 slowed_fit fit_slowed(const std::vector<std::vector<double>>& rows, const std::vector<double>& seconds, const std::vector<double>& shares,
-                      const char* what, std::vector<std::string>& notes, Factor factor) {
+                      const char* what, const char* other, std::vector<std::string>& notes, Factor factor) {
   double mean = 0, spread = 0;
   for (const auto share : shares)
     mean += share / static_cast<double>(shares.size());
@@ -111,8 +111,8 @@ slowed_fit fit_slowed(const std::vector<std::vector<double>>& rows, const std::v
     spread += (share - mean) * (share - mean) / static_cast<double>(shares.size());
   const bool tells = shares.size() >= 4 && std::sqrt(spread) > 0.08;
   if (!tells)
-    notes.push_back(std::string(what) + " ran " + (mean > 0.5 ? "almost always beside" : "almost never beside") +
-                    " the other: how much they slow each other down is not told");
+    notes.push_back(std::string(what) + " ran almost " + (mean > 0.5 ? "always" : "never") + " beside " + other +
+                    ": how much that slows it down is not told");
   slowed_fit best;
   double squares = -1;
   for (int percent = 100; percent <= (tells ? 400 : 100); percent += 2) {
@@ -155,7 +155,7 @@ void read_decoding(const recorded_work& work, recorded_costs& found) {
   }
   if (rows.empty())
     throw input_error("the trace holds no decoding, want a run that generated");
-  const auto fitted = fit_slowed(rows, seconds, shares, "generation", found.notes,
+  const auto fitted = fit_slowed(rows, seconds, shares, "generation", "training", found.notes,
                                  [](double share, double contention) { return 1 + (contention - 1) * share; });
   found.costs.decode.clear();
   for (const double n : {1.0, 2.0, std::max(3.0, static_cast<double>(found.costs.slots))}) {
@@ -214,7 +214,7 @@ void read_training(const recorded_run& run, const recorded_work& work, recorded_
   if (rows.empty())
     throw input_error("the trace holds fewer than two steps, want at least two");
   const auto factor = [](double share, double contention) { return 1 / (1 - share + share / contention); };
-  const auto fitted = fit_slowed(rows, seconds, shares, "training", found.notes, factor);
+  const auto fitted = fit_slowed(rows, seconds, shares, "training", "generation", found.notes, factor);
   found.costs.train_s = fitted.coefficients[0];
   found.costs.train_token_s = fitted.coefficients[1];
   found.costs.train_square_s = fitted.coefficients[2];
@@ -251,7 +251,7 @@ void read_publication(const recorded_work& work, recorded_costs& found) {
   }
   found.costs.copy_s = mean_of(copies);
   const std::vector<std::vector<double>> whole(stagings.size(), {1});
-  const auto fitted = fit_slowed(whole, stagings, beside, "staging", found.notes,
+  const auto fitted = fit_slowed(whole, stagings, beside, "staging", "training", found.notes,
                                  [](double share, double contention) { return 1 + (contention - 1) * share; });
   found.costs.stage_s = fitted.coefficients.empty() ? 0 : fitted.coefficients[0];
   found.costs.stage_beside = fitted.contention;
