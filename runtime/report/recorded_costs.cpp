@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <map>
 #include <optional>
 
@@ -136,6 +137,12 @@ std::vector<double> parts_of_step(double n) {
   return {1, n, std::min(n, 2.0)};
 }
 
+void notes_of_slots(double most, recorded_costs& found) {
+  char text[128];
+  std::snprintf(text, sizeof text, "no more than %.0f answers were decoded at once: steps with up to %u are extrapolated", std::ceil(most), found.costs.slots);
+  found.notes.push_back(text);
+}
+
 void read_decoding(const recorded_work& work, recorded_costs& found) {
   std::vector<moment> training;
   for (const auto& [step, at] : work.train)
@@ -157,13 +164,18 @@ void read_decoding(const recorded_work& work, recorded_costs& found) {
     throw input_error("the trace holds no decoding, want a run that generated");
   const auto fitted = fit_slowed(rows, seconds, shares, "generation", "training", found.notes,
                                  [](double share, double contention) { return 1 + (contention - 1) * share; });
+  double most = 0;
+  for (const auto& one : work.decode)
+    most = std::max(most, one.steps > 0 ? one.tokens / one.steps : 0);
+  if (most < 0.6 * found.costs.slots)
+    notes_of_slots(most, found);
   found.costs.decode.clear();
   for (const double n : {1.0, 2.0, std::max(3.0, static_cast<double>(found.costs.slots))}) {
-    double seconds = 0;
+    double step_s = 0;
     const auto parts = parts_of_step(n);
     for (std::size_t i = 0; i < parts.size(); ++i)
-      seconds += fitted.coefficients[i] * parts[i];
-    found.costs.decode.push_back({n, std::max(1e-7, seconds)});
+      step_s += fitted.coefficients[i] * parts[i];
+    found.costs.decode.push_back({n, std::max(1e-7, step_s)});
   }
   found.costs.contention = fitted.contention;
 }

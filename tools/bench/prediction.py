@@ -53,7 +53,7 @@ from = ["prompts"]
 model = "random"
 answers_per_prompt = {answers}
 max_new_tokens = 600
-slots = 12
+slots = 8
 stop = ["j", "q", "x"]
 threads = 1
 [roles.rules]

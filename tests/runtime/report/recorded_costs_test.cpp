@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -89,6 +90,13 @@ TEST_CASE("costs of a run made of known costs are found again, also where traini
     REQUIRE(c.lengths.size() == 12);
     CHECK(c.lengths[0] == std::vector<std::int32_t>{27, 190});
   }
+}
+
+TEST_CASE("a trace that never filled the slots says so") {
+  schedule::workload shape;
+  shape.slots = 32;
+  const auto notes = costs_of(made_up(true), shape).notes;
+  CHECK(std::find(notes.begin(), notes.end(), "no more than 6 answers were decoded at once: steps with up to 32 are extrapolated") != notes.end());
 }
 
 TEST_CASE("a run that tells no costs is refused with what it lacks") {
