@@ -193,10 +193,10 @@ machine_costs measure_machine(const pipeline::pipeline& p, schedule::workload sh
   actors::learning learning(p, {}, policy_threads);
   std::uint32_t steps = 0;
   const bool critic = !p.of<pipeline::critic_table>().empty();
-  const auto train = [&](std::size_t count) {
+  const auto train = [&](std::size_t how_many) {
     std::vector<std::uint64_t> ids;
     std::int64_t tokens = 0;
-    for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t i = 0; i < how_many; ++i) {
       const auto& group = groups.groups[i % groups.groups.size()];
       auto made = to_train(group, groups.prompts.at(group.group), 1000 * steps + i, critic);
       ids.push_back(made.id);

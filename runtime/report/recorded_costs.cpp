@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <map>
 #include <optional>
 
@@ -103,7 +104,7 @@ struct slowed_fit {
 /// Tries contentions from 1 to 4. Only where the shares differ do they tell one.
 template <class Factor>
 slowed_fit fit_slowed(const std::vector<std::vector<double>>& rows, const std::vector<double>& seconds, const std::vector<double>& shares,
-                      const char* what, std::vector<std::string>& notes, Factor factor) {
+                      const char* what, const char* other, std::vector<std::string>& notes, Factor factor) {
   double mean = 0, spread = 0;
   for (const auto share : shares)
     mean += share / static_cast<double>(shares.size());
@@ -111,8 +112,8 @@ slowed_fit fit_slowed(const std::vector<std::vector<double>>& rows, const std::v
     spread += (share - mean) * (share - mean) / static_cast<double>(shares.size());
   const bool tells = shares.size() >= 4 && std::sqrt(spread) > 0.08;
   if (!tells)
-    notes.push_back(std::string(what) + " ran " + (mean > 0.5 ? "almost always beside" : "almost never beside") +
-                    " the other: how much they slow each other down is not told");
+    notes.push_back(std::string(what) + " ran almost " + (mean > 0.5 ? "always" : "never") + " beside " + other +
+                    ": how much that slows it down is not told");
   slowed_fit best;
   double squares = -1;
   for (int percent = 100; percent <= (tells ? 400 : 100); percent += 2) {
@@ -136,6 +137,12 @@ std::vector<double> parts_of_step(double n) {
   return {1, n, std::min(n, 2.0)};
 }
 
+void notes_of_slots(double most, recorded_costs& found) {
+  char text[128];
+  std::snprintf(text, sizeof text, "no more than %.0f answers were decoded at once: steps with up to %u are extrapolated", std::ceil(most), found.costs.slots);
+  found.notes.push_back(text);
+}
+
 void read_decoding(const recorded_work& work, recorded_costs& found) {
   std::vector<moment> training;
   for (const auto& [step, at] : work.train)
@@ -155,15 +162,20 @@ void read_decoding(const recorded_work& work, recorded_costs& found) {
   }
   if (rows.empty())
     throw input_error("the trace holds no decoding, want a run that generated");
-  const auto fitted = fit_slowed(rows, seconds, shares, "generation", found.notes,
+  const auto fitted = fit_slowed(rows, seconds, shares, "generation", "training", found.notes,
                                  [](double share, double contention) { return 1 + (contention - 1) * share; });
+  double most = 0;
+  for (const auto& one : work.decode)
+    most = std::max(most, one.steps > 0 ? one.tokens / one.steps : 0);
+  if (most < 0.6 * found.costs.slots)
+    notes_of_slots(most, found);
   found.costs.decode.clear();
   for (const double n : {1.0, 2.0, std::max(3.0, static_cast<double>(found.costs.slots))}) {
-    double seconds = 0;
+    double step_s = 0;
     const auto parts = parts_of_step(n);
     for (std::size_t i = 0; i < parts.size(); ++i)
-      seconds += fitted.coefficients[i] * parts[i];
-    found.costs.decode.push_back({n, std::max(1e-7, seconds)});
+      step_s += fitted.coefficients[i] * parts[i];
+    found.costs.decode.push_back({n, std::max(1e-7, step_s)});
   }
   found.costs.contention = fitted.contention;
 }
@@ -214,7 +226,7 @@ void read_training(const recorded_run& run, const recorded_work& work, recorded_
   if (rows.empty())
     throw input_error("the trace holds fewer than two steps, want at least two");
   const auto factor = [](double share, double contention) { return 1 / (1 - share + share / contention); };
-  const auto fitted = fit_slowed(rows, seconds, shares, "training", found.notes, factor);
+  const auto fitted = fit_slowed(rows, seconds, shares, "training", "generation", found.notes, factor);
   found.costs.train_s = fitted.coefficients[0];
   found.costs.train_token_s = fitted.coefficients[1];
   found.costs.train_square_s = fitted.coefficients[2];
@@ -234,7 +246,7 @@ void read_publication(const recorded_work& work, recorded_costs& found) {
     generation.push_back(one.at);
   training = joined(std::move(training));
   generation = joined(std::move(generation));
-  std::vector<double> copies, stagings, crowded; // the last: share of a staging beside both others
+  std::vector<double> copies, stagings, beside;
   for (const auto& [version, at] : work.publish) {
     if (version == 0)
       continue; // the first weights of a run are not a publication like the others
@@ -243,12 +255,18 @@ void read_publication(const recorded_work& work, recorded_costs& found) {
       copies.push_back(at.end_s - step->second.end_s);
     if (const auto staged = work.staged.find(version); staged != work.staged.end() && staged->second >= at.end_s) {
       const moment staging{at.end_s, staged->second};
-      stagings.push_back(staging.seconds());
-      crowded.push_back(share_beside(staging, training) * share_beside(staging, generation));
+      const auto trains = share_beside(staging, training);
+      beside.push_back(trains);
+      // What the crowd of all three made of it is known: it is none of what is looked for here.
+      stagings.push_back(staging.seconds() / (1 + (found.costs.stage_contention - 1) * trains * share_beside(staging, generation)));
     }
   }
   found.costs.copy_s = mean_of(copies);
-  found.costs.stage_s = mean_of(stagings) / (1 + (found.costs.stage_contention - 1) * mean_of(crowded));
+  const std::vector<std::vector<double>> whole(stagings.size(), {1});
+  const auto fitted = fit_slowed(whole, stagings, beside, "staging", "training", found.notes,
+                                 [](double share, double contention) { return 1 + (contention - 1) * share; });
+  found.costs.stage_s = fitted.coefficients.empty() ? 0 : fitted.coefficients[0];
+  found.costs.stage_beside = fitted.contention;
   if (copies.empty())
     found.notes.push_back("no version was published after the first: publication counts as nothing");
   found.costs.checkpoint_s = mean_of(work.saved);

@@ -19,7 +19,8 @@ struct recorded_costs {
 /// - decoding: a step's seconds by occupied slots, and how much slower beside training; over spans `decode`
 /// - training: an update's seconds by tokens and by squared lengths (attention), and how much slower beside decoding;
 ///   over spans `train step N`; what the first one took more
-/// - publication: from the end of a step to the copy's end, from there to the end of staging
+/// - publication: from the end of a step to the copy's end, from there to the end of staging, and how much slower that
+///   is beside training
 /// - columns: the mean time between generated and fetched, by Little's law over the counter of groups that wait for them
 /// - lengths: those of the trained groups' answers, by group
 ///

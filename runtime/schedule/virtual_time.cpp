@@ -179,7 +179,8 @@ private:
     ++staging_;
     slow_down_hosts();
     follow_load();
-    plan(now_s_ + costs_.stage_s * (crowded ? costs_.stage_contention : 1), kind::staged, worker_and_life, version);
+    const auto times = (learner_.has_update() ? costs_.stage_beside : 1) * (crowded ? costs_.stage_contention : 1);
+    plan(now_s_ + costs_.stage_s * times, kind::staged, worker_and_life, version);
   }
 
   void overdue(group_id group, std::uint32_t attempt) {

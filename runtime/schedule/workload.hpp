@@ -43,6 +43,7 @@ struct workload {
   double publish_s = 0;            ///< a worker stands still this long when it takes new weights
   double contention = 1;           ///< decode steps take so many times as long while the learner computes, >= 1; under `lend` those of lent workers
   double train_contention = 1;     ///< the learner takes so many times as long while groups are generated, >= 1; under `lend` by lent workers
+  double stage_beside = 1;         ///< staging takes so many times as long while the learner computes, >= 1
   double stage_contention = 1;     ///< and all three so many times as long while weights are staged beside both, >= 1
   double checkpoint_s = 0;         ///< the learner stands still this long when it writes one
   double worker_life_s = 0;        ///< mean of an exponential; 0: workers do not die
@@ -74,6 +75,7 @@ struct workload {
     visit("publish_s", s.publish_s);
     visit("contention", s.contention);
     visit("train_contention", s.train_contention);
+    visit("stage_beside", s.stage_beside);
     visit("stage_contention", s.stage_contention);
     visit("checkpoint_s", s.checkpoint_s);
     visit("worker_life_s", s.worker_life_s);

@@ -53,7 +53,7 @@ from = ["prompts"]
 model = "random"
 answers_per_prompt = {answers}
 max_new_tokens = 600
-slots = 12
+slots = 8
 stop = ["j", "q", "x"]
 threads = 1
 [roles.rules]
@@ -80,15 +80,15 @@ def schedule(preset, **keys):
     return [f"schedule.preset={preset}"] + [f"schedule.{name.replace('__', '.')}={value}" for name, value in keys.items()]
 
 
-# Three quarters of a step of lead: of the groups that begin together one completes a batch and the others are for the next,
-# so that both generation and training are seen alone and beside each other, at many numbers of answers.
-RECORDED = ("wait, 0.75 ahead, at most 1 old", schedule("bounded", gate__depth=0.75, stale__max=1))
+# A schedule that overlaps: its trace holds generation, training and staging beside each other, and each of them alone where
+# one waits for another.
+RECORDED = ("in order, 1 ahead (NeMo)", schedule("nemo_in_order"))
 SCHEDULES = [
     ("synchronous", schedule("synchronous")),
     ("one step off", schedule("one_step_off")),
     ("wait, 1 ahead, at most 2 old", schedule("bounded", gate__depth=1, stale__max=2)),
     ("wait, 2 ahead, at most 3 old", schedule("bounded", gate__depth=2, stale__max=3)),
-    ("in order, 1 ahead (NeMo)", schedule("nemo_in_order")),
+    ("wait, half a step ahead, at most 1 old", schedule("bounded", gate__depth=0.5, stale__max=1)),
     ("count, 1 ahead (SkyRL)", schedule("skyrl", gate__depth=1)),
     ("count, 4 ahead (SkyRL)", schedule("skyrl", gate__depth=4)),
     ("drop, 1 ahead, at most 1 old (prime-rl)", schedule("prime_rl", stale__max=1)),

@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -81,13 +82,21 @@ TEST_CASE("costs of a run made of known costs are found again, also where traini
     CHECK(c.first_train_s == doctest::Approx(cold_s).epsilon(0.03));
     CHECK(c.contention == doctest::Approx(overlap ? contention : 1).epsilon(0.02));
     CHECK(c.train_contention == doctest::Approx(overlap ? train_contention : 1).epsilon(0.03));
-    CHECK(found.notes.size() == (overlap ? 0 : 2)); // each never ran beside the other
+    CHECK(found.notes.size() == (overlap ? 1 : 3)); // staging never ran beside training, and the others beside each other
     CHECK(c.copy_s == doctest::Approx(turn_s));
     CHECK(c.stage_s == doctest::Approx(staging_s));
+    CHECK(c.stage_beside == 1);
     CHECK(c.columns_s == doctest::Approx(waiting_s));
     REQUIRE(c.lengths.size() == 12);
     CHECK(c.lengths[0] == std::vector<std::int32_t>{27, 190});
   }
+}
+
+TEST_CASE("a trace that never filled the slots says so") {
+  schedule::workload shape;
+  shape.slots = 32;
+  const auto notes = costs_of(made_up(true), shape).notes;
+  CHECK(std::find(notes.begin(), notes.end(), "no more than 6 answers were decoded at once: steps with up to 32 are extrapolated") != notes.end());
 }
 
 TEST_CASE("a run that tells no costs is refused with what it lacks") {
