@@ -28,8 +28,8 @@ std::vector<version_run> runs_of(std::span<const std::uint32_t> version, std::sp
 
 /// The groups of one step, or of one of its parts, in the order of the batch, as one JSON object on a line:
 /// {"step":1,"part":0,"ends_step":true,"version":0,"threads":1,"groups":[{"group":0,"answers":[[0,12,1,3]],"recomputed":[[1]],"checksum":"00ff..."}]}
-/// and between them, where something was too old: "mask":"tokens","train_from":3. `answers` are versions and tokens in turn,
-/// `recomputed` the runs that began with keys and values computed anew, not there where none did.
+/// and before the groups, where something was too old: "mask":"tokens","train_from":3. `answers` are versions and tokens in
+/// turn, `recomputed` the runs that began with keys and values computed anew, not there where none did.
 struct step_lineage {
   std::uint64_t step = 0;    ///< from 1
   std::uint32_t version = 0; ///< that was trained

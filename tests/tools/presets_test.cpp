@@ -174,6 +174,12 @@ void trains_parts(const preset_run& run) {
   CHECK(run.trained_beside_generation() > 0);
 }
 
+/// More is begun than a step needs: what stays behind leaves the window and is dropped, not trained.
+void drops_stale(const preset_run& run) {
+  CHECK(run.dropped("stale") > 0);
+  CHECK(run.most("staleness/max") <= 1);
+}
+
 /// What is older than the bound is told to the learner, has no part in the loss and is counted.
 void masks(const preset_run& run) {
   CHECK(run.dropped("masked") > 0);
@@ -193,7 +199,6 @@ const std::vector<preset_row>& table() {
       {"pipeline_rl", {}, {"roles.rollout.slots=4"}, trains_parts},
       {"verl_v1", {}, {"roles.rollout.slots=4"}, trains_parts},
       {"stream_rl", {}, {"roles.rollout.slots=4"}, trains_parts},
-      {"kimi_researcher"},
       {"one_step_off", {}, {}, [](const preset_run& run) { is_one_behind(run), is_in_order(run); }},
       {"bounded", {}, {}, [](const preset_run& run) { CHECK(run.most("staleness/max") >= 1); }},
       {"bounded", long_answers(), busy({"schedule.interrupt.kv=recompute"}), {}, goes_on, "bounded, keys and values computed anew"},
@@ -202,18 +207,18 @@ const std::vector<preset_row>& table() {
       {"prime_rl"},
       {"nemo_in_order", {}, {}, is_in_order},
       {"nemo_weight_fifo"},
-      {"nemo_windowed"},
+      {"nemo_windowed", {}, {}, drops_stale},
       {"nemo_ready_first"},
-      {"verl_v1", long_answers(), busy({"schedule.clock.minibatches=1"}), {}, goes_on},
-      {"kimi_researcher", long_answers(), busy({"schedule.stale.action=wait"}), {}, goes_on},
+      {"verl_v1", long_answers(), busy({"schedule.clock.minibatches=1"}), {}, goes_on, "verl_v1, whole steps"},
+      {"kimi_researcher", long_answers(), busy(), {}, goes_on},
       {"roll", long_answers(), busy({"schedule.gate.depth=3"}), {}, drops_what_is_too_old},
       {"laminar", long_answers(), busy({"placement.rollout.processes=2"}), {}, moves_together},
       {"roll_packer", {.steps = 8, .max_new_tokens = 48}, {}, [](const preset_run& run) { is_on_policy(run), has_a_long_round(run); }},
       {"april", long_answers(), {"roles.rules.rules=[{type=\"length\", max=60}]"}, {}, goes_on},
       {"april", {}, {"schedule.tail.surplus=discard"}, [](const preset_run& run) { CHECK(run.dropped("surplus") > 0); }, {}, "april, what is left over dropped"},
       {"impala", {}, {}, [](const preset_run& run) { CHECK(run.dropped("masked") == 0); }}, // nothing is 1000 steps old
-      {"impala", {.steps = 10}, {"schedule.stale.max=1"}, masks},
-      {"impala", {.steps = 10}, {"schedule.stale.max=1", "schedule.stale.action=withhold"}, masks},
+      {"impala", {.steps = 10}, {"schedule.stale.max=1"}, masks, {}, "impala, tokens masked"},
+      {"impala", {.steps = 10}, {"schedule.stale.max=1", "schedule.stale.action=withhold"}, masks, {}, "impala, answers masked"},
   };
   return rows;
 }
