@@ -324,5 +324,5 @@ TEST_CASE("keys that no preset sets reach a run") {
   run_with("areal",
            {"schedule.gate.depth=1", "schedule.gate.burst=0.5", "schedule.select.on_policy_min=0.5", "schedule.place.mode=lend", "schedule.place.reclaim_at=0.5",
             "schedule.faults.call_deadline_s=60"},
-           check_each_group_once);
+           [](const preset_run& run) { check_each_group_once(run); });
 }
