@@ -202,9 +202,9 @@ TEST_CASE("schedules that seldom do what a person wants are warned of, a sentenc
   const auto windowed = warned("preset = \"nemo_windowed\"\n", {corrected});
   REQUIRE(windowed.size() == 2);
   CHECK(windowed[1] == "schedule.gate.depth = inf is beyond stale.max = 1: more is generated than can be trained in time, and drop has the rest");
-  CHECK(warned("gate.max_inflight = 3\n", {corrected}) ==
-        lines{"schedule.gate.max_inflight = 3 is less than groups_per_step = 4: a step's groups never generate side by side"});
-  CHECK(describe(parsed(valid + "gate.max_inflight = 3\n")).find("\nwarning: schedule.gate.max_inflight = 3 is less") != std::string::npos);
+  CHECK(warned("gate.max_inflight = 1\n", {corrected}) ==
+        lines{"schedule.gate.max_inflight = 1 is less than groups_per_step = 2: a step's groups never generate side by side"});
+  CHECK(describe(parsed(valid + "gate.max_inflight = 1\n")).find("\nwarning: schedule.gate.max_inflight = 1 is less") != std::string::npos);
 }
 
 TEST_CASE("numbers that contradict each other") {

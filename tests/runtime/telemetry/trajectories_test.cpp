@@ -39,7 +39,7 @@ TEST_CASE("a group is one row with its prompt and every answer") {
   const auto rows = rows_in(scratch.path() / "t.jsonl.zst");
   REQUIRE(rows.size() == 1);
   CHECK(rows[0]
-        == json::parse(R"({"step":5,"group":17,"prompt":"What is 1 plus 1?","answers":[
+        == json::parse(R"({"step":5,"part":0,"group":17,"prompt":"What is 1 plus 1?","answers":[
              {"text":"2","tokens":1,"reward":1.0,"rewards":{"number":1.0},"finish":"stop","versions":[3,4]},
              {"text":"x\n","tokens":64,"reward":0.0,"rewards":{},"finish":"length","versions":[4,4]}]})"));
 }
