@@ -235,13 +235,20 @@ void coordinator_state::send_weights(const role_instance& rollout, const new_wei
     return;
   // Without in-flight update the answer waits for the groups under way.
   const auto& run = config_.pipeline->run;
+  weights_sent_[rollout.name()] = what.version;
+  const auto answered = [this, who = rollout.name()](std::uint32_t version) {
+    if (const auto sent = weights_sent_.find(who); sent != weights_sent_.end() && sent->second <= version)
+      weights_sent_.erase(sent);
+  };
   self_->request(handle->second, deadline(run.request_deadline_s + run.stall_after_s), what)
       .then(
-          [this, rollout](const weights_live& live) {
+          [this, answered, rollout](const weights_live& live) {
+            answered(live.version);
             coordination_->weights_are_live(rollout, live.version, now());
             progressed();
           },
-          [this, rollout, version = what.version](const caf::error& error) {
+          [this, answered, rollout, version = what.version](const caf::error& error) {
+            answered(version);
             coordination_->weights_failed(rollout, version, line_of(error));
           });
 }

@@ -96,6 +96,11 @@ std::vector<telemetry::wait_record> coordinator_state::all_waits() const {
     waits.push_back(to_telemetry(wait));
     if (wait.kind == schedule::wait_kind::training && round_.under_way())
       waits.back().on = round_.awaited();
+    if (const auto sent = weights_sent_.find(wait.who); sent != weights_sent_.end() && wait.kind == schedule::wait_kind::weights && wait.on == std::vector<std::string>{"learner"}) {
+      waits.back().who = "version " + std::to_string(sent->second); // published: it is the rollout's turn
+      waits.back().what = "its flip";
+      waits.back().on = wait.who;
+    }
     if (wait.kind == schedule::wait_kind::columns) {
       const auto names = coordination_->working_on(std::stoull(wait.who.substr(wait.who.find(' ') + 1)));
       waits.back().on = all_of(names);

@@ -187,6 +187,7 @@ private:
   step_figures step_; ///< of the step under way
   std::map<std::string, reference_actor> references_; ///< those that follow the policy, by instance name
   std::optional<weights_published> newest_;           ///< weights: for a reference that comes up after them
+  std::map<std::string, std::uint32_t> weights_sent_; ///< by rollout: the version it was sent and has not answered
   std::map<std::string, rollout_actor> rollouts_; ///< by instance name
   std::map<std::string, stage_actor> stages_;
   std::map<std::string, evaluation_actor> evaluations_; ///< by instance name

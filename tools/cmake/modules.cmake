@@ -23,6 +23,9 @@ if(MILLRACE_SANITIZE)
     "UBSAN_OPTIONS=print_stacktrace=1")
 endif()
 
+# For what waits rather than computes (tests, actors, the command line): a quarter of its compile time less.
+set(MILLRACE_LIGHT $<$<CONFIG:Release>:-O1>)
+
 # -- one precompiled header for everything that sees LibTorch: 8 s a file become 2 ------------------
 
 add_library(millrace_torch_pch STATIC ${PROJECT_SOURCE_DIR}/tools/cmake/torch_pch.cpp)
@@ -32,6 +35,7 @@ target_precompile_headers(millrace_torch_pch PRIVATE <ATen/ATen.h> <torch/csrc/a
 if(MILLRACE_TESTS)
   add_library(millrace_test_main STATIC ${PROJECT_SOURCE_DIR}/tests/support/test_main.cpp)
   target_link_libraries(millrace_test_main PRIVATE millrace_flags)
+  target_compile_options(millrace_test_main PUBLIC ${MILLRACE_LIGHT})
 endif()
 
 # millrace_add_module(name [TORCH] SOURCES a.cpp ... [CUDA a.cu ...] [DEPENDS target ...] [TESTS a_test.cpp ...])
