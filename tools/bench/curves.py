@@ -33,6 +33,7 @@ ALGORITHMS = {  # pipeline file's name -> what the table calls it
     "arithmetic_drpo": "DRPO",
     "arithmetic_remax": "ReMax",
     "arithmetic_dapo": "DAPO",
+    "arithmetic_drpo_domain": "DRPO, domain-aware",
     "arithmetic_dr_grpo": "Dr. GRPO",
     "arithmetic_reinforce_pp_baseline": "REINFORCE++ with a baseline",
     "arithmetic_gspo": "GSPO",
