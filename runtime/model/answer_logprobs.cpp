@@ -56,9 +56,9 @@ private:
     const auto count = static_cast<std::int64_t>(asked.size());
     std::vector<std::int64_t> index;
     std::vector<std::int32_t> targets;
-    for (const auto& question : asked) {
-      index.push_back(question.row);
-      targets.push_back(question.target);
+    for (const auto& one : asked) {
+      index.push_back(one.row);
+      targets.push_back(one.target);
     }
     const at::Tensor logits = operations_.logits(policy_, hidden, index);
     std::vector<float> logprob(asked.size());

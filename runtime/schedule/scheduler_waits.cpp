@@ -129,7 +129,6 @@ void scheduler::explain_learner(std::vector<wait_record>& out) const {
   const auto missing = late > 0 ? late : size - std::min(size, config_.select == select_order::in_order ? ready_of_lowest(size) : rule_.ready());
   std::string names;
   for (const auto id : in_the_way(missing)) {
-    const auto& one = groups_.at(id);
     names += (names.empty() ? "" : ", ") + where_is(id);
     add_once(wait.on, "group " + std::to_string(id));
   }

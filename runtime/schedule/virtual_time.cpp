@@ -385,10 +385,10 @@ private:
       } else if (one.takes_weights(now_s_)) {
         rollout.paused += passed;
       } else {
-        const auto busy = static_cast<double>(one.groups) / costs_.groups_per_worker;
+        const auto occupied = static_cast<double>(one.groups) / costs_.groups_per_worker;
         result_.decoding_s += one.groups > 0 ? passed : 0;
-        rollout.compute += busy * passed;
-        (scheduler_.takes_groups(id) ? rollout.wait_credit : rollout.wait_weights) += (1 - busy) * passed;
+        rollout.compute += occupied * passed;
+        (scheduler_.takes_groups(id) ? rollout.wait_credit : rollout.wait_weights) += (1 - occupied) * passed;
       }
     }
   }
@@ -428,8 +428,8 @@ private:
 double prediction::length_ratio() const {
   if (books.trained.groups == 0 || generated_tokens == 0)
     return 1;
-  const auto trained = static_cast<double>(books.trained.tokens) / static_cast<double>(books.trained.groups);
-  return trained * static_cast<double>(generated_groups) / static_cast<double>(generated_tokens);
+  const auto trained_length = static_cast<double>(books.trained.tokens) / static_cast<double>(books.trained.groups);
+  return trained_length * static_cast<double>(generated_groups) / static_cast<double>(generated_tokens);
 }
 
 pace pace_of(const std::vector<trained_step>& steps) {

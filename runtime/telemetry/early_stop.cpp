@@ -52,9 +52,9 @@ std::string early_stop::seen(const metric_row& row) {
 
 std::vector<std::string> early_stop::missing_in(const metric_row& row) const {
   std::vector<std::string> names;
-  for (const auto& watched : rules_)
-    if (!watched.rule.metric.starts_with(metric::evaluation_prefix) && !row.get(watched.rule.metric))
-      names.push_back(watched.rule.metric);
+  for (const auto& one : rules_)
+    if (!one.rule.metric.starts_with(metric::evaluation_prefix) && !row.get(one.rule.metric))
+      names.push_back(one.rule.metric);
   return names;
 }
 
