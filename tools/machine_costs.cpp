@@ -7,12 +7,12 @@
 #include "actors/source.hpp"
 #include "actors/weights_bundle.hpp"
 #include "runtime/input_error.hpp"
+#include "runtime/telemetry/trace.hpp"
 
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <limits>
 #include <map>
 #include <thread>
@@ -20,10 +20,10 @@
 namespace millrace::tools {
 namespace {
 
+using telemetry::now_s;
+
 constexpr std::uint64_t largest_model = 2'000'000'000; // bytes
 constexpr double answering_s = 4;                      // for lengths
-
-double now_s() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());

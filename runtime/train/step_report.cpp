@@ -121,6 +121,13 @@ double weighted(double a, double of_a, double b, double of_b) { return of_a + of
 
 } // namespace
 
+age_report& age_report::operator+=(const age_report& other) {
+  tokens += other.tokens;
+  answers += other.answers;
+  reward += other.reward;
+  return *this;
+}
+
 step_report& step_report::operator+=(const step_report& next) {
   const auto reals = [](std::int64_t n) { return static_cast<double>(n); };
   if (result != next.result)
@@ -159,11 +166,8 @@ step_report& step_report::operator+=(const step_report& next) {
   pairs_right += next.pairs_right;
   if (next.text_loss >= 0)
     text_loss = next.text_loss;
-  for (std::size_t i = 0; i < by_age.size(); ++i) {
-    by_age[i].tokens += next.by_age[i].tokens;
-    by_age[i].answers += next.by_age[i].answers;
-    by_age[i].reward += next.by_age[i].reward;
-  }
+  for (std::size_t i = 0; i < by_age.size(); ++i)
+    by_age[i] += next.by_age[i];
   forward_s += next.forward_s;
   backward_s += next.backward_s;
   optimizer_s += next.optimizer_s;

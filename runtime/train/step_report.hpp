@@ -14,6 +14,8 @@ namespace millrace::train {
 struct age_report {
   std::int64_t tokens = 0, answers = 0;
   double reward = 0; ///< sum over the answers
+
+  age_report& operator+=(const age_report& other);
 };
 
 /// What one training step did, or a part of one. Means are over answer tokens unless said otherwise.
