@@ -41,16 +41,20 @@ void node_processes::ended(const cluster::child_exit& exit) {
                  process_ended{exit.pid, owner.mapped().host, owner.mapped().role, exit.how});
 }
 
-node_actor::behavior_type make_node_agent(node_actor::stateful_pointer<node_agent_state> self,
+node_shell::behavior_type make_node_agent(node_shell::stateful_pointer<node_agent_state> self,
                                           std::shared_ptr<node_processes> processes) {
   self->state.processes = std::move(processes);
-  self->set_down_handler([self](const caf::down_msg& down) { self->state.processes->kill_all_of(down.source); });
+  self->set_down_handler([self](const caf::down_msg& down) {
+    self->delayed_send(self, node_agent_state::grace,
+                       continuation{[self, gone = down.source] { self->state.processes->kill_all_of(gone); }});
+  });
   return {
       [self](const start_on_node& what) -> caf::result<started_on_node> {
         self->monitor(what.coordinator);
         return answer_or_error([&] { return started_on_node{self->state.processes->start(what)}; });
       },
       [self](const kill_on_node& what) { self->state.processes->kill(what.pid); },
+      [](const continuation& rest) { rest.run(); },
   };
 }
 

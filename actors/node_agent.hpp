@@ -1,10 +1,12 @@
 #pragma once
 
+#include "actors/continuation.hpp"
 #include "actors/coordinator.hpp"
 #include "runtime/cluster/child_process.hpp"
 
 #include <caf/typed_event_based_actor.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -58,7 +60,8 @@ auto inspect(Inspector& f, kill_on_node& x) {
 /// What `millrace node` runs: starts roles of runs that hold the same secret.
 ///
 /// Invariants
-/// - NA-1: a process it started ends when the coordinator that asked for it is gone, or this node is.
+/// - NA-1: a process it started ends when the coordinator that asked for it is gone, or this node is. It ends by itself:
+///   it is told, or notices; one that has not ended `grace` after the coordinator went is killed.
 /// - NA-2: every end of a process is told to that coordinator once.
 using node_actor = caf::typed_actor<caf::replies_to<start_on_node>::with<started_on_node>, caf::reacts_to<kill_on_node>>;
 
@@ -89,13 +92,16 @@ private:
   cluster::child_processes children_; ///< last: its watcher uses the rest
 };
 
+using node_shell = node_actor::extend<caf::reacts_to<continuation>>;
+
 struct node_agent_state {
+  static constexpr std::chrono::seconds grace{3};
   static constexpr const char* name = "node_agent";
   std::shared_ptr<node_processes> processes;
 };
 
-/// Stopped: kills what it started. A coordinator's end: kills what it had started for it.
-node_actor::behavior_type make_node_agent(node_actor::stateful_pointer<node_agent_state> self,
+/// Stopped: kills what it started.
+node_shell::behavior_type make_node_agent(node_shell::stateful_pointer<node_agent_state> self,
                                           std::shared_ptr<node_processes> processes);
 
 } // namespace millrace::actors

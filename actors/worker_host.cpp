@@ -128,7 +128,7 @@ int run_node(const std::string& listen, const std::string& secret_file) {
   add_message_types(config);
   caf::actor_system system(config);
   const auto processes = std::make_shared<node_processes>(std::filesystem::absolute(secret_file).string());
-  const auto agent = system.spawn(make_node_agent, processes);
+  const auto agent = caf::actor_cast<node_actor>(system.spawn(make_node_agent, processes));
   const auto port = caf::openssl::publish(agent, where.port, where.address.c_str());
   if (!port) {
     caf::anon_send_exit(agent, caf::exit_reason::user_shutdown);
