@@ -462,9 +462,27 @@ void coordinator_state::fail(const std::string& why) {
     end({false, why});
 }
 
+/// A run that ends well hears from its other processes what they did since their last report; a frozen one costs a second.
 void coordinator_state::end(run_outcome outcome) {
   if (std::exchange(ended_, true))
     return;
+  last_reports_ = 1;
+  const auto one_less = [this, outcome] {
+    if (--last_reports_ == 0)
+      conclude(outcome);
+  };
+  if (outcome.ok)
+    for (const auto& [node, process] : processes_)
+      if (node != own_node) {
+        ++last_reports_;
+        self_->request(process.agent, std::chrono::seconds(1), report_now{})
+            .then([this, one_less](const process_report& report) { take_report(report); one_less(); },
+                  [one_less](const caf::error&) { one_less(); });
+      }
+  one_less();
+}
+
+void coordinator_state::conclude(run_outcome outcome) {
   try {
     config_.record->add_trace(telemetry::process_trace().take(), getpid(), "run", 0);
     config_.record->write_status(coordination_->scheduler(), outcome.ok ? outcome.line : "failed", role_states(), {});

@@ -168,6 +168,7 @@ private:
   void add_position(const std::shared_ptr<telemetry::checkpoint_attempt>& attempt, std::uint32_t step,
                     const saved_run& state, std::uint64_t oldest);
   void end(run_outcome outcome);
+  void conclude(run_outcome outcome); ///< the files, the processes, this actor
   void progressed();
   void report_stall();
   std::vector<telemetry::wait_record> all_waits() const;
@@ -205,6 +206,7 @@ private:
   std::uint64_t refused_in_a_row_ = 0; ///< prompts, since the last that a rollout took
   std::int64_t skipped_in_a_row_ = 0;
   bool ended_ = false;
+  std::size_t last_reports_ = 0; ///< asked for at the end, not answered
   double progress_s_ = 0;
   double stall_told_s_ = 0;
 };

@@ -43,6 +43,7 @@ void add_message_types(caf::actor_system_config& config) {
       .add_message_type<start_roles>("start_roles")
       .add_message_type<end_process>("end_process")
       .add_message_type<process_report>("process_report")
+      .add_message_type<report_now>("report_now")
       .add_message_type<begin_run>("begin_run")
       .add_message_type<join_run>("join_run")
       .add_message_type<welcome>("welcome")

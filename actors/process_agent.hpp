@@ -75,7 +75,15 @@ auto inspect(Inspector& f, end_process& x) {
   return f(caf::meta::type_name("end_process"), x.why);
 }
 
-/// What happened in a process in the last second. agent -> coordinator.
+/// The run is about to end: say what has happened since the last report. coordinator -> agent, which answers with one.
+struct report_now {};
+
+template <class Inspector>
+auto inspect(Inspector& f, report_now&) {
+  return f(caf::meta::type_name("report_now"));
+}
+
+/// What happened in a process since its last report: each second, and when asked. agent -> coordinator.
 struct process_report {
   std::uint64_t node = 0;
   telemetry::trace_batch trace;
@@ -102,6 +110,6 @@ auto inspect(Inspector& f, process_report& x) {
 using process_agent_actor
     = caf::typed_actor<caf::replies_to<peer_up>::with<peer_known>, caf::reacts_to<peer_gone>,
                        caf::reacts_to<release_bundles>, caf::reacts_to<start_roles>, caf::reacts_to<end_process>,
-                       caf::reacts_to<caf::tick_atom>>;
+                       caf::replies_to<report_now>::with<process_report>, caf::reacts_to<caf::tick_atom>>;
 
 } // namespace millrace::actors

@@ -16,6 +16,17 @@ std::string in_one_line(const std::string& lines) {
   return line.substr(0, line.find_last_not_of("; ") + 1);
 }
 
+process_report report_of(process_agent_state& state, const process_agent_config& config) {
+  const auto stats = config.data->stats();
+  auto transports = in_one_line(config.data->describe());
+  process_report report{config.node,        telemetry::process_trace().take(), telemetry::process_waits().open(),
+                        telemetry::now_s(), stats.bytes_pulled,                stats.bytes_served,
+                        ""};
+  if (transports != state.transports)
+    report.transports = state.transports = std::move(transports);
+  return report;
+}
+
 } // namespace
 
 process_agent_actor::behavior_type make_process_agent(process_agent_actor::stateful_pointer<process_agent_state> self,
@@ -50,15 +61,9 @@ process_agent_actor::behavior_type make_process_agent(process_agent_actor::state
         config.on_end(end.why);
         self->quit();
       },
+      [self, config](const report_now&) { return report_of(self->state, config); },
       [self, config](caf::tick_atom) {
-        const auto stats = config.data->stats();
-        auto transports = in_one_line(config.data->describe());
-        process_report report{config.node,        telemetry::process_trace().take(), telemetry::process_waits().open(),
-                              telemetry::now_s(), stats.bytes_pulled,                stats.bytes_served,
-                              ""};
-        if (transports != self->state.transports)
-          report.transports = self->state.transports = std::move(transports);
-        self->send(config.coordinator, std::move(report));
+        self->send(config.coordinator, report_of(self->state, config));
         self->delayed_send(self, std::chrono::seconds(1), caf::tick_atom_v);
       },
   };

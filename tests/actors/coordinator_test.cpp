@@ -51,6 +51,7 @@ agent_shell::behavior_type stand_in_agent(agent_shell::pointer self, std::shared
         heard->told.push_back("end");
         self->quit();
       },
+      [](const report_now&) { return process_report{}; },
       [](caf::tick_atom) {},
       [](const continuation& rest) { rest.run(); },
   };
