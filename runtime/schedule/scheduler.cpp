@@ -156,7 +156,7 @@ void scheduler::handle(const version_acknowledged& what) {
 void scheduler::handle(const weights_overdue& what) {
   const auto where = workers_.find(what.worker);
   if (where == workers_.end() || !where->second.flipping() || where->second.late || what.version > *where->second.sent ||
-      what.version <= where->second.holds.value_or(0)) {
+      (where->second.holds && what.version <= *where->second.holds)) {
     ++ignored_;
     return;
   }
@@ -164,8 +164,10 @@ void scheduler::handle(const weights_overdue& what) {
   one.late = true;
   ++late_;
   flipping_ -= std::exchange(one.in_turn, false);
-  if (phase_ == phase::running && !outdated_.contains(what.worker)) // else the newest goes there as soon as it may
-    actions_.emplace_back(publish{*one.sent, {what.worker}});
+  if (phase_ != phase::running || outdated_.contains(what.worker))
+    return; // the newest goes there as soon as it may
+  sweep_running();
+  actions_.emplace_back(publish{*one.sent, {what.worker}});
 }
 
 std::vector<weights_overdue> scheduler::late_weights(double now_s) const {
