@@ -193,6 +193,11 @@ TEST_CASE("weights' deadline comes before the stall's, and only where somebody w
 
 TEST_CASE("answers that are begun beyond those a group needs are refused where nothing is sampled, or a greedy one is waited for") {
   CHECK(schedule_of(parsed(valid + "tail.oversample_attempts = 1.25\n").schedule).oversample_attempts == 1.25);
+  // Eight answers fit twenty slots two and a half times, ten twice; and one group more.
+  const auto more = parsed(valid + "tail.oversample_attempts = 1.25\n", {"roles.rollout.slots=20"}), as_needed = parsed(valid, {"roles.rollout.slots=20"});
+  CHECK(workload_of(as_needed).groups_per_worker == 4);
+  CHECK(workload_of(more).groups_per_worker == 3);
+  CHECK(workload_of(more).answers_per_group == 8);
   CHECK(errors_of(valid + "tail.oversample_attempts = 0.5\n").front().starts_with("p.toml:32:28: schedule.tail.oversample_attempts: found 0.5, want a number from 1 to 100"));
   CHECK(errors_of(changed(valid, "slots = 4\n", "slots = 4\ngreedy_baseline = true\n") + "tail.oversample_attempts = 1.25\n") ==
         lines{"p.toml:33:28: schedule.tail.oversample_attempts: found 1.25, want 1 with roles.rollout.greedy_baseline: the group waits for that answer however long it is"});
