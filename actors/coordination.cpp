@@ -178,9 +178,10 @@ void coordination::start_generation(std::uint64_t group) {
       effects_.take_prompt(group);
     return;
   }
-  effects_.generate(*record.rollout, {group, record.attempt, record.row->prompt,
-                                     graph_.rollouts.at(record.rollout->role), group_seed(run_seed_, group),
-                                     record.row->demonstrations, record.row->margin, record.partial});
+  const auto answers = graph_.rollouts.at(record.rollout->role);
+  const auto started = record.oversampled ? schedule::answers_started(scheduler_.settings(), static_cast<std::uint32_t>(answers)) : 0;
+  effects_.generate(*record.rollout, {group, record.attempt, record.row->prompt, answers, group_seed(run_seed_, group), record.row->demonstrations,
+                                     record.row->margin, record.partial, static_cast<std::int32_t>(started)});
 }
 
 void coordination::prompt_arrived(const prompt_row& row, double now) {
@@ -235,7 +236,7 @@ void coordination::generated(const group_generated& what, double now) {
   record->rollout.reset();
   record->done.insert(what.from.role);
   record->columns.push_back(what.columns);
-  schedule::group_finished event{what.group, what.attempt, {}, what.baseline_tokens, {}};
+  schedule::group_finished event{what.group, what.attempt, {}, what.baseline_tokens, {}, what.surplus_tokens};
   for (const auto& [version, tokens] : what.tokens)
     event.tokens.push_back({version, tokens});
   for (const auto& [version, tokens] : what.answers)
@@ -488,6 +489,12 @@ void coordination::look_for_overdue(double now) {
     effects_.complain("group " + std::to_string(late.group) + " took longer than schedule.faults.call_deadline_s");
     act(late, now);
   }
+  for (const auto& late : scheduler_.late_weights(now)) {
+    if (const auto* rollout = rollout_of(late.worker))
+      effects_.complain(rollout->who.name() + " did not run version " + std::to_string(late.version) +
+                        " within schedule.publish.deadline_s: it is sent again, and rollouts that run it go on without this one");
+    act(late, now);
+  }
 }
 
 void coordination::stop(double now, bool in_haste) {
@@ -523,6 +530,7 @@ void coordination::carry_out(const schedule::action& action, double now) {
     const auto partial = a->resume ? std::exchange(record.partial, {}) : transport::ticket{};
     restart_record(record, a->attempt);
     record.partial = partial;
+    record.oversampled = a->oversampled;
     if (rollout) {
       record.rollout = rollout->who;
       start_generation(a->group);

@@ -127,7 +127,7 @@ public:
   /// Of an earlier life of the run.
   void already_evaluated(const std::string& role, std::uint32_t version) { evaluations_.known(role, version); }
 
-  /// Time has passed: groups that take too long are generated again.
+  /// Time has passed: groups that take too long are generated again, rollouts that take no weights left out.
   void look_for_overdue(double now);
 
   /// The run is to stop now.
@@ -159,6 +159,7 @@ private:
     std::uint32_t attempt = 0;
     std::optional<prompt_row> row;
     std::optional<role_instance> rollout;        ///< who generates it, until it is generated
+    bool oversampled = true;                     ///< it begins more answers than it keeps, if the schedule says so
     bool fetching = false;
     bool fetched = false;
     std::set<std::string> done;                  ///< roles whose columns are there

@@ -65,6 +65,8 @@ transport::bundle columns_of(const std::vector<std::int32_t>& prompt, const roll
     std::fill(which.end() - static_cast<std::ptrdiff_t>(greedy), which.end(), 1);
     columns.add("greedy", std::span<const std::uint8_t>(which));
   }
+  if (!group.kept.empty())
+    columns.add("kept", std::span<const std::int32_t>(group.kept));
   return columns.finish();
 }
 

@@ -20,6 +20,7 @@ namespace millrace::actors {
 /// The columns that a rollout adds, packed without padding: `prompt_tokens` i32 [P], `tokens` i32, `mask` u8, `logprob`
 /// f32 and `version` u32 [sum of lengths], `lengths` i32, `finish` u8 and `text_lengths` i32 [answers], `text` u8 [bytes].
 /// `mask` is 1 for every token here: the policy sampled it.
+/// `kept`, i32 [answers], is `rollout::finished_group::kept`; not there where all were kept.
 /// `recomputed`, u8 like `mask`, is 1 where `rollout::answer::recomputed` names the token; not there if nowhere.
 /// @param greedy so many of the answers, the last ones, are there for their reward alone: the column `greedy`, u8
 ///               [answers], says which; not there where it is 0

@@ -200,6 +200,11 @@ train::training_group training_group_of(std::uint64_t id, const column_set& colu
                                                     : std::vector<std::span<const std::uint8_t>>(lengths.size());
   for (std::size_t i = 0; i < lengths.size(); ++i)
     group.sampled.push_back(train::runs_of(group.version[i], recomputed[i]));
+  if (columns.has("kept"))
+    for (const auto index : columns.view<std::int32_t>("kept"))
+      group.kept.push_back(static_cast<std::uint32_t>(index));
+  if (!group.kept.empty() && group.kept.size() != group.answers.size())
+    throw std::invalid_argument("column 'kept': want one entry an answer");
   if (rewards.empty())
     group.reward = copied(columns.view<float>("reward"));
   else

@@ -46,9 +46,11 @@ std::shared_ptr<stage_work> stage_work_of(const pipeline::pipeline& p, const pip
 
 /// Answers of one group that new weights met at the same tokens, made together: a flip falls between two tokens, and what
 /// was handed over and went on has its keys and values computed anew, as a flip with `recompute` does.
-std::vector<rollout::answer> made_with(rollout::engine engine, const rollout::group_request& request, const flips& runs,
+/// @param others answers that are not wanted, as ended; nothing: all are
+std::vector<rollout::answer> made_with(rollout::engine engine, const rollout::group_request& request,
+                                       std::optional<rollout::partial_group> others, const flips& runs,
                                        const std::function<std::shared_ptr<const model::decoder>(std::uint32_t)>& policy_of) {
-  engine.admit(request);
+  engine.admit(request, std::move(others));
   std::size_t run = 0;
   std::uint32_t left = runs.empty() ? 0 : runs.front().tokens;
   while (!engine.idle()) {
@@ -98,7 +100,20 @@ prompt_row replay::row_of(std::uint64_t group) {
   return found->second;
 }
 
-rollout::finished_group replay::generate(const rollout::group_request& request, const train::lineage& recorded) {
+rollout::finished_group replay::generate(rollout::group_request request, const train::lineage& recorded) {
+  std::optional<rollout::partial_group> others;
+  if (!recorded.kept.empty()) { // of what was begun only what was kept is made
+    if (recorded.kept.size() != recorded.answers.size())
+      throw input_error(in_words(recorded.group) + ": the record has another number of answers than of those that were kept");
+    request.answers = static_cast<std::int32_t>(recorded.kept.back() + 1);
+    const auto begun = static_cast<std::size_t>(request.answers);
+    others = {request.group, std::vector<rollout::answer>(begun, rollout::answer{.tokens = {0}, .logprob = {0}, .version = {0}, .recomputed = {}, .text = {}}),
+              std::vector<std::uint8_t>(begun, 1)};
+    for (const auto index : recorded.kept) {
+      others->answers.at(index) = {};
+      others->ended.at(index) = 0;
+    }
+  }
   std::vector<flips> kinds; // answers under way when weights changed may have been at different tokens
   for (const auto& runs : recorded.answers)
     if (std::find(kinds.begin(), kinds.end(), runs) == kinds.end())
@@ -112,12 +127,13 @@ rollout::finished_group replay::generate(const rollout::group_request& request, 
     auto options = requests_.engine_options(1);
     options.slots = std::max(options.slots, request.answers); // all at once: none waits while weights change
     options.prefill_rows = options.max_context * request.answers; // and none is computed anew sooner than another
-    auto answers = made_with(rollout::engine(policy_of(first), words_.tok, first, options), request, runs,
+    auto answers = made_with(rollout::engine(policy_of(first), words_.tok, first, options), request, others, runs,
                              [this](std::uint32_t version) { return policy_of(version); });
-    for (std::size_t i = 0; i < out.answers.size() && i < answers.size(); ++i)
-      if (recorded.answers[i] == runs)
-        out.answers[i] = std::move(answers[i]);
+    for (std::size_t i = 0; i < out.answers.size(); ++i)
+      if (const std::size_t index = recorded.kept.empty() ? i : recorded.kept[i]; recorded.answers[i] == runs && index < answers.size())
+        out.answers[i] = std::move(answers[index]);
   }
+  out.kept.assign(recorded.kept.begin(), recorded.kept.end());
   return out;
 }
 

@@ -46,7 +46,7 @@ private:
 
   shared_policy policy_of(std::uint32_t version);
   prompt_row row_of(std::uint64_t group);
-  rollout::finished_group generate(const rollout::group_request& request, const train::lineage& recorded);
+  rollout::finished_group generate(rollout::group_request request, const train::lineage& recorded);
   train::training_group make(const train::lineage& recorded);
 
   const pipeline::pipeline& pipeline_;

@@ -37,7 +37,7 @@ void start(caf::actor_system& system, const role_context& context, const pipelin
   model::chat_of(words); // an unknown template is an error now, not at the first prompt
   const auto handle = system.spawn(make_rollout, context, std::move(words));
   caf::anon_send(context.coordinator, rollout_ready{context.who, context.node, caf::actor_cast<rollout_actor>(handle),
-                                                    pipeline::places_of(table)});
+                                                    pipeline::places_of(table, context.pipeline->schedule)});
 }
 
 void start(caf::actor_system& system, const role_context& context, const pipeline::demonstrations_table& table) {

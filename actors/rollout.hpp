@@ -25,12 +25,13 @@ struct generate_group {
   std::vector<std::vector<chat_turn>> demonstrations; ///< of the row: for a role of that kind
   double margin = 0;                ///< of the row
   transport::ticket partial = {};   ///< of what an earlier attempt has (`group_interrupted`): it goes on there; id 0: none
+  std::int32_t started = 0;         ///< answers that are begun, of which the `answers` shortest are kept; fewer: all are kept
 };
 
 template <class Inspector>
 auto inspect(Inspector& f, generate_group& x) {
   return f(caf::meta::type_name("generate_group"), x.group, x.attempt, x.prompt, x.answers, x.seed, x.demonstrations,
-           x.margin, x.partial);
+           x.margin, x.partial, x.started);
 }
 
 /// Answers `generate_group`: the group waits for slots or has them, and has its own copy of `partial`.
@@ -73,7 +74,7 @@ struct group_interrupted {
   std::uint64_t group = 0;
   std::uint32_t attempt = 0;
   transport::ticket partial; ///< for `generate_group`; id 0: no answer had begun
-  std::map<std::uint32_t, std::int64_t> tokens; ///< as in `group_generated`
+  std::map<std::uint32_t, std::int64_t> tokens; ///< of all answers that were begun, by the version that sampled them
 };
 
 template <class Inspector>
@@ -87,16 +88,17 @@ struct group_generated {
   std::uint64_t group = 0;
   std::uint32_t attempt = 0;
   transport::ticket columns;        ///< those that `columns_of` lists
-  std::map<std::uint32_t, std::int64_t> tokens; ///< answer tokens of all answers by the version that sampled them
+  std::map<std::uint32_t, std::int64_t> tokens; ///< answer tokens of all answers that are kept by the version that sampled them
   double prefill_s = 0;             ///< time the engine spent on this group's prompt
   std::int64_t baseline_tokens = 0; ///< of the greedy answer beside them, which is not trained
   std::map<std::uint32_t, std::int64_t> answers = {}; ///< tokens of whole answers by the oldest version in each
+  std::int64_t surplus_tokens = 0;  ///< of answers that were begun and are not kept; in none of the others
 };
 
 template <class Inspector>
 auto inspect(Inspector& f, group_generated& x) {
   return f(caf::meta::type_name("group_generated"), x.from, x.group, x.attempt, x.columns, x.tokens, x.prefill_s,
-           x.baseline_tokens, x.answers);
+           x.baseline_tokens, x.answers, x.surplus_tokens);
 }
 
 /// A new version's parameters can be pulled. coordinator -> rollout. Answered when tokens are sampled from them.
@@ -130,6 +132,7 @@ auto inspect(Inspector& f, weights_live& x) {
 ///   unless cancelled or this actor dies.
 /// - RO-2: an answer depends on its group's seed and the weights of each of its tokens alone, not on what else is decoded
 ///   nor on where.
+///   Nor do slots or timing choose which answers of a group are kept (`rollout::engine`).
 /// - RO-3: versions rise: a `new_weights` older than the one staged is answered with the newer one.
 /// - RO-4: decoding and staging run on threads of their own; the mailbox is always free.
 using rollout_actor = caf::typed_actor<caf::replies_to<generate_group>::with<group_accepted>, caf::reacts_to<cancel_group>,

@@ -44,7 +44,8 @@ rollout::group_request rollout_requests::make(const generate_group& ask) const {
   request.group = ask.group;
   request.prompt = std::move(prompt);
   request.greedy = greedy_;
-  request.answers = ask.answers + greedy_;
+  request.answers = std::max(ask.answers, ask.started) + greedy_;
+  request.needed = ask.started > ask.answers ? ask.answers : 0;
   request.seed = ask.seed;
   request.how = how_;
   return request;

@@ -26,7 +26,7 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
   on.finished = [context, greedy](std::uint32_t attempt, const std::vector<std::int32_t>& prompt, rollout::finished_group group) {
     group_generated what{context.who, group.group, attempt, context.data->publish(columns_of(prompt, group, greedy)),
                          tokens_by_version(group.answers, greedy), group.first_token_s, greedy_tokens(group, greedy),
-                         tokens_by_oldest_version(group, greedy)};
+                         tokens_by_oldest_version(group, greedy), group.surplus_tokens};
     caf::anon_send(context.coordinator, std::move(what));
   };
   on.interrupted = [context, greedy](std::uint32_t attempt, const rollout::partial_group& so_far) {

@@ -274,6 +274,23 @@ void check_handing_over(const pipeline& p, reading& into) {
   refuse(p.schedule.tail.repack_below > 0, "tail.repack_below", number(p.schedule.tail.repack_below));
 }
 
+/// Keys about sampling that the roles that are there would not follow.
+void check_sampled(const pipeline& p, reading& into) {
+  const auto rollouts = p.of<rollout_table>();
+  const auto refuse = [&](const std::string& key, double value, double want, const std::string& why) {
+    if (value != want)
+      into.wrong(into.place("schedule." + key), "schedule." + key + ": found " + number(value) + ", want " + number(want) + why);
+  };
+  if (rollouts.empty()) {
+    refuse("tail.oversample_attempts", p.schedule.tail.oversample_attempts, 1, " without a role of kind \"rollout\": answers are those of the rows");
+    refuse("publish.deadline_s", p.schedule.publish.deadline_s, 0, " without a role of kind \"rollout\": nobody takes weights");
+  }
+  for (const role* r : rollouts)
+    if (std::get<rollout_table>(r->options).greedy_baseline)
+      refuse("tail.oversample_attempts", p.schedule.tail.oversample_attempts, 1,
+             " with roles." + r->name + ".greedy_baseline: the group waits for that answer however long it is");
+}
+
 bool is_address(std::string_view host) {
   const std::size_t colon = host.rfind(':');
   if (colon == std::string_view::npos || colon == 0 || host.size() > 255)
@@ -327,6 +344,7 @@ void check(pipeline& p, reading& into, bool whole) {
     check_graph(p, into);
     check_roles(p, into);
     check_handing_over(p, into);
+    check_sampled(p, into);
     check_placement(p, into);
   }
 }

@@ -2,6 +2,8 @@
 
 #include "runtime/input_error.hpp"
 #include "runtime/pipeline/wording.hpp"
+#include "runtime/schedule/admission.hpp"
+#include "runtime/schedule/age_limit.hpp"
 #include "runtime/schedule/presets.hpp"
 
 #include <algorithm>
@@ -35,12 +37,15 @@ template <class Table, class Config, class Visit> void each_key(Table& t, Config
   visit("publish.pattern", t.publish.pattern, "pattern", c.pattern);
   visit("publish.rolling_width", t.publish.rolling_width, "rolling_width", c.rolling_width);
   visit("publish.ack", t.publish.ack, "ack", c.ack);
+  visit("publish.deadline_s", t.publish.deadline_s, "publish_deadline_s", c.publish_deadline_s);
   visit("tail.oversample_prompts", t.tail.oversample_prompts, "oversample", c.oversample);
+  visit("tail.oversample_attempts", t.tail.oversample_attempts, "oversample_attempts", c.oversample_attempts);
   visit("tail.stop", t.tail.stop, "stop", c.stop);
   visit("tail.surplus", t.tail.surplus, "surplus", c.surplus);
   visit("tail.repack_below", t.tail.repack_below, "repack_below", c.repack_below);
   visit("place.mode", t.place.mode, "place", c.place);
   visit("place.reclaim_at", t.place.reclaim_at, "reclaim_at", c.reclaim_at);
+  visit("place.reclaim_adapt", t.place.reclaim_adapt, "reclaim_adapt", c.reclaim_adapt);
   visit("faults.attempts", t.faults.attempts, "attempts", c.attempts_per_group);
   visit("faults.data_attempts", t.faults.data_attempts, "data_attempts", c.data_attempts);
   visit("faults.lost_group", t.faults.lost_group, "lost_group", c.lost);
@@ -51,6 +56,7 @@ template <class Table, class Config, class Visit> void each_key(Table& t, Config
 
 void to_config(std::int64_t key, std::uint32_t& field) { field = static_cast<std::uint32_t>(key); }
 void to_config(double key, double& field) { field = key; }
+void to_config(bool key, bool& field) { field = key; }
 void to_config(double key, std::uint32_t& field) { field = key < schedule::no_bound ? static_cast<std::uint32_t>(key) : schedule::no_bound; }
 template <class Enum> void to_config(const std::string& key, Enum& field) {
   const auto words = schedule::words_of<Enum>();
@@ -61,6 +67,7 @@ template <class Enum> void to_config(const std::string& key, Enum& field) {
 
 void to_table(std::uint32_t field, std::int64_t& key) { key = field; }
 void to_table(double field, double& key) { key = field; }
+void to_table(bool field, bool& key) { key = field; }
 void to_table(std::uint32_t field, double& key) { key = field == schedule::no_bound ? std::numeric_limits<double>::infinity() : field; }
 template <class Enum> void to_table(Enum field, std::string& key) { key = schedule::word(field); }
 
@@ -93,14 +100,15 @@ schedule::workload workload_of(const pipeline& p) {
     w.workers += static_cast<std::uint32_t>(std::max<std::int64_t>(1, p.processes_of(role->name)));
   w.slots = static_cast<std::uint32_t>(rollout.slots);
   w.answers_per_group = static_cast<std::uint32_t>(rollout.answers_per_prompt + (rollout.greedy_baseline ? 1 : 0));
-  w.groups_per_worker = places_of(rollout);
+  w.groups_per_worker = places_of(rollout, p.schedule);
   w.max_tokens = static_cast<double>(rollout.max_new_tokens);
   w.mean_tokens = w.max_tokens / 2;
   return w;
 }
 
-std::uint32_t places_of(const rollout_table& rollout) {
-  const auto answers = rollout.answers_per_prompt + (rollout.greedy_baseline ? 1 : 0);
+std::uint32_t places_of(const rollout_table& rollout, const schedule_table& schedule) {
+  const auto started = schedule::answers_started(schedule_of(schedule), static_cast<std::uint32_t>(rollout.answers_per_prompt));
+  const auto answers = std::int64_t{started} + (rollout.greedy_baseline ? 1 : 0);
   return static_cast<std::uint32_t>((rollout.slots + answers - 1) / answers + 1);
 }
 
@@ -149,6 +157,10 @@ void check_schedule(const schedule_table& s, const run_table& run, reading& into
     into.wrong(into.place("schedule.faults.call_deadline_s"), "schedule.faults.call_deadline_s: found " + number(c.call_deadline_s) +
                                                                   ", want less than run.stall_after_s = " + number(run.stall_after_s) +
                                                                   ": the run would call it a stall before the attempt counts as lost");
+  if (c.publish_deadline_s >= run.stall_after_s)
+    into.wrong(into.place("schedule.publish.deadline_s"), "schedule.publish.deadline_s: found " + number(c.publish_deadline_s) +
+                                                              ", want less than run.stall_after_s = " + number(run.stall_after_s) +
+                                                              ": the run would call it a stall before anybody goes on without the rollout");
   const auto found = schedule::problems(c);
   for (const auto& problem : found) {
     std::string path = "schedule." + problem.field;
@@ -170,7 +182,10 @@ std::vector<std::string> schedule_warnings(const pipeline& p, const vocabulary& 
   const auto bound = schedule::field_text("stale_max", c.stale_max);
   std::vector<std::string> lines;
   const auto* algorithm = words.algorithm(policy.algorithm);
-  if (c.stale_max > 0 && c.depth > 0 && policy.loss.corrections.empty() && policy.loss.proximal != "behaviour" && !(algorithm && algorithm->corrects))
+  // What is generated may be trained by later steps than the one that its weights began.
+  const bool ahead = c.depth > 0 || c.warmup > 0 || (c.oversample > 1 && c.stop == schedule::tail_stop::all) ||
+                     c.surplus == schedule::tail_surplus::recycle_partial || c.pattern == schedule::publish_pattern::pull;
+  if (c.stale_max > 0 && ahead && policy.loss.corrections.empty() && policy.loss.proximal != "behaviour" && !(algorithm && algorithm->corrects))
     lines.push_back("schedule.stale.max = " + bound + " and roles." + role.name +
                     ".loss.corrections is empty: what older weights sampled is trained as if the newest had");
   const auto of = [](std::int64_t n, const char* thing) { return std::to_string(n) + ' ' + thing + (n == 1 ? "" : "s"); };
@@ -184,9 +199,17 @@ std::vector<std::string> schedule_warnings(const pipeline& p, const vocabulary& 
   if (c.bounded() && takes_out)
     lines.push_back("schedule.stale.action = " + schedule::word(c.action) +
                     " gives up what took longest: where lengths differ much, shorter answers are trained than were generated; wait does not choose");
-  if (c.bounded() && c.action != stale_action::wait && c.unit == schedule::lag_unit::step && c.depth > c.stale_max)
+  const auto within = c.bounded() ? static_cast<double>(schedule::age_limit(c).trained_within(0)) / c.groups_per_step - 1 : 0;
+  if (c.bounded() && c.action != stale_action::wait && c.depth > within)
     lines.push_back("schedule.gate.depth = " + number(c.depth) + " is beyond stale.max = " + bound +
+                    (c.unit == schedule::lag_unit::step ? "" : ' ' + schedule::word(c.unit) + "s, " + number(within) + " steps") +
                     ": more is generated than can be trained in time, and " + schedule::word(c.action) + " has the rest");
+  if (c.surplus == schedule::tail_surplus::discard)
+    lines.push_back("schedule.tail.surplus = discard gives up what took longest: where lengths differ much, shorter answers are trained than were generated; "
+                    "recycle_partial and long_round do not choose");
+  if (c.oversample_attempts > 1)
+    lines.push_back("schedule.tail.oversample_attempts = " + number(c.oversample_attempts) +
+                    " keeps the shortest answers of each group: shorter answers are trained than the policy gives");
   if (c.max_inflight > 0 && c.max_inflight < c.groups_per_step)
     lines.push_back("schedule.gate.max_inflight = " + std::to_string(c.max_inflight) + " is less than groups_per_step = " + std::to_string(c.groups_per_step) +
                     ": a step's groups never generate side by side");

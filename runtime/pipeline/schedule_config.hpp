@@ -16,7 +16,7 @@ schedule::config schedule_of(const pipeline& p);
 schedule::config schedule_of(const schedule_table& table);
 
 /// Groups that a rollout's process takes at once: one more than fit its slots, so that a free slot waits for no message.
-std::uint32_t places_of(const rollout_table& rollout);
+std::uint32_t places_of(const rollout_table& rollout, const schedule_table& schedule);
 
 /// What the pipeline itself says of its workload: workers, slots, answers and the longest answer. Costs are none of it.
 /// @throws input_error for a pipeline without a rollout

@@ -99,6 +99,7 @@ struct publish_table {
   std::string pattern = "push";
   std::int64_t rolling_width = 1;
   std::int64_t ack = 0;
+  double deadline_s = 0;
 
   bool operator==(const publish_table&) const = default;
 
@@ -106,12 +107,15 @@ struct publish_table {
     v("pattern", s.pattern, one_of(schedule::words_of<schedule::publish_pattern>()), "every rollout at once, a few at a time, or each when it runs empty");
     v("rolling_width", s.rolling_width, between(1, 1e6), "rolling: rollouts that take weights at once");
     v("ack", s.ack, between(0, 1e6), "rollouts that must run a version before it counts; others get no group until they do; 0 = all");
+    v("deadline_s", s.deadline_s, between(0, 1e6),
+      "seconds that a rollout may take to run weights it was sent before others that run them go on without it; 0 = any time");
   }
 };
 
 /// `[schedule.tail]`: the long tail.
 struct tail_table {
   double oversample_prompts = 1;
+  double oversample_attempts = 1;
   std::string stop = "all";
   std::string surplus = "keep";
   double repack_below = 0;
@@ -120,6 +124,7 @@ struct tail_table {
 
   template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
     v("oversample_prompts", s.oversample_prompts, between(1, 100), "groups started for each one that is trained");
+    v("oversample_attempts", s.oversample_attempts, between(1, 100), "answers started for each one that a group needs; the shortest are kept, the others are cut off");
     v("stop", s.stop, one_of(schedule::words_of<schedule::tail_stop>()), "first_k = the step's batch ends its round of generation");
     v("surplus", s.surplus, one_of(schedule::words_of<schedule::tail_surplus>()), "first_k: what happens to the round's other groups");
     v("repack_below", s.repack_below, between(0, 1), "pull: a rollout with a smaller share of its places taken hands its groups to a fuller one; 0 = never");
@@ -130,12 +135,14 @@ struct tail_table {
 struct place_table {
   std::string mode = "disjoint";
   double reclaim_at = 0;
+  bool reclaim_adapt = false;
 
   bool operator==(const place_table&) const = default;
 
   template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
     v("mode", s.mode, one_of(schedule::words_of<schedule::place_mode>()), "timeshare = nothing is generated while a batch is trained; lend = rollouts on the policy's host generate beside it, as long as reclaim_at says");
     v("reclaim_at", s.reclaim_at, between(0, 1), "lend: share of the next batch that, once ready, keeps those rollouts from starting more until the step is trained");
+    v("reclaim_adapt", s.reclaim_adapt, any(), "lend: after a step that ended with less than the next batch ready that share moves an eighth of the way to 1, else to one group");
   }
 };
 
@@ -163,6 +170,22 @@ struct faults_table {
 /// `[schedule]`: what may start when, and what makes a batch. The preset says the defaults of the tables below it, but for
 /// `faults`; where the file says `gate.depth` alone, `stale.max` keeps its distance to it. `millrace schedule list` shows
 /// the presets.
+///
+/// What the nine tables of other systems' schedules say and these say otherwise, or not at all:
+/// - `clock.unit` publish, optimizer_step, sample: step, update, group. `select.unit` tokens: `select.tokens_per_step`.
+/// - `gate.refund`: a credit is a group that is live, so every way out of that gives it back; there is nothing to list.
+/// - `gate.max_inflight` auto: a group's keys and values grow block by block and no answer is ever preempted for want of them, so
+///   there is no sign to adapt to; a number, or as many as there are places.
+/// - `select.reuse`: a group is trained at most once, which the ledger holds the run to. Further updates over the same batch are
+///   the policy's own: `updates_per_batch`, `epochs`.
+/// - `stale.check` admit: `gate.depth`, which `wait` holds to at most `stale.max`. Action wait looks ahead at every cut.
+/// - `interrupt.granularity` turn: answers have one turn. `interrupt.salt_prefix_cache`: prompts are computed anew at each flip, no
+///   cache outlives its version.
+/// - `publish.transport`: UCX chooses the wire (`placement.transport` narrows that), for weights as for everything. `publish.buffers`:
+///   always two, the next weights are laid out beside those that decode.
+/// - `place.min_gain_s`: the scheduler counts groups and steps and asks no clock what a switch gains; `place.reclaim_at` is the person's.
+/// - channel capacities: none is bounded, `gate` alone says how much is under way, so none can be too small for depth or max.
+/// - `faults.stall_after_s`, `on_stall`: of the whole run, `[run]`. `correction`: of the loss, `loss.corrections`, `loss.proximal`.
 struct schedule_table {
   std::string preset = "one_step_off";
   std::int64_t groups_per_step = 0;

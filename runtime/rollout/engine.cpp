@@ -31,16 +31,56 @@ struct group_state {
   std::int64_t computed = 0;
   std::int32_t placed = 0; ///< answers below it have, had or need no slot
   std::vector<std::uint8_t> ended; ///< [answers]
+  /// Tokens and index of the last of the `needed` shortest answers that have ended, once there are so many.
+  std::optional<std::pair<std::size_t, std::int32_t>> last_kept;
   finished_group result;
   clock::time_point admitted = clock::now();
 
   std::int64_t prompt_tokens() const { return static_cast<std::int64_t>(request.prompt.size()); }
   bool prompt_done() const { return computed == prompt_tokens(); }
-  bool done() const { return std::ranges::find(ended, 0) == ended.end(); }
-  bool all_placed() { // passes over answers that had ended when they came
-    while (placed < request.answers && ended[static_cast<std::size_t>(placed)])
+  bool oversampled() const { return request.needed > 0 && request.needed < request.answers; }
+  std::pair<std::size_t, std::int32_t> rank(std::int32_t index, std::size_t more = 0) const {
+    return {result.answers[static_cast<std::size_t>(index)].tokens.size() + more, index};
+  }
+  /// Nothing is left to do for the answer: it has ended, or is not kept whatever else it samples.
+  bool settled(std::int32_t index) const {
+    return ended[static_cast<std::size_t>(index)] || (last_kept && rank(index, 1) > *last_kept);
+  }
+  bool done() const {
+    for (std::int32_t i = 0; i < request.answers; ++i)
+      if (!settled(i))
+        return false;
+    return true;
+  }
+  bool all_placed() { // passes over answers that were settled when they came
+    while (placed < request.answers && settled(placed))
       ++placed;
     return placed == request.answers;
+  }
+  void find_last_kept() {
+    std::vector<std::pair<std::size_t, std::int32_t>> ranks;
+    for (std::int32_t i = 0; i < request.answers; ++i)
+      if (ended[static_cast<std::size_t>(i)])
+        ranks.push_back(rank(i));
+    if (ranks.size() < static_cast<std::size_t>(request.needed))
+      return;
+    const auto last = ranks.begin() + (request.needed - 1);
+    std::ranges::nth_element(ranks, last);
+    last_kept = *last;
+  }
+  /// Leaves the answers that are not kept out of the result.
+  void keep_shortest() {
+    std::vector<answer> kept;
+    for (std::int32_t i = 0; i < request.answers; ++i) {
+      auto& each = result.answers[static_cast<std::size_t>(i)];
+      if (!ended[static_cast<std::size_t>(i)] || rank(i) > *last_kept) {
+        result.surplus_tokens += static_cast<std::int64_t>(each.tokens.size());
+        continue;
+      }
+      result.kept.push_back(i);
+      kept.push_back(std::move(each));
+    }
+    result.answers = std::move(kept);
   }
 };
 
@@ -83,6 +123,8 @@ void check(const group_request& request, const model::model_config& config, bool
   const auto& how = request.how;
   if (request.greedy < 0 || request.greedy > request.answers)
     throw std::invalid_argument("rollout::engine: greedy: want 0 to answers");
+  if (request.needed < 0 || request.needed > request.answers || (request.needed > 0 && request.greedy > 0))
+    throw std::invalid_argument("rollout::engine: needed: want 0 to answers, and 0 with greedy ones");
   if (request.answers < 1 || how.max_new_tokens < 1)
     throw std::invalid_argument("rollout::engine: want answers >= 1 and max_new_tokens >= 1");
   if (!(how.temperature >= 0) || how.top_k < 0 || !(how.top_p > 0 && how.top_p <= 1) ||
@@ -153,6 +195,7 @@ struct engine::state {
   void draw(const step_plan& plan, const at::Tensor& hidden);
   void take(slot& who, std::int32_t token, float logprob);
   void release(slot& who);
+  void cut_off(); ///< answers that are not kept whatever else they sample
 };
 
 void engine::state::begin_again(slot& who) {
@@ -164,6 +207,15 @@ void engine::state::begin_again(slot& who) {
 void engine::state::release(slot& who) {
   begin_again(who);
   who.group = nullptr;
+}
+
+void engine::state::cut_off() {
+  for (auto& group : groups)
+    if (group->oversampled())
+      group->find_last_kept();
+  for (auto& s : slots)
+    if (s.group && s.group->settled(s.index))
+      release(s);
 }
 
 /// Prompts are computed under the version that draws from them, and so is what an answer has when it goes on: only keys
@@ -320,7 +372,7 @@ void engine::admit(group_request request, std::optional<partial_group> so_far) {
   if (s.find(request.group) != s.groups.end())
     throw std::invalid_argument("rollout::engine: group " + std::to_string(request.group) + " is already here");
   auto group = std::make_unique<group_state>(
-      group_state{.request = {}, .prompt = model::kv_sequence(s.pool), .ended = {}, .result = {}});
+      group_state{.request = {}, .prompt = model::kv_sequence(s.pool), .ended = {}, .last_kept = {}, .result = {}});
   group->result.group = request.group;
   group->result.prompt_tokens = tokens;
   if (so_far) {
@@ -330,6 +382,8 @@ void engine::admit(group_request request, std::optional<partial_group> so_far) {
   group->result.answers.resize(static_cast<std::size_t>(request.answers));
   group->ended.resize(static_cast<std::size_t>(request.answers));
   group->request = std::move(request);
+  if (group->oversampled())
+    group->find_last_kept();
   s.groups.push_back(std::move(group));
 }
 
@@ -381,11 +435,14 @@ std::vector<finished_group> engine::step() {
     if (!plan.draws.empty())
       s.draw(plan, hidden);
   }
+  s.cut_off();
   std::vector<finished_group> finished;
   std::erase_if(s.groups, [&](auto& g) {
     if (!g->done())
       return false;
     g->result.total_s = seconds_since(g->admitted);
+    if (g->oversampled())
+      g->keep_shortest();
     finished.push_back(std::move(g->result));
     return true;
   });
@@ -406,7 +463,8 @@ std::int32_t engine::free_slots() const {
 std::int64_t engine::waiting_answers() const {
   std::int64_t count = 0;
   for (const auto& g : state_->groups)
-    count += std::count(g->ended.begin() + g->placed, g->ended.end(), 0);
+    for (std::int32_t i = g->placed; i < g->request.answers; ++i)
+      count += !g->settled(i);
   return count;
 }
 

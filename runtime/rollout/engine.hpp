@@ -42,6 +42,11 @@ enum class running_cache : std::uint8_t {
 /// in another engine. An answer of several versions also depends on where each began and whether its keys and values were
 /// computed anew there, which `answer` says. A prompt's are never older than the first token drawn from them.
 ///
+/// A group that keeps `needed` of its answers ends with the shortest, in tokens, ties to the lower index: as soon as so many
+/// have ended and every other one has so many tokens that it could not be among them. Those that cannot leave their slots at
+/// once. So which answers are kept is a function of the answers alone, as the answers themselves are of weights and seed: slots
+/// and timing decide only how many tokens of the others were sampled in vain.
+///
 /// Has neither threads of its own that outlive a step's work nor locks: one caller at a time.
 class engine {
 public:

@@ -21,7 +21,8 @@ struct sampling {
 struct group_request {
   std::uint64_t group = 0;          ///< the caller's name for it, unique among those in the engine
   std::vector<std::int32_t> prompt; ///< at least one token
-  std::int32_t answers = 1;         ///< >= 1
+  std::int32_t answers = 1;         ///< that are begun, >= 1
+  std::int32_t needed = 0;          ///< so many of them are kept, the shortest: see `engine`; 0 = all; in [0, answers], not with `greedy`
   std::int32_t greedy = 0;          ///< so many of the answers, the last ones, take the likeliest token always; in [0, answers]
   std::uint64_t seed = 0;           ///< answer i draws from (seed, i)
   sampling how;
@@ -49,12 +50,14 @@ struct answer {
 struct partial_group {
   std::uint64_t group = 0;
   std::vector<answer> answers;     ///< [answers]; finish and text of those that have ended
-  std::vector<std::uint8_t> ended; ///< [answers], 1: nothing is left to do
+  std::vector<std::uint8_t> ended; ///< [answers], 1: it has its last token
 };
 
 struct finished_group {
   std::uint64_t group = 0;
-  std::vector<answer> answers; ///< [answers]
+  std::vector<answer> answers; ///< [answers], or [needed]
+  std::vector<std::int32_t> kept;  ///< of each its index among those that were begun, ascending; empty: all were kept
+  std::int64_t surplus_tokens = 0; ///< sampled of the others
   std::int64_t prompt_tokens = 0;
   double queued_s = 0;      ///< from admission to the first slot
   double first_token_s = 0; ///< from admission to the first token

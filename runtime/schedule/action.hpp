@@ -20,6 +20,7 @@ struct admit {
   worker_id worker = 0;
   version_id born = 0; ///< version the worker runs
   bool resume = false; ///< go on with what the attempt before handed over (`group_interrupted`)
+  bool oversampled = true; ///< with `answers_started` answers; false, in a long round: with those that the group needs alone
 };
 
 /// The attempt is void, whether it still generates or has all its columns; nothing about it needs to be reported. The
@@ -55,7 +56,7 @@ struct cut {
 };
 
 /// Send these workers the learner's weights; each answers `version_acknowledged` once it has flipped. Replaces an
-/// earlier `publish` that a worker has not answered.
+/// earlier `publish` that a worker has not answered. One that is late (`weights_overdue`) is sent what it was sent once more.
 struct publish {
   version_id version = 0;
   std::vector<worker_id> workers; ///< ascending
@@ -69,7 +70,7 @@ enum class drop_reason : std::uint8_t {
   baseline, ///< tokens alone: answers that only their rewards were wanted of
   masked,   ///< tokens alone: of trained groups, left out of the loss
   stale,    ///< older than the bound
-  surplus,  ///< left over when its round had its batch
+  surplus,  ///< groups left over when their round had its batch, and tokens of answers left over when their group had its answers
 };
 
 /// The group is over and its prompt is used up. The next prompt takes its place in the batch, unless `lost_group` says otherwise.

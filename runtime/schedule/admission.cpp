@@ -33,6 +33,16 @@ std::uint64_t admission_limit(const config& settings, const gate_state& at) {
   return static_cast<std::uint64_t>((groups + whole - 1) / whole);
 }
 
+std::uint32_t answers_started(const config& settings, std::uint32_t needed) {
+  return static_cast<std::uint32_t>((std::int64_t{needed} * millionths(settings.oversample_attempts, no_bound) + one - 1) / one);
+}
+
+double adapted_reclaim(const config& settings, double share, std::size_t ready) {
+  const double least = 1.0 / settings.groups_per_step;
+  const double now = std::max(share, least);
+  return now + ((ready < settings.groups_per_step ? 1.0 : least) - now) / 8;
+}
+
 std::int64_t burst_groups(const config& settings) {
   if (std::isinf(settings.burst))
     return std::numeric_limits<std::int64_t>::max() / 2;

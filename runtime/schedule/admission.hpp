@@ -26,6 +26,16 @@ struct gate_state {
 /// in exact arithmetic on `depth`, `warmup` and `oversample` as they were written, with at most six digits after the point.
 std::uint64_t admission_limit(const config& settings, const gate_state& at);
 
+/// The number of answers that a group of `needed` starts: `oversample_attempts` for each, rounded up. It ends with the
+/// `needed` shortest of them, in tokens, ties to the lower index: as soon as so many have ended and no other can be one of
+/// those any more. Which ones they are depends on weights and seed alone, not on who was decoded beside whom.
+std::uint32_t answers_started(const config& settings, std::uint32_t needed);
+
+/// What `reclaim_adapt` makes of the share after a step that ended with `ready` groups of the next one: fewer than B, and the
+/// learner had its hardware back too soon: an eighth of the way to 1; else an eighth of the way to 1 / B. It counts groups, and
+/// knows no seconds: what lending costs the learner is what a person's `reclaim_at` to begin with says.
+double adapted_reclaim(const config& settings, double share, std::size_t ready);
+
 /// The number of groups that generation may grow by under one version: `burst` B, at least 1.
 std::int64_t burst_groups(const config& settings);
 

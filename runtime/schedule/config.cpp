@@ -21,6 +21,10 @@ template <> std::vector<std::string> words_of<tail_surplus>() { return {"keep", 
 template <> std::vector<std::string> words_of<place_mode>() { return {"disjoint", "timeshare", "lend"}; }
 template <> std::vector<std::string> words_of<lost_group>() { return {"replace", "shrink", "fail"}; }
 
+std::string field_text(const std::string&, bool value) {
+  return value ? "true" : "false";
+}
+
 std::string field_text(const std::string& name, std::uint32_t value) {
   return name == "stale_max" && value == no_bound ? "inf" : std::to_string(value);
 }
@@ -77,16 +81,19 @@ void check_ranges(const config& c, complaints& wrong) {
   wrong.range("depth", c.depth, 0, std::numeric_limits<double>::infinity());
   wrong.range("warmup", c.warmup, 0, 1e6);
   wrong.range("oversample", c.oversample, 1, 100);
+  wrong.range("oversample_attempts", c.oversample_attempts, 1, 100);
   wrong.range("repack_below", c.repack_below, 0, 1);
   wrong.range("min_batch_fraction", c.min_batch_fraction, 0, 1);
   wrong.range("on_policy_min", c.on_policy_min, 0, 1);
   wrong.range("reclaim_at", c.reclaim_at, 0, 1);
   wrong.range("call_deadline_s", c.call_deadline_s, 0, 1e6);
+  wrong.range("publish_deadline_s", c.publish_deadline_s, 0, 1e6);
   wrong.refuse(!(c.burst > 0), "burst", "steps' worth of groups above 0, or inf: nothing could start");
   if (!wrong.empty())
     return;
-  for (const auto& [name, value] : {std::pair{"depth", c.depth}, std::pair{"warmup", c.warmup}, std::pair{"oversample", c.oversample}, std::pair{"burst", c.burst}})
-    wrong.refuse(!is_in_millionths(value), name, "at most six digits after the point: groups are counted exactly");
+  for (const auto& [name, value] : {std::pair{"depth", c.depth}, std::pair{"warmup", c.warmup}, std::pair{"oversample", c.oversample},
+                                    std::pair{"oversample_attempts", c.oversample_attempts}, std::pair{"burst", c.burst}})
+    wrong.refuse(!is_in_millionths(value), name, "at most six digits after the point: groups and answers are counted exactly");
 }
 
 void check_batches(const config& c, complaints& wrong) {
@@ -178,12 +185,15 @@ void check_rest(const config& c, complaints& wrong) {
   wrong.refuse(c.pattern == publish_pattern::pull && c.interrupt != interrupt_mode::drain, "interrupt",
                "drain with pattern pull: weights are taken when no group runs");
   wrong.refuse(c.pattern == publish_pattern::pull && c.ack != 0, "ack", "0 with pattern pull: nobody waits for workers");
+  wrong.refuse(c.pattern == publish_pattern::pull && c.publish_deadline_s > 0, "publish_deadline_s", "0 with pattern pull: nobody waits for workers");
   wrong.refuse(c.pattern != publish_pattern::rolling && c.rolling_width != 1, "rolling_width", "1 unless pattern is rolling");
   wrong.refuse(c.place == place_mode::timeshare && c.min_ready != 0 && c.min_ready < c.groups_per_step, "min_ready",
                std::to_string(c.groups_per_step) + " with place timeshare: no update is trained while the step's other groups are generated");
   wrong.refuse(c.place == place_mode::timeshare && c.pattern == publish_pattern::pull, "pattern", "push or rolling with place timeshare");
   wrong.refuse(c.place == place_mode::lend && c.reclaim_at == 0, "reclaim_at", "above 0 with place lend: timeshare never generates beside training");
   wrong.refuse(c.place != place_mode::lend && c.reclaim_at > 0, "reclaim_at", "0 unless place is lend");
+  wrong.refuse(c.place != place_mode::lend && c.reclaim_adapt, "reclaim_adapt", "false unless place is lend");
+  wrong.refuse(c.reclaim_adapt && c.groups_per_step == 1, "reclaim_adapt", "false with groups_per_step = 1: a share of one group is that group");
   wrong.refuse(c.place == place_mode::lend && c.depth == 0, "place", "disjoint or timeshare with depth 0: nothing of the next batch is generated while one is trained");
   wrong.refuse(c.place == place_mode::lend && c.pattern == publish_pattern::pull, "place", "disjoint with pattern pull: a worker would never run empty");
   wrong.refuse(c.lost == lost_group::shrink && c.select != select_order::in_order, "lost_group",

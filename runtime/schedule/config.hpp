@@ -127,14 +127,17 @@ struct config {
   publish_pattern pattern = publish_pattern::push;
   std::uint32_t rolling_width = 1; ///< `rolling`: workers that take weights at once, >= 1
   std::uint32_t ack = 0;           ///< workers that must run a version before v counts it; 0: all. Others get no group until they do
+  double publish_deadline_s = 0;   ///< seconds within which a worker has to run weights that it was sent, before others go on without it; 0: any time
 
   double oversample = 1; ///< groups started for each one that is trained, >= 1
+  double oversample_attempts = 1; ///< answers started for each one that a group needs, >= 1: it ends with the shortest (`answers_started`)
   tail_stop stop = tail_stop::all;
   tail_surplus surplus = tail_surplus::keep;
   double repack_below = 0; ///< `pull`: a worker with a smaller share of its places taken hands its groups to a fuller one; 0: never
 
   place_mode place = place_mode::disjoint;
   double reclaim_at = 0; ///< `lend`: share of B; above 0, at most 1
+  bool reclaim_adapt = false; ///< `lend`: every step moves that share (`adapted_reclaim`)
 
   std::uint32_t attempts_per_group = 5; ///< attempts lost to infrastructure before a group is lost, >= 1
   std::uint32_t data_attempts = 1;      ///< attempts that the data failed before a group is lost, >= 1
@@ -181,12 +184,15 @@ struct config {
     visit("pattern", s.pattern);
     visit("rolling_width", s.rolling_width);
     visit("ack", s.ack);
+    visit("publish_deadline_s", s.publish_deadline_s);
     visit("oversample", s.oversample);
+    visit("oversample_attempts", s.oversample_attempts);
     visit("stop", s.stop);
     visit("surplus", s.surplus);
     visit("repack_below", s.repack_below);
     visit("place", s.place);
     visit("reclaim_at", s.reclaim_at);
+    visit("reclaim_adapt", s.reclaim_adapt);
     visit("attempts", s.attempts_per_group);
     visit("data_attempts", s.data_attempts);
     visit("lost_group", s.lost);
@@ -228,7 +234,8 @@ template <class Enum> std::string word(Enum value) {
   return words_of<Enum>().at(static_cast<std::size_t>(value));
 }
 
-/// A field as text: a number (`inf` for no bound) or a word.
+/// A field as text: a number (`inf` for no bound), true or false, or a word.
+std::string field_text(const std::string& name, bool value);
 std::string field_text(const std::string& name, std::uint32_t value);
 std::string field_text(const std::string& name, double value);
 template <class Enum> std::string field_text(const std::string&, Enum value) {

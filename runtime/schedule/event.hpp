@@ -42,20 +42,27 @@ struct version_acknowledged {
   version_id version = 0;
 };
 
-/// All answers of the group are generated; the place on the worker is free.
+/// The worker has not acknowledged `version` within `publish_deadline_s` of being sent it, nor a newer one.
+struct weights_overdue {
+  worker_id worker = 0;
+  version_id version = 0;
+};
+
+/// All answers of the group that are kept are generated; the place on the worker is free.
 struct group_finished {
   group_id group = 0;
   std::uint32_t attempt = 0;
   std::vector<version_tokens> tokens; ///< ascending versions; empty: no answer has a token. Those of handed-over answers too
   std::int64_t baseline_tokens = 0;   ///< >= 0, of an answer beside them that only its reward is wanted of
   std::vector<version_tokens> answers = {}; ///< tokens of whole answers by the oldest version in each; empty: as if all were one answer
+  std::int64_t surplus_tokens = 0; ///< >= 0, of answers that were started beside those and are not kept (`oversample_attempts`)
 };
 
 /// The answer to `interrupt`: generation of the group has stopped, what it has so far is kept; the place is free.
 struct group_interrupted {
   group_id group = 0;
   std::uint32_t attempt = 0;
-  std::vector<version_tokens> tokens; ///< ascending versions, of all answers
+  std::vector<version_tokens> tokens; ///< ascending versions, of all answers, those too that may not be kept in the end
 };
 
 /// Every column that the learner needs is there.
@@ -121,7 +128,7 @@ struct checkpointed {
 /// a checkpoint is asked for and the run finishes.
 struct stop_requested {};
 
-using event = std::variant<worker_joined, worker_lost, version_acknowledged, group_finished, group_interrupted, group_ready, group_flat,
+using event = std::variant<worker_joined, worker_lost, version_acknowledged, weights_overdue, group_finished, group_interrupted, group_ready, group_flat,
                            group_failed, group_overdue, group_lost, batch_trained, training_lost, prompts_exhausted, checkpointed, stop_requested>;
 
 } // namespace millrace::schedule

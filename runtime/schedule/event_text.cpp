@@ -33,7 +33,10 @@ struct writer {
   }
   std::string operator()(const worker_lost& e) const { return line("lost", e.worker); }
   std::string operator()(const version_acknowledged& e) const { return line("acknowledged", e.worker, e.version); }
-  std::string operator()(const group_finished& e) const { return line("finished", e.group, e.attempt, parts(e.tokens), e.baseline_tokens, parts(e.answers)); }
+  std::string operator()(const weights_overdue& e) const { return line("weights_overdue", e.worker, e.version); }
+  std::string operator()(const group_finished& e) const {
+    return line("finished", e.group, e.attempt, parts(e.tokens), e.baseline_tokens, parts(e.answers), e.surplus_tokens);
+  }
   std::string operator()(const group_interrupted& e) const { return line("interrupted", e.group, e.attempt, parts(e.tokens)); }
   std::string operator()(const group_ready& e) const { return line("ready", e.group, e.attempt); }
   std::string operator()(const group_flat& e) const { return line("flat", e.group, e.attempt); }
@@ -133,6 +136,10 @@ event read_event(std::string_view text) {
     const auto worker = in.number<worker_id>();
     return in.done(version_acknowledged{worker, in.number<version_id>()});
   }
+  if (kind == "weights_overdue") {
+    const auto worker = in.number<worker_id>();
+    return in.done(weights_overdue{worker, in.number<version_id>()});
+  }
   if (kind == "trained") {
     batch_trained e;
     e.step = in.number<std::uint32_t>();
@@ -163,6 +170,7 @@ event read_event(std::string_view text) {
     group_finished e{group, attempt, in.tokens(), 0, {}};
     e.baseline_tokens = in.number<std::int64_t>();
     e.answers = in.tokens();
+    e.surplus_tokens = in.number<std::int64_t>();
     return in.done(e);
   }
   group_failed e{group, attempt, false, 0, {}};

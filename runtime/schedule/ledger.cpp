@@ -72,6 +72,11 @@ void ledger::spend(drop_reason reason, std::int64_t tokens) {
   totals_.dropped[static_cast<std::size_t>(reason)].tokens += tokens;
 }
 
+void ledger::cut_off(group_state in, std::int64_t tokens) {
+  totals_.live[at(in)].tokens -= tokens;
+  totals_.dropped[static_cast<std::size_t>(drop_reason::surplus)].tokens += tokens;
+}
+
 void ledger::mask(std::int64_t tokens) {
   totals_.trained.tokens -= tokens;
   totals_.dropped[static_cast<std::size_t>(drop_reason::masked)].tokens += tokens;

@@ -67,6 +67,8 @@ public:
   void train(std::int64_t tokens);
   /// Tokens that were sampled and belong to no group's answers from the beginning.
   void spend(drop_reason reason, std::int64_t tokens);
+  /// Tokens of a live group's answers that are not kept: surplus.
+  void cut_off(group_state in, std::int64_t tokens);
   /// Tokens of trained groups that had no part in the loss.
   void mask(std::int64_t tokens);
   void drop(group_state from, drop_reason reason, std::int64_t tokens);

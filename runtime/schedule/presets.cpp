@@ -95,6 +95,12 @@ config round_of(double oversample, tail_surplus surplus, std::uint32_t max, stal
   return c;
 }
 
+config roll_packer() {
+  config c = round_of(1.25, tail_surplus::long_round, 0, wait);
+  c.oversample_attempts = 1.25;
+  return c;
+}
+
 config impala() {
   config c = with(endless, 1000, mask_tokens, ready, drain);
   c.pattern = publish_pattern::pull;
@@ -132,8 +138,9 @@ const std::vector<preset_row>& rows() {
        "verl V1 replay_buffer.py", verl_v1()},
       {"roll", "ratio alpha of lead and extra prompts; prompts started more than alpha steps ago are aborted", "ROLL generate_scheduler.py", roll()},
       {"laminar", "each rollout takes new weights when its answers have ended; the last ones move together", "Laminar", laminar()},
-      {"roll_packer", "on-policy rounds: more prompts than needed, the first B make the batch, slow ones get a round of their own", "RollPacker",
-       round_of(1.25, tail_surplus::long_round, 0, wait)},
+      {"roll_packer",
+       "on-policy rounds: more prompts and answers than needed, the shortest answers and the first B prompts make the batch, the others get a round of their own",
+       "RollPacker", roll_packer()},
       {"april", "rounds: more prompts than needed, the first B make the batch, the others go on in the next round", "APRIL; Kimi k1.5; slime partial_rollout",
        round_of(1.5, tail_surplus::recycle_partial, no_bound, train)},
       {"kimi_researcher", "one step of lead, running answers continued under new weights; what is too old keeps its reward and trains nothing",

@@ -11,7 +11,7 @@ namespace millrace::schedule {
 
 namespace {
 
-constexpr std::string_view first_line = "millrace schedule 3";
+constexpr std::string_view first_line = "millrace schedule 4";
 
 std::string quoted(std::string_view text) {
   std::string result("'");
@@ -115,6 +115,12 @@ void read_field(line_reader& in, std::string_view text, std::uint32_t& field) {
     in.fail(quoted(text), "a number in range");
 }
 
+void read_field(line_reader& in, std::string_view text, bool& field) {
+  field = text == "true";
+  if (!field && text != "false")
+    in.fail(quoted(text), "true or false");
+}
+
 void read_field(line_reader& in, std::string_view text, double& field) {
   if (const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), field);
       error != std::errc{} || end != text.data() + text.size())
@@ -159,6 +165,7 @@ std::string write(const saved_state& state) {
   out << first_line << '\n'
       << "settings " << in_words(state.settings) << '\n'
       << "step " << state.step << ' ' << state.part << '\n'
+      << "reclaim_at " << field_text("reclaim_at", state.reclaim_at) << '\n'
       << "prompts " << (state.prompts ? std::to_string(*state.prompts) : "unknown") << '\n'
       << "admitted " << state.books.admitted << '\n'
       << "tokens " << state.books.generated << ' ' << state.books.lost << '\n'
@@ -188,6 +195,11 @@ saved_state read_saved_state(std::string_view text) {
   in.end_of_line();
   if (result.part >= result.settings.minibatches)
     in.fail(std::to_string(result.part) + " updates of the step under way", "fewer than minibatches");
+  in.next("reclaim_at");
+  read_field(in, in.word(), result.reclaim_at);
+  in.end_of_line();
+  if (!(result.reclaim_at >= 0 && result.reclaim_at <= 1))
+    in.fail(field_text("reclaim_at", result.reclaim_at), "a share from 0 to 1");
   in.next("prompts");
   if (in.rest_of_line_is("unknown"))
     in.word();

@@ -26,6 +26,7 @@ struct saved_state {
   config settings;
   std::uint32_t step = 0;
   std::uint32_t part = 0; ///< updates trained of the step under way
+  double reclaim_at = 0;  ///< the share as it was moved (`reclaim_adapt`)
   std::optional<std::uint64_t> prompts;
   ledger::totals books; ///< live groups all `queued` or `parked`, without tokens
   staleness stale;
@@ -34,9 +35,10 @@ struct saved_state {
 
 /// Lines of words and numbers:
 ///
-///     millrace schedule 3
+///     millrace schedule 4
 ///     settings <name>=<value> ...                  every field of `config`, in its order
 ///     step <step> <updates trained of the step under way>
+///     reclaim_at <share>
 ///     prompts <count or unknown>
 ///     admitted <groups>
 ///     tokens <generated> <lost>

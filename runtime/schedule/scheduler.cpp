@@ -35,7 +35,7 @@ void check_tokens(const std::vector<version_tokens>& tokens, const char* where) 
 
 } // namespace
 
-scheduler::scheduler(const config& wanted) : config_(checked(wanted)), rule_(wanted) {
+scheduler::scheduler(const config& wanted) : config_(checked(wanted)), rule_(wanted), reclaim_at_(wanted.reclaim_at) {
   const auto last = config_.steps - 1;
   for (const bool oversampled : {false, true})
     last_limit_[oversampled] = admission_limit(config_, {last, 0, last, oversampled});
@@ -128,7 +128,8 @@ void scheduler::forget_worker(worker_id id) {
     if (what.target == id)
       what.target.reset();
   leave_members(one);
-  flipping_ -= one.flipping();
+  flipping_ -= one.in_turn;
+  late_ -= one.late;
   free_.erase({-std::int64_t{one.offered}, id});
   outdated_.erase(id);
   workers_.erase(where);
@@ -144,10 +145,38 @@ void scheduler::handle(const version_acknowledged& what) {
   auto& one = where->second;
   leave_members(one);
   one.holds = what.version;
-  flipping_ -= !one.flipping();
-  one.since_s = now_s_;
+  late_ -= std::exchange(one.late, false);
+  if (!one.flipping())
+    flipping_ -= std::exchange(one.in_turn, false);
+  one.since_s = one.behind_s = now_s_;
   join_members(one);
   offer(what.worker, one);
+}
+
+void scheduler::handle(const weights_overdue& what) {
+  const auto where = workers_.find(what.worker);
+  if (where == workers_.end() || !where->second.flipping() || where->second.late || what.version > *where->second.sent ||
+      (where->second.holds && what.version <= *where->second.holds)) {
+    ++ignored_;
+    return;
+  }
+  auto& one = where->second;
+  one.late = true;
+  ++late_;
+  flipping_ -= std::exchange(one.in_turn, false);
+  if (phase_ != phase::running || outdated_.contains(what.worker))
+    return; // the newest goes there as soon as it may
+  sweep_running();
+  actions_.emplace_back(publish{*one.sent, {what.worker}});
+}
+
+std::vector<weights_overdue> scheduler::late_weights(double now_s) const {
+  std::vector<weights_overdue> found;
+  if (config_.publish_deadline_s > 0 && phase_ == phase::running)
+    for (const auto& [id, one] : workers_)
+      if (one.flipping() && !one.late && now_s - one.behind_s > config_.publish_deadline_s)
+        found.push_back({id, *one.sent});
+  return found;
 }
 
 void scheduler::join_members(worker& one) {
@@ -271,11 +300,12 @@ void scheduler::ask_for_partial(group_id id, group& one, std::optional<worker_id
   actions_.emplace_back(interrupt{id, one.attempt, one.worker});
 }
 
-void scheduler::count_tokens(group& one, const std::vector<version_tokens>& tokens) {
+void scheduler::count_tokens(group& one, const std::vector<version_tokens>& tokens, std::int64_t surplus) {
   const auto sum = sum_of(tokens);
-  if (sum < one.tokens)
-    ledger_.dispute("a group that went on has " + std::to_string(sum) + " tokens, and had " + std::to_string(one.tokens) + " before");
-  ledger_.generate(one.state, sum - one.tokens);
+  if (sum + surplus < one.tokens)
+    ledger_.dispute("a group that went on has " + std::to_string(sum + surplus) + " tokens, and had " + std::to_string(one.tokens) + " before");
+  ledger_.generate(one.state, sum + surplus - one.tokens);
+  ledger_.cut_off(one.state, surplus);
   one.tokens = sum;
   set_counts(one, tokens);
 }
@@ -326,11 +356,11 @@ void scheduler::handle(const group_finished& what) {
   if (!what.answers.empty() && sum_of(what.answers) != sum_of(what.tokens))
     ledger_.dispute("group " + std::to_string(what.group) + ": its answers have " + std::to_string(sum_of(what.answers)) +
                     " tokens, its versions " + std::to_string(sum_of(what.tokens)));
-  if (what.baseline_tokens < 0)
-    throw std::invalid_argument("group_finished: baseline_tokens: want >= 0");
+  if (what.baseline_tokens < 0 || what.surplus_tokens < 0)
+    throw std::invalid_argument("group_finished: baseline_tokens, surplus_tokens: want >= 0");
   const auto host = one->worker;
   take_off_worker(what.group, *one);
-  count_tokens(*one, what.tokens);
+  count_tokens(*one, what.tokens, what.surplus_tokens);
   ledger_.spend(drop_reason::baseline, what.baseline_tokens);
   if (what.tokens.empty() || config_.measure == stale_measure::born)
     one->age_from = one->born;
@@ -553,6 +583,8 @@ void scheduler::offer_again() {
 }
 
 void scheduler::finish_step() {
+  if (config_.reclaim_adapt)
+    reclaim_at_ = adapted_reclaim(config_, reclaim_at_, rule_.ready());
   ++step_;
   part_ = 0;
   flat_dropped_ = 0;

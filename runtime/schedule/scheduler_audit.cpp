@@ -47,12 +47,17 @@ std::string scheduler::audit() const {
     return "the batch rule miscounts the ready groups";
   std::size_t running = 0;
   std::size_t reserved = 0;
-  std::uint32_t flipping = 0;
+  std::uint32_t flipping = 0, late = 0;
   std::map<version_id, std::uint32_t> held;
   for (const auto& [id, one] : workers_) {
     running += one.running.size();
     reserved += one.reserved;
-    flipping += one.flipping();
+    flipping += one.in_turn;
+    late += one.late;
+    if (one.in_turn && !one.flipping())
+      return one.name + " has a turn to take weights, and was sent none";
+    if (one.late && !one.flipping())
+      return one.name + " is late with weights that it runs";
     if (one.running.size() + one.reserved > one.capacity)
       return one.name + " runs more groups than it has places";
     if (one.member)
@@ -67,8 +72,8 @@ std::string scheduler::audit() const {
   }
   if (static_cast<std::int64_t>(running) != live[static_cast<std::size_t>(group_state::generating)].groups)
     return "workers run another number of groups than are generating";
-  if (reserved != targets || flipping != flipping_)
-    return "places on their way to be taken, or workers that flip, are miscounted";
+  if (reserved != targets || flipping != flipping_ || late != late_)
+    return "places on their way to be taken, or workers that flip or are late, are miscounted";
   if (held != held_)
     return "members by version are miscounted";
   if (version_ > step_)

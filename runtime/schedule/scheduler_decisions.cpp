@@ -18,7 +18,7 @@ std::string differences(const config& saved, const config& wanted) {
   config::each(wanted, [&](const std::string& name, const auto& value) {
     const auto now = field_text(name, value);
     const bool may = name == "steps" || name == "checkpoint_every" || name == "attempts" || name == "data_attempts" || name == "consecutive_losses" ||
-                     name == "flat_groups_per_step" || name == "call_deadline_s";
+                     name == "flat_groups_per_step" || name == "call_deadline_s" || name == "publish_deadline_s";
     if (!may && before[name] != now)
       text += (text.empty() ? " (" : "; ") + name + ' ' + before[name] + ", now " + now;
   });
@@ -41,7 +41,20 @@ void scheduler::advance() {
   end_if_done(); // what was too old may have been the last
 }
 
+/// Those that are late and keep v from a version that another runs.
+void scheduler::leave_out_late() {
+  for (auto& [id, one] : workers_)
+    if (one.late && one.member && *one.holds < held_.rbegin()->first) {
+      leave_members(one);
+      offer(id, one);
+    }
+}
+
 void scheduler::raise_version() {
+  if (late_ > 0)
+    leave_out_late();
+  if (held_.empty() && late_ > 0)
+    return;
   version_id newest = published_;
   if (config_.pattern != publish_pattern::pull && !held_.empty()) {
     newest = held_.begin()->first;
@@ -163,7 +176,7 @@ void scheduler::place(group_id id, group& one, worker_id on) {
   target.running.push_back(id);
   target.since_s = now_s_;
   offer(on, target);
-  actions_.emplace_back(admit{id, one.attempt, on, *target.holds, resume});
+  actions_.emplace_back(admit{id, one.attempt, on, *target.holds, resume, !long_round_});
 }
 
 void scheduler::place_on(group_id id, worker_id on) {
@@ -317,7 +330,7 @@ void scheduler::end_round() {
 void scheduler::reclaim() {
   if (config_.place != place_mode::lend)
     return;
-  const bool wanted = training_ && static_cast<double>(rule_.ready()) >= config_.reclaim_at * config_.groups_per_step;
+  const bool wanted = training_ && static_cast<double>(rule_.ready()) >= reclaim_at_ * config_.groups_per_step;
   if (wanted == reclaimed_)
     return;
   reclaimed_ = wanted;
@@ -393,7 +406,11 @@ void scheduler::publish_weights() {
       continue;
     if (config_.pattern == publish_pattern::rolling && !one.flipping() && flipping_ >= config_.rolling_width)
       break;
-    flipping_ += !one.flipping();
+    if (!one.flipping()) {
+      one.in_turn = true;
+      ++flipping_;
+      one.behind_s = now_s_;
+    }
     one.sent = sent_ = published_;
     one.since_s = now_s_;
     offer(*here, one);
@@ -478,6 +495,7 @@ std::string scheduler::save() const {
   const auto live = ledger_.live();
   const auto parked = ledger_.live(group_state::parked).groups;
   state.part = part_;
+  state.reclaim_at = reclaim_at_;
   state.books.lost += live.tokens;
   state.books.live = {};
   state.books.live[static_cast<std::size_t>(group_state::queued)].groups = live.groups - parked;
@@ -501,6 +519,7 @@ scheduler scheduler::restore(const config& wanted, std::string_view text) {
   saved.flat_groups_per_step = wanted.flat_groups_per_step;
   saved.consecutive_losses = wanted.consecutive_losses;
   saved.call_deadline_s = wanted.call_deadline_s;
+  saved.publish_deadline_s = wanted.publish_deadline_s;
   if (saved != wanted)
     throw input_error("schedule state: saved under another schedule" + differences(state.settings, wanted));
   if (state.step > wanted.steps)
@@ -508,6 +527,7 @@ scheduler scheduler::restore(const config& wanted, std::string_view text) {
                       std::to_string(wanted.steps));
   result.step_ = state.step;
   result.part_ = state.part;
+  result.reclaim_at_ = state.reclaim_at;
   result.version_ = state.step;
   result.published_ = state.step;
   result.first_version_ = result.version_;

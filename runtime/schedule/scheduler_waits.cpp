@@ -208,18 +208,21 @@ void scheduler::explain_workers(std::vector<wait_record>& out) const {
     if (one.member && *one.holds == version_ && version_ < step_ && behind.size() < groups_named)
       behind.push_back(one.name);
   for (const auto& [id, one] : workers_) {
+    const auto since = one.late ? one.behind_s : one.since_s;
     const auto ends_first = [&](const std::string& before) {
       const auto oldest = *std::min_element(one.running.begin(), one.running.end());
       out.push_back({one.name, wait_kind::weights, {"group " + std::to_string(oldest)},
-                     "its " + counted(one.running.size(), "running group") + " to end before it takes " + before + ": " + where_is(oldest), one.since_s});
+                     "its " + counted(one.running.size(), "running group") + " to end before it takes " + before + ": " + where_is(oldest), since});
     };
     if (one.flipping()) {
-      const auto runs = one.holds ? "it runs " + std::to_string(*one.holds) : "it has no weights";
+      auto runs = one.holds ? "it runs " + std::to_string(*one.holds) : "it has no weights";
+      if (one.late)
+        runs += one.member ? ", and is late" : " and is left out until it runs " + std::to_string(*one.sent);
       if (!config_.in_flight() && !one.running.empty())
         ends_first("version " + std::to_string(*one.sent) + " (" + runs + ")");
       else
         out.push_back({one.name, wait_kind::weights, {"learner"},
-                       "version " + std::to_string(*one.sent) + " (" + runs + ")", one.since_s});
+                       "version " + std::to_string(*one.sent) + " (" + runs + ")", since});
     } else if (one.closed) {
       ends_first("new weights");
     } else if (one.lent && reclaimed_) {

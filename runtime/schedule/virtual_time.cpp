@@ -18,7 +18,8 @@ namespace {
 class virtual_run {
 public:
   virtual_run(const config& schedule, const workload& costs, const observer& observe)
-      : scheduler_(schedule), costs_(costs), observe_(observe), learner_(costs), hosts_(costs.workers, virtual_worker(costs)) {}
+      : scheduler_(schedule), costs_(costs), observe_(observe), learner_(costs), answers_(answers_started(schedule, costs.answers_per_group)),
+        hosts_(costs.workers, virtual_worker(costs, answers_)) {}
 
   prediction run() {
     if (costs_.prompts > 0)
@@ -47,13 +48,13 @@ public:
   }
 
 private:
-  enum class kind : std::uint8_t { generated, handed_over, overdue, columns, stages, staged, flipped, learned, saved, died, joins };
+  enum class kind : std::uint8_t { generated, handed_over, overdue, columns, stages, staged, flipped, late, learned, saved, died, joins };
 
   struct entry {
     double at_s;
     std::uint64_t sequence; ///< breaks ties in the order of planning
     kind what;
-    std::uint64_t subject; ///< group, worker (for `stages`, `staged` and `flipped` with its life above bit 32) or step
+    std::uint64_t subject; ///< group, worker (for `stages`, `staged`, `flipped` and `late` with its life above bit 32) or step
     std::uint32_t detail;  ///< attempt, version or life
 
     bool operator<(const entry& other) const {
@@ -82,7 +83,7 @@ private:
   void join(worker_id id, std::optional<version_id> holds) {
     auto& one = hosts_[id];
     const auto life = one.life + 1;
-    one = virtual_worker(costs_);
+    one = virtual_worker(costs_, answers_);
     one.life = life;
     one.alive = true;
     one.slow_down(now_s_, decoding_times(id));
@@ -112,6 +113,7 @@ private:
       case kind::stages: return stages(next.subject, next.detail);
       case kind::staged: return staged(subject, next.subject >> 32, next.detail);
       case kind::flipped: return flipped(subject, next.subject >> 32, next.detail);
+      case kind::late: return late(subject, next.subject >> 32, next.detail);
       case kind::learned: return learned();
       case kind::saved: return feed(checkpointed{static_cast<std::uint32_t>(next.subject)});
       case kind::died: return died(subject, next.detail);
@@ -130,9 +132,14 @@ private:
       const auto& one = groups_.at(group);
       what.group = group;
       what.attempt = one.attempt;
-      on.count(one, what.tokens, what.answers);
-      for (const auto& part : what.tokens)
-        result_.generated_tokens += part.tokens;
+      what.surplus_tokens = on.count(one, what.tokens, what.answers);
+      std::int64_t whole = 0;
+      for (const auto& each : one.answers)
+        whole += each.length;
+      result_.generated_tokens += whole * one.kept / static_cast<std::int64_t>(one.answers.size());
+      if (costs_.train_square_s > 0)
+        for (auto& squares = squares_[group] = 0; const auto& each : one.answers)
+          squares += each.kept ? std::pow(each.length, 2) : 0;
       ++result_.generated_groups;
       off(group);
     }
@@ -193,8 +200,9 @@ private:
     slow_down_hosts();
     follow_load();
     auto& on = hosts_[id];
-    if (!on.alive || on.life != life)
+    if (!on.alive || on.life != life || (on.taken && *on.taken >= version))
       return;
+    on.taken = version;
     if (!scheduler_.settings().in_flight() && on.groups > 0)
       on.wanted = version;
     else
@@ -202,8 +210,21 @@ private:
   }
 
   void flipped(worker_id id, std::uint64_t life, version_id version) {
-    if (hosts_[id].alive && hosts_[id].life == life)
-      feed(version_acknowledged{id, version});
+    if (!hosts_[id].alive || hosts_[id].life != life)
+      return;
+    hosts_[id].runs = version;
+    hosts_[id].ran_s = now_s_;
+    feed(version_acknowledged{id, version});
+  }
+
+  void late(worker_id id, std::uint64_t life, version_id version) {
+    const auto& on = hosts_[id];
+    if (!on.alive || on.life != life || (on.runs && *on.runs >= version))
+      return;
+    if (const auto until = on.ran_s + scheduler_.settings().publish_deadline_s; on.runs && until > now_s_)
+      plan(until, kind::late, std::uint64_t{on.life} << 32 | id, version);
+    else
+      feed(weights_overdue{id, version});
   }
 
   /// The learner has begun an update, or ended it.
@@ -299,13 +320,16 @@ private:
     const auto before = handed_.find(what.group);
     if (what.resume && before != handed_.end()) {
       one.answers = std::move(before->second.answers);
+      one.kept = before->second.kept;
       one.carried = std::move(before->second.carried);
+      one.left_out = std::move(before->second.left_out);
       for (const auto& each : one.answers)
         handed += each.done;
     } else {
-      one.answers.resize(costs_.answers_per_group);
-      for (std::uint32_t i = 0; i < costs_.answers_per_group; ++i)
+      one.answers.resize(what.oversampled ? answers_ : costs_.answers_per_group);
+      for (std::uint32_t i = 0; i < one.answers.size(); ++i)
         one.answers[i].length = static_cast<std::int32_t>(answer_tokens(costs_, what.group, i));
+      one.keep_shortest(costs_.answers_per_group);
     }
     if (before != handed_.end())
       handed_.erase(before);
@@ -337,8 +361,7 @@ private:
     auto seconds = costs_.train_s * share + costs_.train_token_s * static_cast<double>(batch_tokens_);
     if (costs_.train_square_s > 0)
       for (const auto group : what.groups)
-        for (std::uint32_t answer = 0; answer < costs_.answers_per_group; ++answer)
-          seconds += costs_.train_square_s * std::pow(answer_tokens(costs_, group, answer), 2);
+        seconds += costs_.train_square_s * squares_.extract(group).mapped();
     learner_.take({what.step, what.part, what.ends_step}, seconds, now_s_);
     slow_down_hosts();
     plan_learner();
@@ -347,6 +370,8 @@ private:
     const auto there_s = learner_.publish(what.version, now_s_);
     for (const auto id : what.workers) {
       const auto worker_and_life = std::uint64_t{hosts_[id].life} << 32 | id;
+      if (const auto deadline = scheduler_.settings().publish_deadline_s; deadline > 0)
+        plan(now_s_ + deadline, kind::late, worker_and_life, what.version);
       if (costs_.stage_s > 0 || there_s > now_s_) {
         plan(there_s, kind::stages, worker_and_life, what.version);
       } else {
@@ -355,7 +380,10 @@ private:
       }
     }
   }
-  void carry_out(const drop& what) { handed_.erase(what.group); }
+  void carry_out(const drop& what) {
+    handed_.erase(what.group);
+    squares_.erase(what.group);
+  }
   void carry_out(const checkpoint& what) { plan(learner_.save(now_s_), kind::saved, what.step, 0); }
   void carry_out(const finish& what) { result_.reason = what.reason; }
 
@@ -411,9 +439,11 @@ private:
   std::uint64_t sequence_ = 0;
   std::priority_queue<entry> agenda_;
   virtual_learner learner_;
+  std::uint32_t answers_; ///< that a group starts, unless in a long round
   std::vector<virtual_worker> hosts_;
   by_id<virtual_group> groups_; ///< on workers
   std::map<group_id, virtual_group> handed_;
+  std::map<group_id, double> squares_; ///< of the lengths of finished groups' answers; with `train_square_s`
   std::vector<worker_id> touched_;
   std::uint32_t staging_ = 0; ///< workers that stage
   std::vector<event> told_; ///< what a worker that has ended groups reports; the lists in them are used again

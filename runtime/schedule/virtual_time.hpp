@@ -53,7 +53,7 @@ struct prediction {
   staleness stale;               ///< at use
   std::int64_t late_groups = 0;  ///< trained with more versions than any update of a step may lie behind
   std::int64_t generated_groups = 0; ///< that finished, each once
-  std::int64_t generated_tokens = 0; ///< of those
+  std::int64_t generated_tokens = 0; ///< of those; with `oversample_attempts` as many as whole answers of their mean length would have
   ledger::totals books;
   learner_time learner;
   rollout_time rollout;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <utility>
 
 namespace millrace::schedule {
 
@@ -28,11 +30,38 @@ std::int32_t whole(double clock) {
   return static_cast<std::int32_t>(std::min(clock + 1e-6, 2e9));
 }
 
+/// Length and index of the last of the `kept` shortest among the answers that have all their tokens, once there are so many.
+template <class Tokens> std::optional<std::pair<std::int32_t, std::uint32_t>> last_kept(const virtual_group& one, Tokens&& tokens) {
+  std::vector<std::pair<std::int32_t, std::uint32_t>> ended;
+  for (std::uint32_t i = 0; i < one.answers.size(); ++i)
+    if (tokens(one.answers[i]) >= one.answers[i].length)
+      ended.emplace_back(one.answers[i].length, i);
+  if (ended.size() < one.kept)
+    return std::nullopt;
+  const auto last = ended.begin() + (one.kept - 1);
+  std::nth_element(ended.begin(), last, ended.end());
+  return *last;
+}
+
+/// Tokens with which an answer that has not ended cannot come before that one.
+std::int32_t too_many(std::uint32_t answer, const std::pair<std::int32_t, std::uint32_t>& last) {
+  return last.first - (answer > last.second ? 1 : 0);
+}
+
 } // namespace
 
-virtual_worker::virtual_worker(const workload& costs)
-    : costs_(&costs), one_each_(costs.decode.empty() && costs.slots == 0),
-      slots_(costs.slots > 0 ? costs.slots : costs.groups_per_worker * costs.answers_per_group) {
+void virtual_group::keep_shortest(std::uint32_t needed) {
+  kept = std::min(needed, static_cast<std::uint32_t>(answers.size()));
+  if (!oversampled())
+    return;
+  const auto last = last_kept(*this, [](const virtual_answer& each) { return each.length; }).value();
+  for (std::uint32_t i = 0; i < answers.size(); ++i)
+    answers[i].kept = std::pair{answers[i].length, i} <= last;
+}
+
+virtual_worker::virtual_worker(const workload& costs, std::uint32_t answers)
+    : costs_(&costs), one_each_(costs.decode.empty() && costs.slots == 0 && answers == costs.answers_per_group),
+      slots_(costs.slots > 0 ? costs.slots : costs.groups_per_worker * answers) {
   flips_.push_back({-1, 0});
 }
 
@@ -109,7 +138,11 @@ void virtual_worker::give_slot(group_id id, virtual_group& one, std::uint32_t an
   auto& each = one.answers[answer];
   each.from = clock_;
   ++occupied_;
-  endings_.push_back({clock_ + each.length - each.done, id, one.attempt, answer});
+  auto until = each.length;
+  if (one.oversampled())
+    if (const auto last = last_kept(one, [this](const virtual_answer& other) { return other.done + sampled(other); }))
+      until = std::min(until, std::max(each.done, too_many(answer, *last)));
+  endings_.push_back({clock_ + until - each.done, id, one.attempt, answer});
   std::push_heap(endings_.begin(), endings_.end());
 }
 
@@ -117,9 +150,14 @@ void virtual_worker::start(group_id id, virtual_group& one, double now_s) {
   advance(now_s);
   ++groups;
   one.began_s = now_s;
+  const auto last = one.oversampled() ? last_kept(one, [](const virtual_answer& each) { return each.done; }) : std::nullopt;
+  const auto goes_on = [&](std::uint32_t answer) {
+    const auto& each = one.answers[answer];
+    return each.done < each.length && (!last || each.done < too_many(answer, *last));
+  };
   one.open = 0;
-  for (const auto& each : one.answers)
-    one.open += each.done < each.length;
+  for (std::uint32_t i = 0; i < one.answers.size(); ++i)
+    one.open += goes_on(i);
   if (one.open == 0)
     one.open = 1; // what was handed over was complete: it ends at once
   if (one_each_) {
@@ -136,7 +174,7 @@ void virtual_worker::start(group_id id, virtual_group& one, double now_s) {
   bool any = false;
   for (std::uint32_t i = 0; i < one.answers.size(); ++i) {
     one.answers[i].from = -1;
-    if (one.answers[i].done >= one.answers[i].length)
+    if (!goes_on(i))
       continue;
     any = true;
     if (occupied_ < slots_ && waiting_.empty())
@@ -145,7 +183,37 @@ void virtual_worker::start(group_id id, virtual_group& one, double now_s) {
       waiting_.push_back({id, one.attempt, i});
   }
   if (!any)
-    give_slot(id, one, 0);
+    give_slot(id, one, static_cast<std::uint32_t>(std::find_if(one.answers.begin(), one.answers.end(), [](const auto& each) { return each.kept; }) - one.answers.begin()));
+}
+
+void virtual_worker::cut_off(group_id id, virtual_group& one) {
+  const auto last = last_kept(one, [this](const virtual_answer& each) { return each.done + sampled(each); });
+  if (!last) {
+    --one.open;
+    return;
+  }
+  const auto before = endings_.size();
+  std::erase_if(endings_, [&](const ending& at) { return at.group == id; });
+  occupied_ -= static_cast<std::uint32_t>(before - endings_.size());
+  one.open = 0;
+  for (std::uint32_t i = 0; i < one.answers.size(); ++i) {
+    auto& each = one.answers[i];
+    const auto tokens = each.done + sampled(each);
+    if (tokens >= each.length)
+      continue;
+    if (const auto enough = too_many(i, *last); tokens < enough) {
+      ++one.open;
+      if (each.from < 0)
+        continue; // it waits for a slot
+      ++occupied_;
+      endings_.push_back({each.from + std::min(each.length, enough) - each.done, id, one.attempt, i});
+    } else {
+      count_sampled(each, one.left_out);
+      hand_over(each);
+      std::erase_if(waiting_, [&](const waiting& at) { return at.group == id && at.answer == i; });
+    }
+  }
+  std::make_heap(endings_.begin(), endings_.end());
 }
 
 void virtual_worker::look_ahead(const by_id<virtual_group>& all) const {
@@ -181,7 +249,11 @@ std::vector<group_id> virtual_worker::ended(double now_s, by_id<virtual_group>& 
       continue;
     clock_ = std::max(clock_, next.at);
     --occupied_;
-    if (--one->open == 0)
+    if (one->oversampled())
+      cut_off(next.group, *one);
+    else
+      --one->open;
+    if (one->open == 0)
       done.push_back(next.group);
   }
   fill(all);
@@ -238,45 +310,68 @@ void virtual_worker::count_alike(const virtual_group& one, std::vector<version_t
   }
 }
 
-void virtual_worker::count(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const {
+void virtual_worker::count_sampled(const virtual_answer& each, std::vector<version_tokens>& tokens) const {
+  const auto decoded = sampled(each);
+  std::int32_t before = 0;
+  for (auto flip = after(each.from); before < decoded; ++flip) {
+    const auto until = flip == flips_.end() ? decoded : std::clamp(whole(flip->at - each.from), before, decoded);
+    add(tokens, std::prev(flip)->version, until - before);
+    before = until;
+    if (flip == flips_.end())
+      break;
+  }
+}
+
+std::int64_t virtual_worker::count(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const {
   tokens = one.carried;
   answers.clear();
   const auto from = one.answers.front().from;
-  if (from >= 0 && std::all_of(one.answers.begin(), one.answers.end(), [&](const virtual_answer& each) { return each.from == from; }))
-    return count_alike(one, tokens, answers);
+  if (!one.oversampled() && from >= 0 && std::all_of(one.answers.begin(), one.answers.end(), [&](const virtual_answer& each) { return each.from == from; })) {
+    count_alike(one, tokens, answers);
+    return 0;
+  }
+  std::int64_t surplus = 0;
+  for (const auto& part : one.left_out)
+    surplus += part.tokens;
   for (const auto& each : one.answers) {
     const auto decoded = sampled(each);
+    if (!each.kept) {
+      surplus += decoded;
+      continue;
+    }
     const auto oldest = each.done > 0 || each.from < 0 ? each.oldest : version_at(each.from);
     add(answers, oldest, each.done + decoded);
-    std::int32_t before = 0;
-    for (auto flip = after(each.from); before < decoded; ++flip) {
-      const auto until = flip == flips_.end() ? decoded : std::clamp(whole(flip->at - each.from), before, decoded);
-      add(tokens, std::prev(flip)->version, until - before);
-      before = until;
-      if (flip == flips_.end())
-        break;
-    }
+    count_sampled(each, tokens);
   }
+  return surplus;
+}
+
+void virtual_worker::hand_over(virtual_answer& each) const {
+  const auto decoded = sampled(each);
+  if (each.done == 0 && decoded > 0)
+    each.oldest = version_at(each.from);
+  each.done += decoded;
+  each.from = -1;
 }
 
 std::vector<version_tokens> virtual_worker::stop(group_id id, virtual_group& one, double now_s, by_id<virtual_group>& all) {
   advance(now_s);
   std::vector<version_tokens> tokens, answers;
   count(one, tokens, answers);
+  one.carried = tokens;
   for (auto& each : one.answers) {
-    const auto decoded = sampled(each);
-    if (each.done == 0 && decoded > 0)
-      each.oldest = version_at(each.from);
-    each.done += decoded;
-    each.from = -1;
+    if (!each.kept)
+      count_sampled(each, one.left_out);
+    hand_over(each);
   }
+  for (const auto& part : one.left_out)
+    add(tokens, part.version, part.tokens);
   const auto before = endings_.size();
   std::erase_if(endings_, [&](const ending& at) { return at.group == id; });
   occupied_ -= static_cast<std::uint32_t>(before - endings_.size());
   std::make_heap(endings_.begin(), endings_.end());
   std::erase_if(waiting_, [&](const waiting& at) { return at.group == id; });
   --groups;
-  one.carried = tokens;
   fill(all);
   return tokens;
 }

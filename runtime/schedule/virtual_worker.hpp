@@ -17,6 +17,7 @@ struct virtual_answer {
   std::int32_t length = 0; ///< tokens in the end
   std::int32_t done = 0;   ///< of attempts before
   version_id oldest = 0;   ///< of the tokens done
+  bool kept = true;        ///< one of those that the group ends with
 };
 
 /// A group on a worker, or handed over.
@@ -24,16 +25,23 @@ struct virtual_group {
   std::uint32_t attempt = 0;
   worker_id host = 0;
   double began_s = 0;
-  std::uint32_t open = 0; ///< answers that have not ended
+  std::uint32_t open = 0; ///< answers that have to end, or to go on until they cannot be among the shortest
+  std::uint32_t kept = 0; ///< answers
   std::vector<virtual_answer> answers;
-  std::vector<version_tokens> carried; ///< of attempts before
+  std::vector<version_tokens> carried;  ///< of attempts before, of answers that are kept
+  std::vector<version_tokens> left_out; ///< of the others, of attempts before and of answers that were cut off
+
+  /// The `needed` shortest are kept, ties to the lower index.
+  void keep_shortest(std::uint32_t needed);
+  bool oversampled() const { return kept < answers.size(); }
 };
 
 /// A rollout worker under virtual time. Its decoding clock counts the tokens that every occupied slot has decoded: it
 /// stands still while weights are taken or prompts computed, and runs slower the more slots are occupied.
 class virtual_worker {
 public:
-  explicit virtual_worker(const workload& costs);
+  /// @param answers that a group starts
+  virtual_worker(const workload& costs, std::uint32_t answers);
 
   void start(group_id id, virtual_group& one, double now_s);
   /// Takes the group off; its answers stop. @returns the tokens so far, of attempts before too
@@ -56,8 +64,9 @@ public:
   void slow_down(double now_s, double factor); ///< decode steps take so many times as long
   bool takes_weights(double now_s) const { return now_s < weights_until_s_; }
 
-  /// Tokens of the group by version, and of its whole answers by the oldest version in each.
-  void count(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const;
+  /// Tokens of the group's answers that are kept by version, and of whole answers by the oldest version in each.
+  /// @returns tokens of the others
+  std::int64_t count(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const;
 
   std::uint32_t life = 0;
   bool alive = false;
@@ -65,6 +74,9 @@ public:
   std::uint64_t planned = 0; ///< stamp of the agenda's entry that counts
   double planned_s = 0;
   std::optional<version_id> wanted; ///< takes it once empty
+  std::optional<version_id> taken;  ///< newest that it takes, or has taken
+  std::optional<version_id> runs;   ///< newest that it has acknowledged
+  double ran_s = 0;                 ///< when
 
 private:
   struct ending {
@@ -95,9 +107,13 @@ private:
   version_id version_at(double clock) const { return std::prev(after(clock))->version; }
   void count_alike(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const;
   std::int32_t sampled(const virtual_answer& each) const; ///< since it took its slot
+  void count_sampled(const virtual_answer& each, std::vector<version_tokens>& tokens) const;
+  void hand_over(virtual_answer& each) const; ///< what it sampled is of an attempt before
+  /// After an answer of an oversampled group has ended: cuts off those that cannot be kept any more.
+  void cut_off(group_id id, virtual_group& one);
 
   const workload* costs_;
-  bool one_each_; ///< answers do not get in each other's way: only a group's longest needs looking at
+  bool one_each_; ///< answers do not get in each other's way, and all are kept: only a group's longest needs looking at
   std::uint32_t slots_;
   double clock_ = 0;
   double at_s_ = 0;      ///< of clock_

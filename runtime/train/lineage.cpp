@@ -44,6 +44,7 @@ lineage lineage_of(const training_group& group) {
   lineage out;
   out.group = group.id;
   out.answers = group.sampled;
+  out.kept = group.kept;
   checksum sum;
   sum.add(group.prompt);
   sum.add(group.answers);
@@ -94,6 +95,8 @@ std::string to_json(const step_lineage& step) {
     auto& one = groups.emplace_back(nlohmann::ordered_json{{"group", group.group}, {"answers", std::move(answers)}});
     if (any)
       one["recomputed"] = std::move(recomputed);
+    if (!group.kept.empty())
+      one["kept"] = group.kept;
     one["checksum"] = in_hex(group.checksum);
   }
   return object.dump();
@@ -119,6 +122,8 @@ step_lineage step_lineage_from(std::string_view json) {
         for (std::size_t i = 0; i + 1 < row.size(); i += 2)
           runs.push_back({row[i], row[i + 1]});
       }
+      if (const auto kept = g.find("kept"); kept != g.end())
+        group.kept = kept->get<std::vector<std::uint32_t>>();
       if (const auto anew = g.find("recomputed"); anew != g.end())
         for (std::size_t answer = 0; answer < anew->size(); ++answer)
           for (const std::size_t run : anew->at(answer))

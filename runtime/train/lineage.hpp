@@ -16,6 +16,7 @@ struct lineage {
   std::uint64_t group = 0;
   std::vector<std::vector<version_run>> answers; ///< of `training_group::sampled`, in the order of the tokens
   std::uint64_t checksum = 0;                    ///< XXH3 of every column that training reads, bit for bit
+  std::vector<std::uint32_t> kept = {};          ///< `training_group::kept`
 
   bool operator==(const lineage&) const = default;
 };
@@ -29,7 +30,8 @@ std::vector<version_run> runs_of(std::span<const std::uint32_t> version, std::sp
 /// The groups of one step, or of one of its parts, in the order of the batch, as one JSON object on a line:
 /// {"step":1,"part":0,"ends_step":true,"version":0,"threads":1,"groups":[{"group":0,"answers":[[0,12,1,3]],"recomputed":[[1]],"checksum":"00ff..."}]}
 /// and before the groups, where something was too old: "mask":"tokens","train_from":3. `answers` are versions and tokens in
-/// turn, `recomputed` the runs that began with keys and values computed anew, not there where none did.
+/// turn, `recomputed` the runs that began with keys and values computed anew, not there where none did; "kept":[0,2], with the
+/// group, the indices of its answers among those that were begun, not there where all were kept.
 struct step_lineage {
   std::uint64_t step = 0;    ///< from 1
   std::uint32_t version = 0; ///< that was trained

@@ -31,6 +31,7 @@ struct training_group {
   std::string domain;                                ///< subject of the prompt; "" where nobody says
   std::int64_t masked_tokens = 0;                    ///< of answers that were emptied: they count in the group, not in the loss
   std::vector<std::vector<version_run>> sampled;     ///< every answer as the rollout made it, those that were emptied or are only a baseline too
+  std::vector<std::uint32_t> kept;                   ///< of each answer its index among those that the rollout began; empty: it kept all
   std::vector<float> baseline;                       ///< reward of the greedy answer to the prompt, one per answer; or empty
 };
 

@@ -644,6 +644,54 @@ TEST_CASE("a group that takes longer than its deadline is cancelled where it run
   CHECK(c.scheduler().at().generating == 1);
 }
 
+TEST_CASE("a rollout that does not take its weights in time is named, sent them again and left out") {
+  auto config = schedule::preset("nemo_ready_first");
+  config.groups_per_step = 1;
+  config.steps = 9;
+  config.publish_deadline_s = 30;
+  recorded effects;
+  coordination c(world::make_graph({}), schedule::scheduler(config), 7, true, effects);
+  const role_instance first{"rollout", 0, 1}, second{"rollout", 1, 1};
+  c.policy_up(policy_node, 0);
+  c.rollout_up(first, rollout_node, 1, 0);
+  c.rollout_up(second, 11, 1, 0);
+  transport::ticket weights;
+  weights.owner = policy_node;
+  weights.id = 1;
+  c.published({effects.published.back(), weights, 0});
+  REQUIRE(effects.sent.size() == 2);
+  c.weights_are_live(first, 0, 1);
+  effects.sent.clear();
+  effects.done.clear();
+  c.look_for_overdue(30);
+  CHECK(effects.done.empty());
+  c.look_for_overdue(31);
+  CHECK(effects.done == std::vector<std::string>{"complain: rollout/1 did not run version 0 within schedule.publish.deadline_s: it is sent again, and "
+                                                  "rollouts that run it go on without this one"});
+  REQUIRE(effects.sent.size() == 1);
+  CHECK(effects.sent[0].first == second);
+  CHECK(effects.sent[0].second.version == 0);
+  c.look_for_overdue(99);
+  CHECK(effects.done.size() == 1);
+}
+
+TEST_CASE("a rollout begins as many answers as the schedule says, and what it leaves out is surplus in the books") {
+  auto config = schedule::preset("synchronous");
+  config.groups_per_step = 2;
+  config.steps = 2;
+  config.oversample_attempts = 1.25;
+  world w(config);
+  w.all_up();
+  w.give_prompts();
+  REQUIRE(w.effects.generating.size() == 2);
+  CHECK(w.effects.generating[0].answers == 4);
+  CHECK(w.effects.generating[0].started == 5);
+  group_generated made{w.rollout, 0, 1, w.ticket_of(rollout_node), {{0, 40}}, 0, 0, {{0, 40}}, 7};
+  w.c.generated(made, w.now);
+  CHECK(w.c.scheduler().books().dropped(schedule::drop_reason::surplus).tokens == 7);
+  CHECK(w.c.scheduler().books().sums().generated == 47);
+}
+
 TEST_CASE("where no rollout takes weights, what stands in its place hears of versions once there is a policy, and nothing is published") {
   recorded effects;
   auto graph = world::make_graph({});

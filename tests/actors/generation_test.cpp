@@ -309,4 +309,9 @@ TEST_CASE("a group's columns hold its answers one after another, and its tokens 
   CHECK(values("text", char{}) == std::vector<char>{'a', 'b', 'c'});
   CHECK(values("text_lengths", std::int32_t{}) == std::vector<std::int32_t>{2, 0, 1});
   CHECK(tokens_by_version(group.answers) == std::map<std::uint32_t, std::int64_t>{{4, 2}, {5, 2}});
+  CHECK_FALSE(columns.has("kept"));
+  group.kept = {0, 2, 5};
+  const auto with_kept = columns_of({1, 2}, group);
+  const auto kept = with_kept.view<std::int32_t>("kept");
+  CHECK(std::vector<std::int32_t>(kept.begin(), kept.end()) == group.kept);
 }

@@ -273,6 +273,15 @@ TEST_CASE("a greedy answer becomes the group's baseline and is no answer of it")
   CHECK_THROWS_AS(training_group_of(7, with({1, 0})), std::invalid_argument);
 }
 
+TEST_CASE("a group remembers which of the answers that were begun its own are") {
+  const auto with = [](std::vector<std::int32_t> kept) {
+    return column_set({tests::rollout_columns(), tests::reward_columns({1, 0.25}), transport::bundle_builder().add<std::int32_t>("kept", kept).finish()});
+  };
+  CHECK(training_group_of(7, with({1, 4})).kept == std::vector<std::uint32_t>{1, 4});
+  CHECK(training_group_of(7, whole_group()).kept.empty());
+  CHECK_THROWS_AS(training_group_of(7, with({1})), std::invalid_argument);
+}
+
 TEST_CASE("masked answers keep their reward and lose their tokens, which are counted") {
   const auto group = training_group_of(7, whole_group(), true); // the second answer was cut off
   CHECK(group.answers == std::vector<std::vector<std::int32_t>>{{10, 11, 12}, {}});

@@ -53,6 +53,28 @@ TEST_CASE("an asynchronous run of several processes is made again bit for bit") 
   }
 }
 
+TEST_CASE("of answers that were begun those that were kept are made again") {
+  const tiny_run run({.steps = 6, .preset = "bounded", .max_new_tokens = 48});
+  auto how = placed_apart(false);
+  how.insert(how.end(), {"--set", "schedule.tail.oversample_attempts=1.5", "--set", "roles.rollout.slots=5"});
+  const auto first = run_to_end(run.start(how));
+  CAPTURE(first.err);
+  REQUIRE(first.status == 0);
+  const auto folder = run.files().folder();
+  bool left_out = false;
+  for (const auto& line : telemetry::read_step_lines(folder / "replay.jsonl"))
+    for (const auto& group : nlohmann::json::parse(line).at("groups")) {
+      REQUIRE(group.at("answers").size() == 4);
+      REQUIRE(group.at("kept").size() == 4);
+      left_out = left_out || group.at("kept") != nlohmann::json{0, 1, 2, 3};
+    }
+  CHECK(left_out);
+  const auto again = run_to_end(command_line({"replay", folder.string()}));
+  CAPTURE(again.err);
+  CHECK(again.status == 0);
+  CHECK(again.err.find("6 steps, every one the same bit for bit") != std::string::npos);
+}
+
 TEST_CASE("masked answers are made again as they were trained") {
   const tiny_run run({.steps = 4});
   REQUIRE(run_to_end(run.start({"--set", "roles.learner.mask_truncated=true"})).status == 0);

@@ -28,6 +28,10 @@ TEST_CASE("presets are listed, shown as TOML and compared key by key") {
     CHECK(list.out.find(name) != std::string::npos);
   const auto shown = run_to_end(command_line({"schedule", "show", "prime_rl"}));
   CHECK(shown.out.find("[schedule.stale]\nmax = 8\nmeasure = \"born\"\naction = \"drop\"\ncheck = \"publish\"\n") != std::string::npos);
+  const auto packer = run_to_end(command_line({"schedule", "show", "roll_packer"})).out;
+  CHECK(packer.find("oversample_prompts = 1.25\noversample_attempts = 1.25\n") != std::string::npos);
+  CHECK(packer.find("deadline_s = 0\n") != std::string::npos);
+  CHECK(packer.find("reclaim_adapt = false\n") != std::string::npos);
   const auto differ = rows_of(run_to_end(command_line({"schedule", "diff", "areal", "skyrl"})).out);
   REQUIRE(differ.size() == 2);
   CHECK(differ[0]["key"] == "schedule.select.order");

@@ -93,7 +93,8 @@ SCHEDULES = [
     ("count, 4 ahead (SkyRL)", schedule("skyrl", gate__depth=4)),
     ("drop, 1 ahead, at most 1 old (prime-rl)", schedule("prime_rl", stale__max=1)),
     ("drop, never waits, freshest of the last version (NeMo)", schedule("nemo_windowed")),
-    ("rounds of 1.5 batches, slow groups in a round of their own (RollPacker)", schedule("roll_packer", tail__oversample_prompts=1.5)),
+    ("rounds of 1.5 batches, slow groups in a round of their own (RollPacker)",
+     schedule("roll_packer", tail__oversample_prompts=1.5, tail__oversample_attempts=1)),
 ]
 
 

@@ -182,6 +182,38 @@ TEST_CASE("an attempt's deadline comes before the stall's") {
   CHECK(parsed(valid + "faults.call_deadline_s = 119\n").schedule.faults.call_deadline_s == 119);
 }
 
+TEST_CASE("weights' deadline comes before the stall's, and only where somebody waits for weights") {
+  CHECK(errors_of(valid + "publish.deadline_s = 120\n") ==
+        lines{"p.toml:32:22: schedule.publish.deadline_s: found 120, want less than run.stall_after_s = 120: the run would call it a stall before anybody goes on "
+              "without the rollout"});
+  CHECK(parsed(valid + "publish.deadline_s = 60\n").schedule.publish.deadline_s == 60);
+  CHECK(errors_of(valid + "preset = \"impala\"\npublish.deadline_s = 60\n") ==
+        lines{"p.toml:33:22: schedule.publish.deadline_s: found 60, want 0 with pattern pull: nobody waits for workers"});
+}
+
+TEST_CASE("answers that are begun beyond those a group needs are refused where nothing is sampled, or a greedy one is waited for") {
+  CHECK(schedule_of(parsed(valid + "tail.oversample_attempts = 1.25\n").schedule).oversample_attempts == 1.25);
+  // Eight answers fit twenty slots two and a half times, ten twice; and one group more.
+  const auto more = parsed(valid + "tail.oversample_attempts = 1.25\n", {"roles.rollout.slots=20"}), as_needed = parsed(valid, {"roles.rollout.slots=20"});
+  CHECK(workload_of(as_needed).groups_per_worker == 4);
+  CHECK(workload_of(more).groups_per_worker == 3);
+  CHECK(workload_of(more).answers_per_group == 8);
+  CHECK(errors_of(valid + "tail.oversample_attempts = 0.5\n").front().starts_with("p.toml:32:28: schedule.tail.oversample_attempts: found 0.5, want a number from 1 to 100"));
+  CHECK(errors_of(changed(valid, "slots = 4\n", "slots = 4\ngreedy_baseline = true\n") + "tail.oversample_attempts = 1.25\n") ==
+        lines{"p.toml:33:28: schedule.tail.oversample_attempts: found 1.25, want 1 with roles.rollout.greedy_baseline: the group waits for that answer however long it is"});
+  auto rows = changed(valid, "kind = \"rollout\"\nfrom = [\"prompts\"]\nmodel = \"tiny\"\nslots = 4\n", "kind = \"demonstrations\"\nfrom = [\"prompts\"]\nmodel = \"tiny\"\n");
+  rows = changed(rows, "publishes_to = [\"rollout\"]\n", "");
+  const auto refused = errors_of(rows + "tail.oversample_attempts = 1.25\npublish.deadline_s = 60\n");
+  const auto one_is = [&](const std::string& end) { return std::any_of(refused.begin(), refused.end(), [&](const std::string& line) { return line.ends_with(end); }); };
+  CHECK(one_is("schedule.tail.oversample_attempts: found 1.25, want 1 without a role of kind \"rollout\": answers are those of the rows"));
+  CHECK(one_is("schedule.publish.deadline_s: found 60, want 0 without a role of kind \"rollout\": nobody takes weights"));
+}
+
+TEST_CASE("a share that adapts belongs to lent hardware") {
+  CHECK(errors_of(valid + "place.reclaim_adapt = true\n") == lines{"p.toml:32:23: schedule.place.reclaim_adapt: found true, want false unless place is lend"});
+  CHECK(parsed(valid + "place = { mode = \"lend\", reclaim_at = 0.5, reclaim_adapt = true }\n").schedule.place.reclaim_adapt);
+}
+
 // What async-systems.md 6.3 lists below the presets and is no mistake.
 TEST_CASE("schedules that seldom do what a person wants are warned of, a sentence each") {
   const std::string corrected = "roles.learner.loss.proximal=behaviour";
@@ -202,6 +234,16 @@ TEST_CASE("schedules that seldom do what a person wants are warned of, a sentenc
   const auto windowed = warned("preset = \"nemo_windowed\"\n", {corrected});
   REQUIRE(windowed.size() == 2);
   CHECK(windowed[1] == "schedule.gate.depth = inf is beyond stale.max = 1: more is generated than can be trained in time, and drop has the rest");
+  CHECK(warned("preset = \"prime_rl\"\ngate.depth = 3\nclock.unit = \"group\"\nstale.max = 5\n", {corrected}).at(1) ==
+        "schedule.gate.depth = 3 is beyond stale.max = 5 groups, 2 steps: more is generated than can be trained in time, and drop has the rest");
+  // Left over from the round before: stale, though production has no lead.
+  CHECK(warned("preset = \"april\"\n", {}) ==
+        lines{"schedule.stale.max = inf and roles.learner.loss.corrections is empty: what older weights sampled is trained as if the newest had"});
+  CHECK(warned("preset = \"april\"\ntail.surplus = \"discard\"\n", {}) ==
+        lines{"schedule.tail.surplus = discard gives up what took longest: where lengths differ much, shorter answers are trained than were generated; "
+              "recycle_partial and long_round do not choose"});
+  CHECK(warned("tail.oversample_attempts = 1.25\n", {corrected}) ==
+        lines{"schedule.tail.oversample_attempts = 1.25 keeps the shortest answers of each group: shorter answers are trained than the policy gives"});
   CHECK(warned("gate.max_inflight = 1\n", {corrected}) ==
         lines{"schedule.gate.max_inflight = 1 is less than groups_per_step = 2: a step's groups never generate side by side"});
   CHECK(describe(parsed(valid + "gate.max_inflight = 1\n")).find("\nwarning: schedule.gate.max_inflight = 1 is less") != std::string::npos);

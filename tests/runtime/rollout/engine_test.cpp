@@ -8,6 +8,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 
@@ -532,4 +533,108 @@ TEST_CASE("the last answers of a group can be greedy beside sampled ones, which 
   auto r = request(3, 2);
   r.greedy = 3;
   CHECK_THROWS_AS(e.admit(std::move(r)), std::invalid_argument);
+}
+
+namespace {
+
+/// Ten answers of lengths from 1 to 20.
+group_request of_many_lengths(std::int32_t needed = 0) {
+  auto r = request(3, 10);
+  r.how.end_tokens = {3, 11, 29};
+  r.needed = needed;
+  return r;
+}
+
+std::vector<std::pair<std::size_t, std::int32_t>> ranks_of(const finished_group& all) {
+  std::vector<std::pair<std::size_t, std::int32_t>> ranks;
+  for (std::size_t i = 0; i < all.answers.size(); ++i)
+    ranks.emplace_back(all.answers[i].tokens.size(), static_cast<std::int32_t>(i));
+  std::sort(ranks.begin(), ranks.end());
+  return ranks;
+}
+
+void check_kept(const finished_group& found, const finished_group& all, std::int32_t needed) {
+  const auto ranks = ranks_of(all);
+  std::vector<std::int32_t> want;
+  for (std::int32_t i = 0; i < needed; ++i)
+    want.push_back(ranks[static_cast<std::size_t>(i)].second);
+  std::sort(want.begin(), want.end());
+  REQUIRE(found.kept == want);
+  REQUIRE(found.answers.size() == want.size());
+  for (std::size_t i = 0; i < want.size(); ++i)
+    CHECK(same(found.answers[i], all.answers[static_cast<std::size_t>(want[i])]));
+}
+
+} // namespace
+
+TEST_CASE("of the answers that are begun the shortest are kept, the same ones whatever the slots and the company") {
+  const auto policy = tiny();
+  engine alone(policy, letters(), 1, {.slots = 16});
+  alone.admit(of_many_lengths());
+  const auto all = finish(alone).at(3);
+  CHECK(all.kept.empty());
+  REQUIRE(ranks_of(all).front().first < ranks_of(all).back().first);
+  for (const std::int32_t needed : {1, 4, 6, 9}) {
+    const auto longest = ranks_of(all)[static_cast<std::size_t>(needed - 1)].first;
+    std::int64_t least = 0; // what the others have when each began with the others
+    for (std::size_t i = static_cast<std::size_t>(needed); i < 10; ++i)
+      least += static_cast<std::int64_t>(std::min(ranks_of(all)[i].first, longest));
+    for (const auto& options : {engine_options{.slots = 1}, engine_options{.slots = 2, .threads = 2}, engine_options{.slots = 3, .prefill_rows = 4},
+                                engine_options{.slots = 16, .threads = 2}}) {
+      CAPTURE(needed);
+      CAPTURE(options.slots);
+      engine e(policy, letters(), 1, options);
+      e.admit(request(1, 2));
+      e.admit(of_many_lengths(needed));
+      e.admit(request(2, 3));
+      const auto found = finish(e).at(3);
+      check_kept(found, all, needed);
+      CHECK(found.surplus_tokens >= least - (10 - needed)); // one less where an answer could only have tied
+      if (options.slots == 16)
+        CHECK(found.surplus_tokens <= least);
+      CHECK(e.free_slots() == options.slots);
+    }
+  }
+}
+
+TEST_CASE("a group that is handed over keeps the same answers as one that is not") {
+  const auto policy = tiny();
+  engine alone(policy, letters(), 1, {.slots = 16});
+  alone.admit(of_many_lengths());
+  const auto all = finish(alone).at(3);
+  for (const std::int32_t slots : {2, 16})
+    for (int steps = 1; steps < 24; steps += 3) {
+      CAPTURE(slots);
+      CAPTURE(steps);
+      engine first(policy, letters(), 1, {.slots = slots});
+      first.admit(of_many_lengths(6));
+      std::optional<finished_group> early;
+      for (int i = 0; i < steps && !early; ++i)
+        for (auto& done : first.step())
+          early = std::move(done);
+      if (early) {
+        check_kept(*early, all, 6);
+        continue;
+      }
+      auto so_far = first.interrupt(3);
+      REQUIRE(so_far);
+      std::int64_t had = 0, has = 0;
+      for (const auto& each : so_far->answers)
+        had += static_cast<std::int64_t>(each.tokens.size());
+      engine second(policy, letters(), 1, {.slots = 3});
+      second.admit(of_many_lengths(6), std::move(so_far));
+      const auto found = finish(second).at(3);
+      check_kept(found, all, 6);
+      for (const auto& each : found.answers)
+        has += static_cast<std::int64_t>(each.tokens.size());
+      CHECK(has + found.surplus_tokens >= had);
+    }
+}
+
+TEST_CASE("a group cannot keep more answers than it begins, nor be shortened beside a greedy one") {
+  engine e(tiny(), letters(), 1, {.slots = 2});
+  CHECK_THROWS_AS(e.admit(of_many_lengths(11)), std::invalid_argument);
+  auto r = of_many_lengths(6);
+  r.greedy = 1;
+  CHECK_THROWS_AS(e.admit(r), std::invalid_argument);
 }

@@ -12,7 +12,7 @@ inline std::string words(const std::vector<action>& actions) {
   struct writer {
     std::string operator()(const admit& a) const {
       return "admit " + std::to_string(a.group) + "#" + std::to_string(a.attempt) + " w" + std::to_string(a.worker) + " v" + std::to_string(a.born) +
-             (a.resume ? " resume" : "");
+             (a.resume ? " resume" : "") + (a.oversampled ? "" : " whole");
     }
     std::string operator()(const cancel& a) const {
       return "cancel " + std::to_string(a.group) + "#" + std::to_string(a.attempt) + " w" + std::to_string(a.worker);

@@ -64,7 +64,7 @@ TEST_CASE("keys finer than a millionth are refused, since nobody could count the
   auto set = gate(4, 0.1234567, 0, 1);
   set.stale_max = 3;
   REQUIRE(problems(set).size() == 1);
-  CHECK(problems(set)[0].text == "found 0.1234567, want at most six digits after the point: groups are counted exactly");
+  CHECK(problems(set)[0].text == "found 0.1234567, want at most six digits after the point: groups and answers are counted exactly");
   CHECK(is_in_millionths(0.123456));
   CHECK(is_in_millionths(999999.999999));
 }

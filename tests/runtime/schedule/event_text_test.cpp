@@ -14,6 +14,8 @@ TEST_CASE("every event is a line, and the line is the event again") {
                        version_acknowledged{1, 9},
                        group_finished{5, 2, {{1, 10}, {3, 4}}, 6, {{1, 11}, {3, 3}}},
                        group_finished{5, 2, {}, 0, {}},
+                       group_finished{5, 2, {{1, 10}}, 0, {}, 12},
+                       weights_overdue{1, 9},
                        group_interrupted{5, 2, {{1, 10}}},
                        group_ready{5, 2},
                        group_flat{5, 2},
@@ -33,8 +35,8 @@ TEST_CASE("every event is a line, and the line is the event again") {
     CHECK(read_event(text).index() == one.index());
   }
   CHECK(event_text(all[0]) == "joined 3 4 7 own rollout/0 of host b");
-  CHECK(event_text(all[5]) == "finished 5 2 1:10,3:4 6 1:11,3:3");
-  CHECK(event_text(all[14]) == "trained 4 2 100 7");
+  CHECK(event_text(all[5]) == "finished 5 2 1:10,3:4 6 1:11,3:3 0");
+  CHECK(event_text(all[16]) == "trained 4 2 100 7");
 }
 
 TEST_CASE("a line that is no event is refused") {

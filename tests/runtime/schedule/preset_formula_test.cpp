@@ -337,9 +337,10 @@ TEST_CASE("roll: alpha steps of lead and extra prompts, nothing started more tha
   });
 }
 
-// eta P0 prompts are launched, the first P0 that complete are trained; the others go to a queue and run, P0 of them, in a
-// round of their own. Everything is on-policy.
-TEST_CASE("roll_packer: rounds of more prompts than needed, their losers in long rounds, all on-policy") {
+// eta P0 prompts of eta R0 answers are launched, the first P0 with R0 answers are trained; the others go to a queue and run,
+// P0 of them with R0 answers, in a round of their own. Everything is on-policy.
+TEST_CASE("roll_packer: rounds of more prompts and answers than needed, their losers in long rounds, all on-policy") {
+  CHECK(answers_started(preset("roll_packer"), 8) == 10);
   std::set<group_id> losers;
   std::uint64_t long_rounds = 0;
   follow("roll_packer", 11, [&](const seen& now, const action* one) {
@@ -347,6 +348,7 @@ TEST_CASE("roll_packer: rounds of more prompts than needed, their losers in long
       if (now.admitted == 0)
         losers.clear();
       REQUIRE(started->born == now.step);
+      REQUIRE(started->oversampled == !losers.contains(started->group));
       REQUIRE(static_cast<double>(now.running() + now.ready.size()) < 1.25 * static_cast<double>(now.size) + 1);
     }
     if (const auto* stopped = as<cancel>(one))

@@ -34,6 +34,7 @@ inline config random_config(std::mt19937_64& random) {
       c.pattern = static_cast<publish_pattern>(chance(0.5) ? 0 : up_to(2));
       c.rolling_width = c.pattern == publish_pattern::rolling ? 1 + up_to(1) : 1;
       c.ack = c.pattern != publish_pattern::pull && chance(0.2) ? 1 + up_to(1) : 0;
+      c.publish_deadline_s = c.pattern != publish_pattern::pull && chance(0.3) ? 1 + up_to(40) : 0;
       c.minibatches = chance(0.6) ? 1 : 1 + up_to(c.groups_per_step - 1);
       c.min_ready = c.minibatches > 1 ? up_to(c.groups_per_step) : 0;
       c.publish_every = chance(0.7) ? 1 : 1 + up_to(2);
@@ -47,10 +48,12 @@ inline config random_config(std::mt19937_64& random) {
       c.on_policy_min = chance(0.85) ? 0 : up_to(10) / 10.0;
       c.call_deadline_s = chance(0.8) ? 0 : 10 + up_to(200);
       c.oversample = chance(0.5) ? 1 : 1 + up_to(4) / 4.0;
+      c.oversample_attempts = chance(0.8) ? 1 : 1 + up_to(4) / 4.0;
       c.stop = static_cast<tail_stop>(chance(0.7) ? 0 : 1);
       c.surplus = static_cast<tail_surplus>(c.stop == tail_stop::all ? 0 : 1 + up_to(2));
       c.place = static_cast<place_mode>(chance(0.6) ? 0 : 1 + up_to(1));
       c.reclaim_at = c.place == place_mode::lend ? (1 + up_to(3)) / 4.0 : 0;
+      c.reclaim_adapt = c.place == place_mode::lend && c.groups_per_step > 1 && chance(0.5);
       c.repack_below = c.pattern == publish_pattern::pull && chance(0.5) ? 0.75 : 0;
       c.lost = static_cast<lost_group>(chance(0.7) ? 0 : up_to(2));
       c.min_batch_fraction = c.lost == lost_group::shrink && chance(0.5) ? 0.5 : 0;

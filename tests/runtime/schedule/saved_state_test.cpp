@@ -31,12 +31,13 @@ scheduler one_step_in() {
   return result;
 }
 
-constexpr const char* text = "millrace schedule 3\n"
+constexpr const char* text = "millrace schedule 4\n"
                              "settings groups_per_step=2 steps=10 unit=step minibatches=1 publish_every=1 depth=1 warmup=0 max_inflight=0 burst=inf "
                              "order=in_order min_ready=0 tokens_per_step=0 on_policy_min=0 stale_max=1 measure=head action=wait check=cut interrupt=drain kv=keep pattern=push "
-                             "rolling_width=1 ack=0 oversample=1 stop=all surplus=keep repack_below=0 place=disjoint reclaim_at=0 attempts=5 "
+                             "rolling_width=1 ack=0 publish_deadline_s=0 oversample=1 oversample_attempts=1 stop=all surplus=keep repack_below=0 place=disjoint reclaim_at=0 reclaim_adapt=false attempts=5 "
                              "data_attempts=1 lost_group=replace min_batch_fraction=0 flat_groups_per_step=0 consecutive_losses=0 call_deadline_s=0 checkpoint_every=0\n"
                              "step 1 0\n"
+                             "reclaim_at 0\n"
                              "prompts unknown\n"
                              "admitted 4\n"
                              "tokens 25 5\n"
@@ -81,6 +82,7 @@ TEST_CASE("steps, checkpoints and attempts may change at a restart, the schedule
   changed.steps = 20;
   changed.checkpoint_every = 3;
   changed.attempts_per_group = 2;
+  changed.publish_deadline_s = 7;
   CHECK(scheduler::restore(changed, text).settings() == changed);
   changed.depth = 0.5;
   CHECK_THROWS_WITH_AS(scheduler::restore(changed, text),
@@ -99,16 +101,18 @@ TEST_CASE("damaged state is refused with its line") {
     }
     return std::string("accepted");
   };
-  CHECK(broken("schedule 3", "schedule 2") == "schedule state:1: found line 'millrace schedule 2', want 'millrace schedule 3'");
+  CHECK(broken("schedule 4", "schedule 3") == "schedule state:1: found line 'millrace schedule 3', want 'millrace schedule 4'");
   CHECK(broken("per_step=2", "per_step=0") == "schedule state:2: found groups_per_step: found 0, want groups, at least 1, want settings that can be run");
   CHECK(broken("step 1", "step -1") == "schedule state:3: found '-1', want a number in range");
-  CHECK(broken("admitted 4", "admitted 4 4") == "schedule state:5: found '4', want the end of the line");
-  CHECK(broken("group 3", "group 2") == "schedule state:20: found group 2, want ascending ids below 4");
-  CHECK(broken("group 3", "group 9") == "schedule state:20: found group 9, want ascending ids below 4");
+  CHECK(broken("reclaim_at 0\n", "reclaim_at 2\n") == "schedule state:4: found 2, want a share from 0 to 1");
+  CHECK(broken("adapt=false", "adapt=no") == "schedule state:2: found 'no', want true or false");
+  CHECK(broken("admitted 4", "admitted 4 4") == "schedule state:6: found '4', want the end of the line");
+  CHECK(broken("group 3", "group 2") == "schedule state:21: found group 2, want ascending ids below 4");
+  CHECK(broken("group 3", "group 9") == "schedule state:21: found group 9, want ascending ids below 4");
   CHECK(broken("tokens 25 5", "tokens 25 6") ==
         "schedule state: tokens: 25 generated, but 0 live + 20 trained + 0 dropped + 6 lost, want sums that close");
-  CHECK(broken("trained 2 20", "trained 9223372036854775807 20") == "schedule state:7: found '9223372036854775807', want a count");
-  CHECK(broken("live 2", "live 1") == "schedule state:20: found line 'group 3 1 0 0 queued', want 'end'");
+  CHECK(broken("trained 2 20", "trained 9223372036854775807 20") == "schedule state:8: found '9223372036854775807', want a count");
+  CHECK(broken("live 2", "live 1") == "schedule state:21: found line 'group 3 1 0 0 queued', want 'end'");
   CHECK(broken("step 1 0\n", "step 0 0\n") == "schedule state: 2 groups trained in 0 steps, want at most 0");
 }
 

@@ -140,6 +140,33 @@ TEST_CASE("columns that never come are a wait with a deadline too") {
   CHECK(it.audit() == "");
 }
 
+// NeMo-RL #2717: weights that one engine never takes held everybody's version.
+TEST_CASE("a worker that does not take its weights in time is named with what it runs and what it is left out for") {
+  auto set = two_by(9, "nemo_ready_first");
+  set.publish_deadline_s = 60;
+  scheduler it(set);
+  it.on(worker_joined{0, 2, 0, "rollout/0"}, 1);
+  it.on(worker_joined{1, 2, 0, "rollout/1"}, 1);
+  for (group_id id : {0, 1}) {
+    it.on(group_finished{id, 1, {{0, 5}}}, 2);
+    it.on(group_ready{id, 1}, 2);
+  }
+  it.on(batch_trained{0, 10}, 10);
+  it.on(version_acknowledged{0, 1}, 12);
+  CHECK(it.late_weights(70).empty());
+  REQUIRE(it.late_weights(71).size() == 1);
+  it.on(it.late_weights(71).front(), 71);
+  CHECK(it.late_weights(200).empty()); // once
+  CHECK(it.at().version == 1);
+  CHECK(all(it, 71).find("rollout/1 waits for version 1 (it runs 0 and is left out until it runs 1); since 10.0 s, for 61.0 s\n") != std::string::npos);
+  it.on(worker_lost{0}, 72); // nobody else: v stays, and what rollout/1 is to run is still what it waits for
+  CHECK(it.at().version == 1);
+  CHECK(it.takes_groups(1) == false);
+  it.on(version_acknowledged{1, 1}, 80);
+  CHECK(it.takes_groups(1));
+  CHECK(it.audit() == "");
+}
+
 // NeMo-RL #3938: a prompt that cannot be answered leaves a hole in an ordered batch.
 TEST_CASE("a hole in an ordered batch is filled by the next prompt, and the learner waits for that one by name") {
   scheduler it(two_by(3, "one_step_off"));

@@ -79,7 +79,7 @@ bool world::can(worker_joined& e) {
     return false;
   if (workers_.contains(e.worker))
     abandon(e.worker);
-  workers_[e.worker] = {e.capacity_groups, e.holds, std::nullopt, 0, e.lent};
+  workers_[e.worker] = {e.capacity_groups, e.holds, std::nullopt, 0, e.lent, false, false, true};
   next_worker_ = std::max(next_worker_, e.worker + 1);
   return true;
 }
@@ -96,7 +96,17 @@ bool world::can(version_acknowledged& e) {
     return false;
   e.version = *found->second.sent;
   found->second.holds = e.version;
+  found->second.in_turn = found->second.late = false;
   return true;
+}
+
+bool world::can(weights_overdue& e) {
+  const auto found = workers_.find(e.worker);
+  if (found == workers_.end() || found->second.late || !found->second.sent || (found->second.holds && *found->second.sent <= *found->second.holds))
+    return false;
+  e.version = *found->second.sent;
+  found->second.in_turn = found->second.sent_again = false;
+  return found->second.late = true;
 }
 
 bool world::can(group_finished& e) {
@@ -104,6 +114,15 @@ bool world::can(group_finished& e) {
   if (!one)
     return false;
   e.tokens = sample(e.group, *one, true);
+  if (config_.oversample_attempts > 1) {
+    for (auto& part : e.tokens)
+      part.tokens -= part.tokens / static_cast<std::int64_t>(2 + mix(e.group) % 3);
+    for (const auto& part : sample(e.group, *one, true))
+      e.surplus_tokens += part.tokens;
+    for (const auto& part : e.tokens)
+      e.surplus_tokens -= part.tokens;
+    surplus_ += e.surplus_tokens;
+  }
   one->tokens.clear();
   for (const auto& part : e.tokens)
     one->tokens[part.version] = part.tokens;
@@ -183,6 +202,11 @@ bool world::can(batch_trained& e) {
     e.masked += sum(live_.at(id).tokens) - trained;
     require(trained_.insert(id).second, "group " + std::to_string(id) + " was trained twice");
     live_.erase(id);
+  }
+  if (config_.reclaim_adapt && training_->ends_step) {
+    const auto least = 1.0 / config_.groups_per_step;
+    reclaim_at_ = std::max(reclaim_at_, least);
+    reclaim_at_ += ((in(where::ready).size() < config_.groups_per_step ? 1 : least) - reclaim_at_) / 8;
   }
   part_ = training_->ends_step ? 0 : part_ + 1;
   steps_ += training_->ends_step;
@@ -265,8 +289,20 @@ void world::check_books() {
   require(static_cast<std::size_t>(scheduler_.books().dropped().groups) == dropped_.size(), "drops are miscounted");
   require(static_cast<std::size_t>(now.generating) == in(where::generating).size(), "generating groups are miscounted");
   require(static_cast<std::size_t>(now.ready) == in(where::ready).size(), "ready groups are miscounted");
+  require(config_.stop == tail_stop::first_k || scheduler_.books().dropped(drop_reason::surplus).tokens == surplus_, "surplus tokens are miscounted");
+  check_version(now.version);
   if (events_ % 16 == 0 && !finished_ && !stopping_)
     require(!scheduler_.waits().empty() || now.generating > 0, "nobody waits and nothing runs");
+}
+
+/// S-8: v is the oldest version of a worker that is in time, of those that are not behind v.
+void world::check_version(version_id version) const {
+  std::optional<version_id> oldest;
+  for (const auto& [id, one] : workers_)
+    if (!one.late && one.holds && *one.holds >= version)
+      oldest = std::min(*one.holds, oldest.value_or(*one.holds));
+  require(!oldest || oldest == version || config_.pattern == publish_pattern::pull, "v is " + std::to_string(version) + " though every worker that is in time runs " +
+                                                                                       std::to_string(oldest.value_or(0)));
 }
 
 void world::restart() {
@@ -376,8 +412,10 @@ void world::carry_out(const admit& what) {
   require(config_.in_flight() || !host->second.sent || *host->second.sent <= what.born, "started a group on a draining worker");
   require(config_.place != place_mode::timeshare || !training_, "generates while it trains");
   require(!host->second.lent || config_.place != place_mode::lend || !training_ ||
-              static_cast<double>(in(where::ready).size()) < config_.reclaim_at * config_.groups_per_step,
+              static_cast<double>(in(where::ready).size()) < reclaim_at_ * config_.groups_per_step,
           "a lent worker starts a group though the learner has taken its hardware back");
+  for (const auto& [id, other] : workers_)
+    require(!host->second.late || other.late || other.holds.value_or(0) <= what.born, "started a group on a worker that is left out");
   if (what.group == next_) {
     ++next_;
     // The actions of one event come at once: those behind this one are counted in what the scheduler says it has.
@@ -474,12 +512,14 @@ void world::carry_out(const publish& what) {
   std::uint32_t flipping = 0;
   for (const auto id : what.workers) {
     auto& one = workers_.at(id);
-    require((!one.sent || *one.sent < what.version) && (!one.holds || *one.holds < what.version || *one.holds > steps_), "published twice");
+    require(!one.sent || *one.sent < what.version || (*one.sent == what.version && !std::exchange(one.sent_again, true)), "published twice");
+    require(!one.holds || *one.holds < what.version || *one.holds > steps_, "published what a worker runs");
     require(config_.pattern != publish_pattern::pull || one.running == 0, "a worker was sent weights while it generates");
+    one.in_turn = one.in_turn || !one.sent || (one.holds && *one.sent <= *one.holds);
     one.sent = what.version;
   }
   for (const auto& [id, one] : workers_)
-    flipping += one.sent && (!one.holds || *one.sent > *one.holds);
+    flipping += one.in_turn;
   require(config_.pattern != publish_pattern::rolling || flipping <= config_.rolling_width, "too many workers take weights at once");
   if (config_.check == stale_check::publish)
     for (const auto& [id, one] : live_)
@@ -534,6 +574,9 @@ std::optional<world::move> world::propose(std::mt19937_64& random) {
     return event_text(stop_requested{});
   if (prompts && !prompts_told_ && (next_ > *prompts || chance(0.02)))
     return event_text(prompts_exhausted{*prompts});
+  if (config_.publish_deadline_s > 0 && chance(0.1))
+    if (const auto late = scheduler_.late_weights(static_cast<double>(events_)); !late.empty())
+      return event_text(late[random() % late.size()]);
   if (workers_.empty() || (workers_.size() < 4 && chance(0.01)))
     return event_text(joins(chance(0.1) && !workers_.empty() ? workers_.begin()->first : next_worker_));
   const auto generating = in(where::generating);

@@ -63,11 +63,15 @@ private:
     std::optional<version_id> sent;
     std::uint32_t running = 0;
     bool lent = false;
+    bool in_turn = false; ///< takes weights, and was not late since it was sent some that it did not run
+    bool late = false;
+    bool sent_again = true; ///< since it is late
   };
 
   bool can(worker_joined& e);
   bool can(worker_lost& e);
   bool can(version_acknowledged& e);
+  bool can(weights_overdue& e);
   bool can(group_finished& e);
   bool can(group_interrupted& e);
   bool can(group_ready& e);
@@ -93,6 +97,7 @@ private:
   void feed(const event& what);
   void restart();
   void check_books();
+  void check_version(version_id version) const;
   void abandon(worker_id id);
   void off(group& one, where to);
   void forget(group& one);
@@ -127,7 +132,8 @@ private:
   version_id first_version_ = 0;
   version_id newest_sent_ = 0; ///< in this life
   std::size_t generating_then_ = 0; ///< groups, when v got its value
-  bool long_round_ = false;
+  double reclaim_at_ = config_.reclaim_at;
+  std::int64_t surplus_ = 0; ///< tokens of answers that were not kept
   group_id next_ = 0;
   worker_id next_worker_ = 0;
   std::uint64_t events_ = 0;

@@ -49,7 +49,7 @@ TEST_CASE("the checksum changes with every bit that training reads and with how 
 }
 
 TEST_CASE("a step's lineage survives being written; other text is refused") {
-  const step_lineage step{3, 2, 1, {lineage_of(some_group()), {9, {{}}, 0xffffffffffffffffu}}};
+  const step_lineage step{3, 2, 1, {lineage_of(some_group()), {9, {{}}, 0xffffffffffffffffu}, {10, {{}, {}}, 5, {1, 4}}}};
   const step_lineage read = step_lineage_from(to_json(step));
   CHECK(read.step == 3);
   CHECK(read.version == 2);
