@@ -18,8 +18,8 @@ constexpr std::int64_t largest_vocab = 1 << 23; ///< whose weights add up to no 
 
 /// Some words of a row: what they weigh together and how many there are.
 struct mass {
-  weight_sum weight = 0;
-  unsigned long long words = 0;
+  weight_sum weight;
+  unsigned long long words;
 };
 
 struct room {
@@ -58,7 +58,7 @@ __device__ mass block_mass(mass m, room& shared) {
   if (threadIdx.x % warp_size == 0)
     shared.of_warp[threadIdx.x / warp_size] = m;
   __syncthreads();
-  mass all;
+  mass all{};
   for (int w = 0; w < warps; ++w) {
     all.weight += shared.of_warp[w].weight;
     all.words += shared.of_warp[w].words;
@@ -83,7 +83,7 @@ __device__ float block_peak(const float* logits, std::int64_t vocab, room& share
 
 /// Words [first, last).
 __device__ mass mass_between(const row_view& row, std::int64_t first, std::int64_t last, float least) {
-  mass m;
+  mass m{};
   for (std::int64_t v = first + threadIdx.x; v < last; v += block_size)
     m.weight += weight_of(row, row.logits[v], least);
   return block_mass(m, *row.shared);
@@ -91,7 +91,7 @@ __device__ mass mass_between(const row_view& row, std::int64_t first, std::int64
 
 /// Words with this key or a larger one.
 __device__ mass mass_from(const row_view& row, unsigned key) {
-  mass m;
+  mass m{};
   for (std::int64_t v = threadIdx.x; v < row.vocab; v += block_size)
     if (key_of(row.logits[v]) >= key) {
       m.weight += weight_of(row, row.logits[v]);
