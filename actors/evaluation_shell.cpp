@@ -2,7 +2,9 @@
 
 #include "actors/errors.hpp"
 #include "actors/weights_bundle.hpp"
+#include "runtime/model/inference_decoder.hpp"
 #include "runtime/telemetry/trace.hpp"
+#include "runtime/train/trainable.hpp"
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -16,11 +18,9 @@ version_evaluated evaluate(const evaluation_work& work, const role_context& cont
   const double start = telemetry::now_s();
   const telemetry::timed span(telemetry::process_trace(), context.who.name(), "evaluate version " + std::to_string(version),
                               telemetry::cause::compute);
-  auto policy = std::make_shared<model::decoder>(work.words().config, weights_of(parameters));
-  policy->pack();
   double told = start;
   const auto tally = work.run(
-      std::move(policy),
+      model::inference_decoder(work.words().config, weights_of(parameters), train::device_named(context.pipeline->run.device)),
       [&](std::size_t done) {
         if (telemetry::now_s() - told < 1 && done < work.rows())
           return;

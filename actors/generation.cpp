@@ -169,10 +169,10 @@ void generation::interrupt(std::uint64_t group, std::uint32_t attempt) {
   arrived_.notify_all();
 }
 
-void generation::stage(std::shared_ptr<const model::decoder> packed, std::uint32_t version, flip_mode how) {
+void generation::stage(std::shared_ptr<const model::decoder> policy, std::uint32_t version, flip_mode how) {
   {
     const std::lock_guard lock(mutex_);
-    staged_ = staged_weights{std::move(packed), version, how};
+    staged_ = staged_weights{std::move(policy), version, how};
   }
   arrived_.notify_all();
 }

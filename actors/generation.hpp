@@ -78,8 +78,8 @@ public:
   /// Forgets what was submitted of a group so far; one that is not here is ignored.
   void cancel(std::uint64_t group);
 
-  /// @param packed ready for the engine
-  void stage(std::shared_ptr<const model::decoder> packed, std::uint32_t version, flip_mode how);
+  /// @param policy ready for the engine
+  void stage(std::shared_ptr<const model::decoder> policy, std::uint32_t version, flip_mode how);
 
   /// Groups submitted and not finished.
   std::size_t groups() const;

@@ -2,6 +2,7 @@
 
 #include "runtime/input_error.hpp"
 #include "runtime/model/answer_logprobs.hpp"
+#include "runtime/model/inference_decoder.hpp"
 
 #include <ATen/ATen.h>
 
@@ -18,15 +19,15 @@ std::filesystem::path own_folder(const std::filesystem::path& checkpoint, const 
 
 } // namespace
 
-reference_weights::reference_weights(pipeline::reference_table table, model::checkpoint loaded, double temperature, int threads)
-    : table_(std::move(table)), model_(std::move(loaded)), temperature_(temperature), threads_(threads) {
+reference_weights::reference_weights(pipeline::reference_table table, model::checkpoint loaded, double temperature, int threads,
+                                     at::Device device)
+    : table_(std::move(table)), model_(std::move(loaded)), temperature_(temperature), threads_(threads), device_(device) {
   use(std::move(model_.parameters));
 }
 
 void reference_weights::use(model::weights weights) {
   model_.parameters = std::move(weights);
-  decoder_ = std::make_unique<model::decoder>(model_.config, model_.parameters);
-  decoder_->pack();
+  decoder_ = model::inference_decoder(model_.config, model_.parameters, device_);
 }
 
 std::vector<float> reference_weights::logprobs(std::span<const std::int32_t> prompt,

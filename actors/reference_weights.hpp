@@ -20,7 +20,8 @@ namespace millrace::actors {
 class reference_weights {
 public:
   /// @param loaded its weights are the reference's first
-  reference_weights(pipeline::reference_table table, model::checkpoint loaded, double temperature, int threads);
+  /// @param device where it scores
+  reference_weights(pipeline::reference_table table, model::checkpoint loaded, double temperature, int threads, at::Device device = at::kCPU);
 
   /// log p of every answer token, [sum of lengths], at the temperature the answers were sampled at.
   std::vector<float> logprobs(std::span<const std::int32_t> prompt, std::span<const std::vector<std::int32_t>> answers) const;
@@ -42,9 +43,10 @@ private:
 
   pipeline::reference_table table_;
   model::checkpoint model_; ///< with the weights of now
-  std::unique_ptr<model::decoder> decoder_;
+  std::shared_ptr<const model::decoder> decoder_;
   double temperature_;
   int threads_;
+  at::Device device_;
   std::uint32_t version_ = 0;
 };
 

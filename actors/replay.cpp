@@ -7,6 +7,8 @@
 #include "actors/rule_verifier.hpp"
 #include "actors/weights_bundle.hpp"
 #include "runtime/input_error.hpp"
+#include "runtime/model/inference_decoder.hpp"
+#include "runtime/train/trainable.hpp"
 
 #include <algorithm>
 #include <future>
@@ -34,7 +36,8 @@ std::shared_ptr<stage_work> stage_work_of(const pipeline::pipeline& p, const pip
     return std::make_shared<rule_verifier>(*rules);
   if (const auto* table = std::get_if<pipeline::reference_table>(&role.options); table && !table->follows())
     return std::make_shared<reference>(reference_core{
-        std::make_shared<reference_weights>(*table, model::load_checkpoint(p.models.at(table->model).path), pipeline::sampling_temperature(p), 1),
+        std::make_shared<reference_weights>(*table, model::load_checkpoint(p.models.at(table->model).path), pipeline::sampling_temperature(p), 1,
+                                            train::device_named(p.run.device)),
         std::make_shared<job_thread>()});
   for (const std::string_view kind : {pipeline::source_table::kind, pipeline::rollout_table::kind, pipeline::policy_table::kind,
                                       pipeline::evaluation_table::kind})
@@ -86,9 +89,8 @@ replay::shared_policy replay::policy_of(std::uint32_t version) {
     return known->second;
   if (version != version_)
     throw input_error("version " + std::to_string(version) + " is wanted and the learner is at version " + std::to_string(version_));
-  auto policy = std::make_shared<model::decoder>(words_.config, weights_of(learning_.snapshot(version)));
-  policy->pack();
-  return policies_[version] = std::move(policy);
+  return policies_[version] = model::inference_decoder(words_.config, weights_of(learning_.snapshot(version)),
+                                                       train::device_named(pipeline_.run.device));
 }
 
 prompt_row replay::row_of(std::uint64_t group) {

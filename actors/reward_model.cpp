@@ -1,5 +1,6 @@
 #include "actors/reward_model.hpp"
 
+#include "runtime/model/inference_decoder.hpp"
 #include "runtime/model/score_head.hpp"
 
 #include <ATen/Parallel.h>
@@ -28,8 +29,8 @@ std::vector<std::vector<std::int32_t>> conversations(const process_group& group,
 
 } // namespace
 
-reward_model::reward_model(pipeline::reward_model_table table, const model::checkpoint& model, bool same_tokens, int threads)
-    : table_(std::move(table)), scorer_(model.config, model.parameters), threads_(threads) {
+reward_model::reward_model(pipeline::reward_model_table table, const model::checkpoint& model, bool same_tokens, int threads, at::Device device)
+    : table_(std::move(table)), scorer_(model.config, model::placed_on(model.parameters, device)), threads_(threads) {
   if (same_tokens)
     return;
   model::chat_of(model);

@@ -22,8 +22,9 @@ class reward_model : public stage_work {
 public:
   /// @param model with a score head
   /// @param same_tokens it reads the policy's ids
+  /// @param device where it scores
   /// @throws input_error if it needs a chat template and has none
-  reward_model(pipeline::reward_model_table table, const model::checkpoint& model, bool same_tokens, int threads);
+  reward_model(pipeline::reward_model_table table, const model::checkpoint& model, bool same_tokens, int threads, at::Device device = at::kCPU);
 
   void process(const process_group& group, column_set columns, std::function<void(stage_result)> done) override;
 

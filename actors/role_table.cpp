@@ -14,6 +14,7 @@
 #include "runtime/input_error.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/telemetry/log.hpp"
+#include "runtime/train/trainable.hpp"
 
 #include <caf/send.hpp>
 
@@ -55,7 +56,8 @@ void start(caf::actor_system& system, const role_context& context, const pipelin
 
 void start(caf::actor_system& system, const role_context& context, const pipeline::reference_table& table) {
   const reference_core core{std::make_shared<reference_weights>(table, load_model(*context.pipeline, table.model, true),
-                                                                pipeline::sampling_temperature(*context.pipeline), context.threads()),
+                                                                pipeline::sampling_temperature(*context.pipeline), context.threads(),
+                                                                train::device_named(context.pipeline->run.device)),
                             std::make_shared<job_thread>()};
   if (!table.follows()) {
     start_stage(system, context, std::make_shared<reference>(core));
@@ -88,7 +90,8 @@ void start(caf::actor_system& system, const role_context& context, const pipelin
   const bool same = !scorer.tok || same_tokens(*flowing_tokenizer(*context.pipeline), *scorer.tok);
   if (same)
     check_same_tokens(*context.pipeline, scorer);
-  start_stage(system, context, std::make_shared<reward_model>(table, scorer, same, context.threads()));
+  start_stage(system, context, std::make_shared<reward_model>(table, scorer, same, context.threads(),
+                                                             train::device_named(context.pipeline->run.device)));
 }
 
 void start(caf::actor_system& system, const role_context& context, const pipeline::critic_table& table) {

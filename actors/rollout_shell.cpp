@@ -3,9 +3,11 @@
 #include "actors/errors.hpp"
 #include "actors/rollout_requests.hpp"
 #include "actors/weights_bundle.hpp"
+#include "runtime/model/inference_decoder.hpp"
 #include "runtime/schedule/config.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/telemetry/trace.hpp"
+#include "runtime/train/trainable.hpp"
 
 namespace millrace::actors {
 rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollout_shell_state> self, role_context context,
@@ -18,6 +20,7 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
   const auto me = caf::actor_cast<rollout_shell>(self);
   const auto weak = caf::actor_cast<caf::actor_addr>(me);
 
+  const at::Device device = train::device_named(context.pipeline->run.device);
   const auto in_flight = context.pipeline->schedule.interrupt.kv == schedule::word(schedule::kv_mode::recompute) ? flip_mode::recompute
                                                                                                                  : flip_mode::keep;
 
@@ -104,14 +107,14 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
         else
           self->state.engine->interrupt(ask.group, ask.attempt);
       },
-      [self, context, weak, in_flight](const new_weights& ask) -> caf::result<weights_live> {
+      [self, context, weak, device, in_flight](const new_weights& ask) -> caf::result<weights_live> {
         auto promise = self->make_response_promise<weights_live>();
         const double start = telemetry::now_s();
         const auto fail = [weak, promise](std::string why) {
           if (const auto alive = caf::actor_cast<rollout_shell>(weak))
             continue_in(alive, [promise, why = std::move(why)]() mutable { promise.deliver(error_with(std::move(why))); });
         };
-        context.data->pull(ask.parameters, context.deadline(), [self, weak, context, ask, promise, start, fail, in_flight](
+        context.data->pull(ask.parameters, context.deadline(), [self, weak, context, ask, promise, start, fail, device, in_flight](
                                                                    transport::pull_result pulled) mutable {
           if (!pulled) {
             fail(pulled.error);
@@ -124,13 +127,12 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
           telemetry::process_trace().record({"staging of " + context.who.name(), "pull version " + std::to_string(ask.version),
                                              std::string(telemetry::cause::transfer), start, arrived - start, {}});
           // In the actor: register the answer, then lay the weights out on the staging thread.
-          continue_in(alive, [self, weak, context, ask, promise, start, arrived, fail, in_flight, value = std::move(pulled.value)] {
-            self->state.staging->post([self, weak, context, ask, promise, start, arrived, fail, in_flight, value]() mutable {
+          continue_in(alive, [self, weak, context, ask, promise, start, arrived, fail, device, in_flight, value = std::move(pulled.value)] {
+            self->state.staging->post([self, weak, context, ask, promise, start, arrived, fail, device, in_flight, value]() mutable {
               try {
                 const telemetry::timed staging(telemetry::process_trace(), "staging of " + context.who.name(),
                                                "stage version " + std::to_string(ask.version), telemetry::cause::compute);
-                auto policy = std::make_shared<model::decoder>(self->state.words.config, weights_of(value));
-                policy->pack();
+                const auto policy = model::inference_decoder(self->state.words.config, weights_of(value), device);
                 const auto still = caf::actor_cast<rollout_shell>(weak);
                 if (!still)
                   return;

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+struct CUstream_st;
+
 namespace millrace::kernels {
 
 class thread_team;
@@ -44,5 +46,15 @@ void cached_attention(const cached_attention_args& args, thread_team& team);
 
 /// The same in double, one head at a time.
 void cached_attention_reference(const cached_attention_args& args);
+
+/// As `append_to_cache`. Enqueues on `stream`; all memory is the device's, the places and the blocks they name too.
+/// @throws std::runtime_error with CUDA's own text if the launch fails
+void append_to_cache_cuda(const cached_attention_args& layout, const float* k, const float* v, CUstream_st* stream);
+
+/// One block for each row and up to eight query heads that share keys. As on the CPU, a row's result depends on its q, its
+/// position and the cached values only, bit for bit. Enqueues on `stream`; all memory is the device's.
+/// @throws std::invalid_argument if `heads` is no multiple of `kv_heads`
+/// @throws std::runtime_error with CUDA's own text if the launch fails
+void cached_attention_cuda(const cached_attention_args& args, CUstream_st* stream);
 
 } // namespace millrace::kernels

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+struct CUstream_st;
+
 namespace millrace::kernels {
 
 class thread_team;
@@ -34,5 +36,12 @@ void sample_token(const sample_token_args& args, thread_team& team);
 /// Sorts the whole vocabulary and sums in double.
 /// @throws std::invalid_argument as above
 void sample_token_reference(const sample_token_args& args);
+
+/// One block a row; the same words, unless rounding decides between two, and as on the CPU a row's result depends on that row
+/// only, bit for bit. Words less than 2^-41 times as likely as the likeliest are never drawn. Enqueues on `stream`; all
+/// memory is the device's, so that nobody looks at the rules.
+/// @throws std::invalid_argument if a size is out of range; vocab <= 2^23
+/// @throws std::runtime_error with CUDA's own text if the launch fails
+void sample_token_cuda(const sample_token_args& args, CUstream_st* stream);
 
 } // namespace millrace::kernels

@@ -7,7 +7,9 @@
 #include "actors/source.hpp"
 #include "actors/weights_bundle.hpp"
 #include "runtime/input_error.hpp"
+#include "runtime/model/inference_decoder.hpp"
 #include "runtime/telemetry/trace.hpp"
+#include "runtime/train/trainable.hpp"
 
 #include <ATen/core/Tensor.h>
 
@@ -154,9 +156,8 @@ machine_costs measure_machine(const pipeline::pipeline& p, schedule::workload sh
   const int policy_threads = static_cast<int>(pipeline::threads_of(p, p.policy().name, cores));
   auto words = actors::load_model(p, table.model, true);
   double begin = now_s();
-  auto decoder = std::make_shared<model::decoder>(words.config, std::exchange(words.parameters, {}));
-  decoder->pack();
-  const policy_pointer policy = decoder;
+  const at::Device device = train::device_named(p.run.device);
+  const policy_pointer policy = model::inference_decoder(words.config, std::exchange(words.parameters, {}), device);
   prompts from(p, table, words);
 
   // Decode steps by occupied slots.
@@ -215,13 +216,12 @@ machine_costs measure_machine(const pipeline::pipeline& p, schedule::workload sh
   costs.train_s = std::max(0.0, one.first - costs.train_token_s * one.second);
   costs.first_train_s = std::max(0.0, first.first - one.first);
 
-  // Publication: the copy, then the layout for the kernels.
+  // Publication: the copy, then what generation computes with.
   begin = now_s();
   const auto snapshot = learning.snapshot(steps);
   costs.copy_s = now_s() - begin;
   begin = now_s();
-  model::decoder next(words.config, actors::weights_of(snapshot));
-  next.pack();
+  model::inference_decoder(words.config, actors::weights_of(snapshot), device);
   costs.stage_s = now_s() - begin;
 
   // Both at once, if they would share this machine.

@@ -53,18 +53,13 @@ private:
   };
 
   void score(const at::Tensor& hidden, std::span<const question> asked) {
-    const auto count = static_cast<std::int64_t>(asked.size());
     std::vector<std::int64_t> index;
     std::vector<std::int32_t> targets;
     for (const auto& one : asked) {
       index.push_back(one.row);
       targets.push_back(one.target);
     }
-    const at::Tensor logits = operations_.logits(policy_, hidden, index);
-    std::vector<float> logprob(asked.size());
-    kernels::token_logprob({logits.data_ptr<float>(), targets.data(), logprob.data(), count, logits.size(1),
-                            temperature_},
-                           team_);
+    const auto logprob = operations_.logprobs(operations_.logits(policy_, hidden, index), targets, temperature_);
     for (std::size_t i = 0; i < asked.size(); ++i)
       *asked[i].logprob = logprob[i];
   }

@@ -10,9 +10,10 @@ namespace millrace::model {
 
 /// log softmax(logits / temperature) of every token of every answer to one prompt, in natural logarithms: what the
 /// reference role and `millrace score` compute. Equal to what the rollout engine stamps for the same tokens, weights
-/// and temperature, bit for bit. The prompt is computed once; logits exist for at most 64 tokens at a time.
+/// and temperature: on the CPU bit for bit, on a GPU to rounding. The prompt is computed once; logits exist for at most 64
+/// tokens at a time.
 ///
-/// @param policy      packed
+/// @param policy      as `inference_decoder` makes it
 /// @param prompt      at least one token
 /// @param answers     each possibly empty; prompt + answer at most the model's context
 /// @param temperature >= 0; 0 counts as 1

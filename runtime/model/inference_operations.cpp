@@ -5,23 +5,60 @@
 #include "kernels/rms_norm.hpp"
 #include "kernels/rope.hpp"
 #include "kernels/swiglu.hpp"
+#include "kernels/token_logprob.hpp"
+#include "runtime/model/matrix_product.hpp"
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
 namespace millrace::model {
+namespace {
+
+static_assert(sizeof(float*) == 8 && sizeof(kernels::cache_place) == 16 && sizeof(kernels::sampling_rule) == 16);
+
+/// LibTorch's stream of this thread: what is enqueued there runs in order with LibTorch's own operations.
+CUstream_st* current_stream(at::Device device) {
+  const c10::impl::VirtualGuardImpl guard(device.type());
+  return static_cast<CUstream_st*>(guard.getStreamNativeHandle(guard.getStream(device)));
+}
+
+/// Words of 8 bytes that go to a GPU in one copy, without waiting for it.
+class upload {
+public:
+  upload(std::int64_t words, at::Device device)
+      : host_(at::empty({words}, at::TensorOptions(at::kLong).pinned_memory(true))),
+        device_(at::empty({words}, at::TensorOptions(at::kLong).device(device))) {}
+
+  /// Where word `index` is written, and where it will lie.
+  template <class T = std::int64_t> T* host(std::int64_t index) { return reinterpret_cast<T*>(host_.data_ptr<std::int64_t>() + index); }
+  template <class T = std::int64_t> T* device(std::int64_t index) { return reinterpret_cast<T*>(device_.data_ptr<std::int64_t>() + index); }
+
+  /// The copy; it is complete for whatever is enqueued after it.
+  const at::Tensor& send() { return device_.copy_(host_, true); }
+
+private:
+  at::Tensor host_, device_;
+};
+
+bool are_all(std::span<const std::int64_t> indices, std::int64_t rows) {
+  if (static_cast<std::int64_t>(indices.size()) != rows)
+    return false;
+  for (std::int64_t i = 0; i < rows; ++i)
+    if (indices[static_cast<std::size_t>(i)] != i)
+      return false;
+  return true;
+}
+
+} // namespace
 
 at::Tensor inference_operations::forward(const decoder& policy, std::span<const inference_row> rows) {
   const c10::NoGradGuard no_grad;
   const auto& config = policy.config();
-  const auto count = static_cast<std::int64_t>(rows.size());
-  at::Tensor tokens = at::empty({count}, at::kLong), positions = at::empty({count}, at::kLong);
-  auto* token = tokens.data_ptr<std::int64_t>();
-  auto* position = positions.data_ptr<std::int64_t>();
-  places_.clear();
   for (const auto& row : rows) {
     if (row.token < 0 || row.token >= config.vocab_size)
       throw std::invalid_argument("token " + std::to_string(row.token) + ": want one in [0, " +
@@ -30,13 +67,57 @@ at::Tensor inference_operations::forward(const decoder& policy, std::span<const 
       throw std::invalid_argument("position " + std::to_string(row.position) + ": want one within the sequence (" +
                                   std::to_string(row.sequence->length()) + ") and the context (" +
                                   std::to_string(config.max_positions) + ")");
+  }
+  const auto device = policy.head().weight.device();
+  const auto [tokens, positions] = device.is_cpu() ? on_cpu(rows) : on_gpu(rows, device);
+  return policy.hidden(*this, tokens, positions);
+}
+
+inference_operations::inputs inference_operations::on_cpu(std::span<const inference_row> rows) {
+  const auto count = static_cast<std::int64_t>(rows.size());
+  const inputs in{at::empty({count}, at::kLong), at::empty({count}, at::kLong)};
+  auto* token = in.tokens.data_ptr<std::int64_t>();
+  auto* position = in.positions.data_ptr<std::int64_t>();
+  places_.clear();
+  for (const auto& row : rows) {
     *token++ = row.token;
     *position++ = row.position;
     places_.push_back({row.sequence->blocks(), row.position});
   }
-  rows_ = rows;
-  const auto device = policy.head().weight.device();
-  return policy.hidden(*this, tokens.to(device), positions.to(device));
+  where_ = places_.data();
+  return in;
+}
+
+inference_operations::inputs inference_operations::on_gpu(std::span<const inference_row> rows, at::Device device) {
+  const auto blocks_of = [](const kv_sequence& sequence) {
+    return (sequence.length() + kernels::cache_block_tokens - 1) / kernels::cache_block_tokens;
+  };
+  const auto count = static_cast<std::int64_t>(rows.size());
+  const auto begins_sequence = [&](std::size_t r) { return r == 0 || rows[r].sequence != rows[r - 1].sequence; };
+  std::int64_t blocks = 0;
+  for (std::size_t r = 0; r < rows.size(); ++r)
+    if (begins_sequence(r))
+      blocks += blocks_of(*rows[r].sequence);
+
+  // Tokens, positions, places, and the blocks of each sequence that the places point at.
+  upload data(4 * count + blocks, device);
+  std::int64_t next = 4 * count, table = next;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    const auto& row = rows[r];
+    const auto i = static_cast<std::int64_t>(r);
+    if (begins_sequence(r)) {
+      table = next;
+      next += blocks_of(*row.sequence);
+      std::copy_n(row.sequence->blocks(), next - table, data.host<float*>(table));
+    }
+    *data.host(i) = row.token;
+    *data.host(count + i) = row.position;
+    *data.host<kernels::cache_place>(2 * count + 2 * i) = {data.device<float*>(table), row.position};
+  }
+  uploaded_ = data.send();
+  where_ = data.device<const kernels::cache_place>(2 * count);
+  stream_ = current_stream(uploaded_.device());
+  return {uploaded_.narrow(0, 0, count), uploaded_.narrow(0, count, count)};
 }
 
 at::Tensor inference_operations::logits(const decoder& policy, const at::Tensor& hidden,
@@ -44,11 +125,79 @@ at::Tensor inference_operations::logits(const decoder& policy, const at::Tensor&
   const c10::NoGradGuard no_grad;
   const auto count = static_cast<std::int64_t>(indices.size());
   const at::Tensor index = at::from_blob(const_cast<std::int64_t*>(indices.data()), {count}, at::kLong);
-  const at::Tensor rows = hidden.is_cpu() ? embed(hidden, index) : hidden.index_select(0, index.to(hidden.device()));
+  at::Tensor rows = hidden;
+  if (hidden.is_cpu()) {
+    rows = embed(hidden, index);
+  } else if (!are_all(indices, hidden.size(0))) {
+    upload data(count, hidden.device());
+    std::copy(indices.begin(), indices.end(), data.host(0));
+    rows = hidden.index_select(0, data.send());
+  }
   const auto* head = &policy.head();
   at::Tensor y;
   linear(rows, {&head, 1}, {&y, 1});
-  return y.cpu();
+  return y;
+}
+
+std::vector<drawn_token> inference_operations::sample(const at::Tensor& logits, std::span<const draw> draws) {
+  const auto count = static_cast<std::int64_t>(draws.size());
+  const std::int64_t vocab = logits.size(1);
+  const float* first = logits.data_ptr<float>();
+  std::vector<drawn_token> drawn(draws.size());
+  at::Tensor tokens, logprob;
+  if (logits.is_cpu()) {
+    std::vector<const float*> rows;
+    std::vector<kernels::sampling_rule> rules;
+    std::vector<double> uniforms;
+    for (const auto& one : draws) {
+      rows.push_back(first + one.row * vocab);
+      rules.push_back(one.rule);
+      uniforms.push_back(one.uniform);
+    }
+    tokens = at::empty({count}, at::kInt);
+    logprob = at::empty({count}, at::kFloat);
+    kernels::sample_token({rows.data(), rules.data(), uniforms.data(), tokens.data_ptr<std::int32_t>(), logprob.data_ptr<float>(), count, vocab},
+                          team_);
+  } else {
+    upload data(4 * count, logits.device()); // rows, rules of two words, uniforms
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto& one = draws[static_cast<std::size_t>(i)];
+      *data.host<const float*>(i) = first + one.row * vocab;
+      *data.host<kernels::sampling_rule>(count + 2 * i) = one.rule;
+      *data.host<double>(3 * count + i) = one.uniform;
+    }
+    data.send();
+    at::Tensor both = at::empty({2, count}, logits.options().dtype(at::kInt)); // brought back in one copy
+    kernels::sample_token_cuda({data.device<const float*>(0), data.device<const kernels::sampling_rule>(count), data.device<const double>(3 * count),
+                                both.data_ptr<std::int32_t>(), both.view(at::kFloat).data_ptr<float>() + count, count, vocab},
+                               current_stream(logits.device()));
+    both = both.cpu();
+    tokens = both[0];
+    logprob = both[1].view(at::kFloat);
+  }
+  for (std::size_t i = 0; i < drawn.size(); ++i)
+    drawn[i] = {tokens.data_ptr<std::int32_t>()[i], logprob.data_ptr<float>()[i]};
+  return drawn;
+}
+
+std::vector<float> inference_operations::logprobs(const at::Tensor& logits, std::span<const std::int32_t> targets, float temperature) {
+  const auto count = static_cast<std::int64_t>(targets.size());
+  std::vector<float> logprob(targets.size());
+  kernels::token_logprob_args args{logits.data_ptr<float>(), targets.data(), logprob.data(), count, logits.size(1), temperature};
+  if (logits.is_cpu()) {
+    kernels::token_logprob(args, team_);
+    return logprob;
+  }
+  upload data((count + 1) / 2, logits.device()); // two targets a word
+  std::copy(targets.begin(), targets.end(), data.host<std::int32_t>(0));
+  data.send();
+  const at::Tensor result = at::empty({count}, logits.options());
+  args.targets = data.device<const std::int32_t>(0);
+  args.logprob = result.data_ptr<float>();
+  kernels::token_logprob_cuda(args, current_stream(logits.device()));
+  const at::Tensor here = result.cpu();
+  std::copy_n(here.data_ptr<float>(), count, logprob.data());
+  return logprob;
 }
 
 at::Tensor inference_operations::embed(const at::Tensor& table, const at::Tensor& tokens) {
@@ -68,7 +217,7 @@ void inference_operations::linear(const at::Tensor& x, std::span<const linear_we
                                   std::span<at::Tensor> y) {
   if (!x.is_cpu()) {
     for (std::size_t i = 0; i < layers.size(); ++i)
-      y[i] = at::linear(x, layers[i]->weight, layers[i]->bias);
+      y[i] = product_transposed(x, layers[i]->weight, layers[i]->bias);
     return;
   }
   std::vector<kernels::packed_product> products;
@@ -85,88 +234,60 @@ void inference_operations::linear(const at::Tensor& x, std::span<const linear_we
 }
 
 at::Tensor inference_operations::rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  if (!x.is_cpu())
-    return x * at::rsqrt(x.square().mean({-1}, true) + eps) * weight;
   const at::Tensor source = x.contiguous();
-  at::Tensor y = at::empty(source.sizes(), at::kFloat);
+  at::Tensor y = at::empty(source.sizes(), source.options());
   const std::int64_t width = weight.size(0);
-  kernels::rms_norm({source.data_ptr<float>(), weight.data_ptr<float>(), y.data_ptr<float>(), source.numel() / width,
-                     width, static_cast<float>(eps)},
-                    team_);
+  const kernels::rms_norm_args args{source.data_ptr<float>(), weight.data_ptr<float>(), y.data_ptr<float>(), source.numel() / width,
+                                    width, static_cast<float>(eps)};
+  if (x.is_cpu())
+    kernels::rms_norm(args, team_);
+  else
+    kernels::rms_norm_cuda(args, stream_);
   return y;
 }
 
 at::Tensor inference_operations::add(const at::Tensor& a, const at::Tensor& b) {
-  if (!a.is_cpu())
-    return a + b;
-  kernels::add(a.data_ptr<float>(), b.data_ptr<float>(), a.numel(), team_);
+  if (a.is_cpu()) // ATen would add with threads that nobody gave this object
+    kernels::add(a.data_ptr<float>(), b.data_ptr<float>(), a.numel(), team_);
+  else
+    a.add_(b);
   return a;
 }
 
 at::Tensor inference_operations::swiglu(const at::Tensor& gate, const at::Tensor& up) {
-  if (!gate.is_cpu())
-    return at::silu(gate) * up;
-  kernels::swiglu({gate.data_ptr<float>(), up.data_ptr<float>(), gate.data_ptr<float>(), gate.numel()}, team_);
+  const kernels::swiglu_args args{gate.data_ptr<float>(), up.data_ptr<float>(), gate.data_ptr<float>(), gate.numel()};
+  if (gate.is_cpu())
+    kernels::swiglu(args, team_);
+  else
+    kernels::swiglu_cuda(args, stream_);
   return gate;
 }
 
 at::Tensor inference_operations::rope(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& cos,
                                       const at::Tensor& sin) {
-  if (!x.is_cpu()) {
-    const at::Tensor c = cos.index_select(0, positions).unsqueeze(1), s = sin.index_select(0, positions).unsqueeze(1);
-    const auto half = x.chunk(2, -1);
-    return at::cat({half[0] * c - half[1] * s, half[1] * c + half[0] * s}, -1);
-  }
-  kernels::rope({x.data_ptr<float>(), positions.data_ptr<std::int64_t>(), cos.data_ptr<float>(), sin.data_ptr<float>(),
-                 x.size(0), x.size(1), x.size(2)},
-                team_);
+  const kernels::rope_args args{x.data_ptr<float>(), positions.data_ptr<std::int64_t>(), cos.data_ptr<float>(), sin.data_ptr<float>(),
+                                x.size(0), x.size(1), x.size(2)};
+  if (x.is_cpu())
+    kernels::rope(args, team_);
+  else
+    kernels::rope_cuda(args, stream_);
   return x;
 }
 
 at::Tensor inference_operations::attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k,
                                            const at::Tensor& v) {
-  if (!q.is_cpu())
-    return attention_of_tensors(layer, q, k, v);
-  at::Tensor y = at::empty({q.size(0), q.size(1) * q.size(2)}, at::kFloat);
+  at::Tensor y = at::empty({q.size(0), q.size(1) * q.size(2)}, q.options());
   const kernels::cached_attention_args args{
-      q.data_ptr<float>(), places_.data(), y.data_ptr<float>(), q.size(0), q.size(1), k.size(1), q.size(2),
+      q.data_ptr<float>(), where_, y.data_ptr<float>(), q.size(0), q.size(1), k.size(1), q.size(2),
       layer * kernels::cache_layer_floats(k.size(1), q.size(2))};
-  kernels::append_to_cache(args, k.data_ptr<float>(), v.data_ptr<float>(), team_);
-  kernels::cached_attention(args, team_);
+  if (q.is_cpu()) {
+    kernels::append_to_cache(args, k.data_ptr<float>(), v.data_ptr<float>(), team_);
+    kernels::cached_attention(args, team_);
+  } else {
+    kernels::append_to_cache_cuda(args, k.data_ptr<float>(), v.data_ptr<float>(), stream_);
+    kernels::cached_attention_cuda(args, stream_);
+  }
   return y;
-}
-
-at::Tensor inference_operations::attention_of_tensors(std::int64_t layer, const at::Tensor& q, const at::Tensor& k,
-                                                      const at::Tensor& v) {
-  constexpr std::int64_t tokens = kernels::cache_block_tokens;
-  const std::int64_t kv_heads = k.size(1), dim = q.size(2), part = kv_heads * tokens * dim;
-  const std::int64_t start = layer * kernels::cache_layer_floats(kv_heads, dim);
-  const auto keys = [&](const at::Tensor& block) { return block.narrow(0, start, part).view({kv_heads, dim, tokens}); };
-  const auto values = [&](const at::Tensor& block) {
-    return block.narrow(0, start + part, part).view({kv_heads, tokens, dim});
-  };
-  for (std::size_t r = 0; r < rows_.size(); ++r) {
-    const auto row = static_cast<std::int64_t>(r);
-    const std::int64_t position = rows_[r].position;
-    const at::Tensor& block = rows_[r].sequence->block(position / tokens);
-    keys(block).select(2, position % tokens).copy_(k[row]);
-    values(block).select(1, position % tokens).copy_(v[row]);
-  }
-  at::Tensor y = at::empty_like(q);
-  for (std::size_t r = 0; r < rows_.size(); ++r) {
-    const auto row = static_cast<std::int64_t>(r);
-    const std::int64_t count = rows_[r].position + 1;
-    std::vector<at::Tensor> k_blocks, v_blocks;
-    for (std::int64_t b = 0; b * tokens < count; ++b) {
-      k_blocks.push_back(keys(rows_[r].sequence->block(b)));
-      v_blocks.push_back(values(rows_[r].sequence->block(b)));
-    }
-    const at::Tensor past_keys = at::cat(k_blocks, 2).narrow(2, 0, count);
-    const at::Tensor past_values = at::cat(v_blocks, 1).narrow(1, 0, count);
-    const at::Tensor scores = at::matmul(q[row].view({kv_heads, -1, dim}), past_keys) / std::sqrt(double(dim));
-    y[row].copy_(at::matmul(scores.softmax(-1), past_values).view({-1, dim}));
-  }
-  return y.view({q.size(0), -1});
 }
 
 } // namespace millrace::model

@@ -66,7 +66,7 @@ struct run_table {
     v("name", s.name, needed(), "name of the run: letters, digits, '_', '-' and '.'");
     v("steps", s.steps, needed(between(1, 1e9)), "optimizer steps to train");
     v("seed", s.seed, between(0, 9007199254740992), "seed of everything drawn at random");
-    v("device", s.device, one_of({"auto", "cpu", "cuda"}), "where tensors live; auto = cuda where there is one");
+    v("device", s.device, one_of({"auto", "cpu", "cuda"}), "where models train, generate and score; auto = cuda where there is one");
     v("stall_after_s", s.stall_after_s, above(0, 86400), "seconds without progress until the run says who waits for whom");
     v("on_stall", s.on_stall, one_of({"report", "abort"}), "what follows: the run goes on and says it again, or ends, to be resumed from its last checkpoint");
     v("heartbeat_ms", s.heartbeat_ms, between(10, 60000), "milliseconds between heartbeats of processes");

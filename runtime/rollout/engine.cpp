@@ -1,7 +1,6 @@
 #include "runtime/rollout/engine.hpp"
 
 #include "kernels/counter_random.hpp"
-#include "kernels/sample_token.hpp"
 #include "runtime/input_error.hpp"
 #include "runtime/model/inference_operations.hpp"
 #include "runtime/rollout/answer_end.hpp"
@@ -297,27 +296,18 @@ step_plan engine::state::plan() {
 }
 
 void engine::state::draw(const step_plan& plan, const at::Tensor& hidden) {
-  const at::Tensor logits = operations.logits(*policy, hidden, plan.asked);
-  const std::int64_t vocab = logits.size(1);
-  std::vector<const float*> rows;
-  std::vector<kernels::sampling_rule> rules;
-  std::vector<double> uniforms;
+  std::vector<model::draw> draws;
   for (const auto& [asked, who] : plan.draws) {
     const auto& request = who->group->request;
-    rows.push_back(logits.data_ptr<float>() + static_cast<std::int64_t>(asked) * vocab);
     const bool greedy = who->index >= request.answers - request.greedy;
-    rules.push_back({greedy ? 0.0f : static_cast<float>(request.how.temperature), request.how.top_k,
-                     static_cast<float>(request.how.top_p), static_cast<float>(request.how.min_p)});
-    uniforms.push_back(
-        kernels::uniform(request.seed, static_cast<std::uint64_t>(who->index), who->text().tokens.size()));
+    draws.push_back({static_cast<std::int64_t>(asked),
+                     {greedy ? 0.0f : static_cast<float>(request.how.temperature), request.how.top_k,
+                      static_cast<float>(request.how.top_p), static_cast<float>(request.how.min_p)},
+                     kernels::uniform(request.seed, static_cast<std::uint64_t>(who->index), who->text().tokens.size())});
   }
-  std::vector<std::int32_t> tokens(rows.size());
-  std::vector<float> logprob(rows.size());
-  kernels::sample_token({rows.data(), rules.data(), uniforms.data(), tokens.data(), logprob.data(),
-                         static_cast<std::int64_t>(rows.size()), vocab},
-                        team);
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    take(*plan.draws[i].second, tokens[i], logprob[i]);
+  const auto drawn = operations.sample(operations.logits(*policy, hidden, plan.asked), draws);
+  for (std::size_t i = 0; i < drawn.size(); ++i)
+    take(*plan.draws[i].second, drawn[i].token, drawn[i].logprob);
 }
 
 void engine::state::take(slot& who, std::int32_t token, float logprob) {
@@ -412,8 +402,8 @@ void engine::stage(std::shared_ptr<const model::decoder> next, std::uint32_t ver
   check_packed(next);
   const auto &a = next->config(), &b = state_->policy->config();
   if (a.hidden_size != b.hidden_size || a.layers != b.layers || a.kv_heads != b.kv_heads || a.head_dim != b.head_dim ||
-      a.vocab_size != b.vocab_size)
-    throw std::invalid_argument("rollout::engine: the staged policy is of another shape");
+      a.vocab_size != b.vocab_size || next->head().weight.device() != state_->policy->head().weight.device())
+    throw std::invalid_argument("rollout::engine: the staged policy is of another shape or on another device");
   state_->next = std::move(next);
   state_->next_version = version;
   state_->next_cache = cache;

@@ -15,7 +15,7 @@ struct engine_options {
   std::int32_t slots = 32;        ///< answers decoded together, >= 1
   std::int64_t max_context = 0;   ///< tokens of prompt and answer; 0 = the model's context
   std::int64_t prefill_rows = 512; ///< prompt tokens computed in one step, >= 1
-  int threads = 1;                ///< >= 1
+  int threads = 1;                ///< >= 1, of the CPU
 };
 
 /// What one step did.
@@ -37,9 +37,9 @@ enum class running_cache : std::uint8_t {
 /// finished takes the next waiting answer at the next step. The answers of a group share one computation of their
 /// prompt, and its cached keys and values.
 ///
-/// An answer is a function of the weights, the prompt, the seed, its index and its sampling: bit for bit the same
+/// An answer is a function of the weights, the prompt, the seed, its index and its sampling: on the CPU bit for bit the same
 /// whoever shares its batch, whatever the slots and threads, and however often it was handed over and went on here or
-/// in another engine. An answer of several versions also depends on where each began and whether its keys and values were
+/// in another engine; on a GPU up to rounding, which may decide a draw that falls within it of the border of two words. An answer of several versions also depends on where each began and whether its keys and values were
 /// computed anew there, which `answer` says. A prompt's are never older than the first token drawn from them.
 ///
 /// A group that keeps `needed` of its answers ends with the shortest, in tokens, ties to the lower index: as soon as so many
@@ -50,7 +50,7 @@ enum class running_cache : std::uint8_t {
 /// Has neither threads of its own that outlive a step's work nor locks: one caller at a time.
 class engine {
 public:
-  /// @param policy  packed
+  /// @param policy  as `model::inference_decoder` makes it; keys and values are kept where it is
   /// @param tok     may be null: then texts are empty and stop strings are refused
   /// @param version stamped on every token that `policy` samples
   /// @throws std::invalid_argument for an option out of range or a policy that is not packed
@@ -74,7 +74,7 @@ public:
   bool cancel(std::uint64_t group);
 
   /// The policy from the next step on; running answers go on with it. A later call before that step replaces it.
-  /// @throws std::invalid_argument if `next` is not packed or of another shape
+  /// @throws std::invalid_argument if `next` is not packed, of another shape or on another device
   void stage(std::shared_ptr<const model::decoder> next, std::uint32_t version, running_cache cache = running_cache::keep);
 
   /// Fills free slots, computes prompts and one token for each running answer, and returns the groups whose last

@@ -6,16 +6,16 @@
 
 namespace millrace::train {
 
-at::Device device_named(const std::string& name) {
+at::Device device_named(const std::string& name, const std::string& asked_by) {
   const bool usable = at::hasCUDA(); // asks the driver for devices
   if (name == "auto")
     return at::Device(usable ? at::kCUDA : at::kCPU);
   const at::Device device(name);
   if (device.is_cuda() && !usable)
 #ifdef MILLRACE_CUDA
-    throw input_error("run.device: found \"" + name + "\", but no CUDA device answers on this machine; want \"cpu\" or \"auto\"");
+    throw input_error(asked_by + ": found \"" + name + "\", but no CUDA device answers on this machine; want \"cpu\" or \"auto\"");
 #else
-    throw input_error("run.device: found \"" + name + "\", but this program was built without MILLRACE_CUDA; want \"cpu\" or \"auto\"");
+    throw input_error(asked_by + ": found \"" + name + "\", but this program was built without MILLRACE_CUDA; want \"cpu\" or \"auto\"");
 #endif
   return device;
 }

@@ -9,8 +9,9 @@
 namespace millrace::train {
 
 /// "auto", "cpu", "cuda", "cuda:1". A program built for CUDA also runs where there is no GPU.
+/// @param asked_by the key or option that holds the name
 /// @throws input_error for a device that is not there
-at::Device device_named(const std::string& name);
+at::Device device_named(const std::string& name, const std::string& asked_by = "run.device");
 
 /// Leaves of autograd's graph on `device`, copies in fp32, each with a gradient of zeros to add to.
 model::weights trainable(const model::weights& parameters, at::Device device);

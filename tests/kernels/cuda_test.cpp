@@ -1,6 +1,10 @@
+#include "kernels/cached_attention.hpp"
+#include "kernels/counter_random.hpp"
 #include "kernels/rms_norm.hpp"
 #include "kernels/rope.hpp"
+#include "kernels/sample_token.hpp"
 #include "kernels/swiglu.hpp"
+#include "kernels/thread_team.hpp"
 #include "kernels/token_logprob.hpp"
 #include "tests/kernels/random_floats.hpp"
 
@@ -8,7 +12,7 @@
 
 #ifndef MILLRACE_CUDA
 
-TEST_CASE("CUDA kernels agree with their references") { MESSAGE("skipped: built without MILLRACE_CUDA"); }
+TEST_CASE("kernels on CUDA agree with their references") { MESSAGE("skipped: built without MILLRACE_CUDA"); }
 
 #else
 
@@ -41,9 +45,39 @@ double worst(const std::vector<float>& got, const std::vector<float>& want) {
 // fp32 sums of a few hundred terms near 1 against sums in double.
 constexpr double tolerance = 1e-5;
 
+/// One sequence's cache on the device with every place that nobody wrote poisoned, and rows of it.
+class device_cache {
+public:
+  device_cache(std::int64_t tokens, std::int64_t block_floats)
+      : block_floats_(block_floats), blocks_((tokens + cache_block_tokens - 1) / cache_block_tokens),
+        memory_(std::vector<float>(static_cast<std::size_t>(blocks_ * block_floats), NAN)), starts_(starts_in(memory_.get())) {}
+
+  /// Places of positions [first, last).
+  std::vector<cache_place> places(std::int64_t first, std::int64_t last) const {
+    std::vector<cache_place> all;
+    for (std::int64_t position = first; position < last; ++position)
+      all.push_back({starts_.get(), position});
+    return all;
+  }
+
+  /// A copy on the host, and its blocks.
+  std::vector<float> to_host() const { return memory_.to_host(); }
+  std::vector<float*> starts_in(float* memory) const {
+    std::vector<float*> starts;
+    for (std::int64_t b = 0; b < blocks_; ++b)
+      starts.push_back(memory + b * block_floats_);
+    return starts;
+  }
+
+private:
+  std::int64_t block_floats_, blocks_;
+  device_buffer<float> memory_;
+  device_buffer<float*> starts_;
+};
+
 } // namespace
 
-TEST_CASE("rms_norm on the device agrees with its reference") {
+TEST_CASE("rms_norm on CUDA agrees with its reference") {
   if (no_device())
     return;
   for (const std::int64_t width : {1, 31, 257, 576}) {
@@ -56,7 +90,7 @@ TEST_CASE("rms_norm on the device agrees with its reference") {
   }
 }
 
-TEST_CASE("rope on the device agrees with its reference") {
+TEST_CASE("rope on CUDA agrees with its reference") {
   if (no_device())
     return;
   auto want = random_floats(5 * 3 * 64, 3);
@@ -69,7 +103,7 @@ TEST_CASE("rope on the device agrees with its reference") {
   CHECK(worst(dx.to_host(), want) < tolerance);
 }
 
-TEST_CASE("swiglu on the device agrees with its reference") {
+TEST_CASE("swiglu on CUDA agrees with its reference") {
   if (no_device())
     return;
   const auto gate = random_floats(5000, 6, 4.0f), up = random_floats(5000, 7);
@@ -80,7 +114,124 @@ TEST_CASE("swiglu on the device agrees with its reference") {
   CHECK(worst(dy.to_host(), want) < tolerance);
 }
 
-TEST_CASE("token_logprob on the device agrees with its reference, masked words too") {
+TEST_CASE("cached_attention on CUDA agrees with its reference for every shape of heads, and bit for bit with a row alone") {
+  if (no_device())
+    return;
+  struct shape {
+    std::int64_t heads, kv_heads, dim, tokens;
+  };
+  // Heads that share keys: 1 to 8 at once and more; numbers of a head: parts of a warp, 64, 128, more than one slice.
+  for (const auto& [heads, kv_heads, dim, tokens] :
+       {shape{9, 3, 64, 50}, shape{4, 4, 16, 33}, shape{14, 2, 64, 16}, shape{2, 1, 7, 17}, shape{8, 1, 80, 70}, shape{32, 2, 128, 300},
+        shape{11, 1, 64, 40}, shape{5, 1, 256, 20}, shape{12, 2, 300, 35}, shape{10, 2, 128, 1}}) {
+    CAPTURE(heads);
+    CAPTURE(dim);
+    const std::int64_t layer = cache_layer_floats(kv_heads, dim);
+    const device_cache cache(tokens, 2 * layer);
+    const auto q = random_floats(tokens * heads * dim, 1), k = random_floats(tokens * kv_heads * dim, 2),
+               v = random_floats(tokens * kv_heads * dim, 3);
+    const device_buffer dq{q}, dk{k}, dv{v}, dy{std::vector<float>(q.size(), NAN)};
+    const device_buffer<cache_place> at{cache.places(0, tokens)}, last{cache.places(tokens - 1, tokens)};
+    const cached_attention_args args{dq.get(), at.get(), dy.get(), tokens, heads, kv_heads, dim, layer};
+    append_to_cache_cuda(args, dk.get(), dv.get(), nullptr);
+    cached_attention_cuda(args, nullptr);
+    const auto got = dy.to_host();
+
+    auto memory = cache.to_host();
+    const auto starts = cache.starts_in(memory.data());
+    std::vector<cache_place> places;
+    for (std::int64_t t = 0; t < tokens; ++t)
+      places.push_back({starts.data(), t});
+    std::vector<float> want(q.size());
+    cached_attention_reference({q.data(), places.data(), want.data(), tokens, heads, kv_heads, dim, layer});
+    double most = 0;
+    for (std::size_t i = 0; i < got.size(); ++i)
+      most = std::max(most, std::isnan(got[i]) ? INFINITY : std::abs(static_cast<double>(got[i]) - want[i]));
+    CHECK(most < 5e-6); // means of values near 1
+    for (std::int64_t t = 0; t < tokens; ++t) // the cache holds what was written, as the CPU's lays it out
+      CHECK(starts[static_cast<std::size_t>(t / 16)][layer + ((kv_heads + kv_heads - 1) * 16 + t % 16) * dim] ==
+            v[static_cast<std::size_t>((t * kv_heads + kv_heads - 1) * dim)]);
+
+    const device_buffer<float> alone{std::vector<float>(static_cast<std::size_t>(heads * dim), NAN)};
+    cached_attention_cuda({dq.get() + (tokens - 1) * heads * dim, last.get(), alone.get(), 1, heads, kv_heads, dim, layer}, nullptr);
+    const auto row = alone.to_host();
+    CHECK(std::equal(row.begin(), row.end(), got.end() - heads * dim));
+  }
+}
+
+TEST_CASE("sample_token on CUDA draws the reference's words, with their log-probabilities") {
+  if (no_device())
+    return;
+  const sampling_rule rules[] = {{},
+                                 {.temperature = 0},
+                                 {.temperature = 0.7f},
+                                 {.top_k = 1},
+                                 {.top_k = 50},
+                                 {.top_p = 0.9f},
+                                 {.temperature = 1.5f, .top_p = 0.99f},
+                                 {.min_p = 0.02f},
+                                 {.top_k = 7, .min_p = 0.5f},
+                                 {.temperature = 2, .top_k = 1000, .top_p = 0.8f, .min_p = 0.1f}};
+  for (const std::int64_t vocab : {1, 2, 31, 33, 511, 512, 513, 4097, 50257})
+    for (const bool equals : {false, true}) { // whole numbers: many words are equally likely
+      CAPTURE(vocab);
+      CAPTURE(equals);
+      constexpr std::int64_t rows_of_rule = 5;
+      std::vector<std::vector<float>> logits;
+      std::vector<const float*> host, device;
+      std::vector<sampling_rule> rule_of;
+      std::vector<double> uniforms;
+      for (const auto& rule : rules)
+        for (std::int64_t r = 0; r < rows_of_rule; ++r) {
+          auto row = random_floats(vocab, static_cast<unsigned>(r), 3.0f);
+          for (auto& x : row)
+            x = equals ? std::round(x) : x;
+          if (r == 1)
+            for (std::int64_t v = 0; v + 1 < vocab; v += 3)
+              row[static_cast<std::size_t>(v)] = -INFINITY;
+          logits.push_back(row);
+          rule_of.push_back(rule);
+          uniforms.push_back(r == 2 ? 0.0 : r == 3 ? std::nextafter(1.0, 0.0) : uniform(9, static_cast<std::uint64_t>(vocab), static_cast<std::uint64_t>(r)));
+        }
+      const auto rows = static_cast<std::int64_t>(logits.size());
+      std::vector<float> flat;
+      for (const auto& row : logits)
+        flat.insert(flat.end(), row.begin(), row.end());
+      const device_buffer dl{flat};
+      for (std::int64_t r = 0; r < rows; ++r) {
+        host.push_back(logits[static_cast<std::size_t>(r)].data());
+        device.push_back(dl.get() + r * vocab);
+      }
+      const device_buffer<const float*> dr{device};
+      const device_buffer<sampling_rule> du{rule_of};
+      const device_buffer<double> dd{uniforms};
+      const device_buffer<std::int32_t> dt{std::vector<std::int32_t>(logits.size(), -1)};
+      const device_buffer<float> dp{std::vector<float>(logits.size(), NAN)};
+      sample_token_cuda({dr.get(), du.get(), dd.get(), dt.get(), dp.get(), rows, vocab}, nullptr);
+      const auto tokens = dt.to_host();
+      const auto logprob = dp.to_host();
+
+      // Where a filter leaves every word, the words' order decides: the CPU's kernel says which.
+      thread_team team(1);
+      std::vector<std::int32_t> want(logits.size());
+      std::vector<float> want_logprob(logits.size());
+      sample_token({host.data(), rule_of.data(), uniforms.data(), want.data(), want_logprob.data(), rows, vocab}, team);
+      for (std::size_t r = 0; r < logits.size(); ++r) {
+        CAPTURE(r);
+        // uniform just below 1: rounding of the last sum decides between words of next to no weight.
+        if (r % rows_of_rule == 3 && tokens[r] != want[r])
+          CHECK(std::exp(logprob[r]) < 1e-4);
+        else
+          CHECK(tokens[r] == want[r]);
+        std::int32_t token = tokens[r];
+        float again = 0;
+        token_logprob_reference({host[r], &token, &again, 1, vocab, rule_of[r].temperature > 0 ? rule_of[r].temperature : 1});
+        CHECK(std::abs(logprob[r] - again) < 1e-5);
+      }
+    }
+}
+
+TEST_CASE("token_logprob on CUDA agrees with its reference, masked words too") {
   if (no_device())
     return;
   for (const std::int64_t vocab : {1, 31, 32, 33, 257, 50257}) {

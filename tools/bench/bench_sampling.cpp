@@ -2,11 +2,14 @@
 // one JSON line a batch. The tokens are random: what counts is the shape.
 //
 //   bench_sampling MODEL [--threads N] [--batch N]... [--answers N] [--prompt-tokens N] [--new-tokens N] [--repeat N]
+//                 [--device cpu|cuda]
 //
 // tools/bench/sampling_peer.py runs this and transformers' generate in turns and prints the ratio.
 
 #include "runtime/model/checkpoint.hpp"
+#include "runtime/model/inference_decoder.hpp"
 #include "runtime/rollout/engine.hpp"
+#include "runtime/train/trainable.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -14,6 +17,7 @@
 #include <chrono>
 #include <cstdio>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -57,7 +61,7 @@ timing run(rollout::engine& engine, const shape& s, std::int64_t vocab, std::uin
 
 int main(int argc, char** argv) {
   CLI::App app{"Sampling speed"};
-  std::string path;
+  std::string path, device = "cpu";
   int threads = 2, repeat = 3;
   std::int32_t answers = 1;
   std::int64_t prompt_tokens = 48, new_tokens = 48;
@@ -69,11 +73,11 @@ int main(int argc, char** argv) {
   app.add_option("--prompt-tokens", prompt_tokens);
   app.add_option("--new-tokens", new_tokens);
   app.add_option("--repeat", repeat);
+  app.add_option("--device", device)->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   CLI11_PARSE(app, argc, argv);
 
   auto loaded = model::load_checkpoint(path);
-  auto policy = std::make_shared<model::decoder>(loaded.config, std::move(loaded.parameters));
-  policy->pack();
+  const auto policy = model::inference_decoder(loaded.config, std::exchange(loaded.parameters, {}), train::device_named(device, "--device"));
   for (const auto batch : batches) {
     timing best;
     for (int i = 0; i < repeat; ++i) {
@@ -84,9 +88,9 @@ int main(int argc, char** argv) {
         best = t;
     }
     const double decode_s = best.total_s - best.prefill_s;
-    std::printf("{\"batch\":%d,\"threads\":%d,\"total_s\":%.3f,\"prefill_s\":%.3f,\"tokens_per_s\":%.1f,"
+    std::printf("{\"batch\":%d,\"device\":\"%s\",\"threads\":%d,\"total_s\":%.3f,\"prefill_s\":%.3f,\"tokens_per_s\":%.1f,"
                 "\"ms_per_decode_step\":%.2f}\n",
-                batch, threads, best.total_s, best.prefill_s,
+                batch, policy->head().weight.device().str().c_str(), threads, best.total_s, best.prefill_s,
                 static_cast<double>(batch * new_tokens) / best.total_s,
                 decode_s / static_cast<double>(best.steps - 1) * 1e3);
     std::fflush(stdout);

@@ -5,6 +5,7 @@
 
 #include "runtime/model/matrix_product.hpp"
 #include "runtime/train/learner.hpp"
+#include "runtime/train/trainable.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -89,16 +90,20 @@ double operations_of_step(const model::model_config& c, const train::step_report
   return 6 * layer * static_cast<double>(c.layers * r.fed_tokens) + 8 * static_cast<double>(c.hidden_size * c.vocab_size) * rows;
 }
 
-/// Rate of the product that most of a step is made of.
-double peak_gflops() {
-  const at::Tensor x = at::randn({1248, 576}), w = at::randn({1536, 576});
+/// Rate of the product that most of a step is made of, where the step runs.
+double peak_gflops(at::Device device) {
+  const at::Tensor x = at::randn({1248, 576}).to(device), w = at::randn({1536, 576}).to(device);
+  const int products = device.is_cpu() ? 1 : 100;
+  at::Tensor y;
   double best = 1e9;
   for (int i = 0; i < 20; ++i) {
     const auto begin = std::chrono::steady_clock::now();
-    model::product_transposed(x, w);
+    for (int at_once = 0; at_once < products; ++at_once)
+      y = model::product_transposed(x, w);
+    y[0][0].item<float>(); // waits for a GPU
     best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }
-  return 2.0 * 1248 * 576 * 1536 * 1e-9 / best;
+  return products * 2.0 * 1248 * 576 * 1536 * 1e-9 / best;
 }
 
 } // namespace
@@ -143,9 +148,9 @@ int main(int argc, char** argv) {
     }
     const double work = operations_of_step(config, best) * 1e-9;
     std::printf("{\"threads\": %d, \"device\": \"%s\", \"step_s\": %.3f, \"forward_s\": %.3f, \"backward_s\": %.3f, \"optimizer_s\": %.3f, "
-                "\"fed_tokens\": %lld, \"answer_tokens\": %lld, \"gflop\": %.0f, \"gflops\": %.0f, \"product_gflops\": %.0f}\n",
+                "\"fed_tokens\": %lld, \"answer_tokens\": %lld, \"tokens_per_s\": %.0f, \"gflop\": %.0f, \"gflops\": %.0f, \"product_gflops\": %.0f}\n",
                 count, options.device.c_str(), best.total_s, best.forward_s, best.backward_s, best.optimizer_s,
-                static_cast<long long>(best.fed_tokens), static_cast<long long>(best.answer_tokens), work, work / best.total_s,
-                peak_gflops());
+                static_cast<long long>(best.fed_tokens), static_cast<long long>(best.answer_tokens), static_cast<double>(best.answer_tokens) / best.total_s, work,
+                work / best.total_s, peak_gflops(train::device_named(options.device)));
   }
 }

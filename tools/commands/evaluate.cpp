@@ -1,6 +1,7 @@
 #include "actors/evaluation_work.hpp"
 #include "runtime/input_error.hpp"
 #include "runtime/pipeline/pipeline.hpp"
+#include "runtime/train/trainable.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/inference_model.hpp"
 
@@ -52,7 +53,7 @@ int run_evaluate(const arguments& given) {
   const bool threads_written = p.origins.at("roles." + role.name + ".threads") != "default";
   if (!threads_written) // nothing else works here
     table.threads = std::max<std::int64_t>(1, std::thread::hardware_concurrency());
-  auto model = load_inference_model(given.model, p.models.at(table.model).chat_template);
+  auto model = load_inference_model(given.model, p.models.at(table.model).chat_template, train::device_named(p.run.device));
   const actors::evaluation_work work(table, std::move(model.about));
   if (work.skipped() > 0)
     std::fprintf(stderr, "%zu rows skipped, the first: %s\n", work.skipped(), work.skipped_first().c_str());

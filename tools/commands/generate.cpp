@@ -1,5 +1,6 @@
 #include "runtime/input_error.hpp"
 #include "runtime/rollout/engine.hpp"
+#include "runtime/train/trainable.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/inference_model.hpp"
 
@@ -18,7 +19,7 @@ namespace millrace::tools {
 namespace {
 
 struct arguments {
-  std::string model, prompt, file, template_name;
+  std::string model, prompt, file, template_name, device = "auto";
   std::optional<double> temperature, top_p;
   std::optional<int> top_k;
   double min_p = 0;
@@ -66,7 +67,7 @@ std::string output_line(const nlohmann::json& prompt, const rollout::finished_gr
 
 int run_generate(const arguments& given) {
   const auto rows = prompts_of(given);
-  const auto model = load_inference_model(given.model, given.template_name);
+  const auto model = load_inference_model(given.model, given.template_name, train::device_named(given.device, "--device"));
   rollout::engine engine(model.policy, model.about.tok, 0,
                          {.slots = given.slots, .max_context = given.max_context, .threads = given.threads});
   const auto how = sampling_of(given, model.about);
@@ -139,8 +140,11 @@ command add_generate(CLI::App& root) {
   app->add_option("--max-context", given->max_context, "Tokens of prompt and answer; 0 = the model's")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app->add_option("--threads", given->threads, "Threads to compute with")
+  app->add_option("--threads", given->threads, "Threads of the CPU to compute with")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app->add_option("--device", given->device, device_help)
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
   app->add_option("--template", given->template_name, "Chat template by name, instead of the model's own");
   app->add_flag("--no-template", given->no_template, "Take a text prompt as it stands, not as a user message");

@@ -1,6 +1,7 @@
 #include "tools/commands/inference_model.hpp"
 
 #include "runtime/input_error.hpp"
+#include "runtime/model/inference_decoder.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -46,15 +47,13 @@ std::string array_text(const std::vector<T>& values) {
 
 } // namespace
 
-inference_model load_inference_model(const std::filesystem::path& path, const std::string& template_name) {
+inference_model load_inference_model(const std::filesystem::path& path, const std::string& template_name, at::Device device) {
   inference_model loaded{model::load_checkpoint(path), nullptr};
   if (!loaded.about.tok)
     throw input_error(path.string() + ": found no tokenizer, want one");
   if (!template_name.empty())
     loaded.about.chat = model::named_chat_template(template_name);
-  auto policy = std::make_shared<model::decoder>(loaded.about.config, std::exchange(loaded.about.parameters, {}));
-  policy->pack();
-  loaded.policy = std::move(policy);
+  loaded.policy = model::inference_decoder(loaded.about.config, std::exchange(loaded.about.parameters, {}), device);
   return loaded;
 }
 

@@ -3,6 +3,7 @@
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/model/decoder.hpp"
 
+#include <c10/core/Device.h>
 #include <nlohmann/json_fwd.hpp>
 
 #include <cstdint>
@@ -13,6 +14,9 @@
 
 namespace millrace::tools {
 
+/// What commands say of `--device`.
+inline constexpr const char* device_help = "Where the model computes: cpu, cuda, or auto = cuda where there is one";
+
 /// A model ready to generate and score.
 struct inference_model {
   model::checkpoint about; ///< without parameters: the policy has them
@@ -21,7 +25,7 @@ struct inference_model {
 
 /// @param template_name a chat template's name, which goes before the model's own; "" = the model's own
 /// @throws input_error as `load_checkpoint`, and for a model without a tokenizer
-inference_model load_inference_model(const std::filesystem::path& path, const std::string& template_name);
+inference_model load_inference_model(const std::filesystem::path& path, const std::string& template_name, at::Device device);
 
 /// The tokens of a prompt: messages go through the chat template, with the assistant's turn opened; text is one user
 /// message if `text_is_message`, else it is taken as it stands (with the tokenizer's BOS, if it has one).

@@ -1,5 +1,6 @@
 #include "runtime/input_error.hpp"
 #include "runtime/model/answer_logprobs.hpp"
+#include "runtime/train/trainable.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/inference_model.hpp"
 
@@ -16,7 +17,7 @@ namespace millrace::tools {
 namespace {
 
 struct arguments {
-  std::string model, file, template_name;
+  std::string model, file, template_name, device = "auto";
   double temperature = 1;
   int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 };
@@ -64,7 +65,7 @@ scored_text text_of(const inference_model& model, const nlohmann::json& row) {
 
 int run_score(const arguments& given) {
   const auto rows = read_json_rows(given.file);
-  const auto model = load_inference_model(given.model, given.template_name);
+  const auto model = load_inference_model(given.model, given.template_name, train::device_named(given.device, "--device"));
   std::vector<scored_text> texts;
   std::size_t tokens = 0;
   for (const auto& row : rows) {
@@ -99,8 +100,11 @@ command add_score(CLI::App& root) {
   app->add_option("--temperature", given->temperature, "Of softmax(logits / temperature)")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app->add_option("--threads", given->threads, "Threads to compute with")
+  app->add_option("--threads", given->threads, "Threads of the CPU to compute with")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app->add_option("--device", given->device, device_help)
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
       ->capture_default_str();
   app->add_option("--template", given->template_name, "Chat template by name, instead of the model's own");
   return [given] { return run_score(*given); };

@@ -1,11 +1,14 @@
 #include "runtime/model/inference_operations.hpp"
 #include "runtime/model/answer_logprobs.hpp"
+#include "runtime/model/inference_decoder.hpp"
+#include "runtime/model/matrix_product.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 
 #include <doctest/doctest.h>
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <numeric>
 
 using namespace millrace;
@@ -65,7 +68,7 @@ std::vector<std::int32_t> some_tokens(std::int64_t count) {
 at::Tensor cached(const decoder& d, const std::vector<std::int32_t>& tokens, std::int64_t at_once, int threads) {
   kernels::thread_team team(threads);
   inference_operations ops(team);
-  kv_sequence sequence(kv_pool::make(d.config()));
+  kv_sequence sequence(kv_pool::make(d.config(), d.head().weight.device()));
   std::vector<at::Tensor> parts;
   for (std::size_t first = 0; first < tokens.size(); first += static_cast<std::size_t>(at_once)) {
     std::vector<inference_row> rows;
@@ -82,6 +85,18 @@ at::Tensor plain(const decoder& d, const std::vector<std::int32_t>& tokens) {
   plain_operations ops;
   const at::Tensor ids = at::tensor(at::ArrayRef<std::int32_t>(tokens)).to(at::kLong);
   return d.hidden(ops, ids, at::arange(ids.size(0), at::kLong));
+}
+
+std::shared_ptr<const decoder> tiny_on(model::family kind, at::Device device) {
+  const auto config = tests::tiny_config(kind);
+  return model::inference_decoder(config, tests::random_weights(config, 7, at::kFloat, false), device);
+}
+
+bool no_gpu() {
+  if (at::hasCUDA())
+    return false;
+  MESSAGE("skipped: no CUDA device");
+  return true;
 }
 
 constexpr model::family families[] = {model::family::llama, model::family::qwen2, model::family::qwen3};
@@ -178,4 +193,132 @@ TEST_CASE("what does not fit is refused") {
   CHECK_THROWS_AS(model::answer_logprobs(d, long_prompt, answers, 1, 1), std::invalid_argument);
   CHECK_THROWS_AS(model::answer_logprobs(d, strange, answers, 1, 1), std::invalid_argument);
   CHECK_THROWS_AS(model::answer_logprobs(d, none, answers, 1, 1), std::invalid_argument);
+}
+
+TEST_CASE("a decoder for inference on the CPU is packed and shares the parameters' memory") {
+  const auto config = tests::tiny_config(model::family::llama);
+  const auto parameters = tests::random_weights(config, 7, at::kFloat, true);
+  const auto made = model::inference_decoder(config, parameters, at::kCPU);
+  CHECK(made->head().packed);
+  REQUIRE(made->parameters().size() == parameters.size());
+  CHECK(made->parameters()[0].tensor.data_ptr() == parameters[0].tensor.data_ptr());
+  CHECK_FALSE(made->parameters()[0].tensor.requires_grad());
+}
+
+TEST_CASE("sampling takes rows several times and in any order, each draw with its own rule") {
+  kernels::thread_team team(1);
+  inference_operations ops(team);
+  const at::Tensor logits = at::tensor({0.0f, 9.0f, 0.0f, 9.0f, 0.0f, 0.0f}).view({2, 3});
+  const auto drawn = ops.sample(logits, std::vector<model::draw>{{1, {.temperature = 0}, 0}, {0, {.top_k = 1}, 0.5}, {1, {}, 0.99999}});
+  REQUIRE(drawn.size() == 3);
+  CHECK(drawn[0].token == 0);
+  CHECK(drawn[1].token == 1);
+  CHECK(drawn[2].token == 2);
+  CHECK(ops.logprobs(logits, std::vector<std::int32_t>{1, 0}, 1) == std::vector<float>{drawn[1].logprob, drawn[0].logprob});
+}
+
+TEST_CASE("products of floats on CUDA are not rounded to TF32") {
+  if (no_gpu())
+    return;
+  CHECK_FALSE(at::globalContext().allowTF32CuBLAS());
+  const at::Tensor a = at::randn({37, 576}), b = at::randn({129, 576});
+  const at::Tensor want = at::mm(a.to(at::kDouble), b.to(at::kDouble).t());
+  const at::Tensor got = model::product_transposed(a.to(at::kCUDA), b.to(at::kCUDA)).cpu();
+  CHECK(((got - want).norm() / want.norm()).item<double>() < 1e-6); // TF32: 3e-4
+}
+
+TEST_CASE("hidden states on CUDA are the CPU's to rounding: a prompt at once, in pieces and token by token") {
+  if (no_gpu())
+    return;
+  const auto tokens = some_tokens(41);
+  for (const auto kind : families) {
+    const auto want = cached(*tiny_on(kind, at::kCPU), tokens, 41, 1);
+    const auto gpu = tiny_on(kind, at::kCUDA);
+    for (const std::int64_t at_once : {41, 7, 1})
+      CHECK((cached(*gpu, tokens, at_once, 1).cpu() - want).abs().max().item<double>() < 2e-5);
+  }
+}
+
+TEST_CASE("a fork on CUDA goes on as the sequence it was taken from would have, beside others of other lengths") {
+  if (no_gpu())
+    return;
+  const auto d = tiny_on(model::family::llama, at::kCUDA);
+  const auto tokens = some_tokens(40);
+  const at::Tensor whole = cached(*d, tokens, 40, 1).cpu();
+  kernels::thread_team team(1);
+  inference_operations ops(team);
+  const auto pool = kv_pool::make(d->config(), at::kCUDA);
+  kv_sequence prompt(pool);
+  prompt.grow(33);
+  std::vector<inference_row> rows;
+  for (std::int64_t i = 0; i < 33; ++i)
+    rows.push_back({tokens[static_cast<std::size_t>(i)], &prompt, i});
+  ops.forward(*d, rows);
+  std::vector<kv_sequence> forks;
+  for (const std::int64_t split : {1, 15, 16, 17, 32, 33}) {
+    forks.push_back(prompt.fork(split));
+    forks.push_back(prompt.fork(split));
+  }
+  rows.clear();
+  for (std::size_t f = 0; f < forks.size(); ++f) {
+    const std::int64_t split = forks[f].length();
+    forks[f].grow(1);
+    rows.push_back({f % 2 ? tokens[static_cast<std::size_t>(split)] : 39, &forks[f], split}); // what a sibling writes must not be seen
+  }
+  const at::Tensor next = ops.forward(*d, rows).cpu();
+  for (std::size_t f = 1; f < forks.size(); f += 2)
+    CHECK((next[static_cast<std::int64_t>(f)] - whole[rows[f].position]).abs().max().item<double>() < 1e-5);
+}
+
+TEST_CASE("answers' log-probabilities on CUDA are the CPU's within 1e-4") {
+  if (no_gpu())
+    return;
+  const auto prompt = some_tokens(17);
+  std::vector<std::vector<std::int32_t>> answers(40, std::vector<std::int32_t>(30, 4)); // several passes
+  answers[3] = {};
+  answers[37] = {9, 8, 7, 6};
+  for (const auto kind : families)
+    for (const double temperature : {1.0, 0.7}) {
+      const auto want = model::answer_logprobs(*tiny_on(kind, at::kCPU), prompt, answers, temperature, 1);
+      const auto got = model::answer_logprobs(*tiny_on(kind, at::kCUDA), prompt, answers, temperature, 1);
+      REQUIRE(got.size() == want.size());
+      double most = 0;
+      for (std::size_t i = 0; i < got.size(); ++i)
+        most = std::max(most, std::isnan(got[i]) ? INFINITY : std::abs(double{got[i]} - want[i]));
+      CHECK(most < 1e-4);
+    }
+}
+
+TEST_CASE("sampling on CUDA draws what the CPU draws") {
+  if (no_gpu())
+    return;
+  kernels::thread_team team(1);
+  inference_operations ops(team);
+  at::manual_seed(3);
+  const at::Tensor logits = 3 * at::randn({6, 1000});
+  std::vector<model::draw> draws;
+  for (std::int64_t i = 0; i < 60; ++i)
+    draws.push_back({i % 6,
+                     {.temperature = i % 5 == 0 ? 0.0f : 0.8f, .top_k = i % 3 == 0 ? 20 : 0, .top_p = i % 4 == 0 ? 0.9f : 1.0f},
+                     (static_cast<double>(i) + 0.5) / 60});
+  const auto want = ops.sample(logits, draws), got = ops.sample(logits.to(at::kCUDA), draws);
+  REQUIRE(got.size() == want.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    CHECK(got[i].token == want[i].token);
+    CHECK(std::abs(got[i].logprob - want[i].logprob) < 1e-5);
+  }
+}
+
+TEST_CASE("weights staged on CUDA while another decoder computes change nothing of it, and are freed after it") {
+  if (no_gpu())
+    return;
+  const auto tokens = some_tokens(41);
+  auto first = tiny_on(model::family::qwen3, at::kCUDA);
+  const at::Tensor want = cached(*first, tokens, 1, 1).cpu();
+  for (int round = 0; round < 20; ++round) {
+    const at::Tensor hidden = cached(*first, tokens, 1, 1);
+    first = tiny_on(model::family::qwen3, at::kCUDA); // the same weights in other memory; the old are freed behind what reads them
+    const auto other = tiny_on(model::family::qwen3, at::kCUDA);
+    CHECK(at::equal(hidden.cpu(), want));
+  }
 }
