@@ -155,7 +155,9 @@ at::Tensor training_operations::rope(const at::Tensor& x, const at::Tensor& posi
 }
 
 at::Tensor training_operations::attention(std::int64_t, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  return packed_attention(q, k, v, groups_);
+  if (masks_.empty())
+    masks_ = attention_masks(groups_, q.device());
+  return packed_attention(q, k, v, masks_);
 }
 
 } // namespace millrace::model

@@ -31,6 +31,7 @@ public:
 
 private:
   std::vector<packed_group> groups_;
+  std::vector<at::Tensor> masks_; ///< of the groups, once a layer has attended
 };
 
 } // namespace millrace::model

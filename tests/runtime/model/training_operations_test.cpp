@@ -1,6 +1,5 @@
 #include "runtime/model/training_operations.hpp"
 
-#include "runtime/model/packed_attention.hpp"
 #include "runtime/model/token_logprob.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 
