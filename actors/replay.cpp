@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <future>
+#include <optional>
 #include <span>
 #include <stdexcept>
 
@@ -109,8 +110,11 @@ rollout::finished_group replay::generate(rollout::group_request request, const t
       throw input_error(in_words(recorded.group) + ": the record has another number of answers than of those that were kept");
     request.answers = static_cast<std::int32_t>(recorded.kept.back() + 1);
     const auto begun = static_cast<std::size_t>(request.answers);
-    others = {request.group, std::vector<rollout::answer>(begun, rollout::answer{.tokens = {0}, .logprob = {0}, .version = {0}, .recomputed = {}, .text = {}}),
-              std::vector<std::uint8_t>(begun, 1)};
+    rollout::answer ended;
+    ended.tokens = {0};
+    ended.logprob = {0};
+    ended.version = {0};
+    others = rollout::partial_group{request.group, std::vector<rollout::answer>(begun, ended), std::vector<std::uint8_t>(begun, 1)};
     for (const auto index : recorded.kept) {
       others->answers.at(index) = {};
       others->ended.at(index) = 0;
