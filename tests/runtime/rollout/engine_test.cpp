@@ -696,7 +696,8 @@ TEST_CASE("log-probabilities stamped on CUDA are those that scoring finds there,
   auto r = request(2, 6);
   r.how.temperature = 0.6;
   e.admit(r);
-  for (const auto& a : finish(e).at(2).answers)
+  const auto found = finish(e).at(2);
+  for (const auto& a : found.answers)
     CHECK(largest_gap(a.logprob, scores(*policy, r, a)) < 1e-4);
 }
 
