@@ -25,8 +25,9 @@ reference_weights::reference_weights(pipeline::reference_table table, model::che
 
 void reference_weights::use(model::weights weights) {
   model_.parameters = std::move(weights);
-  decoder_ = std::make_unique<model::decoder>(model_.config, model_.parameters);
-  decoder_->pack();
+  auto decoder = std::make_shared<model::decoder>(model_.config, model_.parameters);
+  decoder->pack();
+  decoder_ = std::move(decoder);
 }
 
 std::vector<float> reference_weights::logprobs(std::span<const std::int32_t> prompt,

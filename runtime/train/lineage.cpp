@@ -44,6 +44,7 @@ lineage lineage_of(const training_group& group) {
   lineage out;
   out.group = group.id;
   out.answers = group.sampled;
+  out.origins = group.origins;
   checksum sum;
   sum.add(group.prompt);
   sum.add(group.answers);
@@ -75,6 +76,10 @@ std::string to_json(const step_lineage& step) {
     object["mask"] = mask_words[static_cast<std::size_t>(step.mask)];
     object["train_from"] = step.train_from;
   }
+  if (step.session > 1)
+    object["session"] = step.session;
+  if (step.followed)
+    object["followed"] = true;
   auto& groups = object["groups"] = nlohmann::ordered_json::array();
   for (const auto& group : step.groups) {
     auto answers = nlohmann::ordered_json::array(), recomputed = nlohmann::ordered_json::array();
@@ -94,6 +99,10 @@ std::string to_json(const step_lineage& step) {
     auto& one = groups.emplace_back(nlohmann::ordered_json{{"group", group.group}, {"answers", std::move(answers)}});
     if (any)
       one["recomputed"] = std::move(recomputed);
+    if (!group.by.empty())
+      one["by"] = group.by;
+    for (const auto& [column, origin] : group.origins)
+      one["origins"][column] = {origin.version, origin.threads};
     one["checksum"] = in_hex(group.checksum);
   }
   return object.dump();
@@ -110,6 +119,8 @@ step_lineage step_lineage_from(std::string_view json) {
       out.mask = static_cast<age_mask>(word - mask_words.begin());
       out.train_from = object.at("train_from");
     }
+    out.session = object.value("session", 1);
+    out.followed = object.value("followed", false);
     for (const auto& g : object.at("groups")) {
       auto& group = out.groups.emplace_back();
       group.group = g.at("group");
@@ -123,6 +134,10 @@ step_lineage step_lineage_from(std::string_view json) {
         for (std::size_t answer = 0; answer < anew->size(); ++answer)
           for (const std::size_t run : anew->at(answer))
             group.answers.at(answer).at(run).recomputed = true;
+      group.by = g.value("by", "");
+      if (const auto origins = g.find("origins"); origins != g.end())
+        for (const auto& [column, origin] : origins->items())
+          group.origins[column] = {origin.at(0), origin.at(1)};
     }
     return out;
   } catch (const nlohmann::json::exception& error) {
