@@ -80,11 +80,11 @@ std::string with_other_figure(const run_files& files, const std::string& name) {
   return ": " + name + " was";
 }
 
-/// Changes a run's files, whose replay must then say what `change` returns, and puts them back.
-void check_named(const run_files& files, const std::function<std::string()>& change) {
+/// Changes a run's files, whose replay must then say what `how` returns, and puts them back.
+void check_named(const run_files& files, const std::function<std::string()>& how) {
   const auto record = files.folder() / "replay.jsonl", metrics = files.folder() / "metrics.jsonl";
   const auto as_recorded = read_file(record), as_measured = read_file(metrics);
-  const auto wanted = change();
+  const auto wanted = how();
   const auto other = replayed(files.folder());
   CAPTURE(wanted);
   CAPTURE(other.err);
@@ -238,34 +238,42 @@ TEST_CASE("greedy answers, a KL coefficient that adapts, and an algorithm of dom
 }
 
 TEST_CASE("a run that was killed and resumed under other settings is made again session by session") {
-  const tiny_run run({.steps = 30, .preset = "streaming", .reference = true, .critic = true, .run = "checkpoint_every = 3\ntrace = false\n"});
+  const tiny_run run({.steps = 60, .preset = "streaming", .reference = true, .critic = true, .run = "checkpoint_every = 3\ntrace = false\n"});
   const auto files = run.files();
   const auto sets = with(placed_apart(true), {"placement.critic.processes=1", "roles.frozen.ema=0.5"});
-  const auto kill_after = [&](const strings& command, std::size_t steps) {
+  const auto kill_behind_checkpoint = [&](const strings& command, const std::string& least) {
     running_command running(command);
-    REQUIRE(reaches(running, files, steps));
+    REQUIRE(wait_until([&] {
+      std::error_code ignored;
+      for (const auto& entry : std::filesystem::directory_iterator(files.folder() / "checkpoints", ignored))
+        if (const auto name = entry.path().filename().string(); name.starts_with("step-") && name >= least)
+          return true;
+      return running.ended().has_value();
+    }));
+    CAPTURE(running.err());
+    REQUIRE_FALSE(running.ended().has_value());
     running.signal(SIGKILL);
     running.wait();
   };
-  kill_after(run.start(sets), 5);
-  kill_after(run.resume({"--set", "roles.learner.optimizer.lr=0.004"}), 11);
-  run_well(run.resume({"--set", "run.steps=14", "--set", "roles.rollout.max_new_tokens=12"}));
+  kill_behind_checkpoint(run.start(sets), "step-000003");
+  kill_behind_checkpoint(run.resume({"--set", "roles.learner.optimizer.lr=0.004"}), "step-000009");
+  run_well(run.resume({"--set", "run.steps=24", "--set", "roles.rollout.max_new_tokens=12"}));
   const auto record = record_of(files);
   CHECK_FALSE(record.front().contains("session"));
   CHECK(record.back().at("session") == 3);
-  check_same(files.folder(), 14);
+  check_same(files.folder(), 24);
   check_named(files, [&] {
     const auto group = record.back().at("groups").at(0);
     change(files.folder() / "replay.jsonl", group.at("checksum"), "0123456789abcdef");
-    return "the first difference is in step 14: group " + group.at("group").dump() + ":";
+    return "the first difference is in step 24: group " + group.at("group").dump() + ":";
   });
 }
 
 TEST_CASE("a run of several stages is made again stage by stage") {
   const staged_pipeline run("deepspeed_chat", {"sft", "reward", "ppo"});
-  run_well(brief(run.start({"sft.roles.rows.file=chat.jsonl", "reward.roles.rows.file=pairs.jsonl", "ppo.roles.prompts.file=prompts.jsonl",
-                            "ppo.roles.learner.pretraining.file=text.jsonl"}),
-                 {"ppo"}));
+  const auto command = run.start({"sft.roles.rows.file=chat.jsonl", "reward.roles.rows.file=pairs.jsonl", "ppo.roles.prompts.file=prompts.jsonl",
+                                  "ppo.roles.learner.pretraining.file=text.jsonl"});
+  run_well(with(brief(command, {"ppo"}), {"stage.ppo.roles.learner.optimizer.warmup_steps=0", "stage.ppo.roles.critic.optimizer.warmup_steps=0"}));
   const auto again = replayed(run.folder());
   CAPTURE(again.err);
   CHECK(again.status == 0);

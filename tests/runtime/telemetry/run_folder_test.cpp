@@ -97,7 +97,7 @@ TEST_CASE("what a session ran can be read after later ones ran something else") 
   start_run(path);
   const auto ran = [&](int session) { return read_file(resolved_of(path, session)); };
   const auto go_on = [&](const char* with) {
-    const auto run = run_folder::open(path);
+    auto run = run_folder::open(path);
     if (with)
       run.change_pipeline(with);
     return run;
