@@ -166,6 +166,15 @@ std::vector<std::string> coordination::working_on(std::uint64_t group) const {
   return names;
 }
 
+std::string coordination::answered_by(std::uint64_t group) const {
+  const auto found = groups_.find(group);
+  if (found != groups_.end() && graph_.rollouts.size() > 1)
+    for (const auto& role : found->second.done)
+      if (graph_.rollouts.contains(role))
+        return role;
+  return "";
+}
+
 std::map<std::string, double> coordination::summary_of(std::uint64_t group) const {
   const auto found = groups_.find(group);
   return found != groups_.end() ? found->second.summary : std::map<std::string, double>{};

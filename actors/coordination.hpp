@@ -149,6 +149,9 @@ public:
   /// The row of a live group; nullptr once it is trained or dropped.
   const prompt_row* row_of(std::uint64_t group) const;
 
+  /// Which of several roles answered a live group; "" where there is only one.
+  std::string answered_by(std::uint64_t group) const;
+
   /// Summaries that stages attached to a live group.
   std::map<std::string, double> summary_of(std::uint64_t group) const;
 

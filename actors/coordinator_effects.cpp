@@ -306,8 +306,13 @@ void coordinator_state::batch_done(const batch_report& report, const std::vector
   step_.add_masked(report.masked_tokens);
   try {
     config_.record->trained(static_cast<std::int64_t>(report.step), report.part, groups);
-    if (!report.lineage.empty())
-      config_.record->remember(report.lineage);
+    if (!report.lineage.empty()) {
+      auto lineage = train::step_lineage_from(report.lineage);
+      for (auto& group : lineage.groups)
+        group.by = coordination_->answered_by(group.group);
+      lineage.followed = !references_.empty() && newest_ && newest_->version == lineage.version;
+      config_.record->remember(std::move(lineage));
+    }
   } catch (const std::exception& error) {
     fail(error.what());
   }

@@ -1,5 +1,6 @@
 #include "actors/critic_learning.hpp"
 
+#include "actors/column_origin.hpp"
 #include "actors/learning.hpp"
 #include "actors/optimizer_options.hpp"
 #include "actors/tokenizer_match.hpp"
@@ -23,6 +24,17 @@ model::checkpoint load(const pipeline::pipeline& p, const pipeline::critic_table
       checkpoint.empty() ? p.models.at(table.model).path : model_folder(checkpoint), {.weights = true, .score_head = true}));
   check_same_tokens(p, loaded);
   return loaded;
+}
+
+std::vector<std::vector<std::int32_t>> answers_in(const column_set& columns) {
+  std::vector<std::vector<std::int32_t>> answers;
+  for (const auto answer : by_answer(columns.view<std::int32_t>("tokens"), columns.view<std::int32_t>("lengths")))
+    answers.emplace_back(answer.begin(), answer.end());
+  return answers;
+}
+
+transport::bundle to_columns(const std::vector<float>& values, train::column_origin origin) {
+  return transport::bundle_builder().add("value", std::span<const float>(values)).add_all(origin_of("value", origin)).finish();
 }
 
 /// Names as verl has them, where it has one.
@@ -57,7 +69,7 @@ train::value_learner_options value_learner_options_of(const pipeline::pipeline& 
 critic_learning::critic_learning(const pipeline::pipeline& p, const pipeline::critic_table& table,
                                  const std::filesystem::path& checkpoint, int threads)
     : model_(load(p, table, checkpoint)),
-      learner_(model_.config, model_.parameters, value_learner_options_of(p, table, threads)), rewards_(reward_parts_of(p)) {
+      learner_(model_.config, model_.parameters, value_learner_options_of(p, table, threads)), rewards_(reward_parts_of(p)), threads_(threads) {
   model_.parameters.clear();
   if (!checkpoint.empty())
     learner_.load_state(optimizer_folder(checkpoint));
@@ -70,6 +82,18 @@ void critic_learning::forget(std::uint64_t group) { groups_.forget(group); }
 std::vector<float> critic_learning::values(std::span<const std::int32_t> prompt,
                                            std::span<const std::vector<std::int32_t>> answers) const {
   return learner_.values(prompt, answers);
+}
+
+train::column_origin critic_learning::origin() const {
+  return {static_cast<std::uint32_t>(learner_.steps()), static_cast<std::uint32_t>(threads_)};
+}
+
+transport::bundle critic_learning::value_columns(const column_set& columns) const {
+  return to_columns(values(columns.view<std::int32_t>("prompt_tokens"), answers_in(columns)), origin());
+}
+
+transport::bundle critic_learning::value_columns(const column_set& columns, const critic_snapshot& then) const {
+  return to_columns(learner_.values(*then.decoder, columns.view<std::int32_t>("prompt_tokens"), answers_in(columns)), then.origin);
 }
 
 batch_report critic_learning::train(const train_batch& batch, std::stop_token stop, std::span<const float> returns) {

@@ -12,11 +12,7 @@ void critic_values::process(const process_group&, column_set columns, std::funct
   core_.thread->post([learner = core_.learner, columns = std::move(columns), done = std::move(done)] {
     stage_result result;
     try {
-      std::vector<std::vector<std::int32_t>> answers;
-      for (const auto answer : by_answer(columns.view<std::int32_t>("tokens"), columns.view<std::int32_t>("lengths")))
-        answers.emplace_back(answer.begin(), answer.end());
-      const auto values = learner->values(columns.view<std::int32_t>("prompt_tokens"), answers);
-      result.added = transport::bundle_builder().add("value", std::span<const float>(values)).finish();
+      result.added = learner->value_columns(columns);
     } catch (const std::exception& error) {
       result.error = error.what();
     }

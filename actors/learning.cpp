@@ -1,5 +1,6 @@
 #include "actors/learning.hpp"
 
+#include "actors/column_origin.hpp"
 #include "actors/optimizer_options.hpp"
 #include "actors/weights_bundle.hpp"
 #include "runtime/input_error.hpp"
@@ -205,6 +206,7 @@ train::training_group training_group_of(std::uint64_t id, const column_set& colu
       group.kept.push_back(static_cast<std::uint32_t>(index));
   if (!group.kept.empty() && group.kept.size() != group.answers.size())
     throw std::invalid_argument("column 'kept': want one entry an answer");
+  group.origins = origins_in(columns);
   if (rewards.empty())
     group.reward = copied(columns.view<float>("reward"));
   else
@@ -356,12 +358,13 @@ batch_report learning::train(const train_batch& batch, std::stop_token stop) {
   report.step = batch.step;
   report.part = batch.part;
   report.ends_step = batch.ends_step;
+  train::step_lineage lineage{batch.step, batch.version, threads_, {}, batch.part, batch.ends_step, batch.mask, batch.train_from};
   if (batch.groups.empty()) { // the rest of the step's groups were lost
     end_step(batch, report);
+    report.lineage = train::to_json(lineage);
     return report;
   }
   auto groups = groups_.of(batch.groups);
-  train::step_lineage lineage{batch.step, batch.version, threads_, {}, batch.part, batch.ends_step, batch.mask, batch.train_from};
   for (const auto& group : groups)
     lineage.groups.push_back(train::lineage_of(group));
   if (!rewards_.empty())

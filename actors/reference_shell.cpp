@@ -1,5 +1,6 @@
 #include "actors/reference_shell.hpp"
 
+#include "actors/column_origin.hpp"
 #include "actors/thread_answer.hpp"
 #include "actors/weights_bundle.hpp"
 #include "runtime/input_error.hpp"
@@ -29,7 +30,11 @@ void reference::process(const process_group&, column_set columns, std::function<
       for (const auto answer : by_answer(columns.view<std::int32_t>("tokens"), columns.view<std::int32_t>("lengths")))
         answers.emplace_back(answer.begin(), answer.end());
       const auto logprob = weights->logprobs(columns.view<std::int32_t>("prompt_tokens"), answers);
-      result.added = transport::bundle_builder().add("ref_logprob", std::span<const float>(logprob)).finish();
+      transport::bundle_builder added;
+      added.add("ref_logprob", std::span<const float>(logprob));
+      if (weights->follows())
+        added.add_all(origin_of("ref_logprob", {weights->version(), 0}));
+      result.added = added.finish();
     } catch (const std::exception& error) {
       result.error = error.what();
     }

@@ -13,7 +13,8 @@
 
 namespace millrace::actors {
 
-/// What a reference knows, with no actor in sight: the weights it scores with and the version it last followed.
+/// What a reference knows, with no actor in sight: the weights it scores with and the version it last followed. A copy is
+/// cheap, shares the weights, and goes its own way from there.
 ///
 ///     refresh_every = k: the policy's weights of the newest version that is a multiple of k or beyond the next one
 ///     ema = d:           w = d^n w + (1 - d^n) policy, n the versions since the last
@@ -25,6 +26,12 @@ public:
 
   /// log p of every answer token, [sum of lengths], at the temperature the answers were sampled at.
   std::vector<float> logprobs(std::span<const std::int32_t> prompt, std::span<const std::vector<std::int32_t>> answers) const;
+
+  /// The version of the policy that they last took up; 0: they are as they began.
+  std::uint32_t version() const { return version_; }
+
+  /// Whether some version changes anything.
+  bool follows() const { return table_.follows(); }
 
   /// Whether this version changes anything.
   bool wants(std::uint32_t version) const;

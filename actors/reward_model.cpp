@@ -1,7 +1,11 @@
 #include "actors/reward_model.hpp"
 
+#include "actors/column_origin.hpp"
+#include "actors/tokenizer_match.hpp"
+#include "runtime/input_error.hpp"
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/model/score_head.hpp"
+#include "runtime/train/trainable.hpp"
 
 #include <ATen/Parallel.h>
 
@@ -36,6 +40,19 @@ reward_model::reward_model(pipeline::reward_model_table table, const model::chec
   model::chat_of(model);
   tokenizer_ = model.tok;
   chat_ = model.chat;
+}
+
+std::shared_ptr<reward_model> reward_model::load(const pipeline::pipeline& p, const pipeline::reward_model_table& table, int threads) {
+  const auto& source = p.models.at(table.model);
+  auto scorer = model::load_checkpoint(source.path, {.weights = true, .score_head = true});
+  if (!scorer.config.score_head)
+    throw input_error(source.path.string() + ": a language model, want a sequence-classification model of one label");
+  if (!source.chat_template.empty())
+    scorer.chat = model::named_chat_template(source.chat_template);
+  const bool same = !scorer.tok || same_tokens(*flowing_tokenizer(p), *scorer.tok);
+  if (same)
+    check_same_tokens(p, scorer);
+  return std::make_shared<reward_model>(table, scorer, same, threads, train::device_named(p.run.device));
 }
 
 float reward_model::reward_of(const pipeline::reward_model_table& table, float score) {
@@ -73,7 +90,7 @@ void reward_model::process(const process_group& group, column_set columns, std::
         added.add(column, std::span<const float>(reward));
         result.summary[column] = mean;
       }
-      result.added = added.finish();
+      result.added = added.add_all(origin_of("reward." + table_.name, {0, static_cast<std::uint32_t>(threads_)})).finish();
     } catch (const std::invalid_argument& unfit) {
       result.complaint = unfit.what(); // such as a text beyond the model's context: another attempt would end the same
     } catch (const std::exception& error) {

@@ -4,7 +4,7 @@
 #include "actors/stage_shell.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/model/decoder.hpp"
-#include "runtime/pipeline/reward_model_table.hpp"
+#include "runtime/pipeline/pipeline.hpp"
 
 #include <memory>
 #include <string>
@@ -25,6 +25,10 @@ public:
   /// @param device where it scores
   /// @throws input_error if it needs a chat template and has none
   reward_model(pipeline::reward_model_table table, const model::checkpoint& model, bool same_tokens, int threads, at::Device device = at::kCPU);
+
+  /// The role as the pipeline has it, with its model loaded.
+  /// @throws input_error in one line: no model with a score head of one label, a tokenizer that reads other ids
+  static std::shared_ptr<reward_model> load(const pipeline::pipeline& p, const pipeline::reward_model_table& table, int threads);
 
   void process(const process_group& group, column_set columns, std::function<void(stage_result)> done) override;
 

@@ -10,8 +10,6 @@
 #include "actors/rollout_shell.hpp"
 #include "actors/rule_verifier.hpp"
 #include "actors/stage_shell.hpp"
-#include "actors/tokenizer_match.hpp"
-#include "runtime/input_error.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/train/trainable.hpp"
@@ -81,17 +79,7 @@ void start(caf::actor_system& system, const role_context& context, const pipelin
 }
 
 void start(caf::actor_system& system, const role_context& context, const pipeline::reward_model_table& table) {
-  const auto& source = context.pipeline->models.at(table.model);
-  auto scorer = model::load_checkpoint(source.path, {.weights = true, .score_head = true});
-  if (!scorer.config.score_head)
-    throw input_error(source.path.string() + ": a language model, want a sequence-classification model of one label");
-  if (!source.chat_template.empty())
-    scorer.chat = model::named_chat_template(source.chat_template);
-  const bool same = !scorer.tok || same_tokens(*flowing_tokenizer(*context.pipeline), *scorer.tok);
-  if (same)
-    check_same_tokens(*context.pipeline, scorer);
-  start_stage(system, context, std::make_shared<reward_model>(table, scorer, same, context.threads(),
-                                                             train::device_named(context.pipeline->run.device)));
+  start_stage(system, context, reward_model::load(*context.pipeline, table, context.threads()));
 }
 
 void start(caf::actor_system& system, const role_context& context, const pipeline::critic_table& table) {

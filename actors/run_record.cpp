@@ -169,6 +169,11 @@ void run_record::trained(std::int64_t step, std::int64_t part, const std::vector
   trajectories_.flush();
 }
 
+void run_record::remember(train::step_lineage lineage) {
+  lineage.session = folder_->session();
+  lineage_.append(train::to_json(lineage));
+}
+
 void run_record::forget(std::uint64_t group) { kept_.erase(group); }
 
 void run_record::add_trace(const telemetry::trace_batch& batch, std::int64_t pid, const std::string& process,

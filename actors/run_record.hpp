@@ -14,6 +14,7 @@
 #include "runtime/telemetry/time_table.hpp"
 #include "runtime/telemetry/trace_file.hpp"
 #include "runtime/telemetry/trajectories.hpp"
+#include "runtime/train/lineage.hpp"
 
 #include <cstdint>
 #include <map>
@@ -46,8 +47,8 @@ public:
   /// A group's answers in words, kept until the group is trained or forgotten.
   void keep(telemetry::trajectory answers);
   void trained(std::int64_t step, std::int64_t part, const std::vector<std::uint64_t>& groups);
-  /// How the groups of a step or of a part of one came to be: `batch_report::lineage`.
-  void remember(const std::string& lineage) { lineage_.append(lineage); }
+  /// How the groups of a step or of a part of one came to be, in this session. @throws telemetry::storage_error
+  void remember(train::step_lineage lineage);
   void forget(std::uint64_t group);
 
   /// What a process reported.

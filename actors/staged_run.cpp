@@ -47,7 +47,8 @@ int run_stage(const pipeline::pipeline& p, const std::filesystem::path& path) {
   const auto checkpoint = telemetry::latest_checkpoint(folder.checkpoints(), warn);
   telemetry::log_info("run", checkpoint ? "going on from step " + std::to_string(checkpoint->step)
                                         : "there is no checkpoint yet: the stage begins again");
-  telemetry::replace_file(folder.resolved(), pipeline::resolved_toml(p));
+  if (!(pipeline::read_pipeline(folder.resolved()) == p))
+    folder.change_pipeline(pipeline::resolved_toml(p));
   return run_pipeline(p, std::move(folder), checkpoint ? checkpoint->folder : std::filesystem::path());
 }
 

@@ -74,6 +74,19 @@ std::string progress_of(const fs::path& folder) {
   return "";
 }
 
+constexpr std::string_view changed_prefix = "resolved-", changed_suffix = ".toml";
+
+/// Where the pipeline of the sessions up to this one is kept, if a later one changed it.
+std::string changed_name(int session) { return std::string(changed_prefix) + std::to_string(session) + std::string(changed_suffix); }
+
+/// The session in such a name; 0: it is another.
+int changed_after(const std::string& name) {
+  int session = 0;
+  if (name.starts_with(changed_prefix) && name.ends_with(changed_suffix))
+    std::from_chars(name.data() + changed_prefix.size(), name.data() + name.size(), session);
+  return session;
+}
+
 /// What a run that ended before its first file may have left: such a folder may be used again.
 bool only_leftovers(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder)) {
@@ -109,14 +122,29 @@ run_folder run_folder::open(const fs::path& path) {
   want_run(path);
   descriptor lock = take_lock(path);
   int session = 2;
-  while (fs::exists(trace_of(path, session)))
+  while (fs::exists(trace_of(path, session)) || fs::exists(trajectories_of(path, session)))
     ++session;
   return {path, std::move(lock), session};
+}
+
+void run_folder::change_pipeline(std::string_view resolved) const {
+  const auto before = path_ / changed_name(session_ - 1);
+  if (session_ > 1 && !fs::exists(before)) // it is there if an earlier attempt at this session did not get as far as its files
+    replace_file(before, read_file(this->resolved()));
+  replace_file(this->resolved(), resolved);
 }
 
 fs::path run_folder::trace() const { return trace_of(path_, session_); }
 
 fs::path run_folder::trajectories() const { return trajectories_of(path_, session_); }
+
+fs::path resolved_of(const fs::path& folder, int session) {
+  std::optional<int> last; // of the sessions that ran the same
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (const int number = changed_after(entry.path().filename().string()); number >= session && (!last || number < *last))
+      last = number;
+  return folder / (last ? changed_name(*last) : "resolved.toml");
+}
 
 fs::path trace_of(const fs::path& folder, int session) {
   return folder / (session > 1 ? "trace-" + std::to_string(session) + ".json" : "trace.json");

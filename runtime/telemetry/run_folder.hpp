@@ -14,6 +14,7 @@ namespace millrace::telemetry {
 ///
 ///     resolved.toml  status.json  log.txt  metrics.jsonl  replay.jsonl  events.out.tfevents.*  checkpoints/step-000042/
 ///     trajectories-1.jsonl.zst  trace.json                 (session 2, the first resume: trajectories-2, trace-2)
+///     resolved-1.toml                                      (what was run up to session 1, where a resume changed it)
 ///
 /// A folder is a run once `resolved.toml` is in it: write that first.
 class run_folder {
@@ -31,6 +32,9 @@ public:
   /// 1 for a new run, one more for each resume.
   int session() const { return session_; }
 
+  /// From this session on the run is this pipeline; what the sessions before ran stays beside it.
+  void change_pipeline(std::string_view resolved) const;
+
   std::filesystem::path resolved() const { return path_ / "resolved.toml"; }
   std::filesystem::path status() const { return path_ / "status.json"; }
   std::filesystem::path log() const { return path_ / "log.txt"; }
@@ -46,6 +50,9 @@ private:
   descriptor lock_;
   int session_;
 };
+
+/// The pipeline that one session of the run in `folder` ran, from 1.
+std::filesystem::path resolved_of(const std::filesystem::path& folder, int session);
 
 /// The trace and the trajectories of one session of the run in `folder`, from 1.
 std::filesystem::path trace_of(const std::filesystem::path& folder, int session);

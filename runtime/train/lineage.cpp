@@ -45,6 +45,7 @@ lineage lineage_of(const training_group& group) {
   out.group = group.id;
   out.answers = group.sampled;
   out.kept = group.kept;
+  out.origins = group.origins;
   checksum sum;
   sum.add(group.prompt);
   sum.add(group.answers);
@@ -76,6 +77,10 @@ std::string to_json(const step_lineage& step) {
     object["mask"] = mask_words[static_cast<std::size_t>(step.mask)];
     object["train_from"] = step.train_from;
   }
+  if (step.session > 1)
+    object["session"] = step.session;
+  if (step.followed)
+    object["followed"] = true;
   auto& groups = object["groups"] = nlohmann::ordered_json::array();
   for (const auto& group : step.groups) {
     auto answers = nlohmann::ordered_json::array(), recomputed = nlohmann::ordered_json::array();
@@ -97,6 +102,10 @@ std::string to_json(const step_lineage& step) {
       one["recomputed"] = std::move(recomputed);
     if (!group.kept.empty())
       one["kept"] = group.kept;
+    if (!group.by.empty())
+      one["by"] = group.by;
+    for (const auto& [column, origin] : group.origins)
+      one["origins"][column] = {origin.version, origin.threads};
     one["checksum"] = in_hex(group.checksum);
   }
   return object.dump();
@@ -113,6 +122,8 @@ step_lineage step_lineage_from(std::string_view json) {
       out.mask = static_cast<age_mask>(word - mask_words.begin());
       out.train_from = object.at("train_from");
     }
+    out.session = object.value("session", 1);
+    out.followed = object.value("followed", false);
     for (const auto& g : object.at("groups")) {
       auto& group = out.groups.emplace_back();
       group.group = g.at("group");
@@ -128,6 +139,10 @@ step_lineage step_lineage_from(std::string_view json) {
         for (std::size_t answer = 0; answer < anew->size(); ++answer)
           for (const std::size_t run : anew->at(answer))
             group.answers.at(answer).at(run).recomputed = true;
+      group.by = g.value("by", "");
+      if (const auto origins = g.find("origins"); origins != g.end())
+        for (const auto& [column, origin] : origins->items())
+          group.origins[column] = {origin.at(0), origin.at(1)};
     }
     return out;
   } catch (const nlohmann::json::exception& error) {

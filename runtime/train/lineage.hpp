@@ -4,6 +4,7 @@
 #include "runtime/train/training_group.hpp"
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +18,8 @@ struct lineage {
   std::vector<std::vector<version_run>> answers; ///< of `training_group::sampled`, in the order of the tokens
   std::uint64_t checksum = 0;                    ///< XXH3 of every column that training reads, bit for bit
   std::vector<std::uint32_t> kept = {};          ///< `training_group::kept`
+  std::map<std::string, column_origin> origins;  ///< of `training_group::origins`
+  std::string by;                                ///< the role that answered, where the pipeline has several; else ""
 
   bool operator==(const lineage&) const = default;
 };
@@ -29,9 +32,11 @@ std::vector<version_run> runs_of(std::span<const std::uint32_t> version, std::sp
 
 /// The groups of one step, or of one of its parts, in the order of the batch, as one JSON object on a line:
 /// {"step":1,"part":0,"ends_step":true,"version":0,"threads":1,"groups":[{"group":0,"answers":[[0,12,1,3]],"recomputed":[[1]],"checksum":"00ff..."}]}
-/// and before the groups, where something was too old: "mask":"tokens","train_from":3. `answers` are versions and tokens in
-/// turn, `recomputed` the runs that began with keys and values computed anew, not there where none did; "kept":[0,2], with the
-/// group, the indices of its answers among those that were begun, not there where all were kept.
+/// and before the groups, where something was too old: "mask":"tokens","train_from":3; in a resumed run "session":2; where a
+/// reference follows the policy "followed":true. `answers` are versions and tokens in turn, `recomputed` the runs that began
+/// with keys and values computed anew, not there where none did. A group's "kept":[0,2] are the indices of its answers among
+/// those that were begun, not there where all were kept; its "origins":{"value":[3,1]} are versions and threads; "by":"rollout"
+/// says who answered where several could have.
 struct step_lineage {
   std::uint64_t step = 0;    ///< from 1
   std::uint32_t version = 0; ///< that was trained
@@ -41,6 +46,8 @@ struct step_lineage {
   bool ends_step = true;
   age_mask mask = age_mask::none;
   std::uint32_t train_from = 0;
+  int session = 1;       ///< of the run that trained it: one more for each resume
+  bool followed = false; ///< a reference that follows the policy had taken up `version` by then
 };
 
 std::string to_json(const step_lineage& step);

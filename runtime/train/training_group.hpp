@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,14 @@ struct version_run {
   bool recomputed = false; ///< keys and values of everything before were computed anew by this version
 
   bool operator==(const version_run&) const = default;
+};
+
+/// What a column was computed with that is not the group's own.
+struct column_origin {
+  std::uint32_t version = 0; ///< of the weights, as their role counts them
+  std::uint32_t threads = 0; ///< sums may depend on them
+
+  bool operator==(const column_origin&) const = default;
 };
 
 /// One prompt and its scored answers. Inner vectors have one entry per answer, then one per token of it.
@@ -33,6 +42,7 @@ struct training_group {
   std::vector<std::vector<version_run>> sampled;     ///< every answer as the rollout made it, those that were emptied or are only a baseline too
   std::vector<std::uint32_t> kept;                   ///< of each answer its index among those that the rollout began; empty: it kept all
   std::vector<float> baseline;                       ///< reward of the greedy answer to the prompt, one per answer; or empty
+  std::map<std::string, column_origin> origins;      ///< by name, of the columns that depend on more than the group and its versions
 };
 
 /// Tokens of an answer that are trained.

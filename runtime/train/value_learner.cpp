@@ -1,7 +1,6 @@
 #include "runtime/train/value_learner.hpp"
 
 #include "algorithms/algorithm.hpp"
-#include "runtime/model/decoder.hpp"
 #include "runtime/model/score_head.hpp"
 #include "runtime/model/training_operations.hpp"
 #include "runtime/train/learning_rate.hpp"
@@ -111,8 +110,17 @@ value_learner& value_learner::operator=(value_learner&&) noexcept = default;
 
 std::vector<float> value_learner::values(std::span<const std::int32_t> prompt,
                                          std::span<const std::vector<std::int32_t>> answers) const {
+  return values(state_->decoder, prompt, answers);
+}
+
+std::vector<float> value_learner::values(const model::decoder& then, std::span<const std::int32_t> prompt,
+                                         std::span<const std::vector<std::int32_t>> answers) const {
   state_->use_threads();
-  return model::answer_values(state_->decoder, prompt, answers, state_->options.micro_batch_tokens);
+  return model::answer_values(then, prompt, answers, state_->options.micro_batch_tokens);
+}
+
+std::shared_ptr<const model::decoder> value_learner::snapshot() const {
+  return std::make_shared<const model::decoder>(state_->decoder.config(), frozen(parameters(), state_->device));
 }
 
 value_report value_learner::gradient(std::span<const training_group> all, std::uint32_t version, std::stop_token stop,

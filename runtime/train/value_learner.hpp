@@ -1,6 +1,7 @@
 #pragma once
 
 #include "algorithms/value_loss.hpp"
+#include "runtime/model/decoder.hpp"
 #include "runtime/model/model_config.hpp"
 #include "runtime/model/weights.hpp"
 #include "runtime/train/optimizer.hpp"
@@ -67,6 +68,13 @@ public:
   /// The value before each answer token under the current parameters, [sum of lengths]. Depends on the group alone.
   /// @throws std::invalid_argument as `model::answer_values`
   std::vector<float> values(std::span<const std::int32_t> prompt, std::span<const std::vector<std::int32_t>> answers) const;
+
+  /// The decoder as it is now, which no later `apply` changes.
+  std::shared_ptr<const model::decoder> snapshot() const;
+
+  /// `values`, but under such a decoder: bit for bit what they were when it was taken.
+  std::vector<float> values(const model::decoder& then, std::span<const std::int32_t> prompt,
+                            std::span<const std::vector<std::int32_t>> answers) const;
 
   /// The gradient of one step; parameters and optimizer stay as they are. Replaces a gradient that was not applied.
   /// A group with a reward, value or log-probability that is not finite is left out, as by the policy's learner.

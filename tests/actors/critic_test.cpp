@@ -1,5 +1,6 @@
 #include "actors/critic_shell.hpp"
 
+#include "actors/column_origin.hpp"
 #include "actors/learning.hpp"
 #include "runtime/cluster/actor_config.hpp"
 #include "runtime/model/score_head.hpp"
@@ -44,6 +45,11 @@ train::training_group group_of(const critic_learning& critic, std::uint64_t id) 
   const auto values = critic.values(group.prompt, group.answers);
   group.value = {{values[0], values[1], values[2]}, {values[3]}};
   return group;
+}
+
+std::vector<float> value_column(const transport::bundle& columns) {
+  const auto values = columns.view<float>("value");
+  return {values.begin(), values.end()};
 }
 
 std::vector<float> values_of(const critic_learning& critic) {
@@ -113,6 +119,29 @@ std::string weights_in(const std::string& checkpoint) {
 }
 
 } // namespace
+
+TEST_CASE("a critic says with its values how many updates it has had, and an earlier one says the same again") {
+  const auto p = with_critic();
+  critic_learning critic(*p, table_of(*p), "", 1);
+  const column_set columns({tests::rollout_columns()});
+  const auto train = [&](std::uint64_t step, bool apply) {
+    critic.keep(group_of(critic, step));
+    CHECK_FALSE(critic.train({step, 0, {step}}, {}).interrupted);
+    critic.end_step({step, apply});
+  };
+  train(1, true);
+  const auto first = critic.value_columns(columns);
+  const auto then = critic.snapshot();
+  CHECK((origins_in(column_set({first})) == std::map<std::string, train::column_origin>{{"value", {1, 1}}}));
+  train(2, false);
+  CHECK(critic.origin() == train::column_origin{1, 1});
+  train(3, true);
+  CHECK(critic.origin() == train::column_origin{2, 1});
+  CHECK(value_column(critic.value_columns(columns)) != value_column(first));
+  const auto again = critic.value_columns(columns, then);
+  CHECK(value_column(again) == value_column(first));
+  CHECK((origins_in(column_set({again})) == origins_in(column_set({first}))));
+}
 
 TEST_CASE("a critic out of a language model says 0, learns when a step is applied, and forgets what it was trained on") { // CT-2, CT-3
   const auto p = with_critic();

@@ -2,6 +2,7 @@
 
 #include "actors/weights_bundle.hpp"
 #include "runtime/input_error.hpp"
+#include "runtime/train/lineage.hpp"
 #include "tests/actors/fixture.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -140,6 +141,10 @@ TEST_CASE("a step whose other groups were lost ends with the parts it had") {
   CHECK(last.trained_tokens == 0);
   CHECK(last.metrics.at("updates") == 1);
   learner.snapshot(1);
+  const auto recorded = train::step_lineage_from(last.lineage);
+  CHECK(recorded.ends_step);
+  CHECK(recorded.part == 1);
+  CHECK(recorded.groups.empty());
 }
 
 TEST_CASE("what is too old is counted as masked, and the rest as trained") {

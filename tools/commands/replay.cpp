@@ -1,16 +1,25 @@
 #include "actors/replay.hpp"
+#include "actors/staged_run.hpp"
 #include "runtime/input_error.hpp"
+#include "runtime/pipeline/stages.hpp"
 #include "runtime/telemetry/metrics.hpp"
 #include "runtime/telemetry/run_folder.hpp"
 #include "runtime/telemetry/step_lines.hpp"
 #include "tools/command.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <bit>
+#include <cerrno>
+#include <cmath>
 #include <cstdio>
+#include <cstring>
+#include <cstdlib>
 #include <filesystem>
-#include <limits>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace millrace::tools {
@@ -35,71 +44,117 @@ std::vector<train::step_lineage> read_record(const std::filesystem::path& path) 
   return steps;
 }
 
-/// The oldest version that the steps from each on need.
-std::vector<std::uint32_t> oldest_versions(const std::vector<train::step_lineage>& steps) {
-  std::vector<std::uint32_t> oldest(steps.size());
-  std::uint32_t least = std::numeric_limits<std::uint32_t>::max();
-  for (std::size_t i = steps.size(); i-- > 0;) {
-    least = std::min(least, steps[i].version);
-    for (const auto& group : steps[i].groups)
-      for (const auto& runs : group.answers)
-        for (const auto& run : runs)
-          least = std::min(least, run.version);
-    oldest[i] = least;
-  }
-  return oldest;
-}
-
-/// Figures of a step that must be the same bit for bit.
-constexpr std::string_view compared[] = {telemetry::metric::loss, telemetry::metric::gradient_norm, telemetry::metric::reward,
-                                         telemetry::metric::entropy, telemetry::metric::policy_kl};
-
-/// @returns the first figure that differs, in words, or ""
+/// The first figure of a step that is another bit for bit, in words, or "". Every figure that the steps made again have is
+/// compared, but for what a clock said.
 std::string difference(const telemetry::metric_row& recorded, const std::map<std::string, double>& again) {
-  for (const auto name : compared) {
+  std::vector<std::string> names{std::string(telemetry::metric::loss)}; // what people look for first
+  for (const auto& [name, value] : again)
+    if (!name.starts_with(telemetry::metric::timing("")))
+      names.push_back(name);
+  for (const auto& name : names) {
     const auto was = recorded.get(name);
-    const auto is = again.find(std::string(name));
-    if (!was || is == again.end() || std::bit_cast<std::uint64_t>(*was) == std::bit_cast<std::uint64_t>(is->second))
+    const auto is = again.find(name);
+    if (!was || is == again.end() || std::bit_cast<std::uint64_t>(*was) == std::bit_cast<std::uint64_t>(is->second)
+        || (!std::isfinite(*was) && !std::isfinite(is->second))) // the file says of neither which it is
       continue;
-    char text[160];
-    std::snprintf(text, sizeof text, "%s was %.17g and is %.17g", std::string(name).c_str(), *was, is->second);
-    return text;
+    char numbers[80];
+    std::snprintf(numbers, sizeof numbers, " was %.17g and is %.17g", *was, is->second);
+    return name + numbers;
   }
   return {};
 }
 
-int run_again(const replay_options& options) {
-  telemetry::holder_of_run(options.folder); // says so where it is no run
-  const auto p = pipeline::read_pipeline(options.folder / "resolved.toml");
-  auto steps = read_record(options.folder / "replay.jsonl");
-  const auto metrics = telemetry::read_metrics(options.folder / "metrics.jsonl");
-  if (options.steps > 0)
-    std::erase_if(steps, [&](const auto& part) { return part.step > static_cast<std::uint64_t>(options.steps); });
-  const auto ended = std::count_if(steps.begin(), steps.end(), [](const auto& part) { return part.ends_step; });
-  const auto oldest = oldest_versions(steps);
-  actors::replay replay(p, steps.front().threads);
-  for (std::size_t i = 0; i < steps.size(); ++i) {
-    const auto& recorded = steps[i];
-    auto step = replay.step(recorded, oldest[i]);
-    std::string what = step.difference;
-    if (step.group)
-      what = "group " + std::to_string(*step.group) + ": " + what;
-    const auto row = std::find_if(metrics.begin(), metrics.end(), [&](const auto& m) {
-      return m.step == static_cast<std::int64_t>(recorded.step) && m.get(telemetry::metric::loss);
-    });
-    if (what.empty() && recorded.ends_step && row != metrics.end())
-      what = difference(*row, step.report.metrics);
-    std::printf("{\"step\":%llu,\"part\":%u,\"same\":%s", static_cast<unsigned long long>(recorded.step), recorded.part, what.empty() ? "true" : "false");
-    if (const auto loss = step.report.metrics.find(std::string(telemetry::metric::loss)); loss != step.report.metrics.end())
-      std::printf(",\"loss\":%.17g", loss->second);
-    std::printf("}\n");
-    std::fflush(stdout);
-    if (!what.empty()) {
-      std::fprintf(stderr, "the first difference is in step %llu: %s\n", static_cast<unsigned long long>(recorded.step), what.c_str());
-      return 1;
-    }
+/// A folder that is gone with it.
+class scratch {
+public:
+  scratch() : path_((std::filesystem::temp_directory_path() / "millrace-replay-XXXXXX").string()) {
+    if (::mkdtemp(path_.data()) == nullptr)
+      throw input_error(path_ + " cannot be made: " + std::strerror(errno));
   }
-  std::fprintf(stderr, "%td steps, every one the same bit for bit: tokens, log-probabilities, rewards, losses, gradients\n", ended);
+  ~scratch() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  scratch(const scratch&) = delete;
+  scratch& operator=(const scratch&) = delete;
+  const std::string& path() const { return path_; }
+
+private:
+  std::string path_;
+};
+
+using step_iterator = std::vector<train::step_lineage>::const_iterator;
+
+step_iterator end_of_session(step_iterator first, step_iterator last) {
+  return std::find_if(first, last, [&](const auto& part) { return part.session != first->session; });
+}
+
+void print(const train::step_lineage& part, const std::string& stage, bool same, const std::map<std::string, double>& figures) {
+  nlohmann::ordered_json object;
+  if (!stage.empty())
+    object["stage"] = stage;
+  object["step"] = part.step;
+  object["part"] = part.part;
+  object["same"] = same;
+  if (const auto loss = figures.find(std::string(telemetry::metric::loss)); loss != figures.end())
+    object["loss"] = loss->second;
+  std::printf("%s\n", object.dump().c_str());
+  std::fflush(stdout);
+}
+
+/// A plain run, or one stage of several.
+/// @returns whether everything is the same
+bool run_again(const std::filesystem::path& folder, const std::string& stage, std::int64_t most_steps) {
+  telemetry::holder_of_run(folder); // says so where it is no run
+  auto steps = read_record(folder / "replay.jsonl");
+  const auto metrics = telemetry::read_metrics(folder / "metrics.jsonl");
+  if (most_steps > 0)
+    std::erase_if(steps, [&](const auto& part) { return part.step > static_cast<std::uint64_t>(most_steps); });
+  const std::string of_stage = stage.empty() ? "" : " of stage " + stage;
+  std::int64_t ended = 0;
+  std::unique_ptr<scratch> checkpoint; // between two sessions
+  for (auto first = steps.cbegin(); first != steps.cend();) {
+    const auto last = end_of_session(first, steps.cend());
+    const auto p = pipeline::read_pipeline(telemetry::resolved_of(folder, first->session));
+    actors::replay replay(p, {first, last}, checkpoint ? checkpoint->path() : "");
+    for (auto part = first; part != last; ++part) {
+      const auto step = replay.step(static_cast<std::size_t>(part - first));
+      std::string what = step.group ? "group " + std::to_string(*step.group) + ": " + step.difference : "";
+      const auto row = std::find_if(metrics.begin(), metrics.end(), [&](const auto& m) {
+        return m.step == static_cast<std::int64_t>(part->step) && m.get(telemetry::metric::loss);
+      });
+      if (what.empty() && part->ends_step && row != metrics.end())
+        what = difference(*row, step.report.metrics);
+      print(*part, stage, what.empty(), step.report.metrics);
+      if (!what.empty()) {
+        std::fprintf(stderr, "the first difference is in step %llu%s: %s\n", static_cast<unsigned long long>(part->step), of_stage.c_str(), what.c_str());
+        return false;
+      }
+      ended += part->ends_step;
+    }
+    if (last != steps.cend()) {
+      checkpoint = std::make_unique<scratch>();
+      replay.write_checkpoint(checkpoint->path());
+    }
+    first = last;
+  }
+  std::fprintf(stderr, "%lld steps%s, every one the same bit for bit: tokens, log-probabilities, rewards, values, losses, gradients\n",
+               static_cast<long long>(ended), of_stage.c_str());
+  return true;
+}
+
+int run_again(const replay_options& options) {
+  telemetry::holder_of_run(options.folder);
+  const auto stages = pipeline::read_stages(options.folder / "resolved.toml");
+  if (!pipeline::is_staged(stages))
+    return run_again(options.folder, "", options.steps) ? 0 : 1;
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    const auto folder = actors::folder_of_stage(options.folder, stages, i);
+    if (!std::filesystem::exists(folder / "replay.jsonl"))
+      break; // the run did not come to it
+    if (!run_again(folder, stages[i].name, options.steps))
+      return 1;
+  }
   return 0;
 }
 
@@ -108,10 +163,16 @@ int run_again(const replay_options& options) {
 command add_replay(CLI::App& root) {
   auto options = std::make_shared<replay_options>();
   auto* app = root.add_subcommand("replay", "Make a recorded run again, bit for bit, and say where the first difference lies");
-  app->footer("Each group is generated again from its seed with the versions that sampled its tokens, scored and trained, on one\n"
-              "thread of control. One JSON object a step (or part of one) on stdout; exit status 1 at the first difference.");
+  app->footer("Each group is generated again from its seed with the versions that sampled its tokens (or written again from its\n"
+              "row's demonstrations), scored by rules, reward models, references and the critic with the weights that they had for\n"
+              "it, and trained, on one thread of control. Compared are the columns of every group and every figure of a step but\n"
+              "times. Runs that were resumed and those of several [[stage]]s are made again session by session, stage by stage.\n"
+              "Bits are the same on the build and the kind of machine that made the run; models and data files must be as they were.\n"
+              "Refused: the record of a build that did not write down which of several roles answered a prompt, or with which\n"
+              "weights a critic, a reward model or a reference that follows the policy computed a group's columns.\n"
+              "One JSON object a step (or part of one) on stdout; exit status 1 at the first difference.");
   app->add_option("RUN", options->folder, "The run's folder")->required();
-  app->add_option("--steps", options->steps, "Only the first steps (0: all)")->check(CLI::NonNegativeNumber);
+  app->add_option("--steps", options->steps, "Only the first steps (0: all), of each stage")->check(CLI::NonNegativeNumber);
   return [options] { return run_again(*options); };
 }
 

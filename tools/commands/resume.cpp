@@ -37,7 +37,7 @@ command add_resume(CLI::App& root) {
     else
       telemetry::log_info("run", "going on from step " + std::to_string(checkpoint->step));
     if (!o->overrides.empty())
-      telemetry::replace_file(folder.resolved(), pipeline::resolved_toml(p));
+      folder.change_pipeline(pipeline::resolved_toml(p));
     return actors::run_pipeline(p, std::move(folder), checkpoint ? checkpoint->folder : std::filesystem::path());
   };
 }

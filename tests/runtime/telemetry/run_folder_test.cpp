@@ -84,6 +84,34 @@ TEST_CASE("each resume is a session of its own") {
   CHECK(run_folder::open(scratch.path() / "a").session() == 3);
 }
 
+TEST_CASE("a session without a trace counts too") {
+  const scratch_folder scratch;
+  start_run(scratch.path() / "a");
+  replace_file(run_folder::open(scratch.path() / "a").trajectories(), "");
+  CHECK(run_folder::open(scratch.path() / "a").session() == 3);
+}
+
+TEST_CASE("what a session ran can be read after later ones ran something else") {
+  const scratch_folder scratch;
+  const auto path = scratch.path() / "a";
+  start_run(path);
+  const auto ran = [&](int session) { return read_file(resolved_of(path, session)); };
+  const auto go_on = [&](const char* with) {
+    auto run = run_folder::open(path);
+    if (with)
+      run.change_pipeline(with);
+    return run;
+  };
+  replace_file(go_on(nullptr).trajectories(), "");
+  go_on("never began\n");
+  replace_file(go_on("third\n").trajectories(), "");
+  replace_file(go_on("fourth\n").trajectories(), "");
+  CHECK(ran(1) == "[run]\n");
+  CHECK(ran(2) == "[run]\n");
+  CHECK(ran(3) == "third\n");
+  CHECK(ran(4) == "fourth\n");
+}
+
 TEST_CASE("what is not a run's folder cannot be resumed or asked for its status") {
   const scratch_folder scratch;
   replace_file(scratch.path() / "file", "");

@@ -48,6 +48,23 @@ TEST_CASE("the checksum changes with every bit that training reads and with how 
   CHECK(lineage_of(g).checksum != same);
 }
 
+TEST_CASE("a step's lineage says with which weights and threads its columns were computed, in which session, and after what was followed") {
+  training_group g = some_group();
+  g.value = {{1, 2, 3}, {4}};
+  g.origins = {{"reward.judge", {0, 4}}, {"value", {3, 2}}};
+  step_lineage step{3, 2, 1, {lineage_of(g)}};
+  step.groups.at(0).by = "rollout";
+  step.session = 2;
+  step.followed = true;
+  const step_lineage read = step_lineage_from(to_json(step));
+  CHECK((read.groups.at(0).origins == g.origins));
+  CHECK((read.groups == step.groups));
+  CHECK(read.session == 2);
+  CHECK(read.followed);
+  auto text = to_json(step);
+  CHECK_THROWS_AS(step_lineage_from(text.replace(text.find("[3,2]"), 5, "[3]")), std::invalid_argument);
+}
+
 TEST_CASE("a step's lineage survives being written; other text is refused") {
   const step_lineage step{3, 2, 1, {lineage_of(some_group()), {9, {{}}, 0xffffffffffffffffu}, {10, {{}, {}}, 5, {1, 4}}}};
   const step_lineage read = step_lineage_from(to_json(step));
@@ -55,6 +72,8 @@ TEST_CASE("a step's lineage survives being written; other text is refused") {
   CHECK(read.version == 2);
   CHECK(read.threads == 1);
   CHECK((read.groups == step.groups));
+  CHECK(read.session == 1);
+  CHECK_FALSE(read.followed);
   CHECK_THROWS_AS(step_lineage_from("{}"), std::invalid_argument);
   CHECK_THROWS_AS(step_lineage_from("[1"), std::invalid_argument);
   auto text = to_json(step);
