@@ -8,6 +8,7 @@
 #include "runtime/schedule/event.hpp"
 #include "runtime/schedule/ledger.hpp"
 #include "runtime/schedule/staleness.hpp"
+#include "runtime/schedule/tokens_by_version.hpp"
 #include "runtime/schedule/wait_record.hpp"
 
 #include <array>
@@ -74,8 +75,9 @@ public:
   std::string save() const;
 
   /// @param now_s seconds on any clock that does not go back; it only dates waits
+  /// @returns what to do; valid until the next event
   /// @throws std::invalid_argument for an event that no run can produce (a capacity of 0, descending token versions)
-  std::vector<action> on(const event& what, double now_s);
+  const std::vector<action>& on(const event& what, double now_s);
 
   /// The group will be reported soon: starts to bring its record near. Changes nothing.
   void expect(group_id id) const { groups_.prefetch(id); }
@@ -115,7 +117,6 @@ private:
 
   /// A cache line: at thousands of live groups each event looks at one that was not looked at for long.
   struct alignas(64) group {
-    std::vector<version_tokens> counted; ///< tokens by version; under `withhold` those of whole answers by the oldest in each
     std::int64_t tokens = 0;
     double since_s = 0;              ///< in this state
     std::uint32_t attempt = 0;
@@ -126,7 +127,9 @@ private:
     group_state state = group_state::queued;
     bool interrupted = false;        ///< generating, asked to hand over what it has
     bool partial = false;            ///< has handed over answers: it goes on with them
+    tokens_by_version counted;       ///< under `withhold` tokens of whole answers by the oldest in each
   };
+  static_assert(sizeof(group) == 64);
 
   /// What few groups have anything of.
   struct misfortune {
@@ -193,12 +196,10 @@ private:
   group* current(group_id id, std::uint32_t attempt, std::initializer_list<group_state> states);
   void set_state(group& one, group_state state);
   void make_ready(group_id id, group& one);
-  void count_tokens(group& one, const std::vector<version_tokens>& tokens);
+  void count_tokens(group& one, const std::vector<version_tokens>& tokens, std::int64_t sum);
   std::vector<group_id> live_ids() const; ///< ascending; linear, for what happens once in a run
   std::vector<group_id> generating_ids() const;
   bool is_queued_afresh(const group& one) const { return one.state == group_state::queued && !one.partial; }
-  void set_counts(group& one, const std::vector<version_tokens>& tokens);
-  void clear_counts(group& one);
   void forget_group(group_id id, group& one);
   std::optional<worker_id> target_of(group_id id) const;
   void forget_target(group_id id);
@@ -257,7 +258,6 @@ private:
   staleness staleness_;
   by_id<group> groups_; ///< live
   std::map<group_id, misfortune> misfortunes_;              ///< of live groups
-  std::vector<std::vector<version_tokens>> spare_counts_; ///< empty lists of groups that are over, for those to come
   std::set<group_id> queued_;
   std::set<group_id> parked_;
   std::map<worker_id, worker> workers_;
@@ -293,7 +293,7 @@ private:
   double now_s_ = 0;
   double learner_since_s_ = 0; ///< since the learner has no batch, or the run waits for its last checkpoint
   double version_since_s_ = 0; ///< since v has its value
-  std::vector<action> actions_; ///< of the event being handled
+  std::vector<action> actions_; ///< of the last event
 };
 
 } // namespace millrace::schedule

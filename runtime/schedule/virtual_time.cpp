@@ -1,13 +1,13 @@
 #include "runtime/schedule/virtual_time.hpp"
 
 #include "runtime/schedule/age_limit.hpp"
+#include "runtime/schedule/quad_heap.hpp"
 #include "runtime/schedule/virtual_learner.hpp"
 #include "runtime/schedule/virtual_worker.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <queue>
 #include <stdexcept>
 
 namespace millrace::schedule {
@@ -28,7 +28,7 @@ public:
     while (!scheduler_.finished()) {
       if (agenda_.empty())
         throw std::logic_error("virtual time: nothing is left to happen and the run is not finished");
-      const auto next = agenda_.top();
+      const auto next = agenda_.front();
       agenda_.pop();
       if (next.what == kind::generated && hosts_[next.subject].planned != next.sequence)
         continue;
@@ -57,7 +57,7 @@ private:
     std::uint32_t detail;  ///< attempt, version or life
 
     bool operator<(const entry& other) const {
-      return at_s != other.at_s ? at_s > other.at_s : sequence > other.sequence;
+      return at_s != other.at_s ? at_s < other.at_s : sequence < other.sequence;
     }
   };
 
@@ -72,9 +72,10 @@ private:
     const auto next = on.next_s();
     if (next == on.planned_s && on.planned != 0)
       return;
-    on.look_ahead(groups_);
-    if (const auto group = on.next_group())
-      scheduler_.expect(*group);
+    on.each_next([this](group_id group) {
+      groups_.prefetch(group);
+      scheduler_.expect(group);
+    });
     on.planned_s = next;
     on.planned = next < std::numeric_limits<double>::infinity() ? plan(next, kind::generated, id, 0) : ++sequence_;
   }
@@ -167,7 +168,7 @@ private:
     auto tokens = hosts_[id].stop(group, *one, now_s_, groups_);
     result_.place_busy_s += now_s_ - one->began_s;
     plan_worker(id);
-    handed_.insert_or_assign(group, std::move(*one));
+    handed_[group] = std::move(one->history);
     groups_.erase(group);
     feed(group_interrupted{group, attempt, std::move(tokens)});
     drained(id);
@@ -265,9 +266,7 @@ private:
     auto& one = hosts_[id];
     if (!one.alive || one.life != life)
       return;
-    one.alive = false;
-    one.wanted.reset();
-    one.planned = 0;
+    one.die();
     ++result_.workers_lost;
     std::vector<group_id> here;
     groups_.each([&](group_id group, const virtual_group& on) {
@@ -281,7 +280,7 @@ private:
   }
 
   void feed(const event& what) {
-    const auto actions = scheduler_.on(what, now_s_);
+    const auto& actions = scheduler_.on(what, now_s_);
     if (observe_)
       observe_(what, actions, scheduler_, now_s_);
     for (const auto& one : actions)
@@ -296,19 +295,15 @@ private:
     one.attempt = what.attempt;
     one.host = what.worker;
     double handed = 0;
-    const auto before = handed_.find(what.group);
-    if (what.resume && before != handed_.end()) {
-      one.answers = std::move(before->second.answers);
-      one.carried = std::move(before->second.carried);
-      for (const auto& each : one.answers)
-        handed += each.done;
-    } else {
-      one.answers.resize(costs_.answers_per_group);
-      for (std::uint32_t i = 0; i < costs_.answers_per_group; ++i)
-        one.answers[i].length = static_cast<std::int32_t>(answer_tokens(costs_, what.group, i));
-    }
-    if (before != handed_.end())
-      handed_.erase(before);
+    std::uint32_t number = 0;
+    for (auto& length : one.lengths.reset(costs_.answers_per_group))
+      length = static_cast<std::int32_t>(answer_tokens(costs_, what.group, number++));
+    if (!handed_.empty())
+      if (const auto before = handed_.extract(what.group); before && what.resume) {
+        one.history = std::move(before.mapped());
+        for (const auto& each : one.history->answers)
+          handed += each.done;
+      }
     auto& on = hosts_[what.worker];
     on.start(what.group, one, now_s_);
     on.compute_prompt(now_s_, costs_.prefill_s + costs_.resume_token_s * handed);
@@ -409,11 +404,11 @@ private:
   const observer& observe_;
   double now_s_ = 0;
   std::uint64_t sequence_ = 0;
-  std::priority_queue<entry> agenda_;
+  quad_heap<entry> agenda_;
   virtual_learner learner_;
   std::vector<virtual_worker> hosts_;
   by_id<virtual_group> groups_; ///< on workers
-  std::map<group_id, virtual_group> handed_;
+  std::map<group_id, std::unique_ptr<virtual_history>> handed_; ///< of groups that were handed over
   std::vector<worker_id> touched_;
   std::uint32_t staging_ = 0; ///< workers that stage
   std::vector<event> told_; ///< what a worker that has ended groups reports; the lists in them are used again

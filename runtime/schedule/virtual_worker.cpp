@@ -30,10 +30,19 @@ std::int32_t whole(double clock) {
 
 } // namespace
 
+virtual_history& virtual_group::keep_history() {
+  if (!history) {
+    history = std::make_unique<virtual_history>();
+    history->answers.assign(lengths.size(), {from, 0, 0});
+  }
+  return *history;
+}
+
 virtual_worker::virtual_worker(const workload& costs)
     : costs_(&costs), one_each_(costs.decode.empty() && costs.slots == 0),
       slots_(costs.slots > 0 ? costs.slots : costs.groups_per_worker * costs.answers_per_group) {
-  flips_.push_back({-1, 0});
+  flip_times_.push_back(-1);
+  flip_versions_.push_back(0);
 }
 
 double virtual_worker::step_s() const {
@@ -71,13 +80,15 @@ void virtual_worker::stand_still(double now_s, double seconds) {
 double virtual_worker::running_tokens(double now_s, const by_id<virtual_group>& all) {
   advance(now_s);
   double tokens = 0;
-  for (const auto& next : endings_) {
-    const auto* one = all.find(next.group);
-    if (!one || one->attempt != next.attempt)
+  for (const auto& next : endings_.all()) {
+    const auto* one = all.find(next.group());
+    if (!one)
       continue;
-    for (std::uint32_t i = one_each_ ? 0 : next.answer; i < (one_each_ ? one->answers.size() : next.answer + 1); ++i)
-      if (const double total = one->answers[i].done + clock_ - one->answers[i].from; total < one->answers[i].length)
+    for (std::uint32_t i = one_each_ ? 0 : next.answer(); i < (one_each_ ? one->lengths.size() : next.answer() + 1); ++i) {
+      const auto each = one->answer(i);
+      if (const double total = each.done + clock_ - each.from; total < one->lengths.all()[i])
         tokens += std::floor(total);
+    }
   }
   return tokens;
 }
@@ -94,10 +105,12 @@ void virtual_worker::take_weights(double now_s, double seconds, version_id versi
 
 void virtual_worker::flip(double now_s, version_id version) {
   advance(now_s);
-  if (flips_.back().at == clock_)
-    flips_.back().version = version;
-  else
-    flips_.push_back({clock_, version});
+  if (flip_times_.back() == clock_) {
+    flip_versions_.back() = version;
+  } else {
+    flip_times_.push_back(clock_);
+    flip_versions_.push_back(version);
+  }
 }
 
 void virtual_worker::slow_down(double now_s, double factor) {
@@ -106,37 +119,42 @@ void virtual_worker::slow_down(double now_s, double factor) {
 }
 
 void virtual_worker::give_slot(group_id id, virtual_group& one, std::uint32_t answer) {
-  auto& each = one.answers[answer];
-  each.from = clock_;
+  auto done = std::int32_t{0};
+  if (one.history) {
+    one.history->answers[answer].from = clock_;
+    done = one.history->answers[answer].done;
+  }
   ++occupied_;
-  endings_.push_back({clock_ + each.length - each.done, id, one.attempt, answer});
-  std::push_heap(endings_.begin(), endings_.end());
+  endings_.push({clock_ + one.lengths.all()[answer] - done, id, answer});
 }
 
 void virtual_worker::start(group_id id, virtual_group& one, double now_s) {
   advance(now_s);
   ++groups;
   one.began_s = now_s;
-  one.open = 0;
-  for (const auto& each : one.answers)
-    one.open += each.done < each.length;
-  if (one.open == 0)
-    one.open = 1; // what was handed over was complete: it ends at once
   if (one_each_) {
     std::uint32_t longest = 0;
-    for (std::uint32_t i = 0; i < one.answers.size(); ++i) {
-      one.answers[i].from = clock_;
-      if (one.answers[i].length - one.answers[i].done > one.answers[longest].length - one.answers[longest].done)
+    for (std::uint32_t i = 1; i < one.lengths.size(); ++i)
+      if (one.left(i) > one.left(longest))
         longest = i;
-    }
+    one.from = clock_;
+    if (one.history)
+      for (auto& each : one.history->answers)
+        each.from = clock_;
     one.open = 1;
     give_slot(id, one, longest);
     return;
   }
+  one.open = 0;
+  for (std::uint32_t i = 0; i < one.lengths.size(); ++i)
+    one.open += one.left(i) > 0;
+  if (one.open == 0)
+    one.open = 1; // what was handed over was complete: it ends at once
   bool any = false;
-  for (std::uint32_t i = 0; i < one.answers.size(); ++i) {
-    one.answers[i].from = -1;
-    if (one.answers[i].done >= one.answers[i].length)
+  for (auto& each : one.keep_history().answers)
+    each.from = -1;
+  for (std::uint32_t i = 0; i < one.lengths.size(); ++i) {
+    if (one.left(i) <= 0)
       continue;
     any = true;
     if (occupied_ < slots_ && waiting_.empty())
@@ -148,16 +166,6 @@ void virtual_worker::start(group_id id, virtual_group& one, double now_s) {
     give_slot(id, one, 0);
 }
 
-void virtual_worker::look_ahead(const by_id<virtual_group>& all) const {
-  for (std::size_t i = 1; i < std::min<std::size_t>(3, endings_.size()); ++i)
-    all.prefetch(endings_[i].group);
-  if (endings_.empty())
-    return;
-  if (const auto* next = all.find(endings_.front().group))
-    for (std::size_t i = 0; i < next->answers.size(); i += 64 / sizeof(virtual_answer))
-      __builtin_prefetch(&next->answers[i]);
-}
-
 void virtual_worker::fill(by_id<virtual_group>& all) {
   while (occupied_ < slots_ && !waiting_.empty()) {
     const auto next = waiting_.front();
@@ -167,25 +175,33 @@ void virtual_worker::fill(by_id<virtual_group>& all) {
   }
 }
 
-std::vector<group_id> virtual_worker::ended(double now_s, by_id<virtual_group>& all) {
+const std::vector<group_id>& virtual_worker::ended(double now_s, by_id<virtual_group>& all) {
   // What ends now may be a rounding error away on the decoding clock.
   const double slack = 1e-9 * std::max(1.0, clock_);
   advance(now_s);
-  std::vector<group_id> done;
+  done_.clear();
   while (!endings_.empty() && endings_.front().at <= clock_ + slack) {
     const auto next = endings_.front();
-    std::pop_heap(endings_.begin(), endings_.end());
-    endings_.pop_back();
-    auto* one = all.find(next.group);
-    if (!one || one->attempt != next.attempt)
+    endings_.pop();
+    auto* one = all.find(next.group());
+    if (!one)
       continue;
     clock_ = std::max(clock_, next.at);
     --occupied_;
     if (--one->open == 0)
-      done.push_back(next.group);
+      done_.push_back(next.group());
   }
   fill(all);
-  return done;
+  return done_;
+}
+
+void virtual_worker::die() {
+  alive = false;
+  wanted.reset();
+  planned = 0;
+  endings_.clear();
+  waiting_.clear();
+  occupied_ = 0;
 }
 
 double virtual_worker::next_s() const {
@@ -194,67 +210,95 @@ double virtual_worker::next_s() const {
   return std::max(at_s_, resumes_s_) + std::max(0.0, endings_.front().at - clock_) * step_s();
 }
 
-std::vector<virtual_worker::flipped>::const_iterator virtual_worker::after(double clock) const {
+std::size_t virtual_worker::after(double clock) const {
   // Most ask about the last few flips.
   std::size_t back = 1;
-  while (back < flips_.size() && flips_[flips_.size() - back].at > clock)
+  while (back < flip_times_.size() && flip_times_[flip_times_.size() - back] > clock)
     back *= 2;
-  const auto begin = flips_.end() - static_cast<std::ptrdiff_t>(std::min(back, flips_.size()));
-  return std::upper_bound(begin, flips_.end(), clock, [](double at, const flipped& one) { return at < one.at; });
+  const auto begin = flip_times_.end() - static_cast<std::ptrdiff_t>(std::min(back, flip_times_.size()));
+  return static_cast<std::size_t>(std::upper_bound(begin, flip_times_.end(), clock) - flip_times_.begin());
 }
 
-std::int32_t virtual_worker::sampled(const virtual_answer& each) const {
-  return each.from < 0 ? 0 : std::clamp(whole(clock_ - each.from), 0, each.length - each.done);
+std::int32_t virtual_worker::sampled(const virtual_group& one, std::uint32_t answer) const {
+  const auto each = one.answer(answer);
+  return each.from < 0 ? 0 : std::clamp(whole(clock_ - each.from), 0, one.lengths.all()[answer] - each.done);
 }
 
 /// For answers that took their slots at once: every flip is looked at once for all of them.
 void virtual_worker::count_alike(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const {
-  const auto from = one.answers.front().from;
-  auto flip = after(from);
-  const auto first = std::prev(flip)->version;
+  const auto from = one.answer(0).from;
+  const auto first = after(from);
+  const auto* const versions = &flip_versions_[first - 1]; // the one that they began with, and those flipped to since
   lengths_.clear();
-  for (const auto& each : one.answers) {
-    lengths_.push_back(sampled(each));
-    add(answers, each.done > 0 ? each.oldest : first, each.done + lengths_.back());
+  std::int64_t whole_answers = 0;
+  for (std::uint32_t i = 0; i < one.lengths.size(); ++i) {
+    lengths_.push_back(sampled(one, i));
+    if (one.history)
+      add(answers, one.history->answers[i].done > 0 ? one.history->answers[i].oldest : versions[0], one.history->answers[i].done + lengths_.back());
+    else
+      whole_answers += lengths_.back();
   }
+  add(answers, versions[0], whole_answers);
   std::sort(lengths_.begin(), lengths_.end());
-  tokens.reserve(tokens.size() + static_cast<std::size_t>(flips_.end() - flip) + 1);
-  const auto carried = tokens.size();
+
+  // Tokens that an answer without an end had by each flip, up to the one by which all have ended.
+  const auto flips = flip_times_.size() - first;
+  until_.resize(flips + 1);
+  for (std::size_t i = 0; i < flips; ++i)
+    until_[i] = whole(flip_times_[first + i] - from);
+  const auto count = static_cast<std::size_t>(std::lower_bound(until_.begin(), until_.begin() + static_cast<std::ptrdiff_t>(flips), lengths_.back()) - until_.begin()) + 1;
+  until_[count - 1] = lengths_.back();
+
+  auto& since = one.history ? since_ : tokens;
+  since.resize(count);
   std::size_t ended = 0;
   std::int64_t before = 0;
-  for (auto version = first;; version = flip++->version) {
-    const auto until = flip == flips_.end() ? lengths_.back() : std::max<std::int64_t>(whole(flip->at - from), before);
+  bool gaps = false; // versions without a token
+  for (std::size_t i = 0; i < count;) {
+    // As long as none ends, all that run decode alike.
+    const auto running = static_cast<std::int64_t>(lengths_.size() - ended);
+    for (; i < count && until_[i] < lengths_[ended]; ++i) {
+      const auto decoded = running * (until_[i] - before);
+      since[i] = {versions[i], decoded};
+      gaps |= decoded == 0;
+      before = until_[i];
+    }
+    if (i == count)
+      break;
     std::int64_t decoded = 0;
-    for (; ended < lengths_.size() && lengths_[ended] <= until; ++ended)
+    for (; ended < lengths_.size() && lengths_[ended] <= until_[i]; ++ended)
       decoded += lengths_[ended] - before;
-    decoded += static_cast<std::int64_t>(lengths_.size() - ended) * (until - before);
-    if (carried > 0)
-      add(tokens, version, decoded);
-    else if (decoded > 0)
-      tokens.push_back({version, decoded});
-    if (ended == lengths_.size())
-      return;
-    before = until;
+    decoded += static_cast<std::int64_t>(lengths_.size() - ended) * (until_[i] - before);
+    since[i] = {versions[i], decoded};
+    gaps |= decoded == 0;
+    before = until_[i++];
   }
+  if (gaps)
+    std::erase_if(since, [](const version_tokens& part) { return part.tokens == 0; });
+  if (one.history)
+    for (const auto& part : since_)
+      add(tokens, part.version, part.tokens);
 }
 
 void virtual_worker::count(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const {
-  tokens = one.carried;
   answers.clear();
-  const auto from = one.answers.front().from;
-  if (from >= 0 && std::all_of(one.answers.begin(), one.answers.end(), [&](const virtual_answer& each) { return each.from == from; }))
+  if (!one.history)
     return count_alike(one, tokens, answers);
-  for (const auto& each : one.answers) {
-    const auto decoded = sampled(each);
+  tokens = one.history->carried;
+  const auto& all = one.history->answers;
+  const auto from = all.front().from;
+  if (from >= 0 && std::all_of(all.begin(), all.end(), [&](const virtual_answer& each) { return each.from == from; }))
+    return count_alike(one, tokens, answers);
+  for (std::uint32_t i = 0; i < all.size(); ++i) {
+    const auto& each = all[i];
+    const auto decoded = sampled(one, i);
     const auto oldest = each.done > 0 || each.from < 0 ? each.oldest : version_at(each.from);
     add(answers, oldest, each.done + decoded);
     std::int32_t before = 0;
     for (auto flip = after(each.from); before < decoded; ++flip) {
-      const auto until = flip == flips_.end() ? decoded : std::clamp(whole(flip->at - each.from), before, decoded);
-      add(tokens, std::prev(flip)->version, until - before);
+      const auto until = flip == flip_times_.size() ? decoded : std::clamp(whole(flip_times_[flip] - each.from), before, decoded);
+      add(tokens, flip_versions_[flip - 1], until - before);
       before = until;
-      if (flip == flips_.end())
-        break;
     }
   }
 }
@@ -263,20 +307,21 @@ std::vector<version_tokens> virtual_worker::stop(group_id id, virtual_group& one
   advance(now_s);
   std::vector<version_tokens> tokens, answers;
   count(one, tokens, answers);
-  for (auto& each : one.answers) {
-    const auto decoded = sampled(each);
+  auto& history = one.keep_history();
+  for (std::uint32_t i = 0; i < one.lengths.size(); ++i) {
+    auto& each = history.answers[i];
+    const auto decoded = sampled(one, i);
     if (each.done == 0 && decoded > 0)
       each.oldest = version_at(each.from);
     each.done += decoded;
     each.from = -1;
   }
   const auto before = endings_.size();
-  std::erase_if(endings_, [&](const ending& at) { return at.group == id; });
+  endings_.erase_if([&](const ending& at) { return at.group() == id; });
   occupied_ -= static_cast<std::uint32_t>(before - endings_.size());
-  std::make_heap(endings_.begin(), endings_.end());
   std::erase_if(waiting_, [&](const waiting& at) { return at.group == id; });
   --groups;
-  one.carried = tokens;
+  history.carried = tokens;
   fill(all);
   return tokens;
 }
