@@ -55,7 +55,7 @@ process_agent_actor::behavior_type make_process_agent(process_agent_actor::state
         auto transports = in_one_line(config.data->describe());
         process_report report{config.node,        telemetry::process_trace().take(), telemetry::process_waits().open(),
                               telemetry::now_s(), stats.bytes_pulled,                stats.bytes_served,
-                              ""};
+                              "",                 telemetry::process_holdings().all()};
         if (transports != self->state.transports)
           report.transports = self->state.transports = std::move(transports);
         self->send(config.coordinator, std::move(report));

@@ -418,6 +418,13 @@ std::vector<group_overdue> scheduler::overdue(double now_s) const {
   return found;
 }
 
+std::optional<double> scheduler::under_way_since_s(group_id id, std::uint32_t attempt) const {
+  const auto* one = groups_.find(id);
+  if (!one || one->attempt != attempt || (one->state != group_state::generating && one->state != group_state::finished))
+    return std::nullopt;
+  return one->since_s;
+}
+
 void scheduler::handle(const group_lost& what) {
   auto* one = current(what.group, what.attempt, {group_state::queued, group_state::finished, group_state::ready});
   if (!one)

@@ -89,6 +89,8 @@ public:
   const staleness& stale() const { return staleness_; }
   /// The lowest id that is neither trained nor dropped; the next one where no group is live. Linear: for checkpoints.
   group_id oldest_live() const;
+  /// Since when that attempt generates, or waits for its columns; nothing if it does neither.
+  std::optional<double> under_way_since_s(group_id id, std::uint32_t attempt) const;
   std::uint64_t ignored() const { return ignored_; } ///< events about something that was no longer so
 
   /// Groups whose attempt has gone on for longer than `call_deadline_s`: to be told as `group_overdue`. Linear.
