@@ -56,12 +56,14 @@ coordination::live_role* coordination::rollout_of(schedule::worker_id worker) {
 void coordination::rollout_up(const role_instance& who, std::uint64_t node, std::uint32_t capacity_groups, double now,
                               bool lent) {
   const auto worker = worker_number(who);
-  rollouts_[who.name()] = {who, node, worker, 0};
+  rollouts_[who.name()] = {who, node, worker, 0, 0};
+  vanished_.forget(who.name());
   act(schedule::worker_joined{worker, capacity_groups, std::nullopt, who.name(), lent}, now);
 }
 
 void coordination::stage_up(const role_instance& who, std::uint64_t node) {
-  stages_[who.name()] = {who, node, 0, 0};
+  stages_[who.name()] = {who, node, 0, 0, 0};
+  vanished_.forget(who.name());
   for (auto& [group, record] : groups_)
     if (record.waiting.erase(who.role) > 0)
       hand_to_stage(group, who.role);
@@ -187,6 +189,8 @@ void coordination::start_generation(std::uint64_t group) {
       effects_.take_prompt(group);
     return;
   }
+  if (const auto asked = rollouts_.find(record.rollout->name()); asked != rollouts_.end())
+    record.asked = ++asked->second.asked;
   const auto answers = graph_.rollouts.at(record.rollout->role);
   const auto started = record.oversampled ? schedule::answers_started(scheduler_.settings(), static_cast<std::uint32_t>(answers)) : 0;
   effects_.generate(*record.rollout, {group, record.attempt, record.row->prompt, answers, group_seed(run_seed_, group), record.row->demonstrations,
@@ -291,6 +295,7 @@ void coordination::hand_to_stage(std::uint64_t group, const std::string& role) {
   }
   ++least->busy;
   record.at[role] = least->who;
+  record.asked_of[role] = ++least->asked;
   effects_.process(least->who, {group, record.attempt, record.row ? record.row->answer : std::string(), record.columns,
                                 record.row ? record.row->prompt : std::vector<chat_turn>()});
 }
@@ -492,6 +497,42 @@ void coordination::weights_failed(const role_instance& who, std::uint32_t versio
 }
 
 void coordination::checkpointed(std::uint32_t step, double now) { act(schedule::checkpointed{step}, now); }
+
+void coordination::holds(std::uint64_t node, const telemetry::holding& says, double now) {
+  const auto is_from = [&](const std::map<std::string, live_role>& roles) {
+    const auto found = roles.find(says.who);
+    return found != roles.end() && found->second.node == node ? &found->second : nullptr;
+  };
+  const auto* rollout = is_from(rollouts_);
+  const auto* stage = is_from(stages_);
+  if (!rollout && !stage)
+    return; // of an earlier life
+  const auto who = rollout ? rollout->who : stage->who;
+  std::vector<telemetry::expected_group> expected;
+  for (const auto& [group, record] : groups_) {
+    const auto at = record.at.find(who.role);
+    const bool here = rollout ? record.rollout == who && record.asked > 0 : at != record.at.end() && at->second == who;
+    if (!here)
+      continue;
+    if (const auto since_s = scheduler_.under_way_since_s(group, record.attempt))
+      expected.push_back({{group, record.attempt}, rollout ? record.asked : record.asked_of.at(who.role), rollout ? "generating" : "in work", *since_s});
+  }
+  for (const auto& gone : vanished_.compare(says, expected)) {
+    const auto& [group, attempt] = gone.expected.what;
+    auto* record = current(group, attempt);
+    if (!record)
+      continue; // what was done about another one has changed it
+    effects_.complain(telemetry::in_words(gone, now) + "; the attempt counts as lost");
+    if (rollout) {
+      record->rollout.reset(); // CO-4
+      effects_.cancel(who, {group});
+    } else {
+      record->at.erase(who.role); // the request is still open: its deadline ends it
+    }
+    release_columns(*record);
+    act(schedule::group_failed{group, attempt, true, 0, who.name() + " does not have it any more"}, now);
+  }
+}
 
 void coordination::look_for_overdue(double now) {
   for (const auto& late : scheduler_.overdue(now)) {

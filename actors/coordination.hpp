@@ -6,6 +6,7 @@
 #include "actors/source.hpp"
 #include "actors/stage.hpp"
 #include "runtime/schedule/scheduler.hpp"
+#include "runtime/telemetry/holdings.hpp"
 
 #include <cstdint>
 #include <deque>
@@ -78,6 +79,8 @@ public:
 /// - CO-6: what an interrupted group has stays where it was made until the attempt that goes on with it has a copy, or
 ///   it is void. If its process dies before, the group starts again, and that counts as a lost attempt. It is in no
 ///   checkpoint: a resumed run starts such groups again.
+/// - CO-7: a group that counts as being with a rollout or a stage which says, two reports in a row, that it does not have it
+///   (`telemetry::vanished_groups`) is named, and that attempt is lost.
 class coordination {
 public:
   coordination(group_graph graph, schedule::scheduler scheduler, std::uint64_t run_seed, bool in_flight_update,
@@ -127,6 +130,11 @@ public:
   /// Of an earlier life of the run.
   void already_evaluated(const std::string& role, std::uint32_t version) { evaluations_.known(role, version); }
 
+  /// What a role of that process says it works on.
+  void holds(std::uint64_t node, const telemetry::holding& says, double now);
+  /// Groups that the last report of the role they count as being with did not have.
+  std::vector<telemetry::vanished_group> suspected() const { return vanished_.suspected(); }
+
   /// Time has passed: groups that take too long are generated again, rollouts that take no weights left out.
   void look_for_overdue(double now);
 
@@ -163,10 +171,12 @@ private:
     std::optional<prompt_row> row;
     std::optional<role_instance> rollout;        ///< who generates it, until it is generated
     bool oversampled = true;                     ///< it begins more answers than it keeps, if the schedule says so
+    std::uint64_t asked = 0;                     ///< of that rollout, with it; 0: it has not been asked yet
     bool fetching = false;
     bool fetched = false;
     std::set<std::string> done;                  ///< roles whose columns are there
     std::map<std::string, role_instance> at;     ///< stages that work on it, and which copy
+    std::map<std::string, std::uint64_t> asked_of; ///< of each of those copies, with it
     std::set<std::string> waiting;               ///< stages that have no copy alive
     std::vector<transport::ticket> columns;
     transport::ticket partial; ///< what it has of an attempt that was interrupted; id 0: nothing
@@ -178,6 +188,7 @@ private:
     std::uint64_t node = 0;
     schedule::worker_id worker = 0; ///< rollouts
     std::int64_t busy = 0;          ///< stages: groups at work
+    std::uint64_t asked = 0;        ///< groups that it was asked for
   };
 
   void train(train_batch batch);
@@ -223,6 +234,7 @@ private:
   bool acting_ = false;
   bool stopping_ = false;
   std::int64_t dropped_ = 0;
+  telemetry::vanished_groups vanished_;
   evaluation_plan evaluations_;
   std::optional<std::uint32_t> publishing_for_evaluation_; ///< asked of the policy, not answered
   std::optional<schedule::finish_reason> finishing_; ///< the schedule is over; evaluations are not

@@ -82,6 +82,8 @@ void coordinator_state::take_report(const process_report& report) {
     complain(error.what());
   }
   process.waits = report.waits;
+  for (const auto& says : report.holdings)
+    coordination_->holds(report.node, says, now());
   if (!report.transports.empty())
     telemetry::log_info(label, "data plane: " + report.transports);
 }
@@ -146,6 +148,8 @@ void coordinator_state::report_stall() {
   telemetry::log_warning("run", "no progress for " + telemetry::in_time(now() - progress_s_) + "; who waits for whom:");
   for (const auto& line : telemetry::stall_report(all_waits(), gone, now()))
     telemetry::log_warning("run", "  " + line);
+  for (const auto& group : coordination_->suspected())
+    telemetry::log_warning("run", "  " + telemetry::in_words(group, now()));
 }
 
 void coordinator_state::tick() {

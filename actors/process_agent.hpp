@@ -92,12 +92,13 @@ struct process_report {
   std::uint64_t bytes_pulled = 0; ///< over UCX, since it began
   std::uint64_t bytes_served = 0;
   std::string transports;      ///< what UCX chose for each peer; "" when nothing changed
+  std::vector<telemetry::holding> holdings; ///< groups that its roles have
 };
 
 template <class Inspector>
 auto inspect(Inspector& f, process_report& x) {
   return f(caf::meta::type_name("process_report"), x.node, x.trace, x.waits, x.now_s, x.bytes_pulled, x.bytes_served,
-           x.transports);
+           x.transports, x.holdings);
 }
 
 // -- protocol -----------------------------------------------------------------

@@ -21,7 +21,7 @@ process_report report_of(process_agent_state& state, const process_agent_config&
   auto transports = in_one_line(config.data->describe());
   process_report report{config.node,        telemetry::process_trace().take(), telemetry::process_waits().open(),
                         telemetry::now_s(), stats.bytes_pulled,                stats.bytes_served,
-                        ""};
+                        "",                 telemetry::process_holdings().all()};
   if (transports != state.transports)
     report.transports = state.transports = std::move(transports);
   return report;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/telemetry/holdings.hpp"
 #include "runtime/telemetry/trace.hpp"
 #include "runtime/telemetry/waits.hpp"
 #include "runtime/transport/ticket.hpp"
@@ -42,6 +43,16 @@ auto inspect(Inspector& f, trace_batch& x) {
 template <class Inspector>
 auto inspect(Inspector& f, wait_record& x) {
   return f(caf::meta::type_name("wait_record"), x.who, x.what, x.on, x.since_s, x.deadline_s);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, held_group& x) {
+  return f(caf::meta::type_name("held_group"), x.group, x.attempt);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, holding& x) {
+  return f(caf::meta::type_name("holding"), x.who, x.asked, x.held);
 }
 
 } // namespace millrace::telemetry

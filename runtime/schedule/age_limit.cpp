@@ -21,10 +21,8 @@ version_id age_limit::oldest(std::uint32_t step, std::uint32_t part) const {
   return 0;
 }
 
-std::uint64_t age_limit::trained_within(version_id version) const {
+std::uint64_t age_limit::trained_within_updates(version_id version) const {
   const std::uint64_t size = set_.groups_per_step, updates = set_.minibatches, max = set_.stale_max;
-  if (set_.unit == lag_unit::step)
-    return (version + max + 1) * size;
   if (set_.unit == lag_unit::update) {
     const auto last = version * updates + max;
     return last / updates * size + set_.part_begin(static_cast<std::uint32_t>(last % updates) + 1);

@@ -199,6 +199,8 @@ std::size_t batch_rule::fresh_wanted(const request& wanted) const {
 
 std::size_t batch_rule::missing_fresh(const request& wanted) const {
   const auto want = fresh_wanted(wanted);
+  if (want == 0)
+    return 0;
   const bool there = std::binary_search(ages_.begin(), ages_.end(), wanted.step);
   const auto have = there ? of(wanted.step).ready.size() : 0;
   return want > have ? want - have : 0;
@@ -206,7 +208,14 @@ std::size_t batch_rule::missing_fresh(const request& wanted) const {
 
 void batch_rule::pop(version_id age_from, std::size_t count, std::vector<group_id>& groups) {
   auto& from = of(age_from).ready;
-  for (auto n = count; n > 0; --n) {
+  if (count == from.size()) { // in any order: a batch is sorted in the end
+    for (const auto& one : from) {
+      groups.push_back(one.id);
+      ready_tokens_ -= one.tokens;
+    }
+    from.clear();
+  }
+  for (auto n = from.empty() ? std::size_t{0} : count; n > 0; --n) {
     std::pop_heap(from.begin(), from.end(), worse);
     groups.push_back(from.back().id);
     ready_tokens_ -= from.back().tokens;

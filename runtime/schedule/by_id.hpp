@@ -50,8 +50,12 @@ public:
 
   /// Starts to bring the record near, if there is one: with thousands of them most of what looking at one costs is waiting for memory.
   void prefetch(group_id id) const {
-    if (const auto* record = find(id))
-      __builtin_prefetch(record);
+    const auto* record = find(id);
+    if (!record)
+      return;
+    __builtin_prefetch(record);
+    if constexpr (alignof(Record) < 64)
+      __builtin_prefetch(reinterpret_cast<const char*>(record + 1) - 1); // most stand across two cache lines
   }
 
   /// Of an id that has a record.

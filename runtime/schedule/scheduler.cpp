@@ -20,17 +20,19 @@ const config& checked(const config& wanted) {
   throw input_error(all);
 }
 
-std::int64_t sum_of(const std::vector<version_tokens>& tokens) {
-  std::int64_t sum = 0;
-  for (const auto& part : tokens)
-    sum += part.tokens;
+/// @throws std::invalid_argument unless versions ascend and the sum of the counts, none below 0, is below 2^32
+std::int64_t checked_sum(const std::vector<version_tokens>& tokens, const char* where) {
+  constexpr std::int64_t most = 0xffffffff;
+  std::int64_t sum = 0, bits = 0; // no count has a bit above the 32nd where their union has none
+  bool ascend = true;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    bits |= tokens[i].tokens;
+    sum += tokens[i].tokens & most;
+    ascend &= i == 0 || tokens[i].version > tokens[i - 1].version;
+  }
+  if (!ascend || (bits & ~most) != 0 || sum > most)
+    throw std::invalid_argument(std::string(where) + ": want ascending versions, counts >= 0 and fewer than 2^32 tokens in all");
   return sum;
-}
-
-void check_tokens(const std::vector<version_tokens>& tokens, const char* where) {
-  for (std::size_t i = 0; i < tokens.size(); ++i)
-    if (tokens[i].tokens < 0 || (i > 0 && tokens[i].version <= tokens[i - 1].version))
-      throw std::invalid_argument(std::string(where) + ": want ascending versions and counts >= 0");
 }
 
 } // namespace
@@ -41,11 +43,12 @@ scheduler::scheduler(const config& wanted) : config_(checked(wanted)), rule_(wan
     last_limit_[oversampled] = admission_limit(config_, {last, 0, last, oversampled});
 }
 
-std::vector<action> scheduler::on(const event& what, double now_s) {
+const std::vector<action>& scheduler::on(const event& what, double now_s) {
   now_s_ = now_s;
+  actions_.clear();
   std::visit([this](const auto& one) { handle(one); }, what);
   advance();
-  return std::exchange(actions_, {});
+  return actions_;
 }
 
 group_id scheduler::oldest_live() const {
@@ -300,32 +303,18 @@ void scheduler::ask_for_partial(group_id id, group& one, std::optional<worker_id
   actions_.emplace_back(interrupt{id, one.attempt, one.worker});
 }
 
-void scheduler::count_tokens(group& one, const std::vector<version_tokens>& tokens, std::int64_t surplus) {
-  const auto sum = sum_of(tokens);
+void scheduler::count_tokens(group& one, const std::vector<version_tokens>& tokens, std::int64_t sum, std::int64_t surplus) {
   if (sum + surplus < one.tokens)
     ledger_.dispute("a group that went on has " + std::to_string(sum + surplus) + " tokens, and had " + std::to_string(one.tokens) + " before");
   ledger_.generate(one.state, sum + surplus - one.tokens);
   ledger_.cut_off(one.state, surplus);
   one.tokens = sum;
-  set_counts(one, tokens);
-}
-
-void scheduler::set_counts(group& one, const std::vector<version_tokens>& tokens) {
-  if (one.counted.capacity() == 0 && !spare_counts_.empty()) {
-    one.counted.swap(spare_counts_.back());
-    spare_counts_.pop_back();
-  }
-  one.counted = tokens;
-}
-
-void scheduler::clear_counts(group& one) {
-  one.counted.clear();
-  if (one.counted.capacity() > 0)
-    spare_counts_.push_back(std::exchange(one.counted, {}));
+  if (tokens.empty() || tokens.back().version <= step_) // what is disputed is counted under no version
+    one.counted.assign(tokens);
 }
 
 void scheduler::forget_group(group_id id, group& one) {
-  clear_counts(one);
+  one.counted.clear();
   groups_.erase(id);
   if (!misfortunes_.empty())
     misfortunes_.erase(id);
@@ -347,29 +336,29 @@ void scheduler::handle(const group_finished& what) {
   auto* one = current(what.group, what.attempt, {group_state::generating});
   if (!one)
     return;
-  check_tokens(what.tokens, "group_finished: tokens");
-  check_tokens(what.answers, "group_finished: answers");
+  const auto sum = checked_sum(what.tokens, "group_finished: tokens");
+  const auto sum_of_answers = checked_sum(what.answers, "group_finished: answers");
   if (!what.tokens.empty() && (what.tokens.front().version < one->born || what.tokens.back().version > step_))
     ledger_.dispute("group " + std::to_string(what.group) + ": token versions " + std::to_string(what.tokens.front().version) +
                     " to " + std::to_string(what.tokens.back().version) + ", but it was started under version " +
                     std::to_string(one->born) + " and the newest is " + std::to_string(step_));
-  if (!what.answers.empty() && sum_of(what.answers) != sum_of(what.tokens))
-    ledger_.dispute("group " + std::to_string(what.group) + ": its answers have " + std::to_string(sum_of(what.answers)) +
-                    " tokens, its versions " + std::to_string(sum_of(what.tokens)));
+  if (!what.answers.empty() && sum_of_answers != sum)
+    ledger_.dispute("group " + std::to_string(what.group) + ": its answers have " + std::to_string(sum_of_answers) +
+                    " tokens, its versions " + std::to_string(sum));
   if (what.baseline_tokens < 0 || what.surplus_tokens < 0)
     throw std::invalid_argument("group_finished: baseline_tokens, surplus_tokens: want >= 0");
   const auto host = one->worker;
   take_off_worker(what.group, *one);
-  count_tokens(*one, what.tokens, what.surplus_tokens);
+  count_tokens(*one, what.tokens, sum, what.surplus_tokens);
   ledger_.spend(drop_reason::baseline, what.baseline_tokens);
   if (what.tokens.empty() || config_.measure == stale_measure::born)
     one->age_from = one->born;
   else
     one->age_from = config_.measure == stale_measure::head ? what.tokens.front().version : what.tokens.back().version;
-  if (config_.action == stale_action::withhold && !what.answers.empty())
-    set_counts(*one, what.answers);
-  else if (config_.action == stale_action::withhold && one->tokens > 0)
-    set_counts(*one, {{what.tokens.front().version, one->tokens}});
+  if (config_.action == stale_action::withhold && !what.answers.empty() && what.answers.back().version <= step_)
+    one->counted.assign(what.answers);
+  else if (config_.action == stale_action::withhold && one->tokens > 0 && !one->counted.all().empty())
+    one->counted.assign(what.tokens.front().version, one->tokens);
   one->partial = false;
   set_state(*one, group_state::finished);
   if (config_.repack_below > 0)
@@ -384,10 +373,10 @@ void scheduler::handle(const group_interrupted& what) {
     ++ignored_;
     return;
   }
-  check_tokens(what.tokens, "group_interrupted: tokens");
+  const auto sum = checked_sum(what.tokens, "group_interrupted: tokens");
   const auto target = target_of(what.group);
   take_off_worker(what.group, *one);
-  count_tokens(*one, what.tokens);
+  count_tokens(*one, what.tokens, sum);
   if (one->tokens == 0)
     return requeue(what.group, *one);
   one->partial = true;
@@ -459,6 +448,13 @@ std::vector<group_overdue> scheduler::overdue(double now_s) const {
   return found;
 }
 
+std::optional<double> scheduler::under_way_since_s(group_id id, std::uint32_t attempt) const {
+  const auto* one = groups_.find(id);
+  if (!one || one->attempt != attempt || (one->state != group_state::generating && one->state != group_state::finished))
+    return std::nullopt;
+  return one->since_s;
+}
+
 void scheduler::handle(const group_lost& what) {
   auto* one = current(what.group, what.attempt, {group_state::queued, group_state::finished, group_state::ready});
   if (!one)
@@ -492,7 +488,7 @@ void scheduler::requeue(group_id id, group& one) {
   one.interrupted = false;
   one.partial = false;
   one.tokens = 0;
-  clear_counts(one);
+  one.counted.clear();
   one.since_s = now_s_;
   queued_.insert(id);
 }
@@ -504,7 +500,7 @@ void scheduler::park(group_id id, group& one) {
   one.state = group_state::parked;
   one.partial = false;
   one.tokens = 0;
-  clear_counts(one);
+  one.counted.clear();
   one.since_s = now_s_;
   parked_.insert(id);
 }
@@ -555,9 +551,7 @@ void scheduler::handle(const batch_trained& what) {
     groups_.prefetch(used[std::min(i + 8, used.size() - 1)]);
     const auto id = used[i];
     auto& one = groups_.at(id);
-    auto& trained = one.counted;
-    if (training_->mask != training_mask::none)
-      std::erase_if(trained, [&](const version_tokens& part) { return part.version < training_->train_from; });
+    const auto trained = training_->mask == training_mask::none ? one.counted.all() : one.counted.since(training_->train_from);
     if (training_->mask == training_mask::none || !trained.empty() || one.born >= training_->train_from)
       staleness_.add(step_, one.born, trained);
     ledger_.train(one.tokens);

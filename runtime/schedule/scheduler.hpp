@@ -8,6 +8,7 @@
 #include "runtime/schedule/event.hpp"
 #include "runtime/schedule/ledger.hpp"
 #include "runtime/schedule/staleness.hpp"
+#include "runtime/schedule/tokens_by_version.hpp"
 #include "runtime/schedule/wait_record.hpp"
 
 #include <array>
@@ -81,8 +82,9 @@ public:
   std::string save() const;
 
   /// @param now_s seconds on any clock that does not go back; it only dates waits
+  /// @returns what to do; valid until the next event
   /// @throws std::invalid_argument for an event that no run can produce (a capacity of 0, descending token versions)
-  std::vector<action> on(const event& what, double now_s);
+  const std::vector<action>& on(const event& what, double now_s);
 
   /// The group will be reported soon: starts to bring its record near. Changes nothing.
   void expect(group_id id) const { groups_.prefetch(id); }
@@ -94,6 +96,8 @@ public:
   const staleness& stale() const { return staleness_; }
   /// The lowest id that is neither trained nor dropped; the next one where no group is live. Linear: for checkpoints.
   group_id oldest_live() const;
+  /// Since when that attempt generates, or waits for its columns; nothing if it does neither.
+  std::optional<double> under_way_since_s(group_id id, std::uint32_t attempt) const;
   std::uint64_t ignored() const { return ignored_; } ///< events about something that was no longer so
 
   /// Groups whose attempt has gone on for longer than `call_deadline_s`: to be told as `group_overdue`. Linear.
@@ -126,7 +130,6 @@ private:
 
   /// A cache line: at thousands of live groups each event looks at one that was not looked at for long.
   struct alignas(64) group {
-    std::vector<version_tokens> counted; ///< tokens by version; under `withhold` those of whole answers by the oldest in each
     std::int64_t tokens = 0;
     double since_s = 0;              ///< in this state
     std::uint32_t attempt = 0;
@@ -137,7 +140,9 @@ private:
     group_state state = group_state::queued;
     bool interrupted = false;        ///< generating, asked to hand over what it has
     bool partial = false;            ///< has handed over answers: it goes on with them
+    tokens_by_version counted;       ///< under `withhold` tokens of whole answers by the oldest in each
   };
+  static_assert(sizeof(group) == 64);
 
   /// What few groups have anything of.
   struct misfortune {
@@ -208,12 +213,10 @@ private:
   group* current(group_id id, std::uint32_t attempt, std::initializer_list<group_state> states);
   void set_state(group& one, group_state state);
   void make_ready(group_id id, group& one);
-  void count_tokens(group& one, const std::vector<version_tokens>& tokens, std::int64_t surplus = 0);
+  void count_tokens(group& one, const std::vector<version_tokens>& tokens, std::int64_t sum, std::int64_t surplus = 0);
   std::vector<group_id> live_ids() const; ///< ascending; linear, for what happens once in a run
   std::vector<group_id> generating_ids() const;
   bool is_queued_afresh(const group& one) const { return one.state == group_state::queued && !one.partial; }
-  void set_counts(group& one, const std::vector<version_tokens>& tokens);
-  void clear_counts(group& one);
   void forget_group(group_id id, group& one);
   std::optional<worker_id> target_of(group_id id) const;
   void forget_target(group_id id);
@@ -273,7 +276,6 @@ private:
   staleness staleness_;
   by_id<group> groups_; ///< live
   std::map<group_id, misfortune> misfortunes_;              ///< of live groups
-  std::vector<std::vector<version_tokens>> spare_counts_; ///< empty lists of groups that are over, for those to come
   std::set<group_id> queued_;
   std::set<group_id> parked_;
   std::map<worker_id, worker> workers_;
@@ -311,7 +313,7 @@ private:
   double now_s_ = 0;
   double learner_since_s_ = 0; ///< since the learner has no batch, or the run waits for its last checkpoint
   double version_since_s_ = 0; ///< since v has its value
-  std::vector<action> actions_; ///< of the event being handled
+  std::vector<action> actions_; ///< of the last event
 };
 
 } // namespace millrace::schedule

@@ -276,8 +276,7 @@ void scheduler::cut_batch() {
     set_state(one, group_state::training);
     made.tokens += one.tokens;
     if (made.mask != training_mask::none)
-      for (const auto& part : one.counted)
-        made.too_old += part.version < made.train_from ? part.tokens : 0;
+      made.too_old += one.counted.sum_before(made.train_from);
   }
   actions_.emplace_back(cut{step_, *groups, part_, made.ends_step, made.mask, made.train_from});
   made.groups = *std::move(groups);

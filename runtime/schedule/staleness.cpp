@@ -19,13 +19,12 @@ double mean(const staleness_counts& at_use, Count count) {
 
 } // namespace
 
-void staleness_counts::add(std::uint32_t step, const std::vector<version_tokens>& tokens) {
+void staleness_counts::add(std::uint32_t step, const version_run& tokens) {
   if (tokens.empty())
     return;
-  (*this)[step - tokens.front().version];
-  auto* const newest = all_.data();
-  for (const auto& part : tokens)
-    newest[step - part.version].tokens += part.tokens;
+  auto* const oldest = &(*this)[step - tokens.first];
+  for (std::size_t i = 0; i < tokens.tokens.size(); ++i)
+    oldest[-static_cast<std::ptrdiff_t>(i)].tokens += tokens.tokens[i];
 }
 
 std::uint32_t staleness_counts::highest() const {
@@ -42,9 +41,9 @@ bool staleness_counts::operator==(const staleness_counts& other) const {
   return true;
 }
 
-void staleness::add(std::uint32_t step, version_id born, const std::vector<version_tokens>& tokens) {
-  const version_id oldest = tokens.empty() ? born : tokens.front().version;
-  const version_id newest = tokens.empty() ? born : tokens.back().version;
+void staleness::add(std::uint32_t step, version_id born, const version_run& tokens) {
+  const version_id oldest = tokens.empty() ? born : tokens.first;
+  const version_id newest = tokens.empty() ? born : tokens.last();
   ++at_use[step - oldest].groups;
   at_use.add(step, tokens);
   in_flight += newest - oldest;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/schedule/event.hpp"
+#include "runtime/schedule/tokens_by_version.hpp"
 
 #include <cstdint>
 #include <utility>
@@ -51,8 +51,8 @@ public:
   iterator begin() const { return {all_, 0}; }
   iterator end() const { return {all_, all_.size()}; }
   bool empty() const { return begin() == end(); }
-  /// Tokens of ascending versions, none newer than `step`.
-  void add(std::uint32_t step, const std::vector<version_tokens>& tokens);
+  /// Tokens of versions none of which is newer than `step`.
+  void add(std::uint32_t step, const version_run& tokens);
   std::uint32_t highest() const; ///< of the buckets that are not empty; 0: all are
 
   bool operator==(const staleness_counts& other) const;
@@ -70,9 +70,8 @@ struct staleness {
   std::int64_t in_flight = 0; ///< summed over groups, versions
   std::int64_t in_queue = 0;  ///< summed over groups, versions
 
-  /// One group used at `step`: the tokens that are trained, by ascending version. `born` stands for both ends when there
-  /// is none.
-  void add(std::uint32_t step, version_id born, const std::vector<version_tokens>& tokens);
+  /// One group used at `step`: the tokens that are trained. `born` stands for both ends when there is none.
+  void add(std::uint32_t step, version_id born, const version_run& tokens);
 
   double mean_by_group() const; ///< 0 before the first
   double mean_by_token() const; ///< 0 before the first

@@ -11,16 +11,6 @@
 namespace millrace::telemetry {
 namespace {
 
-/// "12.3 s", "60 s", "3:20": a tenth only where it tells something.
-std::string in_seconds(double seconds) {
-  if (seconds >= 600)
-    return in_time(seconds);
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), seconds == static_cast<int>(seconds) || seconds >= 100 ? "%.0f s" : "%.1f s",
-                seconds);
-  return text.data();
-}
-
 /// "rollout/0, group 3" is two: all of them are waited for.
 std::vector<std::string> names_in(const std::string& on) {
   std::vector<std::string> names;
@@ -61,6 +51,15 @@ std::optional<std::vector<std::string>> circle_from(const std::string& first, co
 }
 
 } // namespace
+
+std::string in_seconds(double seconds) {
+  if (seconds >= 600)
+    return in_time(seconds);
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), seconds == static_cast<int>(seconds) || seconds >= 100 ? "%.0f s" : "%.1f s",
+                seconds);
+  return text.data();
+}
 
 wait_table::key wait_table::begin(wait_record record) {
   const std::lock_guard lock{mutex_};

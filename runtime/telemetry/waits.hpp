@@ -53,6 +53,9 @@ private:
   wait_table::key key_;
 };
 
+/// "12.3 s", "60 s", from 600 s on "10:00": a tenth only where it tells something.
+std::string in_seconds(double seconds);
+
 /// "learner waits for group 17 on rollout/1 since 12.3 s (deadline 60 s)"; overdue: "... (deadline 60 s, overdue)".
 std::string in_words(const wait_record& wait, double at_s);
 

@@ -692,6 +692,54 @@ TEST_CASE("a rollout begins as many answers as the schedule says, and what it le
   CHECK(w.c.scheduler().books().sums().generated == 47);
 }
 
+TEST_CASE("a group that a stage does not have in two reports is named and generated again; one whose answer came is not looked for") { // CO-7
+  world w;
+  w.all_up();
+  w.give_prompts();
+  w.generate(0);
+  w.generate(1);
+  w.process(1);
+  w.effects.done.clear();
+  const telemetry::holding says{"rules/0", 2, {}};
+  w.now = 10;
+  w.c.holds(verifier_node, says, w.now);
+  REQUIRE(w.c.suspected().size() == 1);
+  CHECK(telemetry::in_words(w.c.suspected()[0], 10) == "group 0 counts as in work on rules/0, which does not have it: its credit is held since 10 s");
+  CHECK(w.effects.done.empty());
+  w.c.holds(rollout_node, says, w.now); // of another process
+  w.c.holds(verifier_node, {"rules/1", 2, {}}, w.now);
+  CHECK(w.effects.done.empty());
+  const auto released = w.effects.released.size();
+  w.c.holds(verifier_node, says, w.now);
+  REQUIRE(w.effects.done.size() == 2);
+  CHECK(w.effects.done[0] ==
+        "complain: group 0 counts as in work on rules/0, which does not have it: its credit is held since 10 s; the attempt counts as lost");
+  CHECK(w.effects.done[1] == "generate 0 on rollout/0");
+  CHECK(w.effects.released.size() == released + 1);
+  w.process(0); // too late
+  CHECK(w.effects.fetching.size() == 1);
+  w.generate(0, 2);
+  w.process(0, 2);
+  CHECK(w.effects.fetching.size() == 2);
+}
+
+TEST_CASE("a rollout that starts anew is not held against what its earlier life said") { // CO-7
+  world w;
+  w.all_up();
+  w.give_prompts();
+  w.c.holds(rollout_node, {"rollout/0", 2, {{0, 1}}}, w.now);
+  REQUIRE(w.c.suspected().size() == 1);
+  w.c.node_gone(rollout_node, w.now);
+  w.rollout.incarnation = 2;
+  w.c.rollout_up(w.rollout, 11, 8, w.now);
+  CHECK(w.c.suspected().empty());
+  w.flip();
+  w.c.holds(rollout_node, {"rollout/0", 2, {}}, w.now);
+  w.c.holds(11, {"rollout/0", 0, {}}, w.now);
+  w.c.holds(11, {"rollout/0", 0, {}}, w.now);
+  CHECK(w.c.suspected().empty());
+}
+
 TEST_CASE("where no rollout takes weights, what stands in its place hears of versions once there is a policy, and nothing is published") {
   recorded effects;
   auto graph = world::make_graph({});

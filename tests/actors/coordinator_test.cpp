@@ -371,6 +371,80 @@ TEST_CASE("what leaves a handler as an exception ends the run with its line") {
   CHECK(run.outcome->line.find("group_finished") != std::string::npos);
 }
 
+TEST_CASE("a group that its rollout has forgotten is named, and generated again once two reports agree") { // CO-7
+  run_of_stand_ins run({"run.steps=1", "schedule.groups_per_step=1"});
+  const auto heard = std::make_shared<heard_by_policy>();
+  const auto learner = run.bring_up("learner/0");
+  run.send(policy_ready{learner.role, learner.node, run.policy(heard), 10});
+  const auto rules = run.bring_up("rules/0");
+  run.send(stage_ready{rules.role, rules.node, run.hire(stage_actor(run.actors.system.spawn(stand_in_stage)))});
+  const auto process = run.bring_up("rollout/0");
+  struct forgetful {
+    std::vector<generate_group> asked;
+    std::vector<std::uint64_t> cancelled;
+  };
+  const auto rollout = [](std::shared_ptr<forgetful> all) -> rollout_actor::behavior_type {
+    return {[all](const generate_group& ask) {
+              all->asked.push_back(ask);
+              return group_accepted{ask.group, 3};
+            },
+            [all](const cancel_group& ask) { all->cancelled.push_back(ask.group); }, [](const interrupt_group&) {},
+            [](const new_weights& ask) { return weights_live{ask.version, 0, 0}; }};
+  };
+  const auto all = std::make_shared<forgetful>();
+  run.send(rollout_ready{process.role, process.node, run.hire(rollout_actor(run.actors.system.spawn(rollout, all))), 8});
+  REQUIRE(all->asked.size() == 1);
+  const auto report = [&](std::uint64_t node, std::uint64_t asked, std::vector<telemetry::held_group> held) {
+    process_report what;
+    what.node = node;
+    what.now_s = telemetry::now_s();
+    what.holdings = {{"rollout/0", asked, std::move(held)}};
+    run.send(what);
+  };
+  report(process.node, 0, {}); // made before the request arrived
+  report(process.node, 0, {});
+  report(process.node, 1, {{0, 1}});
+  report(process.node, 1, {});
+  report(rules.node, 1, {}); // not the rollout's process
+  CHECK(all->asked.size() == 1);
+  CHECK(run.log().find("counts as generating") == std::string::npos);
+  report(process.node, 1, {});
+  CHECK(run.log().find("group 0 counts as generating on rollout/0, which does not have it: its credit is held since ") != std::string::npos);
+  CHECK(all->cancelled == std::vector<std::uint64_t>{0});
+  REQUIRE(all->asked.size() == 2);
+  CHECK(all->asked[1].attempt == 2);
+  CHECK(all->asked[1].seed == all->asked[0].seed);
+  run.send(group_generated{process.role, 0, 1, {}, {{0, 5}}, 0}); // it had it after all: too late
+  CHECK(heard->training.empty());
+  report(process.node, 2, {{0, 2}});
+  report(process.node, 2, {{0, 2}});
+  run.send(group_generated{process.role, 0, 2, {}, {{0, 10}}, 0});
+  REQUIRE(heard->training.size() == 1);
+  CHECK(heard->training[0].first.groups == std::vector<std::uint64_t>{0});
+}
+
+TEST_CASE("a stall names a group that the last report of its rollout does not have") { // CO-7, CR-4
+  run_of_stand_ins run({"run.stall_after_s=0.001", "run.steps=1", "schedule.groups_per_step=1"});
+  const auto heard = std::make_shared<heard_by_policy>();
+  const auto learner = run.bring_up("learner/0");
+  run.send(policy_ready{learner.role, learner.node, run.policy(heard), 10});
+  const auto process = run.bring_up("rollout/0");
+  const auto silent = []() -> rollout_actor::behavior_type {
+    return {[](const generate_group& ask) { return group_accepted{ask.group, 3}; }, [](const cancel_group&) {}, [](const interrupt_group&) {},
+            [](const new_weights& ask) { return weights_live{ask.version, 0, 0}; }};
+  };
+  run.send(rollout_ready{process.role, process.node, run.hire(rollout_actor(run.actors.system.spawn(silent))), 8});
+  process_report what;
+  what.node = process.node;
+  what.now_s = telemetry::now_s();
+  what.holdings = {{"rollout/0", 1, {}}};
+  run.send(what);
+  const auto begun = telemetry::now_s();
+  CHECK(tests::eventually([&] { return telemetry::now_s() > begun + 0.005; }));
+  run.actors.advance(std::chrono::seconds(1));
+  CHECK(run.log().find("group 0 counts as generating on rollout/0, which does not have it") != std::string::npos);
+}
+
 TEST_CASE("a checkpoint is asked of the policy before the step after it, though that step's groups are ready") {
   run_of_stand_ins run({"schedule.preset=one_step_off", "run.checkpoint_every=1"});
   const auto heard = run.start_everything();

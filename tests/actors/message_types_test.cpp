@@ -215,6 +215,7 @@ TEST_CASE("tickets, reports and handles cross a real connection between two acto
   CHECK(group.columns.at(1).layout.at(0).shape.size() == 2);
   CHECK(report.trace.spans.at(1).args.size() == 2);
   CHECK(report.waits.size() == 2);
+  CHECK(report.holdings.at(1).held.size() == 2);
   comes_back(group);
   comes_back(report);
   stage_ready ready{{"rules", 1, 2}, 3, here.spawn([]() -> stage_actor::behavior_type {

@@ -2,6 +2,7 @@
 
 #include "actors/weights_bundle.hpp"
 #include "runtime/cluster/actor_config.hpp"
+#include "runtime/telemetry/holdings.hpp"
 #include "tests/actors/fixture.hpp"
 #include "tests/support/eventually.hpp"
 
@@ -9,6 +10,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -122,6 +124,24 @@ TEST_CASE("a group is accepted with its prompt's length, and its columns can be 
     pulled.change([&](std::int64_t& sum) { sum = lengths.size() == 2 ? lengths[0] + lengths[1] : -1; });
   });
   CHECK(pulled.wait([&](std::int64_t sum) { return sum == ended.tokens.at(3); }));
+}
+
+TEST_CASE("a rollout says which groups it has: asked for and not answered, refused or cancelled") {
+  running_rollout rollout({"roles.prompts.max_prompt_tokens=100"});
+  const auto has = [] {
+    const auto all = telemetry::process_holdings().all();
+    return *std::find_if(all.begin(), all.end(), [](const auto& role) { return role.who == "rollout/0"; });
+  };
+  CHECK(has() == telemetry::holding{"rollout/0", 0, {}});
+  rollout.ask<group_accepted>(running_rollout::prompt(7));
+  rollout.ask<group_accepted>(running_rollout::prompt(8));
+  CHECK_FALSE(rollout.ask<group_accepted>(running_rollout::prompt(9, std::string(2000, 'x'))).second.empty());
+  CHECK(has() == telemetry::holding{"rollout/0", 3, {{7, 1}, {8, 1}}});
+  rollout.self->send(rollout.actor, cancel_group{8});
+  CHECK(tests::eventually([&] { return has() == telemetry::holding{"rollout/0", 3, {{7, 1}}}; }));
+  rollout.ask<weights_live>(running_rollout::of(3, rollout.publish_weights()));
+  REQUIRE(rollout.wait_for(1));
+  CHECK(tests::eventually([&] { return has() == telemetry::holding{"rollout/0", 3, {}}; }));
 }
 
 TEST_CASE("a prompt beyond max_prompt_tokens or the model's context is refused with the numbers") {
