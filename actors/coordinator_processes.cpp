@@ -32,7 +32,7 @@ void coordinator_state::prepare(pointer self, coordinator_config config) {
   const auto& p = *config_.pipeline;
   storage_ = std::make_unique<job_thread>();
   connecting_ = std::make_unique<job_thread>();
-  coordination_ = std::make_unique<coordination>(graph_of(p), *config_.scheduler, static_cast<std::uint64_t>(p.run.seed),
+  coordination_ = std::make_unique<coordination>(graph_of(p), std::move(*config_.scheduler), static_cast<std::uint64_t>(p.run.seed),
                                                  p.schedule.interrupt.mode == "pause", *this);
   for (const auto& [role, points] : config_.record->evaluations())
     coordination_->already_evaluated(role, static_cast<std::uint32_t>(points.back().version));
