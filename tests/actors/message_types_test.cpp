@@ -139,7 +139,8 @@ void check_travels(caf::actor_system& system) {
     filler fill;
     inspect(fill, value);
     CHECK(after_a_journey(system, value) == caf::deep_to_string(value));
-    CHECK(caf::deep_to_string(value) != caf::deep_to_string(T{}));
+    if (!std::is_empty_v<T>)
+      CHECK(caf::deep_to_string(value) != caf::deep_to_string(T{}));
   }
 }
 

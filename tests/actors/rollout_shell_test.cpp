@@ -132,7 +132,7 @@ TEST_CASE("a rollout says which groups it has: asked for and not answered, refus
     const auto all = telemetry::process_holdings().all();
     return *std::find_if(all.begin(), all.end(), [](const auto& role) { return role.who == "rollout/0"; });
   };
-  CHECK(has() == telemetry::holding{"rollout/0", 0, {}});
+  REQUIRE(tests::eventually([&] { return has() == telemetry::holding{"rollout/0", 0, {}}; })); // it has begun
   rollout.ask<group_accepted>(running_rollout::prompt(7));
   rollout.ask<group_accepted>(running_rollout::prompt(8));
   CHECK_FALSE(rollout.ask<group_accepted>(running_rollout::prompt(9, std::string(2000, 'x'))).second.empty());
