@@ -35,13 +35,17 @@ TEST_CASE("a synchronous run that keeps the shortest answers has the same losses
   const tiny_run wide({.steps = 5, .max_new_tokens = 32});
   const tiny_run narrow({.steps = 5, .max_new_tokens = 32});
   const tiny_run whole({.steps = 5, .max_new_tokens = 32});
-  REQUIRE(run_to_end(wide.start({"--set", "schedule.tail.oversample_attempts=1.5"})).status == 0);
+  const strings stop{"--set", "roles.rollout.stop=[\"j\", \"q\", \"x\"]"}; // lengths differ
+  auto begins_more = stop;
+  begins_more.insert(begins_more.end(), {"--set", "schedule.tail.oversample_attempts=1.5"});
+  REQUIRE(run_to_end(wide.start(begins_more)).status == 0);
   auto how = placed_apart(false);
-  how.insert(how.end(), {"--set", "schedule.tail.oversample_attempts=1.5", "--set", "roles.rollout.slots=3"});
+  how.insert(how.end(), begins_more.begin(), begins_more.end());
+  how.insert(how.end(), {"--set", "roles.rollout.slots=3"});
   const auto many = run_to_end(narrow.start(how));
   CAPTURE(many.err);
   REQUIRE(many.status == 0);
-  REQUIRE(run_to_end(whole.start()).status == 0);
+  REQUIRE(run_to_end(whole.start(stop)).status == 0);
   CHECK(narrow.files().learning_curve() == wide.files().learning_curve());
   CHECK(whole.files().learning_curve() != wide.files().learning_curve());
   const auto length = [](const tiny_run& run) { return run.files().metrics().front().at("response_length/mean").get<double>(); };
