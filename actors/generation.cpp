@@ -54,17 +54,16 @@ transport::bundle columns_of(const std::vector<std::int32_t>& prompt, const roll
     text_lengths.push_back(static_cast<std::int32_t>(answer.text.size()));
   }
   const std::vector<std::uint8_t> mask(packed.tokens.size(), 1);
-  transport::bundle_builder columns;
+  std::vector<std::uint8_t> is_greedy(group.answers.size(), 0);
+  std::fill(is_greedy.end() - static_cast<std::ptrdiff_t>(greedy), is_greedy.end(), 1);
+  transport::bundle_builder columns; // copies when it is finished: what is added lives until then
   columns.add("prompt_tokens", std::span<const std::int32_t>(prompt))
       .add("mask", std::span<const std::uint8_t>(mask))
       .add("text", std::span<const char>(text))
       .add("text_lengths", std::span<const std::int32_t>(text_lengths));
   packed.add_to(columns);
-  if (greedy > 0) {
-    std::vector<std::uint8_t> which(group.answers.size(), 0);
-    std::fill(which.end() - static_cast<std::ptrdiff_t>(greedy), which.end(), 1);
-    columns.add("greedy", std::span<const std::uint8_t>(which));
-  }
+  if (greedy > 0)
+    columns.add("greedy", std::span<const std::uint8_t>(is_greedy));
   if (!group.kept.empty())
     columns.add("kept", std::span<const std::int32_t>(group.kept));
   return columns.finish();

@@ -132,7 +132,8 @@ TEST_CASE("an asynchronous run of several processes is made again bit for bit") 
 TEST_CASE("of answers that were begun those that were kept are made again") {
   const tiny_run run({.steps = 6, .preset = "bounded", .max_new_tokens = 48});
   auto how = placed_apart(false);
-  how.insert(how.end(), {"--set", "schedule.tail.oversample_attempts=1.5", "--set", "roles.rollout.slots=5"});
+  how.insert(how.end(), {"--set", "schedule.tail.oversample_attempts=1.5", "--set", "roles.rollout.slots=5", "--set",
+                         "roles.rollout.stop=[\"j\", \"q\", \"x\"]"}); // lengths differ
   const auto first = run_to_end(run.start(how));
   CAPTURE(first.err);
   REQUIRE(first.status == 0);
@@ -236,7 +237,7 @@ TEST_CASE("supervised runs are made again out of their rows") {
     const auto files = run.to_end(apart);
     check_same(files.folder(), 5);
     check_named(files, [&]() -> std::string {
-      change(files.folder() / "replay.jsonl", record_of(files).at(1).at("groups").at(0).at("checksum"), "0123456789abcdef");
+      change_record(files, [](auto& lines) { lines.at(1).at("groups").at(0).at("checksum") = "0123456789abcdef"; }); // rows come again: so do checksums
       return "the first difference is in step 2: group";
     });
   };
@@ -305,31 +306,4 @@ TEST_CASE("a run of several stages is made again stage by stage") {
   const auto other = replayed(run.folder());
   CHECK(other.status == 1);
   CHECK(says(other, "the first difference is in step 2 of stage reward" + wanted));
-}
-
-TEST_CASE("a run of two rollout roles is made again with the one that answered each prompt") {
-  const temporary_folder folder;
-  auto text = text_of({.steps = 6, .preset = "bounded"});
-  const auto from = text.find("[roles.rollout]"), to = text.find("[roles.rules]");
-  auto second = text.substr(from, to - from);
-  second.replace(second.find("rollout"), 7, "another");
-  second.replace(second.find("answers_per_prompt = 4"), 22, "answers_per_prompt = 3");
-  text.insert(to, second);
-  for (const auto& [what, into] : {std::pair{"[roles.rules]\nkind = \"rule_verifier\"\nfrom = [\"rollout\"]",
-                                             "[roles.rules]\nkind = \"rule_verifier\"\nfrom = [\"rollout\", \"another\"]"},
-                                   std::pair{"publishes_to = [\"rollout\"]", "publishes_to = [\"rollout\", \"another\"]"}})
-    text.replace(text.find(what), std::string(what).size(), into);
-  write_file(folder / "two.toml", text);
-  run_well(command_line({"run", (folder / "two.toml").string(), "--output", (folder / "run").string()}));
-  const run_files files(folder / "run");
-  std::set<std::string> answered;
-  for (const auto& line : record_of(files))
-    for (const auto& group : line.at("groups"))
-      answered.insert(group.at("by").get<std::string>());
-  CHECK(answered == std::set<std::string>{"another", "rollout"});
-  check_same(files.folder(), 6);
-  check_named(files, [&]() -> std::string {
-    change_record(files, [](auto& lines) { lines.at(1).at("groups").at(0).erase("by"); });
-    return "the record does not say which role answered it";
-  });
 }
