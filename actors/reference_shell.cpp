@@ -32,9 +32,8 @@ void reference::process(const process_group&, column_set columns, std::function<
       const auto logprob = weights->logprobs(columns.view<std::int32_t>("prompt_tokens"), answers);
       transport::bundle_builder added;
       added.add("ref_logprob", std::span<const float>(logprob));
-      const auto origin = origin_of("ref_logprob", {weights->version(), 0}); // lives until the columns are finished
       if (weights->follows())
-        added.add_all(origin);
+        added.add_all(origin_of("ref_logprob", {weights->version(), 0}));
       result.added = added.finish();
     } catch (const std::exception& error) {
       result.error = error.what();
