@@ -139,8 +139,8 @@ TEST_CASE("of answers that were begun those that were kept are made again") {
   REQUIRE(first.status == 0);
   const auto folder = run.files().folder();
   bool left_out = false;
-  for (const auto& line : telemetry::read_step_lines(folder / "replay.jsonl"))
-    for (const auto& group : nlohmann::json::parse(line).at("groups")) {
+  for (const auto& line : record_of(run.files()))
+    for (const auto& group : line.at("groups")) {
       REQUIRE(group.at("answers").size() == 4);
       REQUIRE(group.at("kept").size() == 4);
       left_out = left_out || group.at("kept") != nlohmann::json{0, 1, 2, 3};
