@@ -143,6 +143,18 @@ bool moves_together(const preset_run& run) {
   return run.answers_computed_anew() > 0;
 }
 
+/// No group is trained more than `versions` after the one that sampled its first tokens.
+std::function<void(const preset_run&)> is_at_most(std::int64_t versions) {
+  return [versions](const preset_run& run) {
+    for (const auto& update : run.updates)
+      for (const auto& group : update.at("groups"))
+        for (const auto& answer : group.at("answers"))
+          CHECK(update.at("version").get<std::int64_t>() - answer.at(0).get<std::int64_t>() <= versions);
+  };
+}
+
+void drops_nothing_for_its_age(const preset_run& run) { CHECK(run.dropped("stale") == 0); }
+
 bool drops_what_is_too_old(const preset_run& run) { return run.dropped("stale") > 0; }
 
 /// A step of groups that the rounds before had passed over, one of each.
@@ -200,11 +212,12 @@ const std::vector<preset_row>& table() {
       {"bounded", long_answers(), busy({"schedule.interrupt.kv=recompute"}), {}, goes_on, "bounded, keys and values computed anew"},
       {"areal", long_answers(), busy({"placement.rollout.processes=2"}), {}, goes_on},
       {"skyrl", long_answers(), busy(), {}, flips_midway},
-      {"prime_rl"},
+      {"prime_rl", long_answers(), busy(), is_at_most(8), flips_midway},
+      {"prime_rl", long_answers(), busy({"schedule.stale.max=1", "schedule.gate.depth=3"}), is_at_most(1), drops_what_is_too_old, "prime_rl, what is too old dropped"},
       {"nemo_in_order", {}, {}, is_in_order},
-      {"nemo_weight_fifo"},
+      {"nemo_weight_fifo", long_answers(), busy(), is_at_most(1), flips_midway},
       {"nemo_windowed", {}, {}, {}, drops_what_is_too_old},
-      {"nemo_ready_first"},
+      {"nemo_ready_first", long_answers(), busy(), drops_nothing_for_its_age, flips_midway},
       {"verl_v1", long_answers(), busy({"schedule.clock.minibatches=1"}), {}, goes_on, "verl_v1, whole steps"},
       {"kimi_researcher", long_answers(), busy(), {}, goes_on},
       {"roll", long_answers(), busy({"schedule.gate.depth=3"}), {}, drops_what_is_too_old},
