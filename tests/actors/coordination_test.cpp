@@ -617,21 +617,35 @@ TEST_CASE("a group that waits for its columns says who has it: the copy at work,
   CHECK(w.c.working_on(0) == std::vector<std::string>{"rules"});
 }
 
+namespace {
+
+/// A policy and two rollouts of one place each that were sent their first weights.
+struct two_rollouts {
+  recorded effects;
+  coordination c;
+  role_instance first{"rollout", 0, 1}, second{"rollout", 1, 1};
+
+  two_rollouts(const schedule::config& config, bool in_flight)
+      : c(world::make_graph({}), schedule::scheduler(config), 7, in_flight, effects) {
+    c.policy_up(policy_node, 0);
+    c.rollout_up(first, rollout_node, 1, 0);
+    c.rollout_up(second, 11, 1, 0);
+    transport::ticket weights;
+    weights.owner = policy_node;
+    weights.id = 1;
+    c.published({effects.published.back(), weights, 0});
+  }
+};
+
+} // namespace
+
 TEST_CASE("a group that takes longer than its deadline is cancelled where it runs and generated elsewhere") {
   auto config = schedule::preset("synchronous");
   config.groups_per_step = 1;
   config.steps = 2;
   config.call_deadline_s = 30;
-  recorded effects;
-  coordination c(world::make_graph({}), schedule::scheduler(config), 7, false, effects);
-  const role_instance first{"rollout", 0, 1}, second{"rollout", 1, 1};
-  c.policy_up(policy_node, 0);
-  c.rollout_up(first, rollout_node, 1, 0);
-  c.rollout_up(second, 11, 1, 0);
-  transport::ticket weights;
-  weights.owner = policy_node;
-  weights.id = 1;
-  c.published({effects.published.back(), weights, 0});
+  two_rollouts here(config, false);
+  auto& [effects, c, first, second] = here;
   for (const auto& [who, sent] : std::exchange(effects.sent, {}))
     c.weights_are_live(who, sent.version, 0);
   REQUIRE(c.scheduler().at().generating == 1);
@@ -649,16 +663,8 @@ TEST_CASE("a rollout that does not take its weights in time is named, sent them 
   config.groups_per_step = 1;
   config.steps = 9;
   config.publish_deadline_s = 30;
-  recorded effects;
-  coordination c(world::make_graph({}), schedule::scheduler(config), 7, true, effects);
-  const role_instance first{"rollout", 0, 1}, second{"rollout", 1, 1};
-  c.policy_up(policy_node, 0);
-  c.rollout_up(first, rollout_node, 1, 0);
-  c.rollout_up(second, 11, 1, 0);
-  transport::ticket weights;
-  weights.owner = policy_node;
-  weights.id = 1;
-  c.published({effects.published.back(), weights, 0});
+  two_rollouts here(config, true);
+  auto& [effects, c, first, second] = here;
   REQUIRE(effects.sent.size() == 2);
   c.weights_are_live(first, 0, 1);
   effects.sent.clear();
