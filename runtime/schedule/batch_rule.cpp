@@ -214,12 +214,13 @@ void batch_rule::pop(version_id age_from, std::size_t count, std::vector<group_i
       ready_tokens_ -= one.tokens;
     }
     from.clear();
-  }
-  for (auto n = from.empty() ? std::size_t{0} : count; n > 0; --n) {
-    std::pop_heap(from.begin(), from.end(), worse);
-    groups.push_back(from.back().id);
-    ready_tokens_ -= from.back().tokens;
-    from.pop_back();
+  } else {
+    for (auto n = count; n > 0; --n) {
+      std::pop_heap(from.begin(), from.end(), worse);
+      groups.push_back(from.back().id);
+      ready_tokens_ -= from.back().tokens;
+      from.pop_back();
+    }
   }
   if (count > 0 && from.empty())
     forget_ready(age_from);
