@@ -1,13 +1,14 @@
 #include "runtime/schedule/virtual_time.hpp"
 
 #include "runtime/schedule/age_limit.hpp"
+#include "runtime/schedule/quad_heap.hpp"
 #include "runtime/schedule/virtual_learner.hpp"
 #include "runtime/schedule/virtual_worker.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <queue>
+#include <map>
 #include <stdexcept>
 
 namespace millrace::schedule {
@@ -29,7 +30,7 @@ public:
     while (!scheduler_.finished()) {
       if (agenda_.empty())
         throw std::logic_error("virtual time: nothing is left to happen and the run is not finished");
-      const auto next = agenda_.top();
+      const auto next = agenda_.front();
       agenda_.pop();
       if (next.what == kind::generated && hosts_[next.subject].planned != next.sequence)
         continue;
@@ -58,7 +59,7 @@ private:
     std::uint32_t detail;  ///< attempt, version or life
 
     bool operator<(const entry& other) const {
-      return at_s != other.at_s ? at_s > other.at_s : sequence > other.sequence;
+      return at_s != other.at_s ? at_s < other.at_s : sequence < other.sequence;
     }
   };
 
@@ -73,9 +74,10 @@ private:
     const auto next = on.next_s();
     if (next == on.planned_s && on.planned != 0)
       return;
-    on.look_ahead(groups_);
-    if (const auto group = on.next_group())
-      scheduler_.expect(*group);
+    on.each_next([this](group_id group) {
+      groups_.prefetch(group);
+      scheduler_.expect(group);
+    });
     on.planned_s = next;
     on.planned = next < std::numeric_limits<double>::infinity() ? plan(next, kind::generated, id, 0) : ++sequence_;
   }
@@ -134,12 +136,14 @@ private:
       what.attempt = one.attempt;
       what.surplus_tokens = on.count(one, what.tokens, what.answers);
       std::int64_t whole = 0;
-      for (const auto& each : one.answers)
-        whole += each.length;
-      result_.generated_tokens += whole * one.kept / static_cast<std::int64_t>(one.answers.size());
-      if (costs_.train_square_s > 0)
-        for (auto& squares = squares_[group] = 0; const auto& each : one.answers)
-          squares += each.kept ? std::pow(each.length, 2) : 0;
+      for (const auto length : one.lengths.all())
+        whole += length;
+      result_.generated_tokens += whole * one.kept / one.lengths.size();
+      if (costs_.train_square_s > 0) {
+        auto& squares = squares_[group] = 0;
+        for (std::uint32_t i = 0; i < one.lengths.size(); ++i)
+          squares += one.answer(i).kept ? std::pow(one.length(i), 2) : 0;
+      }
       ++result_.generated_groups;
       off(group);
     }
@@ -286,9 +290,7 @@ private:
     auto& one = hosts_[id];
     if (!one.alive || one.life != life)
       return;
-    one.alive = false;
-    one.wanted.reset();
-    one.planned = 0;
+    one.die();
     ++result_.workers_lost;
     std::vector<group_id> here;
     groups_.each([&](group_id group, const virtual_group& on) {
@@ -302,7 +304,7 @@ private:
   }
 
   void feed(const event& what) {
-    const auto actions = scheduler_.on(what, now_s_);
+    const auto& actions = scheduler_.on(what, now_s_);
     if (observe_)
       observe_(what, actions, scheduler_, now_s_);
     for (const auto& one : actions)
@@ -317,22 +319,18 @@ private:
     one.attempt = what.attempt;
     one.host = what.worker;
     double handed = 0;
-    const auto before = handed_.find(what.group);
-    if (what.resume && before != handed_.end()) {
-      one.answers = std::move(before->second.answers);
-      one.kept = before->second.kept;
-      one.carried = std::move(before->second.carried);
-      one.left_out = std::move(before->second.left_out);
-      for (const auto& each : one.answers)
+    if (auto before = handed_.extract(what.group); what.resume && before) {
+      one.kept = before.mapped().kept;
+      one.lengths = std::move(before.mapped().lengths);
+      one.history = std::move(before.mapped().history);
+      for (const auto& each : one.history->answers)
         handed += each.done;
     } else {
-      one.answers.resize(what.oversampled ? answers_ : costs_.answers_per_group);
-      for (std::uint32_t i = 0; i < one.answers.size(); ++i)
-        one.answers[i].length = static_cast<std::int32_t>(answer_tokens(costs_, what.group, i));
+      std::uint32_t answer = 0;
+      for (auto& length : one.lengths.reset(what.oversampled ? answers_ : costs_.answers_per_group))
+        length = static_cast<std::int32_t>(answer_tokens(costs_, what.group, answer++));
       one.keep_shortest(costs_.answers_per_group);
     }
-    if (before != handed_.end())
-      handed_.erase(before);
     auto& on = hosts_[what.worker];
     on.start(what.group, one, now_s_);
     on.compute_prompt(now_s_, costs_.prefill_s + costs_.resume_token_s * handed);
@@ -437,7 +435,7 @@ private:
   const observer& observe_;
   double now_s_ = 0;
   std::uint64_t sequence_ = 0;
-  std::priority_queue<entry> agenda_;
+  quad_heap<entry> agenda_;
   virtual_learner learner_;
   std::uint32_t answers_; ///< that a group starts, unless in a long round
   std::vector<virtual_worker> hosts_;

@@ -30,12 +30,12 @@ std::int32_t whole(double clock) {
   return static_cast<std::int32_t>(std::min(clock + 1e-6, 2e9));
 }
 
-/// Length and index of the last of the `kept` shortest among the answers that have all their tokens, once there are so many.
+/// Length and index of the last of the `kept` shortest among the answers that have all their `tokens(answer)`, once there are so many.
 template <class Tokens> std::optional<std::pair<std::int32_t, std::uint32_t>> last_kept(const virtual_group& one, Tokens&& tokens) {
   std::vector<std::pair<std::int32_t, std::uint32_t>> ended;
-  for (std::uint32_t i = 0; i < one.answers.size(); ++i)
-    if (tokens(one.answers[i]) >= one.answers[i].length)
-      ended.emplace_back(one.answers[i].length, i);
+  for (std::uint32_t i = 0; i < one.lengths.size(); ++i)
+    if (tokens(i) >= one.length(i))
+      ended.emplace_back(one.length(i), i);
   if (ended.size() < one.kept)
     return std::nullopt;
   const auto last = ended.begin() + (one.kept - 1);
@@ -50,19 +50,29 @@ std::int32_t too_many(std::uint32_t answer, const std::pair<std::int32_t, std::u
 
 } // namespace
 
+virtual_history& virtual_group::keep_history() {
+  if (!history) {
+    history = std::make_unique<virtual_history>();
+    history->answers.assign(lengths.size(), {from, 0, 0, true});
+  }
+  return *history;
+}
+
 void virtual_group::keep_shortest(std::uint32_t needed) {
-  kept = std::min(needed, static_cast<std::uint32_t>(answers.size()));
+  kept = std::min(needed, lengths.size());
   if (!oversampled())
     return;
-  const auto last = last_kept(*this, [](const virtual_answer& each) { return each.length; }).value();
+  const auto last = last_kept(*this, [this](std::uint32_t answer) { return length(answer); }).value();
+  auto& answers = keep_history().answers;
   for (std::uint32_t i = 0; i < answers.size(); ++i)
-    answers[i].kept = std::pair{answers[i].length, i} <= last;
+    answers[i].kept = std::pair{length(i), i} <= last;
 }
 
 virtual_worker::virtual_worker(const workload& costs, std::uint32_t answers)
     : costs_(&costs), one_each_(costs.decode.empty() && costs.slots == 0 && answers == costs.answers_per_group),
       slots_(costs.slots > 0 ? costs.slots : costs.groups_per_worker * answers) {
-  flips_.push_back({-1, 0});
+  flip_times_.push_back(-1);
+  flip_versions_.push_back(0);
 }
 
 double virtual_worker::step_s() const {
@@ -100,13 +110,13 @@ void virtual_worker::stand_still(double now_s, double seconds) {
 double virtual_worker::running_tokens(double now_s, const by_id<virtual_group>& all) {
   advance(now_s);
   double tokens = 0;
-  for (const auto& next : endings_) {
-    const auto* one = all.find(next.group);
-    if (!one || one->attempt != next.attempt)
-      continue;
-    for (std::uint32_t i = one_each_ ? 0 : next.answer; i < (one_each_ ? one->answers.size() : next.answer + 1); ++i)
-      if (const double total = one->answers[i].done + clock_ - one->answers[i].from; total < one->answers[i].length)
+  for (const auto& next : endings_.all()) {
+    const auto& one = all.at(next.group());
+    for (std::uint32_t i = one_each_ ? 0 : next.answer(); i < (one_each_ ? one.lengths.size() : next.answer() + 1); ++i) {
+      const auto each = one.answer(i);
+      if (const double total = each.done + clock_ - each.from; total < one.length(i))
         tokens += std::floor(total);
+    }
   }
   return tokens;
 }
@@ -123,10 +133,12 @@ void virtual_worker::take_weights(double now_s, double seconds, version_id versi
 
 void virtual_worker::flip(double now_s, version_id version) {
   advance(now_s);
-  if (flips_.back().at == clock_)
-    flips_.back().version = version;
-  else
-    flips_.push_back({clock_, version});
+  if (flip_times_.back() == clock_) {
+    flip_versions_.back() = version;
+  } else {
+    flip_times_.push_back(clock_);
+    flip_versions_.push_back(version);
+  }
 }
 
 void virtual_worker::slow_down(double now_s, double factor) {
@@ -135,95 +147,88 @@ void virtual_worker::slow_down(double now_s, double factor) {
 }
 
 void virtual_worker::give_slot(group_id id, virtual_group& one, std::uint32_t answer) {
-  auto& each = one.answers[answer];
-  each.from = clock_;
+  auto done = std::int32_t{0};
+  if (one.history) {
+    one.history->answers[answer].from = clock_;
+    done = one.history->answers[answer].done;
+  }
   ++occupied_;
-  auto until = each.length;
+  auto until = one.length(answer);
   if (one.oversampled())
-    if (const auto last = last_kept(one, [this](const virtual_answer& other) { return other.done + sampled(other); }))
-      until = std::min(until, std::max(each.done, too_many(answer, *last)));
-  endings_.push_back({clock_ + until - each.done, id, one.attempt, answer});
-  std::push_heap(endings_.begin(), endings_.end());
+    if (const auto last = last_kept(one, [&](std::uint32_t other) { return tokens(one, other); }))
+      until = std::min(until, std::max(done, too_many(answer, *last)));
+  endings_.push({clock_ + until - done, id, answer});
 }
 
 void virtual_worker::start(group_id id, virtual_group& one, double now_s) {
   advance(now_s);
   ++groups;
   one.began_s = now_s;
-  const auto last = one.oversampled() ? last_kept(one, [](const virtual_answer& each) { return each.done; }) : std::nullopt;
-  const auto goes_on = [&](std::uint32_t answer) {
-    const auto& each = one.answers[answer];
-    return each.done < each.length && (!last || each.done < too_many(answer, *last));
-  };
-  one.open = 0;
-  for (std::uint32_t i = 0; i < one.answers.size(); ++i)
-    one.open += goes_on(i);
-  if (one.open == 0)
-    one.open = 1; // what was handed over was complete: it ends at once
+  const auto done = [&](std::uint32_t answer) { return one.history ? one.history->answers[answer].done : 0; };
   if (one_each_) {
     std::uint32_t longest = 0;
-    for (std::uint32_t i = 0; i < one.answers.size(); ++i) {
-      one.answers[i].from = clock_;
-      if (one.answers[i].length - one.answers[i].done > one.answers[longest].length - one.answers[longest].done)
+    for (std::uint32_t i = 1; i < one.lengths.size(); ++i)
+      if (one.length(i) - done(i) > one.length(longest) - done(longest))
         longest = i;
-    }
+    one.from = clock_;
+    if (one.history)
+      for (auto& each : one.history->answers)
+        each.from = clock_;
     one.open = 1;
     give_slot(id, one, longest);
     return;
   }
-  bool any = false;
-  for (std::uint32_t i = 0; i < one.answers.size(); ++i) {
-    one.answers[i].from = -1;
-    if (!goes_on(i))
+  for (auto& each : one.keep_history().answers)
+    each.from = -1;
+  const auto last = one.oversampled() ? last_kept(one, done) : std::nullopt;
+  one.open = 0;
+  for (std::uint32_t i = 0; i < one.lengths.size(); ++i) {
+    if (done(i) >= one.length(i) || (last && done(i) >= too_many(i, *last)))
       continue;
-    any = true;
+    ++one.open;
     if (occupied_ < slots_ && waiting_.empty())
       give_slot(id, one, i);
     else
       waiting_.push_back({id, one.attempt, i});
   }
-  if (!any)
-    give_slot(id, one, static_cast<std::uint32_t>(std::find_if(one.answers.begin(), one.answers.end(), [](const auto& each) { return each.kept; }) - one.answers.begin()));
+  if (one.open > 0)
+    return;
+  one.open = 1; // what was handed over was complete: it ends at once
+  const auto& answers = one.history->answers;
+  give_slot(id, one, static_cast<std::uint32_t>(std::find_if(answers.begin(), answers.end(), [](const auto& each) { return each.kept; }) - answers.begin()));
 }
 
 void virtual_worker::cut_off(group_id id, virtual_group& one) {
-  const auto last = last_kept(one, [this](const virtual_answer& each) { return each.done + sampled(each); });
+  const auto last = last_kept(one, [&](std::uint32_t answer) { return tokens(one, answer); });
   if (!last) {
     --one.open;
     return;
   }
-  const auto before = endings_.size();
-  std::erase_if(endings_, [&](const ending& at) { return at.group == id; });
-  occupied_ -= static_cast<std::uint32_t>(before - endings_.size());
+  take_off(id);
   one.open = 0;
-  for (std::uint32_t i = 0; i < one.answers.size(); ++i) {
-    auto& each = one.answers[i];
-    const auto tokens = each.done + sampled(each);
-    if (tokens >= each.length)
+  for (std::uint32_t i = 0; i < one.lengths.size(); ++i) {
+    const auto so_far = tokens(one, i);
+    if (so_far >= one.length(i))
       continue;
-    if (const auto enough = too_many(i, *last); tokens < enough) {
+    if (const auto enough = too_many(i, *last); so_far < enough) {
       ++one.open;
+      const auto& each = one.history->answers[i];
       if (each.from < 0)
         continue; // it waits for a slot
       ++occupied_;
-      endings_.push_back({each.from + std::min(each.length, enough) - each.done, id, one.attempt, i});
+      endings_.push({each.from + std::min(one.length(i), enough) - each.done, id, i});
     } else {
-      count_sampled(each, one.left_out);
-      hand_over(each);
+      count_sampled(one, i, one.history->left_out);
+      hand_over(one, i);
       std::erase_if(waiting_, [&](const waiting& at) { return at.group == id && at.answer == i; });
     }
   }
-  std::make_heap(endings_.begin(), endings_.end());
 }
 
-void virtual_worker::look_ahead(const by_id<virtual_group>& all) const {
-  for (std::size_t i = 1; i < std::min<std::size_t>(3, endings_.size()); ++i)
-    all.prefetch(endings_[i].group);
-  if (endings_.empty())
-    return;
-  if (const auto* next = all.find(endings_.front().group))
-    for (std::size_t i = 0; i < next->answers.size(); i += 64 / sizeof(virtual_answer))
-      __builtin_prefetch(&next->answers[i]);
+void virtual_worker::take_off(group_id id) {
+  const auto before = endings_.size();
+  endings_.erase_if([&](const ending& at) { return at.group() == id; });
+  occupied_ -= static_cast<std::uint32_t>(before - endings_.size());
 }
 
 void virtual_worker::fill(by_id<virtual_group>& all) {
@@ -235,29 +240,35 @@ void virtual_worker::fill(by_id<virtual_group>& all) {
   }
 }
 
-std::vector<group_id> virtual_worker::ended(double now_s, by_id<virtual_group>& all) {
+const std::vector<group_id>& virtual_worker::ended(double now_s, by_id<virtual_group>& all) {
   // What ends now may be a rounding error away on the decoding clock.
   const double slack = 1e-9 * std::max(1.0, clock_);
   advance(now_s);
-  std::vector<group_id> done;
+  done_.clear();
   while (!endings_.empty() && endings_.front().at <= clock_ + slack) {
     const auto next = endings_.front();
-    std::pop_heap(endings_.begin(), endings_.end());
-    endings_.pop_back();
-    auto* one = all.find(next.group);
-    if (!one || one->attempt != next.attempt)
-      continue;
+    endings_.pop();
+    auto& one = all.at(next.group());
     clock_ = std::max(clock_, next.at);
     --occupied_;
-    if (one->oversampled())
-      cut_off(next.group, *one);
+    if (one.oversampled())
+      cut_off(next.group(), one);
     else
-      --one->open;
-    if (one->open == 0)
-      done.push_back(next.group);
+      --one.open;
+    if (one.open == 0)
+      done_.push_back(next.group());
   }
   fill(all);
-  return done;
+  return done_;
+}
+
+void virtual_worker::die() {
+  alive = false;
+  wanted.reset();
+  planned = 0;
+  endings_.clear();
+  waiting_.clear();
+  occupied_ = 0;
 }
 
 double virtual_worker::next_s() const {
@@ -266,88 +277,120 @@ double virtual_worker::next_s() const {
   return std::max(at_s_, resumes_s_) + std::max(0.0, endings_.front().at - clock_) * step_s();
 }
 
-std::vector<virtual_worker::flipped>::const_iterator virtual_worker::after(double clock) const {
+std::size_t virtual_worker::after(double clock) const {
   // Most ask about the last few flips.
   std::size_t back = 1;
-  while (back < flips_.size() && flips_[flips_.size() - back].at > clock)
+  while (back < flip_times_.size() && flip_times_[flip_times_.size() - back] > clock)
     back *= 2;
-  const auto begin = flips_.end() - static_cast<std::ptrdiff_t>(std::min(back, flips_.size()));
-  return std::upper_bound(begin, flips_.end(), clock, [](double at, const flipped& one) { return at < one.at; });
+  const auto begin = flip_times_.end() - static_cast<std::ptrdiff_t>(std::min(back, flip_times_.size()));
+  return static_cast<std::size_t>(std::upper_bound(begin, flip_times_.end(), clock) - flip_times_.begin());
 }
 
-std::int32_t virtual_worker::sampled(const virtual_answer& each) const {
-  return each.from < 0 ? 0 : std::clamp(whole(clock_ - each.from), 0, each.length - each.done);
+std::int32_t virtual_worker::sampled(const virtual_group& one, std::uint32_t answer) const {
+  const auto each = one.answer(answer);
+  return each.from < 0 ? 0 : std::clamp(whole(clock_ - each.from), 0, one.length(answer) - each.done);
 }
 
 /// For answers that took their slots at once: every flip is looked at once for all of them.
 void virtual_worker::count_alike(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const {
-  const auto from = one.answers.front().from;
-  auto flip = after(from);
-  const auto first = std::prev(flip)->version;
+  const auto from = one.answer(0).from;
+  const auto first = after(from);
+  const auto* const versions = &flip_versions_[first - 1]; // the one that they began with, and those flipped to since
   lengths_.clear();
-  for (const auto& each : one.answers) {
-    lengths_.push_back(sampled(each));
-    add(answers, each.done > 0 ? each.oldest : first, each.done + lengths_.back());
+  std::int64_t whole_answers = 0;
+  for (std::uint32_t i = 0; i < one.lengths.size(); ++i) {
+    lengths_.push_back(sampled(one, i));
+    if (one.history)
+      add(answers, one.history->answers[i].done > 0 ? one.history->answers[i].oldest : versions[0], one.history->answers[i].done + lengths_.back());
+    else
+      whole_answers += lengths_.back();
   }
+  add(answers, versions[0], whole_answers);
   std::sort(lengths_.begin(), lengths_.end());
-  tokens.reserve(tokens.size() + static_cast<std::size_t>(flips_.end() - flip) + 1);
-  const auto carried = tokens.size();
+
+  // Tokens that an answer without an end had by each flip, up to the one by which all have ended.
+  const auto flips = flip_times_.size() - first;
+  until_.resize(flips + 1);
+  for (std::size_t i = 0; i < flips; ++i)
+    until_[i] = whole(flip_times_[first + i] - from);
+  const auto count = static_cast<std::size_t>(std::lower_bound(until_.begin(), until_.begin() + static_cast<std::ptrdiff_t>(flips), lengths_.back()) - until_.begin()) + 1;
+  until_[count - 1] = lengths_.back();
+
+  auto& since = one.history ? since_ : tokens;
+  since.resize(count);
   std::size_t ended = 0;
   std::int64_t before = 0;
-  for (auto version = first;; version = flip++->version) {
-    const auto until = flip == flips_.end() ? lengths_.back() : std::max<std::int64_t>(whole(flip->at - from), before);
+  bool gaps = false; // versions without a token
+  for (std::size_t i = 0; i < count;) {
+    // As long as none ends, all that run decode alike.
+    const auto running = static_cast<std::int64_t>(lengths_.size() - ended);
+    for (; i < count && until_[i] < lengths_[ended]; ++i) {
+      const auto decoded = running * (until_[i] - before);
+      since[i] = {versions[i], decoded};
+      gaps |= decoded == 0;
+      before = until_[i];
+    }
+    if (i == count)
+      break;
     std::int64_t decoded = 0;
-    for (; ended < lengths_.size() && lengths_[ended] <= until; ++ended)
+    for (; ended < lengths_.size() && lengths_[ended] <= until_[i]; ++ended)
       decoded += lengths_[ended] - before;
-    decoded += static_cast<std::int64_t>(lengths_.size() - ended) * (until - before);
-    if (carried > 0)
-      add(tokens, version, decoded);
-    else if (decoded > 0)
-      tokens.push_back({version, decoded});
-    if (ended == lengths_.size())
-      return;
-    before = until;
+    decoded += static_cast<std::int64_t>(lengths_.size() - ended) * (until_[i] - before);
+    since[i] = {versions[i], decoded};
+    gaps |= decoded == 0;
+    before = until_[i++];
   }
+  if (gaps)
+    std::erase_if(since, [](const version_tokens& part) { return part.tokens == 0; });
+  if (one.history)
+    for (const auto& part : since_)
+      add(tokens, part.version, part.tokens);
 }
 
-void virtual_worker::count_sampled(const virtual_answer& each, std::vector<version_tokens>& tokens) const {
-  const auto decoded = sampled(each);
+void virtual_worker::count_sampled(const virtual_group& one, std::uint32_t answer, std::vector<version_tokens>& tokens) const {
+  const auto from = one.answer(answer).from;
+  const auto decoded = sampled(one, answer);
   std::int32_t before = 0;
-  for (auto flip = after(each.from); before < decoded; ++flip) {
-    const auto until = flip == flips_.end() ? decoded : std::clamp(whole(flip->at - each.from), before, decoded);
-    add(tokens, std::prev(flip)->version, until - before);
+  for (auto flip = after(from); before < decoded; ++flip) {
+    const auto until = flip == flip_times_.size() ? decoded : std::clamp(whole(flip_times_[flip] - from), before, decoded);
+    add(tokens, flip_versions_[flip - 1], until - before);
     before = until;
-    if (flip == flips_.end())
-      break;
   }
 }
 
 std::int64_t virtual_worker::count(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const {
-  tokens = one.carried;
   answers.clear();
-  const auto from = one.answers.front().from;
-  if (!one.oversampled() && from >= 0 && std::all_of(one.answers.begin(), one.answers.end(), [&](const virtual_answer& each) { return each.from == from; })) {
+  if (!one.history) {
+    count_alike(one, tokens, answers);
+    return 0;
+  }
+  tokens = one.history->carried;
+  const auto& all = one.history->answers;
+  const auto from = all.front().from;
+  if (!one.oversampled() && from >= 0 && std::all_of(all.begin(), all.end(), [&](const virtual_answer& each) { return each.from == from; })) {
     count_alike(one, tokens, answers);
     return 0;
   }
   std::int64_t surplus = 0;
-  for (const auto& part : one.left_out)
+  for (const auto& part : one.history->left_out)
     surplus += part.tokens;
-  for (const auto& each : one.answers) {
-    const auto decoded = sampled(each);
+  for (std::uint32_t i = 0; i < all.size(); ++i) {
+    const auto& each = all[i];
+    const auto decoded = sampled(one, i);
     if (!each.kept) {
       surplus += decoded;
       continue;
     }
     const auto oldest = each.done > 0 || each.from < 0 ? each.oldest : version_at(each.from);
     add(answers, oldest, each.done + decoded);
-    count_sampled(each, tokens);
+    count_sampled(one, i, tokens);
   }
   return surplus;
 }
 
-void virtual_worker::hand_over(virtual_answer& each) const {
-  const auto decoded = sampled(each);
+void virtual_worker::hand_over(virtual_group& one, std::uint32_t answer) const {
+  const auto decoded = sampled(one, answer);
+  auto& each = one.history->answers[answer];
   if (each.done == 0 && decoded > 0)
     each.oldest = version_at(each.from);
   each.done += decoded;
@@ -358,18 +401,16 @@ std::vector<version_tokens> virtual_worker::stop(group_id id, virtual_group& one
   advance(now_s);
   std::vector<version_tokens> tokens, answers;
   count(one, tokens, answers);
-  one.carried = tokens;
-  for (auto& each : one.answers) {
-    if (!each.kept)
-      count_sampled(each, one.left_out);
-    hand_over(each);
+  auto& history = one.keep_history();
+  history.carried = tokens;
+  for (std::uint32_t i = 0; i < one.lengths.size(); ++i) {
+    if (!history.answers[i].kept)
+      count_sampled(one, i, history.left_out);
+    hand_over(one, i);
   }
-  for (const auto& part : one.left_out)
+  for (const auto& part : history.left_out)
     add(tokens, part.version, part.tokens);
-  const auto before = endings_.size();
-  std::erase_if(endings_, [&](const ending& at) { return at.group == id; });
-  occupied_ -= static_cast<std::uint32_t>(before - endings_.size());
-  std::make_heap(endings_.begin(), endings_.end());
+  take_off(id);
   std::erase_if(waiting_, [&](const waiting& at) { return at.group == id; });
   --groups;
   fill(all);

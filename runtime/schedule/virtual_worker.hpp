@@ -1,39 +1,51 @@
 #pragma once
 
 #include "runtime/schedule/by_id.hpp"
+#include "runtime/schedule/inline_list.hpp"
+#include "runtime/schedule/quad_heap.hpp"
 #include "runtime/schedule/workload.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
-#include <iterator>
+#include <memory>
 #include <optional>
 #include <vector>
 
 namespace millrace::schedule {
 
-/// One answer under virtual time.
+/// How far one answer is.
 struct virtual_answer {
-  double from = -1;        ///< decoding clock of its worker when it took a slot; -1: it has none
-  std::int32_t length = 0; ///< tokens in the end
-  std::int32_t done = 0;   ///< of attempts before
-  version_id oldest = 0;   ///< of the tokens done
-  bool kept = true;        ///< one of those that the group ends with
+  double from = -1;      ///< decoding clock of its worker when it took a slot; -1: it has none
+  std::int32_t done = 0; ///< tokens of attempts before
+  version_id oldest = 0; ///< of the tokens done
+  bool kept = true;      ///< one of those that the group ends with
 };
 
-/// A group on a worker, or handed over.
-struct virtual_group {
-  std::uint32_t attempt = 0;
-  worker_id host = 0;
-  double began_s = 0;
-  std::uint32_t open = 0; ///< answers that have to end, or to go on until they cannot be among the shortest
-  std::uint32_t kept = 0; ///< answers
+/// Of a group whose answers do not all take a slot at once or are not all kept, or that was handed over.
+struct virtual_history {
   std::vector<virtual_answer> answers;
   std::vector<version_tokens> carried;  ///< of attempts before, of answers that are kept
   std::vector<version_tokens> left_out; ///< of the others, of attempts before and of answers that were cut off
+};
 
+/// A group on a worker. Small, as thousands of them take turns in the processor's cache.
+struct virtual_group {
+  double began_s = 0;
+  double from = -1; ///< `virtual_answer::from` of all its answers, without a history
+  std::uint32_t attempt = 0;
+  worker_id host = 0;
+  std::uint32_t open = 0;               ///< answers that have to end, or to go on until they cannot be among the shortest
+  std::uint32_t kept = 0;               ///< answers
+  inline_list<std::int32_t, 8> lengths; ///< tokens in the end, of each answer
+  std::unique_ptr<virtual_history> history; ///< none: every answer took its slot at `from` and is kept
+
+  virtual_answer answer(std::uint32_t which) const { return history ? history->answers[which] : virtual_answer{from, 0, 0, true}; }
+  std::int32_t length(std::uint32_t which) const { return lengths.all()[which]; }
+  virtual_history& keep_history(); ///< makes it if there is none
   /// The `needed` shortest are kept, ties to the lower index.
   void keep_shortest(std::uint32_t needed);
-  bool oversampled() const { return kept < answers.size(); }
+  bool oversampled() const { return kept < lengths.size(); }
 };
 
 /// A rollout worker under virtual time. Its decoding clock counts the tokens that every occupied slot has decoded: it
@@ -46,15 +58,19 @@ public:
   void start(group_id id, virtual_group& one, double now_s);
   /// Takes the group off; its answers stop. @returns the tokens so far, of attempts before too
   std::vector<version_tokens> stop(group_id id, virtual_group& one, double now_s, by_id<virtual_group>& all);
-  /// Groups whose last answer has ended by now.
-  std::vector<group_id> ended(double now_s, by_id<virtual_group>& all);
+  /// Groups whose last answer has ended by now; valid until the next call.
+  const std::vector<group_id>& ended(double now_s, by_id<virtual_group>& all);
   /// When the next answer ends, as things are; infinity: none runs.
   double next_s() const;
 
-  /// Of the next ending.
-  std::optional<group_id> next_group() const { return endings_.empty() ? std::nullopt : std::optional(endings_.front().group); }
-  /// Starts to bring near what it and those after it will look at.
-  void look_ahead(const by_id<virtual_group>& all) const;
+  /// Whatever ran is gone.
+  void die();
+
+  /// Calls `visit(group)` for the group of the next ending and those of a few that may be next after it.
+  template <class Visit> void each_next(Visit&& visit) const {
+    for (std::size_t i = 0; i < std::min<std::size_t>(3, endings_.size()); ++i)
+      visit(endings_.all()[i].group());
+  }
 
   /// Tokens so far of the answers that hold a slot.
   double running_tokens(double now_s, const by_id<virtual_group>& all);
@@ -80,17 +96,16 @@ public:
 
 private:
   struct ending {
-    double at; ///< decoding clock
-    group_id group;
-    std::uint32_t attempt;
-    std::uint32_t answer;
+    double at;         ///< decoding clock
+    std::uint64_t who; ///< group and answer
 
-    bool operator<(const ending& other) const { return at != other.at ? at > other.at : group > other.group; }
+    static constexpr std::uint32_t answer_bits = 20; ///< `most_answers`
+    ending(double when, group_id of, std::uint32_t which) : at(when), who(of << answer_bits | which) {}
+    group_id group() const { return who >> answer_bits; }
+    std::uint32_t answer() const { return static_cast<std::uint32_t>(who) & ((1u << answer_bits) - 1); }
+    bool operator<(const ending& other) const { return at != other.at ? at < other.at : who < other.who; }
   };
-  struct flipped {
-    double at; ///< decoding clock
-    version_id version;
-  };
+  static_assert(most_answers == 1u << ending::answer_bits);
   struct waiting {
     group_id group;
     std::uint32_t attempt;
@@ -102,15 +117,18 @@ private:
   void give_slot(group_id id, virtual_group& one, std::uint32_t answer);
   void fill(by_id<virtual_group>& all);
   double step_s() const;
-  /// The first flip after that time.
-  std::vector<flipped>::const_iterator after(double clock) const;
-  version_id version_at(double clock) const { return std::prev(after(clock))->version; }
+  /// The first flip after that time: its place, or how many there are.
+  std::size_t after(double clock) const;
+  version_id version_at(double clock) const { return flip_versions_[after(clock) - 1]; }
   void count_alike(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const;
-  std::int32_t sampled(const virtual_answer& each) const; ///< since it took its slot
-  void count_sampled(const virtual_answer& each, std::vector<version_tokens>& tokens) const;
-  void hand_over(virtual_answer& each) const; ///< what it sampled is of an attempt before
+  std::int32_t sampled(const virtual_group& one, std::uint32_t answer) const; ///< since it took its slot
+  /// Tokens of the answer so far.
+  std::int32_t tokens(const virtual_group& one, std::uint32_t answer) const { return one.answer(answer).done + sampled(one, answer); }
+  void count_sampled(const virtual_group& one, std::uint32_t answer, std::vector<version_tokens>& tokens) const;
+  void hand_over(virtual_group& one, std::uint32_t answer) const; ///< what it sampled is of an attempt before
   /// After an answer of an oversampled group has ended: cuts off those that cannot be kept any more.
   void cut_off(group_id id, virtual_group& one);
+  void take_off(group_id id); ///< its answers hold no slots any more
 
   const workload* costs_;
   bool one_each_; ///< answers do not get in each other's way, and all are kept: only a group's longest needs looking at
@@ -121,10 +139,13 @@ private:
   double weights_until_s_ = 0;
   double factor_ = 1;
   std::uint32_t occupied_ = 0;
-  std::vector<ending> endings_; ///< a heap
+  quad_heap<ending> endings_;
   std::deque<waiting> waiting_;
-  std::vector<flipped> flips_;
-  mutable std::vector<std::int32_t> lengths_; ///< of count_alike
+  std::vector<double> flip_times_;        ///< decoding clock, ascending
+  std::vector<version_id> flip_versions_; ///< flipped to then
+  std::vector<group_id> done_;                        ///< of `ended`
+  mutable std::vector<std::int32_t> lengths_, until_; ///< of `count_alike`
+  mutable std::vector<version_tokens> since_;         ///< of `count_alike`
 };
 
 } // namespace millrace::schedule

@@ -43,6 +43,7 @@ void check(const workload& costs) {
   };
   want(costs.workers >= 1 && costs.groups_per_worker >= 1 && costs.answers_per_group >= 1,
        "workers, groups_per_worker, answers_per_group: want at least 1 of each");
+  want(costs.answers_per_group <= most_answers, "answers_per_group: want at most 1048576");
   want(costs.mean_tokens > 0 && costs.max_tokens >= 1 && costs.max_tokens <= 1e9 && costs.tokens_per_s > 0,
        "mean_tokens, max_tokens, tokens_per_s: want more than 0, max_tokens at most 1e9");
   want(costs.contention >= 1 && costs.train_contention >= 1 && costs.stage_beside >= 1 && costs.stage_contention >= 1,

@@ -13,6 +13,8 @@ struct decode_cost {
   double step_s = 0.01;
 };
 
+inline constexpr std::uint32_t most_answers = 1u << 20; ///< of a group under virtual time
+
 /// What everything costs. A worker decodes the answers of its groups side by side in its slots; answers without a slot
 /// wait, first come first served. A group is finished with its longest answer, or with those that `answers_started` says.
 struct workload {
@@ -20,7 +22,7 @@ struct workload {
   std::uint32_t own_workers = 0;       ///< of those, the last so many do not run on the learner's hardware (`place` lend)
   std::uint32_t groups_per_worker = 4; ///< groups that a worker takes at once, >= 1
   std::uint32_t slots = 0;             ///< answers that a worker decodes at once; 0: those of all its groups
-  std::uint32_t answers_per_group = 8; ///< that a group needs, >= 1
+  std::uint32_t answers_per_group = 8; ///< that a group needs, from 1 to `most_answers`
 
   double mean_tokens = 64; ///< of an answer before the cut at max_tokens, log-normal, > 0
   double length_cv = 0;    ///< standard deviation / mean of the same, >= 0
