@@ -4,7 +4,8 @@
 #include "runtime/model/answer_logprobs.hpp"
 #include "runtime/model/inference_decoder.hpp"
 
-#include <ATen/ATen.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
 
 #include <cmath>
 #include <fstream>

@@ -1,6 +1,6 @@
 #include "actors/weights_bundle.hpp"
 
-#include <ATen/ATen.h>
+#include <ATen/ops/from_blob.h>
 
 #include <memory>
 #include <stdexcept>

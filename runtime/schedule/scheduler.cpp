@@ -25,10 +25,11 @@ std::int64_t checked_sum(const std::vector<version_tokens>& tokens, const char* 
   constexpr std::int64_t most = 0xffffffff;
   std::int64_t sum = 0, bits = 0; // no count has a bit above the 32nd where their union has none
   bool ascend = true;
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    bits |= tokens[i].tokens;
-    sum += tokens[i].tokens & most;
-    ascend &= i == 0 || tokens[i].version > tokens[i - 1].version;
+  for (std::int64_t before = -1; const auto& part : tokens) {
+    bits |= part.tokens;
+    sum += part.tokens & most;
+    ascend &= part.version > before;
+    before = part.version;
   }
   if (!ascend || (bits & ~most) != 0 || sum > most)
     throw std::invalid_argument(std::string(where) + ": want ascending versions, counts >= 0 and fewer than 2^32 tokens in all");

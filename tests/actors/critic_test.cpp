@@ -8,7 +8,7 @@
 #include "tests/support/eventually.hpp"
 #include "tests/support/temporary_folder.hpp"
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 #include <caf/scoped_actor.hpp>
 
 #include <doctest/doctest.h>

@@ -6,7 +6,9 @@
 #include "tests/actors/fixture.hpp"
 #include "tests/support/temporary_folder.hpp"
 
-#include <ATen/ATen.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
 
 #include <doctest/doctest.h>
 

@@ -6,7 +6,8 @@
 #include "tests/runtime/model/random_decoder.hpp"
 #include "tests/support/eventually.hpp"
 
-#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/ops/randn_like.h>
 
 #include <doctest/doctest.h>
 

@@ -21,16 +21,30 @@ if(MILLRACE_SANITIZE)
     "ASAN_OPTIONS=detect_stack_use_after_return=1" "LSAN_OPTIONS=suppressions=${supp}/lsan.supp:print_suppressions=0"
     "TSAN_OPTIONS=suppressions=${supp}/tsan.supp:second_deadlock_stack=1:halt_on_error=1"
     "UBSAN_OPTIONS=print_stacktrace=1")
+  if(MILLRACE_SANITIZE MATCHES thread)
+    # UCX watches madvise, which a thread calls last of all, after the sanitizer has taken leave of it.
+    list(APPEND MILLRACE_TEST_ENVIRONMENT UCX_MEM_EVENTS=no)
+  endif()
 endif()
 
 # For what waits rather than computes (tests, actors, the command line): a quarter of its compile time less.
 set(MILLRACE_LIGHT $<$<CONFIG:Release>:-O1>)
 
-# -- one precompiled header for everything that sees LibTorch: 8 s a file become 2 ------------------
+# -- precompiled headers: for what computes with LibTorch, and for what passes messages ------------
+# GCC instantiates the templates that a header's inline functions use in every file anew, precompiled or not: an empty file
+# takes half as long with LibTorch's operations alone as with its autograd beside them, which three files include by
+# themselves, and actors only hand tensors on.
 
-add_library(millrace_torch_pch STATIC ${PROJECT_SOURCE_DIR}/tools/cmake/torch_pch.cpp)
+add_library(millrace_torch_pch STATIC ${PROJECT_SOURCE_DIR}/tools/cmake/pch.cpp)
 target_link_libraries(millrace_torch_pch PRIVATE millrace_flags millrace::torch)
-target_precompile_headers(millrace_torch_pch PRIVATE <ATen/ATen.h> <torch/csrc/autograd/custom_function.h> <torch/csrc/autograd/autograd.h>)
+target_precompile_headers(millrace_torch_pch PRIVATE <ATen/ATen.h>)
+
+add_library(millrace_actor_pch STATIC ${PROJECT_SOURCE_DIR}/tools/cmake/pch.cpp)
+target_link_libraries(millrace_actor_pch PRIVATE millrace_flags millrace::torch millrace::caf nlohmann_json::nlohmann_json)
+target_compile_options(millrace_actor_pch PRIVATE ${MILLRACE_LIGHT})
+target_precompile_headers(millrace_actor_pch PRIVATE
+  <ATen/core/Tensor.h> <caf/scoped_actor.hpp> <caf/typed_actor.hpp> <caf/typed_event_based_actor.hpp> <nlohmann/json.hpp>
+  <algorithm> <filesystem> <functional> <map> <memory> <optional> <set> <sstream> <string> <thread> <vector>)
 
 if(MILLRACE_TESTS)
   add_library(millrace_test_main STATIC ${PROJECT_SOURCE_DIR}/tests/support/test_main.cpp)
@@ -38,13 +52,13 @@ if(MILLRACE_TESTS)
   target_compile_options(millrace_test_main PUBLIC ${MILLRACE_LIGHT})
 endif()
 
-# millrace_add_module(name [TORCH] SOURCES a.cpp ... [CUDA a.cu ...] [DEPENDS target ...] [TESTS a_test.cpp ...])
+# millrace_add_module(name [TORCH | ACTORS] SOURCES a.cpp ... [CUDA a.cu ...] [DEPENDS target ...] [TESTS a_test.cpp ...])
 #
 # Makes millrace_<name> out of this folder and, from TESTS (paths from the root), the program test_<name>, which is
-# one ctest. TORCH links LibTorch and reuses the precompiled header. Only what has CUDA sources sees the CUDA toolkit and
+# one ctest. TORCH and ACTORS link LibTorch and reuse the one or the other precompiled header. Only what has CUDA sources sees the CUDA toolkit and
 # MILLRACE_CUDA, so that a CUDA build compiles everything else as every build does. Every source needs its line: no GLOB.
 function(millrace_add_module name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "" "SOURCES;CUDA;DEPENDS;TESTS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH;ACTORS" "" "SOURCES;CUDA;DEPENDS;TESTS")
   set(cuda_sources "")
   if(MILLRACE_CUDA)
     set(cuda_sources ${arg_CUDA})
@@ -52,9 +66,15 @@ function(millrace_add_module name)
   add_library(millrace_${name} STATIC ${arg_SOURCES} ${cuda_sources})
   target_link_libraries(millrace_${name} PUBLIC ${arg_DEPENDS} PRIVATE millrace_flags)
   target_include_directories(millrace_${name} PUBLIC ${PROJECT_SOURCE_DIR})
-  if(arg_TORCH)
+  set(precompiled "")
+  if(arg_ACTORS)
+    set(precompiled millrace_actor_pch)
+  elseif(arg_TORCH)
+    set(precompiled millrace_torch_pch)
+  endif()
+  if(precompiled)
     target_link_libraries(millrace_${name} PUBLIC millrace::torch)
-    target_precompile_headers(millrace_${name} REUSE_FROM millrace_torch_pch)
+    target_precompile_headers(millrace_${name} REUSE_FROM ${precompiled})
   endif()
   if(cuda_sources)
     target_compile_definitions(millrace_${name} PRIVATE MILLRACE_CUDA=1)
@@ -70,8 +90,8 @@ function(millrace_add_module name)
       target_compile_definitions(test_${name} PRIVATE MILLRACE_CUDA=1)
       target_link_libraries(test_${name} PRIVATE CUDA::cudart)
     endif()
-    if(arg_TORCH)
-      target_precompile_headers(test_${name} REUSE_FROM millrace_torch_pch)
+    if(precompiled)
+      target_precompile_headers(test_${name} REUSE_FROM ${precompiled})
     endif()
     add_test(NAME ${name} COMMAND test_${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS ${name} ENVIRONMENT "${MILLRACE_TEST_ENVIRONMENT}")

@@ -4,7 +4,7 @@
 #include "tools/command.hpp"
 #include "tools/commands/algorithm_page.hpp"
 
-#include <ATen/ATen.h>
+#include <ATen/core/Tensor.h>
 
 #include <charconv>
 #include <cstdio>

@@ -3,7 +3,10 @@
 #include "runtime/model/model_config.hpp"
 #include "runtime/model/weights.hpp"
 
-#include <ATen/ATen.h>
+#include <ATen/Context.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/randn.h>
 
 #include <algorithm>
 #include <cmath>

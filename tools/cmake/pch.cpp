@@ -1,0 +1,1 @@
+// A source for the libraries that hold the precompiled headers.
