@@ -213,7 +213,7 @@ const std::vector<preset_row>& table() {
       {"areal", long_answers(), busy({"placement.rollout.processes=2"}), {}, goes_on},
       {"skyrl", long_answers(), busy(), {}, flips_midway},
       {"prime_rl", long_answers(), busy(), is_at_most(8), flips_midway},
-      {"prime_rl", long_answers(), busy({"schedule.stale.max=1", "schedule.gate.depth=3"}), is_at_most(1), drops_what_is_too_old, "prime_rl, what is too old dropped"},
+      {"prime_rl", {}, {"schedule.stale.max=1", "schedule.gate.depth=3"}, is_at_most(1), drops_what_is_too_old, "prime_rl, what is too old dropped"},
       {"nemo_in_order", {}, {}, is_in_order},
       {"nemo_weight_fifo", long_answers(), busy(), is_at_most(1), flips_midway},
       {"nemo_windowed", {}, {}, {}, drops_what_is_too_old},
