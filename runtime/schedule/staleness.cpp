@@ -22,9 +22,8 @@ double mean(const staleness_counts& at_use, Count count) {
 void staleness_counts::add(std::uint32_t step, const version_run& tokens) {
   if (tokens.empty())
     return;
-  auto* const oldest = &(*this)[step - tokens.first];
-  for (std::size_t i = 0; i < tokens.tokens.size(); ++i)
-    oldest[-static_cast<std::ptrdiff_t>(i)].tokens += tokens.tokens[i];
+  auto* const newest = &(*this)[step - tokens.first] - (tokens.last() - tokens.first);
+  tokens.each([&](version_id version, std::uint32_t count) { newest[tokens.last() - version].tokens += count; });
 }
 
 std::uint32_t staleness_counts::highest() const {

@@ -1,0 +1,75 @@
+#include "runtime/schedule/tokens_by_version.hpp"
+
+#include <doctest/doctest.h>
+
+#include <random>
+#include <utility>
+
+using namespace millrace::schedule;
+
+namespace {
+
+/// Versions with tokens, ascending.
+std::vector<version_tokens> listed(const version_run& run) {
+  std::vector<version_tokens> all;
+  run.each([&](version_id version, std::uint32_t tokens) {
+    if (tokens > 0)
+      all.push_back({version, tokens});
+  });
+  return all;
+}
+
+} // namespace
+
+TEST_CASE("counts of consecutive versions are kept as wide as the largest needs") {
+  tokens_by_version counted;
+  CHECK(counted.all().empty());
+  for (const auto& [largest, width] : {std::pair{255, 1}, {256, 2}, {65535, 2}, {65536, 4}}) {
+    CAPTURE(largest);
+    const std::vector<version_tokens> tokens{{7, 1}, {8, largest}, {11, 2}};
+    counted.assign(tokens);
+    CHECK(counted.all().width == width);
+    CHECK(counted.all().first == 7);
+    CHECK(counted.all().last() == 11);
+    CHECK(counted.all().size() == 5);
+    CHECK(listed(counted.all()) == tokens);
+  }
+  counted.assign({{3, 0xffffffff}});
+  CHECK(listed(counted.all()) == std::vector<version_tokens>{{3, 0xffffffff}});
+  counted.assign(9, 70000);
+  CHECK(listed(counted.all()) == std::vector<version_tokens>{{9, 70000}});
+  counted.clear();
+  CHECK(counted.all().empty());
+}
+
+TEST_CASE("what is not older than a version begins with the first such one that has tokens") {
+  tokens_by_version counted;
+  counted.assign({{2, 5}, {4, 300}, {7, 1}});
+  CHECK(listed(counted.since(0)) == std::vector<version_tokens>{{2, 5}, {4, 300}, {7, 1}});
+  CHECK(counted.since(3).first == 4);
+  CHECK(counted.since(5).first == 7);
+  CHECK(listed(counted.since(7)) == std::vector<version_tokens>{{7, 1}});
+  CHECK(counted.since(8).empty());
+  CHECK(counted.sum_before(2) == 0);
+  CHECK(counted.sum_before(5) == 305);
+  CHECK(counted.sum_before(100) == 306);
+}
+
+TEST_CASE("any counts come back as they were given, also after others and out of a list that was moved") {
+  std::mt19937_64 random(11);
+  tokens_by_version counted;
+  for (int round = 0; round < 2000; ++round) {
+    std::vector<version_tokens> tokens;
+    std::int64_t sum = 0;
+    auto version = static_cast<version_id>(random() % 1000);
+    for (auto left = random() % 200; left > 0; --left, version += 1 + static_cast<version_id>(random() % 3)) {
+      tokens.push_back({version, static_cast<std::int64_t>(1 + random() % (round % 3 == 0 ? 200 : round % 3 == 1 ? 60000 : 4000000000))});
+      sum += tokens.back().tokens;
+    }
+    counted.assign(tokens);
+    tokens_by_version moved = std::move(counted);
+    REQUIRE(listed(moved.all()) == tokens);
+    REQUIRE(moved.sum_before(version) == sum);
+    counted = std::move(moved);
+  }
+}
