@@ -23,7 +23,8 @@ TEST_CASE("supervised fine-tuning on chat rows, completions and verl's solutions
   const auto files = run.to_end();
   CHECK(figure(files, "actor/pg_loss", 14) < 0.5 * figure(files, "actor/pg_loss", 0));
   CHECK(files.status().at("ledger").at("live") == 0);
-  for (const auto& [reason, tokens] : files.status().at("ledger").at("dropped").items())
+  const auto ledger = files.status().at("ledger");
+  for (const auto& [reason, tokens] : ledger.at("dropped").items())
     CHECK(reason == "masked"); // nothing is written twice
   // In processes of their own the same rows make the same numbers.
   const auto apart = run.to_end({"--set", "placement.answers.processes=1", "--set", "placement.learner.processes=1"}, "apart");
