@@ -1,6 +1,7 @@
 #include "runtime/train/moving_average.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <stdexcept>
 

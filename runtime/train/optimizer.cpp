@@ -4,6 +4,7 @@
 #include "runtime/model/pattern.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>

@@ -6,6 +6,7 @@
 #include "tests/support/temporary_folder.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>

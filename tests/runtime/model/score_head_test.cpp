@@ -8,6 +8,7 @@
 #include "tests/support/temporary_folder.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <nlohmann/json.hpp>
 
 #include <doctest/doctest.h>

@@ -5,6 +5,7 @@
 #include "runtime/train/training_group.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>
