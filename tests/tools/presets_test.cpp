@@ -220,7 +220,7 @@ const std::vector<preset_row>& table() {
       {"nemo_ready_first", long_answers(), busy(), drops_nothing_for_its_age, flips_midway},
       {"verl_v1", long_answers(), busy({"schedule.clock.minibatches=1"}), {}, goes_on, "verl_v1, whole steps"},
       {"kimi_researcher", long_answers(), busy(), {}, goes_on},
-      {"roll", {}, {"schedule.gate.depth=3"}, {}, drops_what_is_too_old},
+      {"roll", {}, {"schedule.gate.depth=3", "schedule.stale.max=1"}, {}, drops_what_is_too_old},
       {"laminar", long_answers(), busy({"placement.rollout.processes=2"}), {}, moves_together},
       {"roll_packer", {.steps = 8, .max_new_tokens = 48}, {}, [](const preset_run& run) { is_on_policy(run), has_a_long_round(run); }},
       {"april", long_answers(), {"roles.rules.rules=[{type=\"length\", max=60}]"}, {}, goes_on},
