@@ -147,12 +147,10 @@ void virtual_worker::slow_down(double now_s, double factor) {
 }
 
 void virtual_worker::give_slot(group_id id, virtual_group& one, std::uint32_t answer) {
-  auto done = std::int32_t{0};
-  if (one.history) {
+  if (one.history)
     one.history->answers[answer].from = clock_;
-    done = one.history->answers[answer].done;
-  }
   ++occupied_;
+  const auto done = one.answer(answer).done;
   auto until = one.length(answer);
   if (one.oversampled())
     if (const auto last = last_kept(one, [&](std::uint32_t other) { return tokens(one, other); }))
@@ -164,7 +162,7 @@ void virtual_worker::start(group_id id, virtual_group& one, double now_s) {
   advance(now_s);
   ++groups;
   one.began_s = now_s;
-  const auto done = [&](std::uint32_t answer) { return one.history ? one.history->answers[answer].done : 0; };
+  const auto done = [&](std::uint32_t answer) { return one.answer(answer).done; };
   if (one_each_) {
     std::uint32_t longest = 0;
     for (std::uint32_t i = 1; i < one.lengths.size(); ++i)
@@ -189,7 +187,7 @@ void virtual_worker::start(group_id id, virtual_group& one, double now_s) {
     if (occupied_ < slots_ && waiting_.empty())
       give_slot(id, one, i);
     else
-      waiting_.push_back({id, one.attempt, i});
+      waiting_.push_back({id, i});
   }
   if (one.open > 0)
     return;
@@ -235,8 +233,7 @@ void virtual_worker::fill(by_id<virtual_group>& all) {
   while (occupied_ < slots_ && !waiting_.empty()) {
     const auto next = waiting_.front();
     waiting_.pop_front();
-    if (auto* one = all.find(next.group); one && one->attempt == next.attempt)
-      give_slot(next.group, *one, next.answer);
+    give_slot(next.group, all.at(next.group), next.answer);
   }
 }
 

@@ -108,7 +108,6 @@ private:
   static_assert(most_answers == 1u << ending::answer_bits);
   struct waiting {
     group_id group;
-    std::uint32_t attempt;
     std::uint32_t answer;
   };
 

@@ -220,11 +220,11 @@ const std::vector<preset_row>& table() {
       {"nemo_ready_first", long_answers(), busy(), drops_nothing_for_its_age, flips_midway},
       {"verl_v1", long_answers(), busy({"schedule.clock.minibatches=1"}), {}, goes_on, "verl_v1, whole steps"},
       {"kimi_researcher", long_answers(), busy(), {}, goes_on},
-      {"roll", {}, {"schedule.gate.depth=3", "schedule.stale.max=1"}, {}, drops_what_is_too_old},
+      {"roll", {}, {"schedule.gate.depth=3"}, {}, drops_what_is_too_old},
       {"laminar", long_answers(), busy({"placement.rollout.processes=2"}), {}, moves_together},
       {"roll_packer", {.steps = 8, .max_new_tokens = 48}, {}, [](const preset_run& run) { is_on_policy(run), has_a_long_round(run); }},
       {"april", long_answers(), {"roles.rules.rules=[{type=\"length\", max=60}]"}, {}, goes_on},
-      {"april", {}, {"schedule.tail.surplus=discard"}, {}, [](const preset_run& run) { return run.dropped("surplus") > 0; }, "april, what is left over dropped"},
+      {"april", {}, {"schedule.tail.surplus=discard"}, [](const preset_run& run) { CHECK(run.dropped("surplus") > 0); }, {}, "april, what is left over dropped"},
       {"impala", {}, {}, [](const preset_run& run) { CHECK(run.dropped("masked") == 0); }}, // nothing is 1000 steps old
       {"impala", {.steps = 10}, {"schedule.stale.max=1"}, masks, has_masked, "impala, tokens masked"},
       {"impala", {.steps = 10}, {"schedule.stale.max=1", "schedule.stale.action=withhold"}, masks, has_masked, "impala, answers masked"},

@@ -12,7 +12,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/core/grad_mode.h>
 #include <CLI/CLI.hpp>
 #include <c10/core/GradMode.h>
 

@@ -55,8 +55,9 @@ endif()
 # millrace_add_module(name [TORCH | ACTORS] SOURCES a.cpp ... [CUDA a.cu ...] [DEPENDS target ...] [TESTS a_test.cpp ...])
 #
 # Makes millrace_<name> out of this folder and, from TESTS (paths from the root), the program test_<name>, which is
-# one ctest. TORCH and ACTORS link LibTorch and reuse the one or the other precompiled header. Only what has CUDA sources sees the CUDA toolkit and
-# MILLRACE_CUDA, so that a CUDA build compiles everything else as every build does. Every source needs its line: no GLOB.
+# one ctest. TORCH and ACTORS link LibTorch and reuse the one or the other precompiled header. Only what has CUDA sources
+# sees the CUDA toolkit and MILLRACE_CUDA, so that a CUDA build compiles everything else as every build does. Every source
+# needs its line: no GLOB.
 function(millrace_add_module name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH;ACTORS" "" "SOURCES;CUDA;DEPENDS;TESTS")
   set(cuda_sources "")
