@@ -3,22 +3,38 @@
 #include "tools/command.hpp"
 
 #include <cstdio>
-#include <cstdlib>
 #include <map>
+#include <string_view>
 #include <unistd.h>
+#include <vector>
 
 namespace {
 
 /// OpenMP threads that wait for work spin by default, and on a machine whose cores several roles share that costs them
 /// several times their speed; UCX by default catches crashes and prints backtraces without end. Both libraries read
-/// their environment once, when they are loaded: so set it and start again.
-void start_with_environment(char** argv) {
-  if (std::getenv("OMP_WAIT_POLICY") != nullptr)
-    return;
-  setenv("OMP_WAIT_POLICY", "PASSIVE", 0);
-  setenv("UCX_HANDLE_ERRORS", "none", 0);
-  execv("/proc/self/exe", argv); // if the system refuses, everything works, only slower
+/// their environment once, when they are loaded: so set it and start again. That comes before any library's own set-up,
+/// since LibTorch's takes a quarter of a second, and therefore does with what the system gives to a new process.
+void start_with_environment(int, char** argv, char** environment) {
+  static char passive[] = "OMP_WAIT_POLICY=PASSIVE", no_handlers[] = "UCX_HANDLE_ERRORS=none";
+  const auto given = [](char** entry, std::string_view assignment) {
+    return std::string_view(*entry).starts_with(assignment.substr(0, assignment.find('=') + 1));
+  };
+  std::vector<char*> more;
+  bool handlers_given = false;
+  for (; *environment != nullptr; ++environment) {
+    if (given(environment, passive))
+      return;
+    handlers_given = handlers_given || given(environment, no_handlers);
+    more.push_back(*environment);
+  }
+  more.push_back(passive);
+  if (!handlers_given)
+    more.push_back(no_handlers);
+  more.push_back(nullptr);
+  execve("/proc/self/exe", argv, more.data()); // if the system refuses, everything works, only slower
 }
+
+[[gnu::section(".preinit_array"), gnu::used]] void (*const before_libraries)(int, char**, char**) = start_with_environment;
 
 using millrace::tools::command;
 
@@ -51,7 +67,6 @@ int run(int argc, char** argv) {
 } // namespace
 
 int main(int argc, char** argv) {
-  start_with_environment(argv);
   try {
     return run(argc, argv);
   } catch (const millrace::pipeline::pipeline_errors& errors) {

@@ -224,7 +224,7 @@ const std::vector<preset_row>& table() {
       {"laminar", long_answers(), busy({"placement.rollout.processes=2"}), {}, moves_together},
       {"roll_packer", {.steps = 8, .max_new_tokens = 48}, {}, [](const preset_run& run) { is_on_policy(run), has_a_long_round(run); }},
       {"april", long_answers(), {"roles.rules.rules=[{type=\"length\", max=60}]"}, {}, goes_on},
-      {"april", {}, {"schedule.tail.surplus=discard"}, [](const preset_run& run) { CHECK(run.dropped("surplus") > 0); }, {}, "april, what is left over dropped"},
+      {"april", {}, {"roles.rollout.slots=24", "schedule.tail.surplus=discard"}, [](const preset_run& run) { CHECK(run.dropped("surplus") > 0); }, {}, "april, what is left over dropped"},
       {"impala", {}, {}, [](const preset_run& run) { CHECK(run.dropped("masked") == 0); }}, // nothing is 1000 steps old
       {"impala", {.steps = 10}, {"schedule.stale.max=1"}, masks, has_masked, "impala, tokens masked"},
       {"impala", {.steps = 10}, {"schedule.stale.max=1", "schedule.stale.action=withhold"}, masks, has_masked, "impala, answers masked"},
