@@ -236,7 +236,7 @@ void coordination::interrupted(const group_interrupted& what, double now) {
     effects_.release({before});
   schedule::group_interrupted event{what.group, what.attempt, {}};
   for (const auto& [version, tokens] : what.tokens)
-    event.tokens.push_back({version, tokens});
+    event.tokens.add(version, tokens);
   act(event, now);
 }
 
@@ -251,9 +251,9 @@ void coordination::generated(const group_generated& what, double now) {
   record->columns.push_back(what.columns);
   schedule::group_finished event{what.group, what.attempt, {}, what.baseline_tokens, {}, what.surplus_tokens};
   for (const auto& [version, tokens] : what.tokens)
-    event.tokens.push_back({version, tokens});
+    event.tokens.add(version, tokens);
   for (const auto& [version, tokens] : what.answers)
-    event.answers.push_back({version, tokens});
+    event.answers.add(version, tokens);
   act(event, now);
   advance(what.group);
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "runtime/schedule/version_counts.hpp"
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -11,16 +13,7 @@
 namespace millrace::schedule {
 
 using group_id = std::uint64_t;   ///< admission sequence number, from 0; also the index of the prompt the group answers
-using version_id = std::uint32_t; ///< updates trained into the weights; 0: the weights the run started with
 using worker_id = std::uint32_t;
-
-/// Answer tokens of one group that one version sampled.
-struct version_tokens {
-  version_id version = 0;
-  std::int64_t tokens = 0; ///< >= 0
-
-  bool operator==(const version_tokens&) const = default;
-};
 
 /// A rollout worker can take groups. A worker that joins under the id of a live one was lost first.
 struct worker_joined {
@@ -52,9 +45,9 @@ struct weights_overdue {
 struct group_finished {
   group_id group = 0;
   std::uint32_t attempt = 0;
-  std::vector<version_tokens> tokens; ///< ascending versions; empty: no answer has a token. Those of handed-over answers too
+  version_counts tokens; ///< empty: no answer has a token. Those of handed-over answers too
   std::int64_t baseline_tokens = 0;   ///< >= 0, of an answer beside them that only its reward is wanted of
-  std::vector<version_tokens> answers = {}; ///< tokens of whole answers by the oldest version in each; empty: as if all were one answer
+  version_counts answers = {}; ///< tokens of whole answers by the oldest version in each; empty: as if all were one answer
   std::int64_t surplus_tokens = 0; ///< >= 0, of answers that were started beside those and are not kept (`oversample_attempts`)
 };
 
@@ -62,7 +55,7 @@ struct group_finished {
 struct group_interrupted {
   group_id group = 0;
   std::uint32_t attempt = 0;
-  std::vector<version_tokens> tokens; ///< ascending versions, of all answers, those too that may not be kept in the end
+  version_counts tokens; ///< of all answers, those too that may not be kept in the end
 };
 
 /// Every column that the learner needs is there.

@@ -9,9 +9,9 @@ namespace millrace::schedule {
 
 namespace {
 
-std::string parts(const std::vector<version_tokens>& tokens) {
+std::string parts(const version_counts& tokens) {
   std::string text;
-  for (const auto& one : tokens)
+  for (const auto one : tokens)
     text += (text.empty() ? "" : ",") + std::to_string(one.version) + ':' + std::to_string(one.tokens);
   return text.empty() ? "-" : text;
 }
@@ -73,8 +73,8 @@ public:
       fail("a number, found '" + std::string(text) + "'");
     return value;
   }
-  std::vector<version_tokens> tokens() {
-    std::vector<version_tokens> found;
+  version_counts tokens() {
+    version_counts found;
     auto text = next();
     if (text == "-")
       return found;
@@ -83,7 +83,7 @@ public:
       const auto comma = std::min(text.find(','), text.size());
       if (colon == std::string_view::npos || colon > comma)
         fail("version:count");
-      found.push_back({number<version_id>(text.substr(0, colon)), number<std::int64_t>(text.substr(colon + 1, comma - colon - 1))});
+      found.add(number<version_id>(text.substr(0, colon)), number<std::int64_t>(text.substr(colon + 1, comma - colon - 1)));
       text.remove_prefix(std::min(comma + 1, text.size()));
     }
     return found;

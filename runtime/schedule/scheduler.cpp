@@ -20,19 +20,11 @@ const config& checked(const config& wanted) {
   throw input_error(all);
 }
 
-/// @throws std::invalid_argument unless versions ascend and the sum of the counts, none below 0, is below 2^32
-std::int64_t checked_sum(const std::vector<version_tokens>& tokens, const char* where) {
-  constexpr std::int64_t most = 0xffffffff;
-  std::int64_t sum = 0, bits = 0; // no count has a bit above the 32nd where their union has none
-  bool ascend = true;
-  for (std::int64_t before = -1; const auto& part : tokens) {
-    bits |= part.tokens;
-    sum += part.tokens & most;
-    ascend &= part.version > before;
-    before = part.version;
-  }
-  if (!ascend || (bits & ~most) != 0 || sum > most)
-    throw std::invalid_argument(std::string(where) + ": want ascending versions, counts >= 0 and fewer than 2^32 tokens in all");
+/// @throws std::invalid_argument unless the sum is below 2^32
+std::int64_t checked_sum(const version_counts& tokens, const char* where) {
+  const auto sum = tokens.sum();
+  if (sum > 0xffffffff)
+    throw std::invalid_argument(std::string(where) + ": found " + std::to_string(sum) + ", want fewer than 2^32 in all");
   return sum;
 }
 
@@ -304,13 +296,13 @@ void scheduler::ask_for_partial(group_id id, group& one, std::optional<worker_id
   actions_.emplace_back(interrupt{id, one.attempt, one.worker});
 }
 
-void scheduler::count_tokens(group& one, const std::vector<version_tokens>& tokens, std::int64_t sum, std::int64_t surplus) {
+void scheduler::count_tokens(group& one, const version_counts& tokens, std::int64_t sum, std::int64_t surplus) {
   if (sum + surplus < one.tokens)
     ledger_.dispute("a group that went on has " + std::to_string(sum + surplus) + " tokens, and had " + std::to_string(one.tokens) + " before");
   ledger_.generate(one.state, sum + surplus - one.tokens);
   ledger_.cut_off(one.state, surplus);
   one.tokens = sum;
-  if (tokens.empty() || tokens.back().version <= step_) // what is disputed is counted under no version
+  if (tokens.empty() || tokens.newest() <= step_) // what is disputed is counted under no version
     one.counted.assign(tokens);
 }
 
@@ -339,9 +331,9 @@ void scheduler::handle(const group_finished& what) {
     return;
   const auto sum = checked_sum(what.tokens, "group_finished: tokens");
   const auto sum_of_answers = checked_sum(what.answers, "group_finished: answers");
-  if (!what.tokens.empty() && (what.tokens.front().version < one->born || what.tokens.back().version > step_))
-    ledger_.dispute("group " + std::to_string(what.group) + ": token versions " + std::to_string(what.tokens.front().version) +
-                    " to " + std::to_string(what.tokens.back().version) + ", but it was started under version " +
+  if (!what.tokens.empty() && (what.tokens.oldest() < one->born || what.tokens.newest() > step_))
+    ledger_.dispute("group " + std::to_string(what.group) + ": token versions " + std::to_string(what.tokens.oldest()) +
+                    " to " + std::to_string(what.tokens.newest()) + ", but it was started under version " +
                     std::to_string(one->born) + " and the newest is " + std::to_string(step_));
   if (!what.answers.empty() && sum_of_answers != sum)
     ledger_.dispute("group " + std::to_string(what.group) + ": its answers have " + std::to_string(sum_of_answers) +
@@ -355,11 +347,11 @@ void scheduler::handle(const group_finished& what) {
   if (what.tokens.empty() || config_.measure == stale_measure::born)
     one->age_from = one->born;
   else
-    one->age_from = config_.measure == stale_measure::head ? what.tokens.front().version : what.tokens.back().version;
-  if (config_.action == stale_action::withhold && !what.answers.empty() && what.answers.back().version <= step_)
+    one->age_from = config_.measure == stale_measure::head ? what.tokens.oldest() : what.tokens.newest();
+  if (config_.action == stale_action::withhold && !what.answers.empty() && what.answers.newest() <= step_)
     one->counted.assign(what.answers);
   else if (config_.action == stale_action::withhold && one->tokens > 0 && !one->counted.all().empty())
-    one->counted.assign(what.tokens.front().version, one->tokens);
+    one->counted.assign({{what.tokens.oldest(), one->tokens}});
   one->partial = false;
   set_state(*one, group_state::finished);
   if (config_.repack_below > 0)

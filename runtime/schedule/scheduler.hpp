@@ -213,7 +213,7 @@ private:
   group* current(group_id id, std::uint32_t attempt, std::initializer_list<group_state> states);
   void set_state(group& one, group_state state);
   void make_ready(group_id id, group& one);
-  void count_tokens(group& one, const std::vector<version_tokens>& tokens, std::int64_t sum, std::int64_t surplus = 0);
+  void count_tokens(group& one, const version_counts& tokens, std::int64_t sum, std::int64_t surplus = 0);
   std::vector<group_id> live_ids() const; ///< ascending; linear, for what happens once in a run
   std::vector<group_id> generating_ids() const;
   bool is_queued_afresh(const group& one) const { return one.state == group_state::queued && !one.partial; }

@@ -1,13 +1,12 @@
 #pragma once
 
-#include "runtime/schedule/event.hpp"
 #include "runtime/schedule/inline_list.hpp"
+#include "runtime/schedule/version_counts.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>
-#include <vector>
 
 namespace millrace::schedule {
 
@@ -46,9 +45,7 @@ private:
 /// hundreds of them, with few tokens each.
 class tokens_by_version {
 public:
-  /// @pre ascending versions; all counts below 2^32
-  void assign(const std::vector<version_tokens>& tokens);
-  void assign(version_id version, std::int64_t tokens);
+  void assign(const version_counts& tokens);
   void clear() { bytes_.clear(); }
 
   /// Empty, or from the oldest version given to the newest.
@@ -59,7 +56,7 @@ public:
   std::int64_t sum_before(version_id oldest) const;
 
 private:
-  template <class Count> void fill(std::span<const version_tokens> tokens);
+  template <class Count> void fill(const version_counts& tokens);
 
   version_id first_ = 0;
   inline_list<std::uint8_t, 12> bytes_;

@@ -1,9 +1,12 @@
 #include "runtime/schedule/virtual_worker.hpp"
 
+#include "runtime/input_error.hpp"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <string>
 #include <utility>
 
 namespace millrace::schedule {
@@ -12,22 +15,10 @@ namespace {
 
 constexpr double never = std::numeric_limits<double>::infinity();
 
-void add(std::vector<version_tokens>& to, version_id version, std::int64_t tokens) {
-  if (tokens <= 0)
-    return;
-  if (to.empty() || to.back().version < version) {
-    to.push_back({version, tokens});
-    return;
-  }
-  auto where = std::lower_bound(to.begin(), to.end(), version, [](const version_tokens& one, version_id v) { return one.version < v; });
-  if (where == to.end() || where->version != version)
-    where = to.insert(where, {version, 0});
-  where->tokens += tokens;
-}
-
 /// Whole tokens decoded in that time of the decoding clock, >= 0; what a rounding error keeps from being one counts.
 std::int32_t whole(double clock) {
-  return static_cast<std::int32_t>(std::min(clock + 1e-6, 2e9));
+  const double tokens = clock + 1e-6;
+  return static_cast<std::int32_t>(tokens < 2e9 ? tokens : 2e9);
 }
 
 /// Length and index of the last of the `kept` shortest among the answers that have all their `tokens(answer)`, once there are so many.
@@ -289,73 +280,83 @@ std::int32_t virtual_worker::sampled(const virtual_group& one, std::uint32_t ans
 }
 
 /// For answers that took their slots at once: every flip is looked at once for all of them.
-void virtual_worker::count_alike(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const {
+void virtual_worker::count_alike(const virtual_group& one, version_counts& tokens, version_counts& answers) const {
   const auto from = one.answer(0).from;
   const auto first = after(from);
   const auto* const versions = &flip_versions_[first - 1]; // the one that they began with, and those flipped to since
   lengths_.clear();
-  std::int64_t whole_answers = 0;
+  std::int64_t whole_answers = 0, sampled_tokens = 0;
   for (std::uint32_t i = 0; i < one.lengths.size(); ++i) {
     lengths_.push_back(sampled(one, i));
+    sampled_tokens += lengths_.back();
     if (one.history)
-      add(answers, one.history->answers[i].done > 0 ? one.history->answers[i].oldest : versions[0], one.history->answers[i].done + lengths_.back());
+      answers.add(one.history->answers[i].done > 0 ? one.history->answers[i].oldest : versions[0], one.history->answers[i].done + lengths_.back());
     else
       whole_answers += lengths_.back();
   }
-  add(answers, versions[0], whole_answers);
+  answers.add(versions[0], whole_answers);
+  if (sampled_tokens > 0xffffffff)
+    throw input_error("workload: found a group of " + std::to_string(sampled_tokens) + " tokens, want fewer than 2^32");
   std::sort(lengths_.begin(), lengths_.end());
+  const auto longest = lengths_.back();
 
-  // Tokens that an answer without an end had by each flip, up to the one by which all have ended.
-  const auto flips = flip_times_.size() - first;
-  until_.resize(flips + 1);
+  // Tokens that an answer without an end had by each flip, from the first before which there was one to that by which all
+  // have ended, one of the last.
+  auto begin = first;
+  while (begin < flip_times_.size() && whole(flip_times_[begin] - from) == 0)
+    ++begin;
+  const auto flips = flip_times_.size() - begin;
+  if (until_.size() <= flips)
+    until_.resize(2 * flips + 1);
+  auto* const until = until_.data();
+  const auto* const times = flip_times_.data() + begin;
   for (std::size_t i = 0; i < flips; ++i)
-    until_[i] = whole(flip_times_[first + i] - from);
-  const auto count = static_cast<std::size_t>(std::lower_bound(until_.begin(), until_.begin() + static_cast<std::ptrdiff_t>(flips), lengths_.back()) - until_.begin()) + 1;
-  until_[count - 1] = lengths_.back();
+    until[i] = whole(times[i] - from);
+  auto count = flips + 1;
+  while (count > 1 && until[count - 2] >= longest)
+    --count;
+  until[count - 1] = longest;
 
-  auto& since = one.history ? since_ : tokens;
-  since.resize(count);
-  std::size_t ended = 0;
-  std::int64_t before = 0;
-  bool gaps = false; // versions without a token
-  for (std::size_t i = 0; i < count;) {
-    // As long as none ends, all that run decode alike.
-    const auto running = static_cast<std::int64_t>(lengths_.size() - ended);
-    for (; i < count && until_[i] < lengths_[ended]; ++i) {
-      const auto decoded = running * (until_[i] - before);
-      since[i] = {versions[i], decoded};
-      gaps |= decoded == 0;
-      before = until_[i];
-    }
-    if (i == count)
-      break;
-    std::int64_t decoded = 0;
-    for (; ended < lengths_.size() && lengths_[ended] <= until_[i]; ++ended)
-      decoded += lengths_[ended] - before;
-    decoded += static_cast<std::int64_t>(lengths_.size() - ended) * (until_[i] - before);
-    since[i] = {versions[i], decoded};
-    gaps |= decoded == 0;
-    before = until_[i++];
+  const auto* const version = &flip_versions_[begin - 1];
+  const bool in_place = !one.history && longest > 0 && version[count - 1] - version[0] + 1 == count;
+  if (!in_place) {
+    decoded_.resize(count);
+    if (!one.history)
+      tokens.clear();
   }
-  if (gaps)
-    std::erase_if(since, [](const version_tokens& part) { return part.tokens == 0; });
-  if (one.history)
-    for (const auto& part : since_)
-      add(tokens, part.version, part.tokens);
+  auto* const decoded = in_place ? tokens.reset(version[0], count).data() : decoded_.data();
+  // As long as none ends, all that run decode alike.
+  std::size_t ended = 0;
+  std::int32_t before = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto running = static_cast<std::uint32_t>(lengths_.size() - ended);
+    for (const auto next_end = lengths_[ended]; until[i] < next_end; ++i) {
+      decoded[i] = running * static_cast<std::uint32_t>(until[i] - before);
+      before = until[i];
+    }
+    std::uint32_t last = 0;
+    for (; ended < lengths_.size() && lengths_[ended] <= until[i]; ++ended)
+      last += static_cast<std::uint32_t>(lengths_[ended] - before);
+    decoded[i] = last + static_cast<std::uint32_t>(lengths_.size() - ended) * static_cast<std::uint32_t>(until[i] - before);
+    before = until[i];
+  }
+
+  for (std::size_t i = 0; i < count && !in_place; ++i)
+    tokens.add(version[i], decoded[i]);
 }
 
-void virtual_worker::count_sampled(const virtual_group& one, std::uint32_t answer, std::vector<version_tokens>& tokens) const {
+void virtual_worker::count_sampled(const virtual_group& one, std::uint32_t answer, version_counts& tokens) const {
   const auto from = one.answer(answer).from;
   const auto decoded = sampled(one, answer);
   std::int32_t before = 0;
   for (auto flip = after(from); before < decoded; ++flip) {
     const auto until = flip == flip_times_.size() ? decoded : std::clamp(whole(flip_times_[flip] - from), before, decoded);
-    add(tokens, flip_versions_[flip - 1], until - before);
+    tokens.add(flip_versions_[flip - 1], until - before);
     before = until;
   }
 }
 
-std::int64_t virtual_worker::count(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const {
+std::int64_t virtual_worker::count(const virtual_group& one, version_counts& tokens, version_counts& answers) const {
   answers.clear();
   if (!one.history) {
     count_alike(one, tokens, answers);
@@ -368,9 +369,7 @@ std::int64_t virtual_worker::count(const virtual_group& one, std::vector<version
     count_alike(one, tokens, answers);
     return 0;
   }
-  std::int64_t surplus = 0;
-  for (const auto& part : one.history->left_out)
-    surplus += part.tokens;
+  auto surplus = one.history->left_out.sum();
   for (std::uint32_t i = 0; i < all.size(); ++i) {
     const auto& each = all[i];
     const auto decoded = sampled(one, i);
@@ -379,7 +378,7 @@ std::int64_t virtual_worker::count(const virtual_group& one, std::vector<version
       continue;
     }
     const auto oldest = each.done > 0 || each.from < 0 ? each.oldest : version_at(each.from);
-    add(answers, oldest, each.done + decoded);
+    answers.add(oldest, each.done + decoded);
     count_sampled(one, i, tokens);
   }
   return surplus;
@@ -394,9 +393,9 @@ void virtual_worker::hand_over(virtual_group& one, std::uint32_t answer) const {
   each.from = -1;
 }
 
-std::vector<version_tokens> virtual_worker::stop(group_id id, virtual_group& one, double now_s, by_id<virtual_group>& all) {
+version_counts virtual_worker::stop(group_id id, virtual_group& one, double now_s, by_id<virtual_group>& all) {
   advance(now_s);
-  std::vector<version_tokens> tokens, answers;
+  version_counts tokens, answers;
   count(one, tokens, answers);
   auto& history = one.keep_history();
   history.carried = tokens;
@@ -405,8 +404,7 @@ std::vector<version_tokens> virtual_worker::stop(group_id id, virtual_group& one
       count_sampled(one, i, history.left_out);
     hand_over(one, i);
   }
-  for (const auto& part : history.left_out)
-    add(tokens, part.version, part.tokens);
+  tokens.add(history.left_out);
   take_off(id);
   std::erase_if(waiting_, [&](const waiting& at) { return at.group == id; });
   --groups;

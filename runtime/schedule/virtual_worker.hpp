@@ -25,8 +25,8 @@ struct virtual_answer {
 /// Of a group whose answers do not all take a slot at once or are not all kept, or that was handed over.
 struct virtual_history {
   std::vector<virtual_answer> answers;
-  std::vector<version_tokens> carried;  ///< of attempts before, of answers that are kept
-  std::vector<version_tokens> left_out; ///< of the others, of attempts before and of answers that were cut off
+  version_counts carried;  ///< of attempts before, of answers that are kept
+  version_counts left_out; ///< of the others, of attempts before and of answers that were cut off
 };
 
 /// A group on a worker. Small, as thousands of them take turns in the processor's cache.
@@ -57,7 +57,7 @@ public:
 
   void start(group_id id, virtual_group& one, double now_s);
   /// Takes the group off; its answers stop. @returns the tokens so far, of attempts before too
-  std::vector<version_tokens> stop(group_id id, virtual_group& one, double now_s, by_id<virtual_group>& all);
+  version_counts stop(group_id id, virtual_group& one, double now_s, by_id<virtual_group>& all);
   /// Groups whose last answer has ended by now; valid until the next call.
   const std::vector<group_id>& ended(double now_s, by_id<virtual_group>& all);
   /// When the next answer ends, as things are; infinity: none runs.
@@ -82,7 +82,7 @@ public:
 
   /// Tokens of the group's answers that are kept by version, and of whole answers by the oldest version in each.
   /// @returns tokens of the others
-  std::int64_t count(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const;
+  std::int64_t count(const virtual_group& one, version_counts& tokens, version_counts& answers) const;
 
   std::uint32_t life = 0;
   bool alive = false;
@@ -119,11 +119,11 @@ private:
   /// The first flip after that time: its place, or how many there are.
   std::size_t after(double clock) const;
   version_id version_at(double clock) const { return flip_versions_[after(clock) - 1]; }
-  void count_alike(const virtual_group& one, std::vector<version_tokens>& tokens, std::vector<version_tokens>& answers) const;
+  void count_alike(const virtual_group& one, version_counts& tokens, version_counts& answers) const;
   std::int32_t sampled(const virtual_group& one, std::uint32_t answer) const; ///< since it took its slot
   /// Tokens of the answer so far.
   std::int32_t tokens(const virtual_group& one, std::uint32_t answer) const { return one.answer(answer).done + sampled(one, answer); }
-  void count_sampled(const virtual_group& one, std::uint32_t answer, std::vector<version_tokens>& tokens) const;
+  void count_sampled(const virtual_group& one, std::uint32_t answer, version_counts& tokens) const;
   void hand_over(virtual_group& one, std::uint32_t answer) const; ///< what it sampled is of an attempt before
   /// After an answer of an oversampled group has ended: cuts off those that cannot be kept any more.
   void cut_off(group_id id, virtual_group& one);
@@ -144,7 +144,7 @@ private:
   std::vector<version_id> flip_versions_; ///< flipped to then
   std::vector<group_id> done_;                        ///< of `ended`
   mutable std::vector<std::int32_t> lengths_, until_; ///< of `count_alike`
-  mutable std::vector<version_tokens> since_;         ///< of `count_alike`
+  mutable std::vector<std::uint32_t> decoded_;        ///< of `count_alike`
 };
 
 } // namespace millrace::schedule

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 namespace millrace::schedule {
 
@@ -35,7 +36,7 @@ bool slow(group_id id) { return mix(id) % 5 == 0; }
 bool poison(group_id id) { return mix(id + 7) % 23 == 0; }
 
 /// Tokens of whole answers by their oldest version: two thirds have a token of the oldest, the others only of the newest.
-std::vector<version_tokens> by_answer(const std::map<version_id, std::int64_t>& tokens) {
+version_counts by_answer(const std::map<version_id, std::int64_t>& tokens) {
   if (tokens.empty())
     return {};
   const auto all = sum(tokens);
@@ -57,17 +58,17 @@ bool world::flips(const worker& one) const {
   return one.sent && (!one.holds || *one.sent > *one.holds) && (config_.in_flight() || one.running == 0);
 }
 
-std::vector<version_tokens> world::sample(group_id id, const group& one, bool whole) const {
+version_counts world::sample(group_id id, const group& one, bool whole) const {
   auto tokens = one.tokens;
   const auto& host = workers_.at(one.worker);
   const auto newest = config_.in_flight() ? std::max(host.holds.value_or(0), host.sent.value_or(0)) : one.from;
   for (auto version = one.from; version <= newest; ++version)
     if (const auto word = mix(mix(id) ^ (std::uint64_t{one.attempt} << 32 | version)); word % 5 != 0 && (whole || word % 3 != 0))
       tokens[version] += static_cast<std::int64_t>(1 + word % 50);
-  std::vector<version_tokens> list;
+  version_counts counts;
   for (const auto& [version, count] : tokens)
-    list.push_back({version, count});
-  return list;
+    counts.add(version, count);
+  return counts;
 }
 
 version_id world::published() const {
@@ -115,16 +116,14 @@ bool world::can(group_finished& e) {
     return false;
   e.tokens = sample(e.group, *one, true);
   if (config_.oversample_attempts > 1) {
-    for (auto& part : e.tokens)
-      part.tokens -= part.tokens / static_cast<std::int64_t>(2 + mix(e.group) % 3);
-    for (const auto& part : sample(e.group, *one, true))
-      e.surplus_tokens += part.tokens;
-    for (const auto& part : e.tokens)
-      e.surplus_tokens -= part.tokens;
+    const auto all = std::exchange(e.tokens, {});
+    for (const auto part : all)
+      e.tokens.add(part.version, part.tokens - part.tokens / static_cast<std::int64_t>(2 + mix(e.group) % 3));
+    e.surplus_tokens = all.sum() - e.tokens.sum();
     surplus_ += e.surplus_tokens;
   }
   one->tokens.clear();
-  for (const auto& part : e.tokens)
+  for (const auto part : e.tokens)
     one->tokens[part.version] = part.tokens;
   e.answers = by_answer(one->tokens);
   off(*one, where::finished);
@@ -137,7 +136,7 @@ bool world::can(group_interrupted& e) {
     return false;
   e.tokens = sample(e.group, *one, false);
   one->tokens.clear();
-  for (const auto& part : e.tokens)
+  for (const auto part : e.tokens)
     one->tokens[part.version] = part.tokens;
   off(*one, where::queued);
   one->partial = sum(one->tokens) > 0;

@@ -102,7 +102,7 @@ private:
   void off(group& one, where to);
   void forget(group& one);
   bool flips(const worker& one) const;
-  std::vector<version_tokens> sample(group_id id, const group& one, bool whole) const;
+  version_counts sample(group_id id, const group& one, bool whole) const;
   std::int64_t trained_tokens(const group& one, const cut& batch) const;
   std::vector<group_id> in(where state) const;
   group* of(group_id id, std::uint32_t attempt, where state);
