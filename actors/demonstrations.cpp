@@ -171,12 +171,10 @@ rollout_actor::behavior_type make_demonstrations(rollout_actor::stateful_pointer
   self->state.words = std::move(words);
   const auto table = std::get<pipeline::demonstrations_table>(context.role().options);
   const auto prompt_limit = longest_prompt(*context.pipeline);
-  const auto name = context.who.name();
-  auto* const holdings = &telemetry::process_holdings();
-  holdings->begin(name);
+  const telemetry::holder held(context.who.name());
   return {
-      [self, context, table, prompt_limit, holdings, name](const generate_group& ask) -> caf::result<group_accepted> {
-        holdings->take(name, {ask.group, ask.attempt});
+      [self, context, table, prompt_limit, held](const generate_group& ask) -> caf::result<group_accepted> {
+        held.take({ask.group, ask.attempt});
         auto answer = answer_or_error([&] {
           const auto group = write_demonstrations(self->state.words, table, prompt_limit, ask);
           std::int64_t tokens = 0;
@@ -188,7 +186,7 @@ rollout_actor::behavior_type make_demonstrations(rollout_actor::stateful_pointer
                                                               {{version, tokens}}, 0, 0, {}});
           return group_accepted{ask.group, static_cast<std::int64_t>(group.prompt.size())};
         });
-        holdings->leave(name, {ask.group, ask.attempt});
+        held.leave({ask.group, ask.attempt});
         return answer;
       },
       [](const cancel_group&) {}, // what is asked for is answered in the same breath

@@ -272,6 +272,8 @@ void generation::drop(std::uint64_t group) {
 void generation::run() {
   try {
     while (take_in()) {
+      if (engine_ && static_cast<std::size_t>(engine_->groups()) != running_.size())
+        throw std::logic_error("the engine works on " + std::to_string(engine_->groups()) + " groups, it was given " + std::to_string(running_.size()));
       if (!engine_ || engine_->idle())
         continue;
       // One span for many steps: a step is a few milliseconds.

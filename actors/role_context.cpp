@@ -1,13 +1,11 @@
 #include "actors/role_context.hpp"
 
-#include <algorithm>
-#include <thread>
+#include "runtime/cores.hpp"
 
 namespace millrace::actors {
 
 int role_context::threads() const {
-  const auto cores = std::max(1u, std::thread::hardware_concurrency());
-  return static_cast<int>(pipeline::threads_of(*pipeline, who.role, cores));
+  return static_cast<int>(pipeline::threads_of(*pipeline, who.role, cores_here()));
 }
 
 } // namespace millrace::actors

@@ -20,9 +20,7 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
   const auto requests = std::make_shared<const rollout_requests>(*context.pipeline, table, state.words);
   const auto me = caf::actor_cast<rollout_shell>(self);
   const auto weak = caf::actor_cast<caf::actor_addr>(me);
-  const auto name = context.who.name();
-  auto* const holdings = &telemetry::process_holdings();
-  holdings->begin(name);
+  const telemetry::holder held(context.who.name());
 
   const at::Device device = train::device_named(context.pipeline->run.device);
   const auto in_flight = context.pipeline->schedule.interrupt.kv == schedule::word(schedule::kv_mode::recompute) ? flip_mode::recompute
@@ -30,19 +28,19 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
 
   generation::events on;
   const auto greedy = static_cast<std::size_t>(requests->greedy());
-  on.finished = [context, greedy, holdings, name](std::uint32_t attempt, const std::vector<std::int32_t>& prompt, rollout::finished_group group) {
+  on.finished = [context, greedy, held](std::uint32_t attempt, const std::vector<std::int32_t>& prompt, rollout::finished_group group) {
     group_generated what{context.who, group.group, attempt, context.data->publish(columns_of(prompt, group, greedy)),
                          tokens_by_version(group.answers, greedy), group.first_token_s, greedy_tokens(group, greedy),
                          tokens_by_oldest_version(group, greedy), group.surplus_tokens};
     caf::anon_send(context.coordinator, std::move(what));
-    holdings->leave(name, {group.group, attempt});
+    held.leave({group.group, attempt});
   };
-  on.interrupted = [context, greedy, holdings, name](std::uint32_t attempt, const rollout::partial_group& so_far) {
+  on.interrupted = [context, greedy, held](std::uint32_t attempt, const rollout::partial_group& so_far) {
     group_interrupted what{context.who, so_far.group, attempt, {}, tokens_by_version(so_far.answers, greedy)};
     if (!what.tokens.empty())
       what.partial = context.data->publish(columns_of(so_far));
     caf::anon_send(context.coordinator, std::move(what));
-    holdings->leave(name, {so_far.group, attempt});
+    held.leave({so_far.group, attempt});
   };
   on.failed = [context](std::string why) {
     caf::anon_send(context.coordinator, role_failed{context.who, "generation ended: " + why});
@@ -64,9 +62,9 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
                                               std::move(on));
 
   return {
-      [self, requests, context, weak, holdings, name](const generate_group& ask) -> caf::result<group_accepted> {
+      [self, requests, context, weak, held](const generate_group& ask) -> caf::result<group_accepted> {
         self->state.pulls.erase(ask.group);
-        holdings->take(name, {ask.group, ask.attempt});
+        held.take({ask.group, ask.attempt});
         if (ask.partial.id == 0)
           return answer_or_error([&] {
             try {
@@ -75,15 +73,15 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
               self->state.engine->submit(std::move(request), ask.attempt);
               return group_accepted{ask.group, length};
             } catch (...) {
-              holdings->leave(name, {ask.group, ask.attempt});
+              held.leave({ask.group, ask.attempt});
               throw;
             }
           });
         auto promise = self->make_response_promise<group_accepted>();
         self->state.pulls[ask.group] = {ask.attempt, false};
-        context.data->pull(ask.partial, context.deadline(), [self, requests, weak, ask, promise, holdings, name](transport::pull_result pulled) {
+        context.data->pull(ask.partial, context.deadline(), [self, requests, weak, ask, promise, held](transport::pull_result pulled) {
           if (const auto alive = caf::actor_cast<rollout_shell>(weak))
-            continue_in(alive, [self, requests, ask, promise, holdings, name, pulled = std::move(pulled)]() mutable {
+            continue_in(alive, [self, requests, ask, promise, held, pulled = std::move(pulled)]() mutable {
               auto& state = self->state;
               const auto open = state.pulls.find(ask.group);
               if (open == state.pulls.end() || open->second.attempt != ask.attempt) {
@@ -102,17 +100,17 @@ rollout_shell::behavior_type make_rollout(rollout_shell::stateful_pointer<rollou
                   state.engine->interrupt(ask.group, ask.attempt);
                 promise.deliver(group_accepted{ask.group, length});
               } catch (const std::exception& error) {
-                holdings->leave(name, {ask.group, ask.attempt});
+                held.leave({ask.group, ask.attempt});
                 promise.deliver(group_accepted{ask.group, 0, error.what()});
               }
             });
         });
         return promise;
       },
-      [self, holdings, name](const cancel_group& ask) {
+      [self, held](const cancel_group& ask) {
         self->state.pulls.erase(ask.group);
         self->state.engine->cancel(ask.group);
-        holdings->leave(name, ask.group);
+        held.leave(ask.group);
       },
       [self](const interrupt_group& ask) {
         const auto open = self->state.pulls.find(ask.group);

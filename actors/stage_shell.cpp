@@ -9,29 +9,27 @@ namespace millrace::actors {
 stage_shell::behavior_type make_stage(stage_shell::stateful_pointer<stage_shell_state> self, role_context context,
                                       std::shared_ptr<stage_work> work) {
   self->state.work = std::move(work);
-  const auto name = context.who.name();
-  auto* const holdings = &telemetry::process_holdings();
-  holdings->begin(name);
+  const telemetry::holder held(context.who.name());
   return {
-      [self, context, holdings, name](const process_group& group) -> caf::result<group_columns> {
-        holdings->take(name, {group.group, group.attempt});
+      [self, context, held](const process_group& group) -> caf::result<group_columns> {
+        held.take({group.group, group.attempt});
         auto promise = self->make_response_promise<group_columns>();
         const double start = telemetry::now_s();
         const auto me = caf::actor_cast<stage_shell>(self);
-        const auto finish = [me, context, promise, start, group, holdings, name](stage_result result) {
+        const auto finish = [me, context, promise, start, group, held](stage_result result) {
           group_columns answer{group.group, group.attempt, {}, std::move(result.summary), std::move(result.complaint),
                                telemetry::now_s() - start};
           if (result.error.empty())
             answer.columns = context.data->publish(std::move(result.added));
           telemetry::process_trace().record({context.who.name(), "group " + std::to_string(group.group),
                                              std::string(telemetry::cause::compute), start, answer.busy_s, {}});
-          continue_in(me, [promise, holdings, name, what = telemetry::held_group{group.group, group.attempt}, answer = std::move(answer),
+          continue_in(me, [promise, held, what = telemetry::held_group{group.group, group.attempt}, answer = std::move(answer),
                            error = std::move(result.error)]() mutable {
             if (error.empty())
               promise.deliver(std::move(answer));
             else
               promise.deliver(error_with(std::move(error)));
-            holdings->leave(name, what);
+            held.leave(what);
           });
         };
         pull_columns(*context.data, group.columns, context.role().reads, context.deadline(),

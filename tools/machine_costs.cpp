@@ -6,6 +6,7 @@
 #include "actors/rollout_requests.hpp"
 #include "actors/source.hpp"
 #include "actors/weights_bundle.hpp"
+#include "runtime/cores.hpp"
 #include "runtime/input_error.hpp"
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/telemetry/trace.hpp"
@@ -151,7 +152,7 @@ machine_costs measure_machine(const pipeline::pipeline& p, schedule::workload sh
     throw input_error("plan: " + path.string() + " is " + std::to_string(bytes / 100'000'000 / 10.0).substr(0, 4) +
                       " GB, too large to measure in a few seconds, want --trace RUN, --cluster NAME or --costs");
 
-  const auto cores = static_cast<std::int64_t>(std::max(1u, std::thread::hardware_concurrency()));
+  const auto cores = cores_here();
   const int rollout_threads = static_cast<int>(pipeline::threads_of(p, role.name, cores));
   const int policy_threads = static_cast<int>(pipeline::threads_of(p, p.policy().name, cores));
   auto words = actors::load_model(p, table.model, true);

@@ -1,5 +1,6 @@
 #include "tools/plan_costs.hpp"
 
+#include "runtime/cores.hpp"
 #include "runtime/input_error.hpp"
 #include "runtime/pipeline/cluster.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
@@ -10,7 +11,6 @@
 #include <charconv>
 #include <fstream>
 #include <sstream>
-#include <thread>
 
 namespace millrace::tools {
 
@@ -66,7 +66,7 @@ void take(const std::string& text, schedule::workload& costs) {
 /// Why costs of `recorded` may not be those of `p`, a sentence each.
 std::vector<std::string> differences(const pipeline::pipeline& recorded, const pipeline::pipeline& p) {
   std::vector<std::string> notes;
-  const auto cores = static_cast<std::int64_t>(std::max(1u, std::thread::hardware_concurrency()));
+  const auto cores = cores_here();
   const auto differ = [&](const std::string& what, const auto& then, const auto& now) {
     std::ostringstream text;
     text << what << ": " << then << " in the trace, " << now << " here";
@@ -100,7 +100,7 @@ cost_source::cost_source(plan_costs from) : from_(std::move(from)) {
 
 planned_costs cost_source::of(const pipeline::pipeline& p) {
   planned_costs found{pipeline::workload_of(p), {}};
-  const auto here = pipeline::staging_contention(p, static_cast<std::int64_t>(std::thread::hardware_concurrency()));
+  const auto here = pipeline::staging_contention(p, cores_here());
   if (recorded_) {
     found.costs.stage_contention = here;
     auto recorded = report::costs_of(*recorded_, found.costs);

@@ -1,5 +1,6 @@
 #include "runtime/report/predicted_run.hpp"
 
+#include "runtime/cores.hpp"
 #include "runtime/input_error.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/report/gantt.hpp"
@@ -9,7 +10,6 @@
 
 #include <algorithm>
 #include <map>
-#include <thread>
 
 namespace millrace::report {
 namespace {
@@ -42,7 +42,7 @@ double compute_share(const recorded_run& run, const std::vector<std::string>& ro
 
 void compare(const recorded_run& run, const pipeline::pipeline& p, predicted_run& out) {
   auto shape = pipeline::workload_of(p);
-  shape.stage_contention = pipeline::staging_contention(p, static_cast<std::int64_t>(std::thread::hardware_concurrency()));
+  shape.stage_contention = pipeline::staging_contention(p, cores_here());
   auto [costs, notes] = costs_of(run, shape);
   out.notes = std::move(notes);
   auto settings = pipeline::schedule_of(p);

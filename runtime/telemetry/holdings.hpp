@@ -5,6 +5,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace millrace::telemetry {
@@ -51,6 +52,19 @@ private:
 
 /// The holdings of this process.
 holdings_table& process_holdings();
+
+/// One role's own line of this process's table. A life of the role begins with it; copies are of the same life.
+class holder {
+public:
+  explicit holder(std::string who) : who_(std::move(who)) { process_holdings().begin(who_); }
+
+  void take(held_group what) const { process_holdings().take(who_, what); }
+  void leave(held_group what) const { process_holdings().leave(who_, what); }
+  void leave(std::uint64_t group) const { process_holdings().leave(who_, group); }
+
+private:
+  std::string who_;
+};
 
 /// An attempt that counts as being with a role: a credit is held for it.
 struct expected_group {

@@ -1,4 +1,5 @@
 #include "actors/evaluation_work.hpp"
+#include "runtime/cores.hpp"
 #include "runtime/input_error.hpp"
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/train/trainable.hpp"
@@ -10,7 +11,6 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
-#include <thread>
 
 namespace millrace::tools {
 namespace {
@@ -52,7 +52,7 @@ int run_evaluate(const arguments& given) {
   auto table = std::get<pipeline::evaluation_table>(role.options);
   const bool threads_written = p.origins.at("roles." + role.name + ".threads") != "default";
   if (!threads_written) // nothing else works here
-    table.threads = std::max<std::int64_t>(1, std::thread::hardware_concurrency());
+    table.threads = cores_here();
   auto model = load_inference_model(given.model, p.models.at(table.model).chat_template, train::device_named(p.run.device));
   const actors::evaluation_work work(table, std::move(model.about));
   if (work.skipped() > 0)

@@ -1,3 +1,4 @@
+#include "runtime/cores.hpp"
 #include "runtime/input_error.hpp"
 #include "runtime/rollout/engine.hpp"
 #include "runtime/train/trainable.hpp"
@@ -13,7 +14,6 @@
 #include <memory>
 #include <optional>
 #include <set>
-#include <thread>
 
 namespace millrace::tools {
 namespace {
@@ -27,7 +27,7 @@ struct arguments {
   std::int64_t max_new_tokens = 256, max_context = 0;
   std::uint64_t seed = 1;
   std::int32_t answers = 1, slots = 32;
-  int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  int threads = static_cast<int>(cores_here());
   bool no_template = false;
 };
 

@@ -1,3 +1,4 @@
+#include "runtime/cores.hpp"
 #include "runtime/input_error.hpp"
 #include "runtime/model/answer_logprobs.hpp"
 #include "runtime/train/trainable.hpp"
@@ -11,7 +12,6 @@
 #include <cstdio>
 #include <memory>
 #include <stdexcept>
-#include <thread>
 
 namespace millrace::tools {
 namespace {
@@ -19,7 +19,7 @@ namespace {
 struct arguments {
   std::string model, file, template_name, device = "auto";
   double temperature = 1;
-  int threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  int threads = static_cast<int>(cores_here());
 };
 
 struct scored_text {
