@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -48,6 +49,14 @@ nlohmann::ordered_json last_metrics(const std::filesystem::path& folder) {
   return object;
 }
 
+/// As a person reads it: whole numbers whole, others with six digits.
+std::string in_short(const nlohmann::ordered_json& value) {
+  const auto number = value.get<double>();
+  char text[32];
+  std::snprintf(text, sizeof text, std::nearbyint(number) == number && std::abs(number) < 1e15 ? "%.0f" : "%.6g", number);
+  return text;
+}
+
 int show(const status_options& options) {
   const auto holder = telemetry::holder_of_run(options.folder);
   const auto status = status_of(options.folder);
@@ -63,7 +72,7 @@ int show(const status_options& options) {
   if (!metrics.empty()) {
     std::fprintf(stderr, "last figures\n");
     for (const auto& [name, value] : metrics.items())
-      std::fprintf(stderr, "  %-36s %s\n", name.c_str(), value.dump().c_str());
+      std::fprintf(stderr, "  %-36s %s\n", name.c_str(), in_short(value).c_str());
   }
   return 0;
 }
