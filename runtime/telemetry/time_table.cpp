@@ -41,9 +41,9 @@ void time_table::add(std::span<const span> spans, double clock_offset_s) {
     const double end = begin + s.duration_s;
     if (!std::isfinite(begin) || !std::isfinite(end) || end < begin)
       continue;
-    auto& track = tracks_.try_emplace(s.track, track_time{begin, end, {}, {}}).first->second;
-    track.first_s = std::min(track.first_s, begin);
-    track.last_s = std::max(track.last_s, end);
+    auto& track = tracks_[s.track];
+    first_s_ = std::min(first_s_, begin);
+    last_s_ = std::max(last_s_, end);
     track.by_cause[s.category] += cover(track.covered, begin, end);
   }
 }
@@ -53,7 +53,7 @@ std::vector<role_time> time_table::rows(double until_s) const {
   for (const auto& [name, track] : tracks_) {
     auto& [row, by_cause] = roles[std::string{role_of(name)}];
     ++row.tracks;
-    row.seconds += std::max(until_s, track.last_s) - track.first_s;
+    row.seconds += std::max(until_s, last_s_) - first_s_;
     for (const auto& [why, seconds] : track.by_cause)
       by_cause[why] += seconds;
   }

@@ -2,6 +2,7 @@
 
 #include "runtime/telemetry/trace.hpp"
 
+#include <limits>
 #include <map>
 #include <span>
 #include <string>
@@ -26,17 +27,17 @@ public:
   /// Adds spans; those of one track in order of their ends, as `tracer` collects them.
   /// @param clock_offset_s as in `trace_file::add`
   void add(std::span<const span> spans, double clock_offset_s = 0);
-  /// One row a role, by name. A track's time runs from its first span to `until_s` (0: to its last span).
+  /// One row a role, by name. The time of every track runs from the first span of any to `until_s`, or the last span of any.
   std::vector<role_time> rows(double until_s = 0) const;
 
 private:
   struct track_time {
-    double first_s;
-    double last_s;
     std::map<double, double> covered; ///< begin -> end of stretches already counted, disjoint
     std::map<std::string, double> by_cause;
   };
   std::map<std::string, track_time> tracks_;
+  double first_s_ = std::numeric_limits<double>::infinity(); ///< of any span
+  double last_s_ = -std::numeric_limits<double>::infinity();
 };
 
 /// "rollout" of "rollout/1".

@@ -61,6 +61,16 @@ TEST_CASE("actors of one role are summed") {
   CHECK(fractions_of(rows[0]).at("compute") == doctest::Approx(0.5));
 }
 
+TEST_CASE("a role that did one thing late was idle before") {
+  time_table table;
+  table.add(std::vector{span_of("learner", cause::compute, 0, 8), span_of("coordinator", cause::storage, 9, 10)});
+  const auto rows = table.rows(20);
+  CHECK(rows.at(0).role == "coordinator");
+  CHECK(rows.at(0).seconds == 20);
+  CHECK(fractions_of(rows.at(0)).at("storage") == doctest::Approx(0.05));
+  CHECK(fractions_of(rows.at(1)).at("compute") == doctest::Approx(0.4));
+}
+
 TEST_CASE("another process's clock is brought in line") {
   time_table table;
   table.add(std::vector{span_of("rollout", cause::compute, 0, 1)}, 100);
