@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/schedule/filled_iterator.hpp"
 #include "runtime/schedule/tokens_by_version.hpp"
 
 #include <cstdint>
@@ -18,28 +19,7 @@ public:
     bool operator==(const bucket&) const = default;
   };
 
-  /// Versions and their bucket, ascending, empty buckets left out.
-  class iterator {
-  public:
-    using value_type = std::pair<std::uint32_t, bucket>;
-
-    iterator(const std::vector<bucket>& all, std::size_t at) : all_(&all), at_(at) { skip(); }
-    value_type operator*() const { return {static_cast<std::uint32_t>(at_), (*all_)[at_]}; }
-    iterator& operator++() {
-      ++at_;
-      skip();
-      return *this;
-    }
-    bool operator==(const iterator& other) const { return at_ == other.at_; }
-
-  private:
-    void skip() {
-      while (at_ < all_->size() && (*all_)[at_] == bucket{})
-        ++at_;
-    }
-    const std::vector<bucket>* all_;
-    std::size_t at_;
-  };
+  using iterator = filled_iterator<std::pair<std::uint32_t, bucket>, bucket>; ///< versions and their bucket, ascending
 
   bucket& operator[](std::uint32_t versions) {
     if (versions >= all_.size())
@@ -48,8 +28,8 @@ public:
   }
   /// An empty bucket where there is none.
   bucket at(std::uint32_t versions) const { return versions < all_.size() ? all_[versions] : bucket{}; }
-  iterator begin() const { return {all_, 0}; }
-  iterator end() const { return {all_, all_.size()}; }
+  iterator begin() const { return {all_, 0, 0}; }
+  iterator end() const { return {all_, 0, all_.size()}; }
   bool empty() const { return begin() == end(); }
   /// Tokens of versions none of which is newer than `step`.
   void add(std::uint32_t step, const version_run& tokens);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "runtime/schedule/filled_iterator.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -22,31 +24,12 @@ struct version_tokens {
 /// has any, so that thousands of groups a second can be told with hundreds of versions each.
 class version_counts {
 public:
-  /// Versions with tokens, ascending.
-  class iterator {
-  public:
-    iterator(const version_counts& all, std::size_t at) : all_(&all), at_(at) { skip(); }
-    version_tokens operator*() const { return {all_->oldest_ + static_cast<version_id>(at_), all_->counts_[at_]}; }
-    iterator& operator++() {
-      ++at_;
-      skip();
-      return *this;
-    }
-    bool operator==(const iterator& other) const { return at_ == other.at_; }
-
-  private:
-    void skip() {
-      while (at_ < all_->counts_.size() && all_->counts_[at_] == 0)
-        ++at_;
-    }
-    const version_counts* all_;
-    std::size_t at_;
-  };
+  using iterator = filled_iterator<version_tokens, std::uint32_t>; ///< versions with tokens, ascending
 
   version_counts() = default;
   version_counts(std::initializer_list<version_tokens> parts);
 
-  /// @throws std::invalid_argument for a count below 0, a sum of 2^32 or more, or versions further apart than a group's can be
+  /// @throws std::invalid_argument for a count below 0, one of 2^32 or more for a version, or versions further apart than a group's can be
   void add(version_id version, std::int64_t tokens);
   void add(const version_counts& more);
   void clear() { counts_.clear(); }
@@ -60,8 +43,8 @@ public:
   std::span<const std::uint32_t> counts() const { return counts_; } ///< of oldest(), oldest() + 1, ..., newest()
   std::int64_t sum() const;
 
-  iterator begin() const { return {*this, 0}; }
-  iterator end() const { return {*this, counts_.size()}; }
+  iterator begin() const { return {counts_, oldest_, 0}; }
+  iterator end() const { return {counts_, oldest_, counts_.size()}; }
   bool operator==(const version_counts& other) const;
 
 private:

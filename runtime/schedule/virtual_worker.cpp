@@ -285,18 +285,17 @@ void virtual_worker::count_alike(const virtual_group& one, version_counts& token
   const auto first = after(from);
   const auto* const versions = &flip_versions_[first - 1]; // the one that they began with, and those flipped to since
   lengths_.clear();
-  std::int64_t whole_answers = 0, sampled_tokens = 0;
+  std::int64_t sum = 0;
   for (std::uint32_t i = 0; i < one.lengths.size(); ++i) {
     lengths_.push_back(sampled(one, i));
-    sampled_tokens += lengths_.back();
+    sum += lengths_.back();
     if (one.history)
       answers.add(one.history->answers[i].done > 0 ? one.history->answers[i].oldest : versions[0], one.history->answers[i].done + lengths_.back());
-    else
-      whole_answers += lengths_.back();
   }
-  answers.add(versions[0], whole_answers);
-  if (sampled_tokens > 0xffffffff)
-    throw input_error("workload: found a group of " + std::to_string(sampled_tokens) + " tokens, want fewer than 2^32");
+  if (sum > 0xffffffff)
+    throw input_error("workload: found a group of " + std::to_string(sum) + " tokens, want fewer than 2^32");
+  if (!one.history)
+    answers.add(versions[0], sum);
   std::sort(lengths_.begin(), lengths_.end());
   const auto longest = lengths_.back();
 

@@ -187,6 +187,10 @@ TEST_CASE("costs that mean nothing are refused") {
   costs = even();
   costs.train_s = -1;
   CHECK_THROWS_AS(simulate(preset("synchronous"), costs), millrace::input_error);
+  costs = even();
+  costs.answers_per_group = 8;
+  costs.mean_tokens = costs.max_tokens = 1e9;
+  CHECK_THROWS_WITH_AS(simulate(preset("synchronous"), costs), "workload: found a group of 8000000000 tokens, want fewer than 2^32", millrace::input_error);
 }
 
 // The bound by waiting does not choose: what is trained has the lengths of what is generated. Dropping chooses short ones.
