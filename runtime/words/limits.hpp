@@ -1,0 +1,58 @@
+#pragma once
+
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace millrace {
+
+/// The values that a field may hold, beyond its C++ type. They stand beside the field in the `visit` of its table.
+struct limits {
+  double low = -std::numeric_limits<double>::infinity(); ///< smallest number allowed
+  double high = std::numeric_limits<double>::infinity(); ///< largest number allowed
+  bool above_low = false;                                ///< `low` itself is not allowed
+  std::vector<std::string> words;                        ///< if not empty: the only strings allowed
+  bool needed = false;                                   ///< no default: the key must be written, and not be empty
+};
+
+/// Whether a number lies within the limits. NaN does not.
+inline bool within(double x, const limits& allowed) {
+  return x >= allowed.low && x <= allowed.high && !(allowed.above_low && x == allowed.low);
+}
+
+/// "an integer from 1 to 100", "a number above 0": `thing` and its range.
+std::string in_words(const std::string& thing, const limits& allowed);
+
+inline limits any() {
+  return {};
+}
+
+inline limits between(double low, double high) {
+  limits l;
+  l.low = low;
+  l.high = high;
+  return l;
+}
+
+inline limits at_least(double low) {
+  return between(low, std::numeric_limits<double>::infinity());
+}
+
+inline limits above(double low, double high) {
+  limits l = between(low, high);
+  l.above_low = true;
+  return l;
+}
+
+inline limits one_of(std::vector<std::string> words) {
+  limits l;
+  l.words = std::move(words);
+  return l;
+}
+
+inline limits needed(limits l = {}) {
+  l.needed = true;
+  return l;
+}
+
+} // namespace millrace
