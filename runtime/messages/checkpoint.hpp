@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace millrace {
+
+/// Write weights (Hugging Face layout) and optimizer into an existing folder. coordinator -> policy.
+struct write_checkpoint {
+  std::string folder;
+};
+
+/// Answers `write_checkpoint`.
+struct checkpoint_written {
+  std::string folder;
+  double seconds = 0;
+};
+
+/// The checkpoint lies under its final name, or the line that says why not. storage thread -> coordinator.
+struct checkpoint_stored {
+  std::uint32_t step = 0;
+  std::string folder;
+  std::string failure; ///< not empty: it was not written
+};
+
+} // namespace millrace

@@ -1,0 +1,40 @@
+#pragma once
+
+#include "runtime/messages/run.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace millrace {
+
+/// Starts a process for a role on this host. coordinator -> node.
+struct start_on_node {
+  role_instance role;
+  std::string token;            ///< the process joins with it
+  std::string host;             ///< the node's name in the placement
+  std::string coordinator_host; ///< where the process finds the coordinator, over TLS
+  std::uint16_t coordinator_port = 0;
+  handle<decides> coordinator; ///< told when the process ends
+  std::uint32_t heartbeat_ms = 200;
+  std::uint32_t peer_timeout_ms = 2000;
+};
+
+/// Answers `start_on_node`.
+struct started_on_node {
+  std::int64_t pid = 0;
+};
+
+/// Ends a process that was started here. coordinator -> node.
+struct kill_on_node {
+  std::int64_t pid = 0;
+};
+
+/// What `millrace node` runs: starts roles of runs that hold the same secret.
+///
+/// Invariants
+/// - NA-1: a process that this node started ends when its coordinator is gone or when this node ends. The process ends
+///   by itself. If it is still there some seconds after the coordinator went, the node kills it.
+/// - NA-2: the coordinator hears of the end of each of its processes once.
+using starts_processes = protocol<asked<start_on_node, started_on_node>, told<kill_on_node>>;
+
+} // namespace millrace
