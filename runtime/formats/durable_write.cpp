@@ -1,0 +1,113 @@
+#include "runtime/formats/durable_write.hpp"
+
+#include "runtime/words/input_error.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+namespace millrace::formats {
+namespace fs = std::filesystem;
+
+namespace {
+
+[[noreturn]] void fail(const fs::path& path, const std::string& what, int reason) {
+  throw input_error(path.string() + ": cannot " + what + ": " + std::strerror(reason));
+}
+
+void sync_and_close(const fs::path& path, int descriptor, const char* what) {
+  const int failed = ::fsync(descriptor) != 0 ? errno : 0;
+  // Some file systems report a full disk or a quota only here.
+  const int close_failed = ::close(descriptor) != 0 ? errno : 0;
+  if (failed != 0 || close_failed != 0)
+    fail(path, what, failed != 0 ? failed : close_failed);
+}
+
+} // namespace
+
+new_file::new_file(fs::path path) : path_(std::move(path)) {
+  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (descriptor_ < 0)
+    fail(path_, "create", errno);
+}
+
+new_file::~new_file() {
+  if (descriptor_ < 0)
+    return;
+  ::close(descriptor_);
+  ::unlink(path_.c_str());
+}
+
+void new_file::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const auto written = ::write(descriptor_, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR)
+      continue;
+    if (written < 0)
+      fail(path_, "write", errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+}
+
+void new_file::write(std::string_view text) {
+  write(std::as_bytes(std::span(text)));
+}
+
+void new_file::finish() {
+  const int descriptor = std::exchange(descriptor_, -1);
+  try {
+    sync_and_close(path_, descriptor, "write");
+  } catch (const input_error&) {
+    ::unlink(path_.c_str());
+    throw;
+  }
+}
+
+new_folder::new_folder(fs::path path) : path_(std::move(path)) {
+  if (!path_.has_filename())
+    path_ = path_.parent_path();
+  std::error_code error;
+  const auto status = fs::symlink_status(path_, error);
+  if (fs::exists(status) && !fs::is_directory(status))
+    throw input_error(path_.string() + ": is there and is no folder; want a new name");
+  if (fs::exists(status) && !fs::is_empty(path_, error))
+    throw input_error(path_.string() + ": the folder holds something already; want a new name or an empty folder");
+  const fs::path parent = fs::absolute(path_).parent_path();
+  fs::create_directories(parent, error);
+  if (error)
+    fail(parent, "create", error.value());
+  static std::atomic<unsigned> counter{0};
+  temporary_ =
+      parent
+      / ("." + path_.filename().string() + ".partial-" + std::to_string(::getpid()) + "-" + std::to_string(counter++));
+  if (!fs::create_directory(temporary_, error))
+    fail(temporary_, "create", error ? error.value() : EEXIST);
+}
+
+new_folder::~new_folder() {
+  std::error_code error;
+  if (!temporary_.empty())
+    fs::remove_all(temporary_, error);
+}
+
+void new_folder::finish() {
+  sync_folder(temporary_);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0)
+    fail(path_, "rename " + temporary_.filename().string() + " to it", errno);
+  temporary_.clear();
+  sync_folder(fs::absolute(path_).parent_path());
+}
+
+void sync_folder(const fs::path& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0)
+    fail(folder, "open", errno);
+  sync_and_close(folder, descriptor, "sync");
+}
+
+} // namespace millrace::formats

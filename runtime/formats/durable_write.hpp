@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace millrace::formats {
+
+/// A file being written. Unless `finish` was called it is removed with the object.
+class new_file {
+public:
+  /// @throws input_error when it cannot be created; an existing file of that name is refused
+  explicit new_file(std::filesystem::path path);
+  ~new_file();
+  new_file(const new_file&) = delete;
+  new_file& operator=(const new_file&) = delete;
+
+  /// @throws input_error naming the path and the system's reason (a full disk, a quota, ...)
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+
+  /// Syncs to the disk and closes.
+  void finish();
+
+private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+};
+
+/// A folder that appears under its name whole or not at all: everything is written into a hidden sibling, which
+/// `finish` syncs and renames. Without `finish` the sibling is removed with the object.
+class new_folder {
+public:
+  /// @param path missing or an empty folder; missing parents are made
+  /// @throws input_error when `path` is a file, a folder that holds something, or cannot be made
+  explicit new_folder(std::filesystem::path path);
+  ~new_folder();
+  new_folder(const new_folder&) = delete;
+  new_folder& operator=(const new_folder&) = delete;
+
+  /// Where to write for now.
+  const std::filesystem::path& folder() const { return temporary_; }
+
+  void finish();
+
+private:
+  std::filesystem::path path_, temporary_;
+};
+
+/// Makes a rename or a new name in `folder` survive a power cut.
+void sync_folder(const std::filesystem::path& folder);
+
+} // namespace millrace::formats

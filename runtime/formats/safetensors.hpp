@@ -1,0 +1,65 @@
+#pragma once
+
+#include "runtime/formats/mapped_file.hpp"
+#include "runtime/formats/stored_tensor.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace millrace::formats {
+
+/// What a safetensors header may cost. The format itself ends at 100,000,000 bytes.
+struct safetensors_limits {
+  std::int64_t header_bytes = 16 << 20;
+  std::int64_t tensors = 100'000;
+};
+
+/// A safetensors file, mapped: 8 bytes of little-endian header length N, N bytes of JSON, then the tensors' bytes, all
+/// of them covered exactly once. A file that breaks any of it is refused as a whole, before a tensor is touched.
+///
+/// Source: https://github.com/huggingface/safetensors, README "Format".
+/// Differs from it in: float8 and float4 kinds are refused; at most `tensors` tensors and 8 dimensions.
+class safetensors_file {
+public:
+  /// @throws input_error `path: what was found, what was wanted`
+  explicit safetensors_file(const std::filesystem::path& path, safetensors_limits limits = {});
+
+  /// Sorted by name.
+  const std::vector<stored_tensor>& tensors() const { return tensors_; }
+
+  /// @returns null when there is none of that name
+  const stored_tensor* find(std::string_view name) const;
+
+  /// `__metadata__`.
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+
+private:
+  mapped_file file_;
+  std::vector<stored_tensor> tensors_;
+  std::map<std::string, std::string> metadata_;
+};
+
+/// A tensor that is to be written.
+struct tensor_header {
+  std::string name;
+  storage kind = storage::f32;
+  std::vector<std::int64_t> shape; ///< outermost first
+};
+
+/// Gives the bytes of the i-th entry, exactly as many as its shape takes. They are read before the next call.
+using entry_bytes = std::function<std::span<const std::byte>(std::size_t i)>;
+
+/// Writes `entries` (sorted by name) so that equal tensors give equal bytes. The file appears whole or not at all: it
+/// is written beside `path`, synced, then renamed. Each tensor's bytes are asked for once, in order.
+/// @throws std::invalid_argument for names out of order, a shape that cannot be counted, or bytes that do not fill it
+/// @throws input_error on a full disk or any other failure to write; nothing is left behind
+void write_safetensors(const std::filesystem::path& path, std::span<const tensor_header> entries,
+                       const entry_bytes& bytes_of, const std::map<std::string, std::string>& metadata);
+
+} // namespace millrace::formats

@@ -1,0 +1,237 @@
+#include "runtime/text/chat_template.hpp"
+
+#include "runtime/text/template_skeleton.hpp"
+#include "runtime/text/utf8.hpp"
+#include "runtime/words/input_error.hpp"
+
+#include <array>
+#include <cstdio>
+
+namespace millrace::text {
+namespace {
+
+std::string_view without_leading(std::string_view text, char c) {
+  const std::size_t first = text.find_first_not_of(c);
+  return first == std::string_view::npos ? "" : text.substr(first);
+}
+
+std::string_view without_trailing(std::string_view text, char c) {
+  const std::size_t last = text.find_last_not_of(c);
+  return last == std::string_view::npos ? "" : text.substr(0, last + 1);
+}
+
+void require_known_roles(std::string_view name, std::span<const chat_turn> messages) {
+  const auto wrong = [&](const std::string& found, const std::string& want) {
+    return input_error("chat template " + std::string(name) + ": found " + found + ", want " + want);
+  };
+  if (messages.empty())
+    throw wrong("no message", "at least one");
+  for (std::size_t i = 0; i < messages.size(); ++i)
+    if (const std::string& role = messages[i].role; role != "system" && role != "user" && role != "assistant")
+      throw wrong("the role \"" + role + "\" in message " + std::to_string(i + 1), "system, user or assistant");
+}
+
+/// `<|im_start|>role\ncontent<|im_end|>\n`, with a system turn in front where the conversation has none.
+class chatml_template final : public chat_template {
+public:
+  chatml_template(std::string_view name, std::string source, std::string default_system)
+      : chat_template(name, std::move(source)), default_system_(std::move(default_system)) {}
+
+  std::string render(std::span<const chat_turn> messages, opening next) const override {
+    require_known_roles(name(), messages);
+    std::string text;
+    if (!default_system_.empty() && messages[0].role != "system")
+      text = "<|im_start|>system\n" + default_system_ + "<|im_end|>\n";
+    for (const chat_turn& m : messages)
+      text += "<|im_start|>" + m.role + "\n" + m.content + "<|im_end|>\n";
+    if (next == opening::assistant)
+      text += "<|im_start|>assistant\n";
+    return text;
+  }
+
+private:
+  std::string default_system_;
+};
+
+/// ChatML whose answers may begin with a `<think>` part: it is kept behind the last question and dropped before it.
+class qwen3_template final : public chat_template {
+public:
+  qwen3_template(std::string_view name, std::string source, bool thinking)
+      : chat_template(name, std::move(source)), thinking_(thinking) {}
+
+  std::string render(std::span<const chat_turn> messages, opening next) const override {
+    require_known_roles(name(), messages);
+    std::size_t last_question = messages.size() - 1;
+    for (std::size_t i = messages.size(); i-- > 0;)
+      if (const chat_turn& m = messages[i];
+          m.role == "user" && !(m.content.starts_with("<tool_response>") && m.content.ends_with("</tool_response>"))) {
+        last_question = i;
+        break;
+      }
+    std::string text;
+    for (std::size_t i = 0; i < messages.size(); ++i) {
+      const chat_turn& m = messages[i];
+      text += "<|im_start|>" + m.role + "\n";
+      if (m.role == "assistant")
+        text += answer(m.content, i > last_question, i + 1 == messages.size());
+      else
+        text += m.content;
+      text += "<|im_end|>\n";
+    }
+    if (next == opening::assistant)
+      text += thinking_ ? "<|im_start|>assistant\n" : "<|im_start|>assistant\n<think>\n\n</think>\n\n";
+    return text;
+  }
+
+private:
+  static std::string answer(std::string_view content, bool after_question, bool last) {
+    constexpr std::string_view open = "<think>";
+    constexpr std::string_view close = "</think>";
+    std::string_view thought;
+    if (const std::size_t end = content.find(close); end != std::string_view::npos) {
+      thought = without_trailing(content.substr(0, end), '\n');
+      if (const std::size_t begin = thought.rfind(open); begin != std::string_view::npos)
+        thought.remove_prefix(begin + open.size());
+      thought = without_leading(thought, '\n');
+      content = without_leading(content.substr(content.rfind(close) + close.size()), '\n');
+    }
+    if (!after_question || (!last && thought.empty()))
+      return std::string(content);
+    return "<think>\n" + std::string(without_trailing(thought, '\n')) + "\n</think>\n\n"
+           + std::string(without_leading(content, '\n'));
+  }
+
+  bool thinking_;
+};
+
+/// `<|start_header_id|>role<|end_header_id|>\n\ncontent<|eot_id|>`, content stripped; since 3.1 a system turn with two
+/// dates always stands in front.
+class llama3_template final : public chat_template {
+public:
+  llama3_template(std::string_view name, std::string source, std::string_view bos, bool dates)
+      : chat_template(name, std::move(source)), bos_(bos), dates_(dates) {}
+
+  std::string render(std::span<const chat_turn> messages, opening next) const override {
+    require_known_roles(name(), messages);
+    std::string text = bos_;
+    if (dates_) {
+      text += header("system") + "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n";
+      if (messages[0].role == "system") {
+        text += strip_unicode(messages[0].content);
+        messages = messages.subspan(1);
+      }
+      text += "<|eot_id|>";
+    }
+    for (const chat_turn& m : messages)
+      text += header(m.role) + std::string(strip_unicode(m.content)) + "<|eot_id|>";
+    if (next == opening::assistant)
+      text += header("assistant");
+    return text;
+  }
+
+private:
+  static std::string header(std::string_view role) {
+    return "<|start_header_id|>" + std::string(role) + "<|end_header_id|>\n\n";
+  }
+
+  std::string bos_;
+  bool dates_;
+};
+
+enum class shape { chatml, qwen3, qwen3_no_think, llama3, llama3_dated };
+
+struct family_entry {
+  std::string_view name;
+  shape form;
+  std::string_view default_system; ///< of a ChatML family that is named; a recognised one brings its own
+};
+
+constexpr family_entry families[] = {
+    {"chatml", shape::chatml, ""},
+    {"smollm2", shape::chatml, "You are a helpful AI assistant named SmolLM, trained by Hugging Face"},
+    {"qwen2", shape::chatml, "You are a helpful assistant."},
+    {"qwen2.5", shape::chatml, "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."},
+    {"qwen3", shape::qwen3, ""},
+    {"qwen3-no-think", shape::qwen3_no_think, ""},
+    {"qwen3-2507", shape::chatml, ""},
+    {"llama3", shape::llama3, ""},
+    {"llama3.1", shape::llama3_dated, ""},
+    {"llama3.2", shape::llama3_dated, ""},
+};
+
+struct known_skeleton {
+  std::uint64_t hash;
+  std::string_view name;
+};
+
+// Of the templates that the models ship; an unknown template's error line prints its own. Three spellings of ChatML;
+// SmolLM2 and Qwen2 differ in the default system line only.
+constexpr known_skeleton skeletons[] = {
+    {0xd74f758838770842, "chatml"},     {0x0489f7cf39b689b9, "chatml"},  {0xbf07376a0990ed41, "chatml"},
+    {0xd05ae55fe68a1a9d, "smollm2"},    {0xe5ec984c81cdae51, "qwen2.5"}, {0x344de897a8af28d6, "qwen3"},
+    {0xb11d20860408bbce, "qwen3-2507"}, {0x141d73abbac90c76, "llama3"},  {0x1b5a926879b3aafd, "llama3.1"},
+    {0x8b43dbaf51393496, "llama3.2"},
+};
+
+const family_entry* find_family(std::string_view name) {
+  for (const family_entry& f : families)
+    if (f.name == name)
+      return &f;
+  return nullptr;
+}
+
+std::shared_ptr<const chat_template> make(const family_entry& f, std::string source, std::string default_system,
+                                          std::string_view bos) {
+  switch (f.form) {
+  case shape::qwen3:
+  case shape::qwen3_no_think:
+    return std::make_shared<qwen3_template>(f.name, std::move(source), f.form == shape::qwen3);
+  case shape::llama3:
+  case shape::llama3_dated:
+    return std::make_shared<llama3_template>(f.name, std::move(source), bos, f.form == shape::llama3_dated);
+  case shape::chatml:
+    break;
+  }
+  return std::make_shared<chatml_template>(f.name, std::move(source), std::move(default_system));
+}
+
+std::string names_in_words() {
+  std::string words;
+  for (const family_entry& f : families)
+    words += (words.empty() ? "" : ", ") + std::string(f.name);
+  return words;
+}
+
+} // namespace
+
+std::vector<std::string_view> chat_template_names() {
+  std::vector<std::string_view> names;
+  for (const family_entry& f : families)
+    names.push_back(f.name);
+  return names;
+}
+
+std::shared_ptr<const chat_template> named_chat_template(std::string_view name, std::string_view bos) {
+  const family_entry* const f = find_family(name);
+  if (!f)
+    throw input_error("chat_template: found \"" + std::string(name) + "\", want one of " + names_in_words());
+  return make(*f, "", std::string(f->default_system), bos);
+}
+
+std::shared_ptr<const chat_template> recognise_chat_template(std::string_view text, std::string_view origin,
+                                                             std::string_view bos) {
+  template_skeleton skeleton = skeleton_of(text);
+  for (const known_skeleton& known : skeletons)
+    if (known.hash == skeleton.hash) {
+      std::string_view name = known.name;
+      if (name == "smollm2" && skeleton.default_system != find_family(name)->default_system)
+        name = "qwen2";
+      return make(*find_family(name), std::string(text), std::move(skeleton.default_system), bos);
+    }
+  std::array<char, 17> hash{};
+  std::snprintf(hash.data(), hash.size(), "%016llx", static_cast<unsigned long long>(skeleton.hash));
+  throw input_error(std::string(origin) + ": chat template: found one of no known family (skeleton " + hash.data()
+                    + "), want one of " + names_in_words() + "; chat_template = \"name\" under [models.X] names one");
+}
+
+} // namespace millrace::text

@@ -1,0 +1,62 @@
+#pragma once
+
+#include "runtime/words/chat_turn.hpp"
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace millrace::text {
+
+/// What stands behind a rendered conversation.
+enum class opening { none, assistant };
+
+/// How a model family writes a conversation as one text: what its Jinja template renders, byte for byte.
+///
+/// The families are written by hand; no template language is run. Llama 3.2's template asks for today's date: what is
+/// rendered is the date it falls back to, so that a prompt does not depend on the day.
+class chat_template {
+public:
+  virtual ~chat_template() = default;
+
+  /// The text of `messages`, and behind it the opening of a further turn.
+  ///
+  /// @throws input_error for a role or an order of roles that the family's template does not take (a `tool` role is
+  ///         never taken)
+  virtual std::string render(std::span<const chat_turn> messages, opening next) const = 0;
+
+  /// Its name in a pipeline file: chatml, smollm2, llama3, ...
+  std::string_view name() const { return name_; }
+
+  /// The Jinja text it was recognised from, to be saved with the model; "" if it was named.
+  const std::string& source() const { return source_; }
+
+protected:
+  explicit chat_template(std::string_view name, std::string source) : name_(name), source_(std::move(source)) {}
+
+private:
+  std::string_view name_;
+  std::string source_;
+};
+
+/// The names that `named_chat_template` takes.
+std::vector<std::string_view> chat_template_names();
+
+/// @param bos the begin-of-text token that the Llama families write in front
+/// @throws input_error that lists the names if `name` is none of them
+std::shared_ptr<const chat_template> named_chat_template(std::string_view name,
+                                                         std::string_view bos = "<|begin_of_text|>");
+
+/// The family whose template `text` is: the one whose `template_skeleton` is equal, so that a template that differs in
+/// anything that shows is not taken for it. The default system line of a ChatML family is read out of the text.
+///
+/// @param text   Jinja, as in tokenizer_config.json, chat_template.jinja or GGUF's tokenizer.chat_template
+/// @param origin the file, for the error line
+/// @param bos    the begin-of-text token that the Llama families write in front
+/// @throws input_error for a template of no known family; says how to name one
+std::shared_ptr<const chat_template> recognise_chat_template(std::string_view text, std::string_view origin,
+                                                             std::string_view bos = "<|begin_of_text|>");
+
+} // namespace millrace::text
