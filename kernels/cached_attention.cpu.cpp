@@ -10,7 +10,7 @@ namespace millrace::kernels {
 namespace {
 
 constexpr std::int64_t tokens = cache_block_tokens;
-constexpr float none = -std::numeric_limits<float>::infinity();
+constexpr float unseen = -std::numeric_limits<float>::infinity();
 
 void check(const cached_attention_args& a) {
   if (a.rows < 0 || a.kv_heads < 1 || a.head_dim < 1 || a.heads < 1 || a.heads % a.kv_heads != 0)
@@ -79,7 +79,7 @@ MILLRACE_INLINE void attend(const head_view& h, const float* q, float scale, flo
     float* s = scores + g * stride;
     // Places of the last block that nobody has written hold anything, NaN too.
     for (std::int64_t t = h.count; t < blocks * tokens; ++t)
-      s[t] = none;
+      s[t] = unseen;
     const float peak = row_peak(s, blocks * tokens);
     lanes total{};
     for (std::int64_t t = 0; t < blocks * tokens; t += tokens) {
@@ -160,16 +160,18 @@ void cached_attention(const cached_attention_args& a, thread_team& team) {
     if (room.size() < static_cast<std::size_t>(4 * stride))
       room.resize(static_cast<std::size_t>(4 * stride));
     float* const scores = room.data();
-    with_instruction_set(team.instructions(), [&](auto) __attribute__((always_inline)) {
-      for (std::int64_t i = first; i < last; ++i) {
-        const std::int64_t kv_head = i / a.rows, r = i % a.rows; // neighbours share a head, rows of one prompt its keys
-        const std::int64_t at = (r * a.heads + kv_head * group) * a.head_dim;
-        const head_view h{a.places[r].blocks, a.layer_offset + kv_head * tokens * a.head_dim,
-                          a.layer_offset + (a.kv_heads + kv_head) * tokens * a.head_dim, a.head_dim,
-                          a.places[r].position + 1};
-        attend_heads(h, group, a.q + at, scale, scores, stride, a.y + at);
-      }
-    });
+    with_instruction_set(
+        team.instructions(), [&](auto) __attribute__((always_inline)) {
+          for (std::int64_t i = first; i < last; ++i) {
+            const std::int64_t kv_head = i / a.rows,
+                               r = i % a.rows; // neighbours share a head, rows of one prompt its keys
+            const std::int64_t at = (r * a.heads + kv_head * group) * a.head_dim;
+            const head_view h{a.places[r].blocks, a.layer_offset + kv_head * tokens * a.head_dim,
+                              a.layer_offset + (a.kv_heads + kv_head) * tokens * a.head_dim, a.head_dim,
+                              a.places[r].position + 1};
+            attend_heads(h, group, a.q + at, scale, scores, stride, a.y + at);
+          }
+        });
   });
 }
 
@@ -196,8 +198,8 @@ void cached_attention_reference(const cached_attention_args& a) {
       for (std::int64_t d = 0; d < a.head_dim; ++d) {
         double mixed = 0;
         for (std::int64_t t = 0; t < count; ++t)
-          mixed += weight[static_cast<std::size_t>(t)] *
-                   place.blocks[t / tokens][values_at(a, kv_head) + t % tokens * a.head_dim + d];
+          mixed += weight[static_cast<std::size_t>(t)]
+                   * place.blocks[t / tokens][values_at(a, kv_head) + t % tokens * a.head_dim + d];
         a.y[(r * a.heads + h) * a.head_dim + d] = static_cast<float>(mixed / total);
       }
     }

@@ -25,14 +25,14 @@ struct cache_place {
 
 /// Causal attention of rows over their own sequences' cached keys and values, in one layer.
 struct cached_attention_args {
-  const float* q;             ///< [rows, heads, head_dim]
-  const cache_place* places;  ///< [rows]; a row sees positions 0 .. its own
-  float* y;                   ///< [rows, heads, head_dim] output
-  std::int64_t rows;          ///< >= 0
-  std::int64_t heads;         ///< a multiple of kv_heads
-  std::int64_t kv_heads;      ///< >= 1
-  std::int64_t head_dim;      ///< >= 1
-  std::int64_t layer_offset;  ///< floats from a block's start to this layer
+  const float* q;            ///< [rows, heads, head_dim]
+  const cache_place* places; ///< [rows]; a row sees positions 0 .. its own
+  float* y;                  ///< [rows, heads, head_dim] output
+  std::int64_t rows;         ///< >= 0
+  std::int64_t heads;        ///< a multiple of kv_heads
+  std::int64_t kv_heads;     ///< >= 1
+  std::int64_t head_dim;     ///< >= 1
+  std::int64_t layer_offset; ///< floats from a block's start to this layer
 };
 
 /// Writes the rows' keys and values at their places.
@@ -51,8 +51,8 @@ void cached_attention_reference(const cached_attention_args& args);
 /// @throws std::runtime_error with CUDA's own text if the launch fails
 void append_to_cache_cuda(const cached_attention_args& layout, const float* k, const float* v, CUstream_st* stream);
 
-/// One block for each row and up to eight query heads that share keys. As on the CPU, a row's result depends on its q, its
-/// position and the cached values only, bit for bit. Enqueues on `stream`; all memory is the device's.
+/// One block for each row and up to eight query heads that share keys. As on the CPU, a row's result depends on its q,
+/// its position and the cached values only, bit for bit. Enqueues on `stream`; all memory is the device's.
 /// @throws std::invalid_argument if `heads` is no multiple of `kv_heads`
 /// @throws std::runtime_error with CUDA's own text if the launch fails
 void cached_attention_cuda(const cached_attention_args& args, CUstream_st* stream);

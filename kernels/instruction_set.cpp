@@ -1,17 +1,39 @@
 #include "kernels/instruction_set.hpp"
 
+#include <algorithm>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
 namespace millrace::kernels {
 
+namespace {
+
+instruction_set widest_of_machine() {
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd")
+      && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    return instruction_set::avx512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+    return instruction_set::avx2;
+  return instruction_set::portable;
+}
+
+} // namespace
+
+instruction_set at_most(instruction_set widest, const char* asked) {
+  if (asked == nullptr || *asked == '\0')
+    return widest;
+  for (const auto set : {instruction_set::portable, instruction_set::avx2, instruction_set::avx512})
+    if (std::string_view(asked) == name(set))
+      return std::min(widest, set);
+  throw std::invalid_argument(std::string("MILLRACE_INSTRUCTIONS: found '") + asked
+                              + "', want portable, avx2 or avx512");
+}
+
 instruction_set best_instruction_set() {
-  static const instruction_set best = [] {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-      return instruction_set::avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
-      return instruction_set::avx2;
-    return instruction_set::portable;
-  }();
+  static const instruction_set best = at_most(widest_of_machine(), std::getenv("MILLRACE_INSTRUCTIONS"));
   return best;
 }
 

@@ -7,8 +7,13 @@ namespace millrace::kernels {
 /// What a CPU kernel may be compiled to. The program is built for any x86-64; the wider versions stand beside it.
 enum class instruction_set { portable, avx2, avx512 };
 
-/// The widest one this machine has.
+/// The widest one this machine has, or a narrower one that the environment's MILLRACE_INSTRUCTIONS names.
+/// @throws std::invalid_argument for another word there
 instruction_set best_instruction_set();
+
+/// What `asked` names ("portable", "avx2", "avx512"), at most `widest`; `widest` for nullptr and "".
+/// @throws std::invalid_argument for any other word
+instruction_set at_most(instruction_set widest, const char* asked);
 
 const char* name(instruction_set value);
 

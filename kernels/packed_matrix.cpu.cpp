@@ -3,6 +3,8 @@
 #include "kernels/thread_team.hpp"
 #include "kernels/vector.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdlib>
@@ -11,14 +13,13 @@
 #include <utility>
 #include <vector>
 
-#include <sys/mman.h>
-
 namespace millrace::kernels {
 namespace {
 
 constexpr std::int64_t panel_width = packed_matrix::panel_width;
 
-/// Inputs of one pass over a panel: x of a tile (8 x 512 floats) stays in the first-level cache under the panel's stream.
+/// Inputs of one pass over a panel: x of a tile (8 x 512 floats) stays in the first-level cache under the panel's
+/// stream.
 constexpr std::int64_t depth = 512;
 
 /// Where a tile's panel is followed by the next one in memory order: what to fetch while computing.
@@ -109,13 +110,15 @@ MILLRACE_INLINE void panel_product(const float* x, std::int64_t rows, const pack
 void check(std::span<const packed_product> products) {
   for (const auto& p : products)
     if (p.weight->in() != products[0].weight->in())
-      throw std::invalid_argument("packed_linear: the weights' inputs differ: " + std::to_string(p.weight->in()) +
-                                  " and " + std::to_string(products[0].weight->in()));
+      throw std::invalid_argument("packed_linear: the weights' inputs differ: " + std::to_string(p.weight->in())
+                                  + " and " + std::to_string(products[0].weight->in()));
 }
 
 } // namespace
 
-void packed_matrix::release::operator()(float* data) const { std::free(data); }
+void packed_matrix::release::operator()(float* data) const {
+  std::free(data);
+}
 
 packed_matrix::packed_matrix(const float* w, std::int64_t out, std::int64_t in) : out_(out), in_(in) {
   if (out < 1 || in < 1)
@@ -153,16 +156,17 @@ void packed_linear(const float* x, std::int64_t rows, std::span<const packed_pro
     if (scratch.size() < static_cast<std::size_t>(rows * panel_width))
       scratch.resize(static_cast<std::size_t>(rows * panel_width));
     float* const sums = scratch.data();
-    with_instruction_set(team.instructions(), [&](auto width) __attribute__((always_inline)) {
-      std::size_t product = 0;
-      std::int64_t before = 0;
-      for (std::int64_t p = first; p < last; ++p) {
-        while (p - before >= products[product].weight->panels())
-          before += products[product++].weight->panels();
-        const auto& what = products[product];
-        panel_product<decltype(width)::value>(x, rows, *what.weight, p - before, what.bias, what.y, sums);
-      }
-    });
+    with_instruction_set(
+        team.instructions(), [&](auto width) __attribute__((always_inline)) {
+          std::size_t product = 0;
+          std::int64_t before = 0;
+          for (std::int64_t p = first; p < last; ++p) {
+            while (p - before >= products[product].weight->panels())
+              before += products[product++].weight->panels();
+            const auto& what = products[product];
+            panel_product<decltype(width)::value>(x, rows, *what.weight, p - before, what.bias, what.y, sums);
+          }
+        });
   });
 }
 

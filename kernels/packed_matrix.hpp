@@ -20,7 +20,9 @@ public:
   packed_matrix(const float* w, std::int64_t out, std::int64_t in);
 
   std::int64_t out() const { return out_; }
+
   std::int64_t in() const { return in_; }
+
   std::int64_t panels() const { return (out_ + panel_width - 1) / panel_width; }
 
   /// [in, panel_width], 64-byte aligned.
@@ -30,6 +32,7 @@ private:
   struct release {
     void operator()(float* data) const;
   };
+
   std::int64_t out_, in_;
   std::unique_ptr<float[], release> data_;
 };

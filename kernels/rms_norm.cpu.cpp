@@ -51,10 +51,11 @@ void rms_norm_reference(const rms_norm_args& a) {
 void rms_norm(const rms_norm_args& a, thread_team& team) {
   check(a);
   team.run(a.rows, rows_a_piece(a.width), [&](std::int64_t first, std::int64_t last) {
-    with_instruction_set(team.instructions(), [&](auto) __attribute__((always_inline)) {
-      for (std::int64_t r = first; r < last; ++r)
-        norm_row(a.x + r * a.width, a.weight, a.y + r * a.width, a.width, a.eps);
-    });
+    with_instruction_set(
+        team.instructions(), [&](auto) __attribute__((always_inline)) {
+          for (std::int64_t r = first; r < last; ++r)
+            norm_row(a.x + r * a.width, a.weight, a.y + r * a.width, a.width, a.eps);
+        });
   });
 }
 

@@ -49,12 +49,13 @@ void rope(const rope_args& a, thread_team& team) {
   check(a);
   const std::int64_t half = a.head_dim / 2;
   team.run(a.rows, rows_a_piece(a.heads * a.head_dim), [&](std::int64_t first, std::int64_t last) {
-    with_instruction_set(team.instructions(), [&](auto) __attribute__((always_inline)) {
-      for (std::int64_t r = first; r < last; ++r)
-        for (std::int64_t h = 0; h < a.heads; ++h)
-          rotate(a.x + (r * a.heads + h) * a.head_dim, a.cos + a.positions[r] * half, a.sin + a.positions[r] * half,
-                 half);
-    });
+    with_instruction_set(
+        team.instructions(), [&](auto) __attribute__((always_inline)) {
+          for (std::int64_t r = first; r < last; ++r)
+            for (std::int64_t h = 0; h < a.heads; ++h)
+              rotate(a.x + (r * a.heads + h) * a.head_dim, a.cos + a.positions[r] * half, a.sin + a.positions[r] * half,
+                     half);
+        });
   });
 }
 

@@ -16,8 +16,8 @@ void check(const sample_token_args& a) {
     throw std::invalid_argument("sample_token: need rows >= 0, vocab >= 1");
   for (std::int64_t r = 0; r < a.rows; ++r) {
     const auto& rule = a.rules[r];
-    if (!(rule.temperature >= 0) || rule.top_k < 0 || !(rule.top_p > 0 && rule.top_p <= 1) ||
-        !(rule.min_p >= 0 && rule.min_p <= 1))
+    if (!(rule.temperature >= 0) || rule.top_k < 0 || !(rule.top_p > 0 && rule.top_p <= 1)
+        || !(rule.min_p >= 0 && rule.min_p <= 1))
       throw std::invalid_argument("sample_token: need temperature >= 0, top_k >= 0, top_p in (0, 1], min_p in [0, 1]");
   }
 }
@@ -61,9 +61,9 @@ MILLRACE_INLINE std::int32_t draw_from_all(const distribution& d, double uniform
   float weights[softmax_block];
   constexpr float none = -std::numeric_limits<float>::infinity();
   for (std::int64_t i = 0; i < count; i += 16)
-    store(weights + i, weight_of(load_some(d.logits + from + i, static_cast<int>(std::min<std::int64_t>(16, count - i)),
-                                           none),
-                                 d.peak, d.inverse));
+    store(weights + i,
+          weight_of(load_some(d.logits + from + i, static_cast<int>(std::min<std::int64_t>(16, count - i)), none),
+                    d.peak, d.inverse));
   std::int64_t chosen = -1;
   for (std::int64_t i = 0; i < count; ++i) {
     if (weights[i] == 0)
@@ -121,9 +121,9 @@ MILLRACE_INLINE std::int32_t draw_from_some(const distribution& d, const samplin
       kept.push_back({d.logits[v], static_cast<std::int32_t>(v)});
   keep_likeliest(d, rule, kept);
   if (rule.min_p > 0)
-    std::erase_if(kept, [&](const candidate& c) __attribute__((always_inline)) {
-      return weight_of_one(d, c.logit) < rule.min_p;
-    });
+    std::erase_if(
+        kept, [&](const candidate& c)
+                  __attribute__((always_inline)) { return weight_of_one(d, c.logit) < rule.min_p; });
   double total = 0;
   for (const auto& c : kept)
     total += weight_of_one(d, c.logit);
@@ -156,10 +156,11 @@ MILLRACE_INLINE void sample_row(const sample_token_args& a, std::int64_t r) {
 void sample_token(const sample_token_args& a, thread_team& team) {
   check(a);
   team.run(a.rows, 1, [&](std::int64_t first, std::int64_t last) {
-    with_instruction_set(team.instructions(), [&](auto) __attribute__((always_inline)) {
-      for (std::int64_t r = first; r < last; ++r)
-        sample_row(a, r);
-    });
+    with_instruction_set(
+        team.instructions(), [&](auto) __attribute__((always_inline)) {
+          for (std::int64_t r = first; r < last; ++r)
+            sample_row(a, r);
+        });
   });
 }
 

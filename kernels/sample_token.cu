@@ -41,7 +41,9 @@ __device__ unsigned key_of(float x) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-__device__ float float_of(unsigned key) { return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key); }
+__device__ float float_of(unsigned key) {
+  return __uint_as_float(key & 0x80000000u ? key & 0x7fffffffu : ~key);
+}
 
 /// Nothing of a word that is less than `least` times as likely as the likeliest.
 __device__ weight_sum weight_of(const row_view& row, float x, float least = 0) {
@@ -120,7 +122,9 @@ __device__ place place_of(const row_view& row, unsigned long long target, bool b
   }
   const mass before = mass_from(row, low + 1);
   const weight_sum each = weight_of(row, float_of(low));
-  const unsigned long long nth = by_words ? target - before.words : each == 0 ? 1 : (target - before.weight + each - 1) / each;
+  const unsigned long long nth = by_words    ? target - before.words
+                                 : each == 0 ? 1
+                                             : (target - before.weight + each - 1) / each;
   return {low, nth, before.weight + nth * each};
 }
 
@@ -150,7 +154,7 @@ __device__ int word_at(const row_view& row, unsigned key, unsigned long long nth
   return 0;
 }
 
-/// The word with which the weights, in the words' own order, reach `target`, which all of them together do; target >= 1.
+/// The word with which the weights, in the words' own order, reach `target` (>= 1), which all of them together do.
 __device__ int word_in_order(const row_view& row, weight_sum target, float least) {
   constexpr std::int64_t stride = 8 * block_size;
   std::int64_t first = 0;
@@ -208,7 +212,8 @@ __global__ void __launch_bounds__(block_size) sample_kernel(sample_token_args a)
       const auto want = static_cast<weight_sum>(ceil(static_cast<double>(rule.top_p) * static_cast<double>(total)));
       total = place_of(row, want < 1 ? 1 : want < total ? want : total, false).through;
     }
-    if (rule.min_p > 0) { // what it leaves is, as what top-k and top-p leave, the first words in the order of likelihood
+    if (rule.min_p
+        > 0) { // what it leaves is, as what top-k and top-p leave, the first words in the order of likelihood
       const weight_sum enough = mass_between(row, 0, a.vocab, rule.min_p).weight;
       total = enough < total ? enough : total;
     }

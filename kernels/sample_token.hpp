@@ -11,10 +11,10 @@ class thread_team;
 /// How a token is drawn. The filters apply one after another, as `transformers` has them: top-k, then top-p over what
 /// top-k left, then min-p.
 struct sampling_rule {
-  float temperature = 1; ///< >= 0; 0 = the likeliest token, the first of equals
+  float temperature = 1;  ///< >= 0; 0 = the likeliest token, the first of equals
   std::int32_t top_k = 0; ///< the k likeliest; 0 = all
-  float top_p = 1;       ///< in (0, 1]: the likeliest that together have at least this probability
-  float min_p = 0;       ///< in [0, 1]: those at least this many times as likely as the likeliest
+  float top_p = 1;        ///< in (0, 1]: the likeliest that together have at least this probability
+  float min_p = 0;        ///< in [0, 1]: those at least this many times as likely as the likeliest
 };
 
 /// One token for each row of logits.
@@ -37,9 +37,9 @@ void sample_token(const sample_token_args& args, thread_team& team);
 /// @throws std::invalid_argument as above
 void sample_token_reference(const sample_token_args& args);
 
-/// One block a row; the same words, unless rounding decides between two, and as on the CPU a row's result depends on that row
-/// only, bit for bit. Words less than 2^-41 times as likely as the likeliest are never drawn. Enqueues on `stream`; all
-/// memory is the device's, so that nobody looks at the rules.
+/// One block a row; the same words, unless rounding decides between two, and as on the CPU a row's result depends on
+/// that row only, bit for bit. Words less than 2^-41 times as likely as the likeliest are never drawn. Enqueues on
+/// `stream`; all memory is the device's, so that nobody looks at the rules.
 /// @throws std::invalid_argument if a size is out of range; vocab <= 2^23
 /// @throws std::runtime_error with CUDA's own text if the launch fails
 void sample_token_cuda(const sample_token_args& args, CUstream_st* stream);

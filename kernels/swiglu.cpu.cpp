@@ -33,16 +33,17 @@ void swiglu(const swiglu_args& a, thread_team& team) {
   check(a);
   constexpr std::int64_t piece = 4096;
   team.run(a.count, piece, [&](std::int64_t first, std::int64_t last) {
-    with_instruction_set(team.instructions(), [&](auto) __attribute__((always_inline)) {
-      std::int64_t i = first;
-      for (; i + 16 <= last; i += 16)
-        store(a.y + i, gated(load<lanes>(a.gate + i), load<lanes>(a.up + i)));
-      if (i < last) {
-        const int rest = static_cast<int>(last - i);
-        const lanes y = gated(load_some(a.gate + i, rest, 0.0f), load_some(a.up + i, rest, 0.0f));
-        std::memcpy(a.y + i, &y, static_cast<std::size_t>(rest) * sizeof(float));
-      }
-    });
+    with_instruction_set(
+        team.instructions(), [&](auto) __attribute__((always_inline)) {
+          std::int64_t i = first;
+          for (; i + 16 <= last; i += 16)
+            store(a.y + i, gated(load<lanes>(a.gate + i), load<lanes>(a.up + i)));
+          if (i < last) {
+            const int rest = static_cast<int>(last - i);
+            const lanes y = gated(load_some(a.gate + i, rest, 0.0f), load_some(a.up + i, rest, 0.0f));
+            std::memcpy(a.y + i, &y, static_cast<std::size_t>(rest) * sizeof(float));
+          }
+        });
   });
 }
 

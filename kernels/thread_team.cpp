@@ -15,7 +15,9 @@ constexpr int polls = 200;
 /// Longer than sampling and bookkeeping between two decode steps of a small model.
 constexpr std::chrono::microseconds yielding{300};
 
-void pause() { __builtin_ia32_pause(); }
+void pause() {
+  __builtin_ia32_pause();
+}
 
 } // namespace
 

@@ -23,6 +23,7 @@ public:
   thread_team& operator=(const thread_team&) = delete;
 
   int threads() const { return static_cast<int>(helpers_.size()) + 1; }
+
   instruction_set instructions() const { return instructions_; }
 
   /// Calls `part(first, last)` over [0, count) in pieces of at most `grain`, on whoever is free, and returns when all

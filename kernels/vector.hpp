@@ -14,6 +14,7 @@ template <int width>
 struct vector_of {
   typedef float type __attribute__((vector_size(width * sizeof(float))));
 };
+
 template <int width>
 using vector = typename vector_of<width>::type;
 
@@ -33,7 +34,9 @@ MILLRACE_INLINE void store(float* to, V v) {
   std::memcpy(to, &v, sizeof v);
 }
 
-MILLRACE_INLINE lanes broadcast(float x) { return lanes{} + x; }
+MILLRACE_INLINE lanes broadcast(float x) {
+  return lanes{} + x;
+}
 
 /// The first `count` floats; the other lanes get `fill`.
 MILLRACE_INLINE lanes load_some(const float* from, int count, float fill) {
@@ -42,7 +45,9 @@ MILLRACE_INLINE lanes load_some(const float* from, int count, float fill) {
   return v;
 }
 
-MILLRACE_INLINE lanes max(lanes a, lanes b) { return a > b ? a : b; }
+MILLRACE_INLINE lanes max(lanes a, lanes b) {
+  return a > b ? a : b;
+}
 
 /// Sum of the lanes as a tree, always the same one.
 MILLRACE_INLINE float sum(lanes v) {

@@ -1,9 +1,11 @@
 #include "runtime/model/adapter.hpp"
 
-#include "runtime/input_error.hpp"
-#include "runtime/model/durable_write.hpp"
-#include "runtime/model/pattern.hpp"
-#include "runtime/model/safetensors.hpp"
+#include "runtime/formats/durable_write.hpp"
+#include "runtime/formats/safetensors.hpp"
+#include "runtime/model/float_tensor.hpp"
+#include "runtime/model/weights_file.hpp"
+#include "runtime/text/pattern.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -23,16 +25,21 @@ using nlohmann::ordered_json;
 
 constexpr std::string_view weight_end = ".weight", a_end = ".lora_A.weight", b_end = ".lora_B.weight";
 constexpr std::string_view peft_prefix = "base_model.model.";
-constexpr const char* config_file = "adapter_config.json";
-constexpr const char* weights_file = "adapter_model.safetensors";
+constexpr const char* adapter_config_file = "adapter_config.json";
+constexpr const char* adapter_weights_file = "adapter_model.safetensors";
 
-std::string without_end(const std::string& name, std::string_view end) { return name.substr(0, name.size() - end.size()); }
+std::string without_end(const std::string& name, std::string_view end) {
+  return name.substr(0, name.size() - end.size());
+}
 
-std::string last_part(const std::string& layer) { return layer.substr(layer.rfind('.') + 1); }
+std::string last_part(const std::string& layer) {
+  return layer.substr(layer.rfind('.') + 1);
+}
 
 /// `model.layers.0.self_attn.q_proj` of its weight's name; "" for what is no linear layer of a block.
 std::string layer_of(const named_tensor& parameter) {
-  const bool linear = parameter.tensor.dim() == 2 && parameter.name.starts_with("model.layers.") && parameter.name.ends_with("_proj.weight");
+  const bool linear = parameter.tensor.dim() == 2 && parameter.name.starts_with("model.layers.")
+                      && parameter.name.ends_with("_proj.weight");
   return linear ? without_end(parameter.name, weight_end) : std::string();
 }
 
@@ -69,8 +76,10 @@ ordered_json target_modules(const adapter& a, const weights& base) {
 }
 
 /// @throws input_error if the configuration asks for what is not computed here
-void check_config(const ordered_json& config, const std::string& file) {
-  const auto refuse = [&](const std::string& what) { throw input_error(file + ": found " + what + ", want plain LoRA"); };
+void check_adapter_config(const ordered_json& config, const std::string& file) {
+  const auto refuse = [&](const std::string& what) {
+    throw input_error(file + ": found " + what + ", want plain LoRA");
+  };
   if (const auto type = config.value("peft_type", ordered_json("LORA")); type != "LORA")
     refuse("peft_type " + type.dump());
   if (const auto bias = config.value("bias", ordered_json("none")); bias != "none")
@@ -83,7 +92,7 @@ void check_config(const ordered_json& config, const std::string& file) {
       refuse(std::string(key) + ' ' + found->dump());
 }
 
-ordered_json read_config(const std::filesystem::path& path) {
+ordered_json read_adapter_config(const std::filesystem::path& path) {
   std::ifstream in(path);
   if (!in)
     throw input_error(path.string() + ": cannot be opened, want an adapter as PEFT writes it");
@@ -95,9 +104,10 @@ ordered_json read_config(const std::filesystem::path& path) {
 
 } // namespace
 
-adapter new_adapter(const weights& base, std::int64_t rank, double alpha, std::string_view targets, std::uint64_t seed) {
-  const pattern wanted(targets, "lora.targets");
-  pattern::workspace own;
+adapter new_adapter(const weights& base, std::int64_t rank, double alpha, std::string_view targets,
+                    std::uint64_t seed) {
+  const text::pattern wanted(targets, "lora.targets");
+  text::pattern::workspace own;
   auto generator = at::detail::createCPUGenerator(seed);
   adapter out{rank, alpha, {}, {}};
   for (const auto& parameter : base) {
@@ -106,41 +116,46 @@ adapter new_adapter(const weights& base, std::int64_t rank, double alpha, std::s
       continue;
     const std::int64_t rows = parameter.tensor.size(0), columns = parameter.tensor.size(1);
     const double bound = 1 / std::sqrt(static_cast<double>(columns));
-    out.parameters.push_back({layer + std::string(a_end), at::empty({rank, columns}, at::kFloat).uniform_(-bound, bound, generator)});
-    out.parameters.push_back({layer + std::string(b_end), at::zeros({rows, rank}, at::kFloat)});
+    out.parameters.push_back(
+        {std::string(layer).append(a_end), at::empty({rank, columns}, at::kFloat).uniform_(-bound, bound, generator)});
+    out.parameters.push_back({std::string(layer).append(b_end), at::zeros({rows, rank}, at::kFloat)});
   }
   if (out.parameters.empty())
-    throw input_error("lora.targets: found \"" + std::string(targets) + "\", which matches no linear layer; their names are like "
-                      "\"model.layers.0.self_attn.q_proj\"");
+    throw input_error(std::string("lora.targets: found \"").append(targets)
+                      + "\", which matches no linear layer; their names are like "
+                        "\"model.layers.0.self_attn.q_proj\"");
   sort_by_name(out.parameters);
   return out;
 }
 
 adapter load_adapter(const std::filesystem::path& folder) {
-  const auto config_path = folder / config_file, path = folder / weights_file;
-  const ordered_json config = read_config(config_path);
-  check_config(config, config_path.string());
+  const auto config_path = folder / adapter_config_file, path = folder / adapter_weights_file;
+  const ordered_json config = read_adapter_config(config_path);
+  check_adapter_config(config, config_path.string());
   adapter out;
   const auto rank = config.value("r", ordered_json()), alpha = config.value("lora_alpha", ordered_json());
   if (!rank.is_number_integer() || rank.get<std::int64_t>() < 1 || !alpha.is_number())
-    throw input_error(config_path.string() + ": found r " + rank.dump() + " and lora_alpha " + alpha.dump() + ", want an integer from 1 and a number");
+    throw input_error(config_path.string() + ": found r " + rank.dump() + " and lora_alpha " + alpha.dump()
+                      + ", want an integer from 1 and a number");
   out.rank = rank.get<std::int64_t>();
   out.alpha = alpha.get<double>();
   if (const auto base = config.value("base_model_name_or_path", ordered_json()); base.is_string())
     out.base_path = base.get<std::string>();
-  const safetensors_file file(path);
+  const formats::safetensors_file file(path);
   for (const auto& stored : file.tensors()) {
     std::string name(stored.name);
     if (name.starts_with(peft_prefix))
       name.erase(0, peft_prefix.size());
     if (!name.ends_with(a_end) && !name.ends_with(b_end))
-      throw input_error(path.string() + ": found tensor '" + name + "', want halves of adapters, .lora_A.weight and .lora_B.weight");
+      throw input_error(path.string() + ": found tensor '" + name
+                        + "', want halves of adapters, .lora_A.weight and .lora_B.weight");
     out.parameters.push_back({std::move(name), to_float32(stored)});
   }
   for (const auto& [layer, both] : by_layer(out))
-    if (!both.a.defined() || !both.b.defined() || both.a.dim() != 2 || both.b.dim() != 2 || both.a.size(0) != out.rank || both.b.size(1) != out.rank)
-      throw input_error(path.string() + ": the halves of '" + layer + "' are not [" + std::to_string(out.rank) + ", in] and [out, " +
-                        std::to_string(out.rank) + "]");
+    if (!both.a.defined() || !both.b.defined() || both.a.dim() != 2 || both.b.dim() != 2 || both.a.size(0) != out.rank
+        || both.b.size(1) != out.rank)
+      throw input_error(path.string() + ": the halves of '" + layer + "' are not [" + std::to_string(out.rank)
+                        + ", in] and [out, " + std::to_string(out.rank) + "]");
   if (out.parameters.empty())
     throw input_error(path.string() + ": holds no adapter");
   sort_by_name(out.parameters);
@@ -151,7 +166,7 @@ void write_adapter_files(const std::filesystem::path& folder, const adapter& a, 
   weights named;
   for (const auto& [name, tensor] : a.parameters)
     named.push_back({std::string(peft_prefix) + name, tensor.detach().cpu()});
-  write_safetensors(folder / weights_file, named);
+  write_safetensors(folder / adapter_weights_file, named);
   const ordered_json config{{"peft_type", "LORA"},
                             {"task_type", "CAUSAL_LM"},
                             {"base_model_name_or_path", a.base_path},
@@ -162,7 +177,7 @@ void write_adapter_files(const std::filesystem::path& folder, const adapter& a, 
                             {"bias", "none"},
                             {"fan_in_fan_out", false},
                             {"inference_mode", true}};
-  new_file file(folder / config_file);
+  formats::new_file file(folder / adapter_config_file);
   file.write(config.dump(2) + '\n');
   file.finish();
 }
@@ -173,8 +188,9 @@ void adapt(decoder& model, const adapter& a) {
     if (!w)
       throw input_error("adapter of '" + layer + "': the model has no linear layer of that name");
     if (both.a.size(1) != w->weight.size(1) || both.b.size(0) != w->weight.size(0))
-      throw input_error("adapter of '" + layer + "': [" + std::to_string(both.b.size(0)) + ", " + std::to_string(both.a.size(1)) + "], want [" +
-                        std::to_string(w->weight.size(0)) + ", " + std::to_string(w->weight.size(1)) + "]");
+      throw input_error("adapter of '" + layer + "': [" + std::to_string(both.b.size(0)) + ", "
+                        + std::to_string(both.a.size(1)) + "], want [" + std::to_string(w->weight.size(0)) + ", "
+                        + std::to_string(w->weight.size(1)) + "]");
     w->low_rank_a = both.a;
     w->low_rank_b = both.b;
     w->low_rank_scale = a.scale();
@@ -190,7 +206,8 @@ weights merged(const weights& base, const adapter& a) {
     if (found == layers.end())
       out.push_back({name, tensor.detach()});
     else
-      out.push_back({name, at::addmm(tensor.detach(), found->second.b.detach(), found->second.a.detach(), 1, a.scale())});
+      out.push_back(
+          {name, at::addmm(tensor.detach(), found->second.b.detach(), found->second.a.detach(), 1, a.scale())});
   }
   return out;
 }

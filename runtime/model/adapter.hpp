@@ -30,8 +30,8 @@ struct adapter {
 adapter new_adapter(const weights& base, std::int64_t rank, double alpha, std::string_view targets, std::uint64_t seed);
 
 /// Reads PEFT's folder: adapter_config.json and adapter_model.safetensors.
-/// @throws input_error naming the file and the part: missing, not LoRA, of a kind that is not computed here (DoRA, rsLoRA,
-///         biases, ranks or alphas by pattern, whole modules), halves that do not fit each other
+/// @throws input_error naming the file and the part: missing, not LoRA, of a kind that is not computed here (DoRA,
+///         rsLoRA, biases, ranks or alphas by pattern, whole modules), halves that do not fit each other
 adapter load_adapter(const std::filesystem::path& folder);
 
 /// Writes the two files that PEFT loads into a folder that is there. @throws input_error when the disk is full
@@ -41,8 +41,8 @@ void write_adapter_files(const std::filesystem::path& folder, const adapter& a, 
 /// @throws input_error for a layer that the decoder does not have, or of another shape
 void adapt(decoder& model, const adapter& a);
 
-/// The weights of one model that answers as base and adapters together: W + (alpha / rank) B A where there is an adapter,
-/// the very tensors of `base` elsewhere. Detached.
+/// The weights of one model that answers as base and adapters together: W + (alpha / rank) B A where there is an
+/// adapter, the very tensors of `base` elsewhere. Detached.
 weights merged(const weights& base, const adapter& a);
 
 } // namespace millrace::model

@@ -84,12 +84,12 @@ std::vector<float> answer_logprobs(const decoder& policy, std::span<const std::i
   std::size_t total = 0;
   for (const auto& answer : answers) {
     if (static_cast<std::int64_t>(prompt.size() + answer.size()) > policy.config().max_positions)
-      throw std::invalid_argument("prompt and answer: " + std::to_string(prompt.size() + answer.size()) +
-                                  " tokens, the model's context is " + std::to_string(policy.config().max_positions));
+      throw std::invalid_argument("prompt and answer: " + std::to_string(prompt.size() + answer.size())
+                                  + " tokens, the model's context is " + std::to_string(policy.config().max_positions));
     for (const auto token : answer)
       if (token < 0 || token >= policy.config().vocab_size)
-        throw std::invalid_argument("token " + std::to_string(token) + ": want one in [0, " +
-                                    std::to_string(policy.config().vocab_size) + ")");
+        throw std::invalid_argument("token " + std::to_string(token) + ": want one in [0, "
+                                    + std::to_string(policy.config().vocab_size) + ")");
     total += answer.size();
   }
   std::vector<float> result(total);

@@ -10,8 +10,8 @@ namespace millrace::model {
 
 /// log softmax(logits / temperature) of every token of every answer to one prompt, in natural logarithms: what the
 /// reference role and `millrace score` compute. Equal to what the rollout engine stamps for the same tokens, weights
-/// and temperature: on the CPU bit for bit, on a GPU to rounding. The prompt is computed once; logits exist for at most 64
-/// tokens at a time.
+/// and temperature: on the CPU bit for bit, on a GPU to rounding. The prompt is computed once; logits exist for at most
+/// 64 tokens at a time.
 ///
 /// @param policy      as `inference_decoder` makes it
 /// @param prompt      at least one token

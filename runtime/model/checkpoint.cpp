@@ -1,11 +1,11 @@
 #include "runtime/model/checkpoint.hpp"
 
-#include "runtime/input_error.hpp"
+#include "runtime/formats/durable_write.hpp"
 #include "runtime/model/config_json.hpp"
-#include "runtime/model/durable_write.hpp"
 #include "runtime/model/gguf_model.hpp"
 #include "runtime/model/hf_folder.hpp"
-#include "runtime/model/tokenizer_json.hpp"
+#include "runtime/text/tokenizer_json.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
@@ -15,6 +15,7 @@
 
 namespace millrace::model {
 namespace fs = std::filesystem;
+
 namespace {
 
 using json = nlohmann::json;
@@ -22,7 +23,7 @@ using json = nlohmann::json;
 constexpr char weights_file[] = "model.safetensors";
 
 void write_text(const fs::path& path, std::string_view text) {
-  new_file file(path);
+  formats::new_file file(path);
   file.write(text);
   file.finish();
 }
@@ -69,7 +70,7 @@ void write_weights(const fs::path& folder, const weights& parameters, const save
 }
 
 /// The token as a template or tokenizer_config.json writes it.
-std::string token_text(const tokenizer_data& data, std::int32_t id) {
+std::string token_text(const text::tokenizer_data& data, std::int32_t id) {
   for (const auto& token : data.added)
     if (token.id == id)
       return token.content;
@@ -78,10 +79,11 @@ std::string token_text(const tokenizer_data& data, std::int32_t id) {
 }
 
 /// @throws input_error when the template is of no known family
-std::shared_ptr<const chat_template> recognise(const checkpoint& model) {
+std::shared_ptr<const text::chat_template> recognise(const checkpoint& model) {
   if (model.tok && model.tok->data().bos)
-    return recognise_chat_template(model.chat_source, model.origin, token_text(model.tok->data(), *model.tok->data().bos));
-  return recognise_chat_template(model.chat_source, model.origin);
+    return text::recognise_chat_template(model.chat_source, model.origin,
+                                         token_text(model.tok->data(), *model.tok->data().bos));
+  return text::recognise_chat_template(model.chat_source, model.origin);
 }
 
 /// What `transformers` needs beside tokenizer.json when the model came without a tokenizer_config.json.
@@ -105,8 +107,8 @@ std::string tokenizer_config_text(const checkpoint& model) {
 
 void check_tokenizer(const checkpoint& model) {
   if (model.tok && model.tok->size() > model.config.vocab_size)
-    throw input_error(model.origin + ": the tokenizer has " + std::to_string(model.tok->size()) +
-                      " tokens but the embedding has " + std::to_string(model.config.vocab_size) + " rows");
+    throw input_error(model.origin + ": the tokenizer has " + std::to_string(model.tok->size())
+                      + " tokens but the embedding has " + std::to_string(model.config.vocab_size) + " rows");
 }
 
 } // namespace
@@ -129,13 +131,13 @@ checkpoint load_checkpoint(const fs::path& path, load_options options) {
   return out;
 }
 
-const chat_template& chat_of(const checkpoint& model) {
+const text::chat_template& chat_of(const checkpoint& model) {
   if (model.chat)
     return *model.chat;
   if (!model.chat_source.empty())
     recognise(model);
   std::string names;
-  for (const auto name : chat_template_names())
+  for (const auto name : text::chat_template_names())
     names += (names.empty() ? "" : ", ") + std::string(name);
   throw input_error(model.origin + ": has no chat template; name one of " + names);
 }
@@ -143,11 +145,11 @@ const chat_template& chat_of(const checkpoint& model) {
 void write_checkpoint_files(const fs::path& folder, const checkpoint& model, save_options options) {
   const char* dtype = options.dtype == saved_dtype::float32 ? "float32" : "bfloat16";
   write_text(folder / "config.json", config_text(model.config, dtype));
-  write_text(folder / "generation_config.json", generation_config_text(model.generation));
+  write_text(folder / "generation_config.json", text::generation_config_text(model.generation));
   write_weights(folder, model.parameters, options);
   if (!model.tok)
     return;
-  write_text(folder / "tokenizer.json", write_tokenizer_json(model.tok->data()));
+  write_text(folder / "tokenizer.json", text::write_tokenizer_json(model.tok->data()));
   write_text(folder / "tokenizer_config.json",
              model.tokenizer_config.empty() ? tokenizer_config_text(model) : model.tokenizer_config);
   if (!model.chat_source.empty())
@@ -155,7 +157,7 @@ void write_checkpoint_files(const fs::path& folder, const checkpoint& model, sav
 }
 
 void save_checkpoint(const fs::path& folder, const checkpoint& model, save_options options) {
-  new_folder target(folder);
+  formats::new_folder target(folder);
   write_checkpoint_files(target.folder(), model, options);
   target.finish();
 }

@@ -1,11 +1,11 @@
 #pragma once
 
-#include "runtime/model/chat_template.hpp"
-#include "runtime/model/generation_config.hpp"
 #include "runtime/model/model_config.hpp"
-#include "runtime/model/safetensors.hpp"
-#include "runtime/model/tokenizer.hpp"
 #include "runtime/model/weights.hpp"
+#include "runtime/model/weights_file.hpp"
+#include "runtime/text/chat_template.hpp"
+#include "runtime/text/generation_config.hpp"
+#include "runtime/text/tokenizer.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -16,14 +16,14 @@ namespace millrace::model {
 
 /// A model as it lies in a folder or a GGUF file.
 struct checkpoint {
-  std::string origin;                        ///< the path it was read from, for error lines
+  std::string origin; ///< the path it was read from, for error lines
   model_config config;
-  weights parameters;                        ///< fp32 on the CPU, sorted by name, memory of their own
-  std::shared_ptr<const tokenizer> tok;      ///< null: there is none
-  std::shared_ptr<const chat_template> chat; ///< null: there is none, or it is of no known family
-  std::string chat_source;                   ///< its Jinja text, also when `chat` is null; "" = none
-  std::string tokenizer_config;              ///< tokenizer_config.json as it was read; "" = none
-  generation_defaults generation;
+  weights parameters;                              ///< fp32 on the CPU, sorted by name, memory of their own
+  std::shared_ptr<const text::tokenizer> tok;      ///< null: there is none
+  std::shared_ptr<const text::chat_template> chat; ///< null: there is none, or it is of no known family
+  std::string chat_source;                         ///< its Jinja text, also when `chat` is null; "" = none
+  std::string tokenizer_config;                    ///< tokenizer_config.json as it was read; "" = none
+  text::generation_defaults generation;
 };
 
 struct load_options {
@@ -38,7 +38,7 @@ checkpoint load_checkpoint(const std::filesystem::path& path, load_options optio
 
 /// `chat`, or why there is none and what to do about it.
 /// @throws input_error
-const chat_template& chat_of(const checkpoint& model);
+const text::chat_template& chat_of(const checkpoint& model);
 
 struct save_options {
   saved_dtype dtype = saved_dtype::float32;

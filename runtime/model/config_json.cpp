@@ -1,9 +1,11 @@
 #include "runtime/model/config_json.hpp"
 
-#include "runtime/input_error.hpp"
-#include "runtime/model/json_fields.hpp"
-#include "runtime/model/quoted.hpp"
-#include "runtime/model/strict_json.hpp"
+#include "runtime/formats/json_fields.hpp"
+#include "runtime/formats/quoted.hpp"
+#include "runtime/formats/strict_json.hpp"
+#include "runtime/words/input_error.hpp"
+
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <array>
@@ -15,40 +17,37 @@ namespace {
 
 using json = nlohmann::json;
 
-struct architecture {
-  family kind;
-  std::string_view name;       ///< config.json's `architectures`, without what names the head
-  std::string_view model_type;
-};
-
-constexpr std::array<architecture, 3> architectures{{{family::llama, "Llama", "llama"},
-                                                     {family::qwen2, "Qwen2", "qwen2"},
-                                                     {family::qwen3, "Qwen3", "qwen3"}}};
 constexpr std::string_view language_model = "ForCausalLM", classifier = "ForSequenceClassification";
 
 constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
-constexpr std::int64_t qwen3_head_dim = 128; // transformers' default when config.json is silent
+
+std::string architecture_name(const model_family& family, std::string_view head) {
+  return std::string(family.architecture) + std::string(head);
+}
 
 /// The family, and whether a score head is on it.
-std::pair<const architecture*, bool> architecture_of(const json_fields& in) {
+std::pair<const model_family*, bool> family_of(const formats::json_fields& in) {
   const auto names = in.texts("architectures");
   const auto type = in.text("model_type");
-  for (const auto& known : architectures)
+  for (const auto& known : families())
     for (const auto head : {language_model, classifier})
-      if (names.empty() ? type == known.model_type : names.front() == std::string(known.name) + std::string(head))
+      if (names.empty() ? type == known.name : names.front() == architecture_name(known, head))
         return {&known, !names.empty() && head == classifier};
-  in.refuse("architectures", "LlamaForCausalLM, Qwen2ForCausalLM or Qwen3ForCausalLM (or ...ForSequenceClassification)");
+  in.refuse("architectures",
+            any_family([](const model_family& known) { return architecture_name(known, language_model); }) + " (or ..."
+                + std::string(classifier) + ")");
 }
 
 /// One number a text: `num_labels`, or as many as `id2label` names, or transformers' default of two.
-void want_one_label(const json_fields& in) {
+void want_one_label(const formats::json_fields& in) {
   const auto labels = in.object("id2label");
   const std::int64_t count = in.integer("num_labels", 0, most).value_or(labels ? labels->size() : 2);
   if (count != 1)
-    in.refuse(in.has("num_labels") ? "num_labels" : "id2label", "one label: a critic or a reward model gives one number");
+    in.refuse(in.has("num_labels") ? "num_labels" : "id2label",
+              "one label: a critic or a reward model gives one number");
 }
 
-rope_scaling scaling_of(const json_fields& in, std::int64_t max_positions) {
+rope_scaling scaling_of(const formats::json_fields& in, std::int64_t max_positions) {
   rope_scaling out;
   for (const char* key : {"full_attention", "sliding_attention"})
     if (in.has(key))
@@ -72,7 +71,7 @@ rope_scaling scaling_of(const json_fields& in, std::int64_t max_positions) {
 }
 
 /// What this decoder would compute wrongly without saying so.
-void refuse_unsupported(const json_fields& in, std::int64_t layers) {
+void refuse_unsupported(const formats::json_fields& in, std::int64_t layers) {
   const auto activation = in.text("hidden_act").value_or("silu");
   if (activation != "silu" && activation != "swish")
     in.refuse("hidden_act", "silu");
@@ -95,16 +94,14 @@ void refuse_unsupported(const json_fields& in, std::int64_t layers) {
 } // namespace
 
 model_config parse_config(std::string_view text, const std::string& source) {
-  const json document = parse_json(text, source);
-  const json_fields in(document, source);
-  const auto [arch, score_head] = architecture_of(in);
+  const json document = formats::parse_json(text, source);
+  const formats::json_fields in(document, source);
+  const auto [family, score_head] = family_of(in);
   if (score_head)
     want_one_label(in);
-  const auto size = [&](const char* key) {
-    return in.required(key, in.integer(key, 1, most), "an integer >= 1");
-  };
+  const auto size = [&](const char* key) { return in.required(key, in.integer(key, 1, most), "an integer >= 1"); };
   model_config out;
-  out.kind = arch->kind;
+  out.family = family;
   out.score_head = score_head;
   out.hidden_size = size("hidden_size");
   out.layers = size("num_hidden_layers");
@@ -113,15 +110,16 @@ model_config parse_config(std::string_view text, const std::string& source) {
   out.vocab_size = size("vocab_size");
   out.kv_heads = in.integer("num_key_value_heads", 1, most).value_or(out.heads);
   out.head_dim = in.integer("head_dim", 1, most)
-                     .value_or(arch->kind == family::qwen3 ? qwen3_head_dim : out.hidden_size / out.heads);
-  out.max_positions = in.integer("max_position_embeddings", 1, most).value_or(arch->kind == family::llama ? 2048 : 32768);
+                     .value_or(family->default_head_dim > 0 ? family->default_head_dim : out.hidden_size / out.heads);
+  out.max_positions = in.integer("max_position_embeddings", 1, most).value_or(family->default_positions);
   out.rms_norm_eps = in.number("rms_norm_eps").value_or(1e-6);
   out.tie_embeddings = in.flag("tie_word_embeddings").value_or(false);
   refuse_unsupported(in, out.layers);
 
   const bool bias = in.flag("attention_bias").value_or(false);
-  out.attention_bias = arch->kind == family::qwen2 || bias;
-  out.output_bias = arch->kind != family::qwen2 && bias;
+  const bool always = family->biases == attention_biases::always_qkv;
+  out.attention_bias = always || bias;
+  out.output_bias = !always && bias;
 
   const auto parameters = in.object("rope_parameters");
   const auto rope = parameters ? parameters : in.object("rope_scaling");
@@ -137,7 +135,9 @@ model_config parse_config(std::string_view text, const std::string& source) {
   return out;
 }
 
-model_config read_config(const std::filesystem::path& path) { return parse_config(read_text(path), path.string()); }
+model_config read_config(const std::filesystem::path& path) {
+  return parse_config(formats::read_text(path), path.string());
+}
 
 void check_config(const model_config& c, const std::string& source) {
   const auto want = [&](bool holds, const char* key, auto found, const std::string& wanted) {
@@ -170,10 +170,8 @@ void check_config(const model_config& c, const std::string& source) {
 }
 
 std::string config_text(const model_config& c, std::string_view dtype) {
-  const auto& arch = *std::find_if(architectures.begin(), architectures.end(),
-                                   [&](const architecture& a) { return a.kind == c.kind; });
-  json out = {{"architectures", {std::string(arch.name) + std::string(c.score_head ? classifier : language_model)}},
-              {"model_type", arch.model_type},
+  json out = {{"architectures", {architecture_name(*c.family, c.score_head ? classifier : language_model)}},
+              {"model_type", c.family->name},
               {"torch_dtype", dtype},
               {"hidden_act", "silu"},
               {"hidden_size", c.hidden_size},
@@ -191,7 +189,7 @@ std::string config_text(const model_config& c, std::string_view dtype) {
     out["id2label"] = {{"0", "LABEL_0"}};
     out["label2id"] = {{"LABEL_0", 0}};
   }
-  if (c.kind != family::qwen2)
+  if (c.family->biases == attention_biases::by_key)
     out["attention_bias"] = c.attention_bias;
   if (c.scaling.type == rope_scaling::kind::linear)
     out["rope_scaling"] = {{"rope_type", "linear"}, {"factor", c.scaling.factor}};

@@ -8,10 +8,10 @@
 
 namespace millrace::model {
 
-/// Reads a Hugging Face config.json: LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, or the same with
-/// ForSequenceClassification and one label (`model_config::score_head`), with either spelling of the
-/// rotary settings (`rope_theta` and `rope_scaling`, or `rope_parameters`).
-/// What this decoder does not compute (sliding windows, other activations, quantised weights, ...) is refused by name.
+/// Reads a Hugging Face config.json of a known family: ...ForCausalLM, or ...ForSequenceClassification with one label
+/// (`model_config::score_head`), with either spelling of the rotary settings (`rope_theta` and `rope_scaling`, or
+/// `rope_parameters`). What this decoder does not compute (sliding windows, other activations, quantised weights, ...)
+/// is refused by name.
 /// @param source stands for the file in errors
 /// @throws input_error `source: key: found, want`
 model_config parse_config(std::string_view text, const std::string& source);

@@ -1,7 +1,7 @@
 #include "runtime/model/decoder.hpp"
 
 #include "kernels/packed_matrix.hpp"
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
 
@@ -10,6 +10,7 @@
 #include <map>
 #include <numbers>
 #include <sstream>
+#include <stdexcept>
 
 namespace millrace::model {
 namespace {
@@ -23,8 +24,8 @@ std::string shape_text(at::IntArrayRef shape) {
   return out.str();
 }
 
-/// The sum of what holds NaN or infinity is not finite. Finite values may still add up to more than fp32 holds: a sum in
-/// double decides then.
+/// The sum of what holds NaN or infinity is not finite. Finite values may still add up to more than fp32 holds: a sum
+/// in double decides then.
 bool is_finite(const at::Tensor& tensor) {
   return std::isfinite(tensor.detach().sum().item<double>())
          || std::isfinite(tensor.detach().sum(at::kDouble).item<double>());
@@ -44,7 +45,8 @@ public:
       throw input_error("parameter '" + name + "': missing, want shape " + shape_text(shape));
     at::Tensor tensor = found->second;
     if (tensor.sizes() != at::IntArrayRef(shape))
-      throw input_error("parameter '" + name + "': shape " + shape_text(tensor.sizes()) + ", want " + shape_text(shape));
+      throw input_error("parameter '" + name + "': shape " + shape_text(tensor.sizes()) + ", want "
+                        + shape_text(shape));
     if (!is_finite(tensor))
       throw input_error("parameter '" + name + "': holds NaN or infinity");
     left_.erase(found);
@@ -71,8 +73,8 @@ double llama3_frequency(double frequency, const rope_scaling& s) {
   return (1 - smooth) * frequency / s.factor + smooth * frequency;
 }
 
-/// Angles of every position, [max_positions, head_dim / 2], as cos and sin. The frequencies are computed in fp32 step by
-/// step as transformers does: at position 1000 their last bit is worth 1e-4 of an angle.
+/// Angles of every position, [max_positions, head_dim / 2], as cos and sin. The frequencies are computed in fp32 step
+/// by step as transformers does: at position 1000 their last bit is worth 1e-4 of an angle.
 std::array<at::Tensor, 2> rope_table(const model_config& config) {
   const at::Tensor exponent = at::arange(0, config.head_dim, 2).to(at::kFloat) / static_cast<double>(config.head_dim);
   at::Tensor frequency = at::pow(config.rope_theta, exponent).reciprocal();
@@ -85,34 +87,46 @@ std::array<at::Tensor, 2> rope_table(const model_config& config) {
   return {angle.cos(), angle.sin()};
 }
 
+enum class bias { absent, present };
+
+decoder::layer take_layer(parameter_table& table, const model_config& c, std::int64_t index) {
+  const std::string at = "model.layers." + std::to_string(index) + ".";
+  const auto linear = [&](const std::string& name, std::int64_t out, std::int64_t in, bias its) {
+    linear_weight w;
+    w.weight = table.take(at + name + ".weight", {out, in});
+    if (its == bias::present)
+      w.bias = table.take(at + name + ".bias", {out});
+    return w;
+  };
+  const bias of_qkv = c.attention_bias ? bias::present : bias::absent;
+  const bias of_o = c.output_bias ? bias::present : bias::absent;
+  decoder::layer l;
+  l.input_norm = table.take(at + "input_layernorm.weight", {c.hidden_size});
+  l.q = linear("self_attn.q_proj", c.heads * c.head_dim, c.hidden_size, of_qkv);
+  l.k = linear("self_attn.k_proj", c.kv_heads * c.head_dim, c.hidden_size, of_qkv);
+  l.v = linear("self_attn.v_proj", c.kv_heads * c.head_dim, c.hidden_size, of_qkv);
+  l.o = linear("self_attn.o_proj", c.hidden_size, c.heads * c.head_dim, of_o);
+  if (c.family->norms_heads) {
+    l.q_norm = table.take(at + "self_attn.q_norm.weight", {c.head_dim});
+    l.k_norm = table.take(at + "self_attn.k_norm.weight", {c.head_dim});
+  }
+  l.post_attention_norm = table.take(at + "post_attention_layernorm.weight", {c.hidden_size});
+  l.gate = linear("mlp.gate_proj", c.ffn_size, c.hidden_size, bias::absent);
+  l.up = linear("mlp.up_proj", c.ffn_size, c.hidden_size, bias::absent);
+  l.down = linear("mlp.down_proj", c.hidden_size, c.ffn_size, bias::absent);
+  return l;
+}
+
 } // namespace
 
 decoder::decoder(model_config config, const weights& parameters) : config_(std::move(config)), parameters_(parameters) {
   const auto& c = config_;
+  if (c.family == nullptr)
+    throw std::invalid_argument("decoder: a configuration without a family");
   parameter_table table(parameters_);
   embedding_ = table.take("model.embed_tokens.weight", {c.vocab_size, c.hidden_size});
-  for (std::int64_t i = 0; i < c.layers; ++i) {
-    const std::string at = "model.layers." + std::to_string(i) + ".";
-    const auto linear = [&](const std::string& name, std::int64_t out, std::int64_t in, bool bias) {
-      return linear_weight{table.take(at + name + ".weight", {out, in}),
-                           bias ? table.take(at + name + ".bias", {out}) : at::Tensor(), nullptr};
-    };
-    layer l;
-    l.input_norm = table.take(at + "input_layernorm.weight", {c.hidden_size});
-    l.q = linear("self_attn.q_proj", c.heads * c.head_dim, c.hidden_size, c.attention_bias);
-    l.k = linear("self_attn.k_proj", c.kv_heads * c.head_dim, c.hidden_size, c.attention_bias);
-    l.v = linear("self_attn.v_proj", c.kv_heads * c.head_dim, c.hidden_size, c.attention_bias);
-    l.o = linear("self_attn.o_proj", c.hidden_size, c.heads * c.head_dim, c.output_bias);
-    if (c.kind == family::qwen3) {
-      l.q_norm = table.take(at + "self_attn.q_norm.weight", {c.head_dim});
-      l.k_norm = table.take(at + "self_attn.k_norm.weight", {c.head_dim});
-    }
-    l.post_attention_norm = table.take(at + "post_attention_layernorm.weight", {c.hidden_size});
-    l.gate = linear("mlp.gate_proj", c.ffn_size, c.hidden_size, false);
-    l.up = linear("mlp.up_proj", c.ffn_size, c.hidden_size, false);
-    l.down = linear("mlp.down_proj", c.hidden_size, c.ffn_size, false);
-    layers_.push_back(std::move(l));
-  }
+  for (std::int64_t i = 0; i < c.layers; ++i)
+    layers_.push_back(take_layer(table, c, i));
   final_norm_ = table.take("model.norm.weight", {c.hidden_size});
   if (c.score_head)
     head_.weight = table.take("score.weight", {1, c.hidden_size});
@@ -157,8 +171,9 @@ at::Tensor decoder::hidden(operations& ops, const at::Tensor& tokens, const at::
 
 linear_weight* decoder::linear_named(std::string_view name) {
   static constexpr std::pair<std::string_view, linear_weight layer::*> parts[] = {
-      {"self_attn.q_proj", &layer::q}, {"self_attn.k_proj", &layer::k}, {"self_attn.v_proj", &layer::v},  {"self_attn.o_proj", &layer::o},
-      {"mlp.gate_proj", &layer::gate}, {"mlp.up_proj", &layer::up},     {"mlp.down_proj", &layer::down}};
+      {"self_attn.q_proj", &layer::q}, {"self_attn.k_proj", &layer::k}, {"self_attn.v_proj", &layer::v},
+      {"self_attn.o_proj", &layer::o}, {"mlp.gate_proj", &layer::gate}, {"mlp.up_proj", &layer::up},
+      {"mlp.down_proj", &layer::down}};
   for (std::size_t i = 0; i < layers_.size(); ++i)
     for (const auto& [part, member] : parts)
       if (name == "model.layers." + std::to_string(i) + '.' + std::string(part))

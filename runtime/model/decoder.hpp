@@ -22,7 +22,7 @@ struct linear_weight {
   at::Tensor weight;                                    ///< [out, in]
   at::Tensor bias;                                      ///< [out] or undefined
   std::shared_ptr<const kernels::packed_matrix> packed; ///< inference only: `weight` in the kernel's layout
-  at::Tensor low_rank_a = {}, low_rank_b = {};          ///< training only: an adapter's halves [r, in], [out, r]; or undefined
+  at::Tensor low_rank_a = {}, low_rank_b = {}; ///< training only: an adapter's halves [r, in], [out, r]; or undefined
   double low_rank_scale = 0;
 };
 
@@ -41,7 +41,7 @@ public:
   /// @param x [T, in]   @param layers w[i]: [out_i, in]   @param y out[i]: receives [T, out_i]
   virtual void linear(const at::Tensor& x, std::span<const linear_weight* const> layers, std::span<at::Tensor> y) = 0;
 
-  /// x / sqrt(mean(x^2) + eps) * weight over the last dimension (also per head for qwen3).
+  /// x / sqrt(mean(x^2) + eps) * weight over the last dimension, which may be one head's.
   virtual at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) = 0;
 
   /// a + b; may reuse a's memory where no gradient is wanted.
@@ -52,26 +52,28 @@ public:
 
   /// Rotates the halves of each head (Hugging Face's convention) by the positions of this call.
   /// @param x [T, heads, head_dim]   @param cos,sin [max_positions, head_dim / 2] fp32
-  virtual at::Tensor rope(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& cos, const at::Tensor& sin) = 0;
+  virtual at::Tensor rope(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& cos,
+                          const at::Tensor& sin) = 0;
 
   /// Causal attention; which token sees which is this object's own business (sequence bounds, KV cache).
   /// @param q [T, heads, head_dim]   @param k,v [T, kv_heads, head_dim]   @returns [T, heads * head_dim]
   virtual at::Tensor attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) = 0;
 };
 
-/// The decoder of every family here (llama, qwen2, qwen3): parameters plus one definition of the forward pass.
+/// The decoder of every family (families.hpp): parameters plus one definition of the forward pass.
 class decoder {
 public:
   struct layer {
-    at::Tensor input_norm;          ///< [hidden]
+    at::Tensor input_norm; ///< [hidden]
     linear_weight q, k, v, o;
-    at::Tensor q_norm, k_norm;      ///< [head_dim], qwen3 only
+    at::Tensor q_norm, k_norm;      ///< [head_dim]; undefined where the family does not normalise heads
     at::Tensor post_attention_norm; ///< [hidden]
     linear_weight gate, up, down;
   };
 
   /// Takes the tensors as they are (shared, not copied), after checking every name, shape and that values are finite.
   /// @throws input_error naming the parameter: missing, of the wrong shape, unknown, or holding NaN or infinity
+  /// @throws std::invalid_argument for a configuration without a family
   decoder(model_config config, const weights& parameters);
 
   /// @param tokens,positions [T] int64   @returns [T, hidden], after the final norm

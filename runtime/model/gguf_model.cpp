@@ -1,9 +1,10 @@
 #include "runtime/model/gguf_model.hpp"
 
-#include "runtime/input_error.hpp"
+#include "runtime/formats/quoted.hpp"
 #include "runtime/model/config_json.hpp"
-#include "runtime/model/quoted.hpp"
-#include "runtime/model/tokenizer_gguf.hpp"
+#include "runtime/model/float_tensor.hpp"
+#include "runtime/text/tokenizer_gguf.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
 
@@ -17,23 +18,21 @@
 namespace millrace::model {
 namespace {
 
-[[noreturn]] void refuse(const gguf_file& file, const std::string& key, const std::string& found,
+[[noreturn]] void refuse(const formats::gguf_file& file, const std::string& key, const std::string& found,
                          const std::string& want) {
   throw input_error(file.path() + ": " + key + ": found " + found + ", want " + want);
 }
 
-family family_of(const gguf_file& file) {
+const model_family& family_of(const formats::gguf_file& file) {
   const std::string* name = file.text("general.architecture");
-  if (name != nullptr && *name == "llama")
-    return family::llama;
-  if (name != nullptr && *name == "qwen2")
-    return family::qwen2;
-  if (name != nullptr && *name == "qwen3")
-    return family::qwen3;
-  refuse(file, "general.architecture", name == nullptr ? "nothing" : in_quotes(*name), "llama, qwen2 or qwen3");
+  if (const auto* found = name == nullptr ? nullptr : find_family(*name))
+    return *found;
+  refuse(file, "general.architecture", name == nullptr ? "nothing" : formats::in_quotes(*name),
+         any_family([](const model_family& known) { return std::string(known.name); }));
 }
 
-std::int64_t positive(const gguf_file& file, const std::string& key, std::optional<std::int64_t> fallback = {}) {
+std::int64_t positive(const formats::gguf_file& file, const std::string& key,
+                      std::optional<std::int64_t> fallback = {}) {
   const auto found = file.integer(key);
   if (!found && fallback)
     return *fallback;
@@ -51,7 +50,7 @@ double shortest(double fp32) {
   return out;
 }
 
-std::optional<std::int32_t> token_id(const gguf_file& file, const std::string& key) {
+std::optional<std::int32_t> token_id(const formats::gguf_file& file, const std::string& key) {
   const auto found = file.integer(key);
   if (!found || *found == -1 || *found == std::numeric_limits<std::uint32_t>::max())
     return std::nullopt;
@@ -75,7 +74,8 @@ std::vector<double> llama3_divisors(const model_config& config, const rope_scali
 
 /// A GGUF keeps only the divisors of llama3 scaling. Every published Llama 3 has the low and high factors 1 and 4 and
 /// the original context 8192, and its largest divisor is the factor: the scaling that gives these divisors is it.
-rope_scaling scaling_from_divisors(const gguf_file& file, const model_config& config, const stored_tensor& stored) {
+rope_scaling scaling_from_divisors(const formats::gguf_file& file, const model_config& config,
+                                   const formats::stored_tensor& stored) {
   const at::Tensor divisors = to_float32(stored);
   const std::string key = "rope_freqs.weight";
   if (divisors.dim() != 1 || divisors.size(0) != config.head_dim / 2)
@@ -85,18 +85,19 @@ rope_scaling scaling_from_divisors(const gguf_file& file, const model_config& co
   out.factor = divisors.max().item<double>();
   out.low_freq_factor = 1;
   out.high_freq_factor = 4;
-  out.original_context = file.integer(*file.text("general.architecture") + ".rope.scaling.original_context_length")
-                             .value_or(8192);
+  out.original_context =
+      file.integer(std::string(config.family->name) + ".rope.scaling.original_context_length").value_or(8192);
   const auto want = llama3_divisors(config, out);
   const float* found = divisors.const_data_ptr<float>();
   for (std::size_t i = 0; i < want.size(); ++i)
     if (!(std::abs(found[i] - want[i]) <= 1e-4 * want[i]))
-      refuse(file, key, "other divisors", "those of llama3 scaling with factors 1 and 4 and original context " +
-                                              std::to_string(out.original_context));
+      refuse(file, key, "other divisors",
+             "those of llama3 scaling with factors 1 and 4 and original context "
+                 + std::to_string(out.original_context));
   return out;
 }
 
-rope_scaling scaling_of(const gguf_file& file, const model_config& config, const std::string& arch) {
+rope_scaling scaling_of(const formats::gguf_file& file, const model_config& config, const std::string& arch) {
   if (const auto* divisors = file.find("rope_freqs.weight"))
     return scaling_from_divisors(file, config, *divisors);
   const std::string key = arch + ".rope.scaling.";
@@ -105,36 +106,17 @@ rope_scaling scaling_of(const gguf_file& file, const model_config& config, const
   if (type == nullptr || *type == "none")
     return out;
   if (*type != "linear")
-    refuse(file, key + "type", in_quotes(*type), "none or linear");
+    refuse(file, key + "type", formats::in_quotes(*type), "none or linear");
   out.type = rope_scaling::kind::linear;
   out.factor = file.number(key + "factor").value_or(0);
   return out;
 }
 
-struct name_pair {
-  std::string_view gguf, hf;
-};
-
-constexpr std::array<name_pair, 3> outer_names{{{"token_embd.weight", "model.embed_tokens.weight"},
-                                                {"output_norm.weight", "model.norm.weight"},
-                                                {"output.weight", "lm_head.weight"}}};
-constexpr std::array<name_pair, 11> layer_names{{{"attn_norm", "input_layernorm"},
-                                                 {"attn_q", "self_attn.q_proj"},
-                                                 {"attn_k", "self_attn.k_proj"},
-                                                 {"attn_v", "self_attn.v_proj"},
-                                                 {"attn_output", "self_attn.o_proj"},
-                                                 {"attn_q_norm", "self_attn.q_norm"},
-                                                 {"attn_k_norm", "self_attn.k_norm"},
-                                                 {"ffn_norm", "post_attention_layernorm"},
-                                                 {"ffn_gate", "mlp.gate_proj"},
-                                                 {"ffn_up", "mlp.up_proj"},
-                                                 {"ffn_down", "mlp.down_proj"}}};
-
-/// @returns "" for a tensor that has no place in these families
-std::string hf_name(std::string_view name) {
-  for (const auto& pair : outer_names)
-    if (pair.gguf == name)
-      return std::string(pair.hf);
+/// @returns "" for a tensor that has no place in the family
+std::string parameter_name(const model_family& family, std::string_view name) {
+  for (const auto& known : family.outer_names)
+    if (known.gguf == name)
+      return std::string(known.parameter);
   if (!name.starts_with("blk."))
     return "";
   name.remove_prefix(4);
@@ -147,26 +129,27 @@ std::string hf_name(std::string_view name) {
                       && std::all_of(block.begin(), block.end(), [](char c) { return c >= '0' && c <= '9'; });
   if (!number || (kind != "weight" && kind != "bias"))
     return "";
-  for (const auto& pair : layer_names)
-    if (pair.gguf == name.substr(dot + 1, last - dot - 1))
-      return "model.layers." + std::string(block) + "." + std::string(pair.hf) + "." + std::string(kind);
+  for (const auto& known : family.block_names)
+    if (known.gguf == name.substr(dot + 1, last - dot - 1))
+      return "model.layers." + std::string(block) + "." + std::string(known.parameter) + "." + std::string(kind);
   return "";
 }
 
-/// Rows (2 i, 2 i + 1) of each head are the first and second member of pair i: puts the first members before the second.
+/// Rows (2 i, 2 i + 1) of each head are the first and second member of pair i: puts the first members before the
+/// second.
 at::Tensor in_halves(const at::Tensor& rows, std::int64_t heads, std::int64_t head_dim) {
   std::vector<std::int64_t> split{heads, head_dim / 2, 2};
   split.insert(split.end(), rows.sizes().begin() + 1, rows.sizes().end());
   return rows.reshape(split).transpose(1, 2).reshape(rows.sizes()).contiguous();
 }
 
-gguf_vocabulary vocabulary_of(const gguf_file& file) {
+text::gguf_vocabulary vocabulary_of(const formats::gguf_file& file) {
   const std::string key = "tokenizer.ggml.";
   const auto text = [&](const std::string& name) {
     const std::string* found = file.text(key + name);
     return found == nullptr ? std::string() : *found;
   };
-  gguf_vocabulary out;
+  text::gguf_vocabulary out;
   out.origin = file.path();
   out.model = text("model");
   out.pre = text("pre");
@@ -187,12 +170,12 @@ gguf_vocabulary vocabulary_of(const gguf_file& file) {
 
 } // namespace
 
-model_config gguf_config(const gguf_file& file) {
+model_config gguf_config(const formats::gguf_file& file) {
   model_config out;
-  out.kind = family_of(file);
-  const std::string arch = *file.text("general.architecture");
+  out.family = &family_of(file);
+  const std::string arch(out.family->name);
   const std::string at = arch + ".";
-  const stored_tensor* embedding = file.find("token_embd.weight");
+  const formats::stored_tensor* embedding = file.find("token_embd.weight");
   if (embedding == nullptr || embedding->shape.size() != 2)
     refuse(file, "token_embd.weight", "no matrix", "the embedding [vocabulary, hidden]");
   if (file.integer(at + "expert_count").value_or(0) > 0)
@@ -222,7 +205,8 @@ model_config gguf_config(const gguf_file& file) {
   out.bos_id = token_id(file, "tokenizer.ggml.bos_token_id");
   out.pad_id = token_id(file, "tokenizer.ggml.padding_token_id");
   for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
-    if (const auto id = token_id(file, key); id && std::find(out.eos_ids.begin(), out.eos_ids.end(), *id) == out.eos_ids.end())
+    if (const auto id = token_id(file, key);
+        id && std::find(out.eos_ids.begin(), out.eos_ids.end(), *id) == out.eos_ids.end())
       out.eos_ids.push_back(*id);
   check_config(out, file.path());
   out.scaling = scaling_of(file, out, arch);
@@ -230,21 +214,22 @@ model_config gguf_config(const gguf_file& file) {
   return out;
 }
 
-weights gguf_weights(const gguf_file& file, const model_config& config) {
+weights gguf_weights(const formats::gguf_file& file, const model_config& config) {
   weights out;
   for (const auto& stored : file.tensors()) {
     if (stored.name == "rope_freqs.weight")
       continue;
-    const std::string name = hf_name(stored.name);
+    const std::string name = parameter_name(*config.family, stored.name);
     if (name.empty())
-      throw input_error(file.path() + ": tensor " + in_quotes(stored.name) + ": this architecture has none of that name");
+      throw input_error(file.path() + ": tensor " + formats::in_quotes(stored.name)
+                        + ": this architecture has none of that name");
     at::Tensor tensor = to_float32(stored);
     const bool query = name.find(".q_proj.") != std::string::npos;
-    if (config.kind == family::llama && (query || name.find(".k_proj.") != std::string::npos)) {
+    if (config.family->gguf_interleaves_heads && (query || name.find(".k_proj.") != std::string::npos)) {
       const std::int64_t heads = query ? config.heads : config.kv_heads;
       if (tensor.dim() < 1 || tensor.size(0) != heads * config.head_dim)
-        throw input_error(file.path() + ": tensor " + in_quotes(stored.name) + ": want " +
-                          std::to_string(heads * config.head_dim) + " rows");
+        throw input_error(file.path() + ": tensor " + formats::in_quotes(stored.name) + ": want "
+                          + std::to_string(heads * config.head_dim) + " rows");
       tensor = in_halves(tensor, heads, config.head_dim);
     }
     out.push_back({name, std::move(tensor)});
@@ -254,7 +239,7 @@ weights gguf_weights(const gguf_file& file, const model_config& config) {
 }
 
 checkpoint load_gguf(const std::filesystem::path& path, load_options options) {
-  const gguf_file file(path);
+  const formats::gguf_file file(path);
   checkpoint out;
   out.origin = file.path();
   out.config = gguf_config(file);
@@ -262,7 +247,7 @@ checkpoint load_gguf(const std::filesystem::path& path, load_options options) {
   out.generation.bos_id = out.config.bos_id;
   out.generation.pad_id = out.config.pad_id;
   if (file.value("tokenizer.ggml.model") != nullptr)
-    out.tok = std::make_shared<const tokenizer>(tokenizer_from_gguf(vocabulary_of(file)));
+    out.tok = std::make_shared<const text::tokenizer>(text::tokenizer_from_gguf(vocabulary_of(file)));
   if (const std::string* source = file.text("tokenizer.chat_template"))
     out.chat_source = *source;
   if (options.weights)

@@ -1,20 +1,20 @@
 #pragma once
 
+#include "runtime/formats/gguf.hpp"
 #include "runtime/model/checkpoint.hpp"
-#include "runtime/model/gguf.hpp"
 
 namespace millrace::model {
 
-/// Reads a GGUF of architecture llama, qwen2 or qwen3 with a byte-level BPE tokenizer.
+/// Reads a GGUF of a known family with a byte-level BPE tokenizer.
 /// @throws input_error
 checkpoint load_gguf(const std::filesystem::path& path, load_options options);
 
 /// `{arch}.*` metadata as a config. A `rope_freqs.weight` tensor is turned back into the llama3 scaling it was made of.
 /// @throws input_error `path: key: found, want`; another architecture is refused by name
-model_config gguf_config(const gguf_file& file);
+model_config gguf_config(const formats::gguf_file& file);
 
-/// Tensors in fp32 under their Hugging Face names, sorted. The llama architecture stores the rows of q and k with each
-/// head's two halves interleaved: they are put back into halves.
-weights gguf_weights(const gguf_file& file, const model_config& config);
+/// Tensors in fp32 under their Hugging Face names, sorted. Where a family's GGUFs interleave each head's rows of q and
+/// k, they are put back into halves.
+weights gguf_weights(const formats::gguf_file& file, const model_config& config);
 
 } // namespace millrace::model

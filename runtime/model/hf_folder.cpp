@@ -1,11 +1,15 @@
 #include "runtime/model/hf_folder.hpp"
 
-#include "runtime/input_error.hpp"
+#include "runtime/formats/json_fields.hpp"
+#include "runtime/formats/quoted.hpp"
+#include "runtime/formats/safetensors.hpp"
+#include "runtime/formats/strict_json.hpp"
 #include "runtime/model/config_json.hpp"
-#include "runtime/model/json_fields.hpp"
-#include "runtime/model/quoted.hpp"
-#include "runtime/model/strict_json.hpp"
-#include "runtime/model/tokenizer_json.hpp"
+#include "runtime/model/float_tensor.hpp"
+#include "runtime/text/tokenizer_json.hpp"
+#include "runtime/words/input_error.hpp"
+
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <map>
@@ -13,22 +17,23 @@
 
 namespace millrace::model {
 namespace fs = std::filesystem;
+
 namespace {
 
 using json = nlohmann::json;
 
 /// Weights are floating point; anything else under a parameter's name is a mistake.
-at::Tensor parameter(const std::string& path, const stored_tensor& stored) {
-  if (stored.kind != storage::f32 && stored.kind != storage::f16 && stored.kind != storage::bf16
-      && stored.kind != storage::f64)
-    throw input_error(path + ": tensor " + in_quotes(stored.name) + ": dtype " + std::string(storage_name(stored.kind)) +
-                      ", want F32, F16, BF16 or F64");
+at::Tensor parameter(const std::string& path, const formats::stored_tensor& stored) {
+  if (stored.kind != formats::storage::f32 && stored.kind != formats::storage::f16
+      && stored.kind != formats::storage::bf16 && stored.kind != formats::storage::f64)
+    throw input_error(path + ": tensor " + formats::in_quotes(stored.name) + ": dtype "
+                      + std::string(formats::storage_name(stored.kind)) + ", want F32, F16, BF16 or F64");
   return to_float32(stored);
 }
 
 /// Shard -> the tensors that the index says lie in it.
 std::map<std::string, std::set<std::string>> read_index(const fs::path& path) {
-  const json document = read_json(path);
+  const json document = formats::read_json(path);
   const auto map = document.is_object() ? document.find("weight_map") : document.end();
   if (map == document.end() || !map->is_object() || map->empty())
     throw input_error(path.string() + ": weight_map: want an object of tensor name -> file name");
@@ -38,9 +43,9 @@ std::map<std::string, std::set<std::string>> read_index(const fs::path& path) {
     const bool plain = !file.empty() && file != "." && file != ".." && file.find('/') == std::string::npos
                        && file.find('\0') == std::string::npos && file.ends_with(".safetensors");
     if (!plain)
-      throw input_error(path.string() + ": weight_map: " + in_quotes(name) + ": found " +
-                        (shard.is_string() ? in_quotes(file) : "no string") +
-                        ", want the name of a .safetensors file in this folder");
+      throw input_error(path.string() + ": weight_map: " + formats::in_quotes(name) + ": found "
+                        + (shard.is_string() ? formats::in_quotes(file) : "no string")
+                        + ", want the name of a .safetensors file in this folder");
     out[file].insert(name);
   }
   return out;
@@ -52,24 +57,25 @@ weights read_shards(const fs::path& folder) {
   for (const auto& [shard, names] : read_index(index)) {
     const fs::path path = folder / shard;
     if (!fs::exists(path))
-      throw input_error(index.string() + ": names " + in_quotes(shard) + ", which is missing");
-    const safetensors_file file(path);
+      throw input_error(index.string() + ": names " + formats::in_quotes(shard) + ", which is missing");
+    const formats::safetensors_file file(path);
     for (const auto& name : names) {
-      const stored_tensor* stored = file.find(name);
+      const formats::stored_tensor* stored = file.find(name);
       if (stored == nullptr)
-        throw input_error(index.string() + ": says that " + in_quotes(name) + " lies in " + in_quotes(shard) +
-                          ", which has none of that name");
+        throw input_error(index.string() + ": says that " + formats::in_quotes(name) + " lies in "
+                          + formats::in_quotes(shard) + ", which has none of that name");
       out.push_back({name, parameter(path.string(), *stored)});
     }
     for (const auto& stored : file.tensors())
       if (!names.contains(stored.name))
-        throw input_error(path.string() + ": tensor " + in_quotes(stored.name) + ": the index does not say it lies here");
+        throw input_error(path.string() + ": tensor " + formats::in_quotes(stored.name)
+                          + ": the index does not say it lies here");
   }
   return out;
 }
 
 weights read_one_file(const fs::path& path) {
-  const safetensors_file file(path);
+  const formats::safetensors_file file(path);
   weights out;
   for (const auto& stored : file.tensors())
     out.push_back({stored.name, parameter(path.string(), stored)});
@@ -78,24 +84,24 @@ weights read_one_file(const fs::path& path) {
 
 void read_tokenizer(const fs::path& folder, checkpoint& out) {
   if (fs::exists(folder / "tokenizer_config.json"))
-    out.tokenizer_config = read_text(folder / "tokenizer_config.json");
+    out.tokenizer_config = formats::read_text(folder / "tokenizer_config.json");
   if (fs::exists(folder / "chat_template.jinja")) {
-    out.chat_source = read_text(folder / "chat_template.jinja");
+    out.chat_source = formats::read_text(folder / "chat_template.jinja");
   } else if (!out.tokenizer_config.empty()) {
     const std::string source = (folder / "tokenizer_config.json").string();
-    const json document = parse_json(out.tokenizer_config, source);
-    const json_fields in(document, source);
+    const json document = formats::parse_json(out.tokenizer_config, source);
+    const formats::json_fields in(document, source);
     if (in.has("chat_template") && document["chat_template"].is_string())
       out.chat_source = *in.text("chat_template");
   }
   if (!fs::exists(folder / "tokenizer.json"))
     return;
-  tokenizer_data data = read_tokenizer_json(folder / "tokenizer.json");
+  text::tokenizer_data data = text::read_tokenizer_json(folder / "tokenizer.json");
   data.bos = out.config.bos_id;
   data.pad = out.config.pad_id;
   if (!out.config.eos_ids.empty())
     data.eos = out.config.eos_ids.front();
-  out.tok = std::make_shared<const tokenizer>(std::move(data));
+  out.tok = std::make_shared<const text::tokenizer>(std::move(data));
 }
 
 } // namespace
@@ -119,7 +125,7 @@ checkpoint load_hf_folder(const fs::path& folder, load_options options) {
   out.origin = folder.string();
   out.config = read_config(folder / "config.json");
   if (fs::exists(folder / "generation_config.json"))
-    out.generation = read_generation_config(folder / "generation_config.json");
+    out.generation = text::read_generation_config(folder / "generation_config.json");
   for (const auto id : out.generation.eos_ids)
     if (std::find(out.config.eos_ids.begin(), out.config.eos_ids.end(), id) == out.config.eos_ids.end())
       out.config.eos_ids.push_back(id);

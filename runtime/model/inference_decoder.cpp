@@ -43,7 +43,8 @@ weights placed_on(const weights& parameters, at::Device device) {
   return placed;
 }
 
-std::shared_ptr<const decoder> inference_decoder(const model_config& config, const weights& parameters, at::Device device) {
+std::shared_ptr<const decoder> inference_decoder(const model_config& config, const weights& parameters,
+                                                 at::Device device) {
   if (device.is_cpu()) {
     auto made = std::make_shared<decoder>(config, placed_on(parameters, device));
     made->pack();

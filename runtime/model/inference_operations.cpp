@@ -35,8 +35,15 @@ public:
         device_(at::empty({words}, at::TensorOptions(at::kLong).device(device))) {}
 
   /// Where word `index` is written, and where it will lie.
-  template <class T = std::int64_t> T* host(std::int64_t index) { return reinterpret_cast<T*>(host_.data_ptr<std::int64_t>() + index); }
-  template <class T = std::int64_t> T* device(std::int64_t index) { return reinterpret_cast<T*>(device_.data_ptr<std::int64_t>() + index); }
+  template <class T = std::int64_t>
+  T* host(std::int64_t index) {
+    return reinterpret_cast<T*>(host_.data_ptr<std::int64_t>() + index);
+  }
+
+  template <class T = std::int64_t>
+  T* device(std::int64_t index) {
+    return reinterpret_cast<T*>(device_.data_ptr<std::int64_t>() + index);
+  }
 
   /// The copy; it is complete for whatever is enqueued after it.
   const at::Tensor& send() { return device_.copy_(host_, true); }
@@ -61,12 +68,12 @@ at::Tensor inference_operations::forward(const decoder& policy, std::span<const 
   const auto& config = policy.config();
   for (const auto& row : rows) {
     if (row.token < 0 || row.token >= config.vocab_size)
-      throw std::invalid_argument("token " + std::to_string(row.token) + ": want one in [0, " +
-                                  std::to_string(config.vocab_size) + ")");
+      throw std::invalid_argument("token " + std::to_string(row.token) + ": want one in [0, "
+                                  + std::to_string(config.vocab_size) + ")");
     if (row.position < 0 || row.position >= row.sequence->length() || row.position >= config.max_positions)
-      throw std::invalid_argument("position " + std::to_string(row.position) + ": want one within the sequence (" +
-                                  std::to_string(row.sequence->length()) + ") and the context (" +
-                                  std::to_string(config.max_positions) + ")");
+      throw std::invalid_argument("position " + std::to_string(row.position) + ": want one within the sequence ("
+                                  + std::to_string(row.sequence->length()) + ") and the context ("
+                                  + std::to_string(config.max_positions) + ")");
   }
   const auto device = policy.head().weight.device();
   const auto [tokens, positions] = device.is_cpu() ? on_cpu(rows) : on_gpu(rows, device);
@@ -156,7 +163,13 @@ std::vector<drawn_token> inference_operations::sample(const at::Tensor& logits, 
     }
     tokens = at::empty({count}, at::kInt);
     logprob = at::empty({count}, at::kFloat);
-    kernels::sample_token({rows.data(), rules.data(), uniforms.data(), tokens.data_ptr<std::int32_t>(), logprob.data_ptr<float>(), count, vocab},
+    kernels::sample_token({.logits = rows.data(),
+                           .rules = rules.data(),
+                           .uniform = uniforms.data(),
+                           .token = tokens.data_ptr<std::int32_t>(),
+                           .logprob = logprob.data_ptr<float>(),
+                           .rows = count,
+                           .vocab = vocab},
                           team_);
   } else {
     upload data(4 * count, logits.device()); // rows, rules of two words, uniforms
@@ -168,8 +181,13 @@ std::vector<drawn_token> inference_operations::sample(const at::Tensor& logits, 
     }
     data.send();
     at::Tensor both = at::empty({2, count}, logits.options().dtype(at::kInt)); // brought back in one copy
-    kernels::sample_token_cuda({data.device<const float*>(0), data.device<const kernels::sampling_rule>(count), data.device<const double>(3 * count),
-                                both.data_ptr<std::int32_t>(), both.view(at::kFloat).data_ptr<float>() + count, count, vocab},
+    kernels::sample_token_cuda({.logits = data.device<const float*>(0),
+                                .rules = data.device<const kernels::sampling_rule>(count),
+                                .uniform = data.device<const double>(3 * count),
+                                .token = both.data_ptr<std::int32_t>(),
+                                .logprob = both.view(at::kFloat).data_ptr<float>() + count,
+                                .rows = count,
+                                .vocab = vocab},
                                current_stream(logits.device()));
     both = both.cpu();
     tokens = both[0];
@@ -180,10 +198,16 @@ std::vector<drawn_token> inference_operations::sample(const at::Tensor& logits, 
   return drawn;
 }
 
-std::vector<float> inference_operations::logprobs(const at::Tensor& logits, std::span<const std::int32_t> targets, float temperature) {
+std::vector<float> inference_operations::logprobs(const at::Tensor& logits, std::span<const std::int32_t> targets,
+                                                  float temperature) {
   const auto count = static_cast<std::int64_t>(targets.size());
   std::vector<float> logprob(targets.size());
-  kernels::token_logprob_args args{logits.data_ptr<float>(), targets.data(), logprob.data(), count, logits.size(1), temperature};
+  kernels::token_logprob_args args{.logits = logits.data_ptr<float>(),
+                                   .targets = targets.data(),
+                                   .logprob = logprob.data(),
+                                   .tokens = count,
+                                   .vocab = logits.size(1),
+                                   .temperature = temperature};
   if (logits.is_cpu()) {
     kernels::token_logprob(args, team_);
     return logprob;
@@ -227,8 +251,8 @@ void inference_operations::linear(const at::Tensor& x, std::span<const linear_we
     if (!layer.packed)
       throw std::invalid_argument("inference_operations: the decoder is not packed");
     y[i] = at::empty({x.size(0), layer.packed->out()}, at::kFloat);
-    products.push_back({layer.packed.get(), layer.bias.defined() ? layer.bias.data_ptr<float>() : nullptr,
-                        y[i].data_ptr<float>()});
+    products.push_back(
+        {layer.packed.get(), layer.bias.defined() ? layer.bias.data_ptr<float>() : nullptr, y[i].data_ptr<float>()});
   }
   kernels::packed_linear(x.data_ptr<float>(), x.size(0), products, team_);
 }
@@ -237,8 +261,12 @@ at::Tensor inference_operations::rms_norm(const at::Tensor& x, const at::Tensor&
   const at::Tensor source = x.contiguous();
   at::Tensor y = at::empty(source.sizes(), source.options());
   const std::int64_t width = weight.size(0);
-  const kernels::rms_norm_args args{source.data_ptr<float>(), weight.data_ptr<float>(), y.data_ptr<float>(), source.numel() / width,
-                                    width, static_cast<float>(eps)};
+  const kernels::rms_norm_args args{.x = source.data_ptr<float>(),
+                                    .weight = weight.data_ptr<float>(),
+                                    .y = y.data_ptr<float>(),
+                                    .rows = source.numel() / width,
+                                    .width = width,
+                                    .eps = static_cast<float>(eps)};
   if (x.is_cpu())
     kernels::rms_norm(args, team_);
   else
@@ -255,7 +283,8 @@ at::Tensor inference_operations::add(const at::Tensor& a, const at::Tensor& b) {
 }
 
 at::Tensor inference_operations::swiglu(const at::Tensor& gate, const at::Tensor& up) {
-  const kernels::swiglu_args args{gate.data_ptr<float>(), up.data_ptr<float>(), gate.data_ptr<float>(), gate.numel()};
+  const kernels::swiglu_args args{
+      .gate = gate.data_ptr<float>(), .up = up.data_ptr<float>(), .y = gate.data_ptr<float>(), .count = gate.numel()};
   if (gate.is_cpu())
     kernels::swiglu(args, team_);
   else
@@ -265,8 +294,13 @@ at::Tensor inference_operations::swiglu(const at::Tensor& gate, const at::Tensor
 
 at::Tensor inference_operations::rope(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& cos,
                                       const at::Tensor& sin) {
-  const kernels::rope_args args{x.data_ptr<float>(), positions.data_ptr<std::int64_t>(), cos.data_ptr<float>(), sin.data_ptr<float>(),
-                                x.size(0), x.size(1), x.size(2)};
+  const kernels::rope_args args{.x = x.data_ptr<float>(),
+                                .positions = positions.data_ptr<std::int64_t>(),
+                                .cos = cos.data_ptr<float>(),
+                                .sin = sin.data_ptr<float>(),
+                                .rows = x.size(0),
+                                .heads = x.size(1),
+                                .head_dim = x.size(2)};
   if (x.is_cpu())
     kernels::rope(args, team_);
   else
@@ -277,9 +311,14 @@ at::Tensor inference_operations::rope(const at::Tensor& x, const at::Tensor& pos
 at::Tensor inference_operations::attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k,
                                            const at::Tensor& v) {
   at::Tensor y = at::empty({q.size(0), q.size(1) * q.size(2)}, q.options());
-  const kernels::cached_attention_args args{
-      q.data_ptr<float>(), where_, y.data_ptr<float>(), q.size(0), q.size(1), k.size(1), q.size(2),
-      layer * kernels::cache_layer_floats(k.size(1), q.size(2))};
+  const kernels::cached_attention_args args{.q = q.data_ptr<float>(),
+                                            .places = where_,
+                                            .y = y.data_ptr<float>(),
+                                            .rows = q.size(0),
+                                            .heads = q.size(1),
+                                            .kv_heads = k.size(1),
+                                            .head_dim = q.size(2),
+                                            .layer_offset = layer * kernels::cache_layer_floats(k.size(1), q.size(2))};
   if (q.is_cpu()) {
     kernels::append_to_cache(args, k.data_ptr<float>(), v.data_ptr<float>(), team_);
     kernels::cached_attention(args, team_);

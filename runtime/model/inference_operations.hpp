@@ -32,20 +32,21 @@ struct drawn_token {
   float logprob; ///< in softmax(logits / temperature) over all words, nats
 };
 
-/// The decoder's arithmetic for generating and scoring: kernels over cached keys and values, no gradients. Operations may
-/// overwrite the tensors they are given.
+/// The decoder's arithmetic for generating and scoring: kernels over cached keys and values, no gradients. Operations
+/// may overwrite the tensors they are given.
 ///
-/// On the CPU the weights are packed, and every row's result depends on its own tokens and the weights only, bit for bit:
-/// not on the other rows, on their number or on the number of threads. On a GPU that holds of every operation but the
-/// products of weights, whose order of adding cuBLAS chooses by the number of rows: rows agree to rounding there. Work is
-/// enqueued on LibTorch's current stream; the host waits for it only where it reads tokens or log-probabilities.
+/// On the CPU the weights are packed, and every row's result depends on its own tokens and the weights only, bit for
+/// bit: not on the other rows, on their number or on the number of threads. On a GPU that holds of every operation but
+/// the products of weights, whose order of adding cuBLAS chooses by the number of rows: rows agree to rounding there.
+/// Work is enqueued on LibTorch's current stream; the host waits for it only where it reads tokens or
+/// log-probabilities.
 class inference_operations final : public operations {
 public:
   /// @param team outlives this object
   explicit inference_operations(kernels::thread_team& team) : team_(team) {}
 
-  /// The hidden states of `rows`, [rows, hidden] after the final norm, where the policy is. Rows of one sequence stand in
-  /// the order of their positions; sequences have been grown to hold them, in a pool on the policy's device.
+  /// The hidden states of `rows`, [rows, hidden] after the final norm, where the policy is. Rows of one sequence stand
+  /// in the order of their positions; sequences have been grown to hold them, in a pool on the policy's device.
   /// @throws std::invalid_argument if a row's position lies outside its sequence or the model's context, or a token
   ///         outside the vocabulary, or the decoder is on the CPU and not packed
   at::Tensor forward(const decoder& policy, std::span<const inference_row> rows);
@@ -74,12 +75,13 @@ private:
   struct inputs {
     at::Tensor tokens, positions; ///< [rows]
   };
+
   inputs on_cpu(std::span<const inference_row> rows);
   inputs on_gpu(std::span<const inference_row> rows, at::Device device);
 
   kernels::thread_team& team_;
-  std::vector<kernels::cache_place> places_; ///< of the rows, on the CPU
-  at::Tensor uploaded_;                      ///< the rows' tokens, positions and places, on a GPU
+  std::vector<kernels::cache_place> places_;    ///< of the rows, on the CPU
+  at::Tensor uploaded_;                         ///< the rows' tokens, positions and places, on a GPU
   const kernels::cache_place* where_ = nullptr; ///< [rows], where the policy is
   CUstream_st* stream_ = nullptr;
 };

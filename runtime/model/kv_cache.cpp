@@ -13,7 +13,8 @@ using kernels::cache_block_tokens;
 
 kv_pool::kv_pool(const model_config& config, at::Device device)
     : config_(config), device_(device), layers_(config.layers),
-      layer_floats_(kernels::cache_layer_floats(config.kv_heads, config.head_dim)) {}
+      layer_floats_(kernels::cache_layer_floats(config.kv_heads, config.head_dim)) {
+}
 
 std::shared_ptr<kv_pool> kv_pool::make(const model_config& config, at::Device device) {
   return std::shared_ptr<kv_pool>(new kv_pool(config, device));

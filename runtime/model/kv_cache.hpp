@@ -22,8 +22,11 @@ public:
 
   /// Floats from a block's start to a layer.
   std::int64_t layer_offset(std::int64_t layer) const { return layer * layer_floats_; }
+
   std::int64_t bytes_per_block() const { return layers_ * layer_floats_ * 4; }
+
   std::int64_t blocks_allocated() const;
+
   const model_config& config() const { return config_; }
 
 private:
@@ -41,6 +44,7 @@ private:
 class kv_sequence {
 public:
   explicit kv_sequence(std::shared_ptr<kv_pool> pool) : pool_(std::move(pool)) {}
+
   kv_sequence(kv_sequence&&) = default;
   kv_sequence& operator=(kv_sequence&&) = default;
 

@@ -7,10 +7,11 @@
 namespace millrace::model {
 namespace {
 
-using linear_pointwise = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, std::string_view,
-                                    c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
-using linear_binary = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
-                                 std::string_view);
+using linear_pointwise = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
+                                    std::string_view, c10::List<std::optional<at::Scalar>>,
+                                    std::optional<std::string_view>);
+using linear_binary = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                                 const std::optional<at::Tensor>&, std::string_view);
 
 /// LibTorch's oneDNN linear layer, or nothing in a build without oneDNN.
 class onednn_linear {

@@ -7,8 +7,8 @@ namespace millrace::model {
 /// a b^T + bias, without autograd, on any device and strides.
 ///
 /// On the CPU in float this is oneDNN's product: LibTorch's own goes to MKL, which on AMD runs AVX2 code at half the
-/// rate (2 threads of a Zen 5: 200 against 440 GFLOP/s at m = 1248, n = 1536, k = 576). More than 384 inputs are summed in
-/// pieces, which costs a sixth of the time and makes logits of long texts as exact as transformers' own.
+/// rate (2 threads of a Zen 5: 200 against 440 GFLOP/s at m = 1248, n = 1536, k = 576). More than 384 inputs are summed
+/// in pieces, which costs a sixth of the time and makes logits of long texts as exact as transformers' own.
 ///
 /// @param a [m, k]   @param b [n, k]   @param bias [n] or undefined   @returns [m, n]
 at::Tensor product_transposed(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias = {});

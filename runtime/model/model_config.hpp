@@ -1,5 +1,7 @@
 #pragma once
 
+#include "runtime/model/families.hpp"
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -7,36 +9,34 @@
 
 namespace millrace::model {
 
-enum class family { llama, qwen2, qwen3 };
-
 /// How rotary frequencies are stretched beyond the context of pre-training.
 struct rope_scaling {
   enum class kind { none, linear, llama3 };
   kind type = kind::none;
-  double factor = 1;                ///< both kinds; > 0
-  double low_freq_factor = 1;       ///< llama3
-  double high_freq_factor = 4;      ///< llama3
+  double factor = 1;                    ///< both kinds; > 0
+  double low_freq_factor = 1;           ///< llama3
+  double high_freq_factor = 4;          ///< llama3
   std::int64_t original_context = 8192; ///< llama3: tokens
 };
 
 /// What config.json (or a GGUF's metadata) says of a dense decoder. Sizes are counts, never bytes.
 struct model_config {
-  family kind = family::llama;
+  const model_family* family = nullptr; ///< a row of `families()`; never null in a config that was read
   std::int64_t hidden_size = 0;
   std::int64_t layers = 0;
   std::int64_t heads = 0;
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
-  std::int64_t ffn_size = 0;       ///< intermediate_size
-  std::int64_t vocab_size = 0;     ///< rows of the embedding
-  std::int64_t max_positions = 0;  ///< context, tokens
+  std::int64_t ffn_size = 0;      ///< intermediate_size
+  std::int64_t vocab_size = 0;    ///< rows of the embedding
+  std::int64_t max_positions = 0; ///< context, tokens
   double rope_theta = 10000;
   double rms_norm_eps = 1e-5;
   rope_scaling scaling;
   bool tie_embeddings = false;
-  bool attention_bias = false;     ///< bias on q, k, v (qwen2; llama with attention_bias also on o)
-  bool output_bias = false;        ///< bias on o (llama with attention_bias)
-  bool score_head = false;         ///< `score.weight` gives one number a token in place of logits (one label)
+  bool attention_bias = false; ///< bias on q, k and v
+  bool output_bias = false;    ///< bias on o
+  bool score_head = false;     ///< `score.weight` gives one number a token in place of logits (one label)
   std::optional<std::int32_t> bos_id;
   std::vector<std::int32_t> eos_ids; ///< every token that ends an answer (config and generation_config together)
   std::optional<std::int32_t> pad_id;

@@ -29,7 +29,8 @@ std::vector<at::Tensor> attention_masks(std::span<const packed_group> groups, at
   return masks;
 }
 
-at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::span<const at::Tensor> masks) {
+at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            std::span<const at::Tensor> masks) {
   std::vector<at::Tensor> parts;
   std::int64_t begin = 0;
   for (const auto& mask : masks) {
@@ -37,8 +38,8 @@ at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::
     const auto heads_first = [&](const at::Tensor& x) {
       return x.narrow(0, begin, tokens).transpose(0, 1).unsqueeze(0); // [1, heads, tokens, head_dim]
     };
-    const at::Tensor out = at::scaled_dot_product_attention(heads_first(q), heads_first(k), heads_first(v), mask, 0.0, false, std::nullopt,
-                                                            q.size(1) != k.size(1));
+    const at::Tensor out = at::scaled_dot_product_attention(heads_first(q), heads_first(k), heads_first(v), mask, 0.0,
+                                                            false, std::nullopt, q.size(1) != k.size(1));
     parts.push_back(out.squeeze(0).transpose(0, 1).reshape({tokens, q.size(1) * q.size(2)}));
     begin += tokens;
   }

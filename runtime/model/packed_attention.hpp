@@ -9,17 +9,18 @@
 
 namespace millrace::model {
 
-/// Which tokens of a group see which, [tokens, tokens] bool for each group: a row sees its prompt and its own answer up to
-/// itself. The same for every layer.
+/// Which tokens of a group see which, [tokens, tokens] bool for each group: a row sees its prompt and its own answer up
+/// to itself. The same for every layer.
 std::vector<at::Tensor> attention_masks(std::span<const packed_group> groups, at::Device device);
 
-/// Attention with shared prompts: softmax(q k^T / sqrt(head_dim)) v of what each token sees. Query head h reads key head
-/// h / (heads / kv_heads). Differentiable, out of LibTorch's own operations; scores of one group exist at a time, never of the
-/// batch.
+/// Attention with shared prompts: softmax(q k^T / sqrt(head_dim)) v of what each token sees. Query head h reads key
+/// head h / (heads / kv_heads). Differentiable, out of LibTorch's own operations; scores of one group exist at a time,
+/// never of the batch.
 ///
 /// @param q [T, heads, head_dim]   @param k,v [T, kv_heads, head_dim]
 /// @param masks of the groups, whose tokens add up to T
 /// @returns [T, heads * head_dim]
-at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::span<const at::Tensor> masks);
+at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            std::span<const at::Tensor> masks);
 
 } // namespace millrace::model

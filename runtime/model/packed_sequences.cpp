@@ -9,7 +9,9 @@
 namespace millrace::model {
 namespace {
 
-at::Tensor tensor_of(const std::vector<std::int64_t>& values) { return at::tensor(values, at::kLong); }
+at::Tensor tensor_of(const std::vector<std::int64_t>& values) {
+  return at::tensor(values, at::kLong);
+}
 
 } // namespace
 

@@ -31,7 +31,7 @@ struct packed_sequences {
 
 /// One prompt and answers to it, as token ids; views.
 struct prompt_and_answers {
-  std::span<const std::int32_t> prompt;                ///< at least one token
+  std::span<const std::int32_t> prompt; ///< at least one token
   std::vector<std::span<const std::int32_t>> answers;
 };
 

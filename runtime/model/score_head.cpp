@@ -14,7 +14,8 @@
 namespace millrace::model {
 namespace {
 
-void check(const decoder& model, std::span<const std::int32_t> prompt, std::span<const std::vector<std::int32_t>> answers) {
+void check(const decoder& model, std::span<const std::int32_t> prompt,
+           std::span<const std::vector<std::int32_t>> answers) {
   if (!model.config().score_head)
     throw std::invalid_argument("a language-model head, want one with a score head");
   const auto check_tokens = [&](std::span<const std::int32_t> tokens) {
@@ -42,7 +43,8 @@ std::vector<float> scores_of_pass(const decoder& model, std::span<const std::int
     return {};
   training_operations ops(packed.groups);
   const at::Tensor hidden = model.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
-  const at::Tensor scores = token_scores(hidden, model.head(), packed.rows.to(device)).to(at::kCPU, at::kFloat).contiguous();
+  const at::Tensor scores =
+      token_scores(hidden, model.head(), packed.rows.to(device)).to(at::kCPU, at::kFloat).contiguous();
   return {scores.data_ptr<float>(), scores.data_ptr<float>() + scores.numel()};
 }
 
@@ -52,7 +54,8 @@ std::vector<float> values_before(const decoder& model, std::span<const std::int3
   std::vector<float> values;
   for (std::size_t first = 0, end = 0; first < answers.size(); first = end) {
     auto fed = static_cast<std::int64_t>(prompt.size() + answers[first].size());
-    for (end = first + 1; end < answers.size() && fed + static_cast<std::int64_t>(answers[end].size()) <= tokens_at_once; ++end)
+    for (end = first + 1;
+         end < answers.size() && fed + static_cast<std::int64_t>(answers[end].size()) <= tokens_at_once; ++end)
       fed += static_cast<std::int64_t>(answers[end].size());
     const auto some = scores_of_pass(model, prompt, answers.subspan(first, end - first));
     values.insert(values.end(), some.begin(), some.end());
@@ -67,7 +70,8 @@ checkpoint with_score_head(checkpoint model) {
     return model;
   std::erase_if(model.parameters, [](const named_tensor& p) { return p.name == "lm_head.weight"; });
   model.parameters.push_back({"score.weight", at::zeros({1, model.config.hidden_size}, at::kFloat)});
-  std::sort(model.parameters.begin(), model.parameters.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  std::sort(model.parameters.begin(), model.parameters.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
   return model;
 }
 

@@ -29,11 +29,13 @@ at::Tensor token_scores(const at::Tensor& hidden, const linear_weight& head, con
 /// @returns [sum of the answers' lengths], one answer after another
 /// @throws std::invalid_argument for an empty prompt, a token outside the vocabulary or a text beyond the context
 std::vector<float> answer_values(const decoder& model, std::span<const std::int32_t> prompt,
-                                 std::span<const std::vector<std::int32_t>> answers, std::int64_t tokens_at_once = 4096);
+                                 std::span<const std::vector<std::int32_t>> answers,
+                                 std::int64_t tokens_at_once = 4096);
 
 /// The number at the last token of prompt and answer together (of the prompt for an empty answer): what a reward model
 /// says of each answer. Otherwise as `answer_values`. @returns one number an answer
 std::vector<float> answer_scores(const decoder& model, std::span<const std::int32_t> prompt,
-                                 std::span<const std::vector<std::int32_t>> answers, std::int64_t tokens_at_once = 4096);
+                                 std::span<const std::vector<std::int32_t>> answers,
+                                 std::int64_t tokens_at_once = 4096);
 
 } // namespace millrace::model

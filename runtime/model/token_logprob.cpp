@@ -45,6 +45,7 @@ public:
   }
 
   at::Tensor log_sum() const { return peak_ + sum_.log(); }
+
   at::Tensor mean_logit() const { return weighted_ / sum_; }
 
 private:
@@ -65,8 +66,8 @@ struct targets_of_block {
 };
 
 struct token_logprob_function : Function<token_logprob_function> {
-  static variable_list forward(AutogradContext* ctx, const Variable& hidden, const Variable& weight, const at::Tensor& rows,
-                               const at::Tensor& targets, double temperature) {
+  static variable_list forward(AutogradContext* ctx, const Variable& hidden, const Variable& weight,
+                               const at::Tensor& rows, const at::Tensor& targets, double temperature) {
     const auto [distinct, row_of_token] = at::_unique(rows, true, true);
     const at::Tensor h = hidden.index_select(0, distinct).div_(temperature);
     const std::int64_t vocab = weight.size(0), step = block_words(h.size(0), vocab);
@@ -138,8 +139,8 @@ struct token_logprob_function : Function<token_logprob_function> {
 token_logprobs token_logprob(const at::Tensor& hidden, const linear_weight& head, const at::Tensor& rows,
                              const at::Tensor& targets, double temperature) {
   TORCH_CHECK(temperature > 0, "temperature: want > 0, got ", temperature);
-  TORCH_CHECK(rows.dim() == 1 && rows.sizes() == targets.sizes(), "rows, targets: want [N] both, got ", rows.sizes(), " and ",
-              targets.sizes());
+  TORCH_CHECK(rows.dim() == 1 && rows.sizes() == targets.sizes(), "rows, targets: want [N] both, got ", rows.sizes(),
+              " and ", targets.sizes());
   TORCH_CHECK(!head.bias.defined(), "head: no decoder here has a bias on it");
   const auto out = token_logprob_function::apply(hidden, head.weight, rows, targets, temperature);
   return {out[0], out[1]};

@@ -17,7 +17,8 @@ struct token_logprobs {
 
 /// Log-probabilities of given tokens under softmax(hidden W^T / temperature). The vocabulary is walked in blocks with
 /// running sums, and the backward pass computes each block again: about 4 million logits exist at a time, never those
-/// of a batch. Several tokens may share a row (first tokens of the answers to one prompt); its logits are computed once.
+/// of a batch. Several tokens may share a row (first tokens of the answers to one prompt); its logits are computed
+/// once.
 ///
 /// @param hidden [T, hidden]   @param rows [N] int64 in [0, T)   @param targets [N] int64 in [0, vocab)
 /// @param temperature > 0
@@ -27,6 +28,7 @@ token_logprobs token_logprob(const at::Tensor& hidden, const linear_weight& head
 /// Log-probability of every token of some answers to one prompt, without gradients: what a reference role and
 /// `millrace score` need. @returns one row per answer
 std::vector<std::vector<float>> score_answers(const decoder& model, std::span<const std::int32_t> prompt,
-                                              std::span<const std::vector<std::int32_t>> answers, double temperature = 1);
+                                              std::span<const std::vector<std::int32_t>> answers,
+                                              double temperature = 1);
 
 } // namespace millrace::model

@@ -118,19 +118,21 @@ struct rope_function : Function<rope_function> {
 
 } // namespace
 
-training_operations::training_operations(std::vector<packed_group> groups) : groups_(std::move(groups)) {}
+training_operations::training_operations(std::vector<packed_group> groups) : groups_(std::move(groups)) {
+}
 
 at::Tensor training_operations::embed(const at::Tensor& table, const at::Tensor& tokens) {
   return embed_function::apply(table, tokens);
 }
 
-void training_operations::linear(const at::Tensor& x, std::span<const linear_weight* const> layers, std::span<at::Tensor> y) {
+void training_operations::linear(const at::Tensor& x, std::span<const linear_weight* const> layers,
+                                 std::span<at::Tensor> y) {
   TORCH_CHECK(layers.size() == y.size(), "linear: ", layers.size(), " layers, ", y.size(), " outputs");
   for (std::size_t i = 0; i < layers.size(); ++i)
     if (const linear_weight& w = *layers[i]; w.low_rank_a.defined()) {
       const at::Tensor narrow = linear_function::apply(x, w.low_rank_a, std::nullopt);
-      y[i] = linear_function::apply(x, w.weight, w.bias.defined() ? std::optional(w.bias) : std::nullopt) +
-             linear_function::apply(narrow, w.low_rank_b, std::nullopt) * w.low_rank_scale;
+      y[i] = linear_function::apply(x, w.weight, w.bias.defined() ? std::optional(w.bias) : std::nullopt)
+             + linear_function::apply(narrow, w.low_rank_b, std::nullopt) * w.low_rank_scale;
     } else {
       y[i] = linear_function::apply(x, w.weight, w.bias.defined() ? std::optional(w.bias) : std::nullopt);
     }
@@ -140,7 +142,9 @@ at::Tensor training_operations::rms_norm(const at::Tensor& x, const at::Tensor& 
   return rms_norm_function::apply(x, weight, eps);
 }
 
-at::Tensor training_operations::add(const at::Tensor& a, const at::Tensor& b) { return a + b; }
+at::Tensor training_operations::add(const at::Tensor& a, const at::Tensor& b) {
+  return a + b;
+}
 
 at::Tensor training_operations::swiglu(const at::Tensor& gate, const at::Tensor& up) {
   return swiglu_function::apply(gate, up);

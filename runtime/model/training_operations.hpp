@@ -26,7 +26,8 @@ public:
   at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) override;
   at::Tensor add(const at::Tensor& a, const at::Tensor& b) override;
   at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up) override;
-  at::Tensor rope(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& cos, const at::Tensor& sin) override;
+  at::Tensor rope(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& cos,
+                  const at::Tensor& sin) override;
   at::Tensor attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
 
 private:

@@ -20,7 +20,7 @@ std::size_t first_stop(const std::string& text, const sampling& how) {
 } // namespace
 
 std::optional<finish_reason> end_of_answer(std::span<const std::int32_t> tokens, const sampling& how,
-                                           const model::tokenizer* tok, std::int64_t room) {
+                                           const text::tokenizer* tok, std::int64_t room) {
   if (is_end_token(tokens.back(), how))
     return finish_reason::stop;
   if (!how.stop.empty()) {
@@ -29,7 +29,7 @@ std::optional<finish_reason> end_of_answer(std::span<const std::int32_t> tokens,
     for (const auto& stop : how.stop)
       longest = std::max(longest, stop.size());
     const auto tail = tokens.last(std::min(tokens.size(), longest + 1));
-    if (first_stop(tok->decode(tail, true), how) != std::string::npos)
+    if (first_stop(tok->decode(tail, text::specials::skip), how) != std::string::npos)
       return finish_reason::stop;
   }
   const auto count = static_cast<std::int64_t>(tokens.size());
@@ -39,11 +39,11 @@ std::optional<finish_reason> end_of_answer(std::span<const std::int32_t> tokens,
 }
 
 std::string text_of_answer(std::span<const std::int32_t> tokens, finish_reason end, const sampling& how,
-                           const model::tokenizer* tok) {
+                           const text::tokenizer* tok) {
   if (!tok)
     return "";
   const bool by_token = is_end_token(tokens.back(), how);
-  std::string text = tok->decode(by_token ? tokens.first(tokens.size() - 1) : tokens, true);
+  std::string text = tok->decode(by_token ? tokens.first(tokens.size() - 1) : tokens, text::specials::skip);
   if (end == finish_reason::stop && !by_token)
     text.resize(std::min(text.size(), first_stop(text, how)));
   return text;

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "runtime/model/tokenizer.hpp"
 #include "runtime/rollout/sampling.hpp"
+#include "runtime/text/tokenizer.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -14,11 +14,11 @@ namespace millrace::rollout {
 /// @param tok  may be null if there are no stop strings
 /// @param room tokens that fit into the context behind the prompt
 std::optional<finish_reason> end_of_answer(std::span<const std::int32_t> tokens, const sampling& how,
-                                           const model::tokenizer* tok, std::int64_t room);
+                                           const text::tokenizer* tok, std::int64_t room);
 
 /// The answer's text without special tokens, cut before the first stop string if it ended for one.
 /// @param tok null: ""
 std::string text_of_answer(std::span<const std::int32_t> tokens, finish_reason end, const sampling& how,
-                           const model::tokenizer* tok);
+                           const text::tokenizer* tok);
 
 } // namespace millrace::rollout

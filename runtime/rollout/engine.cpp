@@ -1,14 +1,15 @@
 #include "runtime/rollout/engine.hpp"
 
 #include "kernels/counter_random.hpp"
-#include "runtime/input_error.hpp"
 #include "runtime/model/inference_operations.hpp"
 #include "runtime/rollout/answer_end.hpp"
+#include "runtime/rollout/group_state.hpp"
+#include "runtime/rollout/request_check.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <chrono>
 #include <deque>
 #include <stdexcept>
 #include <string>
@@ -17,153 +18,22 @@
 namespace millrace::rollout {
 namespace {
 
-using clock = std::chrono::steady_clock;
-
-double seconds_since(clock::time_point start) {
-  return std::chrono::duration<double>(clock::now() - start).count();
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
-
-/// A group from its admission to its last token.
-struct group_state {
-  group_request request;
-  model::kv_sequence prompt; ///< holds the first `computed` prompt tokens
-  std::int64_t computed = 0;
-  std::int32_t placed = 0; ///< answers below it have, had or need no slot
-  std::vector<std::uint8_t> ended; ///< [answers]
-  /// Tokens and index of the last of the `needed` shortest answers that have ended, once there are so many.
-  std::optional<std::pair<std::size_t, std::int32_t>> last_kept;
-  finished_group result;
-  clock::time_point admitted = clock::now();
-
-  std::int64_t prompt_tokens() const { return static_cast<std::int64_t>(request.prompt.size()); }
-  bool prompt_done() const { return computed == prompt_tokens(); }
-  bool oversampled() const { return request.needed > 0 && request.needed < request.answers; }
-  std::pair<std::size_t, std::int32_t> rank(std::int32_t index, std::size_t more = 0) const {
-    return {result.answers[static_cast<std::size_t>(index)].tokens.size() + more, index};
-  }
-  /// Nothing is left to do for the answer: it has ended, or is not kept whatever else it samples.
-  bool settled(std::int32_t index) const {
-    return ended[static_cast<std::size_t>(index)] || (last_kept && rank(index, 1) > *last_kept);
-  }
-  bool done() const {
-    for (std::int32_t i = 0; i < request.answers; ++i)
-      if (!settled(i))
-        return false;
-    return true;
-  }
-  bool all_placed() { // passes over answers that were settled when they came
-    while (placed < request.answers && settled(placed))
-      ++placed;
-    return placed == request.answers;
-  }
-  void find_last_kept() {
-    std::vector<std::pair<std::size_t, std::int32_t>> ranks;
-    for (std::int32_t i = 0; i < request.answers; ++i)
-      if (ended[static_cast<std::size_t>(i)])
-        ranks.push_back(rank(i));
-    if (ranks.size() < static_cast<std::size_t>(request.needed))
-      return;
-    const auto last = ranks.begin() + (request.needed - 1);
-    std::ranges::nth_element(ranks, last);
-    last_kept = *last;
-  }
-  /// Leaves the answers that are not kept out of the result.
-  void keep_shortest() {
-    std::vector<answer> kept;
-    for (std::int32_t i = 0; i < request.answers; ++i) {
-      auto& each = result.answers[static_cast<std::size_t>(i)];
-      if (!ended[static_cast<std::size_t>(i)] || rank(i) > *last_kept) {
-        result.surplus_tokens += static_cast<std::int64_t>(each.tokens.size());
-        continue;
-      }
-      result.kept.push_back(i);
-      kept.push_back(std::move(each));
-    }
-    result.answers = std::move(kept);
-  }
-};
-
-/// One answer being decoded, or nothing.
-struct slot {
-  group_state* group = nullptr;
-  std::int32_t index = 0;
-  model::kv_sequence sequence; ///< of the first tokens of prompt and answer
-  bool started = false;        ///< the sequence has the prompt
-  bool anew = false;           ///< the next token is the first since prompt and answer were computed again
-
-  answer& text() const { return group->result.answers[static_cast<std::size_t>(index)]; }
-  /// Tokens of prompt and answer without keys and values; 1: only the last one.
-  std::int64_t missing() const {
-    return group->prompt_tokens() + static_cast<std::int64_t>(text().tokens.size()) - sequence.length();
-  }
-  std::int32_t token_at(std::int64_t position) const {
-    const auto behind = position - group->prompt_tokens();
-    return behind < 0 ? group->request.prompt[static_cast<std::size_t>(position)] : text().tokens[static_cast<std::size_t>(behind)];
-  }
-};
-
-/// The rows of one step, and which slots draw from which of them.
-struct step_plan {
-  std::vector<model::inference_row> rows;
-  std::vector<std::int64_t> asked;                          ///< rows whose logits are wanted
-  std::vector<std::pair<std::size_t, slot*>> draws;         ///< index into `asked`, who draws
-  std::int64_t prompt_rows = 0; ///< of tokens that were not drawn in the step before
-
-  void ask() { asked.push_back(static_cast<std::int64_t>(rows.size()) - 1); }
-  void draw(slot& who) { draws.emplace_back(asked.size() - 1, &who); }
-};
 
 void check_packed(const std::shared_ptr<const model::decoder>& policy) {
   if (!policy || (policy->head().weight.is_cpu() && !policy->head().packed))
     throw std::invalid_argument("rollout::engine: the policy is not packed");
 }
 
-void check(const group_request& request, const model::model_config& config, bool has_tokenizer) {
-  const auto& how = request.how;
-  if (request.greedy < 0 || request.greedy > request.answers)
-    throw std::invalid_argument("rollout::engine: greedy: want 0 to answers");
-  if (request.needed < 0 || request.needed > request.answers || (request.needed > 0 && request.greedy > 0))
-    throw std::invalid_argument("rollout::engine: needed: want 0 to answers, and 0 with greedy ones");
-  if (request.answers < 1 || how.max_new_tokens < 1)
-    throw std::invalid_argument("rollout::engine: want answers >= 1 and max_new_tokens >= 1");
-  if (!(how.temperature >= 0) || how.top_k < 0 || !(how.top_p > 0 && how.top_p <= 1) ||
-      !(how.min_p >= 0 && how.min_p <= 1))
-    throw std::invalid_argument("rollout::engine: want temperature >= 0, top_k >= 0, top_p in (0, 1], min_p in [0, 1]");
-  if (!how.stop.empty() && !has_tokenizer)
-    throw std::invalid_argument("rollout::engine: stop strings need a tokenizer");
-  for (const auto token : request.prompt)
-    if (token < 0 || token >= config.vocab_size)
-      throw std::invalid_argument("rollout::engine: prompt token " + std::to_string(token) + ", want one in [0, " +
-                                  std::to_string(config.vocab_size) + ")");
-}
-
-void check(const partial_group& so_far, const group_request& request, const model::model_config& config,
-           std::int64_t max_context) {
-  const auto refuse = [](const char* why) { throw std::invalid_argument(std::string("rollout::engine: so_far: ") + why); };
-  const auto answers = static_cast<std::size_t>(request.answers);
-  if (so_far.group != request.group || so_far.answers.size() != answers || so_far.ended.size() != answers)
-    refuse("want the request's group and as many answers");
-  const auto room = std::min(request.how.max_new_tokens, max_context - static_cast<std::int64_t>(request.prompt.size()));
-  for (std::size_t i = 0; i < answers; ++i) {
-    const auto& each = so_far.answers[i];
-    const auto tokens = static_cast<std::int64_t>(each.tokens.size());
-    if (each.logprob.size() != each.tokens.size() || each.version.size() != each.tokens.size())
-      refuse("want a log-probability and a version for each token");
-    if (so_far.ended[i] ? tokens == 0 : tokens >= room)
-      refuse("want a token in each answer that has ended, and room for one in each other");
-    for (const auto token : each.tokens)
-      if (token < 0 || token >= config.vocab_size)
-        refuse("want tokens of the vocabulary");
-  }
-}
-
 } // namespace
 
 struct engine::state {
   std::shared_ptr<const model::decoder> policy, next;
-  std::shared_ptr<const model::tokenizer> tok;
+  std::shared_ptr<const text::tokenizer> tok;
   std::uint32_t version = 0, next_version = 0;
-  running_cache next_cache = running_cache::keep;
+  kv_on_flip next_cache = kv_on_flip::keep;
   engine_options options;
   kernels::thread_team team;
   model::inference_operations operations{team};
@@ -172,7 +42,7 @@ struct engine::state {
   std::vector<slot> slots;
   step_stats stats;
 
-  state(std::shared_ptr<const model::decoder> first, std::shared_ptr<const model::tokenizer> tokenizer,
+  state(std::shared_ptr<const model::decoder> first, std::shared_ptr<const text::tokenizer> tokenizer,
         std::uint32_t first_version, engine_options given)
       : policy(std::move(first)), tok(std::move(tokenizer)), version(first_version), options(given),
         team(given.threads), pool(model::kv_pool::make(policy->config(), policy->head().weight.device())) {
@@ -183,6 +53,7 @@ struct engine::state {
   std::deque<std::unique_ptr<group_state>>::iterator find(std::uint64_t group) {
     return std::ranges::find_if(groups, [&](const auto& g) { return g->request.group == group; });
   }
+
   bool waits_for_prompt(const group_state& group) const {
     return std::ranges::any_of(slots, [&](const slot& s) { return s.group == &group && !s.started; });
   }
@@ -227,7 +98,7 @@ void engine::state::flip() {
     group->prompt = model::kv_sequence(pool);
   }
   for (auto& s : slots)
-    if (s.started && (next_cache == running_cache::recompute || s.anew))
+    if (s.started && (next_cache == kv_on_flip::recompute || s.anew))
       begin_again(s);
 }
 
@@ -300,10 +171,13 @@ void engine::state::draw(const step_plan& plan, const at::Tensor& hidden) {
   for (const auto& [asked, who] : plan.draws) {
     const auto& request = who->group->request;
     const bool greedy = who->index >= request.answers - request.greedy;
-    draws.push_back({static_cast<std::int64_t>(asked),
-                     {greedy ? 0.0f : static_cast<float>(request.how.temperature), request.how.top_k,
-                      static_cast<float>(request.how.top_p), static_cast<float>(request.how.min_p)},
-                     kernels::uniform(request.seed, static_cast<std::uint64_t>(who->index), who->text().tokens.size())});
+    const kernels::sampling_rule rule{.temperature = greedy ? 0.0f : static_cast<float>(request.how.temperature),
+                                      .top_k = request.how.top_k,
+                                      .top_p = static_cast<float>(request.how.top_p),
+                                      .min_p = static_cast<float>(request.how.min_p)};
+    draws.push_back(
+        {static_cast<std::int64_t>(asked), rule,
+         kernels::uniform(request.seed, static_cast<std::uint64_t>(who->index), who->text().tokens.size())});
   }
   const auto drawn = operations.sample(operations.logits(*policy, hidden, plan.asked), draws);
   for (std::size_t i = 0; i < drawn.size(); ++i)
@@ -333,7 +207,7 @@ void engine::state::take(slot& who, std::int32_t token, float logprob) {
   release(who);
 }
 
-engine::engine(std::shared_ptr<const model::decoder> policy, std::shared_ptr<const model::tokenizer> tok,
+engine::engine(std::shared_ptr<const model::decoder> policy, std::shared_ptr<const text::tokenizer> tok,
                std::uint32_t version, engine_options options) {
   check_packed(policy);
   if (options.slots < 1 || options.prefill_rows < 1 || options.threads < 1 || options.max_context < 0)
@@ -353,12 +227,12 @@ void engine::admit(group_request request, std::optional<partial_group> so_far) {
   if (tokens == 0)
     throw input_error("prompt: no tokens, want at least one");
   if (tokens > s.options.max_context - 1)
-    throw input_error("prompt: " + std::to_string(tokens) + " tokens, want at most " +
-                      std::to_string(s.options.max_context - 1) + " (the context is " +
-                      std::to_string(s.options.max_context) + ")");
-  check(request, s.policy->config(), s.tok != nullptr);
+    throw input_error("prompt: " + std::to_string(tokens) + " tokens, want at most "
+                      + std::to_string(s.options.max_context - 1) + " (the context is "
+                      + std::to_string(s.options.max_context) + ")");
+  check_request(request, s.policy->config(), s.tok.get());
   if (so_far)
-    check(*so_far, request, s.policy->config(), s.options.max_context);
+    check_partial(*so_far, request, s.policy->config(), s.options.max_context);
   if (s.find(request.group) != s.groups.end())
     throw std::invalid_argument("rollout::engine: group " + std::to_string(request.group) + " is already here");
   auto group = std::make_unique<group_state>(
@@ -398,12 +272,12 @@ std::optional<partial_group> engine::interrupt(std::uint64_t group) {
   return so_far;
 }
 
-void engine::stage(std::shared_ptr<const model::decoder> next, std::uint32_t version, running_cache cache) {
+void engine::hand_over_weights(std::shared_ptr<const model::decoder> next, std::uint32_t version, kv_on_flip cache) {
   check_packed(next);
   const auto &a = next->config(), &b = state_->policy->config();
-  if (a.hidden_size != b.hidden_size || a.layers != b.layers || a.kv_heads != b.kv_heads || a.head_dim != b.head_dim ||
-      a.vocab_size != b.vocab_size || next->head().weight.device() != state_->policy->head().weight.device())
-    throw std::invalid_argument("rollout::engine: the staged policy is of another shape or on another device");
+  if (a.hidden_size != b.hidden_size || a.layers != b.layers || a.kv_heads != b.kv_heads || a.head_dim != b.head_dim
+      || a.vocab_size != b.vocab_size || next->head().weight.device() != state_->policy->head().weight.device())
+    throw std::invalid_argument("rollout::engine: the policy handed over is of another shape or on another device");
   state_->next = std::move(next);
   state_->next_version = version;
   state_->next_cache = cache;
@@ -416,7 +290,7 @@ std::vector<finished_group> engine::step() {
     s.flip();
   if (s.groups.empty())
     return {};
-  const auto start = clock::now();
+  const auto start = std::chrono::steady_clock::now();
   s.fill_slots();
   s.stats.occupied = s.options.slots - free_slots();
   const step_plan plan = s.plan();
@@ -439,12 +313,15 @@ std::vector<finished_group> engine::step() {
   const double all = seconds_since(start);
   s.stats.prompt_tokens = plan.prompt_rows;
   s.stats.sampled_tokens = static_cast<std::int64_t>(plan.draws.size());
-  s.stats.prefill_s = all * static_cast<double>(plan.prompt_rows) / static_cast<double>(std::max<std::size_t>(plan.rows.size(), 1));
+  s.stats.prefill_s =
+      all * static_cast<double>(plan.prompt_rows) / static_cast<double>(std::max<std::size_t>(plan.rows.size(), 1));
   s.stats.decode_s = all - s.stats.prefill_s;
   return finished;
 }
 
-bool engine::idle() const { return state_->groups.empty(); }
+bool engine::idle() const {
+  return state_->groups.empty();
+}
 
 std::int32_t engine::free_slots() const {
   return static_cast<std::int32_t>(std::ranges::count_if(state_->slots, [](const auto& s) { return !s.group; }));
@@ -458,10 +335,24 @@ std::int64_t engine::waiting_answers() const {
   return count;
 }
 
-std::int64_t engine::groups() const { return static_cast<std::int64_t>(state_->groups.size()); }
-std::uint32_t engine::version() const { return state_->next ? state_->next_version : state_->version; }
-std::int64_t engine::max_context() const { return state_->options.max_context; }
-std::int64_t engine::cache_bytes() const { return state_->pool->blocks_allocated() * state_->pool->bytes_per_block(); }
-const step_stats& engine::last_step() const { return state_->stats; }
+std::int64_t engine::groups() const {
+  return static_cast<std::int64_t>(state_->groups.size());
+}
+
+std::uint32_t engine::version() const {
+  return state_->next ? state_->next_version : state_->version;
+}
+
+std::int64_t engine::max_context() const {
+  return state_->options.max_context;
+}
+
+std::int64_t engine::cache_bytes() const {
+  return state_->pool->blocks_allocated() * state_->pool->bytes_per_block();
+}
+
+const step_stats& engine::last_step() const {
+  return state_->stats;
+}
 
 } // namespace millrace::rollout

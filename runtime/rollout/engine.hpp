@@ -1,8 +1,9 @@
 #pragma once
 
 #include "runtime/model/decoder.hpp"
-#include "runtime/model/tokenizer.hpp"
 #include "runtime/rollout/sampling.hpp"
+#include "runtime/text/tokenizer.hpp"
+#include "runtime/words/kv_on_flip.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -12,39 +13,38 @@
 namespace millrace::rollout {
 
 struct engine_options {
-  std::int32_t slots = 32;        ///< answers decoded together, >= 1
-  std::int64_t max_context = 0;   ///< tokens of prompt and answer; 0 = the model's context
+  std::int32_t slots = 32;         ///< answers decoded together, >= 1
+  std::int64_t max_context = 0;    ///< tokens of prompt and answer; 0 = the model's context
   std::int64_t prefill_rows = 512; ///< prompt tokens computed in one step, >= 1
-  int threads = 1;                ///< >= 1, of the CPU
+  int threads = 1;                 ///< >= 1, of the CPU
 };
 
 /// What one step did.
 struct step_stats {
-  std::int64_t prompt_tokens = 0;  ///< tokens computed that were not drawn a step before: of prompts, and of answers that go on
+  /// Tokens computed that were not drawn a step before: of prompts, and of answers that go on.
+  std::int64_t prompt_tokens = 0;
   std::int64_t sampled_tokens = 0; ///< tokens drawn
   std::int32_t occupied = 0;       ///< slots that held an answer during the step
   double prefill_s = 0;            ///< the share of the step's time that its prompt rows had
   double decode_s = 0;             ///< the rest
 };
 
-/// What becomes of the cached keys and values of running answers when the policy changes.
-enum class running_cache : std::uint8_t {
-  keep,      ///< they stay; later tokens see those of several versions
-  recompute, ///< prompt and answer are computed anew before the next token
-};
-
 /// Generates answers by continuous batching: a fixed number of slots, each decoding one answer; a slot whose answer is
 /// finished takes the next waiting answer at the next step. The answers of a group share one computation of their
 /// prompt, and its cached keys and values.
 ///
-/// An answer is a function of the weights, the prompt, the seed, its index and its sampling: on the CPU bit for bit the same
-/// whoever shares its batch, whatever the slots and threads, and however often it was handed over and went on here or
-/// in another engine; on a GPU up to rounding, which may decide a draw that falls within it of the border of two words. An answer of several versions also depends on where each began and whether its keys and values were
-/// computed anew there, which `answer` says. A prompt's are never older than the first token drawn from them.
+/// An answer is a function of the weights, the prompt, the seed, its index and its sampling. It does not depend on the
+/// other answers of its batch, on slots or threads, or on how often it was handed over and continued here or in another
+/// engine. On the CPU this holds bit for bit. On a GPU it holds up to rounding: the batch may change the last bits of a
+/// probability, and if a random draw falls that close to the border between two tokens, the other token is drawn.
 ///
-/// A group that keeps `needed` of its answers ends with the shortest, in tokens, ties to the lower index: as soon as so many
-/// have ended and every other one has so many tokens that it could not be among them. Those that cannot leave their slots at
-/// once. So which answers are kept is a function of the answers alone, as the answers themselves are of weights and seed: slots
+/// An answer of several versions also depends on the token where each version began, and on whether keys and values
+/// were computed anew there. `answer` records both. A prompt's keys and values are never older than the first token
+/// drawn from them.
+///
+/// A group that keeps `needed` of its answers keeps the shortest, in tokens; of two equal ones the lower index. It ends
+/// as soon as `needed` answers have ended and no other can still become shorter than those. An answer that can no
+/// longer be among the kept leaves its slot at once. So which answers are kept follows from the answers alone. Slots
 /// and timing decide only how many tokens of the others were sampled in vain.
 ///
 /// Has neither threads of its own that outlive a step's work nor locks: one caller at a time.
@@ -54,7 +54,7 @@ public:
   /// @param tok     may be null: then texts are empty and stop strings are refused
   /// @param version stamped on every token that `policy` samples
   /// @throws std::invalid_argument for an option out of range or a policy that is not packed
-  engine(std::shared_ptr<const model::decoder> policy, std::shared_ptr<const model::tokenizer> tok,
+  engine(std::shared_ptr<const model::decoder> policy, std::shared_ptr<const text::tokenizer> tok,
          std::uint32_t version, engine_options options);
   ~engine();
   engine(engine&&) noexcept;
@@ -75,17 +75,18 @@ public:
 
   /// The policy from the next step on; running answers go on with it. A later call before that step replaces it.
   /// @throws std::invalid_argument if `next` is not packed, of another shape or on another device
-  void stage(std::shared_ptr<const model::decoder> next, std::uint32_t version, running_cache cache = running_cache::keep);
+  void hand_over_weights(std::shared_ptr<const model::decoder> next, std::uint32_t version,
+                         kv_on_flip cache = kv_on_flip::keep);
 
   /// Fills free slots, computes prompts and one token for each running answer, and returns the groups whose last
   /// answer ended, in the order in which they were admitted. Returns at once when idle.
   std::vector<finished_group> step();
 
-  bool idle() const;             ///< no group here
+  bool idle() const; ///< no group here
   std::int32_t free_slots() const;
   std::int64_t waiting_answers() const; ///< admitted, without a slot
-  std::int64_t groups() const;   ///< admitted, not finished
-  std::uint32_t version() const; ///< that the next step samples with
+  std::int64_t groups() const;          ///< admitted, not finished
+  std::uint32_t version() const;        ///< that the next step samples with
   std::int64_t max_context() const;
   std::int64_t cache_bytes() const; ///< allocated for keys and values
   const step_stats& last_step() const;

@@ -22,9 +22,10 @@ struct group_request {
   std::uint64_t group = 0;          ///< the caller's name for it, unique among those in the engine
   std::vector<std::int32_t> prompt; ///< at least one token
   std::int32_t answers = 1;         ///< that are begun, >= 1
-  std::int32_t needed = 0;          ///< so many of them are kept, the shortest: see `engine`; 0 = all; in [0, answers], not with `greedy`
-  std::int32_t greedy = 0;          ///< so many of the answers, the last ones, take the likeliest token always; in [0, answers]
-  std::uint64_t seed = 0;           ///< answer i draws from (seed, i)
+  /// So many of the answers are kept, the shortest: see `engine`; 0 = all; in [0, answers], not with `greedy`.
+  std::int32_t needed = 0;
+  std::int32_t greedy = 0; ///< so many of the answers, the last ones, take the likeliest token always; in [0, answers]
+  std::uint64_t seed = 0;  ///< answer i draws from (seed, i)
   sampling how;
 };
 
@@ -38,8 +39,8 @@ struct answer {
   std::vector<std::int32_t> tokens;   ///< with the end token, if one was sampled
   std::vector<float> logprob;         ///< per token: ln softmax(logits / temperature) over the whole vocabulary
   std::vector<std::uint32_t> version; ///< per token: the policy version that sampled it
-  /// Tokens, ascending, before which the keys and values of prompt and answer were computed anew by that token's version.
-  /// Those of the first token always are; it is not listed.
+  /// Tokens, ascending, before which the keys and values of prompt and answer were computed anew by that token's
+  /// version. Those of the first token always are; it is not listed.
   std::vector<std::int32_t> recomputed;
   finish_reason finish = finish_reason::length;
   std::string text; ///< UTF-8 without special tokens, up to the stop string if one ended it; "" without a tokenizer
@@ -55,7 +56,7 @@ struct partial_group {
 
 struct finished_group {
   std::uint64_t group = 0;
-  std::vector<answer> answers; ///< [answers], or [needed]
+  std::vector<answer> answers;     ///< [answers], or [needed]
   std::vector<std::int32_t> kept;  ///< of each its index among those that were begun, ascending; empty: all were kept
   std::int64_t surplus_tokens = 0; ///< sampled of the others
   std::int64_t prompt_tokens = 0;

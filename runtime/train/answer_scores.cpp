@@ -8,8 +8,10 @@
 
 namespace millrace::train {
 
-at::Tensor answer_scores(const model::decoder& decoder, std::span<const training_group> groups, const micro_batch& batch) {
-  // The last token of an answer predicts nothing and would not be fed: a token behind it makes it so, and is not fed itself.
+at::Tensor answer_scores(const model::decoder& decoder, std::span<const training_group> groups,
+                         const micro_batch& batch) {
+  // The last token of an answer predicts nothing and would not be fed: a token behind it makes it so, and is not fed
+  // itself.
   std::vector<std::vector<std::int32_t>> longer;
   std::vector<model::prompt_and_answers> views;
   std::vector<std::int64_t> last;

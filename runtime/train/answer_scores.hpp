@@ -10,9 +10,11 @@
 
 namespace millrace::train {
 
-/// The number that a score head gives each answer of a micro-batch, read at its last token (at the prompt's for an empty
-/// answer), as `model::answer_scores` reads it. @returns [answers of the micro-batch], differentiable in the parameters
-at::Tensor answer_scores(const model::decoder& decoder, std::span<const training_group> groups, const micro_batch& batch);
+/// The number that a score head gives each answer of a micro-batch, read at its last token (at the prompt's for an
+/// empty answer), as `model::answer_scores` reads it. @returns [answers of the micro-batch], differentiable in the
+/// parameters
+at::Tensor answer_scores(const model::decoder& decoder, std::span<const training_group> groups,
+                         const micro_batch& batch);
 
 /// Pairs of answers of a group with different rewards, and in how many of them the better one has the larger score.
 struct ranked_pairs {

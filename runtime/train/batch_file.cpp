@@ -1,6 +1,6 @@
 #include "runtime/train/batch_file.hpp"
 
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
@@ -17,12 +17,16 @@ namespace {
 
 using json = nlohmann::json;
 
-constexpr std::array token_columns{"logprob", "behaviour_logprob", "proximal_logprob", "ref_logprob", "value",
-                                   "old_value", "entropy", "version"};
+constexpr std::array token_columns{"logprob", "behaviour_logprob", "proximal_logprob", "ref_logprob",
+                                   "value",   "old_value",         "entropy",          "version"};
 
-[[noreturn]] void refuse(const std::string& where, const std::string& what) { throw input_error(where + ": " + what); }
+[[noreturn]] void refuse(const std::string& where, const std::string& what) {
+  throw input_error(where + ": " + what);
+}
 
-std::string shown(const json& value) { return value.dump(-1, ' ', true, json::error_handler_t::replace).substr(0, 40); }
+std::string shown(const json& value) {
+  return value.dump(-1, ' ', true, json::error_handler_t::replace).substr(0, 40);
+}
 
 double number(const json& value, const std::string& where) {
   if (!value.is_number() || !std::isfinite(value.get<double>()))
@@ -83,7 +87,8 @@ private:
     const json& rewards = list(group, "rewards", where);
     const json& answers = list(group, "answers", where);
     if (rewards.size() != answers.size())
-      refuse(where + ".rewards", std::to_string(rewards.size()) + " numbers, want " + std::to_string(answers.size()) + ", one for each answer");
+      refuse(where + ".rewards", std::to_string(rewards.size()) + " numbers, want " + std::to_string(answers.size())
+                                     + ", one for each answer");
     const bool baseline = has(group, "baseline", where), domain = has(group, "domain", where);
     out_.mask.emplace_back();
     for (std::size_t i = 0; i < answers.size(); ++i) {
@@ -98,14 +103,18 @@ private:
   }
 
   void add_answer(const json& answer, const std::string& where) {
-    only(answer, {"logprob", "behaviour_logprob", "proximal_logprob", "ref_logprob", "value", "old_value", "entropy", "version", "mask", "score"}, where);
+    only(answer,
+         {"logprob", "behaviour_logprob", "proximal_logprob", "ref_logprob", "value", "old_value", "entropy", "version",
+          "mask", "score"},
+         where);
     const json& logprob = list(answer, "logprob", where);
     std::vector<bool> mask(logprob.size(), true);
     if (has(answer, "mask", where)) {
       const json& written = list(answer, "mask", where);
       same_length(written, logprob, where + ".mask");
       for (std::size_t t = 0; t < written.size(); ++t) {
-        const double x = written[t].is_boolean() ? static_cast<double>(written[t].get<bool>()) : number(written[t], where + ".mask");
+        const double x =
+            written[t].is_boolean() ? static_cast<double>(written[t].get<bool>()) : number(written[t], where + ".mask");
         if (x != 0 && x != 1)
           refuse(where + ".mask[" + std::to_string(t) + "]", "found " + shown(written[t]) + ", want 0 or 1");
         mask[t] = x == 1;
@@ -128,7 +137,8 @@ private:
 
   static void same_length(const json& column, const json& logprob, const std::string& where) {
     if (column.size() != logprob.size())
-      refuse(where, std::to_string(column.size()) + " numbers, want " + std::to_string(logprob.size()) + ", one for each logprob");
+      refuse(where, std::to_string(column.size()) + " numbers, want " + std::to_string(logprob.size())
+                        + ", one for each logprob");
   }
 
   at::Tensor column(const char* key) {
@@ -203,7 +213,8 @@ json by_answer(const at::Tensor& x, const batch_file& file) {
   return groups;
 }
 
-/// NaN, Infinity and -Infinity, which Python writes and JSON does not know, in quotes: then their column and row are named.
+/// NaN, Infinity and -Infinity, which Python writes and JSON does not know, in quotes: then their column and row are
+/// named.
 std::string with_quoted_infinities(std::string_view text) {
   std::string out;
   bool inside = false;

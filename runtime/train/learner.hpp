@@ -29,8 +29,8 @@ struct learner_options {
   optimizer_options optimizer;        ///< its learning rate is that of the step, in each of the step's updates
   std::int64_t updates_per_batch = 1; ///< >= 1: parts of whole groups that a pass over the step is cut into
   std::int64_t epochs = 1;            ///< >= 1: passes over the step
-  double target_kl = 0;               ///< above 0: no further update once KL(proximal || current) of the next part is above
-  bool sampled = true;                    ///< the answers are a model's, so that their log-probabilities can be compared
+  double target_kl = 0; ///< above 0: no further update once KL(proximal || current) of the next part is above
+  bool sampled = true;  ///< the answers are a model's, so that their log-probabilities can be compared
   std::optional<model::adapter> adapter;  ///< trained in place of the parameters; nothing: the parameters are
   double temperature = 1;                 ///< > 0; the one the answers were sampled at
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
@@ -48,14 +48,14 @@ struct step_part {
   bool moves = true;  ///< false: nothing is trained, the groups are only looked at (their rewards, their ages)
 };
 
-/// Trains a decoder: packs groups, runs them in micro-batches, applies `epochs` times `updates_per_batch` optimizer updates
-/// a step. Holds the fp32 master parameters. Not thread-safe. The same inputs, options and threads give the same parameters
-/// bit for bit.
+/// Trains a decoder: packs groups, runs them in micro-batches, applies `epochs` times `updates_per_batch` optimizer
+/// updates a step. Holds the fp32 master parameters. Not thread-safe. The same inputs, options and threads give the
+/// same parameters bit for bit.
 ///
-/// A step goes: `gather_columns` (what is not finite is left out) - a pass without gradients for `old_logprob`, only where
-/// somebody needs it - the row's advantages - for each update: micro-batches of forward, `policy_loss`, backward, then the
-/// optimizer. What sits on the decoder's output (another head, another loss) belongs into `state::columns_of`, what
-/// changes parameters or gradients (adapters) into the constructor of `state` and `state::update`.
+/// A step goes: `gather_columns` (what is not finite is left out) - a pass without gradients for `old_logprob`, only
+/// where somebody needs it - the row's advantages - for each update: micro-batches of forward, `policy_loss`, backward,
+/// then the optimizer. What sits on the decoder's output (another head, another loss) belongs into `state::columns_of`,
+/// what changes parameters or gradients (adapters) into the constructor of `state` and `state::update`.
 class learner {
 public:
   /// Copies `parameters` to the device.
@@ -67,31 +67,35 @@ public:
 
   /// One step on whole groups, or a part of one: all its optimizer updates.
   ///
-  /// In a step of several parts the recomputed proximal policy is that of the step's start, of which a copy is kept until the
-  /// step ends. Advantages, whitening and corrections that see a whole step see the part.
+  /// In a step of several parts the recomputed proximal policy is that of the step's start, of which a copy is kept
+  /// until the step ends. Advantages, whitening and corrections that see a whole step see the part.
   ///
   /// A loss or gradient that is not finite ends the step: the parameters stay as the updates before left them, and the
   /// report says so and names the groups. A group with a number that is not finite is left out and named; where none is
-  /// left, nothing is done. `stop`, looked at between micro-batches until the first update, leaves everything as it was.
+  /// left, nothing is done. `stop`, looked at between micro-batches until the first update, leaves everything as it
+  /// was.
   ///
   /// @param groups  at least one; a group's columns of one shape
-  /// @param version the policy version that the parameters were when the step began: for staleness and the learning rate
+  /// @param version the policy version that the parameters were when the step began: for staleness and the learning
+  /// rate
   /// @throws std::invalid_argument naming the group whose columns disagree
-  step_report step(std::span<const training_group> groups, std::uint32_t version, std::stop_token stop = {}, step_part part = {});
+  step_report step(std::span<const training_group> groups, std::uint32_t version, std::stop_token stop = {},
+                   step_part part = {});
 
   /// The step under way has had its last part, with no groups in it.
   void end_step();
 
-  /// Plain text that the next step learns beside its groups: `coefficient` times the mean loss of its tokens joins the loss
-  /// of each update. The prompt of a text is its first token, its only answer the rest.
+  /// Plain text that the next step learns beside its groups: `coefficient` times the mean loss of its tokens joins the
+  /// loss of each update. The prompt of a text is its first token, its only answer the rest.
   /// @throws std::invalid_argument where the algorithm trains a score head
   void mix(std::vector<training_group> texts, double coefficient);
 
-  /// Current parameters by name, on the learner's device; the very tensors the next step changes. With an adapter: merged,
-  /// as they are now.
+  /// Current parameters by name, on the learner's device; the very tensors the next step changes. With an adapter:
+  /// merged, as they are now.
   const model::weights& parameters() const;
 
-  /// The parameters as they were when the step under way began: those of the newest whole version. `parameters` between steps.
+  /// The parameters as they were when the step under way began: those of the newest whole version. `parameters` between
+  /// steps.
   model::weights version_parameters() const;
 
   /// What is trained in place of the parameters; nullptr: they are trained themselves. Tensors as `parameters`.
@@ -103,8 +107,8 @@ public:
   /// Of the next step's loss: the option, or what it has adapted to.
   double kl_coefficient() const;
 
-  /// Writes optimizer moments, the update count, an adapted KL coefficient and, within a step, the copy of the step's start to
-  /// `folder` (parameters are the checkpoint's own business).
+  /// Writes optimizer moments, the update count, an adapted KL coefficient and, within a step, the copy of the step's
+  /// start to `folder` (parameters are the checkpoint's own business).
   void save_state(const std::filesystem::path& folder) const;
 
   /// Reads what `save_state` wrote; with the same parameters, training goes on bit for bit.

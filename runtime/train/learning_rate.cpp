@@ -9,7 +9,9 @@
 namespace millrace::train {
 namespace {
 
-double cosine_left(double gone) { return (1 + std::cos(std::numbers::pi * gone)) / 2; }
+double cosine_left(double gone) {
+  return (1 + std::cos(std::numbers::pi * gone)) / 2;
+}
 
 double wsd_left(const learning_rate_options& o, double gone) {
   if (gone <= o.stable_share)
@@ -55,7 +57,8 @@ double learning_rate(const learning_rate_options& o, std::int64_t s) {
     return o.lr * static_cast<double>(s + 1) / static_cast<double>(o.warmup_steps + 1);
   if (o.schedule == decay::constant)
     return o.lr;
-  const double gone = std::min(1.0, static_cast<double>(s - o.warmup_steps) / static_cast<double>(o.total_steps - o.warmup_steps));
+  const double gone =
+      std::min(1.0, static_cast<double>(s - o.warmup_steps) / static_cast<double>(o.total_steps - o.warmup_steps));
   const double left = o.schedule == decay::linear   ? 1 - gone
                       : o.schedule == decay::cosine ? cosine_left(gone)
                                                     : wsd_left(o, gone);

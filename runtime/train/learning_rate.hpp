@@ -19,15 +19,16 @@ wsd_form wsd_form_named(std::string_view name);
 
 struct learning_rate_options {
   double lr = 1e-6;
-  std::int64_t warmup_steps = 0;     ///< linear from lr / (warmup + 1)
+  std::int64_t warmup_steps = 0; ///< linear from lr / (warmup + 1)
   decay schedule = decay::constant;
-  std::int64_t total_steps = 0;      ///< where decay ends, warm-up included; > warmup_steps unless constant
-  double final_lr_fraction = 0;      ///< of lr, at total_steps and after, in [0, 1]
-  double stable_share = 0.8;         ///< wsd: of the steps after the warm-up, in [0, 1], at lr
-  wsd_form form = wsd_form::linear;  ///< wsd
+  std::int64_t total_steps = 0;     ///< where decay ends, warm-up included; > warmup_steps unless constant
+  double final_lr_fraction = 0;     ///< of lr, at total_steps and after, in [0, 1]
+  double stable_share = 0.8;        ///< wsd: of the steps after the warm-up, in [0, 1], at lr
+  wsd_form form = wsd_form::linear; ///< wsd
 };
 
-/// Learning rate of step `s`, counted from 0: a training step, all of whose optimizer updates have it. With W warm-up steps, T in all, f the final fraction:
+/// Learning rate of step `s`, counted from 0: a training step, all of whose optimizer updates have it. With W warm-up
+/// steps, T in all, f the final fraction:
 ///
 ///     s < W      lr (s + 1) / (W + 1)
 ///     constant   lr
@@ -39,8 +40,8 @@ struct learning_rate_options {
 ///
 /// Source: cosine: Loshchilov and Hutter 2017, arXiv:1608.03983, without restarts; wsd: Hu et al. 2024, MiniCPM,
 /// arXiv:2404.06395, section 4; sqrt: Hagele et al. 2024, arXiv:2405.18392, section 3.
-/// Differs from transformers in: the first step of a warm-up moves (there its rate is 0); wsd takes a share of the steps
-/// where transformers takes counts.
+/// Differs from transformers in: the first step of a warm-up moves (there its rate is 0); wsd takes a share of the
+/// steps where transformers takes counts.
 double learning_rate(const learning_rate_options& options, std::int64_t s);
 
 } // namespace millrace::train

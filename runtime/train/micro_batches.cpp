@@ -8,7 +8,9 @@ namespace millrace::train {
 namespace {
 
 /// All but the last token of an answer is fed.
-std::int64_t rows_of(const std::vector<std::int32_t>& answer) { return std::max<std::int64_t>(static_cast<std::int64_t>(answer.size()) - 1, 0); }
+std::int64_t rows_of(const std::vector<std::int32_t>& answer) {
+  return std::max<std::int64_t>(static_cast<std::int64_t>(answer.size()) - 1, 0);
+}
 
 std::int64_t fed_tokens_of(const training_group& group) {
   auto fed = static_cast<std::int64_t>(group.prompt.size());
@@ -33,7 +35,8 @@ algorithms::step_totals totals_of(std::span<const training_group> groups) {
 
 } // namespace
 
-std::vector<micro_batch> cut_micro_batches(std::span<const training_group> groups, std::int64_t budget, algorithms::unit whole) {
+std::vector<micro_batch> cut_micro_batches(std::span<const training_group> groups, std::int64_t budget,
+                                           algorithms::unit whole) {
   std::vector<micro_batch> out;
   micro_batch open;
   const auto close = [&] {
@@ -103,7 +106,8 @@ model::packed_sequences pack_part(std::span<const training_group> groups, const 
     views.push_back({group.prompt, {first, first + static_cast<std::ptrdiff_t>(part.answers)}});
   }
   model::packed_sequences packed = model::pack(views);
-  const bool masked = std::any_of(batch.parts.begin(), batch.parts.end(), [&](const auto& part) { return !groups[part.group].mask.empty(); });
+  const bool masked = std::any_of(batch.parts.begin(), batch.parts.end(),
+                                  [&](const auto& part) { return !groups[part.group].mask.empty(); });
   if (!masked)
     return packed;
   std::vector<std::int64_t> kept;

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "runtime/model/packed_sequences.hpp"
 #include "algorithms/aggregation.hpp"
 #include "algorithms/algorithm.hpp"
+#include "runtime/model/packed_sequences.hpp"
 #include "runtime/train/training_group.hpp"
 
 #include <cstdint>
@@ -13,7 +13,7 @@ namespace millrace::train {
 
 /// Some neighbouring answers of one group.
 struct group_part {
-  std::size_t group = 0;                     ///< index into the step's groups
+  std::size_t group = 0; ///< index into the step's groups
   std::size_t first_answer = 0, answers = 0;
 };
 
@@ -27,8 +27,8 @@ struct micro_batch {
   std::int64_t answers = 0;
 };
 
-/// Cuts groups, in order, into micro-batches of at most `budget` fed tokens. A group is cut only between answers, and its
-/// prompt is then fed again; a single answer longer than the budget makes a micro-batch of its own.
+/// Cuts groups, in order, into micro-batches of at most `budget` fed tokens. A group is cut only between answers, and
+/// its prompt is then fed again; a single answer longer than the budget makes a micro-batch of its own.
 /// @param whole group: a group is never cut, and one larger than the budget makes a micro-batch of its own
 std::vector<micro_batch> cut_micro_batches(std::span<const training_group> groups, std::int64_t budget,
                                            algorithms::unit whole = algorithms::unit::answer);
@@ -39,7 +39,8 @@ struct update_part {
   algorithms::step_totals totals;         ///< the denominators of this update
 };
 
-/// Cuts a step into `updates` parts of whole groups whose counts differ by one at most; fewer where there are fewer groups.
+/// Cuts a step into `updates` parts of whole groups whose counts differ by one at most; fewer where there are fewer
+/// groups.
 /// @param updates >= 1
 std::vector<update_part> cut_updates(std::span<const training_group> groups, std::int64_t updates, std::int64_t budget,
                                      algorithms::unit whole);

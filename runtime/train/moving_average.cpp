@@ -17,7 +17,8 @@ moving_average::moving_average(const model::weights& start, double decay) : deca
 void moving_average::update(const model::weights& parameters) {
   const at::NoGradGuard no_grad;
   if (parameters.size() != average_.size())
-    throw std::invalid_argument("moving average: " + std::to_string(parameters.size()) + " parameters, want " + std::to_string(average_.size()));
+    throw std::invalid_argument("moving average: " + std::to_string(parameters.size()) + " parameters, want "
+                                + std::to_string(average_.size()));
   for (std::size_t i = 0; i < average_.size(); ++i)
     average_[i].tensor.lerp_(parameters[i].tensor.detach().to(average_[i].tensor.device()), 1 - decay_);
 }

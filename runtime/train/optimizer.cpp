@@ -1,7 +1,7 @@
 #include "runtime/train/optimizer.hpp"
 
-#include "runtime/input_error.hpp"
-#include "runtime/model/pattern.hpp"
+#include "runtime/text/pattern.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -25,8 +25,8 @@ void check(const optimizer_options& o) {
   want(o.eps > 0, "eps", o.eps, "> 0");
   want(o.weight_decay >= 0, "weight_decay", o.weight_decay, ">= 0");
   want(o.warmup_steps >= 0, "warmup_steps", static_cast<double>(o.warmup_steps), ">= 0");
-  want(o.schedule == decay::constant || o.total_steps > o.warmup_steps, "total_steps", static_cast<double>(o.total_steps),
-       "more than warmup_steps");
+  want(o.schedule == decay::constant || o.total_steps > o.warmup_steps, "total_steps",
+       static_cast<double>(o.total_steps), "more than warmup_steps");
   want(o.final_lr_fraction >= 0 && o.final_lr_fraction <= 1, "final_lr_fraction", o.final_lr_fraction, "0 to 1");
   want(o.stable_share >= 0 && o.stable_share <= 1, "stable_share", o.stable_share, "0 to 1");
   want(o.clip_norm >= 0, "clip_norm", o.clip_norm, ">= 0");
@@ -50,11 +50,11 @@ adamw::adamw(model::weights parameters, optimizer_options options)
 }
 
 void adamw::sort_into_slices() {
-  std::vector<model::pattern> patterns;
+  std::vector<text::pattern> patterns;
   for (std::size_t g = 0; g < options_.groups.size(); ++g)
     patterns.emplace_back(options_.groups[g].match, "optimizer.groups." + std::to_string(g) + ".match");
   std::vector<std::size_t> matched(patterns.size(), 0);
-  model::pattern::workspace own;
+  text::pattern::workspace own;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     std::size_t g = 0;
     while (g < patterns.size() && !patterns[g].find(parameters_[i].name, 0, own))
@@ -77,9 +77,9 @@ void adamw::sort_into_slices() {
   }
   for (std::size_t g = 0; g < matched.size(); ++g)
     if (matched[g] == 0 && !parameters_.empty())
-      throw input_error("optimizer.groups." + std::to_string(g) + ".match: found \"" + options_.groups[g].match +
-                        "\", which no parameter left by the groups before it matches; their names are like \"" +
-                        parameters_.front().name + "\"");
+      throw input_error("optimizer.groups." + std::to_string(g) + ".match: found \"" + options_.groups[g].match
+                        + "\", which no parameter left by the groups before it matches; their names are like \""
+                        + parameters_.front().name + "\"");
 }
 
 double adamw::gradient_norm() const {
@@ -106,9 +106,11 @@ double adamw::step(double scale, std::int64_t s) {
       steps.push_back(at::full({}, static_cast<float>(steps_), p.options().dtype(at::kFloat).requires_grad(false)));
     }
     // The fused update divides gradients by `grad_scale`.
-    const at::Tensor divisor = at::full({}, static_cast<float>(1 / scale), parameters[0].options().dtype(at::kFloat).requires_grad(false));
-    at::_fused_adamw_(parameters, gradients, first, second, {}, steps, lr * part.lr_factor, options_.beta1, options_.beta2,
-                      part.weight_decay, options_.eps, false, false, scale == 1 ? std::nullopt : std::optional(divisor));
+    const at::Tensor divisor =
+        at::full({}, static_cast<float>(1 / scale), parameters[0].options().dtype(at::kFloat).requires_grad(false));
+    at::_fused_adamw_(parameters, gradients, first, second, {}, steps, lr * part.lr_factor, options_.beta1,
+                      options_.beta2, part.weight_decay, options_.eps, false, false,
+                      scale == 1 ? std::nullopt : std::optional(divisor));
   }
   return lr;
 }

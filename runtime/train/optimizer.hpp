@@ -39,8 +39,8 @@ struct optimizer_options : learning_rate_options {
 class adamw {
 public:
   /// @param parameters kept by reference (tensors are shared); their `.grad` is what a step reads
-  /// @throws std::invalid_argument for an option out of range, naming it; input_error for a group whose pattern does not
-  ///         compile or matches no parameter that an earlier group left
+  /// @throws std::invalid_argument for an option out of range, naming it; input_error for a group whose pattern does
+  ///         not compile or matches no parameter that an earlier group left
   adamw(model::weights parameters, optimizer_options options);
 
   /// Norm of all gradients together: each tensor's in float, their squares summed in double in manifest order.

@@ -1,7 +1,9 @@
 #include "runtime/train/optimizer_state.hpp"
 
-#include "runtime/input_error.hpp"
-#include "runtime/model/safetensors.hpp"
+#include "runtime/formats/safetensors.hpp"
+#include "runtime/model/float_tensor.hpp"
+#include "runtime/model/weights_file.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
 
@@ -21,7 +23,7 @@ void save_optimizer(const adamw& optimizer, const std::filesystem::path& folder)
 
 void load_optimizer(adamw& optimizer, const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / state_file;
-  const model::safetensors_file file(path);
+  const formats::safetensors_file file(path);
   const auto found = file.metadata().find("steps");
   std::int64_t steps = -1;
   if (found != file.metadata().end())
@@ -30,10 +32,11 @@ void load_optimizer(adamw& optimizer, const std::filesystem::path& folder) {
     throw input_error(path.string() + ": no number of steps, want a file that this program wrote");
   const model::weights moments = optimizer.moments();
   if (file.tensors().size() != moments.size())
-    throw input_error(path.string() + ": " + std::to_string(file.tensors().size()) + " tensors, want " + std::to_string(moments.size()));
+    throw input_error(path.string() + ": " + std::to_string(file.tensors().size()) + " tensors, want "
+                      + std::to_string(moments.size()));
   std::vector<at::Tensor> read;
   for (const auto& [name, tensor] : moments) {
-    const model::stored_tensor* stored = file.find(name);
+    const formats::stored_tensor* stored = file.find(name);
     if (!stored)
       throw input_error(path.string() + ": no tensor '" + name + "'");
     read.push_back(model::to_float32(*stored));

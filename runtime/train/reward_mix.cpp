@@ -37,12 +37,13 @@ private:
 
 void check(const training_group& group, std::span<const reward_part> parts) {
   if (group.parts.size() != parts.size())
-    throw std::invalid_argument("group " + std::to_string(group.id) + ": " + std::to_string(group.parts.size()) + " rewards, want "
-                                + std::to_string(parts.size()));
+    throw std::invalid_argument("group " + std::to_string(group.id) + ": " + std::to_string(group.parts.size())
+                                + " rewards, want " + std::to_string(parts.size()));
   for (std::size_t k = 0; k < parts.size(); ++k)
     if (group.parts[k].size() != group.answers.size())
       throw std::invalid_argument("group " + std::to_string(group.id) + ": reward." + parts[k].name + " of "
-                                  + std::to_string(group.parts[k].size()) + " answers, want " + std::to_string(group.answers.size()));
+                                  + std::to_string(group.parts[k].size()) + " answers, want "
+                                  + std::to_string(group.answers.size()));
 }
 
 } // namespace

@@ -13,7 +13,8 @@ namespace {
 using json = nlohmann::json;
 
 template <class Report, class Visit>
-  requires std::is_same_v<std::remove_const_t<Report>, age_report>
+requires std::is_same_v<std::remove_const_t<Report>, age_report>
+
 void each_field(Report& r, Visit&& visit) {
   visit("tokens", r.tokens);
   visit("answers", r.answers);
@@ -21,7 +22,8 @@ void each_field(Report& r, Visit&& visit) {
 }
 
 template <class Figures, class Visit>
-  requires std::is_same_v<std::remove_const_t<Figures>, algorithms::age_figures>
+requires std::is_same_v<std::remove_const_t<Figures>, algorithms::age_figures>
+
 void each_field(Figures& f, Visit&& visit) {
   visit("tokens", f.tokens);
   visit("clipped", f.clipped);
@@ -33,7 +35,8 @@ void each_field(Figures& f, Visit&& visit) {
 }
 
 template <class Seen, class Visit>
-  requires std::is_same_v<std::remove_const_t<Seen>, algorithms::diagnostics>
+requires std::is_same_v<std::remove_const_t<Seen>, algorithms::diagnostics>
+
 void each_field(Seen& d, Visit&& visit) {
   visit("tokens", d.tokens);
   visit("clipped", d.clipped);
@@ -51,7 +54,8 @@ void each_field(Seen& d, Visit&& visit) {
 }
 
 template <class Report, class Visit>
-  requires std::is_same_v<std::remove_const_t<Report>, step_report>
+requires std::is_same_v<std::remove_const_t<Report>, step_report>
+
 void each_field(Report& r, Visit&& visit) {
   visit("result", r.result);
   visit("reason", r.reason);
@@ -88,7 +92,8 @@ void each_field(Report& r, Visit&& visit) {
   visit("total_s", r.total_s);
 }
 
-template <class T> json written(const T& value) {
+template <class T>
+json written(const T& value) {
   if constexpr (requires { each_field(value, [](const char*, const auto&) {}); }) {
     json object = json::object();
     each_field(value, [&](const char* name, const auto& field) { object[name] = written(field); });
@@ -105,7 +110,8 @@ template <class T> json written(const T& value) {
   }
 }
 
-template <class T> void read(const json& from, T& value) {
+template <class T>
+void read(const json& from, T& value) {
   if constexpr (requires { each_field(value, [](const char*, auto&) {}); })
     each_field(value, [&](const char* name, auto& field) { read(from.at(name), field); });
   else if constexpr (requires { std::tuple_size<T>::value; })
@@ -117,7 +123,9 @@ template <class T> void read(const json& from, T& value) {
     value = from.get<T>();
 }
 
-double weighted(double a, double of_a, double b, double of_b) { return of_a + of_b > 0 ? (a * of_a + b * of_b) / (of_a + of_b) : 0; }
+double weighted(double a, double of_a, double b, double of_b) {
+  return of_a + of_b > 0 ? (a * of_a + b * of_b) / (of_a + of_b) : 0;
+}
 
 } // namespace
 
@@ -144,8 +152,8 @@ step_report& step_report::operator+=(const step_report& next) {
   kl_coefficient = next.kl_coefficient;
   const double mean = weighted(reward_mean, reals(answers), next.reward_mean, reals(next.answers));
   const auto spread = [&](double of, double around) { return of * of + (around - mean) * (around - mean); };
-  reward_deviation = std::sqrt(weighted(spread(reward_deviation, reward_mean), reals(answers), spread(next.reward_deviation, next.reward_mean),
-                                        reals(next.answers)));
+  reward_deviation = std::sqrt(weighted(spread(reward_deviation, reward_mean), reals(answers),
+                                        spread(next.reward_deviation, next.reward_mean), reals(next.answers)));
   reward_mean = mean;
   staleness_mean = weighted(staleness_mean, reals(stale_tokens), next.staleness_mean, reals(next.stale_tokens));
   staleness_max = std::max(staleness_max, next.staleness_max);
@@ -175,7 +183,9 @@ step_report& step_report::operator+=(const step_report& next) {
   return *this;
 }
 
-std::string to_json(const step_report& report) { return written(report).dump(); }
+std::string to_json(const step_report& report) {
+  return written(report).dump();
+}
 
 step_report step_report_from(std::string_view text) {
   try {

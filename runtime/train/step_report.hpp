@@ -36,14 +36,14 @@ struct step_report {
   std::int64_t groups = 0, answers = 0;
   std::int64_t zero_variance_groups = 0; ///< all rewards equal: nothing to learn from
   std::int64_t answer_tokens = 0;
-  std::int64_t longest_answer = 0;       ///< tokens, trained or not
-  std::int64_t prompt_tokens = 0;        ///< each prompt counted once
-  std::int64_t fed_tokens = 0;           ///< rows computed, all micro-batches
+  std::int64_t longest_answer = 0; ///< tokens, trained or not
+  std::int64_t prompt_tokens = 0;  ///< each prompt counted once
+  std::int64_t fed_tokens = 0;     ///< rows computed, all micro-batches
   std::int64_t micro_batches = 0;
-  double staleness_mean = 0;             ///< policy versions between sampling and training
+  double staleness_mean = 0; ///< policy versions between sampling and training
   std::uint32_t staleness_max = 0;
-  std::int64_t stale_tokens = 0;         ///< trained tokens that the two are of
-  algorithms::diagnostics seen;          ///< clip fraction, KL, importance weights, entropy
+  std::int64_t stale_tokens = 0; ///< trained tokens that the two are of
+  algorithms::diagnostics seen;  ///< clip fraction, KL, importance weights, entropy
 
   /// Largest |logprob here - behaviour_logprob| over tokens sampled by the version being trained: what two
   /// implementations of the same model differ by. -1 where no such token was in the step.
@@ -60,8 +60,8 @@ struct step_report {
 
   double forward_s = 0, backward_s = 0, optimizer_s = 0, total_s = 0;
 
-  /// Adds the part of the step that came after this one: counts add up, means are weighted, what is said of the last update
-  /// is that of the last part that made one. The step was applied if any of its parts was.
+  /// Adds the part of the step that came after this one: counts add up, means are weighted, what is said of the last
+  /// update is that of the last part that made one. The step was applied if any of its parts was.
   step_report& operator+=(const step_report& next);
 };
 

@@ -1,6 +1,6 @@
 #include "runtime/train/trainable.hpp"
 
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
 
@@ -13,9 +13,11 @@ at::Device device_named(const std::string& name, const std::string& asked_by) {
   const at::Device device(name);
   if (device.is_cuda() && !usable)
 #ifdef MILLRACE_CUDA
-    throw input_error(asked_by + ": found \"" + name + "\", but no CUDA device answers on this machine; want \"cpu\" or \"auto\"");
+    throw input_error(asked_by + ": found \"" + name
+                      + "\", but no CUDA device answers on this machine; want \"cpu\" or \"auto\"");
 #else
-    throw input_error(asked_by + ": found \"" + name + "\", but this program was built without MILLRACE_CUDA; want \"cpu\" or \"auto\"");
+    throw input_error(asked_by + ": found \"" + name
+                      + "\", but this program was built without MILLRACE_CUDA; want \"cpu\" or \"auto\"");
 #endif
   return device;
 }

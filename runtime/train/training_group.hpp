@@ -27,22 +27,25 @@ struct column_origin {
 /// One prompt and its scored answers. Inner vectors have one entry per answer, then one per token of it.
 struct training_group {
   std::uint64_t id = 0;
-  std::vector<std::int32_t> prompt;                  ///< at least one token
+  std::vector<std::int32_t> prompt; ///< at least one token
   std::vector<std::vector<std::int32_t>> answers;
   std::vector<std::vector<std::uint8_t>> mask;       ///< 0: fed, and has no part in anything else; empty: 1 everywhere
   std::vector<std::vector<float>> behaviour_logprob; ///< as stamped by the rollout
   std::vector<std::vector<std::uint32_t>> version;   ///< policy version that sampled the token
   std::vector<float> reward;                         ///< one per answer
-  std::vector<std::vector<float>> parts;             ///< what `mix_rewards` makes `reward` of, one number an answer each; or empty
-  std::vector<std::vector<float>> ref_logprob;       ///< empty without a reference
-  std::vector<std::vector<float>> value;             ///< the critic's value before each token; empty without a critic
-  std::vector<std::vector<std::uint8_t>> trains;     ///< 0: too old to be trained, has its part in everything but the loss; empty: 1 everywhere
-  std::string domain;                                ///< subject of the prompt; "" where nobody says
-  std::int64_t masked_tokens = 0;                    ///< of answers that were emptied: they count in the group, not in the loss
-  std::vector<std::vector<version_run>> sampled;     ///< every answer as the rollout made it, those that were emptied or are only a baseline too
-  std::vector<std::uint32_t> kept;                   ///< of each answer its index among those that the rollout began; empty: it kept all
-  std::vector<float> baseline;                       ///< reward of the greedy answer to the prompt, one per answer; or empty
-  std::map<std::string, column_origin> origins;      ///< by name, of the columns that depend on more than the group and its versions
+  std::vector<std::vector<float>> parts; ///< what `mix_rewards` makes `reward` of, one number an answer each; or empty
+  std::vector<std::vector<float>> ref_logprob; ///< empty without a reference
+  std::vector<std::vector<float>> value;       ///< the critic's value before each token; empty without a critic
+  /// 0: too old to be trained, has its part in everything but the loss; empty: 1 everywhere.
+  std::vector<std::vector<std::uint8_t>> trains;
+  std::string domain;             ///< subject of the prompt; "" where nobody says
+  std::int64_t masked_tokens = 0; ///< of answers that were emptied: they count in the group, not in the loss
+  /// Every answer as the rollout made it, those that were emptied or are only a baseline too.
+  std::vector<std::vector<version_run>> sampled;
+  std::vector<std::uint32_t> kept; ///< of each answer its index among those that the rollout began; empty: it kept all
+  std::vector<float> baseline;     ///< reward of the greedy answer to the prompt, one per answer; or empty
+  /// By name, of the columns that depend on more than the group and its versions.
+  std::map<std::string, column_origin> origins;
 };
 
 /// Tokens of an answer that are trained.

@@ -55,11 +55,11 @@ value_report& value_report::operator+=(const value_report& next) {
 struct value_learner::state {
   value_learner_options options;
   const algorithms::algorithm& row;
-  algorithms::option_values values;
+  algorithms::hyperparameter_values values;
   at::Device device;
   model::decoder decoder;
   adamw optimizer;
-  double scale = 0; ///< of the gradient that waits to be applied; 0: there is none
+  double scale = 0;        ///< of the gradient that waits to be applied; 0: there is none
   std::int64_t course = 0; ///< where its learning rate stands
 
   state(model::model_config config, const model::weights& parameters, value_learner_options o)
@@ -89,9 +89,11 @@ struct value_learner::state {
     const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
     const at::Tensor value = model::token_scores(hidden, decoder.head(), packed.rows.to(device));
     algorithms::value_diagnostics seen;
-    const at::Tensor losses
-        = algorithms::value_loss(value, column(step.columns.value), column(returns), options.value_clip, seen);
-    const at::Tensor kept = step.trains.defined() ? at::where(column_of(step.trains, part), losses, at::zeros_like(losses)) : losses;
+    const at::Tensor losses =
+        algorithms::value_loss(value, column(step.columns.value), column(returns), options.value_clip, seen);
+    const at::Tensor kept = step.answers.trains.defined()
+                                ? at::where(column_of(step.answers.trains, part), losses, at::zeros_like(losses))
+                                : losses;
     const at::Tensor loss = kept.sum() / static_cast<double>(step.totals.tokens);
     report.seen += seen;
     const double share = loss.item<double>();
@@ -101,8 +103,10 @@ struct value_learner::state {
   }
 };
 
-value_learner::value_learner(model::model_config config, const model::weights& parameters, value_learner_options options)
-    : state_(std::make_unique<state>(std::move(config), parameters, std::move(options))) {}
+value_learner::value_learner(model::model_config config, const model::weights& parameters,
+                             value_learner_options options)
+    : state_(std::make_unique<state>(std::move(config), parameters, std::move(options))) {
+}
 
 value_learner::~value_learner() = default;
 value_learner::value_learner(value_learner&&) noexcept = default;
@@ -137,25 +141,21 @@ value_report value_learner::gradient(std::span<const training_group> all, std::u
     report.total_s = whole.lap();
     return report;
   };
-  std::vector<training_group> groups;
-  const auto finite = finite_groups(all);
-  for (std::size_t g = 0, next = 0; g < all.size(); ++g)
-    if (next < finite.size() && finite[next] == g) {
-      groups.push_back(all[g]);
-      ++next;
-    } else {
-      report.unusable.push_back(all[g].id);
-    }
+  const finite_groups finite(all);
+  const auto groups = finite.groups();
+  report.unusable = finite.left_out();
   report.learning_rate = learning_rate(s.options.optimizer, version);
   if (groups.empty())
-    return refuse(step_report::outcome::not_finite, "no group of which every reward, value and log-probability is finite");
+    return refuse(step_report::outcome::not_finite,
+                  "no group of which every reward, value and log-probability is finite");
   const step_batch batch = gather_columns(groups, s.decoder.config().vocab_size);
   if (!batch.columns.value.defined())
     throw std::invalid_argument("column 'value': missing, and a critic cannot learn without what it said");
   if (batch.totals.tokens == 0)
     return refuse(step_report::outcome::applied, "no answer has a token");
   if (!given.empty() && static_cast<std::int64_t>(given.size()) != batch.totals.tokens)
-    throw std::invalid_argument("returns of " + std::to_string(given.size()) + " tokens, want " + std::to_string(batch.totals.tokens));
+    throw std::invalid_argument("returns of " + std::to_string(given.size()) + " tokens, want "
+                                + std::to_string(batch.totals.tokens));
   const at::Tensor returns = given.empty() ? s.row.returns(batch.columns, s.values) : at::tensor(given, at::kFloat);
   report.value_mean = batch.columns.value.mean(at::kDouble).item<double>();
   report.return_mean = returns.mean(at::kDouble).item<double>();
@@ -163,7 +163,8 @@ value_report value_learner::gradient(std::span<const training_group> all, std::u
   clear_gradients(s.decoder.parameters());
   for (const micro_batch& part : cut_micro_batches(groups, s.options.micro_batch_tokens)) {
     if (stop.stop_requested())
-      return refuse(step_report::outcome::stopped, "stopped after " + std::to_string(report.micro_batches) + " micro-batches");
+      return refuse(step_report::outcome::stopped,
+                    "stopped after " + std::to_string(report.micro_batches) + " micro-batches");
     if (part.tokens == 0)
       continue;
     const double loss = s.accumulate(groups, part, batch, returns, report);
@@ -194,12 +195,20 @@ void value_learner::apply() {
     s.optimizer.step(scale, s.course);
 }
 
-const model::weights& value_learner::parameters() const { return state_->decoder.parameters(); }
+const model::weights& value_learner::parameters() const {
+  return state_->decoder.parameters();
+}
 
-std::int64_t value_learner::steps() const { return state_->optimizer.steps(); }
+std::int64_t value_learner::steps() const {
+  return state_->optimizer.steps();
+}
 
-void value_learner::save_state(const std::filesystem::path& folder) const { save_optimizer(state_->optimizer, folder); }
+void value_learner::save_state(const std::filesystem::path& folder) const {
+  save_optimizer(state_->optimizer, folder);
+}
 
-void value_learner::load_state(const std::filesystem::path& folder) { load_optimizer(state_->optimizer, folder); }
+void value_learner::load_state(const std::filesystem::path& folder) {
+  load_optimizer(state_->optimizer, folder);
+}
 
 } // namespace millrace::train

@@ -22,7 +22,7 @@ namespace millrace::train {
 struct value_learner_options {
   std::string algorithm = "ppo";                   ///< the policy's: its row says what the values should have been
   std::map<std::string, double> algorithm_options; ///< the policy's own
-  double value_clip = 0.2;                         ///< how far a value may move from the stamped one in the loss; 0: anywhere
+  double value_clip = 0.2; ///< how far a value may move from the stamped one in the loss; 0: anywhere
   optimizer_options optimizer;
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
   int threads = 0;                        ///< of this process's LibTorch; 0: leave them as they are
@@ -33,15 +33,16 @@ struct value_learner_options {
 struct value_report {
   step_report::outcome result = step_report::outcome::applied; ///< applied: the gradient is there for `apply`
   std::string reason;                                          ///< one sentence where there is none
-  std::vector<std::uint64_t> culprits;                         ///< ids of the groups of a micro-batch that was not finite
-  std::vector<std::uint64_t> unusable; ///< ids of the groups left out: a reward, value or log-probability that is not finite
+  std::vector<std::uint64_t> culprits; ///< ids of the groups of a micro-batch that was not finite
+  /// Ids of the groups left out: a reward, value or log-probability that is not finite.
+  std::vector<std::uint64_t> unusable;
 
   double loss = 0;
   double value_mean = 0, return_mean = 0; ///< as stamped; as they should have been
   double gradient_norm = 0;               ///< before clipping
   double learning_rate = 0;               ///< that `apply` will use
   std::int64_t micro_batches = 0;
-  algorithms::value_diagnostics seen;     ///< clip fraction, explained variance
+  algorithms::value_diagnostics seen; ///< clip fraction, explained variance
   double total_s = 0;
 
   /// Adds the part of the step that came after this one.
@@ -53,8 +54,9 @@ struct value_report {
 ///
 ///     loss = mean over the step's answer tokens of value_loss(V, V_old, G, value_clip)
 ///
-/// A step has two halves, so that a critic and a policy in different processes change together or not at all: `gradient`
-/// computes, `apply` changes. Not thread-safe. The same inputs, options and threads give the same numbers bit for bit.
+/// A step has two halves, so that a critic and a policy in different processes change together or not at all:
+/// `gradient` computes, `apply` changes. Not thread-safe. The same inputs, options and threads give the same numbers
+/// bit for bit.
 class value_learner {
 public:
   /// Copies `parameters` (with `score.weight`) to the device.
@@ -67,7 +69,8 @@ public:
 
   /// The value before each answer token under the current parameters, [sum of lengths]. Depends on the group alone.
   /// @throws std::invalid_argument as `model::answer_values`
-  std::vector<float> values(std::span<const std::int32_t> prompt, std::span<const std::vector<std::int32_t>> answers) const;
+  std::vector<float> values(std::span<const std::int32_t> prompt,
+                            std::span<const std::vector<std::int32_t>> answers) const;
 
   /// The decoder as it is now, which no later `apply` changes.
   std::shared_ptr<const model::decoder> snapshot() const;
@@ -81,7 +84,8 @@ public:
   /// @param groups at least one, each with `value` @param stop looked at between micro-batches
   /// @throws std::invalid_argument naming the group whose columns disagree
   /// @param version steps trained before this one: where the learning rate's course stands
-  /// @param returns `step_report::returns` of the policy's learner over the same groups, where `makes_returns`; else empty
+  /// @param returns `step_report::returns` of the policy's learner over the same groups, where `makes_returns`; else
+  /// empty
   value_report gradient(std::span<const training_group> groups, std::uint32_t version, std::stop_token stop = {},
                         std::span<const float> returns = {});
 

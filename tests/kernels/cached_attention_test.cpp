@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cmath>
 
+namespace cached_attention_test {
+
 using namespace millrace::kernels;
 using millrace::test::instruction_sets_here;
 using millrace::test::random_floats;
@@ -34,7 +36,14 @@ TEST_CASE("two tokens with equal scores: the mean of their values; the first tok
   const std::vector<cache_place> places{{store.blocks.data(), 0}, {store.blocks.data(), 1}};
   std::vector<float> y(4);
   thread_team team(1);
-  const cached_attention_args args{q.data(), places.data(), y.data(), 2, 1, 1, 2, 0};
+  const cached_attention_args args{.q = q.data(),
+                                   .places = places.data(),
+                                   .y = y.data(),
+                                   .rows = 2,
+                                   .heads = 1,
+                                   .kv_heads = 1,
+                                   .head_dim = 2,
+                                   .layer_offset = 0};
   append_to_cache(args, k.data(), v.data(), team);
   cached_attention(args, team);
   CHECK(y == std::vector<float>{2, 4, 3, 6});
@@ -44,6 +53,7 @@ TEST_CASE("agrees with the reference for every shape of heads, and bit for bit w
   struct shape {
     std::int64_t heads, kv_heads, dim, tokens;
   };
+
   for (const auto set : instruction_sets_here())
     for (const auto& [heads, kv_heads, dim, tokens] :
          {shape{9, 3, 64, 50}, shape{4, 4, 16, 33}, shape{14, 2, 64, 16}, shape{2, 1, 8, 17}, shape{8, 1, 80, 70}}) {
@@ -56,7 +66,14 @@ TEST_CASE("agrees with the reference for every shape of heads, and bit for bit w
       for (std::int64_t t = 0; t < tokens; ++t)
         places.push_back({store.blocks.data(), t});
       std::vector<float> got(q.size()), want(q.size()), alone(static_cast<std::size_t>(heads * dim));
-      cached_attention_args args{q.data(), places.data(), got.data(), tokens, heads, kv_heads, dim, layer};
+      cached_attention_args args{.q = q.data(),
+                                 .places = places.data(),
+                                 .y = got.data(),
+                                 .rows = tokens,
+                                 .heads = heads,
+                                 .kv_heads = kv_heads,
+                                 .head_dim = dim,
+                                 .layer_offset = layer};
       append_to_cache(args, k.data(), v.data(), team);
       cached_attention(args, team);
       args.y = want.data();
@@ -66,7 +83,14 @@ TEST_CASE("agrees with the reference for every shape of heads, and bit for bit w
         worst = std::max(worst, std::abs(static_cast<double>(got[i]) - want[i]));
       CHECK(worst < 5e-6); // means of values near 1
       const std::int64_t last = tokens - 1;
-      cached_attention({q.data() + last * heads * dim, &places.back(), alone.data(), 1, heads, kv_heads, dim, layer},
+      cached_attention({.q = q.data() + last * heads * dim,
+                        .places = &places.back(),
+                        .y = alone.data(),
+                        .rows = 1,
+                        .heads = heads,
+                        .kv_heads = kv_heads,
+                        .head_dim = dim,
+                        .layer_offset = layer},
                        single);
       CHECK(std::equal(alone.begin(), alone.end(), got.end() - heads * dim));
     }
@@ -74,5 +98,16 @@ TEST_CASE("agrees with the reference for every shape of heads, and bit for bit w
 
 TEST_CASE("heads that do not divide are refused") {
   thread_team team(1);
-  CHECK_THROWS_AS(cached_attention({nullptr, nullptr, nullptr, 0, 3, 2, 8, 0}, team), std::invalid_argument);
+  CHECK_THROWS_AS(cached_attention({.q = nullptr,
+                                    .places = nullptr,
+                                    .y = nullptr,
+                                    .rows = 0,
+                                    .heads = 3,
+                                    .kv_heads = 2,
+                                    .head_dim = 8,
+                                    .layer_offset = 0},
+                                   team),
+                  std::invalid_argument);
 }
+
+} // namespace cached_attention_test

@@ -12,7 +12,9 @@
 
 #ifndef MILLRACE_CUDA
 
-TEST_CASE("kernels on CUDA agree with their references") { MESSAGE("skipped: built without MILLRACE_CUDA"); }
+TEST_CASE("kernels on CUDA agree with their references") {
+  MESSAGE("skipped: built without MILLRACE_CUDA");
+}
 
 #else
 
@@ -20,6 +22,8 @@ TEST_CASE("kernels on CUDA agree with their references") { MESSAGE("skipped: bui
 
 #include <algorithm>
 #include <cmath>
+
+namespace cuda_test {
 
 using namespace millrace::kernels;
 using millrace::test::device_buffer;
@@ -50,7 +54,8 @@ class device_cache {
 public:
   device_cache(std::int64_t tokens, std::int64_t block_floats)
       : block_floats_(block_floats), blocks_((tokens + cache_block_tokens - 1) / cache_block_tokens),
-        memory_(std::vector<float>(static_cast<std::size_t>(blocks_ * block_floats), NAN)), starts_(starts_in(memory_.get())) {}
+        memory_(std::vector<float>(static_cast<std::size_t>(blocks_ * block_floats), NAN)),
+        starts_(starts_in(memory_.get())) {}
 
   /// Places of positions [first, last).
   std::vector<cache_place> places(std::int64_t first, std::int64_t last) const {
@@ -62,6 +67,7 @@ public:
 
   /// A copy on the host, and its blocks.
   std::vector<float> to_host() const { return memory_.to_host(); }
+
   std::vector<float*> starts_in(float* memory) const {
     std::vector<float*> starts;
     for (std::int64_t b = 0; b < blocks_; ++b)
@@ -83,9 +89,11 @@ TEST_CASE("rms_norm on CUDA agrees with its reference") {
   for (const std::int64_t width : {1, 31, 257, 576}) {
     const auto x = random_floats(17 * width, 1), weight = random_floats(width, 2);
     std::vector<float> want(x.size());
-    rms_norm_reference({x.data(), weight.data(), want.data(), 17, width, 1e-5f});
+    rms_norm_reference(
+        {.x = x.data(), .weight = weight.data(), .y = want.data(), .rows = 17, .width = width, .eps = 1e-5f});
     const device_buffer dx{x}, dw{weight}, dy{want};
-    rms_norm_cuda({dx.get(), dw.get(), dy.get(), 17, width, 1e-5f}, nullptr);
+    rms_norm_cuda({.x = dx.get(), .weight = dw.get(), .y = dy.get(), .rows = 17, .width = width, .eps = 1e-5f},
+                  nullptr);
     CHECK(worst(dy.to_host(), want) < tolerance);
   }
 }
@@ -98,8 +106,16 @@ TEST_CASE("rope on CUDA agrees with its reference") {
   const std::vector<std::int64_t> at{0, 19, 3, 3, 7};
   const device_buffer dx{want}, dc{cos}, ds{sin};
   const device_buffer<std::int64_t> da{at};
-  rope_reference({want.data(), at.data(), cos.data(), sin.data(), 5, 3, 64});
-  rope_cuda({dx.get(), da.get(), dc.get(), ds.get(), 5, 3, 64}, nullptr);
+  rope_reference({.x = want.data(),
+                  .positions = at.data(),
+                  .cos = cos.data(),
+                  .sin = sin.data(),
+                  .rows = 5,
+                  .heads = 3,
+                  .head_dim = 64});
+  rope_cuda(
+      {.x = dx.get(), .positions = da.get(), .cos = dc.get(), .sin = ds.get(), .rows = 5, .heads = 3, .head_dim = 64},
+      nullptr);
   CHECK(worst(dx.to_host(), want) < tolerance);
 }
 
@@ -108,22 +124,26 @@ TEST_CASE("swiglu on CUDA agrees with its reference") {
     return;
   const auto gate = random_floats(5000, 6, 4.0f), up = random_floats(5000, 7);
   std::vector<float> want(gate.size());
-  swiglu_reference({gate.data(), up.data(), want.data(), 5000});
+  swiglu_reference({.gate = gate.data(), .up = up.data(), .y = want.data(), .count = 5000});
   const device_buffer dg{gate}, du{up}, dy{want};
-  swiglu_cuda({dg.get(), du.get(), dy.get(), 5000}, nullptr);
+  swiglu_cuda({.gate = dg.get(), .up = du.get(), .y = dy.get(), .count = 5000}, nullptr);
   CHECK(worst(dy.to_host(), want) < tolerance);
 }
 
-TEST_CASE("cached_attention on CUDA agrees with its reference for every shape of heads, and bit for bit with a row alone") {
+TEST_CASE(
+    "cached_attention on CUDA agrees with its reference for every shape of heads, and bit for bit with a row alone") {
   if (no_device())
     return;
+
   struct shape {
     std::int64_t heads, kv_heads, dim, tokens;
   };
+
   // Heads that share keys: 1 to 8 at once and more; numbers of a head: parts of a warp, 64, 128, more than one slice.
   for (const auto& [heads, kv_heads, dim, tokens] :
-       {shape{9, 3, 64, 50}, shape{4, 4, 16, 33}, shape{14, 2, 64, 16}, shape{2, 1, 7, 17}, shape{8, 1, 80, 70}, shape{32, 2, 128, 300},
-        shape{11, 1, 64, 40}, shape{5, 1, 256, 20}, shape{12, 2, 300, 35}, shape{10, 2, 128, 1}}) {
+       {shape{9, 3, 64, 50}, shape{4, 4, 16, 33}, shape{14, 2, 64, 16}, shape{2, 1, 7, 17}, shape{8, 1, 80, 70},
+        shape{32, 2, 128, 300}, shape{11, 1, 64, 40}, shape{5, 1, 256, 20}, shape{12, 2, 300, 35},
+        shape{10, 2, 128, 1}}) {
     CAPTURE(heads);
     CAPTURE(dim);
     const std::int64_t layer = cache_layer_floats(kv_heads, dim);
@@ -132,7 +152,14 @@ TEST_CASE("cached_attention on CUDA agrees with its reference for every shape of
                v = random_floats(tokens * kv_heads * dim, 3);
     const device_buffer dq{q}, dk{k}, dv{v}, dy{std::vector<float>(q.size(), NAN)};
     const device_buffer<cache_place> at{cache.places(0, tokens)}, last{cache.places(tokens - 1, tokens)};
-    const cached_attention_args args{dq.get(), at.get(), dy.get(), tokens, heads, kv_heads, dim, layer};
+    const cached_attention_args args{.q = dq.get(),
+                                     .places = at.get(),
+                                     .y = dy.get(),
+                                     .rows = tokens,
+                                     .heads = heads,
+                                     .kv_heads = kv_heads,
+                                     .head_dim = dim,
+                                     .layer_offset = layer};
     append_to_cache_cuda(args, dk.get(), dv.get(), nullptr);
     cached_attention_cuda(args, nullptr);
     const auto got = dy.to_host();
@@ -143,25 +170,48 @@ TEST_CASE("cached_attention on CUDA agrees with its reference for every shape of
     for (std::int64_t t = 0; t < tokens; ++t)
       places.push_back({starts.data(), t});
     std::vector<float> want(q.size());
-    cached_attention_reference({q.data(), places.data(), want.data(), tokens, heads, kv_heads, dim, layer});
+    cached_attention_reference({.q = q.data(),
+                                .places = places.data(),
+                                .y = want.data(),
+                                .rows = tokens,
+                                .heads = heads,
+                                .kv_heads = kv_heads,
+                                .head_dim = dim,
+                                .layer_offset = layer});
     double most = 0;
     for (std::size_t i = 0; i < got.size(); ++i)
       most = std::max(most, std::isnan(got[i]) ? INFINITY : std::abs(static_cast<double>(got[i]) - want[i]));
-    CHECK(most < 5e-6); // means of values near 1
+    CHECK(most < 5e-6);                       // means of values near 1
     for (std::int64_t t = 0; t < tokens; ++t) // the cache holds what was written, as the CPU's lays it out
-      CHECK(starts[static_cast<std::size_t>(t / 16)][layer + ((kv_heads + kv_heads - 1) * 16 + t % 16) * dim] ==
-            v[static_cast<std::size_t>((t * kv_heads + kv_heads - 1) * dim)]);
+      CHECK(starts[static_cast<std::size_t>(t / 16)][layer + ((kv_heads + kv_heads - 1) * 16 + t % 16) * dim]
+            == v[static_cast<std::size_t>((t * kv_heads + kv_heads - 1) * dim)]);
 
     const device_buffer<float> alone{std::vector<float>(static_cast<std::size_t>(heads * dim), NAN)};
-    cached_attention_cuda({dq.get() + (tokens - 1) * heads * dim, last.get(), alone.get(), 1, heads, kv_heads, dim, layer}, nullptr);
+    cached_attention_cuda(
+        {dq.get() + (tokens - 1) * heads * dim, last.get(), alone.get(), 1, heads, kv_heads, dim, layer}, nullptr);
     const auto row = alone.to_host();
     CHECK(std::equal(row.begin(), row.end(), got.end() - heads * dim));
   }
 }
 
-TEST_CASE("sample_token on CUDA draws the reference's words, with their log-probabilities") {
-  if (no_device())
-    return;
+namespace {
+
+/// The rows of one call of sample_token, on the host: five for each rule.
+struct sampling_rows {
+  static constexpr std::int64_t of_rule = 5;
+  static constexpr std::int64_t of_highest_uniform = 3; ///< the row of each rule whose uniform number is just below 1
+
+  std::int64_t vocab;
+  std::vector<std::vector<float>> logits;
+  std::vector<sampling_rule> rules; ///< one a row
+  std::vector<double> uniforms;     ///< one a row
+
+  std::int64_t count() const { return static_cast<std::int64_t>(logits.size()); }
+};
+
+enum class likelihoods { differ, many_are_equal };
+
+sampling_rows rows_to_sample(std::int64_t vocab, likelihoods how) {
   const sampling_rule rules[] = {{},
                                  {.temperature = 0},
                                  {.temperature = 0.7f},
@@ -172,61 +222,101 @@ TEST_CASE("sample_token on CUDA draws the reference's words, with their log-prob
                                  {.min_p = 0.02f},
                                  {.top_k = 7, .min_p = 0.5f},
                                  {.temperature = 2, .top_k = 1000, .top_p = 0.8f, .min_p = 0.1f}};
-  for (const std::int64_t vocab : {1, 2, 31, 33, 511, 512, 513, 4097, 50257})
-    for (const bool equals : {false, true}) { // whole numbers: many words are equally likely
-      CAPTURE(vocab);
-      CAPTURE(equals);
-      constexpr std::int64_t rows_of_rule = 5;
-      std::vector<std::vector<float>> logits;
-      std::vector<const float*> host, device;
-      std::vector<sampling_rule> rule_of;
-      std::vector<double> uniforms;
-      for (const auto& rule : rules)
-        for (std::int64_t r = 0; r < rows_of_rule; ++r) {
-          auto row = random_floats(vocab, static_cast<unsigned>(r), 3.0f);
-          for (auto& x : row)
-            x = equals ? std::round(x) : x;
-          if (r == 1)
-            for (std::int64_t v = 0; v + 1 < vocab; v += 3)
-              row[static_cast<std::size_t>(v)] = -INFINITY;
-          logits.push_back(row);
-          rule_of.push_back(rule);
-          uniforms.push_back(r == 2 ? 0.0 : r == 3 ? std::nextafter(1.0, 0.0) : uniform(9, static_cast<std::uint64_t>(vocab), static_cast<std::uint64_t>(r)));
-        }
-      const auto rows = static_cast<std::int64_t>(logits.size());
-      std::vector<float> flat;
-      for (const auto& row : logits)
-        flat.insert(flat.end(), row.begin(), row.end());
-      const device_buffer dl{flat};
-      for (std::int64_t r = 0; r < rows; ++r) {
-        host.push_back(logits[static_cast<std::size_t>(r)].data());
-        device.push_back(dl.get() + r * vocab);
-      }
-      const device_buffer<const float*> dr{device};
-      const device_buffer<sampling_rule> du{rule_of};
-      const device_buffer<double> dd{uniforms};
-      const device_buffer<std::int32_t> dt{std::vector<std::int32_t>(logits.size(), -1)};
-      const device_buffer<float> dp{std::vector<float>(logits.size(), NAN)};
-      sample_token_cuda({dr.get(), du.get(), dd.get(), dt.get(), dp.get(), rows, vocab}, nullptr);
-      const auto tokens = dt.to_host();
-      const auto logprob = dp.to_host();
+  sampling_rows rows{.vocab = vocab, .logits = {}, .rules = {}, .uniforms = {}};
+  for (const auto& rule : rules)
+    for (std::int64_t r = 0; r < sampling_rows::of_rule; ++r) {
+      auto row = random_floats(vocab, static_cast<unsigned>(r), 3.0f);
+      for (auto& x : row)
+        x = how == likelihoods::many_are_equal ? std::round(x) : x;
+      if (r == 1)
+        for (std::int64_t v = 0; v + 1 < vocab; v += 3)
+          row[static_cast<std::size_t>(v)] = -INFINITY;
+      rows.logits.push_back(row);
+      rows.rules.push_back(rule);
+      rows.uniforms.push_back(r == 2 ? 0.0
+                              : r == sampling_rows::of_highest_uniform
+                                  ? std::nextafter(1.0, 0.0)
+                                  : uniform(9, static_cast<std::uint64_t>(vocab), static_cast<std::uint64_t>(r)));
+    }
+  return rows;
+}
 
-      // Where a filter leaves every word, the words' order decides: the CPU's kernel says which.
-      thread_team team(1);
-      std::vector<std::int32_t> want(logits.size());
-      std::vector<float> want_logprob(logits.size());
-      sample_token({host.data(), rule_of.data(), uniforms.data(), want.data(), want_logprob.data(), rows, vocab}, team);
-      for (std::size_t r = 0; r < logits.size(); ++r) {
+struct sampled_words {
+  std::vector<std::int32_t> tokens;
+  std::vector<float> logprobs;
+};
+
+sampled_words sampled_on_device(const sampling_rows& rows) {
+  std::vector<float> flat;
+  for (const auto& row : rows.logits)
+    flat.insert(flat.end(), row.begin(), row.end());
+  const device_buffer dl{flat};
+  std::vector<const float*> device;
+  for (std::int64_t r = 0; r < rows.count(); ++r)
+    device.push_back(dl.get() + r * rows.vocab);
+  const device_buffer<const float*> dr{device};
+  const device_buffer<sampling_rule> du{rows.rules};
+  const device_buffer<double> dd{rows.uniforms};
+  const device_buffer<std::int32_t> dt{std::vector<std::int32_t>(rows.logits.size(), -1)};
+  const device_buffer<float> dp{std::vector<float>(rows.logits.size(), NAN)};
+  sample_token_cuda({.logits = dr.get(),
+                     .rules = du.get(),
+                     .uniform = dd.get(),
+                     .token = dt.get(),
+                     .logprob = dp.get(),
+                     .rows = rows.count(),
+                     .vocab = rows.vocab},
+                    nullptr);
+  return {dt.to_host(), dp.to_host()};
+}
+
+/// Where a filter leaves every word, the words' order decides: the CPU's kernel says which.
+sampled_words sampled_on_cpu(const sampling_rows& rows) {
+  std::vector<const float*> host;
+  for (const auto& row : rows.logits)
+    host.push_back(row.data());
+  thread_team team(1);
+  sampled_words words{std::vector<std::int32_t>(rows.logits.size()), std::vector<float>(rows.logits.size())};
+  sample_token({.logits = host.data(),
+                .rules = rows.rules.data(),
+                .uniform = rows.uniforms.data(),
+                .token = words.tokens.data(),
+                .logprob = words.logprobs.data(),
+                .rows = rows.count(),
+                .vocab = rows.vocab},
+               team);
+  return words;
+}
+
+} // namespace
+
+TEST_CASE("sample_token on CUDA draws the reference's words, with their log-probabilities") {
+  if (no_device())
+    return;
+  for (const std::int64_t vocab : {1, 2, 31, 33, 511, 512, 513, 4097, 50257})
+    for (const auto how : {likelihoods::differ, likelihoods::many_are_equal}) {
+      CAPTURE(vocab);
+      CAPTURE(static_cast<int>(how));
+      const auto rows = rows_to_sample(vocab, how);
+      const auto [tokens, logprobs] = sampled_on_device(rows);
+      const auto want = sampled_on_cpu(rows);
+      for (std::size_t r = 0; r < rows.logits.size(); ++r) {
         CAPTURE(r);
         // uniform just below 1: rounding of the last sum decides between words of next to no weight.
-        if (r % rows_of_rule == 3 && tokens[r] != want[r])
-          CHECK(std::exp(logprob[r]) < 1e-4);
+        if (r % sampling_rows::of_rule == sampling_rows::of_highest_uniform && tokens[r] != want.tokens[r])
+          CHECK(std::exp(logprobs[r]) < 1e-4);
         else
-          CHECK(tokens[r] == want[r]);
+          CHECK(tokens[r] == want.tokens[r]);
         std::int32_t token = tokens[r];
         float again = 0;
-        token_logprob_reference({host[r], &token, &again, 1, vocab, rule_of[r].temperature > 0 ? rule_of[r].temperature : 1});
-        CHECK(std::abs(logprob[r] - again) < 1e-5);
+        const float temperature = rows.rules[r].temperature > 0 ? rows.rules[r].temperature : 1;
+        token_logprob_reference({.logits = rows.logits[r].data(),
+                                 .targets = &token,
+                                 .logprob = &again,
+                                 .tokens = 1,
+                                 .vocab = vocab,
+                                 .temperature = temperature});
+        CHECK(std::abs(logprobs[r] - again) < 1e-5);
       }
     }
 }
@@ -243,12 +333,25 @@ TEST_CASE("token_logprob on CUDA agrees with its reference, masked words too") {
       if (v != targets[3])
         logits[static_cast<std::size_t>(3 * vocab + v)] = -INFINITY;
     std::vector<float> want(9);
-    token_logprob_reference({logits.data(), targets.data(), want.data(), 9, vocab, 0.7f});
+    token_logprob_reference({.logits = logits.data(),
+                             .targets = targets.data(),
+                             .logprob = want.data(),
+                             .tokens = 9,
+                             .vocab = vocab,
+                             .temperature = 0.7f});
     const device_buffer dl{logits}, dy{want};
     const device_buffer<std::int32_t> dt{targets};
-    token_logprob_cuda({dl.get(), dt.get(), dy.get(), 9, vocab, 0.7f}, nullptr);
+    token_logprob_cuda({.logits = dl.get(),
+                        .targets = dt.get(),
+                        .logprob = dy.get(),
+                        .tokens = 9,
+                        .vocab = vocab,
+                        .temperature = 0.7f},
+                       nullptr);
     CHECK(worst(dy.to_host(), want) < tolerance);
   }
 }
+
+} // namespace cuda_test
 
 #endif

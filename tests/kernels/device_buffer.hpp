@@ -15,7 +15,9 @@ public:
     check(cudaMalloc(&data_, size_ * sizeof(T)));
     check(cudaMemcpy(data_, host.data(), size_ * sizeof(T), cudaMemcpyHostToDevice));
   }
+
   ~device_buffer() { cudaFree(data_); }
+
   device_buffer(const device_buffer&) = delete;
   device_buffer& operator=(const device_buffer&) = delete;
 

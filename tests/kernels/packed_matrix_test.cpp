@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstring>
 
+namespace packed_matrix_test {
+
 using namespace millrace::kernels;
 using millrace::test::instruction_sets_here;
 using millrace::test::random_floats;
@@ -109,3 +111,5 @@ TEST_CASE("weights over different inputs are refused, and so is an empty matrix"
   CHECK_THROWS_AS(packed_linear(w.data(), 1, both, team), std::invalid_argument);
   CHECK_THROWS_AS(packed_matrix(w.data(), 0, 4), std::invalid_argument);
 }
+
+} // namespace packed_matrix_test

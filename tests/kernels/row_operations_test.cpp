@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <cmath>
 
+namespace row_operations_test {
+
 using namespace millrace::kernels;
 using millrace::test::instruction_sets_here;
 using millrace::test::random_floats;
@@ -33,7 +35,7 @@ TEST_CASE("the norm of (3, 4) with weights (1, 2): mean square 12.5") {
   std::vector<float> y(2);
   for (const auto set : instruction_sets_here()) {
     thread_team team(1, set);
-    rms_norm({x.data(), weight.data(), y.data(), 1, 2, 1e-12f}, team);
+    rms_norm({.x = x.data(), .weight = weight.data(), .y = y.data(), .rows = 1, .width = 2, .eps = 1e-12f}, team);
     CHECK(y[0] == doctest::Approx(3 / std::sqrt(12.5)));
     CHECK(y[1] == doctest::Approx(8 / std::sqrt(12.5)));
   }
@@ -46,10 +48,18 @@ TEST_CASE("rms_norm agrees with its reference, and a row does not see the others
       thread_team team(2, set);
       const auto x = random_floats(rows * width, 1), weight = random_floats(width, 2);
       std::vector<float> got(x.size()), want(x.size()), alone(static_cast<std::size_t>(width));
-      rms_norm({x.data(), weight.data(), got.data(), rows, width, 1e-5f}, team);
-      rms_norm_reference({x.data(), weight.data(), want.data(), rows, width, 1e-5f});
+      rms_norm({.x = x.data(), .weight = weight.data(), .y = got.data(), .rows = rows, .width = width, .eps = 1e-5f},
+               team);
+      rms_norm_reference(
+          {.x = x.data(), .weight = weight.data(), .y = want.data(), .rows = rows, .width = width, .eps = 1e-5f});
       CHECK(worst_relative(got, want) < tolerance);
-      rms_norm({x.data() + 40 * width, weight.data(), alone.data(), 1, width, 1e-5f}, team);
+      rms_norm({.x = x.data() + 40 * width,
+                .weight = weight.data(),
+                .y = alone.data(),
+                .rows = 1,
+                .width = width,
+                .eps = 1e-5f},
+               team);
       CHECK(std::equal(alone.begin(), alone.end(), got.begin() + 40 * width));
     }
 }
@@ -59,7 +69,14 @@ TEST_CASE("a quarter turn swaps the halves of a head") {
   const std::vector<float> cos{1, 1, 0, 0}, sin{0, 0, 1, 1}; // position 0: no turn; position 1: 90 degrees
   const std::vector<std::int64_t> position{1};
   thread_team team(1);
-  rope({x.data(), position.data(), cos.data(), sin.data(), 1, 1, 4}, team);
+  rope({.x = x.data(),
+        .positions = position.data(),
+        .cos = cos.data(),
+        .sin = sin.data(),
+        .rows = 1,
+        .heads = 1,
+        .head_dim = 4},
+       team);
   CHECK(x == std::vector<float>{-3, -4, 1, 2});
 }
 
@@ -76,8 +93,21 @@ TEST_CASE("rope agrees with its reference") {
         sin.push_back(std::sin(angle));
       }
       std::vector<std::int64_t> at{0, 19, 3, 3, 7, 1, 18, 4, 5};
-      rope({got.data(), at.data(), cos.data(), sin.data(), rows, heads, dim}, team);
-      rope_reference({want.data(), at.data(), cos.data(), sin.data(), rows, heads, dim});
+      rope({.x = got.data(),
+            .positions = at.data(),
+            .cos = cos.data(),
+            .sin = sin.data(),
+            .rows = rows,
+            .heads = heads,
+            .head_dim = dim},
+           team);
+      rope_reference({.x = want.data(),
+                      .positions = at.data(),
+                      .cos = cos.data(),
+                      .sin = sin.data(),
+                      .rows = rows,
+                      .heads = heads,
+                      .head_dim = dim});
       CHECK(worst_relative(got, want) < 1e-4); // differences of products cancel
     }
 }
@@ -87,7 +117,7 @@ TEST_CASE("swiglu of gate 0 is 0 and of a large gate is gate times up") {
   std::vector<float> y(3);
   for (const auto set : instruction_sets_here()) {
     thread_team team(1, set);
-    swiglu({gate.data(), up.data(), y.data(), 3}, team);
+    swiglu({.gate = gate.data(), .up = up.data(), .y = y.data(), .count = 3}, team);
     CHECK(y[0] == 0.0f);
     CHECK(y[1] == 100.0f);
     CHECK(std::abs(y[2]) < 1e-30f);
@@ -100,8 +130,8 @@ TEST_CASE("swiglu agrees with its reference") {
       thread_team team(2, set);
       const auto gate = random_floats(count, 5, 4.0f), up = random_floats(count, 6);
       std::vector<float> got(gate.size()), want(gate.size());
-      swiglu({gate.data(), up.data(), got.data(), count}, team);
-      swiglu_reference({gate.data(), up.data(), want.data(), count});
+      swiglu({.gate = gate.data(), .up = up.data(), .y = got.data(), .count = count}, team);
+      swiglu_reference({.gate = gate.data(), .up = up.data(), .y = want.data(), .count = count});
       CHECK(worst_relative(got, want) < tolerance);
     }
 }
@@ -113,3 +143,5 @@ TEST_CASE("add adds") {
   add(y.data(), x.data(), 3, team);
   CHECK(y == std::vector<float>{11, 22, 33});
 }
+
+} // namespace row_operations_test

@@ -9,6 +9,8 @@
 #include <cmath>
 #include <set>
 
+namespace sample_token_test {
+
 using namespace millrace::kernels;
 using millrace::test::instruction_sets_here;
 using millrace::test::random_floats;
@@ -96,7 +98,13 @@ TEST_CASE("a large vocabulary: the same word as the reference, the same log-prob
         const auto want =
             draw(logits, rule, u, team, [](const sample_token_args& a, thread_team&) { sample_token_reference(a); });
         float logprob = 0;
-        token_logprob({logits.data(), &got.token, &logprob, 1, vocab, rule.temperature}, team);
+        token_logprob({.logits = logits.data(),
+                       .targets = &got.token,
+                       .logprob = &logprob,
+                       .tokens = 1,
+                       .vocab = vocab,
+                       .temperature = rule.temperature},
+                      team);
         CHECK(got.logprob == logprob);
         different += got.token != want.token;
       }
@@ -131,3 +139,5 @@ TEST_CASE("rules out of range are refused") {
   CHECK_THROWS_AS(draw(four, {.top_p = 0}, 0, team), std::invalid_argument);
   CHECK_THROWS_AS(draw(four, {.min_p = 1.5f}, 0, team), std::invalid_argument);
 }
+
+} // namespace sample_token_test

@@ -4,6 +4,8 @@
 
 #include <numeric>
 
+namespace thread_team_test {
+
 using millrace::kernels::thread_team;
 
 TEST_CASE("every index is handed out once, over many regions") {
@@ -42,3 +44,5 @@ TEST_CASE("no work and no threads") {
   CHECK(calls == 0);
   CHECK_THROWS_AS(thread_team(0), std::invalid_argument);
 }
+
+} // namespace thread_team_test

@@ -1,17 +1,18 @@
+#include "runtime/formats/safetensors.hpp"
 #include "runtime/model/adapter.hpp"
-
-#include "runtime/input_error.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/model/training_operations.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
-
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
 #include <fstream>
+
+namespace adapter_test {
 
 using namespace millrace;
 using namespace millrace::model;
@@ -42,7 +43,9 @@ adapter random_adapter(std::string_view targets, at::ScalarType type = at::kFloa
   return a;
 }
 
-void write(const std::filesystem::path& path, const std::string& text) { std::ofstream(path) << text; }
+void write(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream(path) << text;
+}
 
 } // namespace
 
@@ -77,12 +80,13 @@ TEST_CASE("what is written is read back bit for bit, with PEFT's names") {
   }
   const auto config = nlohmann::json::parse(std::ifstream(folder.path() / "adapter_config.json"));
   CHECK(config.at("target_modules") == nlohmann::json({"q_proj", "v_proj"}));
-  CHECK(safetensors_file(folder.path() / "adapter_model.safetensors").find("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"));
+  CHECK(formats::safetensors_file(folder.path() / "adapter_model.safetensors")
+            .find("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"));
   // Layers that their last names do not tell are named whole.
   const tests::temporary_folder some;
   write_adapter_files(some.path(), random_adapter("layers\\.1\\.mlp\\.up_proj"), base().parameters);
-  CHECK(nlohmann::json::parse(std::ifstream(some.path() / "adapter_config.json")).at("target_modules") ==
-        nlohmann::json({"model.layers.1.mlp.up_proj"}));
+  CHECK(nlohmann::json::parse(std::ifstream(some.path() / "adapter_config.json")).at("target_modules")
+        == nlohmann::json({"model.layers.1.mlp.up_proj"}));
 }
 
 TEST_CASE("a new adapter changes nothing; the same seed draws the same") {
@@ -122,7 +126,8 @@ TEST_CASE("gradients of the halves are those of finite differences, and the base
       entry -= 2 * step;
       const double below = loss().item<double>();
       entry += step;
-      CHECK(parameter.tensor.grad().view(-1)[i].item<double>() == doctest::Approx((above - below) / (2 * step)).epsilon(1e-6));
+      CHECK(parameter.tensor.grad().view(-1)[i].item<double>()
+            == doctest::Approx((above - below) / (2 * step)).epsilon(1e-6));
     }
   }
   for (const auto& parameter : model.parameters())
@@ -144,13 +149,19 @@ TEST_CASE("what is not plain LoRA, or does not fit, is refused by name") {
   CHECK(why(R"({"peft_type": "LOHA"})").find("found peft_type \"LOHA\", want plain LoRA") != std::string::npos);
   CHECK(why(R"({"peft_type": "LORA", "use_dora": true})").find("found use_dora true") != std::string::npos);
   CHECK(why(R"({"peft_type": "LORA", "r": 0, "lora_alpha": 2})").find("found r 0") != std::string::npos);
-  CHECK(why(R"({"peft_type": "LORA", "r": 2, "lora_alpha": 2, "rank_pattern": {"q": 3}})").find("rank_pattern") != std::string::npos);
-  CHECK(why(R"({"peft_type": "LORA", "r": 2, "lora_alpha": 2})").find("adapter_model.safetensors") != std::string::npos);
-  CHECK_THROWS_WITH_AS(new_adapter(base().parameters, 2, 2, "lm_head", 1), doctest::Contains("matches no linear layer"), input_error);
-  CHECK_THROWS_WITH_AS(new_adapter(base().parameters, 2, 2, "(", 1), doctest::Contains("want a regular expression"), input_error);
+  CHECK(why(R"({"peft_type": "LORA", "r": 2, "lora_alpha": 2, "rank_pattern": {"q": 3}})").find("rank_pattern")
+        != std::string::npos);
+  CHECK(why(R"({"peft_type": "LORA", "r": 2, "lora_alpha": 2})").find("adapter_model.safetensors")
+        != std::string::npos);
+  CHECK_THROWS_WITH_AS(new_adapter(base().parameters, 2, 2, "lm_head", 1), doctest::Contains("matches no linear layer"),
+                       input_error);
+  CHECK_THROWS_WITH_AS(new_adapter(base().parameters, 2, 2, "(", 1), doctest::Contains("want a regular expression"),
+                       input_error);
   decoder model(base().config, base().parameters);
   auto odd = random_adapter("q_proj");
   odd.parameters[0].name = "model.layers.9.self_attn.q_proj.lora_A.weight";
   odd.parameters[1].name = "model.layers.9.self_attn.q_proj.lora_B.weight";
   CHECK_THROWS_WITH_AS(adapt(model, odd), doctest::Contains("no linear layer of that name"), input_error);
 }
+
+} // namespace adapter_test

@@ -1,25 +1,24 @@
+#include "runtime/formats/durable_write.hpp"
 #include "runtime/model/checkpoint.hpp"
-
-#include "runtime/input_error.hpp"
 #include "runtime/model/config_json.hpp"
-#include "runtime/model/durable_write.hpp"
 #include "runtime/model/gguf_model.hpp"
 #include "runtime/model/hf_folder.hpp"
-#include "tests/runtime/model/mutations.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
+#include "tests/support/mutations.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 #include <ATen/ATen.h>
-#include <nlohmann/json.hpp>
-
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+#include <sys/resource.h>
 
 #include <csignal>
 #include <cstring>
 #include <fstream>
 #include <functional>
 
-#include <sys/resource.h>
+namespace checkpoint_test {
 
 namespace {
 
@@ -48,18 +47,24 @@ void check_contains(const std::string& text, std::string_view part) {
 
 /// config.json of the smallest llama, with changes.
 std::string config_with(const json& changes) {
-  json c = {{"architectures", {"LlamaForCausalLM"}}, {"hidden_size", 64},      {"intermediate_size", 96},
-            {"num_hidden_layers", 2},                {"num_attention_heads", 4}, {"vocab_size", 100}};
+  json c = {{"architectures", {"LlamaForCausalLM"}},
+            {"hidden_size", 64},
+            {"intermediate_size", 96},
+            {"num_hidden_layers", 2},
+            {"num_attention_heads", 4},
+            {"vocab_size", 100}};
   c.update(changes);
   return c.dump();
 }
 
-model::model_config config_of(const json& changes) { return model::parse_config(config_with(changes), "config.json"); }
+model::model_config config_of(const json& changes) {
+  return model::parse_config(config_with(changes), "config.json");
+}
 
-model::checkpoint tiny_checkpoint(model::family kind = model::family::llama) {
+model::checkpoint tiny_checkpoint(std::string_view family = "llama") {
   model::checkpoint out;
   out.origin = "tiny";
-  out.config = tests::tiny_config(kind);
+  out.config = tests::tiny_config(family);
   out.parameters = tests::random_weights(out.config, 3, at::kFloat, false);
   return out;
 }
@@ -97,17 +102,18 @@ TEST_CASE("config.json: what is silent takes transformers' defaults") {
   CHECK(qwen3.head_dim == 128);
   CHECK_FALSE(qwen3.attention_bias);
   CHECK(config_of({{"attention_bias", true}}).output_bias);
-  CHECK(config_of({{"architectures", nullptr}, {"model_type", "qwen3"}}).kind == model::family::qwen3);
+  CHECK(config_of({{"architectures", nullptr}, {"model_type", "qwen3"}}).family->name == "qwen3");
 }
 
 TEST_CASE("config.json: both spellings of the rotary settings mean the same") {
-  const json scaling = {{"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0},
-                        {"original_max_position_embeddings", 8192}};
+  const json scaling = {
+      {"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 8192}};
   json old = scaling, now = scaling;
   old["type"] = "llama3";
   now["rope_type"] = "llama3";
   now["rope_theta"] = 500000.0;
-  for (const auto& config : {config_of({{"rope_scaling", old}, {"rope_theta", 500000.0}}), config_of({{"rope_parameters", now}})}) {
+  for (const auto& config :
+       {config_of({{"rope_scaling", old}, {"rope_theta", 500000.0}}), config_of({{"rope_parameters", now}})}) {
     CHECK(config.rope_theta == 500000);
     CHECK(config.scaling.type == model::rope_scaling::kind::llama3);
     CHECK(config.scaling.factor == 8);
@@ -130,7 +136,8 @@ TEST_CASE("config.json: what cannot be computed is refused by name") {
     check_contains(error_of([&] { config_of(changes); }), line);
   };
   refused({{"architectures", {"MistralForCausalLM"}}},
-          R"(config.json: architectures: found ["MistralForCausalLM"], want LlamaForCausalLM, Qwen2ForCausalLM or Qwen3ForCausalLM)");
+          R"(config.json: architectures: found ["MistralForCausalLM"], )"
+          R"(want LlamaForCausalLM, Qwen2ForCausalLM or Qwen3ForCausalLM)");
   refused({{"architectures", nullptr}}, "architectures: found nothing");
   refused({{"hidden_size", nullptr}}, "config.json: hidden_size: found nothing, want an integer >= 1");
   refused({{"hidden_size", 0}}, "hidden_size: found 0");
@@ -143,7 +150,8 @@ TEST_CASE("config.json: what cannot be computed is refused by name") {
   refused({{"mlp_bias", true}}, "mlp_bias: found true, want false");
   refused({{"quantization_config", json::object()}}, "quantization_config");
   refused({{"partial_rotary_factor", 0.5}}, "partial_rotary_factor: found 0.5");
-  refused({{"rope_scaling", {{"type", "yarn"}, {"factor", 4}}}}, "rope_scaling.type: found 'yarn', want default, linear or llama3");
+  refused({{"rope_scaling", {{"type", "yarn"}, {"factor", 4}}}},
+          "rope_scaling.type: found 'yarn', want default, linear or llama3");
   refused({{"rope_parameters", {{"rope_type", "longrope"}}}}, "rope_parameters.rope_type: found 'longrope'");
   refused({{"rope_scaling", {{"type", "linear"}}}}, "rope_scaling.factor: found nothing");
   refused({{"rope_scaling", {{"type", "linear"}, {"factor", 0}}}}, "factor");
@@ -155,20 +163,26 @@ TEST_CASE("config.json: what cannot be computed is refused by name") {
   refused({{"layer_types", {"full_attention", "sliding_attention"}}}, "layer_types");
   refused({{"use_sliding_window", true}, {"sliding_window", 4096}, {"max_window_layers", 1}}, "use_sliding_window");
   CHECK(config_of({{"use_sliding_window", true}, {"sliding_window", 4096}, {"max_window_layers", 2}}).layers == 2);
-  check_contains(error_of([] { model::parse_config("{\n  \"a\": 1,\n  oops\n}", "config.json"); }), "config.json:3:3: not JSON");
+  check_contains(error_of([] { model::parse_config("{\n  \"a\": 1,\n  oops\n}", "config.json"); }),
+                 "config.json:3:3: not JSON");
 }
 
 TEST_CASE("config.json: what is written is read back") {
-  for (const json& changes : {json{{"rope_scaling", {{"rope_type", "linear"}, {"factor", 4.0}}}, {"attention_bias", true}},
-                              json{{"architectures", {"Qwen2ForCausalLM"}}, {"eos_token_id", {1, 2}}, {"bos_token_id", 5}},
-                              json{{"architectures", {"Qwen3ForCausalLM"}}, {"tie_word_embeddings", true}, {"head_dim", 32}},
-                              json{{"rope_scaling", {{"rope_type", "llama3"}, {"factor", 32.0}, {"low_freq_factor", 1.0},
-                                                     {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 100}}}}}) {
+  for (const json& changes :
+       {json{{"rope_scaling", {{"rope_type", "linear"}, {"factor", 4.0}}}, {"attention_bias", true}},
+        json{{"architectures", {"Qwen2ForCausalLM"}}, {"eos_token_id", {1, 2}}, {"bos_token_id", 5}},
+        json{{"architectures", {"Qwen3ForCausalLM"}}, {"tie_word_embeddings", true}, {"head_dim", 32}},
+        json{{"rope_scaling",
+              {{"rope_type", "llama3"},
+               {"factor", 32.0},
+               {"low_freq_factor", 1.0},
+               {"high_freq_factor", 4.0},
+               {"original_max_position_embeddings", 100}}}}}) {
     const auto first = config_of(changes);
     const std::string text = model::config_text(first, "float32");
     const auto second = model::parse_config(text, "again");
     CHECK(model::config_text(second, "float32") == text);
-    CHECK(second.kind == first.kind);
+    CHECK(second.family == first.family);
     CHECK(second.scaling.type == first.scaling.type);
     CHECK(second.scaling.original_context == first.scaling.original_context);
     CHECK(second.attention_bias == first.attention_bias);
@@ -186,7 +200,7 @@ TEST_CASE("config.json: injured files are refused or read, never more") {
 
 TEST_CASE("gguf model: the config says what config.json of the same model says") {
   const auto same = [](const char* name) {
-    const model::gguf_file file(models / "gguf" / (std::string(name) + ".gguf"));
+    const formats::gguf_file file(models / "gguf" / (std::string(name) + ".gguf"));
     const auto found = model::gguf_config(file);
     auto want = model::read_config(models / name / "config.json");
     want.eos_ids = found.eos_ids; // a GGUF holds one
@@ -234,10 +248,12 @@ TEST_CASE("folder: an index that is not true is refused") {
     return error_of([&] { model::load_checkpoint(folder.path()); });
   };
   const std::string first = document["weight_map"].begin().key();
-  for (const char* outside : {"../../etc/passwd", "/etc/passwd", "..", "a/b.safetensors", "", "model.bin", "../model.safetensors"})
+  for (const char* outside :
+       {"../../etc/passwd", "/etc/passwd", "..", "a/b.safetensors", "", "model.bin", "../model.safetensors"})
     check_contains(with(first, outside), "want the name of a .safetensors file in this folder");
   check_contains(with(first, 5), "found no string");
-  check_contains(with(first, "model-00009-of-00009.safetensors"), "'model-00009-of-00009.safetensors', which is missing");
+  check_contains(with(first, "model-00009-of-00009.safetensors"),
+                 "'model-00009-of-00009.safetensors', which is missing");
   check_contains(with("model.ghost", document["weight_map"][first]), "says that 'model.ghost' lies in");
   tests::write_file(index, R"({"weight_map":{}})");
   check_contains(error_of([&] { model::load_checkpoint(folder.path()); }), "weight_map: want an object");
@@ -270,17 +286,20 @@ TEST_CASE("folder: a tokenizer larger than the embedding is refused, a smaller o
       next = i == 0 ? 0 : next;
       const bool own = (i >= 33 && i <= 126) || (i >= 161 && i <= 172) || i >= 174;
       const int point = own ? i : 256 + next++;
-      const std::string text = point < 128 ? std::string(1, static_cast<char>(point))
-                                           : std::string{static_cast<char>(0xc0 | point >> 6), static_cast<char>(0x80 | (point & 63))};
+      const std::string text =
+          point < 128 ? std::string(1, static_cast<char>(point))
+                      : std::string{static_cast<char>(0xc0 | point >> 6), static_cast<char>(0x80 | (point & 63))};
       vocabulary[text] = i;
     }
-    const json tokenizer = {{"version", "1.0"},
-                            {"added_tokens", json::array()},
-                            {"normalizer", nullptr},
-                            {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}}},
-                            {"post_processor", nullptr},
-                            {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
-                            {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", json::array()}}}};
+    const json tokenizer = {
+        {"version", "1.0"},
+        {"added_tokens", json::array()},
+        {"normalizer", nullptr},
+        {"pre_tokenizer",
+         {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}}},
+        {"post_processor", nullptr},
+        {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
+        {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", json::array()}}}};
     tests::write_file(folder / "tokenizer.json", tokenizer.dump());
     tests::write_file(folder / "config.json", config_with({{"vocab_size", rows}}));
     return error_of([&] { model::load_checkpoint(folder.path(), {false}); });
@@ -291,7 +310,7 @@ TEST_CASE("folder: a tokenizer larger than the embedding is refused, a smaller o
 }
 
 TEST_CASE("save: what is written is read back, in one file or many") {
-  const auto saved = tiny_checkpoint(model::family::qwen3);
+  const auto saved = tiny_checkpoint("qwen3");
   for (const std::int64_t shard_bytes : {std::int64_t{5'000'000'000}, std::int64_t{20'000}, std::int64_t{1}}) {
     CAPTURE(shard_bytes);
     const temporary_folder folder;
@@ -319,7 +338,8 @@ TEST_CASE("save: a folder that holds something is left as it is") {
   const temporary_folder folder;
   fs::create_directory(folder / "full");
   tests::write_file(folder / "full" / "x", "kept");
-  check_contains(error_of([&] { model::save_checkpoint(folder / "full", tiny_checkpoint()); }), "holds something already");
+  check_contains(error_of([&] { model::save_checkpoint(folder / "full", tiny_checkpoint()); }),
+                 "holds something already");
   CHECK(tests::read_file(folder / "full" / "x") == "kept");
   CHECK(entries(folder / "full") == 1);
   check_contains(error_of([&] { model::save_checkpoint(folder / "full" / "x", tiny_checkpoint()); }), "is no folder");
@@ -347,21 +367,23 @@ TEST_CASE("save: when the disk takes no more, one line says so and nothing is le
 TEST_CASE("save: a file that is there is never written over") {
   const temporary_folder folder;
   tests::write_file(folder / "f", "kept");
-  check_contains(error_of([&] { model::new_file(folder / "f").write("x"); }), "cannot create: File exists");
+  check_contains(error_of([&] { formats::new_file(folder / "f").write("x"); }), "cannot create: File exists");
   CHECK(tests::read_file(folder / "f") == "kept");
 }
 
 TEST_CASE("durable write: a file that is not finished is not there") {
   const temporary_folder folder;
   {
-    model::new_file file(folder / "a");
+    formats::new_file file(folder / "a");
     file.write("half");
     CHECK(entries(folder.path()) == 1);
   }
   CHECK(entries(folder.path()) == 0);
   {
-    model::new_folder target(folder / "b");
+    formats::new_folder target(folder / "b");
     tests::write_file(target.folder() / "x", "half");
   }
   CHECK(entries(folder.path()) == 0);
 }
+
+} // namespace checkpoint_test

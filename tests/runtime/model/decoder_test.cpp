@@ -1,23 +1,23 @@
-#include "runtime/model/decoder.hpp"
-
 #include "kernels/thread_team.hpp"
-#include "runtime/input_error.hpp"
+#include "runtime/model/decoder.hpp"
 #include "runtime/model/gguf_model.hpp"
 #include "runtime/model/hf_folder.hpp"
 #include "runtime/model/inference_operations.hpp"
 #include "runtime/model/kv_cache.hpp"
 #include "runtime/model/training_operations.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 #include <ATen/ATen.h>
-#include <nlohmann/json.hpp>
-
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include <functional>
 #include <limits>
 #include <numeric>
+
+namespace decoder_test {
 
 namespace {
 
@@ -110,7 +110,7 @@ TEST_CASE("decoder: logits of every family equal transformers' (inference kernel
 }
 
 TEST_CASE("decoder: parameters that do not fit are named") {
-  const auto config = tests::tiny_config(model::family::llama);
+  const auto config = tests::tiny_config("llama");
   const auto parameters = tests::random_weights(config, 1, at::kFloat, false);
   const auto changed = [&](const char* name, const std::function<void(model::weights&, std::size_t)>& change) {
     model::weights copy = parameters;
@@ -129,7 +129,10 @@ TEST_CASE("decoder: parameters that do not fit are named") {
         == "parameter 'model.layers.1.mlp.gate_proj.weight': missing, want shape [48, 32]");
   CHECK(changed(gate, [](auto& w, auto i) { w[i].tensor = w[i].tensor.t(); })
         == "parameter 'model.layers.1.mlp.gate_proj.weight': shape [32, 48], want [48, 32]");
-  CHECK(changed(gate, [](auto& w, auto i) { w.push_back({"model.layers.2.mlp.gate_proj.weight", w[i].tensor}); })
+  CHECK(changed(gate,
+                [](auto& w, auto i) {
+                  w.push_back({"model.layers.2.mlp.gate_proj.weight", w[i].tensor});
+                })
         == "parameter 'model.layers.2.mlp.gate_proj.weight': this architecture has none of that name");
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()})
     CHECK(changed(gate, [&](auto& w, auto i) { w[i].tensor[3][5] = bad; })
@@ -137,10 +140,12 @@ TEST_CASE("decoder: parameters that do not fit are named") {
 }
 
 TEST_CASE("decoder: weights near the end of fp32 are finite") {
-  const auto config = tests::tiny_config(model::family::llama);
+  const auto config = tests::tiny_config("llama");
   auto parameters = tests::random_weights(config, 1, at::kFloat, false);
   for (auto& p : parameters)
     if (p.name == "lm_head.weight")
       p.tensor.fill_(std::numeric_limits<float>::max());
   CHECK(error_of(config, parameters).empty());
 }
+
+} // namespace decoder_test

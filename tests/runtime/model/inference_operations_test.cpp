@@ -1,15 +1,16 @@
-#include "runtime/model/inference_operations.hpp"
 #include "runtime/model/answer_logprobs.hpp"
 #include "runtime/model/inference_decoder.hpp"
+#include "runtime/model/inference_operations.hpp"
 #include "runtime/model/matrix_product.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 
-#include <doctest/doctest.h>
-
 #include <ATen/ATen.h>
+#include <doctest/doctest.h>
 
 #include <cmath>
 #include <numeric>
+
+namespace inference_operations_test {
 
 using namespace millrace;
 using model::decoder;
@@ -24,16 +25,21 @@ namespace {
 class plain_operations final : public model::operations {
 public:
   at::Tensor embed(const at::Tensor& table, const at::Tensor& tokens) override { return table.index_select(0, tokens); }
+
   void linear(const at::Tensor& x, std::span<const model::linear_weight* const> layers,
               std::span<at::Tensor> y) override {
     for (std::size_t i = 0; i < layers.size(); ++i)
       y[i] = at::linear(x, layers[i]->weight, layers[i]->bias);
   }
+
   at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) override {
     return x * at::rsqrt((x * x).mean({-1}, true) + eps) * weight;
   }
+
   at::Tensor add(const at::Tensor& a, const at::Tensor& b) override { return a + b; }
+
   at::Tensor swiglu(const at::Tensor& gate, const at::Tensor& up) override { return at::silu(gate) * up; }
+
   at::Tensor rope(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& cos,
                   const at::Tensor& sin) override {
     const auto c = at::cat({cos, cos}, -1).index_select(0, positions).unsqueeze(1);
@@ -41,6 +47,7 @@ public:
     const auto half = x.chunk(2, -1);
     return x * c + at::cat({-half[1], half[0]}, -1) * s;
   }
+
   at::Tensor attention(std::int64_t, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override {
     const auto repeat = q.size(1) / k.size(1);
     const auto heads = [&](const at::Tensor& x) { return x.repeat_interleave(repeat, 1).transpose(0, 1); };
@@ -51,8 +58,8 @@ public:
   }
 };
 
-decoder tiny(model::family kind) {
-  const auto config = tests::tiny_config(kind);
+decoder tiny(std::string_view family) {
+  const auto config = tests::tiny_config(family);
   decoder d(config, tests::random_weights(config, 7, at::kFloat, false));
   d.pack();
   return d;
@@ -87,8 +94,8 @@ at::Tensor plain(const decoder& d, const std::vector<std::int32_t>& tokens) {
   return d.hidden(ops, ids, at::arange(ids.size(0), at::kLong));
 }
 
-std::shared_ptr<const decoder> tiny_on(model::family kind, at::Device device) {
-  const auto config = tests::tiny_config(kind);
+std::shared_ptr<const decoder> tiny_on(std::string_view family, at::Device device) {
+  const auto config = tests::tiny_config(family);
   return model::inference_decoder(config, tests::random_weights(config, 7, at::kFloat, false), device);
 }
 
@@ -99,21 +106,19 @@ bool no_gpu() {
   return true;
 }
 
-constexpr model::family families[] = {model::family::llama, model::family::qwen2, model::family::qwen3};
-
 } // namespace
 
 TEST_CASE("hidden states agree with the textbook's decoder in every family") {
-  for (const auto kind : families) {
-    const decoder d = tiny(kind);
+  for (const auto& family : model::families()) {
+    const decoder d = tiny(family.name);
     const auto tokens = some_tokens(41);
     CHECK((cached(d, tokens, 41, 1) - plain(d, tokens)).abs().max().item<double>() < 2e-5);
   }
 }
 
 TEST_CASE("a prompt at once, in pieces and token by token has the same bits, whatever the threads") {
-  for (const auto kind : families) {
-    const decoder d = tiny(kind);
+  for (const auto& family : model::families()) {
+    const decoder d = tiny(family.name);
     const auto tokens = some_tokens(41);
     const at::Tensor whole = cached(d, tokens, 41, 1);
     CHECK(at::equal(whole, cached(d, tokens, 1, 2)));
@@ -122,7 +127,7 @@ TEST_CASE("a prompt at once, in pieces and token by token has the same bits, wha
 }
 
 TEST_CASE("a fork goes on as the sequence it was taken from would have") {
-  const decoder d = tiny(model::family::llama);
+  const decoder d = tiny("llama");
   const auto tokens = some_tokens(40);
   const at::Tensor whole = cached(d, tokens, 40, 1);
   kernels::thread_team team(1);
@@ -147,7 +152,7 @@ TEST_CASE("a fork goes on as the sequence it was taken from would have") {
 }
 
 TEST_CASE("blocks go back to the pool") {
-  const decoder d = tiny(model::family::llama);
+  const decoder d = tiny("llama");
   const auto pool = kv_pool::make(d.config());
   for (int i = 0; i < 10; ++i) {
     kv_sequence sequence(pool);
@@ -157,7 +162,7 @@ TEST_CASE("blocks go back to the pool") {
 }
 
 TEST_CASE("answers' log-probabilities agree with a softmax over the textbook's logits") {
-  const decoder d = tiny(model::family::qwen3);
+  const decoder d = tiny("qwen3");
   const auto prompt = some_tokens(18);
   const std::vector<std::vector<std::int32_t>> answers{{1, 2, 3}, {}, {39}, {5, 5, 5, 5, 0, 7}};
   for (const double temperature : {1.0, 0.7}) {
@@ -170,14 +175,14 @@ TEST_CASE("answers' log-probabilities agree with a softmax over the textbook's l
       const at::Tensor logprobs =
           at::log_softmax(at::linear(plain(d, text), d.head().weight).to(at::kDouble) / temperature, -1);
       for (std::size_t i = 0; i < answer.size(); ++i)
-        CHECK(std::abs(got[at++] -
-                       logprobs[static_cast<std::int64_t>(prompt.size() + i) - 1][answer[i]].item<double>()) < 2e-5);
+        CHECK(std::abs(got[at++] - logprobs[static_cast<std::int64_t>(prompt.size() + i) - 1][answer[i]].item<double>())
+              < 2e-5);
     }
   }
 }
 
 TEST_CASE("an answer's log-probabilities do not depend on its siblings or on the threads") {
-  const decoder d = tiny(model::family::llama);
+  const decoder d = tiny("llama");
   const auto prompt = some_tokens(17);
   std::vector<std::vector<std::int32_t>> answers(40, std::vector<std::int32_t>(30, 4));
   answers[37] = {9, 8, 7, 6};
@@ -187,7 +192,7 @@ TEST_CASE("an answer's log-probabilities do not depend on its siblings or on the
 }
 
 TEST_CASE("what does not fit is refused") {
-  const decoder d = tiny(model::family::llama);
+  const decoder d = tiny("llama");
   const std::vector<std::vector<std::int32_t>> answers{{1}};
   const std::vector<std::int32_t> long_prompt(64, 1), strange{99}, none;
   CHECK_THROWS_AS(model::answer_logprobs(d, long_prompt, answers, 1, 1), std::invalid_argument);
@@ -196,7 +201,7 @@ TEST_CASE("what does not fit is refused") {
 }
 
 TEST_CASE("a decoder for inference on the CPU is packed and shares the parameters' memory") {
-  const auto config = tests::tiny_config(model::family::llama);
+  const auto config = tests::tiny_config("llama");
   const auto parameters = tests::random_weights(config, 7, at::kFloat, true);
   const auto made = model::inference_decoder(config, parameters, at::kCPU);
   CHECK(made->head().packed);
@@ -209,12 +214,14 @@ TEST_CASE("sampling takes rows several times and in any order, each draw with it
   kernels::thread_team team(1);
   inference_operations ops(team);
   const at::Tensor logits = at::tensor({0.0f, 9.0f, 0.0f, 9.0f, 0.0f, 0.0f}).view({2, 3});
-  const auto drawn = ops.sample(logits, std::vector<model::draw>{{1, {.temperature = 0}, 0}, {0, {.top_k = 1}, 0.5}, {1, {}, 0.99999}});
+  const auto drawn = ops.sample(
+      logits, std::vector<model::draw>{{1, {.temperature = 0}, 0}, {0, {.top_k = 1}, 0.5}, {1, {}, 0.99999}});
   REQUIRE(drawn.size() == 3);
   CHECK(drawn[0].token == 0);
   CHECK(drawn[1].token == 1);
   CHECK(drawn[2].token == 2);
-  CHECK(ops.logprobs(logits, std::vector<std::int32_t>{1, 0}, 1) == std::vector<float>{drawn[1].logprob, drawn[0].logprob});
+  CHECK(ops.logprobs(logits, std::vector<std::int32_t>{1, 0}, 1)
+        == std::vector<float>{drawn[1].logprob, drawn[0].logprob});
 }
 
 TEST_CASE("products of floats on CUDA are not rounded to TF32") {
@@ -231,9 +238,9 @@ TEST_CASE("hidden states on CUDA are the CPU's to rounding: a prompt at once, in
   if (no_gpu())
     return;
   const auto tokens = some_tokens(41);
-  for (const auto kind : families) {
-    const auto want = cached(*tiny_on(kind, at::kCPU), tokens, 41, 1);
-    const auto gpu = tiny_on(kind, at::kCUDA);
+  for (const auto& family : model::families()) {
+    const auto want = cached(*tiny_on(family.name, at::kCPU), tokens, 41, 1);
+    const auto gpu = tiny_on(family.name, at::kCUDA);
     for (const std::int64_t at_once : {41, 7, 1})
       CHECK((cached(*gpu, tokens, at_once, 1).cpu() - want).abs().max().item<double>() < 2e-5);
   }
@@ -242,7 +249,7 @@ TEST_CASE("hidden states on CUDA are the CPU's to rounding: a prompt at once, in
 TEST_CASE("a fork on CUDA goes on as the sequence it was taken from would have, beside others of other lengths") {
   if (no_gpu())
     return;
-  const auto d = tiny_on(model::family::llama, at::kCUDA);
+  const auto d = tiny_on("llama", at::kCUDA);
   const auto tokens = some_tokens(40);
   const at::Tensor whole = cached(*d, tokens, 40, 1).cpu();
   kernels::thread_team team(1);
@@ -263,7 +270,8 @@ TEST_CASE("a fork on CUDA goes on as the sequence it was taken from would have, 
   for (std::size_t f = 0; f < forks.size(); ++f) {
     const std::int64_t split = forks[f].length();
     forks[f].grow(1);
-    rows.push_back({f % 2 ? tokens[static_cast<std::size_t>(split)] : 39, &forks[f], split}); // what a sibling writes must not be seen
+    rows.push_back({f % 2 ? tokens[static_cast<std::size_t>(split)] : 39, &forks[f],
+                    split}); // what a sibling writes must not be seen
   }
   const at::Tensor next = ops.forward(*d, rows).cpu();
   for (std::size_t f = 1; f < forks.size(); f += 2)
@@ -277,10 +285,10 @@ TEST_CASE("answers' log-probabilities on CUDA are the CPU's within 1e-4") {
   std::vector<std::vector<std::int32_t>> answers(40, std::vector<std::int32_t>(30, 4)); // several passes
   answers[3] = {};
   answers[37] = {9, 8, 7, 6};
-  for (const auto kind : families)
+  for (const auto& family : model::families())
     for (const double temperature : {1.0, 0.7}) {
-      const auto want = model::answer_logprobs(*tiny_on(kind, at::kCPU), prompt, answers, temperature, 1);
-      const auto got = model::answer_logprobs(*tiny_on(kind, at::kCUDA), prompt, answers, temperature, 1);
+      const auto want = model::answer_logprobs(*tiny_on(family.name, at::kCPU), prompt, answers, temperature, 1);
+      const auto got = model::answer_logprobs(*tiny_on(family.name, at::kCUDA), prompt, answers, temperature, 1);
       REQUIRE(got.size() == want.size());
       double most = 0;
       for (std::size_t i = 0; i < got.size(); ++i)
@@ -298,9 +306,10 @@ TEST_CASE("sampling on CUDA draws what the CPU draws") {
   const at::Tensor logits = 3 * at::randn({6, 1000});
   std::vector<model::draw> draws;
   for (std::int64_t i = 0; i < 60; ++i)
-    draws.push_back({i % 6,
-                     {.temperature = i % 5 == 0 ? 0.0f : 0.8f, .top_k = i % 3 == 0 ? 20 : 0, .top_p = i % 4 == 0 ? 0.9f : 1.0f},
-                     (static_cast<double>(i) + 0.5) / 60});
+    draws.push_back(
+        {i % 6,
+         {.temperature = i % 5 == 0 ? 0.0f : 0.8f, .top_k = i % 3 == 0 ? 20 : 0, .top_p = i % 4 == 0 ? 0.9f : 1.0f},
+         (static_cast<double>(i) + 0.5) / 60});
   const auto want = ops.sample(logits, draws), got = ops.sample(logits.to(at::kCUDA), draws);
   REQUIRE(got.size() == want.size());
   for (std::size_t i = 0; i < got.size(); ++i) {
@@ -309,16 +318,19 @@ TEST_CASE("sampling on CUDA draws what the CPU draws") {
   }
 }
 
-TEST_CASE("weights staged on CUDA while another decoder computes change nothing of it, and are freed after it") {
+TEST_CASE("weights laid out on CUDA while another decoder computes change nothing of it, and are freed after it") {
   if (no_gpu())
     return;
   const auto tokens = some_tokens(41);
-  auto first = tiny_on(model::family::qwen3, at::kCUDA);
+  auto first = tiny_on("qwen3", at::kCUDA);
   const at::Tensor want = cached(*first, tokens, 1, 1).cpu();
   for (int round = 0; round < 20; ++round) {
     const at::Tensor hidden = cached(*first, tokens, 1, 1);
-    first = tiny_on(model::family::qwen3, at::kCUDA); // the same weights in other memory; the old are freed behind what reads them
-    const auto other = tiny_on(model::family::qwen3, at::kCUDA);
+    first = tiny_on("qwen3",
+                    at::kCUDA); // the same weights in other memory; the old are freed behind what reads them
+    const auto other = tiny_on("qwen3", at::kCUDA);
     CHECK(at::equal(hidden.cpu(), want));
   }
 }
+
+} // namespace inference_operations_test

@@ -11,29 +11,31 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <string_view>
 
 namespace millrace::tests {
 
 /// A decoder small enough to be redone by plain operations in milliseconds.
-inline model::model_config tiny_config(model::family kind, std::int64_t vocab = 40) {
+inline model::model_config tiny_config(std::string_view family, std::int64_t vocab = 40) {
   model::model_config c;
-  c.kind = kind;
+  c.family = &model::family_named(family);
   c.hidden_size = 32;
   c.layers = 2;
   c.heads = 4;
   c.kv_heads = 2;
-  c.head_dim = kind == model::family::qwen3 ? 16 : 8;
+  c.head_dim = family == "qwen3" ? 16 : 8;
   c.ffn_size = 48;
   c.vocab_size = vocab;
   c.max_positions = 64;
   c.rms_norm_eps = 1e-5;
-  c.tie_embeddings = kind != model::family::llama;
-  c.attention_bias = kind == model::family::qwen2;
+  c.tie_embeddings = family != "llama";
+  c.attention_bias = c.family->biases == model::attention_biases::always_qkv;
   return c;
 }
 
 /// Random parameters of that shape, sorted by name: projections scaled by 1 / sqrt(in), norms around 1.
-inline model::weights random_weights(const model::model_config& c, std::uint64_t seed, at::ScalarType type, bool differentiable) {
+inline model::weights random_weights(const model::model_config& c, std::uint64_t seed, at::ScalarType type,
+                                     bool differentiable) {
   at::manual_seed(seed);
   model::weights out;
   const auto add = [&](const std::string& name, std::vector<std::int64_t> shape) {
@@ -55,7 +57,7 @@ inline model::weights random_weights(const model::model_config& c, std::uint64_t
         add(at + "self_attn." + name + "_proj.bias", {heads * c.head_dim});
     }
     add(at + "self_attn.o_proj.weight", {c.hidden_size, c.heads * c.head_dim});
-    if (c.kind == model::family::qwen3) {
+    if (c.family->norms_heads) {
       add(at + "self_attn.q_norm.weight", {c.head_dim});
       add(at + "self_attn.k_norm.weight", {c.head_dim});
     }

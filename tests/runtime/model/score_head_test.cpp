@@ -1,19 +1,19 @@
-#include "runtime/model/score_head.hpp"
-
-#include "runtime/input_error.hpp"
 #include "runtime/model/config_json.hpp"
 #include "runtime/model/packed_sequences.hpp"
+#include "runtime/model/score_head.hpp"
 #include "runtime/model/training_operations.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
-#include <doctest/doctest.h>
-
 #include <cmath>
+
+namespace score_head_test {
 
 using namespace millrace;
 
@@ -28,7 +28,9 @@ nlohmann::json golden_of(const std::string& name) {
   return nlohmann::json::parse(tests::read_file(models + name + "/golden.json"));
 }
 
-model::decoder scoring(const model::checkpoint& loaded) { return {loaded.config, loaded.parameters}; }
+model::decoder scoring(const model::checkpoint& loaded) {
+  return {loaded.config, loaded.parameters};
+}
 
 /// Scores and token scores of the golden texts, each cut into a prompt and an answer at `cut`.
 void check_golden(const model::checkpoint& loaded, const nlohmann::json& golden, std::size_t cut) {
@@ -39,7 +41,8 @@ void check_golden(const model::checkpoint& loaded, const nlohmann::json& golden,
     const auto split = text.begin() + static_cast<std::ptrdiff_t>(cut);
     const tokens prompt(text.begin(), split);
     const std::vector<tokens> answers{tokens(split, text.end())};
-    CHECK(std::abs(model::answer_scores(decoder, prompt, answers).at(0) - golden["scores"][t].get<double>()) < tolerance);
+    CHECK(std::abs(model::answer_scores(decoder, prompt, answers).at(0) - golden["scores"][t].get<double>())
+          < tolerance);
     const auto values = model::answer_values(decoder, prompt, answers);
     REQUIRE(values.size() == text.size() - cut);
     for (std::size_t i = 0; i < values.size(); ++i) // the value before token i is read at token i - 1
@@ -95,9 +98,9 @@ TEST_CASE("score head: refused where a language model is wanted, and with any ot
 }
 
 TEST_CASE("score head: a language model's is replaced by zeros, tied or not") {
-  for (const auto kind : {model::family::llama, model::family::qwen2, model::family::qwen3}) {
+  for (const auto& family : model::families()) {
     model::checkpoint plain;
-    plain.config = tests::tiny_config(kind);
+    plain.config = tests::tiny_config(family.name);
     plain.parameters = tests::random_weights(plain.config, 3, at::kFloat, false);
     const auto fresh = model::with_score_head(plain);
     const std::vector<tokens> answers{{5, 6}, {7}};
@@ -106,7 +109,8 @@ TEST_CASE("score head: a language model's is replaced by zeros, tied or not") {
   }
 }
 
-TEST_CASE("score head: values do not depend on the other answers nor on how passes are cut, and empty answers have a score") {
+TEST_CASE(
+    "score head: values do not depend on the other answers nor on how passes are cut, and empty answers have a score") {
   const auto loaded = model::load_checkpoint(models + "score_qwen2", {.score_head = true});
   const auto decoder = scoring(loaded);
   const tokens prompt{4, 5, 6};
@@ -127,7 +131,7 @@ TEST_CASE("score head: values do not depend on the other answers nor on how pass
 }
 
 TEST_CASE("score head: its gradient is that of differences") {
-  auto config = tests::tiny_config(model::family::llama);
+  auto config = tests::tiny_config("llama");
   config.score_head = true;
   auto parameters = tests::random_weights(config, 5, at::kDouble, true);
   std::erase_if(parameters, [](const auto& p) { return p.name == "lm_head.weight"; });
@@ -139,7 +143,9 @@ TEST_CASE("score head: its gradient is that of differences") {
   const auto packed = model::pack({&group, 1});
   const auto loss = [&] {
     model::training_operations ops(packed.groups);
-    return model::token_scores(decoder.hidden(ops, packed.tokens, packed.positions), decoder.head(), packed.rows).square().sum();
+    return model::token_scores(decoder.hidden(ops, packed.tokens, packed.positions), decoder.head(), packed.rows)
+        .square()
+        .sum();
   };
   loss().backward();
   const auto numeric = [&](const at::Tensor& parameter, std::int64_t i) {
@@ -158,3 +164,5 @@ TEST_CASE("score head: its gradient is that of differences") {
   const at::Tensor deep = parameters[1].tensor; // a parameter of the first layer
   CHECK(deep.grad().view(-1)[3].item<double>() == doctest::Approx(numeric(deep, 3)).epsilon(1e-4));
 }
+
+} // namespace score_head_test

@@ -1,14 +1,14 @@
-#include "runtime/model/training_operations.hpp"
-
 #include "runtime/model/token_logprob.hpp"
+#include "runtime/model/training_operations.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 
 #include <ATen/ATen.h>
+#include <doctest/doctest.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <doctest/doctest.h>
-
 #include <functional>
+
+namespace training_operations_test {
 
 namespace {
 
@@ -20,7 +20,9 @@ using tests::tiny_config;
 constexpr double float_tolerance = 2e-5;
 constexpr double double_tolerance = 1e-10;
 
-double largest_difference(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+double largest_difference(const at::Tensor& a, const at::Tensor& b) {
+  return (a - b).abs().max().item<double>();
+}
 
 at::Tensor norm(const at::Tensor& x, const at::Tensor& w, double eps) {
   return x * at::rsqrt(x.pow(2).mean(-1, true) + eps) * w;
@@ -56,13 +58,14 @@ at::Tensor plain_logits(const model::model_config& c, const model::weights& w, c
     auto q = linear(h, at + "self_attn.q_proj").view({n, c.heads, c.head_dim});
     auto k = linear(h, at + "self_attn.k_proj").view({n, c.kv_heads, c.head_dim});
     const auto v = linear(h, at + "self_attn.v_proj").view({n, c.kv_heads, c.head_dim});
-    if (c.kind == model::family::qwen3) {
+    if (c.family->norms_heads) {
       q = norm(q, get(at + "self_attn.q_norm.weight"), c.rms_norm_eps);
       k = norm(k, get(at + "self_attn.k_norm.weight"), c.rms_norm_eps);
     }
     q = turn(q, c.rope_theta), k = turn(k, c.rope_theta);
     const auto repeats = c.heads / c.kv_heads;
-    const auto keys = k.repeat_interleave(repeats, 1).transpose(0, 1), values = v.repeat_interleave(repeats, 1).transpose(0, 1);
+    const auto keys = k.repeat_interleave(repeats, 1).transpose(0, 1),
+               values = v.repeat_interleave(repeats, 1).transpose(0, 1);
     const auto scores = q.transpose(0, 1).matmul(keys.transpose(1, 2)) / std::sqrt(double(c.head_dim)) + mask;
     const auto seen = scores.softmax(-1).matmul(values).transpose(0, 1).reshape({n, c.heads * c.head_dim});
     x = x + linear(seen, at + "self_attn.o_proj");
@@ -81,7 +84,8 @@ struct sample {
 
 /// Two groups whose lengths hurt: answers of no, one and many tokens, a prompt of one.
 std::vector<sample> two_groups() {
-  return {{{1, 2, 3, 4, 5}, {{6, 7, 8}, {9}, {}, {3, 1, 4, 1, 5, 9, 2, 6, 5}}}, {{11}, {{7, 7}, {2, 3, 5, 7, 11, 13, 17}}}};
+  return {{{1, 2, 3, 4, 5}, {{6, 7, 8}, {9}, {}, {3, 1, 4, 1, 5, 9, 2, 6, 5}}},
+          {{11}, {{7, 7}, {2, 3, 5, 7, 11, 13, 17}}}};
 }
 
 model::packed_sequences packed(const std::vector<sample>& groups) {
@@ -108,7 +112,8 @@ at::Tensor plain_logprob(const model::model_config& c, const model::weights& w, 
       const auto log_softmax = (plain_logits(c, w, tokens) / temperature).log_softmax(-1);
       const auto first = static_cast<std::int64_t>(g.prompt.size()) - 1, n = static_cast<std::int64_t>(answer.size());
       if (n > 0)
-        parts.push_back(log_softmax.narrow(0, first, n).gather(1, tokens.narrow(0, first + 1, n).unsqueeze(1)).squeeze(1));
+        parts.push_back(
+            log_softmax.narrow(0, first, n).gather(1, tokens.narrow(0, first + 1, n).unsqueeze(1)).squeeze(1));
     }
   return at::cat(parts);
 }
@@ -137,12 +142,12 @@ TEST_CASE("an empty prompt is refused by name") {
 }
 
 TEST_CASE("packed log-probabilities and gradients are those of each sequence on its own") {
-  for (const auto kind : {model::family::llama, model::family::qwen2, model::family::qwen3})
+  for (const auto& family : model::families())
     for (const auto type : {at::kFloat, at::kDouble}) {
-      CAPTURE(static_cast<int>(kind));
+      CAPTURE(std::string(family.name));
       CAPTURE(type == at::kDouble);
       const double tolerance = type == at::kFloat ? float_tolerance : 1e-6; // the decoder's table of angles is fp32
-      const auto config = tiny_config(kind);
+      const auto config = tiny_config(family.name);
       const auto w = random_weights(config, 7, type, true);
       const model::decoder d(config, w);
       const auto want = plain_logprob(config, w, two_groups(), 0.7);
@@ -160,7 +165,7 @@ TEST_CASE("packed log-probabilities and gradients are those of each sequence on 
 }
 
 TEST_CASE("a gradient that is already there is added to in place") {
-  const auto config = tiny_config(model::family::qwen2);
+  const auto config = tiny_config("qwen2");
   const auto w = random_weights(config, 3, at::kDouble, true);
   const model::decoder d(config, w);
   const auto want = torch::autograd::grad({packed_logprob(d, two_groups(), 1).sum()}, leaves(w));
@@ -202,7 +207,8 @@ TEST_CASE("token log-probabilities over several blocks of the vocabulary equal l
   const auto other = at::randn_like(want);
   const auto want_of_entropy = torch::autograd::grad({(entropy_again * other).sum()}, {h, head.weight}, {}, true);
   const auto got_of_entropy = torch::autograd::grad({(fresh.entropy * other).sum()}, {h, head.weight}, {}, true);
-  const auto got_of_both = torch::autograd::grad({(fresh.entropy * other + fresh.logprob * weigh).sum()}, {h, head.weight});
+  const auto got_of_both =
+      torch::autograd::grad({(fresh.entropy * other + fresh.logprob * weigh).sum()}, {h, head.weight});
   for (const std::size_t i : {0, 1}) {
     CHECK(largest_difference(got_of_entropy[i], want_of_entropy[i]) < double_tolerance);
     CHECK(largest_difference(got_of_both[i], want_of_entropy[i] + want_gradients[i]) < double_tolerance);
@@ -218,7 +224,7 @@ TEST_CASE("token log-probabilities stay finite for logits of a thousand") {
 }
 
 TEST_CASE("scoring equals the plain log-probabilities, answer by answer") {
-  const auto config = tiny_config(model::family::llama);
+  const auto config = tiny_config("llama");
   const auto w = random_weights(config, 5, at::kFloat, false);
   const auto groups = two_groups();
   const auto got = model::score_answers(model::decoder(config, w), groups[0].prompt, groups[0].answers, 1);
@@ -231,3 +237,5 @@ TEST_CASE("scoring equals the plain log-probabilities, answer by answer") {
       CHECK(std::abs(logprob - want[n++].item<float>()) < float_tolerance);
   CHECK(n == want.size(0));
 }
+
+} // namespace training_operations_test

@@ -6,14 +6,16 @@
 #include "tests/support/temporary_folder.hpp"
 
 #include <ATen/ATen.h>
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
-// What sits on the decoder's output beside sampled answers: masked turns, scores, plain text; and adapters in its layers.
+namespace learner_heads_test {
+
+// What sits on the decoder's output beside sampled answers: masked turns, scores, plain text; and adapters in its
+// layers.
 
 namespace {
 
@@ -25,8 +27,11 @@ using train::training_group;
 /// The same sums in another order, in float.
 constexpr double float_tolerance = 1e-5;
 
-const model::model_config config = tests::tiny_config(model::family::llama);
-model::weights start() { return tests::random_weights(config, 3, at::kFloat, false); }
+const model::model_config config = tests::tiny_config("llama");
+
+model::weights start() {
+  return tests::random_weights(config, 3, at::kFloat, false);
+}
 
 learner_options options_of(const std::string& algorithm) {
   learner_options o;
@@ -38,7 +43,8 @@ learner_options options_of(const std::string& algorithm) {
   return o;
 }
 
-training_group group_of(std::vector<std::int32_t> prompt, std::vector<std::vector<std::int32_t>> answers, std::vector<float> reward = {1}) {
+training_group group_of(std::vector<std::int32_t> prompt, std::vector<std::vector<std::int32_t>> answers,
+                        std::vector<float> reward = {1}) {
   training_group g;
   g.prompt = std::move(prompt);
   g.answers = std::move(answers);
@@ -79,7 +85,8 @@ TEST_CASE("a conversation with the user's turns masked trains as its turns on th
   learner other(config, start(), options_of("sft"));
   CHECK(std::abs(other.step(std::vector{chat}, 0).loss - a.loss) > 1e-4);
   chat.mask = {{1, 1}};
-  CHECK_THROWS_WITH_AS(other.step(std::vector{chat}, 0), doctest::Contains("mask of answer 0 has 2 tokens, want 7"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(other.step(std::vector{chat}, 0), doctest::Contains("mask of answer 0 has 2 tokens, want 7"),
+                       std::invalid_argument);
 }
 
 TEST_CASE("micro-batches of masked answers give the same loss and gradient") {
@@ -101,7 +108,8 @@ TEST_CASE("micro-batches of masked answers give the same loss and gradient") {
 
 TEST_CASE("the score that is trained is the one a reward model gives") {
   const auto model = scoring();
-  const std::vector<training_group> groups{group_of({1, 2, 3}, {{4, 5}, {6}}, {1, 0}), group_of({7}, {{}, {8, 9, 10}}, {0, 1})};
+  const std::vector<training_group> groups{group_of({1, 2, 3}, {{4, 5}, {6}}, {1, 0}),
+                                           group_of({7}, {{}, {8, 9, 10}}, {0, 1})};
   const model::decoder decoder(model.config, model.parameters);
   const auto batches = train::cut_micro_batches(groups, 100, algorithms::unit::group);
   REQUIRE(batches.size() == 1);
@@ -111,7 +119,8 @@ TEST_CASE("the score that is trained is the one a reward model gives") {
     for (const float score : model::answer_scores(decoder, group.prompt, group.answers))
       want.push_back(score);
   CHECK((scores - at::tensor(want)).abs().max().item<double>() < float_tolerance);
-  const auto ranked = train::rank_pairs(at::tensor({2.0, 1.0, 3.0, 0.0}), at::tensor({1.0, 0.0, 0.0, 1.0}), at::tensor({0, 0, 1, 1}, at::kLong));
+  const auto ranked = train::rank_pairs(at::tensor({2.0, 1.0, 3.0, 0.0}), at::tensor({1.0, 0.0, 0.0, 1.0}),
+                                        at::tensor({0, 0, 1, 1}, at::kLong));
   CHECK(ranked.pairs == 2);
   CHECK(ranked.right == 1);
 }
@@ -214,5 +223,8 @@ TEST_CASE("plain text mixed in has the gradient of its mean loss, times the coef
   CHECK(a.gradient_norm == doctest::Approx(3 * b.gradient_norm).epsilon(1e-4));
   const auto model = scoring();
   learner scores(model.config, model.parameters, options_of("bradley_terry"));
-  CHECK_THROWS_WITH_AS(scores.mix({text}, 1), doctest::Contains("a score head has no loss of text"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(scores.mix({text}, 1), doctest::Contains("a score head has no loss of text"),
+                       std::invalid_argument);
 }
+
+} // namespace learner_heads_test

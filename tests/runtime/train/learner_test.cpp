@@ -1,15 +1,12 @@
-#include "runtime/train/learner.hpp"
-
-#include "runtime/input_error.hpp"
 #include "runtime/model/decoder.hpp"
 #include "runtime/model/token_logprob.hpp"
+#include "runtime/train/learner.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-
 #include <doctest/doctest.h>
-
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +16,8 @@
 #include <random>
 #include <stdexcept>
 
+namespace learner_test {
+
 namespace {
 
 using namespace millrace;
@@ -27,8 +26,11 @@ using train::learner_options;
 using train::step_report;
 using train::training_group;
 
-const model::model_config config = tests::tiny_config(model::family::qwen2);
-model::weights start() { return tests::random_weights(config, 3, at::kFloat, false); }
+const model::model_config config = tests::tiny_config("qwen2");
+
+model::weights start() {
+  return tests::random_weights(config, 3, at::kFloat, false);
+}
 
 /// Three groups of answers of 0 to 12 tokens, stamped by version 4 with what the model itself says, moved by `noise`.
 std::vector<training_group> some_groups(std::uint64_t seed, float noise = 0, bool reference = false) {
@@ -90,8 +92,11 @@ model::weights copy_of(const model::weights& w) {
 
 /// A folder of this test, gone with it.
 struct temporary_folder {
-  std::filesystem::path path = std::filesystem::temp_directory_path() / ("millrace_learner_test_" + std::to_string(getpid()));
+  std::filesystem::path path =
+      std::filesystem::temp_directory_path() / ("millrace_learner_test_" + std::to_string(getpid()));
+
   temporary_folder() { std::filesystem::create_directories(path); }
+
   ~temporary_folder() { std::filesystem::remove_all(path); }
 };
 
@@ -170,7 +175,8 @@ TEST_CASE("auto takes what is there; a device that is not there is refused by th
   CHECK(any.parameters().at(0).tensor.is_cuda() == at::hasCUDA());
   options.device = "cuda";
   if (!at::hasCUDA())
-    CHECK_THROWS_WITH_AS(learner(config, start(), options), doctest::Contains("run.device: found \"cuda\""), input_error);
+    CHECK_THROWS_WITH_AS(learner(config, start(), options), doctest::Contains("run.device: found \"cuda\""),
+                         input_error);
 }
 
 TEST_CASE("training goes on bit for bit from saved state") {
@@ -289,10 +295,12 @@ TEST_CASE("columns that disagree are refused by group, answer and column") {
 TEST_CASE("unknown words and ranges in the options are refused") {
   learner_options o = some_options();
   o.algorithm = "grppo";
-  CHECK_THROWS_WITH_AS(learner(config, start(), o), doctest::Contains("algorithm 'grppo': unknown, want one of grpo"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(learner(config, start(), o), doctest::Contains("algorithm 'grppo': unknown, want one of grpo"),
+                       std::invalid_argument);
   o = some_options();
   o.algorithm_options = {{"clip_lo", 0.1}};
-  CHECK_THROWS_WITH_AS(learner(config, start(), o), doctest::Contains("did you mean 'clip_low'"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(learner(config, start(), o), doctest::Contains("did you mean 'clip_low'"),
+                       std::invalid_argument);
   o = some_options();
   o.temperature = 0;
   CHECK_THROWS_WITH_AS(learner(config, start(), o), doctest::Contains("temperature"), std::invalid_argument);
@@ -310,3 +318,5 @@ TEST_CASE("a step whose answers are all empty applies no gradient") {
   CHECK(report.loss == 0);
   CHECK(report.gradient_norm == 0);
 }
+
+} // namespace learner_test

@@ -6,6 +6,8 @@
 #include <fstream>
 #include <stdexcept>
 
+namespace learning_rate_test {
+
 using namespace millrace::train;
 
 namespace {
@@ -81,6 +83,9 @@ TEST_CASE("without a warm-up the courses are those of transformers") {
 TEST_CASE("words for courses are known or refused") {
   CHECK(decay_named("wsd") == decay::wsd);
   CHECK(wsd_form_named("sqrt") == wsd_form::sqrt);
-  CHECK_THROWS_WITH_AS(decay_named("cosin"), doctest::Contains("want constant, linear, cosine or wsd"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(decay_named("cosin"), doctest::Contains("want constant, linear, cosine or wsd"),
+                       std::invalid_argument);
   CHECK_THROWS_WITH_AS(wsd_form_named("x"), doctest::Contains("wsd_form 'x'"), std::invalid_argument);
 }
+
+} // namespace learning_rate_test

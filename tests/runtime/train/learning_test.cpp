@@ -6,13 +6,14 @@
 #include "tests/runtime/train/sampled_group.hpp"
 
 #include <ATen/ATen.h>
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <random>
+
+namespace learning_test {
 
 namespace {
 
@@ -41,7 +42,7 @@ void judge(std::vector<float>& rewards) {
 
 TEST_CASE("a random decoder learns to say one word, by every algorithm of rewards alone and from every seed") {
   // A word in twenty by chance; a random decoder's taste and the first updates lift the first three steps somewhat.
-  const auto config = tests::tiny_config(model::family::llama, 20);
+  const auto config = tests::tiny_config("llama", 20);
   for (const auto* row : algorithms::all())
     for (const std::uint64_t seed : {1, 2, 3}) {
       if (!by_rewards_alone(*row))
@@ -58,7 +59,8 @@ TEST_CASE("a random decoder learns to say one word, by every algorithm of reward
       std::mt19937_64 random(seed);
       double first = 0, last = 0, mismatch = 0;
       for (std::uint32_t step = 0; step < steps; ++step) {
-        train::training_group groups[] = {tests::sample_group(decoder, 2, random, step), tests::sample_group(decoder, 3, random, step)};
+        train::training_group groups[] = {tests::sample_group(decoder, 2, random, step),
+                                          tests::sample_group(decoder, 3, random, step)};
         const double reward = (mean_of(groups[0].reward) + mean_of(groups[1].reward)) / 2;
         if (row->name == "drpo")
           for (auto& group : groups)
@@ -73,3 +75,5 @@ TEST_CASE("a random decoder learns to say one word, by every algorithm of reward
       CHECK(mismatch < 1e-4);
     }
 }
+
+} // namespace learning_test

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+namespace micro_batches_test {
+
 using namespace millrace::train;
 
 namespace {
@@ -86,3 +88,5 @@ TEST_CASE("updates are parts of whole groups with denominators of their own, cou
   CHECK(parts[1].micro_batches[0].parts[0].group == 1);
   CHECK(cut_updates(groups, 10, 1000, millrace::algorithms::unit::answer).size() == 3);
 }
+
+} // namespace micro_batches_test

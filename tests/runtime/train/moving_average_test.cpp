@@ -1,10 +1,11 @@
 #include "runtime/train/moving_average.hpp"
 
 #include <ATen/ATen.h>
-
 #include <doctest/doctest.h>
 
 #include <stdexcept>
+
+namespace moving_average_test {
 
 using namespace millrace;
 using train::moving_average;
@@ -29,3 +30,5 @@ TEST_CASE("decay 0 is the last step; other parameters and decays are refused") {
   CHECK_THROWS_AS(last.update({}), std::invalid_argument);
   CHECK_THROWS_WITH_AS(moving_average(w, 1), doctest::Contains("ema_decay"), std::invalid_argument);
 }
+
+} // namespace moving_average_test

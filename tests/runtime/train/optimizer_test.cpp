@@ -1,15 +1,15 @@
 #include "runtime/train/optimizer.hpp"
-
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
-
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
 #include <cmath>
 #include <fstream>
 #include <stdexcept>
+
+namespace optimizer_test {
 
 using namespace millrace;
 using namespace millrace::train;
@@ -74,8 +74,10 @@ TEST_CASE("a group has a learning rate and a decay of its own; the first that ma
 
 TEST_CASE("AdamW with groups, clipping and a cosine is torch.optim.AdamW") {
   const auto golden = nlohmann::json::parse(std::ifstream("tests/golden/optimizer.json")).at("adamw");
-  const std::vector<std::pair<std::string, std::vector<std::int64_t>>> shapes{
-      {"layers.0.proj.weight", {3, 2}}, {"layers.0.norm.weight", {4}}, {"layers.1.proj.weight", {2, 3}}, {"lm_head.weight", {2, 2}}};
+  const std::vector<std::pair<std::string, std::vector<std::int64_t>>> shapes{{"layers.0.proj.weight", {3, 2}},
+                                                                              {"layers.0.norm.weight", {4}},
+                                                                              {"layers.1.proj.weight", {2, 3}},
+                                                                              {"lm_head.weight", {2, 2}}};
   model::weights w;
   const auto filled = [](at::Tensor tensor, auto value) {
     float* at = tensor.data_ptr<float>();
@@ -84,9 +86,9 @@ TEST_CASE("AdamW with groups, clipping and a cosine is torch.optim.AdamW") {
     return tensor;
   };
   for (std::size_t n = 0; n < shapes.size(); ++n) {
-    w.push_back({shapes[n].first, one(filled(at::zeros(shapes[n].second), [&](double i) {
-                                    return std::cos(static_cast<double>(n) * 5 + i);
-                                  }))[0].tensor});
+    w.push_back({shapes[n].first, one(filled(at::zeros(shapes[n].second),
+                                             [&](double i) { return std::cos(static_cast<double>(n) * 5 + i); }))[0]
+                                      .tensor});
   }
   optimizer_options o;
   o.lr = 0.01;
@@ -108,7 +110,8 @@ TEST_CASE("AdamW with groups, clipping and a cosine is torch.optim.AdamW") {
   for (const auto& parameter : w) {
     const auto want = golden.at("parameters").at(parameter.name).get<std::vector<double>>();
     CAPTURE(parameter.name);
-    CHECK((parameter.tensor.detach().view(-1) - at::tensor(want, at::kDouble)).abs().max().item<double>() < 1e-6); // fp32
+    CHECK((parameter.tensor.detach().view(-1) - at::tensor(want, at::kDouble)).abs().max().item<double>()
+          < 1e-6); // fp32
   }
 }
 
@@ -139,8 +142,8 @@ TEST_CASE("AdamW over many steps equals its formula in double") {
     const at::Tensor d = g.to(at::kDouble) * scale;
     m = o.beta1 * m + (1 - o.beta1) * d;
     v = o.beta2 * v + (1 - o.beta2) * d * d;
-    p = p * (1 - o.lr * o.weight_decay) -
-        o.lr * (m / (1 - std::pow(o.beta1, t))) / ((v / (1 - std::pow(o.beta2, t))).sqrt() + o.eps);
+    p = p * (1 - o.lr * o.weight_decay)
+        - o.lr * (m / (1 - std::pow(o.beta1, t))) / ((v / (1 - std::pow(o.beta2, t))).sqrt() + o.eps);
   }
   CHECK((w[0].tensor.detach() - p).abs().max().item<double>() < 1e-5);
 }
@@ -161,3 +164,5 @@ TEST_CASE("options out of range are refused by name") {
   o.schedule = decay::cosine;
   CHECK_THROWS_WITH_AS(adamw({}, o), doctest::Contains("optimizer.total_steps"), std::invalid_argument);
 }
+
+} // namespace optimizer_test

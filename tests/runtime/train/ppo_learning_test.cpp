@@ -5,10 +5,11 @@
 #include "tests/runtime/train/sampled_group.hpp"
 
 #include <ATen/ATen.h>
-
 #include <doctest/doctest.h>
 
 #include <cmath>
+
+namespace ppo_learning_test {
 
 using namespace millrace;
 
@@ -32,7 +33,7 @@ void add_values(std::span<train::training_group> groups, const train::value_lear
 } // namespace
 
 TEST_CASE("a random decoder learns to say one word by PPO, and its critic to foresee it, from every seed") {
-  const auto config = tests::tiny_config(model::family::llama, 20);
+  const auto config = tests::tiny_config("llama", 20);
   for (const std::uint64_t seed : {1, 2, 3, 4, 5}) {
     CAPTURE(seed);
     train::learner_options options;
@@ -57,16 +58,20 @@ TEST_CASE("a random decoder learns to say one word by PPO, and its critic to for
     std::mt19937_64 random(seed);
     double first = 0, last = 0, foreseen = 0;
     for (std::uint32_t step = 0; step < steps; ++step) {
-      train::training_group groups[] = {tests::sample_group(decoder, 2, random, step), tests::sample_group(decoder, 3, random, step)};
+      train::training_group groups[] = {tests::sample_group(decoder, 2, random, step),
+                                        tests::sample_group(decoder, 3, random, step)};
       add_values(groups, critic);
       foreseen = critic.gradient(groups, step).value_mean;
       const auto report = learner.step(groups, step);
       critic.apply();
       (step < 3 ? first : last) += step < 3 ? report.reward_mean / 3 : step >= steps - 3 ? report.reward_mean / 3 : 0;
     }
-    MESSAGE("seed " << seed << ": mean reward " << first << " -> " << last << ", foreseen at the last step " << foreseen);
+    MESSAGE("seed " << seed << ": mean reward " << first << " -> " << last << ", foreseen at the last step "
+                    << foreseen);
     CHECK(first < 0.4);
     CHECK(last > 0.8);
     CHECK(std::abs(foreseen - last) < 0.3); // its first values were 0
   }
 }
+
+} // namespace ppo_learning_test

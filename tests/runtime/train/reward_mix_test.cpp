@@ -6,6 +6,8 @@
 #include <limits>
 #include <stdexcept>
 
+namespace reward_mix_test {
+
 using namespace millrace::train;
 
 namespace {
@@ -64,8 +66,12 @@ TEST_CASE("rewards: what is not finite stays so and spoils nothing else") {
 
 TEST_CASE("rewards: columns that disagree are named") {
   std::vector groups{group_of(5, {{1, 2}})};
-  CHECK_THROWS_WITH_AS(mix_rewards(groups, std::vector<reward_part>{{"a"}, {"b"}}), "group 5: 1 rewards, want 2", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(mix_rewards(groups, std::vector<reward_part>{{"a"}, {"b"}}), "group 5: 1 rewards, want 2",
+                       std::invalid_argument);
   groups[0].parts[0].pop_back();
-  CHECK_THROWS_WITH_AS(mix_rewards(groups, std::vector<reward_part>{{"a"}}), "group 5: reward.a of 1 answers, want 2", std::invalid_argument);
+  CHECK_THROWS_WITH_AS(mix_rewards(groups, std::vector<reward_part>{{"a"}}), "group 5: reward.a of 1 answers, want 2",
+                       std::invalid_argument);
   CHECK_THROWS_AS(normalisation_named("step"), std::invalid_argument);
 }
+
+} // namespace reward_mix_test

@@ -19,7 +19,8 @@ inline constexpr std::int32_t wanted = 7; ///< the word that is rewarded, by its
 inline constexpr int answers = 16, length = 4;
 
 /// Samples answers from the training forward itself, whole sequences again for each token.
-inline train::training_group sample_group(const model::decoder& decoder, std::int32_t prompt, std::mt19937_64& random, std::uint32_t version) {
+inline train::training_group sample_group(const model::decoder& decoder, std::int32_t prompt, std::mt19937_64& random,
+                                          std::uint32_t version) {
   const at::NoGradGuard no_grad;
   train::training_group group;
   group.prompt = {1, prompt};

@@ -1,20 +1,20 @@
-#include "runtime/train/age_mask.hpp"
-#include "runtime/train/learner.hpp"
-#include "runtime/train/step_columns.hpp"
-
-#include "runtime/input_error.hpp"
 #include "runtime/model/decoder.hpp"
 #include "runtime/model/token_logprob.hpp"
+#include "runtime/train/learner.hpp"
+#include "runtime/train/mask_old.hpp"
+#include "runtime/train/step_columns.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 #include <ATen/ATen.h>
-
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <limits>
 #include <random>
+
+namespace several_updates_test {
 
 namespace {
 
@@ -24,10 +24,14 @@ using train::learner_options;
 using train::step_report;
 using train::training_group;
 
-const model::model_config config = tests::tiny_config(model::family::qwen2);
-model::weights start() { return tests::random_weights(config, 3, at::kFloat, false); }
+const model::model_config config = tests::tiny_config("qwen2");
 
-/// Four groups of four answers of 2 to 6 tokens, sampled by version 4, whose log-probabilities are the model's less `gap`.
+model::weights start() {
+  return tests::random_weights(config, 3, at::kFloat, false);
+}
+
+/// Four groups of four answers of 2 to 6 tokens, sampled by version 4, whose log-probabilities are the model's less
+/// `gap`.
 std::vector<training_group> some_groups(std::uint64_t seed, float gap = 0) {
   std::mt19937_64 random(seed);
   const model::decoder decoder(config, start());
@@ -69,14 +73,15 @@ double largest_difference(const model::weights& a, const model::weights& b) {
 
 algorithms::chosen_correction chosen(const char* name, const std::map<std::string, double>& set = {}) {
   const auto* row = algorithms::find_correction(name);
-  return {row, algorithms::option_values(row->options, set)};
+  return {row, algorithms::hyperparameter_values(row->options, set)};
 }
 
 } // namespace
 
 TEST_CASE("a step of several updates is its parts trained one after another") {
   // With the surrogate's clip wide open and no second epoch, the ratio is against the start of the whole step; against
-  // the start of each part only the weight of the later parts differs, so one answer a group and plain advantages show it.
+  // the start of each part only the weight of the later parts differs, so one answer a group and plain advantages show
+  // it.
   const auto groups = some_groups(1);
   learner_options o = some_options();
   o.updates_per_batch = 4;
@@ -171,7 +176,8 @@ TEST_CASE("the KL coefficient follows its target and is saved") {
   again.load_state(folder.path());
   CHECK(again.kl_coefficient() == l.kl_coefficient());
   std::filesystem::remove(folder / "kl_coefficient");
-  CHECK_THROWS_WITH_AS(again.load_state(folder.path()), doctest::Contains("kl_coefficient: missing or damaged"), input_error);
+  CHECK_THROWS_WITH_AS(again.load_state(folder.path()), doctest::Contains("kl_coefficient: missing or damaged"),
+                       input_error);
 }
 
 TEST_CASE("a group with a reward or log-probability that is not finite is left out and named") {
@@ -214,7 +220,8 @@ TEST_CASE("an entropy bonus alone raises the entropy") {
   CHECK(after > before + 1e-4);
 }
 
-// -- a step in parts -----------------------------------------------------------------------------------------------------
+// -- a step in parts
+// -----------------------------------------------------------------------------------------------------
 
 TEST_CASE("a step whose groups come in parts makes the updates of one whose groups come together") {
   auto o = some_options();
@@ -232,7 +239,8 @@ TEST_CASE("a step whose groups come in parts makes the updates of one whose grou
   CHECK(report.reward_mean == doctest::Approx(whole.reward_mean));
   CHECK(report.reward_deviation == doctest::Approx(whole.reward_deviation));
   CHECK(report.gradient_norm == doctest::Approx(whole.gradient_norm));
-  CHECK(report.seen.proximal_kl() == doctest::Approx(whole.seen.proximal_kl())); // against the step's start, in both parts
+  CHECK(report.seen.proximal_kl()
+        == doctest::Approx(whole.seen.proximal_kl())); // against the step's start, in both parts
   CHECK(report.seen.proximal_kl() > 0);
   CHECK(report.staleness_mean == 1);
   CHECK(report.by_age[1].tokens == report.answer_tokens);
@@ -326,25 +334,27 @@ TEST_CASE("V-trace's targets for the critic are those that the advantages are ma
   for (std::size_t g = 0, t = 0; g < groups.size(); ++g)
     for (std::size_t i = 0; i < groups[g].answers.size(); ++i)
       for (std::size_t left = groups[g].answers[i].size(); left > 0; --left, ++t)
-        CHECK(halved.returns[t] == doctest::Approx(groups[g].reward[i] * std::pow(0.5, static_cast<double>(left))).epsilon(1e-4));
+        CHECK(halved.returns[t]
+              == doctest::Approx(groups[g].reward[i] * std::pow(0.5, static_cast<double>(left))).epsilon(1e-4));
 }
 
-// -- what is too old -----------------------------------------------------------------------------------------------------
+// -- what is too old
+// -----------------------------------------------------------------------------------------------------
 
 TEST_CASE("tokens and answers that are too old are counted as they are masked") {
   std::vector<training_group> groups(1);
   groups[0].answers = {{1, 2, 3}, {4, 5}, {6}};
   groups[0].version = {{2, 3, 3}, {3, 3}, {2}};
   auto tokens = groups, answers = groups, none = groups;
-  CHECK(train::mask_old(tokens, train::age_mask::tokens, 3) == 2);
+  CHECK(train::mask_old(tokens, age_mask::tokens, 3) == 2);
   CHECK(tokens[0].trains == std::vector<std::vector<std::uint8_t>>{{0, 1, 1}, {1, 1}, {0}});
-  CHECK(train::mask_old(answers, train::age_mask::answers, 3) == 4);
+  CHECK(train::mask_old(answers, age_mask::answers, 3) == 4);
   CHECK(answers[0].trains == std::vector<std::vector<std::uint8_t>>{{0, 0, 0}, {1, 1}, {0}});
-  CHECK(train::mask_old(none, train::age_mask::tokens, 2) == 0);
+  CHECK(train::mask_old(none, age_mask::tokens, 2) == 0);
   CHECK(none[0].trains.empty());
   auto half = groups; // a token that was never to be trained is not taken out a second time
   half[0].mask = {{0, 1, 1}, {1, 1}, {1}};
-  CHECK(train::mask_old(half, train::age_mask::answers, 3) == 3);
+  CHECK(train::mask_old(half, age_mask::answers, 3) == 3);
 }
 
 TEST_CASE("a masked answer keeps its reward in the baseline, and the denominators") {
@@ -361,7 +371,7 @@ TEST_CASE("a masked answer keeps its reward in the baseline, and the denominator
   std::vector<training_group> groups{group};
   // The same words push with A and -A: nothing is left.
   CHECK(both.step(groups, 4).gradient_norm < 1e-6);
-  CHECK(train::mask_old(groups, train::age_mask::answers, 4) == 2);
+  CHECK(train::mask_old(groups, age_mask::answers, 4) == 2);
   const auto report = masked.step(groups, 4);
   CHECK(report.gradient_norm > 1e-3);
   CHECK(report.by_age[0].tokens == 2);
@@ -371,3 +381,5 @@ TEST_CASE("a masked answer keeps its reward in the baseline, and the denominator
   // A = (1 - 1/2) / sqrt(1/2); two of the step's four tokens have it.
   CHECK(report.loss == doctest::Approx(-0.5 / std::sqrt(2.0)).epsilon(1e-3));
 }
+
+} // namespace several_updates_test

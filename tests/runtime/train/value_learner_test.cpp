@@ -1,15 +1,15 @@
-#include "runtime/train/value_learner.hpp"
-
 #include "runtime/model/score_head.hpp"
+#include "runtime/train/value_learner.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 #include <ATen/ATen.h>
-
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <stdexcept>
+
+namespace value_learner_test {
 
 using namespace millrace;
 
@@ -17,7 +17,7 @@ namespace {
 
 model::checkpoint scorer(std::uint64_t seed = 1) {
   model::checkpoint out;
-  out.config = tests::tiny_config(model::family::llama);
+  out.config = tests::tiny_config("llama");
   out.parameters = tests::random_weights(out.config, seed, at::kFloat, false);
   return model::with_score_head(std::move(out));
 }
@@ -71,8 +71,10 @@ TEST_CASE("critic: V-trace's targets are the policy's, token by token, and a cou
   auto learner = make(options);
   const std::vector groups{group_of(learner, {2, -1})};
   const std::vector<float> targets{1, 2, 3, 4};
-  CHECK(learner.gradient(groups, 0, {}, targets).loss == doctest::Approx((1 + 4 + 9 + 16) / 2.0 / 4)); // all values are 0
-  CHECK_THROWS_WITH_AS(learner.gradient(groups, 0, {}, std::span(targets).first(3)), "returns of 3 tokens, want 4", std::invalid_argument);
+  CHECK(learner.gradient(groups, 0, {}, targets).loss
+        == doctest::Approx((1 + 4 + 9 + 16) / 2.0 / 4)); // all values are 0
+  CHECK_THROWS_WITH_AS(learner.gradient(groups, 0, {}, std::span(targets).first(3)), "returns of 3 tokens, want 4",
+                       std::invalid_argument);
   CHECK_THROWS(learner.gradient(groups, 0)); // it cannot make them
 }
 
@@ -109,10 +111,10 @@ TEST_CASE("critic: a gradient changes nothing until it is applied, once") {
 
 TEST_CASE("critic: how a step is cut into micro-batches changes nothing") {
   auto whole = make(), cut = make([] {
-    auto options = options_of();
-    options.micro_batch_tokens = 1;
-    return options;
-  }());
+                         auto options = options_of();
+                         options.micro_batch_tokens = 1;
+                         return options;
+                       }());
   const std::vector groups{group_of(whole, {2, -1}), group_of(whole, {1, 0}, 2)};
   const auto a = whole.gradient(groups, 0), b = cut.gradient(groups, 0);
   CHECK(b.micro_batches == 4);
@@ -127,7 +129,8 @@ TEST_CASE("critic: learns what its answers are worth, and with a clip no faster 
     loss = learner.gradient(std::vector{group_of(learner, {2, -1})}, 0).loss;
     learner.apply();
   }
-  const auto values = learner.values(std::vector<std::int32_t>{5, 6}, std::vector<std::vector<std::int32_t>>{{7, 8, 9}, {10}});
+  const auto values =
+      learner.values(std::vector<std::int32_t>{5, 6}, std::vector<std::vector<std::int32_t>>{{7, 8, 9}, {10}});
   MESSAGE("values after 60 steps: " << values[0] << " " << values[1] << " " << values[2] << ", loss " << loss);
   CHECK(values[0] == doctest::Approx(1.25).epsilon(0.4)); // before anything is known: between 2 (three times) and -1
   CHECK(values[1] == doctest::Approx(2).epsilon(0.1));
@@ -175,6 +178,9 @@ TEST_CASE("critic: what it cannot learn from is refused by name") {
   auto learner = make();
   auto group = group_of(learner, {2, -1});
   group.value.clear();
-  CHECK_THROWS_WITH_AS(learner.gradient(std::vector{group}, 0), "column 'value': missing, and a critic cannot learn without what it said",
+  CHECK_THROWS_WITH_AS(learner.gradient(std::vector{group}, 0),
+                       "column 'value': missing, and a critic cannot learn without what it said",
                        std::invalid_argument);
 }
+
+} // namespace value_learner_test

@@ -1,0 +1,95 @@
+#pragma once
+
+#include "runtime/model/inference_operations.hpp"
+#include "runtime/model/kv_cache.hpp"
+#include "runtime/rollout/sampling.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace millrace::rollout {
+
+/// A group from its admission to its last token.
+struct group_state {
+  group_request request;
+  model::kv_sequence prompt; ///< holds the first `computed` prompt tokens
+  std::int64_t computed = 0;
+  std::int32_t placed = 0;         ///< answers below it have, had or need no slot
+  std::vector<std::uint8_t> ended; ///< [answers]
+  /// Tokens and index of the last of the `needed` shortest answers that have ended, once there are so many.
+  std::optional<std::pair<std::size_t, std::int32_t>> last_kept;
+  finished_group result;
+  std::chrono::steady_clock::time_point admitted = std::chrono::steady_clock::now();
+
+  std::int64_t prompt_tokens() const { return static_cast<std::int64_t>(request.prompt.size()); }
+
+  bool prompt_done() const { return computed == prompt_tokens(); }
+
+  bool oversampled() const { return request.needed > 0 && request.needed < request.answers; }
+
+  std::pair<std::size_t, std::int32_t> rank(std::int32_t index, std::size_t more = 0) const {
+    return {result.answers[static_cast<std::size_t>(index)].tokens.size() + more, index};
+  }
+
+  /// Nothing is left to do for the answer: it has ended, or is not kept whatever else it samples.
+  bool settled(std::int32_t index) const {
+    return ended[static_cast<std::size_t>(index)] || (last_kept && rank(index, 1) > *last_kept);
+  }
+
+  bool done() const {
+    for (std::int32_t i = 0; i < request.answers; ++i)
+      if (!settled(i))
+        return false;
+    return true;
+  }
+
+  bool all_placed() { // passes over answers that were settled when they came
+    while (placed < request.answers && settled(placed))
+      ++placed;
+    return placed == request.answers;
+  }
+
+  void find_last_kept();
+
+  /// Leaves the answers that are not kept out of the result.
+  void keep_shortest();
+};
+
+/// One answer being decoded, or nothing.
+struct slot {
+  group_state* group = nullptr;
+  std::int32_t index = 0;
+  model::kv_sequence sequence; ///< of the first tokens of prompt and answer
+  bool started = false;        ///< the sequence has the prompt
+  bool anew = false;           ///< the next token is the first since prompt and answer were computed again
+
+  answer& text() const { return group->result.answers[static_cast<std::size_t>(index)]; }
+
+  /// Tokens of prompt and answer without keys and values; 1: only the last one.
+  std::int64_t missing() const {
+    return group->prompt_tokens() + static_cast<std::int64_t>(text().tokens.size()) - sequence.length();
+  }
+
+  std::int32_t token_at(std::int64_t position) const {
+    const auto behind = position - group->prompt_tokens();
+    return behind < 0 ? group->request.prompt[static_cast<std::size_t>(position)]
+                      : text().tokens[static_cast<std::size_t>(behind)];
+  }
+};
+
+/// The rows of one step, and which slots draw from which of them.
+struct step_plan {
+  std::vector<model::inference_row> rows;
+  std::vector<std::int64_t> asked;                  ///< rows whose logits are wanted
+  std::vector<std::pair<std::size_t, slot*>> draws; ///< index into `asked`, who draws
+  std::int64_t prompt_rows = 0;                     ///< of tokens that were not drawn in the step before
+
+  void ask() { asked.push_back(static_cast<std::int64_t>(rows.size()) - 1); }
+
+  void draw(slot& who) { draws.emplace_back(asked.size() - 1, &who); }
+};
+
+} // namespace millrace::rollout

@@ -1,0 +1,51 @@
+#include "runtime/rollout/request_check.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+namespace millrace::rollout {
+
+void check_request(const group_request& request, const model::model_config& config, const text::tokenizer* tok) {
+  const auto& how = request.how;
+  if (request.greedy < 0 || request.greedy > request.answers)
+    throw std::invalid_argument("rollout::engine: greedy: want 0 to answers");
+  if (request.needed < 0 || request.needed > request.answers || (request.needed > 0 && request.greedy > 0))
+    throw std::invalid_argument("rollout::engine: needed: want 0 to answers, and 0 with greedy ones");
+  if (request.answers < 1 || how.max_new_tokens < 1)
+    throw std::invalid_argument("rollout::engine: want answers >= 1 and max_new_tokens >= 1");
+  if (!(how.temperature >= 0) || how.top_k < 0 || !(how.top_p > 0 && how.top_p <= 1)
+      || !(how.min_p >= 0 && how.min_p <= 1))
+    throw std::invalid_argument("rollout::engine: want temperature >= 0, top_k >= 0, top_p in (0, 1], min_p in [0, 1]");
+  if (!how.stop.empty() && tok == nullptr)
+    throw std::invalid_argument("rollout::engine: stop strings need a tokenizer");
+  for (const auto token : request.prompt)
+    if (token < 0 || token >= config.vocab_size)
+      throw std::invalid_argument("rollout::engine: prompt token " + std::to_string(token) + ", want one in [0, "
+                                  + std::to_string(config.vocab_size) + ")");
+}
+
+void check_partial(const partial_group& so_far, const group_request& request, const model::model_config& config,
+                   std::int64_t max_context) {
+  const auto refuse = [](const char* why) {
+    throw std::invalid_argument(std::string("rollout::engine: so_far: ") + why);
+  };
+  const auto answers = static_cast<std::size_t>(request.answers);
+  if (so_far.group != request.group || so_far.answers.size() != answers || so_far.ended.size() != answers)
+    refuse("want the request's group and as many answers");
+  const auto room =
+      std::min(request.how.max_new_tokens, max_context - static_cast<std::int64_t>(request.prompt.size()));
+  for (std::size_t i = 0; i < answers; ++i) {
+    const auto& each = so_far.answers[i];
+    const auto tokens = static_cast<std::int64_t>(each.tokens.size());
+    if (each.logprob.size() != each.tokens.size() || each.version.size() != each.tokens.size())
+      refuse("want a log-probability and a version for each token");
+    if (so_far.ended[i] ? tokens == 0 : tokens >= room)
+      refuse("want a token in each answer that has ended, and room for one in each other");
+    for (const auto token : each.tokens)
+      if (token < 0 || token >= config.vocab_size)
+        refuse("want tokens of the vocabulary");
+  }
+}
+
+} // namespace millrace::rollout

@@ -1,0 +1,84 @@
+#pragma once
+
+#include "algorithms/algorithm.hpp"
+#include "runtime/model/decoder.hpp"
+#include "runtime/train/learner.hpp"
+#include "runtime/train/micro_batches.hpp"
+#include "runtime/train/step_columns.hpp"
+
+#include <ATen/core/Tensor.h>
+
+namespace millrace::train {
+
+/// What a learner holds from step to step, and the steps of a step. learner.cpp makes, saves and restores it;
+/// learner_step.cpp trains.
+struct learner::state {
+  learner_options options;
+  const algorithms::algorithm& row;
+  algorithms::hyperparameter_values values;
+  at::Device device;
+  std::optional<model::adapter> adapter;
+  model::decoder decoder;
+  adamw optimizer;
+  std::vector<training_group> texts; ///< of the next step
+  double text_coefficient = 0;
+  model::weights merged;       ///< with an adapter
+  std::int64_t merged_at = -1; ///< optimizer steps
+  model::weights start;        ///< what is trained, as it was when the step under way began; empty between steps
+
+  state(model::model_config config, const model::weights& parameters, learner_options given);
+
+  const model::weights& trained() const { return adapter ? adapter->parameters : decoder.parameters(); }
+
+  model::weights copy_of_trained() const;
+
+  /// @throws input_error where the file is not that of this model
+  model::weights start_of(const std::filesystem::path& folder) const;
+
+  /// Whether the KL coefficient follows a target.
+  bool adapts() const { return options.kl_control.target > 0; }
+
+  step_report train(std::span<const training_group> given, std::uint32_t version, const std::stop_token& stop,
+                    step_part where);
+
+private:
+  /// Of a micro-batch, under the current weights.
+  struct outputs {
+    at::Tensor logprob; ///< [tokens of the micro-batch]; zeros for a score head
+    at::Tensor entropy; ///< [tokens]
+    at::Tensor score;   ///< [answers], of a score head only
+  };
+
+  /// A step under way.
+  struct step_state {
+    std::span<const training_group> groups;
+    step_batch batch;
+    std::vector<update_part> parts;
+    step_part where;
+    const std::stop_token& stop;
+    step_report report;
+  };
+
+  enum class update_end { applied, far, not_finite, stopped };
+
+  void train_groups(step_state& step, std::uint32_t version);
+  bool wants_old_pass(const step_state& step) const;
+  bool take_old_logprobs(step_state& step);
+  at::Tensor old_logprobs(const step_state& step) const;
+  void take_returns(step_state& step) const;
+  bool take_advantages(step_state& step) const;
+  void update_all(step_state& step);
+  update_end update(step_state& step, const update_part& part);
+  double accumulate(step_state& step, const micro_batch& batch, const algorithms::step_totals& totals,
+                    algorithms::diagnostics& seen);
+  double accumulate_texts();
+
+  outputs forward(std::span<const training_group> groups, const micro_batch& batch) const;
+  outputs language_model(std::span<const training_group> groups, const micro_batch& batch, double temperature) const;
+  algorithms::answer_columns columns_of(const step_state& step, const micro_batch& batch, const outputs& out) const;
+  at::Tensor opinion_of(const algorithms::answer_columns& answers) const;
+  void observe(step_state& step, const algorithms::answer_columns& answers) const;
+  void swap_start();
+};
+
+} // namespace millrace::train

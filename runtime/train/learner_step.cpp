@@ -1,0 +1,319 @@
+#include "algorithms/group_statistics.hpp"
+#include "runtime/model/token_logprob.hpp"
+#include "runtime/model/training_operations.hpp"
+#include "runtime/train/answer_scores.hpp"
+#include "runtime/train/learner_state.hpp"
+#include "runtime/train/stopwatch.hpp"
+#include "runtime/train/trainable.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace millrace::train {
+namespace {
+
+using outcome = step_report::outcome;
+
+void refuse(step_report& report, outcome result, std::string reason) {
+  report.result = result;
+  report.reason = std::move(reason);
+}
+
+} // namespace
+
+/// Exchanges what is trained and the copy of the step's start.
+void learner::state::swap_start() {
+  const at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < start.size(); ++i) {
+    const at::Tensor now = trained()[i].tensor.detach();
+    trained()[i].tensor.set_data(start[i].tensor);
+    start[i].tensor = now;
+  }
+}
+
+// -- one micro-batch -------------------------------------------------------------------------------
+
+learner::state::outputs learner::state::forward(std::span<const training_group> groups,
+                                                const micro_batch& batch) const {
+  if (row.on == algorithms::head::score) {
+    const at::Tensor zeros = at::zeros({batch.tokens}, at::TensorOptions(device).dtype(at::kFloat));
+    return {zeros, zeros, answer_scores(decoder, groups, batch)};
+  }
+  return language_model(groups, batch, options.temperature);
+}
+
+learner::state::outputs learner::state::language_model(std::span<const training_group> groups, const micro_batch& batch,
+                                                       double temperature) const {
+  const model::packed_sequences packed = pack_part(groups, batch);
+  model::training_operations ops(packed.groups);
+  const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
+  const auto [logprob, entropy] =
+      model::token_logprob(hidden, decoder.head(), packed.rows.to(device), packed.targets.to(device), temperature);
+  return {logprob, entropy, {}};
+}
+
+algorithms::answer_columns learner::state::columns_of(const step_state& step, const micro_batch& batch,
+                                                      const outputs& out) const {
+  algorithms::answer_columns answers = slice(step.batch.answers, batch, device);
+  answers.logprob = out.logprob;
+  answers.score = out.score;
+  if (!answers.old_logprob.defined())
+    answers.old_logprob = out.logprob.detach();
+  if (options.loss.entropy_coefficient > 0)
+    answers.entropy = out.entropy;
+  return answers;
+}
+
+/// What the model thinks of each answer where answers are compared: its score, or by how much more likely it is than
+/// the reference has it. Undefined elsewhere.
+at::Tensor learner::state::opinion_of(const algorithms::answer_columns& answers) const {
+  if (answers.score.defined())
+    return answers.score.detach();
+  if (options.sampled || !answers.ref_logprob.defined())
+    return {};
+  return algorithms::sum_by_answer(answers.logprob.detach() - answers.ref_logprob, answers.length);
+}
+
+/// What a step's report says of the weights before the step's first update.
+void learner::state::observe(step_state& step, const algorithms::answer_columns& answers) const {
+  step_report& report = step.report;
+  if (report.updates > 0)
+    return;
+  if (const at::Tensor opinion = opinion_of(answers); opinion.defined()) {
+    const ranked_pairs ranked = rank_pairs(opinion, answers.reward, answers.group);
+    report.pairs += ranked.pairs;
+    report.pairs_right += ranked.right;
+  }
+  // Without a pass of its own, the old policy is the current one: of the step's start only in the step's first part.
+  const bool of_start = step.batch.answers.old_logprob.defined() || step.where.begins;
+  if (!options.sampled || !of_start)
+    return;
+  const at::Tensor fresh = answers.version.eq(answers.policy_version);
+  const at::Tensor mismatch = (answers.old_logprob - answers.behaviour_logprob).abs().masked_select(fresh);
+  if (mismatch.numel() > 0)
+    report.logprob_mismatch = std::max(report.logprob_mismatch, mismatch.max().item<double>());
+}
+
+/// Runs one micro-batch and adds its gradients. @returns its share of the loss; not finite: no gradients were added
+double learner::state::accumulate(step_state& step, const micro_batch& batch, const algorithms::step_totals& totals,
+                                  algorithms::diagnostics& seen) {
+  stopwatch watch;
+  const outputs out = forward(step.groups, batch);
+  const algorithms::answer_columns answers = columns_of(step, batch, out);
+  const at::Tensor loss = algorithms::policy_loss(row, values, options.loss, answers, totals, seen);
+  algorithms::observe_entropy(answers, out.entropy, seen);
+  observe(step, answers);
+  const double value = loss.item<double>();
+  step.report.forward_s += watch.lap();
+  if (std::isfinite(value)) {
+    loss.backward();
+    step.report.backward_s += watch.lap();
+  }
+  return value;
+}
+
+/// Adds the gradients of the texts' share of the loss. @returns their mean loss, not weighted
+double learner::state::accumulate_texts() {
+  const auto batches = cut_micro_batches(texts, options.micro_batch_tokens);
+  std::int64_t tokens = 0;
+  for (const auto& batch : batches)
+    tokens += batch.tokens;
+  double sum = 0;
+  for (const auto& batch : batches)
+    if (batch.tokens > 0) {
+      const at::Tensor mean = language_model(texts, batch, 1).logprob.sum() / (-static_cast<double>(tokens));
+      sum += mean.item<double>();
+      (mean * text_coefficient).backward();
+    }
+  return sum;
+}
+
+// -- one optimizer update --------------------------------------------------------------------------
+
+/// Anything but `applied` leaves parameters and optimizer as they were.
+learner::state::update_end learner::state::update(step_state& step, const update_part& part) {
+  clear_gradients(trained());
+  step_report& report = step.report;
+  const auto stopped = [&] { return report.updates == 0 && step.stop.stop_requested(); };
+  algorithms::diagnostics seen;
+  double loss = 0;
+  for (const micro_batch& batch : part.micro_batches) {
+    if (stopped()) {
+      report.reason = "stopped after " + std::to_string(report.micro_batches) + " micro-batches";
+      return update_end::stopped;
+    }
+    if (batch.tokens == 0)
+      continue;
+    const double share = accumulate(step, batch, part.totals, seen);
+    if (!std::isfinite(share)) {
+      for (const auto& p : batch.parts)
+        report.culprits.push_back(step.groups[p.group].id);
+      report.reason = "the loss is not finite";
+      return update_end::not_finite;
+    }
+    loss += share;
+    report.fed_tokens += batch.fed_tokens;
+    ++report.micro_batches;
+  }
+  report.seen += seen;
+  if (options.target_kl > 0 && (report.updates > 0 || !step.where.begins) && seen.proximal_kl() > options.target_kl)
+    return update_end::far;
+  stopwatch watch;
+  if (!texts.empty()) {
+    report.text_loss = accumulate_texts();
+    loss += text_coefficient * report.text_loss;
+    report.backward_s += watch.lap();
+  }
+  const double norm = optimizer.gradient_norm();
+  if (!std::isfinite(norm)) {
+    for (const auto& batch : part.micro_batches)
+      for (const auto& p : batch.parts)
+        if (report.culprits.empty() || report.culprits.back() != step.groups[p.group].id)
+          report.culprits.push_back(step.groups[p.group].id);
+    report.reason = "the gradient is not finite";
+    return update_end::not_finite;
+  }
+  if (stopped()) {
+    report.reason = "stopped before the update";
+    return update_end::stopped;
+  }
+  const double limit = options.optimizer.clip_norm;
+  report.gradient_norm = norm;
+  report.learning_rate =
+      optimizer.step(limit > 0 && norm > limit ? limit / norm : 1, step.batch.answers.policy_version);
+  report.loss += loss;
+  ++report.updates;
+  report.optimizer_s += watch.lap();
+  return update_end::applied;
+}
+
+// -- one step --------------------------------------------------------------------------------------
+
+/// Whether `old_logprob` takes a pass of its own; else it is the current policy of the step's only update.
+bool learner::state::wants_old_pass(const step_state& step) const {
+  const bool several = step.parts.size() * static_cast<std::size_t>(options.epochs) > 1 || !step.where.begins;
+  return row.wants_old_logprob || algorithms::needs_whole_step(options.loss)
+         || (options.loss.against == algorithms::proximal::recomputed && several);
+}
+
+/// Log-probabilities under the current weights. @returns [N] on the CPU; undefined where `stop` ended it
+at::Tensor learner::state::old_logprobs(const step_state& step) const {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> out;
+  for (const auto& part : step.parts)
+    for (const auto& batch : part.micro_batches) {
+      if (step.stop.stop_requested())
+        return {};
+      if (batch.tokens > 0)
+        out.push_back(forward(step.groups, batch).logprob.to(at::kCPU));
+    }
+  return out.empty() ? at::empty({0}, at::kFloat) : at::cat(out);
+}
+
+/// Log-probabilities at the start of the step. @returns false where `stop` ended it
+bool learner::state::take_old_logprobs(step_state& step) {
+  stopwatch watch;
+  const bool moved = !step.where.begins;
+  if (moved)
+    swap_start();
+  const at::Tensor found = old_logprobs(step);
+  if (moved)
+    swap_start();
+  step.report.forward_s += watch.lap();
+  step.batch.columns.old_logprob = found;
+  step.batch.answers.logprob = step.batch.answers.old_logprob = found;
+  return found.defined();
+}
+
+void learner::state::take_returns(step_state& step) const {
+  const at::Tensor returns = row.returns(step.batch.columns, values).to(at::kFloat).contiguous();
+  step.report.returns.assign(returns.data_ptr<float>(), returns.data_ptr<float>() + returns.numel());
+}
+
+/// @returns false where they are not finite
+bool learner::state::take_advantages(step_state& step) const {
+  const at::Tensor advantages = row.advantages(step.batch.columns, values);
+  if (!advantages.isfinite().all().item<bool>())
+    return false;
+  auto& answers = step.batch.answers;
+  answers.advantage = advantages.to(at::kFloat);
+  if (algorithms::needs_whole_step(options.loss))
+    answers.step_weight = algorithms::step_weights(options.loss, answers);
+  return true;
+}
+
+/// Every update of every epoch, until one ends the step.
+void learner::state::update_all(step_state& step) {
+  step_report& report = step.report;
+  for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch)
+    for (const update_part& part : step.parts)
+      switch (update(step, part)) {
+      case update_end::applied:
+        break;
+      case update_end::far:
+        report.stopped_on_kl = true;
+        return;
+      case update_end::not_finite:
+        report.result = outcome::not_finite;
+        return;
+      case update_end::stopped:
+        report.result = outcome::stopped;
+        return;
+      }
+}
+
+void learner::state::train_groups(step_state& step, std::uint32_t version) {
+  step_report& report = step.report;
+  step.batch = gather_columns(step.groups, decoder.config().vocab_size);
+  step.batch.answers.policy_version = version;
+  step.parts = cut_updates(step.groups, options.updates_per_batch, options.micro_batch_tokens, row.whole);
+  auto unusable = std::move(report.unusable);
+  report = describe(step.groups, step.batch, version);
+  report.unusable = std::move(unusable);
+  report.kl_coefficient = options.loss.kl_coefficient;
+  const bool targets = makes_returns(options.algorithm);
+  if (!step.where.moves && !targets)
+    return;
+  if (wants_old_pass(step) && !take_old_logprobs(step))
+    return refuse(report, outcome::stopped, "stopped before the first update");
+  if (targets)
+    take_returns(step);
+  if (!step.where.moves)
+    return;
+  if (!take_advantages(step)) {
+    for (const auto& group : step.groups)
+      report.culprits.push_back(group.id);
+    return refuse(report, outcome::not_finite, "the advantages are not finite");
+  }
+  update_all(step);
+  if (report.result != outcome::applied)
+    return;
+  report.loss /= static_cast<double>(std::max<std::int64_t>(report.updates, 1));
+  if (adapts() && report.answers > 0)
+    options.loss.kl_coefficient = algorithms::next_kl_coefficient(
+        options.loss.kl_coefficient, report.seen.mean_reference_kl(), report.answers, options.kl_control);
+}
+
+step_report learner::state::train(std::span<const training_group> given, std::uint32_t version,
+                                  const std::stop_token& stop, step_part where) {
+  if (options.threads > 0 && at::get_num_threads() != options.threads)
+    at::set_num_threads(options.threads);
+  stopwatch whole;
+  const finite_groups finite(given);
+  step_state step{.groups = finite.groups(), .batch = {}, .parts = {}, .where = where, .stop = stop, .report = {}};
+  step.report.unusable = finite.left_out();
+  if (step.groups.empty() && !given.empty()) {
+    step.report.culprits = step.report.unusable;
+    refuse(step.report, outcome::not_finite, "no group of the step has finite rewards and log-probabilities");
+  } else {
+    train_groups(step, version);
+  }
+  step.report.total_s = whole.lap();
+  return std::move(step.report);
+}
+
+} // namespace millrace::train
