@@ -12,8 +12,9 @@ namespace millrace::schedule {
 batch_rule::batch_rule(const config& wanted)
     : set_(wanted),
       // A round that ends with its batch leaves nobody behind.
-      waits_(wanted.action == stale_action::wait && wanted.bounded() &&
-             (wanted.stop == tail_stop::all || wanted.surplus == tail_surplus::recycle_partial)) {}
+      waits_(wanted.stale.action == stale_action::wait && wanted.stale.bounded()
+             && (wanted.tail.stop == tail_stop::all || wanted.tail.surplus == tail_surplus::recycle_partial)) {
+}
 
 // -- in_order ---------------------------------------------------------------------------------------
 
@@ -125,7 +126,7 @@ void batch_rule::push_ready(group_id group, version_id age_from, std::int64_t to
   auto& to = of(age_from).ready;
   if (to.empty())
     note_ready(age_from);
-  to.push_back({set_.select == select_order::ready ? arrivals_++ : group, group, tokens});
+  to.push_back({set_.select.order == select_order::ready ? arrivals_++ : group, group, tokens});
   std::push_heap(to.begin(), to.end(), worse);
   ready_tokens_ += tokens;
 }
@@ -135,7 +136,8 @@ void batch_rule::erase_ready(group_id group, version_id age_from) {
   if (from.front().id == group) {
     std::pop_heap(from.begin(), from.end(), worse);
   } else {
-    std::iter_swap(std::find_if(from.begin(), from.end(), [&](const entry& one) { return one.id == group; }), std::prev(from.end()));
+    std::iter_swap(std::find_if(from.begin(), from.end(), [&](const entry& one) { return one.id == group; }),
+                   std::prev(from.end()));
     std::make_heap(from.begin(), std::prev(from.end()), worse);
   }
   ready_tokens_ -= from.back().tokens;
@@ -149,8 +151,8 @@ bool batch_rule::feasible(const request& wanted, std::vector<std::size_t>* from,
   const age_limit limit(set_);
   // By this update and all before it.
   const auto trained = std::uint64_t{wanted.step} * set_.groups_per_step + set_.part_begin(wanted.part + 1);
-  std::int64_t left = 0;  // behind, of the cohorts so far
-  std::int64_t able = 0;  // ready and not taken, of the cohorts so far
+  std::int64_t left = 0; // behind, of the cohorts so far
+  std::int64_t able = 0; // ready and not taken, of the cohorts so far
   std::int64_t taken = 0;
   std::size_t with_ready = 0;
   auto age = first_age_;
@@ -187,14 +189,17 @@ bool batch_rule::feasible(const request& wanted, std::vector<std::size_t>* from,
 }
 
 std::size_t batch_rule::fresh_wanted(const request& wanted) const {
-  if (set_.on_policy_min == 0)
+  if (set_.select.on_policy_min == 0)
     return 0;
-  const auto share = static_cast<std::size_t>(std::ceil(set_.on_policy_min * static_cast<double>(wanted.size) - 1e-9));
+  const auto share =
+      static_cast<std::size_t>(std::ceil(set_.select.on_policy_min * static_cast<double>(wanted.size) - 1e-9));
   if (wanted.fresh)
     return share;
   // No more than there are, or will be of those that began.
   const auto offset = std::size_t{wanted.step} - first_age_;
-  return std::min(share, wanted.step >= first_age_ && offset < cohorts_.size() ? static_cast<std::size_t>(cohorts_[offset].live) : 0);
+  return std::min(share, wanted.step >= first_age_ && offset < cohorts_.size()
+                             ? static_cast<std::size_t>(cohorts_[offset].live)
+                             : 0);
 }
 
 std::size_t batch_rule::missing_fresh(const request& wanted) const {
@@ -231,7 +236,7 @@ void batch_rule::pop(version_id age_from, std::size_t count, std::vector<group_i
 void batch_rule::take_preferred(std::size_t count, std::int64_t tokens, std::vector<group_id>& groups) {
   const auto until = tokens > 0 ? ready_tokens_ - tokens : -1;
   while (count > 0 && ready_tokens_ > until) {
-    const auto age = set_.select == select_order::freshest ? ages_.back() : ages_.front();
+    const auto age = set_.select.order == select_order::freshest ? ages_.back() : ages_.front();
     const auto some = tokens > 0 ? 1 : std::min(count, of(age).ready.size());
     pop(age, some, groups);
     count -= some;
@@ -259,12 +264,16 @@ void batch_rule::take_first_come(std::size_t count, std::int64_t tokens, std::ve
 void batch_rule::take_alike(std::size_t count, std::vector<group_id>& groups) {
   if (count == 0)
     return;
+
   struct candidate {
     int distance;
     group_id id;
     version_id age_from;
   };
-  const auto bucket = [](std::int64_t tokens) { return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(tokens))); };
+
+  const auto bucket = [](std::int64_t tokens) {
+    return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(tokens)));
+  };
   const entry* first = nullptr;
   for (const auto age : ages_)
     if (const auto& head = of(age).ready.front(); !first || head.id < first->id)
@@ -275,10 +284,14 @@ void batch_rule::take_alike(std::size_t count, std::vector<group_id>& groups) {
   for (const auto age : ages_)
     for (const auto& each : of(age).ready)
       all.push_back({std::abs(bucket(each.tokens) - near), each.id, age});
-  const auto sooner = [](const candidate& a, const candidate& b) { return a.distance != b.distance ? a.distance < b.distance : a.id < b.id; };
+  const auto sooner = [](const candidate& a, const candidate& b) {
+    return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
+  };
   const auto end = all.begin() + static_cast<std::ptrdiff_t>(count);
   std::nth_element(all.begin(), end - 1, all.end(), sooner);
-  std::sort(all.begin(), end, [](const candidate& a, const candidate& b) { return a.age_from != b.age_from ? a.age_from < b.age_from : a.id < b.id; });
+  std::sort(all.begin(), end, [](const candidate& a, const candidate& b) {
+    return a.age_from != b.age_from ? a.age_from < b.age_from : a.id < b.id;
+  });
   for (auto at = all.begin(); at != end;) {
     const auto age = at->age_from;
     const auto next = std::find_if(at, end, [&](const candidate& one) { return one.age_from != age; });
@@ -303,23 +316,19 @@ void batch_rule::take_alike(std::size_t count, std::vector<group_id>& groups) {
 // -- both -------------------------------------------------------------------------------------------
 
 void batch_rule::queue(group_id group) {
-  if (set_.select == select_order::in_order)
+  if (set_.select.order == select_order::in_order)
     mark_waiting(group);
   ++waiting_;
 }
 
-void batch_rule::start(group_id group, version_id age_from, bool was_queued) {
-  if (set_.select != select_order::in_order)
+void batch_rule::start(group_id, version_id age_from) {
+  if (set_.select.order != select_order::in_order)
     enter(age_from);
-  else if (!was_queued)
-    mark_waiting(group);
-  if (!was_queued)
-    ++waiting_;
 }
 
 void batch_rule::ready(group_id group, version_id born, version_id age_from, std::int64_t tokens) {
   --waiting_;
-  if (set_.select == select_order::in_order) {
+  if (set_.select.order == select_order::in_order) {
     mark_ready(group);
   } else {
     push_ready(group, age_from, tokens);
@@ -328,20 +337,21 @@ void batch_rule::ready(group_id group, version_id born, version_id age_from, std
   ++ready_;
 }
 
-void batch_rule::requeue(group_id group, version_id age_from, bool was_ready) {
-  leave(group, age_from, was_ready);
+void batch_rule::requeue(group_id group, version_id age_from, started it) {
+  leave(group, age_from, it);
   queue(group);
 }
 
 void batch_rule::leave_queued(group_id group) {
   --waiting_;
-  if (set_.select == select_order::in_order)
+  if (set_.select.order == select_order::in_order)
     clear_mark(group);
 }
 
-void batch_rule::leave(group_id group, version_id age_from, bool was_ready) {
+void batch_rule::leave(group_id group, version_id age_from, started it) {
+  const bool was_ready = it == started::is_ready;
   --(was_ready ? ready_ : waiting_);
-  if (set_.select == select_order::in_order)
+  if (set_.select.order == select_order::in_order)
     return clear_mark(group);
   if (was_ready)
     return erase_ready(group, age_from);
@@ -349,7 +359,7 @@ void batch_rule::leave(group_id group, version_id age_from, bool was_ready) {
 }
 
 void batch_rule::give_back(group_id group, version_id age_from, std::int64_t tokens) {
-  if (set_.select == select_order::in_order)
+  if (set_.select.order == select_order::in_order)
     mark_ready(group);
   else
     push_ready(group, age_from, tokens);
@@ -363,7 +373,7 @@ bool batch_rule::able(const request& wanted) const {
   const bool enough = wanted.tokens > 0 && ready_tokens_ >= wanted.tokens;
   if (ready_ < wanted.size && !rest && !enough)
     return false;
-  if (set_.select == select_order::in_order)
+  if (set_.select.order == select_order::in_order)
     return leading_ready_ >= std::min(wanted.size, ready_);
   return missing_fresh(wanted) == 0 && (!waits_ || feasible(wanted, nullptr, nullptr));
 }
@@ -371,12 +381,12 @@ bool batch_rule::able(const request& wanted) const {
 std::optional<std::vector<group_id>> batch_rule::cut(const request& wanted) {
   if (!able(wanted))
     return std::nullopt;
-  if (set_.select == select_order::in_order)
+  if (set_.select.order == select_order::in_order)
     return cut_in_order(wanted);
   const auto take = std::min(wanted.size, ready_);
   std::vector<group_id> groups;
   groups.reserve(take);
-  if (waits_ && set_.select != select_order::oldest) { // which takes the most urgent first anyhow
+  if (waits_ && set_.select.order != select_order::oldest) { // which takes the most urgent first anyhow
     std::vector<std::size_t> from;
     feasible(wanted, &from, nullptr);
     const auto ages = ages_;
@@ -386,9 +396,9 @@ std::optional<std::vector<group_id>> batch_rule::cut(const request& wanted) {
   if (const auto fresh = fresh_wanted(wanted); fresh > 0)
     pop(wanted.step, fresh, groups);
   const auto more = take - groups.size();
-  if (set_.select == select_order::length_bucket)
+  if (set_.select.order == select_order::length_bucket)
     take_alike(more, groups);
-  else if (set_.select == select_order::ready)
+  else if (set_.select.order == select_order::ready)
     take_first_come(more, wanted.tokens, groups);
   else
     take_preferred(more, wanted.tokens, groups);
@@ -412,7 +422,7 @@ std::vector<group_id> batch_rule::overdue(version_id oldest) const {
 
 std::size_t batch_rule::missing_for_bound(const request& wanted) const {
   std::size_t short_of = 0;
-  if (set_.select != select_order::in_order && waits_ && ready_ >= wanted.size)
+  if (set_.select.order != select_order::in_order && waits_ && ready_ >= wanted.size)
     feasible(wanted, nullptr, &short_of);
   return short_of;
 }

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/schedule/event.hpp"
+#include "runtime/words/ids.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -12,10 +12,11 @@
 namespace millrace::schedule {
 
 /// One record for each live group, found by id in constant time. Ids are given out in ascending order and leave in any
-/// order. Records stand in pages of 64 neighbouring ids, so that what is started, cut or trained together lies together;
-/// memory follows the pages that hold a live record, and 40 bytes for each page between the first and the last.
-/// References stay valid until their record is erased.
-template <class Record> class by_id {
+/// order. Records stand in pages of 64 neighbouring ids, so that what is started, cut or trained together lies
+/// together; memory follows the pages that hold a live record, and 40 bytes for each page between the first and the
+/// last. References stay valid until their record is erased.
+template <class Record>
+class by_id {
 public:
   /// A record for an id that has none.
   Record& insert(group_id id) {
@@ -42,13 +43,16 @@ public:
   }
 
   Record* find(group_id id) { return const_cast<Record*>(std::as_const(*this).find(id)); }
+
   const Record* find(group_id id) const {
     const auto at = id / ids - first_page_; // far beyond the end for an id before the first page
     return at < pages_.size() && (pages_[at].taken & bit(id)) != 0 ? &pages_[at].records[id % ids] : nullptr;
   }
+
   bool contains(group_id id) const { return find(id) != nullptr; }
 
-  /// Starts to bring the record near, if there is one: with thousands of them most of what looking at one costs is waiting for memory.
+  /// Starts to bring the record near, if there is one: with thousands of them most of what looking at one costs is
+  /// waiting for memory.
   void prefetch(group_id id) const {
     const auto* record = find(id);
     if (!record)
@@ -60,6 +64,7 @@ public:
 
   /// Of an id that has a record.
   Record& at(group_id id) { return pages_[id / ids - first_page_].records[id % ids]; }
+
   const Record& at(group_id id) const { return pages_[id / ids - first_page_].records[id % ids]; }
 
   void erase(group_id id) {
@@ -73,21 +78,27 @@ public:
   }
 
   std::size_t size() const { return size_; }
+
   bool empty() const { return size_ == 0; }
+
   /// The lowest id that has a record. @pre not empty
   group_id lowest() const { return first_page_ * ids + static_cast<group_id>(std::countr_zero(pages_.front().taken)); }
+
   /// Above the highest id that has had a record since the table was empty.
   group_id end() const { return end_; }
 
   /// Calls `visit(id, record)` in ascending order; the record visited may be erased meanwhile.
-  template <class Visit> void each(Visit&& visit) {
+  template <class Visit>
+  void each(Visit&& visit) {
     if (size_ == 0)
       return;
     for (auto id = lowest(), last = end_; id < last; ++id)
       if (auto* record = find(id))
         visit(id, *record);
   }
-  template <class Visit> void each(Visit&& visit) const {
+
+  template <class Visit>
+  void each(Visit&& visit) const {
     if (size_ == 0)
       return;
     for (auto id = lowest(), last = end_; id < last; ++id)

@@ -9,8 +9,8 @@ namespace millrace::schedule {
 
 /// An event as one line of words and numbers, without spaces at either end:
 ///
-///     joined <worker> <places> <version or -> <name>       finished <group> <attempt> <tokens> <baseline tokens> <answers>
-///     lost <worker>                                        interrupted <group> <attempt> <tokens>
+///     joined <worker> <places> <version or -> <name>       finished <group> <attempt> <tokens> <baseline tokens>
+///     <answers> lost <worker>                                        interrupted <group> <attempt> <tokens>
 ///     acknowledged <worker> <version>                      ready <group> <attempt>
 ///     trained <step> <part> <tokens> <masked>              failed <group> <attempt> <again or data> <tokens> <why>
 ///     training_lost <step> <part>                          group_lost <group> <attempt>

@@ -11,10 +11,15 @@ namespace millrace::schedule {
 
 /// Numbers in a row whose count is set with all of them: up to `inside` stand in the list itself, next to what else its
 /// record holds, more of them on the heap.
-template <class Number, std::uint32_t inside> class inline_list {
+template <class Number, std::uint32_t inside>
+class inline_list {
 public:
   inline_list() = default;
-  inline_list(inline_list&& other) noexcept : size_(std::exchange(other.size_, 0)) { std::memcpy(bytes_, other.bytes_, sizeof bytes_); }
+
+  inline_list(inline_list&& other) noexcept : size_(std::exchange(other.size_, 0)) {
+    std::memcpy(bytes_, other.bytes_, sizeof bytes_);
+  }
+
   inline_list& operator=(inline_list&& other) noexcept {
     if (this != &other) {
       clear();
@@ -23,11 +28,15 @@ public:
     }
     return *this;
   }
+
   ~inline_list() { clear(); }
 
   std::uint32_t size() const { return size_; }
+
   bool empty() const { return size_ == 0; }
+
   std::span<const Number> all() const { return {data(), size_}; }
+
   std::span<Number> all() { return {data(), size_}; }
 
   void clear() {
@@ -35,6 +44,7 @@ public:
       delete[] data();
     size_ = 0;
   }
+
   /// Holds `size` numbers from now on, to be written by the caller: what they are before is not said.
   std::span<Number> reset(std::uint32_t size) {
     if (size != size_) {
@@ -52,6 +62,7 @@ private:
   static_assert(std::is_arithmetic_v<Number> && sizeof(Number) * inside >= sizeof(Number*));
 
   Number* data() { return const_cast<Number*>(std::as_const(*this).data()); }
+
   const Number* data() const {
     if (size_ <= inside)
       return reinterpret_cast<const Number*>(bytes_);

@@ -24,12 +24,18 @@ ledger::account sum(const std::array<ledger::account, n>& accounts) {
 
 std::string_view to_string(group_state state) {
   switch (state) {
-    case group_state::queued: return "queued";
-    case group_state::parked: return "parked";
-    case group_state::generating: return "generating";
-    case group_state::finished: return "finished";
-    case group_state::ready: return "ready";
-    case group_state::training: return "training";
+  case group_state::queued:
+    return "queued";
+  case group_state::parked:
+    return "parked";
+  case group_state::generating:
+    return "generating";
+  case group_state::finished:
+    return "finished";
+  case group_state::ready:
+    return "ready";
+  case group_state::training:
+    return "training";
   }
   return "unknown";
 }
@@ -112,11 +118,13 @@ std::string ledger::check() const {
     if (negative(totals_.live[i]))
       return "negative count of groups or tokens " + std::string(to_string(static_cast<group_state>(i)));
   if (const auto groups = held.groups + totals_.trained.groups + gone.groups; groups != totals_.admitted)
-    return "groups: " + std::to_string(totals_.admitted) + " admitted, but " + std::to_string(held.groups) + " live + " +
-           std::to_string(totals_.trained.groups) + " trained + " + std::to_string(gone.groups) + " dropped";
-  if (const auto tokens = held.tokens + totals_.trained.tokens + gone.tokens + totals_.lost; tokens != totals_.generated)
-    return "tokens: " + std::to_string(totals_.generated) + " generated, but " + std::to_string(held.tokens) + " live + " +
-           std::to_string(totals_.trained.tokens) + " trained + " + std::to_string(gone.tokens) + " dropped + " + std::to_string(totals_.lost) + " lost";
+    return "groups: " + std::to_string(totals_.admitted) + " admitted, but " + std::to_string(held.groups) + " live + "
+           + std::to_string(totals_.trained.groups) + " trained + " + std::to_string(gone.groups) + " dropped";
+  if (const auto tokens = held.tokens + totals_.trained.tokens + gone.tokens + totals_.lost;
+      tokens != totals_.generated)
+    return "tokens: " + std::to_string(totals_.generated) + " generated, but " + std::to_string(held.tokens)
+           + " live + " + std::to_string(totals_.trained.tokens) + " trained + " + std::to_string(gone.tokens)
+           + " dropped + " + std::to_string(totals_.lost) + " lost";
   return dispute_;
 }
 

@@ -53,6 +53,7 @@ public:
   };
 
   ledger() = default;
+
   explicit ledger(const totals& carried) : totals_(carried) {}
 
   /// A new group, `generating`.
@@ -76,10 +77,14 @@ public:
   void dispute(std::string sentence);
 
   const totals& sums() const { return totals_; }
+
   const account& live(group_state state) const { return totals_.live[static_cast<std::size_t>(state)]; }
+
   const account& dropped(drop_reason reason) const { return totals_.dropped[static_cast<std::size_t>(reason)]; }
+
   account live() const;
   account dropped() const;
+
   const account& trained() const { return totals_.trained; }
 
   /// Empty when both sums above hold and nothing was disputed; else one sentence that says what does not close.

@@ -8,8 +8,8 @@
 
 namespace millrace::schedule {
 
-/// A named schedule: a system's, or one of our own. Only `groups_per_step`, `steps`, `minibatches`, `min_ready` and what
-/// concerns faults and checkpoints are left to the caller.
+/// A named schedule: a system's, or one of our own. Only `groups_per_step`, `steps`, `minibatches`, `min_ready` and
+/// what concerns faults and checkpoints are left to the caller.
 struct preset_row {
   std::string_view name;
   std::string_view summary; ///< what it does, one sentence

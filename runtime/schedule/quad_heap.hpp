@@ -7,13 +7,17 @@
 
 namespace millrace::schedule {
 
-/// A queue whose first entry is the least one: a heap of four children each, half as deep as one of two. `Entry::operator<`
-/// is a total order, so what comes first does not depend on how it stands in the heap.
-template <class Entry> class quad_heap {
+/// A queue whose first entry is the least one: a heap of four children each, half as deep as one of two.
+/// `Entry::operator<` is a total order, so what comes first does not depend on how it stands in the heap.
+template <class Entry>
+class quad_heap {
 public:
   bool empty() const { return entries_.empty(); }
+
   std::size_t size() const { return entries_.size(); }
+
   const Entry& front() const { return entries_.front(); }
+
   /// In no order but that the first is the least and the next few are among the small ones.
   const std::vector<Entry>& all() const { return entries_; }
 
@@ -39,7 +43,8 @@ public:
   }
 
   /// Takes off every entry that `gone` holds of.
-  template <class Predicate> void erase_if(Predicate gone) {
+  template <class Predicate>
+  void erase_if(Predicate gone) {
     if (std::erase_if(entries_, gone) == 0 || entries_.size() < 2)
       return;
     for (auto at = (entries_.size() - 2) / 4 + 1; at-- > 0;)

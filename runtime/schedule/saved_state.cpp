@@ -1,17 +1,19 @@
 #include "runtime/schedule/saved_state.hpp"
 
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <map>
 #include <sstream>
 
 namespace millrace::schedule {
 
 namespace {
 
-constexpr std::string_view first_line = "millrace schedule 4";
+constexpr std::string_view first_line = "millrace schedule 5";
+constexpr std::string_view line_of_version_4 = "millrace schedule 4"; ///< the same, but for the names of the settings
 
 std::string quoted(std::string_view text) {
   std::string result("'");
@@ -40,6 +42,14 @@ public:
     words_ = {};
     if (line_ != line)
       fail("line " + quoted(line_.substr(0, 60)), quoted(line));
+  }
+
+  /// Whether the line to come is this one; then it is read.
+  bool took(std::string_view line) {
+    if (rest_.substr(0, line.size() + 1) != std::string(line) + '\n')
+      return false;
+    next_exactly(line);
+    return true;
   }
 
   bool rest_of_line_is(std::string_view word) const { return words_ == word; }
@@ -108,10 +118,8 @@ private:
 };
 
 void read_field(line_reader& in, std::string_view text, std::uint32_t& field) {
-  if (text == "inf")
-    field = no_bound;
-  else if (const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), field);
-           error != std::errc{} || end != text.data() + text.size())
+  if (const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), field);
+      error != std::errc{} || end != text.data() + text.size())
     in.fail(quoted(text), "a number in range");
 }
 
@@ -127,22 +135,53 @@ void read_field(line_reader& in, std::string_view text, double& field) {
     in.fail(quoted(text), "a number in range");
 }
 
-template <class Enum> void read_field(line_reader& in, std::string_view text, Enum& field) {
-  const auto words = words_of<Enum>();
-  const auto found = std::find(words.begin(), words.end(), text);
-  if (found == words.end())
+template <enum_with_words Enum>
+void read_field(line_reader& in, std::string_view text, Enum& field) {
+  const auto found = value_of<Enum>(text);
+  if (!found)
     in.fail(quoted(text), "one of its words");
-  field = static_cast<Enum>(found - words.begin());
+  field = *found;
+}
+
+/// How version 4 of the state called a setting: its last word, but for these.
+std::string name_in_version_4(const std::string& path) {
+  static const std::map<std::string, std::string> others{{"stale.max", "stale_max"},
+                                                         {"publish.deadline_s", "publish_deadline_s"},
+                                                         {"tail.oversample_prompts", "oversample"},
+                                                         {"place.mode", "place"},
+                                                         {"interrupt.mode", "interrupt"}};
+  const auto found = others.find(path);
+  return found != others.end() ? found->second : path.substr(path.rfind('.') + 1);
+}
+
+/// The settings of a state of version 4, which came in another order.
+config read_settings_of_version_4(line_reader& in) {
+  config result;
+  in.next("settings");
+  std::map<std::string, std::string, std::less<>> values;
+  for (; !in.rest_of_line_is("");) {
+    const auto text = in.word();
+    values.emplace(text.substr(0, text.find('=')), text.substr(text.find('=') + 1));
+  }
+  each_field(result, [&](const std::string& path, auto& field, const limits&, const char*) {
+    const auto name = name_in_version_4(path);
+    const auto found = values.find(name);
+    if (found == values.end())
+      in.fail("a state without it", quoted(name + "=..."));
+    const bool unbounded = path == "stale.max" && found->second == "4294967295";
+    read_field(in, unbounded ? "inf" : found->second, field);
+  });
+  return result;
 }
 
 config read_settings(line_reader& in) {
   config result;
   in.next("settings");
-  config::each(result, [&](const std::string& name, auto& field) {
+  each_field(result, [&](const std::string& path, auto& field, const limits&, const char*) {
     const auto text = in.word();
-    if (!text.starts_with(name + '='))
-      in.fail(quoted(text), quoted(name + "=..."));
-    read_field(in, text.substr(name.size() + 1), field);
+    if (!text.starts_with(path + '='))
+      in.fail(quoted(text), quoted(path + "=..."));
+    read_field(in, text.substr(path.size() + 1), field);
   });
   in.end_of_line();
   if (const auto found = problems(result); !found.empty())
@@ -158,6 +197,69 @@ ledger::account read_account(line_reader& in) {
   return result;
 }
 
+void read_totals(line_reader& in, ledger::totals& books) {
+  in.next("admitted");
+  books.admitted = in.count();
+  in.end_of_line();
+  in.next("tokens");
+  books.generated = in.count();
+  books.lost = in.count();
+  in.end_of_line();
+  in.next("trained");
+  books.trained = read_account(in);
+  for (std::size_t i = 0; i < drop_reasons; ++i) {
+    in.next("dropped");
+    const auto want = to_string(static_cast<drop_reason>(i));
+    if (const auto found = in.word(); found != want)
+      in.fail(quoted(found), quoted(want));
+    books.dropped[i] = read_account(in);
+  }
+}
+
+staleness read_staleness(line_reader& in, std::uint32_t steps_trained) {
+  staleness result;
+  in.next("staleness");
+  result.in_flight = in.count();
+  result.in_queue = in.count();
+  in.end_of_line();
+  while (in.next_is("used")) {
+    in.next("used");
+    const auto versions = in.number<std::uint32_t>();
+    if (!result.at_use.empty() && versions <= result.max())
+      in.fail(quoted(std::to_string(versions)), "ascending versions");
+    if (versions > steps_trained)
+      in.fail(quoted(std::to_string(versions)), "at most the steps trained");
+    const auto bucket = read_account(in);
+    result.at_use[versions] = {bucket.groups, bucket.tokens};
+  }
+  return result;
+}
+
+saved_state::live_group read_live_group(line_reader& in) {
+  in.next("group");
+  saved_state::live_group one;
+  one.id = in.number<std::uint64_t>();
+  one.attempt = in.number<std::uint32_t>();
+  one.failures = in.number<std::uint32_t>();
+  one.data_failures = in.number<std::uint32_t>();
+  const auto where = in.word();
+  if (where != "queued" && where != "parked")
+    in.fail(quoted(where), "queued or parked");
+  one.parked = where == "parked";
+  in.end_of_line();
+  return one;
+}
+
+/// @throws input_error for sums that do not close
+void check_sums(const saved_state& state) {
+  if (const auto wrong = ledger(state.books).check(); !wrong.empty())
+    throw input_error("schedule state: " + wrong + ", want sums that close");
+  const auto most = std::uint64_t{state.step} * state.settings.groups_per_step + state.settings.part_begin(state.part);
+  if (static_cast<std::uint64_t>(state.books.trained.groups) > most)
+    throw input_error("schedule state: " + std::to_string(state.books.trained.groups) + " groups trained in "
+                      + std::to_string(state.step) + " steps, want at most " + std::to_string(most));
+}
+
 } // namespace
 
 std::string write(const saved_state& state) {
@@ -165,7 +267,7 @@ std::string write(const saved_state& state) {
   out << first_line << '\n'
       << "settings " << in_words(state.settings) << '\n'
       << "step " << state.step << ' ' << state.part << '\n'
-      << "reclaim_at " << field_text("reclaim_at", state.reclaim_at) << '\n'
+      << "reclaim_at " << field_text(state.reclaim_at) << '\n'
       << "prompts " << (state.prompts ? std::to_string(*state.prompts) : "unknown") << '\n'
       << "admitted " << state.books.admitted << '\n'
       << "tokens " << state.books.generated << ' ' << state.books.lost << '\n'
@@ -187,19 +289,21 @@ std::string write(const saved_state& state) {
 saved_state read_saved_state(std::string_view text) {
   line_reader in(text);
   saved_state result;
-  in.next_exactly(first_line);
-  result.settings = read_settings(in);
+  const bool earlier = in.took(line_of_version_4);
+  if (!earlier)
+    in.next_exactly(first_line);
+  result.settings = earlier ? read_settings_of_version_4(in) : read_settings(in);
   in.next("step");
   result.step = in.number<std::uint32_t>();
   result.part = in.number<std::uint32_t>();
   in.end_of_line();
-  if (result.part >= result.settings.minibatches)
+  if (result.part >= result.settings.clock.minibatches)
     in.fail(std::to_string(result.part) + " updates of the step under way", "fewer than minibatches");
   in.next("reclaim_at");
   read_field(in, in.word(), result.reclaim_at);
   in.end_of_line();
   if (!(result.reclaim_at >= 0 && result.reclaim_at <= 1))
-    in.fail(field_text("reclaim_at", result.reclaim_at), "a share from 0 to 1");
+    in.fail(field_text(result.reclaim_at), "a share from 0 to 1");
   in.next("prompts");
   if (in.rest_of_line_is("unknown"))
     in.word();
@@ -207,70 +311,30 @@ saved_state read_saved_state(std::string_view text) {
     result.prompts = in.number<std::uint64_t>();
   in.end_of_line();
   auto& books = result.books;
-  in.next("admitted");
-  books.admitted = in.count();
-  in.end_of_line();
-  in.next("tokens");
-  books.generated = in.count();
-  books.lost = in.count();
-  in.end_of_line();
-  in.next("trained");
-  books.trained = read_account(in);
-  for (std::size_t i = 0; i < drop_reasons; ++i) {
-    in.next("dropped");
-    const auto want = to_string(static_cast<drop_reason>(i));
-    if (const auto found = in.word(); found != want)
-      in.fail(quoted(found), quoted(want));
-    books.dropped[i] = read_account(in);
-  }
-  in.next("staleness");
-  result.stale.in_flight = in.count();
-  result.stale.in_queue = in.count();
-  in.end_of_line();
-  while (in.next_is("used")) {
-    in.next("used");
-    const auto versions = in.number<std::uint32_t>();
-    if (!result.stale.at_use.empty() && versions <= result.stale.max())
-      in.fail(quoted(std::to_string(versions)), "ascending versions");
-    if (versions > result.step)
-      in.fail(quoted(std::to_string(versions)), "at most the steps trained");
-    const auto bucket = read_account(in);
-    result.stale.at_use[versions] = {bucket.groups, bucket.tokens};
-  }
+  read_totals(in, books);
+  result.stale = read_staleness(in, result.step);
   in.next("live");
   const auto live = in.count();
   in.end_of_line();
   for (std::int64_t i = 0; i < live; ++i) {
-    in.next("group");
-    saved_state::live_group one;
-    one.id = in.number<std::uint64_t>();
-    one.attempt = in.number<std::uint32_t>();
-    one.failures = in.number<std::uint32_t>();
-    one.data_failures = in.number<std::uint32_t>();
-    const auto where = in.word();
-    if (where != "queued" && where != "parked")
-      in.fail(quoted(where), "queued or parked");
-    one.parked = where == "parked";
+    const auto one = read_live_group(in);
     ++books.live[static_cast<std::size_t>(one.parked ? group_state::parked : group_state::queued)].groups;
-    in.end_of_line();
-    if (one.id >= static_cast<std::uint64_t>(books.admitted) || (!result.groups.empty() && one.id <= result.groups.back().id))
+    if (one.id >= static_cast<std::uint64_t>(books.admitted)
+        || (!result.groups.empty() && one.id <= result.groups.back().id))
       in.fail("group " + std::to_string(one.id), "ascending ids below " + std::to_string(books.admitted));
     result.groups.push_back(one);
   }
   in.next_exactly("end");
   in.end_of_text();
-  if (const auto wrong = ledger(books).check(); !wrong.empty())
-    throw input_error("schedule state: " + wrong + ", want sums that close");
-  const auto most = std::uint64_t{result.step} * result.settings.groups_per_step + result.settings.part_begin(result.part);
-  if (static_cast<std::uint64_t>(books.trained.groups) > most)
-    throw input_error("schedule state: " + std::to_string(books.trained.groups) + " groups trained in " + std::to_string(result.step) +
-                      " steps, want at most " + std::to_string(most));
+  check_sums(result);
   return result;
 }
 
 std::string in_words(const config& settings) {
   std::string text;
-  config::each(settings, [&](const std::string& name, const auto& value) { text += (text.empty() ? "" : " ") + name + '=' + field_text(name, value); });
+  each_field(settings, [&](const std::string& path, const auto& field, const limits&, const char*) {
+    text += (text.empty() ? "" : " ") + path + '=' + field_text(field);
+  });
   return text;
 }
 

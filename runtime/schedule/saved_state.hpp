@@ -35,8 +35,8 @@ struct saved_state {
 
 /// Lines of words and numbers:
 ///
-///     millrace schedule 4
-///     settings <name>=<value> ...                  every field of `config`, in its order
+///     millrace schedule 5
+///     settings <path>=<value> ...                  every field of `config`, in the order of its `visit`
 ///     step <step> <updates trained of the step under way>
 ///     reclaim_at <share>
 ///     prompts <count or unknown>

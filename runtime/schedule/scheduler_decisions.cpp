@@ -1,31 +1,9 @@
 #include "runtime/schedule/age_limit.hpp"
-#include "runtime/schedule/saved_state.hpp"
 #include "runtime/schedule/scheduler.hpp"
-
-#include "runtime/input_error.hpp"
 
 #include <algorithm>
 
 namespace millrace::schedule {
-
-namespace {
-
-/// " (depth 1, now 2; ...)": the fields that must not change between save and restore and did.
-std::string differences(const config& saved, const config& wanted) {
-  std::map<std::string, std::string> before;
-  config::each(saved, [&](const std::string& name, const auto& value) { before[name] = field_text(name, value); });
-  std::string text;
-  config::each(wanted, [&](const std::string& name, const auto& value) {
-    const auto now = field_text(name, value);
-    const bool may = name == "steps" || name == "checkpoint_every" || name == "attempts" || name == "data_attempts" || name == "consecutive_losses" ||
-                     name == "flat_groups_per_step" || name == "call_deadline_s" || name == "publish_deadline_s";
-    if (!may && before[name] != now)
-      text += (text.empty() ? " (" : "; ") + name + ' ' + before[name] + ", now " + now;
-  });
-  return text + "), want the same";
-}
-
-} // namespace
 
 void scheduler::advance() {
   raise_version();
@@ -56,12 +34,12 @@ void scheduler::raise_version() {
   if (held_.empty() && late_ > 0)
     return;
   version_id newest = published_;
-  if (config_.pattern != publish_pattern::pull && !held_.empty()) {
+  if (config_.publish.pattern != publish_pattern::pull && !held_.empty()) {
     newest = held_.begin()->first;
     std::uint32_t holders = 0;
-    if (config_.ack > 0)
+    if (config_.publish.ack > 0)
       for (auto at = held_.rbegin(); at != held_.rend(); ++at)
-        if ((holders += at->second) >= config_.ack) {
+        if ((holders += at->second) >= config_.publish.ack) {
           newest = std::max(newest, at->first);
           break;
         }
@@ -71,7 +49,7 @@ void scheduler::raise_version() {
   version_ = newest;
   version_since_s_ = now_s_;
   generating_then_ = ledger_.live(group_state::generating).groups;
-  if (config_.ack > 0)
+  if (config_.publish.ack > 0)
     for (auto& [id, one] : workers_)
       if (one.member && *one.holds < version_) {
         leave_members(one);
@@ -79,7 +57,7 @@ void scheduler::raise_version() {
       }
 }
 
-// -- what may start ---------------------------------------------------------------------------------
+// -- what may start ---------------------------------------------------------------------------------------------------
 
 bool scheduler::no_more_groups() const {
   return prompts_ && static_cast<std::uint64_t>(ledger_.sums().admitted) >= *prompts_;
@@ -102,15 +80,15 @@ std::uint64_t scheduler::most_committed() const {
 
 bool scheduler::may_grow() const {
   const auto generating = ledger_.live(group_state::generating).groups;
-  if (config_.max_inflight > 0 && generating >= config_.max_inflight)
+  if (config_.gate.max_inflight > 0 && generating >= config_.gate.max_inflight)
     return false;
   return generating < generating_then_ + burst_groups(config_);
 }
 
 bool scheduler::round_is_open() const {
-  if (config_.place == place_mode::timeshare && training_)
+  if (config_.place.mode == place_mode::timeshare && training_)
     return false;
-  return !closing_ && rounds_cut_ <= step_ && (config_.stop == tail_stop::all || version_ >= published_);
+  return !closing_ && rounds_cut_ <= step_ && (config_.tail.stop == tail_stop::all || version_ >= published_);
 }
 
 void scheduler::open_round() {
@@ -166,10 +144,11 @@ void scheduler::place(group_id id, group& one, worker_id on) {
   ++one.attempt;
   one.worker = on;
   if (resume && *target.holds < one.born)
-    rule_.requeue(id, one.born, false); // it goes on under older weights than it began with
+    rule_.requeue(id, one.born,
+                  batch_rule::started::waits_for_columns); // it goes on under older weights than it began with
   if (!resume || *target.holds < one.born) {
     one.born = *target.holds;
-    rule_.start(id, one.born, true);
+    rule_.start(id, one.born);
   }
   one.since_s = now_s_;
   one.place = static_cast<std::uint32_t>(target.running.size());
@@ -181,7 +160,8 @@ void scheduler::place(group_id id, group& one, worker_id on) {
 
 void scheduler::place_on(group_id id, worker_id on) {
   const auto& target = workers_.at(on);
-  if (is_condemned(groups_.at(id)) || !target.member || target.flipping() || target.running.size() + target.reserved >= target.capacity || phase_ != phase::running)
+  if (is_condemned(groups_.at(id)) || !target.member || target.flipping()
+      || target.running.size() + target.reserved >= target.capacity || phase_ != phase::running)
     return;
   queued_.erase(id);
   place(id, groups_.at(id), on);
@@ -189,16 +169,18 @@ void scheduler::place_on(group_id id, worker_id on) {
 
 /// The few groups of a worker that takes no more go to the fullest other one of the same version that has room for all.
 void scheduler::repack(worker_id id, worker& one) {
-  if (one.running.empty() || !one.closed || static_cast<double>(one.running.size()) >= config_.repack_below * one.capacity)
+  if (one.running.empty() || !one.closed
+      || static_cast<double>(one.running.size()) >= config_.tail.repack_below * one.capacity)
     return;
   if (groups_.at(one.running.front()).interrupted || phase_ != phase::running)
     return;
   worker* best = nullptr;
   worker_id best_id = 0;
   for (auto& [other, to] : workers_)
-    if (other != id && to.holds == one.holds && !to.running.empty() && to.running.size() >= one.running.size() &&
-        !groups_.at(to.running.front()).interrupted && to.running.size() + to.reserved + one.running.size() <= to.capacity &&
-        (!best || to.running.size() > best->running.size())) {
+    if (other != id && to.holds == one.holds && !to.running.empty() && to.running.size() >= one.running.size()
+        && !groups_.at(to.running.front()).interrupted
+        && to.running.size() + to.reserved + one.running.size() <= to.capacity
+        && (!best || to.running.size() > best->running.size())) {
       best = &to;
       best_id = other;
     }
@@ -213,7 +195,7 @@ void scheduler::repack(worker_id id, worker& one) {
   offer(best_id, *best);
 }
 
-// -- what makes a batch -----------------------------------------------------------------------------
+// -- what makes a batch -----------------------------------------------------------------------------------------------
 
 batch_rule::request scheduler::next_request() const {
   batch_rule::request next;
@@ -221,9 +203,9 @@ batch_rule::request scheduler::next_request() const {
   next.part = part_;
   next.size = config_.part_begin(part_ + 1) - config_.part_begin(part_);
   next.last = is_last_batch();
-  next.tokens = config_.tokens_per_step;
+  next.tokens = config_.select.tokens_per_step;
   next.fresh = more_to_start() || !queued_.empty();
-  if (config_.lost == lost_group::shrink)
+  if (config_.faults.lost_group == lost_group::shrink)
     next.below = (group_id{step_} + 1) * config_.groups_per_step;
   return next;
 }
@@ -235,16 +217,16 @@ void scheduler::cut_batch() {
   const auto next = next_request();
   if (next.below > 0 && static_cast<group_id>(ledger_.sums().admitted) < next.below && !next.last)
     return;
-  const auto begin = std::size_t{config_.min_ready == 0 ? config_.groups_per_step : config_.min_ready};
+  const auto begin = std::size_t{config_.select.min_ready == 0 ? config_.groups_per_step : config_.select.min_ready};
   const bool enough = rule_.ready() >= begin || (next.tokens > 0 && rule_.ready_tokens() >= next.tokens);
   if (part_ == 0 && next.below == 0 && !enough && !(next.last && rule_.ready() == rule_.live()))
     return;
   if (!rule_.able(next))
     return;
   const auto generating = ledger_.live(group_state::generating).groups;
-  const bool frees = config_.stop == tail_stop::first_k || config_.interrupt == interrupt_mode::abort_resume ||
-                     config_.interrupt == interrupt_mode::abort_discard;
-  if (config_.place == place_mode::timeshare && generating > 0) {
+  const bool frees = config_.tail.stop == tail_stop::first_k || config_.interrupt.mode == interrupt_mode::abort_resume
+                     || config_.interrupt.mode == interrupt_mode::abort_discard;
+  if (config_.place.mode == place_mode::timeshare && generating > 0) {
     if (frees) {
       closing_ = true;
       end_round();
@@ -256,26 +238,28 @@ void scheduler::cut_batch() {
   auto groups = rule_.cut(next);
   if (!groups)
     return;
-  if (config_.lost == lost_group::shrink && (groups->empty() || static_cast<double>(groups->size()) < config_.min_batch_fraction * config_.groups_per_step) &&
-      (groups->empty() || !next.last)) {
+  if (config_.faults.lost_group == lost_group::shrink
+      && (groups->empty()
+          || static_cast<double>(groups->size()) < config_.faults.min_batch_fraction * config_.groups_per_step)
+      && (groups->empty() || !next.last)) {
     for (const auto id : *groups)
       rule_.give_back(id, groups_.at(id).age_from, groups_.at(id).tokens);
-    return give_up(finish_reason::losses, "step " + std::to_string(step_) + " has " + std::to_string(groups->size()) + " of " +
-                                              std::to_string(config_.groups_per_step) + " groups left");
+    return give_up(finish_reason::losses, "step " + std::to_string(step_) + " has " + std::to_string(groups->size())
+                                              + " of " + std::to_string(config_.groups_per_step) + " groups left");
   }
   batch made;
   made.since_s = now_s_;
-  made.ends_step = part_ + 1 == config_.minibatches || (next.last && rule_.live() == 0);
-  if (config_.action == stale_action::withhold || config_.action == stale_action::mask_tokens) {
+  made.ends_step = part_ + 1 == config_.clock.minibatches || (next.last && rule_.live() == 0);
+  if (config_.stale.action == stale_action::withhold || config_.stale.action == stale_action::mask_tokens) {
     made.train_from = oldest_usable();
-    made.mask = config_.action == stale_action::withhold ? training_mask::answers : training_mask::tokens;
+    made.mask = config_.stale.action == stale_action::withhold ? age_mask::answers : age_mask::tokens;
   }
   for (std::size_t i = 0; i < groups->size(); ++i) {
     groups_.prefetch((*groups)[std::min(i + 8, groups->size() - 1)]);
     auto& one = groups_.at((*groups)[i]);
     set_state(one, group_state::training);
     made.tokens += one.tokens;
-    if (made.mask != training_mask::none)
+    if (made.mask != age_mask::none)
       made.too_old += one.counted.sum_before(made.train_from);
   }
   actions_.emplace_back(cut{step_, *groups, part_, made.ends_step, made.mask, made.train_from});
@@ -283,17 +267,17 @@ void scheduler::cut_batch() {
   training_ = std::move(made);
   if (!training_->ends_step)
     return;
-  if (config_.stop == tail_stop::first_k || config_.place == place_mode::timeshare)
+  if (config_.tail.stop == tail_stop::first_k || config_.place.mode == place_mode::timeshare)
     rounds_cut_ = step_ + 1;
-  if (config_.stop == tail_stop::first_k)
+  if (config_.tail.stop == tail_stop::first_k)
     end_round();
 }
 
 void scheduler::end_round() {
-  if (config_.stop == tail_stop::all) {
+  if (config_.tail.stop == tail_stop::all) {
     for (const auto id : generating_ids()) {
       auto& one = groups_.at(id);
-      if (config_.interrupt == interrupt_mode::abort_resume) {
+      if (config_.interrupt.mode == interrupt_mode::abort_resume) {
         ask_for_partial(id, one);
       } else {
         stop_generating(id, one);
@@ -302,7 +286,7 @@ void scheduler::end_round() {
     }
     return;
   }
-  if (config_.surplus == tail_surplus::recycle_partial) {
+  if (config_.tail.surplus == tail_surplus::recycle_partial) {
     for (const auto id : generating_ids())
       ask_for_partial(id, groups_.at(id));
     return;
@@ -310,9 +294,10 @@ void scheduler::end_round() {
   const bool before_cut = !training_;
   for (const auto id : live_ids()) {
     auto& one = groups_.at(id);
-    if (one.state == group_state::training || one.state == group_state::parked || (before_cut && one.state != group_state::generating))
+    if (one.state == group_state::training || one.state == group_state::parked
+        || (before_cut && one.state != group_state::generating))
       continue;
-    if (config_.surplus == tail_surplus::long_round && !long_round_) {
+    if (config_.tail.surplus == tail_surplus::long_round && !long_round_) {
       withdraw(id, one);
       park(id, one);
     } else {
@@ -323,11 +308,11 @@ void scheduler::end_round() {
   long_round_ = long_round_ && before_cut;
 }
 
-// -- the learner's hardware --------------------------------------------------------------------------
+// -- the learner's hardware -------------------------------------------------------------------------------------------
 
 /// `lend`: what it generates on ends, or is handed back, once enough of the next batch is ready.
 void scheduler::reclaim() {
-  if (config_.place != place_mode::lend)
+  if (config_.place.mode != place_mode::lend)
     return;
   const bool wanted = training_ && static_cast<double>(rule_.ready()) >= reclaim_at_ * config_.groups_per_step;
   if (wanted == reclaimed_)
@@ -341,19 +326,19 @@ void scheduler::reclaim() {
     }
 }
 
-// -- the bound ---------------------------------------------------------------------------------------
+// -- the bound --------------------------------------------------------------------------------------------------------
 
 version_id scheduler::oldest_usable() const {
-  return config_.bounded() ? age_limit(config_).oldest(step_, part_) : 0;
+  return config_.stale.bounded() ? age_limit(config_).oldest(step_, part_) : 0;
 }
 
 bool scheduler::is_condemned(const group& one) const {
-  const bool takes_out = config_.action == stale_action::drop || config_.action == stale_action::requeue;
+  const bool takes_out = config_.stale.action == stale_action::drop || config_.stale.action == stale_action::requeue;
   return takes_out && one.born < oldest_usable();
 }
 
 void scheduler::too_old(group_id id, group& one) {
-  if (config_.action == stale_action::requeue) {
+  if (config_.stale.action == stale_action::requeue) {
     withdraw(id, one);
     return requeue(id, one);
   }
@@ -363,192 +348,21 @@ void scheduler::too_old(group_id id, group& one) {
 }
 
 void scheduler::sweep_ready() {
-  if (phase_ != phase::running || training_ || (config_.action != stale_action::drop && config_.action != stale_action::requeue))
+  if (phase_ != phase::running || training_
+      || (config_.stale.action != stale_action::drop && config_.stale.action != stale_action::requeue))
     return;
   for (const auto id : rule_.overdue(oldest_usable()))
     too_old(id, groups_.at(id));
 }
 
 void scheduler::sweep_running() {
-  const auto update = std::uint64_t{step_} * config_.minibatches + part_;
-  if (config_.check != stale_check::publish || swept_ == update)
+  const auto update = std::uint64_t{step_} * config_.clock.minibatches + part_;
+  if (config_.stale.check != stale_check::publish || swept_ == update)
     return;
   swept_ = update;
   for (const auto id : generating_ids())
     if (auto& one = groups_.at(id); is_condemned(one) && !one.interrupted)
       too_old(id, one);
-}
-
-// -- who gets the weights ---------------------------------------------------------------------------
-
-void scheduler::publish_weights() {
-  if (outdated_.empty())
-    return;
-  // Without in-flight update, a group that is generating ends under the weights it began with.
-  const bool running = config_.in_flight() && ledger_.live(group_state::generating).groups > 0;
-  if (!running && queued_.empty() && parked_.empty() && !more_to_start())
-    return;
-  sweep_running();
-  // The learner has its newest weights only: a version that nobody was sent when it was new is not to be had any more.
-  if (sent_ != published_ && published_ != step_) {
-    published_ = step_;
-    for (const auto& [id, one] : workers_)
-      if (std::max(one.holds.value_or(0), one.sent.value_or(0)) < published_)
-        outdated_.insert(id);
-  }
-  publish next;
-  next.version = published_;
-  for (auto at = outdated_.begin(); at != outdated_.end();) {
-    const auto here = at++;
-    auto& one = workers_.find(*here)->second;
-    if (config_.pattern == publish_pattern::pull && (!one.running.empty() || one.reserved > 0) && one.holds)
-      continue;
-    if (config_.pattern == publish_pattern::rolling && !one.flipping() && flipping_ >= config_.rolling_width)
-      break;
-    if (!one.flipping()) {
-      one.in_turn = true;
-      ++flipping_;
-      one.behind_s = now_s_;
-    }
-    one.sent = sent_ = published_;
-    one.since_s = now_s_;
-    offer(*here, one);
-    interrupt_worker(one);
-    next.workers.push_back(*here);
-    outdated_.erase(here);
-  }
-  if (!next.workers.empty())
-    actions_.emplace_back(std::move(next));
-}
-
-void scheduler::interrupt_worker(worker& one) {
-  if (config_.interrupt != interrupt_mode::abort_resume && config_.interrupt != interrupt_mode::abort_discard)
-    return;
-  auto running = one.running;
-  std::sort(running.begin(), running.end());
-  for (const auto id : running) {
-    auto& stopped = groups_.at(id);
-    if (config_.interrupt == interrupt_mode::abort_resume) {
-      ask_for_partial(id, stopped);
-    } else {
-      stop_generating(id, stopped);
-      requeue(id, stopped);
-    }
-  }
-}
-
-// -- how it ends ------------------------------------------------------------------------------------
-
-void scheduler::end_if_done() {
-  if (phase_ == phase::running && !training_) {
-    if (step_ < config_.steps && part_ > 0 && groups_.empty() && no_more_groups())
-      finish_step(); // the groups of its other updates were lost, and there are no prompts for more
-    if (step_ >= config_.steps)
-      begin_saving(finish_reason::steps_done);
-    else if (groups_.empty() && no_more_groups())
-      begin_saving(finish_reason::prompts_exhausted);
-  }
-  if (phase_ == phase::stopping) {
-    for (const auto id : generating_ids()) {
-      auto& one = groups_.at(id);
-      stop_generating(id, one);
-      requeue(id, one);
-    }
-    if (!training_)
-      begin_saving(reason_);
-  }
-  if (phase_ == phase::saving && checkpoint_saved_ == step_) {
-    phase_ = phase::finished;
-    actions_.emplace_back(finish{reason_, why_});
-  }
-}
-
-void scheduler::begin_saving(finish_reason reason) {
-  phase_ = phase::saving;
-  reason_ = reason;
-  learner_since_s_ = now_s_;
-  if (reason == finish_reason::steps_done)
-    for (const auto id : live_ids()) {
-      auto& one = groups_.at(id);
-      stop_generating(id, one);
-      drop_group(id, one, drop_reason::unneeded, "the run ended");
-    }
-  if (checkpoint_asked_ != step_ || part_ > 0)
-    save_now();
-}
-
-void scheduler::save_now() {
-  checkpoint_asked_ = step_;
-  if (part_ > 0)
-    checkpoint_saved_.reset(); // the one of the step's start does not hold the updates since
-  actions_.emplace_back(checkpoint{step_, save()});
-}
-
-std::string scheduler::save() const {
-  saved_state state;
-  state.settings = config_;
-  state.step = step_;
-  state.prompts = prompts_;
-  state.stale = staleness_;
-  state.books = ledger_.sums();
-  const auto live = ledger_.live();
-  const auto parked = ledger_.live(group_state::parked).groups;
-  state.part = part_;
-  state.reclaim_at = reclaim_at_;
-  state.books.lost += live.tokens;
-  state.books.live = {};
-  state.books.live[static_cast<std::size_t>(group_state::queued)].groups = live.groups - parked;
-  state.books.live[static_cast<std::size_t>(group_state::parked)].groups = parked;
-  groups_.each([&](group_id id, const group& one) {
-    const auto found = misfortunes_.find(id);
-    const auto had = found != misfortunes_.end() ? found->second : misfortune{};
-    state.groups.push_back({id, one.attempt, had.failures, had.data_failures, one.state == group_state::parked});
-  });
-  return write(state);
-}
-
-scheduler scheduler::restore(const config& wanted, std::string_view text) {
-  scheduler result(wanted);
-  const auto state = read_saved_state(text);
-  auto saved = state.settings;
-  saved.steps = wanted.steps;
-  saved.checkpoint_every = wanted.checkpoint_every;
-  saved.attempts_per_group = wanted.attempts_per_group;
-  saved.data_attempts = wanted.data_attempts;
-  saved.flat_groups_per_step = wanted.flat_groups_per_step;
-  saved.consecutive_losses = wanted.consecutive_losses;
-  saved.call_deadline_s = wanted.call_deadline_s;
-  saved.publish_deadline_s = wanted.publish_deadline_s;
-  if (saved != wanted)
-    throw input_error("schedule state: saved under another schedule" + differences(state.settings, wanted));
-  if (state.step > wanted.steps)
-    throw input_error("schedule state: " + std::to_string(state.step) + " steps are trained, want a run of at least as many, got " +
-                      std::to_string(wanted.steps));
-  result.step_ = state.step;
-  result.part_ = state.part;
-  result.reclaim_at_ = state.reclaim_at;
-  result.version_ = state.step;
-  result.published_ = state.step;
-  result.first_version_ = result.version_;
-  result.prompts_ = state.prompts;
-  result.staleness_ = state.stale;
-  result.ledger_ = ledger(state.books);
-  result.checkpoint_asked_ = state.step;
-  result.checkpoint_saved_ = state.step;
-  for (const auto& one : state.groups) {
-    auto& live = result.groups_.insert(one.id);
-    live.attempt = one.attempt;
-    if (one.failures + one.data_failures > 0)
-      result.misfortunes_[one.id] = {one.failures, one.data_failures, std::nullopt};
-    if (one.parked) {
-      live.state = group_state::parked;
-      result.parked_.insert(one.id);
-    } else {
-      result.queued_.insert(result.queued_.end(), one.id);
-      result.rule_.queue(one.id);
-    }
-  }
-  return result;
 }
 
 } // namespace millrace::schedule

@@ -26,11 +26,16 @@ public:
       all_.resize(versions + 1);
     return all_[versions];
   }
+
   /// An empty bucket where there is none.
   bucket at(std::uint32_t versions) const { return versions < all_.size() ? all_[versions] : bucket{}; }
+
   iterator begin() const { return {all_, 0, 0}; }
+
   iterator end() const { return {all_, 0, all_.size()}; }
+
   bool empty() const { return begin() == end(); }
+
   /// Tokens of versions none of which is newer than `step`.
   void add(std::uint32_t step, const version_run& tokens);
   std::uint32_t highest() const; ///< of the buckets that are not empty; 0: all are
@@ -55,6 +60,7 @@ struct staleness {
 
   double mean_by_group() const; ///< 0 before the first
   double mean_by_token() const; ///< 0 before the first
+
   std::uint32_t max() const { return at_use.highest(); } ///< over groups and tokens
 
   bool operator==(const staleness&) const = default;

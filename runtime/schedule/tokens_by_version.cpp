@@ -2,7 +2,8 @@
 
 namespace millrace::schedule {
 
-template <class Count> void tokens_by_version::fill(const version_counts& tokens) {
+template <class Count>
+void tokens_by_version::fill(const version_counts& tokens) {
   first_ = tokens.oldest();
   width_ = sizeof(Count);
   const auto counts = tokens.counts();

@@ -20,20 +20,24 @@ version_counts::version_counts(std::initializer_list<version_tokens> parts) {
 
 void version_counts::add(version_id version, std::int64_t tokens) {
   if (tokens < 0 || tokens > most_tokens)
-    throw std::invalid_argument("tokens of version " + std::to_string(version) + ": found " + std::to_string(tokens) + ", want 0 to " + std::to_string(most_tokens));
+    throw std::invalid_argument("tokens of version " + std::to_string(version) + ": found " + std::to_string(tokens)
+                                + ", want 0 to " + std::to_string(most_tokens));
   if (tokens == 0)
     return;
-  const auto from = empty() ? version : std::min(oldest_, version), to = empty() ? version : std::max(newest(), version);
+  const auto from = empty() ? version : std::min(oldest_, version),
+             to = empty() ? version : std::max(newest(), version);
   if (to - from > most_apart)
-    throw std::invalid_argument("tokens of version " + std::to_string(version) + ": found beside those of version " +
-                                std::to_string(version == to ? from : to) + ", want at most " + std::to_string(most_apart) + " versions in between");
+    throw std::invalid_argument("tokens of version " + std::to_string(version) + ": found beside those of version "
+                                + std::to_string(version == to ? from : to) + ", want at most "
+                                + std::to_string(most_apart) + " versions in between");
   if (!empty() && from < oldest_)
     counts_.insert(counts_.begin(), oldest_ - from, 0);
   oldest_ = from;
   counts_.resize(to - from + 1);
   const auto sum = counts_[version - from] + tokens;
   if (sum > most_tokens)
-    throw std::invalid_argument("tokens of version " + std::to_string(version) + ": found " + std::to_string(sum) + ", want 0 to " + std::to_string(most_tokens));
+    throw std::invalid_argument("tokens of version " + std::to_string(version) + ": found " + std::to_string(sum)
+                                + ", want 0 to " + std::to_string(most_tokens));
   counts_[version - from] = static_cast<std::uint32_t>(sum);
 }
 

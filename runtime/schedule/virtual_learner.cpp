@@ -61,7 +61,8 @@ virtual_learner::shares virtual_learner::busy(double from_s, double until_s) con
     return {until_s - from_s, 0, 0};
   // What was asked for first comes first: the one that ends earlier.
   shares found;
-  const auto first = std::clamp(std::min(copied_s_, saved_s_), from_s, until_s), second = std::clamp(std::max(copied_s_, saved_s_), from_s, until_s);
+  const auto first = std::clamp(std::min(copied_s_, saved_s_), from_s, until_s),
+             second = std::clamp(std::max(copied_s_, saved_s_), from_s, until_s);
   (copied_s_ <= saved_s_ ? found.transfer : found.saving) += first - from_s;
   (copied_s_ <= saved_s_ ? found.saving : found.transfer) += second - first;
   return found;

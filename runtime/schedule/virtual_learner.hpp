@@ -14,8 +14,8 @@ struct virtual_update {
   bool ends_step = true;
 };
 
-/// The learner under virtual time. It does one thing after another, as asked: copies of its weights, checkpoints, updates;
-/// an update goes on more slowly while groups are generated.
+/// The learner under virtual time. It does one thing after another, as asked: copies of its weights, checkpoints,
+/// updates; an update goes on more slowly while groups are generated.
 class virtual_learner {
 public:
   explicit virtual_learner(const workload& costs) : costs_(&costs) {}
@@ -33,7 +33,9 @@ public:
   double next_s() const;
   /// The update begins, or ends: at `next_s()`. @returns it when it has ended
   std::optional<virtual_update> go_on(double now_s);
+
   bool computes() const { return update_ && began_; }
+
   bool has_update() const { return update_.has_value(); } ///< begun or not
 
   struct shares {
@@ -41,6 +43,7 @@ public:
     double transfer = 0;
     double saving = 0;
   };
+
   /// Seconds by what it does from `from_s` to `until_s`, a time in which nothing is asked of it.
   shares busy(double from_s, double until_s) const;
 
@@ -52,10 +55,10 @@ private:
   bool began_ = false;
   bool warm_ = false;
   double times_ = 1;
-  double left_s_ = 0;       ///< of the update, with nothing beside it
-  double at_s_ = 0;         ///< of left_s_
-  double copied_s_ = 0;     ///< it copies until then
-  double saved_s_ = 0;      ///< it writes until then
+  double left_s_ = 0;   ///< of the update, with nothing beside it
+  double at_s_ = 0;     ///< of left_s_
+  double copied_s_ = 0; ///< it copies until then
+  double saved_s_ = 0;  ///< it writes until then
   std::optional<version_id> copied_;
 };
 

@@ -1,7 +1,7 @@
 #include "runtime/schedule/virtual_time.hpp"
 
 #include "runtime/schedule/age_limit.hpp"
-#include "runtime/schedule/quad_heap.hpp"
+#include "runtime/schedule/agenda.hpp"
 #include "runtime/schedule/virtual_learner.hpp"
 #include "runtime/schedule/virtual_worker.hpp"
 
@@ -19,7 +19,8 @@ namespace {
 class virtual_run {
 public:
   virtual_run(const config& schedule, const workload& costs, const observer& observe)
-      : scheduler_(schedule), costs_(costs), observe_(observe), learner_(costs), answers_(answers_started(schedule, costs.answers_per_group)),
+      : scheduler_(schedule), costs_(costs), observe_(observe), learner_(costs),
+        answers_(answers_started(schedule, costs.answers_per_group)),
         hosts_(costs.workers, virtual_worker(costs, answers_)) {}
 
   prediction run() {
@@ -30,8 +31,7 @@ public:
     while (!scheduler_.finished()) {
       if (agenda_.empty())
         throw std::logic_error("virtual time: nothing is left to happen and the run is not finished");
-      const auto next = agenda_.front();
-      agenda_.pop();
+      const auto next = agenda_.take();
       if (next.what == kind::generated && hosts_[next.subject].planned != next.sequence)
         continue;
       if (next.what == kind::learned && learner_.planned != next.sequence)
@@ -49,23 +49,10 @@ public:
   }
 
 private:
-  enum class kind : std::uint8_t { generated, handed_over, overdue, columns, stages, staged, flipped, late, learned, saved, died, joins };
-
-  struct entry {
-    double at_s;
-    std::uint64_t sequence; ///< breaks ties in the order of planning
-    kind what;
-    std::uint64_t subject; ///< group, worker (for `stages`, `staged`, `flipped` and `late` with its life above bit 32) or step
-    std::uint32_t detail;  ///< attempt, version or life
-
-    bool operator<(const entry& other) const {
-      return at_s != other.at_s ? at_s < other.at_s : sequence < other.sequence;
-    }
-  };
+  using kind = agenda::kind;
 
   std::uint64_t plan(double at_s, kind what, std::uint64_t subject, std::uint32_t detail) {
-    agenda_.push({at_s, ++sequence_, what, subject, detail});
-    return sequence_;
+    return agenda_.plan(at_s, what, subject, detail);
   }
 
   /// When something about a worker has changed: its next ending.
@@ -79,7 +66,7 @@ private:
       scheduler_.expect(group);
     });
     on.planned_s = next;
-    on.planned = next < std::numeric_limits<double>::infinity() ? plan(next, kind::generated, id, 0) : ++sequence_;
+    on.planned = next < std::numeric_limits<double>::infinity() ? plan(next, kind::generated, id, 0) : agenda_.stamp();
   }
 
   void join(worker_id id, std::optional<version_id> holds) {
@@ -99,27 +86,39 @@ private:
   void take_weights(worker_id id, version_id version) {
     auto& on = hosts_[id];
     on.take_weights(now_s_, costs_.publish_s, version);
-    if (scheduler_.settings().kv == kv_mode::recompute)
+    if (scheduler_.settings().interrupt.kv == kv_on_flip::recompute)
       on.compute_prompt(now_s_, costs_.resume_token_s * on.running_tokens(now_s_, groups_));
     plan_worker(id);
     plan(now_s_ + costs_.publish_s, kind::flipped, std::uint64_t{on.life} << 32 | id, version);
   }
 
-  void happen(const entry& next) {
+  void happen(const agenda::entry& next) {
     const auto subject = static_cast<worker_id>(next.subject);
     switch (next.what) {
-      case kind::generated: return generated(subject);
-      case kind::handed_over: return handed_over(next.subject, next.detail);
-      case kind::overdue: return overdue(next.subject, next.detail);
-      case kind::columns: return feed(group_ready{next.subject, next.detail});
-      case kind::stages: return stages(next.subject, next.detail);
-      case kind::staged: return staged(subject, next.subject >> 32, next.detail);
-      case kind::flipped: return flipped(subject, next.subject >> 32, next.detail);
-      case kind::late: return late(subject, next.subject >> 32, next.detail);
-      case kind::learned: return learned();
-      case kind::saved: return feed(checkpointed{static_cast<std::uint32_t>(next.subject)});
-      case kind::died: return died(subject, next.detail);
-      case kind::joins: return join(subject, std::nullopt);
+    case kind::generated:
+      return generated(subject);
+    case kind::handed_over:
+      return handed_over(next.subject, next.detail);
+    case kind::overdue:
+      return overdue(next.subject, next.detail);
+    case kind::columns:
+      return feed(group_ready{next.subject, next.detail});
+    case kind::lays_out:
+      return lays_out(next.subject, next.detail);
+    case kind::laid_out:
+      return laid_out(subject, next.subject >> 32, next.detail);
+    case kind::flipped:
+      return flipped(subject, next.subject >> 32, next.detail);
+    case kind::late:
+      return late(subject, next.subject >> 32, next.detail);
+    case kind::learned:
+      return learned();
+    case kind::saved:
+      return feed(checkpointed{static_cast<std::uint32_t>(next.subject)});
+    case kind::died:
+      return died(subject, next.detail);
+    case kind::joins:
+      return join(subject, std::nullopt);
     }
   }
 
@@ -184,14 +183,14 @@ private:
     drained(id);
   }
 
-  /// A worker begins to stage a version; it goes on decoding.
-  void stages(std::uint64_t worker_and_life, version_id version) {
+  /// A worker begins to lay a version out; it goes on decoding.
+  void lays_out(std::uint64_t worker_and_life, version_id version) {
     const bool crowded = learner_.has_update() && generates_beside_learner();
-    ++staging_;
+    ++laying_out_;
     slow_down_hosts();
     follow_load();
     const auto times = (learner_.has_update() ? costs_.stage_beside : 1) * (crowded ? costs_.stage_contention : 1);
-    plan(now_s_ + costs_.stage_s * times, kind::staged, worker_and_life, version);
+    plan(now_s_ + costs_.stage_s * times, kind::laid_out, worker_and_life, version);
   }
 
   void overdue(group_id group, std::uint32_t attempt) {
@@ -199,8 +198,8 @@ private:
       feed(group_overdue{group, attempt});
   }
 
-  void staged(worker_id id, std::uint64_t life, version_id version) {
-    --staging_;
+  void laid_out(worker_id id, std::uint64_t life, version_id version) {
+    --laying_out_;
     slow_down_hosts();
     follow_load();
     auto& on = hosts_[id];
@@ -225,7 +224,7 @@ private:
     const auto& on = hosts_[id];
     if (!on.alive || on.life != life || (on.runs && *on.runs >= version))
       return;
-    if (const auto until = on.ran_s + scheduler_.settings().publish_deadline_s; on.runs && until > now_s_)
+    if (const auto until = on.ran_s + scheduler_.settings().publish.deadline_s; on.runs && until > now_s_)
       plan(until, kind::late, std::uint64_t{on.life} << 32 | id, version);
     else
       feed(weights_overdue{id, version});
@@ -245,11 +244,15 @@ private:
     }
   }
 
-  bool is_lent(worker_id id) const { return scheduler_.settings().place == place_mode::lend && id + costs_.own_workers < costs_.workers; }
+  bool is_lent(worker_id id) const {
+    return scheduler_.settings().place.mode == place_mode::lend && id + costs_.own_workers < costs_.workers;
+  }
+
   /// Shares hardware with the learner.
-  bool contends(worker_id id) const { return scheduler_.settings().place != place_mode::lend || is_lent(id); }
+  bool contends(worker_id id) const { return scheduler_.settings().place.mode != place_mode::lend || is_lent(id); }
+
   bool generates_beside_learner() const {
-    if (scheduler_.settings().place != place_mode::lend)
+    if (scheduler_.settings().place.mode != place_mode::lend)
       return scheduler_.at().generating > 0;
     bool any = false;
     for (worker_id id = 0; id < costs_.workers; ++id)
@@ -258,7 +261,8 @@ private:
   }
 
   double decoding_times(worker_id id) const {
-    return learner_.computes() && contends(id) ? costs_.contention * (staging_ > 0 ? costs_.stage_contention : 1) : 1;
+    return learner_.computes() && contends(id) ? costs_.contention * (laying_out_ > 0 ? costs_.stage_contention : 1)
+                                               : 1;
   }
 
   void slow_down_hosts() {
@@ -276,7 +280,8 @@ private:
     if (costs_.train_contention == 1 && costs_.stage_contention == 1)
       return;
     const bool beside = generates_beside_learner();
-    if (learner_.slow_down(now_s_, beside ? costs_.train_contention * (staging_ > 0 ? costs_.stage_contention : 1) : 1))
+    if (learner_.slow_down(now_s_,
+                           beside ? costs_.train_contention * (laying_out_ > 0 ? costs_.stage_contention : 1) : 1))
       plan_learner();
   }
 
@@ -335,9 +340,10 @@ private:
     on.start(what.group, one, now_s_);
     on.compute_prompt(now_s_, costs_.prefill_s + costs_.resume_token_s * handed);
     touched_.push_back(what.worker);
-    if (const auto deadline = scheduler_.settings().call_deadline_s; deadline > 0)
+    if (const auto deadline = scheduler_.settings().faults.call_deadline_s; deadline > 0)
       plan(now_s_ + deadline, kind::overdue, what.group, what.attempt);
   }
+
   void carry_out(const cancel& what) {
     auto* one = groups_.find(what.group);
     if (!one)
@@ -349,13 +355,16 @@ private:
     touched_.push_back(id);
     drained(id);
   }
+
   void carry_out(const interrupt& what) { plan(now_s_, kind::handed_over, what.group, what.attempt); }
+
   void carry_out(const cut& what) {
     batch_tokens_ = scheduler_.tokens_in_training();
     masked_tokens_ = scheduler_.masked_in_training();
     step_tokens_ = batch_tokens_ + (what.part > 0 ? step_tokens_ : 0);
     const auto& set = scheduler_.settings();
-    const auto share = static_cast<double>(set.part_begin(what.part + 1) - set.part_begin(what.part)) / set.groups_per_step;
+    const auto share =
+        static_cast<double>(set.part_begin(what.part + 1) - set.part_begin(what.part)) / set.groups_per_step;
     auto seconds = costs_.train_s * share + costs_.train_token_s * static_cast<double>(batch_tokens_);
     if (costs_.train_square_s > 0)
       for (const auto group : what.groups)
@@ -364,25 +373,29 @@ private:
     slow_down_hosts();
     plan_learner();
   }
+
   void carry_out(const publish& what) {
     const auto there_s = learner_.publish(what.version, now_s_);
     for (const auto id : what.workers) {
       const auto worker_and_life = std::uint64_t{hosts_[id].life} << 32 | id;
-      if (const auto deadline = scheduler_.settings().publish_deadline_s; deadline > 0)
+      if (const auto deadline = scheduler_.settings().publish.deadline_s; deadline > 0)
         plan(now_s_ + deadline, kind::late, worker_and_life, what.version);
       if (costs_.stage_s > 0 || there_s > now_s_) {
-        plan(there_s, kind::stages, worker_and_life, what.version);
+        plan(there_s, kind::lays_out, worker_and_life, what.version);
       } else {
-        ++staging_;
-        staged(id, hosts_[id].life, what.version);
+        ++laying_out_;
+        laid_out(id, hosts_[id].life, what.version);
       }
     }
   }
+
   void carry_out(const drop& what) {
     handed_.erase(what.group);
     squares_.erase(what.group);
   }
+
   void carry_out(const checkpoint& what) { plan(learner_.save(now_s_), kind::saved, what.step, 0); }
+
   void carry_out(const finish& what) { result_.reason = what.reason; }
 
   /// Adds the time up to `until_s`, in which nothing changed, to who did what in it.
@@ -423,7 +436,8 @@ private:
     if (result_.seconds <= 0)
       return;
     auto& learner = result_.learner;
-    for (auto* share : {&learner.compute, &learner.transfer, &learner.wait_input, &learner.wait_bound, &learner.wait_turn, &learner.saving})
+    for (auto* share : {&learner.compute, &learner.transfer, &learner.wait_input, &learner.wait_bound,
+                        &learner.wait_turn, &learner.saving})
       *share /= result_.seconds;
     auto& rollout = result_.rollout;
     for (auto* share : {&rollout.compute, &rollout.wait_credit, &rollout.wait_weights, &rollout.paused, &rollout.dead})
@@ -434,8 +448,7 @@ private:
   const workload& costs_;
   const observer& observe_;
   double now_s_ = 0;
-  std::uint64_t sequence_ = 0;
-  quad_heap<entry> agenda_;
+  agenda agenda_;
   virtual_learner learner_;
   std::uint32_t answers_; ///< that a group starts, unless in a long round
   std::vector<virtual_worker> hosts_;
@@ -443,8 +456,8 @@ private:
   std::map<group_id, virtual_group> handed_;
   std::map<group_id, double> squares_; ///< of the lengths of finished groups' answers; with `train_square_s`
   std::vector<worker_id> touched_;
-  std::uint32_t staging_ = 0; ///< workers that stage
-  std::vector<event> told_; ///< what a worker that has ended groups reports; the lists in them are used again
+  std::uint32_t laying_out_ = 0; ///< workers that lay weights out
+  std::vector<event> told_;      ///< what a worker that has ended groups reports; the lists in them are used again
   std::int64_t batch_tokens_ = 0;
   std::int64_t masked_tokens_ = 0;
   std::int64_t step_tokens_ = 0; ///< of the step's updates so far
@@ -453,27 +466,11 @@ private:
 
 } // namespace
 
-double prediction::length_ratio() const {
-  if (books.trained.groups == 0 || generated_tokens == 0)
-    return 1;
-  const auto trained_length = static_cast<double>(books.trained.tokens) / static_cast<double>(books.trained.groups);
-  return trained_length * static_cast<double>(generated_groups) / static_cast<double>(generated_tokens);
-}
-
-pace pace_of(const std::vector<trained_step>& steps) {
-  if (steps.size() < 2)
-    return {};
-  const auto seconds = steps.back().end_s - steps.front().end_s;
-  std::int64_t tokens = 0;
-  for (std::size_t i = 1; i < steps.size(); ++i)
-    tokens += steps[i].tokens;
-  return {seconds / static_cast<double>(steps.size() - 1), seconds > 0 ? static_cast<double>(tokens) / seconds : 0};
-}
-
 prediction simulate(const config& schedule, const workload& costs, const observer& observe) {
   check(costs);
   auto result = virtual_run(schedule, costs, observe).run();
-  const auto most = schedule.stale_max == no_bound ? std::int64_t{no_bound} : age_limit(schedule).versions();
+  const auto most =
+      schedule.stale.max < unlimited ? age_limit(schedule).versions() : std::numeric_limits<std::int64_t>::max();
   for (const auto& [versions, bucket] : result.stale.at_use)
     if (versions > most)
       result.late_groups += bucket.groups;

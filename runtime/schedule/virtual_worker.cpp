@@ -1,6 +1,6 @@
 #include "runtime/schedule/virtual_worker.hpp"
 
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -21,8 +21,10 @@ std::int32_t whole(double clock) {
   return static_cast<std::int32_t>(tokens < 2e9 ? tokens : 2e9);
 }
 
-/// Length and index of the last of the `kept` shortest among the answers that have all their `tokens(answer)`, once there are so many.
-template <class Tokens> std::optional<std::pair<std::int32_t, std::uint32_t>> last_kept(const virtual_group& one, Tokens&& tokens) {
+/// Length and index of the last of the `kept` shortest among the answers that have all their `tokens(answer)`, once
+/// there are so many.
+template <class Tokens>
+std::optional<std::pair<std::int32_t, std::uint32_t>> last_kept(const virtual_group& one, Tokens&& tokens) {
   std::vector<std::pair<std::int32_t, std::uint32_t>> ended;
   for (std::uint32_t i = 0; i < one.lengths.size(); ++i)
     if (tokens(i) >= one.length(i))
@@ -103,7 +105,8 @@ double virtual_worker::running_tokens(double now_s, const by_id<virtual_group>& 
   double tokens = 0;
   for (const auto& next : endings_.all()) {
     const auto& one = all.at(next.group());
-    for (std::uint32_t i = one_each_ ? 0 : next.answer(); i < (one_each_ ? one.lengths.size() : next.answer() + 1); ++i) {
+    for (std::uint32_t i = one_each_ ? 0 : next.answer(); i < (one_each_ ? one.lengths.size() : next.answer() + 1);
+         ++i) {
       const auto each = one.answer(i);
       if (const double total = each.done + clock_ - each.from; total < one.length(i))
         tokens += std::floor(total);
@@ -184,7 +187,10 @@ void virtual_worker::start(group_id id, virtual_group& one, double now_s) {
     return;
   one.open = 1; // what was handed over was complete: it ends at once
   const auto& answers = one.history->answers;
-  give_slot(id, one, static_cast<std::uint32_t>(std::find_if(answers.begin(), answers.end(), [](const auto& each) { return each.kept; }) - answers.begin()));
+  give_slot(
+      id, one,
+      static_cast<std::uint32_t>(
+          std::find_if(answers.begin(), answers.end(), [](const auto& each) { return each.kept; }) - answers.begin()));
 }
 
 void virtual_worker::cut_off(group_id id, virtual_group& one) {
@@ -290,7 +296,8 @@ void virtual_worker::count_alike(const virtual_group& one, version_counts& token
     lengths_.push_back(sampled(one, i));
     sum += lengths_.back();
     if (one.history)
-      answers.add(one.history->answers[i].done > 0 ? one.history->answers[i].oldest : versions[0], one.history->answers[i].done + lengths_.back());
+      answers.add(one.history->answers[i].done > 0 ? one.history->answers[i].oldest : versions[0],
+                  one.history->answers[i].done + lengths_.back());
   }
   if (sum > 0xffffffff)
     throw input_error("workload: found a group of " + std::to_string(sum) + " tokens, want fewer than 2^32");
@@ -299,8 +306,8 @@ void virtual_worker::count_alike(const virtual_group& one, version_counts& token
   std::sort(lengths_.begin(), lengths_.end());
   const auto longest = lengths_.back();
 
-  // Tokens that an answer without an end had by each flip, from the first before which there was one to that by which all
-  // have ended, one of the last.
+  // Tokens that an answer without an end had by each flip, from the first before which there was one to that by which
+  // all have ended, one of the last.
   auto begin = first;
   while (begin < flip_times_.size() && whole(flip_times_[begin] - from) == 0)
     ++begin;
@@ -336,7 +343,8 @@ void virtual_worker::count_alike(const virtual_group& one, version_counts& token
     std::uint32_t last = 0;
     for (; ended < lengths_.size() && lengths_[ended] <= until[i]; ++ended)
       last += static_cast<std::uint32_t>(lengths_[ended] - before);
-    decoded[i] = last + static_cast<std::uint32_t>(lengths_.size() - ended) * static_cast<std::uint32_t>(until[i] - before);
+    decoded[i] =
+        last + static_cast<std::uint32_t>(lengths_.size() - ended) * static_cast<std::uint32_t>(until[i] - before);
     before = until[i];
   }
 
@@ -349,7 +357,8 @@ void virtual_worker::count_sampled(const virtual_group& one, std::uint32_t answe
   const auto decoded = sampled(one, answer);
   std::int32_t before = 0;
   for (auto flip = after(from); before < decoded; ++flip) {
-    const auto until = flip == flip_times_.size() ? decoded : std::clamp(whole(flip_times_[flip] - from), before, decoded);
+    const auto until =
+        flip == flip_times_.size() ? decoded : std::clamp(whole(flip_times_[flip] - from), before, decoded);
     tokens.add(flip_versions_[flip - 1], until - before);
     before = until;
   }
@@ -364,7 +373,8 @@ std::int64_t virtual_worker::count(const virtual_group& one, version_counts& tok
   tokens = one.history->carried;
   const auto& all = one.history->answers;
   const auto from = all.front().from;
-  if (!one.oversampled() && from >= 0 && std::all_of(all.begin(), all.end(), [&](const virtual_answer& each) { return each.from == from; })) {
+  if (!one.oversampled() && from >= 0
+      && std::all_of(all.begin(), all.end(), [&](const virtual_answer& each) { return each.from == from; })) {
     count_alike(one, tokens, answers);
     return 0;
   }

@@ -35,16 +35,21 @@ struct virtual_group {
   double from = -1; ///< `virtual_answer::from` of all its answers, without a history
   std::uint32_t attempt = 0;
   worker_id host = 0;
-  std::uint32_t open = 0;               ///< answers that have to end, or to go on until they cannot be among the shortest
-  std::uint32_t kept = 0;               ///< answers
-  inline_list<std::int32_t, 8> lengths; ///< tokens in the end, of each answer
+  std::uint32_t open = 0; ///< answers that have to end, or to go on until they cannot be among the shortest
+  std::uint32_t kept = 0; ///< answers
+  inline_list<std::int32_t, 8> lengths;     ///< tokens in the end, of each answer
   std::unique_ptr<virtual_history> history; ///< none: every answer took its slot at `from` and is kept
 
-  virtual_answer answer(std::uint32_t which) const { return history ? history->answers[which] : virtual_answer{from, 0, 0, true}; }
+  virtual_answer answer(std::uint32_t which) const {
+    return history ? history->answers[which] : virtual_answer{from, 0, 0, true};
+  }
+
   std::int32_t length(std::uint32_t which) const { return lengths.all()[which]; }
+
   virtual_history& keep_history(); ///< makes it if there is none
   /// The `needed` shortest are kept, ties to the lower index.
   void keep_shortest(std::uint32_t needed);
+
   bool oversampled() const { return kept < lengths.size(); }
 };
 
@@ -67,7 +72,8 @@ public:
   void die();
 
   /// Calls `visit(group)` for the group of the next ending and those of a few that may be next after it.
-  template <class Visit> void each_next(Visit&& visit) const {
+  template <class Visit>
+  void each_next(Visit&& visit) const {
     for (std::size_t i = 0; i < std::min<std::size_t>(3, endings_.size()); ++i)
       visit(endings_.all()[i].group());
   }
@@ -78,6 +84,7 @@ public:
   void take_weights(double now_s, double seconds, version_id version);
   void flip(double now_s, version_id version);
   void slow_down(double now_s, double factor); ///< decode steps take so many times as long
+
   bool takes_weights(double now_s) const { return now_s < weights_until_s_; }
 
   /// Tokens of the group's answers that are kept by version, and of whole answers by the oldest version in each.
@@ -100,12 +107,18 @@ private:
     std::uint64_t who; ///< group and answer
 
     static constexpr std::uint32_t answer_bits = 20; ///< `most_answers`
+
     ending(double when, group_id of, std::uint32_t which) : at(when), who(of << answer_bits | which) {}
+
     group_id group() const { return who >> answer_bits; }
+
     std::uint32_t answer() const { return static_cast<std::uint32_t>(who) & ((1u << answer_bits) - 1); }
+
     bool operator<(const ending& other) const { return at != other.at ? at < other.at : who < other.who; }
   };
+
   static_assert(most_answers == 1u << ending::answer_bits);
+
   struct waiting {
     group_id group;
     std::uint32_t answer;
@@ -118,11 +131,17 @@ private:
   double step_s() const;
   /// The first flip after that time: its place, or how many there are.
   std::size_t after(double clock) const;
+
   version_id version_at(double clock) const { return flip_versions_[after(clock) - 1]; }
+
   void count_alike(const virtual_group& one, version_counts& tokens, version_counts& answers) const;
   std::int32_t sampled(const virtual_group& one, std::uint32_t answer) const; ///< since it took its slot
+
   /// Tokens of the answer so far.
-  std::int32_t tokens(const virtual_group& one, std::uint32_t answer) const { return one.answer(answer).done + sampled(one, answer); }
+  std::int32_t tokens(const virtual_group& one, std::uint32_t answer) const {
+    return one.answer(answer).done + sampled(one, answer);
+  }
+
   void count_sampled(const virtual_group& one, std::uint32_t answer, version_counts& tokens) const;
   void hand_over(virtual_group& one, std::uint32_t answer) const; ///< what it sampled is of an attempt before
   /// After an answer of an oversampled group has ended: cuts off those that cannot be kept any more.
@@ -140,8 +159,8 @@ private:
   std::uint32_t occupied_ = 0;
   quad_heap<ending> endings_;
   std::deque<waiting> waiting_;
-  std::vector<double> flip_times_;        ///< decoding clock, ascending
-  std::vector<version_id> flip_versions_; ///< flipped to then
+  std::vector<double> flip_times_;                    ///< decoding clock, ascending
+  std::vector<version_id> flip_versions_;             ///< flipped to then
   std::vector<group_id> done_;                        ///< of `ended`
   mutable std::vector<std::int32_t> lengths_, until_; ///< of `count_alike`
   mutable std::vector<std::uint32_t> decoded_;        ///< of `count_alike`

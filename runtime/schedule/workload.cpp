@@ -1,6 +1,7 @@
 #include "runtime/schedule/workload.hpp"
 
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
+#include "runtime/words/mix_bits.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -11,17 +12,9 @@ namespace millrace::schedule {
 
 namespace {
 
-/// splitmix64 (Steele, Lea, Flood 2014): a good word out of any counter.
-std::uint64_t mix(std::uint64_t value) {
-  value += 0x9e3779b97f4a7c15u;
-  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9u;
-  value = (value ^ (value >> 27)) * 0x94d049bb133111ebu;
-  return value ^ (value >> 31);
-}
-
 /// In (0, 1), by the counter alone.
 double uniform(std::uint64_t a, std::uint64_t b, std::uint64_t c) {
-  const auto word = mix(mix(mix(a) ^ b) ^ c);
+  const auto word = splitmix64(splitmix64(splitmix64(a) ^ b) ^ c);
   return (static_cast<double>(word >> 11) + 0.5) * 0x1p-53;
 }
 
@@ -57,7 +50,8 @@ void check(const workload& costs) {
     want(costs.decode[i].step_s > 0 && (i == 0 || costs.decode[i].occupied > costs.decode[i - 1].occupied),
          "decode: want ascending numbers of slots, each with seconds above 0");
   for (const auto& row : costs.lengths)
-    want(!row.empty() && *std::min_element(row.begin(), row.end()) >= 0, "lengths: want groups of at least one answer, each of at least 0 tokens");
+    want(!row.empty() && *std::min_element(row.begin(), row.end()) >= 0,
+         "lengths: want groups of at least one answer, each of at least 0 tokens");
 }
 
 double answer_tokens(const workload& costs, group_id group, std::uint32_t answer) {
@@ -65,16 +59,18 @@ double answer_tokens(const workload& costs, group_id group, std::uint32_t answer
     const auto& row = costs.lengths[group % costs.lengths.size()];
     return row[answer % row.size()];
   }
-  const auto drawn = costs.length_cv == 0 ? costs.mean_tokens
-                                          : log_normal(costs.mean_tokens, costs.length_cv, uniform(costs.seed, group, 2 * answer),
-                                                       uniform(costs.seed, group, 2 * answer + 1));
+  const auto drawn = costs.length_cv == 0
+                         ? costs.mean_tokens
+                         : log_normal(costs.mean_tokens, costs.length_cv, uniform(costs.seed, group, 2 * answer),
+                                      uniform(costs.seed, group, 2 * answer + 1));
   return std::clamp(std::round(drawn), 1.0, std::floor(costs.max_tokens));
 }
 
 double columns_s(const workload& costs, group_id group) {
   if (costs.columns_cv == 0 || costs.columns_s == 0)
     return costs.columns_s;
-  return log_normal(costs.columns_s, costs.columns_cv, uniform(costs.seed ^ latencies, group, 0), uniform(costs.seed ^ latencies, group, 1));
+  return log_normal(costs.columns_s, costs.columns_cv, uniform(costs.seed ^ latencies, group, 0),
+                    uniform(costs.seed ^ latencies, group, 1));
 }
 
 double life_s(const workload& costs, worker_id worker, std::uint32_t life) {

@@ -16,10 +16,11 @@ struct decode_cost {
 inline constexpr std::uint32_t most_answers = 1u << 20; ///< of a group under virtual time
 
 /// What everything costs. A worker decodes the answers of its groups side by side in its slots; answers without a slot
-/// wait, first come first served. A group is finished with its longest answer, or with those that `answers_started` says.
+/// wait, first come first served. A group is finished with its longest answer, or with those that `answers_started`
+/// says.
 struct workload {
-  std::uint32_t workers = 1;           ///< >= 1
-  std::uint32_t own_workers = 0;       ///< of those, the last so many do not run on the learner's hardware (`place` lend)
+  std::uint32_t workers = 1;     ///< >= 1
+  std::uint32_t own_workers = 0; ///< of those, the last so many do not run on the learner's hardware (`place` lend)
   std::uint32_t groups_per_worker = 4; ///< groups that a worker takes at once, >= 1
   std::uint32_t slots = 0;             ///< answers that a worker decodes at once; 0: those of all its groups
   std::uint32_t answers_per_group = 8; ///< that a group needs, from 1 to `most_answers`
@@ -27,34 +28,38 @@ struct workload {
   double mean_tokens = 64; ///< of an answer before the cut at max_tokens, log-normal, > 0
   double length_cv = 0;    ///< standard deviation / mean of the same, >= 0
   double max_tokens = 64;  ///< from 1 to 1e9
-  /// Lengths as measured, answers of one group each: group g is as row g modulo their number. Empty: log-normal as above.
+  /// Lengths as measured, answers of one group each: group g is as row g modulo their number. Empty: log-normal as
+  /// above.
   std::vector<std::vector<std::int32_t>> lengths;
 
   double tokens_per_s = 100;       ///< of one answer, whatever else runs; > 0
   std::vector<decode_cost> decode; ///< not empty: instead of it; ascending in `occupied`, in between linear
   double prefill_s = 0;            ///< a worker decodes nothing for so long when a group begins
-  double resume_token_s = 0;       ///< the same, for each token of a group that goes on, or is computed anew at a flip (`kv`)
-  double columns_s = 0;            ///< from the last token to ready: verifiers, tools, fetching; log-normal
-  double columns_cv = 0;           ///< standard deviation / mean of the same, >= 0
-  double train_s = 1;              ///< a step; each of its updates takes its share of it
-  double train_token_s = 0;        ///< more for each token
-  double train_square_s = 0;       ///< more for each squared length of an answer: attention
-  double first_train_s = 0;        ///< more for the first update of the run: memory and caches are cold
-  double copy_s = 0;               ///< the learner stands still this long when it makes a version available
-  double stage_s = 0;              ///< from then until a worker can take the weights; it goes on decoding
-  double publish_s = 0;            ///< a worker stands still this long when it takes new weights
-  double contention = 1;           ///< decode steps take so many times as long while the learner computes, >= 1; under `lend` those of lent workers
-  double train_contention = 1;     ///< the learner takes so many times as long while groups are generated, >= 1; under `lend` by lent workers
-  double stage_beside = 1;         ///< staging takes so many times as long while the learner computes, >= 1
-  double stage_contention = 1;     ///< and all three so many times as long while weights are staged beside both, >= 1
-  double checkpoint_s = 0;         ///< the learner stands still this long when it writes one
-  double worker_life_s = 0;        ///< mean of an exponential; 0: workers do not die
-  double restart_s = 1;            ///< from death to joining again
-  std::uint64_t prompts = 0;       ///< how many there are; 0: no end
-  std::uint64_t seed = 1;          ///< of lengths, latencies and deaths; they depend on seed, group and answer only
+  double resume_token_s = 0; ///< the same, for each token of a group that goes on, or is computed anew at a flip (`kv`)
+  double columns_s = 0;      ///< from the last token to ready: verifiers, tools, fetching; log-normal
+  double columns_cv = 0;     ///< standard deviation / mean of the same, >= 0
+  double train_s = 1;        ///< a step; each of its updates takes its share of it
+  double train_token_s = 0;  ///< more for each token
+  double train_square_s = 0; ///< more for each squared length of an answer: attention
+  double first_train_s = 0;  ///< more for the first update of the run: memory and caches are cold
+  double copy_s = 0;         ///< the learner stands still this long when it makes a version available
+  double stage_s = 0;        ///< from then until a worker can take the weights; it goes on decoding
+  double publish_s = 0;      ///< a worker stands still this long when it takes new weights
+  double contention = 1;     ///< decode steps take so many times as long while the learner computes, >= 1; under `lend`
+                             ///< those of lent workers
+  /// The learner takes so many times as long while groups are generated, >= 1; under `lend` by lent workers.
+  double train_contention = 1;
+  double stage_beside = 1;     ///< staging takes so many times as long while the learner computes, >= 1
+  double stage_contention = 1; ///< and all three so many times as long while weights are staged beside both, >= 1
+  double checkpoint_s = 0;     ///< the learner stands still this long when it writes one
+  double worker_life_s = 0;    ///< mean of an exponential; 0: workers do not die
+  double restart_s = 1;        ///< from death to joining again
+  std::uint64_t prompts = 0;   ///< how many there are; 0: no end
+  std::uint64_t seed = 1;      ///< of lengths, latencies and deaths; they depend on seed, group and answer only
 
   /// Every number with its name, in the order above but for `lengths` and `decode`: `visit("workers", field)`.
-  template <class Self, class Visitor> static void each(Self& s, Visitor&& visit) {
+  template <class Self, class Visitor>
+  static void each(Self& s, Visitor&& visit) {
     visit("workers", s.workers);
     visit("own_workers", s.own_workers);
     visit("groups_per_worker", s.groups_per_worker);

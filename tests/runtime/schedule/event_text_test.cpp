@@ -1,9 +1,11 @@
 #include "runtime/schedule/event_text.hpp"
-
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <doctest/doctest.h>
 
+namespace event_text_test {
+
+using namespace millrace;
 using namespace millrace::schedule;
 
 TEST_CASE("every event is a line, and the line is the event again") {
@@ -40,6 +42,9 @@ TEST_CASE("every event is a line, and the line is the event again") {
 }
 
 TEST_CASE("a line that is no event is refused") {
-  for (const auto* wrong : {"", "begun 1", "lost", "lost x", "lost 1 2", "ready 1", "finished 1 1 3 0 -", "failed 1 1 maybe 0 why", "trained 1 0 5"})
+  for (const auto* wrong : {"", "begun 1", "lost", "lost x", "lost 1 2", "ready 1", "finished 1 1 3 0 -",
+                            "failed 1 1 maybe 0 why", "trained 1 0 5"})
     CHECK_THROWS_AS(read_event(wrong), millrace::input_error);
 }
+
+} // namespace event_text_test

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+namespace inline_list_test {
+
 using millrace::schedule::inline_list;
 
 namespace {
@@ -65,3 +67,5 @@ TEST_CASE("a moved list takes its numbers with it and leaves none behind") {
   to = std::move(*itself);
   CHECK(listed(to) == before);
 }
+
+} // namespace inline_list_test

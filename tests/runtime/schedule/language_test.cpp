@@ -1,12 +1,14 @@
 #include "runtime/schedule/presets.hpp"
 #include "runtime/schedule/scheduler.hpp"
 #include "runtime/schedule/virtual_time.hpp"
-
 #include "tests/runtime/schedule/action_text.hpp"
 
 #include <doctest/doctest.h>
 
+namespace language_test {
+
 /// Keys that no preset sets: what each does, and with which others it is refused.
+using namespace millrace;
 using namespace millrace::schedule;
 
 namespace {
@@ -27,7 +29,11 @@ struct bench {
     CHECK(it.audit() == "");
     return text;
   }
-  std::string join(worker_id id, std::uint32_t places, bool lent = false) { return on(worker_joined{id, places, 0, "rollout/" + std::to_string(id), lent}); }
+
+  std::string join(worker_id id, std::uint32_t places, bool lent = false) {
+    return on(worker_joined{id, places, 0, "rollout/" + std::to_string(id), lent});
+  }
+
   std::string done(group_id id, version_id version = 0, std::int64_t tokens = 10) {
     const auto first = on(group_finished{id, 1, {{version, tokens}}});
     const auto second = on(group_ready{id, 1});
@@ -46,7 +52,7 @@ std::string wrong_with(const config& set) {
 
 TEST_CASE("burst: under one version generation grows by its share of a step") {
   auto set = two_by(9, "areal");
-  set.burst = 1;
+  set.gate.burst = 1;
   bench run{scheduler(set)};
   CHECK(run.join(0, 8) == "admit 0#1 w0 v0, admit 1#1 w0 v0"); // of ten that the gate would let start
   CHECK(run.done(0) == "admit 2#1 w0 v0");
@@ -58,15 +64,17 @@ TEST_CASE("burst: under one version generation grows by its share of a step") {
   run.on(version_acknowledged{0, 1});
   CHECK(run.it.at().version == 1);
   CHECK(run.it.at().generating == 2);
-  set.burst = 0;
-  CHECK(wrong_with(set) == "burst: found 0, want steps' worth of groups above 0, or inf: nothing could start");
+  set.gate.burst = 0;
+  CHECK(wrong_with(set)
+        == "gate.burst: found 0, want a number above 0 (steps' worth of groups that generation grows by at most under "
+           "one version; inf = any)");
 }
 
 TEST_CASE("tokens_per_step: a step is cut as soon as its groups have so many tokens, and the gate counts steps") {
   auto set = two_by(3, "skyrl");
   set.groups_per_step = 4;
-  set.depth = 0;
-  set.tokens_per_step = 25;
+  set.gate.depth = 0;
+  set.select.tokens_per_step = 25;
   bench run{scheduler(set)};
   run.join(0, 8);
   CHECK(run.it.at().generating == 4);
@@ -76,14 +84,15 @@ TEST_CASE("tokens_per_step: a step is cut as soon as its groups have so many tok
   run.on(batch_trained{0, 27});
   // Group 0 is one of step 1's four: the fourth of step 0 was not needed and is not made up for.
   CHECK(run.on(version_acknowledged{0, 1}) == "admit 4#1 w0 v1, admit 5#1 w0 v1, admit 6#1 w0 v1");
-  set.minibatches = 2;
-  CHECK(wrong_with(set) == "tokens_per_step: found 25, want 0 with minibatches: updates of a step are of one size");
+  set.clock.minibatches = 2;
+  CHECK(wrong_with(set)
+        == "select.tokens_per_step: found 25, want 0 with minibatches: updates of a step are of one size");
 }
 
 TEST_CASE("on_policy_min: a share of each batch is of the newest weights") {
   auto set = two_by(4, "areal");
-  set.depth = 1;
-  set.on_policy_min = 0.5;
+  set.gate.depth = 1;
+  set.select.on_policy_min = 0.5;
   bench run{scheduler(set)};
   run.join(0, 8); // 0 to 3
   run.done(0);
@@ -94,18 +103,19 @@ TEST_CASE("on_policy_min: a share of each batch is of the newest weights") {
   CHECK(run.it.at().ready == 2); // both of version 0
   CHECK(run.on(version_acknowledged{0, 1}) == "admit 4#1 w0 v1, admit 5#1 w0 v1");
   CHECK(run.done(5, 1) == "cut 1: 2 5");
-  set.select = select_order::in_order;
-  CHECK(wrong_with(set) == "on_policy_min: found 0.5, want 0 with order in_order, which says each batch's groups already");
+  set.select.order = select_order::in_order;
+  CHECK(wrong_with(set)
+        == "select.on_policy_min: found 0.5, want 0 with order in_order, which says each batch's groups already");
 }
 
 TEST_CASE("unit update: the bound holds within a step too") {
   auto set = two_by(9, "prime_rl");
   set.groups_per_step = 2;
-  set.minibatches = 2;
-  set.min_ready = 1;
-  set.depth = 1;
-  set.unit = lag_unit::update;
-  set.stale_max = 2; // of version 0: update 0 of step 1 still may, update 1 may not
+  set.clock.minibatches = 2;
+  set.select.min_ready = 1;
+  set.gate.depth = 1;
+  set.clock.unit = lag_unit::update;
+  set.stale.max = 2; // of version 0: update 0 of step 1 still may, update 1 may not
   bench run{scheduler(set)};
   run.join(0, 4); // 0 to 3
   CHECK(run.done(0) == "cut 0.0: 0");
@@ -115,31 +125,39 @@ TEST_CASE("unit update: the bound holds within a step too") {
   CHECK(run.on(batch_trained{0, 10, 0, 0}) == "cut 0.1: 1");
   CHECK(run.on(batch_trained{0, 10, 0, 1}).starts_with("publish 1: w0, cut 1.0: 2"));
   CHECK(run.on(batch_trained{1, 10, 0, 0}).starts_with("drop 3 stale"));
-  set.stale_max = 0;
-  CHECK(wrong_with(set) == "stale_max: found 0, want at least 1 with unit update: so far is a step's last update from the weights that it began with");
+  set.stale.max = 0;
+  CHECK(wrong_with(set)
+        == "stale.max: found 0, want at least 1 with unit update: so far is a step's last update from the weights that "
+           "it began with");
 }
 
-TEST_CASE("lend: the learner's hardware starts no group once enough of the next batch is ready, and again after the step") {
+TEST_CASE(
+    "lend: the learner's hardware starts no group once enough of the next batch is ready, and again after the step") {
   auto set = two_by(9, "areal");
-  set.depth = 2;
-  set.place = place_mode::lend;
-  set.reclaim_at = 1;
+  set.gate.depth = 2;
+  set.place.mode = place_mode::lend;
+  set.place.reclaim_at = 1;
   bench run{scheduler(set)};
   CHECK(run.join(0, 1, true) == "admit 0#1 w0 v0");
   CHECK(run.join(1, 1) == "admit 1#1 w1 v0");
   CHECK(run.done(0) == "admit 2#1 w0 v0");
   CHECK(run.done(1) == "admit 3#1 w1 v0 | cut 0: 0 1");
-  CHECK(run.done(2) == "admit 4#1 w0 v0");      // nothing of the next batch was ready
-  CHECK(run.done(3) == "admit 5#1 w1 v0 | interrupt 4#1 w0"); // now all of it is: what runs on lent hardware is handed back
+  CHECK(run.done(2) == "admit 4#1 w0 v0"); // nothing of the next batch was ready
+  CHECK(run.done(3)
+        == "admit 5#1 w1 v0 | interrupt 4#1 w0"); // now all of it is: what runs on lent hardware is handed back
   CHECK(run.on(group_interrupted{4, 1, {{0, 3}}}) == "");
   CHECK(run.on(group_finished{5, 1, {{0, 10}}}) == "admit 4#2 w1 v0 resume"); // its own hardware goes on
   run.on(batch_trained{0, 20});
   CHECK(run.on(version_acknowledged{0, 1}) == ""); // step 1 trains at once; of the next batch one is there
-  set.reclaim_at = 0;
-  CHECK(wrong_with(set) == "reclaim_at: found 0, want above 0 with place lend: timeshare never generates beside training");
-  set.reclaim_at = 0.5;
-  set.depth = 0;
-  CHECK(wrong_with(set) == "place: found lend, want disjoint or timeshare with depth 0: nothing of the next batch is generated while one is trained");
+  set.place.reclaim_at = 0;
+  CHECK(wrong_with(set)
+        == "place.reclaim_at: found 0, want above 0 with place lend: timeshare never generates beside training");
+  set.place.reclaim_at = 0.5;
+  set.gate.depth = 0;
+  CHECK(wrong_with(set)
+        == "place.mode: found lend, want disjoint or timeshare with depth 0: nothing of the next batch is generated "
+           "while "
+           "one is trained");
 }
 
 // Production without a gate: beside training it would always be in its way.
@@ -156,19 +174,21 @@ TEST_CASE("lend: under virtual time training goes at its own pace once its hardw
   set.steps = 50;
   const auto disjoint = simulate(set, costs);
   CHECK(disjoint.step_s() > 7); // 8 but for the last steps, which generate nothing more
-  set.place = place_mode::lend;
-  set.reclaim_at = 1;
+  set.place.mode = place_mode::lend;
+  set.place.reclaim_at = 1;
   const auto lent = simulate(set, costs);
   CHECK(lent.step_s() < 0.8 * disjoint.step_s());
-  CHECK(lent.books.dropped[static_cast<std::size_t>(drop_reason::stale)].tokens < disjoint.books.dropped[static_cast<std::size_t>(drop_reason::stale)].tokens / 2);
+  CHECK(lent.books.dropped[static_cast<std::size_t>(drop_reason::stale)].tokens
+        < disjoint.books.dropped[static_cast<std::size_t>(drop_reason::stale)].tokens / 2);
   costs.own_workers = 1; // hardware of its own: nothing to take back, nothing that slows training down
   const auto own = simulate(set, costs);
   CHECK(own.step_s() == doctest::Approx((1 + 50 * 4.0) / 50).epsilon(0.01));
 }
 
-TEST_CASE("publish.deadline_s: v rises without a worker that does not take its weights, which gets no group until it runs the newest") {
+TEST_CASE("publish.deadline_s: v rises without a worker that does not take its weights, which gets no group until it "
+          "runs the newest") {
   auto set = two_by(9, "nemo_ready_first");
-  set.publish_deadline_s = 10;
+  set.publish.deadline_s = 10;
   bench run{scheduler(set)};
   run.join(0, 2);
   CHECK(run.join(1, 2) == "admit 2#1 w1 v0, admit 3#1 w1 v0");
@@ -187,15 +207,16 @@ TEST_CASE("publish.deadline_s: v rises without a worker that does not take its w
   CHECK(run.it.at().version == 2);
   CHECK(run.on(version_acknowledged{1, 1}) == ""); // behind v by now
   CHECK(run.on(version_acknowledged{1, 2}) == "admit 6#1 w1 v2, admit 7#1 w1 v2");
-  set.pattern = publish_pattern::pull;
-  set.interrupt = interrupt_mode::drain;
-  CHECK(wrong_with(set) == "publish_deadline_s: found 10, want 0 with pattern pull: nobody waits for workers");
+  set.publish.pattern = publish_pattern::pull;
+  set.interrupt.mode = interrupt_mode::drain;
+  CHECK(wrong_with(set) == "publish.deadline_s: found 10, want 0 with pattern pull: nobody waits for workers");
 }
 
-TEST_CASE("publish.deadline_s: where nobody runs newer weights nobody is left out, and a late worker takes no turn of rolling_width") {
+TEST_CASE("publish.deadline_s: where nobody runs newer weights nobody is left out, and a late worker takes no turn of "
+          "rolling_width") {
   auto set = two_by(9, "nemo_ready_first");
-  set.publish_deadline_s = 10;
-  set.pattern = publish_pattern::rolling;
+  set.publish.deadline_s = 10;
+  set.publish.pattern = publish_pattern::rolling;
   bench run{scheduler(set)};
   run.join(0, 2);
   run.done(0);
@@ -219,21 +240,22 @@ TEST_CASE("publish.deadline_s: under virtual time one long answer holds a drain 
   costs.tokens_per_s = 100;
   costs.train_s = 0.5;
   auto set = preset("nemo_ready_first");
-  set.interrupt = interrupt_mode::drain;
+  set.interrupt.mode = interrupt_mode::drain;
   set.groups_per_step = 2;
   set.steps = 60;
   const auto waits = simulate(set, costs);
-  set.publish_deadline_s = 2;
+  set.publish.deadline_s = 2;
   const auto goes_on = simulate(set, costs);
   CHECK(goes_on.steps == 60);
   CHECK(goes_on.seconds < 0.7 * waits.seconds);
-  set.publish_deadline_s = 100; // nobody takes so long
+  set.publish.deadline_s = 100; // nobody takes so long
   CHECK(simulate(set, costs).seconds == waits.seconds);
 }
 
-TEST_CASE("oversample_attempts: a group starts more answers than it needs, and the tokens of those that are not kept are surplus") {
+TEST_CASE("oversample_attempts: a group starts more answers than it needs, and the tokens of those that are not kept "
+          "are surplus") {
   auto set = two_by(3, "areal");
-  set.oversample_attempts = 1.25;
+  set.tail.oversample_attempts = 1.25;
   CHECK(answers_started(set, 8) == 10);
   CHECK(answers_started(set, 1) == 2);
   CHECK(answers_started(preset("areal"), 8) == 8);
@@ -243,7 +265,7 @@ TEST_CASE("oversample_attempts: a group starts more answers than it needs, and t
   CHECK(run.it.books().dropped(drop_reason::surplus) == ledger::account{0, 12});
   CHECK(run.it.books().sums().generated == 42);
   run.on(group_ready{0, 1});
-  CHECK(run.done(1) .find("cut 0: 0 1") != std::string::npos);
+  CHECK(run.done(1).find("cut 0: 0 1") != std::string::npos);
   // What was handed over may hold tokens of answers that are not kept in the end.
   CHECK(run.on(batch_trained{0, 40}).find("interrupt 2#1 w0") != std::string::npos);
   run.on(group_interrupted{2, 1, {{0, 50}}});
@@ -253,11 +275,14 @@ TEST_CASE("oversample_attempts: a group starts more answers than it needs, and t
   CHECK(run.it.books().dropped(drop_reason::surplus).tokens == 37);
   run.it.on(group_finished{3, 2, {{0, 30}}, 0, {}, 10}, 99);
   CHECK(run.it.books().check() == "a group that went on has 40 tokens, and had 50 before");
-  set.oversample_attempts = 1.0000001;
-  CHECK(wrong_with(set) == "oversample_attempts: found 1.0000001, want at most six digits after the point: groups and answers are counted exactly");
+  set.tail.oversample_attempts = 1.0000001;
+  CHECK(wrong_with(set)
+        == "tail.oversample_attempts: found 1.0000001, want at most six digits after the point: groups and answers are "
+           "counted exactly");
 }
 
-TEST_CASE("oversample_attempts: under virtual time a group takes as long as its n shortest answers, the same ones whatever the slots") {
+TEST_CASE("oversample_attempts: under virtual time a group takes as long as its n shortest answers, the same ones "
+          "whatever the slots") {
   workload costs;
   costs.groups_per_worker = 1;
   costs.answers_per_group = 2;
@@ -266,8 +291,10 @@ TEST_CASE("oversample_attempts: under virtual time a group takes as long as its 
   auto set = preset("synchronous");
   set.groups_per_step = 1;
   set.steps = 4;
-  set.oversample_attempts = 1.5;
-  const auto surplus = [](const prediction& made) { return made.books.dropped[static_cast<std::size_t>(drop_reason::surplus)].tokens; };
+  set.tail.oversample_attempts = 1.5;
+  const auto surplus = [](const prediction& made) {
+    return made.books.dropped[static_cast<std::size_t>(drop_reason::surplus)].tokens;
+  };
   const auto together = simulate(set, costs);
   CHECK(together.step_s() == doctest::Approx(2 + 1)); // 20 tokens, and the step
   CHECK(together.books.trained.tokens == 4 * 30);
@@ -308,20 +335,23 @@ TEST_CASE("oversample_attempts: in every preset the books close and no more is t
       auto set = row.schedule;
       set.groups_per_step = 4;
       set.steps = 12;
-      set.oversample_attempts = 1.5;
-      const auto made = simulate(set, costs, [](const event&, const std::vector<action>&, const scheduler& it, double) { REQUIRE(it.books().check() == ""); });
+      set.tail.oversample_attempts = 1.5;
+      const auto made = simulate(set, costs, [](const event&, const std::vector<action>&, const scheduler& it, double) {
+        REQUIRE(it.books().check() == "");
+      });
       CHECK(made.steps == 12);
       CHECK(made.books.dropped[static_cast<std::size_t>(drop_reason::surplus)].tokens > 0);
       CHECK(made.length_ratio() < 1);
     }
 }
 
-TEST_CASE("reclaim_adapt: the share rises after a step that ended with too little of the next batch, and falls after others") {
+TEST_CASE("reclaim_adapt: the share rises after a step that ended with too little of the next batch, and falls after "
+          "others") {
   auto set = two_by(9, "areal");
-  set.depth = 2;
-  set.place = place_mode::lend;
-  set.reclaim_at = 1;
-  set.reclaim_adapt = true;
+  set.gate.depth = 2;
+  set.place.mode = place_mode::lend;
+  set.place.reclaim_at = 1;
+  set.place.reclaim_adapt = true;
   bench run{scheduler(set)};
   run.join(0, 2, true);
   run.join(1, 2);
@@ -339,11 +369,12 @@ TEST_CASE("reclaim_adapt: the share rises after a step that ended with too littl
       CHECK(adapted_reclaim(set, share, ready % 4) >= 0.5);
     }
   set.groups_per_step = 1;
-  CHECK(wrong_with(set) == "reclaim_adapt: found true, want false with groups_per_step = 1: a share of one group is that group");
-  set.place = place_mode::disjoint;
+  CHECK(wrong_with(set)
+        == "place.reclaim_adapt: found true, want false with groups_per_step = 1: a share of one group is that group");
+  set.place.mode = place_mode::disjoint;
   set.groups_per_step = 2;
-  set.reclaim_at = 0;
-  CHECK(wrong_with(set) == "reclaim_adapt: found true, want false unless place is lend");
+  set.place.reclaim_at = 0;
+  CHECK(wrong_with(set) == "place.reclaim_adapt: found true, want false unless place is lend");
 }
 
 TEST_CASE("call_deadline_s: under virtual time what takes longer is generated again, then given up") {
@@ -354,9 +385,11 @@ TEST_CASE("call_deadline_s: under virtual time what takes longer is generated ag
   auto set = preset("synchronous");
   set.groups_per_step = 4;
   set.steps = 2;
-  set.attempts_per_group = 2;
-  set.call_deadline_s = 5;
+  set.faults.attempts = 2;
+  set.faults.call_deadline_s = 5;
   const auto made = simulate(set, costs);
   CHECK(made.steps == 2);
   CHECK(made.books.dropped[static_cast<std::size_t>(drop_reason::attempts)].groups == 2);
 }
+
+} // namespace language_test

@@ -11,18 +11,21 @@
 #include <random>
 #include <set>
 
+namespace preset_formula_test {
+
+using namespace millrace;
 using namespace millrace::schedule;
 
-/// Each system's own formula, over the trace of runs with random costs: what it may admit, what makes its batch, what it
-/// gives up. The formulas were read in the systems' sources, in the files named at each (May to August 2026). Plain lists,
-/// recounted at every event; nothing of the scheduler is asked but what an event or an action says.
+/// Each system's own formula, over the trace of runs with random costs: what it may admit, what makes its batch, what
+/// it gives up. The formulas were read in the systems' sources, in the files named at each (May to August 2026). Plain
+/// lists, recounted at every event; nothing of the scheduler is asked but what an event or an action says.
 namespace {
 
 using ids = std::vector<group_id>;
 
 struct seen_group {
   worker_id worker = 0;
-  version_id start = 0; ///< of the worker, when it began
+  version_id start = 0;      ///< of the worker, when it began
   std::uint32_t attempt = 0; ///< 0: void
   bool running = true;
   bool finished = false;
@@ -49,12 +52,15 @@ struct seen {
       slowest = std::min(slowest, version);
     return slowest;
   }
+
   std::uint64_t running() const {
-    return static_cast<std::uint64_t>(std::count_if(live.begin(), live.end(), [](const auto& one) { return one.second.running; }));
-  }
-  std::uint64_t running_on(worker_id id) const {
     return static_cast<std::uint64_t>(
-        std::count_if(live.begin(), live.end(), [&](const auto& one) { return one.second.running && one.second.worker == id; }));
+        std::count_if(live.begin(), live.end(), [](const auto& one) { return one.second.running; }));
+  }
+
+  std::uint64_t running_on(worker_id id) const {
+    return static_cast<std::uint64_t>(std::count_if(
+        live.begin(), live.end(), [&](const auto& one) { return one.second.running && one.second.worker == id; }));
   }
 
   void happened(const event& what) {
@@ -66,7 +72,8 @@ struct seen {
       live.at(ended->group).running = false, live.at(ended->group).finished = true;
     if (const auto* stopped = std::get_if<group_interrupted>(&what))
       live.at(stopped->group).running = false;
-    if (const auto* scored = std::get_if<group_ready>(&what); scored && live.contains(scored->group) && live.at(scored->group).attempt == scored->attempt)
+    if (const auto* scored = std::get_if<group_ready>(&what);
+        scored && live.contains(scored->group) && live.at(scored->group).attempt == scored->attempt)
       ready.push_back(scored->group);
     if (const auto* done = std::get_if<batch_trained>(&what)) {
       for (const auto id : batch.groups)
@@ -81,7 +88,12 @@ struct seen {
     if (const auto* started = std::get_if<admit>(&one)) {
       admitted += !live.contains(started->group);
       auto& group = live[started->group];
-      group = {started->worker, started->resume ? group.start : started->born, started->attempt, true, false, group.resumed + started->resume};
+      group = {started->worker,
+               started->resume ? group.start : started->born,
+               started->attempt,
+               true,
+               false,
+               group.resumed + started->resume};
     }
     if (const auto* gone = std::get_if<drop>(&one)) {
       live.erase(gone->group);
@@ -123,38 +135,43 @@ workload random_costs(std::mt19937_64& random) {
 using oracle = std::function<void(const seen&, const action*)>;
 
 /// Forty random workloads.
-void follow(const char* name, std::uint64_t seed, const oracle& check, const std::function<void(config&)>& change = {}) {
+void follow(const char* name, std::uint64_t seed, const oracle& check,
+            const std::function<void(config&)>& change = {}) {
   std::mt19937_64 random(seed);
   for (int round = 0; round < 40; ++round) {
     auto set = preset(name);
     set.groups_per_step = 2 + random() % 5;
     set.steps = 14;
-    set.minibatches = std::min(set.minibatches, set.groups_per_step);
+    set.clock.minibatches = std::min(set.clock.minibatches, set.groups_per_step);
     if (change)
       change(set);
     const auto costs = random_costs(random);
     seen now;
     now.set = set;
     now.size = set.groups_per_step;
-    const auto result = simulate(set, costs, [&](const event& what, const std::vector<action>& actions, const scheduler& it, double) {
-      now.happened(what);
-      for (const auto& one : actions) {
-        if (!it.finished() && !std::holds_alternative<checkpoint>(one) && now.step < set.steps)
-          check(now, &one);
-        now.carry_out(one);
-      }
-      if (now.step < set.steps)
-        check(now, nullptr);
-    });
+    const auto result =
+        simulate(set, costs, [&](const event& what, const std::vector<action>& actions, const scheduler& it, double) {
+          now.happened(what);
+          for (const auto& one : actions) {
+            if (!it.finished() && !std::holds_alternative<checkpoint>(one) && now.step < set.steps)
+              check(now, &one);
+            now.carry_out(one);
+          }
+          if (now.step < set.steps)
+            check(now, nullptr);
+        });
     REQUIRE(result.steps == set.steps);
   }
 }
 
-template <class Action> const Action* as(const action* one) {
+template <class Action>
+const Action* as(const action* one) {
   return one ? std::get_if<Action>(one) : nullptr;
 }
 
-bool is_new(const seen& now, const admit& one) { return !now.live.contains(one.group); }
+bool is_new(const seen& now, const admit& one) {
+  return !now.live.contains(one.group);
+}
 
 ids lowest(ids all, std::size_t count) {
   std::sort(all.begin(), all.end());
@@ -162,7 +179,9 @@ ids lowest(ids all, std::size_t count) {
   return all;
 }
 
-ids first(const ids& all, std::size_t count) { return lowest(ids(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min(count, all.size()))), count); }
+ids first(const ids& all, std::size_t count) {
+  return lowest(ids(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min(count, all.size()))), count);
+}
 
 /// The `count` ready groups that began under the oldest weights.
 ids oldest(const seen& now, std::size_t count) {
@@ -175,9 +194,10 @@ ids oldest(const seen& now, std::size_t count) {
 
 } // namespace
 
-// inclusionAI/AReaL, areal/infra/staleness_manager.py, get_capacity: what may start is (max_staleness + version + 1) times the
-// consumer's batch, less everything accepted or running; accepted is never taken back, a rejected rollout is not counted.
-// A batch is the earliest submissions among the finished ones (create_time, async_task_runner.py), whatever their age.
+// inclusionAI/AReaL, areal/infra/staleness_manager.py, get_capacity: what may start is (max_staleness + version + 1)
+// times the consumer's batch, less everything accepted or running; accepted is never taken back, a rejected rollout is
+// not counted. A batch is the earliest submissions among the finished ones (create_time, async_task_runner.py),
+// whatever their age.
 TEST_CASE("areal: capacity counts everything accepted or running, the oldest submissions make the batch") {
   follow("areal", 1, [](const seen& now, const action* one) {
     if (const auto* started = as<admit>(one); started && is_new(now, *started))
@@ -189,8 +209,9 @@ TEST_CASE("areal: capacity counts everything accepted or running, the oldest sub
   });
 }
 
-// NovaSky-AI/SkyRL, skyrl/train/fully_async_trainer.py, _compute_capacity_unlocked: (max_staleness_steps + global_step) times
-// the mini-batch, less accepted and running; global_step is the step being worked on, v + 1. Batches in the order of completion.
+// NovaSky-AI/SkyRL, skyrl/train/fully_async_trainer.py, _compute_capacity_unlocked: (max_staleness_steps + global_step)
+// times the mini-batch, less accepted and running; global_step is the step being worked on, v + 1. Batches in the order
+// of completion.
 TEST_CASE("skyrl: the same capacity, and the first B to complete make the batch") {
   follow("skyrl", 2, [](const seen& now, const action* one) {
     if (const auto* started = as<admit>(one); started && is_new(now, *started))
@@ -202,8 +223,9 @@ TEST_CASE("skyrl: the same capacity, and the first B to complete make the batch"
   });
 }
 
-// ServiceNow/PipelineRL, pipelinerl/actor.py: with max_lag samples, ceil(max_lag / attempts) + groups_per_update groups may be
-// submitted before the first update, and groups_per_update more with each version; max_lag is 2 B groups' here. The trainer takes the stream in pieces as it comes.
+// ServiceNow/PipelineRL, pipelinerl/actor.py: with max_lag samples, ceil(max_lag / attempts) + groups_per_update groups
+// may be submitted before the first update, and groups_per_update more with each version; max_lag is 2 B groups' here.
+// The trainer takes the stream in pieces as it comes.
 TEST_CASE("pipeline_rl: lag and a batch more at each version, updates in the order of completion") {
   follow("pipeline_rl", 3, [](const seen& now, const action* one) {
     if (const auto* started = as<admit>(one); started && is_new(now, *started))
@@ -214,33 +236,39 @@ TEST_CASE("pipeline_rl: lag and a batch more at each version, updates in the ord
 }
 
 // PrimeIntellect-ai/prime-rl, src/prime_rl/orchestrator: the gate is closed while (step - 1) - v > TARGET_LAG = 1
-// (orchestrator.py, update_dispatch_gate); what began before (step - 1) - max_off_policy_steps is voided in the queue before a
-// batch is made (train_sink.py, _drop_stale) and cancelled where it runs before weights go out (dispatcher.py); a batch is the
-// first to have arrived (process_batch). step - 1 is our s.
-TEST_CASE("prime_rl: one step of lead, the order of completion, nothing older than the bound shipped or left running at a publication") {
-  const auto narrow = [](config& set) { set.stale_max = 1; }; // so that something is dropped
+// (orchestrator.py, update_dispatch_gate); what began before (step - 1) - max_off_policy_steps is voided in the queue
+// before a batch is made (train_sink.py, _drop_stale) and cancelled where it runs before weights go out
+// (dispatcher.py); a batch is the first to have arrived (process_batch). step - 1 is our s.
+TEST_CASE("prime_rl: one step of lead, the order of completion, nothing older than the bound shipped or left running "
+          "at a publication") {
+  const auto narrow = [](config& set) { set.stale.max = 1; }; // so that something is dropped
   std::uint64_t dropped = 0;
-  follow("prime_rl", 4, [&](const seen& now, const action* one) {
-    if (as<admit>(one))
-      REQUIRE(static_cast<double>(now.live.size()) < 2.0 * now.size + (now.step + (now.training ? 1 : 0) - now.v()) * now.size);
-    if (const auto* made = as<cut>(one)) {
-      REQUIRE(made->groups == first(now.ready, now.size));
-      for (const auto id : made->groups)
-        REQUIRE(now.live.at(id).start + 1 >= now.step);
-    }
-    if (as<publish>(one))
-      for (const auto& [id, group] : now.live)
-        REQUIRE((!group.running || group.start + 1 >= now.step));
-    if (const auto* gone = as<drop>(one); gone && gone->reason == drop_reason::stale) {
-      REQUIRE(now.live.at(gone->group).start + 1 < now.step);
-      ++dropped;
-    }
-  }, narrow);
+  follow(
+      "prime_rl", 4,
+      [&](const seen& now, const action* one) {
+        if (as<admit>(one))
+          REQUIRE(static_cast<double>(now.live.size())
+                  < 2.0 * now.size + (now.step + (now.training ? 1 : 0) - now.v()) * now.size);
+        if (const auto* made = as<cut>(one)) {
+          REQUIRE(made->groups == first(now.ready, now.size));
+          for (const auto id : made->groups)
+            REQUIRE(now.live.at(id).start + 1 >= now.step);
+        }
+        if (as<publish>(one))
+          for (const auto& [id, group] : now.live)
+            REQUIRE((!group.running || group.start + 1 >= now.step));
+        if (const auto* gone = as<drop>(one); gone && gone->reason == drop_reason::stale) {
+          REQUIRE(now.live.at(gone->group).start + 1 < now.step);
+          ++dropped;
+        }
+      },
+      narrow);
   CHECK(dropped > 20);
 }
 
-// NVIDIA-NeMo/RL, nemo_rl/algorithms/async_utils/staleness_sampler.py, InOrderSampler: a dispatched batch is stamped with its
-// index and blocked while the index is above the trainer's version + W; a step takes the batch with its own number.
+// NVIDIA-NeMo/RL, nemo_rl/algorithms/async_utils/staleness_sampler.py, InOrderSampler: a dispatched batch is stamped
+// with its index and blocked while the index is above the trainer's version + W; a step takes the batch with its own
+// number.
 TEST_CASE("nemo_in_order: every group is for one step, at most one ahead") {
   follow("nemo_in_order", 5, [](const seen& now, const action* one) {
     if (const auto* started = as<admit>(one))
@@ -251,8 +279,8 @@ TEST_CASE("nemo_in_order: every group is for one step, at most one ahead") {
   });
 }
 
-// The same file, WeightFifoSampler: only groups of the oldest start version there is, running ones too, may be taken; newer
-// ones once none of it is left.
+// The same file, WeightFifoSampler: only groups of the oldest start version there is, running ones too, may be taken;
+// newer ones once none of it is left.
 TEST_CASE("nemo_weight_fifo: the oldest weights first, at most one step ahead") {
   follow("nemo_weight_fifo", 6, [](const seen& now, const action* one) {
     if (as<admit>(one))
@@ -269,8 +297,8 @@ TEST_CASE("nemo_weight_fifo: the oldest weights first, at most one step ahead") 
   });
 }
 
-// The same file, WindowedSampler with sample_freshest_first: no gate; start version in [v - W, v], the freshest first, then the
-// first dispatched; in flight past the window: aborted.
+// The same file, WindowedSampler with sample_freshest_first: no gate; start version in [v - W, v], the freshest first,
+// then the first dispatched; in flight past the window: aborted.
 TEST_CASE("nemo_windowed: never waits to start, trains the freshest within the window, aborts what left it") {
   std::uint64_t dropped = 0;
   follow("nemo_windowed", 7, [&](const seen& now, const action* one) {
@@ -289,8 +317,9 @@ TEST_CASE("nemo_windowed: never waits to start, trains the freshest within the w
   CHECK(dropped > 20);
 }
 
-// The same file, ReadyFirstSampler: the gate of the others; any ready group, in the order of the buffer, where a group stands
-// from the moment it is dispatched (replay_buffer.py, reserve). Groups of one version: among ours the older version goes first.
+// The same file, ReadyFirstSampler: the gate of the others; any ready group, in the order of the buffer, where a group
+// stands from the moment it is dispatched (replay_buffer.py, reserve). Groups of one version: among ours the older
+// version goes first.
 TEST_CASE("nemo_ready_first: whatever is ready, what was started first before others, one step of lead") {
   follow("nemo_ready_first", 8, [](const seen& now, const action* one) {
     if (const auto* started = as<admit>(one); started && is_new(now, *started))
@@ -302,43 +331,47 @@ TEST_CASE("nemo_ready_first: whatever is ready, what was started first before ot
   });
 }
 
-// verl-project/verl, verl/trainer/ppo/v1/replay_buffer.py, _stale_terminal_keys, strategy drop: a finished group whose span, the
-// trainer's step - its own + 1 with steps from 1, is above the threshold is evicted, and as many are refilled; the oldest step is
-// taken first (_select_prompt_uids). One warm-up batch is the lead.
+// verl-project/verl, verl/trainer/ppo/v1/replay_buffer.py, _stale_terminal_keys, strategy drop: a finished group whose
+// span, the trainer's step - its own + 1 with steps from 1, is above the threshold is evicted, and as many are
+// refilled; the oldest step is taken first (_select_prompt_uids). One warm-up batch is the lead.
 TEST_CASE("verl_v1: span at most the threshold, one batch of lead, whatever is evicted is refilled") {
   const std::uint32_t threshold = 2;
-  const auto narrow = [&](config& set) { set.stale_max = threshold - 1; };
+  const auto narrow = [&](config& set) { set.stale.max = threshold - 1; };
   std::uint64_t evicted = 0;
-  follow("verl_v1", 9, [&](const seen& now, const action* one) {
-    const auto span = [&](group_id id) { return (now.step + 1) - now.live.at(id).start + 1 - 1; };
-    if (const auto* made = as<cut>(one))
-      for (const auto id : made->groups)
-        REQUIRE(span(id) <= threshold);
-    if (const auto* gone = as<drop>(one); gone && gone->reason == drop_reason::stale) {
-      REQUIRE(span(gone->group) > threshold);
-      ++evicted;
-    }
-    if (const auto* started = as<admit>(one); started && is_new(now, *started))
-      REQUIRE(now.admitted - now.given_up < (now.v() + 2) * now.size);
-  }, narrow);
+  follow(
+      "verl_v1", 9,
+      [&](const seen& now, const action* one) {
+        const auto span = [&](group_id id) { return (now.step + 1) - now.live.at(id).start + 1 - 1; };
+        if (const auto* made = as<cut>(one))
+          for (const auto id : made->groups)
+            REQUIRE(span(id) <= threshold);
+        if (const auto* gone = as<drop>(one); gone && gone->reason == drop_reason::stale) {
+          REQUIRE(span(gone->group) > threshold);
+          ++evicted;
+        }
+        if (const auto* started = as<admit>(one); started && is_new(now, *started))
+          REQUIRE(now.admitted - now.given_up < (now.v() + 2) * now.size);
+      },
+      narrow);
   CHECK(evicted > 10);
 }
 
-// alibaba/ROLL, roll/distributed/scheduler/generate_scheduler.py: running + completed stays below ceil(alpha B) + B for each step
-// begun (advance_step, _check_send_new_request), extra prompts on top up to a cap; after step s what began at s - ceil(alpha) or
-// before is aborted (gc), so that step s + 1 takes nothing older than ceil(alpha).
+// alibaba/ROLL, roll/distributed/scheduler/generate_scheduler.py: running + completed stays below ceil(alpha B) + B for
+// each step begun (advance_step, _check_send_new_request), extra prompts on top up to a cap; after step s what began at
+// s - ceil(alpha) or before is aborted (gc), so that step s + 1 takes nothing older than ceil(alpha).
 TEST_CASE("roll: alpha steps of lead and extra prompts, nothing started more than alpha steps ago is trained") {
   follow("roll", 10, [](const seen& now, const action* one) {
     if (const auto* started = as<admit>(one); started && is_new(now, *started))
-      REQUIRE(static_cast<double>(now.admitted - now.given_up) < std::ceil((now.v() + 2) * static_cast<double>(now.size) + 0.25 * 2 * static_cast<double>(now.size)));
+      REQUIRE(static_cast<double>(now.admitted - now.given_up)
+              < std::ceil((now.v() + 2) * static_cast<double>(now.size) + 0.25 * 2 * static_cast<double>(now.size)));
     if (const auto* made = as<cut>(one))
       for (const auto id : made->groups)
         REQUIRE(now.live.at(id).start + 1 >= now.step);
   });
 }
 
-// eta P0 prompts of eta R0 answers are launched, the first P0 with R0 answers are trained; the others go to a queue and run,
-// P0 of them with R0 answers, in a round of their own. Everything is on-policy.
+// eta P0 prompts of eta R0 answers are launched, the first P0 with R0 answers are trained; the others go to a queue and
+// run, P0 of them with R0 answers, in a round of their own. Everything is on-policy.
 TEST_CASE("roll_packer: rounds of more prompts and answers than needed, their losers in long rounds, all on-policy") {
   CHECK(answers_started(preset("roll_packer"), 8) == 10);
   std::set<group_id> losers;
@@ -355,7 +388,8 @@ TEST_CASE("roll_packer: rounds of more prompts and answers than needed, their lo
       losers.insert(stopped->group);
     if (const auto* made = as<cut>(one)) {
       REQUIRE(made->groups == first(now.ready, now.size));
-      const auto lost = std::count_if(made->groups.begin(), made->groups.end(), [&](group_id id) { return losers.contains(id); });
+      const auto lost =
+          std::count_if(made->groups.begin(), made->groups.end(), [&](group_id id) { return losers.contains(id); });
       REQUIRE((lost == 0 || lost == static_cast<std::int64_t>(now.size)));
       long_rounds += lost > 0;
       for (const auto id : made->groups) {
@@ -401,7 +435,8 @@ TEST_CASE("laminar and impala: weights are taken by a rollout that has nothing t
 TEST_CASE("streaming: a step is several updates, each as soon as its share is ready, and stays on-policy") {
   follow("streaming", 14, [](const seen& now, const action* one) {
     if (const auto* made = as<cut>(one)) {
-      const auto share = (made->part + 1) * now.size / now.set.minibatches - made->part * now.size / now.set.minibatches;
+      const auto share =
+          (made->part + 1) * now.size / now.set.clock.minibatches - made->part * now.size / now.set.clock.minibatches;
       REQUIRE(made->groups == first(now.ready, share));
       for (const auto id : made->groups)
         REQUIRE(now.live.at(id).start == now.step);
@@ -422,9 +457,11 @@ TEST_CASE("stream_rl: one step of lead, and nothing older than one") {
 TEST_CASE("kimi_researcher: answers with a token more than two steps old keep their reward and train nothing") {
   follow("kimi_researcher", 16, [](const seen& now, const action* one) {
     if (const auto* made = as<cut>(one)) {
-      REQUIRE(made->mask == training_mask::answers);
+      REQUIRE(made->mask == age_mask::answers);
       REQUIRE(made->train_from == (now.step > 2 ? now.step - 2 : 0));
       REQUIRE(made->groups == first(now.ready, now.size));
     }
   });
 }
+
+} // namespace preset_formula_test

@@ -9,6 +9,9 @@
 #include <random>
 #include <set>
 
+namespace preset_oracle_test {
+
+using namespace millrace;
 using namespace millrace::schedule;
 
 /// Each preset against an oracle written from its formula alone, over the trace of runs with random costs. An oracle
@@ -89,7 +92,8 @@ struct trace {
   /// A worker that could take a group now; `draining` ones cannot.
   bool place_free(bool draining_too) const {
     for (const auto& [id, version] : runs) {
-      const auto busy = std::count_if(live.begin(), live.end(), [&](const auto& one) { return one.second.generating && one.second.worker == id; });
+      const auto busy = std::count_if(
+          live.begin(), live.end(), [&](const auto& one) { return one.second.generating && one.second.worker == id; });
       const bool flips = sent.contains(id) && sent.at(id) > version;
       if (busy < places && (draining_too || !flips))
         return true;
@@ -163,7 +167,8 @@ TEST_CASE("synchronous is a loop: B groups in order, by the weights of their ste
   }
 }
 
-TEST_CASE("synchronous trains the same groups by the same versions whatever the workers, their timing and their deaths") {
+TEST_CASE(
+    "synchronous trains the same groups by the same versions whatever the workers, their timing and their deaths") {
   auto set = preset("synchronous");
   set.groups_per_step = 5;
   set.steps = 20;
@@ -179,11 +184,12 @@ TEST_CASE("synchronous trains the same groups by the same versions whatever the 
     costs.length_cv = 1;
     costs.worker_life_s = round % 2 ? 60 : 0;
     std::string history;
-    const auto result = simulate(set, costs, [&](const event&, const std::vector<action>& actions, const scheduler&, double) {
-      for (const auto& one : actions)
-        if (std::holds_alternative<cut>(one))
-          history += words({one}) + "\n";
-    });
+    const auto result =
+        simulate(set, costs, [&](const event&, const std::vector<action>& actions, const scheduler&, double) {
+          for (const auto& one : actions)
+            if (std::holds_alternative<cut>(one))
+              history += words({one}) + "\n";
+        });
     deaths += result.workers_lost;
     if (result.books.dropped == std::array<ledger::account, drop_reasons>{}) {
       histories.insert(history);
@@ -233,8 +239,8 @@ TEST_CASE("bounded cuts exactly when counting every deadline allows it, and star
   std::mt19937_64 random(4);
   for (int round = 0; round < 120; ++round) {
     auto set = random_settings(random, "bounded");
-    set.depth = static_cast<double>(random() % 7) / 2;
-    set.stale_max = static_cast<std::uint32_t>(set.depth + 0.5) + random() % 3;
+    set.gate.depth = static_cast<double>(random() % 7) / 2;
+    set.stale.max = static_cast<std::uint32_t>(set.gate.depth + 0.5) + random() % 3;
     const auto size = set.groups_per_step;
     const auto seen = follow(
         set, random_costs(random),
@@ -249,21 +255,21 @@ TEST_CASE("bounded cuts exactly when counting every deadline allows it, and star
           std::set<group_id> batch;
           for (std::size_t i = 0; i < size; ++i)
             batch.insert(ready[i].second);
-          for (auto k = now.trained; k <= now.trained + set.stale_max; ++k) {
+          for (auto k = now.trained; k <= now.trained + set.stale.max; ++k) {
             std::size_t left = 0;
             for (const auto& [id, one] : now.live)
-              left += !batch.contains(id) && one.born + set.stale_max <= k;
+              left += !batch.contains(id) && one.born + set.stale.max <= k;
             if (left > std::size_t{size} * (k - now.trained))
               return std::nullopt;
           }
           return std::vector<group_id>(batch.begin(), batch.end());
         },
         [&](const trace& now, const std::vector<action>& actions, const scheduler& it) {
-          const auto limit = std::min((now.slowest() + 1 + set.depth) * size, 1.0 * set.steps * size);
+          const auto limit = std::min((now.slowest() + 1 + set.gate.depth) * size, 1.0 * set.steps * size);
           for (const auto& one : actions) {
             if (const auto* batch = std::get_if<cut>(&one))
               for (const auto id : batch->groups)
-                REQUIRE(batch->step - now.live.at(id).born <= set.stale_max);
+                REQUIRE(batch->step - now.live.at(id).born <= set.stale.max);
             if (std::holds_alternative<admit>(one))
               REQUIRE(static_cast<double>(now.committed()) < limit + 1);
           }
@@ -273,3 +279,5 @@ TEST_CASE("bounded cuts exactly when counting every deadline allows it, and star
     CHECK(seen.batches.size() == set.steps);
   }
 }
+
+} // namespace preset_oracle_test

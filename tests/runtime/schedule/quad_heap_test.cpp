@@ -5,6 +5,8 @@
 #include <random>
 #include <set>
 
+namespace quad_heap_test {
+
 using millrace::schedule::quad_heap;
 
 TEST_CASE("a heap of four gives its entries back in order") {
@@ -34,3 +36,5 @@ TEST_CASE("a heap of four gives its entries back in order") {
   queue.clear();
   CHECK(queue.empty());
 }
+
+} // namespace quad_heap_test

@@ -10,6 +10,9 @@
 #include <stdexcept>
 #include <string>
 
+namespace scheduler_property_test {
+
+using namespace millrace;
 using namespace millrace::schedule;
 
 namespace {
@@ -66,7 +69,8 @@ random_run play(std::uint64_t seed, const set_up& more = {}) {
 }
 
 /// What breaks when these moves happen, those that cannot happen left out; and the moves that did.
-std::string replay(const random_run& run, const std::vector<world::move>& moves, std::vector<world::move>* happened = nullptr) {
+std::string replay(const random_run& run, const std::vector<world::move>& moves,
+                   std::vector<world::move>* happened = nullptr) {
   try {
     world it(run.settings);
     run.prepare(it);
@@ -110,7 +114,8 @@ std::vector<world::move> shrunk(const random_run& run) {
 
 std::string report(std::uint64_t seed, const random_run& run) {
   const auto moves = shrunk(run);
-  auto text = "MILLRACE_SCHEDULE_SEED=" + std::to_string(seed) + ": " + replay(run, moves) + "\n" + in_words(run.settings) + "\n";
+  auto text = "MILLRACE_SCHEDULE_SEED=" + std::to_string(seed) + ": " + replay(run, moves) + "\n"
+              + in_words(run.settings) + "\n";
   for (const auto& one : moves)
     text += "  " + one + "\n";
   return text;
@@ -151,3 +156,5 @@ TEST_CASE("a broken invariant is reported with the few events that break it, and
     CHECK(replay(run, without) != "trained group 5");
   }
 }
+
+} // namespace scheduler_property_test

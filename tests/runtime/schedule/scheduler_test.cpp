@@ -1,13 +1,15 @@
 #include "runtime/schedule/presets.hpp"
 #include "runtime/schedule/scheduler.hpp"
-
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tests/runtime/schedule/action_text.hpp"
 
 #include <doctest/doctest.h>
 
 #include <stdexcept>
 
+namespace scheduler_test {
+
+using namespace millrace;
 using namespace millrace::schedule;
 
 namespace {
@@ -15,8 +17,8 @@ namespace {
 config made(const char* name, std::uint32_t groups_per_step, std::uint32_t steps) {
   auto result = preset(name);
   if (std::string(name) == "bounded") {
-    result.depth = 1;
-    result.stale_max = 4;
+    result.gate.depth = 1;
+    result.stale.max = 4;
   }
   result.groups_per_step = groups_per_step;
   result.steps = steps;
@@ -29,6 +31,7 @@ struct bench {
   double now_s = 0;
 
   explicit bench(const config& wanted) : it(wanted) {}
+
   explicit bench(scheduler from) : it(std::move(from)) {}
 
   std::string on(const event& what) {
@@ -91,14 +94,14 @@ TEST_CASE("one_step_off generates the next batch while one is trained, each by o
 
 TEST_CASE("bounded keeps a batch back when an older group would miss its deadline") {
   auto wanted = made("bounded", 1, 9);
-  wanted.depth = 1;
-  wanted.stale_max = 1;
+  wanted.gate.depth = 1;
+  wanted.stale.max = 1;
   bench run(wanted);
   CHECK(run.join(0, 4) == "admit 0#1 w0 v0, admit 1#1 w0 v0");
   CHECK(run.done(1) == "cut 0: 1"); // 0 is due by step 1: still possible
   CHECK(run.on(batch_trained{0, 10}) == "publish 1: w0");
   CHECK(run.on(version_acknowledged{0, 1}) == "admit 2#1 w0 v1");
-  CHECK(run.done(2, 1) == "");      // cutting 2 at step 1 would leave 0 overdue at step 2
+  CHECK(run.done(2, 1) == ""); // cutting 2 at step 1 would leave 0 overdue at step 2
   CHECK(run.it.waits().front().kind == wait_kind::bound);
   CHECK(run.on(group_finished{0, 1, {{0, 6}, {1, 4}}}) == "");
   CHECK(run.on(group_ready{0, 1}) == "cut 1: 0");
@@ -106,9 +109,9 @@ TEST_CASE("bounded keeps a batch back when an older group would miss its deadlin
 
 TEST_CASE("count bound trains what is ready, however late the rest gets") {
   auto wanted = made("bounded", 1, 9);
-  wanted.stale_max = 1;
-  wanted.action = stale_action::train;
-  wanted.stale_max = no_bound;
+  wanted.stale.max = 1;
+  wanted.stale.action = stale_action::train;
+  wanted.stale.max = unlimited;
   bench run(wanted);
   run.join(0, 4);
   CHECK(run.done(1) == "cut 0: 1");
@@ -157,7 +160,7 @@ TEST_CASE("groups of a lost worker go to another under their ids, and its late r
 
 TEST_CASE("a group that keeps losing its worker is dropped after the attempts allowed") {
   auto wanted = made("synchronous", 1, 1);
-  wanted.attempts_per_group = 2;
+  wanted.faults.attempts = 2;
   bench run(wanted);
   run.join(0, 1);
   CHECK(run.join(1, 1) == "");
@@ -238,7 +241,7 @@ TEST_CASE("stop asks for no second checkpoint of the same step") {
 
 TEST_CASE("staleness at use is counted by group, by token, in flight and in queue") {
   auto wanted = made("bounded", 1, 9);
-  wanted.depth = 2;
+  wanted.gate.depth = 2;
   bench run(wanted);
   run.join(0, 4); // 0 1 2
   run.done(1);
@@ -271,7 +274,8 @@ TEST_CASE("the ledger says so when the learner counts other tokens, or stamps ar
   bench other(made("synchronous", 1, 2));
   other.join(0, 1);
   other.it.on(group_finished{0, 1, {{3, 10}}}, 5);
-  CHECK(other.it.books().check() == "group 0: token versions 3 to 3, but it was started under version 0 and the newest is 0");
+  CHECK(other.it.books().check()
+        == "group 0: token versions 3 to 3, but it was started under version 0 and the newest is 0");
 }
 
 TEST_CASE("settings that cannot run are refused in one sentence each") {
@@ -343,5 +347,8 @@ TEST_CASE("tokens of greedy baselines and of masked answers are dropped by their
   wrong.on(group_finished{0, 1, {{0, 10}}});
   wrong.on(group_ready{0, 1});
   wrong.it.on(batch_trained{0, 7, 2}, 9);
-  CHECK(wrong.it.books().check() == "step 0: the learner trained 7 and masked 2 tokens, the groups of its batch have 10");
+  CHECK(wrong.it.books().check()
+        == "step 0: the learner trained 7 and masked 2 tokens, the groups of its batch have 10");
 }
+
+} // namespace scheduler_test

@@ -5,6 +5,9 @@
 #include <random>
 #include <utility>
 
+namespace tokens_by_version_test {
+
+using namespace millrace;
 using namespace millrace::schedule;
 
 namespace {
@@ -58,7 +61,11 @@ TEST_CASE("any counts come back as they were given, also after others and out of
     version_counts tokens;
     auto version = static_cast<version_id>(random() % 1000);
     for (auto left = random() % 200; left > 0; --left, version += 1 + static_cast<version_id>(random() % 3)) {
-      tokens.add(version, static_cast<std::int64_t>(1 + random() % (round % 3 == 0 ? 200 : round % 3 == 1 ? 60000 : 4000000000)));
+      tokens.add(version, static_cast<std::int64_t>(1
+                                                    + random()
+                                                          % (round % 3 == 0   ? 200
+                                                             : round % 3 == 1 ? 60000
+                                                                              : 4000000000)));
     }
     counted.assign(tokens);
     tokens_by_version moved = std::move(counted);
@@ -67,3 +74,5 @@ TEST_CASE("any counts come back as they were given, also after others and out of
     counted = std::move(moved);
   }
 }
+
+} // namespace tokens_by_version_test

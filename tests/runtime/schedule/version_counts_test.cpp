@@ -8,6 +8,9 @@
 #include <string>
 #include <vector>
 
+namespace version_counts_test {
+
+using namespace millrace;
 using namespace millrace::schedule;
 
 namespace {
@@ -75,6 +78,9 @@ TEST_CASE("what cannot be a group's tokens is refused") {
   CHECK(refused(counts, 3, -5) == "tokens of version 3: found -5, want 0 to 4294967295");
   CHECK(refused(counts, 4, std::int64_t{1} << 32) == "tokens of version 4: found 4294967296, want 0 to 4294967295");
   CHECK(refused(counts, 3, 16) == "tokens of version 3: found 4294967296, want 0 to 4294967295");
-  CHECK(refused(counts, 4000000000, 1) == "tokens of version 4000000000: found beside those of version 3, want at most 1048576 versions in between");
+  CHECK(refused(counts, 4000000000, 1)
+        == "tokens of version 4000000000: found beside those of version 3, want at most 1048576 versions in between");
   CHECK(refused(counts, 3, 15).empty());
 }
+
+} // namespace version_counts_test

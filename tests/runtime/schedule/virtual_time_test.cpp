@@ -1,12 +1,14 @@
 #include "runtime/schedule/presets.hpp"
 #include "runtime/schedule/virtual_time.hpp"
-
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <doctest/doctest.h>
 
 #include <cmath>
 
+namespace virtual_time_test {
+
+using namespace millrace;
 using namespace millrace::schedule;
 
 namespace {
@@ -14,8 +16,8 @@ namespace {
 config made(const char* name, std::uint32_t groups_per_step, std::uint32_t steps) {
   auto result = preset(name);
   if (std::string(name) == "bounded") {
-    result.depth = 1;
-    result.stale_max = 4;
+    result.gate.depth = 1;
+    result.stale.max = 4;
   }
   result.groups_per_step = groups_per_step;
   result.steps = steps;
@@ -49,11 +51,11 @@ workload long_tail() {
 
 prediction long_tail(std::uint32_t depth, std::uint32_t stale_max, stale_action action) {
   auto set = made("bounded", 64, 100);
-  set.depth = depth;
-  set.stale_max = stale_max;
-  set.action = action;
+  set.gate.depth = depth;
+  set.stale.max = stale_max;
+  set.stale.action = action;
   if (action == stale_action::train)
-    set.stale_max = no_bound;
+    set.stale.max = unlimited;
   return simulate(set, long_tail());
 }
 
@@ -128,7 +130,7 @@ TEST_CASE("workers that die cost tokens and time, never a group") {
   costs.length_cv = 1;
   costs.worker_life_s = 20;
   auto set = made("bounded", 4, 60);
-  set.attempts_per_group = 1000;
+  set.faults.attempts = 1000;
   const auto calm = [&] {
     auto quiet = costs;
     quiet.worker_life_s = 0;
@@ -149,6 +151,7 @@ TEST_CASE("on a long tail the count bound is fast and late, the deadline rule sl
     double count_late;
     double wait_step_s;
   };
+
   constexpr double other_lengths = 0.06; // both draw their own lengths
   CHECK(simulate(made("synchronous", 64, 100), long_tail()).step_s() == doctest::Approx(606).epsilon(other_lengths));
   for (const auto& want : {row{1, 218, 0.22, 305}, row{2, 145, 0.27, 205}, row{4, 139, 0.05, 142}}) {
@@ -169,11 +172,11 @@ TEST_CASE("depth beyond what hides the tail buys staleness, not speed") {
   costs.groups_per_worker = 320;
   costs.train_s = 140;
   auto set = made("bounded", 64, 60);
-  set.action = stale_action::train;
-  set.stale_max = no_bound;
-  set.depth = 4;
+  set.stale.action = stale_action::train;
+  set.stale.max = unlimited;
+  set.gate.depth = 4;
   const auto four = simulate(set, costs);
-  set.depth = 8;
+  set.gate.depth = 8;
   const auto eight = simulate(set, costs);
   CHECK(eight.step_s() == doctest::Approx(four.step_s()).epsilon(0.01));
   CHECK(four.stale.mean_by_group() == doctest::Approx(3.9).epsilon(0.05));
@@ -190,11 +193,12 @@ TEST_CASE("costs that mean nothing are refused") {
   costs = even();
   costs.answers_per_group = 8;
   costs.mean_tokens = costs.max_tokens = 1e9;
-  CHECK_THROWS_WITH_AS(simulate(preset("synchronous"), costs), "workload: found a group of 8000000000 tokens, want fewer than 2^32", millrace::input_error);
+  CHECK_THROWS_WITH_AS(simulate(preset("synchronous"), costs),
+                       "workload: found a group of 8000000000 tokens, want fewer than 2^32", millrace::input_error);
 }
 
-// The bound by waiting does not choose: what is trained has the lengths of what is generated. Dropping chooses short ones.
-// Over 60 seeds the ratio of mean lengths is normal about 1: its mean lies within 4 standard errors.
+// The bound by waiting does not choose: what is trained has the lengths of what is generated. Dropping chooses short
+// ones. Over 60 seeds the ratio of mean lengths is normal about 1: its mean lies within 4 standard errors.
 TEST_CASE("completion order does not bias what is trained under wait, and does under drop") {
   const auto ratios = [](stale_action action) {
     std::vector<double> found;
@@ -203,9 +207,9 @@ TEST_CASE("completion order does not bias what is trained under wait, and does u
       costs.seed = seed;
       costs.groups_per_worker = 32;
       auto set = made("bounded", 16, 60);
-      set.depth = 1;
-      set.stale_max = 1;
-      set.action = action;
+      set.gate.depth = 1;
+      set.stale.max = 1;
+      set.stale.action = action;
       found.push_back(simulate(set, costs).length_ratio());
     }
     return found;
@@ -229,7 +233,7 @@ TEST_CASE("completion order does not bias what is trained under wait, and does u
 // One group of one answer is generated while another is trained: both are slower only as long as both go on.
 TEST_CASE("training and decoding slow each other down while both go on, and no longer") {
   auto set = made("bounded", 1, 2);
-  set.depth = 1;
+  set.gate.depth = 1;
   auto costs = even();
   costs.groups_per_worker = 1;
   costs.answers_per_group = 1;
@@ -240,8 +244,8 @@ TEST_CASE("training and decoding slow each other down while both go on, and no l
   costs.train_contention = 4;
   const auto result = simulate(set, costs);
   REQUIRE(result.trained.size() == 2);
-  // Group 0 takes 1 s. Then group 1 (2 s of decoding) runs at half speed and update 0 (1 s) at a quarter: the update ends
-  // at 5, group 1 as well, having decoded 4 s at half speed; update 1 has the machine to itself.
+  // Group 0 takes 1 s. Then group 1 (2 s of decoding) runs at half speed and update 0 (1 s) at a quarter: the update
+  // ends at 5, group 1 as well, having decoded 4 s at half speed; update 1 has the machine to itself.
   CHECK(result.trained[0].end_s == doctest::Approx(5));
   CHECK(result.trained[1].end_s == doctest::Approx(6));
   // With 50 tokens more group 1 goes on alone for 0.5 s; with 100 fewer the update does its last 3/4 - 1/4 alone.
@@ -251,12 +255,12 @@ TEST_CASE("training and decoding slow each other down while both go on, and no l
   CHECK(simulate(set, costs).trained[0].end_s == doctest::Approx(1 + 2 + (1 - 2.0 / 4)));
 }
 
-// Version 1 is staged from 1 to 2 s with nothing else, or from 2 s on beside an update of 2 s and an answer of 3 s: then all
-// three take twice as long until it is staged at 4 s.
+// Version 1 is staged from 1 to 2 s with nothing else, or from 2 s on beside an update of 2 s and an answer of 3 s:
+// then all three take twice as long until it is staged at 4 s.
 TEST_CASE("while weights are staged beside training and decoding, all three take longer") {
   auto set = made("bounded", 1, 3);
-  set.depth = 1;
-  set.stale_max = 3;
+  set.gate.depth = 1;
+  set.stale.max = 3;
   auto costs = even();
   costs.groups_per_worker = 2;
   costs.answers_per_group = 1;
@@ -272,14 +276,15 @@ TEST_CASE("while weights are staged beside training and decoding, all three take
       ends.push_back(now_s);
   };
   const auto alone = simulate(set, costs, watch);
-  // Groups 0 and 1 end at 1; update 0 ends at 2, version 1 is staged until 3, while update 1 is trained; group 2 starts at 3.
+  // Groups 0 and 1 end at 1; update 0 ends at 2, version 1 is staged until 3, while update 1 is trained; group 2 starts
+  // at 3.
   REQUIRE(!flips.empty());
   CHECK(flips[0] == doctest::Approx(3));
   CHECK(alone.trained[1].end_s == doctest::Approx(3));
   // With more lead group 2 is decoded from 1 on: beside update 1 and the staging from 2 on.
   flips.clear();
   ends.clear();
-  set.depth = 2;
+  set.gate.depth = 2;
   costs.stage_contention = 2;
   costs.groups_per_worker = 3;
   const auto crowded = simulate(set, costs, watch);
@@ -288,7 +293,8 @@ TEST_CASE("while weights are staged beside training and decoding, all three take
   CHECK(ends[2] == doctest::Approx(2 + 2)); // 2 s done, the third takes 2
 }
 
-TEST_CASE("the learner copies its weights before it trains on, the first update is slower, and the pace leaves it out") {
+TEST_CASE(
+    "the learner copies its weights before it trains on, the first update is slower, and the pace leaves it out") {
   auto set = made("one_step_off", 4, 4);
   auto costs = even();
   costs.columns_s = costs.publish_s = 0;
@@ -334,11 +340,13 @@ TEST_CASE("fewer answers decode faster, and those without a slot wait") {
   costs.decode = {{1, 0.1}, {2, 0.2}};
   costs.train_s = 0;
   std::vector<double> ends;
-  simulate(made("synchronous", 2, 1), costs, [&](const event& what, const std::vector<action>&, const scheduler&, double now_s) {
-    if (std::holds_alternative<group_finished>(what))
-      ends.push_back(now_s);
-  });
-  // Two slots: 10 and 10 of 20 at 0.2 s; then 20's other ten beside the first 30; its last 20 beside the second 30, and so on.
+  simulate(made("synchronous", 2, 1), costs,
+           [&](const event& what, const std::vector<action>&, const scheduler&, double now_s) {
+             if (std::holds_alternative<group_finished>(what))
+               ends.push_back(now_s);
+           });
+  // Two slots: 10 and 10 of 20 at 0.2 s; then 20's other ten beside the first 30; its last 20 beside the second 30, and
+  // so on.
   REQUIRE(ends.size() == 2);
   CHECK(ends[0] == doctest::Approx(20 * 0.2));
   CHECK(ends[1] == doctest::Approx(20 * 0.2 + 20 * 0.2 + 10 * 0.1));
@@ -357,12 +365,15 @@ TEST_CASE("shares of time sum to one for the learner and for the rollouts, for e
     costs.copy_s = 5;
     costs.checkpoint_s = 7;
     set.checkpoint_every = 4;
-    set.attempts_per_group = 1000;
+    set.faults.attempts = 1000;
     const auto made_of = simulate(set, costs);
     const auto& l = made_of.learner;
     const auto& r = made_of.rollout;
-    CHECK(l.compute + l.transfer + l.wait_input + l.wait_bound + l.wait_turn + l.saving == doctest::Approx(1).epsilon(1e-6));
+    CHECK(l.compute + l.transfer + l.wait_input + l.wait_bound + l.wait_turn + l.saving
+          == doctest::Approx(1).epsilon(1e-6));
     CHECK(r.compute + r.wait_credit + r.wait_weights + r.paused + r.dead == doctest::Approx(1).epsilon(1e-6));
     CHECK(made_of.steps == 20);
   }
 }
+
+} // namespace virtual_time_test

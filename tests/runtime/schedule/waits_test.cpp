@@ -3,6 +3,9 @@
 
 #include <doctest/doctest.h>
 
+namespace waits_test {
+
+using namespace millrace;
 using namespace millrace::schedule;
 
 namespace {
@@ -17,7 +20,7 @@ std::string all(const scheduler& it, double now_s) {
 config two_by(std::uint32_t steps, const char* name) {
   auto result = preset(name);
   if (std::string(name) == "bounded")
-    result.depth = 1;
+    result.gate.depth = 1;
   result.groups_per_step = 2;
   result.steps = steps;
   return result;
@@ -27,18 +30,21 @@ config two_by(std::uint32_t steps, const char* name) {
 
 TEST_CASE("a run without a rollout worker says so") {
   scheduler it(two_by(3, "synchronous"));
-  CHECK(all(it, 4) == "run waits for a rollout worker: there is none; since 0.0 s, for 4.0 s\n"
-                      "learner waits for 2 of 2 groups: 2 not started; since 0.0 s, for 4.0 s\n");
+  CHECK(all(it, 4)
+        == "run waits for a rollout worker: there is none; since 0.0 s, for 4.0 s\n"
+           "learner waits for 2 of 2 groups: 2 not started; since 0.0 s, for 4.0 s\n");
 }
 
 TEST_CASE("the learner names the groups it waits for, where they are and since when") {
   scheduler it(two_by(3, "synchronous"));
   it.on(worker_joined{0, 2, 0, "rollout/0"}, 1);
   it.on(group_finished{0, 1, {{0, 5}}}, 3.5);
-  CHECK(all(it, 5) == "learner waits for 2 of 2 groups: 0 (finished since 3.5 s), 1 (generating on rollout/0 since 1.0 s); since 0.0 s, for 5.0 s\n"
-                      "group 0 waits for the columns that the learner needs; since 3.5 s, for 1.5 s\n"
-                      "rollout/0 waits for the learner to finish step 0 before it starts more: 2 groups live, 0 groups trained; "
-                      "the first still open is 0 (finished since 3.5 s); since 3.5 s, for 1.5 s\n");
+  CHECK(all(it, 5)
+        == "learner waits for 2 of 2 groups: 0 (finished since 3.5 s), 1 (generating on rollout/0 since 1.0 s); since "
+           "0.0 s, for 5.0 s\n"
+           "group 0 waits for the columns that the learner needs; since 3.5 s, for 1.5 s\n"
+           "rollout/0 waits for the learner to finish step 0 before it starts more: 2 groups live, 0 groups trained; "
+           "the first still open is 0 (finished since 3.5 s); since 3.5 s, for 1.5 s\n");
   CHECK(it.waits().front().on == std::vector<std::string>{"group 0", "group 1"});
 }
 
@@ -50,16 +56,19 @@ TEST_CASE("a batch in training, weights on their way and the gate are waits on s
     it.on(group_finished{id, 1, {{0, 5}}}, 2);
     it.on(group_ready{id, 1}, 2);
   }
-  CHECK(all(it, 3) == "run waits for the learner to train step 0 (2 groups, 10 tokens); since 2.0 s, for 1.0 s\n"
-                      "rollout/0 waits for the learner to finish step 0 before it starts more: 4 groups live, 0 groups trained; "
-                      "the first still open is 2 (generating on rollout/0 since 1.0 s); since 2.0 s, for 1.0 s\n");
+  CHECK(all(it, 3)
+        == "run waits for the learner to train step 0 (2 groups, 10 tokens); since 2.0 s, for 1.0 s\n"
+           "rollout/0 waits for the learner to finish step 0 before it starts more: 4 groups live, 0 groups trained; "
+           "the first still open is 2 (generating on rollout/0 since 1.0 s); since 2.0 s, for 1.0 s\n");
   it.on(batch_trained{0, 10}, 4);
   it.on(group_finished{3, 1, {{0, 5}}}, 5);
-  CHECK(all(it, 6) ==
-        "learner waits for 2 of 2 groups: 2 (generating on rollout/0 since 1.0 s), 3 (finished since 5.0 s); since 4.0 s, for 2.0 s\n"
-        "group 3 waits for the columns that the learner needs; since 5.0 s, for 1.0 s\n"
-        "rollout/0 waits for its 1 running group to end before it takes version 1 (it runs 0): 2 (generating on rollout/0 since 1.0 s); since 4.0 s, for 2.0 s\n"
-        "rollout/1 waits for version 1 (it runs 0); since 5.0 s, for 1.0 s\n");
+  CHECK(all(it, 6)
+        == "learner waits for 2 of 2 groups: 2 (generating on rollout/0 since 1.0 s), 3 (finished since 5.0 s); since "
+           "4.0 s, for 2.0 s\n"
+           "group 3 waits for the columns that the learner needs; since 5.0 s, for 1.0 s\n"
+           "rollout/0 waits for its 1 running group to end before it takes version 1 (it runs 0): 2 (generating on "
+           "rollout/0 since 1.0 s); since 4.0 s, for 2.0 s\n"
+           "rollout/1 waits for version 1 (it runs 0); since 5.0 s, for 1.0 s\n");
   it.on(version_acknowledged{1, 1}, 7);
   CHECK(it.waits().back().kind == wait_kind::gate);
   CHECK(it.waits().back().on == std::vector<std::string>{"rollout/0"});
@@ -70,7 +79,8 @@ TEST_CASE("groups without a place, the staleness bound and the last checkpoint a
   it.on(worker_joined{0, 2, 0, "rollout/0"}, 1);
   it.on(worker_lost{0}, 2);
   CHECK(it.waits()[2].who == "group 0");
-  CHECK(sentence(it.waits()[2], 2.5) == "group 0 waits for a place on a rollout worker, with 1 more group; since 2.0 s, for 0.5 s");
+  CHECK(sentence(it.waits()[2], 2.5)
+        == "group 0 waits for a place on a rollout worker, with 1 more group; since 2.0 s, for 0.5 s");
   it.on(worker_joined{1, 2, 0, "rollout/1"}, 3);
   for (group_id id : {0, 1}) {
     it.on(group_finished{id, 2, {}}, 4);
@@ -80,7 +90,7 @@ TEST_CASE("groups without a place, the staleness bound and the last checkpoint a
   CHECK(all(it, 6) == "run waits for the checkpoint of step 1; since 5.0 s, for 1.0 s\n");
 
   auto tight = two_by(9, "bounded");
-  tight.stale_max = 1;
+  tight.stale.max = 1;
   scheduler bound(tight);
   bound.on(worker_joined{0, 5, 0, "rollout/0"}, 1);
   for (group_id id : {2, 3}) {
@@ -93,24 +103,28 @@ TEST_CASE("groups without a place, the staleness bound and the last checkpoint a
     bound.on(group_finished{id, 1, {{1, 5}}}, 5);
     bound.on(group_ready{id, 1}, 5);
   }
-  CHECK(sentence(bound.waits().front(), 6) ==
-        "learner waits for 2 more groups though 2 are ready, so that none gets older than 1 version: 0 (generating on rollout/0 since 1.0 s), "
-        "1 (generating on rollout/0 since 1.0 s); since 3.0 s, for 3.0 s");
+  CHECK(sentence(bound.waits().front(), 6)
+        == "learner waits for 2 more groups though 2 are ready, so that none gets older than 1 version: 0 (generating "
+           "on rollout/0 since 1.0 s), "
+           "1 (generating on rollout/0 since 1.0 s); since 3.0 s, for 3.0 s");
 }
 
 // The incidents of other systems that began with somebody waiting and nobody saying for what.
 
-// SkyRL #1173 (29 h), NeMo-RL #3238: a generation that is lost without a word holds its place, its credit and the batch.
+// SkyRL #1173 (29 h), NeMo-RL #3238: a generation that is lost without a word holds its place, its credit and the
+// batch.
 TEST_CASE("a group that nobody hears of any more is named, and given to another worker after its deadline") {
   auto set = two_by(3, "synchronous");
-  set.call_deadline_s = 900;
-  set.attempts_per_group = 2;
+  set.faults.call_deadline_s = 900;
+  set.faults.attempts = 2;
   scheduler it(set);
   it.on(worker_joined{0, 2, 0, "rollout/0"}, 0);
   it.on(group_finished{1, 1, {{0, 5}}}, 3);
   it.on(group_ready{1, 1}, 3);
   it.on(worker_joined{1, 3, 0, "rollout/1"}, 3);
-  CHECK(all(it, 104403).starts_with("learner waits for 1 of 2 groups: 0 (generating on rollout/0 since 0.0 s); since 0.0 s, for 104403.0 s\n"));
+  CHECK(all(it, 104403)
+            .starts_with("learner waits for 1 of 2 groups: 0 (generating on rollout/0 since 0.0 s); since 0.0 s, for "
+                         "104403.0 s\n"));
   CHECK(it.overdue(900).empty());
   REQUIRE(it.overdue(901).size() == 1);
   const auto actions = it.on(it.overdue(901).front(), 901);
@@ -128,7 +142,7 @@ TEST_CASE("a group that nobody hears of any more is named, and given to another 
 
 TEST_CASE("columns that never come are a wait with a deadline too") {
   auto set = two_by(3, "synchronous");
-  set.call_deadline_s = 10;
+  set.faults.call_deadline_s = 10;
   scheduler it(set);
   it.on(worker_joined{0, 2, 0, "rollout/0"}, 0);
   it.on(group_finished{0, 1, {{0, 5}}}, 3);
@@ -143,7 +157,7 @@ TEST_CASE("columns that never come are a wait with a deadline too") {
 // NeMo-RL #2717: weights that one engine never takes held everybody's version.
 TEST_CASE("a worker that does not take its weights in time is named with what it runs and what it is left out for") {
   auto set = two_by(9, "nemo_ready_first");
-  set.publish_deadline_s = 60;
+  set.publish.deadline_s = 60;
   scheduler it(set);
   it.on(worker_joined{0, 2, 0, "rollout/0"}, 1);
   it.on(worker_joined{1, 2, 0, "rollout/1"}, 1);
@@ -158,7 +172,9 @@ TEST_CASE("a worker that does not take its weights in time is named with what it
   it.on(it.late_weights(71).front(), 71);
   CHECK(it.late_weights(200).empty()); // once
   CHECK(it.at().version == 1);
-  CHECK(all(it, 71).find("rollout/1 waits for version 1 (it runs 0 and is left out until it runs 1); since 10.0 s, for 61.0 s\n") != std::string::npos);
+  CHECK(all(it, 71).find(
+            "rollout/1 waits for version 1 (it runs 0 and is left out until it runs 1); since 10.0 s, for 61.0 s\n")
+        != std::string::npos);
   it.on(worker_lost{0}, 72); // nobody else: v stays, and what rollout/1 is to run is still what it waits for
   CHECK(it.at().version == 1);
   CHECK(it.takes_groups(1) == false);
@@ -187,7 +203,8 @@ TEST_CASE("when prompts end the learner waits for those that are left and for no
     it.on(group_ready{id, 1}, 2);
   }
   it.on(batch_trained{0, 10}, 3);
-  CHECK(all(it, 4) == "learner waits for 1 of 1 group: 2 (generating on rollout/0 since 1.0 s); since 3.0 s, for 1.0 s\n");
+  CHECK(all(it, 4)
+        == "learner waits for 1 of 1 group: 2 (generating on rollout/0 since 1.0 s); since 3.0 s, for 1.0 s\n");
 }
 
 // prime-rl #2912, #3050: a gate, a worker or the learner that waits for a version after the last one.
@@ -207,7 +224,8 @@ TEST_CASE("nobody waits for a version that nobody will publish") {
 }
 
 // AReaL #1345: after a restart at version v the budget counts from 0 and explodes.
-TEST_CASE("a run that goes on at a later version starts no more than the gate lets it, and says what the gate waits for") {
+TEST_CASE(
+    "a run that goes on at a later version starts no more than the gate lets it, and says what the gate waits for") {
   scheduler before(two_by(9, "one_step_off"));
   before.on(worker_joined{0, 8, 0, "rollout/0"}, 1);
   for (group_id id : {0, 1}) {
@@ -217,8 +235,9 @@ TEST_CASE("a run that goes on at a later version starts no more than the gate le
   before.on(batch_trained{0, 10}, 3);
   auto it = scheduler::restore(before.settings(), before.save());
   CHECK(it.on(worker_joined{0, 100, 1, "rollout/0"}, 1).size() == 4); // groups 2 to 5
-  CHECK(it.waits().back().what == "the learner to finish step 1 before it starts more: 4 groups live, 2 groups trained; "
-                                  "the first still open is 2 (generating on rollout/0 since 1.0 s)");
+  CHECK(it.waits().back().what
+        == "the learner to finish step 1 before it starts more: 4 groups live, 2 groups trained; "
+           "the first still open is 2 (generating on rollout/0 since 1.0 s)");
 }
 
 // verl #6090: new work stands behind the tail of a draining worker, which waits for nobody but its own group.
@@ -232,18 +251,20 @@ TEST_CASE("a worker that drains waits for its group, not for itself") {
   it.on(batch_trained{0, 10}, 4);
   const auto wait = it.waits().back();
   CHECK(wait.on == std::vector<std::string>{"group 2"});
-  CHECK(wait.what == "its 2 running groups to end before it takes version 1 (it runs 0): 2 (generating on rollout/0 since 1.0 s)");
+  CHECK(
+      wait.what
+      == "its 2 running groups to end before it takes version 1 (it runs 0): 2 (generating on rollout/0 since 1.0 s)");
 }
 
 TEST_CASE("a rollout that may not start more says which limit keeps it") {
   auto set = two_by(9, "bounded");
-  set.max_inflight = 1;
+  set.gate.max_inflight = 1;
   scheduler it(set);
   it.on(worker_joined{0, 4, 0, "rollout/0"}, 1);
   CHECK(it.waits().back().what == "a group to end: 1 group may generate at once");
   CHECK(it.waits().back().on == std::vector<std::string>{"group 0"});
-  set.max_inflight = 0;
-  set.burst = 0.5;
+  set.gate.max_inflight = 0;
+  set.gate.burst = 0.5;
   scheduler slow(set);
   slow.on(worker_joined{0, 4, 0, "rollout/0"}, 1);
   CHECK(slow.waits().back().what == "a group to end, or new weights: under version 0 generation may grow by 1 group");
@@ -251,8 +272,8 @@ TEST_CASE("a rollout that may not start more says which limit keeps it") {
 
 TEST_CASE("fresh groups, tokens and lent hardware are waited for by name") {
   auto set = two_by(9, "areal");
-  set.depth = 1;
-  set.on_policy_min = 0.5;
+  set.gate.depth = 1;
+  set.select.on_policy_min = 0.5;
   scheduler it(set);
   it.on(worker_joined{0, 4, 0, "rollout/0"}, 1);
   for (group_id id : {0, 1, 2, 3}) {
@@ -262,25 +283,31 @@ TEST_CASE("fresh groups, tokens and lent hardware are waited for by name") {
   it.on(batch_trained{0, 10}, 3);
   CHECK(it.waits().front().what == "1 more group of version 1 though 2 are ready");
   it.on(version_acknowledged{0, 1}, 4);
-  CHECK(it.waits().front().what == "1 more group of version 1 though 2 are ready: 4 (generating on rollout/0 since 4.0 s), 5 (generating on rollout/0 since 4.0 s)");
+  CHECK(it.waits().front().what
+        == "1 more group of version 1 though 2 are ready: 4 (generating on rollout/0 since 4.0 s), 5 (generating on "
+           "rollout/0 since 4.0 s)");
 
-  set.on_policy_min = 0;
-  set.tokens_per_step = 30;
+  set.select.on_policy_min = 0;
+  set.select.tokens_per_step = 30;
   scheduler counting(set);
   counting.on(worker_joined{0, 1, 0, "rollout/0"}, 1);
   counting.on(group_finished{0, 1, {{0, 12}}}, 2);
   counting.on(group_ready{0, 1}, 2);
-  CHECK(counting.waits().front().what == "1 of 2 groups, or 18 more answer tokens: 1 (generating on rollout/0 since 2.0 s)");
+  CHECK(counting.waits().front().what
+        == "1 of 2 groups, or 18 more answer tokens: 1 (generating on rollout/0 since 2.0 s)");
 
-  set.tokens_per_step = 0;
-  set.place = place_mode::lend;
-  set.reclaim_at = 0.5;
+  set.select.tokens_per_step = 0;
+  set.place.mode = place_mode::lend;
+  set.place.reclaim_at = 0.5;
   scheduler lending(set);
   lending.on(worker_joined{0, 1, 0, "rollout/0", true}, 1);
   for (group_id id : {0, 1, 2}) {
     lending.on(group_finished{id, 1, {{0, 12}}}, 2);
     lending.on(group_ready{id, 1}, 2);
   }
-  CHECK(sentence(lending.waits().back(), 3) ==
-        "rollout/0 waits for the learner to train step 0, which has its hardware back: 1 of 2 groups of the next are ready; since 2.0 s, for 1.0 s");
+  CHECK(sentence(lending.waits().back(), 3)
+        == "rollout/0 waits for the learner to train step 0, which has its hardware back: 1 of 2 groups of the next "
+           "are ready; since 2.0 s, for 1.0 s");
 }
+
+} // namespace waits_test

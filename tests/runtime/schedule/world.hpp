@@ -29,8 +29,11 @@ public:
   std::optional<move> propose(std::mt19937_64& random);
 
   bool finished() const { return finished_; }
+
   finish_reason reason() const { return reason_; }
+
   const scheduler& it() const { return scheduler_; }
+
   const std::set<group_id>& trained() const { return trained_; }
 
   /// After `finished`: every group is in one place, and what the run ended for is so.
@@ -105,6 +108,12 @@ private:
   version_counts sample(group_id id, const group& one, bool whole) const;
   std::int64_t trained_tokens(const group& one, const cut& batch) const;
   std::vector<group_id> in(where state) const;
+
+  std::uint32_t attempt_of(group_id id) const { return live_.at(id).attempt; }
+
+  move propose_worker(std::mt19937_64& random);
+  std::optional<move> propose_mishap(std::mt19937_64& random);
+  std::optional<move> propose_progress(std::mt19937_64& random);
   group* of(group_id id, std::uint32_t attempt, where state);
   version_id published() const;
   bool within_limit() const;
@@ -130,9 +139,9 @@ private:
   std::uint32_t flat_ = 0; ///< groups replaced in this step
   version_id version_ = 0;
   version_id first_version_ = 0;
-  version_id newest_sent_ = 0; ///< in this life
+  version_id newest_sent_ = 0;      ///< in this life
   std::size_t generating_then_ = 0; ///< groups, when v got its value
-  double reclaim_at_ = config_.reclaim_at;
+  double reclaim_at_ = config_.place.reclaim_at;
   std::int64_t surplus_ = 0; ///< tokens of answers that were not kept
   group_id next_ = 0;
   worker_id next_worker_ = 0;
