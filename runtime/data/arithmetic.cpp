@@ -1,7 +1,7 @@
-#include "runtime/data/draw.hpp"
-#include "runtime/data/messages.hpp"
+#include "runtime/data/shuffle.hpp"
 #include "runtime/data/source.hpp"
-#include "runtime/input_error.hpp"
+#include "runtime/data/system_turn.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <stdexcept>
 
@@ -25,8 +25,8 @@ public:
     };
     const std::int64_t a = number(0), b = number(1);
     row r;
-    r.prompt = {{"user", "What is " + std::to_string(a) + ' ' + word() + ' ' + std::to_string(b) + '?' +
-                             (options_.suffix.empty() ? "" : ' ' + options_.suffix)}};
+    r.prompt = {{"user", "What is " + std::to_string(a) + ' ' + word() + ' ' + std::to_string(b) + '?'
+                             + (options_.suffix.empty() ? "" : ' ' + options_.suffix)}};
     add_system(r.prompt, options_.system);
     r.answer = std::to_string(options_.operation == "add" ? a + b : options_.operation == "subtract" ? a - b : a * b);
     r.data_source = "arithmetic";
@@ -39,14 +39,17 @@ public:
 
   void restore(const position& at) override {
     if (at.rows != 0 || at.epoch != 0)
-      throw input_error("the saved position is of a file with " + std::to_string(at.rows) + " rows, want one of the arithmetic generator");
+      throw input_error("the saved position is of a file with " + std::to_string(at.rows)
+                        + " rows, want one of the arithmetic generator");
     next_ = at.next;
   }
 
   std::uint64_t skipped() const override { return 0; }
 
 private:
-  const char* word() const { return options_.operation == "add" ? "plus" : options_.operation == "subtract" ? "minus" : "times"; }
+  const char* word() const {
+    return options_.operation == "add" ? "plus" : options_.operation == "subtract" ? "minus" : "times";
+  }
 
   arithmetic_options options_;
   std::uint64_t next_ = 0;
@@ -54,6 +57,8 @@ private:
 
 } // namespace
 
-std::unique_ptr<source> make_arithmetic(arithmetic_options options) { return std::make_unique<arithmetic>(std::move(options)); }
+std::unique_ptr<source> make_arithmetic(arithmetic_options options) {
+  return std::make_unique<arithmetic>(std::move(options));
+}
 
 } // namespace millrace::data

@@ -1,8 +1,8 @@
-#include "runtime/data/draw.hpp"
-#include "runtime/data/messages.hpp"
 #include "runtime/data/parse_row.hpp"
+#include "runtime/data/shuffle.hpp"
 #include "runtime/data/source.hpp"
-#include "runtime/input_error.hpp"
+#include "runtime/data/system_turn.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <algorithm>
 #include <fstream>
@@ -20,7 +20,9 @@ struct line_place {
   std::uint64_t number; ///< from 1
 };
 
-bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+bool is_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\r';
+}
 
 /// One pass over the file in blocks: memory grows with the number of lines, not with their length.
 std::vector<line_place> lines_of(std::ifstream& in) {
@@ -84,7 +86,8 @@ public:
 
   void restore(const position& at) override {
     if (at.rows != lines_.size() || at.next > lines_.size())
-      throw input_error(name_ + ": found " + std::to_string(lines_.size()) + " rows, want the " + std::to_string(at.rows) + " of the saved position");
+      throw input_error(name_ + ": found " + std::to_string(lines_.size()) + " rows, want the "
+                        + std::to_string(at.rows) + " of the saved position");
     begin_epoch(at.epoch);
     next_ = at.next;
   }

@@ -1,6 +1,6 @@
 #include "runtime/data/parse_row.hpp"
 
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <nlohmann/json.hpp>
 #include <utf8proc.h>
@@ -64,8 +64,8 @@ std::string text_of(const json& value, const std::string& key) {
   throw input_error(key + ": found " + value.type_name() + ", want text or a number");
 }
 
-std::vector<message> messages_of(const json& list, const std::string& key) {
-  std::vector<message> messages;
+std::vector<chat_turn> messages_of(const json& list, const std::string& key) {
+  std::vector<chat_turn> messages;
   for (const json& turn : list) {
     const json* role = turn.is_object() ? member(turn, "role") : nullptr;
     const json* content = turn.is_object() ? member(turn, "content") : nullptr;
@@ -77,32 +77,35 @@ std::vector<message> messages_of(const json& list, const std::string& key) {
 }
 
 /// Text as one message of `role`, or a list of messages.
-std::vector<message> turns_of(const json& value, const std::string& key, const char* role) {
+std::vector<chat_turn> turns_of(const json& value, const std::string& key, const char* role) {
   if (value.is_string()) {
     if (value.get_ref<const std::string&>().empty())
       throw input_error(key + ": found no text, want some");
     return {{role, value.get<std::string>()}};
   }
   if (!value.is_array() || value.empty())
-    throw input_error(key + ": found " + std::string(value.is_array() ? "an empty list" : value.type_name()) +
-                      ", want text or a list of messages {role, content}");
+    throw input_error(key + ": found " + std::string(value.is_array() ? "an empty list" : value.type_name())
+                      + ", want text or a list of messages {role, content}");
   return messages_of(value, key);
 }
 
-bool is_assistant(const message& turn) { return turn.role == "assistant"; }
+bool is_assistant(const chat_turn& turn) {
+  return turn.role == "assistant";
+}
 
 /// Turns that go on after a prompt. What follows the assistant's last turn teaches nothing and is left out.
-std::vector<message> demonstration_of(std::vector<message> turns, const std::string& key) {
+std::vector<chat_turn> demonstration_of(std::vector<chat_turn> turns, const std::string& key) {
   while (!turns.empty() && !is_assistant(turns.back()))
     turns.pop_back();
   if (turns.empty() || !is_assistant(turns.front()))
-    throw input_error(key + ": found no turn of the assistant where one is wanted, want messages that go on with the assistant's");
+    throw input_error(
+        key + ": found no turn of the assistant where one is wanted, want messages that go on with the assistant's");
   return turns;
 }
 
 /// Takes the turns before `at` off a conversation.
-std::vector<message> split_at(std::vector<message>& turns, std::ptrdiff_t at) {
-  std::vector<message> before(turns.begin(), turns.begin() + at);
+std::vector<chat_turn> split_at(std::vector<chat_turn>& turns, std::ptrdiff_t at) {
+  std::vector<chat_turn> before(turns.begin(), turns.begin() + at);
   turns.erase(turns.begin(), turns.begin() + at);
   return before;
 }
@@ -130,7 +133,8 @@ void take_preference(const json& object, row& r) {
     while (shared < limit && better[static_cast<std::size_t>(shared)] == worse[static_cast<std::size_t>(shared)])
       ++shared;
     if (shared == 0)
-      throw input_error("no prompt, and chosen and rejected do not begin with the same turns, want \"prompt\" or whole conversations");
+      throw input_error("no prompt, and chosen and rejected do not begin with the same turns, want \"prompt\" or whole "
+                        "conversations");
     r.prompt = split_at(better, shared);
     split_at(worse, shared);
   }
@@ -151,7 +155,8 @@ void take_demonstrations(const json& object, row& r) {
   if (const json* completion = member(object, "completion"))
     r.demonstrations = {demonstration_of(turns_of(*completion, "completion", "assistant"), "completion")};
   else if (const json* extra = member(object, "extra_info"); extra && extra->is_object())
-    if (const json* solution = member(*extra, "answer"); solution && solution->is_string() && !solution->get_ref<const std::string&>().empty())
+    if (const json* solution = member(*extra, "answer");
+        solution && solution->is_string() && !solution->get_ref<const std::string&>().empty())
       r.demonstrations = {{{"assistant", solution->get<std::string>()}}};
 }
 

@@ -1,31 +1,25 @@
 #pragma once
 
+#include "runtime/words/chat_turn.hpp"
+
 #include <cstdint>
 #include <string>
 #include <vector>
 
 namespace millrace::data {
 
-/// One turn of a prompt.
-struct message {
-  std::string role; ///< "system", "user", "assistant", ...
-  std::string content;
-
-  bool operator==(const message&) const = default;
-};
-
 /// One prompt and what is known about its answer. All text is UTF-8.
 struct row {
-  std::vector<message> prompt;  ///< at least one
-  std::string answer;           ///< the ground truth; empty only where there are demonstrations
-  /// How the conversation goes on, as somebody wrote it: turns that begin and end with the assistant's. None for a plain
-  /// prompt, one for a completion, two for a preference: the better, the worse.
-  std::vector<std::vector<message>> demonstrations;
-  double margin = 0;            ///< of a preference: how much better, finite, >= 0; 0 = not said
-  std::string data_source;      ///< verl's `data_source`; may be empty
-  std::string extra;            ///< verl's `extra_info` as JSON text; may be empty
-  std::uint64_t index = 0;      ///< its place in the order of the run, counted over epochs: no two rows of a run share it
-  std::string where;            ///< `file:line`, or `arithmetic:index`
+  std::vector<chat_turn> prompt; ///< at least one
+  std::string answer;            ///< the ground truth; empty only where there are demonstrations
+  /// How the conversation goes on, as somebody wrote it: turns that begin and end with the assistant's. None for a
+  /// plain prompt, one for a completion, two for a preference: the better, the worse.
+  std::vector<std::vector<chat_turn>> demonstrations;
+  double margin = 0;       ///< of a preference: how much better, finite, >= 0; 0 = not said
+  std::string data_source; ///< verl's `data_source`; may be empty
+  std::string extra;       ///< verl's `extra_info` as JSON text; may be empty
+  std::uint64_t index = 0; ///< its place in the order of the run, counted over epochs: no two rows of a run share it
+  std::string where;       ///< `file:line`, or `arithmetic:index`
 
   bool operator==(const row&) const = default;
 };

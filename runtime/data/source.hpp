@@ -40,7 +40,7 @@ using on_skip = std::function<void(const std::string& line)>;
 
 /// How a file is read.
 struct file_options {
-  bool shuffle = true;      ///< a new order each epoch, a pure function of (seed, epoch)
+  bool shuffle = true; ///< a new order each epoch, a pure function of (seed, epoch)
   std::uint64_t seed = 1;
   std::uint64_t epochs = 0; ///< 0 = endless
   std::string system;       ///< system message before prompts that have none; empty = none
@@ -48,16 +48,16 @@ struct file_options {
 
 /// Opens a JSONL file, one row a line; rows are read when their turn comes.
 ///
-/// A row is verl's: `prompt` (messages, or text = one user message), the answer in `reward_model.ground_truth`, `answer`,
-/// `solution` or `ground_truth` (text or number; the first that is there), `data_source`, `extra_info`.
+/// A row is verl's: `prompt` (messages, or text = one user message), the answer in `reward_model.ground_truth`,
+/// `answer`, `solution` or `ground_truth` (text or number; the first that is there), `data_source`, `extra_info`.
 ///
 /// Demonstrations come in TRL's forms, text or messages: {"messages"}, whose prompt ends before the assistant's first
 /// turn; {"prompt", "completion"}; {"prompt", "chosen", "rejected"} with an optional "margin". Without "prompt", chosen
-/// and rejected are whole conversations, and what they share before the assistant's last turn is the prompt. A verl row's
-/// is `extra_info.answer` where that is text.
+/// and rejected are whole conversations, and what they share before the assistant's last turn is the prompt. A verl
+/// row's is `extra_info.answer` where that is text.
 ///
-/// A line that is not UTF-8, not JSON, longer than 16 MiB, nested deeper than 64, without a prompt, or with neither answer
-/// nor demonstration is skipped, counted and named.
+/// A line that is not UTF-8, not JSON, longer than 16 MiB, nested deeper than 64, without a prompt, or with neither
+/// answer nor demonstration is skipped, counted and named.
 /// @throws input_error if the file cannot be opened or has no row at all
 std::unique_ptr<source> open_file(const std::filesystem::path& file, file_options options, on_skip skip);
 
@@ -71,7 +71,8 @@ struct arithmetic_options {
   std::string system; ///< system message; empty = none
 };
 
-/// Endless questions such as "What is 47 plus 12? Reply with the number only.": row i is a pure function of (options, i).
+/// Endless questions such as "What is 47 plus 12? Reply with the number only.": row i is a pure function of (options,
+/// i).
 /// @throws std::invalid_argument for another operation, or min > max
 std::unique_ptr<source> make_arithmetic(arithmetic_options options);
 

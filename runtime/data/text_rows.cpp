@@ -1,6 +1,6 @@
 #include "runtime/data/text_rows.hpp"
 
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -19,8 +19,10 @@ text_rows::text_rows(const std::filesystem::path& file) {
       continue;
     const auto object = nlohmann::json::parse(line, nullptr, false);
     const auto text = object.is_object() ? object.find("text") : object.end();
-    if (!object.is_object() || text == object.end() || !text->is_string() || text->get_ref<const std::string&>().empty())
-      throw input_error(file.string() + ':' + std::to_string(number) + ": found no text, want an object with some under \"text\"");
+    if (!object.is_object() || text == object.end() || !text->is_string()
+        || text->get_ref<const std::string&>().empty())
+      throw input_error(file.string() + ':' + std::to_string(number)
+                        + ": found no text, want an object with some under \"text\"");
     texts_.push_back(text->get<std::string>());
   }
   if (texts_.empty())

@@ -7,8 +7,8 @@
 
 namespace millrace::data {
 
-/// The texts of a JSONL file with a "text" a row, all in memory: what a loss on plain text is taken of. Which rows a step
-/// uses is a function of the step alone, so a resumed run goes on with the rows it would have had.
+/// The texts of a JSONL file with a "text" a row, all in memory: what a loss on plain text is taken of. Which rows a
+/// step uses is a function of the step alone, so a resumed run goes on with the rows it would have had.
 class text_rows {
 public:
   /// @throws input_error naming file and line: no file, a row without text, no row at all

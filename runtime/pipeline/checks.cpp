@@ -2,6 +2,7 @@
 
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/pipeline/wording.hpp"
+#include "runtime/words/decimal.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -18,11 +19,13 @@ void check_run(const pipeline& p, reading& into) {
     return c < 0x80 && (std::isalnum(c) || c == '_' || c == '-' || c == '.');
   });
   if (!p.run.name.empty() && (!plain || p.run.name[0] == '.' || p.run.name.size() > 128))
-    into.wrong(into.place("run.name"), "run.name: found " + in_quotes(p.run.name) + ", want letters, digits, '_', '-' and '.', at most 128, not beginning with '.'");
+    into.wrong(into.place("run.name"),
+               "run.name: found " + in_quotes(p.run.name)
+                   + ", want letters, digits, '_', '-' and '.', at most 128, not beginning with '.'");
   if (p.run.peer_timeout_ms < 2 * p.run.heartbeat_ms)
     into.wrong(into.place(into.written("run.peer_timeout_ms") ? "run.peer_timeout_ms" : "run.heartbeat_ms"),
-               "run.peer_timeout_ms: found " + std::to_string(p.run.peer_timeout_ms) + " with heartbeat_ms = " + std::to_string(p.run.heartbeat_ms) +
-                   ", want at least two heartbeats");
+               "run.peer_timeout_ms: found " + std::to_string(p.run.peer_timeout_ms)
+                   + " with heartbeat_ms = " + std::to_string(p.run.heartbeat_ms) + ", want at least two heartbeats");
 }
 
 void check_best(const pipeline& p, reading& into) {
@@ -36,14 +39,16 @@ void check_best(const pipeline& p, reading& into) {
   const std::string prefix = "evaluation/";
   if (p.run.keep_best.compare(0, prefix.size(), prefix) != 0)
     return;
-  const std::string name = p.run.keep_best.substr(prefix.size(), p.run.keep_best.find('/', prefix.size()) - prefix.size());
+  const std::string name =
+      p.run.keep_best.substr(prefix.size(), p.run.keep_best.find('/', prefix.size()) - prefix.size());
   const auto r = std::find_if(p.roles.begin(), p.roles.end(), [&](const role& other) { return other.name == name; });
   const auto* evaluation = r == p.roles.end() ? nullptr : std::get_if<evaluation_table>(&r->options);
   if (!evaluation)
     refuse(", want evaluation/ROLE/FIGURE with a role of kind \"evaluation\"");
   else if (evaluation->every == 0 || evaluation->every % p.run.checkpoint_every != 0)
-    refuse(" with roles." + name + ".every = " + std::to_string(evaluation->every) + " and checkpoint_every = " + std::to_string(p.run.checkpoint_every) +
-           ", want evaluations of versions that are checkpoints: `every` a multiple of it");
+    refuse(" with roles." + name + ".every = " + std::to_string(evaluation->every)
+           + " and checkpoint_every = " + std::to_string(p.run.checkpoint_every)
+           + ", want evaluations of versions that are checkpoints: `every` a multiple of it");
 }
 
 /// Why there is no model at `path`, or "".
@@ -59,9 +64,11 @@ std::string no_model(const fs::path& path) {
 void check_reference(const stage_reference& reference, const std::string& key, reading& into) {
   const auto& earlier = *into.earlier;
   if (std::find(earlier.begin(), earlier.end(), reference.stage) == earlier.end())
-    into.wrong(into.place(key), key + ": no earlier stage " + in_quotes(reference.stage) + suggestion(reference.stage, earlier));
+    into.wrong(into.place(key),
+               key + ": no earlier stage " + in_quotes(reference.stage) + suggestion(reference.stage, earlier));
   if (const fs::path part = reference.part; part.empty() || part.has_parent_path() || part == ".." || part == ".")
-    into.wrong(into.place(key), key + ": found part " + in_quotes(reference.part) + " of a stage's checkpoint, want the name of a folder in it");
+    into.wrong(into.place(key), key + ": found part " + in_quotes(reference.part)
+                                    + " of a stage's checkpoint, want the name of a folder in it");
 }
 
 void check_paths(const pipeline& p, reading& into) {
@@ -69,12 +76,14 @@ void check_paths(const pipeline& p, reading& into) {
     if (const auto reference = into.earlier ? stage_reference_of(model.path) : std::nullopt)
       check_reference(*reference, "models." + name + ".path", into);
     else if (const std::string why = model.path.empty() ? "" : no_model(model.path); !why.empty())
-      into.wrong(into.place("models." + name + ".path"), "models." + name + ".path: found " + why + " at " + in_quotes(model.path.string()) +
-                                                             ", want a Hugging Face folder or a .gguf file");
+      into.wrong(into.place("models." + name + ".path"), "models." + name + ".path: found " + why + " at "
+                                                             + in_quotes(model.path.string())
+                                                             + ", want a Hugging Face folder or a .gguf file");
   const auto file = [&](const fs::path& path, const std::string& key, const std::string& want) {
     std::error_code failed;
     if (!path.empty() && !fs::is_regular_file(path, failed))
-      into.wrong(into.place(key), key + ": found " + (fs::exists(path, failed) ? "no file" : "nothing") + " at " + in_quotes(path.string()) + ", want " + want);
+      into.wrong(into.place(key), key + ": found " + (fs::exists(path, failed) ? "no file" : "nothing") + " at "
+                                      + in_quotes(path.string()) + ", want " + want);
   };
   for (const role& r : p.roles)
     if (const auto* source = std::get_if<source_table>(&r.options))
@@ -87,13 +96,15 @@ void check_paths(const pipeline& p, reading& into) {
       file(table.pretraining->file, "roles." + policy->name + ".pretraining.file", "a JSONL file");
     std::error_code failed;
     if (table.lora && !table.lora->start.empty() && !fs::exists(table.lora->start / "adapter_config.json", failed))
-      into.wrong(into.place("roles." + policy->name + ".lora.start"), "roles." + policy->name + ".lora.start: found no adapter_config.json in " +
-                                                                          in_quotes(table.lora->start.string()) + ", want a folder as PEFT writes it");
+      into.wrong(into.place("roles." + policy->name + ".lora.start"),
+                 "roles." + policy->name + ".lora.start: found no adapter_config.json in "
+                     + in_quotes(table.lora->start.string()) + ", want a folder as PEFT writes it");
   }
   file(p.placement.secret_file, "placement.secret_file", "the file with the nodes' secret");
 }
 
-template <class Table> void check_source(const role& r, const Table& source, reading& into) {
+template <class Table>
+void check_source(const role& r, const Table& source, reading& into) {
   const std::string path = "roles." + r.name;
   const bool file = into.written(path + ".file"), generator = into.written(path + ".generator");
   if (file && generator)
@@ -101,8 +112,9 @@ template <class Table> void check_source(const role& r, const Table& source, rea
   else if (!file && !generator)
     into.wrong(into.place(path), path + ": found neither 'file' nor 'generator', want one of them");
   if (source.generator && source.generator->min > source.generator->max)
-    into.wrong(into.place(path + ".generator.min"), path + ".generator.min: found " + std::to_string(source.generator->min) + " with max = " +
-                                                        std::to_string(source.generator->max) + ", want at most max");
+    into.wrong(into.place(path + ".generator.min"),
+               path + ".generator.min: found " + std::to_string(source.generator->min)
+                   + " with max = " + std::to_string(source.generator->max) + ", want at most max");
 }
 
 void check_rules(const role& r, const std::vector<rule_entry>& rules, reading& into) {
@@ -110,11 +122,15 @@ void check_rules(const role& r, const std::vector<rule_entry>& rules, reading& i
   for (std::size_t i = 0; i < rules.size(); ++i) {
     const rule_entry& rule = rules[i];
     const std::string path = "roles." + r.name + ".rules." + std::to_string(i);
-    const bool plain = std::all_of(rule.name.begin(), rule.name.end(), [](unsigned char c) { return c < 0x80 && (std::isalnum(c) || c == '_' || c == '-'); });
+    const bool plain = std::all_of(rule.name.begin(), rule.name.end(), [](unsigned char c) {
+      return c < 0x80 && (std::isalnum(c) || c == '_' || c == '-');
+    });
     if (!plain || rule.name.size() > 64)
-      into.wrong(into.place(path + ".name"), path + ".name: found " + in_quotes(rule.name) + ", want letters, digits, '_' and '-', at most 64");
+      into.wrong(into.place(path + ".name"),
+                 path + ".name: found " + in_quotes(rule.name) + ", want letters, digits, '_' and '-', at most 64");
     else if (!rule.name.empty() && !names.insert(rule.name).second)
-      into.wrong(into.place(path), path + ": found a second rule named " + in_quotes(rule.name) + ", want a name of its own");
+      into.wrong(into.place(path),
+                 path + ": found a second rule named " + in_quotes(rule.name) + ", want a name of its own");
   }
 }
 
@@ -126,21 +142,26 @@ void check_evaluation(const pipeline& p, const role& r, const evaluation_table& 
     into.wrong(into.place(path + ".rows"), path + ".rows: found 0 with a generator, which never ends, want at least 1");
   for (std::size_t i = 0; i < evaluation.pass_at.size(); ++i)
     if (evaluation.pass_at[i] > evaluation.answers_per_prompt)
-      into.wrong(into.place(path + ".pass_at." + std::to_string(i)), path + ".pass_at: found " + std::to_string(evaluation.pass_at[i]) + " with answers_per_prompt = " +
-                                                                         std::to_string(evaluation.answers_per_prompt) + ", want at most that");
+      into.wrong(into.place(path + ".pass_at." + std::to_string(i)),
+                 path + ".pass_at: found " + std::to_string(evaluation.pass_at[i]) + " with answers_per_prompt = "
+                     + std::to_string(evaluation.answers_per_prompt) + ", want at most that");
   for (const role* policy : p.of<policy_table>()) {
     const auto& table = std::get<policy_table>(policy->options);
     if (!table.model.empty() && !evaluation.model.empty() && table.model != evaluation.model)
-      into.wrong(into.place(path + ".model"), path + ".model: found " + in_quotes(evaluation.model) + ", want " + in_quotes(table.model) + ", the model that is trained");
+      into.wrong(into.place(path + ".model"), path + ".model: found " + in_quotes(evaluation.model) + ", want "
+                                                  + in_quotes(table.model) + ", the model that is trained");
     if (std::find(table.publishes_to.begin(), table.publishes_to.end(), r.name) == table.publishes_to.end())
-      into.wrong(into.place("roles." + policy->name + ".publishes_to"), "roles." + policy->name + ".publishes_to: evaluation " + in_quotes(r.name) +
-                                                                              " is not in it, want every evaluation, so that it gets the weights");
+      into.wrong(into.place("roles." + policy->name + ".publishes_to"),
+                 "roles." + policy->name + ".publishes_to: evaluation " + in_quotes(r.name)
+                     + " is not in it, want every evaluation, so that it gets the weights");
   }
 }
 
 void check_loss(const loss_table& loss, const std::string& path, reading& into) {
   if (loss.kl_target > 0 && loss.kl_coefficient == 0)
-    into.wrong(into.place(path + ".kl_target"), path + ".kl_target: found " + number(loss.kl_target) + " with kl_coefficient = 0, want a coefficient above 0 to start from");
+    into.wrong(into.place(path + ".kl_target"),
+               path + ".kl_target: found " + decimal(loss.kl_target)
+                   + " with kl_coefficient = 0, want a coefficient above 0 to start from");
   for (std::size_t i = 0; i < loss.corrections.size(); ++i) {
     const option_values& options = loss.corrections[i].options;
     const auto value = [&](const char* name) {
@@ -150,7 +171,8 @@ void check_loss(const loss_table& loss, const std::string& path, reading& into) 
     };
     const std::string entry = path + ".corrections." + std::to_string(i);
     if (value("low") && value("high") && loss.corrections[i].type != "dppo" && *value("low") > *value("high"))
-      into.wrong(into.place(entry + ".low"), entry + ".low: found " + number(*value("low")) + " with high = " + number(*value("high")) + ", want at most high");
+      into.wrong(into.place(entry + ".low"), entry + ".low: found " + decimal(*value("low"))
+                                                 + " with high = " + decimal(*value("high")) + ", want at most high");
   }
 }
 
@@ -159,11 +181,14 @@ void check_following(const pipeline& p, const role& r, const reference_table& re
   if (reference.refresh_every > 0 && reference.ema > 0)
     into.wrong(into.place(path + ".ema"), path + ".ema: found it with refresh_every, want one of them");
   if (reference.follows() && p.processes_of(r.name) > 1)
-    into.wrong(into.place("placement." + r.name), "placement." + r.name + ": found " + std::to_string(p.processes_of(r.name)) +
-                                                      " processes, want 1: a reference that follows the policy is one");
+    into.wrong(into.place("placement." + r.name),
+               "placement." + r.name + ": found " + std::to_string(p.processes_of(r.name))
+                   + " processes, want 1: a reference that follows the policy is one");
   for (const role* policy : p.of<policy_table>())
-    if (const auto& model = std::get<policy_table>(policy->options).model; reference.follows() && model != reference.model && !model.empty())
-      into.wrong(into.place(path + ".model"), path + ".model: found " + in_quotes(reference.model) + ", want " + in_quotes(model) + ", the model that it follows");
+    if (const auto& model = std::get<policy_table>(policy->options).model;
+        reference.follows() && model != reference.model && !model.empty())
+      into.wrong(into.place(path + ".model"), path + ".model: found " + in_quotes(reference.model) + ", want "
+                                                  + in_quotes(model) + ", the model that it follows");
 }
 
 void check_rewards(const role& r, const policy_table& policy, reading& into) {
@@ -185,16 +210,18 @@ void check_optimizer(const pipeline& p, const optimizer_table& o, const std::str
   for (std::size_t i = 0; i < o.groups.size(); ++i)
     check_pattern(o.groups[i].match, path + ".groups." + std::to_string(i) + ".match", into);
   if (o.decay != "constant" && p.run.steps > 0 && o.warmup_steps >= p.run.steps)
-    into.wrong(into.place(path + ".warmup_steps"), path + ".warmup_steps: found " + std::to_string(o.warmup_steps) + " with run.steps = " +
-                                                       std::to_string(p.run.steps) + ", want fewer steps, so that there are some to decay in");
+    into.wrong(into.place(path + ".warmup_steps"), path + ".warmup_steps: found " + std::to_string(o.warmup_steps)
+                                                       + " with run.steps = " + std::to_string(p.run.steps)
+                                                       + ", want fewer steps, so that there are some to decay in");
 }
 
 void check_critic(const pipeline& p, const role& r, const critic_table& critic, reading& into) {
   const std::string path = "roles." + r.name;
   check_optimizer(p, critic.optimizer, path + ".optimizer", into);
   if (p.run.steps > 0 && critic.alone_steps >= p.run.steps)
-    into.wrong(into.place(path + ".alone_steps"), path + ".alone_steps: found " + std::to_string(critic.alone_steps) + " with run.steps = " +
-                                                      std::to_string(p.run.steps) + ", want fewer steps, so that the policy is trained too");
+    into.wrong(into.place(path + ".alone_steps"), path + ".alone_steps: found " + std::to_string(critic.alone_steps)
+                                                      + " with run.steps = " + std::to_string(p.run.steps)
+                                                      + ", want fewer steps, so that the policy is trained too");
 }
 
 void check_policy(const pipeline& p, const role& r, const policy_table& policy, reading& into) {
@@ -208,18 +235,23 @@ void check_policy(const pipeline& p, const role& r, const policy_table& policy, 
     const auto to = std::find_if(p.roles.begin(), p.roles.end(), [&](const role& other) { return other.name == name; });
     if (to == p.roles.end())
       into.wrong(where, key + "no role " + in_quotes(name) + suggestion(name, names_of(p.roles)));
-    else if (!std::holds_alternative<rollout_table>(to->options) && !std::holds_alternative<evaluation_table>(to->options))
-      into.wrong(where, key + "found " + in_quotes(name) + " of kind \"" + std::string(to->kind()) + "\", want a role of kind \"rollout\" or \"evaluation\"");
+    else if (!std::holds_alternative<rollout_table>(to->options)
+             && !std::holds_alternative<evaluation_table>(to->options))
+      into.wrong(where, key + "found " + in_quotes(name) + " of kind \"" + std::string(to->kind())
+                            + "\", want a role of kind \"rollout\" or \"evaluation\"");
     else if (!seen.insert(name).second)
       into.wrong(where, key + "found " + in_quotes(name) + " twice, want it once");
     else if (!std::holds_alternative<rollout_table>(to->options))
       continue;
-    else if (const auto& rollout = std::get<rollout_table>(to->options); rollout.model != policy.model && !rollout.model.empty() && !policy.model.empty())
-      into.wrong(where, key + "found " + in_quotes(name) + " with model " + in_quotes(rollout.model) + ", want " + in_quotes(policy.model) + ", the model that is trained");
+    else if (const auto& rollout = std::get<rollout_table>(to->options);
+             rollout.model != policy.model && !rollout.model.empty() && !policy.model.empty())
+      into.wrong(where, key + "found " + in_quotes(name) + " with model " + in_quotes(rollout.model) + ", want "
+                            + in_quotes(policy.model) + ", the model that is trained");
   }
   for (const role* up : upstream_of(p, r.name))
     if (std::holds_alternative<rollout_table>(up->options) && !seen.contains(up->name))
-      into.wrong(into.place(path + ".publishes_to"), path + ".publishes_to: rollout " + in_quotes(up->name) + " is not in it, want every rollout upstream of the policy");
+      into.wrong(into.place(path + ".publishes_to"), path + ".publishes_to: rollout " + in_quotes(up->name)
+                                                         + " is not in it, want every rollout upstream of the policy");
   check_loss(policy.loss, path + ".loss", into);
   check_optimizer(p, policy.optimizer, path + ".optimizer", into);
   if (policy.lora)
@@ -232,7 +264,8 @@ void check_roles(const pipeline& p, reading& into) {
     models.push_back(name);
   const auto check_model = [&](const role& r, const std::string& model) {
     if (!model.empty() && !p.models.contains(model))
-      into.wrong(into.place("roles." + r.name + ".model"), "roles." + r.name + ".model: no table [models." + printable(model) + ']' + suggestion(model, models));
+      into.wrong(into.place("roles." + r.name + ".model"),
+                 "roles." + r.name + ".model: no table [models." + printable(model) + ']' + suggestion(model, models));
   };
   for (const role& r : p.roles)
     std::visit(
@@ -258,7 +291,8 @@ void check_roles(const pipeline& p, reading& into) {
   if (policies.empty())
     into.wrong(into.place("roles"), "roles: found no role of kind \"policy\", want one: it is what is trained");
   for (std::size_t i = 1; i < policies.size(); ++i)
-    into.wrong(into.place("roles." + policies[i]->name + ".kind"), "roles." + policies[i]->name + ": found a second role of kind \"policy\", want one");
+    into.wrong(into.place("roles." + policies[i]->name + ".kind"),
+               "roles." + policies[i]->name + ": found a second role of kind \"policy\", want one");
 }
 
 /// A group goes on where there is room: every rollout samples as every other does.
@@ -267,11 +301,16 @@ void check_handing_over(const pipeline& p, reading& into) {
     return;
   const auto refuse = [&](bool hands_over, const std::string& key, const std::string& found) {
     if (hands_over)
-      into.wrong(into.place("schedule." + key), "schedule." + key + ": found " + found + " with several roles of kind \"rollout\", want one: what one of them began another cannot go on with");
+      into.wrong(
+          into.place("schedule." + key),
+          "schedule." + key + ": found " + found
+              + " with several roles of kind \"rollout\", want one: what one of them began another cannot go on with");
   };
-  refuse(p.schedule.interrupt.mode == "abort_resume", "interrupt.mode", in_quotes(p.schedule.interrupt.mode));
-  refuse(p.schedule.tail.surplus == "recycle_partial", "tail.surplus", in_quotes(p.schedule.tail.surplus));
-  refuse(p.schedule.tail.repack_below > 0, "tail.repack_below", number(p.schedule.tail.repack_below));
+  refuse(p.schedule.interrupt.mode == schedule::interrupt_mode::abort_resume, "interrupt.mode",
+         in_quotes(word(p.schedule.interrupt.mode)));
+  refuse(p.schedule.tail.surplus == schedule::tail_surplus::recycle_partial, "tail.surplus",
+         in_quotes(word(p.schedule.tail.surplus)));
+  refuse(p.schedule.tail.repack_below > 0, "tail.repack_below", decimal(p.schedule.tail.repack_below));
 }
 
 /// Keys about sampling that the roles that are there would not follow.
@@ -279,11 +318,14 @@ void check_sampled(const pipeline& p, reading& into) {
   const auto rollouts = p.of<rollout_table>();
   const auto refuse = [&](const std::string& key, double value, double want, const std::string& why) {
     if (value != want)
-      into.wrong(into.place("schedule." + key), "schedule." + key + ": found " + number(value) + ", want " + number(want) + why);
+      into.wrong(into.place("schedule." + key),
+                 "schedule." + key + ": found " + decimal(value) + ", want " + decimal(want) + why);
   };
   if (rollouts.empty()) {
-    refuse("tail.oversample_attempts", p.schedule.tail.oversample_attempts, 1, " without a role of kind \"rollout\": answers are those of the rows");
-    refuse("publish.deadline_s", p.schedule.publish.deadline_s, 0, " without a role of kind \"rollout\": nobody takes weights");
+    refuse("tail.oversample_attempts", p.schedule.tail.oversample_attempts, 1,
+           " without a role of kind \"rollout\": answers are those of the rows");
+    refuse("publish.deadline_s", p.schedule.publish.deadline_s, 0,
+           " without a role of kind \"rollout\": nobody takes weights");
   }
   for (const role* r : rollouts)
     if (std::get<rollout_table>(r->options).greedy_baseline)
@@ -308,7 +350,8 @@ void check_placement(const pipeline& p, reading& into) {
   bool remote = false;
   for (const auto& [name, placed] : p.placement.roles) {
     const std::string path = "placement." + name;
-    const auto r = std::find_if(p.roles.begin(), p.roles.end(), [&, &wanted = name](const role& other) { return other.name == wanted; });
+    const auto r = std::find_if(p.roles.begin(), p.roles.end(),
+                                [&, &wanted = name](const role& other) { return other.name == wanted; });
     if (r == p.roles.end()) {
       std::vector<std::string> known = names_of(p.roles);
       known.insert(known.end(), {"transport", "secret_file"});
@@ -318,20 +361,25 @@ void check_placement(const pipeline& p, reading& into) {
     const std::int64_t count = p.processes_of(name);
     const std::string key = path + (placed.processes > 0 ? ".processes" : ".hosts");
     if (count > 1 && !r->replicated())
-      into.wrong(into.place(key), key + ": found " + std::to_string(count) + " processes, want 1: a role of kind \"" + std::string(r->kind()) + "\" is one");
+      into.wrong(into.place(key), key + ": found " + std::to_string(count) + " processes, want 1: a role of kind \""
+                                      + std::string(r->kind()) + "\" is one");
     if (placed.processes > 0 && placed.processes < static_cast<std::int64_t>(placed.hosts.size()))
-      into.wrong(into.place(key), key + ": found " + std::to_string(count) + " with " + std::to_string(placed.hosts.size()) + " hosts, want at least one for each");
+      into.wrong(into.place(key), key + ": found " + std::to_string(count) + " with "
+                                      + std::to_string(placed.hosts.size()) + " hosts, want at least one for each");
     for (std::size_t i = 0; i < placed.hosts.size(); ++i)
       if (!is_address(placed.hosts[i]))
-        into.wrong(into.place(path + ".hosts." + std::to_string(i)), path + ".hosts: found " + in_quotes(placed.hosts[i]) + ", want ADDRESS:PORT of a `millrace node`");
+        into.wrong(into.place(path + ".hosts." + std::to_string(i)),
+                   path + ".hosts: found " + in_quotes(placed.hosts[i]) + ", want ADDRESS:PORT of a `millrace node`");
     if (placed.hosts.empty())
       continue;
     remote = true;
     if (p.placement.secret_file.empty())
-      into.wrong(into.place(path + ".hosts"), path + ".hosts: found hosts without placement.secret_file, want the file with the nodes' secret");
+      into.wrong(into.place(path + ".hosts"),
+                 path + ".hosts: found hosts without placement.secret_file, want the file with the nodes' secret");
   }
   if (remote && p.placement.transport == "shm")
-    into.wrong(into.place("placement.transport"), "placement.transport: found \"shm\" with roles on other hosts, want \"auto\" or \"tcp\"");
+    into.wrong(into.place("placement.transport"),
+               "placement.transport: found \"shm\" with roles on other hosts, want \"auto\" or \"tcp\"");
 }
 
 } // namespace

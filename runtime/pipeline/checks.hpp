@@ -8,8 +8,8 @@
 
 namespace millrace::pipeline {
 
-/// Every check that needs more than one key: names, paths on disk, the graph. Sorts `p.roles` so that a role stands after
-/// those it reads from, and fills what each reads and adds.
+/// Every check that needs more than one key: names, paths on disk, the graph. Sorts `p.roles` so that a role stands
+/// after those it reads from, and fills what each reads and adds.
 /// @param whole every role was read: the graph can be checked
 void check(pipeline& p, reading& into, bool whole);
 

@@ -2,6 +2,7 @@
 
 #include "runtime/pipeline/parse.hpp"
 #include "runtime/pipeline/wording.hpp"
+#include "runtime/words/decimal.hpp"
 
 #include <algorithm>
 #include <array>
@@ -11,21 +12,25 @@
 namespace millrace::pipeline {
 namespace {
 
-// Numbers and sources of the presets. Decode times follow max((W + B ctx kv) / BW, FLOPs / F) with bandwidth and rate as
-// measured or on the data sheet, plus an engine's overhead a step.
+// Numbers and sources of the presets. Decode times follow max((W + B ctx kv) / BW, FLOPs / F) with bandwidth and rate
+// as measured or on the data sheet, plus an engine's overhead a step.
 constexpr std::string_view h200_8 = R"(# One node of 8 H200, a 1.5B model (Qwen2.5-1.5B), reasoning answers.
 [rollout]
 gpus = 4
-# Step of 0.85, 1.23, 1.74 and 2.77 ms at 32, 128, 256 and 512 answers, context 600: W and the KV cache over the 4.3 TB/s
-# measured on an H200, compute over 790 TFLOP/s; plus 1 ms of host time a step (Hazy Research 2025; vLLM blog 2026-03-24).
+# Step of 0.85, 1.23, 1.74 and 2.77 ms at 32, 128, 256 and 512 answers, context 600: W and the KV cache over the 4.3
+# TB/s measured on an H200, compute over 790 TFLOP/s; plus 1 ms of host time a step (Hazy Research 2025; vLLM blog
+# 2026-03-24).
 decode = [ { occupied = 32, tokens_per_s = 540 }, { occupied = 128, tokens_per_s = 448 },
            { occupied = 256, tokens_per_s = 365 }, { occupied = 512, tokens_per_s = 265 } ]
 prefill_s = 0.01
-resume_tokens_per_s = 50000   # log-probabilities of a 1.5B model at 14,000 tokens: 51,000 to 53,000 tokens/s a GPU, H100 (RLinf docs, 2025-08)
+# log-probabilities of a 1.5B model at 14,000 tokens: 51,000 to 53,000 tokens/s a GPU, H100 (RLinf docs, 2025-08)
+resume_tokens_per_s = 50000
 
 [training]
 gpus = 4
-tokens_per_s = 30000          # llm.q trains 1.5B at 59,000 tokens/s on an H100 at length 1,024; at RL's lengths, and with the forward pass of the old log-probabilities, half of it
+# llm.q trains 1.5B at 59,000 tokens/s on an H100 at length 1,024; at RL's lengths, and with the forward pass of the
+# old log-probabilities, half of it
+tokens_per_s = 30000
 step_s = 0.5
 
 [publication]
@@ -45,8 +50,9 @@ max = 32000
 constexpr std::string_view h100_64 = R"(# 8 nodes of 8 H100, a 7B model (Qwen2.5-7B), reasoning answers.
 [rollout]
 gpus = 32
-# Step of 3.54, 4.31, 5.34 and 9.3 ms at 32, 128, 256 and 512 answers on an H200, times 4.8 / 3.35 for the H100's bandwidth
-# on the data sheet, plus 5 ms of a Python engine's host time a step (nano-vllm-triton#1: what 0.5B models lose to it).
+# Step of 3.54, 4.31, 5.34 and 9.3 ms at 32, 128, 256 and 512 answers on an H200, times 4.8 / 3.35 for the H100's
+# bandwidth on the data sheet, plus 5 ms of a Python engine's host time a step (nano-vllm-triton#1: what 0.5B models
+# lose to it).
 decode = [ { occupied = 32, tokens_per_s = 99 }, { occupied = 128, tokens_per_s = 90 },
            { occupied = 256, tokens_per_s = 79 }, { occupied = 512, tokens_per_s = 55 } ]
 prefill_s = 0.05
@@ -54,7 +60,9 @@ resume_tokens_per_s = 20000
 
 [training]
 gpus = 32
-tokens_per_s = 7000           # llm.q trains 7B at 14,000 tokens/s on an H100 (60 % of what it could do); with the forward pass of the old log-probabilities and at RL's lengths half of it
+# llm.q trains 7B at 14,000 tokens/s on an H100 (60 % of what it could do); with the forward pass of the old
+# log-probabilities and at RL's lengths half of it
+tokens_per_s = 7000
 step_s = 3
 
 [publication]
@@ -67,7 +75,8 @@ latency_s = 2
 latency_cv = 1
 
 [failures]
-per_hour = 0.0013             # 419 interruptions of 16,384 H100 in 54 days (Llama 3, arXiv:2407.21783, table 5), for 64 GPUs
+# 419 interruptions of 16,384 H100 in 54 days (Llama 3, arXiv:2407.21783, table 5), for 64 GPUs
+per_hour = 0.0013
 restart_s = 300
 
 [lengths]
@@ -80,8 +89,8 @@ constexpr std::string_view h100_1024 = R"(# 128 nodes of 8 H100, a 32B model (Qw
 [rollout]
 gpus = 768
 gpus_per_engine = 4
-# W = 64 GB and 256 KiB of cache a token, over 4 GPUs of 3.0 TB/s: 5.3 ms for the weights, 0.09 ms for each answer of 4,000
-# tokens, 5 ms of a Python engine's host time.
+# W = 64 GB and 256 KiB of cache a token, over 4 GPUs of 3.0 TB/s: 5.3 ms for the weights, 0.09 ms for each answer of
+# 4,000 tokens, 5 ms of a Python engine's host time.
 decode = [ { occupied = 1, tokens_per_s = 97 }, { occupied = 64, tokens_per_s = 62 },
            { occupied = 256, tokens_per_s = 30 } ]
 prefill_s = 0.1
@@ -102,7 +111,8 @@ latency_s = 5
 latency_cv = 1.5
 
 [failures]
-per_hour = 0.02               # 419 interruptions of 16,384 H100 in 54 days (Llama 3, arXiv:2407.21783, table 5), for 1,024 GPUs
+# 419 interruptions of 16,384 H100 in 54 days (Llama 3, arXiv:2407.21783, table 5), for 1,024 GPUs
+per_hour = 0.02
 restart_s = 600
 
 [lengths]
@@ -111,22 +121,26 @@ cv = 1.2
 max = 32000
 )";
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 3> clusters{{{"h200-8", h200_8}, {"h100-64", h100_64}, {"h100-1024", h100_1024}}};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 3> clusters{
+    {{"h200-8", h200_8}, {"h100-64", h100_64}, {"h100-1024", h100_1024}}};
 
 void check_rates(const cluster_table& cluster, reading& into) {
   const auto& rates = cluster.rollout.decode;
   for (std::size_t i = 1; i < rates.size(); ++i) {
     const auto at = "rollout.decode." + std::to_string(i);
     if (rates[i].occupied <= rates[i - 1].occupied)
-      into.wrong(into.place(at + ".occupied"), at + ".occupied: found " + std::to_string(rates[i].occupied) + ", want more than the " +
-                                                   std::to_string(rates[i - 1].occupied) + " before it");
+      into.wrong(into.place(at + ".occupied"), at + ".occupied: found " + std::to_string(rates[i].occupied)
+                                                   + ", want more than the " + std::to_string(rates[i - 1].occupied)
+                                                   + " before it");
     else if (rates[i].tokens_per_s > rates[i - 1].tokens_per_s)
-      into.wrong(into.place(at + ".tokens_per_s"), at + ".tokens_per_s: found " + number(rates[i].tokens_per_s) + ", want at most the " +
-                                                       number(rates[i - 1].tokens_per_s) + " of fewer answers: more of them do not go faster");
+      into.wrong(into.place(at + ".tokens_per_s"), at + ".tokens_per_s: found " + decimal(rates[i].tokens_per_s)
+                                                       + ", want at most the " + decimal(rates[i - 1].tokens_per_s)
+                                                       + " of fewer answers: more of them do not go faster");
   }
   if (cluster.rollout.gpus_per_engine > 0 && cluster.rollout.gpus % cluster.rollout.gpus_per_engine != 0)
-    into.wrong(into.place("rollout.gpus"), "rollout.gpus: found " + std::to_string(cluster.rollout.gpus) + ", want a multiple of gpus_per_engine = " +
-                                               std::to_string(cluster.rollout.gpus_per_engine));
+    into.wrong(into.place("rollout.gpus"),
+               "rollout.gpus: found " + std::to_string(cluster.rollout.gpus)
+                   + ", want a multiple of gpus_per_engine = " + std::to_string(cluster.rollout.gpus_per_engine));
 }
 
 cluster_table parse_cluster(std::string_view text, const std::string& name) {
@@ -170,7 +184,8 @@ cluster_table read_cluster(const std::string& name_or_file) {
   return parse_cluster(text_of_file(name_or_file), name_or_file);
 }
 
-schedule::workload on_cluster(schedule::workload shape, const cluster_table& cluster, bool timeshare) {
+schedule::workload on_cluster(schedule::workload shape, const cluster_table& cluster, schedule::place_mode place) {
+  const bool timeshare = place == schedule::place_mode::timeshare;
   const auto& rollout = cluster.rollout;
   const auto gpus = rollout.gpus + (timeshare ? cluster.training.gpus : 0);
   shape.workers = static_cast<std::uint32_t>(gpus / rollout.gpus_per_engine);
@@ -180,7 +195,8 @@ schedule::workload on_cluster(schedule::workload shape, const cluster_table& clu
   shape.prefill_s = rollout.prefill_s;
   shape.resume_token_s = rollout.resume_tokens_per_s > 0 ? 1 / rollout.resume_tokens_per_s : 0;
   shape.train_s = cluster.training.step_s;
-  shape.train_token_s = 1 / cluster.training.tokens_per_s / static_cast<double>(cluster.training.gpus + (timeshare ? rollout.gpus : 0));
+  shape.train_token_s =
+      1 / cluster.training.tokens_per_s / static_cast<double>(cluster.training.gpus + (timeshare ? rollout.gpus : 0));
   shape.copy_s = cluster.publication.copy_s;
   shape.stage_s = cluster.publication.transfer_s;
   shape.publish_s = cluster.publication.pause_s;

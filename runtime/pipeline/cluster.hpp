@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/pipeline/cluster_table.hpp"
+#include "runtime/schedule/config.hpp"
 #include "runtime/schedule/workload.hpp"
 
 #include <string>
@@ -20,7 +21,7 @@ std::string_view cluster_text(std::string_view name);
 cluster_table read_cluster(const std::string& name_or_file);
 
 /// The workload of a pipeline (`workload_of`) on a cluster: engines, and all costs.
-/// @param timeshare the same GPUs generate and train in turn: all of them do both
-schedule::workload on_cluster(schedule::workload shape, const cluster_table& cluster, bool timeshare);
+/// @param place under `timeshare` the same GPUs generate and train in turn: all of them do both
+schedule::workload on_cluster(schedule::workload shape, const cluster_table& cluster, schedule::place_mode place);
 
 } // namespace millrace::pipeline

@@ -1,8 +1,10 @@
 #pragma once
 
-#include "runtime/pipeline/limits.hpp"
 #include "runtime/pipeline/optimizer_table.hpp"
+#include "runtime/pipeline/planned_abilities.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
+#include "runtime/words/columns.hpp"
+#include "runtime/words/limits.hpp"
 
 #include <cstdint>
 #include <string>
@@ -26,15 +28,27 @@ struct critic_table {
 
   bool operator==(const critic_table&) const = default;
 
-  std::vector<std::string> reads(const vocabulary&) const { return {"prompt", "tokens"}; }
-  std::vector<std::string> adds() const { return {"value"}; }
+  static constexpr planned_abilities abilities() { return {.adds_columns = true, .trains = true}; }
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
-    v("model", s.model, needed(), "the [models.*] table that it starts from: a sequence-classification model of one label, or a language model, which gets a head of zeros");
+  /// What `value` takes. What its training takes is what the policy reads.
+  std::vector<std::string> reads(const vocabulary&) const {
+    return column::names(column::prompt_tokens, column::tokens, column::lengths);
+  }
+
+  std::vector<std::string> adds() const { return column::names(column::value, column::origin_of(column::value.name)); }
+
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
+    v("model", s.model, needed(),
+      "the [models.*] table that it starts from: a sequence-classification model of one label, or a language model, "
+      "which gets a head of zeros");
     v("optimizer", s.optimizer, any(), "how a gradient becomes a step");
-    v("alone_steps", s.alone_steps, between(0, 1e9), "steps at the run's start in which the critic alone is trained: the policy makes versions of the same weights");
-    v("value_clip", s.value_clip, between(0, 1e9), "how far a value may move from the one that was said, in the loss; 0 = not clipped");
-    v("micro_batch_tokens", s.micro_batch_tokens, between(16, 1 << 24), "tokens trained at once; the gradient is the same for any");
+    v("alone_steps", s.alone_steps, between(0, 1e9),
+      "steps at the run's start in which the critic alone is trained: the policy makes versions of the same weights");
+    v("value_clip", s.value_clip, between(0, 1e9),
+      "how far a value may move from the one that was said, in the loss; 0 = not clipped");
+    v("micro_batch_tokens", s.micro_batch_tokens, between(16, 1 << 24),
+      "tokens trained at once; the gradient is the same for any");
   }
 };
 

@@ -1,7 +1,9 @@
 #pragma once
 
-#include "runtime/pipeline/limits.hpp"
+#include "runtime/pipeline/planned_abilities.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
+#include "runtime/words/columns.hpp"
+#include "runtime/words/limits.hpp"
 
 #include <cstdint>
 #include <string>
@@ -23,15 +25,28 @@ struct demonstrations_table {
 
   bool operator==(const demonstrations_table&) const = default;
 
-  std::vector<std::string> reads(const vocabulary&) const { return {"prompt"}; }
-  std::vector<std::string> adds() const { return {"tokens", "mask", "version", "logprob", "finish", "text", "reward"}; }
+  static constexpr planned_abilities abilities() { return {.answers = 1}; }
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+  std::vector<std::string> reads(const vocabulary&) const {
+    return column::names(column::prompt, column::prompt_lengths, column::demonstrations, column::demonstration_lengths,
+                         column::demonstration_turns, column::margin);
+  }
+
+  std::vector<std::string> adds() const {
+    return column::names(column::prompt_tokens, column::tokens, column::mask, column::logprob, column::version,
+                         column::lengths, column::finish, column::text, column::text_lengths, column::reward);
+  }
+
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
     v("model", s.model, needed(), "the [models.*] table whose tokenizer and chat template write the rows");
     v("form", s.form, one_of({"completion", "preference"}),
-      "completion = one answer, reward 1; preference = the better with reward 1, or the row's margin, and the worse with 0");
-    v("train_on", s.train_on, one_of({"every", "last"}), "which of the assistant's turns of a chat row; last = the others are prompt");
-    v("max_answer_tokens", s.max_answer_tokens, between(1, 1 << 20), "tokens of the longest answer used; longer rows are skipped");
+      "completion = one answer, reward 1; preference = the better with reward 1, or the row's margin, and the worse "
+      "with 0");
+    v("train_on", s.train_on, one_of({"every", "last"}),
+      "which of the assistant's turns of a chat row; last = the others are prompt");
+    v("max_answer_tokens", s.max_answer_tokens, between(1, 1 << 20),
+      "tokens of the longest answer used; longer rows are skipped");
   }
 };
 

@@ -1,6 +1,7 @@
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/pipeline/wording.hpp"
+#include "runtime/words/decimal.hpp"
 
 namespace millrace::pipeline {
 
@@ -14,9 +15,11 @@ std::string place_of(const pipeline& p, const role& r) {
 }
 
 std::string describe(const pipeline& p) {
-  std::string out = "run " + p.run.name + ": " + std::to_string(p.run.steps) + " steps of " + std::to_string(p.schedule.groups_per_step) +
-                    " groups, " + p.schedule.preset + " (depth " + number(p.schedule.gate.depth) + ", stale.max " +
-                    number(p.schedule.stale.max) + (p.schedule.interrupt.mode == "pause" ? ", in-flight update" : "") + ")\n";
+  std::string out = "run " + p.run.name + ": " + std::to_string(p.run.steps) + " steps of "
+                    + std::to_string(p.schedule.groups_per_step) + " groups, " + p.schedule.preset + " (depth "
+                    + decimal(p.schedule.gate.depth) + ", stale.max " + decimal(p.schedule.stale.max)
+                    + (p.schedule.interrupt.mode == schedule::interrupt_mode::pause ? ", in-flight update" : "")
+                    + ")\n";
   for (const role& r : p.roles) {
     out += r.name + " (" + std::string(r.kind()) + ", " + place_of(p, r) + "): " + std::string(r.summary()) + '\n';
     if (!r.from.empty())
@@ -24,8 +27,8 @@ std::string describe(const pipeline& p) {
     if (!r.adds.empty())
       out += "    adds   " + joined(r.adds) + '\n';
     if (const auto* policy = std::get_if<policy_table>(&r.options))
-      out += "    trains " + policy->model + " by " + policy->algorithm +
-             (policy->publishes_to.empty() ? "" : ", publishes to " + joined(policy->publishes_to)) + '\n';
+      out += "    trains " + policy->model + " by " + policy->algorithm
+             + (policy->publishes_to.empty() ? "" : ", publishes to " + joined(policy->publishes_to)) + '\n';
   }
   for (const auto& warning : schedule_warnings(p))
     out += "warning: " + warning + '\n';

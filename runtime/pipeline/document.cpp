@@ -4,7 +4,8 @@
 
 #include <utf8proc.h>
 
-// toml++ 3.3 checks some of its own assumptions with assert, and input can make them false: without asserts it stays sound.
+// toml++ 3.3 checks some of its own assumptions with assert, and input can make them false: without asserts it stays
+// sound.
 #ifndef NDEBUG
 #define NDEBUG
 #endif
@@ -147,7 +148,9 @@ private:
   }
 
   [[noreturn]] void too_deep() const {
-    stop(name_, line_, column_, "found more than " + std::to_string(most_depth) + " levels, want tables, lists and dotted keys at most that deep");
+    stop(name_, line_, column_,
+         "found more than " + std::to_string(most_depth)
+             + " levels, want tables, lists and dotted keys at most that deep");
   }
 
   std::string_view text_;
@@ -163,7 +166,8 @@ position place(const toml::source_region& region, const std::string& name) {
   return {name, static_cast<std::int64_t>(region.begin.line), static_cast<std::int64_t>(region.begin.column)};
 }
 
-template <class Date> std::string written(const Date& date) {
+template <class Date>
+std::string written(const Date& date) {
   std::ostringstream out;
   out << date;
   return out.str();
@@ -237,8 +241,8 @@ value parse_document(std::string_view text, const std::string& name) {
   try {
     return converted(toml::parse(text, std::string_view(name)), name);
   } catch (const toml::parse_error& error) {
-    stop(name, static_cast<std::int64_t>(error.source().begin.line), static_cast<std::int64_t>(error.source().begin.column),
-         "not TOML: " + printable(error.description()));
+    stop(name, static_cast<std::int64_t>(error.source().begin.line),
+         static_cast<std::int64_t>(error.source().begin.column), "not TOML: " + printable(error.description()));
   }
 }
 

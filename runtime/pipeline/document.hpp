@@ -37,13 +37,14 @@ struct member {
   value is;
 };
 
-/// Parses TOML behind guards that toml++ lacks: at most 1 MiB, UTF-8 without NUL, tables, lists and dotted keys at most 32 deep.
+/// Parses TOML behind guards that toml++ lacks: at most 1 MiB, UTF-8 without NUL, tables, lists and dotted keys at most
+/// 32 deep.
 /// @param name stands in every position
 /// @throws pipeline_errors with the one mistake at which reading stopped
 value parse_document(std::string_view text, const std::string& name);
 
-/// Writes `key.path=value` into a document, making tables on its way; `list.0` names an entry of a list, and so does the `name` of a table in it.
-/// Appends to `mistakes` where that cannot be done.
+/// Writes `key.path=value` into a document, making tables on its way; `list.0` names an entry of a list, and so does
+/// the `name` of a table in it. Appends to `mistakes` where that cannot be done.
 void apply_override(value& root, const std::string& override_text, std::vector<mistake>& mistakes);
 
 } // namespace millrace::pipeline

@@ -25,10 +25,13 @@ struct arrow {
 };
 
 std::string text_at(int x, int y, const std::string& style, const std::string& text) {
-  return "  <text x=\"" + std::to_string(x) + "\" y=\"" + std::to_string(y) + "\" class=\"" + style + "\">" + escaped(text) + "</text>\n";
+  return "  <text x=\"" + std::to_string(x) + "\" y=\"" + std::to_string(y) + "\" class=\"" + style + "\">"
+         + escaped(text) + "</text>\n";
 }
 
-std::string xy(int x, int y) { return std::to_string(x) + ' ' + std::to_string(y); }
+std::string xy(int x, int y) {
+  return std::to_string(x) + ' ' + std::to_string(y);
+}
 
 class picture {
 public:
@@ -40,6 +43,7 @@ public:
 
   // After `text`.
   int width() const { return width_; }
+
   int height() const { return height_; }
 
   std::string text() {
@@ -53,13 +57,19 @@ public:
     for (const arrow& a : arrows_)
       body += label_of(a);
     const std::string size = "width=\"" + std::to_string(width_) + "\" height=\"" + std::to_string(height_) + "\"";
-    return "<svg xmlns=\"http://www.w3.org/2000/svg\" " + size + " viewBox=\"0 0 " + xy(width_, height_) + "\">\n"
-           "  <title>" + escaped(p_.run.name) + "</title>\n"
-           "  <style>text { font-family: sans-serif; text-anchor: middle; fill: #1b2733 } .name { font-size: 14px; font-weight: bold }"
-           " .small { font-size: 11px; fill: #50606e } .column { font-size: 11px; fill: #1b5e8a }</style>\n"
-           "  <defs><marker id=\"head\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"8\" markerHeight=\"8\" orient=\"auto\">"
-           "<path d=\"M0 0 L8 4 L0 8 z\" fill=\"#50606e\"/></marker></defs>\n"
-           "  <rect " + size + " fill=\"#ffffff\"/>\n" + body + "</svg>\n";
+    return "<svg xmlns=\"http://www.w3.org/2000/svg\" " + size + " viewBox=\"0 0 " + xy(width_, height_)
+           + "\">\n"
+             "  <title>"
+           + escaped(p_.run.name)
+           + "</title>\n"
+             "  <style>text { font-family: sans-serif; text-anchor: middle; fill: #1b2733 } .name { font-size: 14px; "
+             "font-weight: bold }"
+             " .small { font-size: 11px; fill: #50606e } .column { font-size: 11px; fill: #1b5e8a }</style>\n"
+             "  <defs><marker id=\"head\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"8\" "
+             "markerHeight=\"8\" orient=\"auto\">"
+             "<path d=\"M0 0 L8 4 L0 8 z\" fill=\"#50606e\"/></marker></defs>\n"
+             "  <rect "
+           + size + " fill=\"#ffffff\"/>\n" + body + "</svg>\n";
   }
 
 private:
@@ -68,7 +78,8 @@ private:
       int layer = 0;
       for (const std::string& from : r.from)
         layer = std::max(layer, spots_[of_role_.at(from)].layer + 1);
-      const std::size_t widest = std::max(r.name.size() * letter, std::max(r.kind().size(), place_of(p_, r).size()) * small_letter);
+      const std::size_t widest =
+          std::max(r.name.size() * letter, std::max(r.kind().size(), place_of(p_, r).size()) * small_letter);
       of_role_[r.name] = spots_.size();
       add({r.name, layer, 0, 0, static_cast<int>(widest) + 24});
     }
@@ -119,10 +130,11 @@ private:
   std::string box(const spot& s) const {
     const role& r = p_.at(s.role);
     const int middle = s.x + s.width / 2;
-    return "  <rect x=\"" + std::to_string(s.x) + "\" y=\"" + std::to_string(s.y - box_height / 2) + "\" width=\"" + std::to_string(s.width) +
-           "\" height=\"" + std::to_string(box_height) + "\" rx=\"8\" fill=\"" + (r.heavy() ? "#e3eefb" : "#f3f5f7") +
-           "\" stroke=\"#50606e\"/>\n" + text_at(middle, s.y - 11, "name", s.role) + text_at(middle, s.y + 5, "small", std::string(r.kind())) +
-           text_at(middle, s.y + 20, "small", place_of(p_, r));
+    return "  <rect x=\"" + std::to_string(s.x) + "\" y=\"" + std::to_string(s.y - box_height / 2) + "\" width=\""
+           + std::to_string(s.width) + "\" height=\"" + std::to_string(box_height) + "\" rx=\"8\" fill=\""
+           + (r.heavy() ? "#e3eefb" : "#f3f5f7") + "\" stroke=\"#50606e\"/>\n"
+           + text_at(middle, s.y - 11, "name", s.role) + text_at(middle, s.y + 5, "small", std::string(r.kind()))
+           + text_at(middle, s.y + 20, "small", place_of(p_, r));
   }
 
   std::string lines_of(const arrow& a) const {
@@ -130,7 +142,8 @@ private:
     for (std::size_t i = 0; i + 1 < a.through.size(); ++i) {
       const spot &s = spots_[a.through[i]], &t = spots_[a.through[i + 1]];
       const int x = s.x + s.width, middle = (x + t.x) / 2;
-      path += (i == 0 ? "M" + xy(x, s.y) : " L" + xy(x, s.y)) + " C" + xy(middle, s.y) + ' ' + xy(middle, t.y) + ' ' + xy(t.x, t.y);
+      path += (i == 0 ? "M" + xy(x, s.y) : " L" + xy(x, s.y)) + " C" + xy(middle, s.y) + ' ' + xy(middle, t.y) + ' '
+              + xy(t.x, t.y);
     }
     return "  <path d=\"" + path + "\" fill=\"none\" stroke=\"#50606e\" marker-end=\"url(#head)\"/>\n";
   }
@@ -145,8 +158,9 @@ private:
     for (const std::string& column : a.columns)
       longest = std::max(longest, column.size());
     const int wide = static_cast<int>(longest) * small_letter + 6, high = lines * small_line + 2;
-    std::string out = "  <rect x=\"" + std::to_string(x - wide / 2) + "\" y=\"" + std::to_string(y - high / 2) + "\" width=\"" + std::to_string(wide) +
-                      "\" height=\"" + std::to_string(high) + "\" rx=\"3\" fill=\"#ffffff\" fill-opacity=\"0.9\"/>\n";
+    std::string out = "  <rect x=\"" + std::to_string(x - wide / 2) + "\" y=\"" + std::to_string(y - high / 2)
+                      + "\" width=\"" + std::to_string(wide) + "\" height=\"" + std::to_string(high)
+                      + "\" rx=\"3\" fill=\"#ffffff\" fill-opacity=\"0.9\"/>\n";
     for (int i = 0; i < lines; ++i)
       out += text_at(x, y - high / 2 + (i + 1) * small_line - 2, "column", a.columns[static_cast<std::size_t>(i)]);
     return out;
@@ -159,10 +173,11 @@ private:
       for (const std::string& to : std::get<policy_table>(policy->options).publishes_to) {
         const spot &s = spots_[of_role_.at(policy->name)], &t = spots_[of_role_.at(to)];
         const int from_x = s.x + s.width / 2, to_x = t.x + t.width / 2;
-        out += "  <path d=\"M" + xy(from_x, s.y + box_height / 2) + " C" + xy(from_x, below) + ' ' + xy(from_x, below) + ' ' + xy(from_x - 40, below) +
-               " L" + xy(to_x + 40, below) + " C" + xy(to_x, below) + ' ' + xy(to_x, below) + ' ' + xy(to_x, t.y + box_height / 2) +
-               "\" fill=\"none\" stroke=\"#b3541e\" stroke-dasharray=\"6 4\" marker-end=\"url(#head)\"/>\n" +
-               text_at((from_x + to_x) / 2, below - 6, "small", "weights");
+        out += "  <path d=\"M" + xy(from_x, s.y + box_height / 2) + " C" + xy(from_x, below) + ' ' + xy(from_x, below)
+               + ' ' + xy(from_x - 40, below) + " L" + xy(to_x + 40, below) + " C" + xy(to_x, below) + ' '
+               + xy(to_x, below) + ' ' + xy(to_x, t.y + box_height / 2)
+               + "\" fill=\"none\" stroke=\"#b3541e\" stroke-dasharray=\"6 4\" marker-end=\"url(#head)\"/>\n"
+               + text_at((from_x + to_x) / 2, below - 6, "small", "weights");
         below += 22;
       }
     height_ = std::max(height_, below + margin - 16);
@@ -179,7 +194,9 @@ private:
 
 } // namespace
 
-std::string draw_svg(const pipeline& p) { return picture(p).text(); }
+std::string draw_svg(const pipeline& p) {
+  return picture(p).text();
+}
 
 std::string draw_svg(const std::vector<stage>& stages) {
   constexpr int heading = 24;
@@ -188,14 +205,14 @@ std::string draw_svg(const std::vector<stage>& stages) {
   for (const stage& s : stages) {
     picture drawn(s.what);
     const std::string text = drawn.text(), open = "<svg ";
-    body += text_at(margin + static_cast<int>(s.name.size()) * 4, y + heading - 8, "name", s.name) + open + "y=\"" + std::to_string(y + heading) + "\" " +
-            text.substr(open.size());
+    body += text_at(margin + static_cast<int>(s.name.size()) * 4, y + heading - 8, "name", s.name) + open + "y=\""
+            + std::to_string(y + heading) + "\" " + text.substr(open.size());
     width = std::max(width, drawn.width());
     y += heading + drawn.height();
   }
   const std::string size = "width=\"" + std::to_string(width) + "\" height=\"" + std::to_string(y) + "\"";
-  return "<svg xmlns=\"http://www.w3.org/2000/svg\" " + size + ">\n  <title>" + escaped(name_of_run(stages)) + "</title>\n" +
-         "  <rect " + size + " fill=\"#ffffff\"/>\n" + body + "</svg>\n";
+  return "<svg xmlns=\"http://www.w3.org/2000/svg\" " + size + ">\n  <title>" + escaped(name_of_run(stages))
+         + "</title>\n" + "  <rect " + size + " fill=\"#ffffff\"/>\n" + body + "</svg>\n";
 }
 
 } // namespace millrace::pipeline

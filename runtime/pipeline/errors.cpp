@@ -15,7 +15,8 @@ auto rank(const mistake& m) {
 }
 
 std::vector<mistake> in_order(std::vector<mistake> mistakes) {
-  std::stable_sort(mistakes.begin(), mistakes.end(), [](const mistake& a, const mistake& b) { return rank(a) < rank(b); });
+  std::stable_sort(mistakes.begin(), mistakes.end(),
+                   [](const mistake& a, const mistake& b) { return rank(a) < rank(b); });
   std::vector<mistake> once;
   std::set<std::string> said;
   for (mistake& m : mistakes)
@@ -33,8 +34,12 @@ std::string lines_of(const std::vector<mistake>& mistakes) {
 
 } // namespace
 
-pipeline_errors::pipeline_errors(std::vector<mistake> mistakes) : pipeline_errors(in_order(std::move(mistakes)), sorted_tag{}) {}
+pipeline_errors::pipeline_errors(std::vector<mistake> mistakes)
+    : pipeline_errors(in_order(std::move(mistakes)), sorted_tag{}) {
+}
 
-pipeline_errors::pipeline_errors(std::vector<mistake> sorted, sorted_tag) : input_error(lines_of(sorted)), mistakes_(std::move(sorted)) {}
+pipeline_errors::pipeline_errors(std::vector<mistake> sorted, sorted_tag)
+    : input_error(lines_of(sorted)), mistakes_(std::move(sorted)) {
+}
 
 } // namespace millrace::pipeline

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "runtime/input_error.hpp"
 #include "runtime/pipeline/position.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <string>
 #include <vector>
@@ -20,10 +20,12 @@ class pipeline_errors : public input_error {
 public:
   /// @param mistakes at least one, in any order; equal ones are said once
   explicit pipeline_errors(std::vector<mistake> mistakes);
+
   const std::vector<mistake>& mistakes() const { return mistakes_; }
 
 private:
   struct sorted_tag {};
+
   pipeline_errors(std::vector<mistake> sorted, sorted_tag);
   std::vector<mistake> mistakes_;
 };

@@ -1,9 +1,10 @@
 #pragma once
 
-#include "runtime/pipeline/limits.hpp"
+#include "runtime/pipeline/planned_abilities.hpp"
 #include "runtime/pipeline/rule_verifier_table.hpp"
 #include "runtime/pipeline/source_table.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
+#include "runtime/words/limits.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -13,8 +14,8 @@
 
 namespace millrace::pipeline {
 
-/// `kind = "evaluation"`: asks held-out prompts of a published version, with an engine, rows and rules of its own, beside
-/// the schedule: nothing waits for it but the end of the run.
+/// `kind = "evaluation"`: asks held-out prompts of a published version, with an engine, rows and rules of its own,
+/// beside the schedule: nothing waits for it but the end of the run.
 struct evaluation_table {
   static constexpr std::string_view kind = "evaluation";
   static constexpr std::string_view summary = "asks held-out prompts of a version and scores the answers";
@@ -47,10 +48,18 @@ struct evaluation_table {
 
   bool operator==(const evaluation_table&) const = default;
 
+  planned_abilities abilities() const {
+    return {.takes_weights = true,
+            .evaluates = evaluation_times{.every = static_cast<std::uint32_t>(every), .at_start = at_start},
+            .deadline_s = deadline_s};
+  }
+
   std::vector<std::string> reads(const vocabulary&) const { return {}; }
+
   std::vector<std::string> adds() const { return {}; }
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
     v("model", s.model, needed(), "the [models.*] table that it decodes with: the policy's");
     v("file", s.file, any(), "JSONL in verl's row format; relative to the pipeline file's folder");
     v("generator", s.generator, any(), "made-up prompts instead of a file; its seed is by default not that of the run");
@@ -60,8 +69,10 @@ struct evaluation_table {
     else
       v.refuse("shuffle", "a generator has no rows to shuffle");
     v("system", s.system, any(), "system message before prompts that have none; empty = none");
-    v("max_prompt_tokens", s.max_prompt_tokens, between(1, 1 << 20), "tokens of the longest prompt; longer rows are skipped");
-    v("every", s.every, between(0, 1e9), "steps between evaluations; 0 = only before the first step and after the last");
+    v("max_prompt_tokens", s.max_prompt_tokens, between(1, 1 << 20),
+      "tokens of the longest prompt; longer rows are skipped");
+    v("every", s.every, between(0, 1e9),
+      "steps between evaluations; 0 = only before the first step and after the last");
     v("at_start", s.at_start, any(), "evaluate the weights that the run starts with");
     v("answers_per_prompt", s.answers_per_prompt, between(1, 1024), "n: answers sampled for each prompt");
     v("pass_at", s.pass_at, between(1, 1024), "each k of pass@k, at most n");
@@ -71,11 +82,15 @@ struct evaluation_table {
     v("temperature", s.temperature, between(0, 100), "softmax temperature; 0 = always the likeliest token");
     v("top_k", s.top_k, between(0, 1 << 20), "sample from this many likeliest tokens; 0 = all");
     v("top_p", s.top_p, above(0, 1), "sample from the likeliest tokens that hold this probability; 1 = all");
-    v("min_p", s.min_p, between(0, 1), "sample from tokens with at least this share of the likeliest one's probability; 0 = all");
+    v("min_p", s.min_p, between(0, 1),
+      "sample from tokens with at least this share of the likeliest one's probability; 0 = all");
     v("stop", s.stop, any(), "strings that end an answer");
-    v("seed", s.seed, between(-1, 9007199254740992), "seed of the answers, the same at every evaluation; -1 = the run's");
-    v("rules", s.rules, needed(), "what is scored; the first decides whether an answer is correct, and what it votes for");
-    v("correct_from", s.correct_from, between(-1e6, 1e6), "an answer is correct if the first rule's score is at least this");
+    v("seed", s.seed, between(-1, 9007199254740992),
+      "seed of the answers, the same at every evaluation; -1 = the run's");
+    v("rules", s.rules, needed(),
+      "what is scored; the first decides whether an answer is correct, and what it votes for");
+    v("correct_from", s.correct_from, between(-1e6, 1e6),
+      "an answer is correct if the first rule's score is at least this");
     v("deadline_s", s.deadline_s, above(0, 1e7), "seconds that one evaluation may take; then it is given up");
   }
 };

@@ -1,6 +1,7 @@
 #include "runtime/pipeline/checks.hpp"
 #include "runtime/pipeline/role_fields.hpp"
 #include "runtime/pipeline/wording.hpp"
+#include "runtime/words/columns.hpp"
 
 #include <algorithm>
 #include <functional>
@@ -14,7 +15,9 @@ bool holds(const std::vector<std::string>& list, std::string_view word) {
   return std::find(list.begin(), list.end(), word) != list.end();
 }
 
-std::string entry_path(const role& r, std::size_t i) { return "roles." + r.name + ".from." + std::to_string(i); }
+std::string entry_path(const role& r, std::size_t i) {
+  return "roles." + r.name + ".from." + std::to_string(i);
+}
 
 const role* find(const pipeline& p, const std::string& name) {
   const auto it = std::find_if(p.roles.begin(), p.roles.end(), [&](const role& r) { return r.name == name; });
@@ -71,8 +74,8 @@ private:
       cyclic_ = true;
       std::vector<std::string> cycle(again, open_.end());
       cycle.push_back(*again);
-      into_.wrong(into_.place(entry_path(r, i)),
-                  "roles." + r.name + ".from: found a cycle, " + joined(cycle, " reads from ") + ", want a graph without one");
+      into_.wrong(into_.place(entry_path(r, i)), "roles." + r.name + ".from: found a cycle, "
+                                                     + joined(cycle, " reads from ") + ", want a graph without one");
     }
     open_.pop_back();
     finished_.insert(r.name);
@@ -92,9 +95,26 @@ std::string place_of_read(const role& r, const std::string& column) {
   const std::string path = "roles." + r.name;
   if (const auto* policy = std::get_if<policy_table>(&r.options))
     for (std::size_t i = 0; i < policy->rewards.size(); ++i)
-      if (column == "reward." + policy->rewards[i].name)
+      if (column == column::reward_of(policy->rewards[i].name).name)
         return path + ".rewards." + std::to_string(i) + ".name";
   return path + ".kind";
+}
+
+/// The columns that the role has a use for, without needing them, among those that reach it.
+std::vector<std::string> found_among(const std::map<std::string, std::string>& columns, const role& r) {
+  std::vector<std::string> found;
+  std::visit(
+      [&](const auto& table) {
+        if constexpr (requires { table.reads_if_added(); })
+          for (const std::string& wanted : table.reads_if_added()) {
+            const auto prefix = column::prefix_of(wanted);
+            for (const auto& [column, by] : columns)
+              if ((prefix == wanted ? column == wanted : column.starts_with(prefix)) && !holds(r.reads, column))
+                found.push_back(column);
+          }
+      },
+      r.options);
+  return found;
 }
 
 /// The columns that reach each role and who added them, checked on the way.
@@ -109,22 +129,27 @@ void check_columns(pipeline& p, reading& into) {
       for (const auto& [column, by] : after[r.from[i]]) {
         const auto [it, fresh] = columns.emplace(column, by);
         if (!fresh && it->second != by)
-          into.wrong(into.place(entry_path(r, i)), path + ".from: found column " + in_quotes(column) + " from both " + in_quotes(it->second) +
-                                                       " and " + in_quotes(by) + ", want one role that adds it");
+          into.wrong(into.place(entry_path(r, i)), path + ".from: found column " + in_quotes(column) + " from both "
+                                                       + in_quotes(it->second) + " and " + in_quotes(by)
+                                                       + ", want one role that adds it");
       }
+    r.reads_if_added = found_among(columns, r);
     for (const std::string& column : r.reads)
       if (!columns.contains(column)) {
         std::vector<std::string> kinds;
         for (const std::string& kind : kinds_that_add(column))
           kinds.push_back(in_quotes(kind));
-        into.wrong(into.place(place_of_read(r, column)), path + ": reads column " + in_quotes(column) + ", which no role upstream adds, want " +
-                                                   (column == "baseline" ? "greedy_baseline = true in the rollout upstream of it"
-                                                    : kinds.empty() ? "one that does" : "a role of kind " + joined(kinds, " or ") + " upstream of it"));
+        into.wrong(into.place(place_of_read(r, column)),
+                   path + ": reads column " + in_quotes(column) + ", which no role upstream adds, want "
+                       + (column == column::greedy.name ? "greedy_baseline = true in the rollout upstream of it"
+                          : kinds.empty()               ? "one that does"
+                                          : "a role of kind " + joined(kinds, " or ") + " upstream of it"));
       }
     for (const std::string& column : r.adds)
       if (const auto [it, fresh] = columns.emplace(column, r.name); !fresh && it->second != r.name)
-        into.wrong(into.place(path + ".kind"), path + ": adds column " + in_quotes(column) + ", which " + in_quotes(it->second) +
-                                                   " upstream of it adds too, want one role that adds it");
+        into.wrong(into.place(path + ".kind"), path + ": adds column " + in_quotes(column) + ", which "
+                                                   + in_quotes(it->second)
+                                                   + " upstream of it adds too, want one role that adds it");
   }
 }
 
@@ -137,13 +162,18 @@ void check_used(const pipeline& p, reading& into) {
       below[from].insert(below[it->name].begin(), below[it->name].end());
     }
     const auto& wanted = below[it->name];
-    const bool used = std::any_of(it->adds.begin(), it->adds.end(), [&](const std::string& c) { return wanted.contains(c); });
+    const bool used =
+        std::any_of(it->adds.begin(), it->adds.end(), [&](const std::string& c) { return wanted.contains(c); });
     if (it->adds.empty() || used)
       continue;
     const bool kl = std::holds_alternative<reference_table>(it->options);
+    auto columns = it->adds;
+    std::erase_if(columns,
+                  [](const std::string& c) { return c.starts_with(column::prefix_of(column::any_origin.name)); });
     into.wrong(into.place("roles." + it->name + ".kind"),
-               "roles." + it->name + ": adds " + joined(it->adds) + ", which no role downstream reads, want " +
-                   (kl ? "a policy below it with loss.kl_coefficient above 0, or the role left out" : "a role that reads them, or the role left out"));
+               "roles." + it->name + ": adds " + joined(columns) + ", which no role downstream reads, want "
+                   + (kl ? "a policy below it with loss.kl_coefficient above 0, or the role left out"
+                         : "a role that reads them, or the role left out"));
   }
 }
 
@@ -155,11 +185,14 @@ std::vector<std::string> kinds_that_add(const std::string& column) {
     const auto consider = [&]<class Table>(const Table& table) {
       if (std::is_same_v<Table, demonstrations_table>)
         return; // it stands in a rollout's place, with a reward of its own
-      if (holds(table.adds(), column) || (column.starts_with("reward.") && holds(table.adds(), "reward")))
+      if (holds(table.adds(), column)
+          || (column.starts_with(column::prefix_of(column::any_reward.name))
+              && holds(table.adds(), column::reward.name)))
         kinds.emplace_back(Table::kind);
     };
     (consider(std::variant_alternative_t<I, role_options>{}), ...);
-  }(std::make_index_sequence<std::variant_size_v<role_options>>{});
+  }
+  (std::make_index_sequence<std::variant_size_v<role_options>>{});
   return kinds;
 }
 

@@ -1,6 +1,7 @@
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/pipeline/role_fields.hpp"
 #include "runtime/pipeline/wording.hpp"
+#include "runtime/words/decimal.hpp"
 
 #include <cmath>
 
@@ -11,13 +12,16 @@ namespace {
 class lister {
 public:
   /// @param note what the table belongs to, after its title
-  lister(const vocabulary& words, std::string title, std::string note = "") : words_(words), title_(std::move(title)), note_(std::move(note)) {}
+  lister(const vocabulary& words, std::string title, std::string note = "")
+      : words_(words), title_(std::move(title)), note_(std::move(note)) {}
 
   const vocabulary& words() const { return words_; }
 
-  template <class Field> void operator()(const std::string& name, const Field& field, const limits& allowed, const char* meaning) {
+  template <class Field>
+  void operator()(const std::string& name, const Field& field, const limits& allowed, const char* meaning) {
     put(name, field, allowed, meaning);
   }
+
   void operator()(const std::string& name, const option_values&, const algorithm_keys&, const char* meaning) {
     put_line(name, "", "a table", meaning);
     for (const algorithm_type& algorithm : words_.algorithms) {
@@ -26,89 +30,144 @@ public:
       below_ += inner.text();
     }
   }
+
   void options(const rule_keys&, const option_values&) {
-    for (const rule_type& rule : words_.rules) {
+    for (const rules::rule_type& rule : words_.rules) {
       lister inner(words_, title_, "type = " + in_quotes(rule.name));
       inner.put_options(rule.options);
       below_ += inner.text();
     }
   }
+
   void options(const correction_keys&, const option_values&) {
     for (const correction_type& correction : words_.corrections) {
       std::vector<std::string> presets;
       for (const auto& [name, settings] : correction.presets)
         presets.push_back(name);
-      lister inner(words_, title_, "type = " + in_quotes(correction.name) + (presets.empty() ? "" : ", preset = " + joined(presets, " | ")));
+      lister inner(words_, title_,
+                   "type = " + in_quotes(correction.name)
+                       + (presets.empty() ? "" : ", preset = " + joined(presets, " | ")));
       inner.put_options(correction.options);
       below_ += inner.text();
     }
   }
-  void entries(const std::map<std::string, role_placement>&, const char* meaning) { put("ROLE", role_placement{}, {}, meaning); }
+
+  void entries(const std::map<std::string, role_placement>&, const char* meaning) {
+    put("ROLE", role_placement{}, {}, meaning);
+  }
+
   void refuse(const std::string&, const char*) {}
 
-  std::string text() const { return own_.empty() ? below_ : "\n[" + title_ + ']' + (note_.empty() ? "" : "  " + note_) + '\n' + own_ + below_; }
+  std::string text() const {
+    return own_.empty() ? below_ : "\n[" + title_ + ']' + (note_.empty() ? "" : "  " + note_) + '\n' + own_ + below_;
+  }
 
 private:
   std::string path_of(const std::string& name) const { return title_ + '.' + name; }
 
-  void put_line(const std::string& name, const std::string& fallback, const std::string& what, const std::string& meaning) {
-    const auto padded = [](std::string s, std::size_t width) { return s.size() < width ? s + std::string(width - s.size(), ' ') : s + ' '; };
+  void put_line(const std::string& name, const std::string& fallback, const std::string& what,
+                const std::string& meaning) {
+    const auto padded = [](std::string s, std::size_t width) {
+      return s.size() < width ? s + std::string(width - s.size(), ' ') : s + ' ';
+    };
     own_ += "  " + padded(name, 22) + padded(fallback, 18) + meaning + "; " + what + '\n';
   }
 
   void put_options(const std::vector<option>& options) {
     for (const option& o : options)
-      std::visit([&](const auto& field) { put(o.name, field, o.allowed, o.meaning, o.optional); }, o.fallback);
+      std::visit(
+          [&](const auto& field) {
+            put(o.name, field, o.allowed, o.meaning, o.optional ? left_out::is_unset : left_out::has_default);
+          },
+          o.fallback);
   }
 
   static std::string range(const std::string& what, const limits& l) {
-    return what + (std::isfinite(l.low) ? (l.above_low ? " above " : " from ") + number(l.low) : "") + (std::isfinite(l.high) ? " to " + number(l.high) : "");
+    return what + (std::isfinite(l.low) ? (l.above_low ? " above " : " from ") + decimal(l.low) : "")
+           + (std::isfinite(l.high) ? " to " + decimal(l.high) : "");
   }
-  static std::string fallback(const std::string& written, const limits& l, bool optional) { return l.needed ? "needed" : optional ? "unset" : written; }
 
-  void put(const std::string& name, bool field, const limits& l, const std::string& meaning, bool optional = false) {
-    put_line(name, fallback(field ? "true" : "false", l, optional), "true or false", meaning);
+  /// What holds for a key that a file leaves out.
+  enum class left_out : std::uint8_t { has_default, is_unset };
+
+  static std::string fallback(const std::string& written, const limits& l, left_out then = left_out::has_default) {
+    return l.needed ? "needed" : then == left_out::is_unset ? "unset" : written;
   }
-  void put(const std::string& name, std::int64_t field, const limits& l, const std::string& meaning, bool optional = false) {
-    put_line(name, fallback(std::to_string(field), l, optional), range("integer", l), meaning);
+
+  void put(const std::string& name, bool field, const limits& l, const std::string& meaning,
+           left_out then = left_out::has_default) {
+    put_line(name, fallback(field ? "true" : "false", l, then), "true or false", meaning);
   }
-  void put(const std::string& name, double field, const limits& l, const std::string& meaning, bool optional = false) {
-    put_line(name, fallback(number(field), l, optional), range("number", l), meaning);
+
+  void put(const std::string& name, std::int64_t field, const limits& l, const std::string& meaning,
+           left_out then = left_out::has_default) {
+    put_line(name, fallback(std::to_string(field), l, then), range("integer", l), meaning);
   }
-  void put(const std::string& name, const std::string& field, const limits& l, const std::string& meaning, bool optional = false) {
-    put_line(name, fallback(in_quotes(field), l, optional), l.words.empty() ? "string" : joined(l.words, " | "), meaning);
+
+  void put(const std::string& name, std::uint32_t field, const limits& l, const std::string& meaning) {
+    put(name, std::int64_t{field}, l, meaning);
   }
+
+  template <enum_with_words Enum>
+  void put(const std::string& name, const Enum& field, const limits&, const std::string& meaning) {
+    constexpr auto words = words_of<Enum>();
+    put(name, word(field), one_of({words.begin(), words.end()}), meaning);
+  }
+
+  void put(const std::string& name, double field, const limits& l, const std::string& meaning,
+           left_out then = left_out::has_default) {
+    put_line(name, fallback(decimal(field), l, then), range("number", l), meaning);
+  }
+
+  void put(const std::string& name, const std::string& field, const limits& l, const std::string& meaning,
+           left_out then = left_out::has_default) {
+    put_line(name, fallback(in_quotes(field), l, then), l.words.empty() ? "string" : joined(l.words, " | "), meaning);
+  }
+
   void put(const std::string& name, const std::filesystem::path& field, const limits& l, const std::string& meaning) {
-    put_line(name, fallback(in_quotes(field.string()), l, true), "path", meaning);
+    put_line(name, fallback(in_quotes(field.string()), l, left_out::is_unset), "path", meaning);
   }
+
   void put(const std::string& name, const std::vector<std::string>&, const limits& l, const std::string& meaning) {
-    put_line(name, fallback("[]", l, false), "list of strings", meaning);
+    put_line(name, fallback("[]", l), "list of strings", meaning);
   }
-  void put(const std::string& name, const std::vector<std::int64_t>& field, const limits& l, const std::string& meaning) {
+
+  void put(const std::string& name, const std::vector<std::int64_t>& field, const limits& l,
+           const std::string& meaning) {
     std::vector<std::string> items;
     for (const std::int64_t item : field)
       items.push_back(std::to_string(item));
-    put_line(name, fallback('[' + joined(items) + ']', l, false), range("list of integers, each", l), meaning);
+    put_line(name, fallback('[' + joined(items) + ']', l), range("list of integers, each", l), meaning);
   }
+
   void put(const std::string& name, const std::array<double, 2>& field, const limits& l, const std::string& meaning) {
-    put_line(name, '[' + number(field[0]) + ", " + number(field[1]) + ']', range("two numbers", l), meaning);
+    put_line(name, '[' + decimal(field[0]) + ", " + decimal(field[1]) + ']', range("two numbers", l), meaning);
   }
+
   void put(const std::string& name, const std::optional<double>&, const limits& l, const std::string& meaning) {
     put_line(name, "unset", range("number", l), meaning);
   }
-  template <class Table> void put(const std::string& name, const std::optional<Table>&, const limits&, const std::string& meaning) {
+
+  template <class Table>
+  void put(const std::string& name, const std::optional<Table>&, const limits&, const std::string& meaning) {
     put_line(name, "unset", "a table", meaning);
     put_table(path_of(name), Table{});
   }
-  template <class Table> void put(const std::string& name, const std::vector<Table>&, const limits& l, const std::string& meaning) {
-    put_line(name, fallback("none", l, false), "a list of tables", meaning);
+
+  template <class Table>
+  void put(const std::string& name, const std::vector<Table>&, const limits& l, const std::string& meaning) {
+    put_line(name, fallback("none", l), "a list of tables", meaning);
     put_table('[' + path_of(name) + ']', Table{});
   }
-  template <class Table> void put(const std::string& name, const Table& table, const limits&, const std::string& meaning) {
+
+  template <class Table>
+  void put(const std::string& name, const Table& table, const limits&, const std::string& meaning) {
     put_line(name, "", "a table", meaning);
     put_table(path_of(name), table);
   }
-  template <class Table> void put_table(const std::string& title, const Table& table) {
+
+  template <class Table>
+  void put_table(const std::string& title, const Table& table) {
     lister inner(words_, title, note_);
     Table::visit(table, inner);
     below_ += inner.text();
@@ -118,14 +177,16 @@ private:
   std::string title_, note_, own_, below_;
 };
 
-template <class Table> std::string listed(const vocabulary& words, const std::string& title) {
+template <class Table>
+std::string listed(const vocabulary& words, const std::string& title) {
   lister l(words, title);
   const Table defaults;
   Table::visit(defaults, l);
   return l.text();
 }
 
-template <std::size_t... I> std::string listed_kinds(const vocabulary& words, std::index_sequence<I...>) {
+template <std::size_t... I>
+std::string listed_kinds(const vocabulary& words, std::index_sequence<I...>) {
   std::string out;
   const auto add = [&](role_options options) {
     role r;
@@ -141,9 +202,9 @@ template <std::size_t... I> std::string listed_kinds(const vocabulary& words, st
 } // namespace
 
 std::string key_reference(const vocabulary& words) {
-  return listed<run_table>(words, "run") + listed<model_table>(words, "models.NAME") +
-         listed_kinds(words, std::make_index_sequence<std::variant_size_v<role_options>>{}) + listed<schedule_table>(words, "schedule") +
-         listed<placement_table>(words, "placement");
+  return listed<run_table>(words, "run") + listed<model_table>(words, "models.NAME")
+         + listed_kinds(words, std::make_index_sequence<std::variant_size_v<role_options>>{})
+         + listed<schedule_table>(words, "schedule") + listed<placement_table>(words, "placement");
 }
 
 } // namespace millrace::pipeline

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/pipeline/limits.hpp"
+#include "runtime/words/limits.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -18,12 +18,17 @@ struct lora_table {
 
   bool operator==(const lora_table&) const = default;
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
     v("rank", s.rank, between(1, 4096), "rank of the adapters");
     v("alpha", s.alpha, above(0, 1e6), "an adapter's product is scaled by alpha / rank");
-    v("targets", s.targets, any(), "regular expression found in the names of the linear layers that get one, e.g. (q|v)_proj$; default: all of every block");
-    v("start", s.start, any(), "a folder as PEFT writes it, to begin from; its own rank, alpha and layers hold; empty = new adapters");
-    v("merged", s.merged, any(), "checkpoints hold the whole model, merged, beside the adapters; false = the adapters alone");
+    v("targets", s.targets, any(),
+      "regular expression found in the names of the linear layers that get one, e.g. (q|v)_proj$; default: all of "
+      "every block");
+    v("start", s.start, any(),
+      "a folder as PEFT writes it, to begin from; its own rank, alpha and layers hold; empty = new adapters");
+    v("merged", s.merged, any(),
+      "checkpoints hold the whole model, merged, beside the adapters; false = the adapters alone");
   }
 };
 

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "runtime/pipeline/limits.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
+#include "runtime/words/limits.hpp"
 
 #include <string>
 #include <vector>
@@ -14,8 +14,8 @@ struct correction_keys {
   const std::string& preset;
 };
 
-/// One entry of `corrections = [...]`: `{ type = "icepop", preset = "prime_rl", high = 4.0 }`. Which further keys and presets
-/// it takes is the correction's own matter (`vocabulary`); `options` holds every one of its options.
+/// One entry of `corrections = [...]`: `{ type = "icepop", preset = "prime_rl", high = 4.0 }`. Which further keys and
+/// presets it takes is the correction's own matter (`vocabulary`); `options` holds every one of its options.
 struct correction_entry {
   std::string type;
   std::string preset; ///< empty: the correction's defaults
@@ -23,7 +23,8 @@ struct correction_entry {
 
   bool operator==(const correction_entry&) const = default;
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
     v("type", s.type, needed(one_of(names_of(v.words().corrections))), "which correction");
     v("preset", s.preset, any(), "whose constants; empty = the defaults");
     v.options(correction_keys{s.type, s.preset}, s.options);
@@ -42,16 +43,23 @@ struct loss_table {
   double kl_horizon = 10000;
   double entropy_coefficient = 0;
   std::string proximal = "recomputed";
-  std::vector<correction_entry> corrections; ///< not in the file = `truncated`, or none where the algorithm weighs tokens itself
+  /// Not in the file = `truncated`, or none where the algorithm weighs tokens itself.
+  std::vector<correction_entry> corrections;
 
   bool operator==(const loss_table&) const = default;
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
-    v("aggregation", s.aggregation, one_of(v.words().aggregations), "one number out of token losses; default: the algorithm's own");
-    v("fixed_length", s.fixed_length, between(0, 1e9), "tokens, the constant of aggregation fixed_length; 0 = the rollout's max_new_tokens");
-    v("kl_coefficient", s.kl_coefficient, between(0, 100), "weight of the KL term against the reference; above 0 needs a role that adds ref_logprob");
-    v("kl_estimator", s.kl_estimator, one_of(v.words().kl_estimators), "estimator of the KL term; + and _score have the KL's own gradient");
-    v("kl_clamp_input", s.kl_clamp_input, between(0, 1e6), "largest |log-ratio| in the KL term; 0 = 20 for k3, else none");
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
+    v("aggregation", s.aggregation, one_of(v.words().aggregations),
+      "one number out of token losses; default: the algorithm's own");
+    v("fixed_length", s.fixed_length, between(0, 1e9),
+      "tokens, the constant of aggregation fixed_length; 0 = the rollout's max_new_tokens");
+    v("kl_coefficient", s.kl_coefficient, between(0, 100),
+      "weight of the KL term against the reference; above 0 needs a role that adds ref_logprob");
+    v("kl_estimator", s.kl_estimator, one_of(v.words().kl_estimators),
+      "estimator of the KL term; + and _score have the KL's own gradient");
+    v("kl_clamp_input", s.kl_clamp_input, between(0, 1e6),
+      "largest |log-ratio| in the KL term; 0 = 20 for k3, else none");
     v("kl_clamp_output", s.kl_clamp_output, between(0, 1e6), "largest KL of a token; 0 = none");
     v("kl_target", s.kl_target, between(0, 1e6), "mean KL that kl_coefficient follows; 0 = the coefficient is fixed");
     v("kl_horizon", s.kl_horizon, above(0, 1e12), "answers over which it follows");

@@ -27,7 +27,8 @@ void place_all(value& v, const position& where) {
 value value_of(const std::string& text, const position& where) {
   value out;
   const bool one_line = text.find_first_of("\r\n") == std::string::npos;
-  const bool structured = text.starts_with('"') || text.starts_with('\'') || text.starts_with('[') || text.starts_with('{');
+  const bool structured =
+      text.starts_with('"') || text.starts_with('\'') || text.starts_with('[') || text.starts_with('{');
   try {
     value parsed = parse_document("v = " + text + "\n", where.source);
     if (one_line && parsed.members.size() == 1 && parsed.members[0].key == "v")
@@ -53,7 +54,8 @@ value* entry(value& list, std::string_view part) {
       return &item;
   std::size_t index = 0;
   const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), index);
-  return error == std::errc() && end == part.data() + part.size() && index < list.items.size() ? &list.items[index] : nullptr;
+  return error == std::errc() && end == part.data() + part.size() && index < list.items.size() ? &list.items[index]
+                                                                                               : nullptr;
 }
 
 } // namespace
@@ -72,7 +74,8 @@ void apply_override(value& root, const std::string& override_text, std::vector<m
     at = dot + 1;
   }
   if (parts.size() > 16 || !std::all_of(parts.begin(), parts.end(), is_key))
-    return wrong("found the key " + in_quotes(path) + ", want key.path=value with letters, digits, '_' and '-' between dots");
+    return wrong("found the key " + in_quotes(path)
+                 + ", want key.path=value with letters, digits, '_' and '-' between dots");
 
   value given;
   try {
@@ -87,7 +90,8 @@ void apply_override(value& root, const std::string& override_text, std::vector<m
     if (at->kind == value::type::list) {
       below = entry(*at, part);
       if (!below)
-        return wrong(walked + ": found entry " + part + " of a list of " + std::to_string(at->items.size()) + ", want one from 0");
+        return wrong(walked + ": found entry " + part + " of a list of " + std::to_string(at->items.size())
+                     + ", want one from 0");
     } else if (at->kind == value::type::table) {
       auto it = std::find_if(at->members.begin(), at->members.end(), [&](const member& m) { return m.key == part; });
       if (it == at->members.end()) {

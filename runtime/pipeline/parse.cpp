@@ -1,8 +1,8 @@
 #include "runtime/pipeline/parse.hpp"
 
 #include "runtime/pipeline/checks.hpp"
+#include "runtime/pipeline/derived_defaults.hpp"
 #include "runtime/pipeline/pipeline.hpp"
-#include "runtime/pipeline/presets.hpp"
 #include "runtime/pipeline/reader.hpp"
 #include "runtime/pipeline/role_fields.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
@@ -18,7 +18,8 @@ namespace {
 constexpr std::size_t most_named = 256;
 
 /// Reads every table of a list of named tables: `[models.NAME]`, `[roles.NAME]`.
-template <class Read> void each_named(const value& root, const std::string& list, reading& into, Read read) {
+template <class Read>
+void each_named(const value& root, const std::string& list, reading& into, Read read) {
   const member* found = root.find(list);
   if (!found)
     return into.wrong(root.where, "no table [" + list + ".NAME], want at least one");
@@ -26,12 +27,14 @@ template <class Read> void each_named(const value& root, const std::string& list
   if (tables.kind != value::type::table)
     return into.wrong(tables.where, list + ": found " + tables.found() + ", want tables [" + list + ".NAME]");
   if (tables.members.empty() || tables.members.size() > most_named)
-    return into.wrong(tables.where, list + ": found " + std::to_string(tables.members.size()) + " tables, want 1 to 256");
+    return into.wrong(tables.where,
+                      list + ": found " + std::to_string(tables.members.size()) + " tables, want 1 to 256");
   into.places.emplace(list, tables.where);
   for (const member& m : tables.members) {
     const std::string path = list + '.' + m.key;
     if (!is_name(m.key))
-      into.wrong(m.where, list + ": found the name " + in_quotes(m.key) + ", want a letter, then letters, digits, '_' and '-', at most 64");
+      into.wrong(m.where, list + ": found the name " + in_quotes(m.key)
+                              + ", want a letter, then letters, digits, '_' and '-', at most 64");
     else if (m.is.kind != value::type::table)
       into.wrong(m.where, path + ": found " + m.is.found() + ", want a table");
     else
@@ -39,7 +42,8 @@ template <class Read> void each_named(const value& root, const std::string& list
   }
 }
 
-template <class Table> void read_table(const value& root, const std::string& name, reading& into, Table& table) {
+template <class Table>
+void read_table(const value& root, const std::string& name, reading& into, Table& table) {
   value none;
   none.where = root.where;
   const member* found = root.find(name);
@@ -51,7 +55,8 @@ template <class Table> void read_table(const value& root, const std::string& nam
 }
 
 /// The options that belong to `kind`, with their defaults.
-template <std::size_t I = 0> bool make_options(std::string_view kind, role_options& options) {
+template <std::size_t I = 0>
+bool make_options(std::string_view kind, role_options& options) {
   if constexpr (I < std::variant_size_v<role_options>) {
     using table = std::variant_alternative_t<I, role_options>;
     if (table::kind != kind)
@@ -75,8 +80,8 @@ bool read_role(const member& m, const std::string& path, reading& into, role& r)
   const bool text = kind->is.kind == value::type::text || kind->is.bare;
   if (!text || !make_options(kind->is.text, r.options)) {
     const std::string near = text ? nearest(kind->is.text, role_kinds()) : "";
-    into.wrong(kind->is.where, path + ".kind: found " + kind->is.found() + ", want " + want +
-                                   (near.empty() ? "" : ", did you mean " + in_quotes(near) + '?'));
+    into.wrong(kind->is.where, path + ".kind: found " + kind->is.found() + ", want " + want
+                                   + (near.empty() ? "" : ", did you mean " + in_quotes(near) + '?'));
     return false;
   }
   reader fields(m.is, path, into);
@@ -95,8 +100,9 @@ void check_top(const value& root, reading& into) {
 } // namespace
 
 bool is_name(std::string_view name) {
-  return !name.empty() && name.size() <= 64 && std::isalpha(static_cast<unsigned char>(name[0])) &&
-         std::all_of(name.begin(), name.end(), [](unsigned char c) { return c < 0x80 && (std::isalnum(c) || c == '_' || c == '-'); });
+  return !name.empty() && name.size() <= 64 && std::isalpha(static_cast<unsigned char>(name[0]))
+         && std::all_of(name.begin(), name.end(),
+                        [](unsigned char c) { return c < 0x80 && (std::isalnum(c) || c == '_' || c == '-'); });
 }
 
 pipeline pipeline_from(const value& root, const std::string& name, reading& into) {
@@ -131,7 +137,8 @@ pipeline parse_pipeline(std::string_view text, const std::string& name, const st
   for (const std::string& o : overrides)
     apply_override(root, o, into.mistakes);
   if (const member* stages = root.find("stage"))
-    into.wrong(stages->where, "found stages, want one pipeline: `millrace run` and `millrace check` take a file of several");
+    into.wrong(stages->where,
+               "found stages, want one pipeline: `millrace run` and `millrace check` take a file of several");
   pipeline p = pipeline_from(root, name, into);
   if (!into.mistakes.empty())
     throw pipeline_errors(std::move(into.mistakes));
@@ -142,8 +149,9 @@ pipeline parse_pipeline(std::string_view text, const std::string& name, const st
 std::string text_of_file(const std::filesystem::path& file) {
   std::error_code failed;
   if (!std::filesystem::is_regular_file(file, failed))
-    throw input_error(printable(file.string()) + ": " + (std::filesystem::exists(file, failed) ? "not a file" : "no such file") +
-                      ", want a pipeline in TOML");
+    throw input_error(printable(file.string()) + ": "
+                      + (std::filesystem::exists(file, failed) ? "not a file" : "no such file")
+                      + ", want a pipeline in TOML");
   if (std::filesystem::file_size(file, failed) > (1 << 20))
     throw input_error(printable(file.string()) + ": larger than 1 MiB, want a pipeline in TOML");
   std::ifstream in(file, std::ios::binary);
@@ -153,8 +161,10 @@ std::string text_of_file(const std::filesystem::path& file) {
   return text;
 }
 
-pipeline read_pipeline(const std::filesystem::path& file, const std::vector<std::string>& overrides, const vocabulary& words) {
-  pipeline p = parse_pipeline(text_of_file(file), file.string(), std::filesystem::absolute(file).parent_path(), overrides, words);
+pipeline read_pipeline(const std::filesystem::path& file, const std::vector<std::string>& overrides,
+                       const vocabulary& words) {
+  pipeline p = parse_pipeline(text_of_file(file), file.string(), std::filesystem::absolute(file).parent_path(),
+                              overrides, words);
   p.file = std::filesystem::absolute(file).lexically_normal();
   return p;
 }

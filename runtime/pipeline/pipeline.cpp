@@ -1,28 +1,33 @@
 #include "runtime/pipeline/pipeline.hpp"
 
+#include "runtime/words/columns.hpp"
+
 #include <algorithm>
 #include <stdexcept>
 
 namespace millrace::pipeline {
 
 std::vector<std::string> policy_table::reads(const vocabulary& words) const {
-  std::vector<std::string> columns{"prompt", "tokens", "mask", "version", "logprob"};
+  auto columns = column::names(column::prompt_tokens, column::tokens, column::mask, column::logprob, column::version,
+                               column::lengths);
   const auto add = [&](const std::string& column) {
     if (std::find(columns.begin(), columns.end(), column) == columns.end())
       columns.push_back(column);
   };
   if (const algorithm_type* type = words.algorithm(algorithm))
     for (const std::string& column : type->reads) {
-      if (column != "reward" || rewards.empty())
+      if (column != column::reward.name || rewards.empty())
         add(column);
       else
         for (const reward_part_table& part : rewards)
-          add("reward." + part.name);
+          add(column::reward_of(part.name).name);
     }
   const auto in_reward = algorithm_options.find("kl_in_reward");
   const double* coefficient = in_reward == algorithm_options.end() ? nullptr : std::get_if<double>(&in_reward->second);
   if (loss.kl_coefficient > 0 || (coefficient && *coefficient > 0))
-    add("ref_logprob");
+    add(std::string(column::ref_logprob.name));
+  if (mask_truncated)
+    add(std::string(column::finish.name));
   return columns;
 }
 
@@ -66,8 +71,8 @@ std::int64_t pipeline::processes_of(std::string_view name) const {
 }
 
 bool pipeline::operator==(const pipeline& other) const {
-  return run == other.run && models == other.models && roles == other.roles && schedule == other.schedule &&
-         placement == other.placement;
+  return run == other.run && models == other.models && roles == other.roles && schedule == other.schedule
+         && placement == other.placement;
 }
 
 double sampling_temperature(const pipeline& p) {
@@ -91,7 +96,7 @@ std::int64_t threads_of(const pipeline& p, std::string_view role_name, std::int6
   };
   if (!here(asked))
     return std::max<std::int64_t>(1, cores);
-  const bool synchronous = p.schedule.place.mode == "timeshare";
+  const bool synchronous = p.schedule.place.mode == schedule::place_mode::timeshare;
   if (synchronous && !trains(asked))
     return std::max<std::int64_t>(1, cores / processes(asked));
   std::int64_t sharers = 0;

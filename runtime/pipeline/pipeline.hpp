@@ -26,18 +26,20 @@
 
 namespace millrace::pipeline {
 
-/// The one list of role kinds. A new kind is a `<kind>_table.hpp` (kind, summary, heavy, replicated, reads, adds, visit)
-/// and a word here.
-using role_options = std::variant<source_table, rollout_table, demonstrations_table, rule_verifier_table, reward_model_table, reference_table, critic_table, policy_table, evaluation_table>;
+/// The one list of role kinds. A new kind is a `<kind>_table.hpp` (kind, summary, heavy, replicated, abilities, reads,
+/// adds, visit) and a word here. docs/add-one.md goes through all of it.
+using role_options = std::variant<source_table, rollout_table, demonstrations_table, rule_verifier_table,
+                                  reward_model_table, reference_table, critic_table, policy_table, evaluation_table>;
 
 /// One `[roles.NAME]`: a function from columns to columns.
 struct role {
   std::string name;
-  std::vector<std::string> from;  ///< names of the roles whose columns it joins
-  std::int64_t threads = 0;       ///< 0 = auto: `threads_of`
+  std::vector<std::string> from; ///< names of the roles whose columns it joins
+  std::int64_t threads = 0;      ///< 0 = auto: `threads_of`
   role_options options;
-  std::vector<std::string> reads; ///< columns, all of them added upstream
-  std::vector<std::string> adds;  ///< columns, none of them added upstream
+  std::vector<std::string> reads;          ///< columns, all of them added upstream
+  std::vector<std::string> reads_if_added; ///< further columns that it has a use for and that are added upstream
+  std::vector<std::string> adds;           ///< columns, none of them added upstream
 
   std::string_view kind() const;
   std::string_view summary() const;
@@ -47,7 +49,8 @@ struct role {
   bool operator==(const role&) const = default;
 };
 
-/// A checked pipeline: every name resolves, the graph has no cycle, every column that is read is added exactly once upstream.
+/// A checked pipeline: every name resolves, the graph has no cycle, every column that is read is added exactly once
+/// upstream.
 struct pipeline {
   std::filesystem::path file; ///< absolute; where it was read from
   run_table run;
@@ -59,16 +62,20 @@ struct pipeline {
 
   /// The role of this name. @throws std::out_of_range if there is none
   const role& at(std::string_view name) const;
+
   /// Roles of one kind: `p.of<rollout_table>()`, in the order of `roles`.
-  template <class Table> std::vector<const role*> of() const {
+  template <class Table>
+  std::vector<const role*> of() const {
     std::vector<const role*> found;
     for (const role& r : roles)
       if (std::holds_alternative<Table>(r.options))
         found.push_back(&r);
     return found;
   }
+
   /// The pipeline's one policy.
   const role& policy() const { return *of<policy_table>().at(0); }
+
   /// The names of the roles that read from `name`.
   std::vector<std::string> readers_of(std::string_view name) const;
   /// Processes that the role runs in beside the run's own; 0 = in the run's own.
@@ -81,23 +88,24 @@ struct pipeline {
 /// Reads, overrides and checks a pipeline file.
 ///
 /// @param file      TOML, UTF-8, at most 1 MiB, nested at most 32 deep. Relative paths in it start at its folder.
-/// @param overrides `key.path=value`, in order; a later one wins. Values are TOML; a bare word is a string. Relative paths
-///                  start at the current folder.
+/// @param overrides `key.path=value`, in order; a later one wins. Values are TOML; a bare word is a string. Relative
+///                  paths start at the current folder.
 /// @throws pipeline_errors with every mistake at once
 pipeline read_pipeline(const std::filesystem::path& file, const std::vector<std::string>& overrides = {},
                        const vocabulary& words = built_in_vocabulary());
 
 /// The same from text, named `name` in the messages, with relative paths starting at `folder`.
 pipeline parse_pipeline(std::string_view text, const std::string& name, const std::filesystem::path& folder,
-                        const std::vector<std::string>& overrides = {}, const vocabulary& words = built_in_vocabulary());
+                        const std::vector<std::string>& overrides = {},
+                        const vocabulary& words = built_in_vocabulary());
 
 /// The pipeline as a file: every key spelled out, where its value came from as a trailing comment, paths absolute.
 /// `read_pipeline` of it gives an equal pipeline.
 std::string resolved_toml(const pipeline& p);
 
-/// Threads of a role: its own `threads`, or with 0 the cores shared out. Heavy roles of this host that work at the same time
-/// (all of them; in a synchronous schedule those that train, policy and critic) get an equal share, at least 1; a light
-/// role gets 1.
+/// Threads of a role: its own `threads`, or with 0 the cores shared out. Heavy roles of this host that work at the same
+/// time (all of them; in a synchronous schedule those that train, policy and critic) get an equal share, at least 1; a
+/// light role gets 1.
 /// @param cores of this host, >= 1
 std::int64_t threads_of(const pipeline& p, std::string_view role, std::int64_t cores);
 

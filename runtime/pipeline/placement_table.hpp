@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/pipeline/limits.hpp"
+#include "runtime/words/limits.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -17,8 +17,10 @@ struct role_placement {
 
   bool operator==(const role_placement&) const = default;
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
-    v("processes", s.processes, between(0, 256), "processes of the role; 0 = in the run's own process, or one on each of `hosts`");
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
+    v("processes", s.processes, between(0, 256),
+      "processes of the role; 0 = in the run's own process, or one on each of `hosts`");
     v("hosts", s.hosts, any(), "ADDRESS:PORT of the `millrace node`s that start them, in turn; empty = this host");
   }
 };
@@ -31,7 +33,8 @@ struct placement_table {
 
   bool operator==(const placement_table&) const = default;
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
     v("transport", s.transport, one_of({"auto", "tcp", "shm"}), "how tensors travel between processes");
     v("secret_file", s.secret_file, any(), "file with the secret shared with the nodes; needed with `hosts`");
     v.entries(s.roles, "where a role runs");

@@ -1,12 +1,14 @@
 #pragma once
 
-#include "runtime/pipeline/limits.hpp"
 #include "runtime/pipeline/lora_table.hpp"
-#include "runtime/pipeline/reward_part_table.hpp"
 #include "runtime/pipeline/loss_table.hpp"
 #include "runtime/pipeline/optimizer_table.hpp"
+#include "runtime/pipeline/planned_abilities.hpp"
 #include "runtime/pipeline/pretraining_table.hpp"
+#include "runtime/pipeline/reward_part_table.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
+#include "runtime/words/columns.hpp"
+#include "runtime/words/limits.hpp"
 
 #include <array>
 #include <cstdint>
@@ -46,26 +48,45 @@ struct policy_table {
 
   bool operator==(const policy_table&) const = default;
 
-  /// The rollout's stamps, the algorithm's own columns (`rewards` in place of `reward`, if there are any), and `ref_logprob` where there is a KL term in loss or reward.
+  static constexpr planned_abilities abilities() { return {.trains = true, .leads = true}; }
+
+  /// The answers with the rollout's stamps, the algorithm's own columns (`rewards` in place of `reward`, if there are
+  /// any), and `ref_logprob` where there is a KL term in loss or reward.
   std::vector<std::string> reads(const vocabulary& words) const;
+
+  std::vector<std::string> reads_if_added() const {
+    auto columns = column::names(column::recomputed, column::kept, column::greedy, column::ref_logprob, column::value,
+                                 column::any_origin);
+    if (rewards.empty())
+      columns.emplace_back(column::reward.name);
+    return columns;
+  }
+
   std::vector<std::string> adds() const { return {}; }
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
     v("model", s.model, needed(), "the [models.*] table that training starts from");
     v("publishes_to", s.publishes_to, any(), "the rollouts and evaluations that get new versions of the weights");
     v("algorithm", s.algorithm, one_of(names_of(v.words().algorithms)), "advantage and loss");
     v("algorithm_options", s.algorithm_options, algorithm_keys{s.algorithm}, "the algorithm's own options");
     v("optimizer", s.optimizer, any(), "how a gradient becomes a step");
-    v("rewards", s.rewards, any(), "what makes the reward: a weighted sum of columns reward.<name>; unset = the column reward");
+    v("rewards", s.rewards, any(),
+      "what makes the reward: a weighted sum of columns reward.<name>; unset = the column reward");
     v("loss", s.loss, any(), "how advantages become a loss");
-    v("mask_truncated", s.mask_truncated, any(), "answers cut off at max_new_tokens count among the group's rewards and have no part in the loss");
-    v("updates_per_batch", s.updates_per_batch, between(1, 1e6), "optimizer updates of a pass over a step, each on whole groups");
+    v("mask_truncated", s.mask_truncated, any(),
+      "answers cut off at max_new_tokens count among the group's rewards and have no part in the loss");
+    v("updates_per_batch", s.updates_per_batch, between(1, 1e6),
+      "optimizer updates of a pass over a step, each on whole groups");
     v("epochs", s.epochs, between(1, 1000), "passes over a step");
-    v("target_kl", s.target_kl, between(0, 1e6), "no further update of a step once KL(proximal || current) is above; 0 = all of them");
+    v("target_kl", s.target_kl, between(0, 1e6),
+      "no further update of a step once KL(proximal || current) is above; 0 = all of them");
     v("lora", s.lora, any(), "low-rank adapters in place of the whole model");
-    v("ema_decay", s.ema_decay, between(0, 0.999999999), "of an exponential average of the weights over steps, saved as `ema` in each checkpoint; 0 = none");
+    v("ema_decay", s.ema_decay, between(0, 0.999999999),
+      "of an exponential average of the weights over steps, saved as `ema` in each checkpoint; 0 = none");
     v("pretraining", s.pretraining, any(), "plain text whose loss is mixed in");
-    v("micro_batch_tokens", s.micro_batch_tokens, between(16, 1 << 24), "tokens trained at once; the gradient is the same for any");
+    v("micro_batch_tokens", s.micro_batch_tokens, between(16, 1 << 24),
+      "tokens trained at once; the gradient is the same for any");
   }
 };
 

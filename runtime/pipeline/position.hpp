@@ -14,6 +14,7 @@ struct position {
 
   /// `file:line:column`, or `--set key=value`.
   std::string text() const { return line == 0 ? source : brief() + ':' + std::to_string(column); }
+
   /// `file:line`, or `--set key=value`.
   std::string brief() const { return line == 0 ? source : source + ':' + std::to_string(line); }
 };

@@ -2,6 +2,7 @@
 
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/pipeline/wording.hpp"
+#include "runtime/words/decimal.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -36,17 +37,8 @@ void reader::misfit(const value& v, const std::string& path, const std::string& 
   into_.wrong(v.where, path + ": found " + v.found() + ", want " + want);
 }
 
-bool reader::within(double x, const limits& allowed) const {
-  return x >= allowed.low && x <= allowed.high && !(allowed.above_low && x == allowed.low);
-}
-
 std::string reader::numbers(const std::string& what, const limits& allowed, const std::string& meaning) const {
-  std::string out = what;
-  if (std::isfinite(allowed.low))
-    out += (allowed.above_low ? " above " : " from ") + number(allowed.low);
-  if (std::isfinite(allowed.high))
-    out += (allowed.above_low ? " up to " : " to ") + number(allowed.high);
-  return out + " (" + meaning + ')';
+  return in_words(what, allowed) + " (" + meaning + ')';
 }
 
 std::string reader::wanted(const bool&, const limits&, const std::string& meaning) const {
@@ -54,6 +46,10 @@ std::string reader::wanted(const bool&, const limits&, const std::string& meanin
 }
 
 std::string reader::wanted(const std::int64_t&, const limits& allowed, const std::string& meaning) const {
+  return numbers("an integer", allowed, meaning);
+}
+
+std::string reader::wanted(const std::uint32_t&, const limits& allowed, const std::string& meaning) const {
   return numbers("an integer", allowed, meaning);
 }
 
@@ -82,34 +78,47 @@ std::string reader::wanted(const std::array<double, 2>&, const limits& allowed, 
   return numbers("two numbers", allowed, meaning);
 }
 
-void reader::take(const value& v, const std::string& path, bool& field, const limits& allowed, const std::string& meaning) {
+void reader::take(const value& v, const std::string& path, bool& field, const limits& allowed,
+                  const std::string& meaning) {
   if (v.kind != value::type::boolean)
     return misfit(v, path, wanted(field, allowed, meaning));
   note(v, path);
   field = v.boolean;
 }
 
-void reader::take(const value& v, const std::string& path, std::int64_t& field, const limits& allowed, const std::string& meaning) {
+void reader::take(const value& v, const std::string& path, std::int64_t& field, const limits& allowed,
+                  const std::string& meaning) {
   if (v.kind != value::type::integer || !within(static_cast<double>(v.integer), allowed))
     return misfit(v, path, wanted(field, allowed, meaning));
   note(v, path);
   field = v.integer;
 }
 
-void reader::take(const value& v, const std::string& path, double& field, const limits& allowed, const std::string& meaning) {
+void reader::take(const value& v, const std::string& path, std::uint32_t& field, const limits& allowed,
+                  const std::string& meaning) {
+  std::int64_t whole = field;
+  take(v, path, whole, allowed, meaning);
+  field = static_cast<std::uint32_t>(whole);
+}
+
+void reader::take(const value& v, const std::string& path, double& field, const limits& allowed,
+                  const std::string& meaning) {
   const double x = v.kind == value::type::integer ? static_cast<double>(v.integer) : v.real;
-  if ((v.kind != value::type::integer && v.kind != value::type::real) || std::isnan(x) || (std::isinf(x) && std::isfinite(allowed.high)) || !within(x, allowed))
+  if ((v.kind != value::type::integer && v.kind != value::type::real) || std::isnan(x)
+      || (std::isinf(x) && std::isfinite(allowed.high)) || !within(x, allowed))
     return misfit(v, path, wanted(field, allowed, meaning));
   note(v, path);
   field = x;
 }
 
-void reader::take(const value& v, const std::string& path, std::string& field, const limits& allowed, const std::string& meaning) {
+void reader::take(const value& v, const std::string& path, std::string& field, const limits& allowed,
+                  const std::string& meaning) {
   if (v.kind != value::type::text && !v.bare)
     return misfit(v, path, wanted(field, allowed, meaning));
   if (!allowed.words.empty() && std::find(allowed.words.begin(), allowed.words.end(), v.text) == allowed.words.end()) {
     const std::string near = nearest(v.text, allowed.words);
-    return misfit(v, path, wanted(field, allowed, meaning) + (near.empty() ? "" : ", did you mean " + in_quotes(near) + '?'));
+    return misfit(v, path,
+                  wanted(field, allowed, meaning) + (near.empty() ? "" : ", did you mean " + in_quotes(near) + '?'));
   }
   if (allowed.needed && v.text.empty())
     return misfit(v, path, wanted(field, allowed, meaning));
@@ -117,7 +126,8 @@ void reader::take(const value& v, const std::string& path, std::string& field, c
   field = v.text;
 }
 
-void reader::take(const value& v, const std::string& path, std::filesystem::path& field, const limits& allowed, const std::string& meaning) {
+void reader::take(const value& v, const std::string& path, std::filesystem::path& field, const limits& allowed,
+                  const std::string& meaning) {
   const bool usable = v.kind == value::type::text || v.bare;
   if (!usable || v.text.find('\0') != std::string::npos || (allowed.needed && v.text.empty()))
     return misfit(v, path, wanted(field, allowed, meaning));
@@ -131,7 +141,8 @@ void reader::take(const value& v, const std::string& path, std::filesystem::path
   field = v.text.empty() ? given : (start / given).lexically_normal();
 }
 
-void reader::take(const value& v, const std::string& path, std::vector<std::string>& field, const limits& allowed, const std::string& meaning) {
+void reader::take(const value& v, const std::string& path, std::vector<std::string>& field, const limits& allowed,
+                  const std::string& meaning) {
   if (v.kind != value::type::list || v.items.size() > most_entries || (allowed.needed && v.items.empty()))
     return misfit(v, path, wanted(field, allowed, meaning));
   note(v, path);
@@ -146,7 +157,8 @@ void reader::take(const value& v, const std::string& path, std::vector<std::stri
   }
 }
 
-void reader::take(const value& v, const std::string& path, std::array<double, 2>& field, const limits& allowed, const std::string& meaning) {
+void reader::take(const value& v, const std::string& path, std::array<double, 2>& field, const limits& allowed,
+                  const std::string& meaning) {
   if (v.kind != value::type::list || v.items.size() != 2)
     return misfit(v, path, wanted(field, allowed, meaning));
   note(v, path);
@@ -164,7 +176,8 @@ std::string reader::wanted(const std::vector<std::int64_t>&, const limits& allow
   return numbers("a list of integers, each", allowed, meaning);
 }
 
-void reader::take(const value& v, const std::string& path, std::vector<std::int64_t>& field, const limits& allowed, const std::string& meaning) {
+void reader::take(const value& v, const std::string& path, std::vector<std::int64_t>& field, const limits& allowed,
+                  const std::string& meaning) {
   if (v.kind != value::type::list || v.items.size() > most_entries || (allowed.needed && v.items.empty()))
     return misfit(v, path, wanted(field, allowed, meaning));
   note(v, path);
@@ -193,17 +206,20 @@ void reader::options_of(const std::vector<option>& options, option_values& value
 
 void reader::options(const rule_keys& keys, option_values& values) {
   values.clear();
-  const rule_type* type = words().rule(keys.type);
+  const rules::rule_type* type = words().rule(keys.type);
   if (!type) {
     open_ = true;
     return;
   }
   const std::size_t before = into_.mistakes.size();
   options_of(type->options, values);
-  if (into_.mistakes.size() > before || !type->check)
+  if (into_.mistakes.size() > before)
     return;
-  if (const std::string wrong = type->check(values); !wrong.empty())
-    into_.wrong(table_.where, path_ + ": " + printable(wrong));
+  try {
+    type->make(values);
+  } catch (const input_error& error) {
+    into_.wrong(table_.where, path_ + ": " + printable(error.what()));
+  }
 }
 
 void reader::options(const correction_keys& keys, option_values& values) {
@@ -222,14 +238,16 @@ void reader::options(const correction_keys& keys, option_values& values) {
     std::vector<std::string> known;
     for (const auto& [name, settings] : type->presets)
       known.push_back(name);
-    into_.wrong(into_.place(path_of("preset")), path_of("preset") + ": found " + in_quotes(keys.preset) + ", want " +
-                                                     (known.empty() ? "none: " + keys.type + " has no presets" : "one of " + joined(known)) +
-                                                     suggestion(keys.preset, known));
+    into_.wrong(into_.place(path_of("preset")),
+                path_of("preset") + ": found " + in_quotes(keys.preset) + ", want "
+                    + (known.empty() ? "none: " + keys.type + " has no presets" : "one of " + joined(known))
+                    + suggestion(keys.preset, known));
   }
   options_of(options, values);
 }
 
-void reader::operator()(const std::string& name, option_values& values, const algorithm_keys& keys, const char* meaning) {
+void reader::operator()(const std::string& name, option_values& values, const algorithm_keys& keys,
+                        const char* meaning) {
   values.clear();
   const algorithm_type* type = words().algorithm(keys.algorithm);
   const value* found = ask(name);

@@ -1,12 +1,13 @@
 #pragma once
 
 #include "runtime/pipeline/document.hpp"
-#include "runtime/pipeline/limits.hpp"
 #include "runtime/pipeline/placement_table.hpp"
 #include "runtime/pipeline/policy_table.hpp"
 #include "runtime/pipeline/rule_verifier_table.hpp"
 #include "runtime/pipeline/source_table.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
+#include "runtime/words/enum_words.hpp"
+#include "runtime/words/limits.hpp"
 
 #include <array>
 #include <concepts>
@@ -22,15 +23,17 @@ namespace millrace::pipeline {
 /// What reading gathers beside the values.
 struct reading {
   const vocabulary& words;
-  std::filesystem::path folder;                ///< relative paths of the file start here
+  std::filesystem::path folder; ///< relative paths of the file start here
   std::vector<mistake> mistakes;
-  std::map<std::string, position> places;      ///< of every key that is written, by its path
-  std::map<std::string, std::string> origins;  ///< of every key, by its path
+  std::map<std::string, position> places;               ///< of every key that is written, by its path
+  std::map<std::string, std::string> origins;           ///< of every key, by its path
   std::optional<std::vector<std::string>> earlier = {}; ///< the stages before this one; none: not a stage
 
   void wrong(const position& where, std::string text) { mistakes.push_back({where, std::move(text)}); }
+
   /// Where `path` stands; for one that is not written, the table around it.
   position place(std::string path) const;
+
   /// Whether the file or a `--set` says `path`.
   bool written(const std::string& path) const { return places.contains(path); }
 };
@@ -47,11 +50,12 @@ public:
   const vocabulary& words() const { return into_.words; }
 
   /// A field: scalars, lists of strings or integers, pairs of numbers, tables, optional tables and lists of tables.
-  template <class Field> void operator()(const std::string& name, Field& field, const limits& allowed, const char* meaning) {
+  template <class Field>
+  void operator()(const std::string& name, Field& field, const limits& allowed, const char* meaning) {
     const std::string path = path_of(name);
     const value* found = ask(name);
     if (!found) {
-      if constexpr (requires(reader& r) { Field::visit(field, r); })
+      if constexpr (requires(reader & r) { Field::visit(field, r); })
         return take(nothing_, path, field, allowed, meaning);
       into_.origins.emplace(path, "default");
       if (allowed.needed)
@@ -75,40 +79,73 @@ public:
 
 private:
   std::string path_of(const std::string& name) const { return path_.empty() ? name : path_ + '.' + name; }
+
   const value* ask(const std::string& name);
   void options_of(const std::vector<option>& options, option_values& values);
   /// `path: found X, want Y`.
   void misfit(const value& v, const std::string& path, const std::string& want);
   void note(const value& v, const std::string& path);
-  bool within(double x, const limits& allowed) const;
   std::string numbers(const std::string& what, const limits& allowed, const std::string& meaning) const;
 
   // What a field of each type wants, as words.
   std::string wanted(const bool&, const limits&, const std::string& meaning) const;
   std::string wanted(const std::int64_t&, const limits& allowed, const std::string& meaning) const;
+  std::string wanted(const std::uint32_t&, const limits& allowed, const std::string& meaning) const;
   std::string wanted(const double&, const limits& allowed, const std::string& meaning) const;
   std::string wanted(const std::string&, const limits& allowed, const std::string& meaning) const;
   std::string wanted(const std::filesystem::path&, const limits&, const std::string& meaning) const;
   std::string wanted(const std::vector<std::string>&, const limits&, const std::string& meaning) const;
   std::string wanted(const std::array<double, 2>&, const limits& allowed, const std::string& meaning) const;
   std::string wanted(const std::vector<std::int64_t>&, const limits& allowed, const std::string& meaning) const;
-  template <class Table> std::string wanted(const std::vector<Table>&, const limits&, const std::string& meaning) const {
+
+  template <enum_with_words Enum>
+  std::string wanted(const Enum&, const limits&, const std::string& meaning) const {
+    return wanted(std::string(), limits_of<Enum>(), meaning);
+  }
+
+  template <class Table>
+  std::string wanted(const std::vector<Table>&, const limits&, const std::string& meaning) const {
     return "a list of tables (" + meaning + ")";
   }
-  template <class Table> std::string wanted(const Table&, const limits&, const std::string& meaning) const {
+
+  template <class Table>
+  std::string wanted(const Table&, const limits&, const std::string& meaning) const {
     return "a table (" + meaning + ")";
   }
 
   void take(const value& v, const std::string& path, bool& field, const limits& allowed, const std::string& meaning);
-  void take(const value& v, const std::string& path, std::int64_t& field, const limits& allowed, const std::string& meaning);
+  void take(const value& v, const std::string& path, std::int64_t& field, const limits& allowed,
+            const std::string& meaning);
+  void take(const value& v, const std::string& path, std::uint32_t& field, const limits& allowed,
+            const std::string& meaning);
   void take(const value& v, const std::string& path, double& field, const limits& allowed, const std::string& meaning);
-  void take(const value& v, const std::string& path, std::string& field, const limits& allowed, const std::string& meaning);
-  void take(const value& v, const std::string& path, std::filesystem::path& field, const limits& allowed, const std::string& meaning);
-  void take(const value& v, const std::string& path, std::vector<std::string>& field, const limits& allowed, const std::string& meaning);
-  void take(const value& v, const std::string& path, std::array<double, 2>& field, const limits& allowed, const std::string& meaning);
-  void take(const value& v, const std::string& path, std::vector<std::int64_t>& field, const limits& allowed, const std::string& meaning);
+  void take(const value& v, const std::string& path, std::string& field, const limits& allowed,
+            const std::string& meaning);
+  void take(const value& v, const std::string& path, std::filesystem::path& field, const limits& allowed,
+            const std::string& meaning);
+  void take(const value& v, const std::string& path, std::vector<std::string>& field, const limits& allowed,
+            const std::string& meaning);
+  void take(const value& v, const std::string& path, std::array<double, 2>& field, const limits& allowed,
+            const std::string& meaning);
+  void take(const value& v, const std::string& path, std::vector<std::int64_t>& field, const limits& allowed,
+            const std::string& meaning);
 
-  template <class Table> void take(const value& v, const std::string& path, std::vector<Table>& field, const limits& allowed, const std::string& meaning) {
+  template <enum_with_words Enum>
+  void take(const value& v, const std::string& path, Enum& field, const limits&, const std::string& meaning) {
+    std::string text = word(field);
+    take(v, path, text, limits_of<Enum>(), meaning);
+    field = *millrace::value_of<Enum>(text);
+  }
+
+  template <enum_with_words Enum>
+  static limits limits_of() {
+    constexpr auto words = words_of<Enum>();
+    return one_of({words.begin(), words.end()});
+  }
+
+  template <class Table>
+  void take(const value& v, const std::string& path, std::vector<Table>& field, const limits& allowed,
+            const std::string& meaning) {
     if (v.kind != value::type::list)
       return misfit(v, path, wanted(field, allowed, meaning));
     if ((v.items.empty() && allowed.needed) || v.items.size() > most_entries)
@@ -120,10 +157,15 @@ private:
     for (std::size_t i = 0; i < v.items.size(); ++i)
       take(v.items[i], path + '.' + std::to_string(i), field.emplace_back(), {}, meaning);
   }
-  template <class Table> void take(const value& v, const std::string& path, std::optional<Table>& field, const limits& allowed, const std::string& meaning) {
+
+  template <class Table>
+  void take(const value& v, const std::string& path, std::optional<Table>& field, const limits& allowed,
+            const std::string& meaning) {
     take(v, path, field.emplace(), allowed, meaning);
   }
-  template <class Table> void take(const value& v, const std::string& path, Table& field, const limits& allowed, const std::string& meaning) {
+
+  template <class Table>
+  void take(const value& v, const std::string& path, Table& field, const limits& allowed, const std::string& meaning) {
     if (v.kind != value::type::table)
       return misfit(v, path, wanted(field, allowed, meaning));
     reader inner(v, path, into_);

@@ -1,7 +1,9 @@
 #pragma once
 
-#include "runtime/pipeline/limits.hpp"
+#include "runtime/pipeline/planned_abilities.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
+#include "runtime/words/columns.hpp"
+#include "runtime/words/limits.hpp"
 
 #include <cstdint>
 #include <string>
@@ -9,7 +11,8 @@
 
 namespace millrace::pipeline {
 
-/// `kind = "reference"`: another model's log-probabilities of the same tokens. It stays as it began, or follows the policy.
+/// `kind = "reference"`: another model's log-probabilities of the same tokens. It stays as it began, or follows the
+/// policy.
 struct reference_table {
   static constexpr std::string_view kind = "reference";
   static constexpr std::string_view summary = "log-probabilities of a frozen model";
@@ -24,13 +27,25 @@ struct reference_table {
 
   bool follows() const { return refresh_every > 0 || ema > 0; }
 
-  std::vector<std::string> reads(const vocabulary&) const { return {"prompt", "tokens"}; }
-  std::vector<std::string> adds() const { return {"ref_logprob"}; }
+  planned_abilities abilities() const { return {.adds_columns = true, .takes_weights = follows()}; }
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+  std::vector<std::string> reads(const vocabulary&) const {
+    return column::names(column::prompt_tokens, column::tokens, column::lengths);
+  }
+
+  std::vector<std::string> adds() const {
+    auto columns = column::names(column::ref_logprob);
+    if (follows())
+      columns.push_back(column::origin_of(column::ref_logprob.name).name);
+    return columns;
+  }
+
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
     v("model", s.model, needed(), "the [models.*] table that it scores with");
     v("refresh_every", s.refresh_every, between(0, 1e9), "steps after which it takes the policy's weights; 0 = never");
-    v("ema", s.ema, between(0, 0.999999), "share of itself that it keeps at each step, the rest is the policy's weights; 0 = it does not average");
+    v("ema", s.ema, between(0, 0.999999),
+      "share of itself that it keeps at each step, the rest is the policy's weights; 0 = it does not average");
   }
 };
 

@@ -8,31 +8,44 @@ namespace {
 /// The visitor that writes a table: its own keys, then the tables below it.
 class writer {
 public:
-  writer(const pipeline& p, std::string path, bool entry = false) : p_(p), path_(std::move(path)), entry_(entry) {}
+  /// How a table stands in the file: `[path]`, or `[[path]]` as an entry of a list.
+  enum class form : std::uint8_t { table, list_entry };
+
+  writer(const pipeline& p, std::string path, form written_as = form::table)
+      : p_(p), path_(std::move(path)), form_(written_as) {}
 
   const vocabulary& words() const {
     static const vocabulary none;
     return none;
   }
 
-  template <class Field> void operator()(const std::string& name, const Field& field, const limits&, const char*) { put(name, field); }
+  template <class Field>
+  void operator()(const std::string& name, const Field& field, const limits&, const char*) {
+    put(name, field);
+  }
+
   void operator()(const std::string& name, const option_values& values, const algorithm_keys&, const char*) {
     writer inner(p_, path_of(name));
     inner.put_options(values);
     below_ += inner.text();
   }
+
   void options(const rule_keys&, const option_values& values) { put_options(values); }
+
   void options(const correction_keys&, const option_values& values) { put_options(values); }
+
   void entries(const std::map<std::string, role_placement>& roles, const char*) {
     for (const auto& [name, placed] : roles)
       put(name, placed);
   }
+
   void refuse(const std::string&, const char*) {}
 
   std::string text() const {
     if (own_.empty())
       return below_;
-    return (entry_ ? "\n[[" + path_.substr(0, path_.rfind('.')) + "]]\n" : "\n[" + path_ + "]\n") + own_ + below_;
+    return (form_ == form::list_entry ? "\n[[" + path_.substr(0, path_.rfind('.')) + "]]\n" : "\n[" + path_ + "]\n")
+           + own_ + below_;
   }
 
 private:
@@ -53,50 +66,77 @@ private:
   }
 
   void put(const std::string& name, bool field) { line(name, field ? "true" : "false"); }
+
   void put(const std::string& name, std::int64_t field) { line(name, std::to_string(field)); }
+
+  void put(const std::string& name, std::uint32_t field) { line(name, std::to_string(field)); }
+
+  template <enum_with_words Enum>
+  void put(const std::string& name, const Enum& field) {
+    line(name, in_quotes(word(field)));
+  }
+
   void put(const std::string& name, double field) { line(name, real_number(field)); }
+
   void put(const std::string& name, const std::string& field) { line(name, in_quotes(field)); }
+
   void put(const std::string& name, const std::filesystem::path& field) {
     if (!field.empty())
       line(name, in_quotes(field.string()));
   }
+
   void put(const std::string& name, const std::vector<std::string>& field) {
     std::vector<std::string> items;
     for (const std::string& item : field)
       items.push_back(in_quotes(item));
     line(name, '[' + joined(items) + ']');
   }
+
   void put(const std::string& name, const std::vector<std::int64_t>& field) {
     std::vector<std::string> items;
     for (const std::int64_t item : field)
       items.push_back(std::to_string(item));
     line(name, '[' + joined(items) + ']');
   }
-  void put(const std::string& name, const std::array<double, 2>& field) { line(name, '[' + real_number(field[0]) + ", " + real_number(field[1]) + ']'); }
-  template <class Table> void put(const std::string& name, const std::optional<Table>& field) {
+
+  void put(const std::string& name, const std::array<double, 2>& field) {
+    line(name, '[' + real_number(field[0]) + ", " + real_number(field[1]) + ']');
+  }
+
+  template <class Table>
+  void put(const std::string& name, const std::optional<Table>& field) {
     if (field)
       put(name, *field);
   }
-  template <class Table> void put(const std::string& name, const std::vector<Table>& field) {
+
+  template <class Table>
+  void put(const std::string& name, const std::vector<Table>& field) {
     if (field.empty())
       line(name, "[]");
     for (std::size_t i = 0; i < field.size(); ++i)
-      put_table(path_of(name) + '.' + std::to_string(i), field[i], true);
+      put_table(path_of(name) + '.' + std::to_string(i), field[i], form::list_entry);
   }
-  template <class Table> void put(const std::string& name, const Table& field) { put_table(path_of(name), field, false); }
-  template <class Table> void put_table(const std::string& path, const Table& field, bool entry) {
-    writer inner(p_, path, entry);
+
+  template <class Table>
+  void put(const std::string& name, const Table& field) {
+    put_table(path_of(name), field, form::table);
+  }
+
+  template <class Table>
+  void put_table(const std::string& path, const Table& field, form written_as) {
+    writer inner(p_, path, written_as);
     Table::visit(field, inner);
     below_ += inner.text();
   }
 
   const pipeline& p_;
   std::string path_;
-  bool entry_;
+  form form_;
   std::string own_, below_;
 };
 
-template <class Table> std::string written(const pipeline& p, const std::string& path, const Table& table) {
+template <class Table>
+std::string written(const pipeline& p, const std::string& path, const Table& table) {
   writer w(p, path);
   Table::visit(table, w);
   return w.text();
@@ -105,7 +145,8 @@ template <class Table> std::string written(const pipeline& p, const std::string&
 } // namespace
 
 std::string resolved_toml(const pipeline& p) {
-  std::string out = "# " + printable(p.file.string()) + ", every key spelled out; after it, where its value came from.\n";
+  std::string out =
+      "# " + printable(p.file.string()) + ", every key spelled out; after it, where its value came from.\n";
   out += written(p, "run", p.run);
   for (const auto& [name, model] : p.models)
     out += written(p, "models." + name, model);

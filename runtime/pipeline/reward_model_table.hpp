@@ -1,7 +1,9 @@
 #pragma once
 
-#include "runtime/pipeline/limits.hpp"
+#include "runtime/pipeline/planned_abilities.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
+#include "runtime/words/columns.hpp"
+#include "runtime/words/limits.hpp"
 
 #include <cstdint>
 #include <string>
@@ -27,16 +29,27 @@ struct reward_model_table {
 
   bool operator==(const reward_model_table&) const = default;
 
-  std::vector<std::string> reads(const vocabulary&) const { return {"prompt", "tokens", "text"}; }
+  static constexpr planned_abilities abilities() { return {.adds_columns = true}; }
+
+  /// The tokens, or with a tokenizer of its own the texts.
+  std::vector<std::string> reads(const vocabulary&) const {
+    return column::names(column::prompt, column::prompt_lengths, column::prompt_tokens, column::tokens, column::lengths,
+                         column::text, column::text_lengths);
+  }
+
   std::vector<std::string> adds() const {
-    std::vector<std::string> columns{"reward." + name};
+    const auto own = column::reward_of(name);
+    auto columns = column::names(own);
     if (alone)
-      columns.push_back("reward");
+      columns.emplace_back(column::reward.name);
+    columns.push_back(column::origin_of(own.name).name);
     return columns;
   }
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
-    v("model", s.model, needed(), "the [models.*] table that it scores with: a sequence-classification model of one label");
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
+    v("model", s.model, needed(),
+      "the [models.*] table that it scores with: a sequence-classification model of one label");
     v("name", s.name, any(), "of its column reward.<name>; default: the role's name");
     v("mean", s.mean, between(-1e9, 1e9), "taken off each score");
     v("deviation", s.deviation, above(0, 1e9), "divides each score after that");

@@ -12,11 +12,13 @@ namespace millrace::pipeline {
 inline std::vector<std::string> role_kinds() {
   return []<std::size_t... I>(std::index_sequence<I...>) {
     return std::vector<std::string>{std::string(std::variant_alternative_t<I, role_options>::kind)...};
-  }(std::make_index_sequence<std::variant_size_v<role_options>>{});
+  }
+  (std::make_index_sequence<std::variant_size_v<role_options>>{});
 }
 
 /// `[roles.NAME]`: the keys of every role, then those of its kind.
-template <class Role, class Visitor> void visit_role(Role& r, Visitor& v) {
+template <class Role, class Visitor>
+void visit_role(Role& r, Visitor& v) {
   std::visit(
       [&](auto& table) {
         using table_type = std::decay_t<decltype(table)>;

@@ -1,7 +1,9 @@
 #pragma once
 
-#include "runtime/pipeline/limits.hpp"
+#include "runtime/pipeline/planned_abilities.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
+#include "runtime/words/columns.hpp"
+#include "runtime/words/limits.hpp"
 
 #include <cstdint>
 #include <string>
@@ -29,15 +31,25 @@ struct rollout_table {
 
   bool operator==(const rollout_table&) const = default;
 
-  std::vector<std::string> reads(const vocabulary&) const { return {"prompt"}; }
+  planned_abilities abilities() const {
+    return {.takes_weights = true, .answers = static_cast<std::int32_t>(answers_per_prompt)};
+  }
+
+  std::vector<std::string> reads(const vocabulary&) const {
+    return column::names(column::prompt, column::prompt_lengths);
+  }
+
   std::vector<std::string> adds() const {
-    std::vector<std::string> columns{"tokens", "mask", "version", "logprob", "finish", "text"};
+    auto columns = column::names(column::prompt_tokens, column::tokens, column::mask, column::logprob, column::version,
+                                 column::lengths, column::finish, column::text, column::text_lengths,
+                                 column::recomputed, column::kept);
     if (greedy_baseline)
-      columns.push_back("baseline");
+      columns.emplace_back(column::greedy.name);
     return columns;
   }
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
     v("model", s.model, needed(), "the [models.*] table that it decodes with");
     v("answers_per_prompt", s.answers_per_prompt, between(1, 1024), "answers sampled for each prompt: the group");
     v("max_new_tokens", s.max_new_tokens, between(1, 1 << 20), "tokens of the longest answer");
@@ -45,9 +57,12 @@ struct rollout_table {
     v("temperature", s.temperature, above(0, 100), "softmax temperature");
     v("top_k", s.top_k, between(0, 1 << 20), "sample from this many likeliest tokens; 0 = all");
     v("top_p", s.top_p, above(0, 1), "sample from the likeliest tokens that hold this probability; 1 = all");
-    v("min_p", s.min_p, between(0, 1), "sample from tokens with at least this share of the likeliest one's probability; 0 = all");
+    v("min_p", s.min_p, between(0, 1),
+      "sample from tokens with at least this share of the likeliest one's probability; 0 = all");
     v("stop", s.stop, any(), "strings that end an answer");
-    v("greedy_baseline", s.greedy_baseline, any(), "one more answer a prompt, always the likeliest token: its reward is the group's baseline, it is not trained (ReMax)");
+    v("greedy_baseline", s.greedy_baseline, any(),
+      "one more answer a prompt, always the likeliest token: its reward is the group's baseline, it is not trained "
+      "(ReMax)");
   }
 };
 

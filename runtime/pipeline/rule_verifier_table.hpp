@@ -1,7 +1,9 @@
 #pragma once
 
-#include "runtime/pipeline/limits.hpp"
+#include "runtime/pipeline/planned_abilities.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
+#include "runtime/words/columns.hpp"
+#include "runtime/words/limits.hpp"
 
 #include <cstdint>
 #include <string>
@@ -14,8 +16,8 @@ struct rule_keys {
   const std::string& type;
 };
 
-/// One entry of `rules = [...]`: `{ type = "number", weight = 1.0, name = "number", ... }`. Which further keys it takes is
-/// the rule type's own matter (`vocabulary`); `options` holds every one of them.
+/// One entry of `rules = [...]`: `{ type = "number", weight = 1.0, name = "number", ... }`. Which further keys it takes
+/// is the rule type's own matter (`vocabulary`); `options` holds every one of them.
 struct rule_entry {
   std::string type;
   std::string name; ///< of the column `reward.<name>`; empty in the file = `type`
@@ -24,7 +26,8 @@ struct rule_entry {
 
   bool operator==(const rule_entry&) const = default;
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
     v("type", s.type, needed(one_of(names_of(v.words().rules))), "which rule");
     v("name", s.name, any(), "of its column reward.<name>; default: the type");
     v("weight", s.weight, between(-1e6, 1e6), "factor of its score in `reward`");
@@ -45,18 +48,27 @@ struct rule_verifier_table {
 
   bool operator==(const rule_verifier_table&) const = default;
 
-  std::vector<std::string> reads(const vocabulary&) const { return {"text", "answer"}; }
+  static constexpr planned_abilities abilities() { return {.adds_columns = true}; }
+
+  std::vector<std::string> reads(const vocabulary&) const {
+    return column::names(column::answer, column::lengths, column::finish, column::text, column::text_lengths);
+  }
+
+  std::vector<std::string> reads_if_added() const { return column::names(column::greedy); }
+
   std::vector<std::string> adds() const {
-    std::vector<std::string> columns{"reward"};
+    auto columns = column::names(column::reward);
     for (const rule_entry& rule : rules)
-      columns.push_back("reward." + rule.name);
+      columns.push_back(column::reward_of(rule.name).name);
     return columns;
   }
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
     v("rules", s.rules, needed(), "what is scored");
     v("workers", s.workers, between(1, 1024), "answers scored at once");
-    v("deadline_ms", s.deadline_ms, between(1, 600000), "milliseconds that scoring one answer may take; later = score 0");
+    v("deadline_ms", s.deadline_ms, between(1, 600000),
+      "milliseconds that scoring one answer may take; later = score 0");
   }
 };
 

@@ -1,14 +1,14 @@
 #pragma once
 
-#include "runtime/pipeline/limits.hpp"
+#include "runtime/words/limits.hpp"
 
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
 
-// One struct a table. `visit` says, key by key, what the table may hold: reading, range checks, "did you mean", the resolved
-// file and `millrace check --keys` all walk it. A default is the member's initializer.
+// One struct a table. `visit` says, key by key, what the table may hold: reading, range checks, "did you mean", the
+// resolved file and `millrace check --keys` all walk it. A default is the member's initializer.
 
 namespace millrace::pipeline {
 
@@ -23,9 +23,11 @@ struct stop_table {
 
   bool operator==(const stop_table&) const = default;
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
     v("metric", s.metric, needed(), "a figure of metrics.jsonl, of a step or of an evaluation");
-    v("patience", s.patience, between(0, 1e9), "stop when the best value is this many values back; 0 = stop by `above`");
+    v("patience", s.patience, between(0, 1e9),
+      "stop when the best value is this many values back; 0 = stop by `above`");
     if (s.patience > 0) {
       v("best", s.best, one_of({"highest", "lowest"}), "with patience: which value is best");
       v("min_change", s.min_change, between(0, 1e9), "with patience: a value is better by more than this");
@@ -62,24 +64,32 @@ struct run_table {
 
   bool operator==(const run_table&) const = default;
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
     v("name", s.name, needed(), "name of the run: letters, digits, '_', '-' and '.'");
     v("steps", s.steps, needed(between(1, 1e9)), "optimizer steps to train");
     v("seed", s.seed, between(0, 9007199254740992), "seed of everything drawn at random");
-    v("device", s.device, one_of({"auto", "cpu", "cuda"}), "where models train, generate and score; auto = cuda where there is one");
-    v("stall_after_s", s.stall_after_s, above(0, 86400), "seconds without progress until the run says who waits for whom");
-    v("on_stall", s.on_stall, one_of({"report", "abort"}), "what follows: the run goes on and says it again, or ends, to be resumed from its last checkpoint");
+    v("device", s.device, one_of({"auto", "cpu", "cuda"}),
+      "where models train, generate and score; auto = cuda where there is one");
+    v("stall_after_s", s.stall_after_s, above(0, 86400),
+      "seconds without progress until the run says who waits for whom");
+    v("on_stall", s.on_stall, one_of({"report", "abort"}),
+      "what follows: the run goes on and says it again, or ends, to be resumed from its last checkpoint");
     v("heartbeat_ms", s.heartbeat_ms, between(10, 60000), "milliseconds between heartbeats of processes");
-    v("peer_timeout_ms", s.peer_timeout_ms, between(20, 600000), "milliseconds of silence after which a process counts as dead");
+    v("peer_timeout_ms", s.peer_timeout_ms, between(20, 600000),
+      "milliseconds of silence after which a process counts as dead");
     v("request_deadline_s", s.request_deadline_s, above(0, 86400), "seconds that a request between roles may take");
-    v("trajectories_fraction", s.trajectories_fraction, between(0, 1), "share of the groups written to the trajectory files");
+    v("trajectories_fraction", s.trajectories_fraction, between(0, 1),
+      "share of the groups written to the trajectory files");
     v("checkpoint_every", s.checkpoint_every, between(0, 1e9), "steps between checkpoints; 0 = only at the end");
     v("checkpoints_kept", s.checkpoints_kept, between(1, 1000), "checkpoints kept, the newest ones");
-    v("keep_best", s.keep_best, any(), "a figure of metrics.jsonl: the checkpoint at which it stood best is kept as checkpoints/best; empty = none");
+    v("keep_best", s.keep_best, any(),
+      "a figure of metrics.jsonl: the checkpoint at which it stood best is kept as checkpoints/best; empty = none");
     v("best", s.best, one_of({"highest", "lowest"}), "which value of keep_best is best");
     v("stop_when", s.stop_when, any(), "what ends the run before its last step, with a checkpoint");
     v("trace", s.trace, any(), "write a Chrome/Perfetto trace");
-    v("max_skipped_steps", s.max_skipped_steps, between(1, 1e9), "steps in a row with a loss or gradient that is not finite, after which the run ends");
+    v("max_skipped_steps", s.max_skipped_steps, between(1, 1e9),
+      "steps in a row with a loss or gradient that is not finite, after which the run ends");
   }
 };
 
@@ -90,7 +100,8 @@ struct model_table {
 
   bool operator==(const model_table&) const = default;
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
     v("path", s.path, needed(), "a Hugging Face folder or a .gguf file; relative to the pipeline file's folder");
     v("chat_template", s.chat_template, any(), "name of a chat template; empty = the model's own");
   }

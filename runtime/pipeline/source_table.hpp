@@ -1,7 +1,9 @@
 #pragma once
 
-#include "runtime/pipeline/limits.hpp"
+#include "runtime/pipeline/planned_abilities.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
+#include "runtime/words/columns.hpp"
+#include "runtime/words/limits.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -22,7 +24,8 @@ struct generator_table {
 
   bool operator==(const generator_table&) const = default;
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
     v("type", s.type, one_of({"arithmetic"}), "what is made up");
     v("operation", s.operation, one_of({"add", "subtract", "multiply"}), "what to do with the two numbers");
     v("min", s.min, between(-1000000000, 1000000000), "smallest number");
@@ -36,10 +39,10 @@ struct generator_table {
 struct source_table {
   static constexpr std::string_view kind = "source";
   static constexpr std::string_view summary = "gives prompts and their answers";
-  static constexpr bool heavy = false;       ///< whether its work fills cores for long
-  static constexpr bool replicated = false;  ///< whether it may run in several processes
+  static constexpr bool heavy = false;      ///< whether its work fills cores for long
+  static constexpr bool replicated = false; ///< whether it may run in several processes
 
-  std::filesystem::path file;               ///< exactly one of `file` and `generator`
+  std::filesystem::path file; ///< exactly one of `file` and `generator`
   std::optional<generator_table> generator;
   bool shuffle = true;
   std::int64_t epochs = 0;
@@ -48,10 +51,18 @@ struct source_table {
 
   bool operator==(const source_table&) const = default;
 
-  std::vector<std::string> reads(const vocabulary&) const { return {}; }
-  std::vector<std::string> adds() const { return {"prompt", "answer"}; }
+  static constexpr planned_abilities abilities() { return {.gives_prompts = true}; }
 
-  template <class Self, class Visitor> static void visit(Self& s, Visitor& v) {
+  std::vector<std::string> reads(const vocabulary&) const { return {}; }
+
+  std::vector<std::string> adds() const {
+    return column::names(column::prompt, column::prompt_lengths, column::answer, column::data_source,
+                         column::demonstrations, column::demonstration_lengths, column::demonstration_turns,
+                         column::margin);
+  }
+
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
     v("file", s.file, any(), "JSONL in verl's row format; relative to the pipeline file's folder");
     v("generator", s.generator, any(), "made-up prompts instead of a file");
     if (!s.generator) {
@@ -61,7 +72,8 @@ struct source_table {
       v.refuse("shuffle", "a generator has no rows to shuffle");
       v.refuse("epochs", "a generator never ends");
     }
-    v("max_prompt_tokens", s.max_prompt_tokens, between(1, 1 << 20), "tokens of the longest prompt used; longer rows are skipped");
+    v("max_prompt_tokens", s.max_prompt_tokens, between(1, 1 << 20),
+      "tokens of the longest prompt used; longer rows are skipped");
     v("system", s.system, any(), "system message before prompts that have none; empty = none");
   }
 };

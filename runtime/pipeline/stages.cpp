@@ -16,7 +16,8 @@ constexpr std::size_t most_stages = 64;
 value merged(const value& under, const value& over) {
   value out = over;
   for (const member& m : under.members) {
-    const auto own = std::find_if(out.members.begin(), out.members.end(), [&](const member& o) { return o.key == m.key; });
+    const auto own =
+        std::find_if(out.members.begin(), out.members.end(), [&](const member& o) { return o.key == m.key; });
     if (own == out.members.end())
       out.members.push_back(m);
     else if (own->is.kind == value::type::table && m.is.kind == value::type::table)
@@ -59,18 +60,21 @@ std::string name_of(const value& table, const std::vector<std::string>& earlier,
     return {};
   }
   if (name->is.kind != value::type::text || !is_name(name->is.text)) {
-    into.wrong(name->is.where, "stage.name: found " + name->is.found() + ", want a letter, then letters, digits, '_' and '-', at most 64");
+    into.wrong(name->is.where, "stage.name: found " + name->is.found()
+                                   + ", want a letter, then letters, digits, '_' and '-', at most 64");
     return {};
   }
   if (std::find(earlier.begin(), earlier.end(), name->is.text) != earlier.end()) {
-    into.wrong(name->is.where, "stage.name: found a second stage named " + in_quotes(name->is.text) + ", want a name of its own");
+    into.wrong(name->is.where,
+               "stage.name: found a second stage named " + in_quotes(name->is.text) + ", want a name of its own");
     return {};
   }
   return name->is.text;
 }
 
-std::vector<stage> staged(const value& root, const value& list, const std::string& name, const std::filesystem::path& folder,
-                          const vocabulary& words, std::vector<mistake>& mistakes) {
+std::vector<stage> staged(const value& root, const value& list, const std::string& name,
+                          const std::filesystem::path& folder, const vocabulary& words,
+                          std::vector<mistake>& mistakes) {
   std::vector<stage> stages;
   std::vector<std::string> names;
   reading whole{words, folder, {}, {{"", root.where}}, {}};
@@ -127,14 +131,18 @@ std::vector<stage> parse_stages(std::string_view text, const std::string& name, 
   return stages;
 }
 
-std::vector<stage> read_stages(const std::filesystem::path& file, const std::vector<std::string>& overrides, const vocabulary& words) {
-  auto stages = parse_stages(text_of_file(file), file.string(), std::filesystem::absolute(file).parent_path(), overrides, words);
+std::vector<stage> read_stages(const std::filesystem::path& file, const std::vector<std::string>& overrides,
+                               const vocabulary& words) {
+  auto stages =
+      parse_stages(text_of_file(file), file.string(), std::filesystem::absolute(file).parent_path(), overrides, words);
   for (stage& s : stages)
     s.what.file = std::filesystem::absolute(file).lexically_normal();
   return stages;
 }
 
-bool is_staged(const std::vector<stage>& stages) { return !stages.empty() && !stages.front().name.empty(); }
+bool is_staged(const std::vector<stage>& stages) {
+  return !stages.empty() && !stages.front().name.empty();
+}
 
 std::string name_of_run(const std::vector<stage>& stages) {
   const std::string name = stages.front().what.run.name, own = '.' + stages.front().name;

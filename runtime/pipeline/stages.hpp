@@ -11,9 +11,9 @@
 
 namespace millrace::pipeline {
 
-// A file may hold several `[[stage]]`s: each has a `name` and is a pipeline of its own, which has the tables at the top of
-// the file too, key by key, where it does not say otherwise. Stages run one after another. The path of a model may be
-// "stage:NAME": the weights that the earlier stage NAME ended with, or its best ones where it keeps them;
+// A file may hold several `[[stage]]`s: each has a `name` and is a pipeline of its own, which has the tables at the top
+// of the file too, key by key, where it does not say otherwise. Stages run one after another. The path of a model may
+// be "stage:NAME": the weights that the earlier stage NAME ended with, or its best ones where it keeps them;
 // "stage:NAME/PART" is another folder of that checkpoint, such as "stage:sft/ema". A stage's run is called
 // `<run.name>.<name>` unless it says its own.
 
@@ -32,15 +32,16 @@ struct stage_reference {
 /// @returns nothing for any other path
 std::optional<stage_reference> stage_reference_of(const std::filesystem::path& path);
 
-/// Reads and checks a file as `read_pipeline` does, with stages or without. `--set stage.NAME.run.steps=3` sets a key of
-/// one stage; a key at the top holds for the stages that do not say otherwise.
+/// Reads and checks a file as `read_pipeline` does, with stages or without. `--set stage.NAME.run.steps=3` sets a key
+/// of one stage; a key at the top holds for the stages that do not say otherwise.
 /// @throws pipeline_errors with every mistake of every stage at once, e.g. a "stage:NAME" that is no earlier stage
 std::vector<stage> read_stages(const std::filesystem::path& file, const std::vector<std::string>& overrides = {},
                                const vocabulary& words = built_in_vocabulary());
 
 /// The same from text, as `parse_pipeline`.
 std::vector<stage> parse_stages(std::string_view text, const std::string& name, const std::filesystem::path& folder,
-                                const std::vector<std::string>& overrides = {}, const vocabulary& words = built_in_vocabulary());
+                                const std::vector<std::string>& overrides = {},
+                                const vocabulary& words = built_in_vocabulary());
 
 /// Whether there are stages, not one plain pipeline.
 bool is_staged(const std::vector<stage>& stages);

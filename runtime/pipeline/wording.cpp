@@ -1,10 +1,11 @@
 #include "runtime/pipeline/wording.hpp"
 
+#include "runtime/words/decimal.hpp"
+
 #include <algorithm>
 #include <charconv>
-#include <cmath>
-#include <cstdio>
 #include <cstdint>
+#include <cstdio>
 
 namespace millrace::pipeline {
 namespace {
@@ -71,30 +72,29 @@ std::string escaped(std::string_view text) {
   std::string out;
   for (const char c : text)
     switch (c) {
-    case '&': out += "&amp;"; break;
-    case '<': out += "&lt;"; break;
-    case '>': out += "&gt;"; break;
-    case '"': out += "&quot;"; break;
-    case '\'': out += "&#39;"; break;
-    default: out += c;
+    case '&':
+      out += "&amp;";
+      break;
+    case '<':
+      out += "&lt;";
+      break;
+    case '>':
+      out += "&gt;";
+      break;
+    case '"':
+      out += "&quot;";
+      break;
+    case '\'':
+      out += "&#39;";
+      break;
+    default:
+      out += c;
     }
   return out;
 }
 
-std::string number(double x) {
-  if (std::isnan(x))
-    return "nan";
-  if (std::isinf(x))
-    return x < 0 ? "-inf" : "inf";
-  if (x == std::floor(x) && std::abs(x) <= 9007199254740992.0)
-    return std::to_string(static_cast<std::int64_t>(x));
-  char buffer[32];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, x).ptr;
-  return {buffer, end};
-}
-
 std::string real_number(double x) {
-  const std::string written = number(x);
+  const std::string written = decimal(x);
   return written.find_first_of(".en") == std::string::npos ? written + ".0" : written;
 }
 

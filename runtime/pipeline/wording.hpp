@@ -14,9 +14,7 @@ std::string printable(std::string_view text);
 std::string in_quotes(std::string_view text);
 /// Text made safe inside XML and HTML, quoted attributes included.
 std::string escaped(std::string_view text);
-/// The shortest decimal that reads back as the same number.
-std::string number(double x);
-/// The same as a TOML float: with a point or an exponent.
+/// `decimal` as a TOML float: with a point or an exponent.
 std::string real_number(double x);
 /// `a`, `b` and so on with `, ` between.
 std::string joined(const std::vector<std::string>& words, std::string_view between = ", ");

@@ -3,7 +3,6 @@
 
 #include <utf8proc.h>
 
-#include <array>
 #include <cstdlib>
 #include <optional>
 
@@ -19,8 +18,8 @@ enum class spaces { keep, trim, collapse, remove };
 std::optional<std::string> folded(std::string_view text) {
   utf8proc_uint8_t* made = nullptr;
   const utf8proc_ssize_t length =
-      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()), &made,
-                   static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_CASEFOLD));
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
+                   &made, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_CASEFOLD));
   if (length < 0)
     return std::nullopt;
   std::string out(reinterpret_cast<const char*>(made), static_cast<std::size_t>(length));
@@ -49,10 +48,18 @@ private:
   std::optional<std::string> prepared(std::string_view text) const {
     std::string out;
     switch (white_space_) {
-    case spaces::keep: out = text; break;
-    case spaces::trim: out = trimmed(text); break;
-    case spaces::collapse: out = with_spaces_as(text, " "); break;
-    case spaces::remove: out = with_spaces_as(text, ""); break;
+    case spaces::keep:
+      out = text;
+      break;
+    case spaces::trim:
+      out = trimmed(text);
+      break;
+    case spaces::collapse:
+      out = with_spaces_as(text, " ");
+      break;
+    case spaces::remove:
+      out = with_spaces_as(text, "");
+      break;
     }
     return ignore_case_ ? folded(out) : out;
   }
@@ -61,18 +68,7 @@ private:
   bool ignore_case_;
 };
 
-constexpr std::array<std::string_view, 4> space_words = {"trim", "collapse", "remove", "keep"};
-
-constexpr option_description options[] = {
-    {.name = "ignore_case", .type = option_type::boolean, .default_value = false, .doc = "compare after Unicode case folding"},
-    {.name = "whitespace",
-     .type = option_type::text,
-     .default_value = std::string_view("trim"),
-     .choices = space_words,
-     .doc = "of both texts: trim the ends, collapse runs to one space, remove or keep it"},
-};
-
-std::unique_ptr<rule> make(const option_map& given) {
+std::unique_ptr<rule> make_exact(const option_values& given) {
   const auto& word = std::get<std::string>(given.at("whitespace"));
   const spaces white_space = word == "trim"       ? spaces::trim
                              : word == "collapse" ? spaces::collapse
@@ -83,6 +79,15 @@ std::unique_ptr<rule> make(const option_map& given) {
 
 } // namespace
 
-const rule_type exact{"exact", "1 if the answer's text is the row's answer, else 0", options, make};
+const rule_type exact{
+    .name = "exact",
+    .meaning = "1 if the answer's text is the row's answer, else 0",
+    .options =
+        {{.name = "ignore_case", .fallback = false, .allowed = any(), .meaning = "compare after Unicode case folding"},
+         {.name = "whitespace",
+          .fallback = std::string("trim"),
+          .allowed = one_of({"trim", "collapse", "remove", "keep"}),
+          .meaning = "of both texts: trim the ends, collapse runs to one space, remove or keep it"}},
+    .make = make_exact};
 
 } // namespace millrace::rules

@@ -12,8 +12,13 @@ namespace {
 constexpr std::size_t most_digits = 1000;
 constexpr std::int64_t largest_exponent = 9999;
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+bool is_letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
 } // namespace
 
@@ -28,10 +33,13 @@ struct exact_number::reader {
     at += word.size();
     return true;
   }
+
   bool take_one_of(std::initializer_list<std::string_view> words) {
     return std::any_of(words.begin(), words.end(), [&](std::string_view word) { return take(word); });
   }
+
   char peek(std::size_t ahead = 0) const { return at + ahead < text.size() ? text[at + ahead] : '\0'; }
+
   bool digits_follow(std::size_t ahead, std::size_t count) const {
     for (std::size_t i = 0; i < count; ++i)
       if (!is_digit(peek(ahead + i)))
@@ -128,7 +136,8 @@ exact_number::decimal exact_number::product(const decimal& a, const decimal& b) 
   std::vector<std::uint32_t> places(a.digits.size() + b.digits.size(), 0);
   for (std::size_t i = a.digits.size(); i-- > 0;)
     for (std::size_t k = b.digits.size(); k-- > 0;)
-      places[i + k + 1] += static_cast<std::uint32_t>(a.digits[i] - '0') * static_cast<std::uint32_t>(b.digits[k] - '0');
+      places[i + k + 1] +=
+          static_cast<std::uint32_t>(a.digits[i] - '0') * static_cast<std::uint32_t>(b.digits[k] - '0');
   for (std::size_t i = places.size(); i-- > 1;) {
     places[i - 1] += places[i] / 10;
     places[i] %= 10;
@@ -139,59 +148,62 @@ exact_number::decimal exact_number::product(const decimal& a, const decimal& b) 
   return normal(std::move(digits), a.exponent + b.exponent);
 }
 
-std::optional<exact_number> exact_number::at_start(std::string_view text, bool percent_is_hundredth, std::size_t* length) {
+std::optional<exact_number> exact_number::at_start(std::string_view text, bool percent_is_hundredth,
+                                                   std::size_t* read_bytes) {
   reader in{text};
-  exact_number number;
-  number.negative_ = in.take_sign();
+  exact_number found;
+  found.negative_ = in.take_sign();
   in.take_currency();
-  if (!number.negative_)
-    number.negative_ = in.take_sign();
+  if (!found.negative_)
+    found.negative_ = in.take_sign();
   if (const auto fraction = in.take_latex_fraction()) {
-    std::tie(number.numerator_, number.denominator_) = *fraction;
+    std::tie(found.numerator_, found.denominator_) = *fraction;
   } else if (const auto value = in.take_decimal()) {
-    number.numerator_ = *value;
+    found.numerator_ = *value;
     const std::size_t slash = in.at;
     if (in.take("/")) {
       const auto below = in.take_decimal();
       if (below && in.peek() != '/')
-        number.denominator_ = *below;
+        found.denominator_ = *below;
       else
         in.at = slash;
     }
   } else {
     return std::nullopt;
   }
-  if (number.denominator_.digits.empty())
+  if (found.denominator_.digits.empty())
     return std::nullopt;
   const std::size_t behind = in.at;
   in.take(" ");
   if (!in.take_one_of({"%", "\\%"}))
     in.at = behind;
-  else if (percent_is_hundredth && !number.numerator_.digits.empty())
-    number.numerator_.exponent -= 2;
-  if (number.numerator_.digits.empty())
-    number.negative_ = false;
-  if (length)
-    *length = in.at;
-  return number;
+  else if (percent_is_hundredth && !found.numerator_.digits.empty())
+    found.numerator_.exponent -= 2;
+  if (found.numerator_.digits.empty())
+    found.negative_ = false;
+  if (read_bytes)
+    *read_bytes = in.at;
+  return found;
 }
 
 std::optional<exact_number> exact_number::whole(std::string_view text, bool percent_is_hundredth) {
   text = trimmed(text);
-  std::size_t length = 0;
-  const auto number = at_start(text, percent_is_hundredth, &length);
-  text.remove_prefix(length);
-  return number && (text.empty() || text == ".") ? number : std::nullopt;
+  std::size_t read_bytes = 0;
+  const auto found = at_start(text, percent_is_hundredth, &read_bytes);
+  text.remove_prefix(read_bytes);
+  return found && (text.empty() || text == ".") ? found : std::nullopt;
 }
 
 bool exact_number::operator==(const exact_number& other) const {
-  return negative_ == other.negative_ &&
-         product(numerator_, other.denominator_) == product(other.numerator_, denominator_);
+  return negative_ == other.negative_
+         && product(numerator_, other.denominator_) == product(other.numerator_, denominator_);
 }
 
 std::string exact_number::canonical() const {
   const auto text = [](const decimal& d) {
-    return d.digits.empty() ? std::string("0") : d.exponent == 0 ? d.digits : d.digits + 'e' + std::to_string(d.exponent);
+    return d.digits.empty()  ? std::string("0")
+           : d.exponent == 0 ? d.digits
+                             : d.digits + 'e' + std::to_string(d.exponent);
   };
   const std::string bottom = text(denominator_);
   return (negative_ ? "-" : "") + text(numerator_) + (bottom == "1" ? "" : '/' + bottom);
@@ -204,13 +216,13 @@ std::optional<exact_number> last_number(std::string_view text, bool percent_is_h
     const char before = at > 0 ? text[at - 1] : ' ';
     const bool sign = c == '-' || c == '+' || text.substr(at).starts_with("\xE2\x88\x92");
     const bool sign_counts = !is_digit(before) && !is_letter(before) && before != ')' && before != ']' && before != '}';
-    const bool begins = is_digit(c) || c == '.' || c == '$' || c == '\\' || static_cast<unsigned char>(c) >= 0x80 ||
-                        (sign && sign_counts);
-    std::size_t length = 0;
+    const bool begins = is_digit(c) || c == '.' || c == '$' || c == '\\' || static_cast<unsigned char>(c) >= 0x80
+                        || (sign && sign_counts);
+    std::size_t read_bytes = 0;
     if (begins && (!sign || sign_counts))
-      if (const auto number = exact_number::at_start(text.substr(at), percent_is_hundredth, &length)) {
-        last = number;
-        at += length;
+      if (const auto found = exact_number::at_start(text.substr(at), percent_is_hundredth, &read_bytes)) {
+        last = found;
+        at += read_bytes;
         continue;
       }
     ++at;

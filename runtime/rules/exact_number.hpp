@@ -11,14 +11,16 @@ namespace millrace::rules {
 /// A decimal or a fraction of two decimals, held digit by digit: comparing rounds nothing.
 class exact_number {
 public:
-  /// Reads one number at the start of `text`: an optional sign (-, +, U+2212), an optional currency sign ($, euro, pound),
-  /// digits with or without thousands commas, an optional decimal part, an optional exponent, or two such with a slash
-  /// between, an optional percent sign. LaTeX's `\$`, `\%`, `{,}`, `\,`, `\!` and `\frac{a}{b}` (also dfrac, tfrac) are read.
+  /// Reads one number at the start of `text`: an optional sign (-, +, U+2212), an optional currency sign ($, euro,
+  /// pound), digits with or without thousands commas, an optional decimal part, an optional exponent, or two such with
+  /// a slash between, an optional percent sign. LaTeX's `\$`, `\%`, `{,}`, `\,`, `\!` and `\frac{a}{b}` (also dfrac,
+  /// tfrac) are read.
   ///
   /// @param percent_is_hundredth 5% is 0.05 instead of 5
-  /// @param length if not null, receives the bytes that were read
+  /// @param read_bytes if not null, receives how many bytes were read
   /// @returns nothing if no number begins there, one has more than 1000 digits, or a denominator is 0
-  static std::optional<exact_number> at_start(std::string_view text, bool percent_is_hundredth, std::size_t* length = nullptr);
+  static std::optional<exact_number> at_start(std::string_view text, bool percent_is_hundredth,
+                                              std::size_t* read_bytes = nullptr);
 
   /// The number that `text`, trimmed, is as a whole; nothing if it is anything else.
   static std::optional<exact_number> whole(std::string_view text, bool percent_is_hundredth);

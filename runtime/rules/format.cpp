@@ -1,6 +1,6 @@
-#include "runtime/input_error.hpp"
 #include "runtime/rules/rule.hpp"
 #include "runtime/rules/white_space.hpp"
+#include "runtime/words/input_error.hpp"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -23,10 +23,16 @@ std::string pcre2_message(int code) {
   return reinterpret_cast<const char*>(text.data());
 }
 
-PCRE2_SPTR units(std::string_view text) { return reinterpret_cast<PCRE2_SPTR>(text.data()); }
+PCRE2_SPTR units(std::string_view text) {
+  return reinterpret_cast<PCRE2_SPTR>(text.data());
+}
 
-template <auto release> struct released {
-  template <class T> void operator()(T* object) const { release(object); }
+template <auto release>
+struct released {
+  template <class T>
+  void operator()(T* object) const {
+    release(object);
+  }
 };
 
 /// 1 if the text matches, else 0. A search that exceeds its steps or memory is an error, not a score.
@@ -36,11 +42,11 @@ public:
       : trim_(trim), options_(full ? PCRE2_ANCHORED | PCRE2_ENDANCHORED : 0) {
     int code = 0;
     PCRE2_SIZE at = 0;
-    code_.reset(pcre2_compile(units(pattern), pattern.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &at,
-                              nullptr));
+    code_.reset(pcre2_compile(units(pattern), pattern.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code,
+                              &at, nullptr));
     if (!code_)
-      throw input_error("rule format: pattern: found \"" + pattern + "\" (at character " + std::to_string(at + 1) + ": " +
-                        pcre2_message(code) + "), want a regular expression");
+      throw input_error("rule format: pattern: found \"" + pattern + "\" (at character " + std::to_string(at + 1) + ": "
+                        + pcre2_message(code) + "), want a regular expression");
     context_.reset(pcre2_match_context_create(nullptr));
     if (!context_)
       throw std::bad_alloc();
@@ -50,7 +56,8 @@ public:
 
   score evaluate(const rule_input& input) const override {
     const std::string_view text = trim_ ? trimmed(input.text) : input.text;
-    const std::unique_ptr<pcre2_match_data, released<pcre2_match_data_free>> captures(pcre2_match_data_create(1, nullptr));
+    const std::unique_ptr<pcre2_match_data, released<pcre2_match_data_free>> captures(
+        pcre2_match_data_create(1, nullptr));
     if (!captures)
       throw std::bad_alloc();
     const int found = pcre2_match(code_.get(), units(text), text.size(), 0, options_, captures.get(), context_.get());
@@ -66,24 +73,29 @@ private:
   std::unique_ptr<pcre2_match_context, released<pcre2_match_context_free>> context_; // read-only once made: shared
 };
 
-constexpr std::array<std::string_view, 2> matches = {"full", "search"};
-
-constexpr option_description options[] = {
-    {.name = "pattern", .type = option_type::text, .required = true,
-     .doc = "a regular expression (PCRE2, Unicode); (?s) lets . match a newline, (?i) ignores case"},
-    {.name = "match", .type = option_type::text, .default_value = std::string_view("full"), .choices = matches,
-     .doc = "the whole text must match, or some part of it"},
-    {.name = "trim", .type = option_type::boolean, .default_value = true,
-     .doc = "leave white space at the ends of the text out"},
-};
-
-std::unique_ptr<rule> make(const option_map& given) {
+std::unique_ptr<rule> make_format(const option_values& given) {
   return std::make_unique<format_rule>(std::get<std::string>(given.at("pattern")),
-                                       std::get<std::string>(given.at("match")) == "full", std::get<bool>(given.at("trim")));
+                                       std::get<std::string>(given.at("match")) == "full",
+                                       std::get<bool>(given.at("trim")));
 }
 
 } // namespace
 
-const rule_type format{"format", "1 if the answer's text matches a regular expression, else 0", options, make};
+const rule_type format{
+    .name = "format",
+    .meaning = "1 if the answer's text matches a regular expression, else 0",
+    .options = {{.name = "pattern",
+                 .fallback = std::string(),
+                 .allowed = needed(),
+                 .meaning = "a regular expression (PCRE2, Unicode); (?s) lets . match a newline, (?i) ignores case"},
+                {.name = "match",
+                 .fallback = std::string("full"),
+                 .allowed = one_of({"full", "search"}),
+                 .meaning = "the whole text must match, or some part of it"},
+                {.name = "trim",
+                 .fallback = true,
+                 .allowed = any(),
+                 .meaning = "leave white space at the ends of the text out"}},
+    .make = make_format};
 
 } // namespace millrace::rules

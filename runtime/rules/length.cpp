@@ -1,8 +1,7 @@
-#include "runtime/input_error.hpp"
 #include "runtime/rules/rule.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <algorithm>
-#include <array>
 
 namespace millrace::rules {
 
@@ -23,10 +22,10 @@ public:
   score evaluate(const rule_input& input) const override {
     if (within_.must_finish && input.truncated)
       return score::of(0);
-    const std::int64_t size =
-        within_.characters ? std::count_if(input.text.begin(), input.text.end(),
-                                           [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; })
-                           : input.tokens;
+    const std::int64_t size = within_.characters
+                                  ? std::count_if(input.text.begin(), input.text.end(),
+                                                  [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; })
+                                  : input.tokens;
     const std::int64_t outside = std::max({within_.min - size, size - within_.max, std::int64_t{0}});
     const double kept = 1 - static_cast<double>(outside) / static_cast<double>(within_.falloff + 1);
     return score::of(std::max(kept, 0.0));
@@ -36,34 +35,43 @@ private:
   bounds within_;
 };
 
-constexpr std::array<std::string_view, 2> units = {"tokens", "characters"};
 constexpr double longest = 1e9;
 
-constexpr option_description options[] = {
-    {.name = "min", .type = option_type::integer, .default_value = std::int64_t{0}, .minimum = 0, .maximum = longest,
-     .doc = "shortest answer that scores 1"},
-    {.name = "max", .type = option_type::integer, .required = true, .minimum = 0, .maximum = longest,
-     .doc = "longest answer that scores 1, >= min"},
-    {.name = "falloff", .type = option_type::integer, .default_value = std::int64_t{0}, .minimum = 0, .maximum = longest,
-     .doc = "units outside the range over which the score falls linearly; beyond them it is 0"},
-    {.name = "unit", .type = option_type::text, .default_value = std::string_view("tokens"), .choices = units,
-     .doc = "what is counted"},
-    {.name = "must_finish", .type = option_type::boolean, .default_value = false,
-     .doc = "an answer cut off at the token limit scores 0"},
-};
-
-std::unique_ptr<rule> make(const option_map& given) {
+std::unique_ptr<rule> make_length(const option_values& given) {
   const bounds within{std::get<std::int64_t>(given.at("min")), std::get<std::int64_t>(given.at("max")),
-                      std::get<std::int64_t>(given.at("falloff")), std::get<std::string>(given.at("unit")) == "characters",
-                      std::get<bool>(given.at("must_finish"))};
+                      std::get<std::int64_t>(given.at("falloff")),
+                      std::get<std::string>(given.at("unit")) == "characters", std::get<bool>(given.at("must_finish"))};
   if (within.max < within.min)
-    throw input_error("rule length: max: found " + std::to_string(within.max) + ", want an integer >= min, " +
-                      std::to_string(within.min));
+    throw input_error("rule length: max: found " + std::to_string(within.max) + ", want an integer >= min, "
+                      + std::to_string(within.min));
   return std::make_unique<length_rule>(within);
 }
 
 } // namespace
 
-const rule_type length{"length", "1 for an answer whose length lies in [min, max], less outside", options, make};
+const rule_type length{
+    .name = "length",
+    .meaning = "1 for an answer whose length lies in [min, max], less outside",
+    .options = {{.name = "min",
+                 .fallback = std::int64_t{0},
+                 .allowed = between(0, longest),
+                 .meaning = "shortest answer that scores 1"},
+                {.name = "max",
+                 .fallback = std::int64_t{0},
+                 .allowed = needed(between(0, longest)),
+                 .meaning = "longest answer that scores 1, >= min"},
+                {.name = "falloff",
+                 .fallback = std::int64_t{0},
+                 .allowed = between(0, longest),
+                 .meaning = "units outside the range over which the score falls linearly; beyond them it is 0"},
+                {.name = "unit",
+                 .fallback = std::string("tokens"),
+                 .allowed = one_of({"tokens", "characters"}),
+                 .meaning = "what is counted"},
+                {.name = "must_finish",
+                 .fallback = false,
+                 .allowed = any(),
+                 .meaning = "an answer cut off at the token limit scores 0"}},
+    .make = make_length};
 
 } // namespace millrace::rules

@@ -2,8 +2,6 @@
 #include "runtime/rules/rule.hpp"
 #include "runtime/rules/white_space.hpp"
 
-#include <array>
-
 namespace millrace::rules {
 
 extern const rule_type number;
@@ -40,8 +38,10 @@ std::string_view without_names(std::string_view box) {
 
 std::optional<exact_number> find_number(std::string_view text, place where, bool hundredth) {
   switch (where) {
-  case place::last: return last_number(text, hundredth);
-  case place::whole: return exact_number::whole(text, hundredth);
+  case place::last:
+    return last_number(text, hundredth);
+  case place::whole:
+    return exact_number::whole(text, hundredth);
   case place::boxed: {
     const auto box = last_box(text);
     return box ? exact_number::whole(without_names(*box), hundredth) : std::nullopt;
@@ -90,24 +90,30 @@ private:
   bool hundredth_;
 };
 
-constexpr std::array<std::string_view, 4> places = {"last", "boxed", "hash", "whole"};
-constexpr std::array<std::string_view, 2> percents = {"unit", "hundredth"};
-
-constexpr option_description options[] = {
-    {.name = "extract", .type = option_type::text, .default_value = std::string_view("last"), .choices = places,
-     .doc = "which number of the answer: the last, the one in \\boxed{}, the one behind ####, or the whole text"},
-    {.name = "percent", .type = option_type::text, .default_value = std::string_view("unit"), .choices = percents,
-     .doc = "whether 5% is 5 (a unit, like $) or 0.05"},
-};
-
-std::unique_ptr<rule> make(const option_map& given) {
+std::unique_ptr<rule> make_number(const option_values& given) {
   const auto& word = std::get<std::string>(given.at("extract"));
-  const place where = word == "last" ? place::last : word == "boxed" ? place::boxed : word == "hash" ? place::hash : place::whole;
+  const place where = word == "last"    ? place::last
+                      : word == "boxed" ? place::boxed
+                      : word == "hash"  ? place::hash
+                                        : place::whole;
   return std::make_unique<number_rule>(where, std::get<std::string>(given.at("percent")) == "hundredth");
 }
 
 } // namespace
 
-const rule_type number{"number", "1 if a number in the answer equals the row's exactly, else 0", options, make};
+const rule_type number{
+    .name = "number",
+    .meaning = "1 if a number in the answer equals the row's exactly, else 0",
+    .options =
+        {{.name = "extract",
+          .fallback = std::string("last"),
+          .allowed = one_of({"last", "boxed", "hash", "whole"}),
+          .meaning =
+              "which number of the answer: the last, the one in \\boxed{}, the one behind ####, or the whole text"},
+         {.name = "percent",
+          .fallback = std::string("unit"),
+          .allowed = one_of({"unit", "hundredth"}),
+          .meaning = "whether 5% is 5 (a unit, like $) or 0.05"}},
+    .make = make_number};
 
 } // namespace millrace::rules

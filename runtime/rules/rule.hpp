@@ -1,22 +1,22 @@
 #pragma once
 
+#include "runtime/words/option.hpp"
+
 #include <cstdint>
-#include <limits>
-#include <map>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
-#include <variant>
+#include <vector>
 
 namespace millrace::rules {
 
 /// What a rule looks at: one answer of the model and what the row says about it.
 struct rule_input {
-  std::string_view text;    ///< the model's answer, UTF-8
-  std::string_view answer;  ///< the row's expected answer; "" where the row has none
-  std::int64_t tokens = 0;  ///< length of `text` in tokens
-  bool truncated = false;   ///< the answer ended at the token limit, not by itself
+  std::string_view text;   ///< the model's answer, UTF-8
+  std::string_view answer; ///< the row's expected answer; "" where the row has none
+  std::int64_t tokens = 0; ///< length of `text` in tokens
+  bool truncated = false;  ///< the answer ended at the token limit, not by itself
 };
 
 enum class score_status : std::uint8_t {
@@ -32,27 +32,10 @@ struct score {
   std::string reason;
 
   static score of(double v) { return {v, score_status::value, {}}; }
+
   static score invalid(std::string why) { return {0, score_status::invalid, std::move(why)}; }
+
   static score error(std::string why) { return {0, score_status::error, std::move(why)}; }
-};
-
-/// What an option of a rule may hold.
-enum class option_type : std::uint8_t { boolean, integer, real, text };
-
-using option_value = std::variant<bool, std::int64_t, double, std::string>;
-using option_map = std::map<std::string, option_value, std::less<>>;
-
-/// One option of a rule, for the pipeline's reader and for people.
-struct option_description {
-  std::string_view name;
-  option_type type = option_type::text;
-  bool required = false;
-  /// What holds when the option is not given; monostate: nothing (the doc says what that means).
-  std::variant<std::monostate, bool, std::int64_t, double, std::string_view> default_value = {};
-  double minimum = -std::numeric_limits<double>::infinity(); ///< integer and real, inclusive
-  double maximum = std::numeric_limits<double>::infinity();  ///< integer and real, inclusive
-  std::span<const std::string_view> choices = {};            ///< text: the words it may be; empty = any
-  std::string_view doc = {};
 };
 
 /// Scores an answer. Pure: no state, clock, file or randomness; safe to call from several threads.
@@ -61,20 +44,22 @@ public:
   virtual ~rule() = default;
   virtual score evaluate(const rule_input& input) const = 0;
 
-  /// What the rule takes for the answer's statement, in a form that is equal where the meaning is: answers vote with it.
+  /// What the rule takes for the answer's statement, in a form that is equal where the meaning is: answers vote with
+  /// it.
   /// @returns "" where the text states nothing, or the rule looks for no statement
   virtual std::string statement(const rule_input&) const { return {}; }
 };
 
-/// A kind of rule: one row of the table that CMake's `millrace_add_rules` writes.
+/// A kind of rule: one row of the table that CMake's `millrace_add_rules` writes. Pipeline files name it and set its
+/// options; the reader of those files asks the same row for what it may hold.
 struct rule_type {
-  std::string_view name;
-  std::string_view doc;
-  std::span<const option_description> options;
+  std::string name;
+  std::string meaning;         ///< one line, for people
+  std::vector<option> options; ///< one that may be left out is not among the values where it is
 
-  /// Builds the rule; `options` holds every option that is required or has a default, each of its described type and
-  /// range. Throws input_error for what a description cannot say (a regular expression that does not compile).
-  std::unique_ptr<rule> (*make)(const option_map& options);
+  /// Builds the rule. `values` holds every option that must be written or has a default, each of its type and within
+  /// its limits. @throws input_error for what limits cannot say (a regular expression that does not compile)
+  std::unique_ptr<rule> (*make)(const option_values& values);
 };
 
 /// Every type of rule, in the order of CMake's list.
@@ -83,12 +68,12 @@ std::span<const rule_type* const> rule_types();
 /// @returns nullptr for an unknown name
 const rule_type* find_rule_type(std::string_view name);
 
-/// Checks `options` against the type's descriptions, fills in the defaults and builds the rule.
+/// Checks `values` against the type's options, fills in the defaults and builds the rule.
 ///
 /// An integer is taken where a real is wanted.
 ///
 /// @throws input_error "rule type: option: what was found, want what", for an unknown type or option, a missing one, a
 ///         wrong type or a value out of range
-std::unique_ptr<rule> make_rule(std::string_view type, const option_map& options);
+std::unique_ptr<rule> make_rule(std::string_view type, const option_values& values);
 
 } // namespace millrace::rules

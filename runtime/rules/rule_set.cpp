@@ -1,6 +1,6 @@
 #include "runtime/rules/rule_set.hpp"
 
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <cmath>
 
@@ -32,6 +32,8 @@ rule_set_score rule_set::evaluate(const rule_input& input) const {
   return out;
 }
 
-rule_set_score rule_set::failed(const score& why) const { return {why, std::vector<score>(rules_.size(), why)}; }
+rule_set_score rule_set::failed(const score& why) const {
+  return {why, std::vector<score>(rules_.size(), why)};
+}
 
 } // namespace millrace::rules

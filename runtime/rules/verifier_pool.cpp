@@ -21,10 +21,12 @@ struct verifier_pool::state : std::enable_shared_from_this<state> {
     std::chrono::milliseconds deadline;
     callback done;
   };
+
   struct task {
     std::shared_ptr<call> of;
     std::size_t row;
   };
+
   struct running {
     task work;
     steady::time_point until;
@@ -114,7 +116,8 @@ struct verifier_pool::state : std::enable_shared_from_this<state> {
       in_progress.erase(first);
       start_thread(&state::work);
       const auto finished = settle(
-          late, rules->failed(score::error("scoring took more than " + std::to_string(late.of->deadline.count()) + " ms")));
+          late,
+          rules->failed(score::error("scoring took more than " + std::to_string(late.of->deadline.count()) + " ms")));
       hold.unlock();
       answer(finished);
       hold.lock();
@@ -142,7 +145,8 @@ struct verifier_pool::state : std::enable_shared_from_this<state> {
   }
 };
 
-verifier_pool::verifier_pool(std::shared_ptr<const rule_set> rules, std::size_t threads) : state_(std::make_shared<state>()) {
+verifier_pool::verifier_pool(std::shared_ptr<const rule_set> rules, std::size_t threads)
+    : state_(std::make_shared<state>()) {
   if (threads == 0)
     throw std::invalid_argument("verifier_pool: got 0 threads, want at least 1");
   state_->rules = std::move(rules);
@@ -152,11 +156,14 @@ verifier_pool::verifier_pool(std::shared_ptr<const rule_set> rules, std::size_t 
   state_->start_thread(&state::watch);
 }
 
-verifier_pool::~verifier_pool() { state_->stop(); }
+verifier_pool::~verifier_pool() {
+  state_->stop();
+}
 
 void verifier_pool::submit(std::vector<verifier_row> rows, std::chrono::milliseconds deadline, callback done) {
   if (deadline.count() <= 0)
-    throw std::invalid_argument("verifier_pool: got a deadline of " + std::to_string(deadline.count()) + " ms, want > 0");
+    throw std::invalid_argument("verifier_pool: got a deadline of " + std::to_string(deadline.count())
+                                + " ms, want > 0");
   if (rows.empty()) {
     done({});
     return;
@@ -173,6 +180,8 @@ void verifier_pool::submit(std::vector<verifier_row> rows, std::chrono::millisec
   state_->work_or_stop.notify_all();
 }
 
-const rule_set& verifier_pool::rules() const { return *state_->rules; }
+const rule_set& verifier_pool::rules() const {
+  return *state_->rules;
+}
 
 } // namespace millrace::rules

@@ -6,6 +6,9 @@
 #include <set>
 #include <stdexcept>
 
+namespace arithmetic_test {
+
+using namespace millrace;
 using namespace millrace::data;
 
 namespace {
@@ -30,7 +33,9 @@ TEST_CASE("an addition asks for the sum of two numbers within the bounds") {
     const row r = source->next().value();
     const question q = parts(r);
     REQUIRE(r.prompt.size() == 1);
-    CHECK(r.prompt[0] == message{"user", "What is " + std::to_string(q.a) + " plus " + std::to_string(q.b) + "? Reply with the number only."});
+    CHECK(r.prompt[0]
+          == chat_turn{"user", "What is " + std::to_string(q.a) + " plus " + std::to_string(q.b)
+                                   + "? Reply with the number only."});
     CHECK(r.answer == std::to_string(q.a + q.b));
     CHECK(r.index == static_cast<std::uint64_t>(i));
     numbers.insert({q.a, q.b});
@@ -72,10 +77,12 @@ TEST_CASE("the system message comes first") {
   options.system = "Be brief.";
   const row r = make_arithmetic(options)->next().value();
   REQUIRE(r.prompt.size() == 2);
-  CHECK(r.prompt[0] == message{"system", "Be brief."});
+  CHECK(r.prompt[0] == chat_turn{"system", "Be brief."});
 }
 
 TEST_CASE("wrong calls are refused") {
   CHECK_THROWS_AS(make_arithmetic({"divide", 1, 2, 1, "", ""}), std::invalid_argument);
   CHECK_THROWS_AS(make_arithmetic({"add", 3, 2, 1, "", ""}), std::invalid_argument);
 }
+
+} // namespace arithmetic_test

@@ -1,14 +1,17 @@
 #include "runtime/data/source.hpp"
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <fstream>
 #include <set>
-#include <unistd.h>
 
+namespace file_source_test {
+
+using namespace millrace;
 using namespace millrace::data;
 
 namespace {
@@ -18,16 +21,20 @@ class jsonl {
 public:
   explicit jsonl(const std::string& text) {
     static std::atomic<int> count = 0;
-    folder_ = std::filesystem::temp_directory_path() / ("millrace_data_" + std::to_string(::getpid()) + '_' + std::to_string(count++));
+    folder_ = std::filesystem::temp_directory_path()
+              / ("millrace_data_" + std::to_string(::getpid()) + '_' + std::to_string(count++));
     std::filesystem::create_directories(folder_);
     path_ = folder_ / "rows.jsonl";
     std::ofstream(path_, std::ios::binary) << text;
   }
+
   ~jsonl() { std::filesystem::remove_all(folder_); }
+
   jsonl(const jsonl&) = delete;
   jsonl& operator=(const jsonl&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
+
   std::string at(int line) const { return path_.string() + ':' + std::to_string(line); }
 
 private:
@@ -49,7 +56,9 @@ std::vector<std::string> answers(source& s, int count) {
   return found;
 }
 
-file_options in_order(std::uint64_t epochs = 1) { return {false, 1, epochs, ""}; }
+file_options in_order(std::uint64_t epochs = 1) {
+  return {false, 1, epochs, ""};
+}
 
 std::string why(const std::string& line) {
   const jsonl file(line + "\n" + numbered(1));
@@ -65,10 +74,12 @@ std::string why(const std::string& line) {
 } // namespace
 
 TEST_CASE("verl's row: messages, ground truth, source and extra") {
-  const jsonl file(R"({"data_source": "openai/gsm8k", "prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "é?"}], )"
-                   R"("ability": "math", "reward_model": {"style": "rule", "ground_truth": "72"}, "extra_info": {"index": 3}})");
+  const jsonl file(
+      R"({"data_source": "openai/gsm8k", "prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": )"
+      R"("é?"}], )"
+      R"("ability": "math", "reward_model": {"style": "rule", "ground_truth": "72"}, "extra_info": {"index": 3}})");
   const row r = open_file(file.path(), in_order(), {})->next().value();
-  CHECK(r.prompt == std::vector<message>{{"system", "s"}, {"user", "é?"}});
+  CHECK(r.prompt == std::vector<chat_turn>{{"system", "s"}, {"user", "é?"}});
   CHECK(r.answer == "72");
   CHECK(r.data_source == "openai/gsm8k");
   CHECK(r.extra == R"({"index":3})");
@@ -90,21 +101,28 @@ TEST_CASE("the answer may stand under other names, as text or number") {
 }
 
 TEST_CASE("a row that cannot be used is skipped and named") {
-  CHECK(why(R"({"prompt": "x"})") == "no answer, want one under reward_model.ground_truth, answer, solution or ground_truth");
-  CHECK(why(R"({"prompt": "x", "answer": ""})") == "no answer, want one under reward_model.ground_truth, answer, solution or ground_truth");
+  CHECK(why(R"({"prompt": "x"})")
+        == "no answer, want one under reward_model.ground_truth, answer, solution or ground_truth");
+  CHECK(why(R"({"prompt": "x", "answer": ""})")
+        == "no answer, want one under reward_model.ground_truth, answer, solution or ground_truth");
   CHECK(why(R"({"prompt": "x", "answer": ["1"]})") == "answer: found array, want text or a number");
   CHECK(why(R"({"answer": "1"})") == "no prompt, want text or a list of messages {role, content} under \"prompt\"");
   CHECK(why(R"({"prompt": "", "answer": "1"})") == "prompt: found no text, want some");
-  CHECK(why(R"({"prompt": [], "answer": "1"})") == "prompt: found an empty list, want text or a list of messages {role, content}");
-  CHECK(why(R"({"prompt": 7, "answer": "1"})") == "prompt: found number, want text or a list of messages {role, content}");
-  CHECK(why(R"({"prompt": [{"role": "user"}], "answer": "1"})") == "prompt: found a message without role or content as text, want {role, content}");
+  CHECK(why(R"({"prompt": [], "answer": "1"})")
+        == "prompt: found an empty list, want text or a list of messages {role, content}");
+  CHECK(why(R"({"prompt": 7, "answer": "1"})")
+        == "prompt: found number, want text or a list of messages {role, content}");
+  CHECK(why(R"({"prompt": [{"role": "user"}], "answer": "1"})")
+        == "prompt: found a message without role or content as text, want {role, content}");
   CHECK(why("[1, 2]") == "found array, want a JSON object");
   CHECK(why("{\"prompt\": \"\xff\", \"answer\": \"1\"}") == "not UTF-8");
   CHECK(why("{\"prompt\": \"\xed\xa0\x80\", \"answer\": \"1\"}") == "not UTF-8");
   CHECK(why(R"({"prompt": "x", "answer": "1")").starts_with("not JSON: "));
   CHECK(why("prompt,answer").starts_with("not JSON: "));
   CHECK(why(R"({"prompt": "x", "answer": 1e999})").starts_with("not JSON: "));
-  CHECK(why(R"({"prompt": "x", "answer": "1", "extra_info": )" + std::string(100000, '[') + std::string(100000, ']') + "}") == "nested deeper than 64");
+  CHECK(why(R"({"prompt": "x", "answer": "1", "extra_info": )" + std::string(100000, '[') + std::string(100000, ']')
+            + "}")
+        == "nested deeper than 64");
   CHECK(why(std::string((16 << 20) + 1, 'x')) == "found 16777217 bytes, want at most 16 MiB a row");
 }
 
@@ -163,7 +181,9 @@ TEST_CASE("a saved position goes on with the same rows and indices, in any epoch
 TEST_CASE("a position of other data is refused") {
   const jsonl file(numbered(10));
   auto s = open_file(file.path(), in_order(), {});
-  CHECK_THROWS_WITH_AS(s->restore({0, 3, 11}), (file.path().string() + ": found 10 rows, want the 11 of the saved position").c_str(), millrace::input_error);
+  CHECK_THROWS_WITH_AS(s->restore({0, 3, 11}),
+                       (file.path().string() + ": found 10 rows, want the 11 of the saved position").c_str(),
+                       millrace::input_error);
   CHECK_THROWS_AS(make_arithmetic({})->restore({0, 3, 11}), millrace::input_error);
 }
 
@@ -179,9 +199,12 @@ TEST_CASE("a bad row counts once however many epochs see it") {
 TEST_CASE("a file without a usable row is an error, not an endless loop") {
   const jsonl bad("bad\nworse\n"), empty(""), blank("\n \n");
   auto s = open_file(bad.path(), in_order(0), {});
-  CHECK_THROWS_WITH_AS(s->next(), (bad.path().string() + ": none of its 2 rows can be used").c_str(), millrace::input_error);
+  CHECK_THROWS_WITH_AS(s->next(), (bad.path().string() + ": none of its 2 rows can be used").c_str(),
+                       millrace::input_error);
   for (const jsonl* file : {&empty, &blank})
-    CHECK_THROWS_WITH_AS(open_file(file->path(), {}, {}), (file->path().string() + ": found no row, want JSONL: one row a line").c_str(), millrace::input_error);
+    CHECK_THROWS_WITH_AS(open_file(file->path(), {}, {}),
+                         (file->path().string() + ": found no row, want JSONL: one row a line").c_str(),
+                         millrace::input_error);
   CHECK_THROWS_AS(open_file(bad.path().parent_path() / "none.jsonl", {}, {}), millrace::input_error);
   CHECK_THROWS_AS(open_file(bad.path().parent_path(), {}, {}), millrace::input_error);
 }
@@ -190,13 +213,15 @@ TEST_CASE("a system message is put before prompts that have none") {
   const jsonl file(R"({"prompt": "a", "answer": 1}
 {"prompt": [{"role": "system", "content": "own"}, {"role": "user", "content": "b"}], "answer": 2})");
   auto s = open_file(file.path(), {false, 1, 1, "ours"}, {});
-  CHECK(s->next()->prompt == std::vector<message>{{"system", "ours"}, {"user", "a"}});
-  CHECK(s->next()->prompt == std::vector<message>{{"system", "own"}, {"user", "b"}});
+  CHECK(s->next()->prompt == std::vector<chat_turn>{{"system", "ours"}, {"user", "a"}});
+  CHECK(s->next()->prompt == std::vector<chat_turn>{{"system", "own"}, {"user", "b"}});
 }
 
 TEST_CASE("demonstrations: chat rows, completions, preferences, verl's solutions") {
   const jsonl file(
-      R"({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}, {"role": "user", "content": "e"}]})"
+      R"({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}, {"role": "assistant", )"
+      R"("content": "b"}, {"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}, {"role": "user", )"
+      R"("content": "e"}]})"
       "\n"
       R"({"prompt": "a", "completion": "b"})"
       "\n"
@@ -204,12 +229,13 @@ TEST_CASE("demonstrations: chat rows, completions, preferences, verl's solutions
       "\n"
       R"({"prompt": "a", "chosen": "b", "rejected": "c", "margin": 2})"
       "\n"
-      R"({"chosen": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "rejected": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "c"}]})"
+      R"({"chosen": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "rejected": )"
+      R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": "c"}]})"
       "\n"
       R"({"prompt": "a", "reward_model": {"ground_truth": "7"}, "extra_info": {"answer": "3 + 4 = 7"}})"
       "\n");
   auto s = open_file(file.path(), in_order(), {});
-  using turns = std::vector<message>;
+  using turns = std::vector<chat_turn>;
   const row chat = s->next().value();
   CHECK(chat.prompt == turns{{"system", "s"}, {"user", "a"}});
   CHECK(chat.demonstrations == std::vector<turns>{{{"assistant", "b"}, {"user", "c"}, {"assistant", "d"}}});
@@ -232,14 +258,21 @@ TEST_CASE("demonstrations: chat rows, completions, preferences, verl's solutions
 }
 
 TEST_CASE("a demonstration that cannot be used is skipped and named") {
-  CHECK(why(R"({"messages": [{"role": "user", "content": "a"}]})") == "messages: found no turn of the assistant, want at least one");
-  CHECK(why(R"({"messages": [{"role": "assistant", "content": "a"}]})") == "messages: found the assistant's turn first, want a prompt before it");
+  CHECK(why(R"({"messages": [{"role": "user", "content": "a"}]})")
+        == "messages: found no turn of the assistant, want at least one");
+  CHECK(why(R"({"messages": [{"role": "assistant", "content": "a"}]})")
+        == "messages: found the assistant's turn first, want a prompt before it");
   CHECK(why(R"({"messages": 3})") == "messages: found number, want text or a list of messages {role, content}");
   CHECK(why(R"({"prompt": "a", "completion": ""})") == "completion: found no text, want some");
-  CHECK(why(R"({"prompt": "a", "completion": [{"role": "user", "content": "b"}]})") ==
-        "completion: found no turn of the assistant where one is wanted, want messages that go on with the assistant's");
+  CHECK(why(R"({"prompt": "a", "completion": [{"role": "user", "content": "b"}]})")
+        == "completion: found no turn of the assistant where one is wanted, want messages that go on with the "
+           "assistant's");
   CHECK(why(R"({"prompt": "a", "chosen": "b"})") == "no \"rejected\", want both chosen and rejected");
-  CHECK(why(R"({"chosen": "b", "rejected": "c"})") ==
-        "no prompt, and chosen and rejected do not begin with the same turns, want \"prompt\" or whole conversations");
-  CHECK(why(R"({"prompt": "a", "chosen": "b", "rejected": "c", "margin": -1})") == "margin: found -1, want a number of at least 0");
+  CHECK(
+      why(R"({"chosen": "b", "rejected": "c"})")
+      == "no prompt, and chosen and rejected do not begin with the same turns, want \"prompt\" or whole conversations");
+  CHECK(why(R"({"prompt": "a", "chosen": "b", "rejected": "c", "margin": -1})")
+        == "margin: found -1, want a number of at least 0");
 }
+
+} // namespace file_source_test

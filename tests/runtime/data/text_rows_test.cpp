@@ -1,9 +1,10 @@
 #include "runtime/data/text_rows.hpp"
-
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
+
+namespace text_rows_test {
 
 using namespace millrace;
 using data::text_rows;
@@ -36,3 +37,5 @@ TEST_CASE("a row without text is named") {
   CHECK(why("\n").find("found no row") != std::string::npos);
   CHECK_THROWS_AS(text_rows(folder / "nothing.jsonl"), input_error);
 }
+
+} // namespace text_rows_test

@@ -1,11 +1,12 @@
 #include "runtime/pipeline/cluster.hpp"
-
 #include "runtime/pipeline/errors.hpp"
 #include "runtime/schedule/presets.hpp"
 #include "runtime/schedule/virtual_time.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
+
+namespace cluster_test {
 
 using namespace millrace;
 using namespace millrace::pipeline;
@@ -54,7 +55,7 @@ TEST_CASE("a cluster's file becomes costs") {
   schedule::workload shape;
   shape.slots = 8;
   shape.max_tokens = 4000;
-  const auto apart = on_cluster(shape, cluster, false);
+  const auto apart = on_cluster(shape, cluster, schedule::place_mode::disjoint);
   CHECK(apart.workers == 2);
   CHECK(apart.slots == 8);
   CHECK(apart.decode.at(1).step_s == doctest::Approx(0.02));
@@ -65,18 +66,25 @@ TEST_CASE("a cluster's file becomes costs") {
   CHECK(apart.worker_life_s == doctest::Approx(1800)); // two engines, four deaths an hour
   CHECK(apart.max_tokens == 1000);
   // In turn every GPU does both.
-  const auto together = on_cluster(shape, cluster, true);
+  const auto together = on_cluster(shape, cluster, schedule::place_mode::timeshare);
   CHECK(together.workers == 3);
   CHECK(together.train_token_s == doctest::Approx(1.0 / 3000));
 }
 
 TEST_CASE("mistakes in a cluster's file are told with their places") {
   CHECK(mistakes_of(small) == "");
-  CHECK(mistakes_of(with(small, "gpus = 4", "gpu = 4")).find(":2:1: unknown key \"gpu\" in [rollout], did you mean \"gpus\"?") != std::string::npos);
-  CHECK(mistakes_of(with(small, "gpus = 4", "gpus = 3")).starts_with(":2:8: rollout.gpus: found 3, want a multiple of gpus_per_engine = 2"));
-  CHECK(mistakes_of(with(small, "occupied = 8", "occupied = 1")).find(":4:63: rollout.decode.1.occupied: found 1, want more than the 1 before it") != std::string::npos);
-  CHECK(mistakes_of(with(small, "tokens_per_s = 50 ", "tokens_per_s = 500 ")).find("more of them do not go faster") != std::string::npos);
-  CHECK(mistakes_of(with(small, "mean = 200", "mean = 0")).find(":15:8: lengths.mean: found 0, want a number above 0") != std::string::npos);
+  CHECK(mistakes_of(with(small, "gpus = 4", "gpu = 4"))
+            .find(":2:1: unknown key \"gpu\" in [rollout], did you mean \"gpus\"?")
+        != std::string::npos);
+  CHECK(mistakes_of(with(small, "gpus = 4", "gpus = 3"))
+            .starts_with(":2:8: rollout.gpus: found 3, want a multiple of gpus_per_engine = 2"));
+  CHECK(mistakes_of(with(small, "occupied = 8", "occupied = 1"))
+            .find(":4:63: rollout.decode.1.occupied: found 1, want more than the 1 before it")
+        != std::string::npos);
+  CHECK(mistakes_of(with(small, "tokens_per_s = 50 ", "tokens_per_s = 500 ")).find("more of them do not go faster")
+        != std::string::npos);
+  CHECK(mistakes_of(with(small, "mean = 200", "mean = 0")).find(":15:8: lengths.mean: found 0, want a number above 0")
+        != std::string::npos);
   CHECK(mistakes_of("[rollout]\n").find("rollout: no key 'gpus'") != std::string::npos);
   CHECK_THROWS_WITH_AS(read_cluster("h100"), doctest::Contains("want one or h200-8, h100-64, h100-1024"), input_error);
 }
@@ -92,8 +100,11 @@ TEST_CASE("every built-in cluster is a whole file, and a run of it can be predic
     auto settings = schedule::preset("one_step_off");
     settings.groups_per_step = 64;
     settings.steps = 5;
-    const auto made = schedule::simulate(settings, on_cluster(shape, read_cluster(name), false));
+    const auto made =
+        schedule::simulate(settings, on_cluster(shape, read_cluster(name), schedule::place_mode::disjoint));
     CHECK(made.steps == 5);
     CHECK(made.stale.max() == 1);
   }
 }
+
+} // namespace cluster_test

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+namespace document_test {
+
 using namespace millrace::pipeline;
 
 namespace {
@@ -41,7 +43,8 @@ TEST_CASE("values and keys know where they stand, and tables keep the file's ord
 
 TEST_CASE("what toml++ refuses is one line") {
   CHECK(error_of("a = \n") == "p.toml:1:5: not TOML: Error while parsing key-value pair: expected value, saw '\\n'");
-  CHECK(error_of("x = 1\nx = 2\n") == "p.toml:2:5: not TOML: Error while parsing key-value pair: cannot redefine existing integer 'x'");
+  CHECK(error_of("x = 1\nx = 2\n")
+        == "p.toml:2:5: not TOML: Error while parsing key-value pair: cannot redefine existing integer 'x'");
   CHECK(error_of("big = 99999999999999999999\n").starts_with("p.toml:1:27: not TOML: "));
 }
 
@@ -97,9 +100,12 @@ TEST_CASE("the nearest word is near enough or none") {
 TEST_CASE("what is written reads back") {
   CHECK(in_quotes("a\"b\\c\nd\x01") == "\"a\\\"b\\\\c\\nd\\u0001\"");
   for (const double x : {0.0, 1.0, 0.1, 1e-5, -2.5e300, 9007199254740993.0, 1e15, 1e17}) {
-    const value v = parse_document("x = " + real_number(x) + "\ny = " + in_quotes(std::string("\x02\x7f\t\"")) + '\n', "p.toml");
+    const value v =
+        parse_document("x = " + real_number(x) + "\ny = " + in_quotes(std::string("\x02\x7f\t\"")) + '\n', "p.toml");
     CHECK(v.members[0].is.kind == value::type::real);
     CHECK(v.members[0].is.real == x);
     CHECK(v.members[1].is.text == "\x02\x7f\t\"");
   }
 }
+
+} // namespace document_test

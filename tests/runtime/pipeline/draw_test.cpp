@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+namespace draw_test {
+
 using namespace millrace::test;
 using namespace millrace::pipeline;
 using lines = std::vector<std::string>;
@@ -10,7 +12,8 @@ using lines = std::vector<std::string>;
 namespace {
 
 const std::string with_reference =
-    changed(changed(valid, "[roles.learner]", "[roles.frozen]\nkind = \"reference\"\nfrom = [\"rollout\"]\nmodel = \"tiny\"\n\n[roles.learner]"),
+    changed(changed(valid, "[roles.learner]",
+                    "[roles.frozen]\nkind = \"reference\"\nfrom = [\"rollout\"]\nmodel = \"tiny\"\n\n[roles.learner]"),
             "from = [\"rules\"]", "from = [\"rules\", \"frozen\"]\nloss = { kl_coefficient = 0.1 }");
 
 std::size_t count(const std::string& text, const std::string& what) {
@@ -24,20 +27,23 @@ std::size_t count(const std::string& text, const std::string& what) {
 
 TEST_CASE("each column of a reader comes by one of its arrows") {
   const auto p = parsed(with_reference);
-  CHECK(columns_between(p, "rules", p.at("learner")) == lines{"prompt", "tokens", "mask", "version", "logprob", "reward"});
+  CHECK(columns_between(p, "rules", p.at("learner"))
+        == lines{"prompt_tokens", "tokens", "mask", "logprob", "version", "lengths", "reward"});
   CHECK(columns_between(p, "frozen", p.at("learner")) == lines{"ref_logprob"});
-  CHECK(columns_between(p, "rollout", p.at("rules")) == lines{"text", "answer"});
+  CHECK(columns_between(p, "rollout", p.at("rules")) == lines{"answer", "lengths", "finish", "text", "text_lengths"});
 }
 
 TEST_CASE("DOT and Mermaid") {
   const auto p = parsed(valid, {"placement.rollout.processes=2"});
   const std::string dot = draw_dot(p);
   CHECK(dot.find("\"rollout\" [label=\"rollout\\nrollout\\n2 processes of this host\"];") != std::string::npos);
-  CHECK(dot.find("\"prompts\" -> \"rollout\" [label=\"prompt\"];") != std::string::npos);
-  CHECK(dot.find("\"learner\" -> \"rollout\" [label=\"weights\", style=dashed, constraint=false];") != std::string::npos);
+  CHECK(dot.find("\"prompts\" -> \"rollout\" [label=\"prompt\\nprompt_lengths\"];") != std::string::npos);
+  CHECK(dot.find("\"learner\" -> \"rollout\" [label=\"weights\", style=dashed, constraint=false];")
+        != std::string::npos);
   const std::string mermaid = draw_mermaid(p);
   CHECK(mermaid.starts_with("flowchart LR\n"));
-  CHECK(mermaid.find("  role_rollout -->|\"text<br/>answer\"| role_rules\n") != std::string::npos);
+  CHECK(mermaid.find("  role_rollout -->|\"answer<br/>lengths<br/>finish<br/>text<br/>text_lengths\"| role_rules\n")
+        != std::string::npos);
   CHECK(mermaid.find("  role_learner -.->|weights| role_rollout\n") != std::string::npos);
 }
 
@@ -56,3 +62,5 @@ TEST_CASE("an arrow over a layer passes beside the box between") {
   const std::string svg = draw_svg(parsed(changed(valid, "from = [\"rules\"]", "from = [\"rollout\", \"rules\"]")));
   CHECK(count(svg, " L") >= 2);
 }
+
+} // namespace draw_test

@@ -2,12 +2,13 @@
 
 #include "runtime/pipeline/pipeline.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 namespace millrace::test {
@@ -17,12 +18,15 @@ class pipeline_folder {
 public:
   pipeline_folder() {
     static std::atomic<int> count = 0;
-    path_ = std::filesystem::temp_directory_path() / ("millrace_pipeline_" + std::to_string(::getpid()) + '_' + std::to_string(count++));
+    path_ = std::filesystem::temp_directory_path()
+            / ("millrace_pipeline_" + std::to_string(::getpid()) + '_' + std::to_string(count++));
     std::filesystem::create_directories(path_);
     for (const char* name : {"model.gguf", "rows.jsonl", "secret"})
       std::ofstream(path_ / name) << "x";
   }
+
   ~pipeline_folder() { std::filesystem::remove_all(path_); }
+
   pipeline_folder(const pipeline_folder&) = delete;
   pipeline_folder& operator=(const pipeline_folder&) = delete;
 
@@ -35,14 +39,26 @@ private:
 /// Two algorithms and three rules, so that these tests do not follow what the program offers.
 inline const pipeline::vocabulary& words() {
   using namespace pipeline;
+  const auto make_none = [](const option_values&) -> std::unique_ptr<rules::rule> { return nullptr; };
+  const auto make_format = [](const option_values& values) -> std::unique_ptr<rules::rule> {
+    if (std::get<std::string>(values.at("pattern")) == "(")
+      throw input_error("found a pattern without end, want a regular expression");
+    return nullptr;
+  };
   static const vocabulary v{
-      {{"grpo", {"reward"}, {{"clip_low", 0.2, between(0, 1), "clip below", false}}}, {"rloo", {"reward"}, {}}, {"ppo", {"reward", "value"}, {}}},
-      {{"exact", {}, {}},
-       {"number", {{"extract", std::string("last"), one_of({"last", "boxed", "hash"}), "where the number is", false}}, {}},
-       {"format",
-        {{"pattern", std::string(), needed(), "regular expression", false}},
-        [](const option_values& o) { return std::get<std::string>(o.at("pattern")) == "(" ? "found a pattern without end, want a regular expression" : ""; }},
-       {"length", {{"min", std::int64_t(0), at_least(0), "tokens", false}, {"max", std::int64_t(0), at_least(1), "tokens", true}}, {}}},
+      {{"grpo", {"reward"}, {{"clip_low", 0.2, between(0, 1), "clip below"}}},
+       {"rloo", {"reward"}, {}},
+       {"ppo", {"reward", "value"}, {}}},
+      {{"exact", "", {}, make_none},
+       {"number",
+        "",
+        {{"extract", std::string("last"), one_of({"last", "boxed", "hash"}), "where the number is"}},
+        make_none},
+       {"format", "", {{"pattern", std::string(), needed(), "regular expression"}}, make_format},
+       {"length",
+        "",
+        {{"min", std::int64_t(0), at_least(0), "tokens"}, {"max", std::int64_t(0), at_least(1), "tokens", true}},
+        make_none}},
       {"adamw"}};
   return v;
 }

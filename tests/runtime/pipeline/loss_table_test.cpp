@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+namespace loss_table_test {
+
 using namespace millrace;
 using pipeline::policy_table;
 
@@ -42,7 +44,9 @@ publishes_to = ["rollout"]
 )" + line + '\n';
 }
 
-const policy_table& policy_of(const pipeline::pipeline& p) { return std::get<policy_table>(p.policy().options); }
+const policy_table& policy_of(const pipeline::pipeline& p) {
+  return std::get<policy_table>(p.policy().options);
+}
 
 pipeline::pipeline parsed(const std::string& text) {
   static const test::pipeline_folder folder;
@@ -74,7 +78,8 @@ TEST_CASE("no correction: an empty list; and an algorithm that weighs stale toke
 }
 
 TEST_CASE("corrections compose, with presets as defaults and keys over them") {
-  const auto p = parsed(with("loss = { aggregation = \"fixed_length\", proximal = \"log_linear\", corrections = [ { type = \"icepop\", preset = \"prime_rl\", high = 4.0 }, "
+  const auto p = parsed(with("loss = { aggregation = \"fixed_length\", proximal = \"log_linear\", corrections = [ { "
+                             "type = \"icepop\", preset = \"prime_rl\", high = 4.0 }, "
                              "{ type = \"truncated\", level = \"sequence\" }, { type = \"m2po\" } ] }"));
   const auto& corrections = policy_of(p).loss.corrections;
   REQUIRE(corrections.size() == 3);
@@ -85,8 +90,10 @@ TEST_CASE("corrections compose, with presets as defaults and keys over them") {
 }
 
 TEST_CASE("the resolved file says every correction and gives the same pipeline again") {
-  for (const char* line : {"algorithm = \"grpo\"", "loss = { corrections = [] }", "loss = { corrections = [ { type = \"masked\", preset = \"areal\" } ] }",
-                           "updates_per_batch = 4\nepochs = 2\ntarget_kl = 0.1\nloss = { entropy_coefficient = 0.01 }"}) {
+  for (const char* line :
+       {"algorithm = \"grpo\"", "loss = { corrections = [] }",
+        "loss = { corrections = [ { type = \"masked\", preset = \"areal\" } ] }",
+        "updates_per_batch = 4\nepochs = 2\ntarget_kl = 0.1\nloss = { entropy_coefficient = 0.01 }"}) {
     CAPTURE(line);
     const auto p = parsed(with(line));
     const auto again = parsed(pipeline::resolved_toml(p));
@@ -96,12 +103,16 @@ TEST_CASE("the resolved file says every correction and gives the same pipeline a
 }
 
 TEST_CASE("mistakes of a loss are named with their place") {
-  check_refused("loss = { importance_cap = 2.0 }", "t.toml:31:10: unknown key \"importance_cap\" in [roles.learner.loss]");
+  check_refused("loss = { importance_cap = 2.0 }",
+                "t.toml:31:10: unknown key \"importance_cap\" in [roles.learner.loss]");
   check_refused("loss = { corrections = [ { type = \"icepopp\" } ] }", "did you mean \"icepop\"");
-  check_refused("loss = { corrections = [ { type = \"icepop\", preset = \"prime\" } ] }", "roles.learner.loss.corrections.0.preset: found \"prime\", want one of paper, prime_rl, slime, verl");
+  check_refused("loss = { corrections = [ { type = \"icepop\", preset = \"prime\" } ] }",
+                "roles.learner.loss.corrections.0.preset: found \"prime\", want one of paper, prime_rl, slime, verl");
   check_refused("loss = { corrections = [ { type = \"opsm\", cap = 1.0 } ] }", "unknown key \"cap\"");
-  check_refused("loss = { corrections = [ { type = \"icepop\", low = 5.0, high = 1.0 } ] }", "low: found 5 with high = 1, want at most high");
-  check_refused("loss = { corrections = [ { type = \"truncated\", level = \"word\" } ] }", "level: found \"word\", want one of");
+  check_refused("loss = { corrections = [ { type = \"icepop\", low = 5.0, high = 1.0 } ] }",
+                "low: found 5 with high = 1, want at most high");
+  check_refused("loss = { corrections = [ { type = \"truncated\", level = \"word\" } ] }",
+                "level: found \"word\", want one of");
   check_refused("loss = { proximal = \"new\" }", "roles.learner.loss.proximal: found \"new\", want one of");
   check_refused("loss = { aggregation = \"mean\" }", "roles.learner.loss.aggregation: found \"mean\", want one of");
   check_refused("loss = { kl_target = 0.1 }", "kl_target: found 0.1 with kl_coefficient = 0");
@@ -119,3 +130,5 @@ TEST_CASE("the list of keys names every correction with its presets") {
     CHECK_MESSAGE(keys.find("type = \"" + correction.name + '"') != std::string::npos, correction.name);
   CHECK(keys.find("preset = paper | prime_rl | slime | verl") != std::string::npos);
 }
+
+} // namespace loss_table_test

@@ -4,15 +4,50 @@
 
 #include <random>
 
+namespace mutation_test {
+
 using namespace millrace::test;
 
 namespace {
 
-/// One to eight edits, mostly one: a byte replaced, removed, doubled; a piece copied elsewhere or cut out; a hostile piece put in.
+/// One to eight edits, mostly one: a byte replaced, removed, doubled; a piece copied elsewhere or cut out; a hostile
+/// piece put in.
 std::string mutated(std::mt19937_64& random, std::string text) {
-  static const std::vector<std::string> pieces{"[", "]", "[[", "]]", "{", "}", "\"", "'", "\"\"\"", "'''", "=", ".", "#", "\n", "\r\n", "\\", "\\u0000", "\0",
-                                               "\xff", "\xcf\xa9", "\xf0\x9f\x98\x80", "nan", "inf", "-0", "1e999", "0x", "1979-05-27T07:32:00Z",
-                                               "9223372036854775807", "a.b.c.d", "true", "[]", "{}", "[run]", "roles", "kind = \"policy\""};
+  static const std::vector<std::string> pieces{"[",
+                                               "]",
+                                               "[[",
+                                               "]]",
+                                               "{",
+                                               "}",
+                                               "\"",
+                                               "'",
+                                               "\"\"\"",
+                                               "'''",
+                                               "=",
+                                               ".",
+                                               "#",
+                                               "\n",
+                                               "\r\n",
+                                               "\\",
+                                               "\\u0000",
+                                               "\0",
+                                               "\xff",
+                                               "\xcf\xa9",
+                                               "\xf0\x9f\x98\x80",
+                                               "nan",
+                                               "inf",
+                                               "-0",
+                                               "1e999",
+                                               "0x",
+                                               "1979-05-27T07:32:00Z",
+                                               "9223372036854775807",
+                                               "a.b.c.d",
+                                               "true",
+                                               "[]",
+                                               "{}",
+                                               "[run]",
+                                               "roles",
+                                               "kind = \"policy\""};
   const auto below = [&](std::size_t n) { return n == 0 ? 0 : static_cast<std::size_t>(random() % n); };
   for (std::size_t edits = 1 + below(2) * below(8); edits > 0; --edits) {
     const std::size_t at = below(text.size()), length = 1 + below(12);
@@ -72,3 +107,5 @@ TEST_CASE("a mutated --set never crashes") {
     REQUIRE_NOTHROW(errors_of(valid, {text}));
   }
 }
+
+} // namespace mutation_test

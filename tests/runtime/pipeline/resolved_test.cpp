@@ -4,6 +4,8 @@
 
 #include <sstream>
 
+namespace resolved_test {
+
 using namespace millrace::test;
 
 namespace {
@@ -18,17 +20,23 @@ std::string line_with(const std::string& text, const std::string& start) {
 
 /// Pipelines that between them use every table.
 std::vector<std::pair<std::string, std::vector<std::string>>> cases() {
-  const std::string frozen = changed(changed(valid, "[roles.learner]", "[roles.frozen]\nkind = \"reference\"\nfrom = [\"rollout\"]\nmodel = \"tiny\"\n\n[roles.learner]"),
-                                     "from = [\"rules\"]", "from = [\"rules\", \"frozen\"]\nloss = { kl_coefficient = 0.1 }");
-  return {{valid, {}},
-          {frozen, {}},
-          {valid, {"schedule.preset=synchronous"}},
-          {valid, {"schedule.preset=bounded", "schedule.gate.depth=3"}},
-          {valid, {"placement.rollout.processes=2", "placement.rules.processes=1", "placement.transport=tcp"}},
-          {changed(valid, "generator = { type = \"arithmetic\" }", "file = \"rows.jsonl\"\nsystem = \"a\\\"b\\n\\u0001é\""), {"roles.prompts.epochs=2"}},
-          {valid, {"roles.rollout.stop=[\"\\n\", \"]\"]", "roles.learner.optimizer.lr=3e-7", "run.seed=9007199254740991"}},
-          {changed(valid, "type = \"number\"", "type = \"length\", max = 5"), {}},
-          {changed(valid, "type = \"number\"", "type = \"format\", pattern = '^\\d+\\s*$', weight = -0.1, name = \"digits\""), {}}};
+  const std::string frozen = changed(
+      changed(valid, "[roles.learner]",
+              "[roles.frozen]\nkind = \"reference\"\nfrom = [\"rollout\"]\nmodel = \"tiny\"\n\n[roles.learner]"),
+      "from = [\"rules\"]", "from = [\"rules\", \"frozen\"]\nloss = { kl_coefficient = 0.1 }");
+  return {
+      {valid, {}},
+      {frozen, {}},
+      {valid, {"schedule.preset=synchronous"}},
+      {valid, {"schedule.preset=bounded", "schedule.gate.depth=3"}},
+      {valid, {"placement.rollout.processes=2", "placement.rules.processes=1", "placement.transport=tcp"}},
+      {changed(valid, "generator = { type = \"arithmetic\" }", "file = \"rows.jsonl\"\nsystem = \"a\\\"b\\n\\u0001é\""),
+       {"roles.prompts.epochs=2"}},
+      {valid, {"roles.rollout.stop=[\"\\n\", \"]\"]", "roles.learner.optimizer.lr=3e-7", "run.seed=9007199254740991"}},
+      {changed(valid, "type = \"number\"", "type = \"length\", max = 5"), {}},
+      {changed(valid, "type = \"number\"",
+               "type = \"format\", pattern = '^\\d+\\s*$', weight = -0.1, name = \"digits\""),
+       {}}};
 }
 
 } // namespace
@@ -87,3 +95,5 @@ TEST_CASE("the key reference names every key of the resolved file") {
       }
   }
 }
+
+} // namespace resolved_test

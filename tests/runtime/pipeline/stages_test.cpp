@@ -1,11 +1,12 @@
-#include "runtime/pipeline/stages.hpp"
-
 #include "runtime/pipeline/draw.hpp"
+#include "runtime/pipeline/stages.hpp"
 #include "tests/runtime/pipeline/fixture.hpp"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
+
+namespace stages_test {
 
 using namespace millrace::test;
 using namespace millrace::pipeline;
@@ -99,7 +100,8 @@ TEST_CASE("a file without stages is one without a name") {
 }
 
 TEST_CASE("a key of one stage, and one of all that do not say otherwise, can be set") {
-  const auto stages = staged(two, {"stage.second.run.steps=7", "run.steps=5", "stage.0.roles.learner.optimizer.lr=0.5"});
+  const auto stages =
+      staged(two, {"stage.second.run.steps=7", "run.steps=5", "stage.0.roles.learner.optimizer.lr=0.5"});
   CHECK(stages[0].what.run.steps == 5);
   CHECK(stages[1].what.run.steps == 7);
   CHECK(std::get<policy_table>(stages[0].what.policy().options).optimizer.lr == 0.5);
@@ -107,24 +109,34 @@ TEST_CASE("a key of one stage, and one of all that do not say otherwise, can be 
 }
 
 TEST_CASE("what is wrong in a stage is said where it stands, with the stage's name, all at once") {
-  CHECK(errors(changed(changed(two, "optimizer = { lr = 1e-4 }", "optimiser = {}"), "path = \"stage:first\"", "path = \"stage:frist\"")) ==
-        "p.toml:30:8: stage \"second\": models.tuned.path: no earlier stage \"frist\", did you mean \"first\"?\n"
-        "p.toml:42:1: stage \"second\": unknown key \"optimiser\" in [roles.learner], did you mean \"optimizer\"?");
-  CHECK(errors(changed(two, "path = \"stage:first\"", "path = \"stage:second\"")) ==
-        "p.toml:30:8: stage \"second\": models.tuned.path: no earlier stage \"second\", want one of first");
-  CHECK(errors(changed(two, "path = \"stage:first\"", "path = \"stage:first/../x\"")).find("found part \"../x\"") != std::string::npos);
-  CHECK(errors(changed(two, "name = \"second\"", "name = \"first\"")).find("p.toml:26:8: stage.name: found a second stage named \"first\"") != std::string::npos);
+  CHECK(errors(changed(changed(two, "optimizer = { lr = 1e-4 }", "optimiser = {}"), "path = \"stage:first\"",
+                       "path = \"stage:frist\""))
+        == "p.toml:30:8: stage \"second\": models.tuned.path: no earlier stage \"frist\", did you mean \"first\"?\n"
+           "p.toml:42:1: stage \"second\": unknown key \"optimiser\" in [roles.learner], did you mean \"optimizer\"?");
+  CHECK(errors(changed(two, "path = \"stage:first\"", "path = \"stage:second\""))
+        == "p.toml:30:8: stage \"second\": models.tuned.path: no earlier stage \"second\", want one of first");
+  CHECK(errors(changed(two, "path = \"stage:first\"", "path = \"stage:first/../x\"")).find("found part \"../x\"")
+        != std::string::npos);
+  CHECK(errors(changed(two, "name = \"second\"", "name = \"first\""))
+            .find("p.toml:26:8: stage.name: found a second stage named \"first\"")
+        != std::string::npos);
   CHECK(errors(changed(two, "name = \"second\"\n", "")).find("p.toml:25:1: stage: no key 'name'") != std::string::npos);
-  CHECK(errors(changed(two, "name = \"second\"", "name = 3")).find("p.toml:26:8: stage.name: found 3, want a letter") != std::string::npos);
-  CHECK(errors("stage = 3\n" + valid).find("p.toml:1:9: stage: found 3, want 1 to 64 tables [[stage]]") != std::string::npos);
+  CHECK(errors(changed(two, "name = \"second\"", "name = 3")).find("p.toml:26:8: stage.name: found 3, want a letter")
+        != std::string::npos);
+  CHECK(errors("stage = 3\n" + valid).find("p.toml:1:9: stage: found 3, want 1 to 64 tables [[stage]]")
+        != std::string::npos);
   // What stands at the top is said once.
   CHECK(errors(changed(two, "groups_per_step = 2", "groups_per_step = 0")).find("p.toml:9:19: ") == 0);
   const auto plain = errors_of(two);
-  CHECK(std::count_if(plain.begin(), plain.end(), [](const auto& line) { return line.find("found stages, want one pipeline") != std::string::npos; }) == 1);
+  CHECK(
+      std::count_if(plain.begin(), plain.end(),
+                    [](const auto& line) { return line.find("found stages, want one pipeline") != std::string::npos; })
+      == 1);
 }
 
 TEST_CASE("outside stages \"stage:NAME\" is a path like any other") {
-  CHECK(errors(changed(valid, "path = \"model.gguf\"", "path = \"stage:first\"")).find("found nothing there") != std::string::npos);
+  CHECK(errors(changed(valid, "path = \"model.gguf\"", "path = \"stage:first\"")).find("found nothing there")
+        != std::string::npos);
 }
 
 TEST_CASE("the resolved stages read as equal stages") {
@@ -158,9 +170,12 @@ TEST_CASE("drawings show each stage in a frame and where its weights come from")
   const auto mermaid = draw_mermaid(stages);
   CHECK(mermaid.find("  subgraph stage_first[\"first\"]\n") != std::string::npos);
   CHECK(mermaid.find("  stage_first_role_learner ==>|model| stage_second_role_rows\n") != std::string::npos);
-  CHECK(draw_dot(stages).find("\"first.learner\" -> \"second.learner\" [label=\"model\", style=bold];") != std::string::npos);
+  CHECK(draw_dot(stages).find("\"first.learner\" -> \"second.learner\" [label=\"model\", style=bold];")
+        != std::string::npos);
   const auto svg = draw_svg(stages);
   CHECK(svg.find("<svg y=\"24\" xmlns") != std::string::npos);
   CHECK(svg.ends_with("</svg>\n</svg>\n"));
   CHECK(describe(stages).find("model tuned: the model that stage first ends with\n") != std::string::npos);
 }
+
+} // namespace stages_test

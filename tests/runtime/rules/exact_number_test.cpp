@@ -4,6 +4,9 @@
 
 #include <string>
 
+namespace exact_number_test {
+
+using namespace millrace;
 using namespace millrace::rules;
 
 namespace {
@@ -25,8 +28,8 @@ bool is_last(std::string_view text, std::string_view number) {
 } // namespace
 
 TEST_CASE("exact_number: one value, many spellings") {
-  for (const char* spelling : {"1234.5", "1,234.50", "01234.5", "+1234.5", "$1,234.50", "\\$1234.5", "1{,}234.5", "2469/2", "1.2345e3",
-                               "12345E-1", "\\frac{2469}{2}", "1234.5%", "1234.5 \\%", "1234.5."})
+  for (const char* spelling : {"1234.5", "1,234.50", "01234.5", "+1234.5", "$1,234.50", "\\$1234.5", "1{,}234.5",
+                               "2469/2", "1.2345e3", "12345E-1", "\\frac{2469}{2}", "1234.5%", "1234.5 \\%", "1234.5."})
     CHECK(same(spelling, "1234.5"));
   CHECK(same("-3", "\u22123"));
   CHECK(same("-$3", "$-3"));
@@ -48,7 +51,8 @@ TEST_CASE("exact_number: no rounding anywhere") {
 }
 
 TEST_CASE("exact_number: what is no number as a whole") {
-  for (const char* text : {"", "abc", "1 2", "1,23", "--1", "1/0", "1/2/3", "$", "%", "-", ".", "5 apples", "\\frac{1}{0}"})
+  for (const char* text :
+       {"", "abc", "1 2", "1,23", "--1", "1/0", "1/2/3", "$", "%", "-", ".", "5 apples", "\\frac{1}{0}"})
     CHECK_MESSAGE(!exact_number::whole(text, false), text);
   CHECK_FALSE(exact_number::whole(std::string(1001, '7'), false));
   CHECK(exact_number::whole(std::string(1000, '7'), false));
@@ -87,3 +91,5 @@ TEST_CASE("exact_number: the canonical text of one value is one, whatever its sp
   CHECK(text("0.00") == "0");
   CHECK(text("3/4") == "3/4");
 }
+
+} // namespace exact_number_test

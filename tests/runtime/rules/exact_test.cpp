@@ -2,11 +2,14 @@
 
 #include <doctest/doctest.h>
 
+namespace exact_test {
+
+using namespace millrace;
 using namespace millrace::rules;
 
 namespace {
 
-double exact_score(const option_map& options, std::string_view text, std::string_view answer) {
+double exact_score(const option_values& options, std::string_view text, std::string_view answer) {
   const score s = make_rule("exact", options)->evaluate({text, answer, 0, false});
   REQUIRE(s.status == score_status::value);
   return s.value;
@@ -38,3 +41,5 @@ TEST_CASE("exact: a row without an answer cannot be scored; text that is not UTF
   CHECK(make_rule("exact", {})->evaluate({"x", "", 0, false}).status == score_status::invalid);
   CHECK(exact_score({{"ignore_case", true}}, "\xff", "x") == 0);
 }
+
+} // namespace exact_test

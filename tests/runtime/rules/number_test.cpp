@@ -2,11 +2,14 @@
 
 #include <doctest/doctest.h>
 
+namespace number_test {
+
+using namespace millrace;
 using namespace millrace::rules;
 
 namespace {
 
-double number_score(const option_map& options, std::string_view text, std::string_view answer) {
+double number_score(const option_values& options, std::string_view text, std::string_view answer) {
   const score s = make_rule("number", options)->evaluate({text, answer, 0, false});
   REQUIRE(s.status == score_status::value);
   return s.value;
@@ -23,7 +26,7 @@ TEST_CASE("number: the last number of the text is the answer") {
 }
 
 TEST_CASE("number: the box is the answer, without the units around it") {
-  const option_map boxed{{"extract", "boxed"}};
+  const option_values boxed{{"extract", "boxed"}};
   CHECK(number_score(boxed, "so \\boxed{59} it is, since 3 < 4", "59") == 1);
   CHECK(number_score(boxed, "\\boxed{1} no, \\boxed{59}", "59") == 1);
   CHECK(number_score(boxed, "\\boxed{\\frac{3}{4}}", "0.75") == 1);
@@ -35,7 +38,7 @@ TEST_CASE("number: the box is the answer, without the units around it") {
 }
 
 TEST_CASE("number: what follows the last #### is the answer, as in GSM8K") {
-  const option_map hash{{"extract", "hash"}};
+  const option_values hash{{"extract", "hash"}};
   CHECK(number_score(hash, "2 + 2 = <<2+2=4>>4\n#### 4", "4") == 1);
   CHECK(number_score(hash, "#### 5\n#### 1,004 apples", "1004") == 1);
   CHECK(number_score(hash, "4", "4") == 0);
@@ -66,3 +69,5 @@ TEST_CASE("number: a row whose answer is no number cannot be scored") {
   CHECK(word.status == score_status::invalid);
   CHECK(word.reason == "the row's answer is no number: \"blue\"");
 }
+
+} // namespace number_test

@@ -1,9 +1,11 @@
-#include "runtime/input_error.hpp"
 #include "runtime/rules/rule_set.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <doctest/doctest.h>
 
 #include <limits>
+
+namespace rule_set_test {
 
 using namespace millrace;
 using namespace millrace::rules;
@@ -13,6 +15,7 @@ namespace {
 class fixed_rule final : public rule {
 public:
   explicit fixed_rule(score s) : score_(std::move(s)) {}
+
   score evaluate(const rule_input&) const override { return score_; }
 
 private:
@@ -55,3 +58,5 @@ TEST_CASE("rule_set: refuses no rules, two of one name, a weight that is not fin
   CHECK_THROWS_AS(rule_set({fixed("a", 1, score::of(1)), fixed("a", 1, score::of(1))}), input_error);
   CHECK_THROWS_AS(rule_set({fixed("a", std::numeric_limits<double>::infinity(), score::of(1))}), input_error);
 }
+
+} // namespace rule_set_test

@@ -9,6 +9,9 @@
 #include <stdexcept>
 #include <thread>
 
+namespace verifier_pool_test {
+
+using namespace millrace;
 using namespace millrace::rules;
 using namespace std::chrono_literals;
 
@@ -24,19 +27,29 @@ public:
       throw std::runtime_error("broken");
     if (input.text == "block") {
       std::unique_lock hold(lock_);
-      released_changed_.wait(hold, [&] { return released_; });
+      blocks_ = true;
+      changed_.notify_all();
+      changed_.wait(hold, [&] { return released_; });
     }
     return score::of(static_cast<double>(input.tokens));
   }
+
   void release() {
     const std::lock_guard hold(lock_);
     released_ = true;
-    released_changed_.notify_all();
+    changed_.notify_all();
+  }
+
+  /// Returns once an answer is being scored that says "block".
+  void wait_until_it_blocks() {
+    std::unique_lock hold(lock_);
+    changed_.wait(hold, [&] { return blocks_; });
   }
 
 private:
   mutable std::mutex lock_;
-  mutable std::condition_variable released_changed_;
+  mutable std::condition_variable changed_;
+  mutable bool blocks_ = false;
   bool released_ = false;
 };
 
@@ -49,7 +62,8 @@ struct pool_of_one_rule {
 
   std::future<std::vector<rule_set_score>> submit(std::vector<verifier_row> rows, std::chrono::milliseconds deadline) {
     auto answer = std::make_shared<std::promise<std::vector<rule_set_score>>>();
-    pool.submit(std::move(rows), deadline, [answer](std::vector<rule_set_score> s) { answer->set_value(std::move(s)); });
+    pool.submit(std::move(rows), deadline,
+                [answer](std::vector<rule_set_score> s) { answer->set_value(std::move(s)); });
     return answer->get_future();
   }
 };
@@ -100,6 +114,7 @@ TEST_CASE("verifier_pool: closing it answers what is open and waits for the rule
   const auto steered = one->steered;
   std::atomic<int> answers = 0;
   auto open = one->submit({{"block", "", 1, false}, {"", "", 2, false}}, generous);
+  steered->wait_until_it_blocks();
   std::thread closing([&] {
     one.reset();
     ++answers;
@@ -118,3 +133,5 @@ TEST_CASE("verifier_pool: refuses no threads and no deadline") {
   pool_of_one_rule one(1);
   CHECK_THROWS_AS(one.submit({{"", "", 1, false}}, 0ms), std::invalid_argument);
 }
+
+} // namespace verifier_pool_test

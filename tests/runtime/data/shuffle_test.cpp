@@ -1,4 +1,4 @@
-#include "runtime/data/draw.hpp"
+#include "runtime/data/shuffle.hpp"
 
 #include <doctest/doctest.h>
 
@@ -6,6 +6,9 @@
 #include <array>
 #include <numeric>
 
+namespace shuffle_test {
+
+using namespace millrace;
 using namespace millrace::data;
 
 TEST_CASE("a shuffle is a permutation and a pure function of seed, epoch and count") {
@@ -44,3 +47,5 @@ TEST_CASE("a drawn number stays below its bound") {
     CHECK(drawn_below(1, i, 7) < 7);
   }
 }
+
+} // namespace shuffle_test

@@ -1,4 +1,4 @@
-#include "runtime/pipeline/presets.hpp"
+#include "runtime/pipeline/derived_defaults.hpp"
 
 #include "runtime/pipeline/wording.hpp"
 
@@ -16,7 +16,8 @@ void name_rules(std::vector<rule_entry>& rules) {
 
 /// The algorithm's aggregation, the rollout's longest answer, and the correction that asynchronous training does not go
 /// without unless the file says so.
-void fill_loss(const pipeline& p, const policy_table& policy, loss_table& loss, const std::string& path, reading& into) {
+void fill_loss(const pipeline& p, const policy_table& policy, loss_table& loss, const std::string& path,
+               reading& into) {
   const algorithm_type* algorithm = into.words.algorithm(policy.algorithm);
   if (loss.aggregation.empty() && algorithm) {
     loss.aggregation = algorithm->aggregation;
@@ -40,7 +41,8 @@ void fill_loss(const pipeline& p, const policy_table& policy, loss_table& loss, 
 void fill_derived(pipeline& p, reading& into) {
   for (role& r : p.roles) {
     const std::string path = "roles." + r.name;
-    if (auto* source = std::get_if<source_table>(&r.options); source && source->generator && source->generator->seed < 0) {
+    if (auto* source = std::get_if<source_table>(&r.options);
+        source && source->generator && source->generator->seed < 0) {
       source->generator->seed = p.run.seed;
       into.origins[path + ".generator.seed"] = "run.seed";
     }
@@ -59,11 +61,15 @@ void fill_derived(pipeline& p, reading& into) {
       fill_loss(p, *policy, policy->loss, path + ".loss", into);
     if (auto* verifier = std::get_if<rule_verifier_table>(&r.options))
       name_rules(verifier->rules);
-    if (auto* judge = std::get_if<reward_model_table>(&r.options)) {
-      if (judge->name.empty())
-        judge->name = r.name;
+    if (auto* judge = std::get_if<reward_model_table>(&r.options))
       judge->alone = p.of<rule_verifier_table>().empty() && p.of<reward_model_table>().size() == 1;
-    }
+    std::visit(
+        [&](auto& table) {
+          if constexpr (requires { table.name; })
+            if (table.name.empty())
+              table.name = r.name;
+        },
+        r.options);
   }
 }
 

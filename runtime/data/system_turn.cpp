@@ -1,8 +1,8 @@
-#include "runtime/data/messages.hpp"
+#include "runtime/data/system_turn.hpp"
 
 namespace millrace::data {
 
-void add_system(std::vector<message>& prompt, const std::string& system) {
+void add_system(std::vector<chat_turn>& prompt, const std::string& system) {
   if (!system.empty() && (prompt.empty() || prompt.front().role != "system"))
     prompt.insert(prompt.begin(), {"system", system});
 }

@@ -8,6 +8,6 @@
 namespace millrace::data {
 
 /// Puts the system message before a prompt that has none. An empty `system` changes nothing.
-void add_system(std::vector<message>& prompt, const std::string& system);
+void add_system(std::vector<chat_turn>& prompt, const std::string& system);
 
 } // namespace millrace::data

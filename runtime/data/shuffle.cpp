@@ -1,22 +1,15 @@
-#include "runtime/data/draw.hpp"
+#include "runtime/data/shuffle.hpp"
+
+#include "runtime/words/mix_bits.hpp"
 
 #include <numeric>
 #include <utility>
 
 namespace millrace::data {
-namespace {
 
-std::uint64_t mixed(std::uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
+std::uint64_t drawn(std::uint64_t seed, std::uint64_t index) {
+  return mix_bits(splitmix64(seed) + (index + 1) * golden_step);
 }
-
-constexpr std::uint64_t golden = 0x9e3779b97f4a7c15u;
-
-} // namespace
-
-std::uint64_t drawn(std::uint64_t seed, std::uint64_t index) { return mixed(mixed(seed + golden) + (index + 1) * golden); }
 
 std::uint64_t drawn_below(std::uint64_t seed, std::uint64_t index, std::uint64_t bound) {
   __extension__ using wide = unsigned __int128;
