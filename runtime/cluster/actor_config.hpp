@@ -11,10 +11,10 @@ namespace millrace::cluster {
 
 /// How this process's actor system behaves towards its peers.
 struct actor_options {
-  std::uint32_t heartbeat_ms = 200;    ///< how often a peer is told that we live, > 0 (CAF's own default is never)
+  std::uint32_t heartbeat_ms = 200;     ///< how often a peer is told that we live, > 0 (CAF's own default is never)
   std::uint32_t peer_timeout_ms = 2000; ///< silence after which a peer is dead, > heartbeat_ms
-  std::uint32_t threads = 2;           ///< for mailboxes only: heavy work has threads of its own
-  std::optional<tls_files> tls;        ///< set: connections made and accepted through `caf::openssl` are mutual TLS
+  std::uint32_t threads = 2;            ///< for mailboxes only: heavy work has threads of its own
+  std::optional<tls_files> tls;         ///< set: connections made and accepted through `caf::openssl` are mutual TLS
 };
 
 /// CAF's configuration with heartbeats on, the sharing scheduler (0.3 % of a core when idle, against 20 % of work

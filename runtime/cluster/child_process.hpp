@@ -15,7 +15,7 @@ namespace millrace::cluster {
 /// How a child ended.
 struct child_exit {
   pid_t pid = 0;
-  std::string how; ///< "exit status 1", "signal 9 (Killed)"
+  std::string how;    ///< "exit status 1", "signal 9 (Killed)"
   bool clean = false; ///< exit status 0
 };
 

@@ -1,16 +1,8 @@
 #include "runtime/cluster/credentials.hpp"
 
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 
-#include <array>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <memory>
-#include <stdexcept>
-#include <utility>
-#include <vector>
-
+#include <fcntl.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
@@ -20,10 +12,17 @@
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
-
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <stdexcept>
+#include <utility>
+#include <vector>
 
 namespace millrace::cluster {
 namespace {
@@ -54,11 +53,15 @@ std::vector<std::byte> read_secret(const std::filesystem::path& path) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0)
     throw refuse(std::string("cannot read the secret: ") + std::strerror(errno));
+
   struct close_file {
     int file;
+
     ~close_file() { ::close(file); }
   } const closer{file};
+
   struct stat about {};
+
   if (::fstat(file, &about) != 0 || !S_ISREG(about.st_mode))
     throw refuse("not a file, want a file with a secret of at least 32 bytes");
   if ((about.st_mode & S_IRWXO) != 0)
@@ -91,32 +94,34 @@ std::array<unsigned char, 48> derive(std::span<const std::byte> secret, const ch
   return out;
 }
 
-/// The P-256 key whose private number is 1 + (derived mod (order - 1)): 48 bytes make the bias 2^-128 (FIPS 186-4, B.4.1).
+/// The P-256 key whose private number is 1 + (derived mod (order - 1)): 48 bytes make the bias 2^-128 (FIPS 186-4,
+/// B.4.1).
 owned_key authority_key(std::span<const std::byte> secret) {
   const owned<EC_GROUP, EC_GROUP_free> group(EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1));
   const owned<BN_CTX, BN_CTX_free> context(BN_CTX_new());
   const auto seed = derive(secret, "millrace certificate authority 1");
   const owned<BIGNUM, BN_clear_free> number(BN_bin2bn(seed.data(), static_cast<int>(seed.size()), nullptr));
   const owned<BIGNUM, BN_free> range(BN_dup(EC_GROUP_get0_order(group.get())));
-  need(number && range && BN_sub_word(range.get(), 1) && BN_mod(number.get(), number.get(), range.get(), context.get()) &&
-           BN_add_word(number.get(), 1),
+  need(number && range && BN_sub_word(range.get(), 1) && BN_mod(number.get(), number.get(), range.get(), context.get())
+           && BN_add_word(number.get(), 1),
        "compute the authority's key");
   const owned<EC_POINT, EC_POINT_free> point(EC_POINT_new(group.get()));
   unsigned char encoded[65];
-  need(EC_POINT_mul(group.get(), point.get(), number.get(), nullptr, nullptr, context.get()) == 1 &&
-           EC_POINT_point2oct(group.get(), point.get(), POINT_CONVERSION_UNCOMPRESSED, encoded, sizeof encoded,
-                              context.get()) == sizeof encoded,
+  need(EC_POINT_mul(group.get(), point.get(), number.get(), nullptr, nullptr, context.get()) == 1
+           && EC_POINT_point2oct(group.get(), point.get(), POINT_CONVERSION_UNCOMPRESSED, encoded, sizeof encoded,
+                                 context.get())
+                  == sizeof encoded,
        "compute the authority's public key");
   const owned<OSSL_PARAM_BLD, OSSL_PARAM_BLD_free> build(OSSL_PARAM_BLD_new());
-  need(OSSL_PARAM_BLD_push_utf8_string(build.get(), OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) == 1 &&
-           OSSL_PARAM_BLD_push_BN(build.get(), OSSL_PKEY_PARAM_PRIV_KEY, number.get()) == 1 &&
-           OSSL_PARAM_BLD_push_octet_string(build.get(), OSSL_PKEY_PARAM_PUB_KEY, encoded, sizeof encoded) == 1,
+  need(OSSL_PARAM_BLD_push_utf8_string(build.get(), OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) == 1
+           && OSSL_PARAM_BLD_push_BN(build.get(), OSSL_PKEY_PARAM_PRIV_KEY, number.get()) == 1
+           && OSSL_PARAM_BLD_push_octet_string(build.get(), OSSL_PKEY_PARAM_PUB_KEY, encoded, sizeof encoded) == 1,
        "describe the authority's key");
   const owned<OSSL_PARAM, OSSL_PARAM_free> parameters(OSSL_PARAM_BLD_to_param(build.get()));
   const owned<EVP_PKEY_CTX, EVP_PKEY_CTX_free> maker(EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr));
   EVP_PKEY* key = nullptr;
-  need(EVP_PKEY_fromdata_init(maker.get()) == 1 &&
-           EVP_PKEY_fromdata(maker.get(), &key, EVP_PKEY_KEYPAIR, parameters.get()) == 1,
+  need(EVP_PKEY_fromdata_init(maker.get()) == 1
+           && EVP_PKEY_fromdata(maker.get(), &key, EVP_PKEY_KEYPAIR, parameters.get()) == 1,
        "make the authority's key");
   return owned_key(key);
 }
@@ -136,13 +141,14 @@ owned_certificate certify(const char* name, EVP_PKEY* key, X509* issuer, EVP_PKE
   if (issuer != nullptr)
     need(RAND_bytes(reinterpret_cast<unsigned char*>(&serial), sizeof serial) == 1, "draw a serial number");
   constexpr long day_s = 24 * 3600;
-  need(c && X509_set_version(c, X509_VERSION_3) == 1 &&
-           ASN1_INTEGER_set_uint64(X509_get_serialNumber(c), serial | 1) == 1 &&
-           X509_gmtime_adj(X509_getm_notBefore(c), -day_s) && X509_gmtime_adj(X509_getm_notAfter(c), 3650 * day_s) &&
-           X509_set_pubkey(c, key) == 1 &&
-           X509_NAME_add_entry_by_txt(X509_get_subject_name(c), "CN", MBSTRING_ASC,
-                                      reinterpret_cast<const unsigned char*>(name), -1, -1, 0) == 1 &&
-           X509_set_issuer_name(c, X509_get_subject_name(issuer ? issuer : c)) == 1,
+  need(c && X509_set_version(c, X509_VERSION_3) == 1
+           && ASN1_INTEGER_set_uint64(X509_get_serialNumber(c), serial | 1) == 1
+           && X509_gmtime_adj(X509_getm_notBefore(c), -day_s) && X509_gmtime_adj(X509_getm_notAfter(c), 3650 * day_s)
+           && X509_set_pubkey(c, key) == 1
+           && X509_NAME_add_entry_by_txt(X509_get_subject_name(c), "CN", MBSTRING_ASC,
+                                         reinterpret_cast<const unsigned char*>(name), -1, -1, 0)
+                  == 1
+           && X509_set_issuer_name(c, X509_get_subject_name(issuer ? issuer : c)) == 1,
        "fill in a certificate");
   X509* signer = issuer ? issuer : c;
   add_extension(c, signer, NID_basic_constraints, issuer ? "critical,CA:FALSE" : "critical,CA:TRUE,pathlen:0");
@@ -179,7 +185,9 @@ std::filesystem::path private_folder() {
 
 } // namespace
 
-credentials::credentials(const std::filesystem::path& secret_file) : credentials(std::span<const std::byte>(read_secret(secret_file))) {}
+credentials::credentials(const std::filesystem::path& secret_file)
+    : credentials(std::span<const std::byte>(read_secret(secret_file))) {
+}
 
 credentials::credentials(std::span<const std::byte> secret) {
   if (secret.size() < least_secret_bytes)
@@ -193,9 +201,8 @@ credentials::credentials(std::span<const std::byte> secret) {
   folder.folder_ = private_folder();
   folder.files_ = {folder.folder_ / "certificate.pem", folder.folder_ / "key.pem", folder.folder_ / "ca.pem"};
   write_file(folder.files_.certificate, [&](BIO* to) { return PEM_write_bio_X509(to, leaf.get()); });
-  write_file(folder.files_.key, [&](BIO* to) {
-    return PEM_write_bio_PrivateKey(to, own.get(), nullptr, nullptr, 0, nullptr, nullptr);
-  });
+  write_file(folder.files_.key,
+             [&](BIO* to) { return PEM_write_bio_PrivateKey(to, own.get(), nullptr, nullptr, 0, nullptr, nullptr); });
   write_file(folder.files_.ca, [&](BIO* to) { return PEM_write_bio_X509(to, ca.get()); });
   *this = std::move(folder);
 }
@@ -208,7 +215,8 @@ credentials::~credentials() {
 }
 
 credentials::credentials(credentials&& other) noexcept
-    : folder_(std::exchange(other.folder_, {})), files_(std::exchange(other.files_, {})) {}
+    : folder_(std::exchange(other.folder_, {})), files_(std::exchange(other.files_, {})) {
+}
 
 credentials& credentials::operator=(credentials&& other) noexcept {
   std::swap(folder_, other.folder_);
@@ -218,7 +226,8 @@ credentials& credentials::operator=(credentials&& other) noexcept {
 
 transport::key256 random_key() {
   transport::key256 key;
-  need(RAND_bytes(reinterpret_cast<unsigned char*>(key.data()), static_cast<int>(key.size())) == 1, "draw a random key");
+  need(RAND_bytes(reinterpret_cast<unsigned char*>(key.data()), static_cast<int>(key.size())) == 1,
+       "draw a random key");
   return key;
 }
 

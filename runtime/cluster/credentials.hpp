@@ -20,7 +20,8 @@ struct tls_files {
 class credentials {
 public:
   /// @param secret_file at least 32 bytes of anything, every byte counts; not readable by others
-  /// @throws input_error naming the file if it is missing, not a file, too short, too long (1 MiB) or readable by others
+  /// @throws input_error naming the file if it is missing, not a file, too short, too long (1 MiB) or readable by
+  /// others
   explicit credentials(const std::filesystem::path& secret_file);
 
   /// @throws std::invalid_argument for fewer than 32 bytes

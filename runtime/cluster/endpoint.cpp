@@ -1,15 +1,16 @@
 #include "runtime/cluster/endpoint.hpp"
 
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <arpa/inet.h>
-#include <cerrno>
-#include <charconv>
-#include <cstring>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
 
 namespace millrace::cluster {
 namespace {
@@ -26,8 +27,11 @@ sockaddr_in socket_address(const endpoint& where) {
 /// A socket that closes itself.
 struct socket_holder {
   int fd;
+
   explicit socket_holder(int type) : fd(socket(AF_INET, type | SOCK_CLOEXEC, 0)) {}
+
   ~socket_holder() { close(fd); }
+
   socket_holder(const socket_holder&) = delete;
   socket_holder& operator=(const socket_holder&) = delete;
 };
@@ -36,7 +40,9 @@ struct socket_holder {
 
 endpoint parse_endpoint(const std::string& text) {
   const auto colon = text.rfind(':');
-  const auto wrong = [&](const std::string& why) { return input_error("'" + text + "': " + why + ", want ADDRESS:PORT such as 10.0.0.2:7000"); };
+  const auto wrong = [&](const std::string& why) {
+    return input_error("'" + text + "': " + why + ", want ADDRESS:PORT such as 10.0.0.2:7000");
+  };
   if (colon == std::string::npos)
     throw wrong("no port");
   endpoint result{text.substr(0, colon), 0};
@@ -50,7 +56,9 @@ endpoint parse_endpoint(const std::string& text) {
   return result;
 }
 
-bool is_loopback(const std::string& address) { return address.starts_with("127."); }
+bool is_loopback(const std::string& address) {
+  return address.starts_with("127.");
+}
 
 bool reachable(const endpoint& where, double timeout_s) {
   const socket_holder s(SOCK_STREAM | SOCK_NONBLOCK);

@@ -29,6 +29,7 @@ extern "C" int SSL_write(SSL* connection, const void* from, int bytes) {
 
 namespace millrace::cluster {
 
-void keep_tls_errors_apart() {}
+void keep_tls_errors_apart() {
+}
 
 } // namespace millrace::cluster

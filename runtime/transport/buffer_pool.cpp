@@ -1,12 +1,12 @@
 #include "runtime/transport/buffer_pool.hpp"
 
+#include <sys/mman.h>
+
 #include <bit>
 #include <map>
 #include <mutex>
 #include <new>
 #include <vector>
-
-#include <sys/mman.h>
 
 namespace millrace::transport {
 namespace {
@@ -27,8 +27,10 @@ std::byte* map_pages(std::size_t bytes) {
 
 struct buffer_pool::shelves {
   explicit shelves(std::size_t keep) : keep_bytes(keep) {}
+
   shelves(const shelves&) = delete;
   shelves& operator=(const shelves&) = delete;
+
   ~shelves() {
     for (auto& [size, blocks] : idle)
       for (std::byte* block : blocks)
@@ -52,7 +54,8 @@ struct buffer_pool::shelves {
   use counts;
 };
 
-buffer_pool::buffer_pool(std::size_t keep_bytes) : shelves_(std::make_shared<shelves>(keep_bytes)) {}
+buffer_pool::buffer_pool(std::size_t keep_bytes) : shelves_(std::make_shared<shelves>(keep_bytes)) {
+}
 
 std::size_t buffer_pool::class_size(std::size_t bytes) {
   if (bytes <= smallest)

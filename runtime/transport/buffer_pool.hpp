@@ -30,6 +30,7 @@ public:
     std::size_t high_water = 0; ///< the most that lent + idle has been
     std::size_t reused = 0;     ///< blocks that were given out again
   };
+
   use usage() const;
 
   static std::size_t class_size(std::size_t bytes);

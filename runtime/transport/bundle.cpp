@@ -1,5 +1,7 @@
 #include "runtime/transport/bundle.hpp"
 
+#include "runtime/transport/wanted_columns.hpp"
+
 #include <cstring>
 #include <new>
 #include <set>
@@ -15,7 +17,7 @@ std::shared_ptr<std::byte> aligned_zeros(std::size_t bytes) {
   constexpr std::align_val_t alignment{64};
   auto* memory = static_cast<std::byte*>(::operator new(bytes, alignment));
   std::memset(memory, 0, bytes);
-  return {memory, [](std::byte* p) { ::operator delete(p, std::align_val_t{64}); }};
+  return {memory, [](std::byte* p) { ::operator delete (p, std::align_val_t{64}); }};
 }
 
 } // namespace
@@ -26,8 +28,8 @@ bundle bundle::wrap(std::vector<column> columns, std::shared_ptr<const void> own
     if (!names.insert(c.spec.name).second)
       throw std::invalid_argument("column '" + c.spec.name + "': is there twice");
     if (bytes_of(c.spec) != c.bytes.size())
-      throw std::invalid_argument(to_string(c.spec) + ": wants " + std::to_string(bytes_of(c.spec)) + " bytes, got " +
-                                  std::to_string(c.bytes.size()));
+      throw std::invalid_argument(to_string(c.spec) + ": wants " + std::to_string(bytes_of(c.spec)) + " bytes, got "
+                                  + std::to_string(c.bytes.size()));
   }
   bundle result;
   result.columns_ = std::move(columns);
@@ -39,8 +41,8 @@ bundle bundle::over(std::span<const tensor_spec> layout, std::span<const std::by
                     std::shared_ptr<const void> owner) {
   const packing where = pack(layout);
   if (block.size() < where.bytes)
-    throw std::invalid_argument("bundle: wants a block of " + std::to_string(where.bytes) + " bytes, got " +
-                                std::to_string(block.size()));
+    throw std::invalid_argument("bundle: wants a block of " + std::to_string(where.bytes) + " bytes, got "
+                                + std::to_string(block.size()));
   bundle result;
   for (std::size_t i = 0; i < layout.size(); ++i)
     result.columns_.push_back({layout[i], block.subspan(where.offsets[i], bytes_of(layout[i]))});
@@ -64,13 +66,10 @@ bool bundle::has(std::string_view name) const {
 }
 
 const column& bundle::at(std::string_view name) const {
-  std::string names;
-  for (const auto& c : columns_) {
+  for (const auto& c : columns_)
     if (c.spec.name == name)
       return c;
-    names += (names.empty() ? "" : ", ") + c.spec.name;
-  }
-  throw std::out_of_range("column '" + std::string(name) + "' is not in the bundle, which has: " + names);
+  throw std::out_of_range(no_such_column(name, layout()));
 }
 
 std::size_t bundle::bytes() const {
@@ -80,13 +79,21 @@ std::size_t bundle::bytes() const {
   return sum;
 }
 
-std::uint64_t bundle::checksum() const {
-  XXH3_state_t state;
-  XXH3_64bits_reset(&state);
+std::vector<std::uint64_t> bundle::checksums() const {
+  std::vector<std::uint64_t> sums;
   for (const auto& c : columns_)
-    if (!c.bytes.empty())
-      XXH3_64bits_update(&state, c.bytes.data(), c.bytes.size());
-  return XXH3_64bits_digest(&state);
+    sums.push_back(XXH3_64bits(c.bytes.data(), c.bytes.size()));
+  return sums;
+}
+
+bundle bundle::only(std::span<const std::size_t> places) const {
+  if (places.size() == columns_.size())
+    return *this;
+  bundle result;
+  for (const std::size_t place : places)
+    result.columns_.push_back(columns_.at(place));
+  result.owner_ = owner_;
+  return result;
 }
 
 void bundle::wrong_type(const tensor_spec& spec, std::string_view wanted) {

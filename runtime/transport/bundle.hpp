@@ -1,6 +1,7 @@
 #pragma once
 
-#include "runtime/transport/tensor_spec.hpp"
+#include "runtime/transport/packing.hpp"
+#include "runtime/words/tensor_spec.hpp"
 
 #include <memory>
 #include <optional>
@@ -29,6 +30,7 @@ public:
                      std::shared_ptr<const void> owner);
 
   std::span<const column> columns() const { return columns_; }
+
   std::vector<tensor_spec> layout() const;
   bool has(std::string_view name) const;
 
@@ -53,8 +55,12 @@ public:
   /// The one block that holds every column as `pack(layout())` says; nothing for a wrapped bundle.
   const std::optional<std::span<const std::byte>>& block() const { return block_; }
 
-  /// XXH3-64 over the columns' bytes in order.
-  std::uint64_t checksum() const;
+  /// XXH3-64 of each column's bytes, in order.
+  std::vector<std::uint64_t> checksums() const;
+
+  /// The columns at `places` (ascending, below `columns().size()`), in the same memory. It is one block no more, unless
+  /// every column is among them.
+  bundle only(std::span<const std::size_t> places) const;
 
 private:
   [[noreturn]] static void wrong_type(const tensor_spec& spec, std::string_view wanted);

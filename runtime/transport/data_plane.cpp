@@ -1,17 +1,16 @@
 #include "runtime/transport/data_plane.hpp"
 
-#include "runtime/transport/engine.hpp"
 #include "runtime/transport/interface.hpp"
-
-#include <future>
-#include <stdexcept>
-
-#include <csignal>
-#include <openssl/rand.h>
-#include <pthread.h>
+#include "runtime/transport/transfer_loop.hpp"
 
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
+#include <openssl/rand.h>
+#include <pthread.h>
+
+#include <csignal>
+#include <future>
+#include <stdexcept>
 
 namespace millrace::transport {
 
@@ -27,14 +26,24 @@ wire wire_from(std::string_view name) {
 
 std::string_view name_of(pull_status status) {
   switch (status) {
-  case pull_status::ok: return "ok";
-  case pull_status::peer_unknown: return "peer unknown";
-  case pull_status::peer_lost: return "peer lost";
-  case pull_status::refused: return "refused";
-  case pull_status::released: return "released";
-  case pull_status::corrupt: return "corrupt";
-  case pull_status::timed_out: return "timed out";
-  case pull_status::closed: return "closed";
+  case pull_status::ok:
+    return "ok";
+  case pull_status::peer_unknown:
+    return "peer unknown";
+  case pull_status::peer_lost:
+    return "peer lost";
+  case pull_status::refused:
+    return "refused";
+  case pull_status::released:
+    return "released";
+  case pull_status::no_such_column:
+    return "no such column";
+  case pull_status::corrupt:
+    return "corrupt";
+  case pull_status::timed_out:
+    return "timed out";
+  case pull_status::closed:
+    return "closed";
   }
   return "unknown";
 }
@@ -49,7 +58,7 @@ std::uint64_t random_number() {
 
 // ---- the thread -----------------------------------------------------------------------------------------------------
 
-data_plane::engine::engine(data_plane_options options)
+data_plane::transfer_loop::transfer_loop(data_plane_options options)
     : options_(std::move(options)), interface_(interface_of(options_.bind)), life_(random_number()),
       pool_(options_.pool_bytes), tcp_context_("tcp", interface_) {
   if (options_.max_outstanding_pulls == 0)
@@ -67,17 +76,17 @@ data_plane::engine::engine(data_plane_options options)
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-data_plane::engine::~engine() {
+data_plane::transfer_loop::~transfer_loop() {
   post([this] { close(); });
   thread_.join();
 }
 
-void data_plane::engine::run() {
+void data_plane::transfer_loop::run() {
   pthread_setname_np(pthread_self(), "data-plane");
   loop_.run();
 }
 
-void data_plane::engine::close() {
+void data_plane::transfer_loop::close() {
   closed_ = true;
   while (!pulls_.empty())
     finish(pulls_.begin()->first, pull_status::closed, "the data plane is shut down");
@@ -88,11 +97,11 @@ void data_plane::engine::close() {
   work_.reset();
 }
 
-void data_plane::engine::post(std::function<void()> work) {
+void data_plane::transfer_loop::post(std::function<void()> work) {
   boost::asio::post(loop_, std::move(work));
 }
 
-data_plane_stats data_plane::engine::stats() const {
+data_plane_stats data_plane::transfer_loop::stats() const {
   data_plane_stats now;
   {
     const std::lock_guard lock(stats_mutex_);
@@ -107,7 +116,7 @@ data_plane_stats data_plane::engine::stats() const {
   return now;
 }
 
-std::string data_plane::engine::describe() {
+std::string data_plane::transfer_loop::describe() {
   std::promise<std::string> text;
   boost::asio::dispatch(loop_, [&] { text.set_value(describe_peers()); });
   return text.get_future().get();
@@ -115,65 +124,67 @@ std::string data_plane::engine::describe() {
 
 // ---- the public face ------------------------------------------------------------------------------------------------
 
-data_plane::data_plane(data_plane_options options) : engine_(std::make_unique<engine>(std::move(options))) {}
+data_plane::data_plane(data_plane_options options) : transfers_(std::make_unique<transfer_loop>(std::move(options))) {
+}
+
 data_plane::~data_plane() = default;
 
 std::uint64_t data_plane::node() const {
-  return engine_->options().node;
+  return transfers_->options().node;
 }
 
 std::vector<std::byte> data_plane::address() const {
-  return engine_->address();
+  return transfers_->address();
 }
 
 void data_plane::add_peer(std::uint64_t node, std::span<const std::byte> address) {
   auto where = read_address(address);
   if (!where)
     throw std::invalid_argument("the data plane's address of node " + std::to_string(node) + " is damaged");
-  engine_->post([e = engine_.get(), node, where = std::move(*where),
-                 packed = std::vector<std::byte>(address.begin(), address.end())] { e->add_peer(node, where, packed); });
+  transfers_->post(
+      [loop = transfers_.get(), node, where = std::move(*where),
+       packed = std::vector<std::byte>(address.begin(), address.end())] { loop->add_peer(node, where, packed); });
 }
 
 void data_plane::drop_peer(std::uint64_t node) {
-  engine_->post([e = engine_.get(), node] { e->drop_peer(node); });
+  transfers_->post([loop = transfers_.get(), node] { loop->drop_peer(node); });
 }
 
-ticket data_plane::publish(bundle value, bool with_checksum) {
+ticket data_plane::publish(bundle value, checksums how) {
   ticket t;
   t.owner = node();
   t.bytes = value.bytes();
-  t.checksum = with_checksum ? value.checksum() : 0;
   t.layout = value.layout();
-  t.id = engine_->bundles().add(std::move(value));
+  if (how == checksums::computed)
+    t.checksums = value.checksums();
+  t.id = transfers_->bundles().add(std::move(value));
   return t;
 }
 
 void data_plane::release(std::uint64_t id) {
-  engine_->bundles().remove(id);
+  transfers_->bundles().remove(id);
 }
 
 void data_plane::release_remote(const ticket& t) {
   if (t.owner == node())
     return release(t.id);
-  engine_->post([e = engine_.get(), t] { e->release_remote(t); });
-}
-
-void data_plane::pull(ticket t, std::chrono::steady_clock::time_point deadline, pull_handler done) {
-  engine_->post([e = engine_.get(), t = std::move(t), deadline, done = std::move(done)]() mutable {
-    e->pull(std::move(t), deadline, std::move(done));
-  });
+  transfers_->post([loop = transfers_.get(), t] { loop->release_remote(t); });
 }
 
 void data_plane::pull(ticket t, std::chrono::milliseconds timeout, pull_handler done) {
-  pull(std::move(t), std::chrono::steady_clock::now() + timeout, std::move(done));
+  transfers_->start_pull(std::move(t), std::nullopt, timeout, std::move(done));
+}
+
+void data_plane::pull(ticket t, wanted_columns wanted, std::chrono::milliseconds timeout, pull_handler done) {
+  transfers_->start_pull(std::move(t), std::move(wanted), timeout, std::move(done));
 }
 
 data_plane_stats data_plane::stats() const {
-  return engine_->stats();
+  return transfers_->stats();
 }
 
 std::string data_plane::describe() const {
-  return engine_->describe();
+  return transfers_->describe();
 }
 
 } // namespace millrace::transport

@@ -2,7 +2,8 @@
 
 #include "runtime/transport/bundle.hpp"
 #include "runtime/transport/hmac.hpp"
-#include "runtime/transport/ticket.hpp"
+#include "runtime/transport/wanted_columns.hpp"
+#include "runtime/words/ticket.hpp"
 
 #include <chrono>
 #include <functional>
@@ -19,48 +20,52 @@ enum class wire {
 wire wire_from(std::string_view name);
 
 struct data_plane_options {
-  std::uint64_t node = 0;                 ///< unique among the nodes of a run
-  key256 key{};                           ///< the run's key: who does not hold it is served nothing
+  std::uint64_t node = 0; ///< unique among the nodes of a run
+  key256 key{};           ///< the run's key: who does not hold it is served nothing
   wire transport = wire::automatic;
-  std::string bind;                       ///< IPv4 address or interface to listen on; empty: loopback only
-  std::size_t max_outstanding_pulls = 16; ///< the others wait their turn
+  std::string bind;                              ///< IPv4 address or interface to listen on; empty: loopback only
+  std::size_t max_outstanding_pulls = 16;        ///< the others wait their turn
   std::size_t pool_bytes = std::size_t{2} << 30; ///< idle receive memory that is kept for reuse
 };
 
 enum class pull_status {
   ok,
-  peer_unknown, ///< no such peer, or the ticket is not one
-  peer_lost,    ///< the peer died, hung up or was dropped
-  refused,      ///< the owner does not accept our key, or saw the request before
-  released,     ///< the owner has no such bundle any more
-  corrupt,      ///< what came is not what the ticket says
+  peer_unknown,   ///< no such peer, or the ticket is not one
+  peer_lost,      ///< the peer died, hung up or was dropped
+  refused,        ///< the owner does not accept our key, or saw the request before
+  released,       ///< the owner has no such bundle any more
+  no_such_column, ///< the bundle has no column of a name that is required
+  corrupt,        ///< what came is not what the ticket says
   timed_out,
-  closed,       ///< this data plane was shut down
+  closed, ///< this data plane was shut down
 };
 
 std::string_view name_of(pull_status status);
 
 struct pull_result {
   pull_status status = pull_status::ok;
-  bundle value;      ///< the columns, if ok
+  bundle value;      ///< the columns that were asked for, if ok
   std::string error; ///< one line with the node and the cause, if not ok
 
   explicit operator bool() const { return status == pull_status::ok; }
 };
 
+/// Whether a ticket carries checksums, against which pulls check what arrived.
+enum class checksums { computed, left_out };
+
 struct data_plane_stats {
-  std::uint64_t bytes_pulled = 0;       ///< of columns, over UCX, arrived
-  std::uint64_t bytes_served = 0;       ///< of columns, over UCX, begun
-  std::uint64_t pulls = 0;              ///< asked for, also in-process
-  std::uint64_t pulls_in_process = 0;   ///< answered with the same memory
-  std::uint64_t pulls_failed = 0;       ///< for whatever reason
-  std::uint64_t requests_refused = 0;   ///< as owner: bad key, replayed or malformed
-  std::uint64_t pulls_outstanding = 0;  ///< now on the wire
-  std::uint64_t pulls_queued = 0;       ///< now waiting for one of the outstanding to end
-  std::uint64_t live_tickets = 0;       ///< published and not released
+  std::uint64_t bytes_pulled = 0;      ///< of columns, over UCX, arrived
+  std::uint64_t bytes_served = 0;      ///< of columns, over UCX, begun
+  std::uint64_t pulls = 0;             ///< asked for, also in-process
+  std::uint64_t pulls_in_process = 0;  ///< answered with the same memory
+  std::uint64_t pulls_failed = 0;      ///< for whatever reason
+  std::uint64_t requests_refused = 0;  ///< as owner: bad key, replayed or malformed
+  std::uint64_t pulls_outstanding = 0; ///< now on the wire
+  std::uint64_t pulls_queued = 0;      ///< now waiting for one of the outstanding to end
+  std::uint64_t live_tickets = 0;      ///< published and not released
   std::uint64_t live_bytes = 0;
-  std::uint64_t pool_bytes = 0;         ///< receive memory now lent or kept
-  std::uint64_t pool_high_water = 0;    ///< the most it has been
+  std::uint64_t pool_bytes = 0;      ///< receive memory now lent or kept
+  std::uint64_t pool_high_water = 0; ///< the most it has been
 };
 
 /// The bytes of a run: publishes bundles under tickets and pulls those of other nodes over UCX. One per process, with
@@ -100,8 +105,8 @@ public:
   /// the node does not come back, whoever adds it; a new one, with a new address, does.
   void drop_peer(std::uint64_t node);
 
-  /// Holds the bundle until `release`. The checksum is computed here, at memory speed, on the calling thread.
-  ticket publish(bundle value, bool with_checksum = true);
+  /// Holds the bundle until `release`. The checksums are computed here, at memory speed, on the calling thread.
+  ticket publish(bundle value, checksums how = checksums::computed);
 
   /// Gives up a bundle of this node. Pulls that are being served end well. Unknown ids are ignored.
   void release(std::uint64_t id);
@@ -111,8 +116,11 @@ public:
 
   /// Fetches the bundle of a ticket, into pooled memory; a ticket of this node gives the published bundle itself.
   /// `done` is called exactly once, on the data plane's thread: it must not block and must not throw.
-  void pull(ticket t, std::chrono::steady_clock::time_point deadline, pull_handler done);
   void pull(ticket t, std::chrono::milliseconds timeout, pull_handler done);
+  /// Fetches some columns of the bundle. The bytes of the others do not travel; `value` has only the wanted ones, each
+  /// checked against its own checksum. A ticket of this node gives them in the published memory, without a copy. If
+  /// the ticket has none of them (all are optional), the pull ends well at once, with a bundle without columns.
+  void pull(ticket t, wanted_columns wanted, std::chrono::milliseconds timeout, pull_handler done);
 
   data_plane_stats stats() const;
 
@@ -120,8 +128,8 @@ public:
   std::string describe() const;
 
 private:
-  class engine;
-  std::unique_ptr<engine> engine_;
+  class transfer_loop;
+  std::unique_ptr<transfer_loop> transfers_;
 };
 
 } // namespace millrace::transport

@@ -1,18 +1,19 @@
 #include "runtime/transport/hmac.hpp"
 
-#include <memory>
-#include <stdexcept>
-
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
+
+#include <memory>
+#include <stdexcept>
 
 namespace millrace::transport {
 namespace {
 
 struct mac_free {
   void operator()(EVP_MAC* mac) const { EVP_MAC_free(mac); }
+
   void operator()(EVP_MAC_CTX* context) const { EVP_MAC_CTX_free(context); }
 };
 
@@ -29,7 +30,8 @@ mac256 hmac_sha256(std::span<const std::byte> key, std::span<const std::span<con
   const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
                                    OSSL_PARAM_construct_end()};
   const std::byte no_key{};
-  bool fine = context && EVP_MAC_init(context.get(), bytes_at(key.empty() ? &no_key : key.data()), key.size(), parameters);
+  bool fine =
+      context && EVP_MAC_init(context.get(), bytes_at(key.empty() ? &no_key : key.data()), key.size(), parameters);
   for (const auto piece : message)
     fine = fine && EVP_MAC_update(context.get(), bytes_at(piece.data()), piece.size());
   mac256 mac{};

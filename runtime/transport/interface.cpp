@@ -1,11 +1,11 @@
 #include "runtime/transport/interface.hpp"
 
-#include <memory>
-#include <stdexcept>
-
 #include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <net/if.h>
+
+#include <memory>
+#include <stdexcept>
 
 namespace millrace::transport {
 

@@ -1,8 +1,8 @@
-#include "runtime/transport/engine.hpp"
+#include "runtime/transport/transfer_loop.hpp"
 
 namespace millrace::transport {
 
-void data_plane::engine::add_peer(std::uint64_t node, const node_address& where, std::vector<std::byte> packed) {
+void data_plane::transfer_loop::add_peer(std::uint64_t node, const node_address& where, std::vector<std::byte> packed) {
   if (closed_ || node == options_.node || dropped_.contains({node, where.life}))
     return;
   if (const auto known = peers_.find(node); known != peers_.end()) {
@@ -13,7 +13,7 @@ void data_plane::engine::add_peer(std::uint64_t node, const node_address& where,
   connect(node, where, std::move(packed));
 }
 
-void data_plane::engine::drop_peer(std::uint64_t node) {
+void data_plane::transfer_loop::drop_peer(std::uint64_t node) {
   const auto known = peers_.find(node);
   if (known == peers_.end())
     return;
@@ -21,7 +21,7 @@ void data_plane::engine::drop_peer(std::uint64_t node) {
   forget(node, "it was dropped");
 }
 
-void data_plane::engine::connect(std::uint64_t node, const node_address& where, std::vector<std::byte> packed) {
+void data_plane::transfer_loop::connect(std::uint64_t node, const node_address& where, std::vector<std::byte> packed) {
   auto made = std::make_unique<peer>();
   peer& p = *made;
   p.node = node;
@@ -46,7 +46,7 @@ void data_plane::engine::connect(std::uint64_t node, const node_address& where, 
   greet(p);
 }
 
-void data_plane::engine::greet(peer& to) {
+void data_plane::transfer_loop::greet(peer& to) {
   auto payload = std::make_shared<const std::vector<std::byte>>(
       write(greeting{to.connection, address_, to.shm ? to.shm->address() : std::vector<std::byte>{}}));
   message m = new_message(message_kind::greeting, to);
@@ -55,15 +55,15 @@ void data_plane::engine::greet(peer& to) {
   tcp_->send(to.tcp, std::as_bytes(std::span(&m, 1)), *payload, payload, nullptr);
 }
 
-void data_plane::engine::on_greeting(const message& m, const greeting& g) {
+void data_plane::transfer_loop::on_greeting(const message& m, const greeting& g) {
   const auto where = read_address(g.address);
   if (closed_ || !where || where->life != m.from_life || dropped_.contains({m.from, m.from_life})) {
     count([](data_plane_stats& s) { ++s.requests_refused; });
     return;
   }
   auto known = peers_.find(m.from);
-  const bool same = known != peers_.end() && known->second->life == m.from_life &&
-                    (known->second->remote_connection == 0 || known->second->remote_connection == g.connection);
+  const bool same = known != peers_.end() && known->second->life == m.from_life
+                    && (known->second->remote_connection == 0 || known->second->remote_connection == g.connection);
   if (!same) {
     if (known != peers_.end())
       forget(m.from, "it has connected anew");
@@ -86,13 +86,13 @@ void data_plane::engine::on_greeting(const message& m, const greeting& g) {
   }
 }
 
-void data_plane::engine::lost(std::uint64_t node, std::uint64_t connection, const std::string& cause) {
+void data_plane::transfer_loop::lost(std::uint64_t node, std::uint64_t connection, const std::string& cause) {
   const auto known = peers_.find(node);
   if (known != peers_.end() && known->second->connection == connection)
     forget(node, "connection lost: " + cause);
 }
 
-void data_plane::engine::forget(std::uint64_t node, const std::string& cause) {
+void data_plane::transfer_loop::forget(std::uint64_t node, const std::string& cause) {
   const auto known = peers_.find(node);
   const auto last = std::move(known->second);
   peers_.erase(known);
@@ -107,7 +107,7 @@ void data_plane::engine::forget(std::uint64_t node, const std::string& cause) {
     finish(number, pull_status::peer_lost, cause);
 }
 
-std::string data_plane::engine::describe_peers() const {
+std::string data_plane::transfer_loop::describe_peers() const {
   std::string text = "node " + std::to_string(options_.node) + ": listens on " + interface_ + "\n";
   for (const auto& [node, p] : peers_) {
     text += "node " + std::to_string(node) + ": " + tcp_->transports(p->tcp) + ", peer failure handling";

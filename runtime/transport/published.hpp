@@ -21,6 +21,7 @@ public:
     std::uint64_t bundles = 0;
     std::uint64_t bytes = 0;
   };
+
   use usage() const;
 
 private:

@@ -1,23 +1,39 @@
-#include "runtime/transport/engine.hpp"
+#include "runtime/transport/transfer_loop.hpp"
 
 #include <boost/asio/post.hpp>
+
+#include <algorithm>
+#include <numeric>
 
 namespace millrace::transport {
 namespace {
 
 std::pair<pull_status, std::string> meaning_of(std::uint64_t reason) {
   switch (static_cast<refusal_reason>(reason)) {
-  case refusal_reason::not_authorised: return {pull_status::refused, "the owner does not accept this node"};
-  case refusal_reason::replayed: return {pull_status::refused, "the owner has seen this request before"};
-  case refusal_reason::no_such_bundle: return {pull_status::released, "the bundle was released"};
-  case refusal_reason::other_size: return {pull_status::corrupt, "the owner's bundle has another size"};
+  case refusal_reason::not_authorised:
+    return {pull_status::refused, "the owner does not accept this node"};
+  case refusal_reason::replayed:
+    return {pull_status::refused, "the owner has seen this request before"};
+  case refusal_reason::no_such_bundle:
+    return {pull_status::released, "the bundle was released"};
+  case refusal_reason::other_size:
+    return {pull_status::corrupt, "the owner's bundle has another size"};
+  case refusal_reason::other_columns:
+    return {pull_status::corrupt, "the owner's bundle has other columns"};
   }
   return {pull_status::refused, "the owner refused with the unknown reason " + std::to_string(reason)};
 }
 
 } // namespace
 
-void data_plane::engine::pull(ticket t, clock::time_point deadline, pull_handler done) {
+void data_plane::transfer_loop::start_pull(ticket t, std::optional<wanted_columns> wanted,
+                                           std::chrono::milliseconds timeout, pull_handler done) {
+  post([this, t = std::move(t), wanted = std::move(wanted), deadline = clock::now() + timeout,
+        done = std::move(done)]() mutable { pull(std::move(t), wanted, deadline, std::move(done)); });
+}
+
+void data_plane::transfer_loop::pull(ticket t, const std::optional<wanted_columns>& wanted, clock::time_point deadline,
+                                     pull_handler done) {
   const std::uint64_t number = ++last_pull_;
   count([](data_plane_stats& s) { ++s.pulls; });
   pending_pull& p = pulls_[number];
@@ -30,25 +46,23 @@ void data_plane::engine::pull(ticket t, clock::time_point deadline, pull_handler
     auto here = published_.find(p.wanted.id);
     if (!here)
       return finish(number, pull_status::released, "the bundle was released");
-    count([](data_plane_stats& s) { ++s.pulls_in_process; });
-    return finish(number, pull_status::ok, {}, std::move(*here));
-  }
-  std::size_t bytes = 0;
-  try {
-    p.where = pack(p.wanted.layout);
-    p.arriving.resize(p.wanted.layout.size());
-    p.columns_missing = 0;
-    for (const auto& spec : p.wanted.layout) {
-      bytes += bytes_of(spec);
-      p.columns_missing += bytes_of(spec) != 0;
+    try {
+      auto value = wanted ? here->only(places_of(*wanted, here->layout())) : std::move(*here);
+      count([](data_plane_stats& s) { ++s.pulls_in_process; });
+      return finish(number, pull_status::ok, {}, std::move(value));
+    } catch (const std::out_of_range& error) {
+      return finish(number, pull_status::no_such_column, error.what());
     }
-    p.columns_missing = std::max<std::size_t>(p.columns_missing, 1);
+  }
+  try {
+    plan(p, wanted);
+  } catch (const std::out_of_range& error) {
+    return finish(number, pull_status::no_such_column, error.what());
   } catch (const std::invalid_argument& error) {
     return finish(number, pull_status::corrupt, error.what());
   }
-  if (bytes != p.wanted.bytes)
-    return finish(number, pull_status::corrupt,
-                  "the ticket says " + std::to_string(p.wanted.bytes) + " bytes, its columns have " + std::to_string(bytes));
+  if (wanted && p.places.empty())
+    return finish(number, pull_status::ok, {});
   p.timer = std::make_unique<boost::asio::steady_timer>(loop_, deadline);
   p.timer->async_wait([this, number](const boost::system::error_code& error) {
     if (!error)
@@ -58,7 +72,35 @@ void data_plane::engine::pull(ticket t, clock::time_point deadline, pull_handler
   start_next();
 }
 
-void data_plane::engine::start_next() {
+void data_plane::transfer_loop::plan(pending_pull& p, const std::optional<wanted_columns>& wanted) {
+  const auto& whole = p.wanted.layout;
+  pack(whole); // refuses a layout that cannot be
+  std::uint64_t bytes = 0;
+  for (const auto& spec : whole)
+    bytes += bytes_of(spec);
+  if (bytes != p.wanted.bytes)
+    throw std::invalid_argument("the ticket says " + std::to_string(p.wanted.bytes) + " bytes, its columns have "
+                                + std::to_string(bytes));
+  if (!p.wanted.checksums.empty() && p.wanted.checksums.size() != whole.size())
+    throw std::invalid_argument("the ticket has " + std::to_string(p.wanted.checksums.size()) + " checksums for "
+                                + std::to_string(whole.size()) + " columns");
+  if (wanted) {
+    p.places = places_of(*wanted, whole);
+  } else {
+    p.places.resize(whole.size());
+    std::iota(p.places.begin(), p.places.end(), std::size_t{0});
+  }
+  for (const std::size_t place : p.places) {
+    p.layout.push_back(whole[place]);
+    p.bytes += bytes_of(whole[place]);
+    p.columns_missing += bytes_of(whole[place]) != 0;
+  }
+  p.columns_missing = std::max<std::size_t>(p.columns_missing, 1);
+  p.arriving.resize(p.layout.size());
+  p.where = pack(p.layout);
+}
+
+void data_plane::transfer_loop::start_next() {
   while (!queue_.empty() && outstanding_ < options_.max_outstanding_pulls) {
     const std::uint64_t number = queue_.front();
     queue_.pop_front();
@@ -68,14 +110,14 @@ void data_plane::engine::start_next() {
   note_load();
 }
 
-void data_plane::engine::note_load() {
+void data_plane::transfer_loop::note_load() {
   count([this](data_plane_stats& s) {
     s.pulls_outstanding = outstanding_;
     s.pulls_queued = pulls_.size() - outstanding_;
   });
 }
 
-void data_plane::engine::request(std::uint64_t number) {
+void data_plane::transfer_loop::request(std::uint64_t number) {
   pending_pull& p = pulls_.at(number);
   const auto known = peers_.find(p.wanted.owner);
   if (known == peers_.end()) {
@@ -94,15 +136,19 @@ void data_plane::engine::request(std::uint64_t number) {
   m.ticket = p.wanted.id;
   m.pull = number;
   m.argument = p.wanted.bytes;
-  seal(m, options_.key);
+  auto payload = std::make_shared<std::vector<std::byte>>();
+  if (p.places.size() < p.wanted.layout.size())
+    *payload = write_places(p.places, p.wanted.layout.size());
+  seal(m, options_.key, *payload);
   const way there = way_to(*known->second);
-  there.worker->send(there.endpoint, std::as_bytes(std::span(&m, 1)), {}, nullptr, [this, number](ucs_status_t status) {
-    if (status != UCS_OK)
-      finish(number, pull_status::peer_lost, ucs_status_string(status));
-  });
+  there.worker->send(there.endpoint, std::as_bytes(std::span(&m, 1)), *payload, payload,
+                     [this, number](ucs_status_t status) {
+                       if (status != UCS_OK)
+                         finish(number, pull_status::peer_lost, ucs_status_string(status));
+                     });
 }
 
-void data_plane::engine::on_piece(ucx_worker& worker, ucx_worker::incoming& in, const message& m) {
+void data_plane::transfer_loop::on_piece(ucx_worker& worker, ucx_worker::incoming& in, const message& m) {
   const auto found = pulls_.find(m.pull);
   if (found == pulls_.end() || found->second.wanted.owner != m.from || found->second.life != m.from_life)
     return;
@@ -114,12 +160,15 @@ void data_plane::engine::on_piece(ucx_worker& worker, ucx_worker::incoming& in, 
     for (auto column : p.arriving)
       expected = expected && !column;
     p.arriving.assign(p.arriving.size(), true);
-  } else if (m.argument < p.arriving.size() && !p.arriving[m.argument]) {
-    p.arriving[m.argument] = true;
-    to = to.subspan(p.where.offsets[m.argument], bytes_of(p.wanted.layout[m.argument]));
-    columns = 1;
   } else {
-    expected = false;
+    const auto place = std::lower_bound(p.places.begin(), p.places.end(), m.argument);
+    const auto at = static_cast<std::size_t>(place - p.places.begin());
+    expected = expected && place != p.places.end() && *place == m.argument && !p.arriving[at];
+    if (expected) {
+      p.arriving[at] = true;
+      to = to.subspan(p.where.offsets[at], bytes_of(p.layout[at]));
+      columns = 1;
+    }
   }
   if (!expected || in.bytes != to.size())
     return finish(m.pull, pull_status::corrupt, "the owner sent what the ticket does not say");
@@ -127,7 +176,7 @@ void data_plane::engine::on_piece(ucx_worker& worker, ucx_worker::incoming& in, 
                  [this, number = m.pull, columns](ucs_status_t status) { arrived(number, columns, status); });
 }
 
-void data_plane::engine::arrived(std::uint64_t number, std::size_t columns, ucs_status_t status) {
+void data_plane::transfer_loop::arrived(std::uint64_t number, std::size_t columns, ucs_status_t status) {
   const auto found = pulls_.find(number);
   if (found == pulls_.end())
     return;
@@ -137,14 +186,23 @@ void data_plane::engine::arrived(std::uint64_t number, std::size_t columns, ucs_
   p.columns_missing -= columns;
   if (p.columns_missing != 0)
     return;
-  count([&](data_plane_stats& s) { s.bytes_pulled += p.wanted.bytes; });
-  bundle value = bundle::over(p.wanted.layout, p.block.bytes, p.block.memory);
-  if (p.wanted.checksum != 0 && value.checksum() != p.wanted.checksum)
-    return finish(number, pull_status::corrupt, "the checksum of what came is not the ticket's");
+  count([&](data_plane_stats& s) { s.bytes_pulled += p.bytes; });
+  check_and_finish(number, p);
+}
+
+void data_plane::transfer_loop::check_and_finish(std::uint64_t number, const pending_pull& p) {
+  bundle value = bundle::over(p.layout, p.block.bytes, p.block.memory);
+  if (!p.wanted.checksums.empty()) {
+    const auto sums = value.checksums();
+    for (std::size_t i = 0; i < sums.size(); ++i)
+      if (sums[i] != p.wanted.checksums[p.places[i]])
+        return finish(number, pull_status::corrupt,
+                      "the checksum of column '" + p.layout[i].name + "' is not the ticket's");
+  }
   finish(number, pull_status::ok, {}, std::move(value));
 }
 
-void data_plane::engine::on_refusal(const message& m, bool authentic) {
+void data_plane::transfer_loop::on_refusal(const message& m, bool authentic) {
   const auto found = pulls_.find(m.pull);
   if (found == pulls_.end() || found->second.wanted.owner != m.from || found->second.life != m.from_life)
     return;
@@ -154,7 +212,7 @@ void data_plane::engine::on_refusal(const message& m, bool authentic) {
   finish(m.pull, status, cause);
 }
 
-void data_plane::engine::release_remote(const ticket& t) {
+void data_plane::transfer_loop::release_remote(const ticket& t) {
   const auto known = peers_.find(t.owner);
   if (known == peers_.end())
     return;
@@ -166,7 +224,8 @@ void data_plane::engine::release_remote(const ticket& t) {
 }
 
 /// The handler runs later, from the loop: never inside UCX.
-void data_plane::engine::finish(std::uint64_t number, pull_status status, const std::string& cause, bundle value) {
+void data_plane::transfer_loop::finish(std::uint64_t number, pull_status status, const std::string& cause,
+                                       bundle value) {
   const auto found = pulls_.find(number);
   if (found == pulls_.end())
     return;
@@ -178,8 +237,9 @@ void data_plane::engine::finish(std::uint64_t number, pull_status status, const 
   pull_result result{status, std::move(value), {}};
   if (status != pull_status::ok) {
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(clock::now() - last.asked).count();
-    result.error = "pull of ticket " + std::to_string(last.wanted.id) + " from node " + std::to_string(last.wanted.owner) +
-                   ": " + cause + " (" + std::to_string(took) + " ms after it was asked for)";
+    result.error = "pull of ticket " + std::to_string(last.wanted.id) + " from node "
+                   + std::to_string(last.wanted.owner) + ": " + cause + " (" + std::to_string(took)
+                   + " ms after it was asked for)";
     count([](data_plane_stats& s) { ++s.pulls_failed; });
   }
   boost::asio::post(loop_, [this, done = std::move(last.done), result = std::move(result)]() mutable {

@@ -1,8 +1,8 @@
-#include "runtime/transport/engine.hpp"
+#include "runtime/transport/transfer_loop.hpp"
 
 namespace millrace::transport {
 
-message data_plane::engine::new_message(message_kind kind, const peer& to) {
+message data_plane::transfer_loop::new_message(message_kind kind, const peer& to) {
   message m;
   m.kind = kind;
   m.from = options_.node;
@@ -13,13 +13,13 @@ message data_plane::engine::new_message(message_kind kind, const peer& to) {
   return m;
 }
 
-data_plane::engine::way data_plane::engine::way_to(peer& to) {
+data_plane::transfer_loop::way data_plane::transfer_loop::way_to(peer& to) {
   return to.shm_endpoint != nullptr ? way{to.shm.get(), to.shm_endpoint} : way{tcp_.get(), to.tcp};
 }
 
 /// The only door for what others say: nothing after it sees a message whose MAC is wrong, except refusals, which say
 /// of themselves whether they are authentic.
-void data_plane::engine::on_message(ucx_worker& worker, ucx_worker::incoming& in) {
+void data_plane::transfer_loop::on_message(ucx_worker& worker, ucx_worker::incoming& in) {
   const auto refused = [this] { count([](data_plane_stats& s) { ++s.requests_refused; }); };
   const auto m = read_message(in.header);
   if (closed_ || !m)
@@ -41,7 +41,7 @@ void data_plane::engine::on_message(ucx_worker& worker, ucx_worker::incoming& in
       back = way_to(*known->second);
     if (!fresh || dropped_.contains({m->from, m->from_life}))
       return refuse(back, *m, authentic && !fresh ? refusal_reason::replayed : refusal_reason::not_authorised);
-    return serve(back, *m);
+    return serve(back, *m, in.payload);
   }
   if (!fresh)
     return refused();
@@ -55,13 +55,17 @@ void data_plane::engine::on_message(ucx_worker& worker, ucx_worker::incoming& in
   }
 }
 
-void data_plane::engine::serve(way back, const message& request) {
+void data_plane::transfer_loop::serve(way back, const message& request, std::span<const std::byte> payload) {
   if (back.endpoint == nullptr)
     return;
   const auto found = published_.find(request.ticket);
   if (!found || found->bytes() != request.argument)
     return refuse(back, request, found ? refusal_reason::other_size : refusal_reason::no_such_bundle);
-  count([&](data_plane_stats& s) { s.bytes_served += found->bytes(); });
+  const auto wanted = read_places(payload, found->columns().size());
+  if (!wanted)
+    return refuse(back, request, refusal_reason::other_columns);
+  const bundle asked = found->only(*wanted);
+  count([&](data_plane_stats& s) { s.bytes_served += asked.bytes(); });
   message header;
   header.kind = message_kind::piece;
   header.from = options_.node;
@@ -71,21 +75,22 @@ void data_plane::engine::serve(way back, const message& request) {
   header.ticket = request.ticket;
   header.pull = request.pull;
   header.argument = whole_block;
-  if (found->block() || found->bytes() == 0)
-    return send_piece(back, header, *found, found->block().value_or(std::span<const std::byte>{}));
-  for (std::size_t i = 0; i < found->columns().size(); ++i) {
-    header.argument = i;
-    if (const auto bytes = found->columns()[i].bytes; !bytes.empty())
-      send_piece(back, header, *found, bytes);
+  if (asked.block() || asked.bytes() == 0)
+    return send_piece(back, header, asked, asked.block().value_or(std::span<const std::byte>{}));
+  for (std::size_t i = 0; i < wanted->size(); ++i) {
+    header.argument = (*wanted)[i];
+    if (const auto bytes = asked.columns()[i].bytes; !bytes.empty())
+      send_piece(back, header, asked, bytes);
   }
 }
 
-void data_plane::engine::send_piece(way back, message header, const bundle& from, std::span<const std::byte> bytes) {
+void data_plane::transfer_loop::send_piece(way back, message header, const bundle& from,
+                                           std::span<const std::byte> bytes) {
   seal(header, options_.key);
   back.worker->send(back.endpoint, std::as_bytes(std::span(&header, 1)), bytes, from.owner(), nullptr);
 }
 
-void data_plane::engine::refuse(way back, const message& request, refusal_reason reason) {
+void data_plane::transfer_loop::refuse(way back, const message& request, refusal_reason reason) {
   if (reason == refusal_reason::not_authorised || reason == refusal_reason::replayed)
     count([](data_plane_stats& s) { ++s.requests_refused; });
   if (back.endpoint == nullptr)

@@ -1,18 +1,17 @@
 #include "runtime/transport/ucx_worker.hpp"
 
+#include <boost/asio/post.hpp>
+#include <ucs/config/global_opts.h>
+#include <ucs/debug/debug.h>
+
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 #include <set>
 #include <stdexcept>
-
-#include <csignal>
-#include <ucs/config/global_opts.h>
-#include <ucs/debug/debug.h>
-
-#include <boost/asio/post.hpp>
 
 namespace millrace::transport {
 namespace {
@@ -65,7 +64,8 @@ ucx_context::~ucx_context() {
     ucp_cleanup(context_);
 }
 
-// ---- one operation in flight ------------------------------------------------------------------------------------------
+// ---- one operation in flight
+// ------------------------------------------------------------------------------------------
 
 struct ucx_worker::operation {
   ucx_worker* worker;
@@ -102,7 +102,8 @@ void ucx_worker::settle(void* request, operation* op) {
   wake();
 }
 
-// ---- worker -------------------------------------------------------------------------------------------------------------
+// ---- worker
+// -------------------------------------------------------------------------------------------------------------
 
 ucx_worker::ucx_worker(boost::asio::io_context& loop, const ucx_context& context, message_handler on_message)
     : loop_(loop), context_(context), on_message_(std::move(on_message)), events_(loop) {
@@ -112,8 +113,8 @@ ucx_worker::ucx_worker(boost::asio::io_context& loop, const ucx_context& context
   check(ucp_worker_create(context.get(), &parameters, &worker_), "worker");
   try {
     ucp_am_handler_param_t handler{};
-    handler.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB | UCP_AM_HANDLER_PARAM_FIELD_ARG |
-                         UCP_AM_HANDLER_PARAM_FIELD_FLAGS;
+    handler.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB | UCP_AM_HANDLER_PARAM_FIELD_ARG
+                         | UCP_AM_HANDLER_PARAM_FIELD_FLAGS;
     handler.id = message_id;
     handler.cb = on_active_message;
     handler.arg = this;
@@ -266,7 +267,8 @@ ucs_status_t ucx_worker::on_active_message(void* self, const void* header, std::
   return message.fetched ? UCS_INPROGRESS : UCS_OK;
 }
 
-// ---- the loop -----------------------------------------------------------------------------------------------------------
+// ---- the loop
+// -----------------------------------------------------------------------------------------------------------
 
 void ucx_worker::wake() {
   if (std::exchange(progress_posted_, true))

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <utility> // Boost 1.74's asio/awaitable.hpp uses std::exchange without it
-
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <ucp/api/ucp.h>
@@ -11,6 +9,7 @@
 #include <span>
 #include <string>
 #include <unordered_set>
+#include <utility> // Boost 1.74's asio/awaitable.hpp uses std::exchange without it
 #include <vector>
 
 namespace millrace::transport {
@@ -51,6 +50,7 @@ public:
     void* data = nullptr; ///< UCX's descriptor of a payload that is to be fetched; else null
     bool fetched = false;
   };
+
   using message_handler = std::function<void(incoming&)>;
   using outcome_handler = std::function<void(ucs_status_t)>;
 

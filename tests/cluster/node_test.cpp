@@ -2,17 +2,20 @@
 #include "tests/tools/tiny_run.hpp"
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <csignal>
 
-#include <sys/stat.h>
+namespace node_test {
 
 using namespace millrace::tests;
 
 namespace {
 
-bool says(const running_command& command, const std::string& text) { return command.err().find(text) != std::string::npos; }
+bool says(const running_command& command, const std::string& text) {
+  return command.err().find(text) != std::string::npos;
+}
 
 bool comes_to_say(running_command& command, const std::string& text, double deadline_s = 20) {
   return wait_until([&] { return says(command, text) || command.ended(); }, deadline_s) && says(command, text);
@@ -38,8 +41,8 @@ struct scene {
   }
 
   strings start(const strings& more = {}, const std::string& secret = "secret") const {
-    strings placement{"--set", std::string("placement.rollout.hosts=[\"") + node_name + "\"]",
-                      "--set", "placement.secret_file=" + (folder / secret).string()};
+    strings placement{"--set", std::string("placement.rollout.hosts=[\"") + node_name + "\"]", "--set",
+                      "placement.secret_file=" + (folder / secret).string()};
     placement.insert(placement.end(), more.begin(), more.end());
     return hosts.near(run.start(placement));
   }
@@ -130,8 +133,8 @@ TEST_CASE("a run with hosts listens on their network only where the secret or th
   CHECK(listeners.size() == 2); // the coordinator over TLS, the data plane with the run's key
   for (const auto& address : listeners) {
     CAPTURE(address);
-    const auto refused = run_to_end(s.hosts.far(command_line({"worker", "--connect", address, "--role", "rollout", "--index",
-                                                              "0", "--incarnation", "1"})),
+    const auto refused = run_to_end(s.hosts.far(command_line({"worker", "--connect", address, "--role", "rollout",
+                                                              "--index", "0", "--incarnation", "1"})),
                                     20);
     CHECK(refused.status == 1);
   }
@@ -154,16 +157,17 @@ TEST_CASE("who does not hold the node's secret is refused in one line, and the n
     CHECK(std::count(refused.err.begin(), refused.err.end(), '\n') == 1);
   }
   SUBCASE("a process that speaks without TLS") {
-    const auto refused = run_to_end(s.hosts.near(command_line({"worker", "--connect", scene::node_name, "--role", "rollout",
-                                                               "--index", "0", "--incarnation", "1"})));
+    const auto refused = run_to_end(s.hosts.near(command_line(
+        {"worker", "--connect", scene::node_name, "--role", "rollout", "--index", "0", "--incarnation", "1"})));
     CHECK(refused.status == 1);
     CHECK(refused.err.starts_with("millrace: no run at 10.99.0.2:7000"));
     CHECK(std::count(refused.err.begin(), refused.err.end(), '\n') == 1);
   }
   CHECK(!says(node, "started"));
   const tiny_run another({.steps = 2});
-  const auto served = run_to_end(s.hosts.near(another.start({"--set", "placement.rollout.hosts=[\"10.99.0.2:7000\"]", "--set",
-                                                             "placement.secret_file=" + (s.folder / "secret").string()})));
+  const auto served =
+      run_to_end(s.hosts.near(another.start({"--set", "placement.rollout.hosts=[\"10.99.0.2:7000\"]", "--set",
+                                             "placement.secret_file=" + (s.folder / "secret").string()})));
   CAPTURE(served.err);
   CHECK(served.status == 0);
 }
@@ -262,3 +266,5 @@ TEST_CASE("the cable is cut: noticed within seconds and named; plugged in again,
   CHECK(s.trains_on(running, 3));
   stop(running);
 }
+
+} // namespace node_test

@@ -6,6 +6,8 @@
 #include <csignal>
 #include <mutex>
 
+namespace child_process_test {
+
 using namespace millrace::cluster;
 
 namespace {
@@ -45,7 +47,8 @@ TEST_CASE("a child that ends by itself is reported once, with how it ended") {
 TEST_CASE("a killed child is reported with its signal") {
   exits log;
   child_processes children([&](child_exit e) { log.add(std::move(e)); });
-  const pid_t child = children.start({"--test-case=*waits until it is killed*", "--no-skip"}, {{"MILLRACE_TEST_WAIT", "1"}});
+  const pid_t child =
+      children.start({"--test-case=*waits until it is killed*", "--no-skip"}, {{"MILLRACE_TEST_WAIT", "1"}});
   children.signal(child, SIGKILL);
   REQUIRE(log.wait_for(1));
   CHECK(log.seen[0].how.starts_with("signal 9"));
@@ -73,3 +76,5 @@ TEST_CASE("helper of the tests above: waits until it is killed" * doctest::skip(
     never.wait_for(lock, std::chrono::seconds(30), [] { return false; });
   }
 }
+
+} // namespace child_process_test

@@ -1,25 +1,25 @@
 #include "runtime/cluster/actor_config.hpp"
 #include "runtime/cluster/credentials.hpp"
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 
+#include <arpa/inet.h>
+#include <caf/all.hpp>
+#include <caf/io/all.hpp>
+#include <caf/openssl/all.hpp>
 #include <doctest/doctest.h>
+#include <openssl/pem.h>
+#include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include <openssl/pem.h>
-#include <openssl/x509_vfy.h>
-#include <openssl/x509v3.h>
-#include <arpa/inet.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <caf/all.hpp>
-#include <caf/io/all.hpp>
-#include <caf/openssl/all.hpp>
+namespace credentials_test {
 
 using namespace millrace;
 using namespace millrace::cluster;
@@ -42,7 +42,8 @@ certificate read_certificate(const std::filesystem::path& path) {
 bool accepts(const tls_files& authority, const tls_files& leaf, int purpose) {
   const auto ca = read_certificate(authority.ca), own = read_certificate(leaf.certificate);
   const std::unique_ptr<X509_STORE, decltype(&X509_STORE_free)> store(X509_STORE_new(), X509_STORE_free);
-  const std::unique_ptr<X509_STORE_CTX, decltype(&X509_STORE_CTX_free)> check(X509_STORE_CTX_new(), X509_STORE_CTX_free);
+  const std::unique_ptr<X509_STORE_CTX, decltype(&X509_STORE_CTX_free)> check(X509_STORE_CTX_new(),
+                                                                              X509_STORE_CTX_free);
   X509_STORE_add_cert(store.get(), ca.get());
   X509_STORE_CTX_init(check.get(), store.get(), own.get(), nullptr);
   X509_STORE_CTX_set_purpose(check.get(), purpose);
@@ -51,6 +52,7 @@ bool accepts(const tls_files& authority, const tls_files& leaf, int purpose) {
 
 unsigned mode_of(const std::filesystem::path& path) {
   struct stat about {};
+
   REQUIRE(::stat(path.c_str(), &about) == 0);
   return about.st_mode & 0777u;
 }
@@ -64,6 +66,7 @@ struct secret_file {
     std::ofstream(path) << std::string(bytes, 'x');
     REQUIRE(::chmod(path.c_str(), mode) == 0);
   }
+
   ~secret_file() { std::filesystem::remove_all(folder); }
 
   std::filesystem::path folder, path;
@@ -98,7 +101,8 @@ struct node {
     caf::scoped_actor self(system);
     std::string answer = "none";
     self->request(*remote, std::chrono::seconds(10), std::int32_t{41})
-        .receive([&](std::int32_t number) { answer = std::to_string(number); }, [&](caf::error& e) { answer = system.render(e); });
+        .receive([&](std::int32_t number) { answer = std::to_string(number); },
+                 [&](caf::error& e) { answer = system.render(e); });
     return answer;
   }
 
@@ -228,3 +232,5 @@ TEST_CASE("a stranger who is refused disturbs no connection that stands") {
   CHECK(self->mailbox().empty()); // no word that the connection was lost
   caf::anon_send_exit(echo, caf::exit_reason::user_shutdown);
 }
+
+} // namespace credentials_test

@@ -5,6 +5,9 @@
 #include <cstdint>
 #include <cstring>
 
+namespace buffer_pool_test {
+
+using namespace millrace;
 using namespace millrace::transport;
 
 TEST_CASE("a class size is at least what was asked for, at most a quarter more, and its own class") {
@@ -28,9 +31,7 @@ TEST_CASE("a block that is given back is given out again, page-aligned") {
   std::memset(first.bytes.data(), 1, first.bytes.size());
   auto copy = first;
   CHECK(pool.take(99'999).bytes.data() != address);
-  {
-    auto last = std::move(copy);
-  }
+  { auto last = std::move(copy); }
   CHECK(pool.usage().lent == buffer_pool::class_size(100'000));
   const_cast<buffer_pool::block&>(first) = {};
   CHECK(pool.usage().lent == 0);
@@ -58,3 +59,5 @@ TEST_CASE("a block outlives its pool, and no bytes need no memory") {
   std::memset(block.bytes.data(), 1, block.bytes.size());
   CHECK(block.bytes[4999] == std::byte{1});
 }
+
+} // namespace buffer_pool_test

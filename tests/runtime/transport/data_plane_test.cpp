@@ -4,6 +4,9 @@
 
 #include <random>
 
+namespace data_plane_test {
+
+using namespace millrace;
 using namespace millrace::transport;
 using namespace std::chrono_literals;
 using namespace millrace::transport::testing;
@@ -42,8 +45,8 @@ TEST_CASE("a wrapped bundle of many tensors arrives as one block") {
     std::vector<column> columns;
     for (const std::size_t count : {1000, 0, 1, 300'000, 17, 2'000'000}) {
       memory->emplace_back(count, float(count));
-      columns.push_back({{std::to_string(count), dtype::f32, {std::int64_t(count)}},
-                         std::as_bytes(std::span(memory->back()))});
+      columns.push_back(
+          {{std::to_string(count), dtype::f32, {std::int64_t(count)}}, std::as_bytes(std::span(memory->back()))});
     }
     const bundle weights = bundle::wrap(columns, memory);
     const auto got = pull(two.b, two.a.publish(weights));
@@ -111,8 +114,13 @@ TEST_CASE("a ticket of an unknown node, with a forged layout or a wrong checksum
   other.owner = 99;
   CHECK(pull(two.b, other).status == pull_status::peer_unknown);
   other = t;
-  other.checksum ^= 1;
+  other.checksums[1] ^= 1;
   CHECK(pull(two.b, other).status == pull_status::corrupt);
+  CHECK(pull(two.b, other).error.find("the checksum of column 'floats' is not the ticket's") != std::string::npos);
+  CHECK(pull(two.b, other, {.required = {"bytes"}}));
+  other = t;
+  other.checksums.pop_back();
+  CHECK(pull(two.b, other).error.find("the ticket has 1 checksums for 2 columns") != std::string::npos);
   other = t;
   other.layout[0].shape = {std::int64_t{1} << 62};
   CHECK(pull(two.b, other).status == pull_status::corrupt);
@@ -120,7 +128,106 @@ TEST_CASE("a ticket of an unknown node, with a forged layout or a wrong checksum
   other.layout[0].shape[0] -= 1;
   other.bytes -= 1;
   CHECK(pull(two.b, other).status == pull_status::corrupt);
-  CHECK(two.b.stats().pulls_failed == 4);
+  CHECK(two.b.stats().pulls_failed == 6);
+  CHECK(pull(two.b, t));
+}
+
+TEST_CASE("only the columns that are wanted travel, and the bundle that arrives has no others") {
+  for (const wire how : {wire::tcp, wire::shm}) {
+    pair_of_planes two(how);
+    bundle_builder builder;
+    const std::vector<std::int32_t> tokens{1, 2, 3};
+    const std::vector<float> logprob{-1, -2, -3}, reward{0.5f};
+    const std::vector<std::uint8_t> text(1000, 'x'), none;
+    builder.add<std::int32_t>("tokens", tokens).add<float>("logprob", logprob).add<std::uint8_t>("text", text);
+    const bundle sent = builder.add<float>("reward", reward).add<std::uint8_t>("empty", none).finish();
+    const ticket t = two.a.publish(sent);
+
+    auto got = pull(two.b, t, {.required = {"reward", "tokens"}, .optional = {"returns"}});
+    REQUIRE_MESSAGE(got, got.error);
+    CHECK(got.value.layout() == std::vector<tensor_spec>{{"tokens", dtype::i32, {3}}, {"reward", dtype::f32, {1}}});
+    CHECK(got.value.view<std::int32_t>("tokens")[2] == 3);
+    CHECK(got.value.view<float>("reward")[0] == 0.5f);
+    CHECK(two.b.stats().bytes_pulled == 12 + 4);
+    CHECK(two.a.stats().bytes_served == 12 + 4);
+
+    got = pull(two.b, t, {.required = {"empty"}, .optional = {"logprob"}});
+    REQUIRE_MESSAGE(got, got.error);
+    CHECK(got.value.columns().size() == 2);
+    CHECK(two.b.stats().bytes_pulled == 16 + 12);
+
+    got = pull(two.b, t, {.required = {"empty"}});
+    REQUIRE_MESSAGE(got, got.error);
+    CHECK(got.value.at("empty").bytes.empty());
+    CHECK(two.b.stats().bytes_pulled == 28);
+
+    got = pull(two.b, t, {.required = {"text", "reward", "logprob", "tokens", "empty"}});
+    REQUIRE_MESSAGE(got, got.error);
+    CHECK(same(got.value, sent));
+    CHECK(two.b.stats().bytes_pulled == 28 + 12 + 12 + 1000 + 4);
+  }
+}
+
+TEST_CASE("columns of a wrapped bundle are pulled one by one too") {
+  pair_of_planes two(wire::tcp);
+  auto memory = std::make_shared<std::vector<std::vector<float>>>();
+  std::vector<column> columns;
+  for (const std::size_t count : {1000, 0, 300'000, 17}) {
+    memory->emplace_back(count, float(count));
+    columns.push_back(
+        {{std::to_string(count), dtype::f32, {std::int64_t(count)}}, std::as_bytes(std::span(memory->back()))});
+  }
+  const auto got = pull(two.b, two.a.publish(bundle::wrap(columns, memory)), {.required = {"17", "300000"}});
+  REQUIRE_MESSAGE(got, got.error);
+  CHECK(got.value.view<float>("17")[16] == 17);
+  CHECK(got.value.view<float>("300000")[299'999] == 300'000);
+  CHECK(two.b.stats().bytes_pulled == 4 * 300'017);
+}
+
+TEST_CASE("a required column that is not there is named; optional columns that are not there are left out") {
+  pair_of_planes two(wire::tcp);
+  const ticket t = two.a.publish(random_bundle(1000, 1));
+  for (data_plane* plane : {&two.a, &two.b}) {
+    const auto missing = pull(*plane, t, {.required = {"floats", "rewards"}});
+    CHECK(missing.status == pull_status::no_such_column);
+    CHECK(missing.error.find("pull of ticket 1 from node 1: column 'rewards' is not in the bundle, which has: bytes, "
+                             "floats (")
+          == 0);
+    const auto nothing = pull(*plane, t, {.optional = {"rewards"}});
+    CHECK(nothing);
+    CHECK(nothing.value.columns().empty());
+    CHECK(plane->stats().bytes_pulled == 0);
+  }
+}
+
+TEST_CASE("some columns of a ticket of this node are the same memory") {
+  data_plane plane(options_of(1));
+  const bundle sent = random_bundle(100'000, 1);
+  const auto got = pull(plane, plane.publish(sent), {.required = {"bytes"}});
+  REQUIRE(got);
+  CHECK(got.value.columns().size() == 1);
+  CHECK(got.value.at("bytes").bytes.data() == sent.at("bytes").bytes.data());
+  CHECK(plane.stats().pulls_in_process == 1);
+  CHECK(plane.stats().bytes_pulled == 0);
+}
+
+TEST_CASE("a ticket whose columns are not the owner's is refused, in part as well") {
+  pair_of_planes two(wire::tcp);
+  ticket t = two.a.publish(random_bundle(1000, 1));
+  t.layout.resize(9, t.layout[0]);
+  t.checksums.clear();
+  t.bytes = 1012;
+  for (std::size_t i = 2; i < 9; ++i)
+    t.layout[i] = {std::to_string(i), dtype::u8, {0}};
+  const auto got = pull(two.b, t, {.required = {"floats"}});
+  CHECK(got.status == pull_status::corrupt);
+  CHECK(got.error.find("the owner's bundle has other columns") != std::string::npos);
+}
+
+TEST_CASE("a ticket without checksums is pulled unchecked") {
+  pair_of_planes two(wire::tcp);
+  const ticket t = two.a.publish(random_bundle(1000, 1), checksums::left_out);
+  CHECK(t.checksums.empty());
   CHECK(pull(two.b, t));
 }
 
@@ -221,3 +328,5 @@ TEST_CASE("what is chosen for a peer is told, and nothing listens beyond loopbac
   elsewhere.bind = "203.0.113.7";
   CHECK_THROWS_AS(data_plane{elsewhere}, std::runtime_error);
 }
+
+} // namespace data_plane_test

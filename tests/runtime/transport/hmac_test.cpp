@@ -6,6 +6,9 @@
 #include <string_view>
 #include <vector>
 
+namespace hmac_test {
+
+using namespace millrace;
 using namespace millrace::transport;
 
 namespace {
@@ -27,12 +30,13 @@ std::string hex(const mac256& mac) {
 } // namespace
 
 TEST_CASE("hmac_sha256 gives the tags of RFC 4231, cases 1, 2 and 6") {
-  CHECK(hex(hmac_sha256(std::vector(20, std::byte{0x0b}), bytes("Hi There"))) ==
-        "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
-  CHECK(hex(hmac_sha256(bytes("Jefe"), bytes("what do ya want for nothing?"))) ==
-        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
-  CHECK(hex(hmac_sha256(std::vector(131, std::byte{0xaa}), bytes("Test Using Larger Than Block-Size Key - Hash Key First"))) ==
-        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+  CHECK(hex(hmac_sha256(std::vector(20, std::byte{0x0b}), bytes("Hi There")))
+        == "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+  CHECK(hex(hmac_sha256(bytes("Jefe"), bytes("what do ya want for nothing?")))
+        == "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+  CHECK(hex(hmac_sha256(std::vector(131, std::byte{0xaa}),
+                        bytes("Test Using Larger Than Block-Size Key - Hash Key First")))
+        == "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
 }
 
 TEST_CASE("hmac_sha256 of pieces is that of the whole, also with empty pieces and an empty key") {
@@ -51,3 +55,5 @@ TEST_CASE("same_mac sees a difference in any byte") {
     CHECK_FALSE(same_mac(a, b));
   }
 }
+
+} // namespace hmac_test

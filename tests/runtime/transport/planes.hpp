@@ -2,12 +2,12 @@
 
 #include "runtime/transport/buffer_pool.hpp"
 #include "runtime/transport/data_plane.hpp"
+#include "tests/support/eventually.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <future>
 #include <random>
-#include <thread>
 
 namespace millrace::transport::testing {
 
@@ -51,23 +51,22 @@ inline bool same(const bundle& a, const bundle& b) {
   });
 }
 
-inline pull_result pull(data_plane& plane, const ticket& t, std::chrono::milliseconds timeout = std::chrono::seconds(20)) {
+inline pull_result pull(data_plane& plane, const ticket& t,
+                        std::chrono::milliseconds timeout = std::chrono::seconds(20)) {
   auto promise = std::make_shared<std::promise<pull_result>>();
   auto result = promise->get_future();
   plane.pull(t, timeout, [promise](pull_result got) { promise->set_value(std::move(got)); });
   return result.get();
 }
 
-/// Whether a condition comes true within 10 seconds.
-template <class Condition>
-bool eventually(Condition condition) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline)
-      return false;
-    std::this_thread::yield();
-  }
-  return true;
+inline pull_result pull(data_plane& plane, const ticket& t, wanted_columns wanted,
+                        std::chrono::milliseconds timeout = std::chrono::seconds(20)) {
+  auto promise = std::make_shared<std::promise<pull_result>>();
+  auto result = promise->get_future();
+  plane.pull(t, std::move(wanted), timeout, [promise](pull_result got) { promise->set_value(std::move(got)); });
+  return result.get();
 }
+
+using tests::eventually;
 
 } // namespace millrace::transport::testing

@@ -1,19 +1,22 @@
 #include "tests/runtime/transport/planes.hpp"
 
 #include <doctest/doctest.h>
-
-#include <csignal>
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
+
+extern char** environ;
+
+namespace two_processes_test {
+
+using namespace millrace;
 using namespace millrace::transport;
 using namespace millrace::transport::testing;
 using namespace std::chrono_literals;
 using clk = std::chrono::steady_clock;
-
-extern char** environ;
 
 namespace {
 
@@ -68,11 +71,12 @@ public:
   owner_process& operator=(const owner_process&) = delete;
 
   void signal(int number) const { ::kill(pid_, number); }
+
   const std::vector<std::byte>& address() const { return address_; }
 
   static ticket ticket_of(std::size_t index) {
     const bundle b = random_bundle(sizes[index], index);
-    return {1, index + 1, b.bytes(), b.checksum(), b.layout()};
+    return {.owner = 1, .id = index + 1, .bytes = b.bytes(), .layout = b.layout(), .checksums = b.checksums()};
   }
 
 private:
@@ -98,8 +102,13 @@ double milliseconds_since(clk::time_point start) {
 
 } // namespace
 
-TEST_CASE("owner process over tcp" * doctest::skip()) { own(wire::tcp); }
-TEST_CASE("owner process over shm" * doctest::skip()) { own(wire::shm); }
+TEST_CASE("owner process over tcp" * doctest::skip()) {
+  own(wire::tcp);
+}
+
+TEST_CASE("owner process over shm" * doctest::skip()) {
+  own(wire::shm);
+}
 
 TEST_CASE("bundles of another process arrive whole, into memory that is used again") {
   for (const wire how : {wire::tcp, wire::shm}) {
@@ -116,6 +125,24 @@ TEST_CASE("bundles of another process arrive whole, into memory that is used aga
     CHECK(plane.stats().pool_bytes == before);
     MESSAGE(plane.describe());
     CHECK((plane.describe().find("bytes over") != std::string::npos) == (how == wire::shm));
+  }
+}
+
+TEST_CASE("of another process's bundle, only the columns that are wanted travel") {
+  for (const wire how : {wire::tcp, wire::shm}) {
+    owner_process owner(how);
+    data_plane plane(options_of(2, how));
+    plane.add_peer(1, owner.address());
+    const auto big = owner_process::ticket_of(3); // 64 MiB of bytes and three floats
+    const auto got = pull(plane, big, {.required = {"floats"}, .optional = {"texts"}});
+    REQUIRE_MESSAGE(got, got.error);
+    REQUIRE(got.value.columns().size() == 1);
+    CHECK(got.value.view<float>("floats")[2] == 3);
+    CHECK(plane.stats().bytes_pulled == 12);
+    CHECK(pull(plane, big, {.required = {"bytes"}}));
+    CHECK(plane.stats().bytes_pulled == 12 + (64 << 20));
+    CHECK(pull(plane, big));
+    CHECK(plane.stats().bytes_pulled == 2 * (12 + (64 << 20)));
   }
 }
 
@@ -187,3 +214,5 @@ TEST_CASE("a SIGKILL is noticed on an idle connection too") {
     MESSAGE("noticed after " << milliseconds_since(start) << " ms");
   }
 }
+
+} // namespace two_processes_test

@@ -2,9 +2,9 @@
 
 #include "runtime/transport/buffer_pool.hpp"
 #include "runtime/transport/data_plane.hpp"
-#include "runtime/transport/messages.hpp"
 #include "runtime/transport/published.hpp"
 #include "runtime/transport/ucx_worker.hpp"
+#include "runtime/transport/wire_format.hpp"
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -17,28 +17,33 @@
 namespace millrace::transport {
 
 /// What a data_plane does on its thread. Members without a comment run on that thread only.
-class data_plane::engine {
+class data_plane::transfer_loop {
 public:
   using clock = std::chrono::steady_clock;
 
-  explicit engine(data_plane_options options);
-  ~engine();
+  explicit transfer_loop(data_plane_options options);
+  ~transfer_loop();
 
   // Any thread.
   const data_plane_options& options() const { return options_; }
+
   const std::vector<std::byte>& address() const { return address_; }
+
   published& bundles() { return published_; }
+
   data_plane_stats stats() const;
   std::string describe();
   /// Runs `work` on the thread, in the order of the calls.
   void post(std::function<void()> work);
+  /// Posts `pull`. @param wanted nothing: every column
+  void start_pull(ticket t, std::optional<wanted_columns> wanted, std::chrono::milliseconds timeout, pull_handler done);
 
   // Peers (peers.cpp).
   void add_peer(std::uint64_t node, const node_address& where, std::vector<std::byte> packed);
   void drop_peer(std::uint64_t node);
 
   // Pulls (pulls.cpp).
-  void pull(ticket t, clock::time_point deadline, pull_handler done);
+  void pull(ticket t, const std::optional<wanted_columns>& wanted, clock::time_point deadline, pull_handler done);
   void release_remote(const ticket& t);
 
 private:
@@ -64,11 +69,14 @@ private:
     pull_handler done;
     clock::time_point asked;
     std::unique_ptr<boost::asio::steady_timer> timer;
-    std::uint64_t life = 0; ///< of the owner, when the request was sent; 0: queued
+    std::uint64_t life = 0;          ///< of the owner, when the request was sent; 0: queued
+    std::vector<std::size_t> places; ///< of the columns that are fetched, in the ticket's layout, ascending
+    std::vector<tensor_spec> layout; ///< of these columns
+    std::uint64_t bytes = 0;         ///< of these columns
     packing where;
     buffer_pool::block block;
-    std::vector<bool> arriving;  ///< by column: a piece with it has begun
-    std::size_t columns_missing; ///< not arrived, of those that have bytes; 1 for a bundle without bytes
+    std::vector<bool> arriving;      ///< by fetched column: a piece with it has begun
+    std::size_t columns_missing = 0; ///< not arrived, of those that have bytes; 1 if none has bytes
   };
 
   void run();
@@ -84,15 +92,19 @@ private:
   std::string describe_peers() const;
 
   void on_message(ucx_worker& worker, ucx_worker::incoming& in);
-  void serve(way back, const message& request);
+  void serve(way back, const message& request, std::span<const std::byte> payload);
   void send_piece(way back, message header, const bundle& from, std::span<const std::byte> bytes);
   void refuse(way back, const message& request, refusal_reason reason);
 
+  /// Which columns the pull fetches and where they will lie. @throws std::invalid_argument for a ticket that
+  /// contradicts itself, std::out_of_range for a required column that is not there
+  void plan(pending_pull& p, const std::optional<wanted_columns>& wanted);
   void start_next();
   void note_load();
   void request(std::uint64_t number);
   void on_piece(ucx_worker& worker, ucx_worker::incoming& in, const message& m);
   void arrived(std::uint64_t number, std::size_t columns, ucs_status_t status);
+  void check_and_finish(std::uint64_t number, const pending_pull& p);
   void on_refusal(const message& m, bool authentic);
   void finish(std::uint64_t number, pull_status status, const std::string& cause, bundle value = {});
 
@@ -118,8 +130,8 @@ private:
   bool closed_ = false;
 
   std::map<std::uint64_t, std::unique_ptr<peer>> peers_;
-  std::map<std::uint64_t, std::string> lost_;                    ///< why a peer that was there is not
-  std::set<std::pair<std::uint64_t, std::uint64_t>> dropped_;    ///< lives that do not come back
+  std::map<std::uint64_t, std::string> lost_;                 ///< why a peer that was there is not
+  std::set<std::pair<std::uint64_t, std::uint64_t>> dropped_; ///< lives that do not come back
   std::map<std::pair<std::uint64_t, std::uint64_t>, replay_window> windows_;
 
   std::map<std::uint64_t, pending_pull> pulls_;

@@ -12,18 +12,25 @@ namespace millrace::transport {
 /// What data planes say to each other. Fixed size, little-endian, the header of a UCX active message.
 enum class message_kind : std::uint32_t {
   greeting = 1, ///< payload: see `greeting`
-  pull = 2,     ///< `ticket`, `pull`, `argument` = bytes wanted; answered by pieces or one refusal
+  pull = 2,     ///< `ticket`, `pull`, `argument` = bytes of the whole bundle; payload: see `write_places`; answered by
+                ///< pieces or one refusal
   release = 3,  ///< `ticket`
   refusal = 4,  ///< `pull`, `argument` = refusal_reason
-  piece = 5,    ///< `pull`, `argument` = index of the column, or `whole_block`; payload: its bytes, not in the MAC
+  piece = 5,    ///< `pull`, `argument` = place of the column, or `whole_block`; payload: its bytes, not in the MAC
 };
 
-enum class refusal_reason : std::uint64_t { not_authorised = 1, replayed = 2, no_such_bundle = 3, other_size = 4 };
+enum class refusal_reason : std::uint64_t {
+  not_authorised = 1,
+  replayed = 2,
+  no_such_bundle = 3,
+  other_size = 4,
+  other_columns = 5,
+};
 
 inline constexpr std::uint64_t whole_block = ~std::uint64_t{0};
 
 struct message {
-  std::uint32_t magic = 0x3158524d; ///< "MRX1"
+  std::uint32_t magic = 0x3258524d; ///< "MRX2"
   message_kind kind{};
   std::uint64_t from = 0;
   std::uint64_t from_life = 0; ///< random, new whenever the node starts
@@ -35,6 +42,7 @@ struct message {
   std::uint64_t argument = 0;
   mac256 mac{};
 };
+
 static_assert(sizeof(message) == 104);
 
 /// Sets the MAC over everything before it and over `payload`.
@@ -43,6 +51,14 @@ bool sealed_with(const message& m, const key256& key, std::span<const std::byte>
 
 /// The message, unless `header` has another size or magic.
 std::optional<message> read_message(std::span<const std::byte> header);
+
+/// The columns that a pull wants, as its payload: a bit a column, the first one the lowest bit of the first byte. A
+/// pull of every column has no payload. @param places ascending, below `columns`
+std::vector<std::byte> write_places(std::span<const std::size_t> places, std::size_t columns);
+
+/// The places that are set in the payload, ascending: all of them if it is empty.
+/// @returns nothing for a payload of another number of columns
+std::optional<std::vector<std::size_t>> read_places(std::span<const std::byte> payload, std::size_t columns);
 
 /// Remembers which sequence numbers one life of one peer has used; messages may overtake each other a little.
 class replay_window {
@@ -70,7 +86,7 @@ std::optional<node_address> read_address(std::span<const std::byte> bytes);
 
 /// How a connection starts. Both sides send one when they make theirs.
 struct greeting {
-  std::uint64_t connection = 0;  ///< random, new whenever the sender makes its side anew
+  std::uint64_t connection = 0;   ///< random, new whenever the sender makes its side anew
   std::vector<std::byte> address; ///< of the sender, as `write(node_address)`
   std::vector<std::byte> shm;     ///< UCX address of the sender's worker for this peer only; empty: TCP only
 };

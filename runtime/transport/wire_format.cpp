@@ -1,7 +1,8 @@
-#include "runtime/transport/messages.hpp"
+#include "runtime/transport/wire_format.hpp"
 
 #include <cstddef>
 #include <cstring>
+#include <numeric>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -10,7 +11,8 @@ namespace millrace::transport {
 namespace {
 
 mac256 mac_of(const message& m, const key256& key, std::span<const std::byte> payload) {
-  const std::span<const std::byte> pieces[] = {{reinterpret_cast<const std::byte*>(&m), offsetof(message, mac)}, payload};
+  const std::span<const std::byte> pieces[] = {{reinterpret_cast<const std::byte*>(&m), offsetof(message, mac)},
+                                               payload};
   return hmac_sha256(key, pieces);
 }
 
@@ -77,6 +79,31 @@ std::optional<message> read_message(std::span<const std::byte> header) {
     return std::nullopt;
   std::memcpy(&m, header.data(), sizeof m);
   return m.magic == magic ? std::optional(m) : std::nullopt;
+}
+
+std::vector<std::byte> write_places(std::span<const std::size_t> places, std::size_t columns) {
+  std::vector<std::byte> bits((columns + 7) / 8);
+  for (const std::size_t place : places)
+    bits.at(place / 8) |= std::byte{1} << (place % 8);
+  return bits;
+}
+
+std::optional<std::vector<std::size_t>> read_places(std::span<const std::byte> payload, std::size_t columns) {
+  std::vector<std::size_t> places;
+  if (payload.empty()) {
+    places.resize(columns);
+    std::iota(places.begin(), places.end(), std::size_t{0});
+    return places;
+  }
+  if (payload.size() != (columns + 7) / 8)
+    return std::nullopt;
+  for (std::size_t i = 0; i < 8 * payload.size(); ++i)
+    if ((payload[i / 8] & std::byte{1} << (i % 8)) != std::byte{}) {
+      if (i >= columns)
+        return std::nullopt;
+      places.push_back(i);
+    }
+  return places;
 }
 
 bool replay_window::accept(std::uint64_t sequence) {

@@ -1,7 +1,10 @@
-#include "runtime/transport/messages.hpp"
+#include "runtime/transport/wire_format.hpp"
 
 #include <doctest/doctest.h>
 
+namespace wire_format_test {
+
+using namespace millrace;
 using namespace millrace::transport;
 
 namespace {
@@ -80,6 +83,18 @@ TEST_CASE("an address survives the wire, and no address with a byte missing, add
   CHECK_FALSE(read_address(bytes));
 }
 
+TEST_CASE("the places of wanted columns survive the wire, a bit each; those of another bundle do not") {
+  const std::vector<std::size_t> places{0, 7, 8, 9};
+  const auto bytes = write_places(places, 10);
+  CHECK(bytes == std::vector{std::byte{0x81}, std::byte{0x03}});
+  CHECK(read_places(bytes, 10) == places);
+  CHECK(read_places(bytes, 16) == places);
+  CHECK_FALSE(read_places(bytes, 9));
+  CHECK_FALSE(read_places(bytes, 8));
+  CHECK_FALSE(read_places(bytes, 17));
+  CHECK(read_places({}, 3) == std::vector<std::size_t>{0, 1, 2});
+}
+
 TEST_CASE("a greeting survives the wire; a truncated one is none") {
   const greeting g{9, some(30, 1), some(5, 2)};
   const auto bytes = write(g);
@@ -91,3 +106,5 @@ TEST_CASE("a greeting survives the wire; a truncated one is none") {
   for (std::size_t i = 0; i < bytes.size(); ++i)
     CHECK_FALSE(read_greeting(std::span(bytes).first(i)));
 }
+
+} // namespace wire_format_test
