@@ -15,6 +15,7 @@ struct bar_set {
 };
 
 /// Bars over categories in the order of their first mention. "" where there is none.
-std::string bar_chart(std::string_view title, std::string_view x_name, std::string_view y_name, std::span<const bar_set> sets);
+std::string bar_chart(std::string_view title, std::string_view x_name, std::string_view y_name,
+                      std::span<const bar_set> sets);
 
 } // namespace millrace::report

@@ -2,16 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 namespace millrace::report {
 namespace {
-
-std::string element(const char* format, auto... values) {
-  char text[256];
-  std::snprintf(text, sizeof text, format, values...);
-  return text;
-}
 
 void widen(double& low, double& high) {
   if (!(high > low)) {
@@ -27,8 +20,8 @@ std::string in_figures(double value, int digits) {
   if (!std::isfinite(value))
     return "–";
   if (std::abs(value) < 10'000)
-    return std::abs(value) < std::pow(10, digits) ? element("%.*g", digits, value) : element("%.0f", value);
-  const std::string whole = element("%.0f", value);
+    return std::abs(value) < std::pow(10, digits) ? printed("%.*g", digits, value) : printed("%.0f", value);
+  const std::string whole = printed("%.0f", value);
   std::string out;
   for (std::size_t i = 0; i < whole.size(); ++i) {
     if (i > (value < 0) && (whole.size() - i) % 3 == 0)
@@ -67,18 +60,25 @@ double frame::y(double value) const {
   return height - bottom - (value - y_low_) / (y_high_ - y_low_) * (height - top - bottom);
 }
 
-std::string frame::axes(std::string_view x_name, std::string_view y_name, bool x_ticks) const {
+std::string frame::axes(std::string_view x_name, std::string_view y_name, x_axis x_shows) const {
   std::string out;
   for (const double tick : ticks_between(y_low_, y_high_)) {
-    out += element("<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>", left, width - right, y(tick), y(tick));
-    out += element("<text class=\"tick\" text-anchor=\"end\" x=\"%d\" y=\"%.1f\">", left - 6, y(tick) + 4) + in_figures(tick) + "</text>";
+    out += printed("<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>", left, width - right, y(tick),
+                   y(tick));
+    out += printed("<text class=\"tick\" text-anchor=\"end\" x=\"%d\" y=\"%.1f\">", left - 6, y(tick) + 4)
+           + in_figures(tick) + "</text>";
   }
-  for (const double tick : x_ticks ? ticks_between(x_low_, x_high_, 8) : std::vector<double>{})
-    out += element("<text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%d\">", x(tick), height - bottom + 15) + in_figures(tick) + "</text>";
-  out += element("<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/>", left, width - right, height - bottom, height - bottom);
-  out += element("<text class=\"name\" text-anchor=\"middle\" x=\"%d\" y=\"%d\">", (left + width - right) / 2, height - 4) + escaped(x_name) + "</text>";
-  out += element("<text class=\"name\" text-anchor=\"middle\" transform=\"translate(12 %d) rotate(-90)\">", (top + height - bottom) / 2) +
-         escaped(y_name) + "</text>";
+  for (const double tick : x_shows == x_axis::numbers ? ticks_between(x_low_, x_high_, 8) : std::vector<double>{})
+    out += printed("<text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%d\">", x(tick), height - bottom + 15)
+           + in_figures(tick) + "</text>";
+  out += printed("<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/>", left, width - right, height - bottom,
+                 height - bottom);
+  out +=
+      printed("<text class=\"name\" text-anchor=\"middle\" x=\"%d\" y=\"%d\">", (left + width - right) / 2, height - 4)
+      + escaped(x_name) + "</text>";
+  out += printed("<text class=\"name\" text-anchor=\"middle\" transform=\"translate(12 %d) rotate(-90)\">",
+                 (top + height - bottom) / 2)
+         + escaped(y_name) + "</text>";
   return out;
 }
 
@@ -86,8 +86,8 @@ std::string figure(std::string_view title, int width, int height, std::string_vi
   std::string out = "<figure class=\"chart\"><figcaption>" + escaped(title) + "</figcaption>";
   if (!legend.empty())
     out += "<div class=\"legend\">" + std::string(legend) + "</div>";
-  return out + element("<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", width, height) + escaped(title) + "\">" + std::string(body) +
-         "</svg></figure>\n";
+  return out + printed("<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", width, height) + escaped(title) + "\">"
+         + std::string(body) + "</svg></figure>\n";
 }
 
 std::string legend_entry(std::string_view css_class, std::string_view word) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/pipeline/wording.hpp"
+#include "runtime/telemetry/printed.hpp"
 
 #include <string>
 #include <string_view>
@@ -9,12 +10,16 @@
 namespace millrace::report {
 
 using pipeline::escaped;
+using telemetry::printed;
 
 /// A number for people: `digits` significant ones, more where it is larger; thousands separated from 10,000 on.
 std::string in_figures(double value, int digits = 3);
 
 /// Round numbers that cover [low, high], about `count` of them.
 std::vector<double> ticks_between(double low, double high, int count = 5);
+
+/// What the x axis shows. Whoever draws words labels them.
+enum class x_axis { numbers, words };
 
 /// The plotting area of a chart: data coordinates to pixels, axes, grid and labels. Pixels count from the top left.
 class frame {
@@ -28,8 +33,7 @@ public:
   double x(double value) const;
   double y(double value) const;
   /// Grid lines, tick labels and the names of the axes, as SVG elements.
-  /// @param x_ticks whether the x axis is of numbers
-  std::string axes(std::string_view x_name, std::string_view y_name, bool x_ticks = true) const;
+  std::string axes(std::string_view x_name, std::string_view y_name, x_axis x = x_axis::numbers) const;
 
 private:
   double x_low_, x_high_, y_low_, y_high_;

@@ -3,19 +3,19 @@
 #include "runtime/report/frame.hpp"
 
 #include <algorithm>
-#include <cstdio>
 #include <map>
 #include <set>
 
 namespace millrace::report {
 namespace {
 
-constexpr int width = 1280, left = 170, right = 10, row = 22, bar = 16, top = 8, bottom = 30;
+constexpr int width = 1280, left = 170, right = 10, row_height = 22, bar_height = 16, top = 8, bottom = 30;
 constexpr int pixels = width - left - right;
 
-constexpr std::string_view known_causes[] = {
-    telemetry::cause::compute,      telemetry::cause::wait_input, telemetry::cause::wait_credit, telemetry::cause::wait_version,
-    telemetry::cause::wait_weights, telemetry::cause::transfer,   telemetry::cause::storage,     telemetry::cause::paused};
+constexpr std::string_view known_causes[] = {telemetry::cause::compute,      telemetry::cause::wait_input,
+                                             telemetry::cause::wait_credit,  telemetry::cause::wait_version,
+                                             telemetry::cause::wait_weights, telemetry::cause::transfer,
+                                             telemetry::cause::storage,      telemetry::cause::paused};
 
 /// The cause that fills most of each pixel, "" where the pixel is mostly idle.
 std::vector<std::string> pixels_of(const std::vector<stretch>& stretches, double end_s) {
@@ -24,7 +24,8 @@ std::vector<std::string> pixels_of(const std::vector<stretch>& stretches, double
   for (const auto& s : stretches) {
     const auto first = static_cast<int>(s.begin_s / pixel_s);
     for (int p = std::max(first, 0); p < pixels && p * pixel_s < s.end_s; ++p)
-      time[static_cast<std::size_t>(p)][s.cause] += std::min(s.end_s, (p + 1) * pixel_s) - std::max(s.begin_s, p * pixel_s);
+      time[static_cast<std::size_t>(p)][s.cause] +=
+          std::min(s.end_s, (p + 1) * pixel_s) - std::max(s.begin_s, p * pixel_s);
   }
   std::vector<std::string> causes(pixels);
   for (std::size_t p = 0; p < pixels; ++p) {
@@ -82,49 +83,66 @@ std::string cause_class(std::string_view cause) {
   return "cause-other";
 }
 
+namespace {
+
+std::string seconds_axis(double end_s, int floor) {
+  std::string out;
+  for (const double tick : ticks_between(0, end_s, 12)) {
+    const double x = left + tick / end_s * pixels;
+    out += printed("<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/><text class=\"tick\" "
+                   "text-anchor=\"middle\" x=\"%.1f\" y=\"%d\">%s</text>",
+                   x, x, top, floor, x, floor + 14, in_figures(tick).c_str());
+  }
+  return out;
+}
+
+/// One actor: its name, and a bar with the cause of each stretch. Causes go into `seen`.
+std::string track_row(const std::string& name, std::vector<telemetry::span> spans, double end_s, int y,
+                      std::set<std::string>& seen) {
+  std::string out = printed("<text class=\"tick\" text-anchor=\"end\" x=\"%d\" y=\"%d\">", left - 8, y + 12)
+                    + escaped(name) + "</text>";
+  out +=
+      printed("<rect class=\"cause-idle\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/>", left, y, pixels, bar_height);
+  const auto causes = pixels_of(stretches_of(std::move(spans)), end_s);
+  for (std::size_t begin = 0, end = 0; begin < causes.size(); begin = end) {
+    for (end = begin; end < causes.size() && causes[end] == causes[begin];)
+      ++end;
+    if (causes[begin].empty())
+      continue;
+    seen.insert(causes[begin]);
+    const auto times = printed("%.1f to %.1f s", static_cast<double>(begin) * end_s / pixels,
+                               static_cast<double>(end) * end_s / pixels);
+    out +=
+        "<rect class=\"" + cause_class(causes[begin])
+        + printed("\" x=\"%zu\" y=\"%d\" width=\"%zu\" height=\"%d\"><title>", left + begin, y, end - begin, bar_height)
+        + escaped(name + ": " + causes[begin] + ", " + times) + "</title></rect>";
+  }
+  return out;
+}
+
+} // namespace
+
 std::string gantt_chart(std::string_view title, const recorded_run& run) {
   std::map<std::string, std::vector<telemetry::span>> tracks;
   for (const auto& s : run.spans)
     tracks[s.track].push_back(s);
   if (tracks.empty() || !(run.end_s > 0))
     return {};
-  std::string body, legend;
+  std::string body = seconds_axis(run.end_s, top + row_height * static_cast<int>(tracks.size()));
   std::set<std::string> seen;
-  char text[224];
-  const int floor = top + row * static_cast<int>(tracks.size());
-  for (const double tick : ticks_between(0, run.end_s, 12)) {
-    const double x = left + tick / run.end_s * pixels;
-    std::snprintf(text, sizeof text, "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/><text class=\"tick\" text-anchor=\"middle\" x=\"%.1f\" y=\"%d\">%s</text>",
-                  x, x, top, floor, x, floor + 14, in_figures(tick).c_str());
-    body += text;
-  }
   int y = top;
   for (auto& [name, spans] : tracks) {
-    std::snprintf(text, sizeof text, "<text class=\"tick\" text-anchor=\"end\" x=\"%d\" y=\"%d\">", left - 8, y + 12);
-    body += text + escaped(name) + "</text>";
-    std::snprintf(text, sizeof text, "<rect class=\"cause-idle\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/>", left, y, pixels, bar);
-    body += text;
-    const auto causes = pixels_of(stretches_of(std::move(spans)), run.end_s);
-    for (std::size_t begin = 0, end = 0; begin < causes.size(); begin = end) {
-      for (end = begin; end < causes.size() && causes[end] == causes[begin];)
-        ++end;
-      if (causes[begin].empty())
-        continue;
-      seen.insert(causes[begin]);
-      std::snprintf(text, sizeof text, "\" x=\"%zu\" y=\"%d\" width=\"%zu\" height=\"%d\"><title>", left + begin, y, end - begin, bar);
-      char times[64];
-      std::snprintf(times, sizeof times, "%.1f to %.1f s", static_cast<double>(begin) * run.end_s / pixels, static_cast<double>(end) * run.end_s / pixels);
-      body += "<rect class=\"" + cause_class(causes[begin]) + text + escaped(name + ": " + causes[begin] + ", " + times) + "</title></rect>";
-    }
-    y += row;
+    body += track_row(name, std::move(spans), run.end_s, y, seen);
+    y += row_height;
   }
   for (std::size_t i = 1; i < run.session_starts.size(); ++i) {
     const double x = left + run.session_starts[i] / run.end_s * pixels;
-    std::snprintf(text, sizeof text, "<line class=\"session\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"><title>resumed</title></line>", x, x, top, y);
-    body += text;
+    body += printed("<line class=\"session\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"><title>resumed</title></line>",
+                    x, x, top, y);
   }
-  std::snprintf(text, sizeof text, "<text class=\"name\" text-anchor=\"middle\" x=\"%d\" y=\"%d\">seconds</text>", left + pixels / 2, y + bottom - 3);
-  body += text;
+  body += printed("<text class=\"name\" text-anchor=\"middle\" x=\"%d\" y=\"%d\">seconds</text>", left + pixels / 2,
+                  y + bottom - 3);
+  std::string legend;
   for (const auto& cause : seen)
     legend += legend_entry(cause_class(cause), cause);
   return figure(title, width, y + bottom, body, legend + legend_entry("cause-idle", "idle"));

@@ -17,8 +17,8 @@ struct stretch {
 /// Spans of one track as disjoint stretches in order: a moment belongs to the innermost span over it.
 std::vector<stretch> stretches_of(std::vector<telemetry::span> spans);
 
-/// One bar a track, coloured by cause; where several causes share a pixel the one with most of its time wins. What no span
-/// covers stays empty: idle.
+/// One bar a track, coloured by cause; if several causes share a pixel, the cause with most of its time wins. Time
+/// without a span stays empty: idle.
 std::string gantt_chart(std::string_view title, const recorded_run& run);
 
 /// The class that colours a cause.

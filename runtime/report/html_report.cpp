@@ -6,51 +6,15 @@
 #include "runtime/report/line_chart.hpp"
 #include "runtime/report/predicted_run.hpp"
 #include "runtime/report/run_figures.hpp"
+#include "runtime/report/style_sheet.hpp"
 #include "runtime/report/token_flow.hpp"
 
 #include <algorithm>
 #include <cctype>
-#include <cstdio>
 #include <map>
 
 namespace millrace::report {
 namespace {
-
-constexpr std::string_view style = R"(
-:root { color-scheme: light dark; --ink: #1c2430; --soft: #5c6675; --line: #d9dee6; --paper: #fff; --idle: #eef1f5; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --soft: #9aa5b5; --line: #343c49; --paper: #14181f; --idle: #222934; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto; max-width: 1320px; padding: 0 1.2rem; }
-h1 { font-size: 1.5rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; } h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; } p { color: var(--soft); margin: .2rem 0 1rem; }
-table { border-collapse: collapse; } td, th { padding: .2rem .9rem .2rem 0; text-align: right; border-bottom: 1px solid var(--line); }
-.chart + table { margin: .4rem 0 1.2rem; } td:first-child, th:first-child { text-align: left; color: var(--soft); font-weight: normal; } td { font-variant-numeric: tabular-nums; }
-.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(520px, 1fr)); gap: 1rem 1.6rem; }
-.chart { margin: 0; } .wide { display: block; } figcaption { font-weight: 600; } svg { width: 100%; height: auto; display: block; }
-.legend { font-size: .85rem; color: var(--soft); } .legend span { margin-right: 1rem; white-space: nowrap; }
-.legend i { display: inline-block; width: .8em; height: .8em; margin-right: .35em; border-radius: 2px; vertical-align: -.05em; }
-.tick, .name { font: 11px system-ui, sans-serif; fill: var(--soft); } .grid { stroke: var(--line); stroke-width: 1; } .axis { stroke: var(--soft); }
-.stroke { fill: none !important; stroke-width: 1.8; stroke-linejoin: round; } .session { stroke: var(--ink); stroke-dasharray: 4 3; } .band { opacity: .55; }
-)";
-
-struct colour {
-  std::string_view name, value;
-};
-
-constexpr colour colours[] = {{"line0", "#2a78b8"},        {"line1", "#d9722e"},           {"line2", "#3f9b5c"},
-                              {"line3", "#a8518f"},        {"line4", "#8a7a1f"},           {"line5", "#5b6bd0"},
-                              {"cause-compute", "#2f9e8f"}, {"cause-wait_input", "#f0b458"}, {"cause-wait_credit", "#e58a3a"},
-                              {"cause-wait_version", "#d2593c"}, {"cause-wait_weights", "#b9789f"}, {"cause-transfer", "#4a86c8"},
-                              {"cause-storage", "#8c6f56"}, {"cause-paused", "#9aa3af"},    {"cause-other", "#6c7a89"},
-                              {"flow-trained", "#2f9e8f"}, {"flow-dropped", "#d2593c"},    {"flow-live", "#9aa3af"},
-                              {"flow-node", "#5c6675"}};
-
-std::string style_sheet() {
-  std::string out(style);
-  out += ".cause-idle { fill: var(--idle); background: var(--idle); }\n";
-  for (const auto& [name, value] : colours)
-    out += "." + std::string(name) + " { fill: " + std::string(value) + "; stroke: none; background: " + std::string(value) + "; } .stroke." +
-           std::string(name) + " { stroke: " + std::string(value) + "; }\n";
-  return out;
-}
 
 std::string figures_table(std::span<const recorded_run> runs) {
   std::string out = "<table><tr><th></th>";
@@ -77,7 +41,8 @@ series metric_line(const recorded_run& run, std::string_view metric) {
   return line;
 }
 
-std::string metric_chart(std::span<const recorded_run> runs, std::string_view title, std::string_view unit, std::string_view metric) {
+std::string metric_chart(std::span<const recorded_run> runs, std::string_view title, std::string_view unit,
+                         std::string_view metric) {
   std::vector<series> lines;
   for (const auto& run : runs)
     lines.push_back(metric_line(run, metric));
@@ -118,8 +83,8 @@ std::string staleness_charts(std::span<const recorded_run> runs) {
     tokens.push_back(std::move(t));
     rewards.push_back(std::move(r));
   }
-  return bar_chart("Staleness at use (oldest token of each answer)", "versions behind", "tokens", tokens) +
-         bar_chart("Reward by staleness", "versions behind", "mean reward", rewards);
+  return bar_chart("Staleness at use (oldest token of each answer)", "versions behind", "tokens", tokens)
+         + bar_chart("Reward by staleness", "versions behind", "mean reward", rewards);
 }
 
 /// `staleness/<bucket>/<figure>` of the metrics: a chart a figure, a line a bucket. A run without says so.
@@ -162,13 +127,14 @@ std::string prediction_part(const recorded_run& run) {
   for (const auto& [name, measured, predicted] : told.figures) {
     const bool share = name.find('%') != std::string::npos || name.find("versions") != std::string::npos;
     const double off = share ? predicted - measured : measured > 0 ? 100 * (predicted / measured - 1) : 0;
-    char text[32];
-    std::snprintf(text, sizeof text, share ? "%+.2f" : "%+.1f %%", off);
-    out += "<tr><td>" + escaped(name) + "</td><td>" + in_figures(measured) + "</td><td>" + in_figures(predicted) + "</td><td>" + text + "</td></tr>\n";
+    const auto text = share ? printed("%+.2f", off) : printed("%+.1f %%", off);
+    out += "<tr><td>" + escaped(name) + "</td><td>" + in_figures(measured) + "</td><td>" + in_figures(predicted)
+           + "</td><td>" + text + "</td></tr>\n";
   }
   out += "</table>";
   const std::vector<series> lines{{"measured", told.step_ends}, {"predicted", told.told_step_ends}};
-  out += line_chart("Ends of steps, predicted and measured", "step", "seconds since the end of the first", lines) + "</div>\n";
+  out += line_chart("Ends of steps, predicted and measured", "step", "seconds since the end of the first", lines)
+         + "</div>\n";
   for (auto note : told.notes) {
     note.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(note.front())));
     out += "<p>" + escaped(note) + ".</p>\n";
@@ -178,7 +144,8 @@ std::string prediction_part(const recorded_run& run) {
 
 /// generated = trained + dropped by reason + live, as a sentence.
 std::string ledger_line(const telemetry::ledger_totals& ledger) {
-  std::string out = in_figures(static_cast<double>(ledger.generated), 9) + " generated = " + in_figures(static_cast<double>(ledger.trained), 9) + " trained";
+  std::string out = in_figures(static_cast<double>(ledger.generated), 9)
+                    + " generated = " + in_figures(static_cast<double>(ledger.trained), 9) + " trained";
   for (const auto& [reason, tokens] : ledger.dropped)
     out += " + " + in_figures(static_cast<double>(tokens), 9) + ' ' + reason;
   out += " + " + in_figures(static_cast<double>(ledger.live), 9) + " live";
@@ -200,7 +167,10 @@ std::string counter_charts(const recorded_run& run) {
     std::vector<series> list;
     for (const auto& [name, line] : lines)
       list.push_back(line);
-    out += line_chart(track == "groups" ? "Groups by state" : track == "credits" ? "Credits: groups that may be under way" : track == "lead" ? "Lead of production" : track + " over time",
+    out += line_chart(track == "groups"    ? "Groups by state"
+                      : track == "credits" ? "Credits: groups that may be under way"
+                      : track == "lead"    ? "Lead of production"
+                                           : track + " over time",
                       "seconds", track == "lead" ? "steps" : "count", list);
   }
   return out;
@@ -224,16 +194,13 @@ std::string time_table(const recorded_run& run) {
     out += "<tr><td>" + escaped(role.role) + "</td>";
     double sum = 0;
     for (const auto& cause : causes) {
-      const auto found = std::find_if(role.fractions.begin(), role.fractions.end(), [&](const auto& f) { return f.first == cause; });
+      const auto found =
+          std::find_if(role.fractions.begin(), role.fractions.end(), [&](const auto& f) { return f.first == cause; });
       const double share = found == role.fractions.end() ? 0 : found->second;
       sum += share;
-      char text[24];
-      std::snprintf(text, sizeof text, "<td>%.1f %%</td>", 100 * share);
-      out += text;
+      out += printed("<td>%.1f %%</td>", 100 * share);
     }
-    char text[24];
-    std::snprintf(text, sizeof text, "<td>%.1f %%</td>", 100 * sum);
-    out += text + std::string("</tr>\n");
+    out += printed("<td>%.1f %%</td></tr>\n", 100 * sum);
   }
   return out + "</table>\n";
 }
@@ -242,7 +209,8 @@ std::string time_table(const recorded_run& run) {
 std::string publication_chart(const recorded_run& run) {
   std::map<std::string, series> lines;
   for (const auto& span : run.spans)
-    for (const auto& [word, name] : {std::pair{"publish version ", "copy"}, std::pair{"pull version ", "transfer"}, std::pair{"stage version ", "layout"}})
+    for (const auto& [word, name] : {std::pair{"publish version ", "copy"}, std::pair{"pull version ", "transfer"},
+                                     std::pair{"stage version ", "layout"}})
       if (span.name.starts_with(word)) {
         auto& line = lines[name];
         line.name = name;
@@ -250,7 +218,8 @@ std::string publication_chart(const recorded_run& run) {
         if (line.points.empty() || line.points.back().first < version)
           line.points.emplace_back(version, 1000 * span.duration_s);
         else
-          line.points.back().second = std::max(line.points.back().second, 1000 * span.duration_s); // the slowest of several workers
+          line.points.back().second =
+              std::max(line.points.back().second, 1000 * span.duration_s); // the slowest of several workers
       }
   std::vector<series> list;
   for (auto& [name, line] : lines)
@@ -260,7 +229,8 @@ std::string publication_chart(const recorded_run& run) {
 
 /// Mean length of what is trained, step by step, beside its longest answer.
 std::string length_chart(const recorded_run& run) {
-  std::vector<series> lines{{"mean", metric_line(run, telemetry::metric::length_mean).points}, {"longest", metric_line(run, telemetry::metric::length_max).points}};
+  std::vector<series> lines{{"mean", metric_line(run, telemetry::metric::length_mean).points},
+                            {"longest", metric_line(run, telemetry::metric::length_max).points}};
   return line_chart("Length of trained answers", "step", "tokens", lines);
 }
 
@@ -270,8 +240,8 @@ std::string section_of(const recorded_run& run) {
   out += time_table(run);
   out += prediction_part(run);
   out += "<h3>Tokens and queues</h3>\n" + ledger_line(run.status.ledger);
-  return out + "<div class=\"charts\">" + token_flow("Where the tokens went", run.status.ledger) + counter_charts(run) + publication_chart(run) + length_chart(run) +
-         "</div>\n";
+  return out + "<div class=\"charts\">" + token_flow("Where the tokens went", run.status.ledger) + counter_charts(run)
+         + publication_chart(run) + length_chart(run) + "</div>\n";
 }
 
 } // namespace
@@ -281,16 +251,22 @@ std::string html_report(std::span<const recorded_run> runs) {
   if (runs.size() > 1)
     title += " and " + std::to_string(runs.size() - 1) + " more";
   namespace m = telemetry::metric;
-  std::string out = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><link rel=\"icon\" href=\"data:,\"/><title>" + escaped(title) +
-                    "</title><style>" + style_sheet() + "</style></head><body>\n<h1>" + escaped(title) + "</h1>\n" + figures_table(runs);
-  out += "<h2>Learning</h2>\n<div class=\"charts\">" + metric_chart(runs, "Reward", "mean over answers", m::reward) +
-         metric_chart(runs, "Entropy", "nats a token", m::entropy) + metric_chart(runs, "KL, behaviour to current policy", "nats", m::policy_kl) +
-         metric_chart(runs, "Clipped tokens", "share", m::clip_fraction) + metric_chart(runs, "Gradient norm", "before clipping", m::gradient_norm) +
-         metric_chart(runs, "Answer length", "tokens", m::length_mean) + evaluation_charts(runs) + "</div>\n";
-  out += "<h2>Pace and staleness</h2>\n<div class=\"charts\">" + metric_chart(runs, "Seconds a step", "seconds", m::time_per_step) +
-         metric_chart(runs, "Generation", "tokens a second", m::generation_rate) +
-         metric_chart(runs, "Staleness at use, mean", "versions", m::staleness_mean) +
-         metric_chart(runs, "Staleness at use, largest", "versions", m::staleness_max) + staleness_charts(runs) + "</div>\n" + bucket_charts(runs);
+  std::string out =
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><link rel=\"icon\" href=\"data:,\"/><title>"
+      + escaped(title) + "</title><style>" + style_sheet() + "</style></head><body>\n<h1>" + escaped(title) + "</h1>\n"
+      + figures_table(runs);
+  out += "<h2>Learning</h2>\n<div class=\"charts\">" + metric_chart(runs, "Reward", "mean over answers", m::reward)
+         + metric_chart(runs, "Entropy", "nats a token", m::entropy)
+         + metric_chart(runs, "KL, behaviour to current policy", "nats", m::policy_kl)
+         + metric_chart(runs, "Clipped tokens", "share", m::clip_fraction)
+         + metric_chart(runs, "Gradient norm", "before clipping", m::gradient_norm)
+         + metric_chart(runs, "Answer length", "tokens", m::length_mean) + evaluation_charts(runs) + "</div>\n";
+  out += "<h2>Pace and staleness</h2>\n<div class=\"charts\">"
+         + metric_chart(runs, "Seconds a step", "seconds", m::time_per_step)
+         + metric_chart(runs, "Generation", "tokens a second", m::generation_rate)
+         + metric_chart(runs, "Staleness at use, mean", "versions", m::staleness_mean)
+         + metric_chart(runs, "Staleness at use, largest", "versions", m::staleness_max) + staleness_charts(runs)
+         + "</div>\n" + bucket_charts(runs);
   for (const auto& run : runs)
     out += section_of(run);
   return out + "</body></html>\n";

@@ -15,9 +15,9 @@ struct series {
   bool stepped = false;                          ///< holds its value until the next point
 };
 
-/// Lines over a common axis, with a legend where there is more than one. "" where no series has a finite point.
-std::string line_chart(std::string_view title, std::string_view x_name, std::string_view y_name, std::span<const series> lines,
-                       bool from_zero = true);
+/// Lines over a common axis that includes 0, with a legend if there are several. "" if no line has a finite point.
+std::string line_chart(std::string_view title, std::string_view x_name, std::string_view y_name,
+                       std::span<const series> lines);
 
 /// The class that colours the n-th line of a chart.
 std::string line_class(std::size_t n);

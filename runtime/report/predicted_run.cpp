@@ -1,12 +1,12 @@
 #include "runtime/report/predicted_run.hpp"
 
-#include "runtime/cores.hpp"
-#include "runtime/input_error.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/report/gantt.hpp"
 #include "runtime/report/recorded_costs.hpp"
 #include "runtime/schedule/virtual_time.hpp"
 #include "runtime/telemetry/time_table.hpp"
+#include "runtime/words/cores.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <algorithm>
 #include <map>
@@ -63,14 +63,18 @@ void compare(const recorded_run& run, const pipeline::pipeline& p, predicted_run
   for (const auto* role : p.of<pipeline::rollout_table>())
     rollouts.push_back(role->name);
   const auto& ledger = run.status.ledger;
-  const auto wasted = [](double generated, double trained) { return generated > 0 ? 100 * (1 - trained / generated) : 0; };
+  const auto wasted = [](double generated, double trained) {
+    return generated > 0 ? 100 * (1 - trained / generated) : 0;
+  };
   out.figures = {
       {"seconds a step", is.step_s, said.step_s},
       {"trained tokens a second", is.tokens_per_s, said.tokens_per_s},
       {"staleness at use, mean (versions)", tokens > 0 ? stale / tokens : 0, told.stale.mean_by_token()},
-      {"tokens generated in vain (%)", wasted(static_cast<double>(ledger.generated), static_cast<double>(ledger.trained + ledger.live)),
+      {"tokens generated in vain (%)",
+       wasted(static_cast<double>(ledger.generated), static_cast<double>(ledger.trained + ledger.live)),
        wasted(static_cast<double>(told.books.generated), static_cast<double>(told.books.trained.tokens))},
-      {"bubble of " + p.policy().name + " (% of its time)", 100 * (1 - compute_share(run, {p.policy().name}, from, until)),
+      {"bubble of " + p.policy().name + " (% of its time)",
+       100 * (1 - compute_share(run, {p.policy().name}, from, until)),
        100 * (1 - told.learner_busy_s / std::max(1e-9, told.trained.back().end_s))},
       {"bubble of " + (rollouts.size() == 1 ? rollouts.front() : std::string("the rollouts")) + " (% of its time)",
        100 * (1 - compute_share(run, rollouts, from, until)),

@@ -15,17 +15,17 @@ struct compared_figure {
   double predicted = 0;
 };
 
-/// The run's own schedule under virtual time, with the costs that the run's own trace tells: how near comes the model that
-/// plans other runs by this one?
+/// A test of the model behind `millrace plan`. It predicts the run that it knows best: the run's own schedule under
+/// virtual time, with costs out of the run's own trace. The figures stand beside the measured ones.
 struct predicted_run {
   std::vector<compared_figure> figures;
-  std::vector<std::pair<double, double>> step_ends;     ///< measured: step, seconds since the end of the first
+  std::vector<std::pair<double, double>> step_ends;      ///< measured: step, seconds since the end of the first
   std::vector<std::pair<double, double>> told_step_ends; ///< the same, predicted
-  std::vector<std::string> notes;                       ///< what the trace could not tell
+  std::vector<std::string> notes;                        ///< costs that the trace does not show
   std::string refusal; ///< not empty: why there is no prediction, in a sentence; then the rest is empty
 };
 
-/// Never throws for what a run's folder lacks: it is the `refusal`.
+/// If the run's folder lacks something, the `refusal` says so; nothing is thrown.
 predicted_run predict(const recorded_run& run);
 
 } // namespace millrace::report

@@ -1,11 +1,11 @@
 #include "runtime/report/recorded_costs.hpp"
 
-#include "runtime/input_error.hpp"
 #include "runtime/report/least_squares.hpp"
+#include "runtime/telemetry/printed.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <map>
 #include <optional>
 
@@ -36,7 +36,8 @@ struct recorded_work {
 };
 
 double figure_of(const telemetry::span& span, std::string_view name) {
-  const auto found = std::find_if(span.args.begin(), span.args.end(), [&](const auto& one) { return one.first == name; });
+  const auto found =
+      std::find_if(span.args.begin(), span.args.end(), [&](const auto& one) { return one.first == name; });
   return found == span.args.end() ? 0 : found->second;
 }
 
@@ -103,8 +104,9 @@ struct slowed_fit {
 
 /// Tries contentions from 1 to 4. Only where the shares differ do they tell one.
 template <class Factor>
-slowed_fit fit_slowed(const std::vector<std::vector<double>>& rows, const std::vector<double>& seconds, const std::vector<double>& shares,
-                      const char* what, const char* other, std::vector<std::string>& notes, Factor factor) {
+slowed_fit fit_slowed(const std::vector<std::vector<double>>& rows, const std::vector<double>& seconds,
+                      const std::vector<double>& shares, const char* what, const char* other,
+                      std::vector<std::string>& notes, Factor factor) {
   double mean = 0, spread = 0;
   for (const auto share : shares)
     mean += share / static_cast<double>(shares.size());
@@ -112,8 +114,8 @@ slowed_fit fit_slowed(const std::vector<std::vector<double>>& rows, const std::v
     spread += (share - mean) * (share - mean) / static_cast<double>(shares.size());
   const bool tells = shares.size() >= 4 && std::sqrt(spread) > 0.08;
   if (!tells)
-    notes.push_back(std::string(what) + " ran almost " + (mean > 0.5 ? "always" : "never") + " beside " + other +
-                    ": how much that slows it down is not told");
+    notes.push_back(std::string(what) + " ran almost " + (mean > 0.5 ? "always" : "never") + " beside " + other
+                    + ": how much that slows it down is not told");
   slowed_fit best;
   double squares = -1;
   for (int percent = 100; percent <= (tells ? 400 : 100); percent += 2) {
@@ -138,9 +140,9 @@ std::vector<double> parts_of_step(double n) {
 }
 
 void notes_of_slots(double most, recorded_costs& found) {
-  char text[128];
-  std::snprintf(text, sizeof text, "no more than %.0f answers were decoded at once: steps with up to %u are extrapolated", std::ceil(most), found.costs.slots);
-  found.notes.push_back(text);
+  found.notes.push_back(
+      telemetry::printed("no more than %.0f answers were decoded at once: steps with up to %u are extrapolated",
+                         std::ceil(most), found.costs.slots));
 }
 
 void read_decoding(const recorded_work& work, recorded_costs& found) {
@@ -233,8 +235,10 @@ void read_training(const recorded_run& run, const recorded_work& work, recorded_
   found.costs.train_contention = fitted.contention;
   const auto& [first, at] = *work.train.begin();
   if (const auto tokens = steps.find(first); tokens != steps.end()) {
-    const auto warm = fitted.coefficients[0] + fitted.coefficients[1] * tokens->second.tokens + fitted.coefficients[2] * tokens->second.squares;
-    found.costs.first_train_s = std::max(0.0, at.seconds() - warm * factor(share_beside(at, generation), fitted.contention));
+    const auto warm = fitted.coefficients[0] + fitted.coefficients[1] * tokens->second.tokens
+                      + fitted.coefficients[2] * tokens->second.squares;
+    found.costs.first_train_s =
+        std::max(0.0, at.seconds() - warm * factor(share_beside(at, generation), fitted.contention));
   }
 }
 
@@ -258,7 +262,8 @@ void read_publication(const recorded_work& work, recorded_costs& found) {
       const auto trains = share_beside(staging, training);
       beside.push_back(trains);
       // What the crowd of all three made of it is known: it is none of what is looked for here.
-      stagings.push_back(staging.seconds() / (1 + (found.costs.stage_contention - 1) * trains * share_beside(staging, generation)));
+      stagings.push_back(staging.seconds()
+                         / (1 + (found.costs.stage_contention - 1) * trains * share_beside(staging, generation)));
     }
   }
   found.costs.copy_s = mean_of(copies);
@@ -295,8 +300,10 @@ void read_lengths(const recorded_run& run, recorded_costs& found) {
   for (auto& [group, lengths] : groups)
     found.costs.lengths.push_back(std::move(lengths));
   const auto& ledger = run.status.ledger;
-  if (ledger.generated > 0 && static_cast<double>(ledger.dropped_total()) > 0.02 * static_cast<double>(ledger.generated))
-    found.notes.push_back("the recorded run dropped tokens: lengths are those of what it trained, not of what it generated");
+  if (ledger.generated > 0
+      && static_cast<double>(ledger.dropped_total()) > 0.02 * static_cast<double>(ledger.generated))
+    found.notes.push_back(
+        "the recorded run dropped tokens: lengths are those of what it trained, not of what it generated");
 }
 
 } // namespace

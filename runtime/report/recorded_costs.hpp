@@ -8,24 +8,25 @@
 
 namespace millrace::report {
 
-/// What a recorded run says of the costs of a run like it.
+/// The costs of a run, measured on a recorded run like it.
 struct recorded_costs {
   schedule::workload costs;
-  std::vector<std::string> notes; ///< what the trace could not tell, a sentence each
+  std::vector<std::string> notes; ///< costs that the trace does not show, a sentence each
 };
 
-/// Each cost from what causes it:
+/// Each cost is fitted to its causes:
 ///
-/// - decoding: a step's seconds by occupied slots, and how much slower beside training; over spans `decode`
-/// - training: an update's seconds by tokens and by squared lengths (attention), and how much slower beside decoding;
-///   over spans `train step N`; what the first one took more
-/// - publication: from the end of a step to the copy's end, from there to the end of staging, and how much slower that
-///   is beside training
-/// - columns: the mean time between generated and fetched, by Little's law over the counter of groups that wait for them
-/// - lengths: those of the trained groups' answers, by group
+/// - decoding: seconds of a step by occupied slots, and the slowdown beside training, out of the spans `decode`
+/// - training: seconds of an update by tokens and by squared lengths (attention), the slowdown beside decoding, and the
+///   extra time of the first update, out of the spans `train step N`
+/// - publication: seconds from the end of a step to the end of the copy, from there to the end of staging, and the
+///   slowdown of staging beside training
+/// - columns: mean seconds between generated and fetched, by Little's law from the counter of groups that wait for
+///   columns
+/// - lengths: the lengths of the trained answers, by group
 ///
 /// @param shape workers, slots, answers and the longest answer of the run to be predicted, and its `stage_contention`,
-///              which no trace of a run without it could tell
+///              which a trace shows only if the run had it
 /// @throws input_error if the run recorded no spans, no answers, or fewer than two steps
 recorded_costs costs_of(const recorded_run& run, schedule::workload shape);
 

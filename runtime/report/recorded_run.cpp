@@ -1,9 +1,9 @@
 #include "runtime/report/recorded_run.hpp"
 
-#include "runtime/input_error.hpp"
-#include "runtime/telemetry/run_folder.hpp"
-#include "runtime/telemetry/storage.hpp"
+#include "runtime/run_files/run_folder.hpp"
+#include "runtime/run_files/storage.hpp"
 #include "runtime/telemetry/trajectories.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -19,7 +19,8 @@ namespace {
 constexpr double microsecond = 1e-6;
 
 /// The lines of a text that are whole JSON objects; `line` is the line's number from 1.
-template <class Each> void for_each_object(const std::filesystem::path& path, const std::string& text, Each each) {
+template <class Each>
+void for_each_object(const std::filesystem::path& path, const std::string& text, Each each) {
   std::istringstream in(text);
   std::string line;
   for (int number = 1; std::getline(in, line); ++number) {
@@ -44,7 +45,7 @@ template <class Each> void for_each_object(const std::filesystem::path& path, co
 double add_trace(recorded_run& run, const std::filesystem::path& path, double offset_s) {
   std::map<std::pair<std::int64_t, std::int64_t>, std::string> tracks;
   double end_s = offset_s;
-  for_each_object(path, telemetry::read_file(path), [&](const nlohmann::json& event) {
+  for_each_object(path, run_files::read_file(path), [&](const nlohmann::json& event) {
     const auto key = std::pair(event.value("pid", std::int64_t{0}), event.value("tid", std::int64_t{0}));
     const std::string phase = event.at("ph");
     if (phase == "M" && event.at("name") == "thread_name") {
@@ -77,7 +78,8 @@ void add_trajectories(recorded_run& run, const std::filesystem::path& path) {
   for_each_object(path, telemetry::read_trajectories(path), [&](const nlohmann::json& row) {
     for (const auto& a : row.at("answers")) {
       const auto& versions = a.at("versions");
-      run.answers.push_back({row.value("group", std::uint64_t{0}), row.at("step").get<std::int64_t>(), a.at("tokens").get<std::int64_t>(),
+      run.answers.push_back({row.value("group", std::uint64_t{0}), row.at("step").get<std::int64_t>(),
+                             a.at("tokens").get<std::int64_t>(),
                              a.at("reward").is_number() ? a.at("reward").get<double>() : 0,
                              versions.at(0).get<std::uint32_t>(), versions.at(1).get<std::uint32_t>()});
     }
@@ -91,7 +93,7 @@ std::int64_t trained_answer::staleness() const {
 }
 
 recorded_run read_recorded_run(const std::filesystem::path& folder) {
-  telemetry::holder_of_run(folder); // says so where it is no run
+  run_files::holder_of_run(folder); // says so where it is no run
   recorded_run run;
   run.folder = folder;
   run.label = std::filesystem::absolute(folder / ".").lexically_normal().parent_path().filename().string();
@@ -99,8 +101,8 @@ recorded_run read_recorded_run(const std::filesystem::path& folder) {
   for (auto& row : telemetry::read_metrics(folder / "metrics.jsonl"))
     (row.get(telemetry::metric::reward) ? run.metrics : run.evaluations).push_back(std::move(row));
   for (int session = 1;; ++session) {
-    const auto trace = telemetry::trace_of(folder, session);
-    const auto trajectories = telemetry::trajectories_of(folder, session);
+    const auto trace = run_files::trace_of(folder, session);
+    const auto trajectories = run_files::trajectories_of(folder, session);
     const bool traced = std::filesystem::exists(trace), told = std::filesystem::exists(trajectories);
     if (!traced && !told)
       break;

@@ -14,7 +14,7 @@ namespace millrace::report {
 /// One answer as it was trained, out of the trajectories.
 struct trained_answer {
   std::uint64_t group = 0;
-  std::int64_t step = 0;         ///< the optimizer step that trained it
+  std::int64_t step = 0; ///< the optimizer step that trained it
   std::int64_t tokens = 0;
   double reward = 0;
   std::uint32_t version_min = 0; ///< policy versions that sampled its tokens
@@ -24,18 +24,19 @@ struct trained_answer {
   std::int64_t staleness() const;
 };
 
-/// What a run's folder tells. Times of later sessions (resumes) follow those of the ones before.
+/// A run as its folder records it. The times of a later session (a resume) follow the times of the session before.
 struct recorded_run {
   std::filesystem::path folder;
-  std::string label;                         ///< the folder's name
+  std::string label; ///< the folder's name
   telemetry::run_status status;
-  std::vector<telemetry::metric_row> metrics;     ///< of steps
-  std::vector<telemetry::metric_row> evaluations; ///< of held-out sets: figures `evaluation/<role>/<figure>`, at a version
-  std::vector<telemetry::span> spans;        ///< seconds from the first session's beginning
+  std::vector<telemetry::metric_row> metrics; ///< of steps
+  /// Of held-out sets: figures `evaluation/<role>/<figure>`, at a version.
+  std::vector<telemetry::metric_row> evaluations;
+  std::vector<telemetry::span> spans; ///< seconds from the first session's beginning
   std::vector<telemetry::counter> counters;
-  std::vector<double> session_starts;        ///< seconds, one a session; the first is 0
-  std::vector<trained_answer> answers;       ///< those that were sampled into the trajectories
-  double end_s = 0;                          ///< of the last span
+  std::vector<double> session_starts;  ///< seconds, one a session; the first is 0
+  std::vector<trained_answer> answers; ///< those that were sampled into the trajectories
+  double end_s = 0;                    ///< of the last span
 };
 
 /// Reads a finished or a live run. What a crash tore off the end of a file is left out.

@@ -33,7 +33,9 @@ double largest_of(std::span<const metric_row> rows, std::string_view name) {
   return largest;
 }
 
-std::string percent(double share) { return std::isfinite(share) ? in_figures(100 * share) + " %" : "–"; }
+std::string percent(double share) {
+  return std::isfinite(share) ? in_figures(100 * share) + " %" : "–";
+}
 
 } // namespace
 
@@ -65,8 +67,9 @@ std::vector<std::pair<std::string, std::string>> key_figures(const recorded_run&
       {"KL behaviour to current, mean (nats)", in_figures(mean_of(rows, m::policy_kl))},
       {"tokens generated", in_figures(generated, 6)},
       {"tokens trained", in_figures(static_cast<double>(ledger.trained), 6)},
-      {"tokens dropped", in_figures(static_cast<double>(ledger.dropped_total()), 6) + " (" +
-                             percent(generated > 0 ? static_cast<double>(ledger.dropped_total()) / generated : unknown) + ")"},
+      {"tokens dropped",
+       in_figures(static_cast<double>(ledger.dropped_total()), 6) + " ("
+           + percent(generated > 0 ? static_cast<double>(ledger.dropped_total()) / generated : unknown) + ")"},
       {"ledger", ledger.closes() ? "closes" : "does not close"},
   };
 }

@@ -1,6 +1,6 @@
 #include "runtime/telemetry/best_checkpoint.hpp"
 
-#include "runtime/telemetry/storage.hpp"
+#include "runtime/run_files/storage.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -38,7 +38,7 @@ best_checkpoint::best_checkpoint(fs::path checkpoints, std::string metric, bool 
   const auto about = folder() / "best.json";
   if (!fs::exists(about))
     return;
-  const auto read = nlohmann::json::parse(read_file(about), nullptr, false);
+  const auto read = nlohmann::json::parse(run_files::read_file(about), nullptr, false);
   if (read.is_object() && read.value("metric", "") == metric_ && read.contains("step") && read.contains("value")) {
     best_step_ = read.at("step").get<std::int64_t>();
     best_value_ = read.at("value").get<double>();
@@ -81,7 +81,7 @@ void best_checkpoint::stored(std::int64_t step, const fs::path& folder) {
   try {
     link_tree(folder, candidate(step));
   } catch (const fs::filesystem_error& error) {
-    throw storage_error(std::string{"best checkpoint: "} + error.what());
+    throw run_files::storage_error(std::string{"best checkpoint: "} + error.what());
   }
   if (value)
     offer(step, *value);
@@ -94,8 +94,8 @@ void best_checkpoint::offer(std::int64_t step, double value) {
       fs::remove_all(candidate(step));
       return;
     }
-    replace_file(candidate(step) / "best.json",
-                 nlohmann::json{{"step", step}, {"metric", metric_}, {"value", value}}.dump() + "\n");
+    run_files::replace_file(candidate(step) / "best.json",
+                            nlohmann::json{{"step", step}, {"metric", metric_}, {"value", value}}.dump() + "\n");
     const auto aside = checkpoints_ / replaced;
     fs::remove_all(aside);
     if (fs::exists(folder()))
@@ -105,7 +105,7 @@ void best_checkpoint::offer(std::int64_t step, double value) {
     best_step_ = step;
     best_value_ = value;
   } catch (const fs::filesystem_error& error) {
-    throw storage_error(std::string{"best checkpoint: "} + error.what());
+    throw run_files::storage_error(std::string{"best checkpoint: "} + error.what());
   }
 }
 

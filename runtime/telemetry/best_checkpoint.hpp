@@ -10,12 +10,12 @@
 
 namespace millrace::telemetry {
 
-/// Keeps the checkpoint at which a metric stood best as `checkpoints/best`, beside those that come and go: a tree of hard
-/// links with `best.json` {step, metric, value} in it.
+/// Keeps the checkpoint at which a metric stood best as `checkpoints/best`, beside those that come and go: a tree of
+/// hard links with `best.json` {step, metric, value} in it.
 ///
 /// A figure of an evaluation belongs to the checkpoint of the very version it evaluated, and may come after it: until
-/// then the checkpoint is kept as `.candidate-<step>`. Any other figure is noisy from step to step: a checkpoint's value
-/// is its mean since the checkpoint before.
+/// then the checkpoint is kept as `.candidate-<step>`. Any other figure is noisy from step to step: a checkpoint's
+/// value is its mean since the checkpoint before.
 class best_checkpoint {
 public:
   /// @param metric "" = keeps nothing
@@ -32,10 +32,12 @@ public:
   void finish();
 
   std::optional<std::int64_t> step() const { return best_step_; }
+
   std::filesystem::path folder() const { return checkpoints_ / "best"; }
 
 private:
   bool of_evaluation() const { return metric_.starts_with(metric::evaluation_prefix); }
+
   std::filesystem::path candidate(std::int64_t step) const;
   std::optional<double> mean_until(std::int64_t step);
   void offer(std::int64_t step, double value);

@@ -1,20 +1,16 @@
 #include "runtime/telemetry/early_stop.hpp"
 
-#include <array>
+#include "runtime/telemetry/printed.hpp"
+
 #include <cmath>
-#include <cstdio>
 #include <numeric>
 
 namespace millrace::telemetry {
 namespace {
 
-std::string number(double value) {
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.4g", value);
-  return text.data();
+std::string last_values(std::int64_t count) {
+  return count == 1 ? "the last value" : "the last " + std::to_string(count) + " values";
 }
-
-std::string counted(std::int64_t count) { return count == 1 ? "the last value" : "the last " + std::to_string(count) + " values"; }
 
 } // namespace
 
@@ -35,7 +31,8 @@ std::string early_stop::seen(const metric_row& row) {
         last.pop_front();
       const double mean = std::accumulate(last.begin(), last.end(), 0.0) / static_cast<double>(last.size());
       if (std::ssize(last) == rule.over && mean > rule.above && why.empty())
-        why = rule.metric + " was " + number(mean) + " over " + counted(rule.over) + ", above " + number(rule.above);
+        why = rule.metric + " was " + printed("%.4g", mean) + " over " + last_values(rule.over) + ", above "
+              + printed("%.4g", rule.above);
       continue;
     }
     const double sign = rule.highest_is_best ? 1 : -1;
@@ -43,8 +40,8 @@ std::string early_stop::seen(const metric_row& row) {
       best = *value;
       since_best = 0;
     } else if (++since_best >= rule.patience && why.empty()) {
-      why = rule.metric + " has not " + (rule.highest_is_best ? "risen above " : "fallen below ") + number(*best) + " for "
-            + counted(rule.patience);
+      why = rule.metric + " has not " + (rule.highest_is_best ? "risen above " : "fallen below ")
+            + printed("%.4g", *best) + " for " + last_values(rule.patience);
     }
   }
   return why;

@@ -14,12 +14,12 @@ namespace millrace::telemetry {
 struct stop_rule {
   std::string metric; ///< a name in metrics.jsonl
 
-  double above = 0;     ///< with `patience` 0: the mean of the last `over` values is above this
+  double above = 0;      ///< with `patience` 0: the mean of the last `over` values is above this
   std::int64_t over = 1; ///< >= 1
 
-  std::int64_t patience = 0;  ///< above 0: the best value is this many values back
+  std::int64_t patience = 0; ///< above 0: the best value is this many values back
   bool highest_is_best = true;
-  double min_change = 0;      ///< a value is better by more than this
+  double min_change = 0; ///< a value is better by more than this
 };
 
 /// Watches the figures of a run. A value that is not finite counts as none.
@@ -36,7 +36,7 @@ public:
 private:
   struct watched {
     stop_rule rule;
-    std::deque<double> last;    ///< at most `over`
+    std::deque<double> last; ///< at most `over`
     std::optional<double> best;
     std::int64_t since_best = 0;
   };

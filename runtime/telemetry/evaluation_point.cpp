@@ -1,22 +1,14 @@
 #include "runtime/telemetry/evaluation_point.hpp"
 
+#include "runtime/telemetry/printed.hpp"
 #include "runtime/telemetry/progress.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 
 namespace millrace::telemetry {
 namespace {
 
 constexpr std::string_view prefix = metric::evaluation_prefix;
-
-template <class... Values>
-std::string printed(const char* how, Values... values) {
-  std::array<char, 128> text{};
-  std::snprintf(text.data(), text.size(), how, values...);
-  return text.data();
-}
 
 double figure(const evaluation_point& point, const std::string& name) {
   const auto found = point.figures.find(name);
@@ -57,7 +49,9 @@ std::string in_words(const evaluation_point& point) {
   for (const auto& [name, value] : point.figures)
     if (is_headline(name))
       text += printed(" %s %.3f,", name.c_str(), value);
-  return text + printed(" %.0f tokens an answer, %.0f %% cut off, ", figure(point, "length/mean"), 100 * figure(point, "length/clip_ratio"))
+  return text
+         + printed(" %.0f tokens an answer, %.0f %% cut off, ", figure(point, "length/mean"),
+                   100 * figure(point, "length/clip_ratio"))
          + in_time(figure(point, "seconds"));
 }
 
@@ -68,12 +62,13 @@ std::string in_words(std::span<const evaluation_point> points) {
   std::string text;
   for (const auto& [name, value] : before.figures)
     if (is_headline(name))
-      text += (text.empty() ? "" : ", ") + printed(points.size() > 1 ? "%s %.3f -> %.3f" : "%s %.3f", name.c_str(), value, figure(after, name));
+      text += (text.empty() ? "" : ", ") + printed("%s %.3f", name.c_str(), value)
+              + (points.size() > 1 ? printed(" -> %.3f", figure(after, name)) : "");
   double tokens = 0;
   for (const auto& point : points)
     tokens += figure(point, "tokens");
-  return text + " (version" + (points.size() > 1 ? "s " + std::to_string(before.version) + " -> " : " ") + std::to_string(after.version)
-         + printed("; %.0f tokens sampled beside the ledger)", tokens);
+  return text + " (version" + (points.size() > 1 ? "s " + std::to_string(before.version) + " -> " : " ")
+         + std::to_string(after.version) + printed("; %.0f tokens sampled beside the ledger)", tokens);
 }
 
 } // namespace millrace::telemetry

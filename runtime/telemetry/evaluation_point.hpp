@@ -23,7 +23,8 @@ bool collect_evaluation(const metric_row& row, std::map<std::string, std::vector
 /// "version 20: avg@4 0.250, maj@4 0.300, pass@1 0.250, reward 0.310, 33 tokens an answer, 3 % cut off, 12 s"
 std::string in_words(const evaluation_point& point);
 
-/// Before and after: "avg@4 0.050 -> 0.431, ... (versions 0 -> 60; 12345 tokens sampled beside the ledger)"; "" for no point.
+/// Before and after: "avg@4 0.050 -> 0.431, ... (versions 0 -> 60; 12345 tokens sampled beside the ledger)"; "" for no
+/// point.
 std::string in_words(std::span<const evaluation_point> points);
 
 } // namespace millrace::telemetry

@@ -1,12 +1,12 @@
 #include "runtime/telemetry/log.hpp"
 
+#include "runtime/telemetry/printed.hpp"
 #include "runtime/telemetry/trace.hpp"
 
-#include <array>
-#include <cstdio>
-#include <cstring>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include <cstring>
 
 namespace millrace::telemetry {
 namespace {
@@ -28,10 +28,8 @@ std::string_view word(level l) {
 }
 
 std::string head(double at_s, level l, std::string_view role) {
-  std::array<char, 128> text{};
-  std::snprintf(text.data(), text.size(), "%10.3f %-7s %-12.*s ", at_s, word(l).data(),
-                static_cast<int>(std::min<std::size_t>(role.size(), 64)), role.data());
-  return text.data();
+  return printed("%10.3f %-7s %-12.*s ", at_s, word(l).data(), static_cast<int>(std::min<std::size_t>(role.size(), 64)),
+                 role.data());
 }
 
 /// Every line of `text` with a head, control characters made visible.
@@ -42,9 +40,7 @@ std::string lines_of(const std::string& line_head, std::string_view text) {
     if (c == '\n') {
       lines += "\n" + line_head;
     } else if (byte < 0x20 || byte == 0x7f) {
-      std::array<char, 8> escaped{};
-      std::snprintf(escaped.data(), escaped.size(), "\\x%02x", byte);
-      lines += escaped.data();
+      lines += printed("\\x%02x", byte);
     } else {
       lines += c;
     }
@@ -60,11 +56,12 @@ std::size_t terminal_columns(int descriptor_number) {
 } // namespace
 
 logger::logger(int descriptor_number)
-    : people_{descriptor_number}, terminal_{descriptor_number >= 0 && ::isatty(descriptor_number) == 1},
-      start_s_{now_s()} {}
+    : people_{descriptor_number}, terminal_{descriptor_number >= 0 && ::isatty(descriptor_number) == 1}, start_s_{
+                                                                                                             now_s()} {
+}
 
 void logger::open(const std::filesystem::path& path) {
-  descriptor file = open_to_append(path);
+  run_files::descriptor file = run_files::open_to_append(path);
   const std::lock_guard lock{mutex_};
   file_ = std::move(file);
   path_ = path;
@@ -85,8 +82,8 @@ void logger::write(level l, std::string_view role, std::string_view text) {
   if (file_.get() < 0 || !written_ok_)
     return;
   try {
-    append_whole(file_, lines, path_);
-  } catch (const storage_error& failure) {
+    run_files::append_whole(file_, lines, path_);
+  } catch (const run_files::storage_error& failure) {
     written_ok_ = false;
     show(lines_of(head(at_s, level::warning, "log"), std::string{failure.what()} + ": the log goes on here only"));
   }

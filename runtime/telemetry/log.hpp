@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/telemetry/storage.hpp"
+#include "runtime/run_files/storage.hpp"
 
 #include <filesystem>
 #include <mutex>
@@ -32,6 +32,7 @@ public:
   void live_line(std::string_view text);
   /// A plain line for people, without a head; not written to the file.
   void say(std::string_view text);
+
   /// Whether people read on a terminal.
   bool on_terminal() const { return terminal_; }
 
@@ -43,7 +44,7 @@ private:
   bool written_ok_ = true;
   level least_ = level::info;
   double start_s_;
-  descriptor file_;
+  run_files::descriptor file_;
   std::filesystem::path path_;
   std::string live_;
 };
@@ -51,11 +52,20 @@ private:
 /// The logger of this process.
 logger& process_log();
 
-inline void log_debug(std::string_view role, std::string_view text) { process_log().write(level::debug, role, text); }
-inline void log_info(std::string_view role, std::string_view text) { process_log().write(level::info, role, text); }
+inline void log_debug(std::string_view role, std::string_view text) {
+  process_log().write(level::debug, role, text);
+}
+
+inline void log_info(std::string_view role, std::string_view text) {
+  process_log().write(level::info, role, text);
+}
+
 inline void log_warning(std::string_view role, std::string_view text) {
   process_log().write(level::warning, role, text);
 }
-inline void log_error(std::string_view role, std::string_view text) { process_log().write(level::error, role, text); }
+
+inline void log_error(std::string_view role, std::string_view text) {
+  process_log().write(level::error, role, text);
+}
 
 } // namespace millrace::telemetry

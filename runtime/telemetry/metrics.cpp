@@ -58,13 +58,16 @@ std::optional<double> metric_row::get(std::string_view name) const {
   return std::nullopt;
 }
 
-metrics_file::metrics_file(std::filesystem::path path, std::int64_t last_step) : lines_(std::move(path), last_step) {}
+metrics_file::metrics_file(std::filesystem::path path, std::int64_t last_step) : lines_(std::move(path), last_step) {
+}
 
-void metrics_file::append(const metric_row& row) { lines_.append(to_line(row)); }
+void metrics_file::append(const metric_row& row) {
+  lines_.append(to_line(row));
+}
 
 std::vector<metric_row> read_metrics(const std::filesystem::path& path) {
   std::vector<metric_row> rows;
-  for (const auto& line : read_step_lines(path)) {
+  for (const auto& line : run_files::read_step_lines(path)) {
     auto row = from_line(line);
     if (!row)
       break;

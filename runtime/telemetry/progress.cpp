@@ -1,9 +1,9 @@
 #include "runtime/telemetry/progress.hpp"
 
+#include "runtime/telemetry/printed.hpp"
+
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
 #include <numeric>
 
 namespace millrace::telemetry {
@@ -15,29 +15,19 @@ constexpr std::size_t steps_looked_at = 16;
 
 std::string in_time(double seconds) {
   const auto whole = static_cast<long long>(std::llround(std::max(seconds, 0.0)));
-  std::array<char, 48> text{};
   if (whole < 60)
-    std::snprintf(text.data(), text.size(), "%lld s", whole);
-  else if (whole < 3600)
-    std::snprintf(text.data(), text.size(), "%lld:%02lld", whole / 60, whole % 60);
-  else
-    std::snprintf(text.data(), text.size(), "%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
-  return text.data();
+    return printed("%lld s", whole);
+  if (whole < 3600)
+    return printed("%lld:%02lld", whole / 60, whole % 60);
+  return printed("%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
 }
 
 std::string in_words(const progress& p) {
-  std::array<char, 160> text{};
-  std::snprintf(text.data(), text.size(), "step %lld/%lld", static_cast<long long>(p.step),
-                static_cast<long long>(p.steps));
-  std::string line = text.data();
-  if (std::isfinite(p.reward) && p.step > 0) {
-    std::snprintf(text.data(), text.size(), "  reward %.3f  %.0f tokens/s  staleness %.1f", p.reward, p.tokens_per_s,
-                  p.staleness);
-    line += text.data();
-  } else if (p.tokens_per_s > 0) {
-    std::snprintf(text.data(), text.size(), "  %.0f tokens/s", p.tokens_per_s);
-    line += text.data();
-  }
+  std::string line = "step " + std::to_string(p.step) + "/" + std::to_string(p.steps);
+  if (std::isfinite(p.reward) && p.step > 0)
+    line += printed("  reward %.3f  %.0f tokens/s  staleness %.1f", p.reward, p.tokens_per_s, p.staleness);
+  else if (p.tokens_per_s > 0)
+    line += printed("  %.0f tokens/s", p.tokens_per_s);
   if (!p.doing.empty())
     line += "  " + p.doing;
   if (p.left_s >= 0 && p.step < p.steps)

@@ -29,8 +29,10 @@ std::string in_time(double seconds);
 class progress_line {
 public:
   progress_line(logger& to, double every_s = 0) : to_{to}, every_s_{every_s} {}
+
   /// `at_s` is `now_s()`.
   void show(const progress& p, double at_s);
+
   /// Takes the live line away: the run is over.
   void finish() { to_.live_line(""); }
 

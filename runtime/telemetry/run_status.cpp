@@ -1,13 +1,12 @@
 #include "runtime/telemetry/run_status.hpp"
 
+#include "runtime/run_files/storage.hpp"
+#include "runtime/telemetry/printed.hpp"
 #include "runtime/telemetry/progress.hpp"
-#include "runtime/telemetry/storage.hpp"
 
 #include <nlohmann/json.hpp>
 
-#include <array>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 
 namespace millrace::telemetry {
@@ -20,6 +19,17 @@ double number(const json& value) {
   return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
 }
 
+/// "rollout/0, group 3" is two names. The opposite of `in_words`.
+std::vector<std::string> names_in(const std::string& list) {
+  std::vector<std::string> names;
+  for (std::size_t at = 0; at < list.size();) {
+    const auto comma = std::min(list.find(", ", at), list.size());
+    names.push_back(list.substr(at, comma - at));
+    at = comma + 2;
+  }
+  return names;
+}
+
 json in_json(const run_status& status) {
   json roles = json::array();
   for (const auto& role : status.roles)
@@ -28,7 +38,7 @@ json in_json(const run_status& status) {
   for (const auto& wait : status.waits)
     waits.push_back({{"who", wait.who},
                      {"what", wait.what},
-                     {"on", wait.on},
+                     {"on", in_words(wait.on)},
                      {"since_s", wait.since_s},
                      {"deadline_s", wait.deadline_s}});
   json dropped = json::object();
@@ -76,8 +86,12 @@ run_status from_json(const json& object) {
   for (const auto& role : object.at("roles"))
     status.roles.push_back({role.at("name"), role.at("pid"), role.at("host"), role.at("state")});
   for (const auto& wait : object.at("waits"))
-    status.waits.push_back({wait.at("who"), wait.at("what"), wait.at("on"), number(wait.at("since_s")),
-                            number(wait.at("deadline_s"))});
+    status.waits.push_back({.who = wait.at("who"),
+                            .what = wait.at("what"),
+                            .on = names_in(wait.at("on").get<std::string>()),
+                            .since_s = number(wait.at("since_s")),
+                            .deadline_s = number(wait.at("deadline_s")),
+                            .group = {}});
   const auto& ledger = object.at("ledger");
   ledger.at("generated").get_to(status.ledger.generated);
   ledger.at("trained").get_to(status.ledger.trained);
@@ -87,9 +101,9 @@ run_status from_json(const json& object) {
   return status;
 }
 
-std::string head_line(const run_status& status, const fs::path& folder, bool alive, double age_s) {
+std::string head_line(const run_status& status, const fs::path& folder, run_process process, double age_s) {
   std::string line = status.name + ": ";
-  if (alive)
+  if (process == run_process::alive)
     line += status.state + " (process " + std::to_string(status.pid) + ", for "
             + in_time(status.elapsed_s + std::max(age_s, 0.0)) + ")";
   else if (status.state == "finished")
@@ -114,23 +128,26 @@ std::string to_json(const run_status& status) {
   return in_json(status).dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
-void write_status(const fs::path& path, const run_status& status) { replace_file(path, to_json(status)); }
+void write_status(const fs::path& path, const run_status& status) {
+  run_files::replace_file(path, to_json(status));
+}
 
 std::optional<run_status> read_status(const fs::path& path) {
   try {
-    return from_json(json::parse(read_file(path)));
-  } catch (const storage_error&) {
+    return from_json(json::parse(run_files::read_file(path)));
+  } catch (const run_files::storage_error&) {
     return std::nullopt;
   } catch (const json::exception&) {
     return std::nullopt;
   }
 }
 
-std::string in_words(const run_status& status, const fs::path& folder, bool alive, double at_wall_s) {
+std::string in_words(const run_status& status, const fs::path& folder, run_process process, double at_wall_s) {
+  const bool alive = process == run_process::alive;
   const double age_s = at_wall_s - status.written_wall_s;
-  std::string text = head_line(status, folder, alive, age_s);
-  progress shown{status.step,      status.steps,        status.reward, status.tokens_per_s,
-                 status.staleness, alive ? status.left_s : -1, ""};
+  std::string text = head_line(status, folder, process, age_s);
+  progress shown{
+      status.step, status.steps, status.reward, status.tokens_per_s, status.staleness, alive ? status.left_s : -1, ""};
   text += in_words(shown) + "\n";
   if (status.checkpoint_step && (alive || status.state == "finished"))
     text += "last checkpoint: step " + std::to_string(*status.checkpoint_step) + "\n";
@@ -139,9 +156,7 @@ std::string in_words(const run_status& status, const fs::path& folder, bool aliv
   if (age_s > 10)
     text += "its status is " + in_time(age_s) + " old: it may hang\n";
   for (const auto& role : status.roles) {
-    std::array<char, 64> name{};
-    std::snprintf(name.data(), name.size(), "  %-14.48s ", role.name.c_str());
-    text += name.data() + role.state + " (process " + std::to_string(role.pid)
+    text += printed("  %-14.48s ", role.name.c_str()) + role.state + " (process " + std::to_string(role.pid)
             + (role.host.empty() ? "" : " on " + role.host) + ")\n";
   }
   for (const auto& line : stall_report(status.waits, {}, std::max(age_s, 0.0)))

@@ -48,9 +48,11 @@ std::string to_json(const run_status& status);
 /// Waits as status.json holds them: `since_s` relative to `at_s`.
 std::vector<wait_record> waits_relative_to(std::vector<wait_record> waits, double at_s);
 
-/// What `millrace status` prints.
-/// @param alive whether a process holds the run's lock
-/// @param at_wall_s Unix time now
-std::string in_words(const run_status& status, const std::filesystem::path& folder, bool alive, double at_wall_s);
+/// Whether a process holds the run's lock.
+enum class run_process { alive, gone };
+
+/// The text of `millrace status`. @param at_wall_s Unix time now
+std::string in_words(const run_status& status, const std::filesystem::path& folder, run_process process,
+                     double at_wall_s);
 
 } // namespace millrace::telemetry

@@ -1,12 +1,11 @@
 #include "runtime/telemetry/summary.hpp"
 
+#include "runtime/telemetry/printed.hpp"
 #include "runtime/telemetry/progress.hpp"
 #include "runtime/telemetry/text_curve.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
 
 namespace millrace::telemetry {
 namespace {
@@ -19,13 +18,6 @@ std::string grouped(std::int64_t number) {
   for (auto at = std::ssize(digits) - 3; at > 0; at -= 3)
     digits.insert(static_cast<std::size_t>(at), ",");
   return number < 0 ? "-" + digits : digits;
-}
-
-template <class... Values>
-std::string printed(const char* how, Values... values) {
-  std::array<char, 256> text{};
-  std::snprintf(text.data(), text.size(), how, values...);
-  return text.data();
 }
 
 /// "a 3, b 2"
@@ -94,7 +86,8 @@ std::string files_in_words(const run_summary& summary) {
   if (!summary.last_checkpoint.empty())
     add(summary.last_checkpoint.lexically_relative(summary.folder).string(), "weights, optimizer, place in the data");
   if (!summary.best_checkpoint.empty())
-    add(summary.best_checkpoint.lexically_relative(summary.folder).string(), "the checkpoint at which run.keep_best stood best: best.json");
+    add(summary.best_checkpoint.lexically_relative(summary.folder).string(),
+        "the checkpoint at which run.keep_best stood best: best.json");
   return text;
 }
 

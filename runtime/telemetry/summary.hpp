@@ -12,7 +12,7 @@
 
 namespace millrace::telemetry {
 
-/// What a run tells at its end.
+/// The figures that a run shows at its end.
 struct run_summary {
   std::string name;
   std::string outcome = "finished"; ///< finished, stopped, failed

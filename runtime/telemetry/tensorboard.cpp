@@ -1,11 +1,12 @@
 #include "runtime/telemetry/tensorboard.hpp"
 
+#include <unistd.h>
+
 #include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <string>
-#include <unistd.h>
 
 namespace millrace::telemetry {
 namespace {
@@ -131,9 +132,9 @@ void forget_events_after(const fs::path& folder, std::int64_t last_step) {
   for (const auto& entry : fs::directory_iterator(folder)) {
     if (!entry.path().filename().string().starts_with(file_prefix))
       continue;
-    const std::string bytes = read_file(entry.path());
+    const std::string bytes = run_files::read_file(entry.path());
     if (const auto kept = records_until(bytes, last_step); kept.size() < bytes.size())
-      replace_file(entry.path(), kept);
+      run_files::replace_file(entry.path(), kept);
   }
 }
 
@@ -157,8 +158,8 @@ event_file::event_file(const fs::path& folder, int session, std::int64_t last_st
   path_ = folder
           / (std::string{file_prefix} + std::to_string(static_cast<std::int64_t>(wall_s)) + "." + host_name() + "."
              + std::to_string(::getpid()) + "." + std::to_string(session));
-  file_ = open_to_append(path_);
-  append_whole(file_, record(field(1, fixed64, raw(wall_s)) + field(3, counted, "brain.Event:2")), path_);
+  file_ = run_files::open_to_append(path_);
+  run_files::append_whole(file_, record(field(1, fixed64, raw(wall_s)) + field(3, counted, "brain.Event:2")), path_);
 }
 
 void event_file::append(const metric_row& row) {
@@ -166,10 +167,11 @@ void event_file::append(const metric_row& row) {
   for (const auto& [name, value] : row.values)
     if (std::isfinite(value))
       summary += field(1, counted, field(1, counted, name) + field(2, fixed32, raw(static_cast<float>(value))));
-  append_whole(file_,
-               record(field(1, fixed64, raw(row.wall_s))
-                      + field(2, varint, in_varint(static_cast<std::uint64_t>(row.step))) + field(5, counted, summary)),
-               path_);
+  run_files::append_whole(file_,
+                          record(field(1, fixed64, raw(row.wall_s))
+                                 + field(2, varint, in_varint(static_cast<std::uint64_t>(row.step)))
+                                 + field(5, counted, summary)),
+                          path_);
 }
 
 } // namespace millrace::telemetry

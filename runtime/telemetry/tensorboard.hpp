@@ -1,7 +1,7 @@
 #pragma once
 
+#include "runtime/run_files/storage.hpp"
 #include "runtime/telemetry/metrics.hpp"
-#include "runtime/telemetry/storage.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -20,11 +20,12 @@ public:
   event_file(const std::filesystem::path& folder, int session, std::int64_t last_step, double wall_s);
   /// One record with all finite values. @throws storage_error
   void append(const metric_row& row);
+
   const std::filesystem::path& path() const { return path_; }
 
 private:
   std::filesystem::path path_;
-  descriptor file_;
+  run_files::descriptor file_;
 };
 
 /// CRC-32C (Castagnoli) as TensorFlow's records mask it: rotated right by 15, plus 0xa282ead8.

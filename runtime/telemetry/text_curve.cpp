@@ -1,10 +1,11 @@
 #include "runtime/telemetry/text_curve.hpp"
 
+#include "runtime/telemetry/printed.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <limits>
 #include <vector>
 
@@ -74,9 +75,7 @@ int height_of(double value, const axis& range, int rows) {
 }
 
 std::string label(double value) {
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%7.3g", std::abs(value) < 1e-12 ? 0.0 : value);
-  return text.data();
+  return printed("%7.3g", std::abs(value) < 1e-12 ? 0.0 : value);
 }
 
 /// The numbers below: the first step at the left, the last at the right.

@@ -33,7 +33,9 @@ double cover(std::map<double, double>& covered, double begin, double end) {
 
 } // namespace
 
-std::string_view role_of(std::string_view track) { return track.substr(0, track.find('/')); }
+std::string_view role_of(std::string_view track) {
+  return track.substr(0, track.find('/'));
+}
 
 void time_table::add(std::span<const span> spans, double clock_offset_s) {
   for (const auto& s : spans) {

@@ -20,14 +20,15 @@ struct role_time {
   std::vector<std::pair<std::string, double>> fractions; ///< by cause, largest first, `idle` last; they sum to 1
 };
 
-/// Sums spans by role and cause. A moment of a track counts once: for the innermost span over it; what no span covers
-/// is `idle`. So the fractions of a role sum to 1 whatever the spans are.
+/// Sums spans by role and cause. A moment of a track counts once, for the innermost span over it. A moment without a
+/// span counts as `idle`. So the fractions of a role sum to 1, whatever the spans are.
 class time_table {
 public:
   /// Adds spans; those of one track in order of their ends, as `tracer` collects them.
   /// @param clock_offset_s as in `trace_file::add`
   void add(std::span<const span> spans, double clock_offset_s = 0);
-  /// One row a role, by name. The time of every track runs from the first span of any to `until_s`, or the last span of any.
+  /// One row a role, by name. The time of every track runs from the first span of any to `until_s`, or the last span of
+  /// any.
   std::vector<role_time> rows(double until_s = 0) const;
 
 private:
@@ -35,6 +36,7 @@ private:
     std::map<double, double> covered; ///< begin -> end of stretches already counted, disjoint
     std::map<std::string, double> by_cause;
   };
+
   std::map<std::string, track_time> tracks_;
   double first_s_ = std::numeric_limits<double>::infinity(); ///< of any span
   double last_s_ = -std::numeric_limits<double>::infinity();

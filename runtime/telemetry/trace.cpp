@@ -42,7 +42,8 @@ tracer& process_trace() {
 }
 
 timed::timed(tracer& to, std::string_view track, std::string_view name, std::string_view category)
-    : to_{to}, span_{std::string{track}, std::string{name}, std::string{category}, now_s(), 0, {}} {}
+    : to_{to}, span_{std::string{track}, std::string{name}, std::string{category}, now_s(), 0, {}} {
+}
 
 timed::~timed() {
   span_.duration_s = now_s() - span_.start_s;

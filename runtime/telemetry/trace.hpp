@@ -27,8 +27,8 @@ double now_s();
 
 /// A stretch of time of one actor. Spans of one track may nest.
 struct span {
-  std::string track; ///< the actor as the pipeline names it: "learner", "rollout/1"
-  std::string name;  ///< "decode", "train step 12"
+  std::string track;    ///< the actor as the pipeline names it: "learner", "rollout/1"
+  std::string name;     ///< "decode", "train step 12"
   std::string category; ///< one of `cause`
   double start_s = 0;
   double duration_s = 0;
@@ -43,7 +43,7 @@ struct counter {
   double value = 0;
 };
 
-/// What happened in one process since the last `take`: what travels to the process that writes the trace.
+/// The spans and counters of one process since the last `take`, on their way to the process that writes the trace.
 struct trace_batch {
   std::vector<span> spans;
   std::vector<counter> counters;
@@ -54,6 +54,7 @@ struct trace_batch {
 class tracer {
 public:
   explicit tracer(std::size_t capacity = 1 << 18) : capacity_{capacity} {}
+
   void record(span s);
   void record(counter c);
   /// Hands over what was collected.
@@ -77,6 +78,7 @@ public:
   ~timed();
   timed(const timed&) = delete;
   timed& operator=(const timed&) = delete;
+
   void arg(std::string name, double value) { span_.args.emplace_back(std::move(name), value); }
 
 private:

@@ -20,19 +20,21 @@ json metadata(std::int64_t pid, int track, std::string_view what, std::string_vi
 }
 
 /// Microseconds with the nanoseconds behind the point.
-double in_us(double seconds) { return std::round(seconds * 1e9) / 1e3; }
+double in_us(double seconds) {
+  return std::round(seconds * 1e9) / 1e3;
+}
 
 } // namespace
 
 trace_file::trace_file(std::filesystem::path path, double start_s, std::uint64_t max_bytes)
-    : path_{std::move(path)}, file_{open_to_append(path_)}, start_s_{start_s}, bytes_left_{max_bytes} {
-  append_whole(file_, "[\n", path_);
+    : path_{std::move(path)}, file_{run_files::open_to_append(path_)}, start_s_{start_s}, bytes_left_{max_bytes} {
+  run_files::append_whole(file_, "[\n", path_);
 }
 
 trace_file::~trace_file() {
   try {
-    append_whole(file_, "{\"ph\":\"M\",\"pid\":0,\"name\":\"end\",\"args\":{}}\n]\n", path_);
-  } catch (const storage_error&) { // an array without its end opens as well
+    run_files::append_whole(file_, "{\"ph\":\"M\",\"pid\":0,\"name\":\"end\",\"args\":{}}\n]\n", path_);
+  } catch (const run_files::storage_error&) { // an array without its end opens as well
     return;
   }
 }
@@ -42,9 +44,12 @@ void trace_file::add(const trace_batch& batch, std::int64_t pid, std::string_vie
   const double zero_s = start_s_ - clock_offset_s;
   for (const auto& s : batch.spans) {
     const int track = track_number(pid, process_name, s.track, out);
-    json event{{"ph", "X"},     {"pid", pid},
-               {"tid", track},  {"name", s.name},
-               {"cat", s.category}, {"ts", in_us(s.start_s - zero_s)},
+    json event{{"ph", "X"},
+               {"pid", pid},
+               {"tid", track},
+               {"name", s.name},
+               {"cat", s.category},
+               {"ts", in_us(s.start_s - zero_s)},
                {"dur", in_us(s.duration_s)}};
     for (const auto& [name, value] : s.args)
       event["args"][name] = value;
@@ -60,9 +65,13 @@ void trace_file::add(const trace_batch& batch, std::int64_t pid, std::string_vie
     return;
   bytes_left_ -= std::min<std::uint64_t>(bytes_left_, out.size());
   if (bytes_left_ == 0)
-    put(out, {{"ph", "i"}, {"s", "g"}, {"pid", pid}, {"tid", 0}, {"name", "the trace is full"},
+    put(out, {{"ph", "i"},
+              {"s", "g"},
+              {"pid", pid},
+              {"tid", 0},
+              {"name", "the trace is full"},
               {"ts", in_us(now_s() - start_s_)}});
-  append_whole(file_, out, path_);
+  run_files::append_whole(file_, out, path_);
 }
 
 int trace_file::track_number(std::int64_t pid, std::string_view process_name, const std::string& track,

@@ -1,5 +1,7 @@
 #include "runtime/telemetry/trajectories.hpp"
 
+#include "runtime/words/mix_bits.hpp"
+
 #include <nlohmann/json.hpp>
 #include <zstd.h>
 
@@ -19,19 +21,20 @@ json to_json(const trajectory_answer& answer) {
   json rewards = json::object();
   for (const auto& [rule, reward] : answer.rewards)
     rewards[rule] = reward;
-  return {{"text", answer.text},
-          {"tokens", answer.tokens},
-          {"reward", answer.reward},
-          {"rewards", std::move(rewards)},
-          {"finish", answer.finish},
-          {"versions", {answer.version_min, answer.version_max}}};
+  return {{"text", answer.text},     {"tokens", answer.tokens},
+          {"reward", answer.reward}, {"rewards", std::move(rewards)},
+          {"finish", answer.finish}, {"versions", {answer.version_min, answer.version_max}}};
 }
 
 std::string to_line(const trajectory& row) {
   json answers = json::array();
   for (const auto& answer : row.answers)
     answers.push_back(to_json(answer));
-  const json object{{"step", row.step}, {"part", row.part}, {"group", row.group}, {"prompt", row.prompt}, {"answers", std::move(answers)}};
+  const json object{{"step", row.step},
+                    {"part", row.part},
+                    {"group", row.group},
+                    {"prompt", row.prompt},
+                    {"answers", std::move(answers)}};
   return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
@@ -59,26 +62,26 @@ void for_each_frame(std::string_view file, Take take) {
 /// Step and part.
 std::pair<std::int64_t, std::int64_t> place_of(std::string_view rows) {
   const auto first = json::parse(rows.substr(0, rows.find('\n')), nullptr, false);
-  return first.is_object() ? std::pair(first.value("step", std::int64_t{0}), first.value("part", std::int64_t{0})) : std::pair<std::int64_t, std::int64_t>{};
+  return first.is_object() ? std::pair(first.value("step", std::int64_t{0}), first.value("part", std::int64_t{0}))
+                           : std::pair<std::int64_t, std::int64_t>{};
 }
 
 } // namespace
 
 bool is_sampled(std::uint64_t group, double fraction) {
-  std::uint64_t hash = group + 0x9e3779b97f4a7c15U; // splitmix64
-  hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9U;
-  hash = (hash ^ (hash >> 27)) * 0x94d049bb133111ebU;
-  hash ^= hash >> 31;
-  return static_cast<double>(hash >> 11) * 0x1p-53 < fraction;
+  return static_cast<double>(splitmix64(group) >> 11) * 0x1p-53 < fraction;
 }
 
 trajectory_file::trajectory_file(fs::path path, double fraction)
-    : path_{std::move(path)}, fraction_{fraction}, file_{open_to_append(path_)}, context_{ZSTD_createCCtx()} {
+    : path_{std::move(path)}, fraction_{fraction}, file_{run_files::open_to_append(path_)}, context_{
+                                                                                                ZSTD_createCCtx()} {
   ZSTD_CCtx_setParameter(context_, ZSTD_c_compressionLevel, compression_level);
   ZSTD_CCtx_setParameter(context_, ZSTD_c_checksumFlag, 1);
 }
 
-trajectory_file::~trajectory_file() { ZSTD_freeCCtx(context_); }
+trajectory_file::~trajectory_file() {
+  ZSTD_freeCCtx(context_);
+}
 
 void trajectory_file::append(const trajectory& row) {
   if (!is_sampled(row.group, fraction_))
@@ -95,13 +98,13 @@ void trajectory_file::flush() {
   std::string frame(ZSTD_compressBound(rows_.size()), '\0');
   const auto bytes = ZSTD_compress2(context_, frame.data(), frame.size(), rows_.data(), rows_.size());
   if (ZSTD_isError(bytes) != 0)
-    throw storage_error("cannot compress " + path_.string() + ": " + ZSTD_getErrorName(bytes));
+    throw run_files::storage_error("cannot compress " + path_.string() + ": " + ZSTD_getErrorName(bytes));
   rows_.clear();
-  append_whole(file_, std::string_view{frame}.substr(0, bytes), path_);
+  run_files::append_whole(file_, std::string_view{frame}.substr(0, bytes), path_);
 }
 
 std::string read_trajectories(const fs::path& path) {
-  const std::string file = read_file(path);
+  const std::string file = run_files::read_file(path);
   std::string all;
   for_each_frame(file, [&](const std::string& rows, std::size_t) {
     all += rows;
@@ -115,14 +118,14 @@ void forget_trajectories_after(const fs::path& folder, std::int64_t last_step, s
     const auto name = entry.path().filename().string();
     if (!name.starts_with("trajectories-") || !name.ends_with(".jsonl.zst"))
       continue;
-    const std::string file = read_file(entry.path());
+    const std::string file = run_files::read_file(entry.path());
     std::size_t kept = 0;
     for_each_frame(file, [&](const std::string& rows, std::size_t begin) {
       kept = begin;
       return !rows.empty() && place_of(rows) < std::pair(last_step + 1, parts);
     });
     if (kept < file.size())
-      truncate_file(entry.path(), kept);
+      run_files::truncate_file(entry.path(), kept);
   }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/telemetry/storage.hpp"
+#include "runtime/run_files/storage.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -31,12 +31,12 @@ struct trajectory {
   std::int64_t part = 0; ///< of the step
 };
 
-/// Whether group `group` belongs to the fraction (0 to 1) that is written down. The same groups at every call, on every
-/// machine; a larger fraction contains a smaller one.
+/// Whether `group` belongs to the fraction (0 to 1) of groups that is written down. The answer is the same at every
+/// call and on every machine. A larger fraction contains every group of a smaller one.
 bool is_sampled(std::uint64_t group, double fraction);
 
-/// trajectories-N.jsonl.zst: JSON lines in zstd frames, each of the rows of one step or one part of it. `zstdcat` reads it; after a crash it
-/// reads up to the last flushed frame.
+/// trajectories-N.jsonl.zst: JSON lines in zstd frames, each of the rows of one step or one part of it. `zstdcat` reads
+/// it; after a crash it reads up to the last flushed frame.
 class trajectory_file {
 public:
   /// @param fraction of groups written, 0 to 1  @throws storage_error
@@ -53,7 +53,7 @@ public:
 private:
   std::filesystem::path path_;
   double fraction_;
-  descriptor file_;
+  run_files::descriptor file_;
   ZSTD_CCtx_s* context_;
   std::string rows_;
   std::int64_t step_ = 0;

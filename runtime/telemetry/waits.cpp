@@ -1,26 +1,14 @@
 #include "runtime/telemetry/waits.hpp"
 
+#include "runtime/telemetry/printed.hpp"
 #include "runtime/telemetry/progress.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <deque>
 #include <optional>
 
 namespace millrace::telemetry {
 namespace {
-
-/// "rollout/0, group 3" is two: all of them are waited for.
-std::vector<std::string> names_in(const std::string& on) {
-  std::vector<std::string> names;
-  for (std::size_t at = 0; at < on.size();) {
-    const auto comma = std::min(on.find(", ", at), on.size());
-    names.push_back(on.substr(at, comma - at));
-    at = comma + 2;
-  }
-  return names;
-}
 
 using edges = std::map<std::string, std::vector<std::string>>;
 
@@ -55,10 +43,7 @@ std::optional<std::vector<std::string>> circle_from(const std::string& first, co
 std::string in_seconds(double seconds) {
   if (seconds >= 600)
     return in_time(seconds);
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), seconds == static_cast<int>(seconds) || seconds >= 100 ? "%.0f s" : "%.1f s",
-                seconds);
-  return text.data();
+  return printed(seconds == static_cast<int>(seconds) || seconds >= 100 ? "%.0f s" : "%.1f s", seconds);
 }
 
 wait_table::key wait_table::begin(wait_record record) {
@@ -89,11 +74,18 @@ wait_table& process_waits() {
   return *shared;
 }
 
+std::string in_words(std::span<const std::string> names) {
+  std::string list;
+  for (const auto& name : names)
+    list += (list.empty() ? "" : ", ") + name;
+  return list;
+}
+
 std::string in_words(const wait_record& wait, double at_s) {
   const double waited = std::max(at_s - wait.since_s, 0.0);
   std::string line = wait.who + " waits for " + wait.what;
   if (!wait.on.empty())
-    line += " on " + wait.on;
+    line += " on " + in_words(wait.on);
   line += " since " + in_seconds(waited);
   if (wait.deadline_s > 0)
     line += " (deadline " + in_seconds(wait.deadline_s) + (waited > wait.deadline_s ? ", overdue)" : ")");
@@ -103,8 +95,7 @@ std::string in_words(const wait_record& wait, double at_s) {
 std::vector<std::vector<std::string>> wait_cycles(std::span<const wait_record> waits) {
   edges waits_on;
   for (const auto& wait : waits)
-    for (auto& name : names_in(wait.on))
-      waits_on[wait.who].push_back(std::move(name));
+    waits_on[wait.who].insert(waits_on[wait.who].end(), wait.on.begin(), wait.on.end());
   std::vector<std::vector<std::string>> cycles;
   for (const auto& [who, on] : waits_on)
     if (auto circle = circle_from(who, waits_on))
@@ -122,7 +113,7 @@ std::vector<std::string> stall_report(std::span<const wait_record> waits, std::s
     lines.push_back(line + circle.front());
   }
   for (const auto& wait : waits)
-    for (const auto& name : names_in(wait.on))
+    for (const auto& name : wait.on)
       if (std::find(gone.begin(), gone.end(), name) != gone.end())
         lines.push_back(name + " is gone, and " + wait.who + " waits for " + wait.what + " on it");
   std::vector<wait_record> by_age(waits.begin(), waits.end());

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "runtime/words/wait_record.hpp"
+
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -9,17 +11,6 @@
 #include <vector>
 
 namespace millrace::telemetry {
-
-/// One wait: `who` cannot go on before `what` comes from `on`. No wait without one of these.
-struct wait_record {
-  std::string who;       ///< "learner", "rollout/1"
-  std::string what;      ///< "group 17", "version 3"
-  std::string on;        ///< the actors it must come from, "a, b" where each of them has a part in it; "" if nobody in particular
-  double since_s = 0;    ///< `now_s()` when it began
-  double deadline_s = 0; ///< seconds after `since_s` at which it counts as overdue; 0: none
-
-  bool operator==(const wait_record&) const = default;
-};
 
 /// The open waits of one process. Thread-safe.
 class wait_table {
@@ -44,7 +35,9 @@ wait_table& process_waits();
 class waiting {
 public:
   waiting(wait_table& table, wait_record record) : table_{table}, key_{table.begin(std::move(record))} {}
+
   ~waiting() { table_.end(key_); }
+
   waiting(const waiting&) = delete;
   waiting& operator=(const waiting&) = delete;
 
@@ -53,8 +46,11 @@ private:
   wait_table::key key_;
 };
 
-/// "12.3 s", "60 s", from 600 s on "10:00": a tenth only where it tells something.
+/// "12.3 s", "60 s", from 600 s on "10:00": a tenth of a second only below 100 s.
 std::string in_seconds(double seconds);
+
+/// "rollout/0, group 3".
+std::string in_words(std::span<const std::string> names);
 
 /// "learner waits for group 17 on rollout/1 since 12.3 s (deadline 60 s)"; overdue: "... (deadline 60 s, overdue)".
 std::string in_words(const wait_record& wait, double at_s);

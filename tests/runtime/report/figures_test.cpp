@@ -10,11 +10,14 @@
 #include <algorithm>
 #include <cmath>
 
+namespace figures_test {
+
 using namespace millrace;
 using namespace millrace::report;
 
 TEST_CASE("a moment belongs to the innermost span over it") {
-  const auto got = stretches_of({{"a", "inner", "storage", 2, 1, {}}, {"a", "outer", "compute", 1, 4, {}}, {"a", "later", "paused", 7, 1, {}}});
+  const auto got = stretches_of(
+      {{"a", "inner", "storage", 2, 1, {}}, {"a", "outer", "compute", 1, 4, {}}, {"a", "later", "paused", 7, 1, {}}});
   REQUIRE(got.size() == 4);
   CHECK((got[0].cause == "compute" && got[0].begin_s == 1 && got[0].end_s == 2));
   CHECK((got[1].cause == "storage" && got[1].begin_s == 2 && got[1].end_s == 3));
@@ -24,7 +27,8 @@ TEST_CASE("a moment belongs to the innermost span over it") {
 
 TEST_CASE("spans that overlap without nesting are counted once") {
   double covered = 0;
-  for (const auto& s : stretches_of({{"a", "x", "compute", 0, 3, {}}, {"a", "y", "compute", 2, 3, {}}, {"a", "z", "compute", 2.5, 0.1, {}}}))
+  for (const auto& s : stretches_of(
+           {{"a", "x", "compute", 0, 3, {}}, {"a", "y", "compute", 2, 3, {}}, {"a", "z", "compute", 2.5, 0.1, {}}}))
     covered += s.end_s - s.begin_s;
   CHECK(covered == doctest::Approx(5));
 }
@@ -63,9 +67,9 @@ TEST_CASE("figures are those of the folder") {
   for (const auto& [name, value] : key_figures(read_recorded_run(here / "run")))
     got[name] = value;
   CHECK(got["steps"] == "2 of 2");
-  CHECK(got["steps an hour"] == "600");            // 2 in 12 s
-  CHECK(got["tokens trained a second"] == "75");   // 900 in 12 s
-  CHECK(got["reward, last 10 steps"] == "0.375");  // (0.25 + 0.5) / 2
+  CHECK(got["steps an hour"] == "600");           // 2 in 12 s
+  CHECK(got["tokens trained a second"] == "75");  // 900 in 12 s
+  CHECK(got["reward, last 10 steps"] == "0.375"); // (0.25 + 0.5) / 2
   CHECK(got["tokens dropped"] == "80 (8 %)");
   CHECK(got["ledger"] == "closes");
 }
@@ -102,3 +106,5 @@ TEST_CASE("bands of the token flow are as thick as their share and leave nothing
   CHECK(drawn.find("stale &lt;4&gt;") != std::string::npos);
   CHECK(token_flow("t", {}).empty());
 }
+
+} // namespace figures_test

@@ -1,5 +1,4 @@
 #include "runtime/report/html_report.hpp"
-
 #include "tests/runtime/report/recorded_example.hpp"
 #include "tests/support/running_command.hpp"
 
@@ -7,6 +6,8 @@
 
 #include <array>
 #include <cstdlib>
+
+namespace html_report_test {
 
 using namespace millrace;
 using namespace millrace::report;
@@ -47,11 +48,24 @@ std::string browser() {
   return {};
 }
 
-const std::array<std::string_view, 19> charts{"evaluation/sums/pass@4", "Reward", "Entropy", "KL, behaviour to current policy", "Clipped tokens", "Gradient norm",
-                                              "Answer length", "Seconds a step", "Generation", "Staleness at use, mean",
-                                              "Staleness at use, largest", "Staleness at use (oldest token of each answer)",
-                                              "Reward by staleness", "Every actor, by cause", "Where the tokens went",
-                                              "coordinator over time", "By staleness: entropy", "Length of trained answers",
+const std::array<std::string_view, 19> charts{"evaluation/sums/pass@4",
+                                              "Reward",
+                                              "Entropy",
+                                              "KL, behaviour to current policy",
+                                              "Clipped tokens",
+                                              "Gradient norm",
+                                              "Answer length",
+                                              "Seconds a step",
+                                              "Generation",
+                                              "Staleness at use, mean",
+                                              "Staleness at use, largest",
+                                              "Staleness at use (oldest token of each answer)",
+                                              "Reward by staleness",
+                                              "Every actor, by cause",
+                                              "Where the tokens went",
+                                              "coordinator over time",
+                                              "By staleness: entropy",
+                                              "Length of trained answers",
                                               "Publication: time of each version"};
 
 } // namespace
@@ -74,7 +88,8 @@ TEST_CASE("the page holds every chart, fetches nothing and runs nothing") {
   CHECK(count(html, "No figures by staleness") == 0);
   CHECK(count(html, "<p>No prediction: the run was resumed") == 1);
   // Each role's causes sum to one.
-  const auto table = html.substr(html.find("<th>role</th>"), html.find("</table>", html.find("<th>role</th>")) - html.find("<th>role</th>"));
+  const auto table = html.substr(html.find("<th>role</th>"),
+                                 html.find("</table>", html.find("<th>role</th>")) - html.find("<th>role</th>"));
   CHECK(count(table, "<td>100.0 %</td></tr>") == 2);
 }
 
@@ -122,8 +137,14 @@ TEST_CASE("a real browser shows every chart and reports no error") {
   </script>)");
   tests::write_file(here / "probed.html", probed);
   const auto run_browser = [&](const std::string& page, const std::vector<std::string>& more) {
-    std::vector<std::string> words{program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr",
-                                   "--window-size=1400,3200", "--user-data-dir=" + (here / "profile").string()};
+    std::vector<std::string> words{program,
+                                   "--headless",
+                                   "--no-sandbox",
+                                   "--disable-gpu",
+                                   "--disable-dev-shm-usage",
+                                   "--enable-logging=stderr",
+                                   "--window-size=1400,3200",
+                                   "--user-data-dir=" + (here / "profile").string()};
     words.insert(words.end(), more.begin(), more.end());
     words.push_back("file://" + (here / page).string());
     tests::running_command command(words);
@@ -137,3 +158,5 @@ TEST_CASE("a real browser shows every chart and reports no error") {
   run_browser("report.html", {"--screenshot=" + (here / "page.png").string()});
   CHECK(std::filesystem::file_size(here / "page.png") > 20'000);
 }
+
+} // namespace html_report_test

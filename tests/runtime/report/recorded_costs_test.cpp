@@ -1,7 +1,6 @@
-#include "runtime/report/recorded_costs.hpp"
-
-#include "runtime/input_error.hpp"
 #include "runtime/report/least_squares.hpp"
+#include "runtime/report/recorded_costs.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <doctest/doctest.h>
 
@@ -9,17 +8,20 @@
 #include <string>
 #include <vector>
 
+namespace recorded_costs_test {
+
 using namespace millrace;
 using namespace millrace::report;
 
 namespace {
 
 /// What the made-up machine costs.
-constexpr double step_s = 0.002, slot_s = 0.0005, contention = 1.5;                                // decoding
+constexpr double step_s = 0.002, slot_s = 0.0005, contention = 1.5;                                     // decoding
 constexpr double train_s = 0.1, token_s = 2e-4, square_s = 3e-7, train_contention = 1.25, cold_s = 0.4; // training
 constexpr double turn_s = 0.005, staging_s = 0.03, waiting_s = 0.25;
 
-/// A run made of these costs: every step is trained, `share` of it beside decoding; what is decoded beside it runs slower.
+/// A run made of these costs: every step is trained, `share` of it beside decoding; what is decoded beside it runs
+/// slower.
 recorded_run made_up(bool overlap) {
   recorded_run run;
   run.folder = "made-up";
@@ -28,7 +30,12 @@ recorded_run made_up(bool overlap) {
     // Two spans of decoding alone, with other numbers of slots.
     for (const double occupied : {2.0 + static_cast<double>(step % 3), 6.0}) {
       const double steps = 40, took = steps * (step_s + slot_s * occupied);
-      run.spans.push_back({"rollout/0", "decode", "compute", now, took + 0.01, {{"tokens", steps * occupied}, {"steps", steps}, {"prefill_s", 0.01}}});
+      run.spans.push_back({"rollout/0",
+                           "decode",
+                           "compute",
+                           now,
+                           took + 0.01,
+                           {{"tokens", steps * occupied}, {"steps", steps}, {"prefill_s", 0.01}}});
       now += took + 0.01;
     }
     std::vector<std::int64_t> lengths{20 + 7 * (step % 5), 100 + 90 * (step % 4)};
@@ -49,13 +56,24 @@ recorded_run made_up(bool overlap) {
     // Beside: decoding for a time that differs from step to step.
     const double beside = overlap ? work * 0.2 * static_cast<double>(step % 4) : 0;
     if (beside > 0)
-      run.spans.push_back({"rollout/0", "decode", "compute", now, beside,
-                           {{"tokens", 3 * beside / (step_s + 3 * slot_s) / contention}, {"steps", beside / (step_s + 3 * slot_s) / contention}}});
+      run.spans.push_back({"rollout/0",
+                           "decode",
+                           "compute",
+                           now,
+                           beside,
+                           {{"tokens", 3 * beside / (step_s + 3 * slot_s) / contention},
+                            {"steps", beside / (step_s + 3 * slot_s) / contention}}});
     const double took = work - beside / train_contention + beside;
     run.spans.push_back({"learner/0", "train step " + std::to_string(step), "compute", now, took, {}});
     now += took;
-    run.spans.push_back({"learner/0", "publish version " + std::to_string(step), "transfer", now + turn_s - 0.001, 0.001, {}});
-    run.spans.push_back({"staging of rollout/0", "stage version " + std::to_string(step), "compute", now + turn_s + staging_s - 0.01, 0.01, {}});
+    run.spans.push_back(
+        {"learner/0", "publish version " + std::to_string(step), "transfer", now + turn_s - 0.001, 0.001, {}});
+    run.spans.push_back({"staging of rollout/0",
+                         "stage version " + std::to_string(step),
+                         "compute",
+                         now + turn_s + staging_s - 0.01,
+                         0.01,
+                         {}});
     now += turn_s + staging_s;
   }
   run.end_s = now;
@@ -82,7 +100,8 @@ TEST_CASE("costs of a run made of known costs are found again, also where traini
     CHECK(c.first_train_s == doctest::Approx(cold_s).epsilon(0.03));
     CHECK(c.contention == doctest::Approx(overlap ? contention : 1).epsilon(0.02));
     CHECK(c.train_contention == doctest::Approx(overlap ? train_contention : 1).epsilon(0.03));
-    CHECK(found.notes.size() == (overlap ? 1 : 3)); // staging never ran beside training, and the others beside each other
+    CHECK(found.notes.size()
+          == (overlap ? 1 : 3)); // staging never ran beside training, and the others beside each other
     CHECK(c.copy_s == doctest::Approx(turn_s));
     CHECK(c.stage_s == doctest::Approx(staging_s));
     CHECK(c.stage_beside == 1);
@@ -96,7 +115,9 @@ TEST_CASE("a trace that never filled the slots says so") {
   schedule::workload shape;
   shape.slots = 32;
   const auto notes = costs_of(made_up(true), shape).notes;
-  CHECK(std::find(notes.begin(), notes.end(), "no more than 6 answers were decoded at once: steps with up to 32 are extrapolated") != notes.end());
+  CHECK(std::find(notes.begin(), notes.end(),
+                  "no more than 6 answers were decoded at once: steps with up to 32 are extrapolated")
+        != notes.end());
 }
 
 TEST_CASE("a run that tells no costs is refused with what it lacks") {
@@ -124,3 +145,5 @@ TEST_CASE("least squares keep to coefficients of at least 0") {
   CHECK(falling.squares == doctest::Approx(9 + 0 + 9));
   CHECK(non_negative_fit({}, {}).coefficients.empty());
 }
+
+} // namespace recorded_costs_test

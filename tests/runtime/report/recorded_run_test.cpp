@@ -1,11 +1,12 @@
 #include "runtime/report/recorded_run.hpp"
-
-#include "runtime/input_error.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tests/runtime/report/recorded_example.hpp"
 
 #include <doctest/doctest.h>
 
 #include <fstream>
+
+namespace recorded_run_test {
 
 using namespace millrace;
 using namespace millrace::report;
@@ -49,3 +50,5 @@ TEST_CASE("what is no run's folder is refused in a line") {
   CHECK_THROWS_AS(read_recorded_run(here.path()), input_error);
   CHECK_THROWS_AS(read_recorded_run(here / "absent"), input_error);
 }
+
+} // namespace recorded_run_test

@@ -1,13 +1,16 @@
+#include "runtime/run_files/checkpoint_store.hpp"
 #include "runtime/telemetry/best_checkpoint.hpp"
-
-#include "runtime/telemetry/checkpoint_store.hpp"
-#include "tests/runtime/telemetry/scratch_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
 
 #include <set>
 
+namespace best_checkpoint_test {
+
+using namespace millrace;
 using namespace millrace::telemetry;
+using millrace::tests::temporary_folder;
 
 namespace {
 
@@ -22,8 +25,8 @@ metric_row row_of(std::int64_t step, std::string_view name, double value) {
 
 /// One checkpoint is kept, so that what `best` holds must outlive it.
 struct checkpoints {
-  scratch_folder scratch;
-  checkpoint_store store{scratch.path() / "checkpoints", 1};
+  temporary_folder scratch;
+  run_files::checkpoint_store store{scratch.path() / "checkpoints", 1};
 
   fs::path write(std::int64_t step) {
     auto attempt = store.begin(step);
@@ -33,7 +36,7 @@ struct checkpoints {
 
   std::string best() const {
     const auto file = store.folder() / "best/model/weights";
-    return fs::exists(file) ? read_file(file) : "";
+    return fs::exists(file) ? run_files::read_file(file) : "";
   }
 
   std::set<std::string> entries() const {
@@ -57,7 +60,7 @@ TEST_CASE("the checkpoint since which the mean of a step's figure was best is ke
   CHECK(best.step() == 4);
   CHECK(all.best() == "weights of step 4");
   CHECK(all.entries() == std::set<std::string>{"best", "step-000006"});
-  CHECK(read_file(best.folder() / "best.json") == "{\"metric\":\"reward\",\"step\":4,\"value\":0.7}\n");
+  CHECK(run_files::read_file(best.folder() / "best.json") == "{\"metric\":\"reward\",\"step\":4,\"value\":0.7}\n");
 }
 
 TEST_CASE("figures of steps that were trained while the checkpoint was written are the next one's") {
@@ -66,7 +69,7 @@ TEST_CASE("figures of steps that were trained while the checkpoint was written a
   best.seen(row_of(1, "reward", 0.1));
   best.seen(row_of(2, "reward", 0.9)); // trained before checkpoint 1 was there
   best.stored(1, all.write(1));
-  CHECK(read_file(best.folder() / "best.json") == "{\"metric\":\"reward\",\"step\":1,\"value\":0.1}\n");
+  CHECK(run_files::read_file(best.folder() / "best.json") == "{\"metric\":\"reward\",\"step\":1,\"value\":0.1}\n");
   best.stored(2, all.write(2));
   CHECK(best.step() == 2);
 }
@@ -114,3 +117,5 @@ TEST_CASE("without a metric nothing is kept") {
   CHECK_FALSE(best.step());
   CHECK(all.entries() == std::set<std::string>{"step-000002"});
 }
+
+} // namespace best_checkpoint_test

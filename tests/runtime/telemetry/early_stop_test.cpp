@@ -4,6 +4,9 @@
 
 #include <cmath>
 
+namespace early_stop_test {
+
+using namespace millrace;
 using namespace millrace::telemetry;
 
 namespace {
@@ -44,7 +47,8 @@ TEST_CASE("patience stops the run when the best value is so many back") {
   CHECK(why == "reward has not risen above 0.3 for the last 3 values");
   CHECK(stops_after(rule, {0.1, 0.2, 0.3, 0.4, 0.5}) == 0);
   CHECK(stops_after({.metric = "kl", .patience = 2, .highest_is_best = false}, {3, 2, 2.5, 2.1}) == 4);
-  CHECK(stops_after({.metric = "reward", .patience = 2, .min_change = 0.1}, {0.5, 0.55, 0.59}) == 3); // too small to count
+  CHECK(stops_after({.metric = "reward", .patience = 2, .min_change = 0.1}, {0.5, 0.55, 0.59})
+        == 3); // too small to count
 }
 
 TEST_CASE("figures that are not there, or not finite, count as none") {
@@ -59,3 +63,5 @@ TEST_CASE("a metric that no step has is named; those of evaluations come when th
   const early_stop rules({{.metric = "rewrad"}, {.metric = "evaluation/held_out/pass@1"}, {.metric = "reward"}});
   CHECK(rules.missing_in(row_of("reward", 1)) == std::vector<std::string>{"rewrad"});
 }
+
+} // namespace early_stop_test

@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+namespace evaluation_point_test {
+
+using namespace millrace;
 using namespace millrace::telemetry;
 
 namespace {
@@ -40,9 +43,12 @@ TEST_CASE("evaluations in words: one version, and before and after") {
   std::map<std::string, std::vector<evaluation_point>> points;
   collect_evaluation(row_of(0, 0.25), points);
   CHECK(in_words(points.at("held_out").back()) == "version 0: pass@1 0.250, 12 tokens an answer, 25 % cut off, 3 s");
-  CHECK(in_words(std::span<const evaluation_point>(points.at("held_out"))) == "pass@1 0.250 (version 0; 600 tokens sampled beside the ledger)");
+  CHECK(in_words(std::span<const evaluation_point>(points.at("held_out")))
+        == "pass@1 0.250 (version 0; 600 tokens sampled beside the ledger)");
   collect_evaluation(row_of(60, 0.75), points);
   CHECK(in_words(std::span<const evaluation_point>(points.at("held_out")))
         == "pass@1 0.250 -> 0.750 (versions 0 -> 60; 1200 tokens sampled beside the ledger)");
   CHECK(in_words(std::span<const evaluation_point>()).empty());
 }
+
+} // namespace evaluation_point_test

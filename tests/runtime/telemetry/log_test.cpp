@@ -1,21 +1,25 @@
 #include "runtime/telemetry/log.hpp"
 #include "runtime/telemetry/progress.hpp"
-#include "tests/runtime/telemetry/scratch_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <cmath>
 #include <csignal>
-#include <fcntl.h>
 #include <map>
 #include <sstream>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <thread>
-#include <unistd.h>
 
+namespace log_test {
+
+using namespace millrace;
 using namespace millrace::telemetry;
+using millrace::tests::temporary_folder;
 
 namespace {
 
@@ -24,17 +28,17 @@ class reader {
 public:
   explicit reader(bool terminal) {
     if (terminal) {
-      near_ = descriptor{::posix_openpt(O_RDWR | O_NOCTTY)};
+      near_ = run_files::descriptor{::posix_openpt(O_RDWR | O_NOCTTY)};
       REQUIRE(::grantpt(near_.get()) == 0);
       REQUIRE(::unlockpt(near_.get()) == 0);
       std::array<char, 64> name{};
       REQUIRE(::ptsname_r(near_.get(), name.data(), name.size()) == 0);
-      far_ = descriptor{::open(name.data(), O_RDWR | O_NOCTTY)};
+      far_ = run_files::descriptor{::open(name.data(), O_RDWR | O_NOCTTY)};
     } else {
       std::array<int, 2> ends{};
       REQUIRE(::pipe(ends.data()) == 0);
-      near_ = descriptor{ends[0]};
-      far_ = descriptor{ends[1]};
+      near_ = run_files::descriptor{ends[0]};
+      far_ = run_files::descriptor{ends[1]};
     }
     ::fcntl(near_.get(), F_SETFL, O_NONBLOCK);
   }
@@ -48,8 +52,8 @@ public:
   }
 
 private:
-  descriptor near_;
-  descriptor far_;
+  run_files::descriptor near_;
+  run_files::descriptor far_;
 };
 
 std::vector<std::string> lines_of(const std::string& text) {
@@ -67,29 +71,31 @@ std::string after_time(const std::string& line) {
   return timed ? line.substr(11) : "";
 }
 
-progress progress_at(std::int64_t step) { return {step, 60, 0.41, 1834, 0.8, 200, ""}; }
+progress progress_at(std::int64_t step) {
+  return {step, 60, 0.41, 1834, 0.8, 200, ""};
+}
 
 } // namespace
 
 TEST_CASE("an event is a line with time, level, role and text, on both sides") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const reader people{false};
   logger log{people.writer()};
   log.open(scratch.path() / "log.txt");
   log.write(level::warning, "rollout/1", "process 4711 is gone");
   const auto line = people.text();
   CHECK(after_time(line) == "warning rollout/1    process 4711 is gone\n");
-  CHECK(read_file(scratch.path() / "log.txt") == line);
+  CHECK(run_files::read_file(scratch.path() / "log.txt") == line);
 }
 
 TEST_CASE("what is below the shown level goes to the file only") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const reader people{false};
   logger log{people.writer()};
   log.open(scratch.path() / "log.txt");
   log.write(level::debug, "a", "detail");
   CHECK(people.text().empty());
-  CHECK(read_file(scratch.path() / "log.txt").find("detail") != std::string::npos);
+  CHECK(run_files::read_file(scratch.path() / "log.txt").find("detail") != std::string::npos);
   log.show_from(level::debug);
   log.write(level::debug, "a", "more");
   CHECK(people.text().find("more") != std::string::npos);
@@ -106,7 +112,7 @@ TEST_CASE("a text cannot forge a line or drive the terminal") {
 }
 
 TEST_CASE("lines of many threads are never mixed") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   logger log{-1};
   log.open(scratch.path() / "log.txt");
   {
@@ -117,7 +123,7 @@ TEST_CASE("lines of many threads are never mixed") {
           log.write(level::info, std::to_string(thread), std::string(50, static_cast<char>('a' + thread)));
       });
   }
-  const auto lines = lines_of(read_file(scratch.path() / "log.txt"));
+  const auto lines = lines_of(run_files::read_file(scratch.path() / "log.txt"));
   CHECK(lines.size() == 1600);
   std::map<std::string, int> seen;
   for (const auto& line : lines)
@@ -130,7 +136,7 @@ TEST_CASE("lines of many threads are never mixed") {
 }
 
 TEST_CASE("a full disk does not stop the log: people are told once") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const reader people{false};
   const pid_t child = ::fork();
   if (child == 0) {
@@ -216,3 +222,5 @@ TEST_CASE("the time left follows the usual step, not the slow one") {
     left.step_done(at += i == 29 ? 100 : 2);
   CHECK(left.seconds(10) == doctest::Approx(20));
 }
+
+} // namespace log_test

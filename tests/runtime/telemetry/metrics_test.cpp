@@ -1,5 +1,5 @@
 #include "runtime/telemetry/metrics.hpp"
-#include "tests/runtime/telemetry/scratch_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
 
@@ -7,7 +7,11 @@
 #include <fstream>
 #include <limits>
 
+namespace metrics_test {
+
+using namespace millrace;
 using namespace millrace::telemetry;
+using millrace::tests::temporary_folder;
 
 namespace {
 
@@ -30,15 +34,15 @@ std::vector<std::int64_t> steps_in(const std::filesystem::path& path) {
 } // namespace
 
 TEST_CASE("a step is one line of JSON with its keys in the order they were set") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "metrics.jsonl";
   metrics_file file{path, 0};
   file.append(row_of(1));
-  CHECK(read_file(path) == "{\"step\":1,\"wall_s\":1000.5,\"reward\":0.25,\"rewards/number/mean\":1.0}\n");
+  CHECK(run_files::read_file(path) == "{\"step\":1,\"wall_s\":1000.5,\"reward\":0.25,\"rewards/number/mean\":1.0}\n");
 }
 
 TEST_CASE("every line is in the file as soon as it is appended, and reads back") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "metrics.jsonl";
   metrics_file file{path, 0};
   file.append(row_of(1));
@@ -59,18 +63,18 @@ TEST_CASE("a figure that is set twice stands once") {
 }
 
 TEST_CASE("a number that is not finite is null, and the line stays JSON") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "metrics.jsonl";
   auto row = row_of(1);
   row.set("a", std::nan(""));
   row.set("b", std::numeric_limits<double>::infinity());
   metrics_file{path, 0}.append(row);
-  CHECK(read_file(path).find("\"a\":null,\"b\":null") != std::string::npos);
+  CHECK(run_files::read_file(path).find("\"a\":null,\"b\":null") != std::string::npos);
   CHECK(std::isnan(*read_metrics(path).at(0).get("a")));
 }
 
 TEST_CASE("a resume cuts the steps after its checkpoint, so that none is told twice") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "metrics.jsonl";
   {
     metrics_file file{path, 0};
@@ -84,25 +88,25 @@ TEST_CASE("a resume cuts the steps after its checkpoint, so that none is told tw
 }
 
 TEST_CASE("a last line torn at any byte is cut on resume and skipped by readers") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "metrics.jsonl";
   {
     metrics_file file{path, 0};
     file.append(row_of(1));
     file.append(row_of(2));
   }
-  const std::string whole = read_file(path);
+  const std::string whole = run_files::read_file(path);
   const std::size_t first = whole.find('\n') + 1;
   for (std::size_t bytes = first; bytes < whole.size(); ++bytes) {
     std::ofstream{path, std::ios::trunc} << whole.substr(0, bytes);
     CHECK(steps_in(path) == std::vector<std::int64_t>{1});
     metrics_file{path, 9}.append(row_of(2));
-    CHECK(read_file(path) == whole);
+    CHECK(run_files::read_file(path) == whole);
   }
 }
 
 TEST_CASE("what is not a row ends the file for readers") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "metrics.jsonl";
   for (const char* bad :
        {"[]\n", "{\"step\":\"1\"}\n", "{\"reward\":1}\n", "{\"step\":2,\"x\":{}}\n", "\n", "\xff\xfe\n"}) {
@@ -112,3 +116,5 @@ TEST_CASE("what is not a row ends the file for readers") {
   }
   CHECK(read_metrics(scratch.path() / "none").empty());
 }
+
+} // namespace metrics_test

@@ -1,6 +1,9 @@
+#include "runtime/run_files/run_folder.hpp"
+#include "runtime/run_files/storage.hpp"
 #include "runtime/telemetry/run_status.hpp"
-#include "runtime/telemetry/storage.hpp"
-#include "tests/runtime/telemetry/scratch_folder.hpp"
+#include "runtime/words/input_error.hpp"
+#include "tests/runtime/telemetry/wait_of.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
 
@@ -9,7 +12,11 @@
 #include <fstream>
 #include <thread>
 
+namespace run_status_test {
+
+using namespace millrace;
 using namespace millrace::telemetry;
+using millrace::tests::temporary_folder;
 
 namespace {
 
@@ -28,7 +35,7 @@ run_status status_of_a_run() {
   status.staleness = 1;
   status.checkpoint_step = 40;
   status.roles = {{"learner", 4711, "", "training step 43"}, {"rollout/1", 4712, "", "decoding, 24 of 32 slots"}};
-  status.waits = waits_relative_to({{"learner", "group 17", "rollout/1", 88, 60}}, 100);
+  status.waits = waits_relative_to({wait_of("learner", "group 17", {"rollout/1"}, 88, 60)}, 100);
   status.ledger = {100, 80, 15, {{"stale", 5}}};
   return status;
 }
@@ -36,7 +43,7 @@ run_status status_of_a_run() {
 } // namespace
 
 TEST_CASE("a status reads back as it was written") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "status.json";
   auto status = status_of_a_run();
   status.roles[0].state = "bad \xff";
@@ -49,8 +56,38 @@ TEST_CASE("a status reads back as it was written") {
   CHECK(read->checkpoint_step == 40);
 }
 
+TEST_CASE("several names of a wait are one text in the file and several names again when read") {
+  const temporary_folder scratch;
+  const auto path = scratch.path() / "status.json";
+  run_status status;
+  status.waits = {wait_of("learner", "2 groups", {"rollout/0", "group 3"}, -1, 0), wait_of("run", "a step", {}, -1, 0)};
+  CHECK(to_json(status).find(R"("on": "rollout/0, group 3")") != std::string::npos);
+  CHECK(to_json(status).find(R"("on": "")") != std::string::npos);
+  write_status(path, status);
+  const auto read = read_status(path);
+  REQUIRE(read);
+  CHECK(read->waits == status.waits);
+}
+
+TEST_CASE("a folder that is refused because it holds a run tells the progress of the status") {
+  const temporary_folder scratch;
+  const auto path = scratch.path() / "a";
+  {
+    const auto run = millrace::run_files::run_folder::create(path);
+    millrace::run_files::replace_file(run.resolved(), "");
+    write_status(run.status(), status_of_a_run());
+  }
+  std::string refusal;
+  try {
+    millrace::run_files::run_folder::create(path);
+  } catch (const millrace::input_error& error) {
+    refusal = error.what();
+  }
+  CHECK(refusal.find(" already holds a run (42 of 60 steps): ") != std::string::npos);
+}
+
 TEST_CASE("figures that are not known yet are null and come back as such") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "status.json";
   run_status status;
   status.reward = std::nan("");
@@ -62,7 +99,7 @@ TEST_CASE("figures that are not known yet are null and come back as such") {
 }
 
 TEST_CASE("a status that is missing, torn or of another shape is none") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "status.json";
   CHECK_FALSE(read_status(path));
   const auto whole = to_json(status_of_a_run());
@@ -77,7 +114,7 @@ TEST_CASE("a status that is missing, torn or of another shape is none") {
 }
 
 TEST_CASE("who reads while the run writes sees a whole status every time") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "status.json";
   write_status(path, status_of_a_run());
   std::atomic<bool> done{false};
@@ -98,7 +135,7 @@ TEST_CASE("who reads while the run writes sees a whole status every time") {
 }
 
 TEST_CASE("the words of a run that is alive tell progress, roles, waits and the last checkpoint") {
-  CHECK(in_words(status_of_a_run(), "runs/a", true, 1000.3)
+  CHECK(in_words(status_of_a_run(), "runs/a", run_process::alive, 1000.3)
         == "arithmetic: running (process 4711, for 1:40)\n"
            "step 42/60  reward 0.500  1800 tokens/s  staleness 1.0  3:20 left\n"
            "last checkpoint: step 40\n"
@@ -108,19 +145,21 @@ TEST_CASE("the words of a run that is alive tell progress, roles, waits and the 
 }
 
 TEST_CASE("a run that has not written for long is called out") {
-  const auto text = in_words(status_of_a_run(), "runs/a", true, 1065);
+  const auto text = in_words(status_of_a_run(), "runs/a", run_process::alive, 1065);
   CHECK(text.find("its status is 1:05 old: it may hang\n") != std::string::npos);
   CHECK(text.find("since 77 s (deadline 60 s, overdue)") != std::string::npos);
 }
 
 TEST_CASE("the words of a dead run say what to resume from") {
   auto status = status_of_a_run();
-  CHECK(in_words(status, "runs/a", false, 5000)
+  CHECK(in_words(status, "runs/a", run_process::gone, 5000)
         == "arithmetic: not running; last checkpoint step 40; resume with `millrace resume runs/a`\n"
            "step 42/60  reward 0.500  1800 tokens/s  staleness 1.0\n");
   status.checkpoint_step.reset();
-  CHECK(in_words(status, "runs/a", false, 5000).find("no checkpoint: start it again with another --output")
+  CHECK(in_words(status, "runs/a", run_process::gone, 5000).find("no checkpoint: start it again with another --output")
         != std::string::npos);
   status.state = "finished";
-  CHECK(in_words(status, "runs/a", false, 5000).find("arithmetic: finished in 1:40\n") == 0);
+  CHECK(in_words(status, "runs/a", run_process::gone, 5000).find("arithmetic: finished in 1:40\n") == 0);
 }
+
+} // namespace run_status_test

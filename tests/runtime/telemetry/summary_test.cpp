@@ -7,6 +7,9 @@
 #include <limits>
 #include <sstream>
 
+namespace summary_test {
+
+using namespace millrace;
 using namespace millrace::telemetry;
 
 namespace {
@@ -136,3 +139,5 @@ TEST_CASE("a run that ended before its first step still has a summary") {
   CHECK(text.find("tokens  0 generated = 0 trained + 0 dropped + 0 live\n") != std::string::npos);
   CHECK(text.find("resume") == std::string::npos);
 }
+
+} // namespace summary_test

@@ -1,5 +1,5 @@
 #include "runtime/telemetry/tensorboard.hpp"
-#include "tests/runtime/telemetry/scratch_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
 
@@ -9,7 +9,11 @@
 #include <map>
 #include <stdexcept>
 
+namespace tensorboard_test {
+
+using namespace millrace;
 using namespace millrace::telemetry;
+using millrace::tests::temporary_folder;
 
 namespace fs = std::filesystem;
 
@@ -110,7 +114,7 @@ event decode(std::string_view message) {
 
 /// Reads all records, checking both checksums of each.
 std::vector<event> events_in(const fs::path& path) {
-  const std::string bytes = read_file(path);
+  const std::string bytes = run_files::read_file(path);
   std::vector<event> events;
   for (std::size_t at = 0; at < bytes.size();) {
     std::uint64_t length = 0;
@@ -146,7 +150,7 @@ TEST_CASE("the checksum of the standard test string is the published one") {
 }
 
 TEST_CASE("an event file begins with its version and holds each step's finite figures as scalars") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   event_file file{scratch.path(), 1, 0, 1234.75};
   CHECK(file.path().filename().string().starts_with("events.out.tfevents.1234."));
   auto row = row_of(300);
@@ -162,7 +166,7 @@ TEST_CASE("an event file begins with its version and holds each step's finite fi
 }
 
 TEST_CASE("a resume cuts records after its checkpoint's step, and a torn one, from the files before it") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   fs::path first;
   {
     event_file file{scratch.path(), 1, 0, 1};
@@ -179,7 +183,7 @@ TEST_CASE("a resume cuts records after its checkpoint's step, and a torn one, fr
 }
 
 TEST_CASE("a damaged record ends the file on resume") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   fs::path first;
   {
     event_file file{scratch.path(), 1, 0, 1};
@@ -187,7 +191,7 @@ TEST_CASE("a damaged record ends the file on resume") {
     file.append(row_of(1));
     file.append(row_of(2));
   }
-  const std::string whole = read_file(first);
+  const std::string whole = run_files::read_file(first);
   const std::size_t version_bytes = 16 + static_cast<unsigned char>(whole[0]);
   for (std::size_t at = version_bytes; at < whole.size(); at += 3) {
     auto damaged = whole;
@@ -199,3 +203,5 @@ TEST_CASE("a damaged record ends the file on resume") {
     fs::remove(next.path());
   }
 }
+
+} // namespace tensorboard_test

@@ -7,6 +7,9 @@
 #include <map>
 #include <random>
 
+namespace time_table_test {
+
+using namespace millrace;
 using namespace millrace::telemetry;
 
 namespace {
@@ -112,3 +115,5 @@ TEST_CASE("a long run's table stays small and right") {
     table.add(std::vector{span_of("learner", cause::compute, i, i + 0.25)});
   CHECK(fractions_of(table.rows(20'000).at(0)).at("compute") == doctest::Approx(0.25));
 }
+
+} // namespace time_table_test

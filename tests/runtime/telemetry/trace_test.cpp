@@ -1,6 +1,6 @@
 #include "runtime/telemetry/trace.hpp"
 #include "runtime/telemetry/trace_file.hpp"
-#include "tests/runtime/telemetry/scratch_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
@@ -10,7 +10,11 @@
 #include <set>
 #include <thread>
 
+namespace trace_test {
+
+using namespace millrace;
 using namespace millrace::telemetry;
+using millrace::tests::temporary_folder;
 using nlohmann::json;
 
 namespace {
@@ -87,7 +91,7 @@ TEST_CASE("a timed block is a span from its beginning to its end") {
 }
 
 TEST_CASE("a trace names processes and tracks and holds spans in microseconds from its start") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "trace.json";
   {
     trace_file file{path, 100};
@@ -95,11 +99,10 @@ TEST_CASE("a trace names processes and tracks and holds spans in microseconds fr
     file.add({{span_of("learner", 103, 1)}, {}}, 10, "run", 0);
     file.add({{span_of("rollout/1", 1, 1)}, {}}, 11, "rollout \"1\"\n", 101); // its clock is 101 s behind
   }
-  const auto events = json::parse(read_file(path));
+  const auto events = json::parse(run_files::read_file(path));
   const auto spans = events_of_kind(events, "X");
   REQUIRE(spans.size() == 3);
-  CHECK(spans[0]
-        == json::parse(R"({"ph":"X","pid":10,"tid":1,"name":"decode","cat":"compute","ts":1.5e6,"dur":2.5e5,
+  CHECK(spans[0] == json::parse(R"({"ph":"X","pid":10,"tid":1,"name":"decode","cat":"compute","ts":1.5e6,"dur":2.5e5,
                            "args":{"tokens":32.0}})"));
   CHECK(spans[1]["tid"] == 1);
   CHECK(spans[2]["ts"] == 2e6);
@@ -116,19 +119,19 @@ TEST_CASE("a trace names processes and tracks and holds spans in microseconds fr
 }
 
 TEST_CASE("a trace whose process was killed is an array without its end, every event whole") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "trace.json";
   trace_file file{path, 0};
   for (int i = 0; i < 3; ++i)
     file.add({{span_of("learner", i, 1)}, {}}, 10, "run", 0);
-  auto text = read_file(path); // as it is while the run goes on
+  auto text = run_files::read_file(path); // as it is while the run goes on
   REQUIRE(text.ends_with(",\n"));
   text.replace(text.size() - 2, 2, "]");
   CHECK(events_of_kind(json::parse(text), "X").size() == 3);
 }
 
 TEST_CASE("a trace that has reached its bound says so once and stops") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "trace.json";
   {
     trace_file file{path, 0, 2000};
@@ -136,7 +139,9 @@ TEST_CASE("a trace that has reached its bound says so once and stops") {
       file.add({{span_of("learner", i, 1)}, {}}, 10, "run", 0);
   }
   CHECK(std::filesystem::file_size(path) < 3000);
-  const auto events = json::parse(read_file(path));
+  const auto events = json::parse(run_files::read_file(path));
   CHECK(events_of_kind(events, "X").size() > 5);
   CHECK(events_of_kind(events, "i").size() == 1);
 }
+
+} // namespace trace_test

@@ -1,5 +1,5 @@
 #include "runtime/telemetry/trajectories.hpp"
-#include "tests/runtime/telemetry/scratch_folder.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
@@ -7,7 +7,11 @@
 #include <fstream>
 #include <sstream>
 
+namespace trajectories_test {
+
+using namespace millrace;
 using namespace millrace::telemetry;
+using millrace::tests::temporary_folder;
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -32,20 +36,19 @@ std::vector<json> rows_in(const fs::path& path) {
 } // namespace
 
 TEST_CASE("a group is one row with its prompt and every answer") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   trajectory_file file{scratch.path() / "t.jsonl.zst", 1};
   file.append(row_of(17, 5));
   file.flush();
   const auto rows = rows_in(scratch.path() / "t.jsonl.zst");
   REQUIRE(rows.size() == 1);
-  CHECK(rows[0]
-        == json::parse(R"({"step":5,"part":0,"group":17,"prompt":"What is 1 plus 1?","answers":[
+  CHECK(rows[0] == json::parse(R"({"step":5,"part":0,"group":17,"prompt":"What is 1 plus 1?","answers":[
              {"text":"2","tokens":1,"reward":1.0,"rewards":{"number":1.0},"finish":"stop","versions":[3,4]},
              {"text":"x\n","tokens":64,"reward":0.0,"rewards":{},"finish":"length","versions":[4,4]}]})"));
 }
 
 TEST_CASE("text that is not UTF-8 does not spoil the row") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   trajectory_file file{scratch.path() / "t.jsonl.zst", 1};
   auto row = row_of(1, 1);
   row.answers[0].text = "a\xff\xc3";
@@ -55,7 +58,7 @@ TEST_CASE("text that is not UTF-8 does not spoil the row") {
 }
 
 TEST_CASE("what is flushed is readable up to the last whole frame, wherever the file is torn") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "t.jsonl.zst";
   {
     trajectory_file file{path, 1};
@@ -65,7 +68,7 @@ TEST_CASE("what is flushed is readable up to the last whole frame, wherever the 
     }
     file.append(row_of(4, 4)); // never flushed: a crash loses it
   }
-  const std::string whole = read_file(path);
+  const std::string whole = run_files::read_file(path);
   CHECK(rows_in(path).size() == 3);
   std::size_t before = 0;
   for (std::size_t bytes = 0; bytes < whole.size(); ++bytes) {
@@ -79,7 +82,7 @@ TEST_CASE("what is flushed is readable up to the last whole frame, wherever the 
 }
 
 TEST_CASE("a resume cuts the frames of steps after its checkpoint") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "trajectories-1.jsonl.zst";
   {
     trajectory_file file{path, 1};
@@ -109,7 +112,7 @@ TEST_CASE("sampling takes the same groups always, about the fraction asked for, 
   }
   CHECK(tenth > 900); // 1000 expected, standard deviation 30
   CHECK(tenth < 1100);
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   trajectory_file file{scratch.path() / "t.jsonl.zst", 0};
   file.append(row_of(1, 1));
   file.flush();
@@ -117,7 +120,7 @@ TEST_CASE("sampling takes the same groups always, about the fraction asked for, 
 }
 
 TEST_CASE("rows compress well") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "t.jsonl.zst";
   trajectory_file file{path, 1};
   for (std::uint64_t group = 0; group < 32; ++group)
@@ -125,3 +128,5 @@ TEST_CASE("rows compress well") {
   file.flush();
   CHECK(fs::file_size(path) * 5 < read_trajectories(path).size());
 }
+
+} // namespace trajectories_test

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/telemetry/storage.hpp"
+#include "runtime/run_files/storage.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -8,13 +8,13 @@
 #include <string_view>
 #include <vector>
 
-namespace millrace::telemetry {
+namespace millrace::run_files {
 
 /// A file of JSON objects, one a line, each with an integer "step": grows by whole lines.
 class step_lines {
 public:
-  /// Opens to append. What lies after `last_step` (and a torn last line) is cut away, so that a step that is trained again
-  /// after a resume is told once. A new run passes 0.
+  /// Opens to append. Lines of steps after `last_step`, and a torn last line, are cut away: a step that is trained
+  /// again after a resume must not be in the file twice. A new run passes 0.
   /// @param parts of the step after `last_step`, lines whose integer "part" is below it are kept  @throws storage_error
   step_lines(std::filesystem::path path, std::int64_t last_step, std::int64_t parts = 0);
 
@@ -29,4 +29,4 @@ private:
 /// Every whole line of such a file, in order, up to the first that is torn or no such object. A missing file has none.
 std::vector<std::string> read_step_lines(const std::filesystem::path& path);
 
-} // namespace millrace::telemetry
+} // namespace millrace::run_files

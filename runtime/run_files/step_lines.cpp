@@ -1,10 +1,10 @@
-#include "runtime/telemetry/step_lines.hpp"
+#include "runtime/run_files/step_lines.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include <optional>
 
-namespace millrace::telemetry {
+namespace millrace::run_files {
 namespace {
 
 struct place {
@@ -18,7 +18,8 @@ std::optional<place> place_of(const std::string& line) {
     return std::nullopt;
   const auto number = [&](const char* name) {
     const auto found = object.find(name);
-    return found != object.end() && found->is_number_integer() ? std::optional(found->get<std::int64_t>()) : std::nullopt;
+    return found != object.end() && found->is_number_integer() ? std::optional(found->get<std::int64_t>())
+                                                               : std::nullopt;
   };
   const auto step = number("step");
   return step ? std::optional(place{*step, number("part")}) : std::nullopt;
@@ -28,7 +29,8 @@ std::string text_of(const std::filesystem::path& path) {
   return std::filesystem::exists(path) ? read_file(path) : std::string{};
 }
 
-template <class Take> void for_each_line(const std::string& text, Take take) {
+template <class Take>
+void for_each_line(const std::string& text, Take take) {
   std::size_t begin = 0;
   for (std::size_t end = 0; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
     std::string line = text.substr(begin, end - begin);
@@ -41,7 +43,8 @@ template <class Take> void for_each_line(const std::string& text, Take take) {
 
 } // namespace
 
-step_lines::step_lines(std::filesystem::path path, std::int64_t last_step, std::int64_t parts) : path_{std::move(path)} {
+step_lines::step_lines(std::filesystem::path path, std::int64_t last_step, std::int64_t parts)
+    : path_{std::move(path)} {
   const std::string text = text_of(path_);
   std::string kept;
   for_each_line(text, [&](std::string line, const place& where) {
@@ -53,7 +56,9 @@ step_lines::step_lines(std::filesystem::path path, std::int64_t last_step, std::
   file_ = open_to_append(path_);
 }
 
-void step_lines::append(std::string_view object) { append_whole(file_, std::string(object) + "\n", path_); }
+void step_lines::append(std::string_view object) {
+  append_whole(file_, std::string(object) + "\n", path_);
+}
 
 std::vector<std::string> read_step_lines(const std::filesystem::path& path) {
   std::vector<std::string> lines;
@@ -61,4 +66,4 @@ std::vector<std::string> read_step_lines(const std::filesystem::path& path) {
   return lines;
 }
 
-} // namespace millrace::telemetry
+} // namespace millrace::run_files

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/telemetry/storage.hpp"
+#include "runtime/run_files/storage.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -8,13 +8,13 @@
 #include <string>
 #include <string_view>
 
-namespace millrace::telemetry {
+namespace millrace::run_files {
 
 /// The folder of one run, held by one process at a time (flock on `lock`, released by the kernel when it dies).
 ///
-///     resolved.toml  status.json  log.txt  metrics.jsonl  replay.jsonl  events.out.tfevents.*  checkpoints/step-000042/
+///     resolved.toml  status.json  log.txt  metrics.jsonl  replay.jsonl  events.out.tfevents.* checkpoints/step-000042/
 ///     trajectories-1.jsonl.zst  trace.json                 (session 2, the first resume: trajectories-2, trace-2)
-///     resolved-1.toml                                      (what was run up to session 1, where a resume changed it)
+///     resolved-1.toml                                      (the pipeline up to session 1, if a resume changed it)
 ///
 /// A folder is a run once `resolved.toml` is in it: write that first.
 class run_folder {
@@ -29,18 +29,25 @@ public:
   static run_folder open(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
+
   /// 1 for a new run, one more for each resume.
   int session() const { return session_; }
 
-  /// From this session on the run is this pipeline; what the sessions before ran stays beside it.
+  /// From this session on the run is this pipeline. The pipeline of the sessions before stays beside it.
   void change_pipeline(std::string_view resolved) const;
 
   std::filesystem::path resolved() const { return path_ / "resolved.toml"; }
+
   std::filesystem::path status() const { return path_ / "status.json"; }
+
   std::filesystem::path log() const { return path_ / "log.txt"; }
+
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
+
   std::filesystem::path lineage() const { return path_ / "replay.jsonl"; }
+
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+
   std::filesystem::path trace() const;
   std::filesystem::path trajectories() const;
 
@@ -63,12 +70,12 @@ std::filesystem::path default_run_path(const std::filesystem::path& runs, std::s
 /// Today's date in local time, as `default_run_path` wants it.
 std::string today();
 
-/// Removes what a run left that ended before its first step, but for its log: the folder can be given again. Does nothing
-/// if the run got as far as a step or a checkpoint.
+/// Removes the files of a run that ended before its first step, except its log, so that the folder can be used again.
+/// Does nothing if the run has trained a step or written a checkpoint.
 void forget_unstarted_run(const std::filesystem::path& path);
 
 /// The process that holds the run in `path` now; nothing if none does. Looks only: takes no lock, writes nothing.
 /// @throws input_error if `path` is not a run's folder
 std::optional<std::int64_t> holder_of_run(const std::filesystem::path& path);
 
-} // namespace millrace::telemetry
+} // namespace millrace::run_files

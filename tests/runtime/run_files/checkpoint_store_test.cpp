@@ -1,25 +1,30 @@
-#include "runtime/telemetry/checkpoint_store.hpp"
-#include "runtime/telemetry/manifest.hpp"
-#include "tests/runtime/telemetry/scratch_folder.hpp"
+#include "runtime/run_files/checkpoint_store.hpp"
+#include "runtime/run_files/manifest.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
-
-#include <algorithm>
-#include <csignal>
-#include <fstream>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-using namespace millrace::telemetry;
+#include <algorithm>
+#include <csignal>
+#include <fstream>
+
+namespace checkpoint_store_test {
+
+using namespace millrace::run_files;
+using millrace::tests::temporary_folder;
 
 namespace fs = std::filesystem;
 using steps = std::vector<std::int64_t>;
 
 namespace {
 
-std::string content_of(std::int64_t step) { return "weights of step " + std::to_string(step); }
+std::string content_of(std::int64_t step) {
+  return "weights of step " + std::to_string(step);
+}
 
 void save(const checkpoint_store& store, std::int64_t step) {
   auto attempt = store.begin(step);
@@ -57,7 +62,7 @@ int in_child(const std::function<int()>& work) {
 } // namespace
 
 TEST_CASE("a committed checkpoint is the latest, under its step's name, with its files") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const checkpoint_store store{scratch.path() / "checkpoints", 2};
   CHECK_FALSE(latest_checkpoint(store.folder()));
   save(store, 42);
@@ -70,7 +75,7 @@ TEST_CASE("a committed checkpoint is the latest, under its step's name, with its
 }
 
 TEST_CASE("the last k checkpoints are kept") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const checkpoint_store store{scratch.path(), 2};
   for (const int step : {5, 10, 15, 20})
     save(store, step);
@@ -78,7 +83,7 @@ TEST_CASE("the last k checkpoints are kept") {
 }
 
 TEST_CASE("a damaged checkpoint does not count among those kept") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const checkpoint_store store{scratch.path(), 2};
   save(store, 5);
   save(store, 10);
@@ -91,7 +96,7 @@ TEST_CASE("a damaged checkpoint does not count among those kept") {
 }
 
 TEST_CASE("an attempt that is not committed leaves nothing") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const checkpoint_store store{scratch.path(), 2};
   {
     const auto attempt = store.begin(1);
@@ -102,7 +107,7 @@ TEST_CASE("an attempt that is not committed leaves nothing") {
 }
 
 TEST_CASE("a step that is saved again replaces its checkpoint") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const checkpoint_store store{scratch.path(), 2};
   save(store, 5);
   auto again = store.begin(5);
@@ -113,7 +118,7 @@ TEST_CASE("a step that is saved again replaces its checkpoint") {
 }
 
 TEST_CASE("a newest checkpoint that is damaged is skipped and named") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const checkpoint_store store{scratch.path(), 3};
   save(store, 1);
   save(store, 2);
@@ -137,7 +142,7 @@ TEST_CASE("a newest checkpoint that is damaged is skipped and named") {
 }
 
 TEST_CASE("a flip of any one bit of a checkpoint is found") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const checkpoint_store store{scratch.path(), 2};
   save(store, 7);
   const auto folder = scratch.path() / "step-000007";
@@ -158,7 +163,7 @@ TEST_CASE("a flip of any one bit of a checkpoint is found") {
 }
 
 TEST_CASE("a checkpoint under another step's name does not verify") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const checkpoint_store store{scratch.path(), 2};
   save(store, 7);
   fs::rename(scratch.path() / "step-000007", scratch.path() / "step-000009");
@@ -166,7 +171,7 @@ TEST_CASE("a checkpoint under another step's name does not verify") {
 }
 
 TEST_CASE("names that are no checkpoints are left alone") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   for (const char* name : {"step-", "step-x", "step--4", "step-12x", "notes"})
     fs::create_directory(scratch.path() / name);
   const checkpoint_store store{scratch.path(), 1};
@@ -180,7 +185,7 @@ TEST_CASE("a process that dies at any point of a commit leaves the old or the ne
   for (const std::int64_t next : {3, 2}) { // a further step; the same step again
     int points = 0;
     for (int die_at = 0;; ++die_at) {
-      const scratch_folder scratch;
+      const temporary_folder scratch;
       {
         const checkpoint_store store{scratch.path(), 2};
         save(store, 1);
@@ -213,7 +218,7 @@ TEST_CASE("a process that dies at any point of a commit leaves the old or the ne
 }
 
 TEST_CASE("a file that may not grow is one clear line; the old checkpoint stays and the attempt is gone") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   {
     const checkpoint_store store{scratch.path(), 2};
     save(store, 1);
@@ -240,7 +245,7 @@ TEST_CASE("a file that may not grow is one clear line; the old checkpoint stays 
 }
 
 TEST_CASE("a full disk is one clear line; the old checkpoint stays and the attempt is gone") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   if (::mount("tmpfs", scratch.path().c_str(), "tmpfs", 0, "size=64k") != 0) {
     MESSAGE("skipped: this process may not mount a tmpfs");
     return;
@@ -267,3 +272,5 @@ TEST_CASE("a full disk is one clear line; the old checkpoint stays and the attem
   }
   ::umount(scratch.path().c_str());
 }
+
+} // namespace checkpoint_store_test

@@ -1,8 +1,10 @@
-#include "runtime/telemetry/manifest.hpp"
+#include "runtime/run_files/manifest.hpp"
 
-#include "runtime/telemetry/storage.hpp"
+#include "runtime/run_files/storage.hpp"
 
+#include <fcntl.h>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include <algorithm>
@@ -10,12 +12,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <fcntl.h>
 #include <memory>
-#include <unistd.h>
 #include <vector>
 
-namespace millrace::telemetry {
+namespace millrace::run_files {
 namespace {
 
 namespace fs = std::filesystem;
@@ -31,7 +31,9 @@ std::string in_hex(XXH128_hash_t hash) {
   return text.data();
 }
 
-std::string hash_of(std::string_view bytes) { return in_hex(XXH3_128bits(bytes.data(), bytes.size())); }
+std::string hash_of(std::string_view bytes) {
+  return in_hex(XXH3_128bits(bytes.data(), bytes.size()));
+}
 
 std::string hash_of_file(const fs::path& path) {
   const descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
@@ -131,4 +133,4 @@ std::optional<std::string> checkpoint_damage(const fs::path& folder, depth how) 
   }
 }
 
-} // namespace millrace::telemetry
+} // namespace millrace::run_files

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/telemetry/storage.hpp"
+#include "runtime/run_files/storage.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace millrace::telemetry {
+namespace millrace::run_files {
 
 /// Called with a name before each step of a commit that touches the disk: "flush", "manifest", "flush manifest",
 /// "rename", "flush rename", "discard", "remove". A test ends the process there.
@@ -27,6 +27,7 @@ public:
 
   /// Write the checkpoint's files (and folders) in here, with any writer.
   const std::filesystem::path& folder() const { return folder_; }
+
   /// Writes one file into the folder. @throws storage_error
   void write(const std::filesystem::path& name, std::string_view bytes) const;
   /// Flushes every file, writes `manifest.json` last, renames to `step-000042`, prunes. Afterwards this checkpoint is
@@ -52,7 +53,8 @@ struct stored_checkpoint {
 class checkpoint_store {
 public:
   /// @param folder made if it is not there; leftovers of attempts that died are removed
-  /// @param keep how many are kept, >= 1: what is older than the `keep` newest whole ones is removed at each commit
+  /// @param keep how many checkpoints stay, >= 1: each commit removes checkpoints older than the `keep` newest whole
+  /// ones
   /// @throws storage_error
   checkpoint_store(std::filesystem::path folder, int keep, crash_point on_crash_point = {});
   checkpoint_store(const checkpoint_store&) = delete;
@@ -83,4 +85,4 @@ std::vector<std::int64_t> checkpoint_steps(const std::filesystem::path& folder);
 /// The line for a person when a checkpoint could not be written: what failed, how much room there is, what is kept.
 std::string checkpoint_failure(const std::filesystem::path& checkpoints, std::int64_t step, std::string_view why);
 
-} // namespace millrace::telemetry
+} // namespace millrace::run_files

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace millrace::telemetry {
+namespace millrace::run_files {
 
 inline constexpr std::string_view manifest_name = "manifest.json";
 
@@ -24,4 +24,4 @@ enum class depth {
 /// step, as in the manifest.
 std::optional<std::string> checkpoint_damage(const std::filesystem::path& folder, depth how);
 
-} // namespace millrace::telemetry
+} // namespace millrace::run_files

@@ -1,15 +1,16 @@
-#include "runtime/telemetry/storage.hpp"
+#include "runtime/run_files/storage.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <utility>
 
-namespace millrace::telemetry {
+namespace millrace::run_files {
 namespace {
 
 [[noreturn]] void refuse(std::string_view what, const std::filesystem::path& path) {
@@ -26,7 +27,8 @@ descriptor open_file(const std::filesystem::path& path, int flags) {
 
 } // namespace
 
-descriptor::descriptor(descriptor&& other) noexcept : number_{std::exchange(other.number_, -1)} {}
+descriptor::descriptor(descriptor&& other) noexcept : number_{std::exchange(other.number_, -1)} {
+}
 
 descriptor& descriptor::operator=(descriptor&& other) noexcept {
   std::swap(number_, other.number_);
@@ -116,4 +118,4 @@ std::string read_file(const std::filesystem::path& path) {
   }
 }
 
-} // namespace millrace::telemetry
+} // namespace millrace::run_files

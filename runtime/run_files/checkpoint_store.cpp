@@ -1,6 +1,9 @@
-#include "runtime/telemetry/checkpoint_store.hpp"
+#include "runtime/run_files/checkpoint_store.hpp"
 
-#include "runtime/telemetry/manifest.hpp"
+#include "runtime/run_files/manifest.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -8,10 +11,8 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
-#include <fcntl.h>
-#include <unistd.h>
 
-namespace millrace::telemetry {
+namespace millrace::run_files {
 namespace {
 
 namespace fs = std::filesystem;
@@ -63,7 +64,8 @@ void swap_in(const fs::path& from, const fs::path& to) {
 } // namespace
 
 checkpoint_attempt::checkpoint_attempt(const checkpoint_store& store, std::int64_t step, fs::path folder)
-    : store_{&store}, step_{step}, folder_{std::move(folder)} {}
+    : store_{&store}, step_{step}, folder_{std::move(folder)} {
+}
 
 checkpoint_attempt::checkpoint_attempt(checkpoint_attempt&& other) noexcept
     : store_{other.store_}, step_{other.step_}, folder_{std::move(other.folder_)} {
@@ -193,4 +195,4 @@ std::string checkpoint_failure(const fs::path& checkpoints, std::int64_t step, s
   return line + "; that of step " + std::to_string(steps.back()) + " is kept";
 }
 
-} // namespace millrace::telemetry
+} // namespace millrace::run_files

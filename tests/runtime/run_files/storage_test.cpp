@@ -1,14 +1,17 @@
-#include "runtime/telemetry/storage.hpp"
-#include "tests/runtime/telemetry/scratch_folder.hpp"
+#include "runtime/run_files/storage.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
-
-#include <csignal>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-using namespace millrace::telemetry;
+#include <csignal>
+
+namespace storage_test {
+
+using namespace millrace::run_files;
+using millrace::tests::temporary_folder;
 
 TEST_CASE("sizes are read at a glance") {
   CHECK(in_bytes(0) == "0 bytes");
@@ -20,7 +23,7 @@ TEST_CASE("sizes are read at a glance") {
 }
 
 TEST_CASE("a record that does not fit is not there in part") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "a";
   const pid_t child = ::fork();
   if (child == 0) {
@@ -44,7 +47,7 @@ TEST_CASE("a record that does not fit is not there in part") {
 }
 
 TEST_CASE("a replacement that fails leaves the old file and no other") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "a";
   replace_file(path, "old");
   const pid_t child = ::fork();
@@ -67,9 +70,11 @@ TEST_CASE("a replacement that fails leaves the old file and no other") {
 }
 
 TEST_CASE("what cannot be opened is named with its reason") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "none/a";
   CHECK_THROWS_WITH_AS(read_file(path), ("cannot open " + path.string() + ": No such file or directory").c_str(),
                        storage_error);
   CHECK_THROWS_AS(write_all(descriptor{::dup(1)}.get() + 1000, "x", path), storage_error);
 }
+
+} // namespace storage_test

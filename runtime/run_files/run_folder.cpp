@@ -1,20 +1,21 @@
-#include "runtime/telemetry/run_folder.hpp"
+#include "runtime/run_files/run_folder.hpp"
 
-#include "runtime/input_error.hpp"
-#include "runtime/telemetry/checkpoint_store.hpp"
-#include "runtime/telemetry/run_status.hpp"
+#include "runtime/run_files/checkpoint_store.hpp"
+#include "runtime/words/input_error.hpp"
+
+#include <fcntl.h>
+#include <nlohmann/json.hpp>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
 #include <ctime>
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
 #include <vector>
 
-namespace millrace::telemetry {
+namespace millrace::run_files {
 namespace {
 
 namespace fs = std::filesystem;
@@ -67,17 +68,25 @@ void want_run(const fs::path& folder) {
     throw input_error(folder.string() + " holds no run (there is no resolved.toml in it): want the folder of a run");
 }
 
-/// " (42 of 60 steps)", as far as it is known.
+/// " (42 of 60 steps)" out of the run's status.json; "" if there is none, or a damaged one.
 std::string progress_of(const fs::path& folder) {
-  if (const auto status = read_status(folder / "status.json"))
-    return " (" + std::to_string(status->step) + " of " + std::to_string(status->steps) + " steps)";
-  return "";
+  try {
+    const auto status = nlohmann::json::parse(read_file(folder / "status.json"));
+    return " (" + std::to_string(status.at("step").get<std::int64_t>()) + " of "
+           + std::to_string(status.at("steps").get<std::int64_t>()) + " steps)";
+  } catch (const storage_error&) {
+    return "";
+  } catch (const nlohmann::json::exception&) {
+    return "";
+  }
 }
 
 constexpr std::string_view changed_prefix = "resolved-", changed_suffix = ".toml";
 
 /// Where the pipeline of the sessions up to this one is kept, if a later one changed it.
-std::string changed_name(int session) { return std::string(changed_prefix) + std::to_string(session) + std::string(changed_suffix); }
+std::string changed_name(int session) {
+  return std::string(changed_prefix) + std::to_string(session) + std::string(changed_suffix);
+}
 
 /// The session in such a name; 0: it is another.
 int changed_after(const std::string& name) {
@@ -100,7 +109,8 @@ bool only_leftovers(const fs::path& folder) {
 } // namespace
 
 run_folder::run_folder(fs::path path, descriptor lock, int session)
-    : path_{std::move(path)}, lock_{std::move(lock)}, session_{session} {}
+    : path_{std::move(path)}, lock_{std::move(lock)}, session_{session} {
+}
 
 run_folder run_folder::create(const fs::path& path) {
   std::error_code error;
@@ -129,19 +139,25 @@ run_folder run_folder::open(const fs::path& path) {
 
 void run_folder::change_pipeline(std::string_view resolved) const {
   const auto before = path_ / changed_name(session_ - 1);
-  if (session_ > 1 && !fs::exists(before)) // it is there if an earlier attempt at this session did not get as far as its files
+  if (session_ > 1
+      && !fs::exists(before)) // it is there if an earlier attempt at this session did not get as far as its files
     replace_file(before, read_file(this->resolved()));
   replace_file(this->resolved(), resolved);
 }
 
-fs::path run_folder::trace() const { return trace_of(path_, session_); }
+fs::path run_folder::trace() const {
+  return trace_of(path_, session_);
+}
 
-fs::path run_folder::trajectories() const { return trajectories_of(path_, session_); }
+fs::path run_folder::trajectories() const {
+  return trajectories_of(path_, session_);
+}
 
 fs::path resolved_of(const fs::path& folder, int session) {
   std::optional<int> last; // of the sessions that ran the same
   for (const auto& entry : fs::directory_iterator(folder))
-    if (const int number = changed_after(entry.path().filename().string()); number >= session && (!last || number < *last))
+    if (const int number = changed_after(entry.path().filename().string());
+        number >= session && (!last || number < *last))
       last = number;
   return folder / (last ? changed_name(*last) : "resolved.toml");
 }
@@ -178,7 +194,8 @@ void forget_unstarted_run(const fs::path& path) {
     return;
   std::vector<fs::path> left;
   for (const auto& entry : fs::directory_iterator(path, ignored))
-    if (const auto name = entry.path().filename().string(); name != "lock" && name != "log.txt" && name != "resolved.toml")
+    if (const auto name = entry.path().filename().string();
+        name != "lock" && name != "log.txt" && name != "resolved.toml")
       left.push_back(entry.path());
   left.push_back(path / "resolved.toml"); // last: without it the folder is no run
   for (const auto& file : left)
@@ -193,4 +210,4 @@ std::optional<std::int64_t> holder_of_run(const fs::path& path) {
   return pid_in(lock.get());
 }
 
-} // namespace millrace::telemetry
+} // namespace millrace::run_files

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace millrace::telemetry {
+namespace millrace::run_files {
 
 /// The disk refused: full, read-only, over a limit. `what()` is the one line a person reads: what, where, why.
 class storage_error : public std::runtime_error {
@@ -32,17 +32,20 @@ std::string in_bytes(std::uintmax_t bytes);
 class descriptor {
 public:
   descriptor() = default;
+
   explicit descriptor(int number) : number_{number} {}
+
   descriptor(descriptor&& other) noexcept;
   descriptor& operator=(descriptor&& other) noexcept;
   ~descriptor();
+
   int get() const { return number_; }
 
 private:
   int number_ = -1;
 };
 
-/// Appends all of `bytes`, or nothing: what a full disk took is cut off again. @throws storage_error
+/// Appends all of `bytes`, or nothing: a part that a full disk took is cut off again. @throws storage_error
 void append_whole(const descriptor& file, std::string_view bytes, const std::filesystem::path& path);
 
 /// Opens for appending, makes the file if it is not there. @throws storage_error
@@ -54,4 +57,4 @@ void truncate_file(const std::filesystem::path& path, std::uintmax_t bytes);
 /// The whole file. @throws storage_error if it is not there or cannot be read
 std::string read_file(const std::filesystem::path& path);
 
-} // namespace millrace::telemetry
+} // namespace millrace::run_files

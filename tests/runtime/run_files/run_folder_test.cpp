@@ -1,18 +1,20 @@
-#include "runtime/input_error.hpp"
-#include "runtime/telemetry/run_folder.hpp"
-#include "runtime/telemetry/run_status.hpp"
-#include "tests/runtime/telemetry/scratch_folder.hpp"
+#include "runtime/run_files/run_folder.hpp"
+#include "runtime/words/input_error.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <csignal>
 #include <functional>
-#include <sys/wait.h>
-#include <unistd.h>
+
+namespace run_folder_test {
 
 using namespace millrace;
-using namespace millrace::telemetry;
+using namespace millrace::run_files;
+using millrace::tests::temporary_folder;
 
 namespace fs = std::filesystem;
 
@@ -28,12 +30,14 @@ std::string refusal(const std::function<void()>& call) {
 }
 
 /// A run as `millrace run` starts it, let go again.
-void start_run(const fs::path& path) { replace_file(run_folder::create(path).resolved(), "[run]\n"); }
+void start_run(const fs::path& path) {
+  replace_file(run_folder::create(path).resolved(), "[run]\n");
+}
 
 } // namespace
 
 TEST_CASE("a new run makes its folder with its parents and is session 1") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto run = run_folder::create(scratch.path() / "runs/a");
   CHECK(run.session() == 1);
   CHECK(run.trace() == scratch.path() / "runs/a/trace.json");
@@ -42,20 +46,17 @@ TEST_CASE("a new run makes its folder with its parents and is session 1") {
 }
 
 TEST_CASE("a folder that already holds a run is refused and the line says how to resume") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "a";
   start_run(path);
-  run_status status;
-  status.step = 42;
-  status.steps = 60;
-  write_status(path / "status.json", status);
+  replace_file(path / "status.json", R"({"state": "running", "step": 42, "steps": 60})");
   CHECK(refusal([&] { run_folder::create(path); })
         == path.string() + " already holds a run (42 of 60 steps): resume it with `millrace resume " + path.string()
                + "`, or give another --output");
 }
 
 TEST_CASE("a folder with foreign files, and a file, are refused") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   replace_file(scratch.path() / "thesis.tex", "x");
   const auto refused = [&](const char* name, const char* why) {
     return refusal([&] { run_folder::create(scratch.path() / name); }).find(why) != std::string::npos;
@@ -66,13 +67,13 @@ TEST_CASE("a folder with foreign files, and a file, are refused") {
 }
 
 TEST_CASE("a run that died before it wrote its pipeline leaves a folder that can be used again") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   { const auto died = run_folder::create(scratch.path() / "a"); }
   CHECK(run_folder::create(scratch.path() / "a").session() == 1);
 }
 
 TEST_CASE("each resume is a session of its own") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   start_run(scratch.path() / "a");
   {
     const auto second = run_folder::open(scratch.path() / "a");
@@ -85,14 +86,14 @@ TEST_CASE("each resume is a session of its own") {
 }
 
 TEST_CASE("a session without a trace counts too") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   start_run(scratch.path() / "a");
   replace_file(run_folder::open(scratch.path() / "a").trajectories(), "");
   CHECK(run_folder::open(scratch.path() / "a").session() == 3);
 }
 
 TEST_CASE("what a session ran can be read after later ones ran something else") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "a";
   start_run(path);
   const auto ran = [&](int session) { return read_file(resolved_of(path, session)); };
@@ -113,7 +114,7 @@ TEST_CASE("what a session ran can be read after later ones ran something else") 
 }
 
 TEST_CASE("what is not a run's folder cannot be resumed or asked for its status") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   replace_file(scratch.path() / "file", "");
   CHECK(refusal([&] { run_folder::open(scratch.path() / "none"); }).find("does not exist") != std::string::npos);
   CHECK(refusal([&] { run_folder::open(scratch.path() / "file"); }).find("is not a folder") != std::string::npos);
@@ -121,7 +122,7 @@ TEST_CASE("what is not a run's folder cannot be resumed or asked for its status"
 }
 
 TEST_CASE("a second process in the same folder is refused by name of the first, until that one is killed") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "a";
   start_run(path);
   std::array<int, 2> ready{};
@@ -153,14 +154,14 @@ TEST_CASE("a folder that cannot be written is refused") {
     CHECK(why.find("/proc/millrace cannot be made") == 0);
     return;
   }
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   fs::create_directory(scratch.path() / "a");
   fs::permissions(scratch.path() / "a", fs::perms::owner_read | fs::perms::owner_exec);
   CHECK(refusal([&] { run_folder::create(scratch.path() / "a"); }).find("cannot be written") != std::string::npos);
 }
 
 TEST_CASE("a run that ended before its first step leaves its log, and its folder can be given again") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   const auto path = scratch.path() / "a";
   start_run(path);
   for (const char* name : {"metrics.jsonl", "log.txt", "status.json", "trace.json"})
@@ -182,9 +183,11 @@ TEST_CASE("a run that ended before its first step leaves its log, and its folder
 }
 
 TEST_CASE("the default name takes the first number that is free") {
-  const scratch_folder scratch;
+  const temporary_folder scratch;
   CHECK(default_run_path(scratch.path(), "sum", "2026-11-22") == scratch.path() / "sum-2026-11-22-1");
   fs::create_directory(scratch.path() / "sum-2026-11-22-1");
   CHECK(default_run_path(scratch.path(), "sum", "2026-11-22") == scratch.path() / "sum-2026-11-22-2");
   CHECK(today().size() == 10);
 }
+
+} // namespace run_folder_test

@@ -1,11 +1,12 @@
-#include "runtime/telemetry/step_lines.hpp"
-
+#include "runtime/run_files/step_lines.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
 
+namespace step_lines_test {
+
 using namespace millrace;
-using namespace millrace::telemetry;
+using namespace millrace::run_files;
 
 TEST_CASE("lines are kept up to a step, and a torn or foreign line ends what is read") {
   tests::temporary_folder here;
@@ -26,3 +27,5 @@ TEST_CASE("lines are kept up to a step, and a torn or foreign line ends what is 
   { step_lines resumed(path, 5); }
   CHECK(tests::read_file(path) == "{\"step\":1}\n");
 }
+
+} // namespace step_lines_test
