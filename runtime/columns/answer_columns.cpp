@@ -1,0 +1,130 @@
+#include "runtime/columns/answer_columns.hpp"
+
+#include "runtime/columns/column_builder.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+namespace millrace::columns {
+namespace {
+
+/// What answers have for each token, one after another.
+struct packed_answers {
+  std::vector<std::int32_t> tokens, lengths;
+  std::vector<float> logprob;
+  std::vector<std::uint32_t> version;
+  std::vector<std::uint8_t> finish, recomputed;
+
+  explicit packed_answers(const std::vector<rollout::answer>& answers) {
+    for (const auto& answer : answers) {
+      tokens.insert(tokens.end(), answer.tokens.begin(), answer.tokens.end());
+      logprob.insert(logprob.end(), answer.logprob.begin(), answer.logprob.end());
+      version.insert(version.end(), answer.version.begin(), answer.version.end());
+      const auto first = recomputed.size();
+      recomputed.resize(tokens.size(), 0);
+      for (const auto token : answer.recomputed)
+        recomputed[first + static_cast<std::size_t>(token)] = 1;
+      lengths.push_back(static_cast<std::int32_t>(answer.tokens.size()));
+      finish.push_back(static_cast<std::uint8_t>(answer.finish));
+    }
+  }
+
+  void add_to(column_builder& columns) const {
+    columns.add(column::tokens, tokens)
+        .add(column::logprob, logprob)
+        .add(column::version, version)
+        .add(column::lengths, lengths)
+        .add(column::finish, finish);
+    if (std::find(recomputed.begin(), recomputed.end(), 1) != recomputed.end())
+      columns.add(column::recomputed, recomputed);
+  }
+};
+
+} // namespace
+
+transport::bundle columns_of(const std::vector<std::int32_t>& prompt, const rollout::finished_group& group,
+                             std::size_t greedy) {
+  const packed_answers packed(group.answers);
+  std::vector<std::int32_t> text_lengths;
+  std::string text;
+  for (const auto& answer : group.answers) {
+    text += answer.text;
+    text_lengths.push_back(static_cast<std::int32_t>(answer.text.size()));
+  }
+  const std::vector<std::uint8_t> mask(packed.tokens.size(), 1);
+  std::vector<std::uint8_t> is_greedy(group.answers.size(), 0);
+  std::fill(is_greedy.end() - static_cast<std::ptrdiff_t>(greedy), is_greedy.end(), 1);
+  column_builder columns; // copies when it is finished: what is added lives until then
+  columns.add(column::prompt_tokens, prompt)
+      .add(column::mask, mask)
+      .add(column::text, text)
+      .add(column::text_lengths, text_lengths);
+  packed.add_to(columns);
+  if (greedy > 0)
+    columns.add(column::greedy, is_greedy);
+  if (!group.kept.empty())
+    columns.add(column::kept, group.kept);
+  return columns.finish();
+}
+
+transport::bundle columns_of(const rollout::partial_group& group) {
+  const packed_answers packed(group.answers);
+  column_builder columns;
+  columns.add(column::ended, group.ended);
+  packed.add_to(columns);
+  return columns.finish();
+}
+
+rollout::partial_group partial_of(std::uint64_t group, const column_set& columns) {
+  const auto lengths = columns.view(column::lengths);
+  const auto ended = columns.view(column::ended), finish = columns.view(column::finish);
+  const auto tokens = by_answer(columns.view(column::tokens), lengths);
+  const auto logprob = by_answer(columns.view(column::logprob), lengths);
+  const auto version = by_answer(columns.view(column::version), lengths);
+  if (ended.size() != lengths.size() || finish.size() != lengths.size())
+    throw std::invalid_argument("partial group: want ended and finish of each answer");
+  rollout::partial_group out{group, {}, {ended.begin(), ended.end()}};
+  for (std::size_t i = 0; i < lengths.size(); ++i) {
+    auto& answer = out.answers.emplace_back();
+    answer.tokens.assign(tokens[i].begin(), tokens[i].end());
+    answer.logprob.assign(logprob[i].begin(), logprob[i].end());
+    answer.version.assign(version[i].begin(), version[i].end());
+    answer.finish = static_cast<rollout::finish_reason>(finish[i]);
+  }
+  if (columns.has(column::recomputed)) {
+    const auto recomputed = by_answer(columns.view(column::recomputed), lengths);
+    for (std::size_t i = 0; i < lengths.size(); ++i)
+      for (std::size_t t = 0; t < recomputed[i].size(); ++t)
+        if (recomputed[i][t] != 0)
+          out.answers[i].recomputed.push_back(static_cast<std::int32_t>(t));
+  }
+  return out;
+}
+
+std::map<std::uint32_t, std::int64_t> tokens_by_version(const std::vector<rollout::answer>& answers,
+                                                        std::size_t greedy) {
+  std::map<std::uint32_t, std::int64_t> tokens;
+  for (std::size_t i = 0; i + greedy < answers.size(); ++i)
+    for (const auto version : answers[i].version)
+      ++tokens[version];
+  return tokens;
+}
+
+std::map<std::uint32_t, std::int64_t> tokens_by_oldest_version(const rollout::finished_group& group,
+                                                               std::size_t greedy) {
+  std::map<std::uint32_t, std::int64_t> tokens;
+  for (std::size_t i = 0; i + greedy < group.answers.size(); ++i)
+    if (const auto& versions = group.answers[i].version; !versions.empty())
+      tokens[*std::min_element(versions.begin(), versions.end())] += static_cast<std::int64_t>(versions.size());
+  return tokens;
+}
+
+std::int64_t greedy_tokens(const rollout::finished_group& group, std::size_t greedy) {
+  std::int64_t tokens = 0;
+  for (std::size_t i = group.answers.size() - greedy; i < group.answers.size(); ++i)
+    tokens += static_cast<std::int64_t>(group.answers[i].tokens.size());
+  return tokens;
+}
+
+} // namespace millrace::columns

@@ -1,0 +1,151 @@
+#include "runtime/columns/training_columns.hpp"
+
+#include "runtime/columns/column_origin.hpp"
+#include "runtime/train/step_record.hpp"
+
+#include <algorithm>
+#include <span>
+#include <stdexcept>
+#include <utility>
+
+namespace millrace::columns {
+namespace {
+
+template <class T>
+std::vector<std::vector<T>> nested(std::span<const T> packed, std::span<const std::int32_t> lengths) {
+  std::vector<std::vector<T>> answers;
+  for (const auto answer : by_answer(packed, lengths))
+    answers.emplace_back(answer.begin(), answer.end());
+  return answers;
+}
+
+template <class T>
+std::vector<T> copied(std::span<const T> values) {
+  return {values.begin(), values.end()};
+}
+
+std::invalid_argument wrong_count(std::string_view column, std::size_t entries, std::size_t answers) {
+  return std::invalid_argument("column '" + std::string(column) + "' has " + std::to_string(entries) + " entries for "
+                               + std::to_string(answers) + " answers");
+}
+
+/// The answers with what the rollout stamped on their tokens.
+void take_answers(train::training_group& group, const column_set& columns) {
+  const auto lengths = columns.view(column::lengths);
+  group.prompt = copied(columns.view(column::prompt_tokens));
+  group.answers = nested(columns.view(column::tokens), lengths);
+  if (const auto mask = columns.view(column::mask); std::find(mask.begin(), mask.end(), 0) != mask.end()) {
+    group.mask = nested(mask, lengths);
+    group.masked_tokens = std::count(mask.begin(), mask.end(), 0);
+  }
+  group.behaviour_logprob = nested(columns.view(column::logprob), lengths);
+  group.version = nested(columns.view(column::version), lengths);
+  const auto recomputed = columns.has(column::recomputed) ? by_answer(columns.view(column::recomputed), lengths)
+                                                          : std::vector<std::span<const std::uint8_t>>(lengths.size());
+  for (std::size_t i = 0; i < lengths.size(); ++i)
+    group.sampled.push_back(train::runs_of(group.version[i], recomputed[i]));
+  if (columns.has(column::kept))
+    for (const auto index : columns.view(column::kept))
+      group.kept.push_back(static_cast<std::uint32_t>(index));
+  if (!group.kept.empty() && group.kept.size() != group.answers.size())
+    throw std::invalid_argument("column 'kept': want one entry an answer");
+}
+
+/// The columns of several rewards, and their weighted sum.
+void take_parts(train::training_group& group, const column_set& columns,
+                std::span<const pipeline::reward_part_table> rewards) {
+  std::vector<double> sum(group.answers.size());
+  for (const auto& part : rewards) {
+    const auto column = column::reward_of(part.name);
+    const auto values = columns.view(column);
+    if (values.size() != sum.size())
+      throw wrong_count(column.name, values.size(), sum.size());
+    for (std::size_t i = 0; i < sum.size(); ++i)
+      sum[i] += part.weight * values[i];
+    group.parts.push_back(copied(values));
+  }
+  group.reward.assign(sum.begin(), sum.end());
+}
+
+void take_rewards(train::training_group& group, const column_set& columns,
+                  std::span<const pipeline::reward_part_table> rewards) {
+  if (rewards.empty())
+    group.reward = copied(columns.view(column::reward));
+  else
+    take_parts(group, columns, rewards);
+  if (group.reward.size() != group.answers.size())
+    throw wrong_count(column::reward.name, group.reward.size(), group.answers.size());
+}
+
+/// Calls `change` on each column of a group that has an entry for each token; one that is not there is empty.
+template <class Change>
+void each_token_column(train::training_group& group, Change change) {
+  const auto if_there = [&](auto& column) {
+    if (!column.empty())
+      change(column);
+  };
+  change(group.answers);
+  if_there(group.mask);
+  change(group.behaviour_logprob);
+  change(group.version);
+  if_there(group.ref_logprob);
+  if_there(group.value);
+}
+
+/// Takes the tokens off answers that were cut off.
+void mask_truncated(train::training_group& group, std::span<const std::uint8_t> finish) {
+  for (std::size_t i = 0; i < group.answers.size() && i < finish.size(); ++i)
+    if (finish[i] != 0) {
+      group.masked_tokens += trained_tokens(group, i);
+      each_token_column(group, [i](auto& column) { column[i].clear(); });
+    }
+}
+
+/// Makes the last answer the group's baseline.
+void take_baseline(train::training_group& group, std::span<const std::uint8_t> greedy) {
+  if (greedy.size() != group.answers.size() || greedy.empty() || greedy.back() == 0)
+    throw std::invalid_argument("column 'greedy': want one entry an answer, the last one set");
+  each_token_column(group, [](auto& column) { column.pop_back(); });
+  for (auto& part : group.parts)
+    part.pop_back();
+  const float baseline = group.reward.back();
+  group.reward.pop_back();
+  group.baseline.assign(group.reward.size(), baseline);
+}
+
+} // namespace
+
+training_rules training_rules_of(const pipeline::pipeline& p) {
+  const auto& table = std::get<pipeline::policy_table>(p.policy().options);
+  return {.mask_truncated = table.mask_truncated, .rewards = table.rewards};
+}
+
+train::training_group training_group_of(std::uint64_t id, const column_set& columns, const training_rules& rules,
+                                        std::string domain) {
+  train::training_group group;
+  group.id = id;
+  group.domain = std::move(domain);
+  take_answers(group, columns);
+  group.origins = origins_in(columns);
+  take_rewards(group, columns, rules.rewards);
+  const auto lengths = columns.view(column::lengths);
+  if (columns.has(column::ref_logprob))
+    group.ref_logprob = nested(columns.view(column::ref_logprob), lengths);
+  if (columns.has(column::value))
+    group.value = nested(columns.view(column::value), lengths);
+  if (rules.mask_truncated)
+    mask_truncated(group, columns.view(column::finish));
+  if (columns.has(column::greedy)) {
+    take_baseline(group, columns.view(column::greedy));
+    if (rules.mask_truncated && columns.view(column::finish).back() != 0)
+      group.masked_tokens -= lengths.back(); // it was never to be trained
+  }
+  return group;
+}
+
+bool is_flat(const train::training_group& group) {
+  return std::all_of(group.reward.begin(), group.reward.end(),
+                     [&](float reward) { return reward == group.reward.front(); });
+}
+
+} // namespace millrace::columns

@@ -1,0 +1,33 @@
+#pragma once
+
+#include "runtime/columns/column_set.hpp"
+#include "runtime/pipeline/pipeline.hpp"
+#include "runtime/train/training_group.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace millrace::columns {
+
+/// How a pipeline makes training groups of columns, for policy and critic.
+struct training_rules {
+  /// Answers that were cut off keep their reward and lose their tokens, so they take no part in the loss.
+  bool mask_truncated = false;
+  /// The policy's `rewards`. If it is empty, the column `reward` is the reward. Otherwise each entry becomes one of the
+  /// group's `parts`, and the group's reward is their weighted sum until a step mixes the parts.
+  std::vector<pipeline::reward_part_table> rewards = {};
+};
+
+training_rules training_rules_of(const pipeline::pipeline& p);
+
+/// The training columns of one group. A greedy answer becomes the group's baseline and is no answer of it.
+/// @param domain of the row
+/// @throws std::exception naming the column that is missing or of another length
+train::training_group training_group_of(std::uint64_t id, const column_set& columns, const training_rules& rules = {},
+                                        std::string domain = {});
+
+/// Whether all rewards of a group are the same: nothing to learn from.
+bool is_flat(const train::training_group& group);
+
+} // namespace millrace::columns

@@ -1,0 +1,98 @@
+#include "runtime/columns/column_builder.hpp"
+#include "runtime/columns/training_columns.hpp"
+#include "tests/runtime/roles/fixture.hpp"
+
+#include <doctest/doctest.h>
+
+#include <stdexcept>
+#include <vector>
+
+namespace training_columns_test {
+
+using namespace millrace;
+using namespace millrace::columns;
+
+namespace {
+
+columns::column_set whole_group() {
+  return columns::column_set({tests::rollout_columns(), tests::reward_columns()});
+}
+
+} // namespace
+
+TEST_CASE("columns become a training group, answer by answer") {
+  const auto group = columns::training_group_of(7, whole_group());
+  CHECK(group.id == 7);
+  CHECK(group.prompt == std::vector<std::int32_t>{5, 6, 7});
+  CHECK(group.answers == std::vector<std::vector<std::int32_t>>{{10, 11, 12}, {20}});
+  CHECK(group.behaviour_logprob == std::vector<std::vector<float>>{{-1, -2, -3}, {-4}});
+  CHECK(group.version == std::vector<std::vector<std::uint32_t>>{{0, 0, 1}, {1}});
+  CHECK(group.reward == std::vector<float>{1, 0});
+  CHECK(group.ref_logprob.empty());
+  const std::vector<float> reference{-9, -8, -7, -6};
+  const auto with_reference = columns::training_group_of(
+      7, columns::column_set({tests::rollout_columns(), tests::reward_columns(),
+                              columns::column_builder().add(column::ref_logprob, reference).finish()}));
+  CHECK(with_reference.ref_logprob == std::vector<std::vector<float>>{{-9, -8, -7}, {-6}});
+}
+
+TEST_CASE("a column that is missing, of another type or of another length is named") {
+  CHECK_THROWS_WITH_AS(columns::training_group_of(7, columns::column_set(tests::rollout_columns())),
+                       "column 'reward' is not among the group's columns", std::out_of_range);
+  CHECK_THROWS_WITH_AS(
+      columns::training_group_of(7, columns::column_set({tests::rollout_columns(), tests::reward_columns({1, 2, 3})})),
+      "column 'reward' has 3 entries for 2 answers", std::invalid_argument);
+  const std::vector<float> reference{-9};
+  CHECK_THROWS_AS(columns::training_group_of(
+                      7, columns::column_set({tests::rollout_columns(), tests::reward_columns(),
+                                              columns::column_builder().add(column::ref_logprob, reference).finish()})),
+                  std::invalid_argument);
+  const std::vector<std::int32_t> not_float{1, 0};
+  CHECK_THROWS_AS(
+      columns::training_group_of(
+          7, columns::column_set({tests::rollout_columns(),
+                                  transport::bundle_builder().add<std::int32_t>("reward", not_float).finish()})),
+      std::invalid_argument);
+}
+
+TEST_CASE("a greedy answer becomes the group's baseline and is no answer of it") {
+  const auto with = [](std::vector<std::uint8_t> greedy) {
+    return columns::column_set({tests::rollout_columns(), tests::reward_columns({1, 0.25}),
+                                columns::column_builder().add(column::greedy, greedy).finish()});
+  };
+  const auto group = columns::training_group_of(7, with({0, 1}));
+  CHECK(group.answers == std::vector<std::vector<std::int32_t>>{{10, 11, 12}});
+  CHECK(group.behaviour_logprob.size() == 1);
+  CHECK(group.version.size() == 1);
+  CHECK(group.reward == std::vector<float>{1});
+  CHECK(group.baseline == std::vector<float>{0.25});
+  CHECK_THROWS_AS(columns::training_group_of(7, with({1, 0})), std::invalid_argument);
+}
+
+TEST_CASE("a group remembers which of the answers that were begun its own are") {
+  const auto with = [](std::vector<std::int32_t> kept) {
+    return columns::column_set({tests::rollout_columns(), tests::reward_columns({1, 0.25}),
+                                columns::column_builder().add(column::kept, kept).finish()});
+  };
+  CHECK(columns::training_group_of(7, with({1, 4})).kept == std::vector<std::uint32_t>{1, 4});
+  CHECK(columns::training_group_of(7, whole_group()).kept.empty());
+  CHECK_THROWS_AS(columns::training_group_of(7, with({1})), std::invalid_argument);
+}
+
+TEST_CASE("masked answers keep their reward and lose their tokens, which are counted") {
+  const auto group =
+      columns::training_group_of(7, whole_group(), {.mask_truncated = true}); // the second answer was cut off
+  CHECK(group.answers == std::vector<std::vector<std::int32_t>>{{10, 11, 12}, {}});
+  CHECK(group.behaviour_logprob[1].empty());
+  CHECK(group.reward == std::vector<float>{1, 0});
+  CHECK(group.masked_tokens == 1);
+  CHECK(columns::training_group_of(7, whole_group()).masked_tokens == 0);
+}
+
+TEST_CASE("a group is flat where all its rewards are the same") {
+  CHECK(columns::is_flat(
+      columns::training_group_of(7, columns::column_set({tests::rollout_columns(), tests::reward_columns({1, 1})}))));
+  CHECK_FALSE(columns::is_flat(columns::training_group_of(7, whole_group())));
+}
+
+} // namespace training_columns_test

@@ -1,0 +1,50 @@
+#include "runtime/columns/weights_bundle.hpp"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+namespace weights_bundle_test {
+
+using namespace millrace;
+using namespace millrace::columns;
+
+TEST_CASE("a snapshot of weights does not change when its source goes on changing") {
+  const at::Tensor source = at::arange(6, at::kFloat).reshape({2, 3});
+  const auto snapshot = columns::bundle_of({{"w", source}});
+  source.fill_(-1);
+  const auto values = snapshot.view<float>("w");
+  CHECK(std::vector<float>(values.begin(), values.end()) == std::vector<float>{0, 1, 2, 3, 4, 5});
+  CHECK(snapshot.at("w").spec.shape == std::vector<std::int64_t>{2, 3});
+}
+
+TEST_CASE("a snapshot of weights that are not contiguous or not fp32 holds their values as fp32") {
+  const at::Tensor turned = at::arange(6, at::kFloat).reshape({2, 3}).t();
+  const auto snapshot = columns::bundle_of({{"half", turned.to(at::kBFloat16)}, {"turned", turned}});
+  const auto values = snapshot.view<float>("turned");
+  CHECK(std::vector<float>(values.begin(), values.end()) == std::vector<float>{0, 3, 1, 4, 2, 5});
+  CHECK(snapshot.at("half").spec.type == dtype::f32);
+}
+
+TEST_CASE("weights made of a bundle are its memory and keep it alive") {
+  auto snapshot = columns::bundle_of({{"w", at::full({4}, 2.5)}});
+  const void* memory = snapshot.at("w").bytes.data();
+  auto weights = columns::weights_of(snapshot);
+  CHECK(weights.at(0).tensor.data_ptr() == memory);
+  const std::weak_ptr<const void> owner = snapshot.owner();
+  snapshot = {};
+  CHECK(!owner.expired());
+  CHECK(at::equal(weights.at(0).tensor, at::full({4}, 2.5f)));
+  weights.clear();
+  CHECK(owner.expired());
+  const std::vector<std::int32_t> whole{1, 2};
+  CHECK_THROWS_AS(columns::weights_of(transport::bundle_builder().add<std::int32_t>("w", whole).finish()),
+                  std::invalid_argument);
+}
+
+} // namespace weights_bundle_test
