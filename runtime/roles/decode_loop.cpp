@@ -1,0 +1,205 @@
+#include "runtime/roles/decode_loop.hpp"
+
+#include "runtime/telemetry/trace.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <stdexcept>
+#include <utility>
+
+namespace millrace::roles {
+
+decode_loop::decode_loop(std::string track, std::shared_ptr<const text::tokenizer> tok, rollout::engine_options options,
+                         events on)
+    : track_(std::move(track)), tok_(std::move(tok)), options_(options), on_(std::move(on)) {
+  thread_ = std::thread([this] { run(); });
+}
+
+decode_loop::~decode_loop() {
+  {
+    const std::lock_guard lock(mutex_);
+    closing_ = true;
+  }
+  arrived_.notify_all();
+  thread_.join();
+}
+
+void decode_loop::submit(rollout::group_request group, std::uint32_t attempt,
+                         std::optional<rollout::partial_group> so_far) {
+  {
+    const std::lock_guard lock(mutex_);
+    submitted_.push_back({std::move(group), attempt, std::move(so_far)});
+    ++open_groups_;
+  }
+  arrived_.notify_all();
+}
+
+void decode_loop::cancel(std::uint64_t group) {
+  {
+    const std::lock_guard lock(mutex_);
+    // Only what was submitted before: a later attempt of the group may follow.
+    open_groups_ -= std::erase_if(submitted_, [&](const auto& entry) { return entry.request.group == group; });
+    cancelled_.push_back(group);
+  }
+  arrived_.notify_all();
+}
+
+void decode_loop::interrupt(std::uint64_t group, std::uint32_t attempt) {
+  {
+    const std::lock_guard lock(mutex_);
+    interrupted_.push_back({group, attempt});
+  }
+  arrived_.notify_all();
+}
+
+void decode_loop::hand_over_weights(std::shared_ptr<const model::decoder> policy, std::uint32_t version, flip_time when,
+                                    kv_on_flip cache) {
+  {
+    const std::lock_guard lock(mutex_);
+    next_ = next_weights{.policy = std::move(policy), .version = version, .when = when, .cache = cache};
+  }
+  arrived_.notify_all();
+}
+
+std::size_t decode_loop::groups() const {
+  const std::lock_guard lock(mutex_);
+  return open_groups_;
+}
+
+std::int64_t decode_loop::sampled_tokens() const {
+  const std::lock_guard lock(mutex_);
+  return sampled_tokens_;
+}
+
+void decode_loop::flip(next_weights next) {
+  if (engine_)
+    engine_->hand_over_weights(std::move(next.policy), next.version, next.cache);
+  else
+    engine_.emplace(std::move(next.policy), tok_, next.version, options_);
+  on_.flipped(next.version);
+}
+
+bool decode_loop::can_flip() const {
+  return next_ && (!engine_ || next_->when == flip_time::in_flight || engine_->idle());
+}
+
+bool decode_loop::can_go_on() const {
+  return closing_ || can_flip() || !cancelled_.empty() || !interrupted_.empty()
+         || (engine_ && (!engine_->idle() || (!submitted_.empty() && !next_)));
+}
+
+std::optional<decode_loop::arrivals> decode_loop::next_arrivals() {
+  arrivals came;
+  std::unique_lock lock(mutex_);
+  if (!can_go_on()) {
+    telemetry::timed idle(telemetry::process_trace(), track_, "no group to decode",
+                          engine_ ? telemetry::cause::wait_input : telemetry::cause::wait_weights);
+    arrived_.wait(lock, [this] { return can_go_on(); });
+  }
+  if (closing_)
+    return std::nullopt;
+  if (can_flip())
+    came.weights = std::exchange(next_, std::nullopt);
+  came.cancelled.swap(cancelled_);
+  came.interrupted.swap(interrupted_);
+  // Groups that came behind weights which wait for the engine to drain begin under those weights.
+  if ((engine_ || came.weights) && !next_) {
+    came.submitted.assign(std::make_move_iterator(submitted_.begin()), std::make_move_iterator(submitted_.end()));
+    submitted_.clear();
+  }
+  for (const auto& [group, attempt] : came.interrupted) {
+    const auto waits =
+        std::find_if(submitted_.begin(), submitted_.end(), [&, id = group, which = attempt](auto& entry) {
+          return entry.request.group == id && entry.attempt == which;
+        });
+    if (waits == submitted_.end())
+      continue;
+    came.given_back.push_back(std::move(*waits));
+    submitted_.erase(waits);
+    --open_groups_;
+  }
+  return came;
+}
+
+bool decode_loop::take_in() {
+  auto came = next_arrivals();
+  if (!came)
+    return false;
+  if (came->weights)
+    flip(std::move(*came->weights));
+  for (const auto group : came->cancelled)
+    drop(group);
+  for (auto& [request, attempt, so_far] : came->submitted) {
+    drop(request.group); // a later attempt takes the place of an earlier one
+    running_[request.group] = {attempt, request.prompt};
+    engine_->admit(std::move(request), std::move(so_far));
+  }
+  for (auto& [request, attempt, so_far] : came->given_back)
+    on_.interrupted(attempt, std::move(so_far).value_or(rollout::partial_group{request.group, {}, {}}));
+  for (const auto& [group, attempt] : came->interrupted)
+    hand_over(group, attempt);
+  return true;
+}
+
+void decode_loop::hand_over(std::uint64_t group, std::uint32_t attempt) {
+  const auto found = running_.find(group);
+  if (found == running_.end() || found->second.attempt != attempt)
+    return;
+  running_.erase(found);
+  {
+    const std::lock_guard lock(mutex_);
+    --open_groups_;
+  }
+  on_.interrupted(attempt, engine_->interrupt(group).value());
+}
+
+void decode_loop::drop(std::uint64_t group) {
+  if (!engine_ || !engine_->cancel(group))
+    return;
+  running_.erase(group);
+  const std::lock_guard lock(mutex_);
+  --open_groups_;
+}
+
+void decode_loop::decode() {
+  // One span for many steps: a step is a few milliseconds.
+  telemetry::timed decoding(telemetry::process_trace(), track_, "decode", telemetry::cause::compute);
+  const double until = telemetry::now_s() + 0.1;
+  std::int64_t sampled = 0;
+  std::int64_t steps = 0;
+  double prefill_s = 0;
+  bool interrupted = false;
+  while (!engine_->idle() && !interrupted && telemetry::now_s() < until) {
+    auto finished = engine_->step();
+    sampled += engine_->last_step().sampled_tokens;
+    steps += engine_->last_step().sampled_tokens > 0;
+    prefill_s += engine_->last_step().prefill_s;
+    for (auto& group : finished) {
+      const auto entry = running_.extract(group.group);
+      on_.finished(entry.mapped().attempt, entry.mapped().prompt, std::move(group));
+    }
+    const std::lock_guard lock(mutex_);
+    open_groups_ -= finished.size();
+    sampled_tokens_ += engine_->last_step().sampled_tokens;
+    interrupted = closing_ || next_ || !submitted_.empty() || !cancelled_.empty() || !interrupted_.empty();
+  }
+  decoding.arg("tokens", static_cast<double>(sampled));
+  decoding.arg("steps", static_cast<double>(steps));
+  decoding.arg("prefill_s", prefill_s);
+}
+
+void decode_loop::run() {
+  try {
+    while (take_in()) {
+      if (engine_ && static_cast<std::size_t>(engine_->groups()) != running_.size())
+        throw std::logic_error("the engine works on " + std::to_string(engine_->groups()) + " groups, it was given "
+                               + std::to_string(running_.size()));
+      if (engine_ && !engine_->idle())
+        decode();
+    }
+  } catch (const std::exception& error) {
+    on_.failed(error.what());
+  }
+}
+
+} // namespace millrace::roles

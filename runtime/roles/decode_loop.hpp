@@ -1,0 +1,126 @@
+#pragma once
+
+#include "runtime/rollout/engine.hpp"
+#include "runtime/words/group_attempt.hpp"
+#include "runtime/words/kv_on_flip.hpp"
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace millrace::roles {
+
+/// When new weights are sampled from.
+enum class flip_time : std::uint8_t {
+  when_idle, ///< once no group runs; new ones wait for it
+  in_flight, ///< between two decode steps
+};
+
+/// A decode loop on a thread of its own: the engine's only caller. Between two decode steps it takes in what came:
+/// groups, cancellations, interruptions, new weights.
+class decode_loop {
+public:
+  struct events {
+    /// A group is complete; `attempt` as submitted. On the loop's thread.
+    std::function<void(std::uint32_t attempt, const std::vector<std::int32_t>& prompt, rollout::finished_group)>
+        finished;
+    /// A group was stopped with what it has; nothing: it had not begun. On the loop's thread.
+    std::function<void(std::uint32_t attempt, rollout::partial_group so_far)> interrupted;
+    /// The next token will be sampled from `version`. On the loop's thread.
+    std::function<void(std::uint32_t version)> flipped;
+    /// The engine threw: nothing more will be generated. On the loop's thread.
+    std::function<void(std::string why)> failed;
+  };
+
+  /// @param track name of the role in the trace
+  decode_loop(std::string track, std::shared_ptr<const text::tokenizer> tok, rollout::engine_options options,
+              events on);
+  ~decode_loop();
+  decode_loop(const decode_loop&) = delete;
+  decode_loop& operator=(const decode_loop&) = delete;
+
+  /// Decoding begins with the first weights; groups may come before. A group that is here already begins anew.
+  /// @param so_far what it goes on with
+  void submit(rollout::group_request group, std::uint32_t attempt,
+              std::optional<rollout::partial_group> so_far = std::nullopt);
+  /// Stops a group and hands it over through `interrupted`; ignored if that attempt of it is not here (any more).
+  void interrupt(std::uint64_t group, std::uint32_t attempt);
+  /// Forgets what was submitted of a group so far; one that is not here is ignored.
+  void cancel(std::uint64_t group);
+
+  /// @param policy ready for the engine
+  /// @param cache of answers that run when the weights flip
+  void hand_over_weights(std::shared_ptr<const model::decoder> policy, std::uint32_t version, flip_time when,
+                         kv_on_flip cache = kv_on_flip::keep);
+
+  /// Groups submitted and not finished.
+  std::size_t groups() const;
+  std::int64_t sampled_tokens() const;
+
+private:
+  struct next_weights {
+    std::shared_ptr<const model::decoder> policy;
+    std::uint32_t version = 0;
+    flip_time when = flip_time::in_flight;
+    kv_on_flip cache = kv_on_flip::keep;
+  };
+
+  struct submission {
+    rollout::group_request request;
+    std::uint32_t attempt = 0;
+    std::optional<rollout::partial_group> so_far;
+  };
+
+  struct running_group {
+    std::uint32_t attempt = 0;
+    std::vector<std::int32_t> prompt;
+  };
+
+  /// What came since the loop looked last.
+  struct arrivals {
+    std::optional<next_weights> weights;
+    std::vector<submission> submitted;
+    std::vector<std::uint64_t> cancelled;
+    std::vector<group_attempt> interrupted;
+    std::vector<submission> given_back; ///< interrupted before they began
+  };
+
+  void run();
+  bool take_in();                          ///< waits for something to do and applies what came; false when closing
+  std::optional<arrivals> next_arrivals(); ///< nothing when closing
+  bool can_flip() const;                   ///< the lock is held
+  bool can_go_on() const;                  ///< the lock is held
+  void decode();                           ///< for a tenth of a second, or until something comes
+  void flip(next_weights next);
+  void drop(std::uint64_t group); ///< from the engine, if it is there
+  void hand_over(std::uint64_t group, std::uint32_t attempt);
+
+  std::string track_;
+  std::shared_ptr<const text::tokenizer> tok_;
+  rollout::engine_options options_;
+  events on_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable arrived_;
+  std::deque<submission> submitted_;
+  std::vector<std::uint64_t> cancelled_;
+  std::vector<group_attempt> interrupted_;
+  std::optional<next_weights> next_;
+  bool closing_ = false;
+  std::size_t open_groups_ = 0;
+  std::int64_t sampled_tokens_ = 0;
+
+  std::optional<rollout::engine> engine_; ///< the loop's own from here on
+  std::map<std::uint64_t, running_group> running_;
+  std::thread thread_;
+};
+
+} // namespace millrace::roles

@@ -1,0 +1,124 @@
+#include "runtime/roles/evaluation_core.hpp"
+
+#include "runtime/data/source.hpp"
+#include "runtime/roles/group_seed.hpp"
+#include "runtime/roles/role_sampling.hpp"
+#include "runtime/roles/rule_verifier.hpp"
+#include "runtime/rollout/engine.hpp"
+#include "runtime/words/input_error.hpp"
+
+#include <algorithm>
+#include <map>
+
+namespace millrace::roles {
+namespace {
+
+constexpr std::size_t most_skipped = 1000; ///< rows, before the first that fits: made-up prompts never end
+
+std::unique_ptr<data::source> held_out_source(const pipeline::evaluation_table& table, data::on_skip skip) {
+  if (!table.generator)
+    return data::open_file(
+        table.file,
+        {.shuffle = table.shuffle, .seed = static_cast<std::uint64_t>(table.seed), .epochs = 1, .system = table.system},
+        std::move(skip));
+  const auto& g = *table.generator;
+  return data::make_arithmetic({.operation = g.operation,
+                                .min = g.min,
+                                .max = g.max,
+                                .seed = static_cast<std::uint64_t>(g.seed),
+                                .suffix = g.suffix,
+                                .system = table.system});
+}
+
+held_out_answer scored(const held_out_row& row, rollout::answer answer, const rules::rule_set& rules,
+                       double correct_from) {
+  held_out_answer result{&row, std::move(answer.text), {}};
+  auto& score = result.score;
+  score.tokens = static_cast<std::int64_t>(answer.tokens.size());
+  score.cut_off = answer.finish == rollout::finish_reason::length;
+  const rules::rule_input input{
+      .text = result.text, .answer = row.answer, .tokens = score.tokens, .truncated = score.cut_off};
+  const auto found = rules.evaluate(input);
+  if (found.total.status == rules::score_status::invalid)
+    throw input_error(row.where + ": " + found.total.reason);
+  for (std::size_t r = 0; r < found.by_rule.size(); ++r)
+    score.reward += rules.rules()[r].weight * found.by_rule[r].value;
+  score.correct =
+      found.by_rule.front().status == rules::score_status::value && found.by_rule.front().value >= correct_from;
+  score.vote = rules.rules().front().scorer->statement(input);
+  return result;
+}
+
+} // namespace
+
+evaluation_core::evaluation_core(const pipeline::evaluation_table& table, model::checkpoint words)
+    : table_(table), words_(std::move(words)), rules_(rules_of(table.rules)) {
+  const auto skip = [this](const std::string& line) {
+    if (skipped_++ == 0)
+      skipped_first_ = line;
+  };
+  const auto source = held_out_source(table_, skip);
+  const auto& chat = model::chat_of(words_);
+  const auto longest = std::min(table_.max_prompt_tokens, words_.config.max_positions - 1);
+  while (table_.rows == 0 || static_cast<std::int64_t>(rows_.size()) < table_.rows) {
+    auto row = source->next();
+    if (!row)
+      break;
+    std::vector<chat_turn> messages;
+    for (const auto& turn : row->prompt)
+      messages.push_back({turn.role, turn.content});
+    auto prompt = words_.tok->encode(chat.render(messages, text::opening::assistant));
+    if (static_cast<std::int64_t>(prompt.size()) > longest)
+      skip(row->where + ": a prompt of " + std::to_string(prompt.size()) + " tokens, want at most "
+           + std::to_string(longest));
+    else
+      rows_.push_back({.prompt = std::move(prompt),
+                       .answer = std::move(row->answer),
+                       .task = std::move(row->data_source),
+                       .where = std::move(row->where)});
+    if (rows_.empty() && skipped_ == most_skipped)
+      break;
+  }
+  if (rows_.empty())
+    throw input_error(skipped_ > 0 ? "none of the rows can be used, the first: " + skipped_first_
+                                   : table_.file.string() + ": found no row, want at least one");
+}
+
+evaluation_tally evaluation_core::run(std::shared_ptr<const model::decoder> policy, const on_row& row_done,
+                                      std::stop_token stop, const on_answers& answered) const {
+  rollout::engine_options options;
+  options.slots = static_cast<std::int32_t>(table_.slots);
+  options.threads = static_cast<int>(table_.threads);
+  options.max_context = std::min(words_.config.max_positions, table_.max_prompt_tokens + table_.max_new_tokens);
+  rollout::engine engine(std::move(policy), words_.tok, 0, options);
+  const auto how = sampling_of(table_, words_.config);
+  evaluation_tally tally(table_.answers_per_prompt, table_.pass_at);
+  std::size_t next = 0, done = 0;
+  while (done < rows_.size() && !stop.stop_requested()) {
+    // No more rows than keep every slot busy: each holds its prompt's keys and values.
+    for (; next < rows_.size() && engine.waiting_answers() < table_.slots; ++next)
+      engine.admit({.group = next,
+                    .prompt = rows_[next].prompt,
+                    .answers = static_cast<std::int32_t>(table_.answers_per_prompt),
+                    .seed = group_seed(static_cast<std::uint64_t>(table_.seed), next),
+                    .how = how});
+    for (auto& group : engine.step()) {
+      const auto& row = rows_[group.group];
+      std::vector<held_out_answer> answers;
+      std::vector<scored_answer> scores;
+      for (auto& answer : group.answers) {
+        answers.push_back(scored(row, std::move(answer), *rules_, table_.correct_from));
+        scores.push_back(answers.back().score);
+      }
+      tally.add(row.task, scores);
+      ++done;
+      if (answered)
+        answered(row, answers);
+      if (row_done)
+        row_done(done);
+    }
+  }
+  return tally;
+}
+
+} // namespace millrace::roles

@@ -1,0 +1,70 @@
+#pragma once
+
+#include "runtime/model/checkpoint.hpp"
+#include "runtime/model/decoder.hpp"
+#include "runtime/pipeline/evaluation_table.hpp"
+#include "runtime/roles/evaluation_tally.hpp"
+#include "runtime/rules/rule_set.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+namespace millrace::roles {
+
+/// One held-out prompt.
+struct held_out_row {
+  std::vector<std::int32_t> prompt;
+  std::string answer;
+  std::string task;
+  std::string where;
+};
+
+/// What one answer said, for whoever wants more than the figures.
+struct held_out_answer {
+  const held_out_row* row = nullptr;
+  std::string text;
+  scored_answer score;
+};
+
+/// An evaluation's rows, rules and sampling, with no actor in sight: the same prompts and seeds each time it is run.
+class evaluation_core {
+public:
+  /// Reads the rows and encodes their prompts.
+  /// @param words tokenizer, template and shape
+  /// @throws input_error in one line: a file that cannot be read or holds no usable row, rules that cannot be made
+  evaluation_core(const pipeline::evaluation_table& table, model::checkpoint words);
+
+  /// Told after each prompt: how many are done.
+  using on_row = std::function<void(std::size_t done)>;
+  using on_answers = std::function<void(const held_out_row& row, const std::vector<held_out_answer>& answers)>;
+
+  /// Asks every prompt and scores the answers.
+  /// @param policy packed
+  /// @param stop   looked at between two decode steps: the figures are then those of the prompts done so far
+  /// @throws input_error for a row that the rules cannot score, naming it
+  evaluation_tally run(std::shared_ptr<const model::decoder> policy, const on_row& row_done, std::stop_token stop = {},
+                       const on_answers& answered = {}) const;
+
+  std::size_t rows() const { return rows_.size(); }
+
+  const model::checkpoint& words() const { return words_; }
+
+  /// Rows of the file that could not be used, and the first of them, "file:line: why".
+  std::size_t skipped() const { return skipped_; }
+
+  const std::string& skipped_first() const { return skipped_first_; }
+
+private:
+  pipeline::evaluation_table table_;
+  model::checkpoint words_;
+  std::vector<held_out_row> rows_;
+  std::shared_ptr<const rules::rule_set> rules_;
+  std::size_t skipped_ = 0;
+  std::string skipped_first_;
+};
+
+} // namespace millrace::roles

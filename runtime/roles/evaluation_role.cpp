@@ -1,0 +1,96 @@
+#include "runtime/roles/evaluation_role.hpp"
+
+#include "runtime/columns/weights_bundle.hpp"
+#include "runtime/model/inference_decoder.hpp"
+#include "runtime/roles/role_model.hpp"
+#include "runtime/roles/thread_answer.hpp"
+#include "runtime/telemetry/log.hpp"
+#include "runtime/train/trainable.hpp"
+
+#include <sys/resource.h>
+
+#include <stdexcept>
+#include <utility>
+
+namespace millrace::roles {
+namespace {
+
+/// Of the role's set-up what its jobs need: nothing that owns the data plane, on whose thread a handler may end.
+struct evaluation_setup {
+  role_instance who;
+  role_events events;
+  at::Device device;
+};
+
+version_evaluated figures_of(const evaluation_core& core, const evaluation_setup& setup, version_id version,
+                             const transport::bundle& parameters, std::stop_token stop) {
+  const double start = telemetry::now_s();
+  double told = start;
+  const auto tally = core.run(
+      model::inference_decoder(core.words().config, columns::weights_of(parameters), setup.device),
+      [&](std::size_t done) {
+        if (telemetry::now_s() - told < 1 && done < core.rows())
+          return;
+        told = telemetry::now_s();
+        setup.events.progress({.who = setup.who, .version = version, .done = done, .rows = core.rows()});
+      },
+      stop);
+  if (stop.stop_requested())
+    throw std::runtime_error("stopped");
+  return {
+      .version = version, .figures = tally.figures(), .tokens = tally.tokens(), .seconds = telemetry::now_s() - start};
+}
+
+} // namespace
+
+evaluation_role::evaluation_role(const role_setup& setup, const pipeline::evaluation_table& table)
+    : setup_(setup),
+      core_(std::make_shared<const evaluation_core>(table, load_text_model(*setup.pipeline, table.model))),
+      thread_(std::make_shared<job_thread>()) {
+  if (core_->skipped() > 0)
+    telemetry::log_warning(setup_.who.name(),
+                           std::to_string(core_->skipped()) + " rows skipped, the first: " + core_->skipped_first());
+  // Linux: the calling thread's own priority, inherited by those it starts.
+  thread_->post([] { setpriority(PRIO_PROCESS, 0, lower_priority); });
+}
+
+void evaluation_role::take(const new_weights& ask, answer_to<weights_live> done) {
+  const double start = telemetry::now_s();
+  setup_.data->pull(
+      ask.parameters, setup_.deadline(),
+      [version = ask.version, start, done = std::move(done), taken = taken_](transport::pull_result pulled) {
+        if (!pulled) {
+          done({}, pulled.error);
+          return;
+        }
+        {
+          const std::lock_guard lock(taken->mutex);
+          taken->version = version;
+          taken->parameters = std::move(pulled.value);
+        }
+        done({.version = version, .pull_s = telemetry::now_s() - start}, "");
+      });
+}
+
+void evaluation_role::evaluate(const evaluate_version& ask, answer_to<version_evaluated> done) {
+  answer_from<version_evaluated>(
+      *thread_,
+      {.track = setup_.who.name(),
+       .what = "evaluate version " + std::to_string(ask.version),
+       .cause = telemetry::cause::compute},
+      std::move(done),
+      [version = ask.version, core = core_, taken = taken_, stop = stop_.get_token(),
+       setup = evaluation_setup{
+           .who = setup_.who, .events = setup_.events, .device = train::device_named(setup_.pipeline->run.device)}] {
+        transport::bundle parameters;
+        {
+          const std::lock_guard lock(taken->mutex);
+          if (taken->version != version || taken->parameters.columns().empty())
+            throw std::runtime_error("the weights of version " + std::to_string(version) + " have not been taken");
+          parameters = taken->parameters;
+        }
+        return figures_of(*core, setup, version, parameters, stop);
+      });
+}
+
+} // namespace millrace::roles

@@ -1,0 +1,243 @@
+#include "runtime/roles/policy_core.hpp"
+
+#include "runtime/columns/weights_bundle.hpp"
+#include "runtime/model/score_head.hpp"
+#include "runtime/roles/learner_options.hpp"
+#include "runtime/roles/policy_metrics.hpp"
+#include "runtime/run_files/storage.hpp"
+#include "runtime/train/mask_old.hpp"
+#include "runtime/train/step_record.hpp"
+#include "runtime/words/input_error.hpp"
+
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+#include <fstream>
+#include <stdexcept>
+#include <utility>
+
+namespace millrace::roles {
+namespace {
+
+const pipeline::policy_table& table_of(const pipeline::pipeline& p) {
+  return std::get<pipeline::policy_table>(p.policy().options);
+}
+
+/// Where a checkpoint of the policy keeps its two parts.
+std::filesystem::path model_folder(const std::filesystem::path& checkpoint) {
+  return checkpoint / "model";
+}
+
+std::filesystem::path optimizer_folder(const std::filesystem::path& checkpoint) {
+  return checkpoint / "optimizer";
+}
+
+/// The version that the weights are; more than the optimizer's steps where a step was skipped.
+std::filesystem::path version_file(const std::filesystem::path& checkpoint) {
+  return checkpoint / "version";
+}
+
+std::uint32_t read_version(const std::filesystem::path& checkpoint) {
+  std::ifstream file(version_file(checkpoint));
+  std::uint32_t version = 0;
+  if (!(file >> version))
+    throw input_error(version_file(checkpoint).string() + ": missing or damaged, want the version of the weights");
+  return version;
+}
+
+/// The figures of the parts of the step under way.
+std::filesystem::path step_file(const std::filesystem::path& checkpoint) {
+  return optimizer_folder(checkpoint) / "step.json";
+}
+
+std::filesystem::path adapter_folder(const std::filesystem::path& checkpoint) {
+  return checkpoint / "adapter";
+}
+
+std::filesystem::path average_folder(const std::filesystem::path& checkpoint) {
+  return checkpoint / "ema";
+}
+
+/// What training starts from. Adapters stand on the model as it was, also after a resume.
+model::checkpoint load(const pipeline::pipeline& p, const std::filesystem::path& checkpoint) {
+  const auto& table = table_of(p);
+  auto loaded = model::load_checkpoint(checkpoint.empty() || table.lora ? p.models.at(table.model).path
+                                                                        : model_folder(checkpoint));
+  const auto* row = algorithms::find(table.algorithm);
+  return row && row->on == algorithms::head::score ? model::with_score_head(std::move(loaded)) : loaded;
+}
+
+/// The learner's options, with the adapter that they ask for.
+train::learner_options options_for(const pipeline::pipeline& p, const std::filesystem::path& checkpoint,
+                                   const model::checkpoint& base, int threads) {
+  auto options = learner_options_of(p, threads);
+  const auto& table = table_of(p);
+  if (!table.lora)
+    return options;
+  if (const auto* row = algorithms::find(table.algorithm); row && row->on == algorithms::head::score)
+    throw input_error("roles." + p.policy().name + ".lora: found with algorithm \"" + table.algorithm
+                      + "\", whose score head no adapter trains, want the whole model trained");
+  if (!checkpoint.empty())
+    options.adapter = model::load_adapter(adapter_folder(checkpoint));
+  else if (!table.lora->start.empty())
+    options.adapter = model::load_adapter(table.lora->start);
+  else
+    options.adapter = model::new_adapter(base.parameters, table.lora->rank, table.lora->alpha, table.lora->targets,
+                                         static_cast<std::uint64_t>(p.run.seed));
+  options.adapter->base_path = p.models.at(table.model).path.string();
+  return options;
+}
+
+} // namespace
+
+policy_core::policy_core(const pipeline::pipeline& p, const std::filesystem::path& checkpoint, int threads)
+    : table_(table_of(p)), model_(load(p, checkpoint)),
+      learner_(model_.config, model_.parameters, options_for(p, checkpoint, model_, threads)),
+      rules_(columns::training_rules_of(p)), rewards_(reward_parts_of(p)), threads_(threads) {
+  model_.parameters.clear();
+  for (const auto* critic : p.of<pipeline::critic_table>())
+    idle_steps_ = std::get<pipeline::critic_table>(critic->options).alone_steps;
+  if (!checkpoint.empty()) {
+    learner_.load_state(optimizer_folder(checkpoint));
+    version_ = read_version(checkpoint);
+    if (std::filesystem::exists(step_file(checkpoint)))
+      so_far_ = train::step_report_from(run_files::read_file(step_file(checkpoint)));
+  }
+  if (table_.ema_decay > 0)
+    average_.emplace(checkpoint.empty() ? learner_.parameters()
+                                        : model::load_checkpoint(average_folder(checkpoint)).parameters,
+                     table_.ema_decay);
+  if (table_.pretraining)
+    texts_.emplace(table_.pretraining->file);
+}
+
+std::vector<train::training_group> policy_core::texts_of(std::uint64_t step) const {
+  std::vector<train::training_group> groups;
+  for (const auto& text : texts_->of_step(step - 1, static_cast<std::size_t>(table_.pretraining->rows_per_step))) {
+    auto tokens = model_.tok->encode(text, millrace::text::edges::special);
+    tokens.resize(std::min(tokens.size(), static_cast<std::size_t>(table_.pretraining->max_tokens)));
+    if (tokens.size() < 2)
+      continue;
+    auto& group = groups.emplace_back();
+    group.prompt = {tokens.front()};
+    group.answers = {{tokens.begin() + 1, tokens.end()}};
+  }
+  return groups;
+}
+
+bool policy_core::keep(std::uint64_t group, const columns::column_set& columns, std::string domain) {
+  auto made = columns::training_group_of(group, columns, rules_, std::move(domain));
+  const bool flat = columns::is_flat(made);
+  keep(std::move(made));
+  return flat;
+}
+
+void policy_core::keep(train::training_group group) {
+  groups_.keep(std::move(group));
+}
+
+void policy_core::forget(std::uint64_t group) {
+  groups_.forget(group);
+}
+
+batch_report policy_core::train(const train_batch& batch, std::stop_token stop) {
+  batch_report report;
+  report.step = batch.step;
+  report.part = batch.part;
+  report.ends_step = batch.ends_step;
+  train::step_record lineage{batch.step, batch.version,   threads_,   {},
+                             batch.part, batch.ends_step, batch.mask, batch.train_from};
+  if (batch.groups.empty()) { // the rest of the step's groups were lost
+    end_step(batch, report);
+    report.lineage = train::to_json(lineage);
+    return report;
+  }
+  auto groups = groups_.of(batch.groups);
+  for (const auto& group : groups)
+    lineage.groups.push_back(train::lineage_of(group));
+  if (!rewards_.empty())
+    train::mix_rewards(groups, rewards_);
+  if (texts_)
+    learner_.mix(texts_of(batch.step), table_.pretraining->coefficient);
+  report.masked_tokens = train::mask_old(groups, batch.mask, batch.train_from);
+  auto result = learner_.step(groups, batch.version, std::move(stop),
+                              {.begins = batch.part == 0,
+                               .ends = batch.ends_step,
+                               .moves = batch.step > static_cast<std::uint64_t>(idle_steps_)});
+  report.interrupted = result.result == train::step_report::outcome::stopped;
+  if (report.interrupted)
+    return report;
+  returns_ = std::exchange(result.returns, {});
+  report.skipped = result.result == train::step_report::outcome::not_finite;
+  report.complaint = complaint_of(result);
+  if (!rewards_.empty()) // normalised, the mean says nothing
+    result.reward_mean = train::mean_raw_reward(groups, rewards_);
+  for (const auto& group : groups) {
+    report.masked_tokens += group.masked_tokens;
+    for (std::size_t i = 0; i < group.answers.size(); ++i)
+      report.trained_tokens += train::tokens_in_loss(group, i);
+  }
+  report.lineage = train::to_json(lineage);
+  groups_.forget(batch.groups);
+  if (batch.part == 0 || !so_far_)
+    so_far_ = std::move(result);
+  else
+    *so_far_ += result;
+  if (batch.ends_step)
+    end_step(batch, report);
+  return report;
+}
+
+/// @param report gets the figures of all parts
+void policy_core::end_step(const train_batch& batch, batch_report& report) {
+  learner_.end_step();
+  version_ = batch.version + 1;
+  const auto whole = std::exchange(so_far_, std::nullopt);
+  if (!whole)
+    return;
+  report.skipped = whole->result == train::step_report::outcome::not_finite;
+  report.metrics = metrics_of(*whole);
+  if (average_ && whole->updates > 0)
+    average_->update(learner_.parameters());
+}
+
+transport::bundle policy_core::snapshot(std::uint32_t version) const {
+  if (version != version_)
+    throw std::logic_error("the parameters are those of version " + std::to_string(version_));
+  return columns::bundle_of(learner_.version_parameters());
+}
+
+void policy_core::write_checkpoint(const std::filesystem::path& folder) const {
+  if (!std::filesystem::is_directory(folder))
+    throw input_error(folder.string() + ": no such folder, want one to write the checkpoint into");
+  const auto write_model = [&](const std::filesystem::path& into, const model::weights& parameters) {
+    std::filesystem::create_directories(into);
+    auto whole = model_;
+    for (const auto& parameter : parameters)
+      whole.parameters.push_back({parameter.name, parameter.tensor.detach().cpu()});
+    model::write_checkpoint_files(into, whole);
+  };
+  if (!table_.lora || table_.lora->merged)
+    write_model(model_folder(folder), learner_.parameters());
+  if (average_)
+    write_model(average_folder(folder), average_->parameters());
+  if (const auto* adapter = learner_.adapter()) {
+    std::filesystem::create_directories(adapter_folder(folder));
+    model::write_adapter_files(adapter_folder(folder), *adapter, learner_.parameters());
+  }
+  std::filesystem::create_directories(optimizer_folder(folder));
+  learner_.save_state(optimizer_folder(folder));
+  std::ofstream(version_file(folder)) << version_ << '\n';
+  if (so_far_)
+    std::ofstream(step_file(folder)) << train::to_json(*so_far_);
+}
+
+std::uint64_t policy_core::parameter_count() const {
+  std::uint64_t count = 0;
+  const auto* adapter = learner_.adapter();
+  for (const auto& parameter : adapter ? adapter->parameters : learner_.parameters())
+    count += static_cast<std::uint64_t>(parameter.tensor.numel());
+  return count;
+}
+
+} // namespace millrace::roles

@@ -1,0 +1,79 @@
+#pragma once
+
+#include "runtime/columns/column_set.hpp"
+#include "runtime/columns/training_columns.hpp"
+#include "runtime/data/text_rows.hpp"
+#include "runtime/messages/train.hpp"
+#include "runtime/model/checkpoint.hpp"
+#include "runtime/pipeline/pipeline.hpp"
+#include "runtime/roles/kept_groups.hpp"
+#include "runtime/train/learner.hpp"
+#include "runtime/train/moving_average.hpp"
+#include "runtime/train/reward_mix.hpp"
+#include "runtime/transport/bundle.hpp"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <utility>
+#include <vector>
+
+namespace millrace::roles {
+
+/// What the policy knows, without an actor: the groups it has fetched, the learner and the weights it publishes.
+/// `keep`, `keeps` and `forget` may run beside the others, which belong to one thread.
+class policy_core {
+public:
+  /// Loads the policy's model, or goes on from a checkpoint that `write_checkpoint` wrote.
+  /// @throws input_error in one line: model or checkpoint unusable, log-probabilities of an unknown version
+  policy_core(const pipeline::pipeline& p, const std::filesystem::path& checkpoint, int threads);
+
+  /// Keeps a group that was fetched. @returns whether all its rewards are the same
+  /// @throws std::exception naming the column that is missing or of another length
+  bool keep(std::uint64_t group, const columns::column_set& columns, std::string domain);
+  void keep(train::training_group group);
+  void forget(std::uint64_t group);
+
+  /// One step or one of its parts; the batch's groups are forgotten unless it was interrupted.
+  batch_report train(const train_batch& batch, std::stop_token stop);
+
+  /// The critic's targets for the tokens of the last batch, if only the policy can compute them (V-trace); otherwise
+  /// empty.
+  std::vector<float> take_returns() { return std::exchange(returns_, {}); }
+
+  /// A snapshot of the parameters of a version; while a step is trained in parts, as they were before it.
+  /// @throws std::logic_error if they are not those of `version` (any more)
+  transport::bundle snapshot(std::uint32_t version) const;
+
+  /// Writes into an existing folder: `model` in Hugging Face layout, `optimizer`, and where the pipeline has them
+  /// `adapter` in PEFT layout (then `model` is the merged model, or absent) and `ema`, the average. Between two parts
+  /// of a step it writes the present weights, and `optimizer` also holds what the rest of the step needs.
+  /// @throws input_error
+  void write_checkpoint(const std::filesystem::path& folder) const;
+
+  bool keeps(std::uint64_t group) const { return groups_.has(group); }
+
+  std::uint64_t parameter_count() const;
+
+private:
+  std::vector<train::training_group> texts_of(std::uint64_t step) const;
+  void end_step(const train_batch& batch, batch_report& report);
+
+  const pipeline::policy_table table_;
+  model::checkpoint model_; ///< without its parameters: they are the learner's
+  train::learner learner_;
+  std::optional<train::moving_average> average_;
+  std::optional<data::text_rows> texts_;
+  columns::training_rules rules_;
+  std::vector<train::reward_part> rewards_; ///< empty: there is one
+  int threads_ = 0;
+  std::uint32_t version_ = 0;
+  std::int64_t idle_steps_ = 0; ///< at the run's start: only the critic trains
+  std::vector<float> returns_;
+  std::optional<train::step_report> so_far_; ///< figures of the trained parts of the step under way
+  kept_groups groups_;
+};
+
+} // namespace millrace::roles

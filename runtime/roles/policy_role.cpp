@@ -1,0 +1,58 @@
+#include "runtime/roles/policy_role.hpp"
+
+#include "runtime/columns/column_builder.hpp"
+#include "runtime/roles/fetch_for_training.hpp"
+
+#include <string>
+#include <utility>
+
+namespace millrace::roles {
+namespace {
+
+std::string in_words(const train_batch& batch) {
+  const bool whole = batch.part == 0 && batch.ends_step;
+  return "step " + std::to_string(batch.step) + (whole ? "" : ", part " + std::to_string(batch.part + 1));
+}
+
+} // namespace
+
+policy_role::policy_role(const role_setup& setup)
+    : setup_(setup), core_(std::make_shared<policy_core>(*setup.pipeline, setup.checkpoint, setup.threads())),
+      versions_(setup.data) {
+}
+
+void policy_role::fetch(const fetch_group& ask, answer_to<group_fetched> done) {
+  fetch_for_training(setup_, ask, core_, std::move(done));
+}
+
+void policy_role::train(const train_batch& ask, answer_to<batch_report> done) {
+  stop_ = {};
+  answer_from<batch_report>(
+      thread_, {.track = setup_.who.name(), .what = "train " + in_words(ask), .cause = telemetry::cause::compute},
+      std::move(done), [this, ask, stop = stop_.get_token()] {
+        auto report = core_->train(ask, stop);
+        if (const auto returns = core_->take_returns(); !returns.empty())
+          report.returns = setup_.data->publish(columns::column_builder().add(column::returns, returns).finish());
+        return report;
+      });
+}
+
+void policy_role::publish(const publish_weights& ask, answer_to<weights_published> done) {
+  answer_from<weights_published>(thread_,
+                                 {.track = setup_.who.name(),
+                                  .what = "publish version " + std::to_string(ask.version),
+                                  .cause = telemetry::cause::transfer},
+                                 std::move(done), [this, ask] {
+                                   const double start = telemetry::now_s();
+                                   auto published = versions_.publish(ask.version, core_->snapshot(ask.version));
+                                   published.copy_s = telemetry::now_s() - start;
+                                   return published;
+                                 });
+}
+
+void policy_role::write(const write_checkpoint& ask, answer_to<checkpoint_written> done) {
+  write_state(thread_, setup_.who, ask, std::move(done),
+              [this](const std::filesystem::path& folder) { core_->write_checkpoint(folder); });
+}
+
+} // namespace millrace::roles

@@ -1,0 +1,38 @@
+#pragma once
+
+#include "runtime/messages/weights.hpp"
+#include "runtime/transport/data_plane.hpp"
+
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <set>
+
+namespace millrace::roles {
+
+/// The versions of the weights that a role has published. Lets go of old ones, but for the newest and for those that
+/// are held. Thread-safe.
+class published_versions {
+public:
+  static constexpr std::size_t kept_versions = 2; ///< the newest ones, for pulls that are under way
+
+  explicit published_versions(std::shared_ptr<transport::data_plane> data) : data_(std::move(data)) {}
+
+  weights_published publish(version_id version, transport::bundle parameters);
+  void hold(const hold_weights& ask);
+
+private:
+  struct published {
+    version_id version = 0;
+    std::uint64_t ticket = 0;
+  };
+
+  void let_go_of_old(); ///< the lock is held
+
+  std::shared_ptr<transport::data_plane> data_;
+  std::mutex mutex_;
+  std::deque<published> published_; ///< the oldest first
+  std::set<version_id> held_;
+};
+
+} // namespace millrace::roles

@@ -1,0 +1,55 @@
+#include "runtime/roles/reference_role.hpp"
+
+#include "runtime/columns/weights_bundle.hpp"
+#include "runtime/roles/thread_answer.hpp"
+#include "runtime/words/input_error.hpp"
+
+#include <future>
+#include <utility>
+
+namespace millrace::roles {
+namespace {
+
+/// The bundle, waited for on a thread that may wait. @throws input_error with the line of what went wrong
+transport::bundle pulled(transport::data_plane& data, const ticket& ticket, std::chrono::milliseconds deadline) {
+  std::promise<transport::pull_result> arrived;
+  data.pull(ticket, deadline, [&](transport::pull_result result) { arrived.set_value(std::move(result)); });
+  auto result = arrived.get_future().get(); // the data plane answers within the deadline
+  if (!result)
+    throw input_error(result.error);
+  return std::move(result.value);
+}
+
+} // namespace
+
+reference_role::reference_role(const role_setup& setup, const pipeline::reference_table& table)
+    : setup_(setup), core_(reference_core::load(*setup.pipeline, table, setup.threads())) {
+  if (table.follows() && !setup.checkpoint.empty())
+    core_.read_checkpoint(setup.checkpoint, setup.who.role);
+}
+
+void reference_role::add(const process_group&, columns::column_set columns, answer_to<added_columns> done) {
+  thread_.post([this, columns = std::move(columns), done = std::move(done)] {
+    answer_now<added_columns>(done, [&] { return added_columns{.columns = core_.logprob_columns(columns)}; });
+  });
+}
+
+void reference_role::take(const new_weights& ask, answer_to<weights_live> done) {
+  answer_from<weights_live>(
+      thread_,
+      {.track = setup_.who.name(),
+       .what = "follow version " + std::to_string(ask.version),
+       .cause = telemetry::cause::transfer},
+      std::move(done), [this, ask] {
+        if (core_.wants(ask.version))
+          core_.follow(ask.version, columns::weights_of(pulled(*setup_.data, ask.parameters, setup_.deadline())));
+        return weights_live{.version = ask.version};
+      });
+}
+
+void reference_role::write(const write_checkpoint& ask, answer_to<checkpoint_written> done) {
+  write_state(thread_, setup_.who, ask, std::move(done),
+              [this](const std::filesystem::path& folder) { core_.write_checkpoint(folder, setup_.who.role); });
+}
+
+} // namespace millrace::roles

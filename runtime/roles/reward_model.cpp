@@ -1,0 +1,121 @@
+#include "runtime/roles/reward_model.hpp"
+
+#include "runtime/columns/column_builder.hpp"
+#include "runtime/columns/column_origin.hpp"
+#include "runtime/columns/prompt_columns.hpp"
+#include "runtime/model/inference_decoder.hpp"
+#include "runtime/model/score_head.hpp"
+#include "runtime/roles/tokenizer_match.hpp"
+#include "runtime/train/trainable.hpp"
+#include "runtime/words/input_error.hpp"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <numeric>
+#include <stdexcept>
+
+namespace millrace::roles {
+namespace {
+
+/// The model's ids of the conversation with each answer as its last turn.
+std::vector<std::vector<std::int32_t>> conversations(const columns::column_set& columns, const text::tokenizer& words,
+                                                     const text::chat_template& chat) {
+  auto turns = columns::prompt_in(columns);
+  turns.push_back({"assistant", ""});
+  std::vector<std::vector<std::int32_t>> out;
+  for (const auto text : columns::by_answer(columns.view(column::text), columns.view(column::text_lengths))) {
+    turns.back().content.assign(text.begin(), text.end());
+    out.push_back(words.encode(chat.render(turns, text::opening::none)));
+  }
+  return out;
+}
+
+} // namespace
+
+reward_model::reward_model(pipeline::reward_model_table table, const model::checkpoint& model, ids reads_ids,
+                           int threads, at::Device device)
+    : table_(std::move(table)), scorer_(model.config, model::placed_on(model.parameters, device)), threads_(threads) {
+  if (reads_ids == ids::of_policy)
+    return;
+  model::chat_of(model);
+  tokenizer_ = model.tok;
+  chat_ = model.chat;
+}
+
+std::shared_ptr<reward_model> reward_model::load(const pipeline::pipeline& p, const pipeline::reward_model_table& table,
+                                                 int threads) {
+  const auto& source = p.models.at(table.model);
+  auto scorer = model::load_checkpoint(source.path, {.weights = true, .score_head = true});
+  if (!scorer.config.score_head)
+    throw input_error(source.path.string() + ": a language model, want a sequence-classification model of one label");
+  if (!source.chat_template.empty())
+    scorer.chat = text::named_chat_template(source.chat_template);
+  const bool same = !scorer.tok || same_tokens(*flowing_tokenizer(p), *scorer.tok);
+  if (same)
+    check_same_tokens(p, scorer);
+  return std::make_shared<reward_model>(table, scorer, same ? ids::of_policy : ids::its_own, threads,
+                                        train::device_named(p.run.device));
+}
+
+float reward_model::reward_of(const pipeline::reward_model_table& table, float score) {
+  const auto reward = static_cast<float>((score - table.mean) / table.deviation);
+  const auto most = static_cast<float>(table.clip);
+  return most > 0 ? std::clamp(reward, -most, most) : reward;
+}
+
+transport::wanted_columns reward_model::reads() const {
+  if (tokenizer_)
+    return {.required = column::names(column::prompt, column::prompt_lengths, column::text, column::text_lengths)};
+  return {.required = column::names(column::prompt_tokens, column::tokens, column::lengths)};
+}
+
+std::vector<float> reward_model::scores(const columns::column_set& columns) const {
+  if (!tokenizer_)
+    return model::answer_scores(scorer_, columns.view(column::prompt_tokens), columns::answers_in(columns),
+                                table_.tokens_at_once);
+  std::vector<float> scores;
+  const std::vector<std::vector<std::int32_t>> nothing(1);
+  for (const auto& text : conversations(columns, *tokenizer_, *chat_))
+    scores.push_back(model::answer_scores(scorer_, text, nothing, table_.tokens_at_once).at(0));
+  return scores;
+}
+
+added_columns reward_model::added(const columns::column_set& columns) const {
+  added_columns result;
+  if (at::get_num_threads() != threads_)
+    at::set_num_threads(threads_);
+  auto reward = scores(columns);
+  for (float& one : reward)
+    one = reward_of(table_, one);
+  const double mean =
+      reward.empty() ? 0 : std::accumulate(reward.begin(), reward.end(), 0.0) / static_cast<double>(reward.size());
+  const auto own = column::reward_of(table_.name);
+  columns::column_builder added;
+  added.add(own, reward);
+  result.summary[own.name] = mean;
+  if (table_.alone) {
+    added.add(column::reward, reward);
+    result.summary[std::string(column::reward.name)] = mean;
+  }
+  result.columns = added.add_all(columns::origin_of(own.name, {0, static_cast<std::uint32_t>(threads_)})).finish();
+  return result;
+}
+
+void reward_model::add(const process_group&, columns::column_set columns, answer_to<added_columns> done) {
+  thread_.post([this, columns = std::move(columns), done = std::move(done)] {
+    added_columns result;
+    std::string failure;
+    try {
+      result = added(columns);
+    } catch (const std::invalid_argument& unfit) {
+      // For example, the text is longer than the model's context. Another attempt would fail too.
+      result.complaint = unfit.what();
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+    done(std::move(result), std::move(failure));
+  });
+}
+
+} // namespace millrace::roles

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "runtime/roles/abilities.hpp"
+#include "runtime/roles/role_setup.hpp"
+
+namespace millrace::roles {
+
+/// Makes a role of whatever kind: loads its model, starts its threads. Takes as long as loading a model takes. A source
+/// has none of these abilities: it is a `source_core`.
+/// @throws input_error in one line: the model or the checkpoint cannot be used, ...
+role_abilities make_role(const role_setup& setup);
+
+} // namespace millrace::roles

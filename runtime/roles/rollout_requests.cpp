@@ -1,0 +1,54 @@
+#include "runtime/roles/rollout_requests.hpp"
+
+#include "runtime/roles/role_sampling.hpp"
+#include "runtime/words/input_error.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace millrace::roles {
+std::int64_t longest_prompt(const pipeline::pipeline& p) {
+  std::int64_t longest = 0;
+  for (const auto* role : p.of<pipeline::source_table>())
+    longest = std::max(longest, std::get<pipeline::source_table>(role->options).max_prompt_tokens);
+  return longest;
+}
+
+rollout_requests::rollout_requests(const pipeline::pipeline& p, const pipeline::rollout_table& table,
+                                   model::checkpoint words)
+    : words_(std::move(words)), how_(sampling_of(table, words_.config)), longest_prompt_(longest_prompt(p)),
+      slots_(static_cast<std::int32_t>(table.slots)), greedy_(table.greedy_baseline ? 1 : 0) {
+}
+
+rollout::group_request rollout_requests::make(const generate_group& ask, const std::vector<chat_turn>& turns) const {
+  auto prompt = words_.tok->encode(model::chat_of(words_).render(turns, text::opening::assistant));
+  const auto length = static_cast<std::int64_t>(prompt.size());
+  const auto context_tokens = words_.config.max_positions;
+  if (length > longest_prompt_)
+    throw input_error("a prompt of " + std::to_string(length)
+                      + " tokens, want at most max_prompt_tokens = " + std::to_string(longest_prompt_));
+  if (length + 1 > context_tokens)
+    throw input_error("a prompt of " + std::to_string(length) + " tokens in a context of "
+                      + std::to_string(context_tokens));
+  rollout::group_request request;
+  request.group = ask.group;
+  request.prompt = std::move(prompt);
+  request.greedy = greedy_;
+  request.answers = std::max(ask.answers, ask.started) + greedy_;
+  request.needed = ask.started > ask.answers ? ask.answers : 0;
+  request.seed = ask.seed;
+  request.how = how_;
+  return request;
+}
+
+rollout::engine_options rollout_requests::engine_options(int threads) const {
+  rollout::engine_options options;
+  options.slots = slots_;
+  options.threads = threads;
+  options.max_context = std::min(words_.config.max_positions, longest_prompt_ + how_.max_new_tokens);
+  return options;
+}
+
+} // namespace millrace::roles

@@ -1,0 +1,40 @@
+#pragma once
+
+#include "runtime/messages/generate.hpp"
+#include "runtime/model/checkpoint.hpp"
+#include "runtime/pipeline/pipeline.hpp"
+#include "runtime/rollout/engine.hpp"
+#include "runtime/words/chat_turn.hpp"
+
+#include <cstdint>
+#include <vector>
+
+namespace millrace::roles {
+
+/// The longest prompt, in tokens, that any source of the pipeline lets through.
+std::int64_t longest_prompt(const pipeline::pipeline& p);
+
+/// What a rollout role asks of its engine: the prompt in the model's tokens and how its answers are sampled.
+class rollout_requests {
+public:
+  /// @param words tokenizer, template and shape of the role's model; no weights
+  rollout_requests(const pipeline::pipeline& p, const pipeline::rollout_table& table, model::checkpoint words);
+
+  /// @param prompt the row's conversation
+  /// @throws input_error for a prompt that is longer than the source lets through or leaves no room for an answer
+  rollout::group_request make(const generate_group& ask, const std::vector<chat_turn>& prompt) const;
+
+  rollout::engine_options engine_options(int threads) const;
+
+  /// Answers of a group that are always the likeliest token and are not trained.
+  std::int32_t greedy() const { return greedy_; }
+
+private:
+  model::checkpoint words_;
+  rollout::sampling how_;
+  std::int64_t longest_prompt_ = 0;
+  std::int32_t slots_ = 1;
+  std::int32_t greedy_ = 0;
+};
+
+} // namespace millrace::roles

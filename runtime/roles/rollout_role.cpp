@@ -1,0 +1,280 @@
+#include "runtime/roles/rollout_role.hpp"
+
+#include "runtime/columns/answer_columns.hpp"
+#include "runtime/columns/prompt_columns.hpp"
+#include "runtime/columns/weights_bundle.hpp"
+#include "runtime/model/inference_decoder.hpp"
+#include "runtime/roles/decode_loop.hpp"
+#include "runtime/roles/role_model.hpp"
+#include "runtime/roles/rollout_requests.hpp"
+#include "runtime/roles/thread_answer.hpp"
+#include "runtime/telemetry/in_flight.hpp"
+#include "runtime/train/trainable.hpp"
+
+#include <map>
+#include <optional>
+#include <utility>
+
+namespace millrace::roles {
+namespace {
+
+/// A group that was asked for, until the decode loop has it.
+struct asked_group {
+  generate_group ask;
+  answer_to<group_accepted> done;
+  telemetry::in_flight_guard open;
+
+  void lost(std::string why) const { done({.group = ask.group, .prompt_tokens = 0, .lost = std::move(why)}, {}); }
+};
+
+/// A version whose weights are on their way to the decode loop.
+struct coming_weights {
+  new_weights ask;
+  answer_to<weights_live> done;
+  double asked_s = 0;   ///< `telemetry::now_s()`
+  double arrived_s = 0; ///< the bytes were here
+};
+
+transport::wanted_columns prompt_columns() {
+  return {.required = column::names(column::prompt, column::prompt_lengths)};
+}
+
+} // namespace
+
+/// What the requests' thread works on. It holds the other two threads, whose jobs hold none of it.
+struct rollout_role::state {
+  /// A group whose columns are being pulled.
+  struct pulling {
+    std::uint32_t attempt = 0;
+    bool interrupted = false;
+  };
+
+  struct waiting_flip {
+    weights_live answer;
+    answer_to<weights_live> done;
+  };
+
+  state(const role_setup& from, const pipeline::rollout_table& table)
+      : setup(from), words(load_text_model(*from.pipeline, table.model)), requests(*from.pipeline, table, words),
+        in_flight(from.who.name()), device(train::device_named(from.pipeline->run.device)) {}
+
+  void accept(asked_group group, columns::column_set prompt, std::optional<columns::column_set> partial);
+  void lay_out(coming_weights weights, transport::bundle parameters);
+  void hand_over(coming_weights weights, std::shared_ptr<const model::decoder> policy, double laid_out_s);
+  void flipped(std::uint32_t version);
+  decode_loop::events loop_events();
+
+  /// Does `work` on the requests' thread, if the role still lives.
+  using poster = std::function<void(std::function<void(state&)> work)>;
+
+  role_setup setup;
+  model::checkpoint words; ///< tokenizer, template and shape; no weights
+  rollout_requests requests;
+  telemetry::in_flight_groups in_flight;
+  at::Device device;
+  poster post;
+  std::map<std::uint64_t, pulling> pulls; ///< by group
+  std::vector<waiting_flip> flips;
+  std::optional<std::uint32_t> handed_over; ///< the newest version that the decode loop was given
+  std::optional<std::uint32_t> live;        ///< the newest that it said it samples from
+  std::unique_ptr<decode_loop> loop;
+  std::unique_ptr<job_thread> layout;
+};
+
+rollout_role::rollout_role(const role_setup& setup, const pipeline::rollout_table& table)
+    : state_(std::make_shared<state>(setup, table)), requests_(std::make_shared<job_thread>()) {
+  state_->post = [weak = std::weak_ptr(requests_), weak_state = std::weak_ptr(state_)](auto work) {
+    if (const auto thread = weak.lock())
+      thread->post([weak_state, work = std::move(work)] {
+        if (const auto alive = weak_state.lock())
+          work(*alive);
+      });
+  };
+  state_->layout = std::make_unique<job_thread>();
+  state_->loop = std::make_unique<decode_loop>(setup.who.name(), state_->words.tok,
+                                               state_->requests.engine_options(setup.threads()), state_->loop_events());
+}
+
+rollout_role::~rollout_role() = default;
+
+decode_loop::events rollout_role::state::loop_events() {
+  decode_loop::events on;
+  const auto greedy = static_cast<std::size_t>(requests.greedy());
+  on.finished = [setup = setup, greedy, held = in_flight](std::uint32_t attempt,
+                                                          const std::vector<std::int32_t>& prompt,
+                                                          const rollout::finished_group& group) {
+    setup.events.generated({.from = setup.who,
+                            .group = group.group,
+                            .attempt = attempt,
+                            .columns = setup.data->publish(columns::columns_of(prompt, group, greedy)),
+                            .tokens = columns::tokens_by_version(group.answers, greedy),
+                            .prefill_s = group.first_token_s,
+                            .baseline_tokens = columns::greedy_tokens(group, greedy),
+                            .answers = columns::tokens_by_oldest_version(group, greedy),
+                            .surplus_tokens = group.surplus_tokens});
+    held.end({group.group, attempt});
+  };
+  on.interrupted = [setup = setup, greedy, held = in_flight](std::uint32_t attempt,
+                                                             const rollout::partial_group& so_far) {
+    group_interrupted what{.from = setup.who,
+                           .group = so_far.group,
+                           .attempt = attempt,
+                           .partial = {},
+                           .tokens = columns::tokens_by_version(so_far.answers, greedy)};
+    if (!what.tokens.empty())
+      what.partial = setup.data->publish(columns::columns_of(so_far));
+    setup.events.interrupted(std::move(what));
+    held.end({so_far.group, attempt});
+  };
+  on.failed = [events = setup.events](const std::string& why) { events.failed("generation ended: " + why); };
+  on.flipped = [post = post](std::uint32_t version) { post([version](state& self) { self.flipped(version); }); };
+  return on;
+}
+
+// -- groups ----------------------------------------------------------------------------------------------------------
+
+void rollout_role::generate(const generate_group& ask, answer_to<group_accepted> done) {
+  const asked_group asked{.ask = ask,
+                          .done = std::move(done),
+                          .open = telemetry::in_flight_guard(state_->in_flight, {ask.group, ask.attempt})};
+  state_->post([asked](state& self) {
+    self.pulls[asked.ask.group] = {.attempt = asked.ask.attempt, .interrupted = false};
+    columns::pull_columns(
+        *self.setup.data, std::span(&asked.ask.columns, 1), prompt_columns(), self.setup.deadline(),
+        [asked, post = self.post, data = self.setup.data.get(), // alive: it calls this handler
+         deadline = self.setup.deadline()](columns::column_set prompt, const std::string& error) {
+          if (!error.empty())
+            asked.lost(error);
+          else if (asked.ask.partial.id == 0)
+            post([asked, prompt = std::move(prompt)](state& again) { again.accept(asked, prompt, {}); });
+          else
+            data->pull(asked.ask.partial, deadline, [asked, post, prompt](transport::pull_result pulled) {
+              if (!pulled)
+                asked.lost(pulled.error);
+              else
+                post([asked, prompt, partial = columns::column_set(std::move(pulled.value))](state& again) {
+                  again.accept(asked, prompt, partial);
+                });
+            });
+        });
+  });
+}
+
+void rollout_role::state::accept(asked_group group, columns::column_set prompt,
+                                 std::optional<columns::column_set> partial) {
+  const auto& ask = group.ask;
+  const auto pulled = pulls.find(ask.group);
+  if (pulled == pulls.end() || pulled->second.attempt != ask.attempt) {
+    group.lost("the group was cancelled");
+    return;
+  }
+  const bool interrupted = pulled->second.interrupted;
+  pulls.erase(pulled);
+  std::optional<rollout::partial_group> so_far;
+  try {
+    if (partial)
+      so_far = columns::partial_of(ask.group, *partial);
+  } catch (const std::exception& error) {
+    group.lost(error.what());
+    return;
+  }
+  answer_now<group_accepted>(group.done, [&] {
+    auto request = requests.make(ask, columns::prompt_in(prompt));
+    const group_accepted accepted{.group = ask.group,
+                                  .prompt_tokens = static_cast<std::int64_t>(request.prompt.size())};
+    loop->submit(std::move(request), ask.attempt, std::move(so_far));
+    group.open.hand_over(); // the loop's events end it
+    if (interrupted)
+      loop->interrupt(ask.group, ask.attempt);
+    return accepted;
+  });
+}
+
+void rollout_role::cancel(const cancel_group& ask) {
+  state_->in_flight.end(ask.group);
+  state_->post([group = ask.group](state& self) {
+    self.pulls.erase(group);
+    self.loop->cancel(group);
+  });
+}
+
+void rollout_role::interrupt(const interrupt_group& ask) {
+  state_->post([ask](state& self) {
+    const auto open = self.pulls.find(ask.group);
+    if (open != self.pulls.end() && open->second.attempt == ask.attempt)
+      open->second.interrupted = true;
+    else
+      self.loop->interrupt(ask.group, ask.attempt);
+  });
+}
+
+// -- weights ---------------------------------------------------------------------------------------------------------
+
+void rollout_role::take(const new_weights& ask, answer_to<weights_live> done) {
+  coming_weights weights{.ask = ask, .done = std::move(done), .asked_s = telemetry::now_s()};
+  const auto& setup = state_->setup;
+  setup.data->pull(ask.parameters, setup.deadline(),
+                   [weights, post = state_->post](transport::pull_result pulled) mutable {
+                     if (!pulled) {
+                       weights.done({}, pulled.error);
+                       return;
+                     }
+                     weights.arrived_s = telemetry::now_s();
+                     post([weights, value = std::move(pulled.value)](state& self) { self.lay_out(weights, value); });
+                   });
+}
+
+void rollout_role::state::lay_out(coming_weights weights, transport::bundle parameters) {
+  const std::string track = "staging of " + setup.who.name();
+  telemetry::process_trace().record({.track = track,
+                                     .name = "pull version " + std::to_string(weights.ask.version),
+                                     .category = std::string(telemetry::cause::transfer),
+                                     .start_s = weights.asked_s,
+                                     .duration_s = weights.arrived_s - weights.asked_s,
+                                     .args = {}});
+  layout->post([weights = std::move(weights), parameters = std::move(parameters), track, post = post,
+                config = words.config, on = device] {
+    std::shared_ptr<const model::decoder> policy;
+    try {
+      const telemetry::timed span(telemetry::process_trace(), track,
+                                  "stage version " + std::to_string(weights.ask.version), telemetry::cause::compute);
+      policy = model::inference_decoder(config, columns::weights_of(parameters), on);
+    } catch (const std::exception& error) {
+      weights.done({}, error.what());
+      return;
+    }
+    post([weights, policy, at_s = telemetry::now_s()](state& self) { self.hand_over(weights, policy, at_s); });
+  });
+}
+
+void rollout_role::state::hand_over(coming_weights weights, std::shared_ptr<const model::decoder> policy,
+                                    double laid_out_s) {
+  const auto version = weights.ask.version;
+  weights_live answer{
+      .version = version, .pull_s = weights.arrived_s - weights.asked_s, .stage_s = laid_out_s - weights.arrived_s};
+  if (live >= version) { // RO-3
+    answer.version = *live;
+    weights.done(answer, {});
+    return;
+  }
+  flips.push_back({.answer = answer, .done = std::move(weights.done)});
+  if (handed_over < version) {
+    handed_over = version;
+    loop->hand_over_weights(std::move(policy), version,
+                            weights.ask.in_flight ? flip_time::in_flight : flip_time::when_idle,
+                            setup.pipeline->schedule.interrupt.kv);
+  }
+}
+
+void rollout_role::state::flipped(std::uint32_t version) {
+  live = version;
+  std::erase_if(flips, [&](waiting_flip& flip) {
+    if (flip.answer.version > version)
+      return false;
+    flip.answer.version = version;
+    flip.done(flip.answer, {});
+    return true;
+  });
+}
+
+} // namespace millrace::roles

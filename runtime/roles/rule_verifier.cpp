@@ -1,0 +1,106 @@
+#include "runtime/roles/rule_verifier.hpp"
+
+#include "runtime/columns/column_builder.hpp"
+#include "runtime/columns/prompt_columns.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <stdexcept>
+
+namespace millrace::roles {
+
+namespace {
+
+/// The mean of the first `count` values. The greedy answers stand at the end, and the policy's figures leave them out.
+double mean(const std::vector<float>& values, std::size_t count) {
+  return count == 0 ? 0
+                    : std::accumulate(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(count), 0.0)
+                          / static_cast<double>(count);
+}
+
+/// The columns of a group's scores, and means over all but the `greedy` last answers.
+added_columns scored_columns(const rules::rule_set& rules, const std::vector<rules::rule_set_score>& scores,
+                             std::size_t greedy) {
+  added_columns result;
+  std::vector<float> reward;
+  std::vector<std::vector<float>> by_rule(rules.rules().size());
+  double errors = 0;
+  for (const auto& score : scores) {
+    if (score.total.status == rules::score_status::invalid && result.complaint.empty())
+      result.complaint = score.total.reason;
+    double total = 0;
+    for (std::size_t r = 0; r < by_rule.size(); ++r) {
+      by_rule[r].push_back(static_cast<float>(score.by_rule[r].value));
+      total += rules.rules()[r].weight * score.by_rule[r].value;
+    }
+    errors += score.total.status == rules::score_status::error;
+    reward.push_back(static_cast<float>(total));
+  }
+  columns::column_builder columns;
+  columns.add(column::reward, reward);
+  result.summary[std::string(column::reward.name)] = mean(reward, reward.size() - greedy);
+  result.summary["verifier/errors"] = errors;
+  for (std::size_t r = 0; r < by_rule.size(); ++r) {
+    const auto part = column::reward_of(rules.rules()[r].name);
+    columns.add(part, by_rule[r]);
+    result.summary[part.name] = mean(by_rule[r], by_rule[r].size() - greedy);
+  }
+  result.columns = columns.finish();
+  return result;
+}
+
+/// One question to the rules: the rows of a group.
+struct verifier_question {
+  std::vector<rules::verifier_row> rows;
+  std::size_t greedy = 0; ///< how many answers, counted from the end, are greedy
+};
+
+/// @throws std::exception for columns that no rollout writes
+verifier_question question_of(const columns::column_set& columns) {
+  const auto texts = columns::by_answer(columns.view(column::text), columns.view(column::text_lengths));
+  const auto lengths = columns.view(column::lengths);
+  const auto finish = columns.view(column::finish);
+  if (lengths.size() != texts.size() || finish.size() != texts.size())
+    throw std::invalid_argument("columns 'text_lengths', 'lengths' and 'finish' have " + std::to_string(texts.size())
+                                + ", " + std::to_string(lengths.size()) + " and " + std::to_string(finish.size())
+                                + " entries");
+  verifier_question question;
+  if (columns.has(column::greedy)) {
+    const auto which = columns.view(column::greedy);
+    question.greedy = static_cast<std::size_t>(std::count(which.begin(), which.end(), std::uint8_t{1}));
+  }
+  const auto answer = columns::answer_in(columns);
+  for (std::size_t i = 0; i < texts.size(); ++i)
+    question.rows.push_back({std::string(texts[i].begin(), texts[i].end()), answer, lengths[i], finish[i] != 0});
+  return question;
+}
+
+} // namespace
+
+std::shared_ptr<const rules::rule_set> rules_of(std::span<const pipeline::rule_entry> entries) {
+  std::vector<rules::weighted_rule> weighted;
+  for (const auto& entry : entries)
+    weighted.push_back({entry.name, entry.weight, rules::make_rule(entry.type, entry.options)});
+  return std::make_shared<const rules::rule_set>(std::move(weighted));
+}
+
+rule_verifier::rule_verifier(const pipeline::rule_verifier_table& table, transport::wanted_columns reads)
+    : reads_(std::move(reads)), pool_(rules_of(table.rules), static_cast<std::size_t>(table.workers)),
+      deadline_(table.deadline_ms) {
+}
+
+void rule_verifier::add(const process_group&, columns::column_set columns, answer_to<added_columns> done) {
+  verifier_question question;
+  try {
+    question = question_of(columns);
+  } catch (const std::exception& error) {
+    done({}, error.what());
+    return;
+  }
+  pool_.submit(std::move(question.rows), deadline_,
+               [this, greedy = question.greedy, done = std::move(done)](std::vector<rules::rule_set_score> scores) {
+                 done(scored_columns(pool_.rules(), scores, greedy), {});
+               });
+}
+
+} // namespace millrace::roles

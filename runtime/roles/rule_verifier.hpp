@@ -1,0 +1,38 @@
+#pragma once
+
+#include "runtime/pipeline/rule_verifier_table.hpp"
+#include "runtime/roles/abilities.hpp"
+#include "runtime/rules/verifier_pool.hpp"
+
+#include <chrono>
+#include <memory>
+#include <span>
+#include <utility>
+
+namespace millrace::roles {
+
+/// The rules of a table, made. @throws input_error as the rules do
+std::shared_ptr<const rules::rule_set> rules_of(std::span<const pipeline::rule_entry> entries);
+
+/// `kind = "rule_verifier"`: scores each answer of a group by the pipeline's rules, in threads of a pool.
+///
+/// An answer that a rule cannot score in time, or fails on, gets the rule's 0 and is counted in the summary
+/// (`verifier/errors`); a row that the rules cannot score at all (no number expected where one is compared) makes the
+/// group unusable: a complaint.
+class rule_verifier : public column_adder {
+public:
+  /// @param reads of the role: `wanted_by`
+  /// @throws input_error as the rules do
+  rule_verifier(const pipeline::rule_verifier_table& table, transport::wanted_columns reads);
+
+  transport::wanted_columns reads() const override { return reads_; }
+
+  void add(const process_group& group, columns::column_set columns, answer_to<added_columns> done) override;
+
+private:
+  transport::wanted_columns reads_;
+  rules::verifier_pool pool_;
+  std::chrono::milliseconds deadline_;
+};
+
+} // namespace millrace::roles

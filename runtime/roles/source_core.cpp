@@ -1,0 +1,97 @@
+#include "runtime/roles/source_core.hpp"
+
+#include "runtime/columns/prompt_columns.hpp"
+
+#include <stdexcept>
+
+namespace millrace::roles {
+namespace {
+
+std::shared_ptr<data::source> source_of(const pipeline::pipeline& p, const pipeline::source_table& table,
+                                        data::on_skip skip) {
+  const auto run_seed = static_cast<std::uint64_t>(p.run.seed);
+  if (!table.generator)
+    return data::open_file(table.file,
+                           {.shuffle = table.shuffle,
+                            .seed = run_seed,
+                            .epochs = static_cast<std::uint64_t>(table.epochs),
+                            .system = table.system},
+                           std::move(skip));
+  const auto& g = *table.generator;
+  return data::make_arithmetic({.operation = g.operation,
+                                .min = g.min,
+                                .max = g.max,
+                                .seed = g.seed < 0 ? run_seed : static_cast<std::uint64_t>(g.seed),
+                                .suffix = g.suffix,
+                                .system = table.system});
+}
+
+columns::prompt_content content_in(data::row& row) {
+  return {.prompt = std::move(row.prompt),
+          .answer = std::move(row.answer),
+          .data_source = row.data_source,
+          .demonstrations = std::move(row.demonstrations),
+          .margin = row.margin};
+}
+
+source_position at_index(std::uint64_t index, const data::position& at) {
+  return {.index = index, .epoch = at.epoch, .next = at.next, .rows = at.rows};
+}
+
+} // namespace
+
+source_core::source_core(const pipeline::pipeline& p, const pipeline::role& role, std::optional<source_position> from) {
+  source_ = source_of(p, std::get<pipeline::source_table>(role.options), [skipped = skipped_](const std::string& line) {
+    if (skipped->count++ == 0)
+      skipped->first = line;
+  });
+  if (from) {
+    source_->restore({from->epoch, from->next, from->rows});
+    next_index_ = from->index;
+  }
+  positions_.push_back(at_index(next_index_, source_->save()));
+}
+
+source_prompt source_core::take(std::uint64_t index) {
+  source_prompt taken;
+  auto& answer = taken.row;
+  answer.index = index;
+  if (end_ && index >= *end_) {
+    answer.index = *end_;
+    answer.exhausted = true;
+    return taken;
+  }
+  if (index != next_index_) {
+    // Asked again: go back to where it was read.
+    const auto at = position_of(index);
+    source_->restore({at.epoch, at.next, at.rows});
+    while (positions_.back().index > index)
+      positions_.pop_back();
+    next_index_ = index;
+  }
+  auto row = source_->next();
+  answer.skipped_rows = std::exchange(skipped_->count, 0);
+  answer.skipped_first = std::exchange(skipped_->first, {});
+  if (!row) {
+    end_ = index;
+    answer.exhausted = true;
+    return taken;
+  }
+  taken.columns = columns::columns_of(content_in(*row));
+  answer.data_source = std::move(row->data_source);
+  answer.where = std::move(row->where);
+  positions_.push_back(at_index(++next_index_, source_->save()));
+  if (positions_.size() > kept_rows)
+    positions_.pop_front();
+  return taken;
+}
+
+source_position source_core::position_of(std::uint64_t index) const {
+  if (index < positions_.front().index || index > positions_.back().index)
+    throw std::out_of_range("prompt " + std::to_string(index) + " is not among those from "
+                            + std::to_string(positions_.front().index) + " to "
+                            + std::to_string(positions_.back().index));
+  return positions_[index - positions_.front().index];
+}
+
+} // namespace millrace::roles

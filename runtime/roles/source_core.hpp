@@ -1,0 +1,57 @@
+#pragma once
+
+#include "runtime/data/source.hpp"
+#include "runtime/messages/prompts.hpp"
+#include "runtime/pipeline/pipeline.hpp"
+#include "runtime/transport/bundle.hpp"
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace millrace::roles {
+
+/// A prompt that was taken.
+struct source_prompt {
+  prompt_row row;            ///< without its ticket: whoever publishes `columns` fills it in
+  transport::bundle columns; ///< as `columns_of(prompt_content)` makes them; none if `row.exhausted`
+};
+
+/// What a source knows, without an actor. It is synchronous and has one caller at a time.
+///
+/// Invariants
+/// - SO-1: the prompt of an index is a function of the pipeline alone: after a resume it is the same.
+/// - SO-2: an unusable row takes no index: it is counted and named.
+class source_core {
+public:
+  /// @param from where to go on after a resume; nothing: from the first prompt
+  /// @throws input_error if the file cannot be opened, is empty, or is not the one `from` was saved with
+  source_core(const pipeline::pipeline& p, const pipeline::role& role, std::optional<source_position> from);
+
+  /// @param index one after the last one taken, or one of the last `kept_rows`
+  /// @throws input_error for data that cannot be read any more; std::out_of_range for any other index
+  source_prompt take(std::uint64_t index);
+
+  /// @throws std::out_of_range for an index that lies further back than `kept_rows`
+  source_position position_of(std::uint64_t index) const;
+
+  static constexpr std::size_t kept_rows = 1 << 16; ///< positions remembered; far more than groups can be live
+
+private:
+  /// Unusable rows since the last answer.
+  struct skipped_rows {
+    std::uint64_t count = 0;
+    std::string first;
+  };
+
+  std::shared_ptr<skipped_rows> skipped_ = std::make_shared<skipped_rows>();
+  std::shared_ptr<data::source> source_;
+  std::uint64_t next_index_ = 0;
+  std::deque<source_position> positions_; ///< of the rows taken last, and behind them of the next one
+  std::optional<std::uint64_t> end_;      ///< how many prompts there are, once known
+};
+
+} // namespace millrace::roles

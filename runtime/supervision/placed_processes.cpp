@@ -1,0 +1,39 @@
+#include "runtime/supervision/placed_processes.hpp"
+
+namespace millrace::supervision {
+
+std::vector<placed_process> placed_processes(const pipeline::pipeline& p) {
+  std::vector<placed_process> result;
+  for (const auto& [name, where] : p.placement.roles) {
+    const auto count = p.processes_of(name);
+    for (std::int64_t i = 0; i < count; ++i)
+      result.push_back(
+          {{name, static_cast<std::uint32_t>(i), 1},
+           where.hosts.empty() ? std::string() : where.hosts[static_cast<std::size_t>(i) % where.hosts.size()]});
+  }
+  return result;
+}
+
+std::vector<role_instance> embedded_roles(const pipeline::pipeline& p) {
+  std::vector<role_instance> result;
+  for (const auto& role : p.roles)
+    if (!std::holds_alternative<pipeline::source_table>(role.options) && p.processes_of(role.name) == 0)
+      result.push_back({role.name, 0, 1});
+  return result;
+}
+
+std::string restart_rule::died(const std::string& instance, const std::string& how, double now) {
+  if (++false_starts_[instance] > allowed_false_starts)
+    return instance + " died " + std::to_string(allowed_false_starts + 1)
+           + " times in a row before it was ready, the last time of " + how;
+  auto& deaths = deaths_[instance];
+  deaths.push_back(now);
+  while (deaths.front() < now - window_s)
+    deaths.pop_front();
+  if (deaths.size() > allowed_deaths)
+    return instance + " died " + std::to_string(deaths.size()) + " times within "
+           + std::to_string(static_cast<int>(window_s)) + " s, the last time of " + how;
+  return {};
+}
+
+} // namespace millrace::supervision

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace millrace::supervision {
+
+/// The figures of a step that roles and the ledger add to those of the learner, summed over the parts of the step.
+class step_figures {
+public:
+  step_figures() = default;
+
+  /// @throws input_error for text that `saved` did not write
+  explicit step_figures(std::string_view saved);
+
+  void add_group(const std::map<std::string, double>& summary);
+
+  void add_masked(std::int64_t tokens) { masked_ += tokens; }
+
+  /// Rewards by rule as means over groups, everything else as sums.
+  std::map<std::string, double> figures() const;
+
+  /// For a checkpoint within a step: one JSON object.
+  std::string saved() const;
+
+private:
+  std::int64_t groups_ = 0;
+  std::int64_t masked_ = 0; ///< tokens
+  std::map<std::string, double> sums_;
+};
+
+} // namespace millrace::supervision

@@ -1,0 +1,234 @@
+#include "runtime/roles/policy_core.hpp"
+#include "runtime/train/step_record.hpp"
+#include "runtime/words/input_error.hpp"
+#include "tests/runtime/roles/fixture.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+#include <doctest/doctest.h>
+
+#include <random>
+#include <stdexcept>
+
+namespace policy_core_test {
+
+using namespace millrace;
+using namespace millrace::roles;
+
+namespace {
+
+/// A group of four answers of one to six tokens with random rewards.
+train::training_group some_group(std::uint64_t id) {
+  std::mt19937_64 random(id);
+  train::training_group group;
+  group.id = id;
+  group.prompt = {3, 4, 5};
+  for (int a = 0; a < 4; ++a) {
+    auto& answer = group.answers.emplace_back(1 + random() % 6);
+    for (auto& token : answer)
+      token = static_cast<std::int32_t>(random() % 300);
+    group.behaviour_logprob.emplace_back(answer.size(), -5.0f);
+    group.version.emplace_back(answer.size(), 0u);
+    group.reward.push_back(static_cast<float>(random() % 3));
+  }
+  return group;
+}
+
+bool same(const transport::bundle& a, const transport::bundle& b) {
+  return a.checksums() == b.checksums();
+}
+
+/// Groups 10 * step and 10 * step + 1, as version step - 1 trained them.
+batch_report train_step(policy_core& learner, std::uint64_t step) {
+  for (const auto id : {10 * step, 10 * step + 1})
+    learner.keep(some_group(id));
+  return learner.train(
+      {.step = step, .version = static_cast<std::uint32_t>(step - 1), .groups = {10 * step, 10 * step + 1}}, {});
+}
+
+} // namespace
+
+TEST_CASE("a step trains its groups once and makes the next version") { // PO-2
+  policy_core learner(tests::tiny_pipeline(), "", 1);
+  const auto before = learner.snapshot(0);
+  const auto report = train_step(learner, 1);
+  CHECK(report.step == 1);
+  CHECK(!report.interrupted);
+  CHECK(!report.skipped);
+  std::int64_t tokens = 0;
+  for (const auto id : {10, 11})
+    for (const auto& answer : some_group(static_cast<std::uint64_t>(id)).answers)
+      tokens += static_cast<std::int64_t>(answer.size());
+  CHECK(report.trained_tokens == tokens);
+  CHECK(!same(learner.snapshot(1), before));
+  CHECK_THROWS_AS(learner.snapshot(0), std::logic_error);
+  CHECK_THROWS_WITH_AS(learner.train({.step = 2, .version = 1, .groups = {10}}, {}), "group 10 was never fetched",
+                       std::logic_error);
+}
+
+TEST_CASE("a step in parts makes one version, and what it says at its end is of all of them") {
+  policy_core parts(tests::tiny_pipeline(), "", 1);
+  const auto before = parts.snapshot(0);
+  for (const auto id : {10, 11, 12})
+    parts.keep(some_group(static_cast<std::uint64_t>(id)));
+  const auto first = parts.train({.step = 1, .version = 0, .groups = {10}, .part = 0, .ends_step = false}, {});
+  CHECK(first.metrics.empty());
+  CHECK(first.trained_tokens > 0);
+  CHECK(same(parts.snapshot(0), before)); // PO-3
+  CHECK_THROWS_AS(parts.snapshot(1), std::logic_error);
+  const tests::temporary_folder folder;
+  parts.write_checkpoint(folder.path());
+  policy_core resumed(tests::tiny_pipeline(), folder.path(), 1);
+  CHECK(same(resumed.snapshot(0), before));
+  std::stop_source stop;
+  stop.request_stop();
+  CHECK(parts.train({.step = 1, .version = 0, .groups = {11}, .part = 1, .ends_step = false}, stop.get_token())
+            .interrupted);
+  for (auto* learner : {&parts, &resumed}) {
+    for (const auto id : {11, 12})
+      learner->keep(some_group(static_cast<std::uint64_t>(id)));
+    learner->train({.step = 1, .version = 0, .groups = {11}, .part = 1, .ends_step = false}, {});
+    const auto last = learner->train({.step = 1, .version = 0, .groups = {12}, .part = 2, .ends_step = true}, {});
+    CHECK(last.metrics.at("updates") == 3);
+    double reward = 0, tokens = 0;
+    for (const auto id : {10, 11, 12}) {
+      const auto group = some_group(static_cast<std::uint64_t>(id));
+      for (std::size_t a = 0; a < 4; ++a) {
+        reward += group.reward[a] / 12;
+        tokens += static_cast<double>(group.answers[a].size()) / 12;
+      }
+    }
+    CHECK(last.metrics.at("reward") == doctest::Approx(reward));
+    CHECK(last.metrics.at("response_length/mean") == doctest::Approx(tokens));
+  }
+  CHECK(same(parts.snapshot(1), resumed.snapshot(1)));
+}
+
+TEST_CASE("a step whose other groups were lost ends with the parts it had") {
+  policy_core learner(tests::tiny_pipeline(), "", 1);
+  learner.keep(some_group(10));
+  const auto first = learner.train({.step = 1, .version = 0, .groups = {10}, .part = 0, .ends_step = false}, {});
+  const auto last = learner.train({.step = 1, .version = 0, .groups = {}, .part = 1, .ends_step = true}, {});
+  CHECK(last.trained_tokens == 0);
+  CHECK(last.metrics.at("updates") == 1);
+  learner.snapshot(1);
+  const auto recorded = train::step_record_from(last.lineage);
+  CHECK(recorded.ends_step);
+  CHECK(recorded.part == 1);
+  CHECK(recorded.groups.empty());
+}
+
+TEST_CASE("what is too old is counted as masked, and the rest as trained") {
+  policy_core learner(tests::tiny_pipeline(), "", 1);
+  auto old = some_group(10);
+  old.version[0].assign(old.answers[0].size(), 1);
+  const auto of_first = static_cast<std::int64_t>(old.answers[0].size());
+  std::int64_t all = 0;
+  for (const auto& answer : old.answers)
+    all += static_cast<std::int64_t>(answer.size());
+  learner.keep(old);
+  const auto report = learner.train({.step = 3,
+                                     .version = 2,
+                                     .groups = {10},
+                                     .part = 0,
+                                     .ends_step = true,
+                                     .mask = age_mask::answers,
+                                     .train_from = 1},
+                                    {});
+  CHECK(report.trained_tokens == of_first);
+  CHECK(report.masked_tokens == all - of_first);
+  CHECK(report.metrics.at("staleness/max") == 1);
+  CHECK(report.metrics.at("staleness/1/tokens") == of_first);
+  CHECK(report.metrics.at("staleness/1/reward") == old.reward[0]);
+  CHECK(!report.metrics.contains("staleness/2/tokens"));
+}
+
+TEST_CASE("an interrupted step changes nothing and keeps its groups") {
+  policy_core learner(tests::tiny_pipeline(), "", 1), calm(tests::tiny_pipeline(), "", 1);
+  const auto before = learner.snapshot(0);
+  for (const auto id : {10, 11})
+    learner.keep(some_group(static_cast<std::uint64_t>(id)));
+  std::stop_source stop;
+  stop.request_stop();
+  CHECK(learner.train({.step = 1, .version = 0, .groups = {10, 11}}, stop.get_token()).interrupted);
+  CHECK(same(learner.snapshot(0), before));
+  CHECK(!learner.train({.step = 1, .version = 0, .groups = {10, 11}}, {}).interrupted);
+  train_step(calm, 1);
+  CHECK(same(learner.snapshot(1), calm.snapshot(1)));
+}
+
+TEST_CASE("a step whose loss is not finite is skipped, uses its groups up and still makes a version") {
+  auto p = tests::tiny_pipeline();
+  for (auto& role : p.roles)
+    if (auto* policy = std::get_if<pipeline::policy_table>(&role.options)) {
+      policy->loss.kl_coefficient = 1e38;
+      policy->loss.kl_estimator = "k2";
+    }
+  policy_core learner(p, "", 1);
+  const auto before = learner.snapshot(0);
+  auto group = some_group(10);
+  for (const auto& answer : group.answers)
+    group.ref_logprob.emplace_back(answer.size(), -1e30f);
+  learner.keep(group);
+  const auto report = learner.train({.step = 1, .version = 0, .groups = {10}}, {});
+  CHECK(report.skipped);
+  CHECK(!report.complaint.empty());
+  CHECK(same(learner.snapshot(1), before));
+  CHECK_THROWS_AS(learner.train({.step = 2, .version = 1, .groups = {10}}, {}), std::logic_error);
+}
+
+TEST_CASE("a forgotten group is gone") {
+  policy_core learner(tests::tiny_pipeline(), "", 1);
+  learner.keep(some_group(10));
+  learner.forget(10);
+  learner.forget(11);
+  CHECK_THROWS_AS(learner.train({.step = 1, .version = 0, .groups = {10}}, {}), std::logic_error);
+}
+
+TEST_CASE("training goes on from a checkpoint bit for bit") {
+  const tests::temporary_folder folder;
+  const auto p = tests::tiny_pipeline();
+  policy_core whole(p, "", 1);
+  train_step(whole, 1);
+  train_step(whole, 2);
+  whole.write_checkpoint(folder.path());
+  policy_core resumed(p, folder.path(), 1);
+  CHECK(resumed.parameter_count() == whole.parameter_count());
+  CHECK(same(resumed.snapshot(2), whole.snapshot(2)));
+  const auto a = train_step(whole, 3), b = train_step(resumed, 3);
+  CHECK(a.metrics.at("actor/pg_loss") == b.metrics.at("actor/pg_loss"));
+  CHECK(same(resumed.snapshot(3), whole.snapshot(3)));
+}
+
+TEST_CASE("a checkpoint without its version, or without its optimizer, is refused in one line") {
+  const tests::temporary_folder folder;
+  const auto p = tests::tiny_pipeline();
+  policy_core(p, "", 1).write_checkpoint(folder.path());
+  std::filesystem::remove(folder / "version");
+  CHECK_THROWS_AS(policy_core(p, folder.path(), 1), input_error);
+  std::filesystem::remove_all(folder / "optimizer");
+  CHECK_THROWS_AS(policy_core(p, folder.path(), 1), input_error);
+}
+
+TEST_CASE("a step with masked answers trains the others and says how many tokens it left out") {
+  policy_core learner(tests::tiny_pipeline(), "", 1);
+  auto one = some_group(1), other = some_group(2);
+  const auto tokens = [](const train::training_group& group) {
+    std::int64_t count = 0;
+    for (const auto& answer : group.answers)
+      count += static_cast<std::int64_t>(answer.size());
+    return count;
+  };
+  const auto all = tokens(one) + tokens(other);
+  one.masked_tokens = static_cast<std::int64_t>(one.answers[0].size());
+  one.answers[0].clear();
+  one.behaviour_logprob[0].clear();
+  one.version[0].clear();
+  learner.keep(one);
+  learner.keep(other);
+  const auto report = learner.train({.step = 1, .version = 0, .groups = {1, 2}}, {});
+  CHECK_FALSE(report.skipped);
+  CHECK(report.trained_tokens + report.masked_tokens == all);
+  CHECK(report.masked_tokens == one.masked_tokens);
+}
+
+} // namespace policy_core_test

@@ -1,0 +1,240 @@
+#include "runtime/columns/weights_bundle.hpp"
+#include "runtime/model/checkpoint.hpp"
+#include "runtime/roles/rollout_role.hpp"
+#include "runtime/telemetry/in_flight.hpp"
+#include "tests/runtime/roles/ask.hpp"
+#include "tests/runtime/roles/fixture.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace rollout_role_test {
+
+using namespace millrace;
+using namespace millrace::roles;
+
+namespace {
+
+constexpr auto within = std::chrono::seconds(20);
+
+struct heard {
+  std::vector<group_generated> groups;
+  std::vector<group_interrupted> interrupted;
+  std::vector<std::string> failures;
+};
+
+/// The rollout's role over the tiny model; its weights come when the test publishes them.
+struct running_rollout {
+  std::shared_ptr<tests::watched<heard>> seen = std::make_shared<tests::watched<heard>>();
+  std::shared_ptr<transport::data_plane> data = tests::data_plane_of(1);
+  std::shared_ptr<const pipeline::pipeline> p;
+  std::unique_ptr<rollout_role> role;
+
+  explicit running_rollout(const std::vector<std::string>& overrides = {})
+      : p(std::make_shared<const pipeline::pipeline>(tests::tiny_pipeline(overrides))),
+        role(std::make_unique<rollout_role>(
+            role_setup{.pipeline = p, .who = {"rollout", 0, 1}, .data = data, .checkpoint = {}, .events = events()},
+            std::get<pipeline::rollout_table>(p->at("rollout").options))) {}
+
+  ~running_rollout() {
+    role.reset();
+    // The data plane's own thread, where callbacks end, must not be the last to hold it.
+    CHECK(tests::eventually([&] { return data.use_count() == 1; }));
+  }
+
+  role_events events() const {
+    role_events on;
+    on.generated = [all = seen](group_generated what) { all->change([&](heard& h) { h.groups.push_back(what); }); };
+    on.interrupted = [all = seen](group_interrupted what) {
+      all->change([&](heard& h) { h.interrupted.push_back(what); });
+    };
+    on.failed = [all = seen](std::string why) { all->change([&](heard& h) { h.failures.push_back(why); }); };
+    return on;
+  }
+
+  std::pair<weights_live, std::string> take(std::uint32_t version, ticket parameters) {
+    return tests::ask(*role, &rollout_role::take, {.version = version, .parameters = std::move(parameters)});
+  }
+
+  ticket publish_weights() {
+    return data->publish(columns::bundle_of(model::load_checkpoint(tests::tiny_model()).parameters));
+  }
+
+  std::pair<group_accepted, std::string> generate(const generate_group& ask) {
+    return tests::ask(*role, &rollout_role::generate, ask);
+  }
+
+  generate_group prompt(std::uint64_t group, const std::string& text = "What is 1 plus 2?") const {
+    return {.group = group,
+            .attempt = 1,
+            .columns = data->publish(tests::prompt_columns(text)),
+            .answers = 2,
+            .seed = 1000 + group};
+  }
+
+  bool wait_for(std::size_t groups) {
+    return seen->wait([&](const heard& h) { return h.groups.size() >= groups; });
+  }
+};
+
+} // namespace
+
+TEST_CASE("a group is accepted with its prompt's length, and its columns can be pulled when it ends") { // RO-1
+  running_rollout rollout;
+  const auto [accepted, refusal] = rollout.generate(rollout.prompt(7));
+  CHECK(refusal.empty());
+  CHECK(accepted.prompt_tokens > 5);
+  CHECK(rollout.take(3, rollout.publish_weights()).first.version == 3);
+  REQUIRE(rollout.wait_for(1));
+  const auto ended = rollout.seen->get().groups.at(0);
+  CHECK(ended.group == 7);
+  CHECK(ended.from == role_instance{"rollout", 0, 1});
+  REQUIRE(ended.tokens.contains(3));
+  CHECK(ended.tokens.size() == 1);
+  tests::watched<std::int64_t> pulled{};
+  rollout.data->pull(ended.columns, within, [&](transport::pull_result result) {
+    const auto lengths = columns::column_set(result.value).view(column::lengths);
+    pulled.change([&](std::int64_t& sum) { sum = lengths.size() == 2 ? lengths[0] + lengths[1] : -1; });
+  });
+  CHECK(pulled.wait([&](std::int64_t sum) { return sum == ended.tokens.at(3); }));
+}
+
+TEST_CASE("a rollout says which groups it has: asked for and not answered, refused or cancelled") {
+  running_rollout rollout({"roles.prompts.max_prompt_tokens=100"});
+  const auto has = [] {
+    const auto all = telemetry::process_in_flight().all();
+    return *std::find_if(all.begin(), all.end(), [](const auto& role) { return role.who == "rollout/0"; });
+  };
+  REQUIRE(tests::eventually([&] { return has() == telemetry::in_flight_report{"rollout/0", 0, {}}; })); // it has begun
+  rollout.generate(rollout.prompt(7));
+  rollout.generate(rollout.prompt(8));
+  CHECK_FALSE(rollout.generate(rollout.prompt(9, std::string(2000, 'x'))).second.empty());
+  // The refused group goes once its answer is out.
+  CHECK(tests::eventually([&] { return has() == telemetry::in_flight_report{"rollout/0", 3, {{7, 1}, {8, 1}}}; }));
+  rollout.role->cancel({8});
+  CHECK(tests::eventually([&] { return has() == telemetry::in_flight_report{"rollout/0", 3, {{7, 1}}}; }));
+  rollout.take(3, rollout.publish_weights());
+  REQUIRE(rollout.wait_for(1));
+  CHECK(tests::eventually([&] { return has() == telemetry::in_flight_report{"rollout/0", 3, {}}; }));
+}
+
+TEST_CASE("a prompt beyond max_prompt_tokens or the model's context is refused with the numbers") {
+  running_rollout small({"roles.prompts.max_prompt_tokens=10"});
+  const auto refusal = small.generate(small.prompt(1, std::string(200, 'x'))).second;
+  CHECK(refusal.find("want at most max_prompt_tokens = 10") != std::string::npos);
+  std::string words;
+  for (int i = 0; i < 1000; ++i)
+    words += "? ";
+  running_rollout large({"roles.prompts.max_prompt_tokens=100000"});
+  CHECK(large.generate(large.prompt(1, words)).second.find("in a context of 512") != std::string::npos);
+}
+
+TEST_CASE("a version older than the one staged is answered with the newer one and never sampled from") { // RO-3
+  running_rollout rollout;
+  const auto parameters = rollout.publish_weights();
+  CHECK(rollout.take(5, parameters).first.version == 5);
+  CHECK(rollout.take(4, parameters).first.version == 5);
+  CHECK(rollout.take(5, parameters).first.version == 5);
+  rollout.generate(rollout.prompt(1));
+  REQUIRE(rollout.wait_for(1));
+  CHECK(rollout.seen->get().groups[0].tokens.contains(5));
+}
+
+TEST_CASE("weights that cannot be pulled or do not fit the model are an error, and the next version is taken") {
+  running_rollout rollout;
+  auto released = rollout.publish_weights();
+  rollout.data->release(released.id);
+  CHECK(!rollout.take(1, released).second.empty());
+  const auto strange = rollout.data->publish(tests::reward_columns());
+  CHECK(!rollout.take(2, strange).second.empty());
+  CHECK(rollout.take(3, rollout.publish_weights()).first.version == 3);
+}
+
+TEST_CASE("a cancelled group never ends") { // RO-1
+  running_rollout rollout;
+  rollout.generate(rollout.prompt(1));
+  rollout.role->cancel({1});
+  rollout.generate(rollout.prompt(2));
+  rollout.take(0, rollout.publish_weights());
+  REQUIRE(rollout.wait_for(1));
+  rollout.generate(rollout.prompt(3));
+  REQUIRE(rollout.wait_for(2));
+  CHECK(rollout.seen->get().groups[0].group == 2);
+  CHECK(rollout.seen->get().groups[1].group == 3);
+  CHECK(rollout.seen->get().failures.empty());
+}
+
+TEST_CASE("an interrupted group is handed over under a ticket, and another rollout goes on with it") { // RO-1, RO-2
+  const std::vector<std::string> long_answers{"roles.rollout.max_new_tokens=400",
+                                              "roles.prompts.max_prompt_tokens=100"};
+  running_rollout first(long_answers), second(long_answers);
+  auto ask = first.prompt(7);
+  first.take(0, first.publish_weights());
+  first.generate(ask);
+  CHECK(tests::eventually([&] {
+    first.role->interrupt({7, 1});
+    return !first.seen->get().interrupted.empty() || !first.seen->get().groups.empty();
+  }));
+  REQUIRE(first.seen->wait([](const heard& h) { return h.interrupted.size() + h.groups.size() == 1; }));
+  REQUIRE(first.seen->get().interrupted.size() == 1);
+  const auto handed = first.seen->get().interrupted[0];
+  CHECK(handed.group == 7);
+  CHECK(handed.from == role_instance{"rollout", 0, 1});
+  ask = second.prompt(7);
+  ask.attempt = 2;
+  ask.partial = handed.partial;
+  ask.partial.owner = handed.partial.id == 0 ? 0 : 9; // of a process that is not there
+  if (handed.partial.id != 0)
+    CHECK(!second.generate(ask).first.lost.empty());
+  // What the data plane of a test process holds under a ticket, another one may publish too.
+  tests::watched<ticket> moved{};
+  if (handed.partial.id != 0) {
+    first.data->pull(handed.partial, within, [&](transport::pull_result result) {
+      moved.change([&](auto& t) { t = second.data->publish(result.value); });
+    });
+    REQUIRE(moved.wait([](const auto& t) { return t.id != 0; }));
+  }
+  ask.attempt = 3;
+  ask.partial = moved.get();
+  SUBCASE("with new weights") {
+    CHECK(second.generate(ask).first.lost.empty());
+    second.take(1, second.publish_weights());
+    REQUIRE(second.wait_for(1));
+    const auto ended = second.seen->get().groups[0];
+    CHECK(ended.attempt == 3);
+    for (const auto& [version, tokens] : handed.tokens) // not one is lost or made again
+      CHECK(ended.tokens.at(version) == tokens);
+    CHECK(ended.tokens.contains(1));
+  }
+  SUBCASE("if it is interrupted before, it hands over as much") {
+    tests::asked(*second.role, &rollout_role::generate, ask);
+    second.role->interrupt({7, 3});
+    REQUIRE(second.seen->wait([](const heard& h) { return h.interrupted.size() == 1; }));
+    CHECK(second.seen->get().interrupted[0].tokens == handed.tokens);
+  }
+}
+
+TEST_CASE("a rollout that is ended while it decodes and stages goes at once") {
+  running_rollout rollout;
+  rollout.take(0, rollout.publish_weights());
+  for (std::uint64_t group = 0; group < 50; ++group)
+    tests::asked(*rollout.role, &rollout_role::generate, rollout.prompt(group));
+  tests::asked(*rollout.role, &rollout_role::take, {.version = 1, .parameters = rollout.publish_weights()});
+  rollout.role.reset();
+  CHECK(tests::eventually([&] { return rollout.data.use_count() == 1; }));
+}
+
+TEST_CASE("a prompt that cannot be pulled loses the attempt, not the group") {
+  running_rollout rollout;
+  const auto ask = rollout.prompt(1);
+  rollout.data->release(ask.columns.id);
+  const auto [accepted, error] = rollout.generate(ask);
+  CHECK(error.empty());
+  CHECK(!accepted.lost.empty());
+}
+
+} // namespace rollout_role_test
