@@ -1,10 +1,5 @@
 #include "tests/support/running_command.hpp"
 
-#include <csignal>
-#include <fstream>
-#include <stdexcept>
-#include <thread>
-
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -12,12 +7,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
+#include <fstream>
+#include <stdexcept>
+#include <thread>
+
 namespace millrace::tests {
 namespace {
 
 /// Reads from the start; the writer's place in the file stays where it is.
 std::string contents(int file) {
   struct stat about {};
+
   fstat(file, &about);
   std::string text(static_cast<std::size_t>(about.st_size), '\0');
   std::size_t read = 0;
@@ -67,11 +68,21 @@ running_command::~running_command() {
   close(err_);
 }
 
-std::string running_command::out() const { return contents(out_); }
-std::string running_command::err() const { return contents(err_); }
+std::string running_command::out() const {
+  return contents(out_);
+}
 
-void running_command::signal(int number) const { kill(pid_, number); }
-void running_command::signal_group(int number) const { kill(-pid_, number); }
+std::string running_command::err() const {
+  return contents(err_);
+}
+
+void running_command::signal(int number) const {
+  kill(pid_, number);
+}
+
+void running_command::signal_group(int number) const {
+  kill(-pid_, number);
+}
 
 std::optional<command_end> running_command::ended() {
   int status = 0;

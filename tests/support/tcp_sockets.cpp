@@ -1,8 +1,5 @@
 #include "tests/support/tcp_sockets.hpp"
 
-#include <cstddef>
-#include <cstring>
-
 #include <arpa/inet.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
@@ -11,6 +8,9 @@
 #include <linux/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <cstddef>
+#include <cstring>
 
 namespace millrace::tests {
 namespace {
@@ -48,6 +48,7 @@ void ask(int kernel, std::uint8_t family, std::vector<tcp_socket>& sockets) {
     nlmsghdr head;
     inet_diag_req_v2 what;
   } request{};
+
   request.head.nlmsg_len = sizeof request;
   request.head.nlmsg_type = SOCK_DIAG_BY_FAMILY;
   request.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;

@@ -1,12 +1,11 @@
 #pragma once
 
-#include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <stdexcept>
 #include <string>
 #include <string_view>
-
-#include <unistd.h>
 
 namespace millrace::tests {
 
@@ -14,19 +13,22 @@ namespace millrace::tests {
 class temporary_folder {
 public:
   temporary_folder() {
-    static std::atomic<unsigned> counter{0};
-    path_ = std::filesystem::temp_directory_path()
-            / ("millrace-test-" + std::to_string(::getpid()) + "-" + std::to_string(counter++));
-    std::filesystem::create_directories(path_);
+    auto pattern = (std::filesystem::temp_directory_path() / "millrace-test-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr)
+      throw std::runtime_error("no temporary folder " + pattern);
+    path_ = pattern;
   }
+
   ~temporary_folder() {
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }
+
   temporary_folder(const temporary_folder&) = delete;
   temporary_folder& operator=(const temporary_folder&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
+
   std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
 
 private:
@@ -36,7 +38,8 @@ private:
 /// A new file in the place of an old one: file systems flush a file that is cut to nothing and written again.
 inline void write_file(const std::filesystem::path& path, std::string_view bytes) {
   std::filesystem::remove(path);
-  std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  std::ofstream(path, std::ios::binary | std::ios::trunc)
+      .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
 inline std::string read_file(const std::filesystem::path& path) {

@@ -1,14 +1,13 @@
 #include "tests/support/two_hosts.hpp"
 
+#include <arpa/inet.h>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
-
-#include <arpa/inet.h>
-#include <unistd.h>
 
 namespace millrace::tests {
 namespace {
@@ -34,7 +33,9 @@ void need(const std::vector<std::string>& arguments) {
     throw std::runtime_error("ip " + arguments.front() + " failed: no permission to make network namespaces?");
 }
 
-std::string name_of(const char* side) { return "millrace-" + std::to_string(::getpid()) + "-" + side; }
+std::string name_of(const char* side) {
+  return "millrace-" + std::to_string(::getpid()) + "-" + side;
+}
 
 } // namespace
 

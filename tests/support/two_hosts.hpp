@@ -8,8 +8,8 @@
 
 namespace millrace::tests {
 
-/// Two network namespaces that a virtual cable joins, as two hosts would be: `near()` is 10.99.0.1, `far()` is 10.99.0.2,
-/// each with a loopback of its own. Nothing else can be reached from them. Removed with this object.
+/// Two network namespaces that a virtual cable joins, as two hosts would be: `near()` is 10.99.0.1, `far()`
+/// is 10.99.0.2, each with a loopback of its own. Nothing else can be reached from them. Removed with this object.
 class two_hosts {
 public:
   /// Whether this machine lets us make namespaces (root, and a kernel that has them).
@@ -25,10 +25,12 @@ public:
 
   /// A command line that runs `command` (an absolute path first) on one of them.
   std::vector<std::string> near(const std::vector<std::string>& command) const { return on(near_, command); }
+
   std::vector<std::string> far(const std::vector<std::string>& command) const { return on(far_, command); }
 
   /// The near host's end of the cable.
   std::string interface() const { return "cable"; }
+
   /// What has gone through the cable so far, in both directions together.
   std::uint64_t bytes_on_cable() const;
   /// Pulls the cable out and plugs it in again.

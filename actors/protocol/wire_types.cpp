@@ -1,0 +1,165 @@
+#include "actors/protocol/wire_types.hpp"
+
+#include "actors/protocol/caf_envelope.hpp"
+#include "actors/protocol/wire_fields.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/binary_deserializer.hpp>
+#include <caf/binary_serializer.hpp>
+
+#include <map>
+#include <stdexcept>
+
+namespace millrace::actors {
+namespace {
+
+/// One type of message: its name, and how its fields are written and read.
+struct wire_type {
+  const char* name;
+  std::type_index type;
+  caf::error (*save)(caf::serializer&, const void*);
+  caf::error (*load)(caf::deserializer&, std::shared_ptr<const void>&);
+};
+
+template <class Message>
+wire_type row(const char* name) {
+  return {.name = name,
+          .type = typeid(Message),
+          .save =
+              [](caf::serializer& sink, const void* message) {
+                return sink(*const_cast<Message*>(static_cast<const Message*>(message))); // saving changes nothing
+              },
+          .load =
+              [](caf::deserializer& source, std::shared_ptr<const void>& message) {
+                auto fresh = std::make_shared<Message>();
+                auto error = source(*fresh);
+                message = std::move(fresh);
+                return error;
+              }};
+}
+
+/// The one list of what travels. Both sides of a connection are the same program, so a number is a place in it.
+const std::vector<wire_type>& all() {
+  static const std::vector<wire_type> rows{
+      row<take_prompt>("take_prompt"),
+      row<prompt_row>("prompt_row"),
+      row<find_position>("find_position"),
+      row<source_position>("source_position"),
+      row<generate_group>("generate_group"),
+      row<group_accepted>("group_accepted"),
+      row<cancel_group>("cancel_group"),
+      row<interrupt_group>("interrupt_group"),
+      row<group_interrupted>("group_interrupted"),
+      row<group_generated>("group_generated"),
+      row<process_group>("process_group"),
+      row<group_columns>("group_columns"),
+      row<fetch_group>("fetch_group"),
+      row<group_fetched>("group_fetched"),
+      row<forget_group>("forget_group"),
+      row<train_batch>("train_batch"),
+      row<batch_report>("batch_report"),
+      row<interrupt_training>("interrupt_training"),
+      row<end_step>("end_step"),
+      row<step_ended>("step_ended"),
+      row<publish_weights>("publish_weights"),
+      row<weights_published>("weights_published"),
+      row<hold_weights>("hold_weights"),
+      row<new_weights>("new_weights"),
+      row<weights_live>("weights_live"),
+      row<write_checkpoint>("write_checkpoint"),
+      row<checkpoint_written>("checkpoint_written"),
+      row<checkpoint_stored>("checkpoint_stored"),
+      row<evaluate_version>("evaluate_version"),
+      row<version_evaluated>("version_evaluated"),
+      row<evaluation_progress>("evaluation_progress"),
+      row<peer_up>("peer_up"),
+      row<peer_known>("peer_known"),
+      row<peer_gone>("peer_gone"),
+      row<release_bundles>("release_bundles"),
+      row<start_roles>("start_roles"),
+      row<end_process>("end_process"),
+      row<report_now>("report_now"),
+      row<process_report>("process_report"),
+      row<join_run>("join_run"),
+      row<welcome>("welcome"),
+      row<begin_run>("begin_run"),
+      row<role_failed>("role_failed"),
+      row<process_ended>("process_ended"),
+      row<stop_run>("stop_run"),
+      row<started_on_node>("started_on_node"),
+      row<kill_on_node>("kill_on_node"),
+      row<process_up>("process_up"),
+      row<role_ready>("role_ready"),
+      row<start_on_node>("start_on_node"),
+  };
+  return rows;
+}
+
+std::uint16_t number_of(std::type_index type) {
+  static const auto numbers = [] {
+    std::map<std::type_index, std::uint16_t> by_type;
+    for (std::uint16_t i = 0; i < all().size(); ++i)
+      by_type.emplace(all()[i].type, i);
+    return by_type;
+  }();
+  const auto found = numbers.find(type);
+  if (found == numbers.end())
+    throw std::invalid_argument(std::string(type.name()) + " does not travel between processes");
+  return found->second;
+}
+
+constexpr std::uint16_t nothing = 0xffff;
+
+} // namespace
+
+caf::error inspect(caf::serializer& sink, envelope& what) {
+  std::uint16_t number = what.empty() ? nothing : number_of(what.type());
+  if (auto error = sink(number); error || number == nothing)
+    return error;
+  return all()[number].save(sink, what.content());
+}
+
+caf::error inspect(caf::deserializer& source, envelope& what) {
+  std::uint16_t number = nothing;
+  what = {};
+  if (auto error = source(number); error || number == nothing)
+    return error;
+  if (number >= all().size())
+    return caf::make_error(caf::sec::unknown_type, "a message of a newer version");
+  std::shared_ptr<const void> content;
+  if (auto error = all()[number].load(source, content))
+    return error;
+  what = envelope(all()[number].type, std::move(content));
+  return caf::none;
+}
+
+void add_envelope(caf::actor_system_config& config) {
+  config.add_message_type<envelope>("envelope");
+}
+
+std::vector<std::string> wire_types() {
+  std::vector<std::string> names;
+  for (const auto& row : all())
+    names.emplace_back(row.name);
+  return names;
+}
+
+std::vector<char> to_wire(caf::actor_system& system, const envelope& what) {
+  std::vector<char> bytes;
+  caf::binary_serializer sink(system, bytes);
+  auto copy = what;
+  if (auto error = sink(copy))
+    throw std::runtime_error(to_string(error));
+  return bytes;
+}
+
+envelope from_wire(caf::actor_system& system, std::vector<char> bytes) {
+  caf::binary_deserializer source(system, bytes);
+  envelope what;
+  if (auto error = source(what))
+    throw std::runtime_error(to_string(error));
+  return what;
+}
+
+} // namespace millrace::actors
