@@ -1,0 +1,159 @@
+#include "actors/coordinator/coordinator_state.hpp"
+#include "runtime/telemetry/log.hpp"
+#include "runtime/telemetry/trace.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+
+/// What the coordinator does to the world for `group_router`: checkpoints, and the end of the run.
+namespace millrace::actors {
+
+/// Asks every role with state before it returns. The roles work in order (PO-1), so they write the weights of this step
+/// and not of a later one.
+void coordinator_state::checkpoint(std::uint32_t step, const std::string& scheduler_state) {
+  const auto open = std::make_shared<open_checkpoint>();
+  open->step = step;
+  open->state.scheduler = scheduler_state;
+  open->state.within_step = router_->scheduler().at().part > 0 ? step_.saved() : std::string();
+  open->oldest = router_->scheduler().oldest_live();
+  try {
+    open->attempt = std::make_shared<run_files::checkpoint_attempt>(config_.checkpoints->begin(step));
+  } catch (const std::exception& error) {
+    tell(handle<decides>(self_.me()), checkpoint_stored{.step = step, .folder = "", .failure = error.what()});
+    return;
+  }
+  each_state_keeper([&](const role_ready&) { ++open->missing; });
+  each_state_keeper([&](const role_ready& role) {
+    self_.ask(
+        role.state_keeper, write_checkpoint{open->attempt->folder().string()}, work_deadline(),
+        [this, open](const checkpoint_written&) {
+          if (--open->missing == 0)
+            add_position(open);
+        },
+        [this, open](const refusal& why) {
+          if (std::exchange(open->missing, 0) > 0)
+            checkpoint_is_stored({.step = open->step, .folder = "", .failure = why.line});
+        });
+  });
+}
+
+void coordinator_state::add_position(const std::shared_ptr<open_checkpoint>& open) {
+  self_.ask(
+      source_, find_position{open->oldest}, request_deadline(),
+      [this, open](const source_position& position) { store(*open, position); },
+      [this, open](const refusal& why) {
+        checkpoint_is_stored({.step = open->step, .folder = "", .failure = "source: " + why.line});
+      });
+}
+
+void coordinator_state::store(const open_checkpoint& open, const source_position& position) {
+  storage_->post([me = handle<decides>(self_.me()), open, position] {
+    try {
+      const telemetry::timed span(telemetry::process_trace(), "coordinator", "checkpoint", telemetry::cause::storage);
+      open.attempt->write("scheduler.txt", open.state.scheduler);
+      if (!open.state.within_step.empty())
+        open.attempt->write("step.json", open.state.within_step);
+      open.attempt->write("source.txt", std::to_string(position.index) + ' ' + std::to_string(position.epoch) + ' '
+                                            + std::to_string(position.next) + ' ' + std::to_string(position.rows)
+                                            + '\n');
+      const auto folder = open.attempt->commit();
+      tell(me, checkpoint_stored{.step = open.step, .folder = folder.string(), .failure = ""});
+    } catch (const std::exception& error) {
+      tell(me, checkpoint_stored{.step = open.step, .folder = "", .failure = error.what()});
+    }
+  });
+}
+
+void coordinator_state::checkpoint_is_stored(const checkpoint_stored& stored) {
+  if (ended_)
+    return;
+  if (stored.failure.empty()) {
+    telemetry::log_info("run", "checkpoint of step " + std::to_string(stored.step) + " in " + stored.folder);
+    try {
+      config_.record->checkpointed(stored.step, stored.folder);
+    } catch (const std::exception& error) {
+      complain(error.what()); // the checkpoint itself is there
+    }
+    router_->checkpointed(stored.step, now());
+    progressed();
+    return;
+  }
+  const auto line = run_files::checkpoint_failure(config_.checkpoints->folder(), stored.step, stored.failure);
+  const auto waits = router_->scheduler().waits();
+  const bool last =
+      std::any_of(waits.begin(), waits.end(), [](const auto& wait) { return wait.kind == wait_kind::saving; });
+  if (last)
+    fail(line);
+  else
+    complain(line + "; the run goes on");
+}
+
+// -- the end ---------------------------------------------------------------------------------------------------------
+
+void coordinator_state::stop(const stop_run& why) {
+  if (ended_)
+    return;
+  telemetry::log_info("run", "stopping: " + why.why);
+  if (models_are_loaded())
+    router_->stop(now(), group_router::haste::some);
+  else
+    fail("stopped before the models were loaded");
+}
+
+void coordinator_state::finish(schedule::finish_reason reason) {
+  end({.ok = true, .line = reason == schedule::finish_reason::stopped ? "stopped" : "finished"});
+}
+
+void coordinator_state::fail(const std::string& why) {
+  if (!ended_)
+    end({.ok = false, .line = why});
+}
+
+/// At a good end the run asks its other processes for a last report. A frozen process delays the end by one second.
+void coordinator_state::end(run_outcome outcome) {
+  if (std::exchange(ended_, true))
+    return;
+  last_reports_ = 1;
+  const auto one_less = [this, outcome] {
+    if (--last_reports_ == 0)
+      conclude(outcome);
+  };
+  if (outcome.ok)
+    for (const auto& [node, process] : processes_)
+      if (node != own_node) {
+        ++last_reports_;
+        self_.ask(
+            process.agent, report_now{}, std::chrono::seconds(1),
+            [this, one_less](const process_report& report) {
+              take_report(report);
+              one_less();
+            },
+            [one_less](const refusal&) { one_less(); });
+      }
+  one_less();
+}
+
+void coordinator_state::conclude(run_outcome outcome) {
+  const std::string word = outcome.ok ? outcome.line : "failed";
+  try {
+    config_.record->add_trace(telemetry::process_trace().take(), getpid(), "run", 0);
+    config_.record->write_status(router_->scheduler(), word, role_states(), {});
+    config_.record->finish(router_->scheduler(), word);
+  } catch (const std::exception& error) {
+    outcome = {.ok = false, .line = error.what()};
+  }
+  for (const auto& [node, process] : processes_)
+    tell(process.agent, end_process{outcome.line});
+  std::set<address> actors{source_};
+  for (const auto& [name, role] : roles_)
+    actors.insert({role.generator, role.column_adder, role.trainer, role.publisher, role.weights_taker, role.evaluator,
+                   role.state_keeper});
+  for (const auto& who : actors)
+    end_actor(who);
+  config_.on_end(outcome.ok ? run_outcome{.ok = true, .line = ""} : outcome);
+  self_.quit();
+}
+
+} // namespace millrace::actors

@@ -1,0 +1,188 @@
+#include "actors/coordinator/coordinator_state.hpp"
+#include "runtime/columns/column_set.hpp"
+#include "runtime/pipeline/abilities.hpp"
+#include "runtime/telemetry/log.hpp"
+
+#include <cmath>
+
+/// What the coordinator does to the world for `group_router`: groups on their way.
+namespace millrace::actors {
+namespace {
+
+/// How many prompts in a row may be refused. Then the run ends: if every prompt of the data is too long, it would never
+/// end otherwise.
+constexpr std::uint64_t most_refusals_in_a_row = 1000;
+
+} // namespace
+
+void coordinator_state::group_is_generated(const group_generated& generated) {
+  router_->generated(generated, now());
+  progressed();
+}
+
+void coordinator_state::group_is_interrupted(const group_interrupted& interrupted) {
+  router_->interrupted(interrupted, now());
+  progressed();
+}
+
+void coordinator_state::take_prompt(std::uint64_t index) {
+  self_.ask(
+      source_, millrace::take_prompt{index}, request_deadline(),
+      [this](const prompt_row& row) {
+        if (row.skipped_rows > 0)
+          config_.record->skipped("unusable row", static_cast<std::int64_t>(row.skipped_rows));
+        router_->prompt_arrived(row, now());
+      },
+      [this](const refusal& why) { fail("source: " + why.line); });
+}
+
+void coordinator_state::generate(const role_instance& generator, const generate_group& what) {
+  const auto* role = find(generator);
+  if (!role)
+    return; // the role is gone, and the scheduler will hear of it
+  self_.ask(
+      role->generator, what, request_deadline(),
+      [this, generator, what](const group_accepted& answer) { generation_answered(generator, what, answer); },
+      [this, generator, what](const refusal& why) { generation_refused(generator, what, why); });
+}
+
+void coordinator_state::generation_answered(const role_instance& generator, const generate_group& what,
+                                            const group_accepted& answer) {
+  refused_in_a_row_ = 0;
+  if (answer.lost.empty())
+    router_->generation_accepted(what.group, what.attempt);
+  else
+    router_->generation_refused(
+        {what.group, what.attempt},
+        {.why = generator.name() + ": the begun answers are lost: " + answer.lost, .retryable = true}, now());
+}
+
+void coordinator_state::generation_refused(const role_instance& generator, const generate_group& what,
+                                           const refusal& why) {
+  if (why.by_the_asked) {
+    config_.record->skipped("prompt refused", 1);
+    if (++refused_in_a_row_ == most_refusals_in_a_row)
+      fail(std::to_string(refused_in_a_row_) + " prompts in a row were refused, the last one: " + why.line);
+  }
+  router_->generation_refused({what.group, what.attempt},
+                              {.why = generator.name() + ": " + why.line, .retryable = !why.by_the_asked}, now());
+}
+
+void coordinator_state::cancel(const role_instance& generator, const cancel_group& what) {
+  if (const auto* role = find(generator))
+    tell(role->generator, what);
+}
+
+void coordinator_state::interrupt(const role_instance& generator, const interrupt_group& what) {
+  if (const auto* role = find(generator))
+    tell(role->generator, what);
+}
+
+void coordinator_state::process(const role_instance& adder, const process_group& what) {
+  const auto* role = find(adder);
+  if (!role)
+    return;
+  // A role that also trains answers after the step at hand, so the request may take as long as a step.
+  self_.ask(
+      role->column_adder, what, role->trainer ? work_deadline() : request_deadline(),
+      [this, adder](const group_columns& answer) { router_->processed(adder, answer, now()); },
+      [this, adder, what](const refusal& why) {
+        router_->processing_failed(adder, {what.group, what.attempt}, why.line, now());
+      });
+}
+
+/// Every role that trains pulls the columns. This process does too, for a group that the trajectory file samples.
+void coordinator_state::fetch(const fetch_group& what) {
+  const bool sampled = telemetry::is_sampled(what.group, config_.pipeline->run.trajectories_fraction);
+  auto& open = fetches_[{what.group, what.attempt}];
+  open = {.missing = std::size_t{sampled}, .error = "", .flat = false};
+  each_trainer([&](const role_ready&) { ++open.missing; });
+  each_trainer([&](const role_ready& role) {
+    self_.ask(
+        role.trainer, what, request_deadline(),
+        [this, what, leads = is_leader(role)](const group_fetched& fetched) {
+          if (const auto found = fetches_.find({what.group, what.attempt}); leads && found != fetches_.end())
+            found->second.flat = fetched.flat;
+          fetched_by_one(what, "");
+        },
+        [this, what](const refusal& why) { fetched_by_one(what, why.line); });
+  });
+  if (sampled)
+    keep_trajectory(what);
+}
+
+void coordinator_state::keep_trajectory(const fetch_group& what) {
+  columns::pull_columns(*config_.data, what.columns, trajectory_columns(what.columns), request_deadline(),
+                        [this, me = self_.weak(), what](columns::column_set columns, std::string error) {
+                          continue_in(me,
+                                      [this, what, columns = std::move(columns), line = std::move(error)]() mutable {
+                                        try {
+                                          if (router_->row_of(what.group) && line.empty())
+                                            config_.record->keep(trajectory_of(what.group, columns));
+                                        } catch (const std::exception& malformed) {
+                                          line = malformed.what();
+                                        }
+                                        fetched_by_one(what, line);
+                                      });
+                        });
+}
+
+void coordinator_state::fetched_by_one(const fetch_group& what, const std::string& error) {
+  const auto found = fetches_.find({what.group, what.attempt});
+  if (found == fetches_.end())
+    return;
+  if (!error.empty() && found->second.error.empty())
+    found->second.error = error;
+  if (--found->second.missing > 0)
+    return;
+  const auto all = fetches_.extract(found).mapped();
+  if (all.error.empty())
+    router_->fetched({.group = what.group, .attempt = what.attempt, .flat = all.flat}, now());
+  else
+    router_->fetch_failed({what.group, what.attempt}, all.error, now());
+  progressed();
+}
+
+void coordinator_state::forget(std::uint64_t group) {
+  config_.record->forget(group);
+  each_trainer([&](const role_ready& role) { tell(role.trainer, forget_group{group}); });
+}
+
+void coordinator_state::release(const std::vector<ticket>& columns) {
+  std::map<node_id, release_bundles> by_owner;
+  for (const auto& ticket : columns)
+    if (ticket.id != 0)
+      by_owner[ticket.owner].ids.push_back(ticket.id);
+  for (auto& [owner, bundles] : by_owner)
+    if (const auto process = processes_.find(owner); process != processes_.end())
+      tell(process->second.agent, std::move(bundles));
+}
+
+void coordinator_state::observe(const schedule::progress& depths) {
+  const auto draw = [at = now()](const char* track, const char* name, double before, double after) {
+    if (before != after)
+      telemetry::process_trace().record(telemetry::counter{track, name, at, after});
+  };
+  const auto count = [&](const char* name, std::int64_t before, std::int64_t after) {
+    draw("groups", name, static_cast<double>(before), static_cast<double>(after));
+  };
+  count("queued", observed_.queued, depths.queued);
+  count("generating", observed_.generating, depths.generating);
+  count("waiting for columns", observed_.finished, depths.finished);
+  count("ready", observed_.ready, depths.ready);
+  count("training", observed_.training, depths.training);
+  const auto held = [](const schedule::progress& p) {
+    return static_cast<double>(p.queued + p.generating + p.finished + p.ready + p.training);
+  };
+  draw("credits", "held", held(observed_), held(depths));
+  if (std::isfinite(router_->scheduler().settings().gate.depth))
+    draw("credits", "free", observed_.free_credits, depths.free_credits);
+  draw("lead", "steps", observed_.lead_steps, depths.lead_steps);
+  observed_ = depths;
+}
+
+void coordinator_state::complain(const std::string& line) {
+  telemetry::log_warning("run", line);
+}
+
+} // namespace millrace::actors

@@ -1,0 +1,322 @@
+#include "actors/coordinator/coordinator_state.hpp"
+#include "actors/protocol/wire_bytes.hpp"
+#include "runtime/cluster/credentials.hpp"
+#include "runtime/telemetry/log.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+/// The coordinator's world: processes, the roles in them, nodes; how they come, go and are started again.
+namespace millrace::actors {
+namespace {
+
+std::string random_token() {
+  static constexpr char digits[] = "0123456789abcdef";
+  std::string token;
+  for (const auto byte : cluster::random_key()) {
+    token += digits[std::to_integer<unsigned>(byte) >> 4];
+    token += digits[std::to_integer<unsigned>(byte) & 15];
+  }
+  return token;
+}
+
+} // namespace
+
+void coordinator_state::begin(const begin_run& how) {
+  outer_port_ = how.outer_port;
+  const auto& p = *config_.pipeline;
+  config_.record->say_doing("loading models");
+  try {
+    source_ = config_.start_source(self_, config_.position);
+  } catch (const std::exception& error) {
+    fail(error.what());
+    return;
+  }
+  take_in({.node = own_node,
+           .pid = getpid(),
+           .host = "",
+           .agent = config_.start_agent(self_, handle<decides>(self_.me())),
+           .address = wire_bytes(config_.data->address()),
+           .roles = supervision::embedded_roles(p)});
+  for (const auto& [host, node] : config_.nodes)
+    watch_node(host);
+  for (const auto& placed : supervision::placed_processes(p))
+    if (!ended_)
+      start_placed(placed);
+  self_.after(std::chrono::seconds(1), [this] { tick(); });
+}
+
+void coordinator_state::start_placed(const supervision::placed_process& placed) {
+  const auto token = random_token();
+  awaited_[token] = placed;
+  lives_[placed.role.name()] = placed;
+  if (!placed.host.empty()) {
+    start_on_host(placed, token);
+    return;
+  }
+  try {
+    started(placed, config_.start_process(placed, token));
+  } catch (const std::exception& error) {
+    fail(placed.role.name() + " could not be started: " + error.what());
+  }
+}
+
+void coordinator_state::start_on_host(const supervision::placed_process& placed, const std::string& token) {
+  const auto node = config_.nodes.at(placed.host);
+  self_.ask(
+      node,
+      start_on_node{.role = placed.role,
+                    .token = token,
+                    .host = placed.host,
+                    .coordinator_host = config_.bind,
+                    .coordinator_port = outer_port_,
+                    .coordinator = handle<decides>(self_.me()),
+                    .heartbeat_ms = static_cast<std::uint32_t>(config_.pipeline->run.heartbeat_ms),
+                    .peer_timeout_ms = static_cast<std::uint32_t>(config_.pipeline->run.peer_timeout_ms)},
+      request_deadline(), [this, placed](const started_on_node& answer) { started(placed, answer.pid); },
+      [this, placed, node](const refusal& why) {
+        if (config_.nodes.at(placed.host) == node && !lost_nodes_.contains(placed.host))
+          fail(placed.role.name() + " could not be started on " + placed.host + ": " + why.line);
+      });
+}
+
+void coordinator_state::started(const supervision::placed_process& placed, std::int64_t pid) {
+  pids_[placed.role.name()] = pid;
+  telemetry::log_info(placed.role.name(),
+                      (placed.role.incarnation > 1 ? "started again as process " : "started as process ")
+                          + std::to_string(pid) + (placed.host.empty() ? "" : " on " + placed.host));
+}
+
+void coordinator_state::kill(const std::string& host, std::int64_t pid) {
+  if (host.empty())
+    config_.kill_process(pid);
+  else
+    tell(config_.nodes.at(host), kill_on_node{pid});
+}
+
+welcome coordinator_state::join(const join_run& ask) {
+  const auto found = awaited_.find(ask.token);
+  if (found == awaited_.end() || found->second.role != ask.role)
+    throw std::runtime_error("this run expects no such process"); // CR-3
+  awaited_.erase(found);
+  joined_[next_node_] = ask.role;
+  return {.node = next_node_++, .run_key = config_.run_key, .pipeline = config_.resolved, .bind = config_.bind};
+}
+
+void coordinator_state::process_is_up(const process_up& up) {
+  const auto joined = joined_.extract(up.node);
+  if (joined && up.roles == std::vector{joined.mapped()})
+    take_in(up);
+  else
+    complain("ignored a process that says it is up and never joined");
+}
+
+void coordinator_state::take_in(const process_up& up) {
+  auto& fresh = processes_[up.node];
+  fresh.node = up.node;
+  fresh.pid = up.pid;
+  fresh.host = up.host;
+  fresh.agent = up.agent;
+  fresh.address = up.address;
+  fresh.roles = up.roles;
+  self_.watch(up.agent, [this, node = up.node] { agent_is_down(node); });
+  introduce(fresh);
+}
+
+/// Introduces a new process and every other process to each other. Its roles start when all have answered.
+void coordinator_state::introduce(live_process& fresh) {
+  const auto node = fresh.node;
+  const auto introduce_to = [&](const handle<hosts_roles>& agent, const peer_up& peer) {
+    ++processes_.at(node).introductions;
+    self_.ask(
+        agent, peer, request_deadline(), [this, node](const peer_known&) { introduced(node); },
+        [this, node](const refusal& why) {
+          complain("introducing a process failed: " + why.line);
+          introduced(node);
+        });
+  };
+  for (const auto& [other_node, other] : processes_) {
+    if (other_node == node)
+      continue;
+    introduce_to(other.agent, {node, fresh.address});
+    introduce_to(fresh.agent, {other_node, other.address});
+  }
+  if (fresh.introductions == 0) {
+    ++fresh.introductions;
+    introduced(node);
+  }
+}
+
+void coordinator_state::introduced(std::uint64_t node) {
+  const auto found = processes_.find(node);
+  if (found == processes_.end() || --found->second.introductions > 0 || std::exchange(found->second.started, true))
+    return;
+  tell(found->second.agent, start_roles{found->second.roles, config_.checkpoint});
+}
+
+void coordinator_state::role_is_ready(const role_ready& ready) {
+  if (!processes_.contains(ready.node))
+    return;
+  const auto name = ready.who.name();
+  restarts_.ready(name);
+  if (ready.state_keeper && ready.node != own_node)
+    router_->state_keeper_up(ready.node, std::string(config_.pipeline->at(ready.who.role).kind()));
+  const bool follows = ready.weights_taker && !ready.generator && !ready.evaluator;
+  if (!follows || !newest_) {
+    take_role_in(ready);
+    return;
+  }
+  self_.ask(
+      ready.weights_taker, new_weights{.version = newest_->version, .parameters = newest_->parameters},
+      request_deadline(), [this, ready](const weights_live&) { take_role_in(ready); },
+      [this, name](const refusal& why) { fail(name + ": " + why.line); });
+}
+
+void coordinator_state::take_role_in(const role_ready& ready) {
+  const auto process = processes_.find(ready.node);
+  if (process == processes_.end())
+    return;
+  roles_[ready.who.name()] = ready;
+  std::string line = "ready";
+  if (ready.trainer)
+    line += ": trains " + std::to_string(ready.parameters) + " parameters";
+  if (ready.evaluator)
+    line += ": " + std::to_string(ready.rows) + " held-out prompts";
+  telemetry::log_info(ready.who.name(), line);
+  if (ready.generator) {
+    const auto& placed = config_.pipeline->placement.roles;
+    const auto first = placed.find(leader_role_);
+    const auto home = first != placed.end() && !first->second.hosts.empty() ? first->second.hosts.front() : "";
+    router_->generator_up(ready.who, ready.node,
+                          {.capacity_groups = ready.capacity_groups, .lent = process->second.host == home}, now());
+  }
+  if (ready.column_adder)
+    router_->adder_up(ready.who, ready.node);
+  if (is_leader(ready))
+    router_->leader_up(ready.node);
+  if (ready.evaluator)
+    router_->evaluation_up(ready.who, ready.node);
+  progressed();
+}
+
+void coordinator_state::role_has_failed(const role_failed& failed) {
+  fail(failed.who.name() + ": " + failed.why);
+}
+
+void coordinator_state::agent_is_down(node_id node) {
+  const auto found = processes_.find(node);
+  if (found == processes_.end())
+    return;
+  const auto host = found->second.host;
+  const auto pid = found->second.pid;
+  remove_process(node, "its connection is gone");
+  if (node != own_node && !ended_)
+    kill(host, pid); // its connection was given up; the process itself may still run
+}
+
+void coordinator_state::process_has_ended(const process_ended& ended) {
+  const auto found = std::find_if(processes_.begin(), processes_.end(), [&](const auto& entry) {
+    return entry.second.pid == ended.pid && entry.second.host == ended.host;
+  });
+  if (found != processes_.end())
+    remove_process(found->first, ended.how);
+  std::erase_if(awaited_, [&](const auto& entry) { return entry.second.role == ended.role; });
+  std::erase_if(joined_, [&](const auto& entry) { return entry.second == ended.role; });
+  const auto pid = pids_.find(ended.role.name());
+  if (ended_ || lost_nodes_.contains(ended.host) || pid == pids_.end() || pid->second != ended.pid)
+    return;
+  start_again(ended.role, ended.host, ended.how);
+}
+
+/// CR-2: every other process closes its connections to this one. Then the scheduler hears which groups it held.
+void coordinator_state::remove_process(std::uint64_t node, const std::string& how) {
+  const auto process = processes_.extract(node);
+  if (!process)
+    return;
+  for (const auto& [other, live] : processes_)
+    tell(live.agent, peer_gone{node});
+  if (ended_)
+    return;
+  for (const auto& role : process.mapped().roles) {
+    telemetry::log_warning(role.name(), "process " + std::to_string(process.mapped().pid) + " is gone (" + how + ")");
+    roles_.erase(role.name());
+  }
+  router_->node_gone(node, now());
+  progressed();
+}
+
+void coordinator_state::start_again(const role_instance& died, const std::string& host, const std::string& how) {
+  const auto refusal = restarts_.died(died.name(), how, now());
+  if (!refusal.empty()) {
+    fail(refusal);
+    return;
+  }
+  start_placed({{died.role, died.index, died.incarnation + 1}, host});
+}
+
+// -- nodes -----------------------------------------------------------------------------------------------------------
+
+void coordinator_state::watch_node(const std::string& host) {
+  self_.watch(config_.nodes.at(host), [this, host] { node_is_down(host); });
+}
+
+/// The processes that ran there are lost as well: a node that ends, or that is cut off, ends its processes.
+void coordinator_state::node_is_down(const std::string& host) {
+  if (ended_ || lost_nodes_.contains(host))
+    return;
+  auto& lost = lost_nodes_[host];
+  lost.since_s = now();
+  for (const auto& [name, life] : lives_)
+    if (life.host == host)
+      lost.roles.push_back(life.role);
+  telemetry::log_warning("run", "node " + host + " is gone; looking for it for "
+                                    + telemetry::in_time(config_.pipeline->run.request_deadline_s));
+  std::vector<std::uint64_t> gone;
+  for (const auto& [node, process] : processes_)
+    if (process.host == host)
+      gone.push_back(node);
+  for (const auto node : gone)
+    remove_process(node, "its node is gone");
+  std::erase_if(awaited_, [&](const auto& entry) { return entry.second.host == host; });
+  look_for_node(host);
+}
+
+void coordinator_state::look_for_node(const std::string& host) {
+  if (ended_)
+    return;
+  connecting_->post([this, me = self_.weak(), host, find = config_.find_node] {
+    try {
+      continue_in(me, [this, host, node = find(host)] { node_is_back(host, node); });
+    } catch (const std::exception& error) {
+      continue_in(me, [this, host, why = std::string(error.what())] { node_not_found(host, why); });
+    }
+  });
+}
+
+void coordinator_state::node_not_found(const std::string& host, const std::string& why) {
+  const auto& lost = lost_nodes_.at(host);
+  if (now() - lost.since_s < config_.pipeline->run.request_deadline_s) {
+    self_.after(std::chrono::milliseconds(500), [this, host] { look_for_node(host); });
+    return;
+  }
+  std::string roles;
+  for (const auto& role : lost.roles)
+    roles += (roles.empty() ? "" : ", ") + role.name();
+  fail("node " + host + ", where " + roles + " ran, has been gone for " + telemetry::in_time(now() - lost.since_s)
+       + ", longer than run.request_deadline_s (" + why + ")");
+}
+
+void coordinator_state::node_is_back(const std::string& host, const handle<starts_processes>& node) {
+  if (ended_)
+    return;
+  const auto lost = lost_nodes_.extract(host).mapped();
+  telemetry::log_info("run", "node " + host + " is back after " + telemetry::in_time(now() - lost.since_s));
+  config_.nodes[host] = node;
+  watch_node(host);
+  for (const auto& role : lost.roles)
+    start_again(role, host, "its node was gone");
+}
+
+} // namespace millrace::actors

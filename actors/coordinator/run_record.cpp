@@ -1,0 +1,293 @@
+#include "actors/coordinator/run_record.hpp"
+
+#include "runtime/columns/column_set.hpp"
+#include "runtime/columns/prompt_columns.hpp"
+#include "runtime/telemetry/waits.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+namespace millrace::actors {
+namespace {
+
+double wall_s() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+telemetry::early_stop stop_rules_of(const pipeline::pipeline& p) {
+  std::vector<telemetry::stop_rule> rules;
+  for (const auto& entry : p.run.stop_when)
+    rules.push_back({entry.metric, entry.above, entry.over, entry.patience, entry.best == "highest", entry.min_change});
+  return telemetry::early_stop(std::move(rules));
+}
+
+/// `reward.<name>`
+bool is_part_of_reward(std::string_view name) {
+  return name.starts_with(column::prefix_of(column::any_reward.name));
+}
+
+/// The columns `reward.<name>` of a group, each with its name.
+std::vector<std::pair<std::string, std::span<const float>>> reward_parts(const columns::column_set& columns) {
+  std::vector<std::pair<std::string, std::span<const float>>> parts;
+  for (const auto& bundle : columns.parts())
+    for (const auto& entry : bundle.columns())
+      if (is_part_of_reward(entry.spec.name))
+        parts.emplace_back(entry.spec.name.substr(column::prefix_of(column::any_reward.name).size()),
+                           bundle.view<float>(entry.spec.name));
+  return parts;
+}
+
+} // namespace
+
+telemetry::ledger_totals totals_of(const schedule::ledger& books) {
+  telemetry::ledger_totals totals;
+  totals.generated = books.sums().generated;
+  totals.trained = books.trained().tokens;
+  totals.live = books.live().tokens;
+  if (books.sums().lost > 0)
+    totals.dropped.emplace_back("generated again", books.sums().lost);
+  for (std::size_t i = 0; i < schedule::drop_reasons; ++i) {
+    const auto reason = static_cast<schedule::drop_reason>(i);
+    if (books.dropped(reason).tokens > 0)
+      totals.dropped.emplace_back(to_string(reason), books.dropped(reason).tokens);
+  }
+  return totals;
+}
+
+transport::wanted_columns trajectory_columns(std::span<const ticket> columns) {
+  transport::wanted_columns wanted{.required = column::names(column::prompt, column::prompt_lengths, column::lengths,
+                                                             column::text, column::text_lengths, column::version,
+                                                             column::finish)};
+  for (const auto& ticket : columns)
+    for (const auto& spec : ticket.layout)
+      if (spec.name == column::reward.name || is_part_of_reward(spec.name))
+        wanted.optional.push_back(spec.name);
+  return wanted;
+}
+
+telemetry::trajectory trajectory_of(group_id group, const columns::column_set& columns) {
+  telemetry::trajectory result;
+  result.group = group;
+  for (const auto& turn : columns::prompt_in(columns))
+    result.prompt += (result.prompt.empty() ? "" : "\n") + turn.role + ": " + turn.content;
+  const auto lengths = columns.view(column::lengths);
+  const auto texts = columns::by_answer(columns.view(column::text), columns.view(column::text_lengths));
+  const auto versions = columns::by_answer(columns.view(column::version), lengths);
+  const auto finish = columns.view(column::finish);
+  const auto parts = reward_parts(columns);
+  const bool several = !columns.has(column::reward) && !parts.empty(); // several rewards, and no column that sums them
+  const auto reward = several ? std::span<const float>() : columns.view(column::reward);
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    telemetry::trajectory_answer answer;
+    answer.text.assign(texts[i].begin(), texts[i].end());
+    answer.tokens = lengths[i];
+    answer.reward = reward.empty() ? std::numeric_limits<double>::quiet_NaN() : reward[i];
+    for (const auto& [name, values] : parts)
+      answer.rewards.emplace_back(name, values[i]);
+    answer.finish = finish[i] == 0 ? "stop" : "length";
+    if (!versions[i].empty()) {
+      const auto [low, high] = std::minmax_element(versions[i].begin(), versions[i].end());
+      answer.version_min = *low;
+      answer.version_max = *high;
+    }
+    result.answers.push_back(std::move(answer));
+  }
+  return result;
+}
+
+run_record::run_record(const pipeline::pipeline& p, const run_files::run_folder& folder, std::int64_t resumed_step,
+                       std::int64_t resumed_parts)
+    : name_(p.run.name), steps_(p.run.steps), folder_(&folder), metrics_(folder.metrics(), resumed_step),
+      lineage_(folder.lineage(), resumed_step, resumed_parts),
+      events_(folder.path(), folder.session(), resumed_step, wall_s()),
+      trajectories_(folder.trajectories(), p.run.trajectories_fraction), line_(telemetry::process_log()),
+      best_(folder.checkpoints(), p.run.keep_best, p.run.best == "highest"), early_stop_(stop_rules_of(p)),
+      start_s_(telemetry::now_s()), last_step_s_(start_s_), rate_since_s_(start_s_),
+      logprob_gap_(std::numeric_limits<double>::quiet_NaN()), step_(resumed_step) {
+  if (folder.session() > 1)
+    telemetry::forget_trajectories_after(folder.path(), resumed_step, resumed_parts);
+  if (p.run.trace)
+    trace_ = std::make_unique<telemetry::trace_file>(folder.trace(), start_s_);
+  for (const auto& row : telemetry::read_metrics(folder.metrics())) {
+    early_stop_.seen(row);
+    if (telemetry::collect_evaluation(row, evaluations_)) {
+      best_.seen(row);
+      continue;
+    }
+    rewards_.push_back(row.get(telemetry::metric::reward).value_or(std::numeric_limits<double>::quiet_NaN()));
+    if (const auto gap = row.get(telemetry::metric::logprob_gap))
+      logprob_gap_ = std::fmax(logprob_gap_, *gap);
+  }
+}
+
+void run_record::step_done(std::int64_t step, std::map<std::string, double> figures,
+                           const schedule::scheduler& scheduler) {
+  namespace metric = telemetry::metric;
+  const double now = telemetry::now_s();
+  const double step_s = now - std::exchange(last_step_s_, now);
+  telemetry::metric_row row;
+  row.step = step;
+  row.wall_s = wall_s();
+  // What people look for first stands first; the rest follows by name.
+  for (const auto name :
+       {metric::reward, metric::reward_std, metric::loss, metric::length_mean, metric::staleness_mean}) {
+    const auto found = figures.find(std::string(name));
+    if (found != figures.end()) {
+      row.set(name, found->second);
+      figures.erase(found);
+    }
+  }
+  for (const auto& [name, value] : figures)
+    row.set(name, value);
+  const auto& books = scheduler.books();
+  row.set(metric::time_per_step, step_s);
+  row.set(metric::tokens_generated, static_cast<double>(books.sums().generated));
+  row.set(metric::version, static_cast<double>(step));
+  row.set(metric::generation_rate, tokens_per_s_);
+  metrics_.append(row);
+  events_.append(row);
+  if (step_ == 0)
+    for (const auto& name : early_stop_.missing_in(row))
+      telemetry::log_warning("run", "run.stop_when: there is no figure '" + name + "' among those of step 1");
+  watch(row);
+  step_ = step;
+  rewards_.resize(static_cast<std::size_t>(step - 1), std::numeric_limits<double>::quiet_NaN());
+  rewards_.push_back(row.get(metric::reward).value_or(std::numeric_limits<double>::quiet_NaN()));
+  staleness_ = row.get(metric::staleness_mean).value_or(0);
+  if (const auto gap = row.get(metric::logprob_gap))
+    logprob_gap_ = std::fmax(logprob_gap_, *gap);
+  left_.step_done(now);
+  doing_.clear();
+  show_progress(scheduler);
+}
+
+void run_record::evaluated(const std::string& role, std::int64_t version, const std::map<std::string, double>& figures,
+                           std::int64_t tokens, double seconds) {
+  telemetry::metric_row row;
+  row.step = version;
+  row.wall_s = wall_s();
+  for (const auto& [name, value] : figures)
+    row.set(telemetry::metric::evaluation(role, name), value);
+  row.set(telemetry::metric::evaluation(role, "tokens"), static_cast<double>(tokens));
+  row.set(telemetry::metric::evaluation(role, "seconds"), seconds);
+  metrics_.append(row);
+  events_.append(row);
+  telemetry::collect_evaluation(row, evaluations_);
+  watch(row);
+  telemetry::log_info(role, telemetry::in_words(evaluations_.at(role).back()));
+}
+
+void run_record::watch(const telemetry::metric_row& row) {
+  if (auto why = early_stop_.seen(row); stop_reason_.empty())
+    stop_reason_ = std::move(why);
+  best_.seen(row);
+}
+
+void run_record::keep(telemetry::trajectory answers) {
+  kept_.insert_or_assign(answers.group, std::move(answers));
+}
+
+void run_record::trained(std::int64_t step, std::int64_t part, const std::vector<std::uint64_t>& groups) {
+  for (const auto group : groups)
+    if (auto row = kept_.extract(group)) {
+      row.mapped().step = step;
+      row.mapped().part = part;
+      trajectories_.append(row.mapped());
+    }
+  trajectories_.flush();
+}
+
+void run_record::remember(train::step_record lineage) {
+  lineage.session = folder_->session();
+  lineage_.append(train::to_json(lineage));
+}
+
+void run_record::forget(std::uint64_t group) {
+  kept_.erase(group);
+}
+
+void run_record::add_trace(const telemetry::trace_batch& batch, std::int64_t pid, const std::string& process,
+                           double clock_offset_s) {
+  times_.add(batch.spans, clock_offset_s);
+  if (trace_)
+    trace_->add(batch, pid, process, clock_offset_s);
+}
+
+void run_record::checkpointed(std::int64_t step, std::filesystem::path folder) {
+  best_.stored(step, folder);
+  checkpoint_step_ = step;
+  checkpoint_folder_ = std::move(folder);
+}
+
+void run_record::say_doing(const std::string& what) {
+  doing_ = what;
+  telemetry::log_info("run", what);
+}
+
+void run_record::show_progress(const schedule::scheduler& scheduler) {
+  const double now = telemetry::now_s();
+  const auto generated = scheduler.books().sums().generated;
+  // Tokens are counted when a group is complete: a rate over less than a few groups would jump.
+  if (now - rate_since_s_ > 5 && generated > rate_since_tokens_) {
+    tokens_per_s_ = static_cast<double>(generated - rate_since_tokens_) / (now - rate_since_s_);
+    rate_since_s_ = now;
+    rate_since_tokens_ = generated;
+  }
+  line_.show({step_, steps_, rewards_.empty() ? std::numeric_limits<double>::quiet_NaN() : rewards_.back(),
+              tokens_per_s_, staleness_, left_.seconds(steps_ - step_), doing_},
+             now);
+}
+
+void run_record::write_status(const schedule::scheduler& scheduler, const std::string& state,
+                              std::vector<telemetry::role_status> roles, std::vector<wait_record> waits) {
+  show_progress(scheduler);
+  telemetry::run_status status;
+  status.name = name_;
+  status.state = state;
+  status.pid = getpid();
+  status.written_wall_s = wall_s();
+  status.elapsed_s = telemetry::now_s() - start_s_;
+  status.left_s = left_.seconds(steps_ - step_);
+  status.step = step_;
+  status.steps = steps_;
+  status.reward = rewards_.empty() ? 0 : rewards_.back();
+  status.tokens_per_s = tokens_per_s_;
+  status.staleness = staleness_;
+  status.checkpoint_step = checkpoint_step_;
+  status.roles = std::move(roles);
+  status.waits = telemetry::waits_relative_to(std::move(waits), telemetry::now_s());
+  status.ledger = totals_of(scheduler.books());
+  telemetry::write_status(folder_->status(), status);
+}
+
+void run_record::finish(const schedule::scheduler& scheduler, const std::string& outcome) {
+  line_.finish();
+  trajectories_.flush();
+  best_.finish();
+  if (outcome == "failed" && step_ == 0)
+    return; // no step was trained: the line that says why the run ended is enough
+  telemetry::run_summary summary;
+  summary.name = name_;
+  summary.outcome = outcome == "stopped" && !stop_reason_.empty() ? "stopped early (" + stop_reason_ + ")" : outcome;
+  summary.step = step_;
+  summary.steps = steps_;
+  summary.elapsed_s = telemetry::now_s() - start_s_;
+  summary.rewards = rewards_;
+  summary.evaluations.assign(evaluations_.begin(), evaluations_.end());
+  summary.ledger = totals_of(scheduler.books());
+  summary.times = times_.rows(telemetry::now_s());
+  summary.logprob_gap = logprob_gap_;
+  summary.skipped.assign(skipped_.begin(), skipped_.end());
+  summary.folder = folder_->path();
+  summary.last_checkpoint = checkpoint_folder_;
+  if (best_.step())
+    summary.best_checkpoint = best_.folder();
+  telemetry::process_log().say(in_words(summary));
+}
+
+} // namespace millrace::actors

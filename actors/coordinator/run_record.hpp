@@ -1,0 +1,124 @@
+#pragma once
+
+#include "actors/coordinator/group_router.hpp"
+#include "runtime/columns/column_set.hpp"
+#include "runtime/pipeline/pipeline.hpp"
+#include "runtime/run_files/run_folder.hpp"
+#include "runtime/telemetry/best_checkpoint.hpp"
+#include "runtime/telemetry/early_stop.hpp"
+#include "runtime/telemetry/log.hpp"
+#include "runtime/telemetry/metrics.hpp"
+#include "runtime/telemetry/progress.hpp"
+#include "runtime/telemetry/run_status.hpp"
+#include "runtime/telemetry/summary.hpp"
+#include "runtime/telemetry/tensorboard.hpp"
+#include "runtime/telemetry/time_table.hpp"
+#include "runtime/telemetry/trace_file.hpp"
+#include "runtime/telemetry/trajectories.hpp"
+#include "runtime/train/step_record.hpp"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace millrace::actors {
+
+/// Everything a run writes down and shows while it goes on: metrics, TensorBoard events, trajectories, trace, status,
+/// the live line and the summary. Plain calls; the coordinator makes them in its own context.
+class run_record {
+public:
+  /// @param resumed_step steps that were trained before the resume; later rows of the files are cut off
+  /// @param resumed_parts parts of the following step that were trained before the resume
+  /// @throws run_files::storage_error
+  run_record(const pipeline::pipeline& p, const run_files::run_folder& folder, std::int64_t resumed_step,
+             std::int64_t resumed_parts = 0);
+
+  /// A step was trained. @param row figures of the step, without step and time
+  void step_done(std::int64_t step, std::map<std::string, double> figures, const schedule::scheduler& scheduler);
+
+  /// A version was evaluated: a row of the metrics of its own, with names `evaluation/<role>/<figure>`.
+  void evaluated(const std::string& role, std::int64_t version, const std::map<std::string, double>& figures,
+                 std::int64_t tokens, double seconds);
+
+  /// Versions that earlier lives of the run evaluated, by role.
+  const std::map<std::string, std::vector<telemetry::evaluation_point>>& evaluations() const { return evaluations_; }
+
+  /// A group's answers in words, kept until the group is trained or forgotten.
+  void keep(telemetry::trajectory answers);
+  void trained(std::int64_t step, std::int64_t part, const std::vector<std::uint64_t>& groups);
+  /// How the groups of a step or of a part of one came to be, in this session. @throws run_files::storage_error
+  void remember(train::step_record lineage);
+  void forget(std::uint64_t group);
+
+  /// What a process reported.
+  void add_trace(const telemetry::trace_batch& batch, std::int64_t pid, const std::string& process,
+                 double clock_offset_s);
+
+  void skipped(const std::string& reason, std::int64_t count) { skipped_[reason] += count; }
+
+  void checkpointed(std::int64_t step, std::filesystem::path folder);
+  void say_doing(const std::string& what);
+
+  /// On the live line alone: for what changes often.
+  void show_doing(const std::string& what) { doing_ = what; }
+
+  /// About once a second.
+  void write_status(const schedule::scheduler& scheduler, const std::string& state,
+                    std::vector<telemetry::role_status> roles, std::vector<wait_record> waits);
+
+  /// The end: closes the files, prints the summary.
+  void finish(const schedule::scheduler& scheduler, const std::string& outcome);
+
+  /// Why the run is to stop early, by `run.stop_when`; "" = it is not.
+  const std::string& stop_reason() const { return stop_reason_; }
+
+  std::optional<std::int64_t> checkpoint_step() const { return checkpoint_step_; }
+
+private:
+  void watch(const telemetry::metric_row& row);
+  void show_progress(const schedule::scheduler& scheduler);
+
+  std::string name_;
+  std::int64_t steps_;
+  const run_files::run_folder* folder_;
+  telemetry::metrics_file metrics_;
+  run_files::step_lines lineage_;
+  telemetry::event_file events_;
+  telemetry::trajectory_file trajectories_;
+  std::unique_ptr<telemetry::trace_file> trace_;
+  telemetry::time_table times_;
+  telemetry::progress_line line_;
+  telemetry::time_left left_;
+  std::map<std::uint64_t, telemetry::trajectory> kept_;
+  std::map<std::string, std::int64_t> skipped_;
+  telemetry::best_checkpoint best_;
+  telemetry::early_stop early_stop_;
+  std::string stop_reason_;
+  std::vector<double> rewards_;
+  std::map<std::string, std::vector<telemetry::evaluation_point>> evaluations_;
+  double start_s_;
+  double last_step_s_;
+  double rate_since_s_;
+  std::int64_t rate_since_tokens_ = 0;
+  double tokens_per_s_ = 0;
+  double staleness_ = 0;
+  double logprob_gap_;
+  std::int64_t step_ = 0;
+  std::optional<std::int64_t> checkpoint_step_;
+  std::filesystem::path checkpoint_folder_;
+  std::string doing_ = "starting";
+};
+
+/// The scheduler's books as telemetry shows them.
+telemetry::ledger_totals totals_of(const schedule::ledger& books);
+
+/// The columns that a trajectory is made of.
+transport::wanted_columns trajectory_columns(std::span<const ticket> columns);
+
+/// One trajectory row out of a group's columns.
+telemetry::trajectory trajectory_of(group_id group, const columns::column_set& columns);
+
+} // namespace millrace::actors

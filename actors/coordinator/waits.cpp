@@ -1,0 +1,124 @@
+#include "runtime/telemetry/waits.hpp"
+
+#include "actors/coordinator/coordinator_state.hpp"
+#include "runtime/telemetry/log.hpp"
+
+#include <algorithm>
+
+/// What the coordinator says of itself: reports, status, who waits for whom.
+namespace millrace::actors {
+
+void coordinator_state::progressed() {
+  progress_s_ = now();
+}
+
+void coordinator_state::take_report(const process_report& report) {
+  const auto found = processes_.find(report.node);
+  if (found == processes_.end())
+    return;
+  auto& process = found->second;
+  // On this host the clock is the same; elsewhere the smallest difference seen is the best estimate.
+  if (!process.host.empty()) {
+    const double difference = now() - report.now_s;
+    process.clock_offset_s = process.clock_offset_s == 0 ? difference : std::min(process.clock_offset_s, difference);
+  }
+  std::string label = report.node == own_node ? "run" : process.roles.at(0).name();
+  if (!process.host.empty())
+    label += " on " + process.host;
+  try {
+    config_.record->add_trace(report.trace, process.pid, label, process.clock_offset_s);
+  } catch (const std::exception& error) {
+    complain(error.what());
+  }
+  process.waits = report.waits;
+  for (const auto& role : report.in_flight)
+    router_->holds(report.node, role, now());
+  if (!report.transports.empty())
+    telemetry::log_info(label, "data plane: " + report.transports);
+}
+
+/// The scheduler knows that a group is awaited. The coordinator knows which role has it.
+wait_record coordinator_state::explained(wait_record wait) const {
+  if (wait.kind == wait_kind::training && open_step_.round.under_way())
+    wait.on = open_step_.round.awaited();
+  if (const auto sent = weights_sent_.find(wait.who); wait.version && sent != weights_sent_.end()) {
+    wait.on = {wait.who}; // the version is published; the generator must take it
+    wait.who = "version " + std::to_string(sent->second);
+    wait.what = "its flip";
+  }
+  if (wait.kind == wait_kind::columns && wait.group) {
+    wait.on = router_->working_on(*wait.group);
+    if (wait.on.empty())
+      wait.what += ", and no role works on it";
+  }
+  return wait;
+}
+
+std::vector<wait_record> coordinator_state::all_waits() const {
+  std::vector<wait_record> waits;
+  for (auto& wait : router_->scheduler().waits())
+    waits.push_back(explained(std::move(wait)));
+  for (const auto& [node, process] : processes_)
+    for (auto wait : process.waits) {
+      wait.since_s += process.clock_offset_s;
+      waits.push_back(std::move(wait));
+    }
+  const auto add = [&](std::string what, std::string on, double since_s) {
+    waits.push_back({.who = "run", .what = std::move(what), .on = {std::move(on)}, .since_s = since_s});
+  };
+  if (router_->ending())
+    for (const auto& [who, version] : router_->evaluations().under_way())
+      add("evaluation of version " + std::to_string(version), who.name(), progress_s_);
+  for (const auto& [token, placed] : awaited_)
+    add(placed.role.name() + " to join", placed.role.name(), progress_s_);
+  for (const auto& [host, lost] : lost_nodes_)
+    add("node " + host + " to come back", "node " + host, lost.since_s);
+  return waits;
+}
+
+std::vector<telemetry::role_status> coordinator_state::role_states() const {
+  std::vector<telemetry::role_status> states;
+  for (const auto& [node, process] : processes_)
+    for (const auto& role : process.roles)
+      states.push_back({role.name(), process.pid, process.host, find(role) ? "ready" : "loading"});
+  for (const auto& [token, placed] : awaited_)
+    states.push_back({placed.role.name(), 0, placed.host, "starting"});
+  return states;
+}
+
+void coordinator_state::report_stall() {
+  std::vector<std::string> gone;
+  for (const auto& [token, placed] : awaited_)
+    gone.push_back(placed.role.name());
+  for (const auto& [host, lost] : lost_nodes_)
+    gone.push_back("node " + host);
+  telemetry::log_warning("run", "no progress for " + telemetry::in_time(now() - progress_s_) + "; who waits for whom:");
+  for (const auto& line : telemetry::stall_report(all_waits(), gone, now()))
+    telemetry::log_warning("run", "  " + line);
+  for (const auto& group : router_->suspected())
+    telemetry::log_warning("run", "  " + telemetry::in_words(group, now()));
+}
+
+void coordinator_state::tick() {
+  if (ended_)
+    return;
+  self_.after(std::chrono::seconds(1), [this] { tick(); });
+  try {
+    config_.record->write_status(router_->scheduler(), router_->stopping() ? "stopping" : "running", role_states(),
+                                 all_waits());
+  } catch (const std::exception& error) {
+    complain(error.what());
+  }
+  router_->look_for_overdue(now());
+  const double stall_after = config_.pipeline->run.stall_after_s;
+  if (now() - std::max(progress_s_, stall_told_s_) > stall_after) {
+    stall_told_s_ = now();
+    report_stall();
+    if (config_.pipeline->run.on_stall == "abort")
+      fail("no progress for " + telemetry::in_time(now() - progress_s_)
+           + " and run.on_stall = abort: who waited for whom is above; go on from the last checkpoint with `millrace "
+             "resume`");
+  }
+}
+
+} // namespace millrace::actors

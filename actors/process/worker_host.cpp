@@ -1,0 +1,142 @@
+#include "actors/process/worker_host.hpp"
+
+#include "actors/process/node_agent.hpp"
+#include "actors/process/process_agent.hpp"
+#include "actors/protocol/system.hpp"
+#include "actors/protocol/wire_bytes.hpp"
+#include "runtime/cluster/credentials.hpp"
+#include "runtime/cluster/endpoint.hpp"
+#include "runtime/cluster/signals.hpp"
+#include "runtime/telemetry/log.hpp"
+#include "runtime/words/input_error.hpp"
+
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <future>
+#include <optional>
+
+namespace millrace::actors {
+namespace {
+
+constexpr auto join_deadline = std::chrono::seconds(20);
+
+handle<decides> find_coordinator(actor_system& system, const worker_options& options) {
+  const auto found = system.find({options.coordinator_host, options.coordinator_port},
+                                 options.secret_file.empty() ? encryption::none : encryption::mutual_tls);
+  if (!found.who)
+    throw input_error("no run at " + options.coordinator_host + ":" + std::to_string(options.coordinator_port) + ": "
+                      + found.why);
+  return handle<decides>(found.who);
+}
+
+welcome join(actor_system& system, const handle<decides>& coordinator, const worker_options& options) {
+  const char* token = std::getenv(token_variable);
+  if (!token)
+    throw input_error(std::string(token_variable) + ": not set; this command is for processes that a run starts");
+  const auto answer = system.ask_and_wait(coordinator, join_run{token, options.role}, join_deadline);
+  unsetenv(token_variable);
+  if (const auto* why = std::get_if<refusal>(&answer))
+    throw input_error("the run does not let this process in: " + why->line);
+  return std::get<welcome>(answer);
+}
+
+} // namespace
+
+std::vector<std::string> worker_arguments(const worker_options& o) {
+  std::vector<std::string> arguments{"worker",
+                                     "--connect",
+                                     o.coordinator_host + ":" + std::to_string(o.coordinator_port),
+                                     "--role",
+                                     o.role.role,
+                                     "--index",
+                                     std::to_string(o.role.index),
+                                     "--incarnation",
+                                     std::to_string(o.role.incarnation),
+                                     "--heartbeat-ms",
+                                     std::to_string(o.heartbeat_ms),
+                                     "--peer-timeout-ms",
+                                     std::to_string(o.peer_timeout_ms)};
+  if (!o.secret_file.empty())
+    arguments.insert(arguments.end(), {"--secret-file", o.secret_file});
+  if (!o.host.empty())
+    arguments.insert(arguments.end(), {"--host", o.host});
+  return arguments;
+}
+
+int run_worker(const worker_options& options) {
+  // A terminal's Ctrl-C reaches every process of the run: the run's own process decides, this one is told.
+  std::signal(SIGINT, SIG_IGN);
+  std::optional<cluster::credentials> secret;
+  cluster::actor_options actor_options;
+  actor_options.heartbeat_ms = options.heartbeat_ms;
+  actor_options.peer_timeout_ms = options.peer_timeout_ms;
+  if (!options.secret_file.empty()) {
+    secret.emplace(options.secret_file);
+    actor_options.tls = secret->files();
+  }
+  actor_system system(actor_options);
+  const auto coordinator = find_coordinator(system, options);
+  const auto run = join(system, coordinator, options);
+
+  auto p = std::make_shared<const pipeline::pipeline>(
+      pipeline::parse_pipeline(run.pipeline, "the run's resolved.toml", "/"));
+  transport::data_plane_options data_options;
+  data_options.node = run.node;
+  std::transform(run.run_key.begin(), run.run_key.end(), data_options.key.begin(),
+                 [](std::uint8_t byte) { return std::byte{byte}; });
+  data_options.transport = transport::wire_from(p->placement.transport);
+  data_options.bind = options.host.empty() ? run.bind : cluster::address_towards(options.coordinator_host);
+  auto data = std::make_shared<transport::data_plane>(data_options);
+
+  std::promise<std::string> ended;
+  std::once_flag once;
+  const auto agent = system.start("process_agent", process_agent({.pipeline = p,
+                                                                  .node = run.node,
+                                                                  .data = data,
+                                                                  .coordinator = coordinator,
+                                                                  .start = system.how_to_start(),
+                                                                  .on_end = [&](const std::string& why) {
+                                                                    std::call_once(once, [&] { ended.set_value(why); });
+                                                                  }}));
+  tell(coordinator, process_up{.node = run.node,
+                               .pid = getpid(),
+                               .host = options.host,
+                               .agent = handle<hosts_roles>(agent),
+                               .address = wire_bytes(data->address()),
+                               .roles = {options.role}});
+  ended.get_future().wait();
+  // Roles may be in the middle of a decode step or a training step: nothing here outlives the run, so just go.
+  _exit(0);
+}
+
+int run_node(const std::string& listen, const std::string& secret_file) {
+  std::promise<void> stopped;
+  const cluster::stop_signals signals([&](const char*, int count) {
+    if (count == 1)
+      stopped.set_value();
+  });
+  const auto where = cluster::parse_endpoint(listen);
+  const cluster::credentials secret{std::filesystem::path(secret_file)};
+  cluster::actor_options options;
+  options.tls = secret.files();
+  actor_system system(options);
+  const auto processes = std::make_shared<node_processes>(std::filesystem::absolute(secret_file).string());
+  const auto agent = system.start("node_agent", node_agent(processes));
+  std::uint16_t port = 0;
+  try {
+    port = system.publish(agent, where, encryption::mutual_tls);
+  } catch (const std::exception& error) {
+    end_actor(agent);
+    throw input_error("cannot listen on " + listen + ": is the port in use, or the address not this host's? ("
+                      + error.what() + ")");
+  }
+  telemetry::log_info("node", "listening on " + where.address + ":" + std::to_string(port) + " (TLS, by the secret in "
+                                  + secret_file + "); Ctrl-C ends it");
+  stopped.get_future().wait();
+  end_actor(agent);
+  return 0;
+}
+
+} // namespace millrace::actors

@@ -1,0 +1,36 @@
+#pragma once
+
+#include "runtime/words/role_instance.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace millrace::actors {
+
+/// Environment variable that carries a process's token: command lines can be read by others.
+inline constexpr const char* token_variable = "MILLRACE_TOKEN";
+
+/// Where a placed process finds its run and what it is for.
+struct worker_options {
+  std::string coordinator_host;
+  std::uint16_t coordinator_port = 0;
+  role_instance role;
+  std::string secret_file;          ///< not empty: over TLS
+  std::string host;                 ///< the node's name in the placement; "" = the coordinator's own host
+  std::uint32_t heartbeat_ms = 200; ///< as the run has it: both sides must agree
+  std::uint32_t peer_timeout_ms = 2000;
+};
+
+/// The command line that makes this program such a process.
+std::vector<std::string> worker_arguments(const worker_options& options);
+
+/// Joins the run and lives until it ends. @returns the exit status
+/// @throws input_error if the run cannot be found or does not let this process in
+int run_worker(const worker_options& options);
+
+/// Listens for runs until Ctrl-C. @param listen ADDRESS:PORT
+/// @throws input_error for a bad address or secret, or a port in use
+int run_node(const std::string& listen, const std::string& secret_file);
+
+} // namespace millrace::actors

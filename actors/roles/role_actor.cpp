@@ -1,0 +1,176 @@
+#include "actors/roles/role_actor.hpp"
+
+#include "runtime/telemetry/in_flight.hpp"
+#include "runtime/telemetry/trace.hpp"
+
+#include <exception>
+#include <string>
+#include <utility>
+
+namespace millrace::actors {
+namespace {
+
+/// Answers a request with what a role hands on.
+template <class Answer>
+roles::answer_to<Answer> answering(reply<Answer> done) {
+  return [done = std::move(done)](Answer answer, const std::string& error) {
+    if (error.empty())
+      done(std::move(answer));
+    else
+      done.refuse(error);
+  };
+}
+
+// One function an ability.
+
+void serve(inbox& in, const std::shared_ptr<roles::generator>& role) {
+  in.on<generate_group>([role](const generate_group& ask, reply<group_accepted> done) {
+    role->generate(ask, answering(std::move(done)));
+  });
+  in.on<cancel_group>([role](const cancel_group& what) { role->cancel(what); });
+  in.on<interrupt_group>([role](const interrupt_group& what) { role->interrupt(what); });
+}
+
+/// One group on its way through a role that adds columns.
+struct passing_group {
+  weak_address actor;
+  role_place place;
+  process_group ask;
+  reply<group_columns> done;
+  telemetry::in_flight_guard open;
+  double start_s = telemetry::now_s();
+
+  void answer(roles::added_columns added, const std::string& error) const {
+    group_columns answer{.group = ask.group,
+                         .attempt = ask.attempt,
+                         .columns = {},
+                         .summary = std::move(added.summary),
+                         .complaint = std::move(added.complaint),
+                         .busy_s = telemetry::now_s() - start_s};
+    if (error.empty())
+      answer.columns = place.data->publish(std::move(added.columns));
+    telemetry::process_trace().record({.track = place.who.name(),
+                                       .name = "group " + std::to_string(ask.group),
+                                       .category = std::string(telemetry::cause::compute),
+                                       .start_s = start_s,
+                                       .duration_s = answer.busy_s,
+                                       .args = {}});
+    if (error.empty())
+      done(std::move(answer));
+    else
+      done.refuse(error);
+    continue_in(actor, [keep = open] {}); // behind the answer: the group ends once that is sent
+  }
+};
+
+void hand_over(roles::column_adder& role, const std::shared_ptr<const passing_group>& group,
+               columns::column_set columns) {
+  try {
+    role.add(group->ask, std::move(columns),
+             [group](roles::added_columns added, const std::string& error) { group->answer(std::move(added), error); });
+  } catch (const std::exception& failure) { // as the inbox has it for other requests, but on the data plane's thread
+    group->answer({}, failure.what());
+  }
+}
+
+void serve(actor& self, inbox& in, const std::shared_ptr<roles::column_adder>& role, const role_place& place) {
+  const telemetry::in_flight_groups in_flight(place.who.name());
+  in.on<process_group>([role, place, in_flight, me = self.weak()](const process_group& ask, reply<group_columns> done) {
+    const auto group = std::make_shared<passing_group>(
+        passing_group{.actor = me,
+                      .place = place,
+                      .ask = ask,
+                      .done = std::move(done),
+                      .open = telemetry::in_flight_guard(in_flight, {ask.group, ask.attempt})});
+    columns::pull_columns(*place.data, ask.columns, role->reads(), place.deadline,
+                          [role, group](columns::column_set columns, const std::string& error) {
+                            if (error.empty())
+                              hand_over(*role, group, std::move(columns));
+                            else
+                              group->answer({}, error);
+                          });
+  });
+}
+
+void serve(inbox& in, const std::shared_ptr<roles::trainer>& role) {
+  in.on<fetch_group>(
+      [role](const fetch_group& ask, reply<group_fetched> done) { role->fetch(ask, answering(std::move(done))); });
+  in.on<forget_group>([role](const forget_group& what) { role->forget(what); });
+  in.on<train_batch>(
+      [role](const train_batch& ask, reply<batch_report> done) { role->train(ask, answering(std::move(done))); });
+  in.on<interrupt_training>([role](const interrupt_training& what) { role->interrupt(what); });
+  in.on<end_step>([role](const end_step& how) {
+    role->end_step(how);
+    return step_ended{how.step};
+  });
+}
+
+void serve(inbox& in, const std::shared_ptr<roles::weights_giver>& role) {
+  in.on<publish_weights>([role](const publish_weights& ask, reply<weights_published> done) {
+    role->publish(ask, answering(std::move(done)));
+  });
+  in.on<hold_weights>([role](const hold_weights& what) { role->hold(what); });
+}
+
+void serve(inbox& in, const std::shared_ptr<roles::weights_taker>& role) {
+  in.on<new_weights>(
+      [role](const new_weights& ask, reply<weights_live> done) { role->take(ask, answering(std::move(done))); });
+}
+
+void serve(inbox& in, const std::shared_ptr<roles::evaluator>& role) {
+  in.on<evaluate_version>([role](const evaluate_version& ask, reply<version_evaluated> done) {
+    role->evaluate(ask, answering(std::move(done)));
+  });
+}
+
+void serve(inbox& in, const std::shared_ptr<roles::state_keeper>& role) {
+  in.on<write_checkpoint>([role](const write_checkpoint& ask, reply<checkpoint_written> done) {
+    role->write(ask, answering(std::move(done)));
+  });
+}
+
+} // namespace
+
+actor::setup role_actor(role_place place, roles::role_abilities abilities) {
+  return [place = std::move(place), abilities = std::move(abilities)](actor& self, inbox& in) {
+    if (abilities.generates)
+      serve(in, abilities.generates);
+    if (abilities.adds_columns)
+      serve(self, in, abilities.adds_columns, place);
+    if (abilities.trains)
+      serve(in, abilities.trains);
+    if (abilities.gives_weights)
+      serve(in, abilities.gives_weights);
+    if (abilities.takes_weights)
+      serve(in, abilities.takes_weights);
+    if (abilities.evaluates)
+      serve(in, abilities.evaluates);
+    if (abilities.keeps_state)
+      serve(in, abilities.keeps_state);
+  };
+}
+
+role_ready ready_message(const role_place& place, const roles::role_abilities& abilities, const address& where) {
+  role_ready ready{.who = place.who, .node = place.node};
+  const auto offer = [&](auto& handle, const auto& ability) {
+    if (ability)
+      handle = std::decay_t<decltype(handle)>(where);
+  };
+  offer(ready.generator, abilities.generates);
+  offer(ready.column_adder, abilities.adds_columns);
+  offer(ready.trainer, abilities.trains);
+  offer(ready.publisher, abilities.gives_weights);
+  offer(ready.weights_taker, abilities.takes_weights);
+  offer(ready.evaluator, abilities.evaluates);
+  offer(ready.state_keeper, abilities.keeps_state);
+  ready.capacity_groups = abilities.places;
+  if (abilities.trains) {
+    ready.parameters = abilities.trains->parameter_count();
+    ready.needs_returns = abilities.trains->needs_returns();
+  }
+  if (abilities.evaluates)
+    ready.rows = abilities.evaluates->rows();
+  return ready;
+}
+
+} // namespace millrace::actors

@@ -1,0 +1,43 @@
+#include "actors/roles/start_role.hpp"
+
+#include "actors/roles/role_actor.hpp"
+#include "runtime/roles/role_kinds.hpp"
+
+#include <exception>
+#include <utility>
+
+namespace millrace::actors {
+namespace {
+
+/// What the role says by itself goes to the coordinator.
+roles::role_events events_for(const role_instance& who, const handle<decides>& coordinator) {
+  roles::role_events events;
+  events.generated = [coordinator](group_generated what) { tell(coordinator, std::move(what)); };
+  events.interrupted = [coordinator](group_interrupted what) { tell(coordinator, std::move(what)); };
+  events.progress = [coordinator](evaluation_progress what) { tell(coordinator, std::move(what)); };
+  events.failed = [coordinator, who](std::string why) { tell(coordinator, role_failed{who, std::move(why)}); };
+  return events;
+}
+
+} // namespace
+
+void start_role(const starter& start, const role_order& order, const handle<decides>& coordinator) {
+  try {
+    const auto seconds = order.pipeline->run.request_deadline_s;
+    const role_place place{.who = order.who,
+                           .node = order.node,
+                           .data = order.data,
+                           .deadline = std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000))};
+    const auto abilities = roles::make_role({.pipeline = order.pipeline,
+                                             .who = order.who,
+                                             .data = order.data,
+                                             .checkpoint = order.checkpoint,
+                                             .events = events_for(order.who, coordinator)});
+    const auto where = start(order.who.role, role_actor(place, abilities));
+    tell(coordinator, ready_message(place, abilities, where));
+  } catch (const std::exception& error) {
+    tell(coordinator, role_failed{order.who, error.what()});
+  }
+}
+
+} // namespace millrace::actors

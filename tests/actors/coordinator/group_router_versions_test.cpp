@@ -1,0 +1,199 @@
+#include "tests/actors/coordinator/router_world.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace group_router_versions_test {
+
+using namespace millrace;
+using namespace millrace::tests;
+using actors::group_graph;
+using actors::group_router;
+
+TEST_CASE("a rollout that cannot take a version is sent it again, and the third refusal fails the run") {
+  router_world w;
+  w.leader_up();
+  w.rollout_up(w.rollout, rollout_node);
+  w.c.published({0, w.ticket_of(policy_node), 0});
+  CHECK(w.effects.sent.size() == 1);
+  w.c.weights_failed(w.rollout, 0, "no answer");
+  w.c.weights_failed(w.rollout, 0, "no answer");
+  CHECK(w.effects.sent.size() == 3);
+  CHECK(w.effects.failure.empty());
+  w.c.weights_failed(w.rollout, 0, "wrong shape");
+  CHECK(w.effects.sent.size() == 3);
+  CHECK(w.effects.failure == "rollout/0 could not take version 0 three times, the last one: wrong shape");
+}
+
+namespace {
+
+/// A policy and two rollouts of one place each that were sent their first weights.
+struct two_rollouts {
+  recorded_effects effects;
+  group_router c;
+  role_instance first{"rollout", 0, 1}, second{"rollout", 1, 1};
+
+  explicit two_rollouts(const schedule::config& config, group_graph graph = router_world::make_graph())
+      : c(std::move(graph), schedule::scheduler(config), 7, effects) {
+    c.leader_up(policy_node);
+    c.generator_up(first, rollout_node, {.capacity_groups = 1}, 0);
+    c.generator_up(second, 11, {.capacity_groups = 1}, 0);
+    ticket weights;
+    weights.owner = policy_node;
+    weights.id = 1;
+    c.published({effects.published.back(), weights, 0});
+  }
+};
+
+} // namespace
+
+TEST_CASE("a group that takes longer than its deadline is cancelled where it runs and generated elsewhere") {
+  auto config = schedule::preset("synchronous");
+  config.groups_per_step = 1;
+  config.steps = 2;
+  config.faults.call_deadline_s = 30;
+  two_rollouts here(config);
+  auto& [effects, c, first, second] = here;
+  for (const auto& [who, sent] : std::exchange(effects.sent, {}))
+    c.weights_are_live(who, sent.version, 0);
+  REQUIRE(c.scheduler().at().generating == 1);
+  c.look_for_overdue(30);
+  CHECK(c.scheduler().books().sums().lost == 0);
+  CHECK(effects.done.size() == std::exchange(effects.done, {}).size());
+  c.look_for_overdue(31);
+  REQUIRE(!effects.done.empty());
+  CHECK(effects.done.front() == "complain: group 0 took longer than schedule.faults.call_deadline_s");
+  CHECK(c.scheduler().at().generating == 1);
+}
+
+TEST_CASE("a rollout that does not take its weights in time is named, sent them again and left out") {
+  auto config = schedule::preset("nemo_ready_first");
+  config.groups_per_step = 1;
+  config.steps = 9;
+  config.publish.deadline_s = 30;
+  auto graph = router_world::make_graph();
+  graph.flips_in_flight = true;
+  two_rollouts here(config, graph);
+  auto& [effects, c, first, second] = here;
+  REQUIRE(effects.sent.size() == 2);
+  c.weights_are_live(first, 0, 1);
+  effects.sent.clear();
+  effects.done.clear();
+  c.look_for_overdue(30);
+  CHECK(effects.done.empty());
+  c.look_for_overdue(31);
+  CHECK(effects.done
+        == std::vector<std::string>{
+            "complain: rollout/1 did not run version 0 within schedule.publish.deadline_s: the weights are sent "
+            "again, and the other rollouts go on without it"});
+  REQUIRE(effects.sent.size() == 1);
+  CHECK(effects.sent[0].first == second);
+  CHECK(effects.sent[0].second.version == 0);
+  CHECK(effects.sent[0].second.in_flight);
+  c.look_for_overdue(99);
+  CHECK(effects.done.size() == 1);
+}
+
+TEST_CASE("where no rollout takes weights, what stands in its place hears of versions once there is a policy, and "
+          "nothing is published") {
+  recorded_effects effects;
+  auto graph = router_world::make_graph();
+  graph.publishes = false;
+  group_router c(graph, router_world::make_scheduler(3, 0), 7, effects);
+  const role_instance rows{"rollout", 0, 1};
+  c.generator_up(rows, rollout_node, {.capacity_groups = 8}, 0);
+  CHECK(effects.sent.empty()); // rows that are written now could not be fetched
+  c.leader_up(policy_node);
+  CHECK(effects.published.empty());
+  REQUIRE(effects.sent.size() == 1);
+  CHECK(effects.sent[0].second.version == 0);
+  CHECK(effects.sent[0].second.parameters.id == 0);
+  CHECK(effects.generating.empty());
+  c.weights_are_live(rows, 0, 0);
+  CHECK_FALSE(effects.prompts.empty());
+}
+
+TEST_CASE(
+    "an evaluation gets its version before the next step is trained, and the schedule goes on without it") { // CO-5
+  router_world w(2, {{"held_out", 1, true}});
+  const role_instance held_out{"held_out", 0, 1};
+  w.all_up();
+  w.c.evaluation_up(held_out, 40);
+  CHECK(std::count(w.effects.done.begin(), w.effects.done.end(), "hold 0") == 1);
+  CHECK(std::count(w.effects.done.begin(), w.effects.done.end(), "evaluate 0 on held_out/0") == 1);
+  w.give_prompts();
+  w.score_and_fetch(0);
+  w.score_and_fetch(1);
+  w.train();
+  CHECK(w.effects.published.back() == 1); // asked once, by the evaluation; the rollouts get the same
+  CHECK(std::count(w.effects.published.begin(), w.effects.published.end(), 1u) == 1);
+  w.publish();
+  w.give_prompts();
+  w.c.evaluated(held_out, 0);
+  CHECK(std::count(w.effects.done.begin(), w.effects.done.end(), "let go of 0") == 1);
+  CHECK(std::count(w.effects.done.begin(), w.effects.done.end(), "evaluate 1 on held_out/0") == 1);
+  w.score_and_fetch(2);
+  w.score_and_fetch(3);
+  w.train();
+  w.c.checkpointed(2, w.now);
+  CHECK(w.effects.published.back() == 2); // the last version, which no rollout needs
+  CHECK_FALSE(w.effects.finished);        // the end waits
+  w.publish();
+  w.c.evaluated(held_out, 1);
+  CHECK(std::count(w.effects.done.begin(), w.effects.done.end(), "let go of 1") == 1);
+  CHECK(std::count(w.effects.done.begin(), w.effects.done.end(), "evaluate 2 on held_out/0") == 1);
+  CHECK_FALSE(w.effects.finished);
+  w.c.evaluated(held_out, 2);
+  CHECK(w.effects.finished);
+}
+
+TEST_CASE("a person who stops a run waits for no evaluation; an early stop does") { // CO-5
+  for (const auto haste : {group_router::haste::some, group_router::haste::none}) {
+    router_world w(2, {{"held_out", 0, true}});
+    const role_instance held_out{"held_out", 0, 1};
+    w.all_up();
+    w.c.evaluation_up(held_out, 40);
+    w.c.stop(w.now, haste);
+    w.c.checkpointed(0, w.now);
+    CHECK(w.effects.finished == (haste == group_router::haste::some));
+    w.c.evaluated(held_out, 0);
+    CHECK(w.effects.finished);
+  }
+}
+
+TEST_CASE("an evaluation that is lost is let go of once, and the run's end does not wait for it") { // CO-5
+  router_world w(2, {{"held_out", 0, true}});
+  const role_instance held_out{"held_out", 0, 1};
+  w.all_up();
+  w.c.evaluation_up(held_out, 40);
+  REQUIRE(w.effects.evaluating.size() == 1);
+  CHECK(w.effects.evaluating[0].version == 0);
+  CHECK(w.effects.evaluating[0].parameters.owner == policy_node);
+  CHECK(w.effects.evaluating[0].parameters.id == 1);
+  CHECK_FALSE(w.c.evaluation_lost(held_out, 1)); // nobody was asked
+  CHECK(w.c.evaluations().lost("held_out") == 0);
+  CHECK(w.c.evaluation_lost(held_out, 0));
+  CHECK_FALSE(w.c.evaluation_lost(held_out, 0)); // told already
+  CHECK(w.c.evaluations().lost("held_out") == 1);
+  CHECK(std::count(w.effects.done.begin(), w.effects.done.end(), "let go of 0") == 1);
+  CHECK(w.c.evaluations().idle());
+  CHECK(w.effects.failure.empty());
+}
+
+TEST_CASE("the death of an evaluation's process costs the evaluation alone") {
+  router_world w(2, {{"held_out", 0, true}});
+  w.all_up();
+  w.c.evaluation_up({"held_out", 0, 1}, 40);
+  w.give_prompts();
+  const auto before = w.c.scheduler().at();
+  w.c.node_gone(40, w.now);
+  CHECK(w.c.scheduler().at().generating == before.generating);
+  CHECK(std::count(w.effects.done.begin(), w.effects.done.end(), "let go of 0") == 1);
+  CHECK(w.effects.failure.empty());
+}
+
+} // namespace group_router_versions_test
