@@ -14,12 +14,14 @@ at::Tensor sum_of_means(const at::Tensor& losses, const at::Tensor& length, cons
   return (losses * tokens.clamp_min(1).to(losses.scalar_type()).reciprocal().repeat_interleave(length)).sum();
 }
 
-double at_least_one(std::int64_t count) { return static_cast<double>(std::max<std::int64_t>(count, 1)); }
+double at_least_one(std::int64_t count) {
+  return static_cast<double>(std::max<std::int64_t>(count, 1));
+}
 
 } // namespace
 
-at::Tensor aggregate(aggregation how, const at::Tensor& losses, const at::Tensor& length, const at::Tensor& group_tokens,
-                     const step_totals& totals, double constant) {
+at::Tensor aggregate(aggregation how, const at::Tensor& losses, const at::Tensor& length,
+                     const at::Tensor& group_tokens, const step_totals& totals, double constant) {
   TORCH_CHECK(losses.dim() == 1, "losses: want [N], got ", losses.sizes());
   switch (how) {
   case aggregation::token_mean:
@@ -40,10 +42,12 @@ aggregation aggregation_named(std::string_view name) {
   for (std::size_t i = 0; i < aggregation_words.size(); ++i)
     if (aggregation_words[i] == name)
       return static_cast<aggregation>(i);
-  throw std::invalid_argument("aggregation '" + std::string(name) +
-                              "': unknown, want token_mean, sequence_mean, fixed_length or group_mean");
+  throw std::invalid_argument("aggregation '" + std::string(name)
+                              + "': unknown, want token_mean, sequence_mean, fixed_length or group_mean");
 }
 
-std::string_view name_of(aggregation how) { return aggregation_words.at(static_cast<std::size_t>(how)); }
+std::string_view name_of(aggregation how) {
+  return aggregation_words.at(static_cast<std::size_t>(how));
+}
 
 } // namespace millrace::algorithms

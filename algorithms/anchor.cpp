@@ -11,7 +11,8 @@ proximal proximal_named(std::string_view name) {
   for (std::size_t i = 0; i < proximal_words.size(); ++i)
     if (proximal_words[i] == name)
       return static_cast<proximal>(i);
-  throw std::invalid_argument("proximal '" + std::string(name) + "': unknown, want recomputed, log_linear or behaviour");
+  throw std::invalid_argument("proximal '" + std::string(name)
+                              + "': unknown, want recomputed, log_linear or behaviour");
 }
 
 at::Tensor anchor(proximal how, const answer_columns& answers) {

@@ -11,9 +11,9 @@ namespace millrace::algorithms {
 
 /// The policy that a surrogate's ratio and the corrections' weights are taken against.
 enum class proximal {
-  recomputed, ///< the policy at the start of the step, by a forward pass of its own where the step has several updates
+  recomputed, ///< the policy at the start of the step; a step of several updates runs a forward pass for it
   log_linear, ///< between behaviour and current policy, by the versions of the tokens: no forward pass
-  behaviour,  ///< the policy that sampled: ratios are against it and corrections find nothing to correct
+  behaviour,  ///< the policy that sampled the token; corrections then find nothing to correct
 };
 
 inline constexpr std::array<std::string_view, 3> proximal_words{"recomputed", "log_linear", "behaviour"};

@@ -6,18 +6,21 @@
 #include <ATen/ATen.h>
 
 namespace millrace::algorithms {
-namespace {
+namespace dr_grpo_row {
+
+using namespace shared_options;
 
 constexpr column_name columns[] = {"reward"};
-constexpr option undivided{"normalise", 0, 0, 2, normalise.meaning};
-constexpr option options[] = {clip_low, clip_high, dual_clip, undivided, group_eps, leave_one_out,
-                              reward_clip, kl_in_reward, kl_in_reward_estimator, kl_in_reward_form(kl_form::answer)};
+constexpr hyperparameter options[] = {
+    clip_low,      clip_high,   dual_clip,    with_fallback(normalise, 0), group_eps,
+    leave_one_out, reward_clip, kl_in_reward, kl_in_reward_estimator,      kl_in_reward_form(kl_form::answer),
+};
 
-at::Tensor advantages(const step_columns& step, const option_values& values) {
+at::Tensor advantages(const step_columns& step, const hyperparameter_values& values) {
   return charge_tokens(group_advantages(shaped_reward(step, values), step.group, values), step, values);
 }
 
-} // namespace
+} // namespace dr_grpo_row
 
 extern const algorithm dr_grpo;
 const algorithm dr_grpo{
@@ -27,12 +30,14 @@ const algorithm dr_grpo{
     .formula = "A_i = R_i - mean(R);  0 where all rewards are equal, or for one answer\n"
                "r = exp(logprob - old);  L = -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)\n"
                "loss = sum of L / (answers * loss.fixed_length)",
-    .differences = "The divisor is loss.fixed_length, as in TRL (max_completion_length) and verl (loss_scale_factor; without it verl takes the padded "
-                   "width, which varies). OpenRLHF has the advantage only, with a token mean; NeMo-RL the advantage only, leave_one_out.",
-    .columns = columns,
-    .options = options,
+    .differences = "The divisor is loss.fixed_length, as in TRL (max_completion_length) and verl (loss_scale_factor; "
+                   "without it verl takes the padded width, which varies). OpenRLHF has the advantage only, with a "
+                   "token mean; NeMo-RL the advantage only, leave_one_out.",
+    .columns = dr_grpo_row::columns,
+    .options = dr_grpo_row::options,
     .how = aggregation::fixed_length,
-    .advantages = advantages,
-    .losses = clipped_losses};
+    .advantages = dr_grpo_row::advantages,
+    .losses = clipped_losses,
+};
 
 } // namespace millrace::algorithms

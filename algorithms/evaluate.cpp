@@ -7,7 +7,9 @@
 namespace millrace::algorithms {
 namespace {
 
-at::Tensor leaf(const at::Tensor& x) { return x.defined() ? x.detach().clone().requires_grad_() : at::Tensor(); }
+at::Tensor leaf(const at::Tensor& x) {
+  return x.defined() ? x.detach().clone().requires_grad_() : at::Tensor();
+}
 
 /// The leaf's gradient; zeros where the loss does not depend on it.
 at::Tensor gradient_of(const at::Tensor& x) {
@@ -18,8 +20,8 @@ at::Tensor gradient_of(const at::Tensor& x) {
 
 } // namespace
 
-evaluation evaluate(const algorithm& row, const option_values& values, const loss_options& options, const evaluation_batch& batch,
-                    double value_clip) {
+evaluation evaluate(const algorithm& row, const hyperparameter_values& values, const loss_options& options,
+                    const evaluation_batch& batch, double value_clip) {
   step_columns step = batch.step;
   if (!step.old_logprob.defined())
     step.old_logprob = batch.logprob.detach();
@@ -42,8 +44,11 @@ evaluation evaluate(const algorithm& row, const option_values& values, const los
   answers.score = leaf(batch.score);
   answers.version = batch.version;
   answers.policy_version = batch.policy_version;
-  const step_totals totals{step.length.sum().item<std::int64_t>(), step.length.gt(0).sum().item<std::int64_t>(),
-                           tokens.gt(0).sum().item<std::int64_t>()};
+  const step_totals totals{
+      .tokens = step.length.sum().item<std::int64_t>(),
+      .answers = step.length.gt(0).sum().item<std::int64_t>(),
+      .groups = tokens.gt(0).sum().item<std::int64_t>(),
+  };
 
   out.weights = correction_weights(options, answers);
   const at::Tensor loss = policy_loss(row, values, options, answers, totals, out.seen);

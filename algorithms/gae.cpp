@@ -4,16 +4,19 @@
 
 namespace millrace::algorithms {
 
-gae generalised_advantages(const at::Tensor& token_reward, const at::Tensor& value, const at::Tensor& length, double gamma,
-                           const at::Tensor& lambda) {
-  TORCH_CHECK(token_reward.dim() == 1 && value.sizes() == token_reward.sizes(), "value: want ", token_reward.sizes(), ", got ",
-              value.sizes());
+gae generalised_advantages(const at::Tensor& token_reward, const at::Tensor& value, const at::Tensor& length,
+                           double gamma, const at::Tensor& lambda) {
+  TORCH_CHECK(token_reward.dim() == 1 && value.sizes() == token_reward.sizes(), "value: want ", token_reward.sizes(),
+              ", got ", value.sizes());
   TORCH_CHECK(lambda.sizes() == length.sizes(), "lambda: want ", length.sizes(), ", got ", lambda.sizes());
-  TORCH_CHECK(length.sum().item<std::int64_t>() == token_reward.numel(), "length: want a sum of ", token_reward.numel(), ", got ",
-              length.sum().item<std::int64_t>());
-  const auto on_cpu = [](const at::Tensor& x, at::ScalarType type) { return x.detach().to(at::kCPU, type).contiguous(); };
-  const at::Tensor r = on_cpu(token_reward, at::kDouble), v = on_cpu(value, at::kDouble), per_answer = on_cpu(lambda, at::kDouble),
-                   lengths = on_cpu(length, at::kLong), advantages = at::empty_like(r);
+  TORCH_CHECK(length.sum().item<std::int64_t>() == token_reward.numel(), "length: want a sum of ", token_reward.numel(),
+              ", got ", length.sum().item<std::int64_t>());
+  const auto on_cpu = [](const at::Tensor& x, at::ScalarType type) {
+    return x.detach().to(at::kCPU, type).contiguous();
+  };
+  const at::Tensor r = on_cpu(token_reward, at::kDouble), v = on_cpu(value, at::kDouble),
+                   per_answer = on_cpu(lambda, at::kDouble), lengths = on_cpu(length, at::kLong),
+                   advantages = at::empty_like(r);
   const double* reward_at = r.const_data_ptr<double>();
   const double* value_at = v.const_data_ptr<double>();
   const double* lambda_of = per_answer.const_data_ptr<double>();
@@ -32,8 +35,8 @@ gae generalised_advantages(const at::Tensor& token_reward, const at::Tensor& val
   return {back(advantages), back(advantages + v)};
 }
 
-gae generalised_advantages(const at::Tensor& token_reward, const at::Tensor& value, const at::Tensor& length, double gamma,
-                           double lambda) {
+gae generalised_advantages(const at::Tensor& token_reward, const at::Tensor& value, const at::Tensor& length,
+                           double gamma, double lambda) {
   return generalised_advantages(token_reward, value, length, gamma, at::full(length.sizes(), lambda, at::kDouble));
 }
 

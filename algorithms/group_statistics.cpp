@@ -7,18 +7,20 @@
 namespace millrace::algorithms {
 
 group_statistics statistics_by_group(const at::Tensor& reward, const at::Tensor& group) {
-  TORCH_CHECK(reward.dim() == 1 && reward.is_floating_point(), "reward: want [A] floating point, got ", reward.sizes(), " ",
-              reward.scalar_type());
+  TORCH_CHECK(reward.dim() == 1 && reward.is_floating_point(), "reward: want [A] floating point, got ", reward.sizes(),
+              " ", reward.scalar_type());
   TORCH_CHECK(group.sizes() == reward.sizes(), "group: want ", reward.sizes(), ", got ", group.sizes());
   const at::Tensor r = reward.detach();
   if (r.numel() == 0)
-    return {r, r, r, r.to(at::kBool)};
+    return {.size = r, .mean = r, .deviation = r, .equal = r.to(at::kBool)};
   const std::int64_t groups = group.max().item<std::int64_t>() + 1;
   const auto sum_by_group = [&](const at::Tensor& x) {
     return at::zeros({groups}, x.options()).index_add_(0, group, x).index_select(0, group);
   };
   const auto extreme = [&](const char* which) {
-    return at::zeros({groups}, r.options()).scatter_reduce(0, group, r, which, false).index_select(0, group);
+    return at::zeros({groups}, r.options())
+        .scatter_reduce(0, group, r, which, /*include_self=*/false)
+        .index_select(0, group);
   };
   group_statistics s;
   s.size = sum_by_group(at::ones_like(r));

@@ -18,7 +18,8 @@ group_statistics statistics_by_group(const at::Tensor& reward, const at::Tensor&
 /// Gives every token its answer's value. @param per_answer [A]   @param length [A] int64   @returns [sum of length]
 at::Tensor spread_over_tokens(const at::Tensor& per_answer, const at::Tensor& length);
 
-/// Sum of each answer's tokens; differentiable. @param per_token [N]   @param length [A], sums to N   @returns [A], 0 for an empty answer
+/// Sum of each answer's tokens; differentiable.
+/// @param per_token [N]   @param length [A], sums to N   @returns [A], 0 for an empty answer
 at::Tensor sum_by_answer(const at::Tensor& per_token, const at::Tensor& length);
 
 /// Mean of each answer's tokens; differentiable. @returns [A], 0 for an empty answer

@@ -31,13 +31,20 @@ at::Tensor plain(kl_estimator estimator, const at::Tensor& d) {
   throw std::invalid_argument("KL estimator: not one of those named");
 }
 
-bool has_score(kl_estimator e) { return e >= kl_estimator::k1_score; }
-bool is_straight(kl_estimator e) { return e == kl_estimator::k1_straight || e == kl_estimator::k3_straight; }
+bool has_score(kl_estimator e) {
+  return e >= kl_estimator::k1_score;
+}
+
+bool is_straight(kl_estimator e) {
+  return e == kl_estimator::k1_straight || e == kl_estimator::k3_straight;
+}
 
 } // namespace
 
-at::Tensor kl_term(kl_estimator estimator, const at::Tensor& logprob, const at::Tensor& ref_logprob, const kl_clamps& clamps) {
-  TORCH_CHECK(logprob.sizes() == ref_logprob.sizes(), "ref_logprob: want ", logprob.sizes(), ", got ", ref_logprob.sizes());
+at::Tensor kl_term(kl_estimator estimator, const at::Tensor& logprob, const at::Tensor& ref_logprob,
+                   const kl_clamps& clamps) {
+  TORCH_CHECK(logprob.sizes() == ref_logprob.sizes(), "ref_logprob: want ", logprob.sizes(), ", got ",
+              ref_logprob.sizes());
   const at::Tensor whole = ref_logprob.detach() - logprob;
   const at::Tensor d = clamps.input > 0 ? whole.clamp(-clamps.input, clamps.input) : whole;
   at::Tensor kl = plain(estimator, d);

@@ -7,7 +7,7 @@
 
 namespace millrace::algorithms {
 
-/// What the value is, and whose gradient it has:
+/// The value of the term, and its gradient:
 ///
 ///     k1 k2 k3                    the estimator's own
 ///     k1+ k3+                     the value of k1 or k3, the gradient of k2, which is that of the KL on average
@@ -18,10 +18,11 @@ enum class kl_estimator { k1, k2, k3, k1_straight, k3_straight, k1_score, k2_sco
 inline constexpr std::array<std::string_view, 8> kl_estimator_words{"k1",  "k2",       "k3",       "k1+",
                                                                     "k3+", "k1_score", "k2_score", "k3_score"};
 
-/// Bounds that keep one token from ruling a batch. Beyond one, the gradient of the token is 0.
+/// Bounds that keep one token from ruling a batch. Beyond a bound, the gradient of the token is 0.
 struct kl_clamps {
-  double input = 0;  ///< |d| of every estimator is at most this; 0: only k3's, at 20, whose exponential would overflow
-  double output = 0; ///< |estimate| is at most this; 0: none
+  /// Largest |d| of every estimator; 0: only k3 is bounded, at 20, where its exponential would overflow.
+  double input = 0;
+  double output = 0; ///< largest |estimate|; 0: no bound
 };
 
 /// Per-token estimate of KL(current || reference) at a token sampled from the current policy, d = ref - logprob:
@@ -33,10 +34,11 @@ struct kl_clamps {
 /// @param logprob,ref_logprob same shape, floating point; differentiable in `logprob`
 ///
 /// Source: J. Schulman 2020, "Approximating KL divergence"; straight through: verl core_algos.py::kl_penalty; score:
-/// arXiv:2506.09477, NeMo-RL loss_functions.py::ClippedPGLossFn. TRL's use_bias_correction_kl is k3_score where the
-/// policy is still the one of the start of the step.
+/// arXiv:2506.09477, NeMo-RL loss_functions.py::ClippedPGLossFn. TRL's use_bias_correction_kl is k3_score while
+/// the policy is that of the start of the step.
 /// Clamps: verl input 20 and output 10 for k3, OpenRLHF output 10, NeMo-RL input 20 and output 10, TRL none.
-at::Tensor kl_term(kl_estimator estimator, const at::Tensor& logprob, const at::Tensor& ref_logprob, const kl_clamps& clamps = {});
+at::Tensor kl_term(kl_estimator estimator, const at::Tensor& logprob, const at::Tensor& ref_logprob,
+                   const kl_clamps& clamps = {});
 
 /// One of `kl_estimator_words`. @throws std::invalid_argument for another word
 kl_estimator kl_estimator_named(std::string_view name);

@@ -10,12 +10,12 @@ struct kl_control {
   double horizon = 10000; ///< answers over which an error of 20 % changes the coefficient by that much, > 0
 };
 
-/// The coefficient of the next step, out of this step's and the KL that was seen:
+/// The coefficient of the next step, from the coefficient and the KL of this step:
 ///
 ///     beta <- beta (1 + clip(KL / target - 1, -0.2, 0.2) * answers / horizon)
 ///
-/// A KL that is not finite leaves the coefficient as it is. A step of more than 5 horizons would make it negative: it stays
-/// at least 0.
+/// A KL that is not finite leaves the coefficient as it is. The coefficient never falls
+/// below 0, which a step of more than 5 horizons would make it do.
 /// @param answers of the step
 /// @throws std::invalid_argument for a control out of range
 ///

@@ -8,11 +8,13 @@ namespace millrace::algorithms {
 
 double majority_vote(std::span<const std::string> vote, std::span<const std::uint8_t> correct) {
   if (vote.size() != correct.size())
-    throw std::invalid_argument("majority_vote: correct: want " + std::to_string(vote.size()) + " entries, one a vote, got "
-                                + std::to_string(correct.size()));
+    throw std::invalid_argument("majority_vote: correct: want " + std::to_string(vote.size())
+                                + " entries, one a vote, got " + std::to_string(correct.size()));
+
   struct count {
     std::int64_t votes = 0, correct = 0;
   };
+
   std::map<std::string, count> counts;
   std::int64_t most = 0;
   for (std::size_t i = 0; i < vote.size(); ++i) {

@@ -8,10 +8,11 @@ namespace millrace::algorithms {
 
 /// maj@n: the probability that the most frequent of n answers is correct, ties broken at random.
 ///
-///     W = the votes that occur most often;  maj@n = mean over w in W of (share of correct among the answers that say w)
+///     W = the votes that occur most often
+///     maj@n = mean over w in W of (share of correct answers among the answers that say w)
 ///
-/// @param vote    what each answer says, in a form that is equal where the meaning is; "" casts no vote
-/// @param correct 1 or 0, one an answer
+/// @param vote    the result of each answer, written alike where the meaning is the same; "" casts no vote
+/// @param correct 1 or 0 for each answer
 /// @returns 0 where no answer casts a vote
 /// @throws std::invalid_argument for spans of different lengths
 ///

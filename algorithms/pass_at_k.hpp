@@ -10,7 +10,7 @@ namespace millrace::algorithms {
 ///     pass@k = 1 - C(n - c, k) / C(n, k) = 1 - product over i in (n - c, n] of (1 - k / i)
 ///
 /// @param n >= 1   @param c in [0, n]   @param k in [1, n]
-/// @throws std::invalid_argument naming the one that is out of range
+/// @throws std::invalid_argument naming the argument that is out of range
 ///
 /// Source: Chen et al. 2021, arXiv:2107.03374, section 2.1. Differs from it in: nothing.
 double pass_at_k(std::int64_t n, std::int64_t c, std::int64_t k);

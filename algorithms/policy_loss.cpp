@@ -8,10 +8,14 @@
 namespace millrace::algorithms {
 namespace {
 
-double total(const at::Tensor& x) { return x.detach().sum(at::kDouble).item<double>(); }
+double total(const at::Tensor& x) {
+  return x.detach().sum(at::kDouble).item<double>();
+}
 
 /// Schulman's k3 of x = logprob - other, summed.
-double total_k3(const at::Tensor& x) { return total(x.exp() - x - 1); }
+double total_k3(const at::Tensor& x) {
+  return total(x.exp() - x - 1);
+}
 
 /// Which of `age_words` each token belongs to. @returns [N] int64 on the CPU
 at::Tensor ages(const answer_columns& answers) {
@@ -21,7 +25,8 @@ at::Tensor ages(const answer_columns& answers) {
 
 /// Sums by age over the trained tokens. @param x [N]
 at::Tensor sums_by_age(const at::Tensor& age, const at::Tensor& x) {
-  return at::zeros({static_cast<std::int64_t>(age_words.size())}, at::kDouble).index_add_(0, age, x.detach().to(at::kCPU, at::kDouble));
+  return at::zeros({static_cast<std::int64_t>(age_words.size())}, at::kDouble)
+      .index_add_(0, age, x.detach().to(at::kCPU, at::kDouble));
 }
 
 at::Tensor trained_ages(const answer_columns& answers) {
@@ -37,21 +42,28 @@ at::Tensor trained_part(const answer_columns& answers, const at::Tensor& x) {
 void observe_ages(const answer_columns& answers, const at::Tensor& difference, diagnostics& found) {
   const at::Tensor age = trained_ages(answers), apart = trained_part(answers, difference), ratio = apart.exp();
   const at::Tensor cut = trained_part(answers, found.cut.defined() ? found.cut : at::zeros_like(difference, at::kBool));
-  const at::Tensor tokens = sums_by_age(age, at::ones_like(apart)), clipped = sums_by_age(age, cut), k1 = sums_by_age(age, -apart),
-                   k3 = sums_by_age(age, ratio - apart - 1), ratios = sums_by_age(age, ratio);
+  const at::Tensor tokens = sums_by_age(age, at::ones_like(apart)), clipped = sums_by_age(age, cut),
+                   k1 = sums_by_age(age, -apart), k3 = sums_by_age(age, ratio - apart - 1),
+                   ratios = sums_by_age(age, ratio);
   at::Tensor largest = at::zeros_like(tokens);
   largest.scatter_reduce_(0, age, ratio.to(at::kCPU, at::kDouble), "amax");
   const auto at = [](const at::Tensor& sums, std::size_t i) { return sums.data_ptr<double>()[i]; };
   for (std::size_t i = 0; i < age_words.size(); ++i)
-    found.by_age[i] += {static_cast<std::int64_t>(at(tokens, i)), static_cast<std::int64_t>(at(clipped, i)), at(k1, i), at(k3, i), at(ratios, i),
-                        at(largest, i), 0};
+    found.by_age[i] += {.tokens = static_cast<std::int64_t>(at(tokens, i)),
+                        .clipped = static_cast<std::int64_t>(at(clipped, i)),
+                        .k1 = at(k1, i),
+                        .k3 = at(k3, i),
+                        .ratio = at(ratios, i),
+                        .largest_ratio = at(largest, i)};
 }
 
 void observe(const answer_columns& answers, const at::Tensor& weight, diagnostics& found) {
   const std::int64_t tokens = answers.logprob.numel();
   if (tokens == 0)
     return;
-  const auto from = [&](const at::Tensor& other) { return (answers.logprob.detach() - other).clamp(-20, 20).to(at::kDouble); };
+  const auto from = [&](const at::Tensor& other) {
+    return (answers.logprob.detach() - other).clamp(-20, 20).to(at::kDouble);
+  };
   const at::Tensor difference = from(answers.behaviour_logprob);
   found.tokens += tokens;
   found.behaviour_difference -= total(difference);
@@ -106,7 +118,7 @@ at::Tensor step_weights(const loss_options& options, const answer_columns& step)
   return weights_of(scope::step, options, anchored(options, step), found);
 }
 
-at::Tensor policy_loss(const algorithm& row, const option_values& values, const loss_options& options,
+at::Tensor policy_loss(const algorithm& row, const hyperparameter_values& values, const loss_options& options,
                        const answer_columns& given, const step_totals& totals, diagnostics& found) {
   answer_columns answers = anchored(options, given);
   if (answers.trains.defined())
@@ -135,7 +147,8 @@ at::Tensor policy_loss(const algorithm& row, const option_values& values, const 
   }
   if (answers.trains.defined())
     losses = at::where(answers.trains, losses, at::zeros_like(losses));
-  return aggregate(options.how.value_or(row.how), losses, answers.length, answers.group_tokens, totals, options.fixed_length);
+  return aggregate(options.how.value_or(row.how), losses, answers.length, answers.group_tokens, totals,
+                   options.fixed_length);
 }
 
 } // namespace millrace::algorithms

@@ -17,14 +17,14 @@ namespace millrace::algorithms {
 /// A correction with its constants.
 struct chosen_correction {
   const correction* row = nullptr;
-  option_values values;
+  hyperparameter_values values;
 };
 
-/// What every algorithm shares.
+/// The options of a loss that every algorithm shares.
 struct loss_options {
-  std::optional<aggregation> how = {}; ///< the algorithm's own where there is none
-  double fixed_length = 1;        ///< tokens, > 0: the constant of aggregation fixed_length
-  double kl_coefficient = 0;      ///< >= 0, of the KL term in the loss; above 0 `ref_logprob` is needed
+  std::optional<aggregation> how = {}; ///< without one, the algorithm's own
+  double fixed_length = 1;             ///< tokens, > 0: the constant of aggregation fixed_length
+  double kl_coefficient = 0;           ///< >= 0, of the KL term in the loss; above 0 `ref_logprob` is needed
   kl_estimator kl = kl_estimator::k3;
   kl_clamps clamps = {};          ///< of the KL term
   double entropy_coefficient = 0; ///< >= 0, of the entropy bonus; above 0 `entropy` is needed
@@ -34,18 +34,18 @@ struct loss_options {
 
 /// The loss of some answers of a step:
 ///
-///     aggregate( prod_c w_c * losses + kl_coefficient * kl_term(logprob, ref_logprob) - entropy_coefficient * entropy )
+///     aggregate(prod_c w_c * losses + kl_coefficient * kl_term(logprob, ref_logprob) - entropy_coefficient * entropy)
 ///
-/// with `old_logprob` replaced by the anchor, and 0 in place of a token's whole term where `trains` is false: its
-/// log-probability is held constant, so that no loss of a whole answer moves it either. Weights are detached and the denominators are the step's, whatever the
-/// weights are. A decoupled PPO is a clipped surrogate, `against` recomputed or log-linear, with the correction
-/// `truncated`.
-/// @param found grows by what was seen (all but entropies)
+/// The anchor takes the place of `old_logprob`. A token whose `trains` is false has the term 0, and its log-probability
+/// is held constant, so that no loss of a whole answer moves it either. Weights are detached; the denominators are the
+/// step's, whatever the weights are. A decoupled PPO is a clipped surrogate, `against` recomputed
+/// or log-linear, with the correction `truncated`.
+/// @param found grows by every figure but the entropies
 /// @returns scalar, differentiable in `answers.logprob`
-at::Tensor policy_loss(const algorithm& row, const option_values& values, const loss_options& options,
+at::Tensor policy_loss(const algorithm& row, const hyperparameter_values& values, const loss_options& options,
                        const answer_columns& answers, const step_totals& totals, diagnostics& found);
 
-/// Adds the entropies of answers that `policy_loss` has just been taken of.
+/// Adds the entropies of the answers of the last `policy_loss`.
 /// @param entropy [N]
 void observe_entropy(const answer_columns& answers, const at::Tensor& entropy, diagnostics& found);
 

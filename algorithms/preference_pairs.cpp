@@ -9,8 +9,8 @@
 namespace millrace::algorithms {
 
 preference_pairs pairs_of(const at::Tensor& reward, const at::Tensor& group) {
-  TORCH_CHECK(reward.dim() == 1 && reward.is_floating_point(), "reward: want [A] floating point, got ", reward.sizes(), " ",
-              reward.scalar_type());
+  TORCH_CHECK(reward.dim() == 1 && reward.is_floating_point(), "reward: want [A] floating point, got ", reward.sizes(),
+              " ", reward.scalar_type());
   TORCH_CHECK(group.sizes() == reward.sizes(), "group: want ", reward.sizes(), ", got ", group.sizes());
   const at::Tensor rewards = reward.detach().to(at::kCPU, at::kDouble).contiguous();
   const at::Tensor groups = group.to(at::kCPU, at::kLong).contiguous();
@@ -35,12 +35,18 @@ preference_pairs pairs_of(const at::Tensor& reward, const at::Tensor& group) {
           at::tensor(weight, at::kDouble).to(reward.device(), reward.scalar_type())};
 }
 
+at::Tensor pair_advantages(const step_columns& step, const hyperparameter_values&) {
+  return spread_over_tokens(
+      statistics_by_group(step.reward, step.group).equal.logical_not().to(step.reward.scalar_type()), step.length);
+}
+
 at::Tensor pair_losses_at_tokens(const at::Tensor& losses, const preference_pairs& pairs, const at::Tensor& group,
                                  const at::Tensor& length) {
   const at::Tensor number = numbered_groups(group);
   const std::int64_t groups = number.numel() ? number.max().item<std::int64_t>() + 1 : 0;
-  const at::Tensor by_group = at::zeros({groups}, losses.options())
-                                  .index_add(0, number.index_select(0, pairs.chosen), losses * pairs.weight.to(losses.scalar_type()));
+  const at::Tensor by_group =
+      at::zeros({groups}, losses.options())
+          .index_add(0, number.index_select(0, pairs.chosen), losses * pairs.weight.to(losses.scalar_type()));
   return spread_over_tokens(by_group.index_select(0, number), length);
 }
 

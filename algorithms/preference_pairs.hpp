@@ -1,5 +1,7 @@
 #pragma once
 
+#include "algorithms/algorithm.hpp"
+
 #include <ATen/core/Tensor.h>
 
 namespace millrace::algorithms {
@@ -13,6 +15,9 @@ struct preference_pairs {
 
 /// @param reward [A] floating point, finite   @param group [A] int64, equal numbers side by side
 preference_pairs pairs_of(const at::Tensor& reward, const at::Tensor& group);
+
+/// The advantages of an algorithm that trains on pairs: 1 at the tokens of groups that have a pair, else 0.
+at::Tensor pair_advantages(const step_columns& step, const hyperparameter_values& values);
 
 /// The mean loss of each group's pairs, at each of the group's tokens; 0 for a group without pairs.
 /// @param losses [P] differentiable   @param length [A]   @returns [N]

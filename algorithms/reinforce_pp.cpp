@@ -6,19 +6,33 @@
 #include <ATen/ATen.h>
 
 namespace millrace::algorithms {
-namespace {
+namespace reinforce_pp_row {
+
+using namespace shared_options;
 
 constexpr column_name columns[] = {"reward"};
-constexpr option options[] = {clip_low, clip_high, dual_clip,
-                              {"gamma", 1, 0, 1, "discount of a token's reward for each token before it"},
-                              whitening_option(whitening::biased), whitening_eps,
-                              reward_clip, kl_in_reward, kl_in_reward_estimator, kl_in_reward_form(kl_form::to_go)};
+constexpr hyperparameter options[] = {
+    clip_low,
+    clip_high,
+    dual_clip,
+    {.name = "gamma",
+     .fallback = 1,
+     .low = 0,
+     .high = 1,
+     .meaning = "discount of a token's reward for each token before it"},
+    whitening_option(whitening::biased),
+    whitening_eps,
+    reward_clip,
+    kl_in_reward,
+    kl_in_reward_estimator,
+    kl_in_reward_form(kl_form::to_go),
+};
 
-at::Tensor advantages(const step_columns& step, const option_values& values) {
+at::Tensor advantages(const step_columns& step, const hyperparameter_values& values) {
   return whiten(charge_tokens(shaped_reward(step, values), step, values, values.get("gamma")), values);
 }
 
-} // namespace
+} // namespace reinforce_pp_row
 
 extern const algorithm reinforce_pp;
 const algorithm reinforce_pp{
@@ -28,12 +42,14 @@ const algorithm reinforce_pp{
     .formula = "G_t = gamma^(T - t) R - kl_in_reward * sum over s >= t of gamma^(s - t) KL_s\n"
                "A_t = (G_t - mean(G)) / sqrt(var(G) + eps), over the step;  0 where all are equal\n"
                "r = exp(logprob - old);  L = -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)",
-    .differences = "With KL in the reward the name stands for three algorithms: return to go over the KL with the biased variance (OpenRLHF, here) or the "
-                   "unbiased one (verl: whitening 2), each token's own KL only (NeMo-RL: kl_in_reward_form 2). OpenRLHF and NeMo-RL bound the variance "
-                   "from below by 1e-8, verl adds it, as here.",
-    .columns = columns,
-    .options = options,
-    .advantages = advantages,
-    .losses = clipped_losses};
+    .differences =
+        "With KL in the reward the name stands for three algorithms: return to go over the KL with the biased variance "
+        "(OpenRLHF, here) or the unbiased one (verl: whitening 2), each token's own KL only (NeMo-RL: "
+        "kl_in_reward_form 2). OpenRLHF and NeMo-RL bound the variance from below by 1e-8, verl adds it, as here.",
+    .columns = reinforce_pp_row::columns,
+    .options = reinforce_pp_row::options,
+    .advantages = reinforce_pp_row::advantages,
+    .losses = clipped_losses,
+};
 
 } // namespace millrace::algorithms

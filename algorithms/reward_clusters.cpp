@@ -11,7 +11,8 @@ namespace {
 using points = std::vector<std::vector<double>>;
 
 double squared_distance(const std::vector<double>& a, const std::vector<double>& b) {
-  return std::transform_reduce(a.begin(), a.end(), b.begin(), 0.0, std::plus<>(), [](double x, double y) { return (x - y) * (x - y); });
+  return std::transform_reduce(a.begin(), a.end(), b.begin(), 0.0, std::plus<>(),
+                               [](double x, double y) { return (x - y) * (x - y); });
 }
 
 std::size_t nearest(const std::vector<double>& x, const points& centres) {

@@ -6,34 +6,52 @@
 #include <ATen/ATen.h>
 
 namespace millrace::algorithms {
-namespace {
+namespace rloo_row {
+
+using namespace shared_options;
 
 constexpr column_name columns[] = {"reward"};
-constexpr option options[] = {clip_low, clip_high, dual_clip,
-                              {"ratio", 1, 0, 2, "0: no ratio, L = -A logprob; clipped ratio of, 1: the token, 2: the whole answer"},
-                              {"normalise", 0, 0, 1, "1: advantages of the step are whitened, by their standard deviation with n - 1"},
-                              {"eps", 1e-4, 0, 1, "added to that deviation"},
-                              reward_clip, kl_in_reward, kl_in_reward_estimator, kl_in_reward_form(kl_form::answer)};
+constexpr hyperparameter options[] = {
+    clip_low,
+    clip_high,
+    dual_clip,
+    {.name = "ratio",
+     .fallback = 1,
+     .low = 0,
+     .high = 2,
+     .meaning = "0: no ratio, L = -A logprob; 1: each token's clipped ratio; 2: the answer's"},
+    {.name = "normalise",
+     .fallback = 0,
+     .low = 0,
+     .high = 1,
+     .meaning = "1: advantages are whitened over the step's answers, by the standard deviation with n - 1"},
+    {.name = "eps", .fallback = 1e-4, .low = 0, .high = 1, .meaning = "added to the standard deviation of normalise"},
+    reward_clip,
+    kl_in_reward,
+    kl_in_reward_estimator,
+    kl_in_reward_form(kl_form::answer),
+};
 
-at::Tensor advantages(const step_columns& step, const option_values& values) {
+at::Tensor advantages(const step_columns& step, const hyperparameter_values& values) {
   const at::Tensor reward = shaped_reward(step, values);
   const group_statistics s = statistics_by_group(reward, step.group);
   at::Tensor a = ((reward - s.mean) * s.size / (s.size - 1).clamp_min(1)).masked_fill(s.equal, 0);
   if (values.on("normalise") && a.numel() > 1)
-    a = (a - a.mean()) / (a.std(0, true) + values.get("eps"));
+    a = (a - a.mean()) / (a.std(0, /*unbiased=*/true) + values.get("eps"));
   return charge_tokens(a, step, values);
 }
 
-at::Tensor losses(const answer_columns& answers, const option_values& values, diagnostics& found) {
+at::Tensor losses(const answer_columns& answers, const hyperparameter_values& values, diagnostics& found) {
   if (values.get("ratio") == 0)
     return -answers.advantage.detach() * answers.logprob;
   if (values.get("ratio") == 1)
     return clipped_losses(answers, values, found);
-  return clipped_surrogate_at(answer_log_ratio(answers.logprob, answers.old_logprob, answers.length, false).exp(), answers.advantage,
-                              values.get("clip_low"), values.get("clip_high"), values.get("dual_clip"), found);
+  return clipped_surrogate_at(
+      answer_log_ratio(answers.logprob, answers.old_logprob, answers.length, answer_ratio::sum).exp(),
+      answers.advantage, values.get("clip_low"), values.get("clip_high"), values.get("dual_clip"), found);
 }
 
-} // namespace
+} // namespace rloo_row
 
 extern const algorithm rloo;
 const algorithm rloo{
@@ -43,13 +61,15 @@ const algorithm rloo{
     .formula = "R_i <- R_i - kl_in_reward * sum over t of KL_t\n"
                "A_i = R_i - sum over j != i of R_j / (n - 1);  0 where all rewards are equal, or for one answer\n"
                "r = exp(logprob - old);  L = -min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)",
-    .differences = "The paper has no ratio (ratio 0, also NeMo-RL); a clipped one (verl, OpenRLHF) bounds further updates on the same batch. TRL clips the "
-                   "ratio of the whole answer, the product over its tokens: ratio 2 with aggregation sequence_mean. KL in the reward comes off the "
-                   "answer before the baseline (paper, verl, TRL: 0.05); OpenRLHF charges tokens after it: kl_in_reward_form 1. verl leaves a group "
-                   "of one its reward; here it gets 0, as in TRL.",
-    .columns = columns,
-    .options = options,
-    .advantages = advantages,
-    .losses = losses};
+    .differences = "The paper has no ratio (ratio 0, also NeMo-RL); a clipped one (verl, OpenRLHF) bounds further "
+                   "updates on the same batch. TRL clips the ratio of the whole answer, the product over its tokens: "
+                   "ratio 2 with aggregation sequence_mean. KL in the reward comes off the answer before the baseline "
+                   "(paper, verl, TRL: 0.05); OpenRLHF charges tokens after it: kl_in_reward_form 1. verl leaves a "
+                   "group of one its reward; here it gets 0, as in TRL.",
+    .columns = rloo_row::columns,
+    .options = rloo_row::options,
+    .advantages = rloo_row::advantages,
+    .losses = rloo_row::losses,
+};
 
 } // namespace millrace::algorithms

@@ -6,11 +6,12 @@
 
 namespace millrace::algorithms {
 
-at::Tensor clipped_surrogate(const at::Tensor& logprob, const at::Tensor& old, const at::Tensor& advantage, double clip_low,
-                             double clip_high, double dual_clip, diagnostics& found) {
+at::Tensor clipped_surrogate(const at::Tensor& logprob, const at::Tensor& old, const at::Tensor& advantage,
+                             double clip_low, double clip_high, double dual_clip, diagnostics& found) {
   TORCH_CHECK(logprob.sizes() == old.sizes() && logprob.sizes() == advantage.sizes(), "surrogate: want one shape, got ",
               logprob.sizes(), ", ", old.sizes(), " and ", advantage.sizes());
-  return clipped_surrogate_at((logprob - old.detach()).clamp(-20, 20).exp(), advantage, clip_low, clip_high, dual_clip, found);
+  return clipped_surrogate_at((logprob - old.detach()).clamp(-20, 20).exp(), advantage, clip_low, clip_high, dual_clip,
+                              found);
 }
 
 at::Tensor clipped_surrogate_at(const at::Tensor& ratio, const at::Tensor& advantage, double clip_low, double clip_high,
@@ -30,9 +31,10 @@ at::Tensor clipped_surrogate_at(const at::Tensor& ratio, const at::Tensor& advan
   return loss;
 }
 
-at::Tensor answer_log_ratio(const at::Tensor& logprob, const at::Tensor& old, const at::Tensor& length, bool mean) {
+at::Tensor answer_log_ratio(const at::Tensor& logprob, const at::Tensor& old, const at::Tensor& length,
+                            answer_ratio how) {
   const at::Tensor ratio = logprob - old.detach();
-  const at::Tensor whole = mean ? mean_by_answer(ratio, length) : sum_by_answer(ratio, length);
+  const at::Tensor whole = how == answer_ratio::mean ? mean_by_answer(ratio, length) : sum_by_answer(ratio, length);
   return spread_over_tokens(whole.clamp(-20, 20), length);
 }
 

@@ -22,8 +22,8 @@ double value_diagnostics::explained_variance() const {
 
 at::Tensor value_loss(const at::Tensor& value, const at::Tensor& old_value, const at::Tensor& returns, double clip,
                       value_diagnostics& found) {
-  TORCH_CHECK(old_value.sizes() == value.sizes() && returns.sizes() == value.sizes(), "value: want one shape, got ", value.sizes(),
-              ", ", old_value.sizes(), " and ", returns.sizes());
+  TORCH_CHECK(old_value.sizes() == value.sizes() && returns.sizes() == value.sizes(), "value: want one shape, got ",
+              value.sizes(), ", ", old_value.sizes(), " and ", returns.sizes());
   const at::Tensor target = returns.detach();
   const at::Tensor free = (value - target).square();
   const auto total = [](const at::Tensor& x) { return x.sum(at::kDouble).item<double>(); };

@@ -6,13 +6,13 @@
 
 namespace millrace::algorithms {
 
-/// What a critic's loss saw, summed over micro-batches.
+/// Sums over tokens, gathered by a critic's loss; micro-batches add up.
 struct value_diagnostics {
   std::int64_t tokens = 0;
-  std::int64_t clipped = 0;    ///< tokens whose gradient the clip cut
-  double squared_error = 0;    ///< sum of (V - G)^2
-  double returns = 0;          ///< sum of G
-  double returns_squared = 0;  ///< sum of G^2
+  std::int64_t clipped = 0;   ///< tokens whose gradient the clip cut
+  double squared_error = 0;   ///< sum of (V - G)^2
+  double returns = 0;         ///< sum of G
+  double returns_squared = 0; ///< sum of G^2
 
   value_diagnostics& operator+=(const value_diagnostics& other);
 
@@ -24,7 +24,7 @@ struct value_diagnostics {
 ///
 ///     L = max( (V - G)^2, (clip(V, V_old - c, V_old + c) - G)^2 ) / 2
 ///
-/// @param value [N] differentiable   @param old_value [N] what the advantages were made of   @param returns [N]
+/// @param value [N] differentiable   @param old_value [N] the values that made the advantages   @param returns [N]
 /// @param clip  c > 0; 0: no clip
 /// @returns [N]
 ///

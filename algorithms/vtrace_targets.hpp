@@ -5,13 +5,13 @@
 namespace millrace::algorithms {
 
 struct vtrace_bounds {
-  double rho = 1;    ///< cap of the weight of each temporal difference: what value function the targets aim at
-  double c = 1;      ///< cap of the trace's weights: how fast, not where to
+  double rho = 1; ///< cap of the weight of each temporal difference: decides the value function that the targets aim at
+  double c = 1;   ///< cap of the trace's weights: decides the speed, not the aim
   double pg_rho = 1; ///< cap of the weight of the policy gradient
 };
 
 struct vtrace_targets {
-  at::Tensor values;     ///< [N] v_t, what the critic should say
+  at::Tensor values;     ///< [N] v_t, the target of the critic
   at::Tensor advantages; ///< [N] weighted: no further importance weight belongs on them
 };
 

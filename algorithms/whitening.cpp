@@ -4,7 +4,7 @@
 
 namespace millrace::algorithms {
 
-at::Tensor whiten(const at::Tensor& x, const option_values& values) {
+at::Tensor whiten(const at::Tensor& x, const hyperparameter_values& values) {
   const auto how = static_cast<whitening>(static_cast<int>(values.get("whitening")));
   if (how == whitening::off || x.numel() == 0)
     return x;

@@ -4,21 +4,31 @@
 #include <ATen/ATen.h>
 
 namespace millrace::algorithms {
-namespace {
+namespace geometric_mask_row {
 
-constexpr option options[] = {{"low", 0.999, 0, 1, "smallest geometric mean ratio of an answer that is kept"},
-                              {"high", 1.001, 1, 1e9, "largest geometric mean ratio of an answer that is kept"}};
+constexpr hyperparameter options[] = {
+    {.name = "low",
+     .fallback = 0.999,
+     .low = 0,
+     .high = 1,
+     .meaning = "smallest geometric mean ratio of an answer that is kept"},
+    {.name = "high",
+     .fallback = 1.001,
+     .low = 1,
+     .high = 1e9,
+     .meaning = "largest geometric mean ratio of an answer that is kept"},
+};
 constexpr preset::setting verl_settings[] = {{"low", 0.999}, {"high", 1.001}};
 constexpr preset::setting skyrl_settings[] = {{"low", 0.99}, {"high", 1.01}};
 constexpr preset::setting slime_settings[] = {{"low", 0.9999}, {"high", 1.0001}};
 constexpr preset presets[] = {{"verl", verl_settings}, {"skyrl", skyrl_settings}, {"slime", slime_settings}};
 
-at::Tensor weight(const answer_columns& answers, const option_values& values, diagnostics& found) {
+at::Tensor weight(const answer_columns& answers, const hyperparameter_values& values, diagnostics& found) {
   const at::Tensor g = importance(answers, "geometric");
   return kept(at::ones_like(g), g.ge(values.get("low")).logical_and_(g.le(values.get("high"))), found);
 }
 
-} // namespace
+} // namespace geometric_mask_row
 
 extern const correction geometric_mask;
 const correction geometric_mask{
@@ -28,8 +38,9 @@ const correction geometric_mask{
     .formula = "w = 1 where low <= exp(mean over the answer of old - behaviour) <= high, else 0",
     .differences = "No weight of its own: combine with `truncated`. verl bounds the negated log-ratio, so that its [a, "
                    "b] is [1/b, 1/a] here.",
-    .options = options,
-    .presets = presets,
-    .weight = weight};
+    .options = geometric_mask_row::options,
+    .presets = geometric_mask_row::presets,
+    .weight = geometric_mask_row::weight,
+};
 
 } // namespace millrace::algorithms

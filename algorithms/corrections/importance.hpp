@@ -1,7 +1,7 @@
 #pragma once
 
 #include "algorithms/algorithm.hpp"
-#include "algorithms/options.hpp"
+#include "algorithms/hyperparameters.hpp"
 
 #include <ATen/core/Tensor.h>
 
@@ -9,17 +9,28 @@
 
 namespace millrace::algorithms {
 
-/// Over what the log-ratio of a weight is taken: the token, the answer's sum, the answer's mean.
+/// The log-ratio of a weight: the token's own, the answer's sum or the answer's mean.
 inline constexpr std::string_view levels[] = {"token", "sequence", "geometric"};
 
-inline constexpr option level_of_weight{
-    "level", 0, 0, 2, "of the ratio: each token's, the answer's product, its geometric mean", levels};
+namespace shared_options {
+
+inline constexpr hyperparameter level_of_weight{
+    .name = "level",
+    .fallback = 0,
+    .low = 0,
+    .high = 2,
+    .meaning = "ratio of a token: its own, the product over its answer, or the answer's geometric mean",
+    .words = levels,
+};
+
+} // namespace shared_options
 
 /// d = old - behaviour of each token, in float or better, detached.
 /// @returns [N] @throws c10::Error for columns that are missing or of two shapes
 at::Tensor log_ratio(const answer_columns& answers);
 
-/// Gives every token a figure of its answer. @param x [N]   @param length [A] int64, sums to N   @returns [N]
+/// The sum, mean or maximum of a token's answer, at each token. @param x [N]   @param length [A] int64, sums to N
+/// @returns [N]
 at::Tensor answer_sum(const at::Tensor& x, const at::Tensor& length);
 at::Tensor answer_mean(const at::Tensor& x, const at::Tensor& length);
 at::Tensor answer_max(const at::Tensor& x, const at::Tensor& length);

@@ -6,21 +6,26 @@
 #include <algorithm>
 
 namespace millrace::algorithms {
-namespace {
+namespace m2po_row {
 
-constexpr option options[] = {
-    {"threshold", 0.04, 1e-12, 1e9, "the kept tokens' mean squared log-ratio stays below it"}};
+constexpr hyperparameter options[] = {
+    {.name = "threshold",
+     .fallback = 0.04,
+     .low = 1e-12,
+     .high = 1e9,
+     .meaning = "the kept tokens' mean squared log-ratio stays below it"},
+};
 constexpr preset::setting areal_settings[] = {{"threshold", 0.04}};
 constexpr preset presets[] = {{"areal", areal_settings}};
 
 /// Suffix means of the sorted squares: masks the largest until the mean of the rest is below the threshold, and always
 /// keeps the smallest.
-at::Tensor weight(const answer_columns& answers, const option_values& values, diagnostics& found) {
+at::Tensor weight(const answer_columns& answers, const hyperparameter_values& values, diagnostics& found) {
   const at::Tensor squares = log_ratio(answers).square();
   const std::int64_t n = squares.numel();
   if (n == 0)
     return squares;
-  const auto [ascending, order] = squares.to(at::kDouble).sort(0, false);
+  const auto [ascending, order] = squares.to(at::kDouble).sort(0, /*descending=*/false);
   const at::Tensor means = ascending.cumsum(0) / at::arange(1, n + 1, ascending.options());
   const std::int64_t keep = std::max<std::int64_t>(means.lt(values.get("threshold")).sum().item<std::int64_t>(), 1);
   at::Tensor keeps = at::zeros({n}, squares.options().dtype(at::kBool));
@@ -28,7 +33,7 @@ at::Tensor weight(const answer_columns& answers, const option_values& values, di
   return kept(at::ones_like(squares), keeps, found);
 }
 
-} // namespace
+} // namespace m2po_row
 
 extern const correction m2po;
 const correction m2po{
@@ -38,11 +43,12 @@ const correction m2po{
     .formula = "w = 1 for the largest set of tokens of the step, smallest (old - behaviour)^2 first, whose mean stays "
                "below threshold, else 0",
     .differences = "AReaL's code measures old against behaviour (here), its text current against behaviour. Equal "
-                   "squares at the cut: the earlier token stays. "
-                   "The paper's objective has no clip: combine with clip_low = 1 and a large clip_high.",
-    .options = options,
-    .presets = presets,
+                   "squares at the cut: the earlier token stays. The paper's objective has no clip: combine with "
+                   "clip_low = 1 and a large clip_high.",
+    .options = m2po_row::options,
+    .presets = m2po_row::presets,
     .sees = scope::step,
-    .weight = weight};
+    .weight = m2po_row::weight,
+};
 
 } // namespace millrace::algorithms

@@ -4,11 +4,15 @@
 #include <ATen/ATen.h>
 
 namespace millrace::algorithms {
-namespace {
+namespace masked_row {
 
-constexpr option options[] = {level_of_weight,
-                              {"low", 0.5, 0, 1e9, "below it the weight is 0"},
-                              {"high", 2, 1e-6, 1e9, "above it the weight is 0"}};
+using namespace shared_options;
+
+constexpr hyperparameter options[] = {
+    level_of_weight,
+    {.name = "low", .fallback = 0.5, .low = 0, .high = 1e9, .meaning = "below it the weight is 0"},
+    {.name = "high", .fallback = 2, .low = 1e-6, .high = 1e9, .meaning = "above it the weight is 0"},
+};
 constexpr preset::setting slime_settings[] = {{"low", 0.5}, {"high", 2}};
 constexpr preset::setting areal_settings[] = {{"low", 0}, {"high", 5}};
 constexpr preset::setting areal_sequence_settings[] = {{"level", 2}, {"low", 0}, {"high", 5}};
@@ -20,24 +24,25 @@ constexpr preset presets[] = {{"slime", slime_settings},
                               {"verl_sequence", verl_sequence_settings},
                               {"trl", trl_settings}};
 
-at::Tensor weight(const answer_columns& answers, const option_values& values, diagnostics& found) {
+at::Tensor weight(const answer_columns& answers, const hyperparameter_values& values, diagnostics& found) {
   const at::Tensor w = importance(answers, values.word("level"));
   return kept(w, w.ge(values.get("low")).logical_and_(w.le(values.get("high"))), found);
 }
 
-} // namespace
+} // namespace masked_row
 
 extern const correction masked;
-const correction masked{.name = "masked",
-                        .source =
-                            "Liu et al. 2025, When speed kills stability (MIS); slime train_infer_mismatch_helper",
-                        .summary = "importance weight, 0 outside an interval",
-                        .formula = "w = exp(d) where low <= exp(d) <= high, else 0;  d = old - behaviour of the token, "
-                                   "its sum or its mean over the answer",
-                        .differences = "slime, verl and AReaL leave masked tokens out of a mask that some aggregations "
-                                       "count by; here denominators keep every token.",
-                        .options = options,
-                        .presets = presets,
-                        .weight = weight};
+const correction masked{
+    .name = "masked",
+    .source = "Liu et al. 2025, When speed kills stability (MIS); slime train_infer_mismatch_helper",
+    .summary = "importance weight, 0 outside an interval",
+    .formula = "w = exp(d) where low <= exp(d) <= high, else 0;  d = old - behaviour of the token, its sum or its mean "
+               "over the answer",
+    .differences = "slime, verl and AReaL leave masked tokens out of a mask that some aggregations count by; here "
+                   "denominators keep every token.",
+    .options = masked_row::options,
+    .presets = masked_row::presets,
+    .weight = masked_row::weight,
+};
 
 } // namespace millrace::algorithms

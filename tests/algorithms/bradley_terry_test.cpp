@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+namespace bradley_terry_test {
+
 using namespace millrace;
 using tests::doubles;
 using tests::largest_difference;
@@ -15,8 +17,8 @@ constexpr auto by_group = algorithms::aggregation::group_mean;
 
 algorithms::answer_columns group_of(const std::vector<double>& reward, const std::vector<double>& score) {
   const auto n = static_cast<std::int64_t>(reward.size());
-  auto a = tests::answers_of(std::vector<std::int64_t>(reward.size(), 2), at::zeros({2 * n}, at::kDouble), at::zeros({2 * n}, at::kDouble),
-                             at::ones({2 * n}, at::kDouble));
+  auto a = tests::answers_of(std::vector<std::int64_t>(reward.size(), 2), at::zeros({2 * n}, at::kDouble),
+                             at::zeros({2 * n}, at::kDouble), at::ones({2 * n}, at::kDouble));
   a.reward = doubles(reward);
   a.group = at::zeros({n}, at::kLong);
   a.group_tokens = a.length.sum().expand({n});
@@ -43,8 +45,12 @@ TEST_CASE("bradley_terry: a margin is a lead that does not count, centring pulls
 }
 
 TEST_CASE("bradley_terry: a group of equal rewards trains nothing, and a model without a score head is refused") {
-  CHECK(largest_difference(losses_of("bradley_terry", group_of({1, 1}, {3, -3}), {}, by_group).gradient, doubles({0, 0})) == 0);
+  CHECK(
+      largest_difference(losses_of("bradley_terry", group_of({1, 1}, {3, -3}), {}, by_group).gradient, doubles({0, 0}))
+      == 0);
   auto answers = group_of({1, 0}, {0, 0});
   answers.score = at::Tensor();
   CHECK_THROWS_WITH_AS(losses_of("bradley_terry", answers), doctest::Contains("score"), c10::Error);
 }
+
+} // namespace bradley_terry_test

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+namespace cispo_test {
+
 using namespace millrace;
 using tests::doubles;
 using tests::largest_difference;
@@ -23,3 +25,5 @@ TEST_CASE("cispo: a floor under the weight") {
   CHECK(largest_difference(losses_of("cispo", answers, {{"clip_low", 0.2}}).gradient, doubles({-0.8})) < 1e-12);
   CHECK(largest_difference(losses_of("cispo", answers).gradient, doubles({-std::exp(-2)})) < 1e-12);
 }
+
+} // namespace cispo_test

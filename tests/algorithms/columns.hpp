@@ -12,7 +12,8 @@
 namespace millrace::tests {
 
 /// Rewards of groups and the lengths of their answers, as the columns an advantage estimator reads; float64.
-inline algorithms::step_columns step_of(const std::vector<std::vector<double>>& rewards, const std::vector<std::int64_t>& length) {
+inline algorithms::step_columns step_of(const std::vector<std::vector<double>>& rewards,
+                                        const std::vector<std::int64_t>& length) {
   std::vector<double> reward;
   std::vector<std::int64_t> group;
   for (std::size_t g = 0; g < rewards.size(); ++g)
@@ -28,18 +29,21 @@ inline algorithms::step_columns step_of(const std::vector<std::vector<double>>& 
   return step;
 }
 
-inline at::Tensor doubles(const std::vector<double>& values) { return at::tensor(values, at::kDouble); }
+inline at::Tensor doubles(const std::vector<double>& values) {
+  return at::tensor(values, at::kDouble);
+}
 
 /// The advantages of a row of the table.
-inline at::Tensor advantages_of(std::string_view row, const algorithms::step_columns& step, const std::map<std::string, double>& set = {}) {
+inline at::Tensor advantages_of(std::string_view row, const algorithms::step_columns& step,
+                                const std::map<std::string, double>& set = {}) {
   const algorithms::algorithm* found = algorithms::find(row);
   TORCH_CHECK(found, "no algorithm ", std::string(row));
-  return found->advantages(step, algorithms::option_values(found->options, set));
+  return found->advantages(step, algorithms::hyperparameter_values(found->options, set));
 }
 
 /// Whole answers as a loss reads them, one group each or as `group` says; what was sampled is what the step began with.
-inline algorithms::answer_columns answers_of(const std::vector<std::int64_t>& length, const at::Tensor& logprob, const at::Tensor& old,
-                                             const at::Tensor& advantage) {
+inline algorithms::answer_columns answers_of(const std::vector<std::int64_t>& length, const at::Tensor& logprob,
+                                             const at::Tensor& old, const at::Tensor& advantage) {
   algorithms::answer_columns a;
   a.length = at::tensor(length, at::kLong);
   a.logprob = logprob.detach().clone().requires_grad_();
@@ -51,21 +55,24 @@ inline algorithms::answer_columns answers_of(const std::vector<std::int64_t>& le
   return a;
 }
 
-/// What a row makes of some answers: a loss at each token, and the gradient of an aggregate with respect to each of them.
+/// What a row makes of some answers: a loss at each token, and the gradient of an aggregate with respect to each of
+/// them.
 struct row_losses {
   at::Tensor losses, gradient;
   algorithms::diagnostics found;
 };
 
 /// @param how aggregation of the gradient, over these answers as a whole step; fixed_length 1
-inline row_losses losses_of(std::string_view row, const algorithms::answer_columns& answers, const std::map<std::string, double>& set = {},
+inline row_losses losses_of(std::string_view row, const algorithms::answer_columns& answers,
+                            const std::map<std::string, double>& set = {},
                             algorithms::aggregation how = algorithms::aggregation::sequence_mean) {
   const algorithms::algorithm* found = algorithms::find(row);
   TORCH_CHECK(found, "no algorithm ", std::string(row));
   row_losses out;
-  out.losses = found->losses(answers, algorithms::option_values(found->options, set), out.found);
+  out.losses = found->losses(answers, algorithms::hyperparameter_values(found->options, set), out.found);
   const auto groups = std::get<0>(at::unique_consecutive(answers.group)).numel();
-  const algorithms::step_totals totals{answers.length.sum().item<std::int64_t>(), answers.length.gt(0).sum().item<std::int64_t>(), groups};
+  const algorithms::step_totals totals{answers.length.sum().item<std::int64_t>(),
+                                       answers.length.gt(0).sum().item<std::int64_t>(), groups};
   const at::Tensor& by = answers.score.defined() ? answers.score : answers.logprob;
   if (by.grad().defined())
     by.mutable_grad().zero_();

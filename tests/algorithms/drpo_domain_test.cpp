@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+namespace drpo_domain_test {
+
 using namespace millrace;
 using tests::advantages_of;
 using tests::doubles;
@@ -28,8 +30,10 @@ TEST_CASE("drpo_domain: the only question of a domain counts twice as much as ea
 }
 
 TEST_CASE("drpo_domain: a hard kind of question counts more than an easy one") {
-  // two clusters of one question, means 0.25 and 0.75, each of size 1: advantages 3 to 1 after the groups' own deviation
-  const auto a = advantages_of("drpo_domain", step_of({{0, 0, 0, 1}, {1, 1, 1, 0}}, std::vector<std::int64_t>(8, 1)), {{"eps", 0}});
+  // two clusters of one question, means 0.25 and 0.75, each of size 1: advantages 3 to 1 after the groups' own
+  // deviation
+  const auto a = advantages_of("drpo_domain", step_of({{0, 0, 0, 1}, {1, 1, 1, 0}}, std::vector<std::int64_t>(8, 1)),
+                               {{"eps", 0}});
   CHECK(std::abs(a[0].item<double>() / a[4].item<double>() + 3) < 1e-12);
 }
 
@@ -51,3 +55,5 @@ TEST_CASE("clusters of questions: one kind is one cluster, groups of different s
   CHECK(algorithms::cluster_rewards({{0, 1}, {0, 0, 1, 1}}).size == std::vector<double>{2});
   CHECK(algorithms::cluster_rewards({}).size.empty());
 }
+
+} // namespace drpo_domain_test

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+namespace drpo_test {
+
 using namespace millrace;
 using tests::advantages_of;
 using tests::doubles;
@@ -15,7 +17,8 @@ namespace {
 
 constexpr auto by_group = algorithms::aggregation::group_mean;
 
-algorithms::answer_columns group_of(const std::vector<std::int64_t>& length, const std::vector<double>& reward, const at::Tensor& logprob) {
+algorithms::answer_columns group_of(const std::vector<std::int64_t>& length, const std::vector<double>& reward,
+                                    const at::Tensor& logprob) {
   auto a = tests::answers_of(length, logprob, logprob, at::zeros_like(logprob));
   a.reward = doubles(reward);
   a.group = at::zeros_like(a.length);
@@ -42,8 +45,12 @@ TEST_CASE("drpo: of two good answers the shorter one weighs more") {
 }
 
 TEST_CASE("drpo: a prompt without both kinds trains nothing, an empty answer is of neither kind") {
-  CHECK(largest_difference(losses_of("drpo", group_of({1, 1}, {1, 1}, doubles({-1, -2})), {}, by_group).gradient, doubles({0, 0})) == 0);
-  CHECK(largest_difference(losses_of("drpo", group_of({1, 0}, {1, 0}, doubles({-1})), {}, by_group).gradient, doubles({0})) == 0);
+  CHECK(largest_difference(losses_of("drpo", group_of({1, 1}, {1, 1}, doubles({-1, -2})), {}, by_group).gradient,
+                           doubles({0, 0}))
+        == 0);
+  CHECK(largest_difference(losses_of("drpo", group_of({1, 0}, {1, 0}, doubles({-1})), {}, by_group).gradient,
+                           doubles({0}))
+        == 0);
 }
 
 TEST_CASE("drpo: away from the start of the step the KL damps, by a detached factor") {
@@ -56,7 +63,8 @@ TEST_CASE("drpo: away from the start of the step the KL damps, by a detached fac
 }
 
 TEST_CASE("drpo: scores far apart stay finite") {
-  const auto out = losses_of("drpo", group_of({1, 1}, {1, 0}, doubles({-5000, 0})), {{"tau", 1e-3}, {"length_weight", 1e-6}}, by_group);
+  const auto out = losses_of("drpo", group_of({1, 1}, {1, 0}, doubles({-5000, 0})),
+                             {{"tau", 1e-3}, {"length_weight", 1e-6}}, by_group);
   CHECK(largest_difference(out.losses, doubles({5000, 5000})) < 1e-9);
   CHECK(largest_difference(out.gradient, doubles({-1, 1})) < 1e-12);
 }
@@ -65,3 +73,5 @@ TEST_CASE("drpo: advantages say which answers take part") {
   const auto a = advantages_of("drpo", step_of({{1, 0}, {1, 1}, {0}}, {2, 1, 1, 1, 1}));
   CHECK(at::equal(a, doubles({1, 1, -1, 0, 0, 0})));
 }
+
+} // namespace drpo_test

@@ -7,6 +7,8 @@
 #include <numeric>
 #include <set>
 
+namespace every_algorithm_test {
+
 using namespace millrace;
 using namespace millrace::algorithms;
 using tests::doubles;
@@ -14,7 +16,8 @@ using tests::largest_difference;
 
 namespace {
 
-/// Whether the rows' gradient at ratio 1 is -A for each token under a plain sum: those whose loss is not of tokens are not.
+/// Whether the rows' gradient at ratio 1 is -A for each token under a plain sum: those whose loss is not of tokens are
+/// not.
 bool is_policy_gradient(const algorithm& row) {
   static const std::set<std::string_view> supervised{"sft", "raft", "dpo", "bradley_terry", "drpo"};
   return supervised.count(row.name) == 0;
@@ -55,11 +58,13 @@ whole_step random_step(std::int64_t seed) {
 }
 
 step_totals totals_of(const step_columns& c) {
-  const auto tokens_by_group = at::zeros({c.group.max().item<std::int64_t>() + 1}, at::kLong).index_add(0, c.group, c.length);
-  return {c.length.sum().item<std::int64_t>(), c.length.gt(0).sum().item<std::int64_t>(), tokens_by_group.gt(0).sum().item<std::int64_t>()};
+  const auto tokens_by_group =
+      at::zeros({c.group.max().item<std::int64_t>() + 1}, at::kLong).index_add(0, c.group, c.length);
+  return {c.length.sum().item<std::int64_t>(), c.length.gt(0).sum().item<std::int64_t>(),
+          tokens_by_group.gt(0).sum().item<std::int64_t>()};
 }
 
-answer_columns answers_of_step(const algorithm& row, const whole_step& s, const option_values& values) {
+answer_columns answers_of_step(const algorithm& row, const whole_step& s, const hyperparameter_values& values) {
   const step_columns& c = s.columns;
   answer_columns a;
   a.logprob = s.logprob.clone().requires_grad_();
@@ -70,12 +75,16 @@ answer_columns answers_of_step(const algorithm& row, const whole_step& s, const 
   a.length = c.length;
   a.reward = c.reward;
   a.group = c.group;
-  a.group_tokens = at::zeros({c.group.max().item<std::int64_t>() + 1}, at::kLong).index_add(0, c.group, c.length).index_select(0, c.group);
+  a.group_tokens = at::zeros({c.group.max().item<std::int64_t>() + 1}, at::kLong)
+                       .index_add(0, c.group, c.length)
+                       .index_select(0, c.group);
   a.score = s.score.clone().requires_grad_();
   return a;
 }
 
-const at::Tensor& leaf_of(const algorithm& row, const answer_columns& a) { return row.on == head::score ? a.score : a.logprob; }
+const at::Tensor& leaf_of(const algorithm& row, const answer_columns& a) {
+  return row.on == head::score ? a.score : a.logprob;
+}
 
 struct outcome {
   double loss = 0;
@@ -83,7 +92,7 @@ struct outcome {
 };
 
 outcome run(const algorithm& row, const whole_step& s) {
-  const option_values values(row.options);
+  const hyperparameter_values values(row.options);
   const answer_columns a = answers_of_step(row, s, values);
   diagnostics found;
   const at::Tensor loss = policy_loss(row, values, {}, a, totals_of(s.columns), found);
@@ -103,8 +112,11 @@ whole_step reordered(const whole_step& s, const std::vector<std::int64_t>& answe
   whole_step out;
   const auto tokens = [&](const at::Tensor& x) { return x.index_select(0, token_places); };
   const auto of_answers = [&](const at::Tensor& x) { return x.index_select(0, from); };
-  out.columns = {of_answers(c.reward), {}, of_answers(c.length), tokens(c.behaviour_logprob), tokens(c.ref_logprob), tokens(c.old_logprob),
-                 tokens(c.value), of_answers(c.baseline), of_answers(c.domain)};
+  out.columns = {of_answers(c.reward),  {},
+                 of_answers(c.length),  tokens(c.behaviour_logprob),
+                 tokens(c.ref_logprob), tokens(c.old_logprob),
+                 tokens(c.value),       of_answers(c.baseline),
+                 of_answers(c.domain)};
   out.columns.group = std::get<1>(at::unique_consecutive(of_answers(c.group), true));
   out.logprob = tokens(s.logprob);
   out.score = of_answers(s.score);
@@ -119,7 +131,7 @@ TEST_CASE("every algorithm: the gradient equals finite differences") {
     if (has_detached_factor(*row))
       continue;
     CAPTURE(std::string(row->name));
-    const option_values values(row->options);
+    const hyperparameter_values values(row->options);
     const whole_step s = random_step(11);
     const at::Tensor gradient = run(*row, s).gradient;
     const answer_columns a = answers_of_step(*row, s, values);
@@ -142,7 +154,8 @@ TEST_CASE("every algorithm: the order of answers in a group and of groups change
   for (const algorithm* row : all()) {
     CAPTURE(std::string(row->name));
     const outcome want = run(*row, s);
-    for (const std::vector<std::int64_t>& order : {std::vector<std::int64_t>{2, 0, 1, 3, 5, 4, 7, 6}, {4, 5, 7, 6, 3, 1, 2, 0}}) {
+    for (const std::vector<std::int64_t>& order :
+         {std::vector<std::int64_t>{2, 0, 1, 3, 5, 4, 7, 6}, {4, 5, 7, 6, 3, 1, 2, 0}}) {
       at::Tensor places;
       const outcome got = run(*row, reordered(s, order, places));
       CHECK(std::abs(got.loss - want.loss) < 1e-12);
@@ -156,7 +169,7 @@ TEST_CASE("every algorithm: cutting a step into its groups, or its answers, chan
   const whole_step s = random_step(13);
   for (const algorithm* row : all()) {
     CAPTURE(std::string(row->name));
-    const option_values values(row->options);
+    const hyperparameter_values values(row->options);
     // The damping of drpo is of the micro-batch: at the start of the step there is none.
     whole_step here = s;
     if (row->name == "drpo")
@@ -172,7 +185,8 @@ TEST_CASE("every algorithm: cutting a step into its groups, or its answers, chan
         ++n;
       const std::int64_t tokens = a.length.narrow(0, first, n).sum().item<std::int64_t>();
       answer_columns part = a;
-      for (at::Tensor* x : {&part.logprob, &part.old_logprob, &part.behaviour_logprob, &part.ref_logprob, &part.advantage})
+      for (at::Tensor* x :
+           {&part.logprob, &part.old_logprob, &part.behaviour_logprob, &part.ref_logprob, &part.advantage})
         *x = x->narrow(0, token, tokens);
       for (at::Tensor* x : {&part.length, &part.reward, &part.group, &part.group_tokens, &part.score})
         *x = x->narrow(0, first, n);
@@ -194,7 +208,7 @@ TEST_CASE("every policy gradient: at ratio 1 the gradient is the plain one, minu
     CAPTURE(std::string(row->name));
     whole_step s = random_step(14);
     s.logprob = s.columns.behaviour_logprob = s.columns.old_logprob;
-    const option_values values(row->options);
+    const hyperparameter_values values(row->options);
     const answer_columns a = answers_of_step(*row, s, values);
     diagnostics found;
     policy_loss(*row, values, {.how = aggregation::sequence_mean}, a, {1, 1, 1}, found).backward();
@@ -205,7 +219,8 @@ TEST_CASE("every policy gradient: at ratio 1 the gradient is the plain one, minu
 }
 
 TEST_CASE("every group baseline: equal rewards, or a group of one, have no gradient at all") {
-  static const std::set<std::string_view> without_baseline{"ppo", "vtrace", "remax", "reinforce_pp", "reinforce_pp_baseline", "topr", "sft", "raft"};
+  static const std::set<std::string_view> without_baseline{
+      "ppo", "vtrace", "remax", "reinforce_pp", "reinforce_pp_baseline", "topr", "sft", "raft"};
   const whole_step s = random_step(15);
   for (const algorithm* row : all()) {
     if (without_baseline.count(row->name))
@@ -244,7 +259,8 @@ TEST_CASE("every algorithm: a step whose answers are all empty has loss zero") {
     CAPTURE(std::string(row->name));
     whole_step s = random_step(17);
     s.columns.length = at::zeros_like(s.columns.length);
-    for (at::Tensor* x : {&s.columns.behaviour_logprob, &s.columns.ref_logprob, &s.columns.old_logprob, &s.columns.value, &s.logprob})
+    for (at::Tensor* x :
+         {&s.columns.behaviour_logprob, &s.columns.ref_logprob, &s.columns.old_logprob, &s.columns.value, &s.logprob})
       *x = at::empty({0}, at::kDouble);
     CHECK(run(*row, s).loss == 0);
   }
@@ -255,9 +271,11 @@ TEST_CASE("advantages are of the rewards' type, detached, one for each token") {
     CAPTURE(std::string(row->name));
     whole_step s = random_step(18);
     s.columns.reward = s.columns.reward.to(at::kFloat);
-    const at::Tensor a = row->advantages(s.columns, option_values(row->options));
+    const at::Tensor a = row->advantages(s.columns, hyperparameter_values(row->options));
     CHECK(a.dtype() == at::kFloat);
     CHECK(!a.requires_grad());
     CHECK(a.numel() == s.logprob.numel());
   }
 }
+
+} // namespace every_algorithm_test

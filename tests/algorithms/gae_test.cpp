@@ -3,13 +3,17 @@
 
 #include <doctest/doctest.h>
 
+namespace gae_test {
+
 using namespace millrace::algorithms;
 using millrace::tests::doubles;
 using millrace::tests::largest_difference;
 
 namespace {
 
-at::Tensor lengths(const std::vector<std::int64_t>& values) { return at::tensor(values, at::kLong); }
+at::Tensor lengths(const std::vector<std::int64_t>& values) {
+  return at::tensor(values, at::kLong);
+}
 
 } // namespace
 
@@ -37,7 +41,8 @@ TEST_CASE("gae: a perfect critic leaves no advantage") {
 
 TEST_CASE("gae: each answer has its lambda, and a long one looks further") {
   // 1 - 1 / max(0.05 T, 1): 0 up to 20 tokens, 1 - 1 / 5 at 100
-  CHECK(largest_difference(length_adaptive_lambda(lengths({0, 1, 20, 40, 100}), 0.05), doubles({0, 0, 0, 0.5, 0.8})) < 1e-15);
+  CHECK(largest_difference(length_adaptive_lambda(lengths({0, 1, 20, 40, 100}), 0.05), doubles({0, 0, 0, 0.5, 0.8}))
+        < 1e-15);
   const auto reward = doubles({0, 1, 0, 1}), value = at::zeros({4}, at::kDouble);
   const auto out = generalised_advantages(reward, value, lengths({2, 2}), 1, doubles({0, 0.5}));
   CHECK(largest_difference(out.advantages, doubles({0, 1, 0.5, 1})) < 1e-15);
@@ -46,6 +51,10 @@ TEST_CASE("gae: each answer has its lambda, and a long one looks further") {
 TEST_CASE("gae: no tokens give no advantages, and columns that disagree are refused by name") {
   const auto none = at::empty({0}, at::kDouble);
   CHECK(generalised_advantages(none, none, lengths({0, 0}), 1, 1).advantages.numel() == 0);
-  CHECK_THROWS_WITH_AS(generalised_advantages(doubles({1}), doubles({1, 2}), lengths({1}), 1, 1), doctest::Contains("value"), c10::Error);
-  CHECK_THROWS_WITH_AS(generalised_advantages(doubles({1}), doubles({1}), lengths({2}), 1, 1), doctest::Contains("length"), c10::Error);
+  CHECK_THROWS_WITH_AS(generalised_advantages(doubles({1}), doubles({1, 2}), lengths({1}), 1, 1),
+                       doctest::Contains("value"), c10::Error);
+  CHECK_THROWS_WITH_AS(generalised_advantages(doubles({1}), doubles({1}), lengths({2}), 1, 1),
+                       doctest::Contains("length"), c10::Error);
 }
+
+} // namespace gae_test

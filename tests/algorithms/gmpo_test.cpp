@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+namespace gmpo_test {
+
 using namespace millrace;
 using tests::doubles;
 using tests::largest_difference;
@@ -20,3 +22,5 @@ TEST_CASE("gmpo: log-ratios are cut on the side that gains, then averaged") {
   CHECK(largest_difference(down.losses, doubles({std::exp(0.3), std::exp(0.3)})) < 1e-12);
   CHECK(largest_difference(down.gradient, doubles({std::exp(0.3) / 2, 0})) < 1e-12);
 }
+
+} // namespace gmpo_test

@@ -12,6 +12,8 @@
 #include <fstream>
 #include <set>
 
+namespace golden_test {
+
 using namespace millrace;
 using namespace millrace::algorithms;
 using nlohmann::json;
@@ -24,10 +26,17 @@ namespace {
 constexpr double tolerance = 1e-6;
 const std::filesystem::path folder = "tests/golden/algorithms";
 
-json read(const std::string& name) { return json::parse(std::ifstream(folder / (name + ".json"))); }
+json read(const std::string& name) {
+  return json::parse(std::ifstream(folder / (name + ".json")));
+}
 
-at::Tensor column(const json& numbers) { return doubles(numbers.get<std::vector<double>>()); }
-at::Tensor counts(const json& numbers) { return at::tensor(numbers.get<std::vector<std::int64_t>>(), at::kLong); }
+at::Tensor column(const json& numbers) {
+  return doubles(numbers.get<std::vector<double>>());
+}
+
+at::Tensor counts(const json& numbers) {
+  return at::tensor(numbers.get<std::vector<std::int64_t>>(), at::kLong);
+}
 
 step_columns step_columns_of(const json& batch, const json& test) {
   step_columns s;
@@ -60,11 +69,13 @@ answer_columns answer_columns_of(const json& batch) {
   return a;
 }
 
-void check_loss(const algorithm& row, const option_values& values, const json& batch, const json& test) {
+void check_loss(const algorithm& row, const hyperparameter_values& values, const json& batch, const json& test) {
   const answer_columns a = answer_columns_of(batch);
-  const step_totals totals{a.length.sum().item<std::int64_t>(), a.length.numel(), a.group.max().item<std::int64_t>() + 1};
+  const step_totals totals{a.length.sum().item<std::int64_t>(), a.length.numel(),
+                           a.group.max().item<std::int64_t>() + 1};
   diagnostics found;
-  loss_options options{.how = aggregation_named(test["aggregation"].get<std::string>()), .fixed_length = test.value("fixed_length", 1.0)};
+  loss_options options{.how = aggregation_named(test["aggregation"].get<std::string>()),
+                       .fixed_length = test.value("fixed_length", 1.0)};
   if (test.contains("kl")) {
     options.kl_coefficient = test["kl"]["coefficient"].get<double>();
     options.kl = kl_estimator_named(test["kl"]["estimator"].get<std::string>());
@@ -92,9 +103,11 @@ TEST_CASE("advantages, losses and gradients equal those of the peers' own functi
       CAPTURE(test["peer"].get<std::string>());
       CAPTURE(test["function"].get<std::string>());
       CAPTURE(test["options"].dump());
-      const option_values values(row->options, test["options"].get<std::map<std::string, double>>());
+      const hyperparameter_values values(row->options, test["options"].get<std::map<std::string, double>>());
       if (test.contains("advantages"))
-        CHECK(largest_difference(row->advantages(step_columns_of(golden["batch"], test), values), column(test["advantages"])) < tolerance);
+        CHECK(largest_difference(row->advantages(step_columns_of(golden["batch"], test), values),
+                                 column(test["advantages"]))
+              < tolerance);
       else
         check_loss(*row, values, golden["batch"], test);
     }
@@ -110,7 +123,8 @@ TEST_CASE("returns and value losses equal the peers'") {
     if (test.contains("returns")) {
       at::Tensor earned = at::zeros_like(s.value);
       earned.index_put_({s.length.cumsum(0) - 1}, s.reward);
-      const gae out = generalised_advantages(earned, s.value, s.length, test["gamma"].get<double>(), test["lambda"].get<double>());
+      const gae out =
+          generalised_advantages(earned, s.value, s.length, test["gamma"].get<double>(), test["lambda"].get<double>());
       CHECK(largest_difference(out.returns, column(test["returns"])) < tolerance);
       if (test.contains("advantages"))
         CHECK(largest_difference(out.advantages, column(test["advantages"])) < tolerance);
@@ -140,10 +154,13 @@ TEST_CASE("KL estimators, their gradients and the controller equal the peers'") 
     }
     CAPTURE(test["estimator"].get<std::string>());
     const at::Tensor logprob = column(golden["batch"]["logprob"]).requires_grad_();
-    const at::Tensor kl = kl_term(kl_estimator_named(test["estimator"].get<std::string>()), logprob, column(golden["batch"]["ref"]),
-                                  {.input = test.value("input", 0.0), .output = test.value("output", 0.0)});
+    const at::Tensor kl =
+        kl_term(kl_estimator_named(test["estimator"].get<std::string>()), logprob, column(golden["batch"]["ref"]),
+                {.input = test.value("input", 0.0), .output = test.value("output", 0.0)});
     kl.sum().backward();
     CHECK(largest_difference(kl, column(test["kl"])) < tolerance);
     CHECK(largest_difference(logprob.grad(), column(test["gradient"])) < tolerance);
   }
 }
+
+} // namespace golden_test

@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+namespace grpo_test {
+
 using namespace millrace;
 using tests::doubles;
 using tests::largest_difference;
@@ -15,7 +17,7 @@ namespace {
 at::Tensor advantages(const algorithms::step_columns& step, const std::map<std::string, double>& set = {}) {
   const auto* row = algorithms::find("grpo");
   REQUIRE(row);
-  return row->advantages(step, algorithms::option_values(row->options, set));
+  return row->advantages(step, algorithms::hyperparameter_values(row->options, set));
 }
 
 } // namespace
@@ -23,11 +25,14 @@ at::Tensor advantages(const algorithms::step_columns& step, const std::map<std::
 TEST_CASE("grpo: rewards 0, 0, 1, 3 have mean 1 and standard deviation sqrt 2") {
   // squares of the differences: 1 + 1 + 0 + 4 = 6, over n - 1 = 3: variance 2
   const double one = 1 / (std::sqrt(2.0) + 1e-6);
-  CHECK(largest_difference(advantages(step_of({{0, 0, 1, 3}}, {1, 2, 1, 1})), doubles({-one, -one, -one, 0, 2 * one})) < 1e-12);
+  CHECK(largest_difference(advantages(step_of({{0, 0, 1, 3}}, {1, 2, 1, 1})), doubles({-one, -one, -one, 0, 2 * one}))
+        < 1e-12);
 }
 
 TEST_CASE("grpo: without normalisation the advantage is the distance from the mean") {
-  CHECK(largest_difference(advantages(step_of({{0, 0, 1, 3}}, {1, 1, 1, 1}), {{"normalise", 0}}), doubles({-1, -1, 0, 2})) < 1e-12);
+  CHECK(
+      largest_difference(advantages(step_of({{0, 0, 1, 3}}, {1, 1, 1, 1}), {{"normalise", 0}}), doubles({-1, -1, 0, 2}))
+      < 1e-12);
 }
 
 TEST_CASE("grpo: equal rewards and a group of one give exactly nothing") {
@@ -52,7 +57,8 @@ TEST_CASE("grpo: a group's advantages do not depend on the other groups") {
 TEST_CASE("grpo: leaving oneself out, mean and deviation are those of the others") {
   // the 1 sees 0 and 0: not divided; each 0 sees 0 and 1: mean 1/2, variance 1/2
   CHECK(largest_difference(advantages(step_of({{0, 0, 1}}, {1, 1, 1}), {{"leave_one_out", 1}, {"eps", 0}}),
-                           doubles({-std::sqrt(0.5), -std::sqrt(0.5), 1})) < 1e-12);
+                           doubles({-std::sqrt(0.5), -std::sqrt(0.5), 1}))
+        < 1e-12);
   // of two, the other one has no deviation
   CHECK(largest_difference(advantages(step_of({{1, 4}}, {1, 1}), {{"leave_one_out", 1}}), doubles({-3, 3})) < 1e-12);
 }
@@ -61,9 +67,12 @@ TEST_CASE("grpo: the step's deviation, a bound on advantages, and a lone answer 
   // rewards 0 2 4 6: deviation sqrt(20 / 3)
   const double s = std::sqrt(20.0 / 3);
   CHECK(largest_difference(advantages(step_of({{0, 2}, {4, 6}}, {1, 1, 1, 1}), {{"normalise", 2}, {"eps", 0}}),
-                           doubles({-1 / s, 1 / s, -1 / s, 1 / s})) < 1e-12);
-  CHECK(largest_difference(advantages(step_of({{0, 0, 1, 3}}, {1, 1, 1, 1}), {{"normalise", 0}, {"advantage_clip", 1.5}}),
-                           doubles({-1, -1, 0, 1.5})) < 1e-12);
+                           doubles({-1 / s, 1 / s, -1 / s, 1 / s}))
+        < 1e-12);
+  CHECK(
+      largest_difference(advantages(step_of({{0, 0, 1, 3}}, {1, 1, 1, 1}), {{"normalise", 0}, {"advantage_clip", 1.5}}),
+                         doubles({-1, -1, 0, 1.5}))
+      < 1e-12);
   CHECK(largest_difference(advantages(step_of({{3}}, {2}), {{"keep_lone", 1}, {"eps", 0.5}}), doubles({2, 2})) < 1e-12);
 }
 
@@ -77,3 +86,5 @@ TEST_CASE("grpo: KL in the reward, of the answer before the baseline or of token
   CHECK(largest_difference(with_form(0), doubles({0.5, 0.5, -0.5})) < 1e-12); // rewards 2 and 1
   CHECK(largest_difference(with_form(1), doubles({0, 0.5, -1})) < 1e-12);
 }
+
+} // namespace grpo_test

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+namespace gspo_test {
+
 using namespace millrace;
 using tests::doubles;
 using tests::largest_difference;
@@ -45,6 +47,10 @@ TEST_CASE("gspo: the token form has the same gradient under a mean of answers") 
   CHECK(largest_difference(direct.losses, tokens.losses) < 1e-12);
   CHECK(largest_difference(direct.gradient, tokens.gradient) < 1e-12);
   // Under a token mean too: every token of an answer weighs the same.
-  CHECK(largest_difference(losses_of("gspo", answers, {}, algorithms::aggregation::token_mean).gradient,
-                           losses_of("gspo", answers, {{"token_form", 1}}, algorithms::aggregation::token_mean).gradient) < 1e-12);
+  CHECK(
+      largest_difference(losses_of("gspo", answers, {}, algorithms::aggregation::token_mean).gradient,
+                         losses_of("gspo", answers, {{"token_form", 1}}, algorithms::aggregation::token_mean).gradient)
+      < 1e-12);
 }
+
+} // namespace gspo_test

@@ -5,6 +5,8 @@
 #include <limits>
 #include <stdexcept>
 
+namespace kl_controller_test {
+
 using millrace::algorithms::next_kl_coefficient;
 
 TEST_CASE("the KL's coefficient grows by a tenth when the KL is a tenth above its target for a whole horizon") {
@@ -27,3 +29,5 @@ TEST_CASE("a horizon or target out of range is refused") {
   CHECK_THROWS_AS(next_kl_coefficient(1, 1, 1, {1, 0}), std::invalid_argument);
   CHECK_THROWS_AS(next_kl_coefficient(1, 1, 1, {-1, 1}), std::invalid_argument);
 }
+
+} // namespace kl_controller_test

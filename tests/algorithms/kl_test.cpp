@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+namespace kl_test {
+
 using namespace millrace::algorithms;
 using millrace::tests::doubles;
 
@@ -31,7 +33,8 @@ TEST_CASE("k1 and k3 average to the KL of two distributions, k2 has its gradient
   CHECK(millrace::tests::largest_difference(logits.grad(), want) < 1e-12);
 }
 
-TEST_CASE("straight-through and score forms have the value of their estimator and, on average, the gradient of the KL") {
+TEST_CASE(
+    "straight-through and score forms have the value of their estimator and, on average, the gradient of the KL") {
   const auto p = doubles({0.5, 0.3, 0.2}), q = doubles({0.2, 0.2, 0.6});
   const auto logits = p.log().clone().requires_grad_();
   const auto gradient_of = [&](const at::Tensor& expectation) {
@@ -43,10 +46,14 @@ TEST_CASE("straight-through and score forms have the value of their estimator an
   const auto log_softmax = logits.log_softmax(0);
   const auto want = gradient_of((log_softmax.exp() * (log_softmax - q.log())).sum());
   using e = kl_estimator;
-  for (const auto& [form, base] : {std::pair{e::k1_straight, e::k1}, {e::k3_straight, e::k3}, {e::k1_score, e::k1}, {e::k3_score, e::k3}}) {
+  for (const auto& [form, base] :
+       {std::pair{e::k1_straight, e::k1}, {e::k3_straight, e::k3}, {e::k1_score, e::k1}, {e::k3_score, e::k3}}) {
     CAPTURE(std::string(kl_estimator_words[static_cast<std::size_t>(form)]));
-    CHECK(millrace::tests::largest_difference(kl_term(form, p.log(), q.log()), kl_term(base, p.log(), q.log())) < 1e-15);
-    CHECK(millrace::tests::largest_difference(gradient_of((p * kl_term(form, logits.log_softmax(0), q.log())).sum()), want) < 1e-12);
+    CHECK(millrace::tests::largest_difference(kl_term(form, p.log(), q.log()), kl_term(base, p.log(), q.log()))
+          < 1e-15);
+    CHECK(millrace::tests::largest_difference(gradient_of((p * kl_term(form, logits.log_softmax(0), q.log())).sum()),
+                                              want)
+          < 1e-12);
   }
   // k2 is biased, so is its score form: value d^2 / 2, slope d + d^2 / 2 for d = 1
   const auto one = doubles({-1}).requires_grad_();
@@ -58,7 +65,8 @@ TEST_CASE("beyond a clamp the estimate stays and the gradient is gone") {
   for (const auto estimator : {kl_estimator::k1, kl_estimator::k2, kl_estimator::k3, kl_estimator::k3_score}) {
     const auto logprob = doubles({-9, -9}).requires_grad_();
     const auto bounded = kl_term(estimator, logprob, doubles({-4, -8}), {.input = 2});
-    CHECK(bounded[0].item<double>() == doctest::Approx(kl_term(estimator, doubles({-2}), doubles({0})).item<double>()).epsilon(1e-12));
+    CHECK(bounded[0].item<double>()
+          == doctest::Approx(kl_term(estimator, doubles({-2}), doubles({0})).item<double>()).epsilon(1e-12));
     bounded.sum().backward();
     CHECK(logprob.grad()[0].item<double>() == 0);
     CHECK(logprob.grad()[1].item<double>() != 0);
@@ -76,7 +84,10 @@ TEST_CASE("k3 stays finite far from the reference") {
 
 TEST_CASE("an unknown estimator is named with the known ones") {
   CHECK(kl_estimator_named("k2") == kl_estimator::k2);
-  CHECK_THROWS_WITH(kl_estimator_named("k4"), "KL estimator 'k4': unknown, want k1, k2, k3, k1+, k3+, k1_score, k2_score or k3_score");
+  CHECK_THROWS_WITH(kl_estimator_named("k4"),
+                    "KL estimator 'k4': unknown, want k1, k2, k3, k1+, k3+, k1_score, k2_score or k3_score");
   for (std::size_t i = 0; i < kl_estimator_words.size(); ++i)
     CHECK(kl_estimator_named(kl_estimator_words[i]) == static_cast<kl_estimator>(i));
 }
+
+} // namespace kl_test

@@ -10,6 +10,8 @@
 #include <stdexcept>
 #include <vector>
 
+namespace pass_at_k_test {
+
 using millrace::algorithms::majority_vote;
 using millrace::algorithms::pass_at_k;
 
@@ -94,3 +96,5 @@ TEST_CASE("a majority vote does not depend on the order of the answers") {
     CHECK(majority_vote(vote, correct) == 0.5);
   }
 }
+
+} // namespace pass_at_k_test

@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+namespace policy_loss_test {
+
 using namespace millrace;
 using namespace millrace::algorithms;
 using tests::doubles;
@@ -33,11 +35,11 @@ loss_options with(aggregation how, double kl_coefficient, kl_estimator kl, doubl
   return {.how = how,
           .kl_coefficient = kl_coefficient,
           .kl = kl,
-          .corrections = {{&truncated, option_values(truncated.options, {{"cap", cap}})}}};
+          .corrections = {{&truncated, hyperparameter_values(truncated.options, {{"cap", cap}})}}};
 }
 
 double loss_of(const algorithm& row, const loss_options& options, const answer_columns& answers, diagnostics& found) {
-  return policy_loss(row, option_values(row.options), options, answers, {8, 3, 2}, found).item<double>();
+  return policy_loss(row, hyperparameter_values(row.options), options, answers, {8, 3, 2}, found).item<double>();
 }
 
 } // namespace
@@ -53,7 +55,7 @@ TEST_CASE("one token redone by hand: weight 2, ratio 1, advantage 3, k2 of a dif
   diagnostics found;
   const loss_options options = with(aggregation::token_mean, 0.1, kl_estimator::k2, 5);
   const algorithm& row = *find("grpo");
-  const at::Tensor loss = policy_loss(row, option_values(row.options), options, a, {1, 1, 1}, found);
+  const at::Tensor loss = policy_loss(row, hyperparameter_values(row.options), options, a, {1, 1, 1}, found);
   CHECK(loss.item<double>() == doctest::Approx(-2 * 3 + 0.1 * 0.5).epsilon(1e-12));
   loss.backward();
   CHECK(a.logprob.grad().item<double>() == doctest::Approx(-2 * 3 + 0.1 * 1).epsilon(1e-12));
@@ -67,7 +69,9 @@ TEST_CASE("one token redone by hand: weight 2, ratio 1, advantage 3, k2 of a dif
 
 TEST_CASE("gradients equal finite differences for every algorithm, aggregation and estimator") {
   constexpr double step = 1e-6;
-  const auto has_detached_factor = [](const algorithm& row) { return row.name == "cispo" || row.name == "topr" || row.name == "drpo"; };
+  const auto has_detached_factor = [](const algorithm& row) {
+    return row.name == "cispo" || row.name == "topr" || row.name == "drpo";
+  };
   for (const algorithm* row : all())
     for (const auto how : {aggregation::token_mean, aggregation::sequence_mean})
       for (const auto kl : {kl_estimator::k1, kl_estimator::k2, kl_estimator::k3}) {
@@ -77,7 +81,7 @@ TEST_CASE("gradients equal finite differences for every algorithm, aggregation a
         const loss_options options = with(how, 0.3, kl, 1.2);
         answer_columns a = random_answers(4);
         diagnostics found;
-        policy_loss(*row, option_values(row->options), options, a, {8, 3, 2}, found).backward();
+        policy_loss(*row, hyperparameter_values(row->options), options, a, {8, 3, 2}, found).backward();
         const at::Tensor gradient = a.logprob.grad();
         const at::Tensor where = a.logprob.detach();
         for (std::int64_t i = 0; i < 8; ++i) {
@@ -159,7 +163,7 @@ TEST_CASE("a token that is too old leaves its loss out and stays in the denomina
   const loss_options options{.how = aggregation::token_mean, .kl_coefficient = 0.4, .kl = kl_estimator::k2};
   const algorithm& row = *find("grpo");
   diagnostics found;
-  const at::Tensor loss = policy_loss(row, option_values(row.options), options, a, {4, 2, 1}, found);
+  const at::Tensor loss = policy_loss(row, hyperparameter_values(row.options), options, a, {4, 2, 1}, found);
   // -2 - 3 - 4 of the surrogate, 0.4 (0 + 0.5 + 0.5) of the KL; the first token would have added -1 + 0.2
   CHECK(loss.item<double>() == doctest::Approx((-9 + 0.4) / 4).epsilon(1e-12));
   loss.backward();
@@ -185,9 +189,11 @@ TEST_CASE("a loss of whole answers does not move tokens that are too old") {
     a.logprob = a.logprob.detach().requires_grad_();
     diagnostics found;
     const algorithm& row = *find(name);
-    policy_loss(row, option_values(row.options), {}, a, {8, 3, 2}, found).backward();
+    policy_loss(row, hyperparameter_values(row.options), {}, a, {8, 3, 2}, found).backward();
     CHECK(a.logprob.grad()[1].item<double>() == 0);
     CHECK(a.logprob.grad()[4].item<double>() == 0);
     CHECK(a.logprob.grad().abs().sum().item<double>() > 0);
   }
 }
+
+} // namespace policy_loss_test

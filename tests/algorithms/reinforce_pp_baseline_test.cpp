@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+namespace reinforce_pp_baseline_test {
+
 using namespace millrace;
 using tests::advantages_of;
 using tests::doubles;
@@ -23,7 +25,8 @@ TEST_CASE("reinforce_pp_baseline: the answer's KL before the baseline, or tokens
   step.ref_logprob = doubles({-2, -2, -1});
   // k1: 1 1 | 0; form 0: rewards 1 and 1; form 1: 1 - 2, 1 - 1, -1; form 2: 1 - 1, 1 - 1, -1
   const auto with_form = [&](double form) {
-    return advantages_of("reinforce_pp_baseline", step, {{"kl_in_reward", 1}, {"kl_in_reward_form", form}, {"whitening", 0}});
+    return advantages_of("reinforce_pp_baseline", step,
+                         {{"kl_in_reward", 1}, {"kl_in_reward_form", form}, {"whitening", 0}});
   };
   CHECK(largest_difference(with_form(0), doubles({0, 0, 0})) < 1e-12);
   CHECK(largest_difference(with_form(1), doubles({-1, 0, -1})) < 1e-12);
@@ -31,5 +34,8 @@ TEST_CASE("reinforce_pp_baseline: the answer's KL before the baseline, or tokens
 }
 
 TEST_CASE("reinforce_pp_baseline: equal rewards in every group give exactly nothing") {
-  CHECK(at::equal(advantages_of("reinforce_pp_baseline", step_of({{0.1, 0.1}, {7}}, {1, 2, 1})), at::zeros({4}, at::kDouble)));
+  CHECK(at::equal(advantages_of("reinforce_pp_baseline", step_of({{0.1, 0.1}, {7}}, {1, 2, 1})),
+                  at::zeros({4}, at::kDouble)));
 }
+
+} // namespace reinforce_pp_baseline_test

@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+namespace reinforce_pp_test {
+
 using namespace millrace;
 using tests::doubles;
 using tests::largest_difference;
@@ -16,7 +18,7 @@ at::Tensor advantages(const algorithms::step_columns& step, std::map<std::string
   const auto* row = algorithms::find("reinforce_pp");
   REQUIRE(row);
   set.try_emplace("eps", 1e-12);
-  return row->advantages(step, algorithms::option_values(row->options, set));
+  return row->advantages(step, algorithms::hyperparameter_values(row->options, set));
 }
 
 } // namespace
@@ -44,10 +46,13 @@ TEST_CASE("reinforce_pp: each token's own KL only, a discount, and the unbiased 
   // 1 - 2, 1 - 1, 0: mean -1/3, squares 4/9 1/9 1/9, over 2: 1/3
   const double s = std::sqrt(1.0 / 3);
   CHECK(largest_difference(advantages(step, {{"kl_in_reward", 2}, {"kl_in_reward_form", 2}, {"whitening", 2}}),
-                           doubles({-2.0 / 3 / s, 1.0 / 3 / s, 1.0 / 3 / s})) < 1e-9);
+                           doubles({-2.0 / 3 / s, 1.0 / 3 / s, 1.0 / 3 / s}))
+        < 1e-9);
   CHECK(largest_difference(advantages(step, {{"gamma", 0.5}, {"whitening", 0}}), doubles({0.5, 1, 0})) < 1e-12);
   // to go, discounted: 0.5 - 2 (1 + 0.25), 1 - 2 * 0.5, 0
-  CHECK(largest_difference(advantages(step, {{"gamma", 0.5}, {"whitening", 0}, {"kl_in_reward", 2}}), doubles({-2, 0, 0})) < 1e-12);
+  CHECK(
+      largest_difference(advantages(step, {{"gamma", 0.5}, {"whitening", 0}, {"kl_in_reward", 2}}), doubles({-2, 0, 0}))
+      < 1e-12);
 }
 
 TEST_CASE("reinforce_pp: KL in the reward without a reference is refused by the column's name") {
@@ -65,3 +70,5 @@ TEST_CASE("reinforce_pp: whitened advantages have mean 0 and variance 1") {
   CHECK(std::abs(a.mean().item<double>()) < 1e-12);
   CHECK(std::abs(a.var(0, false).item<double>() - 1) < 1e-9);
 }
+
+} // namespace reinforce_pp_test

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+namespace remax_test {
+
 using namespace millrace;
 using tests::advantages_of;
 using tests::doubles;
@@ -23,10 +25,13 @@ TEST_CASE("remax: each token pays for the KL from itself on") {
 }
 
 TEST_CASE("remax: without a ratio it is the plain policy gradient wherever the policy has gone") {
-  const auto out = tests::losses_of("remax", tests::answers_of({2}, doubles({-1, -3}), doubles({-2, -2}), doubles({2, -1})), {{"ratio", 0}});
+  const auto out = tests::losses_of(
+      "remax", tests::answers_of({2}, doubles({-1, -3}), doubles({-2, -2}), doubles({2, -1})), {{"ratio", 0}});
   CHECK(largest_difference(out.gradient, doubles({-1, 0.5})) < 1e-12);
 }
 
 TEST_CASE("remax: a missing baseline is refused by name") {
   CHECK_THROWS_WITH_AS(advantages_of("remax", step_of({{1}}, {1})), doctest::Contains("baseline"), c10::Error);
 }
+
+} // namespace remax_test

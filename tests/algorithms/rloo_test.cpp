@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+namespace rloo_test {
+
 using namespace millrace;
 using tests::doubles;
 using tests::largest_difference;
@@ -15,7 +17,7 @@ namespace {
 at::Tensor advantages(const algorithms::step_columns& step) {
   const auto* row = algorithms::find("rloo");
   REQUIRE(row);
-  return row->advantages(step, algorithms::option_values(row->options));
+  return row->advantages(step, algorithms::hyperparameter_values(row->options));
 }
 
 } // namespace
@@ -33,10 +35,12 @@ TEST_CASE("rloo: advantages of a group sum to zero") {
   CHECK(std::abs(advantages(step_of({{0.3, 0.9, 0.1, 0.4}}, {1, 1, 1, 1})).sum().item<double>()) < 1e-12);
 }
 
-TEST_CASE("rloo: without a ratio it is the plain policy gradient; the ratio of an answer is the product of its tokens'") {
+TEST_CASE(
+    "rloo: without a ratio it is the plain policy gradient; the ratio of an answer is the product of its tokens'") {
   const auto old = doubles({-2, -2, -2});
   const auto answers = tests::answers_of({2, 1}, old + doubles({2, 3, 0.5}).log(), old, doubles({-1, -1, 1}));
-  CHECK(largest_difference(tests::losses_of("rloo", answers, {{"ratio", 0}}).gradient, doubles({0.25, 0.25, -0.5})) < 1e-12);
+  CHECK(largest_difference(tests::losses_of("rloo", answers, {{"ratio", 0}}).gradient, doubles({0.25, 0.25, -0.5}))
+        < 1e-12);
   const auto whole = tests::losses_of("rloo", answers, {{"ratio", 2}});
   CHECK(largest_difference(whole.losses, doubles({6, 6, -0.5})) < 1e-12);
   CHECK(largest_difference(whole.gradient, doubles({3, 3, -0.25})) < 1e-12); // over two answers
@@ -48,5 +52,9 @@ TEST_CASE("rloo: the answer's KL comes off its reward before the baseline; advan
   step.ref_logprob = doubles({-2, -2, -1});
   CHECK(largest_difference(tests::advantages_of("rloo", step, {{"kl_in_reward", 0.5}}), doubles({1, 1, -1})) < 1e-12);
   // -2 and 2: deviation sqrt 8
-  CHECK(largest_difference(tests::advantages_of("rloo", step, {{"normalise", 1}, {"eps", 0}}), doubles({2, 2, -2}) / std::sqrt(8.0)) < 1e-12);
+  CHECK(largest_difference(tests::advantages_of("rloo", step, {{"normalise", 1}, {"eps", 0}}),
+                           doubles({2, 2, -2}) / std::sqrt(8.0))
+        < 1e-12);
 }
+
+} // namespace rloo_test

@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+namespace surrogate_test {
+
 using namespace millrace::algorithms;
 using millrace::tests::doubles;
 using millrace::tests::largest_difference;
@@ -59,3 +61,5 @@ TEST_CASE("log-probabilities far apart give a finite loss") {
   const auto loss = clipped_surrogate(doubles({0}), doubles({-5000}), doubles({-1}), 0.2, 0.2, 0, found);
   CHECK(std::isfinite(loss.item<double>()));
 }
+
+} // namespace surrogate_test

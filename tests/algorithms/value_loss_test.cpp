@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+namespace value_loss_test {
+
 using namespace millrace::algorithms;
 using millrace::tests::doubles;
 using millrace::tests::largest_difference;
@@ -55,3 +57,5 @@ TEST_CASE("value_loss: micro-batches' figures add up") {
   parts += second;
   CHECK(parts.explained_variance() == doctest::Approx(whole.explained_variance()).epsilon(1e-12));
 }
+
+} // namespace value_loss_test

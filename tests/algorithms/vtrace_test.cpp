@@ -7,6 +7,8 @@
 
 #include <cmath>
 
+namespace vtrace_test {
+
 using namespace millrace::algorithms;
 using millrace::tests::doubles;
 using millrace::tests::largest_difference;
@@ -23,7 +25,7 @@ step_columns two_tokens() {
 
 at::Tensor advantages(const step_columns& step, const std::map<std::string, double>& set = {}) {
   const algorithm& row = *find("vtrace");
-  return row.advantages(step, option_values(row.options, set));
+  return row.advantages(step, hyperparameter_values(row.options, set));
 }
 
 } // namespace
@@ -32,13 +34,15 @@ TEST_CASE("V-trace by hand") {
   // Last token: weight 4, cut to 1: v = 0.25 + (1 - 0.25) = 1, A = 1 - 0.25. First: weight 0.5:
   // v = 0.5 + 0.5 (0.25 - 0.5) + 0.5 (1 - 0.25) = 0.75, A = 0.5 (1 - 0.5) = 0.25.
   CHECK(largest_difference(advantages(two_tokens()), doubles({0.25, 0.75})) < 1e-12);
-  const auto targets = trace_values(doubles({0.5, 4}).log(), doubles({0, 1}), doubles({0.5, 0.25}), at::tensor({2}, at::kLong), 1, {});
+  const auto targets =
+      trace_values(doubles({0.5, 4}).log(), doubles({0, 1}), doubles({0.5, 0.25}), at::tensor({2}, at::kLong), 1, {});
   CHECK(largest_difference(targets.values, doubles({0.75, 1})) < 1e-12);
 }
 
 TEST_CASE("caps of V-trace: two on the last token doubles its difference") {
   // v = 0.25 + 2 (0.75) = 1.75, A = 2 (0.75); first: A = 0.5 (1.75 - 0.5).
-  CHECK(largest_difference(advantages(two_tokens(), {{"rho_bar", 2}, {"pg_rho_bar", 2}}), doubles({0.625, 1.5})) < 1e-12);
+  CHECK(largest_difference(advantages(two_tokens(), {{"rho_bar", 2}, {"pg_rho_bar", 2}}), doubles({0.625, 1.5}))
+        < 1e-12);
 }
 
 TEST_CASE("on-policy V-trace is GAE with lambda 1") {
@@ -58,3 +62,5 @@ TEST_CASE("V-trace names the column it misses") {
   step.old_logprob = at::Tensor();
   CHECK_THROWS_WITH_AS(advantages(step), doctest::Contains("old_logprob: missing"), c10::Error);
 }
+
+} // namespace vtrace_test

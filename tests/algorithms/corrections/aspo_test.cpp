@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+namespace aspo_test {
+
 using namespace millrace::tests;
 using millrace::algorithms::diagnostics;
 
@@ -14,3 +16,5 @@ TEST_CASE("aspo turns the ratio over where the advantage is positive, up to a ca
   CHECK(largest_difference(weight_of("aspo", answers, {}, found), doubles({4, 1, 12, 1})) < 1e-12);
   CHECK(found.truncated == 1);
 }
+
+} // namespace aspo_test

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+namespace dppo_test {
+
 using namespace millrace::tests;
 using millrace::algorithms::diagnostics;
 
@@ -14,3 +16,5 @@ TEST_CASE("dppo masks by the move of the probability in the direction of the adv
   CHECK(largest_difference(weight_of("dppo", answers, {{"symmetric", 1}}), doubles({0, 0, 0, 1})) == 0);
   CHECK(largest_difference(weight_of("dppo", answers, {{"low", 0.3}, {"high", 0.3}}), doubles({1, 1, 1, 1})) == 0);
 }
+
+} // namespace dppo_test

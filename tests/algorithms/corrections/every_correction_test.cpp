@@ -10,13 +10,20 @@
 #include <fstream>
 #include <random>
 
+namespace every_correction_test {
+
 using namespace millrace::algorithms;
 using namespace millrace::tests;
 
 namespace {
 
-at::Tensor numbers(const nlohmann::json& values) { return at::tensor(values.get<std::vector<double>>(), at::kDouble); }
-at::Tensor integers(const nlohmann::json& values) { return at::tensor(values.get<std::vector<std::int64_t>>(), at::kLong); }
+at::Tensor numbers(const nlohmann::json& values) {
+  return at::tensor(values.get<std::vector<double>>(), at::kDouble);
+}
+
+at::Tensor integers(const nlohmann::json& values) {
+  return at::tensor(values.get<std::vector<std::int64_t>>(), at::kLong);
+}
 
 /// Made by tests/golden/make_correction_goldens.py.
 const nlohmann::json& goldens() {
@@ -61,7 +68,8 @@ TEST_CASE("every correction has a golden value") {
   for (const correction* row : all_corrections()) {
     const auto& cases = goldens()["cases"];
     CAPTURE(std::string(row->name));
-    CHECK(std::any_of(cases.begin(), cases.end(), [&](const auto& c) { return c["correction"] == std::string(row->name); }));
+    CHECK(std::any_of(cases.begin(), cases.end(),
+                      [&](const auto& c) { return c["correction"] == std::string(row->name); }));
   }
 }
 
@@ -71,12 +79,15 @@ TEST_CASE("on-policy tokens weigh one under every correction and preset") {
   diagnostics found;
   for (const correction* row : all_corrections()) {
     CAPTURE(std::string(row->name));
-    CHECK(largest_difference(weight_of(std::string(row->name).c_str(), answers, {}, found), at::ones({5}, at::kDouble)) == 0);
+    CHECK(largest_difference(weight_of(std::string(row->name).c_str(), answers, {}, found), at::ones({5}, at::kDouble))
+          == 0);
     for (const preset& p : row->presets) {
       std::map<std::string, double> set;
       for (const auto& s : p.settings)
         set.emplace(s.option, s.value);
-      CHECK(largest_difference(weight_of(std::string(row->name).c_str(), answers, set, found), at::ones({5}, at::kDouble)) == 0);
+      CHECK(
+          largest_difference(weight_of(std::string(row->name).c_str(), answers, set, found), at::ones({5}, at::kDouble))
+          == 0);
     }
   }
   CHECK(found.masked == 0);
@@ -110,7 +121,8 @@ TEST_CASE("half-precision log-probabilities are subtracted in float") {
 }
 
 TEST_CASE("untruncated weights average to one under the behaviour policy, by simulation, at token and answer level") {
-  const double behave_first[3] = {0.5, 0.3, 0.2}, behave_second[3][3] = {{0.2, 0.2, 0.6}, {0.4, 0.4, 0.2}, {0.1, 0.6, 0.3}};
+  const double behave_first[3] = {0.5, 0.3, 0.2},
+               behave_second[3][3] = {{0.2, 0.2, 0.6}, {0.4, 0.4, 0.2}, {0.1, 0.6, 0.3}};
   const double old_first[3] = {0.4, 0.4, 0.2}, old_second[3][3] = {{0.3, 0.3, 0.4}, {0.3, 0.5, 0.2}, {0.2, 0.5, 0.3}};
   constexpr int samples = 20000;
   std::mt19937_64 random(5);
@@ -122,9 +134,11 @@ TEST_CASE("untruncated weights average to one under the behaviour policy, by sim
     const int b = second(random);
     behaviour.insert(behaviour.end(), {std::log(behave_first[a]), std::log(behave_second[a][b])});
     old.insert(old.end(), {std::log(old_first[a]), std::log(old_second[a][b])});
-    REQUIRE(logprob_of(3 * a + b, behave_first, behave_second) == doctest::Approx(behaviour[behaviour.size() - 2] + behaviour.back()));
+    REQUIRE(logprob_of(3 * a + b, behave_first, behave_second)
+            == doctest::Approx(behaviour[behaviour.size() - 2] + behaviour.back()));
   }
-  answer_columns answers = answers_with_ratios(std::vector<double>(2 * samples, 1), std::vector<std::int64_t>(samples, 2));
+  answer_columns answers =
+      answers_with_ratios(std::vector<double>(2 * samples, 1), std::vector<std::int64_t>(samples, 2));
   answers.behaviour_logprob = doubles(behaviour);
   answers.old_logprob = doubles(old);
   for (const double level : {0, 1}) {
@@ -163,9 +177,10 @@ TEST_CASE("decoupled PPO by hand: weight 2 against the sampler, ratio 1.5 cut at
   const auto loss = [&](proximal against) {
     diagnostics found;
     const correction& truncated = *find_correction("truncated");
-    const loss_options options{.against = against, .corrections = {{&truncated, option_values(truncated.options, {{"cap", 5}})}}};
+    const loss_options options{.against = against,
+                               .corrections = {{&truncated, hyperparameter_values(truncated.options, {{"cap", 5}})}}};
     const algorithm& grpo = *find("grpo");
-    return policy_loss(grpo, option_values(grpo.options), options, answers, {1, 1, 1}, found).item<double>();
+    return policy_loss(grpo, hyperparameter_values(grpo.options), options, answers, {1, 1, 1}, found).item<double>();
   };
   CHECK(loss(proximal::recomputed) == doctest::Approx(-2 * 1.2).epsilon(1e-12));
   CHECK(loss(proximal::behaviour) == doctest::Approx(-1.2).epsilon(1e-12)); // ratio 3 cut at 1.2, nothing to correct
@@ -177,8 +192,8 @@ TEST_CASE("masked tokens stay in the denominator") {
   const correction& icepop = *find_correction("icepop");
   diagnostics found;
   const algorithm& grpo = *find("grpo");
-  const loss_options options{.corrections = {{&icepop, option_values(icepop.options)}}};
-  policy_loss(grpo, option_values(grpo.options), options, answers, {2, 1, 1}, found).backward();
+  const loss_options options{.corrections = {{&icepop, hyperparameter_values(icepop.options)}}};
+  policy_loss(grpo, hyperparameter_values(grpo.options), options, answers, {2, 1, 1}, found).backward();
   CHECK(largest_difference(answers.logprob.grad(), doubles({-0.5, 0})) < 1e-12); // not -1
   CHECK(found.masked_fraction() == 0.5);
 }
@@ -188,9 +203,11 @@ TEST_CASE("V-trace targets equal torchbeast's") {
     const at::Tensor value = numbers(golden["value"]), reward = at::zeros_like(value);
     reward[-1] = golden["reward"].get<double>();
     const double bar = golden["rho_bar"];
-    const auto made = trace_values(numbers(golden["log_rho"]), reward, value, at::tensor({value.numel()}, at::kLong), golden["gamma"],
-                                   {bar, 1, bar});
+    const auto made = trace_values(numbers(golden["log_rho"]), reward, value, at::tensor({value.numel()}, at::kLong),
+                                   golden["gamma"], {bar, 1, bar});
     CHECK(largest_difference(made.values, numbers(golden["vs"])) < 1e-9);
     CHECK(largest_difference(made.advantages, numbers(golden["advantage"])) < 1e-9);
   }
 }
+
+} // namespace every_correction_test

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+namespace geometric_mask_test {
+
 using namespace millrace::tests;
 using millrace::algorithms::diagnostics;
 
@@ -11,3 +13,5 @@ TEST_CASE("geometric mask keeps a whole answer or nothing of it, without a weigh
   CHECK(largest_difference(weight_of("geometric_mask", answers), doubles({1, 1, 0, 0})) == 0);
   CHECK(largest_difference(weight_of("geometric_mask", answers, {{"high", 1.02}}), doubles({1, 1, 1, 1})) == 0);
 }
+
+} // namespace geometric_mask_test

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+namespace icepop_test {
+
 using namespace millrace::tests;
 using millrace::algorithms::diagnostics;
 
@@ -11,3 +13,5 @@ TEST_CASE("icepop drops a token on either side and keeps the weight of the other
   CHECK(largest_difference(weight_of("icepop", answers, {}, found), doubles({0, 0.51, 4.9, 0})) < 1e-12);
   CHECK(found.masked == 2);
 }
+
+} // namespace icepop_test

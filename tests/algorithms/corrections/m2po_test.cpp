@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+namespace m2po_test {
+
 using namespace millrace::tests;
 using millrace::algorithms::diagnostics;
 
@@ -14,9 +16,12 @@ TEST_CASE("m2po masks the largest squares of the step until the mean of the rest
   CHECK(largest_difference(weight_of("m2po", answers, {}, found), doubles({0, 1, 0, 1})) == 0);
   CHECK(found.masked == 2);
   CHECK(largest_difference(weight_of("m2po", answers, {{"threshold", 0.05}}), doubles({1, 1, 0, 1})) == 0);
-  CHECK(largest_difference(weight_of("m2po", answers, {{"threshold", 1e-6}}), doubles({0, 1, 0, 0})) == 0); // one always stays
+  CHECK(largest_difference(weight_of("m2po", answers, {{"threshold", 1e-6}}), doubles({0, 1, 0, 0}))
+        == 0); // one always stays
 }
 
 TEST_CASE("m2po must see the whole step") {
   CHECK(millrace::algorithms::find_correction("m2po")->sees == millrace::algorithms::scope::step);
 }
+
+} // namespace m2po_test

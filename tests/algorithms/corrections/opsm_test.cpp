@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+namespace opsm_test {
+
 using namespace millrace::tests;
 using millrace::algorithms::diagnostics;
 
@@ -18,3 +20,5 @@ TEST_CASE("opsm looks at the mean over the answer") {
   answers.advantage = doubles({-1, -1});
   CHECK(largest_difference(weight_of("opsm", answers), doubles({1, 1})) == 0);
 }
+
+} // namespace opsm_test

@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+namespace truncated_test {
+
 using namespace millrace::algorithms;
 using millrace::tests::doubles;
 using millrace::tests::largest_difference;
@@ -17,7 +19,7 @@ at::Tensor weight(const at::Tensor& old, const at::Tensor& behaviour, double cap
   answers.behaviour_logprob = behaviour;
   answers.length = at::tensor({old.numel()}, at::kLong);
   const correction& row = *find_correction("truncated");
-  return row.weight(answers, option_values(row.options, {{"cap", cap}}), found);
+  return row.weight(answers, hyperparameter_values(row.options, {{"cap", cap}}), found);
 }
 
 } // namespace
@@ -43,3 +45,5 @@ TEST_CASE("untruncated weights average to one under the behaviour policy") {
   const auto p = doubles({0.5, 0.3, 0.2}), behaviour = doubles({0.2, 0.2, 0.6});
   CHECK(std::abs((behaviour * weight(p.log(), behaviour.log(), 1e9, found)).sum().item<double>() - 1) < 1e-12);
 }
+
+} // namespace truncated_test

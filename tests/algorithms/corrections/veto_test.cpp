@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+namespace veto_test {
+
 using namespace millrace::tests;
 using millrace::algorithms::diagnostics;
 
@@ -17,3 +19,5 @@ TEST_CASE("veto has an upper side where it is asked for") {
   CHECK(largest_difference(weight_of("veto", answers), doubles({1, 1, 1})) == 0);
   CHECK(largest_difference(weight_of("veto", answers, {{"high", 100}}), doubles({0, 0, 1})) == 0);
 }
+
+} // namespace veto_test

@@ -1,4 +1,4 @@
-#include "algorithms/options.hpp"
+#include "algorithms/hyperparameters.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -24,12 +24,13 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-std::string unknown_option(std::string_view name, std::span<const option> options) {
+std::string unknown_option(std::string_view name, std::span<const hyperparameter> options) {
   std::ostringstream out;
   out << "option '" << name << "': unknown";
-  const auto closest = std::min_element(options.begin(), options.end(), [&](const option& a, const option& b) {
-    return edit_distance(name, a.name) < edit_distance(name, b.name);
-  });
+  const auto closest =
+      std::min_element(options.begin(), options.end(), [&](const hyperparameter& a, const hyperparameter& b) {
+        return edit_distance(name, a.name) < edit_distance(name, b.name);
+      });
   if (closest != options.end() && edit_distance(name, closest->name) <= 3)
     out << ", did you mean '" << closest->name << "'?";
   return out.str();
@@ -37,21 +38,25 @@ std::string unknown_option(std::string_view name, std::span<const option> option
 
 } // namespace
 
-double number_of(const option& o, std::string_view word) {
+double number_of(const hyperparameter& o, std::string_view word) {
   for (std::size_t i = 0; i < o.words.size(); ++i)
     if (o.words[i] == word)
       return static_cast<double>(i);
   std::string known;
   for (const std::string_view w : o.words)
     known += (known.empty() ? "" : ", ") + std::string(w);
-  throw std::invalid_argument("option '" + std::string(o.name) + "': '" + std::string(word) + "', want one of " + known);
+  throw std::invalid_argument("option '" + std::string(o.name) + "': '" + std::string(word) + "', want one of "
+                              + known);
 }
 
-option_values::option_values(std::span<const option> options, const std::map<std::string, double>& set) : options_(options) {
+hyperparameter_values::hyperparameter_values(std::span<const hyperparameter> options,
+                                             const std::map<std::string, double>& set)
+    : options_(options) {
   for (const auto& o : options_)
     values_.push_back(o.fallback);
   for (const auto& [name, value] : set) {
-    const auto found = std::find_if(options_.begin(), options_.end(), [&](const option& o) { return o.name == name; });
+    const auto found =
+        std::find_if(options_.begin(), options_.end(), [&](const hyperparameter& o) { return o.name == name; });
     if (found == options_.end())
       throw std::invalid_argument(unknown_option(name, options_));
     const bool whole = found->words.empty() || value == std::floor(value);
@@ -64,16 +69,18 @@ option_values::option_values(std::span<const option> options, const std::map<std
   }
 }
 
-std::size_t option_values::index_of(std::string_view name) const {
+std::size_t hyperparameter_values::index_of(std::string_view name) const {
   for (std::size_t i = 0; i < options_.size(); ++i)
     if (options_[i].name == name)
       return i;
   throw std::out_of_range("no option '" + std::string(name) + "' in this row");
 }
 
-double option_values::get(std::string_view name) const { return values_[index_of(name)]; }
+double hyperparameter_values::get(std::string_view name) const {
+  return values_[index_of(name)];
+}
 
-std::string_view option_values::word(std::string_view name) const {
+std::string_view hyperparameter_values::word(std::string_view name) const {
   const std::size_t i = index_of(name);
   if (options_[i].words.empty())
     throw std::out_of_range("option '" + std::string(name) + "' of this row is no choice among words");

@@ -1,0 +1,77 @@
+# "Adding one is one file and one word": the lists of algorithms, corrections and rules, read by the project's own
+# functions in a tree of empty files. Run as cmake -P add_one_test.cmake; nothing is compiled.
+#
+# With -D CALL=... the script is that one configure: it makes the call and prints what would be compiled.
+
+cmake_minimum_required(VERSION 3.25)
+get_filename_component(root ${CMAKE_CURRENT_LIST_DIR}/../.. ABSOLUTE)
+
+if(CALL)
+  set(PROJECT_SOURCE_DIR ${TREE})
+  function(millrace_add_module)
+    message("${ARGN}")
+    file(READ table.cpp table)
+    message("${table}")
+  endfunction()
+  include(${root}/tools/cmake/tables.cmake)
+  cmake_language(EVAL CODE "${CALL}")
+  return()
+endif()
+
+# tree(file ...): a new tree of these files; docs/algorithms.md has a line for `mine`.
+function(tree)
+  file(REMOVE_RECURSE ${tree})
+  file(WRITE ${tree}/docs/algorithms.md "# Algorithms\n\n| algorithm | source |\n|---|---|\n| `mine` | me |\n")
+  foreach(file IN LISTS ARGN)
+    file(WRITE ${tree}/${file} "")
+  endforeach()
+endfunction()
+
+# configure(<call> ACCEPTED|REFUSED <text> ...): the call ends so and says each text.
+function(configure call outcome)
+  execute_process(
+    COMMAND ${CMAKE_COMMAND} -D TREE=${tree} -D CALL=${call} -P ${CMAKE_SCRIPT_MODE_FILE}
+    WORKING_DIRECTORY ${tree} RESULT_VARIABLE status OUTPUT_VARIABLE said ERROR_VARIABLE said)
+  if(status EQUAL 0)
+    set(ended ACCEPTED)
+  else()
+    set(ended REFUSED)
+  endif()
+  string(REGEX REPLACE "[ \n]+" " " said "${said}") # CMake wraps what it says
+  foreach(text IN LISTS ARGN)
+    string(FIND "${said}" "${text}" at)
+    if(at EQUAL -1 OR NOT ended STREQUAL outcome)
+      message(SEND_ERROR "${call}: want ${outcome} and \"${text}\", got ${ended} and:\n${said}")
+    endif()
+  endforeach()
+endfunction()
+
+string(RANDOM LENGTH 8 name)
+set(tree ${CMAKE_CURRENT_BINARY_DIR}/add_one_${name})
+
+# One file, its test, its line and one word make a row.
+tree(algorithms/mine.cpp tests/algorithms/mine_test.cpp)
+configure("millrace_add_algorithms(ALGORITHMS mine)" ACCEPTED
+  "/algorithms/mine.cpp" "tests/algorithms/mine_test.cpp" "extern const algorithm mine" "rows[] = { &mine, }")
+tree(algorithms/corrections/mine.cpp tests/algorithms/corrections/mine_test.cpp)
+configure("millrace_add_algorithms(CORRECTIONS mine)" ACCEPTED
+  "/algorithms/corrections/mine.cpp" "tests/algorithms/corrections/mine_test.cpp" "correction_rows[] = { &mine, }")
+tree(runtime/rules/mine.cpp tests/runtime/rules/mine_test.cpp)
+configure("millrace_add_rules(mine)" ACCEPTED
+  "/runtime/rules/mine.cpp" "tests/runtime/rules/mine_test.cpp" "extern const rule_type mine" "rows[] = { &mine, }")
+
+# A word without its test is refused.
+tree(algorithms/mine.cpp algorithms/corrections/mine.cpp runtime/rules/mine.cpp)
+configure("millrace_add_algorithms(ALGORITHMS mine)" REFUSED
+  "algorithms/mine.cpp has no tests/algorithms/mine_test.cpp")
+configure("millrace_add_algorithms(CORRECTIONS mine)" REFUSED
+  "algorithms/corrections/mine.cpp has no tests/algorithms/corrections/mine_test.cpp")
+configure("millrace_add_rules(mine)" REFUSED "runtime/rules/mine.cpp has no tests/runtime/rules/mine_test.cpp")
+
+# An algorithm or a correction without its line is refused.
+tree(algorithms/yours.cpp tests/algorithms/yours_test.cpp
+  algorithms/corrections/yours.cpp tests/algorithms/corrections/yours_test.cpp)
+configure("millrace_add_algorithms(ALGORITHMS yours)" REFUSED "docs/algorithms.md has no line for `yours`")
+configure("millrace_add_algorithms(CORRECTIONS yours)" REFUSED "docs/algorithms.md has no line for `yours`")
+
+file(REMOVE_RECURSE ${tree})
