@@ -1,16 +1,17 @@
 #include "tools/machine_costs.hpp"
 
-#include "actors/coordination.hpp"
-#include "actors/learning.hpp"
-#include "actors/role_model.hpp"
-#include "actors/rollout_requests.hpp"
-#include "actors/source.hpp"
-#include "actors/weights_bundle.hpp"
-#include "runtime/cores.hpp"
-#include "runtime/input_error.hpp"
+#include "runtime/columns/prompt_columns.hpp"
+#include "runtime/columns/weights_bundle.hpp"
 #include "runtime/model/inference_decoder.hpp"
+#include "runtime/roles/group_seed.hpp"
+#include "runtime/roles/policy_core.hpp"
+#include "runtime/roles/role_model.hpp"
+#include "runtime/roles/rollout_requests.hpp"
+#include "runtime/roles/source_core.hpp"
 #include "runtime/telemetry/trace.hpp"
 #include "runtime/train/trainable.hpp"
+#include "runtime/words/cores.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <ATen/core/Tensor.h>
 
@@ -18,6 +19,7 @@
 #include <atomic>
 #include <limits>
 #include <map>
+#include <memory>
 #include <thread>
 
 namespace millrace::tools {
@@ -41,21 +43,21 @@ public:
         answers_(static_cast<std::int32_t>(table.answers_per_prompt)), seed_(static_cast<std::uint64_t>(p.run.seed)) {}
 
   rollout::group_request next() {
-    const auto row = source_.take(group_);
-    if (row.exhausted)
+    const auto taken = source_.take(group_);
+    if (taken.row.exhausted)
       throw input_error("plan: the source has fewer prompts than measuring takes, want --trace, --cluster or --costs");
-    actors::generate_group ask;
+    generate_group ask;
     ask.group = group_++;
-    ask.prompt = row.prompt;
     ask.answers = answers_;
-    ask.seed = actors::group_seed(seed_, ask.group);
-    return requests_.make(ask);
+    ask.seed = roles::group_seed(seed_, ask.group);
+    return requests_.make(ask, columns::prompt_in(columns::column_set(taken.columns)));
   }
+
   rollout::engine_options options(int threads) const { return requests_.engine_options(threads); }
 
 private:
-  actors::rollout_requests requests_;
-  actors::source_state source_;
+  roles::rollout_requests requests_;
+  roles::source_core source_;
   std::int32_t answers_;
   std::uint64_t seed_;
   std::uint64_t group_ = 0;
@@ -101,7 +103,8 @@ struct answered {
   bool all = true; ///< they ended within the time
 };
 
-answered answer(const policy_pointer& policy, const model::checkpoint& words, prompts& from, rollout::engine_options options, std::int64_t groups) {
+answered answer(const policy_pointer& policy, const model::checkpoint& words, prompts& from,
+                rollout::engine_options options, std::int64_t groups) {
   answered out;
   rollout::engine engine(policy, words.tok, 0, options);
   for (std::int64_t i = 0; i < groups; ++i) {
@@ -117,7 +120,8 @@ answered answer(const policy_pointer& policy, const model::checkpoint& words, pr
   return out;
 }
 
-train::training_group to_train(const rollout::finished_group& group, const std::vector<std::int32_t>& prompt, std::uint64_t id, bool critic) {
+train::training_group to_train(const rollout::finished_group& group, const std::vector<std::int32_t>& prompt,
+                               std::uint64_t id) {
   train::training_group made;
   made.id = id;
   made.prompt = prompt;
@@ -126,136 +130,205 @@ train::training_group to_train(const rollout::finished_group& group, const std::
     made.behaviour_logprob.push_back(answer.logprob);
     made.version.emplace_back(answer.tokens.size(), 0u);
     made.ref_logprob.push_back(answer.logprob);
-    if (critic)
-      made.value.emplace_back(answer.tokens.size(), 0.0f);
-    made.reward.push_back(static_cast<float>(made.reward.size() % 2)); // rewards that differ: there is something to learn
+    // Rewards that differ: there is something to learn.
+    made.reward.push_back(static_cast<float>(made.reward.size() % 2));
   }
   return made;
 }
+
+/// Bytes of a model's files.
+std::uint64_t size_of(const std::filesystem::path& model) {
+  std::uint64_t bytes = 0;
+  const auto count = [&](const std::filesystem::path& file) {
+    bytes += std::filesystem::is_regular_file(file) ? std::filesystem::file_size(file) : 0;
+  };
+  if (std::filesystem::is_directory(model))
+    for (const auto& entry : std::filesystem::directory_iterator(model))
+      count(entry.path());
+  else
+    count(model);
+  return bytes;
+}
+
+/// @throws input_error for a model that takes longer than a few seconds
+void refuse_large(const std::filesystem::path& model) {
+  const auto bytes = size_of(model);
+  if (bytes > largest_model)
+    throw input_error("plan: " + model.string() + " is " + std::to_string(bytes / 100'000'000 / 10.0).substr(0, 4)
+                      + " GB, too large to measure in a few seconds, want --trace RUN, --cluster NAME or --costs");
+}
+
+/// Seconds of training, and the tokens that were trained.
+struct trained_tokens {
+  double seconds = 0;
+  double tokens = 0;
+};
+
+/// The pipeline's model, loaded for generation and for training, and what is measured with it.
+class measurement {
+public:
+  measurement(const pipeline::pipeline& p, machine_costs& found)
+      : p_(p), found_(found), role_(*p.of<pipeline::rollout_table>().at(0)),
+        table_(std::get<pipeline::rollout_table>(role_.options)), device_(train::device_named(p.run.device)),
+        words_(roles::load_model(p, table_.model)),
+        policy_(model::inference_decoder(words_.config, std::exchange(words_.parameters, {}), device_)),
+        from_(p, table_, words_),
+        options_(from_.options(static_cast<int>(pipeline::threads_of(p, role_.name, cores_here())))) {}
+
+  /// Decode steps by occupied slots, and the prompts of a group.
+  void measure_decoding() {
+    auto& decode = found_.costs.decode;
+    decode.clear();
+    for (const std::int32_t slots : {1, 2, std::max(3, options_.slots / 2), std::max(4, options_.slots)}) {
+      auto some = options_;
+      some.slots = slots;
+      rollout::engine engine(policy_, words_.tok, 0, some);
+      found_.costs.prefill_s = fill(engine, from_, slots);
+      const auto seconds = step_s(engine);
+      if (seconds > 0 && (decode.empty() || slots > decode.back().occupied))
+        decode.push_back({static_cast<double>(slots), std::max(seconds, decode.empty() ? 0.0 : decode.back().step_s)});
+    }
+  }
+
+  /// Lengths, and the groups to train on.
+  void measure_lengths() {
+    const auto per_prompt = std::max<std::int64_t>(1, table_.answers_per_prompt);
+    groups_ = answer(policy_, words_, from_, options_, std::max<std::int64_t>(2, options_.slots / per_prompt));
+    auto& costs = found_.costs;
+    costs.lengths.clear();
+    if (groups_.all) {
+      for (const auto& group : groups_.groups) {
+        auto& row = costs.lengths.emplace_back();
+        for (const auto& one : group.answers)
+          row.push_back(static_cast<std::int32_t>(one.tokens.size()));
+      }
+      found_.notes.push_back("lengths are those of " + std::to_string(groups_.groups.size())
+                             + " prompts under the model's first weights");
+    } else {
+      costs.mean_tokens = costs.max_tokens;
+      costs.length_cv = 0;
+      found_.notes.push_back("answers did not end within " + std::to_string(static_cast<int>(answering_s))
+                             + " seconds: every one counts as max_new_tokens long; --trace lengths.csv says it better");
+    }
+  }
+
+  /// A group to warm up, the same again, two groups.
+  void measure_training() {
+    learning_ = std::make_unique<roles::policy_core>(
+        p_, std::filesystem::path{}, static_cast<int>(pipeline::threads_of(p_, p_.policy().name, cores_here())));
+    const auto first = train(1);
+    one_group_ = train(1);
+    const auto two = train(2);
+    const auto& one = one_group_;
+    auto& costs = found_.costs;
+    costs.train_token_s =
+        std::max(0.0, two.tokens > one.tokens ? (two.seconds - one.seconds) / (two.tokens - one.tokens)
+                                              : one.seconds / one.tokens);
+    costs.train_s = std::max(0.0, one.seconds - costs.train_token_s * one.tokens);
+    costs.first_train_s = std::max(0.0, first.seconds - one.seconds);
+  }
+
+  /// The copy, then what generation computes with.
+  void measure_publication() {
+    double begin = now_s();
+    const auto snapshot = learning_->snapshot(steps_);
+    found_.costs.copy_s = now_s() - begin;
+    begin = now_s();
+    model::inference_decoder(words_.config, columns::weights_of(snapshot), device_);
+    found_.costs.stage_s = now_s() - begin;
+  }
+
+  /// Whether generation and training would run on this machine at the same time.
+  bool share_machine() const {
+    const auto placed = p_.placement.roles.find(role_.name);
+    return p_.schedule.place.mode != schedule::place_mode::timeshare
+           && (placed == p_.placement.roles.end() || placed->second.hosts.empty());
+  }
+
+  /// Decoding and training beside each other.
+  void measure_contention() {
+    rollout::engine engine(policy_, words_.tok, 0, options_);
+    fill(engine, from_, options_.slots);
+    const double alone = step_s(engine);
+    std::atomic<bool> trained{false};
+    double beside_train = 0;
+    std::thread other([&] {
+      beside_train = train(1).seconds;
+      trained = true;
+    });
+    std::vector<double> beside;
+    while (!trained && !engine.idle()) {
+      const double start = now_s();
+      engine.step();
+      beside.push_back(now_s() - start);
+    }
+    const bool whole = trained;
+    other.join();
+    if (alone > 0 && beside.size() >= 3)
+      found_.costs.contention = std::max(1.0, median(std::move(beside)) / alone);
+    if (whole)
+      found_.costs.train_contention = std::max(1.0, beside_train / one_group_.seconds);
+    else
+      found_.notes.push_back(
+          "generation ended before a group was trained: how much it slows training down was not measured");
+  }
+
+private:
+  trained_tokens train(std::size_t groups) {
+    const bool critic = !p_.of<pipeline::critic_table>().empty();
+    std::vector<std::uint64_t> ids;
+    std::int64_t tokens = 0;
+    for (std::size_t i = 0; i < groups; ++i) {
+      const auto& group = groups_.groups[i % groups_.groups.size()];
+      auto made = to_train(group, groups_.prompts.at(group.group), 1000 * steps_ + i);
+      if (critic)
+        for (const auto& one : made.answers)
+          made.value.emplace_back(one.size(), 0.0f);
+      ids.push_back(made.id);
+      for (const auto& one : made.answers)
+        tokens += static_cast<std::int64_t>(one.size());
+      learning_->keep(std::move(made));
+    }
+    const double start = now_s();
+    learning_->train({steps_ + 1, steps_, ids}, {});
+    ++steps_;
+    return {now_s() - start, static_cast<double>(tokens)};
+  }
+
+  const pipeline::pipeline& p_;
+  machine_costs& found_;
+  const pipeline::role& role_;
+  const pipeline::rollout_table& table_;
+  at::Device device_;
+  model::checkpoint words_;
+  policy_pointer policy_;
+  prompts from_;
+  rollout::engine_options options_;
+  answered groups_;
+  std::unique_ptr<roles::policy_core> learning_;
+  trained_tokens one_group_;
+  std::uint32_t steps_ = 0;
+};
 
 } // namespace
 
 machine_costs measure_machine(const pipeline::pipeline& p, schedule::workload shape) {
   machine_costs found{std::move(shape), {}};
-  auto& costs = found.costs;
-  const auto& role = *p.of<pipeline::rollout_table>().at(0);
-  const auto& table = std::get<pipeline::rollout_table>(role.options);
-  const auto& path = p.models.at(table.model).path;
-  std::uint64_t bytes = 0;
-  const auto count = [&](const std::filesystem::path& file) { bytes += std::filesystem::is_regular_file(file) ? std::filesystem::file_size(file) : 0; };
-  if (std::filesystem::is_directory(path))
-    for (const auto& entry : std::filesystem::directory_iterator(path))
-      count(entry.path());
-  else
-    count(path);
-  if (bytes > largest_model)
-    throw input_error("plan: " + path.string() + " is " + std::to_string(bytes / 100'000'000 / 10.0).substr(0, 4) +
-                      " GB, too large to measure in a few seconds, want --trace RUN, --cluster NAME or --costs");
-
-  const auto cores = cores_here();
-  const int rollout_threads = static_cast<int>(pipeline::threads_of(p, role.name, cores));
-  const int policy_threads = static_cast<int>(pipeline::threads_of(p, p.policy().name, cores));
-  auto words = actors::load_model(p, table.model, true);
-  double begin = now_s();
-  const at::Device device = train::device_named(p.run.device);
-  const policy_pointer policy = model::inference_decoder(words.config, std::exchange(words.parameters, {}), device);
-  prompts from(p, table, words);
-
-  // Decode steps by occupied slots.
-  const auto options = from.options(rollout_threads);
-  costs.decode.clear();
-  for (const std::int32_t slots : {1, 2, std::max(3, options.slots / 2), std::max(4, options.slots)}) {
-    auto some = options;
-    some.slots = slots;
-    rollout::engine engine(policy, words.tok, 0, some);
-    costs.prefill_s = fill(engine, from, slots);
-    const auto seconds = step_s(engine);
-    if (seconds > 0 && (costs.decode.empty() || slots > costs.decode.back().occupied))
-      costs.decode.push_back({static_cast<double>(slots), std::max(seconds, costs.decode.empty() ? 0.0 : costs.decode.back().step_s)});
-  }
-
-  // Lengths, and the groups to train on.
-  auto groups = answer(policy, words, from, options, std::max<std::int64_t>(2, options.slots / std::max<std::int64_t>(1, table.answers_per_prompt)));
-  costs.lengths.clear();
-  if (groups.all) {
-    for (const auto& group : groups.groups) {
-      auto& row = costs.lengths.emplace_back();
-      for (const auto& one : group.answers)
-        row.push_back(static_cast<std::int32_t>(one.tokens.size()));
-    }
-    found.notes.push_back("lengths are those of " + std::to_string(groups.groups.size()) + " prompts under the model's first weights");
-  } else {
-    costs.mean_tokens = costs.max_tokens;
-    costs.length_cv = 0;
-    found.notes.push_back("answers did not end within " + std::to_string(static_cast<int>(answering_s)) +
-                          " seconds: every one counts as max_new_tokens long; --trace lengths.csv says it better");
-  }
-
-  // Training: a group to warm up, the same again, two groups.
-  actors::learning learning(p, {}, policy_threads);
-  std::uint32_t steps = 0;
-  const bool critic = !p.of<pipeline::critic_table>().empty();
-  const auto train = [&](std::size_t how_many) {
-    std::vector<std::uint64_t> ids;
-    std::int64_t tokens = 0;
-    for (std::size_t i = 0; i < how_many; ++i) {
-      const auto& group = groups.groups[i % groups.groups.size()];
-      auto made = to_train(group, groups.prompts.at(group.group), 1000 * steps + i, critic);
-      ids.push_back(made.id);
-      for (const auto& one : made.answers)
-        tokens += static_cast<std::int64_t>(one.size());
-      learning.keep(std::move(made));
-    }
-    const double start = now_s();
-    learning.train({steps + 1, steps, ids}, {});
-    ++steps;
-    return std::pair{now_s() - start, static_cast<double>(tokens)};
-  };
-  const auto first = train(1);
-  const auto one = train(1), two = train(2);
-  costs.train_token_s = std::max(0.0, two.second > one.second ? (two.first - one.first) / (two.second - one.second) : one.first / one.second);
-  costs.train_s = std::max(0.0, one.first - costs.train_token_s * one.second);
-  costs.first_train_s = std::max(0.0, first.first - one.first);
-
-  // Publication: the copy, then what generation computes with.
-  begin = now_s();
-  const auto snapshot = learning.snapshot(steps);
-  costs.copy_s = now_s() - begin;
-  begin = now_s();
-  model::inference_decoder(words.config, actors::weights_of(snapshot), device);
-  costs.stage_s = now_s() - begin;
-
-  // Both at once, if they would share this machine.
-  const auto placed = p.placement.roles.find(role.name);
-  if (p.schedule.place.mode == "timeshare" || (placed != p.placement.roles.end() && !placed->second.hosts.empty()))
+  const auto& rollout = std::get<pipeline::rollout_table>(p.of<pipeline::rollout_table>().at(0)->options);
+  refuse_large(p.models.at(rollout.model).path);
+  measurement all(p, found);
+  all.measure_decoding();
+  all.measure_lengths();
+  all.measure_training();
+  all.measure_publication();
+  if (!all.share_machine())
     return found;
-  rollout::engine engine(policy, words.tok, 0, options);
-  fill(engine, from, options.slots);
-  const double alone = step_s(engine);
-  std::atomic<bool> trained{false};
-  double beside_train = 0;
-  std::thread other([&] {
-    beside_train = train(1).first;
-    trained = true;
-  });
-  std::vector<double> beside;
-  while (!trained && !engine.idle()) {
-    const double start = now_s();
-    engine.step();
-    beside.push_back(now_s() - start);
-  }
-  const bool whole = trained;
-  other.join();
-  if (alone > 0 && beside.size() >= 3)
-    costs.contention = std::max(1.0, median(std::move(beside)) / alone);
-  if (whole)
-    costs.train_contention = std::max(1.0, beside_train / one.first);
-  else
-    found.notes.push_back("generation ended before a group was trained: how much it slows training down was not measured");
-  for (const auto& stage : p.roles)
-    if (std::holds_alternative<pipeline::reward_model_table>(stage.options) || std::holds_alternative<pipeline::reference_table>(stage.options) ||
-        std::holds_alternative<pipeline::critic_table>(stage.options))
-      found.notes.push_back("the time of " + stage.name + " was not measured and counts as nothing");
+  all.measure_contention();
+  for (const auto& role : p.roles)
+    if (std::holds_alternative<pipeline::reward_model_table>(role.options)
+        || std::holds_alternative<pipeline::reference_table>(role.options)
+        || std::holds_alternative<pipeline::critic_table>(role.options))
+      found.notes.push_back("the time of " + role.name + " was not measured and counts as nothing");
   return found;
 }
 

@@ -14,9 +14,10 @@ struct machine_costs {
   std::vector<std::string> notes; ///< what was not measured, a sentence each
 };
 
-/// Loads the pipeline's model and measures, with the threads that the roles would have: a decode step by occupied slots, on
-/// the pipeline's own prompts; training of a group; a copy of the weights and their layout for the kernels; and decoding and
-/// training beside each other. Lengths are those of the answers if they end within the time, else the longest allowed.
+/// Loads the pipeline's model and measures, with the threads that the roles would have: a decode step by occupied
+/// slots, on the pipeline's own prompts; training of a group; a copy of the weights and their layout for the kernels;
+/// and decoding and training beside each other. Lengths are those of the answers if they end within the time, else the
+/// longest allowed.
 /// @throws input_error for a model above 2 GB, which takes longer than that, or a pipeline whose prompts cannot be had
 machine_costs measure_machine(const pipeline::pipeline& p, schedule::workload shape);
 

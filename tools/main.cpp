@@ -1,11 +1,12 @@
-#include "runtime/input_error.hpp"
 #include "runtime/pipeline/errors.hpp"
-#include "tools/command.hpp"
+#include "runtime/words/input_error.hpp"
+#include "runtime/words/run_failed.hpp"
+#include "tools/command_line.hpp"
+
+#include <unistd.h>
 
 #include <cstdio>
-#include <map>
 #include <string_view>
-#include <unistd.h>
 #include <vector>
 
 namespace {
@@ -34,34 +35,21 @@ void start_with_environment(int, char** argv, char** environment) {
   execve("/proc/self/exe", argv, more.data()); // if the system refuses, everything works, only slower
 }
 
-[[gnu::section(".preinit_array"), gnu::used]] void (*const before_libraries)(int, char**, char**) = start_with_environment;
+[[gnu::section(".preinit_array"), gnu::used]] void (*const before_libraries)(int, char**,
+                                                                             char**) = start_with_environment;
 
-using millrace::tools::command;
-
-/// Parses the line and runs the one subcommand named on it.
 int run(int argc, char** argv) {
-  CLI::App root{"Millrace trains reasoning models with asynchronous reinforcement learning: a pipeline is a TOML file.",
-                "millrace"};
-  root.set_version_flag("--version", MILLRACE_VERSION);
-  root.require_subcommand(1);
-  root.failure_message(CLI::FailureMessage::help);
-  std::map<std::string, command> commands;
   namespace t = millrace::tools;
-  const auto add = [&](command (*adder)(CLI::App&)) {
-    const auto before = root.get_subcommands([](CLI::App*) { return true; }).size();
-    command c = adder(root);
-    commands.emplace(root.get_subcommands([](CLI::App*) { return true; }).at(before)->get_name(), std::move(c));
-  };
-  for (auto* adder : {t::add_run, t::add_resume, t::add_check, t::add_graph, t::add_plan, t::add_schedule, t::add_status, t::add_report, t::add_replay, t::add_convert,
-                      t::add_generate, t::add_evaluate, t::add_score, t::add_tokenize, t::add_algorithm, t::add_node, t::add_worker})
-    add(adder);
-  root.failure_message(CLI::FailureMessage::simple);
-  try {
-    root.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return root.exit(error) == 0 ? 0 : 2;
-  }
-  return commands.at(root.get_subcommands().at(0)->get_name())();
+  const std::vector<t::command> commands{
+      t::run_command(),      t::resume_command(),   t::check_command(),  t::graph_command(),    t::plan_command(),
+      t::schedule_command(), t::status_command(),   t::report_command(), t::replay_command(),   t::convert_command(),
+      t::generate_command(), t::evaluate_command(), t::score_command(),  t::tokenize_command(), t::algorithm_command(),
+      t::node_command(),     t::worker_command()};
+  const t::program millrace{
+      .name = "millrace",
+      .help = "Millrace trains reasoning models with asynchronous reinforcement learning: a pipeline is a TOML file.",
+      .version = MILLRACE_VERSION};
+  return t::run_command_line(millrace, commands, argc, argv);
 }
 
 } // namespace
@@ -73,6 +61,9 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", errors.what()); // each line begins with file:line:column
     return 1;
   } catch (const millrace::input_error& error) {
+    std::fprintf(stderr, "millrace: %s\n", error.what());
+    return 1;
+  } catch (const millrace::run_failed& error) {
     std::fprintf(stderr, "millrace: %s\n", error.what());
     return 1;
   } catch (const std::exception& error) {

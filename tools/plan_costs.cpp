@@ -1,11 +1,11 @@
 #include "tools/plan_costs.hpp"
 
-#include "runtime/cores.hpp"
-#include "runtime/input_error.hpp"
 #include "runtime/pipeline/cluster.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/pipeline/wording.hpp"
 #include "runtime/report/recorded_costs.hpp"
+#include "runtime/words/cores.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -33,8 +33,8 @@ void read_csv(const fs::path& file, schedule::workload& costs) {
       std::int32_t value = 0;
       const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
       if (error != std::errc{} || end != word.data() + word.size() || value < 0)
-        throw input_error(file.string() + ":" + std::to_string(number) + ":" + std::to_string(at + 1) + ": found '" + pipeline::printable(word) +
-                          "', want a number of tokens, at least 0");
+        throw input_error(file.string() + ":" + std::to_string(number) + ":" + std::to_string(at + 1) + ": found '"
+                          + pipeline::printable(word) + "', want a number of tokens, at least 0");
       lengths.push_back(value);
       at += word.size();
     }
@@ -78,7 +78,8 @@ std::vector<std::string> differences(const pipeline::pipeline& recorded, const p
   const auto& before = std::get<pipeline::rollout_table>(then->options);
   const auto& after = std::get<pipeline::rollout_table>(now->options);
   differ("threads of " + now->name, threads_of(recorded, then->name, cores), threads_of(p, now->name, cores));
-  differ("threads of " + p.policy().name, threads_of(recorded, recorded.policy().name, cores), threads_of(p, p.policy().name, cores));
+  differ("threads of " + p.policy().name, threads_of(recorded, recorded.policy().name, cores),
+         threads_of(p, p.policy().name, cores));
   differ("model", recorded.models.at(before.model).path.string(), p.models.at(after.model).path.string());
   differ("answers_per_prompt", before.answers_per_prompt, after.answers_per_prompt);
   differ("max_new_tokens", before.max_new_tokens, after.max_new_tokens);
@@ -110,7 +111,7 @@ planned_costs cost_source::of(const pipeline::pipeline& p) {
   } else if (!from_.trace.empty()) {
     read_csv(from_.trace, found.costs);
   } else if (cluster_) {
-    found.costs = pipeline::on_cluster(std::move(found.costs), *cluster_, p.schedule.place.mode == "timeshare");
+    found.costs = pipeline::on_cluster(std::move(found.costs), *cluster_, p.schedule.place.mode);
   } else if (from_.given.empty()) {
     if (!measured_)
       measured_ = measure_machine(p, found.costs);

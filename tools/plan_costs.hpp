@@ -13,11 +13,12 @@
 
 namespace millrace::tools {
 
-/// Where the costs of a run come from before it is run. Processes, slots and answers are the pipeline's (on a cluster the
-/// engines are the cluster's); everything else is measured or given. At most one of `trace` and `cluster`; with neither and
-/// nothing given, this machine is measured.
+/// Where the costs of a run come from before it is run. Processes, slots and answers are the pipeline's (on a cluster
+/// the engines are the cluster's); everything else is measured or given. At most one of `trace` and `cluster`; with
+/// neither and nothing given, this machine is measured.
 struct plan_costs {
-  std::filesystem::path trace;    ///< a run's folder (`report::costs_of`), or a .csv of lengths: a group a line, tokens of its answers
+  /// A run's folder (`report::costs_of`), or a .csv of lengths: a group a line, tokens of its answers.
+  std::filesystem::path trace;
   std::string cluster;            ///< a built-in cluster or a file (`pipeline::read_cluster`)
   std::vector<std::string> given; ///< `name=value` by the names of `schedule::workload`; after the others
 };

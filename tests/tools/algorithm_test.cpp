@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <sstream>
 
+namespace algorithm_test {
+
 using namespace millrace::tests;
 
 namespace {
@@ -24,7 +26,9 @@ strings names() {
   return out;
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 } // namespace
 
@@ -57,9 +61,11 @@ TEST_CASE("what show prints of each algorithm and correction is a pipeline that 
 
 TEST_CASE("eval prints advantages, loss, gradient and diagnostics as JSON") {
   const temporary_folder folder;
-  write_file(folder / "b.json", R"({"groups":[{"rewards":[1,0],"answers":[{"logprob":[-1],"behaviour_logprob":[-3]},{"logprob":[-1],"behaviour_logprob":[-1]}]}]})");
+  write_file(folder / "b.json", R"({"groups":[{"rewards":[1,0],"answers":[{"logprob":[-1],"behaviour_logprob":[-3]},)"
+                                R"({"logprob":[-1],"behaviour_logprob":[-1]}]}]})");
   const auto batch = (folder / "b.json").string();
-  const auto done = algorithm({"eval", "rloo", batch, "--set", "correction=truncated", "--set", "correction.cap=3", "--set", "aggregation=sequence_mean"});
+  const auto done = algorithm({"eval", "rloo", batch, "--set", "correction=truncated", "--set", "correction.cap=3",
+                               "--set", "aggregation=sequence_mean"});
   CAPTURE(done.err);
   REQUIRE(done.status == 0);
   const auto out = nlohmann::json::parse(done.out);
@@ -91,6 +97,9 @@ TEST_CASE("a wrong name, key, value or batch is one line and exit status 1") {
   refused({"eval", "grpo", batch, "--set", "clip_low=two"}, "found \"two\", want a number");
   refused({"eval", "grpo", batch, "--set", "correction=ice"}, "want one of truncated");
   refused({"eval", "grpo", batch, "--set", "correction.low=1"}, "no correction yet");
-  refused({"eval", "grpo", batch, "--set", "correction=icepop"}, "no \"behaviour_logprob\", want it in every answer: icepop needs it");
+  refused({"eval", "grpo", batch, "--set", "correction=icepop"},
+          "no \"behaviour_logprob\", want it in every answer: icepop needs it");
   refused({"eval", "grpo", batch, "--set", "kl_coefficient=0.1"}, "no \"ref_logprob\"");
 }
+
+} // namespace algorithm_test

@@ -1,6 +1,10 @@
 #include "tests/tools/tiny_run.hpp"
 
+#include <arpa/inet.h>
 #include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstring>
@@ -10,16 +14,15 @@
 #include <sstream>
 #include <utility>
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
+namespace bad_input_test {
 
 using namespace millrace::tests;
 
 namespace {
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 /// What is said last: a line that starts with "millrace: ", or with the place of a mistake in a pipeline.
 std::string last_line(const std::string& err) {
@@ -47,13 +50,17 @@ void check_run_refused(const tiny_run& run, const strings& sets, const strings& 
   CHECK_FALSE(std::filesystem::exists(run.files().folder() / "checkpoints"));
 }
 
-strings set(const std::string& what) { return {"--set", what}; }
+strings set(const std::string& what) {
+  return {"--set", what};
+}
 
 /// A copy of the tiny model to be spoilt.
 class spoilt_model {
 public:
   spoilt_model() { std::filesystem::copy(tiny_model(), folder_ / "model"); }
+
   std::filesystem::path operator/(std::string_view name) const { return folder_ / "model" / name; }
+
   strings as_model() const { return set("models.tiny.path=" + (folder_ / "model").string()); }
 
   void edit(std::string_view file, const std::string& old_text, const std::string& new_text) const {
@@ -80,11 +87,12 @@ class run_with_rows {
 public:
   explicit run_with_rows(std::string_view rows) {
     write_file(folder_ / "rows.jsonl", rows);
-    run_.emplace(tiny_pipeline{.steps = 3,
-                               .source = "file = \"" + path().string() + "\"\n"
-                                         + "max_prompt_tokens = 100\nshuffle = false"});
+    run_.emplace(tiny_pipeline{
+        .steps = 3, .source = "file = \"" + path().string() + "\"\n" + "max_prompt_tokens = 100\nshuffle = false"});
   }
+
   const tiny_run& run() const { return *run_; }
+
   std::filesystem::path path() const { return folder_ / "rows.jsonl"; }
 
 private:
@@ -105,7 +113,9 @@ public:
     REQUIRE(getsockname(socket_, reinterpret_cast<sockaddr*>(&here), &size) == 0);
     number_ = ntohs(here.sin_port);
   }
+
   ~taken_port() { close(socket_); }
+
   std::string address() const { return "127.0.0.1:" + std::to_string(number_); }
 
 private:
@@ -186,11 +196,10 @@ TEST_CASE("a data file that is missing, empty or holds no usable row ends the ru
 }
 
 TEST_CASE("rows without an answer, of broken text or too long are skipped, counted and named; the run goes on") {
-  const run_with_rows data(row("one", "1")
-                           + "{\"prompt\":[{\"role\":\"user\",\"content\":\"no answer\"}]}\n" + row("two", "2")
-                           + "{\"prompt\":[{\"role\":\"user\",\"content\":\"\xff\xfe\"}],\"answer\":\"1\"}\n"
-                           + row(std::string(3000, 'x'), "9") + "{\"prompt\": [broken\n" + row("three", "3")
-                           + row("four", "4"));
+  const run_with_rows data(
+      row("one", "1") + "{\"prompt\":[{\"role\":\"user\",\"content\":\"no answer\"}]}\n" + row("two", "2")
+      + "{\"prompt\":[{\"role\":\"user\",\"content\":\"\xff\xfe\"}],\"answer\":\"1\"}\n"
+      + row(std::string(3000, 'x'), "9") + "{\"prompt\": [broken\n" + row("three", "3") + row("four", "4"));
   const auto done = run_to_end(data.run().start());
   CAPTURE(done.err);
   REQUIRE(done.status == 0);
@@ -277,8 +286,8 @@ TEST_CASE("a node lets in who holds its secret, and nobody else") {
 
   check_run_refused(tiny_run(), {"--set", hosts, "--set", "placement.secret_file=" + (folder / "other").string()},
                     {"node " + found[1].str(), "secret"});
-  check_run_refused(tiny_run(), {"--set", "placement.rollout.hosts=[\"127.0.0.1:1\"]", "--set",
-                                 "placement.secret_file=" + secret},
+  check_run_refused(tiny_run(),
+                    {"--set", "placement.rollout.hosts=[\"127.0.0.1:1\"]", "--set", "placement.secret_file=" + secret},
                     {"node 127.0.0.1:1", "nobody listens"});
 
   const tiny_run alone, there;
@@ -325,8 +334,11 @@ TEST_CASE("a bad regular expression over parameters is named by check where it s
   const std::string optimizer = "optimizer = { lr = 0.002 }";
   const auto of_group = wrong(optimizer, "optimizer = { groups = [{ match = \"(\", lr = 0.1 }] }");
   CAPTURE(of_group);
-  CHECK(std::regex_search(of_group, std::regex("p\\.toml:[0-9]+:35: roles\\.learner\\.optimizer\\.groups\\.0\\.match: found \"\\(\"")));
+  CHECK(std::regex_search(
+      of_group, std::regex("p\\.toml:[0-9]+:35: roles\\.learner\\.optimizer\\.groups\\.0\\.match: found \"\\(\"")));
   const auto of_lora = wrong(optimizer, optimizer + "\nlora = { targets = \"*_proj\" }");
   CAPTURE(of_lora);
   CHECK(std::regex_search(of_lora, std::regex("p\\.toml:[0-9]+:20: roles\\.learner\\.lora\\.targets: found")));
 }
+
+} // namespace bad_input_test

@@ -6,6 +6,8 @@
 #include <csignal>
 #include <filesystem>
 
+namespace critic_test {
+
 using namespace millrace::tests;
 
 namespace {
@@ -17,7 +19,7 @@ strings all_apart() {
 }
 
 /// Of each row, as they stand in the file: what the critic's step came to, beside the policy's own figures.
-strings both_curves(const run_files& files) {
+strings both_curves(const run_on_disk& files) {
   auto curve = files.learning_curve();
   std::size_t i = 0;
   for (const auto& row : files.metrics()) {
@@ -28,7 +30,9 @@ strings both_curves(const run_files& files) {
   return curve;
 }
 
-bool says(const std::string& text, const std::string& words) { return text.find(words) != std::string::npos; }
+bool says(const std::string& text, const std::string& words) {
+  return text.find(words) != std::string::npos;
+}
 
 } // namespace
 
@@ -100,7 +104,8 @@ TEST_CASE("a critic runs beside an asynchronous schedule, and nothing is left be
   CHECK(run.files().status().at("ledger").at("live") == 0);
 }
 
-TEST_CASE("a reference refreshed every second step: no KL right after, the same bit for bit in many processes and after a resume") {
+TEST_CASE("a reference refreshed every second step: no KL right after, the same bit for bit in many processes and "
+          "after a resume") {
   const tiny_pipeline pipeline{.steps = 7, .reference = true, .run = "checkpoint_every = 3\n"};
   const tiny_run alone(pipeline), apart(pipeline);
   const strings refreshed{"--set", "roles.frozen.refresh_every=2"};
@@ -117,10 +122,12 @@ TEST_CASE("a reference refreshed every second step: no KL right after, the same 
   sets.insert(sets.end(), refreshed.begin(), refreshed.end());
   running_command running(apart.start(sets));
   REQUIRE(reaches(running, apart.files(), 4));
-  const auto end = running.ended() ? running.wait() : (kill(apart.files().process_of("frozen/0"), SIGKILL), running.wait());
+  const auto end =
+      running.ended() ? running.wait() : (kill(apart.files().process_of("frozen/0"), SIGKILL), running.wait());
   CAPTURE(running.err());
   if (end.status != 0) { // it was killed in time
-    CHECK(says(running.err(), "the process of the reference ended: go on from the last checkpoint with `millrace resume`"));
+    CHECK(says(running.err(),
+               "the process of the reference ended: go on from the last checkpoint with `millrace resume`"));
     const auto resumed = run_to_end(apart.resume());
     CAPTURE(resumed.err);
     REQUIRE(resumed.status == 0);
@@ -138,9 +145,11 @@ TEST_CASE("a trained critic's checkpoint serves as a reward model beside the rul
   auto text = text_of({.steps = 3});
   const auto put_before = [&](const std::string& what, const std::string& more) { text.insert(text.find(what), more); };
   put_before("[roles.prompts]", "[models.judge]\npath = \"" + critic.string() + "\"\n");
-  put_before("[roles.learner]", "[roles.judge]\nkind = \"reward_model\"\nfrom = [\"rollout\"]\nmodel = \"judge\"\nclip = 5.0\n"
-                                  "threads = 1\n"); // two processes would have fewer each, and so, on some processors, other last bits
-  put_before("algorithm = \"grpo\"", "rewards = [ { name = \"late\" }, { name = \"judge\", weight = 0.5, normalise = \"group\" } ]\n");
+  put_before("[roles.learner]",
+             "[roles.judge]\nkind = \"reward_model\"\nfrom = [\"rollout\"]\nmodel = \"judge\"\nclip = 5.0\n"
+             "threads = 1\n"); // two processes would have fewer each, and so, on some processors, other last bits
+  put_before("algorithm = \"grpo\"",
+             "rewards = [ { name = \"late\" }, { name = \"judge\", weight = 0.5, normalise = \"group\" } ]\n");
   text.replace(text.find("from = [\"rules\"]"), 16, "from = [\"rules\", \"judge\"]");
   write_file(folder / "judged.toml", text);
   const auto run = [&](const std::string& name, const strings& sets) {
@@ -149,7 +158,7 @@ TEST_CASE("a trained critic's checkpoint serves as a reward model beside the rul
     const auto done = run_to_end(command);
     CAPTURE(done.err);
     REQUIRE(done.status == 0);
-    return run_files(folder / name);
+    return run_on_disk(folder / name);
   };
   const auto alone = run("alone", {});
   auto sets = placed_apart(false);
@@ -196,3 +205,5 @@ TEST_CASE("a critic alone at first: the policy makes versions of the same weight
   }
   CHECK(run_to_end(run.start({"--set", "roles.critic.alone_steps=5"})).status == 1);
 }
+
+} // namespace critic_test

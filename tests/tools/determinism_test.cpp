@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+namespace determinism_test {
+
 using namespace millrace::tests;
 
 TEST_CASE("a synchronous run has the same losses, bit for bit, in one process and in many") {
@@ -31,7 +33,8 @@ TEST_CASE("a synchronous run has the same losses, bit for bit, in one process an
   }
 }
 
-TEST_CASE("a synchronous run that keeps the shortest answers has the same losses, bit for bit, whatever its processes and slots") {
+TEST_CASE("a synchronous run that keeps the shortest answers has the same losses, bit for bit, whatever its processes "
+          "and slots") {
   const tiny_run wide({.steps = 5, .max_new_tokens = 32});
   const tiny_run narrow({.steps = 5, .max_new_tokens = 32});
   const tiny_run whole({.steps = 5, .max_new_tokens = 32});
@@ -48,7 +51,9 @@ TEST_CASE("a synchronous run that keeps the shortest answers has the same losses
   REQUIRE(run_to_end(whole.start(stop)).status == 0);
   CHECK(narrow.files().learning_curve() == wide.files().learning_curve());
   CHECK(whole.files().learning_curve() != wide.files().learning_curve());
-  const auto length = [](const tiny_run& run) { return run.files().metrics().front().at("response_length/mean").get<double>(); };
+  const auto length = [](const tiny_run& run) {
+    return run.files().metrics().front().at("response_length/mean").get<double>();
+  };
   CHECK(length(wide) < length(whole));
   CHECK(wide.files().status().at("ledger").at("dropped").at("surplus") > 0);
 }
@@ -60,3 +65,5 @@ TEST_CASE("another seed has other losses") {
   REQUIRE(run_to_end(second.start({"--set", "run.seed=8"})).status == 0);
   CHECK(first.files().learning_curve() != second.files().learning_curve());
 }
+
+} // namespace determinism_test

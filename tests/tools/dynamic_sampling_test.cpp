@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+namespace dynamic_sampling_test {
+
 using namespace millrace::tests;
 
 namespace {
@@ -14,14 +16,18 @@ strings setting(std::initializer_list<const char*> settings) {
 }
 
 /// Dropped tokens by a reason, out of status.json.
-std::int64_t dropped(const run_files& files, const std::string& reason) {
+std::int64_t dropped(const run_on_disk& files, const std::string& reason) {
   const auto by_reason = files.status().at("ledger").at("dropped");
   return by_reason.contains(reason) ? by_reason.at(reason).get<std::int64_t>() : 0;
 }
 
-std::int64_t generated(const run_files& files) { return files.status().at("ledger").at("generated").get<std::int64_t>(); }
+std::int64_t generated(const run_on_disk& files) {
+  return files.status().at("ledger").at("generated").get<std::int64_t>();
+}
 
-std::int64_t trained(const run_files& files) { return files.status().at("ledger").at("trained").get<std::int64_t>(); }
+std::int64_t trained(const run_on_disk& files) {
+  return files.status().at("ledger").at("trained").get<std::int64_t>();
+}
 
 } // namespace
 
@@ -35,7 +41,8 @@ TEST_CASE("dynamic sampling: every trained group has variance, and the ledger ha
     for (const auto& row : plain.files().metrics())
       flat += row.at("frac_reward_zero_std").get<double>();
     REQUIRE(flat > 0); // answers of a prompt often earn the same
-    const auto done = run_to_end(with.start(setting({seldom, "schedule.drop_zero_variance=true", "schedule.extra_groups_per_step=1000"})));
+    const auto done = run_to_end(
+        with.start(setting({seldom, "schedule.drop_zero_variance=true", "schedule.extra_groups_per_step=1000"})));
     CAPTURE(done.err);
     REQUIRE(done.status == 0);
     for (const auto& row : with.files().metrics())
@@ -48,8 +55,9 @@ TEST_CASE("dynamic sampling: every trained group has variance, and the ledger ha
 TEST_CASE("the limit of replaced groups keeps a run from sampling for ever") {
   const tiny_run run({.steps = 3});
   // A rule that all answers earn alike: nothing ever has variance.
-  const auto done = run_to_end(run.start(setting({"schedule.drop_zero_variance=true", "schedule.extra_groups_per_step=2",
-                                                  "roles.rules.rules=[{type = \"length\", max = 1000}]"})));
+  const auto done =
+      run_to_end(run.start(setting({"schedule.drop_zero_variance=true", "schedule.extra_groups_per_step=2",
+                                    "roles.rules.rules=[{type = \"length\", max = 1000}]"})));
   CAPTURE(done.err);
   CHECK(done.status == 0);
   CHECK(run.files().steps() == 3);
@@ -58,7 +66,8 @@ TEST_CASE("the limit of replaced groups keeps a run from sampling for ever") {
 
 TEST_CASE("a greedy baseline is sampled, scored and not trained") {
   const tiny_run run({.steps = 4});
-  const auto done = run_to_end(run.start(setting({"roles.rollout.greedy_baseline=true", "roles.learner.algorithm=remax"})));
+  const auto done =
+      run_to_end(run.start(setting({"roles.rollout.greedy_baseline=true", "roles.learner.algorithm=remax"})));
   CAPTURE(done.err);
   REQUIRE(done.status == 0);
   CHECK(dropped(run.files(), "baseline") > 0);
@@ -86,3 +95,5 @@ TEST_CASE("masked answers have no part in the loss and are told from trained tok
   CHECK(masked > 0);
   CHECK(generated(run.files()) == trained(run.files()) + masked);
 }
+
+} // namespace dynamic_sampling_test

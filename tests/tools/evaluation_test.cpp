@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <csignal>
 
+namespace evaluation_test {
+
 using namespace millrace::tests;
 
 namespace {
@@ -12,18 +14,18 @@ namespace {
 /// A held-out role beside the tiny pipeline, which asks eight sums every four steps.
 strings with_evaluation(const strings& more = {}) {
   strings sets;
-  for (const char* set :
-       {"roles.learner.publishes_to=[\"rollout\", \"held_out\"]", "roles.held_out.kind=evaluation", "roles.held_out.model=tiny",
-        "roles.held_out.generator={type = \"arithmetic\"}", "roles.held_out.rows=8", "roles.held_out.answers_per_prompt=4",
-        "roles.held_out.pass_at=[1, 4]", "roles.held_out.max_new_tokens=16", "roles.held_out.every=4",
-        "roles.held_out.rules=[{type = \"format\", pattern = \"[a-e0-9]\", match = \"search\"}]"})
+  for (const char* set : {"roles.learner.publishes_to=[\"rollout\", \"held_out\"]", "roles.held_out.kind=evaluation",
+                          "roles.held_out.model=tiny", "roles.held_out.generator={type = \"arithmetic\"}",
+                          "roles.held_out.rows=8", "roles.held_out.answers_per_prompt=4",
+                          "roles.held_out.pass_at=[1, 4]", "roles.held_out.max_new_tokens=16", "roles.held_out.every=4",
+                          "roles.held_out.rules=[{type = \"format\", pattern = \"[a-e0-9]\", match = \"search\"}]"})
     sets.insert(sets.end(), {"--set", set});
   sets.insert(sets.end(), more.begin(), more.end());
   return sets;
 }
 
 /// The rows of the evaluation, by the version that it asked.
-std::map<std::int64_t, nlohmann::ordered_json> evaluations(const run_files& files) {
+std::map<std::int64_t, nlohmann::ordered_json> evaluations(const run_on_disk& files) {
   std::map<std::int64_t, nlohmann::ordered_json> rows;
   for (const auto& row : files.metrics())
     if (row.contains("evaluation/held_out/pass@1"))
@@ -32,11 +34,12 @@ std::map<std::int64_t, nlohmann::ordered_json> evaluations(const run_files& file
 }
 
 /// The rows of the steps as they stand, without times.
-std::vector<std::string> curve(const run_files& files) {
+std::vector<std::string> curve(const run_on_disk& files) {
   std::vector<std::string> rows;
   for (const auto& row : files.metrics())
     if (row.contains("reward"))
-      rows.push_back(row.at("step").dump() + row.at("reward").dump() + row.at("actor/pg_loss").dump() + row.at("actor/grad_norm").dump());
+      rows.push_back(row.at("step").dump() + row.at("reward").dump() + row.at("actor/pg_loss").dump()
+                     + row.at("actor/grad_norm").dump());
   return rows;
 }
 
@@ -67,9 +70,10 @@ TEST_CASE("an evaluation beside a run: at the start, every few steps and at the 
 
 TEST_CASE("an evaluation learns what the run learns") {
   const tiny_run run({.steps = 30});
-  const strings first_letter{"--set", "roles.rules.rules=[{type = \"format\", pattern = \"^[a-e0-9]\", match = \"search\"}]",
-                             "--set", "roles.held_out.rules=[{type = \"format\", pattern = \"^[a-e0-9]\", match = \"search\"}]",
-                             "--set", "roles.held_out.rows=64"};
+  const strings first_letter{
+      "--set", "roles.rules.rules=[{type = \"format\", pattern = \"^[a-e0-9]\", match = \"search\"}]",
+      "--set", "roles.held_out.rules=[{type = \"format\", pattern = \"^[a-e0-9]\", match = \"search\"}]",
+      "--set", "roles.held_out.rows=64"};
   const auto done = run_to_end(run.start(with_evaluation(first_letter)));
   CAPTURE(done.err);
   REQUIRE(done.status == 0);
@@ -81,8 +85,12 @@ TEST_CASE("an evaluation learns what the run learns") {
 TEST_CASE("SIGKILL of an evaluation's process costs nothing but that evaluation") {
   const tiny_run run({.steps = 60});
   const auto files = run.files();
-  running_command running(run.start(with_evaluation({"--set", "placement.held_out.processes=1", "--set", "roles.held_out.rows=512"})));
-  REQUIRE(wait_until([&] { return files.log().find("held_out/0") != std::string::npos && files.log().find("held-out prompts") != std::string::npos; }));
+  running_command running(
+      run.start(with_evaluation({"--set", "placement.held_out.processes=1", "--set", "roles.held_out.rows=512"})));
+  REQUIRE(wait_until([&] {
+    return files.log().find("held_out/0") != std::string::npos
+           && files.log().find("held-out prompts") != std::string::npos;
+  }));
   const auto victim = files.process_of("held_out/0");
   REQUIRE(victim > 0);
   REQUIRE(kill(victim, SIGKILL) == 0);
@@ -107,3 +115,5 @@ TEST_CASE("a resumed run keeps its evaluations and does not repeat them") {
   for (const auto& [version, row] : first)
     CHECK(all.at(version) == row);
 }
+
+} // namespace evaluation_test

@@ -1,11 +1,12 @@
+#include "runtime/run_files/step_lines.hpp"
 #include "tests/tools/tiny_run.hpp"
-
-#include "runtime/telemetry/step_lines.hpp"
 
 #include <doctest/doctest.h>
 
 #include <csignal>
 #include <set>
+
+namespace interrupt_test {
 
 using namespace millrace::tests;
 
@@ -36,11 +37,12 @@ TEST_CASE("Ctrl-C stops within seconds with a checkpoint that resume goes on fro
   }
 }
 
-TEST_CASE("Ctrl-C within a step keeps its trained parts: nothing is trained twice, nothing skipped, and replay makes it again") {
+TEST_CASE("Ctrl-C within a step keeps its trained parts: nothing is trained twice, nothing skipped, and replay makes "
+          "it again") {
   const int steps = 24;
   const tiny_run run({.steps = steps, .preset = "streaming", .max_new_tokens = 32});
   const auto path = run.files().folder() / "replay.jsonl";
-  const auto parts = [&] { return millrace::telemetry::read_step_lines(path).size(); };
+  const auto parts = [&] { return millrace::run_files::read_step_lines(path).size(); };
   // One group at a time, so that most moments lie between the parts of a step.
   auto command = run.start({"--set", "roles.rollout.slots=4"});
   int stopped_within = 0;
@@ -64,7 +66,7 @@ TEST_CASE("Ctrl-C within a step keeps its trained parts: nothing is trained twic
   }
   std::set<std::uint64_t> groups;
   std::size_t next = 0;
-  for (const auto& line : millrace::telemetry::read_step_lines(path)) {
+  for (const auto& line : millrace::run_files::read_step_lines(path)) {
     const auto update = nlohmann::json::parse(line);
     CHECK(update.at("step") == next / 4 + 1);
     CHECK(update.at("part") == next % 4);
@@ -100,3 +102,5 @@ TEST_CASE("a second Ctrl-C ends the run at once") {
   CHECK(running.wait(1).status == 130);
   CHECK(wait_until([&] { return !is_running(learner); }, 2));
 }
+
+} // namespace interrupt_test

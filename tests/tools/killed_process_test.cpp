@@ -5,6 +5,8 @@
 #include <csignal>
 #include <set>
 
+namespace killed_process_test {
+
 using namespace millrace::tests;
 
 namespace {
@@ -17,7 +19,9 @@ double unix_time() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-bool says(const running_command& run, const std::string& text) { return run.err().find(text) != std::string::npos; }
+bool says(const running_command& run, const std::string& text) {
+  return run.err().find(text) != std::string::npos;
+}
 
 } // namespace
 
@@ -44,7 +48,8 @@ TEST_CASE("SIGKILL of a rollout, a verifier or a reference: it is started again 
   }
 }
 
-TEST_CASE("SIGKILL of a rollout that made answers which others go on with: what it held starts again, nothing is trained twice") {
+TEST_CASE("SIGKILL of a rollout that made answers which others go on with: what it held starts again, nothing is "
+          "trained twice") {
   const int steps = 12;
   const tiny_run run({.steps = steps, .preset = "areal", .max_new_tokens = 240});
   running_command running(run.start({"--set", "placement.rollout.processes=2"}));
@@ -89,3 +94,5 @@ TEST_CASE("the groups of a killed rollout run elsewhere in under a second") {
   CHECK(elsewhere < 1);
   CHECK(says(running, "process " + std::to_string(victim) + " is gone"));
 }
+
+} // namespace killed_process_test

@@ -1,9 +1,11 @@
-#include "runtime/telemetry/manifest.hpp"
+#include "runtime/run_files/manifest.hpp"
 #include "tests/tools/tiny_run.hpp"
 
 #include <doctest/doctest.h>
 
 #include <set>
+
+namespace pipelines_test {
 
 using namespace millrace::tests;
 
@@ -13,11 +15,12 @@ constexpr int steps = 2;
 
 /// The tiny model in the place of the real one, and short answers.
 strings made_tiny(const std::filesystem::path& file, const std::filesystem::path& rows) {
-  strings sets{"--set", "models.smol.path=" + tiny_model().string(), "--set", "run.steps=" + std::to_string(steps),
+  strings sets{"--set", "models.smol.path=" + tiny_model().string(),
+               "--set", "run.steps=" + std::to_string(steps),
                "--set", "roles.rollout.max_new_tokens=8"};
   if (file.stem() == "gsm8k")
-    sets.insert(sets.end(), {"--set", "roles.questions.file=" + rows.string(), "--set",
-                             "roles.learner.optimizer.warmup_steps=1"});
+    sets.insert(sets.end(),
+                {"--set", "roles.questions.file=" + rows.string(), "--set", "roles.learner.optimizer.warmup_steps=1"});
   if (file.stem() == "arithmetic_held_out")
     sets.insert(sets.end(), {"--set", "roles.held_out.rows=4"});
   if (file.stem() == "arithmetic_dapo") // all of the tiny model's answers are cut off: nothing would be left
@@ -28,7 +31,9 @@ strings made_tiny(const std::filesystem::path& file, const std::filesystem::path
 }
 
 /// Whether a pipeline, or a stage of it, learns from rows that people wrote.
-bool is_supervised(const std::filesystem::path& file) { return read_file(file).find("\"demonstrations\"") != std::string::npos; }
+bool is_supervised(const std::filesystem::path& file) {
+  return read_file(file).find("\"demonstrations\"") != std::string::npos;
+}
 
 bool holds_file(const std::filesystem::path& folder, const std::string& start) {
   for (const auto& entry : std::filesystem::directory_iterator(folder))
@@ -37,7 +42,7 @@ bool holds_file(const std::filesystem::path& folder, const std::string& start) {
   return false;
 }
 
-void check_files(const run_files& files, std::size_t groups) {
+void check_files(const run_on_disk& files, std::size_t groups) {
   CHECK(files.steps() == steps);
   const auto status = files.status();
   CHECK(status.at("state") == "finished");
@@ -50,8 +55,8 @@ void check_files(const run_files& files, std::size_t groups) {
   CHECK(count("generated") == count("trained") + count("live") + dropped);
   CHECK(count("live") == 0);
 
-  const auto damage = millrace::telemetry::checkpoint_damage(files.folder() / "checkpoints/step-000002",
-                                                             millrace::telemetry::depth::contents);
+  const auto damage = millrace::run_files::checkpoint_damage(files.folder() / "checkpoints/step-000002",
+                                                             millrace::run_files::depth::contents);
   CHECK(damage.value_or("") == "");
   for (const auto* start : {"resolved.toml", "metrics.jsonl", "log.txt", "events.out.tfevents.", "trajectories-1."})
     CHECK_MESSAGE(holds_file(files.folder(), start), start);
@@ -74,18 +79,19 @@ void check_files(const run_files& files, std::size_t groups) {
 
 TEST_CASE("every file in pipelines/ runs with a tiny model, and its resolved file runs again") {
   const temporary_folder folder;
-  write_file(folder / "rows.jsonl",
-             R"({"prompt":[{"role":"user","content":"Two and two?"}],)"
-             R"("reward_model":{"ground_truth":"4"},"data_source":"sums"})"
-             "\n");
+  write_file(folder / "rows.jsonl", R"({"prompt":[{"role":"user","content":"Two and two?"}],)"
+                                    R"("reward_model":{"ground_truth":"4"},"data_source":"sums"})"
+                                    "\n");
   std::size_t files = 0;
   for (const auto& entry : std::filesystem::directory_iterator("pipelines")) {
+    if (entry.path().filename() == "README.md")
+      continue;
     if (is_supervised(entry.path())) // tests/tools/supervised_test.cpp
       continue;
     ++files;
     const auto name = entry.path().stem().string();
     CAPTURE(name);
-    const run_files first(folder / name);
+    const run_on_disk first(folder / name);
     auto command = command_line({"run", entry.path().string(), "--output", first.folder().string()});
     for (const auto& word : made_tiny(entry.path(), folder / "rows.jsonl"))
       command.push_back(word);
@@ -94,7 +100,7 @@ TEST_CASE("every file in pipelines/ runs with a tiny model, and its resolved fil
     REQUIRE(done.status == 0);
     check_files(first, name == "gsm8k" ? 8 : 4);
 
-    const run_files again(folder / (name + "-again"));
+    const run_on_disk again(folder / (name + "-again"));
     const auto resolved = (first.folder() / "resolved.toml").string();
     const auto repeated = run_to_end(command_line({"run", resolved, "--output", again.folder().string()}));
     CAPTURE(repeated.err);
@@ -107,3 +113,5 @@ TEST_CASE("every file in pipelines/ runs with a tiny model, and its resolved fil
   }
   CHECK(files >= 20);
 }
+
+} // namespace pipelines_test

@@ -1,7 +1,6 @@
-#include "tests/tools/tiny_run.hpp"
-
+#include "runtime/run_files/step_lines.hpp"
 #include "runtime/schedule/presets.hpp"
-#include "runtime/telemetry/step_lines.hpp"
+#include "tests/tools/tiny_run.hpp"
 
 #include <doctest/doctest.h>
 
@@ -9,8 +8,11 @@
 #include <functional>
 #include <set>
 
-/// Every preset, run for real: the tiny model, the rollout in a process of its own. What holds of all of them is checked of
-/// each run; what a preset is there for is checked in its row of the table, out of the files that the run left.
+namespace presets_test {
+
+/// Every preset, run for real: the tiny model, the rollout in a process of its own. What holds of all of them is
+/// checked of each run; what a preset is there for is checked in its row of the table, out of the files that the run
+/// left.
 namespace {
 
 using namespace millrace;
@@ -19,11 +21,11 @@ using json = nlohmann::ordered_json;
 
 /// What one run left behind.
 struct preset_run {
-  run_files files;
-  schedule::config schedule;  ///< of the preset, with the bound that the row sets
-  std::vector<json> steps;    ///< rows of metrics.jsonl
-  std::vector<json> updates;  ///< lines of replay.jsonl: an optimizer update's groups, the versions that sampled them
-  json ledger;                ///< of status.json
+  run_on_disk files;
+  schedule::config schedule; ///< of the preset, with the bound that the row sets
+  std::vector<json> steps;   ///< rows of metrics.jsonl
+  std::vector<json> updates; ///< lines of replay.jsonl: an optimizer update's groups, the versions that sampled them
+  json ledger;               ///< of status.json
 
   double most(const char* figure) const {
     double most = 0;
@@ -53,10 +55,12 @@ struct preset_run {
       else if (event.at("name").get<std::string>().starts_with("train step"))
         training.push_back(event.at("ts"));
     }
-    std::stable_sort(generating.begin(), generating.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::stable_sort(generating.begin(), generating.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
     int count = 0;
     for (const double at : training) {
-      const auto after = std::find_if(generating.begin(), generating.end(), [&](const auto& change) { return change.first > at; });
+      const auto after =
+          std::find_if(generating.begin(), generating.end(), [&](const auto& change) { return change.first > at; });
       count += after != generating.begin() && std::prev(after)->second > 0;
     }
     return count;
@@ -92,23 +96,30 @@ struct preset_row {
   tiny_pipeline pipeline = {};
   std::vector<const char*> sets = {};
   std::function<void(const preset_run&)> particular = {};
-  /// What must be seen, though timing decides whether it happens: another seed is tried until it did. Such a run is made
-  /// again: every token and log-probability is what the weights of its stamp give, bit for bit.
+  /// What must be seen, though timing decides whether it happens: another seed is tried until it did. Such a run is
+  /// made again: every token and log-probability is what the weights of its stamp give, bit for bit.
   std::function<bool(const preset_run&)> happens = {};
   const char* title = ""; ///< of a second row of a preset
 };
 
 /// Long answers, most groups of which are passed over for their rewards: weights come while some are sampled.
 std::vector<const char*> busy(std::vector<const char*> sets = {}) {
-  sets.insert(sets.end(), {"roles.rules.rules=[{type=\"length\", max=16}]", "schedule.drop_zero_variance=true", "schedule.extra_groups_per_step=200"});
+  sets.insert(sets.end(), {"roles.rules.rules=[{type=\"length\", max=16}]", "schedule.drop_zero_variance=true",
+                           "schedule.extra_groups_per_step=200"});
   return sets;
 }
-tiny_pipeline long_answers() { return {.steps = 5, .max_new_tokens = 200}; }
 
-// -- what a preset is there for ------------------------------------------------------------------------------------------
+tiny_pipeline long_answers() {
+  return {.steps = 5, .max_new_tokens = 200};
+}
+
+// -- what a preset is there for
+// ------------------------------------------------------------------------------------------
 
 /// Every token of step s was sampled by version s: no lead, nothing stale.
-void is_on_policy(const preset_run& run) { CHECK(run.most("staleness/max") == 0); }
+void is_on_policy(const preset_run& run) {
+  CHECK(run.most("staleness/max") == 0);
+}
 
 /// From the second step on every token is exactly one version old.
 void is_one_behind(const preset_run& run) {
@@ -153,9 +164,13 @@ std::function<void(const preset_run&)> is_at_most(std::int64_t versions) {
   };
 }
 
-void drops_nothing_for_its_age(const preset_run& run) { CHECK(run.dropped("stale") == 0); }
+void drops_nothing_for_its_age(const preset_run& run) {
+  CHECK(run.dropped("stale") == 0);
+}
 
-bool drops_what_is_too_old(const preset_run& run) { return run.dropped("stale") > 0; }
+bool drops_what_is_too_old(const preset_run& run) {
+  return run.dropped("stale") > 0;
+}
 
 /// A step of groups that the rounds before had passed over, one of each.
 void has_a_long_round(const preset_run& run) {
@@ -185,7 +200,9 @@ void trains_parts(const preset_run& run) {
   }
 }
 
-bool trains_beside_generation(const preset_run& run) { return run.trained_beside_generation() > 0; }
+bool trains_beside_generation(const preset_run& run) {
+  return run.trained_beside_generation() > 0;
+}
 
 /// What is older than the bound is told to the learner, has no part in the loss and is counted.
 void masks(const preset_run& run) {
@@ -198,22 +215,38 @@ void masks(const preset_run& run) {
   CHECK(masked == run.dropped("masked"));
 }
 
-bool has_masked(const preset_run& run) { return run.dropped("masked") > 0; }
+bool has_masked(const preset_run& run) {
+  return run.dropped("masked") > 0;
+}
 
 const std::vector<preset_row>& table() {
   static const std::vector<preset_row> rows{
       {"synchronous", {}, {}, [](const preset_run& run) { is_on_policy(run), is_in_order(run); }},
-      {"streaming", {}, {"roles.rollout.slots=4"}, [](const preset_run& run) { is_on_policy(run), trains_parts(run); }, trains_beside_generation},
+      {"streaming",
+       {},
+       {"roles.rollout.slots=4"},
+       [](const preset_run& run) { is_on_policy(run), trains_parts(run); },
+       trains_beside_generation},
       {"pipeline_rl", {}, {"roles.rollout.slots=4"}, trains_parts, trains_beside_generation},
       {"verl_v1", {}, {"roles.rollout.slots=4"}, trains_parts, trains_beside_generation},
       {"stream_rl", {}, {"roles.rollout.slots=4"}, trains_parts, trains_beside_generation},
       {"one_step_off", {}, {}, [](const preset_run& run) { is_one_behind(run), is_in_order(run); }},
       {"bounded", {}, {}, [](const preset_run& run) { CHECK(run.most("staleness/max") >= 1); }},
-      {"bounded", long_answers(), busy({"schedule.interrupt.kv=recompute"}), {}, goes_on, "bounded, keys and values computed anew"},
+      {"bounded",
+       long_answers(),
+       busy({"schedule.interrupt.kv=recompute"}),
+       {},
+       goes_on,
+       "bounded, keys and values computed anew"},
       {"areal", long_answers(), busy({"placement.rollout.processes=2"}), {}, goes_on},
       {"skyrl", long_answers(), busy(), {}, flips_midway},
       {"prime_rl", long_answers(), busy(), is_at_most(8), flips_midway},
-      {"prime_rl", {}, {"schedule.stale.max=1", "schedule.gate.depth=3"}, is_at_most(1), drops_what_is_too_old, "prime_rl, what is too old dropped"},
+      {"prime_rl",
+       {},
+       {"schedule.stale.max=1", "schedule.gate.depth=3"},
+       is_at_most(1),
+       drops_what_is_too_old,
+       "prime_rl, what is too old dropped"},
       {"nemo_in_order", {}, {}, is_in_order},
       {"nemo_weight_fifo", long_answers(), busy(), is_at_most(1), flips_midway},
       {"nemo_windowed", {}, {}, {}, drops_what_is_too_old},
@@ -222,25 +255,39 @@ const std::vector<preset_row>& table() {
       {"kimi_researcher", long_answers(), busy(), {}, goes_on},
       {"roll", {}, {"schedule.gate.depth=3"}, {}, drops_what_is_too_old},
       {"laminar", long_answers(), busy({"placement.rollout.processes=2"}), {}, moves_together},
-      {"roll_packer", {.steps = 8, .max_new_tokens = 48}, {}, [](const preset_run& run) { is_on_policy(run), has_a_long_round(run); }},
+      {"roll_packer",
+       {.steps = 8, .max_new_tokens = 48},
+       {},
+       [](const preset_run& run) { is_on_policy(run), has_a_long_round(run); }},
       {"april", long_answers(), {"roles.rules.rules=[{type=\"length\", max=60}]"}, {}, goes_on},
-      {"april", {}, {"roles.rollout.slots=24", "schedule.tail.surplus=discard"}, [](const preset_run& run) { CHECK(run.dropped("surplus") > 0); }, {}, "april, what is left over dropped"},
+      {"april",
+       {},
+       {"roles.rollout.slots=24", "schedule.tail.surplus=discard"},
+       [](const preset_run& run) { CHECK(run.dropped("surplus") > 0); },
+       {},
+       "april, what is left over dropped"},
       {"impala", {}, {}, [](const preset_run& run) { CHECK(run.dropped("masked") == 0); }}, // nothing is 1000 steps old
       {"impala", {.steps = 10}, {"schedule.stale.max=1"}, masks, has_masked, "impala, tokens masked"},
-      {"impala", {.steps = 10}, {"schedule.stale.max=1", "schedule.stale.action=withhold"}, masks, has_masked, "impala, answers masked"},
+      {"impala",
+       {.steps = 10},
+       {"schedule.stale.max=1", "schedule.stale.action=withhold"},
+       masks,
+       has_masked,
+       "impala, answers masked"},
   };
   return rows;
 }
 
-// -- what holds of every run ---------------------------------------------------------------------------------------------
+// -- what holds of every run
+// ---------------------------------------------------------------------------------------------
 
-preset_run read_run(const run_files& files, const preset_row& row) {
+preset_run read_run(const run_on_disk& files, const preset_row& row) {
   preset_run run{files, schedule::preset(row.name), files.metrics(), {}, files.status().at("ledger")};
   constexpr std::string_view bound = "schedule.stale.max=";
   for (const std::string_view set : row.sets)
     if (set.starts_with(bound))
-      run.schedule.stale_max = static_cast<std::uint32_t>(std::stoul(std::string(set.substr(bound.size()))));
-  for (const auto& line : telemetry::read_step_lines(files.folder() / "replay.jsonl"))
+      run.schedule.stale.max = static_cast<double>(std::stoul(std::string(set.substr(bound.size()))));
+  for (const auto& line : run_files::read_step_lines(files.folder() / "replay.jsonl"))
     run.updates.push_back(json::parse(line));
   return run;
 }
@@ -254,8 +301,8 @@ void check_ledger(const preset_run& run) {
 }
 
 void check_bound(const preset_run& run) {
-  if (run.schedule.bounded() && run.schedule.measure == schedule::stale_measure::head)
-    CHECK(run.most("staleness/max") <= run.schedule.stale_max);
+  if (run.schedule.stale.bounded() && run.schedule.stale.measure == schedule::stale_measure::head)
+    CHECK(run.most("staleness/max") <= run.schedule.stale.max);
 }
 
 void check_each_group_once(const preset_run& run) {
@@ -313,7 +360,8 @@ TEST_CASE("every preset runs: it finishes, its ledger closes, its bound holds, a
 }
 
 TEST_CASE("keys that no preset sets reach a run") {
-  const auto run_with = [](const char* name, const std::vector<const char*>& keys, const std::function<void(const preset_run&)>& check) {
+  const auto run_with = [](const char* name, const std::vector<const char*>& keys,
+                           const std::function<void(const preset_run&)>& check) {
     CAPTURE(name);
     tiny_pipeline pipeline;
     pipeline.preset = name;
@@ -329,9 +377,12 @@ TEST_CASE("keys that no preset sets reach a run") {
     check(run);
   };
   // Each group has a token: one is enough for a step.
-  run_with("skyrl", {"schedule.select.tokens_per_step=1"}, [](const preset_run& run) { CHECK(run.trained().size() == run.steps.size()); });
+  run_with("skyrl", {"schedule.select.tokens_per_step=1"},
+           [](const preset_run& run) { CHECK(run.trained().size() == run.steps.size()); });
   run_with("areal",
-           {"schedule.gate.depth=1", "schedule.gate.burst=0.5", "schedule.select.on_policy_min=0.5", "schedule.place.mode=lend", "schedule.place.reclaim_at=0.5",
-            "schedule.faults.call_deadline_s=60"},
+           {"schedule.gate.depth=1", "schedule.gate.burst=0.5", "schedule.select.on_policy_min=0.5",
+            "schedule.place.mode=lend", "schedule.place.reclaim_at=0.5", "schedule.faults.call_deadline_s=60"},
            [](const preset_run& run) { check_each_group_once(run); });
 }
+
+} // namespace presets_test

@@ -1,6 +1,5 @@
+#include "runtime/run_files/step_lines.hpp"
 #include "tests/tools/supervised_run.hpp"
-
-#include "runtime/telemetry/step_lines.hpp"
 
 #include <doctest/doctest.h>
 
@@ -8,6 +7,8 @@
 #include <csignal>
 #include <functional>
 #include <set>
+
+namespace replay_test {
 
 using namespace millrace;
 using namespace millrace::tests;
@@ -23,14 +24,14 @@ void change(const std::filesystem::path& file, const std::string& what, const st
   write_file(file, text.replace(at, what.size(), into));
 }
 
-std::vector<json> record_of(const run_files& files) {
+std::vector<json> record_of(const run_on_disk& files) {
   std::vector<json> lines;
-  for (const auto& line : telemetry::read_step_lines(files.folder() / "replay.jsonl"))
+  for (const auto& line : run_files::read_step_lines(files.folder() / "replay.jsonl"))
     lines.push_back(json::parse(line));
   return lines;
 }
 
-void change_record(const run_files& files, const std::function<void(std::vector<json>&)>& how) {
+void change_record(const run_on_disk& files, const std::function<void(std::vector<json>&)>& how) {
   auto lines = record_of(files);
   how(lines);
   std::string text;
@@ -39,9 +40,13 @@ void change_record(const run_files& files, const std::function<void(std::vector<
   write_file(files.folder() / "replay.jsonl", text);
 }
 
-finished_command replayed(const std::filesystem::path& run) { return run_to_end(command_line({"replay", run.string()}), 60); }
+finished_command replayed(const std::filesystem::path& run) {
+  return run_to_end(command_line({"replay", run.string()}), 60);
+}
 
-bool says(const finished_command& command, const std::string& words) { return command.err.find(words) != std::string::npos; }
+bool says(const finished_command& command, const std::string& words) {
+  return command.err.find(words) != std::string::npos;
+}
 
 void check_same(const std::filesystem::path& run, std::size_t steps) {
   const auto again = replayed(run);
@@ -61,7 +66,7 @@ json& group_with_later(std::vector<json>& lines, const std::string& column) {
 }
 
 /// The record says that a group met the weights before those that it met.
-std::string with_other_weights(const run_files& files, const std::string& column) {
+std::string with_other_weights(const run_on_disk& files, const std::string& column) {
   std::string group;
   change_record(files, [&](auto& lines) {
     auto& changed = group_with_later(lines, column);
@@ -73,7 +78,7 @@ std::string with_other_weights(const run_files& files, const std::string& column
 }
 
 /// A figure of the last step becomes its neighbour.
-std::string with_other_figure(const run_files& files, const std::string& name) {
+std::string with_other_figure(const run_on_disk& files, const std::string& name) {
   const auto value = files.metrics().back().at(name);
   const json next = std::nextafter(value.get<double>(), 1e9);
   change(files.folder() / "metrics.jsonl", '"' + name + "\":" + value.dump(), '"' + name + "\":" + next.dump());
@@ -81,7 +86,7 @@ std::string with_other_figure(const run_files& files, const std::string& name) {
 }
 
 /// Changes a run's files, whose replay must then say what `how` returns, and puts them back.
-void check_named(const run_files& files, const std::function<std::string()>& how) {
+void check_named(const run_on_disk& files, const std::function<std::string()>& how) {
   const auto record = files.folder() / "replay.jsonl", metrics = files.folder() / "metrics.jsonl";
   const auto as_recorded = read_file(record), as_measured = read_file(metrics);
   const auto wanted = how();
@@ -158,7 +163,8 @@ TEST_CASE("masked answers are made again as they were trained") {
   check_same(run.files().folder(), 4);
 }
 
-TEST_CASE("a critic beside an asynchronous policy is made again: its values under the weights that said them, its losses") {
+TEST_CASE(
+    "a critic beside an asynchronous policy is made again: its values under the weights that said them, its losses") {
   const tiny_run run({.steps = 8, .preset = "bounded", .reference = true, .critic = true, .max_new_tokens = 48});
   run_well(run.start(with(placed_apart(true), {"placement.critic.processes=1"})));
   const auto files = run.files();
@@ -188,7 +194,8 @@ TEST_CASE("a critic beside an asynchronous policy is made again: its values unde
 
 TEST_CASE("V-trace's critic, alone at first, and steps in parts are made again") {
   const tiny_run run({.steps = 6, .preset = "streaming", .critic = true});
-  run_well(run.start(with(placed_apart(false), {"placement.critic.processes=1", "roles.learner.algorithm=vtrace", "roles.critic.alone_steps=2"})));
+  run_well(run.start(with(placed_apart(false), {"placement.critic.processes=1", "roles.learner.algorithm=vtrace",
+                                                "roles.critic.alone_steps=2"})));
   const auto record = record_of(run.files());
   REQUIRE(record.size() > 6);
   CHECK(record.back().at("groups").at(0).at("origins").at("value").at(0) > 6); // an update a part
@@ -198,8 +205,12 @@ TEST_CASE("V-trace's critic, alone at first, and steps in parts are made again")
 TEST_CASE("a reference that follows the policy is made again with what it was when it scored a group") {
   const tiny_run run({.steps = 8, .preset = "bounded", .reference = true, .max_new_tokens = 48});
   strings follows;
-  SUBCASE("an average") { follows = {"roles.frozen.ema=0.5"}; }
-  SUBCASE("taken anew every second step") { follows = {"roles.frozen.refresh_every=2"}; }
+  SUBCASE("an average") {
+    follows = {"roles.frozen.ema=0.5"};
+  }
+  SUBCASE("taken anew every second step") {
+    follows = {"roles.frozen.refresh_every=2"};
+  }
   run_well(run.start(with(placed_apart(true), follows)));
   CHECK(run.files().metrics().back().at("actor/kl_loss") != 0);
   check_same(run.files().folder(), 8);
@@ -215,45 +226,62 @@ TEST_CASE("a reward model's scores are made again and its figures compared") {
   auto text = text_of({.steps = 6, .preset = "bounded", .max_new_tokens = 48});
   const auto put_before = [&](const std::string& what, const std::string& more) { text.insert(text.find(what), more); };
   put_before("[roles.prompts]", "[models.judge]\npath = \"" + judge.string() + "\"\n");
-  put_before("[roles.learner]", "[roles.judge]\nkind = \"reward_model\"\nfrom = [\"rollout\"]\nmodel = \"judge\"\nclip = 5.0\n");
-  put_before("algorithm = \"grpo\"", "rewards = [ { name = \"late\" }, { name = \"judge\", weight = 0.5, normalise = \"group\" } ]\n");
+  put_before("[roles.learner]",
+             "[roles.judge]\nkind = \"reward_model\"\nfrom = [\"rollout\"]\nmodel = \"judge\"\nclip = 5.0\n");
+  put_before("algorithm = \"grpo\"",
+             "rewards = [ { name = \"late\" }, { name = \"judge\", weight = 0.5, normalise = \"group\" } ]\n");
   text.replace(text.find("from = [\"rules\"]"), 16, "from = [\"rules\", \"judge\"]");
   write_file(folder / "judged.toml", text);
   auto command = command_line({"run", (folder / "judged.toml").string(), "--output", (folder / "run").string()});
   const auto sets = with(placed_apart(false), {"placement.judge.processes=2"});
   command.insert(command.end(), sets.begin(), sets.end());
   run_well(command);
-  const run_files files(folder / "run");
+  const run_on_disk files(folder / "run");
   CHECK(files.metrics().back().at("rewards/judge/mean") != 0);
   check_same(files.folder(), 6);
   check_named(files, [&] { return with_other_figure(files, "rewards/judge/mean"); });
 }
 
 TEST_CASE("supervised runs are made again out of their rows") {
-  const strings apart = with({}, {"placement.answers.processes=1", "placement.learner.processes=1", "schedule.preset=bounded"});
+  const strings apart =
+      with({}, {"placement.answers.processes=1", "placement.learner.processes=1", "schedule.preset=bounded"});
   const auto pairs = demonstrations("form = \"preference\"");
   const auto check = [&](const std::string& rows, const std::string& roles) {
     const supervised_run run(rows, roles, 5);
     const auto files = run.to_end(apart);
     check_same(files.folder(), 5);
     check_named(files, [&]() -> std::string {
-      change_record(files, [](auto& lines) { lines.at(1).at("groups").at(0).at("checksum") = "0123456789abcdef"; }); // rows come again: so do checksums
+      change_record(files, [](auto& lines) {
+        lines.at(1).at("groups").at(0).at("checksum") = "0123456789abcdef";
+      }); // rows come again: so do checksums
       return "the first difference is in step 2: group";
     });
   };
-  SUBCASE("sft") { check(chat_rows, demonstrations() + policy("\"answers\"", "algorithm = \"sft\"\noptimizer = { lr = 0.01 }\nlora = { rank = 4 }")); }
+  SUBCASE("sft") {
+    check(chat_rows,
+          demonstrations()
+              + policy("\"answers\"", "algorithm = \"sft\"\noptimizer = { lr = 0.01 }\nlora = { rank = 4 }"));
+  }
   SUBCASE("dpo") {
     check(preference_rows, pairs + "[roles.frozen]\nkind = \"reference\"\nfrom = [\"answers\"]\nmodel = \"tiny\"\n"
                                + policy("\"answers\", \"frozen\"", "algorithm = \"dpo\"\noptimizer = { lr = 0.003 }"));
   }
-  SUBCASE("bradley_terry") { check(preference_rows, pairs + policy("\"answers\"", "algorithm = \"bradley_terry\"\noptimizer = { lr = 0.01 }")); }
+  SUBCASE("bradley_terry") {
+    check(preference_rows, pairs + policy("\"answers\"", "algorithm = \"bradley_terry\"\noptimizer = { lr = 0.01 }"));
+  }
 }
 
 TEST_CASE("greedy answers, a KL coefficient that adapts, and an algorithm of domains are made again") {
   strings sets;
-  SUBCASE("ReMax's baseline") { sets = {"roles.rollout.greedy_baseline=true", "roles.learner.algorithm=remax", "roles.rollout.slots=20"}; }
-  SUBCASE("a coefficient after each step's KL") { sets = {"roles.learner.loss.kl_target=0.01", "roles.learner.loss.kl_horizon=100"}; }
-  SUBCASE("domains") { sets = {"roles.learner.algorithm=drpo_domain"}; }
+  SUBCASE("ReMax's baseline") {
+    sets = {"roles.rollout.greedy_baseline=true", "roles.learner.algorithm=remax", "roles.rollout.slots=20"};
+  }
+  SUBCASE("a coefficient after each step's KL") {
+    sets = {"roles.learner.loss.kl_target=0.01", "roles.learner.loss.kl_horizon=100"};
+  }
+  SUBCASE("domains") {
+    sets = {"roles.learner.algorithm=drpo_domain"};
+  }
   const tiny_run run({.steps = 6, .preset = "bounded", .reference = true, .max_new_tokens = 48});
   run_well(run.start(with(placed_apart(true), sets)));
   check_same(run.files().folder(), 6);
@@ -261,7 +289,11 @@ TEST_CASE("greedy answers, a KL coefficient that adapts, and an algorithm of dom
 }
 
 TEST_CASE("a run that was killed and resumed under other settings is made again session by session") {
-  const tiny_run run({.steps = 60, .preset = "streaming", .reference = true, .critic = true, .run = "checkpoint_every = 3\ntrace = false\n"});
+  const tiny_run run({.steps = 60,
+                      .preset = "streaming",
+                      .reference = true,
+                      .critic = true,
+                      .run = "checkpoint_every = 3\ntrace = false\n"});
   const auto files = run.files();
   const auto sets = with(placed_apart(true), {"placement.critic.processes=1", "roles.frozen.ema=0.5"});
   const auto kill_behind_checkpoint = [&](const strings& command, const std::string& least) {
@@ -294,9 +326,11 @@ TEST_CASE("a run that was killed and resumed under other settings is made again 
 
 TEST_CASE("a run of several stages is made again stage by stage") {
   const staged_pipeline run("deepspeed_chat", {"sft", "reward", "ppo"});
-  const auto command = run.start({"sft.roles.rows.file=chat.jsonl", "reward.roles.rows.file=pairs.jsonl", "ppo.roles.prompts.file=prompts.jsonl",
-                                  "ppo.roles.learner.pretraining.file=text.jsonl"});
-  run_well(with(brief(command, {"ppo"}), {"stage.ppo.roles.learner.optimizer.warmup_steps=0", "stage.ppo.roles.critic.optimizer.warmup_steps=0"}));
+  const auto command =
+      run.start({"sft.roles.rows.file=chat.jsonl", "reward.roles.rows.file=pairs.jsonl",
+                 "ppo.roles.prompts.file=prompts.jsonl", "ppo.roles.learner.pretraining.file=text.jsonl"});
+  run_well(with(brief(command, {"ppo"}), {"stage.ppo.roles.learner.optimizer.warmup_steps=0",
+                                          "stage.ppo.roles.critic.optimizer.warmup_steps=0"}));
   const auto again = replayed(run.folder());
   CAPTURE(again.err);
   CHECK(again.status == 0);
@@ -307,3 +341,5 @@ TEST_CASE("a run of several stages is made again stage by stage") {
   CHECK(other.status == 1);
   CHECK(says(other, "the first difference is in step 2 of stage reward" + wanted));
 }
+
+} // namespace replay_test

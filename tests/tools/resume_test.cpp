@@ -6,16 +6,20 @@
 #include <csignal>
 #include <set>
 
+namespace resume_test {
+
 using namespace millrace::tests;
 
 namespace {
 
 constexpr int steps = 30;
 
-tiny_pipeline checkpointed_pipeline() { return {.steps = steps, .run = "checkpoint_every = 4\n"}; }
+tiny_pipeline checkpointed_pipeline() {
+  return {.steps = steps, .run = "checkpoint_every = 4\n"};
+}
 
 /// Kills the run's own process once `holds`; its children must be gone with it.
-void kill_all_when(const strings& command, const run_files& files, const std::function<bool()>& holds, bool placed) {
+void kill_all_when(const strings& command, const run_on_disk& files, const std::function<bool()>& holds, bool placed) {
   running_command running(command);
   REQUIRE(wait_until([&] { return holds() || running.ended(); }));
   std::vector<pid_t> children;
@@ -31,7 +35,7 @@ void kill_all_when(const strings& command, const run_files& files, const std::fu
     CHECK(wait_until([&] { return !is_running(child); }, 2));
 }
 
-bool writes_checkpoint(const run_files& files) {
+bool writes_checkpoint(const run_on_disk& files) {
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(files.folder() / "checkpoints", ignored))
     if (entry.path().filename().string().starts_with(".partial-"))
@@ -58,10 +62,14 @@ TEST_CASE("SIGKILL of everything, again and again: resume trains every group onc
     const tiny_run run(checkpointed_pipeline());
     const auto files = run.files();
     const auto sets = placed ? placed_apart(false) : strings{};
-    kill_all_when(run.start(sets), files, [&] { return files.steps() >= 1; }, placed); // there is no checkpoint yet
-    kill_all_when(run.resume(), files, [&] { return files.steps() >= 7; }, placed);
-    kill_all_when(run.resume(), files, [&] { return files.steps() >= 9 && writes_checkpoint(files); }, placed);
-    kill_all_when(run.resume(), files, [&] { return files.steps() >= 13; }, placed);
+    kill_all_when(
+        run.start(sets), files, [&] { return files.steps() >= 1; }, placed); // there is no checkpoint yet
+    kill_all_when(
+        run.resume(), files, [&] { return files.steps() >= 7; }, placed);
+    kill_all_when(
+        run.resume(), files, [&] { return files.steps() >= 9 && writes_checkpoint(files); }, placed);
+    kill_all_when(
+        run.resume(), files, [&] { return files.steps() >= 13; }, placed);
     const auto last = run_to_end(run.resume());
     CAPTURE(last.err);
     REQUIRE(last.status == 0);
@@ -77,8 +85,10 @@ TEST_CASE("an asynchronous run that is killed and resumed trains no group twice 
   const tiny_run run({.steps = steps, .preset = "bounded", .run = "checkpoint_every = 4\n"});
   const auto files = run.files();
   const strings sets{"--set", "placement.rollout.processes=2", "--set", "schedule.interrupt.mode=pause"};
-  kill_all_when(run.start(sets), files, [&] { return files.steps() >= 6; }, true);
-  kill_all_when(run.resume(), files, [&] { return files.steps() >= 14; }, true);
+  kill_all_when(
+      run.start(sets), files, [&] { return files.steps() >= 6; }, true);
+  kill_all_when(
+      run.resume(), files, [&] { return files.steps() >= 14; }, true);
   const auto last = run_to_end(run.resume());
   CAPTURE(last.err);
   REQUIRE(last.status == 0);
@@ -105,3 +115,5 @@ TEST_CASE("a finished run can be given more steps") {
   REQUIRE(run_to_end(whole.start()).status == 0);
   CHECK(run.files().learning_curve() == whole.files().learning_curve());
 }
+
+} // namespace resume_test

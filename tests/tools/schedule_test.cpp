@@ -1,11 +1,12 @@
 #include "tests/tools/tiny_run.hpp"
 
 #include <doctest/doctest.h>
-
 #include <nlohmann/json.hpp>
 
 #include <fstream>
 #include <sstream>
+
+namespace schedule_test {
 
 using namespace millrace::tests;
 
@@ -27,7 +28,8 @@ TEST_CASE("presets are listed, shown as TOML and compared key by key") {
   for (const auto* name : {"synchronous", "areal", "prime_rl", "nemo_windowed", "verl_v1", "april", "impala"})
     CHECK(list.out.find(name) != std::string::npos);
   const auto shown = run_to_end(command_line({"schedule", "show", "prime_rl"}));
-  CHECK(shown.out.find("[schedule.stale]\nmax = 8\nmeasure = \"born\"\naction = \"drop\"\ncheck = \"publish\"\n") != std::string::npos);
+  CHECK(shown.out.find("[schedule.stale]\nmax = 8\nmeasure = \"born\"\naction = \"drop\"\ncheck = \"publish\"\n")
+        != std::string::npos);
   const auto packer = run_to_end(command_line({"schedule", "show", "roll_packer"})).out;
   CHECK(packer.find("oversample_prompts = 1.25\noversample_attempts = 1.25\n") != std::string::npos);
   CHECK(packer.find("deadline_s = 0\n") != std::string::npos);
@@ -39,26 +41,36 @@ TEST_CASE("presets are listed, shown as TOML and compared key by key") {
   CHECK(run_to_end(command_line({"schedule", "show", "arael"})).status == 1);
 }
 
-TEST_CASE("plan predicts every point of a grid with given costs, refuses illegal ones and names the best under a bound") {
+TEST_CASE(
+    "plan predicts every point of a grid with given costs, refuses illegal ones and names the best under a bound") {
   const temporary_folder folder;
   std::ofstream(folder.path() / "p.toml") << text_of({});
   std::ofstream(folder.path() / "lengths.csv") << "100,100\n100,100\n";
-  const auto done = run_to_end(command_line({"plan", (folder.path() / "p.toml").string(), "--trace", (folder.path() / "lengths.csv").string(),
-                                             "--costs", "tokens_per_s=100", "--costs", "train_s=2", "--costs", "slots=0", "--costs",
-                                             "groups_per_worker=4", "--set", "schedule.preset=bounded", "--grid", "schedule.gate.depth=0,1,9", "--grid",
-                                             "schedule.stale.max=1,8", "--best-under", "staleness_max<=1", "--steps", "20"}));
+  const auto done = run_to_end(command_line({"plan",         (folder.path() / "p.toml").string(),
+                                             "--trace",      (folder.path() / "lengths.csv").string(),
+                                             "--costs",      "tokens_per_s=100",
+                                             "--costs",      "train_s=2",
+                                             "--costs",      "slots=0",
+                                             "--costs",      "groups_per_worker=4",
+                                             "--set",        "schedule.preset=bounded",
+                                             "--grid",       "schedule.gate.depth=0,1,9",
+                                             "--grid",       "schedule.stale.max=1,8",
+                                             "--best-under", "staleness_max<=1",
+                                             "--steps",      "20"}));
   CAPTURE(done.err);
   CHECK(done.status == 0);
   const auto rows = rows_of(done.out);
   REQUIRE(rows.size() == 7);
   std::ofstream(folder.path() / "wrong.csv") << "100,100\n100, 1o0\n";
-  const auto wrong = run_to_end(command_line({"plan", (folder.path() / "p.toml").string(), "--trace", (folder.path() / "wrong.csv").string()}));
+  const auto wrong = run_to_end(
+      command_line({"plan", (folder.path() / "p.toml").string(), "--trace", (folder.path() / "wrong.csv").string()}));
   CHECK(wrong.status == 1);
   CHECK(wrong.err.find("wrong.csv:2:6: found '1o0', want a number of tokens, at least 0") != std::string::npos);
   // In turn: one second of decoding, two of training.
   CHECK(rows[0]["step_s"].get<double>() == doctest::Approx(3).epsilon(0.01));
   CHECK(rows[2]["step_s"].get<double>() == doctest::Approx(2).epsilon(0.05));
-  CHECK(rows[4]["refused"].get<std::string>().find("schedule.gate.depth") != std::string::npos); // 9 steps ahead, at most 1 old
+  CHECK(rows[4]["refused"].get<std::string>().find("schedule.gate.depth")
+        != std::string::npos); // 9 steps ahead, at most 1 old
   CHECK(rows[0]["learner"]["compute"].get<double>() == doctest::Approx(2.0 / 3).epsilon(0.01));
   CHECK(rows[6]["best"]["point"]["schedule.gate.depth"] == "1");
 }
@@ -71,14 +83,15 @@ TEST_CASE("plan predicts a cluster that is not there, built in or from a file, a
   std::ofstream(folder.path() / "mine.toml") << shown.out;
   strings figures;
   for (const std::string& cluster : {std::string("h100-1024"), (folder.path() / "mine.toml").string()}) {
-    const auto done = run_to_end(command_line({"plan", (folder.path() / "p.toml").string(), "--cluster", cluster, "--set", "roles.rollout.max_new_tokens=32000",
-                                               "--set", "schedule.groups_per_step=256"}));
+    const auto done =
+        run_to_end(command_line({"plan", (folder.path() / "p.toml").string(), "--cluster", cluster, "--set",
+                                 "roles.rollout.max_new_tokens=32000", "--set", "schedule.groups_per_step=256"}));
     CAPTURE(done.err);
     CHECK(done.status == 0);
     figures.push_back(done.out);
     const auto rows = rows_of(done.out);
     REQUIRE(rows.size() == 1);
-    CHECK(rows[0]["staleness_max"] == 0); // synchronous
+    CHECK(rows[0]["staleness_max"] == 0);         // synchronous
     CHECK(rows[0]["step_s"].get<double>() > 320); // an answer of 32,000 tokens at 97 tokens/s
   }
   CHECK(figures[0] == figures[1]);
@@ -90,7 +103,9 @@ TEST_CASE("plan predicts a cluster that is not there, built in or from a file, a
 TEST_CASE("without a trace, a cluster or costs, plan measures this machine with the pipeline's model") {
   const temporary_folder folder;
   std::ofstream(folder.path() / "p.toml") << text_of({});
-  const auto done = run_to_end(command_line({"plan", (folder.path() / "p.toml").string(), "--grid", "schedule.preset=synchronous,one_step_off"}), 60);
+  const auto done = run_to_end(
+      command_line({"plan", (folder.path() / "p.toml").string(), "--grid", "schedule.preset=synchronous,one_step_off"}),
+      60);
   CAPTURE(done.err);
   REQUIRE(done.status == 0);
   const auto rows = rows_of(done.out);
@@ -108,7 +123,8 @@ TEST_CASE("a recorded run predicts itself") {
   const auto done = run_to_end(run.start({"--set", "roles.rollout.threads=1", "--set", "roles.learner.threads=1"}), 60);
   CAPTURE(done.err);
   REQUIRE(done.status == 0);
-  const auto told = run_to_end(command_line({"plan", (run / "run/resolved.toml").string(), "--trace", (run / "run").string()}));
+  const auto told =
+      run_to_end(command_line({"plan", (run / "run/resolved.toml").string(), "--trace", (run / "run").string()}));
   CAPTURE(told.err);
   REQUIRE(told.status == 0);
   const auto rows = rows_of(told.out);
@@ -118,12 +134,17 @@ TEST_CASE("a recorded run predicts itself") {
   CHECK(rows[0]["step_s"].get<double>() > measured / 3);
   CHECK(rows[0]["step_s"].get<double>() < measured * 3);
   CHECK(rows[0]["staleness_max"] == 0);
-  const auto page = run_to_end(command_line({"report", (run / "run").string(), "--output", (run / "page.html").string()}));
+  const auto page =
+      run_to_end(command_line({"report", (run / "run").string(), "--output", (run / "page.html").string()}));
   CHECK(page.status == 0);
   const auto html = read_file(run / "page.html");
   CHECK(html.find("No prediction") == std::string::npos);
-  for (const auto* drawn : {"Predicted and measured", "Ends of steps, predicted and measured", "Credits: groups that may be under way", "Lead of production",
-                            "Groups by state", "Publication: time of each version", "what is left over: 0."})
+  for (const auto* drawn :
+       {"Predicted and measured", "Ends of steps, predicted and measured", "Credits: groups that may be under way",
+        "Lead of production", "Groups by state", "Publication: time of each version", "what is left over: 0."})
     CHECK_MESSAGE(html.find(drawn) != std::string::npos, drawn);
-  CHECK(rows[0]["trained_tokens_per_group"].get<double>() * 8 * groups_per_step == doctest::Approx(metrics.back()["tokens/trained"].get<double>()));
+  CHECK(rows[0]["trained_tokens_per_group"].get<double>() * 8 * groups_per_step
+        == doctest::Approx(metrics.back()["tokens/trained"].get<double>()));
 }
+
+} // namespace schedule_test

@@ -5,6 +5,8 @@
 #include <csignal>
 #include <regex>
 
+namespace stall_test {
+
 using namespace millrace::tests;
 
 TEST_CASE("a run that stands still says who waits for what, on whom, since when") {
@@ -24,3 +26,5 @@ TEST_CASE("a run that stands still says who waits for what, on whom, since when"
   kill(rollout, SIGCONT);
   CHECK(wait_until([&] { return run.files().steps() > before + 1; }));
 }
+
+} // namespace stall_test

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+namespace start_test {
+
 using namespace millrace::tests;
 
 namespace {
@@ -28,3 +30,5 @@ TEST_CASE("from process start to the first token of a tiny model: under a second
   MESSAGE("process start to end, one token: " << took << " s");
   CHECK(took < bound_s);
 }
+
+} // namespace start_test

@@ -8,8 +8,10 @@
 
 namespace millrace::tests {
 
-inline const std::string chat_rows = R"({"messages": [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two three"}]}
-{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}]}
+inline const std::string chat_rows =
+    R"({"messages": [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two three"}]}
+{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, )"
+    R"({"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}]}
 {"prompt": "four", "completion": "five six"}
 {"prompt": "seven", "answer": "8", "extra_info": {"answer": "eight"}}
 )";
@@ -26,18 +28,19 @@ public:
   /// @param roles TOML tables between `[roles.rows]` (the source) and `[schedule]`
   supervised_run(const std::string& rows, const std::string& roles, int steps) {
     write_file(folder_ / "rows.jsonl", rows);
-    write_file(folder_ / "p.toml", "[run]\nname = \"tiny\"\nseed = 3\nsteps = " + std::to_string(steps) + "\n[models.tiny]\npath = \"" +
-                                       tiny_model().string() + "\"\n[roles.rows]\nkind = \"source\"\nfile = \"rows.jsonl\"\n" + roles +
-                                       "\n[schedule]\npreset = \"synchronous\"\ngroups_per_step = 4\n");
+    write_file(folder_ / "p.toml", "[run]\nname = \"tiny\"\nseed = 3\nsteps = " + std::to_string(steps)
+                                       + "\n[models.tiny]\npath = \"" + tiny_model().string()
+                                       + "\"\n[roles.rows]\nkind = \"source\"\nfile = \"rows.jsonl\"\n" + roles
+                                       + "\n[schedule]\npreset = \"synchronous\"\ngroups_per_step = 4\n");
   }
 
-  run_files to_end(const strings& more = {}, const std::string& name = "run") const {
+  run_on_disk to_end(const strings& more = {}, const std::string& name = "run") const {
     auto command = command_line({"run", (folder_ / "p.toml").string(), "--output", (folder_ / name).string()});
     command.insert(command.end(), more.begin(), more.end());
     const auto done = run_to_end(command);
     CAPTURE(done.err);
     REQUIRE(done.status == 0);
-    return run_files(folder_ / name);
+    return run_on_disk(folder_ / name);
   }
 
 private:
@@ -58,23 +61,29 @@ public:
   staged_pipeline(const std::string& name, const strings& stages) : name_(name), stages_(stages) {
     write_file(folder_ / "chat.jsonl", chat_rows);
     write_file(folder_ / "pairs.jsonl", preference_rows);
-    write_file(folder_ / "prompts.jsonl", "{\"prompt\": \"one\", \"answer\": \"-\"}\n{\"prompt\": \"a\", \"answer\": \"-\"}\n");
+    write_file(folder_ / "prompts.jsonl",
+               "{\"prompt\": \"one\", \"answer\": \"-\"}\n{\"prompt\": \"a\", \"answer\": \"-\"}\n");
     write_file(folder_ / "text.jsonl", "{\"text\": \"one two three four\"}\n{\"text\": \"a b c d e\"}\n");
   }
 
   strings start(const strings& files) const {
-    strings words{"run", "pipelines/" + name_ + ".toml", "--output", (folder_ / "run").string(), "--set", "models.smol.path=" + tiny_model().string()};
+    strings words{"run",      "pipelines/" + name_ + ".toml",
+                  "--output", (folder_ / "run").string(),
+                  "--set",    "models.smol.path=" + tiny_model().string()};
     for (const auto& stage : stages_)
-      words.insert(words.end(), {"--set", "stage." + stage + ".run.steps=2", "--set", "stage." + stage + ".schedule.groups_per_step=2"});
+      words.insert(words.end(), {"--set", "stage." + stage + ".run.steps=2", "--set",
+                                 "stage." + stage + ".schedule.groups_per_step=2"});
     for (const auto& file : files) {
       const auto equals = file.find('=');
-      words.insert(words.end(), {"--set", "stage." + file.substr(0, equals) + '=' + (folder_ / file.substr(equals + 1)).string()});
+      words.insert(words.end(),
+                   {"--set", "stage." + file.substr(0, equals) + '=' + (folder_ / file.substr(equals + 1)).string()});
     }
     return command_line(words);
   }
 
   std::filesystem::path folder() const { return folder_ / "run"; }
-  run_files stage(std::size_t i) const { return run_files(folder() / (std::to_string(i + 1) + '-' + stages_[i])); }
+
+  run_on_disk stage(std::size_t i) const { return run_on_disk(folder() / (std::to_string(i + 1) + '-' + stages_[i])); }
 
   void check_finished() const {
     for (std::size_t i = 0; i < stages_.size(); ++i) {

@@ -4,13 +4,17 @@
 
 #include <csignal>
 
+namespace supervised_test {
+
 using namespace millrace::tests;
 
 namespace {
 
-double figure(const run_files& files, const char* name, std::size_t step) { return files.metrics().at(step).at(name).get<double>(); }
+double figure(const run_on_disk& files, const char* name, std::size_t step) {
+  return files.metrics().at(step).at(name).get<double>();
+}
 
-std::filesystem::path last_checkpoint(const run_files& files, int steps) {
+std::filesystem::path last_checkpoint(const run_on_disk& files, int steps) {
   char name[32];
   std::snprintf(name, sizeof name, "step-%06d", steps);
   return files.folder() / "checkpoints" / name;
@@ -19,7 +23,8 @@ std::filesystem::path last_checkpoint(const run_files& files, int steps) {
 } // namespace
 
 TEST_CASE("supervised fine-tuning on chat rows, completions and verl's solutions lowers their loss") {
-  const supervised_run run(chat_rows, demonstrations() + policy("\"answers\"", "algorithm = \"sft\"\noptimizer = { lr = 0.01 }"), 15);
+  const supervised_run run(
+      chat_rows, demonstrations() + policy("\"answers\"", "algorithm = \"sft\"\noptimizer = { lr = 0.01 }"), 15);
   const auto files = run.to_end();
   CHECK(figure(files, "actor/pg_loss", 14) < 0.5 * figure(files, "actor/pg_loss", 0));
   CHECK(files.status().at("ledger").at("live") == 0);
@@ -27,22 +32,26 @@ TEST_CASE("supervised fine-tuning on chat rows, completions and verl's solutions
   for (const auto& [reason, tokens] : ledger.at("dropped").items())
     CHECK(reason == "masked"); // nothing is written twice
   // In processes of their own the same rows make the same numbers.
-  const auto apart = run.to_end({"--set", "placement.answers.processes=1", "--set", "placement.learner.processes=1"}, "apart");
+  const auto apart =
+      run.to_end({"--set", "placement.answers.processes=1", "--set", "placement.learner.processes=1"}, "apart");
   CHECK(apart.learning_curve() == files.learning_curve());
 }
 
 TEST_CASE("preferences: DPO and a reward model come to rank the pairs they are shown") {
   const auto pairs = demonstrations("form = \"preference\"");
   SUBCASE("dpo") {
-    const supervised_run run(preference_rows, pairs + "[roles.frozen]\nkind = \"reference\"\nfrom = [\"answers\"]\nmodel = \"tiny\"\n" +
-                                                  policy("\"answers\", \"frozen\"", "algorithm = \"dpo\"\noptimizer = { lr = 0.003 }"), 15);
+    const supervised_run run(preference_rows,
+                             pairs + "[roles.frozen]\nkind = \"reference\"\nfrom = [\"answers\"]\nmodel = \"tiny\"\n"
+                                 + policy("\"answers\", \"frozen\"", "algorithm = \"dpo\"\noptimizer = { lr = 0.003 }"),
+                             15);
     const auto files = run.to_end();
     CHECK(figure(files, "preference/accuracy", 14) >= 0.99);
     CHECK(figure(files, "actor/pg_loss", 14) < 0.5 * 0.6931); // log 2 before the first step
     CHECK(figure(files, "actor/pg_loss", 0) == doctest::Approx(0.6931).epsilon(0.01));
   }
   SUBCASE("bradley_terry") {
-    const supervised_run run(preference_rows, pairs + policy("\"answers\"", "algorithm = \"bradley_terry\"\noptimizer = { lr = 0.01 }"), 15);
+    const supervised_run run(
+        preference_rows, pairs + policy("\"answers\"", "algorithm = \"bradley_terry\"\noptimizer = { lr = 0.01 }"), 15);
     const auto files = run.to_end();
     CHECK(figure(files, "preference/accuracy", 14) >= 0.99);
     CHECK(figure(files, "actor/pg_loss", 0) == doctest::Approx(0.6931).epsilon(1e-3)); // a head of zeros
@@ -53,17 +62,24 @@ TEST_CASE("preferences: DPO and a reward model come to rank the pairs they are s
 }
 
 TEST_CASE("LoRA trains adapters alone, writes them as PEFT does beside the merged model, and goes on from them") {
-  const supervised_run run(chat_rows, demonstrations() + policy("\"answers\"", "algorithm = \"sft\"\noptimizer = { lr = 0.02 }\nlora = { rank = 4 }"), 12);
+  const supervised_run run(
+      chat_rows,
+      demonstrations() + policy("\"answers\"", "algorithm = \"sft\"\noptimizer = { lr = 0.02 }\nlora = { rank = 4 }"),
+      12);
   const auto files = run.to_end();
   CHECK(figure(files, "actor/pg_loss", 11) < 0.8 * figure(files, "actor/pg_loss", 0));
   const auto checkpoint = last_checkpoint(files, 12);
-  for (const char* file : {"adapter/adapter_config.json", "adapter/adapter_model.safetensors", "model/model.safetensors"})
+  for (const char* file :
+       {"adapter/adapter_config.json", "adapter/adapter_model.safetensors", "model/model.safetensors"})
     CHECK_MESSAGE(std::filesystem::exists(checkpoint / file), file);
   const auto resumed = run_to_end(command_line({"resume", files.folder().string(), "--set", "run.steps=14"}));
   CAPTURE(resumed.err);
   CHECK(resumed.status == 0);
   CHECK(figure(files, "actor/pg_loss", 12) < figure(files, "actor/pg_loss", 10));
-  const auto from_adapter = run.to_end({"--set", "roles.learner.lora={start=\"" + (checkpoint / "adapter").string() + "\",merged=false}", "--set", "run.steps=1"}, "again");
+  const auto from_adapter =
+      run.to_end({"--set", "roles.learner.lora={start=\"" + (checkpoint / "adapter").string() + "\",merged=false}",
+                  "--set", "run.steps=1"},
+                 "again");
   CHECK(figure(from_adapter, "actor/pg_loss", 0) < 0.8 * figure(files, "actor/pg_loss", 0));
   CHECK_FALSE(std::filesystem::exists(last_checkpoint(from_adapter, 1) / "model"));
 }
@@ -71,8 +87,8 @@ TEST_CASE("LoRA trains adapters alone, writes them as PEFT does beside the merge
 TEST_CASE("DeepSpeed-Chat's three steps run out of one file, with an average of the policy and plain text mixed in") {
   const strings stages{"sft", "reward", "ppo"};
   const staged_pipeline run("deepspeed_chat", stages);
-  auto command = run.start({"sft.roles.rows.file=chat.jsonl", "reward.roles.rows.file=pairs.jsonl", "ppo.roles.prompts.file=prompts.jsonl",
-                            "ppo.roles.learner.pretraining.file=text.jsonl"});
+  auto command = run.start({"sft.roles.rows.file=chat.jsonl", "reward.roles.rows.file=pairs.jsonl",
+                            "ppo.roles.prompts.file=prompts.jsonl", "ppo.roles.learner.pretraining.file=text.jsonl"});
   command = brief(command, {"ppo"});
   for (const char* set : {"ppo.roles.learner.optimizer.warmup_steps=0", "ppo.roles.critic.optimizer.warmup_steps=0"})
     command.insert(command.end(), {"--set", std::string("stage.") + set});
@@ -107,3 +123,5 @@ TEST_CASE("the R1 recipe runs out of one file, and after SIGKILL goes on with th
   CHECK(run_to_end(command_line({"resume", run.folder().string()})).status == 0);
   CHECK(std::filesystem::last_write_time(run.stage(0).folder() / "metrics.jsonl") == first);
 }
+
+} // namespace supervised_test

@@ -9,8 +9,13 @@
 
 namespace millrace::tests {
 
-std::filesystem::path program() { return MILLRACE_BINARY; }
-std::filesystem::path tiny_model() { return std::filesystem::absolute("tests/golden/models/tiny-chat"); }
+std::filesystem::path program() {
+  return MILLRACE_BINARY;
+}
+
+std::filesystem::path tiny_model() {
+  return std::filesystem::absolute("tests/golden/models/tiny-chat");
+}
 
 strings command_line(const strings& arguments) {
   strings command{program().string()};
@@ -20,9 +25,10 @@ strings command_line(const strings& arguments) {
 
 std::string text_of(const tiny_pipeline& p) {
   std::ostringstream text;
-  text << "[run]\nname = \"tiny\"\nseed = 7\nsteps = " << p.steps << '\n' << p.run
-       << "\n[models.tiny]\npath = \"" << p.model.string() << "\"\n"
-       << "[roles.prompts]\nkind = \"source\"\n" << p.source << '\n'
+  text << "[run]\nname = \"tiny\"\nseed = 7\nsteps = " << p.steps << '\n'
+       << p.run << "\n[models.tiny]\npath = \"" << p.model.string() << "\"\n"
+       << "[roles.prompts]\nkind = \"source\"\n"
+       << p.source << '\n'
        << "[roles.rollout]\nkind = \"rollout\"\nfrom = [\"prompts\"]\nmodel = \"tiny\"\nanswers_per_prompt = 4\n"
        << "max_new_tokens = " << p.max_new_tokens << "\nslots = 16\n"
        << "[roles.rules]\nkind = \"rule_verifier\"\nfrom = [\"rollout\"]\n"
@@ -51,7 +57,7 @@ strings placed_apart(bool reference) {
 
 // -- a run's files ----------------------------------------------------------------------------------------------------
 
-std::vector<nlohmann::ordered_json> run_files::metrics() const {
+std::vector<nlohmann::ordered_json> run_on_disk::metrics() const {
   std::vector<nlohmann::ordered_json> rows;
   std::istringstream lines(read_file(folder_ / "metrics.jsonl"));
   for (std::string line; std::getline(lines, line) && !lines.eof();)
@@ -59,19 +65,22 @@ std::vector<nlohmann::ordered_json> run_files::metrics() const {
   return rows;
 }
 
-std::size_t run_files::steps() const {
+std::size_t run_on_disk::steps() const {
   const auto rows = metrics();
-  return static_cast<std::size_t>(std::count_if(rows.begin(), rows.end(), [](const auto& row) { return row.contains("policy/version"); }));
+  return static_cast<std::size_t>(
+      std::count_if(rows.begin(), rows.end(), [](const auto& row) { return row.contains("policy/version"); }));
 }
 
-nlohmann::json run_files::status() const {
+nlohmann::json run_on_disk::status() const {
   auto status = nlohmann::json::parse(read_file(folder_ / "status.json"), nullptr, false);
   return status.is_object() ? status : nlohmann::json::object();
 }
 
-std::string run_files::log() const { return read_file(folder_ / "log.txt"); }
+std::string run_on_disk::log() const {
+  return read_file(folder_ / "log.txt");
+}
 
-strings run_files::learning_curve() const {
+strings run_on_disk::learning_curve() const {
   strings curve;
   for (const auto& row : metrics()) {
     std::string point;
@@ -83,7 +92,7 @@ strings run_files::learning_curve() const {
   return curve;
 }
 
-std::map<std::int64_t, std::vector<std::uint64_t>> run_files::trained_groups() const {
+std::map<std::int64_t, std::vector<std::uint64_t>> run_on_disk::trained_groups() const {
   std::map<std::int64_t, std::vector<std::uint64_t>> groups;
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(folder_))
@@ -100,7 +109,7 @@ std::map<std::int64_t, std::vector<std::uint64_t>> run_files::trained_groups() c
   return groups;
 }
 
-pid_t run_files::process_of(const std::string& instance) const {
+pid_t run_on_disk::process_of(const std::string& instance) const {
   pid_t found = 0;
   std::istringstream lines(log());
   for (std::string line; std::getline(lines, line);) {
@@ -113,7 +122,9 @@ pid_t run_files::process_of(const std::string& instance) const {
 
 // -- running it -------------------------------------------------------------------------------------------------------
 
-tiny_run::tiny_run(const tiny_pipeline& pipeline) { write_file(folder_ / "tiny.toml", text_of(pipeline)); }
+tiny_run::tiny_run(const tiny_pipeline& pipeline) {
+  write_file(folder_ / "tiny.toml", text_of(pipeline));
+}
 
 strings tiny_run::start(const strings& more) const {
   auto command = command_line({"run", (folder_ / "tiny.toml").string(), "--output", (folder_ / "run").string()});
@@ -133,11 +144,11 @@ finished_command run_to_end(const strings& command, double deadline_s) {
   return {end.signal > 0 ? -end.signal : end.status, running.out(), running.err()};
 }
 
-bool reaches(running_command& running, const run_files& files, std::size_t steps, double deadline_s) {
+bool reaches(running_command& running, const run_on_disk& files, std::size_t steps, double deadline_s) {
   return wait_until([&] { return files.steps() >= steps || running.ended(); }, deadline_s) && files.steps() >= steps;
 }
 
-void check_each_group_once(const run_files& files, int steps) {
+void check_each_group_once(const run_on_disk& files, int steps) {
   const auto trained = files.trained_groups();
   CHECK(trained.size() == static_cast<std::size_t>(steps));
   std::uint64_t next = 0;

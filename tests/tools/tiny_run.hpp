@@ -33,6 +33,7 @@ struct tiny_pipeline {
   std::string source = "generator = { type = \"arithmetic\" }"; ///< lines of the source's table
   std::string run = {};                                         ///< more lines of [run]
 };
+
 std::string text_of(const tiny_pipeline& pipeline);
 
 inline constexpr int groups_per_step = 4;
@@ -41,14 +42,15 @@ inline constexpr int groups_per_step = 4;
 strings placed_apart(bool reference);
 
 /// One run's folder as a person finds it.
-class run_files {
+class run_on_disk {
 public:
-  explicit run_files(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  explicit run_on_disk(std::filesystem::path folder) : folder_(std::move(folder)) {}
+
   const std::filesystem::path& folder() const { return folder_; }
 
   std::vector<nlohmann::ordered_json> metrics() const; ///< whole rows
-  std::size_t steps() const; ///< rows of steps: those of evaluations are not
-  nlohmann::json status() const; ///< empty before there is one
+  std::size_t steps() const;                           ///< rows of steps: those of evaluations are not
+  nlohmann::json status() const;                       ///< empty before there is one
   std::string log() const;
 
   /// Of each row, as they stand in the file: step, reward, loss, gradient norm, KL, entropy, length.
@@ -71,7 +73,9 @@ public:
 
   strings start(const strings& more = {}) const;  ///< command line of `run`
   strings resume(const strings& more = {}) const; ///< command line of `resume`
-  run_files files() const { return run_files(folder_ / "run"); }
+
+  run_on_disk files() const { return run_on_disk(folder_ / "run"); }
+
   std::filesystem::path operator/(std::string_view name) const { return folder_ / name; }
 
 private:
@@ -88,9 +92,9 @@ struct finished_command {
 finished_command run_to_end(const strings& command, double deadline_s = 30);
 
 /// Waits until the run has done that many steps. @returns false if it ended before, or took longer than the deadline
-bool reaches(running_command& running, const run_files& files, std::size_t steps, double deadline_s = 30);
+bool reaches(running_command& running, const run_on_disk& files, std::size_t steps, double deadline_s = 30);
 
 /// Checks that every group of `steps` steps was trained exactly once, each in its step: what a synchronous run does.
-void check_each_group_once(const run_files& files, int steps);
+void check_each_group_once(const run_on_disk& files, int steps);
 
 } // namespace millrace::tests

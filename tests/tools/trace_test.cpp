@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+namespace trace_test {
+
 using namespace millrace::tests;
 
 TEST_CASE("the trace and the time table hold what placed processes did to the end of the run") {
@@ -20,3 +22,5 @@ TEST_CASE("the trace and the time table hold what placed processes did to the en
   for (const auto* role : {"learner", "rollout", "rules"})
     CHECK_MESSAGE(done.err.find(role) != std::string::npos, role);
 }
+
+} // namespace trace_test

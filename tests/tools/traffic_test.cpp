@@ -6,6 +6,8 @@
 #include <random>
 #include <set>
 
+namespace traffic_test {
+
 using namespace millrace::tests;
 
 namespace {
@@ -17,8 +19,12 @@ void write_wide_model(const std::filesystem::path& folder) {
   for (const auto* name : {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"})
     std::filesystem::copy_file(tiny_model() / name, folder / name);
   auto config = nlohmann::json::parse(read_file(tiny_model() / "config.json"));
-  config.update({{"hidden_size", hidden}, {"intermediate_size", ffn}, {"num_attention_heads", heads},
-                 {"num_key_value_heads", kv_heads}, {"num_hidden_layers", layers}, {"head_dim", hidden / heads}});
+  config.update({{"hidden_size", hidden},
+                 {"intermediate_size", ffn},
+                 {"num_attention_heads", heads},
+                 {"num_key_value_heads", kv_heads},
+                 {"num_hidden_layers", layers},
+                 {"head_dim", hidden / heads}});
   write_file(folder / "config.json", config.dump());
 
   const int kv = kv_heads * hidden / heads;
@@ -118,3 +124,5 @@ TEST_CASE("actors' sockets carry under 1 % of the bytes of a run in five process
   CHECK(actors > 0);
   CHECK(share < 0.01);
 }
+
+} // namespace traffic_test

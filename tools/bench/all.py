@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every figure that the README quotes, measured again on this machine and printed as a Markdown table.
+"""Every figure of the first table in docs/measured.md, measured again on this machine and printed as a Markdown table.
 
     ~/.cache/millrace/peers/bin/python tools/bench/all.py [--build build/release] [--rows grpo sampling ...] [--list]
 

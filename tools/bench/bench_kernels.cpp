@@ -25,7 +25,9 @@ using namespace millrace;
 using kernels::packed_matrix;
 using kernels::thread_team;
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 template <int width>
 MILLRACE_INLINE float multiply_add(std::int64_t rounds) {
@@ -49,15 +51,16 @@ double peak_gflops(thread_team& team) {
   constexpr std::int64_t rounds = 4'000'000;
   const int width = team.instructions() == kernels::instruction_set::avx512 ? 16
                     : team.instructions() == kernels::instruction_set::avx2 ? 8
-                                                                             : 4;
+                                                                            : 4;
   std::vector<float> sink(static_cast<std::size_t>(team.threads()));
   double best = 0;
   for (int repeat = 0; repeat < 5; ++repeat) {
     const double start = now();
     team.run(team.threads(), 1, [&](std::int64_t first, std::int64_t) {
-      with_instruction_set(team.instructions(), [&](auto w) __attribute__((always_inline)) {
-        sink[static_cast<std::size_t>(first)] = multiply_add<decltype(w)::value>(rounds);
-      });
+      with_instruction_set(
+          team.instructions(), [&](auto w) __attribute__((always_inline)) {
+            sink[static_cast<std::size_t>(first)] = multiply_add<decltype(w)::value>(rounds);
+          });
     });
     best = std::max(best, 2.0 * 12 * width * rounds * team.threads() / (now() - start) * 1e-9);
   }
@@ -70,14 +73,15 @@ double read_gb_s(thread_team& team, const std::vector<std::unique_ptr<packed_mat
   for (int repeat = 0; repeat < 5; ++repeat) {
     const double start = now();
     team.run(static_cast<std::int64_t>(weights.size()), 1, [&](std::int64_t first, std::int64_t) {
-      with_instruction_set(team.instructions(), [&](auto) __attribute__((always_inline)) {
-        const auto& w = *weights[static_cast<std::size_t>(first)];
-        kernels::lanes sums[4] = {};
-        for (const float *p = w.panel(0), *end = w.panel(w.panels()); p < end; p += 64)
-          for (int j = 0; j < 4; ++j)
-            sums[j] += kernels::load<kernels::lanes>(p + 16 * j);
-        sink[static_cast<std::size_t>(first)] = kernels::sum(sums[0] + sums[1] + sums[2] + sums[3]);
-      });
+      with_instruction_set(
+          team.instructions(), [&](auto) __attribute__((always_inline)) {
+            const auto& w = *weights[static_cast<std::size_t>(first)];
+            kernels::lanes sums[4] = {};
+            for (const float *p = w.panel(0), *end = w.panel(w.panels()); p < end; p += 64)
+              for (int j = 0; j < 4; ++j)
+                sums[j] += kernels::load<kernels::lanes>(p + 16 * j);
+            sink[static_cast<std::size_t>(first)] = kernels::sum(sums[0] + sums[1] + sums[2] + sums[3]);
+          });
     });
     double bytes = 0;
     for (const auto& w : weights)

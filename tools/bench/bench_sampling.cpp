@@ -10,8 +10,7 @@
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/rollout/engine.hpp"
 #include "runtime/train/trainable.hpp"
-
-#include <CLI/CLI.hpp>
+#include "tools/command_line.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -57,42 +56,55 @@ timing run(rollout::engine& engine, const shape& s, std::int64_t vocab, std::uin
   return t;
 }
 
-} // namespace
-
-int main(int argc, char** argv) {
-  CLI::App app{"Sampling speed"};
+struct sampling_arguments {
   std::string path, device = "cpu";
   int threads = 2, repeat = 3;
   std::int32_t answers = 1;
   std::int64_t prompt_tokens = 48, new_tokens = 48;
-  std::vector<std::int32_t> batches{1, 16, 32};
-  app.add_option("model", path)->required();
-  app.add_option("--threads", threads);
-  app.add_option("--batch", batches);
-  app.add_option("--answers", answers, "Answers that share a prompt; divides the batch");
-  app.add_option("--prompt-tokens", prompt_tokens);
-  app.add_option("--new-tokens", new_tokens);
-  app.add_option("--repeat", repeat);
-  app.add_option("--device", device)->check(CLI::IsMember({"auto", "cpu", "cuda"}));
-  CLI11_PARSE(app, argc, argv);
+  std::vector<int> batches{1, 16, 32};
+};
 
+int measure(const sampling_arguments& given) {
+  const auto& [path, device, threads, repeat, answers, prompt_tokens, new_tokens, batches] = given;
   auto loaded = model::load_checkpoint(path);
-  const auto policy = model::inference_decoder(loaded.config, std::exchange(loaded.parameters, {}), train::device_named(device, "--device"));
+  const auto policy = model::inference_decoder(loaded.config, std::exchange(loaded.parameters, {}),
+                                               train::device_named(device, "--device"));
   for (const auto batch : batches) {
     timing best;
     for (int i = 0; i < repeat; ++i) {
       rollout::engine engine(policy, nullptr, 0, {.slots = batch, .prefill_rows = 2048, .threads = threads});
-      const auto t = run(engine, {batch, std::min(answers, batch), prompt_tokens, new_tokens},
-                         loaded.config.vocab_size, static_cast<std::uint64_t>(i));
+      const auto t = run(engine, {batch, std::min(answers, batch), prompt_tokens, new_tokens}, loaded.config.vocab_size,
+                         static_cast<std::uint64_t>(i));
       if (i == 0 || t.total_s < best.total_s)
         best = t;
     }
     const double decode_s = best.total_s - best.prefill_s;
-    std::printf("{\"batch\":%d,\"device\":\"%s\",\"threads\":%d,\"total_s\":%.3f,\"prefill_s\":%.3f,\"tokens_per_s\":%.1f,"
-                "\"ms_per_decode_step\":%.2f}\n",
-                batch, policy->head().weight.device().str().c_str(), threads, best.total_s, best.prefill_s,
-                static_cast<double>(batch * new_tokens) / best.total_s,
-                decode_s / static_cast<double>(best.steps - 1) * 1e3);
+    std::printf(
+        "{\"batch\":%d,\"device\":\"%s\",\"threads\":%d,\"total_s\":%.3f,\"prefill_s\":%.3f,\"tokens_per_s\":%.1f,"
+        "\"ms_per_decode_step\":%.2f}\n",
+        batch, policy->head().weight.device().str().c_str(), threads, best.total_s, best.prefill_s,
+        static_cast<double>(batch * new_tokens) / best.total_s, decode_s / static_cast<double>(best.steps - 1) * 1e3);
     std::fflush(stdout);
   }
+  return 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  sampling_arguments given;
+  const tools::command only{.name = "bench_sampling",
+                            .help = "Sampling speed",
+                            .arguments = {{.name = "model", .to = &given.path, .required = true},
+                                          {.name = "--threads", .to = &given.threads},
+                                          {.name = "--batch", .to = &given.batches},
+                                          {.name = "--answers",
+                                           .to = &given.answers,
+                                           .help = "Answers that share a prompt; divides the batch"},
+                                          {.name = "--prompt-tokens", .to = &given.prompt_tokens},
+                                          {.name = "--new-tokens", .to = &given.new_tokens},
+                                          {.name = "--repeat", .to = &given.repeat},
+                                          {.name = "--device", .to = &given.device, .one_of = {"auto", "cpu", "cuda"}}},
+                            .run = [&given] { return measure(given); }};
+  return tools::run_program(only, argc, argv);
 }

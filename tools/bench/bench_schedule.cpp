@@ -1,9 +1,9 @@
 // What the scheduler costs, in processor time: one event by what it led to, at 100, 1,000 and 10,000 live groups; then
-// a million groups through as many places under virtual time, by two workloads: batches of 64 groups whatever the number
-// of places, so that an answer meets a hundred times as many versions, and batches of half the places. Each size is
-// measured several times in turn; the fastest counts. Ends with how much more an event costs at 10,000 than at 100: with
-// everything that virtual time does for it (its agenda, lengths, tokens by version), and for the scheduler alone, which is
-// given the same events again, some thousands in a row.
+// a million groups through as many places under virtual time, by two workloads: batches of 64 groups whatever the
+// number of places, so that an answer meets a hundred times as many versions, and batches of half the places. Each size
+// is measured several times in turn; the fastest counts. Ends with how much more an event costs at 10,000 than at 100:
+// with everything that virtual time does for it (its agenda, lengths, tokens by version), and for the scheduler alone,
+// which is given the same events again, some thousands in a row.
 //
 //     bench_schedule [groups through virtual time, default 1000000] [rounds, default 3]
 #include "runtime/schedule/event_text.hpp"
@@ -11,6 +11,7 @@
 #include "runtime/schedule/virtual_time.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -21,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+using namespace millrace;
 using namespace millrace::schedule;
 
 namespace {
@@ -77,8 +79,9 @@ public:
       double sum = 0;
       for (const auto one : each)
         sum += one;
-      std::printf("%7u live  %-46s %7zu times  mean %6.2f us  median %6.2f us  99 %% %6.2f us\n", live_, what.c_str(), each.size(),
-                  sum / static_cast<double>(each.size()), each[each.size() / 2], each[each.size() * 99 / 100]);
+      std::printf("%7u live  %-46s %7zu times  mean %6.2f us  median %6.2f us  99 %% %6.2f us\n", live_, what.c_str(),
+                  each.size(), sum / static_cast<double>(each.size()), each[each.size() / 2],
+                  each[each.size() * 99 / 100]);
     }
   }
 
@@ -88,8 +91,8 @@ private:
     result.groups_per_step = batch;
     result.steps = 10 * steps;
     // One batch beyond the places is ready or trained.
-    result.depth = (live + batch) / batch;
-    result.stale_max = static_cast<std::uint32_t>(result.depth) + 1000;
+    result.gate.depth = (live + batch) / batch;
+    result.stale.max = std::floor(result.gate.depth) + 1000;
     return result;
   }
 
@@ -161,8 +164,8 @@ void through_places(std::uint32_t places, std::uint32_t groups_per_step, std::ui
   auto set = preset("bounded");
   set.groups_per_step = groups_per_step;
   set.steps = static_cast<std::uint32_t>(std::max<std::uint64_t>(1, groups / groups_per_step));
-  set.depth = places / groups_per_step; // as many groups live as there are places, and a batch
-  set.stale_max = static_cast<std::uint32_t>(set.depth) + 4;
+  set.gate.depth = places / groups_per_step; // as many groups live as there are places, and a batch
+  set.stale.max = std::floor(set.gate.depth) + 4;
   workload costs;
   costs.workers = 10;
   costs.groups_per_worker = places / 10;
@@ -173,7 +176,8 @@ void through_places(std::uint32_t places, std::uint32_t groups_per_step, std::ui
   costs.publish_s = 0.001;
   std::uint64_t events = 0;
   const auto start = cpu_us();
-  auto made = simulate(set, costs, [&](const event&, const std::vector<action>&, const scheduler&, double) { ++events; });
+  auto made =
+      simulate(set, costs, [&](const event&, const std::vector<action>&, const scheduler&, double) { ++events; });
   const auto us = (cpu_us() - start) / static_cast<double>(events);
   if (us < best.us) {
     best.us = us;
@@ -196,11 +200,15 @@ int main(int count, char** arguments) {
       for (const auto places : sizes)
         through_places(places, fixed ? batch : places / 2, groups, best[places]);
     for (const auto& [places, one] : best)
-      std::printf("%7u places  batches of %-5u  %lld groups in %u steps, %llu events: %.2f s, %.2f us an event, %.2f of them the scheduler\n",
-                  places, fixed ? batch : places / 2, static_cast<long long>(one.made.books.trained.groups), one.made.steps,
-                  static_cast<unsigned long long>(one.events), one.us * static_cast<double>(one.events) / 1e6, one.us, one.scheduler_us);
-    std::printf("10,000 places over 100, batches of %s: %.2f times the cost of an event; of the scheduler alone %.2f times\n",
-                fixed ? "64" : "half the places", best[10000].us / best[100].us, best[10000].scheduler_us / best[100].scheduler_us);
+      std::printf("%7u places  batches of %-5u  %lld groups in %u steps, %llu events: %.2f s, %.2f us an event, %.2f "
+                  "of them the scheduler\n",
+                  places, fixed ? batch : places / 2, static_cast<long long>(one.made.books.trained.groups),
+                  one.made.steps, static_cast<unsigned long long>(one.events),
+                  one.us * static_cast<double>(one.events) / 1e6, one.us, one.scheduler_us);
+    std::printf(
+        "10,000 places over 100, batches of %s: %.2f times the cost of an event; of the scheduler alone %.2f times\n",
+        fixed ? "64" : "half the places", best[10000].us / best[100].us,
+        best[10000].scheduler_us / best[100].scheduler_us);
   }
   return 0;
 }

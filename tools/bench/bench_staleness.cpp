@@ -1,15 +1,14 @@
 // What stale samples cost and what corrections give back: a random decoder learns, from scratch, to answer each of four
-// prompts with a word of its own. Groups of step t are sampled, exactly, by the weights of step t - staleness; a step makes
-// two updates on halves of its groups. For each staleness and each way of correcting: the reward of the final policy, mean
-// and standard deviation over seeds. Prints a Markdown table.
+// prompts with a word of its own. Groups of step t are sampled, exactly, by the weights of step t - staleness; a step
+// makes two updates on halves of its groups. For each staleness and each way of correcting: the reward of the final
+// policy, mean and standard deviation over seeds. Prints a Markdown table.
 
 #include "runtime/model/decoder.hpp"
 #include "runtime/train/learner.hpp"
-#include "tests/runtime/model/random_decoder.hpp"
-#include "tests/runtime/train/sampled_group.hpp"
+#include "tools/bench/tiny_policy.hpp"
+#include "tools/command_line.hpp"
 
 #include <ATen/ATen.h>
-#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -43,11 +42,13 @@ const std::vector<way> ways{
 };
 
 /// Answers to one prompt, rewarded by the share of that prompt's own word.
-train::training_group sample(const model::decoder& decoder, std::int32_t which, std::mt19937_64& random, std::uint32_t version) {
-  train::training_group group = tests::sample_group(decoder, first_prompt + which, random, version);
+train::training_group sample(const model::decoder& decoder, std::int32_t which, std::mt19937_64& random,
+                             std::uint32_t version) {
+  train::training_group group = tools::sample_group(decoder, first_prompt + which, random, version);
   for (std::size_t a = 0; a < group.answers.size(); ++a)
-    group.reward[a] = static_cast<float>(std::count(group.answers[a].begin(), group.answers[a].end(), first_wanted + which)) /
-                      static_cast<float>(group.answers[a].size());
+    group.reward[a] =
+        static_cast<float>(std::count(group.answers[a].begin(), group.answers[a].end(), first_wanted + which))
+        / static_cast<float>(group.answers[a].size());
   return group;
 }
 
@@ -60,7 +61,7 @@ model::weights copy_of(const model::weights& w) {
 
 /// Reward of the final policy, over 16 groups.
 double train_once(const way& how, std::uint32_t staleness, std::uint32_t steps, double lr, std::uint64_t seed) {
-  const auto config = tests::tiny_config(model::family::llama, vocab);
+  const auto config = tools::tiny_llama(vocab);
   train::learner_options options;
   options.device = "cpu";
   options.threads = 1;
@@ -69,9 +70,9 @@ double train_once(const way& how, std::uint32_t staleness, std::uint32_t steps, 
   options.loss.against = how.against;
   if (how.correction) {
     const auto* row = algorithms::find_correction(how.correction);
-    options.loss.corrections.push_back({row, algorithms::option_values(row->options, how.constants)});
+    options.loss.corrections.push_back({row, algorithms::hyperparameter_values(row->options, how.constants)});
   }
-  train::learner learner(config, tests::random_weights(config, seed, at::kFloat, false), options);
+  train::learner learner(config, tools::tiny_weights(config, seed), options);
   std::mt19937_64 random(seed);
   std::deque<model::weights> kept; // the oldest is `staleness` steps old
   for (std::uint32_t step = 0; step < steps; ++step) {
@@ -88,22 +89,21 @@ double train_once(const way& how, std::uint32_t staleness, std::uint32_t steps, 
   double reward = 0;
   for (std::int32_t i = 0; i < 16; ++i)
     for (const float r : sample(final_policy, i % prompts, random, steps).reward)
-      reward += r / (16.0 * tests::answers);
+      reward += r / (16.0 * tools::tiny_answers);
   return reward;
 }
 
 } // namespace
 
-int main(int argc, char** argv) {
-  CLI::App app{"Final reward by staleness and correction"};
+namespace {
+
+struct staleness_arguments {
   std::uint32_t steps = 60;
   int seeds = 5;
   double lr = 1e-2;
-  app.add_option("--steps", steps, "Steps of a run")->capture_default_str();
-  app.add_option("--seeds", seeds, "Runs of a point")->capture_default_str();
-  app.add_option("--lr", lr, "Learning rate")->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
+};
 
+int print_table(const staleness_arguments& given) {
   const auto start = std::chrono::steady_clock::now();
   std::string header = "| staleness |", rule = "|---|";
   for (const auto& how : ways) {
@@ -115,17 +115,32 @@ int main(int argc, char** argv) {
     std::printf("| %u |", staleness);
     for (const auto& how : ways) {
       double sum = 0, squares = 0;
-      for (int seed = 1; seed <= seeds; ++seed) {
-        const double reward = train_once(how, staleness, steps, lr, static_cast<std::uint64_t>(seed));
+      for (int seed = 1; seed <= given.seeds; ++seed) {
+        const double reward = train_once(how, staleness, given.steps, given.lr, static_cast<std::uint64_t>(seed));
         sum += reward;
         squares += reward * reward;
       }
-      const double mean = sum / seeds;
-      std::printf(" %.2f ± %.2f |", mean, std::sqrt(std::max(0.0, squares / seeds - mean * mean)));
+      const double mean = sum / given.seeds;
+      std::printf(" %.2f ± %.2f |", mean, std::sqrt(std::max(0.0, squares / given.seeds - mean * mean)));
       std::fflush(stdout);
     }
     std::printf("\n");
   }
   const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  std::fprintf(stderr, "%.1f s a point of %d seeds\n", took / (6.0 * static_cast<double>(ways.size())), seeds);
+  std::fprintf(stderr, "%.1f s a point of %d seeds\n", took / (6.0 * static_cast<double>(ways.size())), given.seeds);
+  return 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  staleness_arguments given;
+  const tools::command only{
+      .name = "bench_staleness",
+      .help = "Final reward by staleness and correction",
+      .arguments = {{.name = "--steps", .to = &given.steps, .help = "Steps of a run", .shows_default = true},
+                    {.name = "--seeds", .to = &given.seeds, .help = "Runs of a point", .shows_default = true},
+                    {.name = "--lr", .to = &given.lr, .help = "Learning rate", .shows_default = true}},
+      .run = [&given] { return print_table(given); }};
+  return tools::run_program(only, argc, argv);
 }

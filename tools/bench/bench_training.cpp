@@ -41,7 +41,8 @@ model::model_config smollm2() {
 model::weights random_weights(const model::model_config& c) {
   model::weights out;
   const auto add = [&](const std::string& name, std::vector<std::int64_t> shape) {
-    out.push_back({name, shape.size() == 1 ? at::ones(shape) : at::randn(shape) / std::sqrt(static_cast<double>(shape[1]))});
+    out.push_back(
+        {name, shape.size() == 1 ? at::ones(shape) : at::randn(shape) / std::sqrt(static_cast<double>(shape[1]))});
   };
   add("model.embed_tokens.weight", {c.vocab_size, c.hidden_size});
   for (std::int64_t i = 0; i < c.layers; ++i) {
@@ -82,12 +83,14 @@ std::vector<train::training_group> batch(const model::model_config& c) {
   return groups;
 }
 
-/// Products of a step: each fed token meets every layer weight 3 times, each predicting row the head 4 times (its logits
-/// are computed again in the backward pass); a product is 2 operations a weight.
+/// Products of a step: each fed token meets every layer weight 3 times, each predicting row the head 4 times (its
+/// logits are computed again in the backward pass); a product is 2 operations a weight.
 double operations_of_step(const model::model_config& c, const train::step_report& r) {
-  const double layer = static_cast<double>(c.hidden_size * (2 * c.heads + 2 * c.kv_heads) * c.head_dim + 3 * c.hidden_size * c.ffn_size);
+  const double layer =
+      static_cast<double>(c.hidden_size * (2 * c.heads + 2 * c.kv_heads) * c.head_dim + 3 * c.hidden_size * c.ffn_size);
   const double rows = static_cast<double>(r.answer_tokens - r.answers + r.groups);
-  return 6 * layer * static_cast<double>(c.layers * r.fed_tokens) + 8 * static_cast<double>(c.hidden_size * c.vocab_size) * rows;
+  return 6 * layer * static_cast<double>(c.layers * r.fed_tokens)
+         + 8 * static_cast<double>(c.hidden_size * c.vocab_size) * rows;
 }
 
 /// Rate of the product that most of a step is made of, where the step runs.
@@ -141,16 +144,19 @@ int main(int argc, char** argv) {
     best.total_s = 1e9;
     for (int i = 0; i < steps; ++i) {
       const auto report = learner.step(groups, 0);
-      std::fprintf(stderr, "step %d: %.3f s (forward %.3f, backward %.3f, optimizer %.3f)\n", i, report.total_s, report.forward_s,
-                   report.backward_s, report.optimizer_s);
+      std::fprintf(stderr, "step %d: %.3f s (forward %.3f, backward %.3f, optimizer %.3f)\n", i, report.total_s,
+                   report.forward_s, report.backward_s, report.optimizer_s);
       if (report.total_s < best.total_s)
         best = report;
     }
     const double work = operations_of_step(config, best) * 1e-9;
-    std::printf("{\"threads\": %d, \"device\": \"%s\", \"step_s\": %.3f, \"forward_s\": %.3f, \"backward_s\": %.3f, \"optimizer_s\": %.3f, "
-                "\"fed_tokens\": %lld, \"answer_tokens\": %lld, \"tokens_per_s\": %.0f, \"gflop\": %.0f, \"gflops\": %.0f, \"product_gflops\": %.0f}\n",
+    std::printf("{\"threads\": %d, \"device\": \"%s\", \"step_s\": %.3f, \"forward_s\": %.3f, \"backward_s\": %.3f, "
+                "\"optimizer_s\": %.3f, "
+                "\"fed_tokens\": %lld, \"answer_tokens\": %lld, \"tokens_per_s\": %.0f, \"gflop\": %.0f, \"gflops\": "
+                "%.0f, \"product_gflops\": %.0f}\n",
                 count, options.device.c_str(), best.total_s, best.forward_s, best.backward_s, best.optimizer_s,
-                static_cast<long long>(best.fed_tokens), static_cast<long long>(best.answer_tokens), static_cast<double>(best.answer_tokens) / best.total_s, work,
-                work / best.total_s, peak_gflops(train::device_named(options.device)));
+                static_cast<long long>(best.fed_tokens), static_cast<long long>(best.answer_tokens),
+                static_cast<double>(best.answer_tokens) / best.total_s, work, work / best.total_s,
+                peak_gflops(train::device_named(options.device)));
   }
 }

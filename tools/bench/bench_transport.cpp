@@ -3,6 +3,10 @@
 //     bench_transport [seconds per figure, default 0.5]
 #include "runtime/transport/data_plane.hpp"
 
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -12,10 +16,7 @@
 #include <optional>
 #include <vector>
 
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
+using namespace millrace;
 using namespace millrace::transport;
 using clk = std::chrono::steady_clock;
 
@@ -51,13 +52,22 @@ bundle weights() {
 int own(const char* wire_name, int socket) {
   data_plane plane(options_of(1, wire_name));
   for (const std::size_t bytes : sizes)
-    plane.publish(of_size(bytes), false);
-  plane.publish(weights(), false);
+    plane.publish(of_size(bytes), checksums::left_out);
+  plane.publish(weights(), checksums::left_out);
   const auto address = plane.address();
   if (::write(socket, address.data(), address.size()) != static_cast<ssize_t>(address.size()))
     return 1;
   char nothing;
   return ::read(socket, &nothing, 1) == 0 ? 0 : 1;
+}
+
+/// The owner's ticket of a bundle like this one.
+millrace::ticket ticket_of(std::uint64_t id, const bundle& like, checksums how) {
+  return {.owner = 1,
+          .id = id,
+          .bytes = like.bytes(),
+          .layout = like.layout(),
+          .checksums = how == checksums::computed ? like.checksums() : std::vector<std::uint64_t>{}};
 }
 
 struct rate {
@@ -73,6 +83,7 @@ rate measure(data_plane& plane, const ticket& t, int window, double seconds) {
     int open = 0;
     std::promise<void> ended;
   } s;
+
   const auto start = clk::now();
   const auto deadline = start + std::chrono::duration_cast<clk::duration>(std::chrono::duration<double>(seconds));
   std::function<void()> next = [&] {
@@ -116,14 +127,14 @@ int compare(const char* program, const char* wire_name, double seconds) {
   for (std::size_t i = 0; i < std::size(sizes); ++i) {
     const bundle like = of_size(sizes[i]);
     for (const bool checked : {false, true}) {
-      const ticket t{1, i + 1, like.bytes(), checked ? like.checksum() : 0, like.layout()};
+      const ticket t = ticket_of(i + 1, like, checked ? checksums::computed : checksums::left_out);
       const rate one = measure(plane, t, 1, seconds), four = measure(plane, t, 4, seconds);
       std::printf("%-4s %10zu B %-9s  1 at once: %8.1f us %8.0f MB/s   4 at once: %8.0f MB/s\n", wire_name, sizes[i],
                   checked ? "checksum" : "", 1e6 / one.pulls_per_s, one.megabytes_per_s, four.megabytes_per_s);
     }
   }
   const bundle like = weights();
-  const ticket t{1, std::size(sizes) + 1, like.bytes(), like.checksum(), like.layout()};
+  const ticket t = ticket_of(std::size(sizes) + 1, like, checksums::computed);
   measure(plane, t, 1, seconds);
   const rate one = measure(plane, t, 1, seconds);
   std::printf("%-4s weights, %zu tensors, %zu MB, checksum: %.0f ms, %.0f MB/s\n%s", wire_name, tensors,

@@ -9,10 +9,10 @@
 #include "runtime/model/inference_operations.hpp"
 #include "runtime/model/matrix_product.hpp"
 #include "runtime/model/training_operations.hpp"
+#include "tools/command_line.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <CLI/CLI.hpp>
 #include <c10/core/GradMode.h>
 
 #include <cstdio>
@@ -53,18 +53,13 @@ at::Tensor by_training(const model::checkpoint& found, const std::vector<std::in
   return model::product_transposed(hidden, policy.head().weight).to(at::kFloat);
 }
 
-} // namespace
-
-int main(int count, char** words) {
+struct logits_arguments {
   std::string folder, tokens_file, out_file, path = "kernels";
   int threads = 2;
-  CLI::App app("Every logit of one text");
-  app.add_option("model", folder, "Hugging Face folder or .gguf file")->required();
-  app.add_option("--tokens", tokens_file, "Token ids between blanks")->required();
-  app.add_option("--out", out_file, "Receives raw floats, [tokens, vocab]")->required();
-  app.add_option("--path", path, "Whose arithmetic")->check(CLI::IsMember({"kernels", "training", "double"}));
-  app.add_option("--threads", threads, "Threads to compute with");
-  CLI11_PARSE(app, count, words);
+};
+
+int write_logits(const logits_arguments& given) {
+  const auto& [folder, tokens_file, out_file, path, threads] = given;
   try {
     at::set_num_threads(threads);
     std::ifstream in(tokens_file);
@@ -81,4 +76,25 @@ int main(int count, char** words) {
     std::fprintf(stderr, "model_logits: %s\n", error.what());
     return 1;
   }
+  return 0;
+}
+
+} // namespace
+
+int main(int count, char** words) {
+  logits_arguments given;
+  const tools::command only{
+      .name = "model_logits",
+      .help = "Every logit of one text",
+      .arguments =
+          {{.name = "model", .to = &given.folder, .help = "Hugging Face folder or .gguf file", .required = true},
+           {.name = "--tokens", .to = &given.tokens_file, .help = "Token ids between blanks", .required = true},
+           {.name = "--out", .to = &given.out_file, .help = "Receives raw floats, [tokens, vocab]", .required = true},
+           {.name = "--path",
+            .to = &given.path,
+            .help = "Whose arithmetic",
+            .one_of = {"kernels", "training", "double"}},
+           {.name = "--threads", .to = &given.threads, .help = "Threads to compute with"}},
+      .run = [&given] { return write_logits(given); }};
+  return tools::run_program(only, count, words);
 }

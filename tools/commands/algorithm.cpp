@@ -1,6 +1,6 @@
 #include "algorithms/evaluate.hpp"
-#include "runtime/input_error.hpp"
 #include "runtime/train/batch_file.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/algorithm_page.hpp"
 
@@ -21,38 +21,47 @@ std::string padded(std::string_view text, std::size_t width) {
   return out;
 }
 
-int list() {
+int list_algorithms() {
   std::string out = "algorithms\n";
   for (const auto* row : algorithms::all()) {
     std::string columns;
     for (const auto column : row->columns)
       columns += (columns.empty() ? "" : ", ") + std::string(column);
-    out += padded(row->name, 23) + std::string(row->summary) + '\n' + std::string(23, ' ') + std::string(row->source) + '\n' +
-           std::string(23, ' ') + "needs " + (columns.empty() ? "nothing beyond the answers" : columns) + ". " + std::string(row->differences) + '\n';
+    out += padded(row->name, 23) + std::string(row->summary) + '\n' + std::string(23, ' ') + std::string(row->source)
+           + '\n' + std::string(23, ' ') + "needs " + (columns.empty() ? "nothing beyond the answers" : columns) + ". "
+           + std::string(row->differences) + '\n';
   }
   out += "\ncorrections, composable with any of them\n";
   for (const auto* row : algorithms::all_corrections())
-    out += padded(row->name, 23) + std::string(row->summary) + '\n' + std::string(23, ' ') + std::string(row->source) + ". " +
-           std::string(row->differences) + '\n';
+    out += padded(row->name, 23) + std::string(row->summary) + '\n' + std::string(23, ' ') + std::string(row->source)
+           + ". " + std::string(row->differences) + '\n';
   std::fputs(out.c_str(), stdout);
   return 0;
 }
 
-[[noreturn]] void unknown(const std::string& name, bool corrections) {
-  std::string known;
+std::string algorithm_names() {
+  std::string names;
   for (const auto* row : algorithms::all())
-    known += (known.empty() ? "" : ", ") + std::string(row->name);
-  if (corrections)
-    for (const auto* row : algorithms::all_corrections())
-      known += ", " + std::string(row->name);
-  throw input_error("algorithm: found \"" + name + "\", want one of " + known);
+    names += (names.empty() ? "" : ", ") + std::string(row->name);
+  return names;
 }
 
-int show(const std::string& name, bool toml_only) {
+std::string correction_names() {
+  std::string names;
+  for (const auto* row : algorithms::all_corrections())
+    names += (names.empty() ? "" : ", ") + std::string(row->name);
+  return names;
+}
+
+input_error unknown_name(const std::string& name, const std::string& known) {
+  return input_error("algorithm: found \"" + name + "\", want one of " + known);
+}
+
+int show_algorithm(const std::string& name, bool toml_only) {
   const auto* algorithm = algorithms::find(name);
   const auto* correction = algorithms::find_correction(name);
   if (!algorithm && !correction)
-    unknown(name, true);
+    throw unknown_name(name, algorithm_names() + ", " + correction_names());
   const std::string page = algorithm ? page_of(*algorithm) : page_of(*correction);
   const std::string pipeline = algorithm ? pipeline_of(*algorithm) : pipeline_of(*correction);
   if (!toml_only)
@@ -64,7 +73,7 @@ int show(const std::string& name, bool toml_only) {
 /// The `--set`s of `eval`: options of the loss, of the last correction named, of the algorithm.
 class settings {
 public:
-  explicit settings(std::span<const algorithms::option> options) : options_(options) {}
+  explicit settings(std::span<const algorithms::hyperparameter> options) : options_(options) {}
 
   void take(const std::string& text) {
     const auto equals = text.find('=');
@@ -83,9 +92,9 @@ public:
     }
   }
 
-  algorithms::option_values values() const {
+  algorithms::hyperparameter_values values() const {
     try {
-      return algorithms::option_values(options_, values_);
+      return algorithms::hyperparameter_values(options_, values_);
     } catch (const std::invalid_argument& error) {
       throw input_error(std::string("--set: ") + error.what());
     }
@@ -95,7 +104,7 @@ public:
     algorithms::loss_options out = loss_;
     for (const auto& [row, set] : corrections_)
       try {
-        out.corrections.push_back({row, algorithms::option_values(row->options, set)});
+        out.corrections.push_back({row, algorithms::hyperparameter_values(row->options, set)});
       } catch (const std::invalid_argument& error) {
         throw input_error("--set correction." + std::string(error.what()));
       }
@@ -113,7 +122,8 @@ private:
     return x;
   }
 
-  static double number_of(std::span<const algorithms::option> options, const std::string& key, const std::string& value) {
+  static double number_of(std::span<const algorithms::hyperparameter> options, const std::string& key,
+                          const std::string& value) {
     for (const auto& o : options)
       if (o.name == key && !o.words.empty())
         return algorithms::number_of(o, value);
@@ -122,12 +132,8 @@ private:
 
   void add_correction(const std::string& name) {
     const auto* row = algorithms::find_correction(name);
-    if (!row) {
-      std::string known;
-      for (const auto* other : algorithms::all_corrections())
-        known += (known.empty() ? "" : ", ") + std::string(other->name);
-      throw std::invalid_argument("want one of " + known);
-    }
+    if (!row)
+      throw std::invalid_argument("want one of " + correction_names());
     corrections_.push_back({row, {}});
   }
 
@@ -168,13 +174,14 @@ private:
         throw std::invalid_argument("want a number above 0");
       return true;
     }
-    return (key == "kl_coefficient" && not_negative(loss_.kl_coefficient)) || (key == "kl_clamp_input" && not_negative(loss_.clamps.input)) ||
-           (key == "kl_clamp_output" && not_negative(loss_.clamps.output)) ||
-           (key == "entropy_coefficient" && not_negative(loss_.entropy_coefficient)) ||
-           (key == "value_clip" && not_negative(value_clip_));
+    return (key == "kl_coefficient" && not_negative(loss_.kl_coefficient))
+           || (key == "kl_clamp_input" && not_negative(loss_.clamps.input))
+           || (key == "kl_clamp_output" && not_negative(loss_.clamps.output))
+           || (key == "entropy_coefficient" && not_negative(loss_.entropy_coefficient))
+           || (key == "value_clip" && not_negative(value_clip_));
   }
 
-  std::span<const algorithms::option> options_;
+  std::span<const algorithms::hyperparameter> options_;
   algorithms::loss_options loss_;
   std::map<std::string, double> values_;
   std::vector<std::pair<const algorithms::correction*, std::map<std::string, double>>> corrections_;
@@ -182,10 +189,12 @@ private:
 };
 
 /// A column that would be stood in for, where it is what the calculation is about.
-void check_columns(const train::batch_file& file, const algorithms::algorithm& row, const algorithms::loss_options& loss, const std::string& name) {
+void check_columns(const train::batch_file& file, const algorithms::algorithm& row,
+                   const algorithms::loss_options& loss, const std::string& name) {
   const auto want = [&](bool has, const char* column, const std::string& who) {
     if (!has)
-      throw input_error(name + ": groups[0].answers[0]: no \"" + column + "\", want it in every answer: " + who + " needs it");
+      throw input_error(name + ": groups[0].answers[0]: no \"" + column + "\", want it in every answer: " + who
+                        + " needs it");
   };
   const auto& batch = file.batch;
   for (const auto column : row.columns) {
@@ -194,7 +203,8 @@ void check_columns(const train::batch_file& file, const algorithms::algorithm& r
     if (column == "ref_logprob")
       want(batch.step.ref_logprob.defined(), "ref_logprob", std::string(row.name));
     if (column == "baseline" && !batch.step.baseline.defined())
-      throw input_error(name + ": groups[0]: no \"baseline\", want it in every group: " + std::string(row.name) + " needs it");
+      throw input_error(name + ": groups[0]: no \"baseline\", want it in every group: " + std::string(row.name)
+                        + " needs it");
   }
   if (row.on == algorithms::head::score)
     want(batch.score.defined(), "score", std::string(row.name));
@@ -210,10 +220,10 @@ void check_columns(const train::batch_file& file, const algorithms::algorithm& r
     want(batch.entropy.defined(), "entropy", "entropy_coefficient");
 }
 
-int eval(const std::string& name, const std::string& path, const std::vector<std::string>& sets) {
+int evaluate_batch(const std::string& name, const std::string& path, const std::vector<std::string>& sets) {
   const auto* row = algorithms::find(name);
   if (!row)
-    unknown(name, false);
+    throw unknown_name(name, algorithm_names());
   settings given(row->options);
   for (const auto& set : sets)
     given.take(set);
@@ -228,45 +238,59 @@ int eval(const std::string& name, const std::string& path, const std::vector<std
     throw input_error(path + ": " + error.what_without_backtrace());
   }
   if (!std::isfinite(found.loss) || !found.gradient.isfinite().all().item<bool>())
-    throw input_error(path + ": the loss or its gradient is not finite: log-probabilities or rewards beyond what float64 holds");
+    throw input_error(
+        path + ": the loss or its gradient is not finite: log-probabilities or rewards beyond what float64 holds");
   std::puts(train::evaluation_json(file, found).c_str());
   return 0;
 }
 
 } // namespace
 
-command add_algorithm(CLI::App& root) {
-  struct options {
+constexpr const char* batch_format =
+    "BATCH: {\"groups\": [{\"rewards\": [..], \"answers\": [{\"logprob\": [..], \"behaviour_logprob\": [..], "
+    "\"proximal_logprob\": [..],\n"
+    "\"ref_logprob\": [..], \"value\": [..], \"old_value\": [..], \"entropy\": [..], \"mask\": [..], "
+    "\"version\": [..], \"score\": x}],\n"
+    "\"baseline\": x, \"domain\": n}], \"version\": n}. Only rewards, answers and logprob are always needed. "
+    "Without proximal_logprob the\n"
+    "current policy is the old one (ratio 1); without behaviour_logprob the old one sampled. No correction "
+    "applies unless it is set.";
+
+command algorithm_command() {
+  struct algorithm_arguments {
     std::string name, batch;
     std::vector<std::string> overrides;
     bool toml = false;
-    CLI::App *list = nullptr, *show = nullptr, *eval = nullptr;
   };
-  auto o = std::make_shared<options>();
-  auto* app = root.add_subcommand("algorithm", "The losses: lists them, explains one, evaluates one on given numbers");
-  app->require_subcommand(1);
-  o->list = app->add_subcommand("list", "Every algorithm and correction: paper, columns, differences");
-  o->show = app->add_subcommand("show", "Formula, options with defaults and ranges, differences, a pipeline that runs");
-  o->show->add_option("NAME", o->name, "An algorithm or a correction")->required();
-  o->show->add_flag("--toml", o->toml, "Prints the pipeline only");
-  o->eval = app->add_subcommand("eval", "Advantages, loss, gradients and diagnostics of a batch, in float64; JSON on stdout");
-  o->eval->add_option("NAME", o->name, "An algorithm")->required();
-  o->eval->add_option("BATCH", o->batch, "JSON")->required();
-  o->eval->add_option("--set", o->overrides,
-                      "key=value: the algorithm's options; aggregation, fixed_length, kl_coefficient, kl_estimator, kl_clamp_input, "
-                      "kl_clamp_output, entropy_coefficient, proximal, value_clip; correction=NAME, then correction.KEY=value or "
-                      "correction.preset=NAME for it")
-      ->allow_extra_args(false);
-  o->eval->footer(
-      "BATCH: {\"groups\": [{\"rewards\": [..], \"answers\": [{\"logprob\": [..], \"behaviour_logprob\": [..], \"proximal_logprob\": [..],\n"
-      "\"ref_logprob\": [..], \"value\": [..], \"old_value\": [..], \"entropy\": [..], \"mask\": [..], \"version\": [..], \"score\": x}],\n"
-      "\"baseline\": x, \"domain\": n}], \"version\": n}. Only rewards, answers and logprob are always needed. Without proximal_logprob the\n"
-      "current policy is the old one (ratio 1); without behaviour_logprob the old one sampled. No correction applies unless it is set.");
-  return [o] {
-    if (o->list->parsed())
-      return list();
-    return o->show->parsed() ? show(o->name, o->toml) : eval(o->name, o->batch, o->overrides);
-  };
+
+  const auto given = std::make_shared<algorithm_arguments>();
+  const command show{
+      .name = "show",
+      .help = "Formula, options with defaults and ranges, differences, a pipeline that runs",
+      .arguments = {{.name = "NAME", .to = &given->name, .help = "An algorithm or a correction", .required = true},
+                    {.name = "--toml", .to = &given->toml, .help = "Prints the pipeline only"}},
+      .run = [given] { return show_algorithm(given->name, given->toml); }};
+  const command eval{
+      .name = "eval",
+      .help = "Advantages, loss, gradients and diagnostics of a batch, in float64; JSON on stdout",
+      .footer = batch_format,
+      .arguments =
+          {{.name = "NAME", .to = &given->name, .help = "An algorithm", .required = true},
+           {.name = "BATCH", .to = &given->batch, .help = "JSON", .required = true},
+           {.name = "--set",
+            .to = &given->overrides,
+            .help = "key=value: the algorithm's options; aggregation, fixed_length, kl_coefficient, kl_estimator, "
+                    "kl_clamp_input, kl_clamp_output, entropy_coefficient, proximal, value_clip; correction=NAME, then "
+                    "correction.KEY=value or correction.preset=NAME for it",
+            .one_at_a_time = true}},
+      .run = [given] { return evaluate_batch(given->name, given->batch, given->overrides); }};
+  return {.name = "algorithm",
+          .help = "The losses: lists them, explains one, evaluates one on given numbers",
+          .commands = {{.name = "list",
+                        .help = "Every algorithm and correction: paper, columns, differences",
+                        .run = list_algorithms},
+                       show,
+                       eval}};
 }
 
 } // namespace millrace::tools

@@ -22,9 +22,11 @@ std::string toml_number(double x) {
   return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;
 }
 
-std::string in_quotes(std::string_view word) { return '"' + std::string(word) + '"'; }
+std::string in_quotes(std::string_view word) {
+  return '"' + std::string(word) + '"';
+}
 
-std::string value_of(const algorithms::option& o, double x) {
+std::string value_of(const algorithms::hyperparameter& o, double x) {
   return o.words.empty() ? number(x) : std::string(o.words[static_cast<std::size_t>(x)]);
 }
 
@@ -33,7 +35,7 @@ std::string padded(std::string text, std::size_t width) {
   return text;
 }
 
-std::string options_of(std::span<const algorithms::option> options) {
+std::string options_of(std::span<const algorithms::hyperparameter> options) {
   if (options.empty())
     return "options     none\n";
   std::string out = "options     default       range\n";
@@ -43,7 +45,8 @@ std::string options_of(std::span<const algorithms::option> options) {
       range += (range.empty() ? "" : " | ") + std::string(word);
     if (o.words.empty())
       range = number(o.low) + " to " + number(o.high);
-    out += "  " + padded(std::string(o.name), 24) + padded(value_of(o, o.fallback), 14) + padded(range, 22) + std::string(o.meaning) + '\n';
+    out += "  " + padded(std::string(o.name), 24) + padded(value_of(o, o.fallback), 14) + padded(range, 22)
+           + std::string(o.meaning) + '\n';
   }
   return out;
 }
@@ -59,11 +62,11 @@ std::string titled(const std::string& title, std::string_view text) {
   return out + '\n';
 }
 
-std::string table_of(std::span<const algorithms::option> options) {
+std::string table_of(std::span<const algorithms::hyperparameter> options) {
   std::string out;
   for (const auto& o : options)
-    out += (out.empty() ? "" : ", ") + std::string(o.name) + " = " +
-           (o.words.empty() ? toml_number(o.fallback) : in_quotes(value_of(o, o.fallback)));
+    out += (out.empty() ? "" : ", ") + std::string(o.name) + " = "
+           + (o.words.empty() ? toml_number(o.fallback) : in_quotes(value_of(o, o.fallback)));
   return out.empty() ? "{}" : "{ " + out + " }";
 }
 
@@ -76,25 +79,29 @@ struct fragment {
   bool reference = false, critic = false, greedy_baseline = false, asynchronous = false;
 };
 
-constexpr const char* sums = "[roles.prompts]\nkind      = \"source\"\ngenerator = { type = \"arithmetic\", operation = \"add\", min = 10, max = 99 }\n\n";
+constexpr const char* sums = "[roles.prompts]\nkind      = \"source\"\ngenerator = { type = \"arithmetic\", operation "
+                             "= \"add\", min = 10, max = 99 }\n\n";
 
 /// The roles before the learner; the last of them is the one it reads answers from.
 std::string roles_of(const fragment& f, std::string& learner_from) {
   if (f.from == answers_from::preferences) {
     learner_from = "\"pairs\"";
     return "[roles.prompts]\nkind = \"source\"\nfile = \"build/data/preferences.jsonl\"\n\n"
-           "[roles.pairs]\nkind  = \"demonstrations\"\nfrom  = [\"prompts\"]\nmodel = \"smol\"\nform  = \"preference\"\n\n";
+           "[roles.pairs]\nkind  = \"demonstrations\"\nfrom  = [\"prompts\"]\nmodel = \"smol\"\nform  = "
+           "\"preference\"\n\n";
   }
   if (f.from == answers_from::demonstrations) {
     learner_from = "\"answers\"";
-    return std::string(sums) + "[roles.answers]\nkind  = \"demonstrations\"\nfrom  = [\"prompts\"]\nmodel = \"smol\"\n\n";
+    return std::string(sums)
+           + "[roles.answers]\nkind  = \"demonstrations\"\nfrom  = [\"prompts\"]\nmodel = \"smol\"\n\n";
   }
   learner_from = "\"rules\"";
-  std::string out = std::string(sums) +
-                    "[roles.rollout]\nkind  = \"rollout\"\nfrom  = [\"prompts\"]\nmodel = \"smol\"\nanswers_per_prompt = 8\nmax_new_tokens     = 64\n" +
-                    (f.greedy_baseline ? "greedy_baseline    = true\n" : "") +
-                    "\n[roles.rules]\nkind  = \"rule_verifier\"\nfrom  = [\"rollout\"]\n"
-                    "rules = [ { type = \"number\", weight = 1.0 }, { type = \"exact\", weight = 0.2 } ]\n\n";
+  std::string out = std::string(sums)
+                    + "[roles.rollout]\nkind  = \"rollout\"\nfrom  = [\"prompts\"]\nmodel = "
+                      "\"smol\"\nanswers_per_prompt = 8\nmax_new_tokens     = 64\n"
+                    + (f.greedy_baseline ? "greedy_baseline    = true\n" : "")
+                    + "\n[roles.rules]\nkind  = \"rule_verifier\"\nfrom  = [\"rollout\"]\n"
+                      "rules = [ { type = \"number\", weight = 1.0 }, { type = \"exact\", weight = 0.2 } ]\n\n";
   if (f.reference) {
     learner_from += ", \"frozen\"";
     out += "[roles.frozen]\nkind  = \"reference\"\nfrom  = [\"rollout\"]\nmodel = \"smol\"\n\n";
@@ -109,15 +116,17 @@ std::string roles_of(const fragment& f, std::string& learner_from) {
 std::string pipeline_text(const fragment& f) {
   std::string from;
   const std::string roles = roles_of(f, from);
-  std::string out = "[run]\nname  = " + in_quotes(f.name) + "\nsteps = 60\n\n[models.smol]\npath = \"build/models/smollm2-135m-instruct.gguf\"\n\n" + roles +
-                    "[roles.learner]\nkind  = \"policy\"\nfrom  = [" + from + "]\nmodel = \"smol\"\n" +
-                    (f.from == answers_from::rollout ? "publishes_to = [\"rollout\"]\n" : "") + "algorithm    = " + in_quotes(f.algorithm) + '\n';
+  std::string out = "[run]\nname  = " + in_quotes(f.name)
+                    + "\nsteps = 60\n\n[models.smol]\npath = \"build/models/smollm2-135m-instruct.gguf\"\n\n" + roles
+                    + "[roles.learner]\nkind  = \"policy\"\nfrom  = [" + from + "]\nmodel = \"smol\"\n"
+                    + (f.from == answers_from::rollout ? "publishes_to = [\"rollout\"]\n" : "")
+                    + "algorithm    = " + in_quotes(f.algorithm) + '\n';
   if (!f.options.empty())
     out += "algorithm_options = " + f.options + '\n';
   if (!f.corrections.empty())
     out += "loss         = { corrections = [ " + f.corrections + " ] }\n";
-  return out + "optimizer    = { name = \"adamw\", lr = 2e-5 }\n\n[schedule]\npreset = " +
-         in_quotes(f.asynchronous ? "bounded" : "one_step_off") + "\ngroups_per_step = 4\n";
+  return out + "optimizer    = { name = \"adamw\", lr = 2e-5 }\n\n[schedule]\npreset = "
+         + in_quotes(f.asynchronous ? "bounded" : "one_step_off") + "\ngroups_per_step = 4\n";
 }
 
 } // namespace
@@ -126,17 +135,21 @@ std::string page_of(const algorithms::algorithm& row) {
   std::string columns;
   for (const auto column : row.columns)
     columns += (columns.empty() ? "" : ", ") + std::string(column);
-  return titled(std::string(row.name), row.summary) + titled("source", row.source) +
-         titled("columns", columns.empty() ? "none beyond tokens and logprob" : columns + ", beside tokens and logprob") +
-         titled("formula", row.formula) + titled("aggregation", algorithms::name_of(row.how)) +
-         titled("corrections", row.corrects ? "none by default: it weighs stale tokens itself, or has none" : "truncated by default") +
-         options_of(row.options) + titled("differences", row.differences);
+  return titled(std::string(row.name), row.summary) + titled("source", row.source)
+         + titled("columns",
+                  columns.empty() ? "none beyond tokens and logprob" : columns + ", beside tokens and logprob")
+         + titled("formula", row.formula) + titled("aggregation", algorithms::name_of(row.how))
+         + titled("corrections",
+                  row.corrects ? "none by default: it weighs stale tokens itself, or has none" : "truncated by default")
+         + options_of(row.options) + titled("differences", row.differences);
 }
 
 std::string page_of(const algorithms::correction& row) {
-  std::string out = titled(std::string(row.name), row.summary) + titled("source", row.source) + titled("formula", row.formula) +
-                    titled("sees", row.sees == algorithms::scope::step ? "the whole step, before its first update" : "whole answers") +
-                    options_of(row.options);
+  std::string out = titled(std::string(row.name), row.summary) + titled("source", row.source)
+                    + titled("formula", row.formula)
+                    + titled("sees", row.sees == algorithms::scope::step ? "the whole step, before its first update"
+                                                                         : "whole answers")
+                    + options_of(row.options);
   for (const auto& preset : row.presets) {
     std::string settings;
     for (const auto& setting : preset.settings)
@@ -149,7 +162,9 @@ std::string page_of(const algorithms::correction& row) {
 }
 
 std::string pipeline_of(const algorithms::algorithm& row) {
-  const auto reads = [&](std::string_view column) { return std::find(row.columns.begin(), row.columns.end(), column) != row.columns.end(); };
+  const auto reads = [&](std::string_view column) {
+    return std::find(row.columns.begin(), row.columns.end(), column) != row.columns.end();
+  };
   fragment f;
   f.name = f.algorithm = row.name;
   f.options = row.options.empty() ? "" : table_of(row.options);

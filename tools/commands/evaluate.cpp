@@ -1,8 +1,8 @@
-#include "actors/evaluation_work.hpp"
-#include "runtime/cores.hpp"
-#include "runtime/input_error.hpp"
 #include "runtime/pipeline/pipeline.hpp"
+#include "runtime/roles/evaluation_core.hpp"
 #include "runtime/train/trainable.hpp"
+#include "runtime/words/cores.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/inference_model.hpp"
 
@@ -15,7 +15,7 @@
 namespace millrace::tools {
 namespace {
 
-struct arguments {
+struct evaluate_arguments {
   std::string model, pipeline, role;
   std::vector<std::string> overrides;
   bool answers = false;
@@ -30,11 +30,12 @@ const pipeline::role& role_of(const pipeline::pipeline& p, const std::string& na
     if (role->name == name || (name.empty() && all.size() == 1))
       return *role;
   }
-  throw input_error(p.file.string() + ": found " + (all.empty() ? "no role of kind \"evaluation\"" : "evaluations " + names)
+  throw input_error(p.file.string() + ": found "
+                    + (all.empty() ? "no role of kind \"evaluation\"" : "evaluations " + names)
                     + (name.empty() ? ", want one, or --role" : ", want one called " + name));
 }
 
-nlohmann::json line_of(const actors::held_out_row& row, const std::vector<actors::held_out_answer>& answers) {
+nlohmann::json line_of(const roles::held_out_row& row, const std::vector<roles::held_out_answer>& answers) {
   nlohmann::json said = nlohmann::json::array();
   for (const auto& a : answers)
     said.push_back({{"text", a.text},
@@ -46,15 +47,16 @@ nlohmann::json line_of(const actors::held_out_row& row, const std::vector<actors
   return {{"row", row.where}, {"task", row.task}, {"answer", row.answer}, {"answers", std::move(said)}};
 }
 
-int run_evaluate(const arguments& given) {
+int run_evaluate(const evaluate_arguments& given) {
   const auto p = pipeline::read_pipeline(given.pipeline, given.overrides);
   const auto& role = role_of(p, given.role);
   auto table = std::get<pipeline::evaluation_table>(role.options);
   const bool threads_written = p.origins.at("roles." + role.name + ".threads") != "default";
   if (!threads_written) // nothing else works here
     table.threads = cores_here();
-  auto model = load_inference_model(given.model, p.models.at(table.model).chat_template, train::device_named(p.run.device));
-  const actors::evaluation_work work(table, std::move(model.about));
+  auto model =
+      load_inference_model(given.model, p.models.at(table.model).chat_template, train::device_named(p.run.device));
+  const roles::evaluation_core work(table, std::move(model.about));
   if (work.skipped() > 0)
     std::fprintf(stderr, "%zu rows skipped, the first: %s\n", work.skipped(), work.skipped_first().c_str());
   const auto start = std::chrono::steady_clock::now();
@@ -62,7 +64,7 @@ int run_evaluate(const arguments& given) {
     std::printf("%s\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     std::fflush(stdout);
   };
-  actors::evaluation_work::on_answers each;
+  roles::evaluation_core::on_answers each;
   if (given.answers)
     each = [&](const auto& row, const auto& answers) { print(line_of(row, answers)); };
   const auto tally = work.run(model.policy, {}, {}, each);
@@ -75,17 +77,26 @@ int run_evaluate(const arguments& given) {
 
 } // namespace
 
-command add_evaluate(CLI::App& root) {
-  auto given = std::make_shared<arguments>();
-  auto* app = root.add_subcommand("evaluate", "Ask a model a pipeline's held-out prompts; figures as one JSON object on stdout");
-  app->footer("The pipeline's role of kind \"evaluation\" says which prompts, rules and sampling; a run of it asks the same.\n"
-              "    millrace evaluate runs/NAME/checkpoints/best/model runs/NAME/resolved.toml --set roles.held_out.rows=500");
-  app->add_option("MODEL", given->model, "Hugging Face folder or .gguf file")->required();
-  app->add_option("PIPELINE", given->pipeline, "The pipeline, TOML")->required();
-  app->add_option("--role", given->role, "Which evaluation, where the pipeline has several");
-  app->add_option("--set", given->overrides, "Overrides one key: a.b=value (TOML; a bare word is a string)")->allow_extra_args(false);
-  app->add_flag("--answers", given->answers, "One JSON line a prompt before the figures: texts, rewards, votes");
-  return [given] { return run_evaluate(*given); };
+command evaluate_command() {
+  const auto given = std::make_shared<evaluate_arguments>();
+  return {
+      .name = "evaluate",
+      .help = "Ask a model a pipeline's held-out prompts; figures as one JSON object on stdout",
+      .footer =
+          R"(The pipeline's role of kind "evaluation" says which prompts, rules and sampling; a run of it asks the same.
+    millrace evaluate runs/NAME/checkpoints/best/model runs/NAME/resolved.toml --set roles.held_out.rows=500)",
+      .arguments =
+          {{.name = "MODEL", .to = &given->model, .help = "Hugging Face folder or .gguf file", .required = true},
+           {.name = "PIPELINE", .to = &given->pipeline, .help = "The pipeline, TOML", .required = true},
+           {.name = "--role", .to = &given->role, .help = "Which evaluation, where the pipeline has several"},
+           {.name = "--set",
+            .to = &given->overrides,
+            .help = "Overrides one key: a.b=value (TOML; a bare word is a string)",
+            .one_at_a_time = true},
+           {.name = "--answers",
+            .to = &given->answers,
+            .help = "One JSON line a prompt before the figures: texts, rewards, votes"}},
+      .run = [given] { return run_evaluate(*given); }};
 }
 
 } // namespace millrace::tools

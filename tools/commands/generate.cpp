@@ -1,13 +1,12 @@
-#include "runtime/cores.hpp"
-#include "runtime/input_error.hpp"
 #include "runtime/rollout/engine.hpp"
 #include "runtime/train/trainable.hpp"
+#include "runtime/words/cores.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/inference_model.hpp"
 
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <map>
@@ -18,7 +17,7 @@
 namespace millrace::tools {
 namespace {
 
-struct arguments {
+struct generate_arguments {
   std::string model, prompt, file, template_name, device = "auto";
   std::optional<double> temperature, top_p;
   std::optional<int> top_k;
@@ -31,7 +30,7 @@ struct arguments {
   bool no_template = false;
 };
 
-rollout::sampling sampling_of(const arguments& given, const model::checkpoint& about) {
+rollout::sampling sampling_of(const generate_arguments& given, const model::checkpoint& about) {
   rollout::sampling how;
   how.temperature = given.temperature.value_or(about.generation.temperature.value_or(1.0));
   how.top_p = given.top_p.value_or(about.generation.top_p.value_or(1.0));
@@ -48,7 +47,7 @@ rollout::sampling sampling_of(const arguments& given, const model::checkpoint& a
 }
 
 /// What was asked: the flag's one prompt, or the file's.
-std::vector<json_row> prompts_of(const arguments& given) {
+std::vector<json_row> prompts_of(const generate_arguments& given) {
   if (!given.file.empty())
     return read_json_rows(given.file);
   return {{"--prompt", std::make_shared<nlohmann::json>(nlohmann::json{{"prompt", given.prompt}})}};
@@ -58,16 +57,17 @@ std::string output_line(const nlohmann::json& prompt, const rollout::finished_gr
   std::string line = "{\"prompt\":" + prompt.dump() + ",\"answers\":[";
   for (std::size_t i = 0; i < group.answers.size(); ++i) {
     const auto& a = group.answers[i];
-    line += (i ? ",{\"text\":" : "{\"text\":") + nlohmann::json(a.text).dump() + ",\"tokens\":" + json_array(a.tokens) +
-            ",\"logprob\":" + json_array(a.logprob) + ",\"finish\":\"" +
-            (a.finish == rollout::finish_reason::stop ? "stop" : "length") + "\"}";
+    line += (i ? ",{\"text\":" : "{\"text\":") + nlohmann::json(a.text).dump() + ",\"tokens\":" + json_array(a.tokens)
+            + ",\"logprob\":" + json_array(a.logprob) + ",\"finish\":\""
+            + (a.finish == rollout::finish_reason::stop ? "stop" : "length") + "\"}";
   }
   return line + "]}\n";
 }
 
-int run_generate(const arguments& given) {
+int run_generate(const generate_arguments& given) {
   const auto rows = prompts_of(given);
-  const auto model = load_inference_model(given.model, given.template_name, train::device_named(given.device, "--device"));
+  const auto model =
+      load_inference_model(given.model, given.template_name, train::device_named(given.device, "--device"));
   rollout::engine engine(model.policy, model.about.tok, 0,
                          {.slots = given.slots, .max_context = given.max_context, .threads = given.threads});
   const auto how = sampling_of(given, model.about);
@@ -76,11 +76,12 @@ int run_generate(const arguments& given) {
       const auto prompt = rows[i].value->find("prompt");
       if (prompt == rows[i].value->end())
         throw input_error("found no \"prompt\", want text or a list of messages");
-      engine.admit({.group = i,
-                    .prompt = encode_prompt(model, *prompt, !given.no_template),
-                    .answers = given.answers,
-                    .seed = given.seed + i,
-                    .how = how});
+      engine.admit(
+          {.group = i,
+           .prompt = encode_prompt(model, *prompt, given.no_template ? text_prompt::as_is : text_prompt::message),
+           .answers = given.answers,
+           .seed = given.seed + i,
+           .how = how});
     } catch (const input_error& error) {
       throw input_error(rows[i].where + ": " + error.what());
     }
@@ -109,46 +110,78 @@ int run_generate(const arguments& given) {
 
 } // namespace
 
-command add_generate(CLI::App& root) {
-  auto given = std::make_shared<arguments>();
-  auto* app = root.add_subcommand("generate", "Answer prompts with a model; one JSON line a prompt on stdout");
-  app->add_option("model", given->model, "Hugging Face folder or .gguf file")->required();
-  auto* input = app->add_option_group("input", "What to answer (one of the two)");
-  input->add_option("--prompt", given->prompt, "One user message");
-  input->add_option("--file", given->file, "JSONL, one row a line: {\"prompt\": text or [{\"role\", \"content\"}]}");
-  input->require_option(1);
-  app->add_option("--max-new-tokens", given->max_new_tokens, "At most so many tokens an answer")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app->add_option("--temperature", given->temperature,
-                  "0 = always the likeliest token [generation_config.json's, else 1]")
-      ->check(CLI::NonNegativeNumber);
-  app->add_option("--top-k", given->top_k, "Draw from the k likeliest tokens; 0 = all [generation_config.json's, else 0]")
-      ->check(CLI::NonNegativeNumber);
-  app->add_option("--top-p", given->top_p,
-                  "Draw from the likeliest tokens that have this probability together [generation_config.json's, else 1]")
-      ->check(CLI::Range(1e-6, 1.0));
-  app->add_option("--min-p", given->min_p, "Draw from tokens at least this many times as likely as the likeliest")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  app->add_option("--stop", given->stop, "End an answer before this text (repeatable)");
-  app->add_option("--seed", given->seed, "Answer i of row r is drawn from (seed + r, i)")->capture_default_str();
-  app->add_option("--answers", given->answers, "Answers to each prompt")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app->add_option("--slots", given->slots, "Answers decoded together")->check(CLI::PositiveNumber)->capture_default_str();
-  app->add_option("--max-context", given->max_context, "Tokens of prompt and answer; 0 = the model's")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  app->add_option("--threads", given->threads, "Threads of the CPU to compute with")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app->add_option("--device", given->device, device_help)
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
-      ->capture_default_str();
-  app->add_option("--template", given->template_name, "Chat template by name, instead of the model's own");
-  app->add_flag("--no-template", given->no_template, "Take a text prompt as it stands, not as a user message");
-  return [given] { return run_generate(*given); };
+namespace {
+
+/// How to sample, as the arguments of the command.
+std::vector<argument> sampling_arguments(generate_arguments& given) {
+  return {{.name = "--max-new-tokens",
+           .to = &given.max_new_tokens,
+           .help = "At most so many tokens an answer",
+           .shows_default = true,
+           .numbers = sign::positive},
+          {.name = "--temperature",
+           .to = &given.temperature,
+           .help = "0 = always the likeliest token [generation_config.json's, else 1]",
+           .numbers = sign::not_negative},
+          {.name = "--top-k",
+           .to = &given.top_k,
+           .help = "Draw from the k likeliest tokens; 0 = all [generation_config.json's, else 0]",
+           .numbers = sign::not_negative},
+          {.name = "--top-p",
+           .to = &given.top_p,
+           .help = "Draw from the likeliest tokens that have this probability together [generation_config.json's, "
+                   "else 1]",
+           .between = {{1e-6, 1.0}}},
+          {.name = "--min-p",
+           .to = &given.min_p,
+           .help = "Draw from tokens at least this many times as likely as the likeliest",
+           .shows_default = true,
+           .between = {{0.0, 1.0}}},
+          {.name = "--stop", .to = &given.stop, .help = "End an answer before this text (repeatable)"},
+          {.name = "--seed",
+           .to = &given.seed,
+           .help = "Answer i of row r is drawn from (seed + r, i)",
+           .shows_default = true},
+          {.name = "--answers",
+           .to = &given.answers,
+           .help = "Answers to each prompt",
+           .shows_default = true,
+           .numbers = sign::positive},
+          {.name = "--slots",
+           .to = &given.slots,
+           .help = "Answers decoded together",
+           .shows_default = true,
+           .numbers = sign::positive},
+          {.name = "--max-context",
+           .to = &given.max_context,
+           .help = "Tokens of prompt and answer; 0 = the model's",
+           .shows_default = true,
+           .numbers = sign::not_negative}};
+}
+
+} // namespace
+
+command generate_command() {
+  const auto given = std::make_shared<generate_arguments>();
+  std::vector<argument> arguments{
+      {.name = "model", .to = &given->model, .help = "Hugging Face folder or .gguf file", .required = true}};
+  for (const auto& more :
+       {sampling_arguments(*given), model_arguments(given->threads, given->device, given->template_name)})
+    arguments.insert(arguments.end(), more.begin(), more.end());
+  arguments.push_back({.name = "--no-template",
+                       .to = &given->no_template,
+                       .help = "Take a text prompt as it stands, not as a user message"});
+  return {.name = "generate",
+          .help = "Answer prompts with a model; one JSON line a prompt on stdout",
+          .arguments = std::move(arguments),
+          .choices = {{.name = "input",
+                       .help = "What to answer (one of the two)",
+                       .arguments = {{.name = "--prompt", .to = &given->prompt, .help = "One user message"},
+                                     {.name = "--file",
+                                      .to = &given->file,
+                                      .help = "JSONL, one row a line: {\"prompt\": text or [{\"role\", "
+                                              "\"content\"}]}"}}}},
+          .run = [given] { return run_generate(*given); }};
 }
 
 } // namespace millrace::tools

@@ -6,25 +6,41 @@
 
 namespace millrace::tools {
 
-command add_graph(CLI::App& root) {
-  struct options {
-    std::string file;
-    std::string format = "dot";
-    std::vector<std::string> overrides;
+namespace {
+
+struct graph_arguments {
+  std::string file;
+  std::string format = "dot";
+  std::vector<std::string> overrides;
+};
+
+int run_graph(const graph_arguments& given) {
+  const auto drawn = [&](const auto& what) {
+    return given.format == "dot"   ? pipeline::draw_dot(what)
+           : given.format == "svg" ? pipeline::draw_svg(what)
+                                   : pipeline::draw_mermaid(what);
   };
-  auto o = std::make_shared<options>();
-  auto* app = root.add_subcommand("graph", "Draws a pipeline's graph of roles");
-  app->add_option("FILE", o->file, "The pipeline, TOML")->required();
-  app->add_option("--format", o->format, "dot, mermaid or svg")->check(CLI::IsMember({"dot", "mermaid", "svg"}));
-  app->add_option("--set", o->overrides, "Overrides one key: a.b=value")->allow_extra_args(false);
-  return [o] {
-    const auto drawn = [&](const auto& what) {
-      return o->format == "dot" ? pipeline::draw_dot(what) : o->format == "svg" ? pipeline::draw_svg(what) : pipeline::draw_mermaid(what);
-    };
-    const auto stages = pipeline::read_stages(o->file, o->overrides);
-    std::fputs((pipeline::is_staged(stages) ? drawn(stages) : drawn(stages[0].what)).c_str(), stdout);
-    return 0;
-  };
+  const auto stages = pipeline::read_stages(given.file, given.overrides);
+  std::fputs((pipeline::is_staged(stages) ? drawn(stages) : drawn(stages[0].what)).c_str(), stdout);
+  return 0;
+}
+
+} // namespace
+
+command graph_command() {
+  const auto given = std::make_shared<graph_arguments>();
+  return {.name = "graph",
+          .help = "Draws a pipeline's graph of roles",
+          .arguments = {{.name = "FILE", .to = &given->file, .help = "The pipeline, TOML", .required = true},
+                        {.name = "--format",
+                         .to = &given->format,
+                         .help = "dot, mermaid or svg",
+                         .one_of = {"dot", "mermaid", "svg"}},
+                        {.name = "--set",
+                         .to = &given->overrides,
+                         .help = "Overrides one key: a.b=value",
+                         .one_at_a_time = true}},
+          .run = [given] { return run_graph(*given); }};
 }
 
 } // namespace millrace::tools

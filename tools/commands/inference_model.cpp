@@ -1,7 +1,7 @@
 #include "tools/commands/inference_model.hpp"
 
-#include "runtime/input_error.hpp"
 #include "runtime/model/inference_decoder.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -11,21 +11,20 @@
 namespace millrace::tools {
 namespace {
 
-std::string shown(const nlohmann::json& value) {
+std::string shortened(const nlohmann::json& value) {
   std::string text = value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
   if (text.size() > 60)
     text = text.substr(0, 57) + "...";
   return text;
 }
 
-std::vector<model::message> messages_of(const nlohmann::json& prompt) {
-  std::vector<model::message> messages;
+std::vector<chat_turn> messages_of(const nlohmann::json& prompt) {
+  std::vector<chat_turn> messages;
   for (const auto& turn : prompt) {
     const auto role = turn.is_object() ? turn.find("role") : turn.end();
     const auto content = turn.is_object() ? turn.find("content") : turn.end();
-    if (!turn.is_object() || role == turn.end() || content == turn.end() || !role->is_string() ||
-        !content->is_string())
-      throw input_error("prompt: found " + shown(turn) + ", want {\"role\": text, \"content\": text}");
+    if (!turn.is_object() || role == turn.end() || content == turn.end() || !role->is_string() || !content->is_string())
+      throw input_error("prompt: found " + shortened(turn) + ", want {\"role\": text, \"content\": text}");
     messages.push_back({role->get<std::string>(), content->get<std::string>()});
   }
   if (messages.empty())
@@ -47,26 +46,39 @@ std::string array_text(const std::vector<T>& values) {
 
 } // namespace
 
-inference_model load_inference_model(const std::filesystem::path& path, const std::string& template_name, at::Device device) {
+std::vector<argument> model_arguments(int& threads, std::string& device, std::string& template_name) {
+  return {{.name = "--threads",
+           .to = &threads,
+           .help = "Threads of the CPU to compute with",
+           .shows_default = true,
+           .numbers = sign::positive},
+          {.name = "--device",
+           .to = &device,
+           .help = "Where the model computes: cpu, cuda, or auto = cuda where there is one",
+           .shows_default = true,
+           .one_of = {"auto", "cpu", "cuda"}},
+          {.name = "--template", .to = &template_name, .help = "Chat template by name, instead of the model's own"}};
+}
+
+inference_model load_inference_model(const std::filesystem::path& path, const std::string& template_name,
+                                     at::Device device) {
   inference_model loaded{model::load_checkpoint(path), nullptr};
   if (!loaded.about.tok)
     throw input_error(path.string() + ": found no tokenizer, want one");
   if (!template_name.empty())
-    loaded.about.chat = model::named_chat_template(template_name);
+    loaded.about.chat = text::named_chat_template(template_name);
   loaded.policy = model::inference_decoder(loaded.about.config, std::exchange(loaded.about.parameters, {}), device);
   return loaded;
 }
 
-std::vector<std::int32_t> encode_prompt(const inference_model& model, const nlohmann::json& prompt,
-                                        bool text_is_message) {
+std::vector<std::int32_t> encode_prompt(const inference_model& model, const nlohmann::json& prompt, text_prompt text) {
   if (!prompt.is_string() && !prompt.is_array())
-    throw input_error("prompt: found " + shown(prompt) + ", want text or a list of messages");
-  if (prompt.is_string() && !text_is_message)
-    return model.about.tok->encode(prompt.get_ref<const std::string&>(), true);
-  const auto messages = prompt.is_array()
-                            ? messages_of(prompt)
-                            : std::vector<model::message>{{"user", prompt.get<std::string>()}};
-  return model.about.tok->encode(model::chat_of(model.about).render(messages, true));
+    throw input_error("prompt: found " + shortened(prompt) + ", want text or a list of messages");
+  if (prompt.is_string() && text == text_prompt::as_is)
+    return model.about.tok->encode(prompt.get_ref<const std::string&>(), text::edges::special);
+  const auto messages =
+      prompt.is_array() ? messages_of(prompt) : std::vector<chat_turn>{{"user", prompt.get<std::string>()}};
+  return model.about.tok->encode(model::chat_of(model.about).render(messages, text::opening::assistant));
 }
 
 std::vector<json_row> read_json_rows(const std::filesystem::path& file) {
@@ -83,7 +95,7 @@ std::vector<json_row> read_json_rows(const std::filesystem::path& file) {
     if (value->is_discarded())
       throw input_error(where + ": found no JSON, want an object");
     if (!value->is_object())
-      throw input_error(where + ": found " + shown(*value) + ", want an object");
+      throw input_error(where + ": found " + shortened(*value) + ", want an object");
     rows.push_back({where, std::move(value)});
   }
   if (rows.empty())
@@ -91,7 +103,12 @@ std::vector<json_row> read_json_rows(const std::filesystem::path& file) {
   return rows;
 }
 
-std::string json_array(const std::vector<float>& values) { return array_text(values); }
-std::string json_array(const std::vector<std::int32_t>& values) { return array_text(values); }
+std::string json_array(const std::vector<float>& values) {
+  return array_text(values);
+}
+
+std::string json_array(const std::vector<std::int32_t>& values) {
+  return array_text(values);
+}
 
 } // namespace millrace::tools

@@ -2,6 +2,7 @@
 
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/model/decoder.hpp"
+#include "tools/command.hpp"
 
 #include <c10/core/Device.h>
 #include <nlohmann/json_fwd.hpp>
@@ -14,8 +15,8 @@
 
 namespace millrace::tools {
 
-/// What commands say of `--device`.
-inline constexpr const char* device_help = "Where the model computes: cpu, cuda, or auto = cuda where there is one";
+/// The arguments of every command that computes with a model: --threads, --device, --template.
+std::vector<argument> model_arguments(int& threads, std::string& device, std::string& template_name);
 
 /// A model ready to generate and score.
 struct inference_model {
@@ -25,14 +26,19 @@ struct inference_model {
 
 /// @param template_name a chat template's name, which goes before the model's own; "" = the model's own
 /// @throws input_error as `load_checkpoint`, and for a model without a tokenizer
-inference_model load_inference_model(const std::filesystem::path& path, const std::string& template_name, at::Device device);
+inference_model load_inference_model(const std::filesystem::path& path, const std::string& template_name,
+                                     at::Device device);
 
-/// The tokens of a prompt: messages go through the chat template, with the assistant's turn opened; text is one user
-/// message if `text_is_message`, else it is taken as it stands (with the tokenizer's BOS, if it has one).
+/// What a prompt of text is.
+enum class text_prompt {
+  message, ///< one user message
+  as_is,   ///< taken as it stands, with the tokenizer's BOS if it has one
+};
+
+/// The tokens of a prompt. Messages go through the chat template, with the assistant's turn opened.
 /// @param prompt a string or an array of {role, content}
 /// @throws input_error with the reason alone
-std::vector<std::int32_t> encode_prompt(const inference_model& model, const nlohmann::json& prompt,
-                                        bool text_is_message);
+std::vector<std::int32_t> encode_prompt(const inference_model& model, const nlohmann::json& prompt, text_prompt text);
 
 /// One line of a JSONL file: an object.
 struct json_row {

@@ -1,8 +1,8 @@
-#include "runtime/input_error.hpp"
 #include "runtime/pipeline/cluster.hpp"
 #include "runtime/pipeline/errors.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/schedule/virtual_time.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 #include "tools/plan_costs.hpp"
 
@@ -69,8 +69,10 @@ bool holds(const bound& wanted, const json& figures) {
     throw input_error("--best-under: no figure '" + wanted.figure + "', want one of " + names);
   }
   const auto found = figures[wanted.figure].get<double>();
-  return wanted.compare == "<=" ? found <= wanted.value : wanted.compare == ">=" ? found >= wanted.value
-       : wanted.compare == "<"  ? found < wanted.value  : found > wanted.value;
+  return wanted.compare == "<="   ? found <= wanted.value
+         : wanted.compare == ">=" ? found >= wanted.value
+         : wanted.compare == "<"  ? found < wanted.value
+                                  : found > wanted.value;
 }
 
 std::uint32_t percentile(const schedule::staleness& stale, double share) {
@@ -88,8 +90,11 @@ json figures_of(const schedule::prediction& made) {
   const double groups = std::max<double>(1, static_cast<double>(books.trained.groups));
   json figures;
   // One step has no pace: then the whole run stands for it.
-  const auto pace = made.trained.size() > 1 ? schedule::pace_of(made.trained)
-                                            : schedule::pace{made.step_s(), made.seconds > 0 ? static_cast<double>(books.trained.tokens) / made.seconds : 0};
+  const auto pace =
+      made.trained.size() > 1
+          ? schedule::pace_of(made.trained)
+          : schedule::pace{made.step_s(),
+                           made.seconds > 0 ? static_cast<double>(books.trained.tokens) / made.seconds : 0};
   figures["steps_per_hour"] = pace.step_s > 0 ? 3600.0 / pace.step_s : 0;
   figures["step_s"] = pace.step_s;
   figures["whole_run_s"] = made.seconds;
@@ -115,12 +120,18 @@ json figures_of(const schedule::prediction& made) {
   for (std::size_t i = 0; i < schedule::drop_reasons; ++i)
     waste(std::string(to_string(static_cast<schedule::drop_reason>(i))), books.dropped[i].tokens);
   waste("generated_again", books.lost);
-  figures["wasted_share"] = books.generated > 0 ? static_cast<double>(tokens) / static_cast<double>(books.generated) : 0;
+  figures["wasted_share"] =
+      books.generated > 0 ? static_cast<double>(tokens) / static_cast<double>(books.generated) : 0;
   figures["wasted_tokens"] = wasted.is_null() ? json::object() : wasted;
   const auto& l = made.learner;
-  figures["learner"] = {{"compute", l.compute}, {"transfer", l.transfer}, {"wait_input", l.wait_input}, {"wait_version", l.wait_bound}, {"wait_turn", l.wait_turn}, {"storage", l.saving}};
+  figures["learner"] = {{"compute", l.compute},         {"transfer", l.transfer},   {"wait_input", l.wait_input},
+                        {"wait_version", l.wait_bound}, {"wait_turn", l.wait_turn}, {"storage", l.saving}};
   const auto& r = made.rollout;
-  figures["rollout"] = {{"compute", r.compute}, {"wait_credit", r.wait_credit}, {"wait_weights", r.wait_weights}, {"paused", r.paused}, {"dead", r.dead}};
+  figures["rollout"] = {{"compute", r.compute},
+                        {"wait_credit", r.wait_credit},
+                        {"wait_weights", r.wait_weights},
+                        {"paused", r.paused},
+                        {"dead", r.dead}};
   return figures;
 }
 
@@ -131,30 +142,29 @@ std::string words_of(const point& at) {
   return text.empty() ? "as in the file" : text;
 }
 
-struct options {
+struct plan_arguments {
   std::string file;
   std::string trace, cluster, show_cluster;
-  std::vector<std::string> grid, given, overrides, best;
+  std::vector<std::string> grid, costs, overrides, best;
   std::uint32_t steps = 0;
 };
 
-int plan(const options& o) {
-  if (!o.show_cluster.empty()) {
-    std::cout << pipeline::cluster_text(o.show_cluster);
-    return 0;
+/// Predicts the points of a grid, one after another, and prints a line for each.
+class planner {
+public:
+  explicit planner(const plan_arguments& given) : given_(given), source_({given.trace, given.cluster, given.costs}) {
+    for (const auto& text : given.best)
+      bounds_.push_back(bound_of(text));
   }
-  if (o.file.empty())
-    throw input_error("plan: no FILE, want a pipeline in TOML");
-  cost_source source({o.trace, o.cluster, o.given});
-  std::vector<bound> bounds;
-  for (const auto& text : o.best)
-    bounds.push_back(bound_of(text));
-  std::optional<std::pair<std::string, json>> best;
-  std::fprintf(stderr, "%-34s %10s %9s %11s %23s %8s %7s %7s %7s\n", "point", "steps/h", "step s", "trained t/s", "stale mean / p99 / max",
-               "wasted", "length", "learner", "rollout");
-  bool first = true;
-  for (const auto& at : grid_of(o.grid)) {
-    auto overrides = o.overrides;
+
+  void print_heading() const {
+    std::fprintf(stderr, "%-34s %10s %9s %11s %23s %8s %7s %7s %7s\n", "point", "steps/h", "step s", "trained t/s",
+                 "stale mean / p99 / max", "wasted", "length", "learner", "rollout");
+  }
+
+  /// @throws pipeline_errors if the file itself, without a point of a grid, is refused
+  void predict(const point& at) {
+    auto overrides = given_.overrides;
     json line;
     line["point"] = json::object();
     for (const auto& [key, value] : at) {
@@ -163,7 +173,7 @@ int plan(const options& o) {
     }
     std::optional<pipeline::pipeline> p;
     try {
-      p = pipeline::read_pipeline(o.file, overrides);
+      p = pipeline::read_pipeline(given_.file, overrides);
     } catch (const pipeline::pipeline_errors& refused) {
       if (at.empty())
         throw;
@@ -171,68 +181,146 @@ int plan(const options& o) {
       line["refused"] = why = why.substr(0, why.find('\n'));
       std::cout << line.dump() << '\n';
       std::fprintf(stderr, "%-34s refused: %s\n", words_of(at).c_str(), why.c_str());
-      continue;
+      return;
     }
-    const auto [costs, notes] = source.of(*p);
-    if (std::exchange(first, false)) {
+    const auto figures = figures_of(*p);
+    line.update(figures);
+    std::cout << line.dump() << '\n';
+    print_row(at, figures);
+    choose(at, line, figures);
+  }
+
+  /// The fastest point within the bounds, if there are bounds.
+  void print_best() const {
+    if (bounds_.empty())
+      return;
+    json line;
+    line["best"] = best_ ? best_->second : json();
+    std::cout << line.dump() << '\n';
+    std::fprintf(stderr, "best: %s\n", best_ ? best_->first.c_str() : "no point is within the bounds");
+  }
+
+private:
+  json figures_of(const pipeline::pipeline& p) {
+    const auto [costs, notes] = source_.of(p);
+    if (std::exchange(first_, false)) {
       std::fprintf(stderr, "# %s\n", in_words(costs).c_str());
       for (const auto& note : notes)
         std::fprintf(stderr, "# %s\n", note.c_str());
     }
-    auto settings = pipeline::schedule_of(*p);
-    settings.steps = o.steps > 0 ? o.steps : std::min<std::uint32_t>(settings.steps, 500);
-    const auto figures = figures_of(schedule::simulate(settings, costs));
-    line.update(figures);
-    std::cout << line.dump() << '\n';
-    const auto number = [&](const char* name) { return figures[name].get<double>(); };
-    std::fprintf(stderr, "%-34s %10.1f %9.3f %11.0f %12.2f /%4.0f /%4.0f %7.1f%% %7.2f %6.0f%% %6.0f%%\n", words_of(at).c_str(),
-                 number("steps_per_hour"), number("step_s"), number("trained_tokens_per_s"), number("staleness_mean"), number("staleness_p99"),
-                 number("staleness_max"), 100 * number("wasted_share"), number("length_ratio"), 100 - 100 * number("learner_idle"),
-                 100 - 100 * number("rollout_idle"));
-    bool fits = true;
-    for (const auto& wanted : bounds)
-      fits = holds(wanted, figures) && fits;
-    if (fits && !bounds.empty() && (!best || figures["steps_per_hour"] > best->second["steps_per_hour"]))
-      best = {words_of(at), line};
+    auto settings = pipeline::schedule_of(p);
+    settings.steps = given_.steps > 0 ? given_.steps : std::min<std::uint32_t>(settings.steps, 500);
+    return tools::figures_of(schedule::simulate(settings, costs));
   }
-  if (bounds.empty())
+
+  static void print_row(const point& at, const json& figures) {
+    const auto number = [&](const char* name) { return figures[name].get<double>(); };
+    std::fprintf(stderr, "%-34s %10.1f %9.3f %11.0f %12.2f /%4.0f /%4.0f %7.1f%% %7.2f %6.0f%% %6.0f%%\n",
+                 words_of(at).c_str(), number("steps_per_hour"), number("step_s"), number("trained_tokens_per_s"),
+                 number("staleness_mean"), number("staleness_p99"), number("staleness_max"),
+                 100 * number("wasted_share"), number("length_ratio"), 100 - 100 * number("learner_idle"),
+                 100 - 100 * number("rollout_idle"));
+  }
+
+  void choose(const point& at, const json& line, const json& figures) {
+    bool fits = true;
+    for (const auto& wanted : bounds_)
+      fits = holds(wanted, figures) && fits;
+    if (fits && !bounds_.empty() && (!best_ || figures["steps_per_hour"] > best_->second["steps_per_hour"]))
+      best_ = {words_of(at), line};
+  }
+
+  const plan_arguments& given_;
+  cost_source source_;
+  std::vector<bound> bounds_;
+  std::optional<std::pair<std::string, json>> best_; ///< in words, and its line
+  bool first_ = true;
+};
+
+int run_plan(const plan_arguments& given) {
+  if (!given.show_cluster.empty()) {
+    std::cout << pipeline::cluster_text(given.show_cluster);
     return 0;
-  json line;
-  line["best"] = best ? best->second : json();
-  std::cout << line.dump() << '\n';
-  std::fprintf(stderr, "best: %s\n", best ? best->first.c_str() : "no point is within the bounds");
+  }
+  if (given.file.empty())
+    throw input_error("plan: no FILE, want a pipeline in TOML");
+  planner all(given);
+  all.print_heading();
+  for (const auto& at : grid_of(given.grid))
+    all.predict(at);
+  all.print_best();
   return 0;
 }
 
-} // namespace
-
-command add_plan(CLI::App& root) {
-  auto o = std::make_shared<options>();
-  auto* app = root.add_subcommand("plan", "Predicts runs before they are run: the run's own scheduler under virtual time, with measured or given costs");
+/// Every name of a cost, in lines of about 100 columns.
+std::string cost_names() {
   std::string names;
   const schedule::workload defaults;
   schedule::workload::each(defaults, [&](const std::string& name, const auto&) {
     const auto line = names.size() - (names.rfind('\n') == std::string::npos ? 0 : names.rfind('\n'));
     names += (names.empty() ? "" : line > 100 ? ",\n" : ", ") + name;
   });
-  app->footer("Costs come from one of: a recorded run (--trace), a cluster (--cluster), numbers (--costs). With none of them the pipeline's\n"
-              "model is loaded and measured here for a few seconds. stderr: the costs, what is uncertain about them, and a line for each\n"
-              "point: steps an hour, seconds a step and trained tokens a second between the end of the first step and that of the last;\n"
-              "staleness at use; tokens wasted; length of what is trained over that of what is generated; shares of time that the\n"
-              "learner and the rollouts' places are busy. stdout: one JSON object a point, with every figure by name.\n\nCosts by name (seconds in _s): " + names);
-  app->add_option("FILE", o->file, "The pipeline, TOML");
-  app->add_option("--trace", o->trace, "A recorded run's folder, or a .csv with the tokens of a group's answers in each line");
-  std::string clusters;
+  return names;
+}
+
+std::string cluster_list() {
+  std::string names;
   for (const auto& name : pipeline::cluster_names())
-    clusters += (clusters.empty() ? "" : ", ") + name;
-  app->add_option("--cluster", o->cluster, "GPUs that do not have to be there: " + clusters + ", or a TOML file like theirs");
-  app->add_option("--show-cluster", o->show_cluster, "Prints one of the clusters above as TOML, each figure with its source, and does nothing else");
-  app->add_option("--costs", o->given, "One cost: name=value, as in --costs train_s=60 --costs mean_tokens=6000; after the trace's")->allow_extra_args(false);
-  app->add_option("--grid", o->grid, "One axis: key=value,value,... Every combination of all of them is predicted")->allow_extra_args(false);
-  app->add_option("--set", o->overrides, "Overrides one key: a.b=value")->allow_extra_args(false);
-  app->add_option("--best-under", o->best, "The fastest point within this bound: staleness_max<=4, wasted_share<0.1, ...")->allow_extra_args(false);
-  app->add_option("--steps", o->steps, "Steps to simulate; by default those of the file, at most 500");
-  return [o] { return plan(*o); };
+    names += (names.empty() ? "" : ", ") + name;
+  return names;
+}
+
+constexpr const char* plan_footer =
+    "Costs come from one of: a recorded run (--trace), a cluster (--cluster), numbers (--costs). With none of them the "
+    "pipeline's\n"
+    "model is loaded and measured here for a few seconds. stderr: the costs, what is uncertain about them, and a line "
+    "for each\n"
+    "point: steps an hour, seconds a step and trained tokens a second between the end of the first step and that of "
+    "the last;\n"
+    "staleness at use; tokens wasted; length of what is trained over that of what is generated; shares of time that "
+    "the\n"
+    "learner and the rollouts' places are busy. stdout: one JSON object a point, with every figure by name.\n\n"
+    "Costs by name (seconds in _s): ";
+
+std::vector<argument> arguments_of(plan_arguments& given) {
+  return {
+      {.name = "FILE", .to = &given.file, .help = "The pipeline, TOML"},
+      {.name = "--trace",
+       .to = &given.trace,
+       .help = "A recorded run's folder, or a .csv with the tokens of a group's answers in each line"},
+      {.name = "--cluster",
+       .to = &given.cluster,
+       .help = "GPUs that do not have to be there: " + cluster_list() + ", or a TOML file like theirs"},
+      {.name = "--show-cluster",
+       .to = &given.show_cluster,
+       .help = "Prints one of the clusters above as TOML, each figure with its source, and does nothing else"},
+      {.name = "--costs",
+       .to = &given.costs,
+       .help = "One cost: name=value, as in --costs train_s=60 --costs mean_tokens=6000; after the trace's",
+       .one_at_a_time = true},
+      {.name = "--grid",
+       .to = &given.grid,
+       .help = "One axis: key=value,value,... Every combination of all of them is predicted",
+       .one_at_a_time = true},
+      {.name = "--set", .to = &given.overrides, .help = "Overrides one key: a.b=value", .one_at_a_time = true},
+      {.name = "--best-under",
+       .to = &given.best,
+       .help = "The fastest point within this bound: staleness_max<=4, wasted_share<0.1, ...",
+       .one_at_a_time = true},
+      {.name = "--steps", .to = &given.steps, .help = "Steps to simulate; by default those of the file, at most 500"}};
+}
+
+} // namespace
+
+command plan_command() {
+  const auto given = std::make_shared<plan_arguments>();
+  return {.name = "plan",
+          .help =
+              "Predicts runs before they are run: the run's own scheduler under virtual time, with measured or given "
+              "costs",
+          .footer = plan_footer + cost_names(),
+          .arguments = arguments_of(*given),
+          .run = [given] { return run_plan(*given); }};
 }
 
 } // namespace millrace::tools

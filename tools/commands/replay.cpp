@@ -1,10 +1,12 @@
-#include "actors/replay.hpp"
-#include "actors/staged_run.hpp"
-#include "runtime/input_error.hpp"
+#include "runtime/replay/replay.hpp"
+
+#include "actors/process/staged_run.hpp"
 #include "runtime/pipeline/stages.hpp"
+#include "runtime/run_files/run_folder.hpp"
+#include "runtime/run_files/step_lines.hpp"
 #include "runtime/telemetry/metrics.hpp"
-#include "runtime/telemetry/run_folder.hpp"
-#include "runtime/telemetry/step_lines.hpp"
+#include "runtime/telemetry/printed.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 
 #include <nlohmann/json.hpp>
@@ -14,8 +16,8 @@
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -25,16 +27,16 @@
 namespace millrace::tools {
 namespace {
 
-struct replay_options {
+struct replay_arguments {
   std::filesystem::path folder;
   std::int64_t steps = 0;
 };
 
-std::vector<train::step_lineage> read_record(const std::filesystem::path& path) {
-  std::vector<train::step_lineage> steps;
-  for (const auto& line : telemetry::read_step_lines(path)) {
+std::vector<train::step_record> read_record(const std::filesystem::path& path) {
+  std::vector<train::step_record> steps;
+  for (const auto& line : run_files::read_step_lines(path)) {
     try {
-      steps.push_back(train::step_lineage_from(line));
+      steps.push_back(train::step_record_from(line));
     } catch (const std::invalid_argument& error) {
       throw input_error(path.string() + ":" + std::to_string(steps.size() + 1) + ":1: " + error.what());
     }
@@ -44,8 +46,8 @@ std::vector<train::step_lineage> read_record(const std::filesystem::path& path) 
   return steps;
 }
 
-/// The first figure of a step that is another bit for bit, in words, or "". Every figure that the steps made again have is
-/// compared, but for what a clock said.
+/// The first figure of a step that is another bit for bit, in words, or "". Every figure that the steps made again have
+/// is compared, but for what a clock said.
 std::string difference(const telemetry::metric_row& recorded, const std::map<std::string, double>& again) {
   std::vector<std::string> names{std::string(telemetry::metric::loss)}; // what people look for first
   for (const auto& [name, value] : again)
@@ -57,9 +59,7 @@ std::string difference(const telemetry::metric_row& recorded, const std::map<std
     if (!was || is == again.end() || std::bit_cast<std::uint64_t>(*was) == std::bit_cast<std::uint64_t>(is->second)
         || (!std::isfinite(*was) && !std::isfinite(is->second))) // the file says of neither which it is
       continue;
-    char numbers[80];
-    std::snprintf(numbers, sizeof numbers, " was %.17g and is %.17g", *was, is->second);
-    return name + numbers;
+    return name + telemetry::printed(" was %.17g and is %.17g", *was, is->second);
   }
   return {};
 }
@@ -71,31 +71,35 @@ public:
     if (::mkdtemp(path_.data()) == nullptr)
       throw input_error(path_ + " cannot be made: " + std::strerror(errno));
   }
+
   ~scratch() {
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }
+
   scratch(const scratch&) = delete;
   scratch& operator=(const scratch&) = delete;
+
   const std::string& path() const { return path_; }
 
 private:
   std::string path_;
 };
 
-using step_iterator = std::vector<train::step_lineage>::const_iterator;
+using step_iterator = std::vector<train::step_record>::const_iterator;
 
 step_iterator end_of_session(step_iterator first, step_iterator last) {
   return std::find_if(first, last, [&](const auto& part) { return part.session != first->session; });
 }
 
-void print(const train::step_lineage& part, const std::string& stage, bool same, const std::map<std::string, double>& figures) {
+void print_step(const train::step_record& part, const std::string& stage, const std::string& difference,
+                const std::map<std::string, double>& figures) {
   nlohmann::ordered_json object;
   if (!stage.empty())
     object["stage"] = stage;
   object["step"] = part.step;
   object["part"] = part.part;
-  object["same"] = same;
+  object["same"] = difference.empty();
   if (const auto loss = figures.find(std::string(telemetry::metric::loss)); loss != figures.end())
     object["loss"] = loss->second;
   std::printf("%s\n", object.dump().c_str());
@@ -105,7 +109,7 @@ void print(const train::step_lineage& part, const std::string& stage, bool same,
 /// A plain run, or one stage of several.
 /// @returns whether everything is the same
 bool run_again(const std::filesystem::path& folder, const std::string& stage, std::int64_t most_steps) {
-  telemetry::holder_of_run(folder); // says so where it is no run
+  run_files::holder_of_run(folder); // says so where it is no run
   auto steps = read_record(folder / "replay.jsonl");
   const auto metrics = telemetry::read_metrics(folder / "metrics.jsonl");
   if (most_steps > 0)
@@ -115,36 +119,39 @@ bool run_again(const std::filesystem::path& folder, const std::string& stage, st
   std::unique_ptr<scratch> checkpoint; // between two sessions
   for (auto first = steps.cbegin(); first != steps.cend();) {
     const auto last = end_of_session(first, steps.cend());
-    const auto p = pipeline::read_pipeline(telemetry::resolved_of(folder, first->session));
-    actors::replay replay(p, {first, last}, checkpoint ? checkpoint->path() : "");
+    const auto p = pipeline::read_pipeline(run_files::resolved_of(folder, first->session));
+    replay::replayer replayer(p, {first, last}, checkpoint ? checkpoint->path() : "");
     for (auto part = first; part != last; ++part) {
-      const auto step = replay.step(static_cast<std::size_t>(part - first));
+      const auto step = replayer.step(static_cast<std::size_t>(part - first));
       std::string what = step.group ? "group " + std::to_string(*step.group) + ": " + step.difference : "";
       const auto row = std::find_if(metrics.begin(), metrics.end(), [&](const auto& m) {
         return m.step == static_cast<std::int64_t>(part->step) && m.get(telemetry::metric::loss);
       });
       if (what.empty() && part->ends_step && row != metrics.end())
         what = difference(*row, step.report.metrics);
-      print(*part, stage, what.empty(), step.report.metrics);
+      print_step(*part, stage, what, step.report.metrics);
       if (!what.empty()) {
-        std::fprintf(stderr, "the first difference is in step %llu%s: %s\n", static_cast<unsigned long long>(part->step), of_stage.c_str(), what.c_str());
+        std::fprintf(stderr, "the first difference is in step %llu%s: %s\n",
+                     static_cast<unsigned long long>(part->step), of_stage.c_str(), what.c_str());
         return false;
       }
       ended += part->ends_step;
     }
     if (last != steps.cend()) {
       checkpoint = std::make_unique<scratch>();
-      replay.write_checkpoint(checkpoint->path());
+      replayer.write_checkpoint(checkpoint->path());
     }
     first = last;
   }
-  std::fprintf(stderr, "%lld steps%s, every one the same bit for bit: tokens, log-probabilities, rewards, values, losses, gradients\n",
-               static_cast<long long>(ended), of_stage.c_str());
+  std::fprintf(
+      stderr,
+      "%lld steps%s, every one the same bit for bit: tokens, log-probabilities, rewards, values, losses, gradients\n",
+      static_cast<long long>(ended), of_stage.c_str());
   return true;
 }
 
-int run_again(const replay_options& options) {
-  telemetry::holder_of_run(options.folder);
+int run_again(const replay_arguments& options) {
+  run_files::holder_of_run(options.folder);
   const auto stages = pipeline::read_stages(options.folder / "resolved.toml");
   if (!pipeline::is_staged(stages))
     return run_again(options.folder, "", options.steps) ? 0 : 1;
@@ -160,20 +167,27 @@ int run_again(const replay_options& options) {
 
 } // namespace
 
-command add_replay(CLI::App& root) {
-  auto options = std::make_shared<replay_options>();
-  auto* app = root.add_subcommand("replay", "Make a recorded run again, bit for bit, and say where the first difference lies");
-  app->footer("Each group is generated again from its seed with the versions that sampled its tokens (or written again from its\n"
-              "row's demonstrations), scored by rules, reward models, references and the critic with the weights that they had for\n"
-              "it, and trained, on one thread of control. Compared are the columns of every group and every figure of a step but\n"
-              "times. Runs that were resumed and those of several [[stage]]s are made again session by session, stage by stage.\n"
-              "Bits are the same on the build and the kind of machine that made the run; models and data files must be as they were.\n"
-              "Refused: the record of a build that did not write down which of several roles answered a prompt, or with which\n"
-              "weights a critic, a reward model or a reference that follows the policy computed a group's columns.\n"
-              "One JSON object a step (or part of one) on stdout; exit status 1 at the first difference.");
-  app->add_option("RUN", options->folder, "The run's folder")->required();
-  app->add_option("--steps", options->steps, "Only the first steps (0: all), of each stage")->check(CLI::NonNegativeNumber);
-  return [options] { return run_again(*options); };
+constexpr const char* replay_footer =
+    R"(Each group is generated again from its seed with the versions that sampled its tokens (or written again from its
+row's demonstrations), scored by rules, reward models, references and the critic with the weights that they had for
+it, and trained, on one thread of control. Compared are the columns of every group and every figure of a step but
+times. Runs that were resumed and those of several [[stage]]s are made again session by session, stage by stage.
+Bits are the same on the build and the kind of machine that made the run; models and data files must be as they were.
+Refused: the record of a build that did not write down which of several roles answered a prompt, or with which
+weights a critic, a reward model or a reference that follows the policy computed a group's columns.
+One JSON object a step (or part of one) on stdout; exit status 1 at the first difference.)";
+
+command replay_command() {
+  const auto given = std::make_shared<replay_arguments>();
+  return {.name = "replay",
+          .help = "Make a recorded run again, bit for bit, and say where the first difference lies",
+          .footer = replay_footer,
+          .arguments = {{.name = "RUN", .to = &given->folder, .help = "The run's folder", .required = true},
+                        {.name = "--steps",
+                         .to = &given->steps,
+                         .help = "Only the first steps (0: all), of each stage",
+                         .numbers = sign::not_negative}},
+          .run = [given] { return run_again(*given); }};
 }
 
 } // namespace millrace::tools

@@ -1,22 +1,20 @@
-#include "runtime/cores.hpp"
-#include "runtime/input_error.hpp"
 #include "runtime/model/answer_logprobs.hpp"
 #include "runtime/train/trainable.hpp"
+#include "runtime/words/cores.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/inference_model.hpp"
 
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <memory>
-#include <stdexcept>
 
 namespace millrace::tools {
 namespace {
 
-struct arguments {
+struct score_arguments {
   std::string model, file, template_name, device = "auto";
   double temperature = 1;
   int threads = static_cast<int>(cores_here());
@@ -33,9 +31,9 @@ std::vector<std::int32_t> ids_of(const nlohmann::json& row, const char* key, std
   std::vector<std::int32_t> ids;
   for (const auto& id : *found) {
     if (!id.is_number_integer() || id < 0 || id >= vocabulary)
-      throw input_error(std::string("\"") + key + "\": found " +
-                        id.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace) + ", want a token id in [0, " +
-                        std::to_string(vocabulary) + ")");
+      throw input_error(std::string("\"") + key + "\": found "
+                        + id.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace) + ", want a token id in [0, "
+                        + std::to_string(vocabulary) + ")");
     ids.push_back(id.get<std::int32_t>());
   }
   return ids;
@@ -51,21 +49,22 @@ scored_text text_of(const inference_model& model, const nlohmann::json& row) {
     if (prompt == row.end() || completion == row.end() || !completion->is_string())
       throw input_error("want \"prompt\" (text or messages) and \"completion\" (text), or \"prompt_tokens\" and "
                         "\"tokens\"");
-    text.prompt = encode_prompt(model, *prompt, false);
+    text.prompt = encode_prompt(model, *prompt, text_prompt::as_is);
     text.completion = model.about.tok->encode(completion->get_ref<const std::string&>());
   }
   if (text.prompt.empty())
     throw input_error("the prompt has no tokens, want at least one");
   const auto length = static_cast<std::int64_t>(text.prompt.size() + text.completion.size());
   if (length > model.policy->config().max_positions)
-    throw input_error("prompt and completion have " + std::to_string(length) + " tokens, want at most " +
-                      std::to_string(model.policy->config().max_positions) + " (the model's context)");
+    throw input_error("prompt and completion have " + std::to_string(length) + " tokens, want at most "
+                      + std::to_string(model.policy->config().max_positions) + " (the model's context)");
   return text;
 }
 
-int run_score(const arguments& given) {
+int run_score(const score_arguments& given) {
   const auto rows = read_json_rows(given.file);
-  const auto model = load_inference_model(given.model, given.template_name, train::device_named(given.device, "--device"));
+  const auto model =
+      load_inference_model(given.model, given.template_name, train::device_named(given.device, "--device"));
   std::vector<scored_text> texts;
   std::size_t tokens = 0;
   for (const auto& row : rows) {
@@ -78,8 +77,8 @@ int run_score(const arguments& given) {
   }
   const auto start = std::chrono::steady_clock::now();
   for (const auto& text : texts) {
-    const auto logprobs = model::answer_logprobs(*model.policy, text.prompt, {&text.completion, 1}, given.temperature,
-                                                 given.threads);
+    const auto logprobs =
+        model::answer_logprobs(*model.policy, text.prompt, {&text.completion, 1}, given.temperature, given.threads);
     std::printf("{\"tokens\":%s,\"logprobs\":%s}\n", json_array(text.completion).c_str(), json_array(logprobs).c_str());
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -89,25 +88,26 @@ int run_score(const arguments& given) {
 
 } // namespace
 
-command add_score(CLI::App& root) {
-  auto given = std::make_shared<arguments>();
-  auto* app = root.add_subcommand("score", "Log-probabilities of given completions; one JSON line a row on stdout");
-  app->add_option("model", given->model, "Hugging Face folder or .gguf file")->required();
-  app->add_option("--file", given->file,
-                  "JSONL: {\"prompt\", \"completion\"} (a prompt of text is taken as it stands, messages go through the "
-                  "chat template) or {\"prompt_tokens\", \"tokens\"}")
-      ->required();
-  app->add_option("--temperature", given->temperature, "Of softmax(logits / temperature)")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app->add_option("--threads", given->threads, "Threads of the CPU to compute with")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app->add_option("--device", given->device, device_help)
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
-      ->capture_default_str();
-  app->add_option("--template", given->template_name, "Chat template by name, instead of the model's own");
-  return [given] { return run_score(*given); };
+command score_command() {
+  const auto given = std::make_shared<score_arguments>();
+  std::vector<argument> arguments{
+      {.name = "model", .to = &given->model, .help = "Hugging Face folder or .gguf file", .required = true},
+      {.name = "--file",
+       .to = &given->file,
+       .help = "JSONL: {\"prompt\", \"completion\"} (a prompt of text is taken as it stands, messages go through the "
+               "chat template) or {\"prompt_tokens\", \"tokens\"}",
+       .required = true},
+      {.name = "--temperature",
+       .to = &given->temperature,
+       .help = "Of softmax(logits / temperature)",
+       .shows_default = true,
+       .numbers = sign::positive}};
+  const auto more = model_arguments(given->threads, given->device, given->template_name);
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return {.name = "score",
+          .help = "Log-probabilities of given completions; one JSON line a row on stdout",
+          .arguments = std::move(arguments),
+          .run = [given] { return run_score(*given); }};
 }
 
 } // namespace millrace::tools

@@ -1,9 +1,10 @@
-#include "actors/staged_run.hpp"
-#include "runtime/input_error.hpp"
-#include "runtime/telemetry/checkpoint_store.hpp"
+#include "actors/process/staged_run.hpp"
+#include "runtime/run_files/checkpoint_store.hpp"
+#include "runtime/run_files/run_folder.hpp"
 #include "runtime/telemetry/metrics.hpp"
-#include "runtime/telemetry/run_folder.hpp"
+#include "runtime/telemetry/printed.hpp"
 #include "runtime/telemetry/run_status.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 
 #include <nlohmann/json.hpp>
@@ -18,7 +19,7 @@
 namespace millrace::tools {
 namespace {
 
-struct status_options {
+struct status_arguments {
   std::filesystem::path folder;
   bool json = false;
 };
@@ -32,7 +33,7 @@ telemetry::run_status status_of(const std::filesystem::path& folder) {
   auto status = telemetry::read_status(folder / "status.json").value_or(telemetry::run_status{});
   if (status.name.empty())
     status.name = std::filesystem::absolute(folder).lexically_normal().filename().string();
-  const auto steps = telemetry::checkpoint_steps(folder / "checkpoints");
+  const auto steps = run_files::checkpoint_steps(folder / "checkpoints");
   if (!steps.empty())
     status.checkpoint_step = steps.back();
   return status;
@@ -52,13 +53,11 @@ nlohmann::ordered_json last_metrics(const std::filesystem::path& folder) {
 /// As a person reads it: whole numbers whole, others with six digits.
 std::string in_short(const nlohmann::ordered_json& value) {
   const auto number = value.get<double>();
-  char text[32];
-  std::snprintf(text, sizeof text, std::nearbyint(number) == number && std::abs(number) < 1e15 ? "%.0f" : "%.6g", number);
-  return text;
+  return telemetry::printed(std::nearbyint(number) == number && std::abs(number) < 1e15 ? "%.0f" : "%.6g", number);
 }
 
-int show(const status_options& options) {
-  const auto holder = telemetry::holder_of_run(options.folder);
+int show_one(const status_arguments& options) {
+  const auto holder = run_files::holder_of_run(options.folder);
   const auto status = status_of(options.folder);
   const auto metrics = last_metrics(options.folder);
   if (options.json) {
@@ -68,7 +67,10 @@ int show(const status_options& options) {
     std::printf("%s\n", object.dump().c_str());
     return 0;
   }
-  std::fputs(telemetry::in_words(status, options.folder, holder.has_value(), wall_s()).c_str(), stderr);
+  std::fputs(telemetry::in_words(status, options.folder,
+                                 holder ? telemetry::run_process::alive : telemetry::run_process::gone, wall_s())
+                 .c_str(),
+             stderr);
   if (!metrics.empty()) {
     std::fprintf(stderr, "last figures\n");
     for (const auto& [name, value] : metrics.items())
@@ -77,10 +79,10 @@ int show(const status_options& options) {
   return 0;
 }
 
-/// The stages of the run; none of a plain pipeline, nor where the file reads no more (a model was moved away): how the run
-/// stands can be said all the same.
+/// The stages of the run; none of a plain pipeline, nor where the file reads no more (a model was moved away): how the
+/// run stands can be said all the same.
 std::vector<pipeline::stage> stages_in(const std::filesystem::path& folder) {
-  telemetry::holder_of_run(folder); // throws for what is no run
+  run_files::holder_of_run(folder); // throws for what is no run
   try {
     auto stages = pipeline::read_stages(folder / "resolved.toml");
     return pipeline::is_staged(stages) ? stages : std::vector<pipeline::stage>{};
@@ -90,32 +92,36 @@ std::vector<pipeline::stage> stages_in(const std::filesystem::path& folder) {
 }
 
 /// Of a run of several stages: a line each, then the one that is under way, or the last that began.
-int show_run(const status_options& options) {
+int show_status(const status_arguments& options) {
   const auto stages = stages_in(options.folder);
   if (stages.empty())
-    return show(options);
+    return show_one(options);
   auto current = options;
   for (std::size_t i = 0; i < stages.size(); ++i) {
     const auto folder = actors::folder_of_stage(options.folder, stages, i);
     const auto status = telemetry::read_status(folder / "status.json");
     const bool begun = std::filesystem::exists(folder / "resolved.toml");
-    std::fprintf(stderr, "stage %zu of %zu, %-16s %s, %lld of %lld steps\n", i + 1, stages.size(), stages[i].name.c_str(),
-                 status ? status->state.c_str() : begun ? "starting" : "to come", static_cast<long long>(status ? status->step : 0),
-                 static_cast<long long>(stages[i].what.run.steps));
+    std::fprintf(stderr, "stage %zu of %zu, %-16s %s, %lld of %lld steps\n", i + 1, stages.size(),
+                 stages[i].name.c_str(),
+                 status  ? status->state.c_str()
+                 : begun ? "starting"
+                         : "to come",
+                 static_cast<long long>(status ? status->step : 0), static_cast<long long>(stages[i].what.run.steps));
     if (begun)
       current.folder = folder;
   }
-  return current.folder == options.folder ? 0 : show(current);
+  return current.folder == options.folder ? 0 : show_one(current);
 }
 
 } // namespace
 
-command add_status(CLI::App& root) {
-  auto options = std::make_shared<status_options>();
-  auto* app = root.add_subcommand("status", "Say how a run stands: is it alive, how far is it, who waits for whom");
-  app->add_option("DIR", options->folder, "The run's folder")->required();
-  app->add_flag("--json", options->json, "One JSON object instead of words");
-  return [options] { return show_run(*options); };
+command status_command() {
+  const auto given = std::make_shared<status_arguments>();
+  return {.name = "status",
+          .help = "Say how a run stands: is it alive, how far is it, who waits for whom",
+          .arguments = {{.name = "DIR", .to = &given->folder, .help = "The run's folder", .required = true},
+                        {.name = "--json", .to = &given->json, .help = "One JSON object instead of words"}},
+          .run = [given] { return show_status(*given); }};
 }
 
 } // namespace millrace::tools

@@ -1,6 +1,6 @@
-#include "runtime/input_error.hpp"
 #include "runtime/model/checkpoint.hpp"
-#include "runtime/model/tokenizer_json.hpp"
+#include "runtime/text/tokenizer_json.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 
 #include <nlohmann/json.hpp>
@@ -13,7 +13,7 @@
 namespace millrace::tools {
 namespace {
 
-struct arguments {
+struct tokenize_arguments {
   std::string model, text, file;
   bool decode = false;
   bool json = false;
@@ -21,9 +21,9 @@ struct arguments {
 };
 
 /// A folder's tokenizer.json needs no weights or config.json beside it.
-std::shared_ptr<const model::tokenizer> read_tokenizer(const std::filesystem::path& path) {
+std::shared_ptr<const text::tokenizer> read_tokenizer(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path))
-    return std::make_shared<const model::tokenizer>(model::read_tokenizer_json(path / "tokenizer.json"));
+    return std::make_shared<const text::tokenizer>(text::read_tokenizer_json(path / "tokenizer.json"));
   const auto found = model::load_checkpoint(path, {.weights = false, .score_head = true});
   if (!found.tok)
     throw input_error(path.string() + ": found no tokenizer, want one");
@@ -57,18 +57,19 @@ std::vector<std::int32_t> read_ids(std::string_view line, std::int64_t vocabular
   return ids;
 }
 
-std::string answer(const model::tokenizer& tok, const arguments& given, std::string_view line) {
+std::string answer(const text::tokenizer& tok, const tokenize_arguments& given, std::string_view line) {
   if (given.decode)
     return nlohmann::json(tok.decode(read_ids(line, tok.size()))).dump() + "\n";
   if (!given.json)
-    return ids_line(tok.encode(line, given.add_special));
+    return ids_line(tok.encode(line, given.add_special ? text::edges::special : text::edges::bare));
   const nlohmann::json text = nlohmann::json::parse(line, nullptr, false);
   if (!text.is_string())
     throw input_error("found no JSON string, want one");
-  return ids_line(tok.encode(text.get_ref<const std::string&>(), given.add_special));
+  return ids_line(
+      tok.encode(text.get_ref<const std::string&>(), given.add_special ? text::edges::special : text::edges::bare));
 }
 
-int run_tokenize(const arguments& given) {
+int run_tokenize(const tokenize_arguments& given) {
   const auto tok = read_tokenizer(given.model);
   if (given.file.empty()) {
     std::fputs(answer(*tok, given, given.text).c_str(), stdout);
@@ -90,18 +91,30 @@ int run_tokenize(const arguments& given) {
 
 } // namespace
 
-command add_tokenize(CLI::App& root) {
-  const auto given = std::make_shared<arguments>();
-  auto* app = root.add_subcommand("tokenize", "Print the token ids of text, one JSON array a line");
-  app->add_option("MODEL", given->model, "a Hugging Face folder (its tokenizer.json is enough) or a .gguf file")->required();
-  auto* source = app->add_option_group("what to read");
-  source->add_option("--text", given->text, "one text");
-  source->add_option("--file", given->file, "a UTF-8 file: each line, without its newline, is one text");
-  source->require_option(1);
-  app->add_flag("--decode", given->decode, "the other way: read JSON arrays of ids, print JSON strings");
-  app->add_flag("--json", given->json, "each text is a JSON string, so that it can hold newlines");
-  app->add_flag("--add-special", given->add_special, "add what the tokenizer puts around a text (BOS)");
-  return [given] { return run_tokenize(*given); };
+command tokenize_command() {
+  const auto given = std::make_shared<tokenize_arguments>();
+  return {.name = "tokenize",
+          .help = "Print the token ids of text, one JSON array a line",
+          .arguments = {{.name = "MODEL",
+                         .to = &given->model,
+                         .help = "a Hugging Face folder (its tokenizer.json is enough) or a .gguf file",
+                         .required = true},
+                        {.name = "--decode",
+                         .to = &given->decode,
+                         .help = "the other way: read JSON arrays of ids, print JSON strings"},
+                        {.name = "--json",
+                         .to = &given->json,
+                         .help = "each text is a JSON string, so that it can hold newlines"},
+                        {.name = "--add-special",
+                         .to = &given->add_special,
+                         .help = "add what the tokenizer puts around a text (BOS)"}},
+          .choices = {{.name = "what to read",
+                       .help = "",
+                       .arguments = {{.name = "--text", .to = &given->text, .help = "one text"},
+                                     {.name = "--file",
+                                      .to = &given->file,
+                                      .help = "a UTF-8 file: each line, without its newline, is one text"}}}},
+          .run = [given] { return run_tokenize(*given); }};
 }
 
 } // namespace millrace::tools

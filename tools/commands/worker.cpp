@@ -1,4 +1,4 @@
-#include "actors/worker_host.hpp"
+#include "actors/process/worker_host.hpp"
 #include "runtime/cluster/endpoint.hpp"
 #include "tools/command.hpp"
 
@@ -6,27 +6,31 @@
 
 namespace millrace::tools {
 
-command add_worker(CLI::App& root) {
-  struct options {
+command worker_command() {
+  struct worker_arguments {
     std::string connect;
     actors::worker_options worker;
   };
-  auto o = std::make_shared<options>();
-  auto* app = root.add_subcommand("worker", "A process that a run starts for one of its roles; not for people")->group("");
-  app->add_option("--connect", o->connect)->required();
-  app->add_option("--role", o->worker.role.role)->required();
-  app->add_option("--index", o->worker.role.index)->required();
-  app->add_option("--incarnation", o->worker.role.incarnation)->required();
-  app->add_option("--secret-file", o->worker.secret_file);
-  app->add_option("--host", o->worker.host);
-  app->add_option("--heartbeat-ms", o->worker.heartbeat_ms);
-  app->add_option("--peer-timeout-ms", o->worker.peer_timeout_ms);
-  return [o] {
-    const auto where = cluster::parse_endpoint(o->connect);
-    o->worker.coordinator_host = where.address;
-    o->worker.coordinator_port = where.port;
-    return actors::run_worker(o->worker);
-  };
+
+  const auto given = std::make_shared<worker_arguments>();
+  auto& worker = given->worker;
+  return {.name = "worker",
+          .help = "A process that a run starts for one of its roles; not for people",
+          .arguments = {{.name = "--connect", .to = &given->connect, .required = true},
+                        {.name = "--role", .to = &worker.role.role, .required = true},
+                        {.name = "--index", .to = &worker.role.index, .required = true},
+                        {.name = "--incarnation", .to = &worker.role.incarnation, .required = true},
+                        {.name = "--secret-file", .to = &worker.secret_file},
+                        {.name = "--host", .to = &worker.host},
+                        {.name = "--heartbeat-ms", .to = &worker.heartbeat_ms},
+                        {.name = "--peer-timeout-ms", .to = &worker.peer_timeout_ms}},
+          .hidden = true,
+          .run = [given] {
+            const auto where = cluster::parse_endpoint(given->connect);
+            given->worker.coordinator_host = where.address;
+            given->worker.coordinator_port = where.port;
+            return actors::run_worker(given->worker);
+          }};
 }
 
 } // namespace millrace::tools
