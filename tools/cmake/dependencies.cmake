@@ -16,7 +16,8 @@ pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 # -- LibTorch out of the wheel: its own TorchConfig.cmake insists on a CUDA toolkit ----------------
 
 if(NOT EXISTS ${MILLRACE_TORCH}/lib/libtorch_cpu.so)
-  message(FATAL_ERROR "no LibTorch in MILLRACE_TORCH=${MILLRACE_TORCH}: run tools/setup, or name a folder that holds include/ and lib/")
+  message(FATAL_ERROR
+    "no LibTorch in MILLRACE_TORCH=${MILLRACE_TORCH}: run tools/setup, or name a folder that holds include/ and lib/")
 endif()
 add_library(millrace_torch INTERFACE)
 add_library(millrace::torch ALIAS millrace_torch)
@@ -27,7 +28,8 @@ target_link_options(millrace_torch INTERFACE
   -Wl,-rpath-link,${MILLRACE_TORCH}/lib -Wl,-rpath,${MILLRACE_TORCH}/lib -Wl,--disable-new-dtags)
 target_link_libraries(millrace_torch INTERFACE torch_cpu c10 ${MILLRACE_TORCH}/lib/libgomp.so.1 Threads::Threads)
 if(MILLRACE_CUDA)
-  target_link_libraries(millrace_torch INTERFACE -Wl,--no-as-needed torch_cuda c10_cuda -Wl,--as-needed $<LINK_ONLY:CUDA::cudart>)
+  target_link_libraries(millrace_torch INTERFACE
+    -Wl,--no-as-needed torch_cuda c10_cuda -Wl,--as-needed $<LINK_ONLY:CUDA::cudart>)
   target_link_options(millrace_torch INTERFACE -Wl,--unresolved-symbols=ignore-in-shared-libs)
 endif()
 

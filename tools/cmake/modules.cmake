@@ -2,13 +2,18 @@
 
 add_library(millrace_flags INTERFACE)
 target_compile_features(millrace_flags INTERFACE cxx_std_20)
+# Designated initialisers leave fields at their defaults on purpose: that is no warning.
 target_compile_options(millrace_flags INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Werror=return-type -fno-math-errno>)
+  $<$<COMPILE_LANGUAGE:CXX>:
+    -Wall -Wextra -Wpedantic -Wshadow -Wno-missing-field-initializers -Werror=return-type -fno-math-errno>)
 target_include_directories(millrace_flags INTERFACE ${PROJECT_SOURCE_DIR})
+if(MILLRACE_WERROR)
+  target_compile_options(millrace_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+endif()
 if(MILLRACE_SANITIZE)
+  # No null check: CAF 0.17 binds a reference to *shared_ptr<tuple<>>() whenever it spawns (init_fun_factory.hpp:99).
   target_compile_options(millrace_flags INTERFACE
-    -fsanitize=${MILLRACE_SANITIZE} -fno-sanitize-recover=undefined -fno-omit-frame-pointer
-    -fno-sanitize=null) # CAF 0.17 binds a reference to *shared_ptr<tuple<>>() whenever it spawns (init_fun_factory.hpp:99)
+    -fsanitize=${MILLRACE_SANITIZE} -fno-sanitize-recover=undefined -fno-sanitize=null -fno-omit-frame-pointer)
   target_link_options(millrace_flags INTERFACE -fsanitize=${MILLRACE_SANITIZE})
 endif()
 
@@ -27,24 +32,36 @@ if(MILLRACE_SANITIZE)
   endif()
 endif()
 
-# For what waits rather than computes (tests, actors, the command line): a quarter of its compile time less.
+# -- two levels of optimisation ----------------------------------------------------------------------
+# A release is compiled with -O3 where it computes (HOT modules: kernels, models, engines, learners, the scheduler) and
+# with -O1 where it waits (tests, actors, files, the command line): a quarter less time a file.
 set(MILLRACE_LIGHT $<$<CONFIG:Release>:-O1>)
 
-# -- precompiled headers: for what computes with LibTorch, and for what passes messages ------------
-# GCC instantiates the templates that a header's inline functions use in every file anew, precompiled or not: an empty file
-# takes half as long with LibTorch's operations alone as with its autograd beside them, which three files include by
-# themselves, and actors only hand tensors on.
+option(MILLRACE_UNITY "Compile several sources of a folder as one: a third of the time from nothing" ON)
 
-add_library(millrace_torch_pch STATIC ${PROJECT_SOURCE_DIR}/tools/cmake/pch.cpp)
-target_link_libraries(millrace_torch_pch PRIVATE millrace_flags millrace::torch)
-target_precompile_headers(millrace_torch_pch PRIVATE <ATen/ATen.h>)
+# -- LibTorch's header, precompiled once for each level ------------------------------------------------
+# CPU seconds of a unit that does nothing but include (g++ 12):
+#
+#   <ATen/core/Tensor.h>   1.8     headers include this and no more
+#   <ATen/ops/zeros.h>     4.6     a list of single operations saves little: each brings <ATen/Context.h>
+#   <ATen/ATen.h>          6.7     sources that compute include this
+#   precompiled            1.3     every unit of a TORCH module and of its tests; making it takes 16 s and 390 MB
+#
+# So a source without tensors belongs into a module without TORCH. LibTorch's autograd is not in the header: a unit
+# would take twice as long, and three files need it. g++ 12 crashes over a header of another level, hence the two.
+function(millrace_torch_header target)
+  add_library(${target} STATIC ${PROJECT_SOURCE_DIR}/tools/cmake/pch.cpp)
+  target_link_libraries(${target} PRIVATE millrace_flags millrace::torch)
+  target_compile_options(${target} PRIVATE ${ARGN})
+  target_precompile_headers(${target} PRIVATE <ATen/ATen.h>)
+endfunction()
 
-add_library(millrace_actor_pch STATIC ${PROJECT_SOURCE_DIR}/tools/cmake/pch.cpp)
-target_link_libraries(millrace_actor_pch PRIVATE millrace_flags millrace::torch millrace::caf nlohmann_json::nlohmann_json)
-target_compile_options(millrace_actor_pch PRIVATE ${MILLRACE_LIGHT})
-target_precompile_headers(millrace_actor_pch PRIVATE
-  <ATen/core/Tensor.h> <caf/scoped_actor.hpp> <caf/typed_actor.hpp> <caf/typed_event_based_actor.hpp> <nlohmann/json.hpp>
-  <algorithm> <filesystem> <functional> <map> <memory> <optional> <set> <sstream> <string> <thread> <vector>)
+millrace_torch_header(millrace_torch_pch)
+set(MILLRACE_LIGHT_PCH millrace_torch_pch)
+if(CMAKE_BUILD_TYPE STREQUAL "Release")
+  millrace_torch_header(millrace_torch_pch_light ${MILLRACE_LIGHT})
+  set(MILLRACE_LIGHT_PCH millrace_torch_pch_light)
+endif()
 
 if(MILLRACE_TESTS)
   add_library(millrace_test_main STATIC ${PROJECT_SOURCE_DIR}/tests/support/test_main.cpp)
@@ -52,30 +69,55 @@ if(MILLRACE_TESTS)
   target_compile_options(millrace_test_main PUBLIC ${MILLRACE_LIGHT})
 endif()
 
-# millrace_add_module(name [TORCH | ACTORS] SOURCES a.cpp ... [CUDA a.cu ...] [DEPENDS target ...] [TESTS a_test.cpp ...])
+# -- modules -------------------------------------------------------------------------------------------
+
+# millrace_unit(target SIZE n): the compiler reads the sources of `target` n at a time, as one file (a unit). Two
+# sources of a folder may therefore not define the same name, not even in anonymous namespaces: share it, or name it
+# after its owner.
+function(millrace_unit target)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "SIZE" "")
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${MILLRACE_UNITY} UNITY_BUILD_BATCH_SIZE ${arg_SIZE})
+endfunction()
+
+# millrace_add_module(name [HOT] [TORCH] [UNIT n] SOURCES a.cpp ... [ALONE b.cpp ...] [CUDA c.cu ...]
+#                     [DEPENDS target ...] [TESTS tests/.../a_test.cpp ...])
 #
-# Makes millrace_<name> out of this folder and, from TESTS (paths from the root), the program test_<name>, which is
-# one ctest. TORCH and ACTORS link LibTorch and reuse the one or the other precompiled header. Only what has CUDA sources
-# sees the CUDA toolkit and MILLRACE_CUDA, so that a CUDA build compiles everything else as every build does. Every source
-# needs its line: no GLOB.
+# Makes the library millrace_<name> out of this folder and the program test_<name>, which is one ctest, out of TESTS
+# (paths from the root).
+#
+#   HOT      computes: -O3 instead of -O1
+#   TORCH    uses LibTorch: links it, and compiles library and tests over its precompiled header
+#   SOURCES  every source has its line here: no GLOB
+#   UNIT n   n of them make a unit (10): as many as the compiler reads in 10 CPU seconds, as it does after every touch
+#   ALONE    further sources, each a unit of its own: what a macro or a name of theirs would spoil for others
+#   CUDA     compiled in a CUDA build only. Only a module that has them sees the CUDA toolkit and MILLRACE_CUDA, so that
+#            a CUDA build compiles everything else as every build does
+#   DEPENDS  what its headers or sources include of other modules and libraries
 function(millrace_add_module name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH;ACTORS" "" "SOURCES;CUDA;DEPENDS;TESTS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "HOT;TORCH" "UNIT" "SOURCES;CUDA;DEPENDS;ALONE;TESTS")
   set(cuda_sources "")
   if(MILLRACE_CUDA)
     set(cuda_sources ${arg_CUDA})
   endif()
-  add_library(millrace_${name} STATIC ${arg_SOURCES} ${cuda_sources})
+  if(NOT arg_UNIT)
+    set(arg_UNIT 10)
+  endif()
+  add_library(millrace_${name} STATIC ${arg_SOURCES} ${arg_ALONE} ${cuda_sources})
   target_link_libraries(millrace_${name} PUBLIC ${arg_DEPENDS} PRIVATE millrace_flags)
   target_include_directories(millrace_${name} PUBLIC ${PROJECT_SOURCE_DIR})
-  set(precompiled "")
-  if(arg_ACTORS)
-    set(precompiled millrace_actor_pch)
-  elseif(arg_TORCH)
-    set(precompiled millrace_torch_pch)
-  endif()
-  if(precompiled)
+  millrace_unit(millrace_${name} SIZE ${arg_UNIT})
+  set_source_files_properties(${arg_ALONE} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  if(arg_TORCH)
     target_link_libraries(millrace_${name} PUBLIC millrace::torch)
-    target_precompile_headers(millrace_${name} REUSE_FROM ${precompiled})
+  endif()
+  if(arg_HOT)
+    set(header millrace_torch_pch)
+  else()
+    set(header ${MILLRACE_LIGHT_PCH})
+    target_compile_options(millrace_${name} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:${MILLRACE_LIGHT}>)
+  endif()
+  if(arg_TORCH)
+    target_precompile_headers(millrace_${name} REUSE_FROM ${header})
   endif()
   if(cuda_sources)
     target_compile_definitions(millrace_${name} PRIVATE MILLRACE_CUDA=1)
@@ -87,120 +129,17 @@ function(millrace_add_module name)
     list(TRANSFORM arg_TESTS PREPEND ${PROJECT_SOURCE_DIR}/)
     add_executable(test_${name} ${arg_TESTS})
     target_link_libraries(test_${name} PRIVATE millrace_${name} millrace_test_main millrace_flags)
+    millrace_unit(test_${name} SIZE 16)
+    if(arg_TORCH)
+      target_precompile_headers(test_${name} REUSE_FROM ${MILLRACE_LIGHT_PCH})
+    endif()
     if(cuda_sources)
       target_compile_definitions(test_${name} PRIVATE MILLRACE_CUDA=1)
       target_link_libraries(test_${name} PRIVATE CUDA::cudart)
-    endif()
-    if(precompiled)
-      target_precompile_headers(test_${name} REUSE_FROM ${precompiled})
     endif()
     add_test(NAME ${name} COMMAND test_${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS ${name} ENVIRONMENT "${MILLRACE_TEST_ENVIRONMENT}")
   endif()
 endfunction()
 
-# millrace_table_of(<type> <folder> <words> OUT declarations rows sources tests)
-#
-# For a table of rows, one a file: <folder>/<word>.cpp defines `const <type> <word>` and has tests/<folder>/<word>_test.cpp.
-# Sets, in the caller: the C++ lines that declare the rows, those of an array of them, the sources, the tests.
-function(millrace_table_of type folder words declarations rows sources tests)
-  foreach(word IN LISTS words)
-    if(NOT EXISTS ${PROJECT_SOURCE_DIR}/tests/${folder}/${word}_test.cpp)
-      message(FATAL_ERROR "${folder}/${word}.cpp has no tests/${folder}/${word}_test.cpp")
-    endif()
-    string(APPEND d "extern const ${type} ${word};\n")
-    string(APPEND r "    &${word},\n")
-    list(APPEND s ${PROJECT_SOURCE_DIR}/${folder}/${word}.cpp)
-    list(APPEND t tests/${folder}/${word}_test.cpp)
-  endforeach()
-  set(${declarations} "${d}" PARENT_SCOPE)
-  set(${rows} "${r}" PARENT_SCOPE)
-  set(${sources} "${s}" PARENT_SCOPE)
-  set(${tests} "${t}" PARENT_SCOPE)
-endfunction()
-
-# millrace_add_algorithms(ALGORITHMS grpo ... CORRECTIONS truncated ... SHARED a.cpp ... [TESTS a_test.cpp ...])
-#
-# The one list of algorithms and off-policy corrections: each word's row (algorithms/<word>.cpp,
-# algorithms/corrections/<word>.cpp) goes into the tables that `all()` and `all_corrections()` give, and demands its line in
-# README.md. SHARED are the pieces they have in common, with their TESTS (paths from the root).
-function(millrace_add_algorithms)
-  cmake_parse_arguments(PARSE_ARGV 0 arg "" "" "ALGORITHMS;CORRECTIONS;SHARED;TESTS")
-  file(READ ${PROJECT_SOURCE_DIR}/README.md readme)
-  foreach(word IN LISTS arg_ALGORITHMS arg_CORRECTIONS)
-    string(FIND "${readme}" "\n| `${word}` |" line)
-    if(line EQUAL -1)
-      message(FATAL_ERROR "README.md, section Algorithms, has no line for `${word}`")
-    endif()
-  endforeach()
-  millrace_table_of(algorithm algorithms "${arg_ALGORITHMS}" declarations rows sources tests)
-  millrace_table_of(correction algorithms/corrections "${arg_CORRECTIONS}" declarations2 rows2 sources2 tests2)
-  file(CONFIGURE OUTPUT table.cpp @ONLY CONTENT [[
-// Written by millrace_add_algorithms(): edit the list there, not this file.
-#include "algorithms/correction.hpp"
-
-namespace millrace::algorithms {
-
-@declarations@
-@declarations2@
-namespace {
-
-constexpr const algorithm* rows[] = {
-@rows@};
-
-constexpr const correction* correction_rows[] = {
-@rows2@};
-
-template <class Row> const Row* named(std::span<const Row* const> among, std::string_view name) {
-  for (const Row* row : among)
-    if (row->name == name)
-      return row;
-  return nullptr;
-}
-
-} // namespace
-
-std::span<const algorithm* const> all() { return rows; }
-std::span<const correction* const> all_corrections() { return correction_rows; }
-
-const algorithm* find(std::string_view name) { return named(all(), name); }
-const correction* find_correction(std::string_view name) { return named(all_corrections(), name); }
-
-} // namespace millrace::algorithms
-]])
-  millrace_add_module(algorithms TORCH
-    SOURCES ${sources} ${sources2} ${arg_SHARED} ${CMAKE_CURRENT_BINARY_DIR}/table.cpp
-    TESTS ${tests} ${tests2} ${arg_TESTS})
-endfunction()
-
-# millrace_add_rules(exact number ... [SHARED rule.cpp ...] [TESTS rule_test.cpp ...])
-#
-# The one list of rules. Each name compiles runtime/rules/<name>.cpp, which must define `const rule_type <name>`, adds the
-# row of the table that the pipeline's reader searches, and demands tests/runtime/rules/<name>_test.cpp. SHARED are the
-# folder's other sources.
-function(millrace_add_rules)
-  cmake_parse_arguments(PARSE_ARGV 0 arg "" "" "SHARED;TESTS")
-  millrace_table_of(rule_type runtime/rules "${arg_UNPARSED_ARGUMENTS}" declarations rows sources tests)
-  file(CONFIGURE OUTPUT table.cpp @ONLY CONTENT [[
-// Written by millrace_add_rules(): edit the list there, not this file.
-#include "runtime/rules/rule.hpp"
-
-namespace millrace::rules {
-
-@declarations@
-namespace {
-
-constexpr const rule_type* rows[] = {
-@rows@};
-
-} // namespace
-
-std::span<const rule_type* const> rule_types() { return rows; }
-
-} // namespace millrace::rules
-]])
-  millrace_add_module(rules
-    SOURCES ${sources} ${arg_SHARED} ${CMAKE_CURRENT_BINARY_DIR}/table.cpp
-    DEPENDS PkgConfig::PCRE2 PkgConfig::UTF8PROC Threads::Threads
-    TESTS ${tests} ${arg_TESTS})
-endfunction()
+include(tables)

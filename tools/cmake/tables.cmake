@@ -1,0 +1,111 @@
+# Tables of rows that a pipeline file names by a word: one file and one word a row. The word compiles the file, puts its
+# row into the table and demands the row's test. tests/house/add_one_test.cmake holds this file to it.
+
+# millrace_rows(<out> <type> <folder> <words>)
+#
+# <folder>/<word>.cpp of each word defines `const <type> <word>` and has tests/<folder>/<word>_test.cpp, else the
+# configure stops. Sets in the caller <out>_declarations and <out>_addresses, C++ lines, and the lists <out>_sources and
+# <out>_tests.
+function(millrace_rows out type folder words)
+  foreach(part IN ITEMS declarations addresses sources tests)
+    set(${part} "")
+  endforeach()
+  foreach(word IN LISTS words)
+    if(NOT EXISTS ${PROJECT_SOURCE_DIR}/tests/${folder}/${word}_test.cpp)
+      message(FATAL_ERROR "${folder}/${word}.cpp has no tests/${folder}/${word}_test.cpp")
+    endif()
+    string(APPEND declarations "extern const ${type} ${word};\n")
+    string(APPEND addresses "    &${word},\n")
+    list(APPEND sources ${PROJECT_SOURCE_DIR}/${folder}/${word}.cpp)
+    list(APPEND tests tests/${folder}/${word}_test.cpp)
+  endforeach()
+  foreach(part IN ITEMS declarations addresses sources tests)
+    set(${out}_${part} "${${part}}" PARENT_SCOPE)
+  endforeach()
+endfunction()
+
+# millrace_add_algorithms(ALGORITHMS grpo ... CORRECTIONS truncated ... SHARED a.cpp ... [TESTS a_test.cpp ...])
+#
+# The one list of algorithms and off-policy corrections: each word's row (algorithms/<word>.cpp,
+# algorithms/corrections/<word>.cpp) goes into the tables that `all()` and `all_corrections()` give, and demands its
+# line in docs/algorithms.md. SHARED are the pieces they have in common, with their TESTS (paths from the root).
+function(millrace_add_algorithms)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "" "ALGORITHMS;CORRECTIONS;SHARED;TESTS")
+  file(READ ${PROJECT_SOURCE_DIR}/docs/algorithms.md page)
+  foreach(word IN LISTS arg_ALGORITHMS arg_CORRECTIONS)
+    string(FIND "${page}" "\n| `${word}` |" line)
+    if(line EQUAL -1)
+      message(FATAL_ERROR "docs/algorithms.md has no line for `${word}`")
+    endif()
+  endforeach()
+  millrace_rows(algorithm algorithm algorithms "${arg_ALGORITHMS}")
+  millrace_rows(correction correction algorithms/corrections "${arg_CORRECTIONS}")
+  file(CONFIGURE OUTPUT table.cpp @ONLY CONTENT [[
+// Written by millrace_add_algorithms(): edit the list there, not this file.
+#include "algorithms/correction.hpp"
+
+namespace millrace::algorithms {
+
+@algorithm_declarations@
+@correction_declarations@
+namespace {
+
+constexpr const algorithm* rows[] = {
+@algorithm_addresses@};
+
+constexpr const correction* correction_rows[] = {
+@correction_addresses@};
+
+template <class Row> const Row* named(std::span<const Row* const> among, std::string_view name) {
+  for (const Row* row : among)
+    if (row->name == name)
+      return row;
+  return nullptr;
+}
+
+} // namespace
+
+std::span<const algorithm* const> all() { return rows; }
+std::span<const correction* const> all_corrections() { return correction_rows; }
+
+const algorithm* find(std::string_view name) { return named(all(), name); }
+const correction* find_correction(std::string_view name) { return named(all_corrections(), name); }
+
+} // namespace millrace::algorithms
+]])
+  millrace_add_module(algorithms TORCH UNIT 60
+    SOURCES ${algorithm_sources} ${correction_sources} ${arg_SHARED} ${CMAKE_CURRENT_BINARY_DIR}/table.cpp
+    TESTS ${algorithm_tests} ${correction_tests} ${arg_TESTS})
+endfunction()
+
+# millrace_add_rules(exact number ... [SHARED rule.cpp ...] [TESTS rule_test.cpp ...])
+#
+# The one list of rules. Each name compiles runtime/rules/<name>.cpp, which must define `const rule_type <name>`, adds
+# the row of the table that the pipeline's reader searches, and demands tests/runtime/rules/<name>_test.cpp. SHARED are
+# the folder's other sources.
+function(millrace_add_rules)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "" "SHARED;TESTS")
+  millrace_rows(rule rule_type runtime/rules "${arg_UNPARSED_ARGUMENTS}")
+  file(CONFIGURE OUTPUT table.cpp @ONLY CONTENT [[
+// Written by millrace_add_rules(): edit the list there, not this file.
+#include "runtime/rules/rule.hpp"
+
+namespace millrace::rules {
+
+@rule_declarations@
+namespace {
+
+constexpr const rule_type* rows[] = {
+@rule_addresses@};
+
+} // namespace
+
+std::span<const rule_type* const> rule_types() { return rows; }
+
+} // namespace millrace::rules
+]])
+  millrace_add_module(rules
+    SOURCES ${rule_sources} ${arg_SHARED} ${CMAKE_CURRENT_BINARY_DIR}/table.cpp
+    DEPENDS millrace_words PkgConfig::PCRE2 PkgConfig::UTF8PROC Threads::Threads
+    TESTS ${rule_tests} ${arg_TESTS})
+endfunction()
