@@ -196,7 +196,7 @@ demonstrations_role::demonstrations_role(const role_setup& setup, const pipeline
                                                  .table = table,
                                                  .words = load_text_model(*setup.pipeline, table.model),
                                                  .in_flight = telemetry::in_flight_groups(setup.who.name())})),
-      thread_(std::make_shared<job_thread>()) {
+      thread_(std::make_unique<job_thread>()) {
 }
 
 void demonstrations_role::generate(const generate_group& ask, answer_to<group_accepted> done) {
@@ -205,16 +205,15 @@ void demonstrations_role::generate(const generate_group& ask, answer_to<group_ac
   // The handler holds nothing that owns the data plane, on whose thread it ends.
   columns::pull_columns(*setup.data, std::span(&ask.columns, 1), columns::wanted_by(setup.role()), setup.deadline(),
                         [ask, done = std::move(done), open, version = version_, weak_state = std::weak_ptr(state_),
-                         weak = std::weak_ptr(thread_)](columns::column_set row, std::string error) {
+                         post = thread_->weak_poster()](columns::column_set row, std::string error) {
                           if (!error.empty()) {
                             done({.group = ask.group, .prompt_tokens = 0, .lost = std::move(error)}, {});
                             return;
                           }
-                          if (const auto thread = weak.lock())
-                            thread->post([ask, done, open, version, weak_state, row = std::move(row)] {
-                              if (const auto self = weak_state.lock())
-                                answer_now<group_accepted>(done, [&] { return self->answer(ask, version, row); });
-                            });
+                          post([ask, done, open, version, weak_state, row = std::move(row)] {
+                            if (const auto self = weak_state.lock())
+                              answer_now<group_accepted>(done, [&] { return self->answer(ask, version, row); });
+                          });
                         });
 }
 

@@ -63,7 +63,7 @@ private:
 
   std::shared_ptr<const state> state_;
   std::uint32_t version_ = 0;
-  std::shared_ptr<job_thread> thread_;
+  std::unique_ptr<job_thread> thread_;
 };
 
 } // namespace millrace::roles

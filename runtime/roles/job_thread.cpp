@@ -20,11 +20,24 @@ job_thread::~job_thread() {
 }
 
 void job_thread::post(std::function<void()> job) {
+  push(*queue_, std::move(job));
+}
+
+job_thread::poster job_thread::weak_poster() const {
+  return [weak = std::weak_ptr(queue_)](std::function<void()> job) {
+    if (const auto jobs = weak.lock())
+      push(*jobs, std::move(job));
+  };
+}
+
+void job_thread::push(queue& jobs, std::function<void()> job) {
   {
-    const std::lock_guard lock(queue_->mutex);
-    queue_->jobs.push_back(std::move(job));
+    const std::lock_guard lock(jobs.mutex);
+    if (jobs.closing)
+      return; // the job is dropped behind the lock: what it holds may post as well
+    jobs.jobs.push_back(std::move(job));
   }
-  queue_->arrived.notify_all();
+  jobs.arrived.notify_all();
 }
 
 void job_thread::run(queue& jobs) {

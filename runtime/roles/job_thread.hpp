@@ -23,6 +23,11 @@ public:
   /// The job reports its own errors: an exception that leaves it ends the process.
   void post(std::function<void()> job);
 
+  /// Posts from anywhere without keeping this alive: jobs that come once it is being destroyed are dropped. Work that
+  /// ends on another thread takes this, so that no thread ever waits for the other's end.
+  using poster = std::function<void(std::function<void()> job)>;
+  poster weak_poster() const;
+
 private:
   struct queue {
     std::mutex mutex;
@@ -32,6 +37,7 @@ private:
   };
 
   static void run(queue& jobs);
+  static void push(queue& jobs, std::function<void()> job);
 
   std::shared_ptr<queue> queue_ = std::make_shared<queue>();
   std::thread thread_;

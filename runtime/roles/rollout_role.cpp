@@ -82,13 +82,12 @@ struct rollout_role::state {
 };
 
 rollout_role::rollout_role(const role_setup& setup, const pipeline::rollout_table& table)
-    : state_(std::make_shared<state>(setup, table)), requests_(std::make_shared<job_thread>()) {
-  state_->post = [weak = std::weak_ptr(requests_), weak_state = std::weak_ptr(state_)](auto work) {
-    if (const auto thread = weak.lock())
-      thread->post([weak_state, work = std::move(work)] {
-        if (const auto alive = weak_state.lock())
-          work(*alive);
-      });
+    : state_(std::make_shared<state>(setup, table)), requests_(std::make_unique<job_thread>()) {
+  state_->post = [post = requests_->weak_poster(), weak_state = std::weak_ptr(state_)](auto work) {
+    post([weak_state, work = std::move(work)] {
+      if (const auto alive = weak_state.lock())
+        work(*alive);
+    });
   };
   state_->layout = std::make_unique<job_thread>();
   state_->loop = std::make_unique<decode_loop>(setup.who.name(), state_->words.tok,

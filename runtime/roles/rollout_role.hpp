@@ -28,7 +28,7 @@ private:
   struct state;
 
   std::shared_ptr<state> state_;
-  std::shared_ptr<job_thread> requests_; ///< last: it ends before the state that its jobs work on
+  std::unique_ptr<job_thread> requests_; ///< last: it ends before the state that its jobs work on
 };
 
 } // namespace millrace::roles

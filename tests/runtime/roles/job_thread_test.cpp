@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <future>
 #include <memory>
 #include <vector>
 
@@ -38,6 +40,23 @@ TEST_CASE("a job may be what destroys its thread") {
   });
   thread.reset();
   CHECK(ended.wait([](bool x) { return x; }));
+}
+
+TEST_CASE("a weak poster reaches the thread while it lives, and never keeps it alive") {
+  roles::job_thread::poster post;
+  std::atomic<int> ran = 0;
+  {
+    roles::job_thread thread;
+    post = thread.weak_poster();
+    std::promise<void> done;
+    post([&] {
+      ++ran;
+      done.set_value();
+    });
+    done.get_future().wait();
+  } // joins here, although the poster is still there
+  post([&] { ++ran; });
+  CHECK(ran == 1);
 }
 
 } // namespace job_thread_test
