@@ -7,7 +7,7 @@
 #include "runtime/roles/policy_core.hpp"
 #include "runtime/roles/role_model.hpp"
 #include "runtime/roles/rollout_requests.hpp"
-#include "runtime/roles/source_core.hpp"
+#include "runtime/roles/source_role.hpp"
 #include "runtime/telemetry/trace.hpp"
 #include "runtime/train/trainable.hpp"
 #include "runtime/words/cores.hpp"
@@ -57,7 +57,7 @@ public:
 
 private:
   roles::rollout_requests requests_;
-  roles::source_core source_;
+  roles::source_role source_;
   std::int32_t answers_;
   std::uint64_t seed_;
   std::uint64_t group_ = 0;

@@ -1,7 +1,7 @@
 #include "actors/roles/source_actor.hpp"
 
 #include "runtime/pipeline/abilities.hpp"
-#include "runtime/roles/source_core.hpp"
+#include "runtime/roles/source_role.hpp"
 
 #include <algorithm>
 
@@ -11,7 +11,7 @@ actor::setup source_actor(const pipeline::pipeline& p, std::shared_ptr<transport
                           std::optional<source_position> from) {
   const auto role = std::find_if(p.roles.begin(), p.roles.end(),
                                  [](const auto& r) { return pipeline::abilities_of(r).gives_prompts; });
-  const auto core = std::make_shared<roles::source_core>(p, *role, from);
+  const auto core = std::make_shared<roles::source_role>(p, *role, from);
   return [core, data = std::move(data)](actor&, inbox& in) {
     in.on<take_prompt>([core, data](const take_prompt& ask) {
       auto prompt = core->take(ask.index);

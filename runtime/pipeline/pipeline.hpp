@@ -1,19 +1,11 @@
 #pragma once
 
-#include "runtime/pipeline/critic_table.hpp"
-#include "runtime/pipeline/demonstrations_table.hpp"
 #include "runtime/pipeline/errors.hpp"
-#include "runtime/pipeline/evaluation_table.hpp"
 #include "runtime/pipeline/placement_table.hpp"
-#include "runtime/pipeline/policy_table.hpp"
 #include "runtime/pipeline/position.hpp"
-#include "runtime/pipeline/reference_table.hpp"
-#include "runtime/pipeline/reward_model_table.hpp"
-#include "runtime/pipeline/rollout_table.hpp"
-#include "runtime/pipeline/rule_verifier_table.hpp"
+#include "runtime/pipeline/role_options.hpp"
 #include "runtime/pipeline/run_table.hpp"
 #include "runtime/pipeline/schedule_table.hpp"
-#include "runtime/pipeline/source_table.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
 
 #include <filesystem>
@@ -25,11 +17,6 @@
 #include <vector>
 
 namespace millrace::pipeline {
-
-/// The one list of role kinds. A new kind is a `<kind>_table.hpp` (kind, summary, heavy, replicated, abilities, reads,
-/// adds, visit) and a word here. docs/add-one.md goes through all of it.
-using role_options = std::variant<source_table, rollout_table, demonstrations_table, rule_verifier_table,
-                                  reward_model_table, reference_table, critic_table, policy_table, evaluation_table>;
 
 /// One `[roles.NAME]`: a function from columns to columns.
 struct role {

@@ -4,9 +4,9 @@
 #include "runtime/columns/training_columns.hpp"
 #include "runtime/columns/weights_bundle.hpp"
 #include "runtime/model/inference_decoder.hpp"
-#include "runtime/roles/demonstrations.hpp"
+#include "runtime/roles/demonstrations_role.hpp"
 #include "runtime/roles/group_seed.hpp"
-#include "runtime/roles/reward_model.hpp"
+#include "runtime/roles/reward_model_role.hpp"
 #include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/role_model.hpp"
 #include "runtime/run_files/storage.hpp"
@@ -164,14 +164,14 @@ void replayer::join(const pipeline::role& role, const Table&) {
 }
 
 void replayer::join(const pipeline::role& role, const pipeline::reward_model_table& table) {
-  using by_threads = std::map<std::uint32_t, std::shared_ptr<roles::reward_model>>;
+  using by_threads = std::map<std::uint32_t, std::shared_ptr<roles::reward_model_role>>;
   adders_.push_back(
       {.role = &role, .add = [this, &table, loaded = by_threads()](const auto& columns, const auto& recorded) mutable {
          // Of the process that scored this group.
          const auto threads = recorded_origin(recorded, column::reward_of(table.name).name).threads;
          auto& scorer = loaded[threads];
          if (!scorer)
-           scorer = roles::reward_model::load(pipeline_, table, static_cast<int>(threads));
+           scorer = roles::reward_model_role::load(pipeline_, table, static_cast<int>(threads));
          use_threads(static_cast<int>(threads));
          return added_by(*scorer, recorded.group, columns);
        }});

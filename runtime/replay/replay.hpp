@@ -7,7 +7,7 @@
 #include "runtime/roles/policy_core.hpp"
 #include "runtime/roles/reference_core.hpp"
 #include "runtime/roles/rollout_requests.hpp"
-#include "runtime/roles/source_core.hpp"
+#include "runtime/roles/source_role.hpp"
 #include "runtime/supervision/step_figures.hpp"
 #include "runtime/train/step_record.hpp"
 
@@ -107,7 +107,7 @@ private:
   roles::policy_core policy_;
   std::uint32_t version_;
   std::map<std::uint32_t, shared_policy> policies_; ///< packed
-  roles::source_core source_;
+  roles::source_role source_;
   const columns::training_rules training_rules_;
   std::set<std::uint64_t> wanted_rows_;
   std::map<std::uint64_t, roles::source_prompt> rows_; ///< read, wanted and not yet trained

@@ -1,6 +1,7 @@
 #include "runtime/roles/critic_role.hpp"
 
 #include "runtime/roles/fetch_for_training.hpp"
+#include "runtime/roles/role_kinds.hpp"
 #include "runtime/train/learner.hpp"
 
 #include <future>
@@ -59,6 +60,11 @@ void critic_role::end_step(const millrace::end_step& how) {
 void critic_role::write(const write_checkpoint& ask, answer_to<checkpoint_written> done) {
   write_state(thread_, setup_.who, ask, std::move(done),
               [this](const std::filesystem::path& folder) { core_->write_checkpoint(folder); });
+}
+
+role_abilities made(const role_setup& setup, const pipeline::critic_table& table) {
+  const auto role = std::make_shared<critic_role>(setup, table);
+  return {.adds_columns = role, .trains = role, .keeps_state = role};
 }
 
 } // namespace millrace::roles

@@ -3,7 +3,7 @@
 #include "runtime/data/source.hpp"
 #include "runtime/roles/group_seed.hpp"
 #include "runtime/roles/role_sampling.hpp"
-#include "runtime/roles/rule_verifier.hpp"
+#include "runtime/roles/rule_verifier_role.hpp"
 #include "runtime/rollout/engine.hpp"
 #include "runtime/words/input_error.hpp"
 

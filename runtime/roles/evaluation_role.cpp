@@ -2,6 +2,7 @@
 
 #include "runtime/columns/weights_bundle.hpp"
 #include "runtime/model/inference_decoder.hpp"
+#include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/role_model.hpp"
 #include "runtime/roles/thread_answer.hpp"
 #include "runtime/telemetry/log.hpp"
@@ -91,6 +92,11 @@ void evaluation_role::evaluate(const evaluate_version& ask, answer_to<version_ev
         }
         return figures_of(*core, setup, version, parameters, stop);
       });
+}
+
+role_abilities made(const role_setup& setup, const pipeline::evaluation_table& table) {
+  const auto role = std::make_shared<evaluation_role>(setup, table);
+  return {.takes_weights = role, .evaluates = role};
 }
 
 } // namespace millrace::roles

@@ -2,6 +2,7 @@
 
 #include "runtime/columns/column_builder.hpp"
 #include "runtime/roles/fetch_for_training.hpp"
+#include "runtime/roles/role_kinds.hpp"
 
 #include <string>
 #include <utility>
@@ -53,6 +54,11 @@ void policy_role::publish(const publish_weights& ask, answer_to<weights_publishe
 void policy_role::write(const write_checkpoint& ask, answer_to<checkpoint_written> done) {
   write_state(thread_, setup_.who, ask, std::move(done),
               [this](const std::filesystem::path& folder) { core_->write_checkpoint(folder); });
+}
+
+role_abilities made(const role_setup& setup, const pipeline::policy_table&) {
+  const auto role = std::make_shared<policy_role>(setup);
+  return {.trains = role, .gives_weights = role, .keeps_state = role};
 }
 
 } // namespace millrace::roles

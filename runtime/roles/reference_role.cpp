@@ -1,6 +1,7 @@
 #include "runtime/roles/reference_role.hpp"
 
 #include "runtime/columns/weights_bundle.hpp"
+#include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/thread_answer.hpp"
 #include "runtime/words/input_error.hpp"
 
@@ -50,6 +51,13 @@ void reference_role::take(const new_weights& ask, answer_to<weights_live> done) 
 void reference_role::write(const write_checkpoint& ask, answer_to<checkpoint_written> done) {
   write_state(thread_, setup_.who, ask, std::move(done),
               [this](const std::filesystem::path& folder) { core_.write_checkpoint(folder, setup_.who.role); });
+}
+
+role_abilities made(const role_setup& setup, const pipeline::reference_table& table) {
+  const auto role = std::make_shared<reference_role>(setup, table);
+  if (!table.follows())
+    return {.adds_columns = role};
+  return {.adds_columns = role, .takes_weights = role, .keeps_state = role};
 }
 
 } // namespace millrace::roles

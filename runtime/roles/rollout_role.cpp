@@ -4,7 +4,9 @@
 #include "runtime/columns/prompt_columns.hpp"
 #include "runtime/columns/weights_bundle.hpp"
 #include "runtime/model/inference_decoder.hpp"
+#include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/roles/decode_loop.hpp"
+#include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/role_model.hpp"
 #include "runtime/roles/rollout_requests.hpp"
 #include "runtime/roles/thread_answer.hpp"
@@ -274,6 +276,11 @@ void rollout_role::state::flipped(std::uint32_t version) {
     flip.done(flip.answer, {});
     return true;
   });
+}
+
+role_abilities made(const role_setup& setup, const pipeline::rollout_table& table) {
+  const auto role = std::make_shared<rollout_role>(setup, table);
+  return {.generates = role, .takes_weights = role, .places = pipeline::places_of(table, setup.pipeline->schedule)};
 }
 
 } // namespace millrace::roles

@@ -1,5 +1,6 @@
-# "Adding one is one file and one word": the lists of algorithms, corrections and rules, read by the project's own
-# functions in a tree of empty files. Run as cmake -P add_one_test.cmake; nothing is compiled.
+# "Adding one is one file and one word" (a role: two files and one word): the lists of algorithms, corrections, rules
+# and roles, read by the project's own functions in a tree of empty files. Run as cmake -P add_one_test.cmake; nothing
+# is compiled.
 #
 # With -D CALL=... the script is that one configure: it makes the call and prints what would be compiled.
 
@@ -60,7 +61,22 @@ tree(runtime/rules/mine.cpp tests/runtime/rules/mine_test.cpp)
 configure("millrace_add_rules(mine)" ACCEPTED
   "/runtime/rules/mine.cpp" "tests/runtime/rules/mine_test.cpp" "extern const rule_type mine" "rows[] = { &mine, }")
 
+
+# A role's word stands in a C++ list.
+function(role_tree)
+  tree(${ARGN})
+  file(WRITE ${tree}/docs/pipelines.md "| kind | reads |\n|---|---|\n| `source` | a file |\n| `mine` | `text` |\n")
+  file(WRITE ${tree}/runtime/pipeline/role_options.hpp
+    "using role_options = std::variant<source_table,\n  mine_table>;\n")
+endfunction()
+set(source runtime/roles/source_role.cpp tests/runtime/roles/source_role_test.cpp)
+role_tree(${source} runtime/roles/mine_role.cpp tests/runtime/roles/mine_role_test.cpp)
+configure("millrace_add_roles()" ACCEPTED "/runtime/roles/mine_role.cpp" "tests/runtime/roles/mine_role_test.cpp"
+  "role_abilities made(const role_setup&, const pipeline::mine_table&)" "made(setup, table)")
+
 # A word without its test is refused.
+role_tree(${source} runtime/roles/mine_role.cpp)
+configure("millrace_add_roles()" REFUSED "runtime/roles/mine_role.cpp has no tests/runtime/roles/mine_role_test.cpp")
 tree(algorithms/mine.cpp algorithms/corrections/mine.cpp runtime/rules/mine.cpp)
 configure("millrace_add_algorithms(ALGORITHMS mine)" REFUSED
   "algorithms/mine.cpp has no tests/algorithms/mine_test.cpp")
@@ -68,7 +84,10 @@ configure("millrace_add_algorithms(CORRECTIONS mine)" REFUSED
   "algorithms/corrections/mine.cpp has no tests/algorithms/corrections/mine_test.cpp")
 configure("millrace_add_rules(mine)" REFUSED "runtime/rules/mine.cpp has no tests/runtime/rules/mine_test.cpp")
 
-# An algorithm or a correction without its line is refused.
+# An algorithm, a correction or a role without its line is refused.
+role_tree(${source} runtime/roles/mine_role.cpp tests/runtime/roles/mine_role_test.cpp)
+file(WRITE ${tree}/docs/pipelines.md "\n| `source` | a file |\n")
+configure("millrace_add_roles()" REFUSED "docs/pipelines.md has no line for `mine`")
 tree(algorithms/yours.cpp tests/algorithms/yours_test.cpp
   algorithms/corrections/yours.cpp tests/algorithms/corrections/yours_test.cpp)
 configure("millrace_add_algorithms(ALGORITHMS yours)" REFUSED "docs/algorithms.md has no line for `yours`")

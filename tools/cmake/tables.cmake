@@ -109,3 +109,52 @@ std::span<const rule_type* const> rule_types() { return rows; }
     DEPENDS millrace_words PkgConfig::PCRE2 PkgConfig::UTF8PROC Threads::Threads
     TESTS ${rule_tests} ${arg_TESTS})
 endfunction()
+
+# millrace_add_roles(SHARED role_setup.cpp ... DEPENDS millrace_pipeline ... [TESTS setup_test.cpp ...])
+#
+# The role kinds are the tables in the variant `role_options` of runtime/pipeline/role_options.hpp. Each kind compiles
+# runtime/roles/<kind>_role.cpp, which must define `made(const role_setup&, const pipeline::<kind>_table&)`, and demands
+# tests/runtime/roles/<kind>_role_test.cpp and a line in docs/pipelines.md. SHARED are the folder's other sources.
+function(millrace_add_roles)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "" "SHARED;DEPENDS;TESTS")
+  set(list ${PROJECT_SOURCE_DIR}/runtime/pipeline/role_options.hpp)
+  if(NOT CMAKE_SCRIPT_MODE_FILE) # an edit of the list configures again
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${list})
+  endif()
+  file(READ ${list} options)
+  file(READ ${PROJECT_SOURCE_DIR}/docs/pipelines.md page)
+  if(NOT options MATCHES "using role_options = std::variant<([^>]*)>")
+    message(FATAL_ERROR "${list} has no `using role_options = std::variant<...>`")
+  endif()
+  string(REGEX MATCHALL "[a-z0-9_]+_table" kinds "${CMAKE_MATCH_1}")
+  list(TRANSFORM kinds REPLACE "_table$" "")
+  set(declarations "")
+  foreach(kind IN LISTS kinds)
+    string(FIND "${page}" "\n| `${kind}` |" line)
+    if(line EQUAL -1)
+      message(FATAL_ERROR "docs/pipelines.md has no line for `${kind}`")
+    endif()
+    string(APPEND declarations "role_abilities made(const role_setup&, const pipeline::${kind}_table&);\n")
+  endforeach()
+  list(TRANSFORM kinds APPEND _role)
+  millrace_rows(role role_row runtime/roles "${kinds}") # for its sources and tests: a role has no row
+  file(CONFIGURE OUTPUT table.cpp @ONLY CONTENT [[
+// Written by millrace_add_roles(): edit the list in runtime/pipeline/role_options.hpp, not this file.
+#include "runtime/roles/role_kinds.hpp"
+
+#include <variant>
+
+namespace millrace::roles {
+
+@declarations@
+role_abilities make_role(const role_setup& setup) {
+  return std::visit([&](const auto& table) { return made(setup, table); }, setup.role().options);
+}
+
+} // namespace millrace::roles
+]])
+  millrace_add_module(roles TORCH
+    SOURCES ${role_sources} ${arg_SHARED} ${CMAKE_CURRENT_BINARY_DIR}/table.cpp
+    DEPENDS ${arg_DEPENDS}
+    TESTS ${role_tests} ${arg_TESTS})
+endfunction()

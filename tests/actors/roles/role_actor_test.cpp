@@ -1,6 +1,6 @@
 #include "actors/protocol/system.hpp"
 #include "actors/roles/role_actor.hpp"
-#include "runtime/roles/rule_verifier.hpp"
+#include "runtime/roles/rule_verifier_role.hpp"
 #include "runtime/telemetry/in_flight.hpp"
 #include "runtime/telemetry/trace.hpp"
 #include "tests/runtime/roles/ask.hpp"
@@ -276,7 +276,7 @@ TEST_CASE("work that takes long does not keep other messages waiting") { // RL-2
 TEST_CASE("a column adder answers a group with a ticket to what it added") { // ST-1
   const auto p = tests::tiny_pipeline();
   running_role actor(
-      {.adds_columns = std::make_shared<roles::rule_verifier>(
+      {.adds_columns = std::make_shared<roles::rule_verifier_role>(
            std::get<pipeline::rule_verifier_table>(p.at("rules").options), columns::wanted_by(p.at("rules")))});
   telemetry::process_trace().take();
   const auto [answer, error] = actor.add(

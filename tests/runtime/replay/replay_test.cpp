@@ -5,7 +5,7 @@
 #include "runtime/replay/replay.hpp"
 #include "runtime/roles/group_seed.hpp"
 #include "runtime/roles/role_model.hpp"
-#include "runtime/roles/rule_verifier.hpp"
+#include "runtime/roles/rule_verifier_role.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tests/runtime/roles/ask.hpp"
 #include "tests/runtime/roles/fixture.hpp"
@@ -26,7 +26,7 @@ namespace {
 struct recorded_run {
   pipeline::pipeline p = tests::tiny_pipeline();
   roles::policy_core policy{p, "", 1};
-  roles::source_core source{p, *p.of<pipeline::source_table>().at(0), std::nullopt};
+  roles::source_role source{p, *p.of<pipeline::source_table>().at(0), std::nullopt};
   std::vector<train::step_record> record;
   std::vector<batch_report> reports;
 
@@ -39,7 +39,7 @@ struct recorded_run {
     const auto weights = columns::weights_of(policy.snapshot(version));
     rollout::engine engine(model::inference_decoder(words.config, weights, at::kCPU), words.tok, version,
                            requests.engine_options(1));
-    roles::rule_verifier rules(std::get<pipeline::rule_verifier_table>(p.at("rules").options), {});
+    roles::rule_verifier_role rules(std::get<pipeline::rule_verifier_table>(p.at("rules").options), {});
     train_batch batch{.step = number, .version = version, .groups = {}};
     for (const std::uint64_t id : {2 * number - 2, 2 * number - 1}) {
       const auto row = source.take(id);

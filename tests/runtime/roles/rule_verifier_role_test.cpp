@@ -1,5 +1,5 @@
 #include "runtime/columns/column_builder.hpp"
-#include "runtime/roles/rule_verifier.hpp"
+#include "runtime/roles/rule_verifier_role.hpp"
 #include "tests/runtime/roles/ask.hpp"
 #include "tests/runtime/roles/fixture.hpp"
 
@@ -8,14 +8,14 @@
 #include <string>
 #include <vector>
 
-namespace rule_verifier_test {
+namespace rule_verifier_role_test {
 
 using namespace millrace;
 using namespace millrace::roles;
 
 namespace {
 
-rule_verifier make_verifier() {
+rule_verifier_role make_verifier() {
   const auto p = tests::tiny_pipeline();
   return {std::get<pipeline::rule_verifier_table>(p.at("rules").options), columns::wanted_by(p.at("rules"))};
 }
@@ -73,4 +73,4 @@ TEST_CASE("greedy answers have no part in the verifier's means") {
   CHECK(result.summary.at("reward") == doctest::Approx(2.5));
 }
 
-} // namespace rule_verifier_test
+} // namespace rule_verifier_role_test

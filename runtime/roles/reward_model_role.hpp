@@ -18,7 +18,7 @@ namespace millrace::roles {
 /// A model that reads the policy's token ids scores exactly what the policy read and wrote (`prompt_tokens`, `tokens`,
 /// `lengths`). One with a tokenizer of its own scores the row's conversation (`prompt`) with the answer's `text` as its
 /// last turn, written by its own chat template. A group that the model cannot score is a complaint.
-class reward_model : public column_adder {
+class reward_model_role : public column_adder {
 public:
   /// Whose token ids the model reads.
   enum class ids { of_policy, its_own };
@@ -26,13 +26,13 @@ public:
   /// @param model with a score head
   /// @param device where it scores
   /// @throws input_error if it needs a chat template and has none
-  reward_model(pipeline::reward_model_table table, const model::checkpoint& model, ids reads_ids, int threads,
-               at::Device device = at::kCPU);
+  reward_model_role(pipeline::reward_model_table table, const model::checkpoint& model, ids reads_ids, int threads,
+                    at::Device device = at::kCPU);
 
   /// The role as the pipeline has it, with its model loaded.
   /// @throws input_error in one line: no model with a score head of one label, a tokenizer that reads other ids
-  static std::shared_ptr<reward_model> load(const pipeline::pipeline& p, const pipeline::reward_model_table& table,
-                                            int threads);
+  static std::shared_ptr<reward_model_role> load(const pipeline::pipeline& p, const pipeline::reward_model_table& table,
+                                                 int threads);
 
   transport::wanted_columns reads() const override;
 

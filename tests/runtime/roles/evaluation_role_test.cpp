@@ -11,7 +11,7 @@
 
 #include <fstream>
 
-namespace evaluation_test {
+namespace evaluation_role_test {
 
 using namespace millrace;
 using namespace millrace::roles;
@@ -201,4 +201,4 @@ TEST_CASE("an evaluation's role pulls a version, answers with its figures, and r
   CHECK(tests::eventually([&] { return data.use_count() == 1; }));
 }
 
-} // namespace evaluation_test
+} // namespace evaluation_role_test

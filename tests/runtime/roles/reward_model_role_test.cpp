@@ -1,6 +1,6 @@
 #include "runtime/columns/column_builder.hpp"
 #include "runtime/model/score_head.hpp"
-#include "runtime/roles/reward_model.hpp"
+#include "runtime/roles/reward_model_role.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 #include "tests/runtime/roles/ask.hpp"
@@ -10,7 +10,7 @@
 #include <ATen/ops/randn_like.h>
 #include <doctest/doctest.h>
 
-namespace reward_model_test {
+namespace reward_model_role_test {
 
 using namespace millrace;
 using namespace millrace::roles;
@@ -40,7 +40,7 @@ pipeline::reward_model_table table_of(double mean = 0, double deviation = 1, dou
 
 TEST_CASE("a reward model scores what the policy read and wrote, as reward.<name> and, alone, as reward") {
   const auto model = judge();
-  reward_model work(table_of(), model, reward_model::ids::of_policy, 1);
+  reward_model_role work(table_of(), model, reward_model_role::ids::of_policy, 1);
   const auto [result, error] = tests::add(work, columns::column_set(tests::rollout_columns()));
   CHECK(error.empty());
   const std::vector<std::int32_t> prompt{5, 6, 7};
@@ -52,20 +52,20 @@ TEST_CASE("a reward model scores what the policy read and wrote, as reward.<name
   CHECK(result.summary.at("reward.judge") == doctest::Approx((want[0] + want[1]) / 2));
   auto beside = table_of();
   beside.alone = false;
-  reward_model other(beside, model, reward_model::ids::of_policy, 1);
+  reward_model_role other(beside, model, reward_model_role::ids::of_policy, 1);
   CHECK(!tests::add(other, columns::column_set(tests::rollout_columns())).first.columns.has("reward"));
 }
 
 TEST_CASE("a score is brought to its mean and deviation, then cut") {
-  CHECK(reward_model::reward_of(table_of(), 3) == 3);
-  CHECK(reward_model::reward_of(table_of(1, 4), 3) == 0.5f);
-  CHECK(reward_model::reward_of(table_of(1, 4, 0.25), 3) == 0.25f);
-  CHECK(reward_model::reward_of(table_of(1, 4, 0.25), -30) == -0.25f);
+  CHECK(reward_model_role::reward_of(table_of(), 3) == 3);
+  CHECK(reward_model_role::reward_of(table_of(1, 4), 3) == 0.5f);
+  CHECK(reward_model_role::reward_of(table_of(1, 4, 0.25), 3) == 0.25f);
+  CHECK(reward_model_role::reward_of(table_of(1, 4, 0.25), -30) == -0.25f);
 }
 
 TEST_CASE("a reward model with a tokenizer of its own reads the conversation by its own template") {
   const auto model = judge();
-  reward_model work(table_of(), model, reward_model::ids::its_own, 1);
+  reward_model_role work(table_of(), model, reward_model_role::ids::its_own, 1);
   const auto [result, error] =
       tests::add(work, columns::column_set({tests::prompt_columns("1+6"), tests::rollout_columns()}));
   CHECK(error.empty());
@@ -82,11 +82,11 @@ TEST_CASE("a reward model with a tokenizer of its own reads the conversation by 
   auto mute = model;
   mute.chat = nullptr;
   mute.chat_source.clear();
-  CHECK_THROWS_AS(reward_model(table_of(), mute, reward_model::ids::its_own, 1), input_error);
+  CHECK_THROWS_AS(reward_model_role(table_of(), mute, reward_model_role::ids::its_own, 1), input_error);
 }
 
 TEST_CASE("a text that the reward model cannot take is a complaint about the group, not a failure to try again") {
-  reward_model work(table_of(), judge(), reward_model::ids::of_policy, 1);
+  reward_model_role work(table_of(), judge(), reward_model_role::ids::of_policy, 1);
   static const std::vector<std::int32_t> prompt(3), lengths{1}, tokens{1 << 20};
   auto columns = columns::column_builder()
                      .add(column::prompt_tokens, prompt)
@@ -98,4 +98,4 @@ TEST_CASE("a text that the reward model cannot take is a complaint about the gro
   CHECK(error.empty());
 }
 
-} // namespace reward_model_test
+} // namespace reward_model_role_test

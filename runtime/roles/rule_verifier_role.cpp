@@ -1,7 +1,9 @@
-#include "runtime/roles/rule_verifier.hpp"
+#include "runtime/roles/rule_verifier_role.hpp"
 
 #include "runtime/columns/column_builder.hpp"
+#include "runtime/columns/column_set.hpp"
 #include "runtime/columns/prompt_columns.hpp"
+#include "runtime/roles/role_kinds.hpp"
 
 #include <algorithm>
 #include <numeric>
@@ -84,12 +86,12 @@ std::shared_ptr<const rules::rule_set> rules_of(std::span<const pipeline::rule_e
   return std::make_shared<const rules::rule_set>(std::move(weighted));
 }
 
-rule_verifier::rule_verifier(const pipeline::rule_verifier_table& table, transport::wanted_columns reads)
+rule_verifier_role::rule_verifier_role(const pipeline::rule_verifier_table& table, transport::wanted_columns reads)
     : reads_(std::move(reads)), pool_(rules_of(table.rules), static_cast<std::size_t>(table.workers)),
       deadline_(table.deadline_ms) {
 }
 
-void rule_verifier::add(const process_group&, columns::column_set columns, answer_to<added_columns> done) {
+void rule_verifier_role::add(const process_group&, columns::column_set columns, answer_to<added_columns> done) {
   verifier_question question;
   try {
     question = question_of(columns);
@@ -101,6 +103,10 @@ void rule_verifier::add(const process_group&, columns::column_set columns, answe
                [this, greedy = question.greedy, done = std::move(done)](std::vector<rules::rule_set_score> scores) {
                  done(scored_columns(pool_.rules(), scores, greedy), {});
                });
+}
+
+role_abilities made(const role_setup& setup, const pipeline::rule_verifier_table& table) {
+  return {.adds_columns = std::make_shared<rule_verifier_role>(table, columns::wanted_by(setup.role()))};
 }
 
 } // namespace millrace::roles

@@ -1,6 +1,7 @@
-#include "runtime/roles/source_core.hpp"
+#include "runtime/roles/source_role.hpp"
 
 #include "runtime/columns/prompt_columns.hpp"
+#include "runtime/roles/role_kinds.hpp"
 
 #include <stdexcept>
 
@@ -40,7 +41,7 @@ source_position at_index(std::uint64_t index, const data::position& at) {
 
 } // namespace
 
-source_core::source_core(const pipeline::pipeline& p, const pipeline::role& role, std::optional<source_position> from) {
+source_role::source_role(const pipeline::pipeline& p, const pipeline::role& role, std::optional<source_position> from) {
   source_ = source_of(p, std::get<pipeline::source_table>(role.options), [skipped = skipped_](const std::string& line) {
     if (skipped->count++ == 0)
       skipped->first = line;
@@ -52,7 +53,7 @@ source_core::source_core(const pipeline::pipeline& p, const pipeline::role& role
   positions_.push_back(at_index(next_index_, source_->save()));
 }
 
-source_prompt source_core::take(std::uint64_t index) {
+source_prompt source_role::take(std::uint64_t index) {
   source_prompt taken;
   auto& answer = taken.row;
   answer.index = index;
@@ -86,12 +87,16 @@ source_prompt source_core::take(std::uint64_t index) {
   return taken;
 }
 
-source_position source_core::position_of(std::uint64_t index) const {
+source_position source_role::position_of(std::uint64_t index) const {
   if (index < positions_.front().index || index > positions_.back().index)
     throw std::out_of_range("prompt " + std::to_string(index) + " is not among those from "
                             + std::to_string(positions_.front().index) + " to "
                             + std::to_string(positions_.back().index));
   return positions_[index - positions_.front().index];
+}
+
+role_abilities made(const role_setup&, const pipeline::source_table&) {
+  return {};
 }
 
 } // namespace millrace::roles

@@ -1,4 +1,4 @@
-#include "runtime/roles/demonstrations.hpp"
+#include "runtime/roles/demonstrations_role.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tests/runtime/roles/ask.hpp"
 #include "tests/runtime/roles/fixture.hpp"
@@ -7,7 +7,7 @@
 
 #include <numeric>
 
-namespace demonstrations_test {
+namespace demonstrations_role_test {
 
 using namespace millrace;
 using namespace millrace::roles;
@@ -170,4 +170,4 @@ groups_per_step = 2
   CHECK(ask(row_of(question, {})).second.find("without a demonstration") != std::string::npos);
 }
 
-} // namespace demonstrations_test
+} // namespace demonstrations_role_test

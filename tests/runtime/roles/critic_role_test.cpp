@@ -12,7 +12,7 @@
 
 #include <stdexcept>
 
-namespace critic_test {
+namespace critic_role_test {
 
 using namespace millrace;
 using namespace millrace::roles;
@@ -228,4 +228,4 @@ TEST_CASE("a critic trains on the policy's targets where it is told them, and sa
         != std::string::npos);
 }
 
-} // namespace critic_test
+} // namespace critic_role_test

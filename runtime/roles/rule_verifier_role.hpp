@@ -19,11 +19,11 @@ std::shared_ptr<const rules::rule_set> rules_of(std::span<const pipeline::rule_e
 /// An answer that a rule cannot score in time, or fails on, gets the rule's 0 and is counted in the summary
 /// (`verifier/errors`); a row that the rules cannot score at all (no number expected where one is compared) makes the
 /// group unusable: a complaint.
-class rule_verifier : public column_adder {
+class rule_verifier_role : public column_adder {
 public:
   /// @param reads of the role: `wanted_by`
   /// @throws input_error as the rules do
-  rule_verifier(const pipeline::rule_verifier_table& table, transport::wanted_columns reads);
+  rule_verifier_role(const pipeline::rule_verifier_table& table, transport::wanted_columns reads);
 
   transport::wanted_columns reads() const override { return reads_; }
 

@@ -1,6 +1,7 @@
-#include "runtime/roles/demonstrations.hpp"
+#include "runtime/roles/demonstrations_role.hpp"
 
 #include "runtime/columns/column_builder.hpp"
+#include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/role_model.hpp"
 #include "runtime/roles/rollout_requests.hpp"
 #include "runtime/roles/thread_answer.hpp"
@@ -234,6 +235,15 @@ group_accepted demonstrations_role::state::answer(const generate_group& ask, std
 void demonstrations_role::take(const new_weights& ask, answer_to<weights_live> done) {
   version_ = std::max(version_, ask.version);
   done({.version = version_}, {});
+}
+
+role_abilities made(const role_setup& setup, const pipeline::demonstrations_table& table) {
+  const auto role = std::make_shared<demonstrations_role>(setup, table);
+  const auto& schedule = setup.pipeline->schedule;
+  const double ahead = std::min(schedule.gate.depth, 1000.0);
+  return {.generates = role,
+          .takes_weights = role,
+          .places = static_cast<std::uint32_t>(static_cast<double>(schedule.groups_per_step) * (ahead + 1))};
 }
 
 } // namespace millrace::roles

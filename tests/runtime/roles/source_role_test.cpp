@@ -1,5 +1,5 @@
 #include "runtime/columns/prompt_columns.hpp"
-#include "runtime/roles/source_core.hpp"
+#include "runtime/roles/source_role.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tests/runtime/roles/fixture.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -10,15 +10,15 @@
 #include <string>
 #include <vector>
 
-namespace source_core_test {
+namespace source_role_test {
 
 using namespace millrace;
 using namespace millrace::roles;
 
 namespace {
 
-source_core source_of(const pipeline::pipeline& p, std::optional<source_position> from = {}) {
-  return source_core(p, *p.of<pipeline::source_table>().at(0), from);
+source_role source_of(const pipeline::pipeline& p, std::optional<source_position> from = {}) {
+  return source_role(p, *p.of<pipeline::source_table>().at(0), from);
 }
 
 /// Five rows of which the second and the fourth cannot be used, read in order, `epochs` times.
@@ -122,4 +122,4 @@ TEST_CASE("an index that was never reached, or lies before a resume, is refused"
   CHECK_THROWS_AS(resumed.take(0), std::out_of_range);
 }
 
-} // namespace source_core_test
+} // namespace source_role_test

@@ -13,7 +13,7 @@
 #include <stdexcept>
 #include <vector>
 
-namespace reference_test {
+namespace reference_role_test {
 
 using namespace millrace;
 using namespace millrace::roles;
@@ -122,4 +122,4 @@ refresh_every = 1
   CHECK(tests::read_file(folder / "reference-frozen/version") == "1\n");
 }
 
-} // namespace reference_test
+} // namespace reference_role_test

@@ -1,10 +1,11 @@
-#include "runtime/roles/reward_model.hpp"
+#include "runtime/roles/reward_model_role.hpp"
 
 #include "runtime/columns/column_builder.hpp"
 #include "runtime/columns/column_origin.hpp"
 #include "runtime/columns/prompt_columns.hpp"
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/model/score_head.hpp"
+#include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/tokenizer_match.hpp"
 #include "runtime/train/trainable.hpp"
 #include "runtime/words/input_error.hpp"
@@ -33,8 +34,8 @@ std::vector<std::vector<std::int32_t>> conversations(const columns::column_set& 
 
 } // namespace
 
-reward_model::reward_model(pipeline::reward_model_table table, const model::checkpoint& model, ids reads_ids,
-                           int threads, at::Device device)
+reward_model_role::reward_model_role(pipeline::reward_model_table table, const model::checkpoint& model, ids reads_ids,
+                                     int threads, at::Device device)
     : table_(std::move(table)), scorer_(model.config, model::placed_on(model.parameters, device)), threads_(threads) {
   if (reads_ids == ids::of_policy)
     return;
@@ -43,8 +44,8 @@ reward_model::reward_model(pipeline::reward_model_table table, const model::chec
   chat_ = model.chat;
 }
 
-std::shared_ptr<reward_model> reward_model::load(const pipeline::pipeline& p, const pipeline::reward_model_table& table,
-                                                 int threads) {
+std::shared_ptr<reward_model_role> reward_model_role::load(const pipeline::pipeline& p,
+                                                           const pipeline::reward_model_table& table, int threads) {
   const auto& source = p.models.at(table.model);
   auto scorer = model::load_checkpoint(source.path, {.weights = true, .score_head = true});
   if (!scorer.config.score_head)
@@ -54,23 +55,23 @@ std::shared_ptr<reward_model> reward_model::load(const pipeline::pipeline& p, co
   const bool same = !scorer.tok || same_tokens(*flowing_tokenizer(p), *scorer.tok);
   if (same)
     check_same_tokens(p, scorer);
-  return std::make_shared<reward_model>(table, scorer, same ? ids::of_policy : ids::its_own, threads,
-                                        train::device_named(p.run.device));
+  return std::make_shared<reward_model_role>(table, scorer, same ? ids::of_policy : ids::its_own, threads,
+                                             train::device_named(p.run.device));
 }
 
-float reward_model::reward_of(const pipeline::reward_model_table& table, float score) {
+float reward_model_role::reward_of(const pipeline::reward_model_table& table, float score) {
   const auto reward = static_cast<float>((score - table.mean) / table.deviation);
   const auto most = static_cast<float>(table.clip);
   return most > 0 ? std::clamp(reward, -most, most) : reward;
 }
 
-transport::wanted_columns reward_model::reads() const {
+transport::wanted_columns reward_model_role::reads() const {
   if (tokenizer_)
     return {.required = column::names(column::prompt, column::prompt_lengths, column::text, column::text_lengths)};
   return {.required = column::names(column::prompt_tokens, column::tokens, column::lengths)};
 }
 
-std::vector<float> reward_model::scores(const columns::column_set& columns) const {
+std::vector<float> reward_model_role::scores(const columns::column_set& columns) const {
   if (!tokenizer_)
     return model::answer_scores(scorer_, columns.view(column::prompt_tokens), columns::answers_in(columns),
                                 table_.tokens_at_once);
@@ -81,7 +82,7 @@ std::vector<float> reward_model::scores(const columns::column_set& columns) cons
   return scores;
 }
 
-added_columns reward_model::added(const columns::column_set& columns) const {
+added_columns reward_model_role::added(const columns::column_set& columns) const {
   added_columns result;
   if (at::get_num_threads() != threads_)
     at::set_num_threads(threads_);
@@ -102,7 +103,7 @@ added_columns reward_model::added(const columns::column_set& columns) const {
   return result;
 }
 
-void reward_model::add(const process_group&, columns::column_set columns, answer_to<added_columns> done) {
+void reward_model_role::add(const process_group&, columns::column_set columns, answer_to<added_columns> done) {
   thread_.post([this, columns = std::move(columns), done = std::move(done)] {
     added_columns result;
     std::string failure;
@@ -116,6 +117,10 @@ void reward_model::add(const process_group&, columns::column_set columns, answer
     }
     done(std::move(result), std::move(failure));
   });
+}
+
+role_abilities made(const role_setup& setup, const pipeline::reward_model_table& table) {
+  return {.adds_columns = reward_model_role::load(*setup.pipeline, table, setup.threads())};
 }
 
 } // namespace millrace::roles

@@ -25,11 +25,11 @@ struct source_prompt {
 /// Invariants
 /// - SO-1: the prompt of an index is a function of the pipeline alone: after a resume it is the same.
 /// - SO-2: an unusable row takes no index: it is counted and named.
-class source_core {
+class source_role {
 public:
   /// @param from where to go on after a resume; nothing: from the first prompt
   /// @throws input_error if the file cannot be opened, is empty, or is not the one `from` was saved with
-  source_core(const pipeline::pipeline& p, const pipeline::role& role, std::optional<source_position> from);
+  source_role(const pipeline::pipeline& p, const pipeline::role& role, std::optional<source_position> from);
 
   /// @param index one after the last one taken, or one of the last `kept_rows`
   /// @throws input_error for data that cannot be read any more; std::out_of_range for any other index
