@@ -12,6 +12,7 @@
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -162,25 +163,14 @@ owned_certificate certify(const char* name, EVP_PKEY* key, X509* issuer, EVP_PKE
   return certificate;
 }
 
-/// Writes a PEM file that only this user can read.
+/// What `write` writes, as PEM.
 template <class Write>
-void write_file(const std::filesystem::path& path, Write write) {
+std::string pem(Write write) {
   const owned<BIO, BIO_free> memory(BIO_new(BIO_s_mem()));
   need(memory && write(memory.get()) == 1, "encode PEM");
   char* text = nullptr;
   const long bytes = BIO_get_mem_data(memory.get(), &text);
-  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  const bool written = file >= 0 && ::write(file, text, static_cast<std::size_t>(bytes)) == bytes;
-  const bool closed = file >= 0 && ::close(file) == 0;
-  if (!written || !closed)
-    throw std::runtime_error(path.string() + ": cannot write it: " + std::strerror(errno));
-}
-
-std::filesystem::path private_folder() {
-  std::string name = (std::filesystem::temp_directory_path() / "millrace-tls-XXXXXX").string();
-  if (::mkdtemp(name.data()) == nullptr)
-    throw std::runtime_error(name + ": cannot make the folder: " + std::strerror(errno));
-  return name;
+  return {text, static_cast<std::size_t>(bytes)};
 }
 
 } // namespace
@@ -197,31 +187,32 @@ credentials::credentials(std::span<const std::byte> secret) {
   need(own != nullptr, "make a key");
   const auto ca = certify("millrace authority", authority.get(), nullptr, authority.get());
   const auto leaf = certify("millrace", own.get(), ca.get(), authority.get());
-  credentials folder; // removes the folder if what follows throws
-  folder.folder_ = private_folder();
-  folder.files_ = {folder.folder_ / "certificate.pem", folder.folder_ / "key.pem", folder.folder_ / "ca.pem"};
-  write_file(folder.files_.certificate, [&](BIO* to) { return PEM_write_bio_X509(to, leaf.get()); });
-  write_file(folder.files_.key,
-             [&](BIO* to) { return PEM_write_bio_PrivateKey(to, own.get(), nullptr, nullptr, 0, nullptr, nullptr); });
-  write_file(folder.files_.ca, [&](BIO* to) { return PEM_write_bio_X509(to, ca.get()); });
-  *this = std::move(folder);
+  certificate_ = {"certificate", pem([&](BIO* to) { return PEM_write_bio_X509(to, leaf.get()); })};
+  key_ = {"key",
+          pem([&](BIO* to) { return PEM_write_bio_PrivateKey(to, own.get(), nullptr, nullptr, 0, nullptr, nullptr); })};
+  ca_ = {"ca", pem([&](BIO* to) { return PEM_write_bio_X509(to, ca.get()); })};
+  files_ = {certificate_.path(), key_.path(), ca_.path()};
 }
 
-credentials::~credentials() {
-  if (!folder_.empty()) {
-    std::error_code ignored; // a folder that somebody else has removed is gone as well
-    std::filesystem::remove_all(folder_, ignored);
-  }
+credentials::memory_file::memory_file(const char* name, std::string_view text)
+    : number_(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)) {
+  constexpr int sealed = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+  if (number_ >= 0 && ::write(number_, text.data(), text.size()) == static_cast<ssize_t>(text.size())
+      && ::fcntl(number_, F_ADD_SEALS, sealed) == 0)
+    return;
+  const std::string why = std::strerror(errno);
+  if (number_ >= 0)
+    ::close(number_);
+  throw std::runtime_error("TLS " + std::string(name) + ": cannot write it to memory: " + why);
 }
 
-credentials::credentials(credentials&& other) noexcept
-    : folder_(std::exchange(other.folder_, {})), files_(std::exchange(other.files_, {})) {
+credentials::memory_file::~memory_file() {
+  if (number_ >= 0)
+    ::close(number_);
 }
 
-credentials& credentials::operator=(credentials&& other) noexcept {
-  std::swap(folder_, other.folder_);
-  std::swap(files_, other.files_);
-  return *this;
+std::filesystem::path credentials::memory_file::path() const {
+  return "/proc/self/fd/" + std::to_string(number_);
 }
 
 transport::key256 random_key() {

@@ -4,6 +4,8 @@
 
 #include <filesystem>
 #include <span>
+#include <string_view>
+#include <utility>
 
 namespace millrace::cluster {
 
@@ -16,7 +18,8 @@ struct tls_files {
 
 /// TLS credentials out of a shared secret: whoever holds the same secret derives the same certificate authority
 /// (EC P-256, its key by HKDF-SHA256) and signs itself a certificate, so that two such processes trust each other and
-/// nobody else. The files lie in a private folder (0700) that is removed with this object.
+/// nobody else. The files lie in this process's memory (memfd), under a path that this process alone can use. They are
+/// gone with this object or with the process, however it ends: no key is left behind on a disk.
 class credentials {
 public:
   /// @param secret_file at least 32 bytes of anything, every byte counts; not readable by others
@@ -27,16 +30,30 @@ public:
   /// @throws std::invalid_argument for fewer than 32 bytes
   explicit credentials(std::span<const std::byte> secret);
 
-  ~credentials();
-  credentials(credentials&& other) noexcept;
-  credentials& operator=(credentials&& other) noexcept;
-
   const tls_files& files() const { return files_; }
 
 private:
-  credentials() = default;
+  /// A file without a folder, closed with this object.
+  class memory_file {
+  public:
+    memory_file() = default;
+    memory_file(const char* name, std::string_view text);
+    ~memory_file();
 
-  std::filesystem::path folder_;
+    memory_file(memory_file&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+
+    memory_file& operator=(memory_file&& other) noexcept {
+      std::swap(number_, other.number_);
+      return *this;
+    }
+
+    std::filesystem::path path() const;
+
+  private:
+    int number_ = -1;
+  };
+
+  memory_file certificate_, key_, ca_;
   tls_files files_;
 };
 

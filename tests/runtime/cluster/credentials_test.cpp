@@ -7,6 +7,7 @@
 #include <caf/io/all.hpp>
 #include <caf/openssl/all.hpp>
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <openssl/pem.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
@@ -50,11 +51,10 @@ bool accepts(const tls_files& authority, const tls_files& leaf, int purpose) {
   return X509_verify_cert(check.get()) == 1;
 }
 
-unsigned mode_of(const std::filesystem::path& path) {
-  struct stat about {};
-
-  REQUIRE(::stat(path.c_str(), &about) == 0);
-  return about.st_mode & 0777u;
+/// Where a file lies: of one in memory `/memfd:<name> (deleted)`; "" if it is gone.
+std::string place_of(const std::filesystem::path& file) {
+  std::error_code gone;
+  return std::filesystem::read_symlink(file, gone).string();
 }
 
 /// A file of its own in a folder of its own, gone with this object.
@@ -150,17 +150,22 @@ TEST_CASE("the authority's key depends on the secret only, the leaf's on nothing
   CHECK(EVP_PKEY_eq(key_of(a.files().certificate).get(), key_of(also_a.files().certificate).get()) != 1);
 }
 
-TEST_CASE("the files are private and go with their owner") {
+TEST_CASE("the files lie in memory, as nobody can change them, and go with their owner") {
   tls_files files;
   {
     credentials first(secret_of('a'));
     const credentials moved(std::move(first));
     files = moved.files();
-    CHECK(mode_of(files.key.parent_path()) == 0700);
-    for (const auto& file : {files.key, files.certificate, files.ca})
-      CHECK(mode_of(file) == 0600);
+    CHECK(place_of(files.certificate) == "/memfd:certificate (deleted)");
+    CHECK(place_of(files.key) == "/memfd:key (deleted)");
+    CHECK(place_of(files.ca) == "/memfd:ca (deleted)");
+    const int number = std::stoi(files.key.filename().string());
+    CHECK(::fcntl(number, F_GETFD) == FD_CLOEXEC); // no child has it
+    CHECK(::write(number, "x", 1) == -1);
+    CHECK(accepts(moved.files(), moved.files(), X509_PURPOSE_SSL_SERVER));
   }
-  CHECK_FALSE(std::filesystem::exists(files.key.parent_path()));
+  for (const auto& file : {files.key, files.certificate, files.ca})
+    CHECK(place_of(file).find("memfd") == std::string::npos);
 }
 
 TEST_CASE("a secret file that will not do is refused in one line that names it") {
