@@ -103,7 +103,7 @@ telemetry::trajectory trajectory_of(group_id group, const columns::column_set& c
 run_record::run_record(const pipeline::pipeline& p, const run_files::run_folder& folder, std::int64_t resumed_step,
                        std::int64_t resumed_parts)
     : name_(p.run.name), steps_(p.run.steps), folder_(&folder), metrics_(folder.metrics(), resumed_step),
-      lineage_(folder.lineage(), resumed_step, resumed_parts),
+      step_records_(folder.step_records(), resumed_step, resumed_parts),
       events_(folder.path(), folder.session(), resumed_step, wall_s()),
       trajectories_(folder.trajectories(), p.run.trajectories_fraction), line_(telemetry::process_log()),
       best_(folder.checkpoints(), p.run.keep_best, p.run.best == "highest"), early_stop_(stop_rules_of(p)),
@@ -202,9 +202,9 @@ void run_record::trained(std::int64_t step, std::int64_t part, const std::vector
   trajectories_.flush();
 }
 
-void run_record::remember(train::step_record lineage) {
-  lineage.session = folder_->session();
-  lineage_.append(train::to_json(lineage));
+void run_record::remember(train::step_record record) {
+  record.session = folder_->session();
+  step_records_.append(train::to_json(record));
 }
 
 void run_record::forget(std::uint64_t group) {

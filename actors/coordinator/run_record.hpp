@@ -50,7 +50,7 @@ public:
   void keep(telemetry::trajectory answers);
   void trained(std::int64_t step, std::int64_t part, const std::vector<std::uint64_t>& groups);
   /// How the groups of a step or of a part of one came to be, in this session. @throws run_files::storage_error
-  void remember(train::step_record lineage);
+  void remember(train::step_record record);
   void forget(std::uint64_t group);
 
   /// What a process reported.
@@ -85,7 +85,7 @@ private:
   std::int64_t steps_;
   const run_files::run_folder* folder_;
   telemetry::metrics_file metrics_;
-  run_files::step_lines lineage_;
+  run_files::step_lines step_records_;
   telemetry::event_file events_;
   telemetry::trajectory_file trajectories_;
   std::unique_ptr<telemetry::trace_file> trace_;

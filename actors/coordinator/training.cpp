@@ -96,12 +96,12 @@ void coordinator_state::batch_done(const batch_report& report, const std::vector
   step_.add_masked(report.masked_tokens);
   try {
     config_.record->trained(static_cast<std::int64_t>(report.step), report.part, groups);
-    if (!report.lineage.empty()) {
-      auto lineage = train::step_record_from(report.lineage);
+    if (!report.step_record.empty()) {
+      auto record = train::step_record_from(report.step_record);
       bool followed = false;
       each_follower([&](const role_ready&) { followed = true; });
-      lineage.followed = followed && newest_ && newest_->version == lineage.version;
-      config_.record->remember(std::move(lineage));
+      record.followed = followed && newest_ && newest_->version == record.version;
+      config_.record->remember(std::move(record));
     }
   } catch (const std::exception& error) {
     fail(error.what());

@@ -170,7 +170,7 @@ auto inspect(Inspector& f, train_batch& x) {
 template <class Inspector>
 auto inspect(Inspector& f, batch_report& x) {
   return f(x.step, x.part, x.ends_step, x.interrupted, x.skipped, x.complaint, x.trained_tokens, x.masked_tokens,
-           x.metrics, x.returns, x.lineage);
+           x.metrics, x.returns, x.step_record);
 }
 
 template <class Inspector>
@@ -210,7 +210,7 @@ auto inspect(Inspector& f, new_weights& x) {
 
 template <class Inspector>
 auto inspect(Inspector& f, weights_live& x) {
-  return f(x.version, x.pull_s, x.stage_s);
+  return f(x.version, x.pull_s, x.layout_s);
 }
 
 template <class Inspector>

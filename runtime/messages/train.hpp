@@ -54,8 +54,8 @@ struct batch_report {
   std::int64_t trained_tokens = 0; ///< answer tokens
   std::int64_t masked_tokens = 0;  ///< answer tokens of the batch that had no part in the loss
   std::map<std::string, double> metrics; ///< loss, grad_norm, ... of the whole step, with the part that ends it
-  ticket returns;      ///< f32 [tokens] `returns`: targets for trainers that need them; id 0: there are none
-  std::string lineage; ///< of the part, `train::step_record` as JSON: what `millrace replay` makes it from
+  ticket returns;          ///< f32 [tokens] `returns`: targets for trainers that need them; id 0: there are none
+  std::string step_record; ///< of the part, `train::step_record` as JSON: what `millrace replay` makes it from
 };
 
 /// Ends a running `train_batch` between two micro-batches. coordinator -> trainer.

@@ -44,7 +44,7 @@ public:
 
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
 
-  std::filesystem::path lineage() const { return path_ / "replay.jsonl"; }
+  std::filesystem::path step_records() const { return path_ / "replay.jsonl"; }
 
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
 

@@ -132,7 +132,7 @@ step_record step_record_from(std::string_view json) {
     if (object.contains("mask")) {
       const auto word = std::find(mask_words.begin(), mask_words.end(), object.at("mask").get<std::string>());
       if (word == mask_words.end())
-        throw std::invalid_argument("lineage of a step: unknown mask");
+        throw std::invalid_argument("record of a step: unknown mask");
       out.mask = static_cast<age_mask>(word - mask_words.begin());
       out.train_from = object.at("train_from");
     }
@@ -160,9 +160,9 @@ step_record step_record_from(std::string_view json) {
     }
     return out;
   } catch (const nlohmann::json::exception& error) {
-    throw std::invalid_argument(std::string("lineage of a step: ") + error.what());
+    throw std::invalid_argument(std::string("record of a step: ") + error.what());
   } catch (const std::out_of_range& error) {
-    throw std::invalid_argument(std::string("lineage of a step: recomputed: ") + error.what());
+    throw std::invalid_argument(std::string("record of a step: recomputed: ") + error.what());
   }
 }
 

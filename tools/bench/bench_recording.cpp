@@ -1,5 +1,5 @@
 // What writing a run down costs: everything that a recorded run wrote is written again by the run's own writers (spans
-// and counters through the process's tracer into trace.json, metrics, TensorBoard events, trajectories, lineage, a
+// and counters through the process's tracer into trace.json, metrics, TensorBoard events, trajectories, records, a
 // status a second), and every wait is opened and closed. Prints processor time by kind, in microseconds a step, and its
 // share of the run's mean step.
 //
@@ -70,7 +70,7 @@ std::vector<telemetry::trajectory> trajectories_of(const std::filesystem::path& 
 /// Writes everything again that the run wrote, one kind of record after another.
 std::vector<cost> costs_of(const report::recorded_run& run, const std::vector<telemetry::metric_row>& rows,
                            const std::vector<telemetry::trajectory>& told,
-                           const std::vector<train::step_record>& lineage) {
+                           const std::vector<train::step_record>& records) {
   const auto out = std::filesystem::temp_directory_path() / ("bench_recording-" + std::to_string(getpid()));
   std::filesystem::create_directories(out);
   std::vector<cost> costs;
@@ -116,9 +116,9 @@ std::vector<cost> costs_of(const report::recorded_run& run, const std::vector<te
     }
     file.flush();
   }));
-  costs.push_back(of("lineage", [&] {
+  costs.push_back(of("records of steps", [&] {
     run_files::step_lines file(out / "replay.jsonl", 0);
-    for (const auto& one : lineage)
+    for (const auto& one : records)
       file.append(train::to_json(one));
   }));
   costs.push_back(of("status, once a second", [&] {
@@ -134,15 +134,15 @@ void measure(const std::filesystem::path& folder) {
   const auto rows = telemetry::read_metrics(folder / "metrics.jsonl");
   const auto told = trajectories_of(folder);
   const auto lines = run_files::read_step_lines(folder / "replay.jsonl");
-  std::vector<train::step_record> lineage;
+  std::vector<train::step_record> records;
   for (const auto& line : lines)
-    lineage.push_back(train::step_record_from(line));
+    records.push_back(train::step_record_from(line));
   if (rows.size() < 2)
     throw std::runtime_error(folder.string() + ": fewer than two steps");
   const auto steps = static_cast<double>(rows.size());
   const double step_s = (rows.back().wall_s - rows.front().wall_s) / (steps - 1);
 
-  const auto costs = costs_of(run, rows, told, lineage);
+  const auto costs = costs_of(run, rows, told, records);
   double sum = 0;
   for (const auto& [what, seconds] : costs) {
     std::printf("%-24s %9.1f us a step\n", what.c_str(), 1e6 * seconds / steps);

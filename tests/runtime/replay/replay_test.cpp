@@ -57,7 +57,7 @@ struct recorded_run {
       batch.groups.push_back(id);
     }
     reports.push_back(policy.train(batch, {}));
-    record.push_back(train::step_record_from(reports.back().lineage));
+    record.push_back(train::step_record_from(reports.back().step_record));
   }
 };
 

@@ -50,7 +50,7 @@ TEST_CASE("the checksum changes with every bit that training reads and with how 
   CHECK(lineage_of(g).checksum != same);
 }
 
-TEST_CASE("a step's lineage says with which weights and threads its columns were computed, in which session, and after "
+TEST_CASE("a step's record says with which weights and threads its columns were computed, in which session, and after "
           "what was followed") {
   training_group g = some_group();
   g.value = {{1, 2, 3}, {4}};
@@ -68,7 +68,7 @@ TEST_CASE("a step's lineage says with which weights and threads its columns were
   CHECK_THROWS_AS(step_record_from(text.replace(text.find("[3,2]"), 5, "[3]")), std::invalid_argument);
 }
 
-TEST_CASE("a step's lineage survives being written; other text is refused") {
+TEST_CASE("a step's record survives being written; other text is refused") {
   const lineage large{.group = 9, .answers = {{}}, .checksum = 0xffffffffffffffffu, .origins = {}, .by = {}};
   const lineage shortened{.group = 10, .answers = {{}, {}}, .checksum = 5, .kept = {1, 4}, .origins = {}, .by = {}};
   const step_record step{.step = 3, .version = 2, .threads = 1, .groups = {lineage_of(some_group()), large, shortened}};
