@@ -235,7 +235,7 @@ public:
     found_.costs.copy_s = now_s() - begin;
     begin = now_s();
     model::inference_decoder(words_.config, columns::weights_of(snapshot), device_);
-    found_.costs.stage_s = now_s() - begin;
+    found_.costs.layout_s = now_s() - begin;
   }
 
   /// Whether generation and training would run on this machine at the same time.

@@ -101,9 +101,9 @@ cost_source::cost_source(plan_costs from) : from_(std::move(from)) {
 
 planned_costs cost_source::of(const pipeline::pipeline& p) {
   planned_costs found{pipeline::workload_of(p), {}};
-  const auto here = pipeline::staging_contention(p, cores_here());
+  const auto here = pipeline::layout_contention(p, cores_here());
   if (recorded_) {
-    found.costs.stage_contention = here;
+    found.costs.layout_contention = here;
     auto recorded = report::costs_of(*recorded_, found.costs);
     found = {std::move(recorded.costs), std::move(recorded.notes)};
     for (auto& note : differences(*recorded_pipeline_, p))
@@ -121,7 +121,7 @@ planned_costs cost_source::of(const pipeline::pipeline& p) {
     costs.groups_per_worker = found.costs.groups_per_worker;
     costs.answers_per_group = found.costs.answers_per_group;
     costs.max_tokens = found.costs.max_tokens;
-    costs.stage_contention = here;
+    costs.layout_contention = here;
     found = {std::move(costs), measured_->notes};
   }
   for (const auto& one : from_.given)

@@ -37,8 +37,8 @@ struct new_weights {
 /// Answers `new_weights`.
 struct weights_live {
   std::uint32_t version = 0;
-  double pull_s = 0;  ///< until the bytes were here
-  double stage_s = 0; ///< until they were laid out for the kernels, beside decoding
+  double pull_s = 0;   ///< until the bytes were here
+  double layout_s = 0; ///< until they were laid out for the kernels, beside decoding
 };
 
 } // namespace millrace

@@ -13,7 +13,7 @@ namespace {
 using device_calls = c10::impl::VirtualGuardImpl;
 
 /// One for each device, not one for each call: LibTorch keeps the memory that a stream freed for that stream.
-c10::Stream staging_stream(const device_calls& gpu, at::Device device) {
+c10::Stream layout_stream(const device_calls& gpu, at::Device device) {
   static std::mutex mutex;
   static std::map<c10::DeviceIndex, c10::Stream> streams;
   const std::lock_guard lock(mutex);
@@ -52,7 +52,7 @@ std::shared_ptr<const decoder> inference_decoder(const model_config& config, con
   }
   const device_calls gpu(device.type());
   const at::Device here = device.has_index() ? device : gpu.getDevice();
-  const c10::Stream aside = staging_stream(gpu, here);
+  const c10::Stream aside = layout_stream(gpu, here);
   const c10::StreamGuard guard(aside);
   std::unique_ptr<const decoder> made = std::make_unique<decoder>(config, placed_on(parameters, here));
   gpu.synchronizeStream(aside);

@@ -198,7 +198,7 @@ schedule::workload on_cluster(schedule::workload shape, const cluster_table& clu
   shape.train_token_s =
       1 / cluster.training.tokens_per_s / static_cast<double>(cluster.training.gpus + (timeshare ? rollout.gpus : 0));
   shape.copy_s = cluster.publication.copy_s;
-  shape.stage_s = cluster.publication.transfer_s;
+  shape.layout_s = cluster.publication.transfer_s;
   shape.publish_s = cluster.publication.pause_s;
   shape.columns_s = cluster.tools.latency_s;
   shape.columns_cv = cluster.tools.latency_cv;

@@ -57,7 +57,7 @@ std::uint32_t places_of(const rollout_table& rollout, const schedule_table& sche
   return static_cast<std::uint32_t>((rollout.slots + answers - 1) / answers + 1);
 }
 
-double staging_contention(const pipeline& p, std::int64_t cores) {
+double layout_contention(const pipeline& p, std::int64_t cores) {
   if (p.schedule.place.mode == schedule::place_mode::timeshare || cores < 1)
     return 1;
   auto threads = threads_of(p, p.policy().name, cores);

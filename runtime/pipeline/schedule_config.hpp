@@ -23,9 +23,10 @@ std::uint32_t places_of(const rollout_table& rollout, const schedule_table& sche
 /// @throws input_error for a pipeline without a rollout
 schedule::workload workload_of(const pipeline& p);
 
-/// `workload::stage_contention` where everything runs on one host: how many threads decode, train and stage at once,
-/// over the cores they share; 1 if there are enough, or if rollouts live on other hosts or never run beside training.
-double staging_contention(const pipeline& p, std::int64_t cores);
+/// `workload::layout_contention` where everything runs on one host: how many threads decode, train and lay weights out
+/// at once, over the cores they share; 1 if there are enough, or if rollouts live on other hosts or never run beside
+/// training.
+double layout_contention(const pipeline& p, std::int64_t cores);
 
 /// Fills what the file does not say from the preset.
 void apply_preset(schedule_table& schedule, reading& into);

@@ -210,7 +210,7 @@ std::string publication_chart(const recorded_run& run) {
   std::map<std::string, series> lines;
   for (const auto& span : run.spans)
     for (const auto& [word, name] : {std::pair{"publish version ", "copy"}, std::pair{"pull version ", "transfer"},
-                                     std::pair{"stage version ", "layout"}})
+                                     std::pair{"layout of version ", "layout"}})
       if (span.name.starts_with(word)) {
         auto& line = lines[name];
         line.name = name;

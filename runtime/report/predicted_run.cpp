@@ -42,7 +42,7 @@ double compute_share(const recorded_run& run, const std::vector<std::string>& ro
 
 void compare(const recorded_run& run, const pipeline::pipeline& p, predicted_run& out) {
   auto shape = pipeline::workload_of(p);
-  shape.stage_contention = pipeline::staging_contention(p, cores_here());
+  shape.layout_contention = pipeline::layout_contention(p, cores_here());
   auto [costs, notes] = costs_of(run, shape);
   out.notes = std::move(notes);
   auto settings = pipeline::schedule_of(p);

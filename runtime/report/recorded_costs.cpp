@@ -29,10 +29,10 @@ struct decoding {
 /// What the spans say, by kind.
 struct recorded_work {
   std::vector<decoding> decode;
-  std::map<std::int64_t, moment> train;   ///< by step: from the first learner's beginning to the last one's end
-  std::map<std::int64_t, moment> publish; ///< by version
-  std::map<std::int64_t, double> staged;  ///< by version: when the last worker had it
-  std::vector<double> saved;              ///< seconds of a checkpoint
+  std::map<std::int64_t, moment> train;    ///< by step: from the first learner's beginning to the last one's end
+  std::map<std::int64_t, moment> publish;  ///< by version
+  std::map<std::int64_t, double> laid_out; ///< by version: when the last worker had it
+  std::vector<double> saved;               ///< seconds of a checkpoint
 };
 
 double figure_of(const telemetry::span& span, std::string_view name) {
@@ -60,8 +60,8 @@ recorded_work work_of(const recorded_run& run) {
       whole.end_s = std::max(whole.end_s, at.end_s);
     } else if (const auto version = number_after(span.name, "publish version ")) {
       work.publish.insert_or_assign(*version, at);
-    } else if (const auto staged = number_after(span.name, "stage version ")) {
-      work.staged[*staged] = std::max(work.staged[*staged], at.end_s);
+    } else if (const auto laid_out = number_after(span.name, "layout of version ")) {
+      work.laid_out[*laid_out] = std::max(work.laid_out[*laid_out], at.end_s);
     } else if (span.name == "checkpoint" && span.track != "coordinator") {
       work.saved.push_back(span.duration_s);
     }
@@ -250,28 +250,29 @@ void read_publication(const recorded_work& work, recorded_costs& found) {
     generation.push_back(one.at);
   training = joined(std::move(training));
   generation = joined(std::move(generation));
-  std::vector<double> copies, stagings, beside;
+  std::vector<double> copies, layouts, beside;
   for (const auto& [version, at] : work.publish) {
     if (version == 0)
       continue; // the first weights of a run are not a publication like the others
     // Version v is that of step v: what lies between its end and the copy is the coordinator's turn.
     if (const auto step = work.train.find(version); step != work.train.end() && at.end_s >= step->second.end_s)
       copies.push_back(at.end_s - step->second.end_s);
-    if (const auto staged = work.staged.find(version); staged != work.staged.end() && staged->second >= at.end_s) {
-      const moment staging{at.end_s, staged->second};
-      const auto trains = share_beside(staging, training);
+    if (const auto laid_out = work.laid_out.find(version);
+        laid_out != work.laid_out.end() && laid_out->second >= at.end_s) {
+      const moment layout{at.end_s, laid_out->second};
+      const auto trains = share_beside(layout, training);
       beside.push_back(trains);
       // What the crowd of all three made of it is known: it is none of what is looked for here.
-      stagings.push_back(staging.seconds()
-                         / (1 + (found.costs.stage_contention - 1) * trains * share_beside(staging, generation)));
+      layouts.push_back(layout.seconds()
+                        / (1 + (found.costs.layout_contention - 1) * trains * share_beside(layout, generation)));
     }
   }
   found.costs.copy_s = mean_of(copies);
-  const std::vector<std::vector<double>> whole(stagings.size(), {1});
-  const auto fitted = fit_slowed(whole, stagings, beside, "staging", "training", found.notes,
+  const std::vector<std::vector<double>> whole(layouts.size(), {1});
+  const auto fitted = fit_slowed(whole, layouts, beside, "layout", "training", found.notes,
                                  [](double share, double contention) { return 1 + (contention - 1) * share; });
-  found.costs.stage_s = fitted.coefficients.empty() ? 0 : fitted.coefficients[0];
-  found.costs.stage_beside = fitted.contention;
+  found.costs.layout_s = fitted.coefficients.empty() ? 0 : fitted.coefficients[0];
+  found.costs.layout_beside = fitted.contention;
   if (copies.empty())
     found.notes.push_back("no version was published after the first: publication counts as nothing");
   found.costs.checkpoint_s = mean_of(work.saved);

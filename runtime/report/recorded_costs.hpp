@@ -19,13 +19,13 @@ struct recorded_costs {
 /// - decoding: seconds of a step by occupied slots, and the slowdown beside training, out of the spans `decode`
 /// - training: seconds of an update by tokens and by squared lengths (attention), the slowdown beside decoding, and the
 ///   extra time of the first update, out of the spans `train step N`
-/// - publication: seconds from the end of a step to the end of the copy, from there to the end of staging, and the
-///   slowdown of staging beside training
+/// - publication: seconds from the end of a step to the end of the copy, from there to the end of layout, and the
+///   slowdown of layout beside training
 /// - columns: mean seconds between generated and fetched, by Little's law from the counter of groups that wait for
 ///   columns
 /// - lengths: the lengths of the trained answers, by group
 ///
-/// @param shape workers, slots, answers and the longest answer of the run to be predicted, and its `stage_contention`,
+/// @param shape workers, slots, answers and the longest answer of the run to be predicted, and its `layout_contention`,
 ///              which a trace shows only if the run had it
 /// @throws input_error if the run recorded no spans, no answers, or fewer than two steps
 recorded_costs costs_of(const recorded_run& run, schedule::workload shape);

@@ -41,6 +41,12 @@ void for_each_object(const std::filesystem::path& path, const std::string& text,
   }
 }
 
+/// A span's name as it is today: traces of earlier programs say `stage version` where weights were laid out.
+std::string name_today(std::string name) {
+  constexpr std::string_view before = "stage version ";
+  return name.starts_with(before) ? "layout of version " + name.substr(before.size()) : name;
+}
+
 /// Adds one session's trace, later by `offset_s`. @returns its last moment
 double add_trace(recorded_run& run, const std::filesystem::path& path, double offset_s) {
   std::map<std::pair<std::int64_t, std::int64_t>, std::string> tracks;
@@ -53,7 +59,7 @@ double add_trace(recorded_run& run, const std::filesystem::path& path, double of
     } else if (phase == "X") {
       telemetry::span s;
       s.track = tracks[key];
-      s.name = event.at("name");
+      s.name = name_today(event.at("name"));
       s.category = event.value("cat", "");
       s.start_s = offset_s + event.at("ts").get<double>() * microsecond;
       s.duration_s = event.at("dur").get<double>() * microsecond;

@@ -145,16 +145,22 @@ batch_report policy_core::train(const train_batch& batch, std::stop_token stop) 
   report.step = batch.step;
   report.part = batch.part;
   report.ends_step = batch.ends_step;
-  train::step_record lineage{batch.step, batch.version,   threads_,   {},
-                             batch.part, batch.ends_step, batch.mask, batch.train_from};
+  train::step_record record{.step = batch.step,
+                            .version = batch.version,
+                            .threads = threads_,
+                            .groups = {},
+                            .part = batch.part,
+                            .ends_step = batch.ends_step,
+                            .mask = batch.mask,
+                            .train_from = batch.train_from};
   if (batch.groups.empty()) { // the rest of the step's groups were lost
     end_step(batch, report);
-    report.lineage = train::to_json(lineage);
+    report.step_record = train::to_json(record);
     return report;
   }
   auto groups = groups_.of(batch.groups);
   for (const auto& group : groups)
-    lineage.groups.push_back(train::lineage_of(group));
+    record.groups.push_back(train::lineage_of(group));
   if (!rewards_.empty())
     train::mix_rewards(groups, rewards_);
   if (texts_)
@@ -177,7 +183,7 @@ batch_report policy_core::train(const train_batch& batch, std::stop_token stop) 
     for (std::size_t i = 0; i < group.answers.size(); ++i)
       report.trained_tokens += train::tokens_in_loss(group, i);
   }
-  report.lineage = train::to_json(lineage);
+  report.step_record = train::to_json(record);
   groups_.forget(batch.groups);
   if (batch.part == 0 || !so_far_)
     so_far_ = std::move(result);

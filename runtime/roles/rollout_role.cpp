@@ -226,7 +226,7 @@ void rollout_role::take(const new_weights& ask, answer_to<weights_live> done) {
 }
 
 void rollout_role::state::lay_out(coming_weights weights, transport::bundle parameters) {
-  const std::string track = "staging of " + setup.who.name();
+  const std::string track = "layout of " + setup.who.name();
   telemetry::process_trace().record({.track = track,
                                      .name = "pull version " + std::to_string(weights.ask.version),
                                      .category = std::string(telemetry::cause::transfer),
@@ -238,7 +238,8 @@ void rollout_role::state::lay_out(coming_weights weights, transport::bundle para
     std::shared_ptr<const model::decoder> policy;
     try {
       const telemetry::timed span(telemetry::process_trace(), track,
-                                  "stage version " + std::to_string(weights.ask.version), telemetry::cause::compute);
+                                  "layout of version " + std::to_string(weights.ask.version),
+                                  telemetry::cause::compute);
       policy = model::inference_decoder(config, columns::weights_of(parameters), on);
     } catch (const std::exception& error) {
       weights.done({}, error.what());
@@ -252,7 +253,7 @@ void rollout_role::state::hand_over(coming_weights weights, std::shared_ptr<cons
                                     double laid_out_s) {
   const auto version = weights.ask.version;
   weights_live answer{
-      .version = version, .pull_s = weights.arrived_s - weights.asked_s, .stage_s = laid_out_s - weights.arrived_s};
+      .version = version, .pull_s = weights.arrived_s - weights.asked_s, .layout_s = laid_out_s - weights.arrived_s};
   if (live >= version) { // RO-3
     answer.version = *live;
     weights.done(answer, {});

@@ -189,8 +189,8 @@ private:
     ++laying_out_;
     slow_down_hosts();
     follow_load();
-    const auto times = (learner_.has_update() ? costs_.stage_beside : 1) * (crowded ? costs_.stage_contention : 1);
-    plan(now_s_ + costs_.stage_s * times, kind::laid_out, worker_and_life, version);
+    const auto times = (learner_.has_update() ? costs_.layout_beside : 1) * (crowded ? costs_.layout_contention : 1);
+    plan(now_s_ + costs_.layout_s * times, kind::laid_out, worker_and_life, version);
   }
 
   void overdue(group_id group, std::uint32_t attempt) {
@@ -261,12 +261,12 @@ private:
   }
 
   double decoding_times(worker_id id) const {
-    return learner_.computes() && contends(id) ? costs_.contention * (laying_out_ > 0 ? costs_.stage_contention : 1)
+    return learner_.computes() && contends(id) ? costs_.contention * (laying_out_ > 0 ? costs_.layout_contention : 1)
                                                : 1;
   }
 
   void slow_down_hosts() {
-    if (costs_.contention == 1 && costs_.stage_contention == 1)
+    if (costs_.contention == 1 && costs_.layout_contention == 1)
       return;
     for (worker_id id = 0; id < costs_.workers; ++id)
       if (contends(id)) {
@@ -277,11 +277,11 @@ private:
 
   /// The learner is as slow as what goes on beside it makes it.
   void follow_load() {
-    if (costs_.train_contention == 1 && costs_.stage_contention == 1)
+    if (costs_.train_contention == 1 && costs_.layout_contention == 1)
       return;
     const bool beside = generates_beside_learner();
     if (learner_.slow_down(now_s_,
-                           beside ? costs_.train_contention * (laying_out_ > 0 ? costs_.stage_contention : 1) : 1))
+                           beside ? costs_.train_contention * (laying_out_ > 0 ? costs_.layout_contention : 1) : 1))
       plan_learner();
   }
 
@@ -380,7 +380,7 @@ private:
       const auto worker_and_life = std::uint64_t{hosts_[id].life} << 32 | id;
       if (const auto deadline = scheduler_.settings().publish.deadline_s; deadline > 0)
         plan(now_s_ + deadline, kind::late, worker_and_life, what.version);
-      if (costs_.stage_s > 0 || there_s > now_s_) {
+      if (costs_.layout_s > 0 || there_s > now_s_) {
         plan(there_s, kind::lays_out, worker_and_life, what.version);
       } else {
         ++laying_out_;

@@ -39,8 +39,8 @@ void check(const workload& costs) {
   want(costs.answers_per_group <= most_answers, "answers_per_group: want at most 1048576");
   want(costs.mean_tokens > 0 && costs.max_tokens >= 1 && costs.max_tokens <= 1e9 && costs.tokens_per_s > 0,
        "mean_tokens, max_tokens, tokens_per_s: want more than 0, max_tokens at most 1e9");
-  want(costs.contention >= 1 && costs.train_contention >= 1 && costs.stage_beside >= 1 && costs.stage_contention >= 1,
-       "contention, train_contention, stage_beside, stage_contention: want at least 1");
+  want(costs.contention >= 1 && costs.train_contention >= 1 && costs.layout_beside >= 1 && costs.layout_contention >= 1,
+       "contention, train_contention, layout_beside, layout_contention: want at least 1");
   workload::each(costs, [&](const std::string& name, const auto& value) {
     if constexpr (std::is_floating_point_v<std::decay_t<decltype(value)>>)
       if (!std::isfinite(value) || value < 0)

@@ -43,19 +43,19 @@ struct workload {
   double train_square_s = 0; ///< more for each squared length of an answer: attention
   double first_train_s = 0;  ///< more for the first update of the run: memory and caches are cold
   double copy_s = 0;         ///< the learner stands still this long when it makes a version available
-  double stage_s = 0;        ///< from then until a worker can take the weights; it goes on decoding
+  double layout_s = 0;       ///< from then until a worker can take the weights; it goes on decoding
   double publish_s = 0;      ///< a worker stands still this long when it takes new weights
   double contention = 1;     ///< decode steps take so many times as long while the learner computes, >= 1; under `lend`
                              ///< those of lent workers
   /// The learner takes so many times as long while groups are generated, >= 1; under `lend` by lent workers.
   double train_contention = 1;
-  double stage_beside = 1;     ///< staging takes so many times as long while the learner computes, >= 1
-  double stage_contention = 1; ///< and all three so many times as long while weights are staged beside both, >= 1
-  double checkpoint_s = 0;     ///< the learner stands still this long when it writes one
-  double worker_life_s = 0;    ///< mean of an exponential; 0: workers do not die
-  double restart_s = 1;        ///< from death to joining again
-  std::uint64_t prompts = 0;   ///< how many there are; 0: no end
-  std::uint64_t seed = 1;      ///< of lengths, latencies and deaths; they depend on seed, group and answer only
+  double layout_beside = 1;     ///< laying out takes so many times as long while the learner computes, >= 1
+  double layout_contention = 1; ///< and all three so many times as long while weights are laid out beside both, >= 1
+  double checkpoint_s = 0;      ///< the learner stands still this long when it writes one
+  double worker_life_s = 0;     ///< mean of an exponential; 0: workers do not die
+  double restart_s = 1;         ///< from death to joining again
+  std::uint64_t prompts = 0;    ///< how many there are; 0: no end
+  std::uint64_t seed = 1;       ///< of lengths, latencies and deaths; they depend on seed, group and answer only
 
   /// Every number with its name, in the order above but for `lengths` and `decode`: `visit("workers", field)`.
   template <class Self, class Visitor>
@@ -78,12 +78,12 @@ struct workload {
     visit("train_square_s", s.train_square_s);
     visit("first_train_s", s.first_train_s);
     visit("copy_s", s.copy_s);
-    visit("stage_s", s.stage_s);
+    visit("layout_s", s.layout_s);
     visit("publish_s", s.publish_s);
     visit("contention", s.contention);
     visit("train_contention", s.train_contention);
-    visit("stage_beside", s.stage_beside);
-    visit("stage_contention", s.stage_contention);
+    visit("layout_beside", s.layout_beside);
+    visit("layout_contention", s.layout_contention);
     visit("checkpoint_s", s.checkpoint_s);
     visit("worker_life_s", s.worker_life_s);
     visit("restart_s", s.restart_s);

@@ -61,7 +61,7 @@ TEST_CASE("a cluster's file becomes costs") {
   CHECK(apart.decode.at(1).step_s == doctest::Approx(0.02));
   CHECK(apart.train_token_s == doctest::Approx(1.0 / 1000));
   CHECK(apart.train_s == 1);
-  CHECK(apart.stage_s == 3);
+  CHECK(apart.layout_s == 3);
   CHECK(apart.resume_token_s == doctest::Approx(0.001));
   CHECK(apart.worker_life_s == doctest::Approx(1800)); // two engines, four deaths an hour
   CHECK(apart.max_tokens == 1000);

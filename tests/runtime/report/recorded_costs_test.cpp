@@ -18,7 +18,7 @@ namespace {
 /// What the made-up machine costs.
 constexpr double step_s = 0.002, slot_s = 0.0005, contention = 1.5;                                     // decoding
 constexpr double train_s = 0.1, token_s = 2e-4, square_s = 3e-7, train_contention = 1.25, cold_s = 0.4; // training
-constexpr double turn_s = 0.005, staging_s = 0.03, waiting_s = 0.25;
+constexpr double turn_s = 0.005, layout_s = 0.03, waiting_s = 0.25;
 
 /// A run made of these costs: every step is trained, `share` of it beside decoding; what is decoded beside it runs
 /// slower.
@@ -68,13 +68,13 @@ recorded_run made_up(bool overlap) {
     now += took;
     run.spans.push_back(
         {"learner/0", "publish version " + std::to_string(step), "transfer", now + turn_s - 0.001, 0.001, {}});
-    run.spans.push_back({"staging of rollout/0",
-                         "stage version " + std::to_string(step),
+    run.spans.push_back({"layout of rollout/0",
+                         "layout of version " + std::to_string(step),
                          "compute",
-                         now + turn_s + staging_s - 0.01,
+                         now + turn_s + layout_s - 0.01,
                          0.01,
                          {}});
-    now += turn_s + staging_s;
+    now += turn_s + layout_s;
   }
   run.end_s = now;
   return run;
@@ -101,10 +101,10 @@ TEST_CASE("costs of a run made of known costs are found again, also where traini
     CHECK(c.contention == doctest::Approx(overlap ? contention : 1).epsilon(0.02));
     CHECK(c.train_contention == doctest::Approx(overlap ? train_contention : 1).epsilon(0.03));
     CHECK(found.notes.size()
-          == (overlap ? 1 : 3)); // staging never ran beside training, and the others beside each other
+          == (overlap ? 1 : 3)); // layout never ran beside training, and the others beside each other
     CHECK(c.copy_s == doctest::Approx(turn_s));
-    CHECK(c.stage_s == doctest::Approx(staging_s));
-    CHECK(c.stage_beside == 1);
+    CHECK(c.layout_s == doctest::Approx(layout_s));
+    CHECK(c.layout_beside == 1);
     CHECK(c.columns_s == doctest::Approx(waiting_s));
     REQUIRE(c.lengths.size() == 12);
     CHECK(c.lengths[0] == std::vector<std::int32_t>{27, 190});

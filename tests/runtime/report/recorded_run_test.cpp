@@ -45,6 +45,16 @@ TEST_CASE("a line that a crash tore off the end of the trace is left out, damage
   CHECK_THROWS_WITH_AS(read_recorded_run(here / "run"), doctest::Contains("trace.json:2:1:"), input_error);
 }
 
+TEST_CASE("an earlier program's word for the layout of weights is read as today's") {
+  tests::temporary_folder here;
+  tests::write_example_run(here / "run");
+  tests::write_file(here / "run/trace.json",
+                    "[\n{\"ph\":\"X\",\"pid\":1,\"tid\":1,\"name\":\"stage version 12\",\"ts\":0,\"dur\":5},\n]\n");
+  const auto spans = read_recorded_run(here / "run").spans;
+  REQUIRE(!spans.empty());
+  CHECK(spans[0].name == "layout of version 12");
+}
+
 TEST_CASE("what is no run's folder is refused in a line") {
   tests::temporary_folder here;
   CHECK_THROWS_AS(read_recorded_run(here.path()), input_error);

@@ -111,7 +111,7 @@ TEST_CASE("a step whose other groups were lost ends with the parts it had") {
   CHECK(last.trained_tokens == 0);
   CHECK(last.metrics.at("updates") == 1);
   learner.snapshot(1);
-  const auto recorded = train::step_record_from(last.lineage);
+  const auto recorded = train::step_record_from(last.step_record);
   CHECK(recorded.ends_step);
   CHECK(recorded.part == 1);
   CHECK(recorded.groups.empty());

@@ -257,7 +257,7 @@ TEST_CASE("training and decoding slow each other down while both go on, and no l
 
 // Version 1 is staged from 1 to 2 s with nothing else, or from 2 s on beside an update of 2 s and an answer of 3 s:
 // then all three take twice as long until it is staged at 4 s.
-TEST_CASE("while weights are staged beside training and decoding, all three take longer") {
+TEST_CASE("while weights are laid out beside training and decoding, all three take longer") {
   auto set = made("bounded", 1, 3);
   set.gate.depth = 1;
   set.stale.max = 3;
@@ -267,7 +267,7 @@ TEST_CASE("while weights are staged beside training and decoding, all three take
   costs.lengths = {{100}, {100}, {300}};
   costs.columns_s = costs.publish_s = 0;
   costs.train_s = 1;
-  costs.stage_s = 1;
+  costs.layout_s = 1;
   std::vector<double> flips, ends;
   const auto watch = [&](const event& what, const std::vector<action>&, const scheduler&, double now_s) {
     if (std::holds_alternative<version_acknowledged>(what))
@@ -281,11 +281,11 @@ TEST_CASE("while weights are staged beside training and decoding, all three take
   REQUIRE(!flips.empty());
   CHECK(flips[0] == doctest::Approx(3));
   CHECK(alone.trained[1].end_s == doctest::Approx(3));
-  // With more lead group 2 is decoded from 1 on: beside update 1 and the staging from 2 on.
+  // With more lead group 2 is decoded from 1 on: beside update 1 and the layout from 2 on.
   flips.clear();
   ends.clear();
   set.gate.depth = 2;
-  costs.stage_contention = 2;
+  costs.layout_contention = 2;
   costs.groups_per_worker = 3;
   const auto crowded = simulate(set, costs, watch);
   CHECK(flips[0] == doctest::Approx(2 + 2));
