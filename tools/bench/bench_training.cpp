@@ -25,6 +25,7 @@ using namespace millrace;
 
 model::model_config smollm2() {
   model::model_config c;
+  c.family = &model::family_named("llama");
   c.hidden_size = 576;
   c.layers = 30;
   c.heads = 9;
