@@ -7,12 +7,67 @@
 #include <caf/actor_system_config.hpp>
 #include <caf/binary_deserializer.hpp>
 #include <caf/binary_serializer.hpp>
+#include <caf/stream_deserializer.hpp>
+#include <caf/stream_serializer.hpp>
+#include <caf/streambuf.hpp>
 
+#include <algorithm>
+#include <bit>
 #include <map>
 #include <stdexcept>
 
 namespace millrace::actors {
 namespace {
+
+/// Writes fields as CAF does, except that floating-point numbers are written as their bits. CAF 0.17 computes their
+/// representation: NaN becomes -1, negative zero becomes zero, a denormal becomes a huge number, and some never end.
+class field_writer final : public caf::stream_serializer<caf::containerbuf<std::string>> {
+public:
+  field_writer(caf::execution_unit* context, std::string& into) : stream_serializer(context, into) {}
+
+protected:
+  using stream_serializer::apply_impl;
+
+  caf::error apply_impl(float& x) override { return apply_int(std::bit_cast<std::uint32_t>(x)); }
+
+  caf::error apply_impl(double& x) override { return apply_int(std::bit_cast<std::uint64_t>(x)); }
+};
+
+/// Reads what `field_writer` wrote. A length that promises more than there is left is refused before memory is taken.
+class field_reader final : public caf::stream_deserializer<caf::charbuf> {
+public:
+  field_reader(caf::execution_unit* context, std::string& from)
+      : stream_deserializer(context, from.data(), from.size()), left_(from.size()) {}
+
+  caf::error begin_sequence(std::size_t& size) override {
+    if (auto error = stream_deserializer::begin_sequence(size))
+      return error;
+    return size > left_ ? caf::error(caf::sec::end_of_stream) : caf::error();
+  }
+
+  caf::error apply_raw(std::size_t size, void* into) override {
+    left_ -= std::min(size, left_);
+    return stream_deserializer::apply_raw(size, into);
+  }
+
+protected:
+  using stream_deserializer::apply_impl;
+
+  caf::error apply_impl(float& x) override { return from_bits<std::uint32_t>(x); }
+
+  caf::error apply_impl(double& x) override { return from_bits<std::uint64_t>(x); }
+
+private:
+  template <class Bits, class Number>
+  caf::error from_bits(Number& x) {
+    Bits bits = 0;
+    auto error = apply_int(bits);
+    x = std::bit_cast<Number>(bits);
+    return error;
+  }
+
+  std::size_t left_; ///< bytes at most: lengths are not counted
+};
 
 /// One type of message: its name, and how its fields are written and read.
 struct wire_type {
@@ -68,6 +123,8 @@ const std::vector<wire_type>& all() {
       row<new_weights>("new_weights"),
       row<weights_live>("weights_live"),
       row<write_checkpoint>("write_checkpoint"),
+      row<find_file>("find_file"),
+      row<file_found>("file_found"),
       row<checkpoint_written>("checkpoint_written"),
       row<checkpoint_stored>("checkpoint_stored"),
       row<evaluate_version>("evaluate_version"),
@@ -117,7 +174,11 @@ caf::error inspect(caf::serializer& sink, envelope& what) {
   std::uint16_t number = what.empty() ? nothing : number_of(what.type());
   if (auto error = sink(number); error || number == nothing)
     return error;
-  return all()[number].save(sink, what.content());
+  std::string fields;
+  field_writer writer(sink.context(), fields);
+  if (auto error = all()[number].save(writer, what.content()))
+    return error;
+  return sink(fields);
 }
 
 caf::error inspect(caf::deserializer& source, envelope& what) {
@@ -127,8 +188,12 @@ caf::error inspect(caf::deserializer& source, envelope& what) {
     return error;
   if (number >= all().size())
     return caf::make_error(caf::sec::unknown_type, "a message of a newer version");
+  std::string fields;
+  if (auto error = source(fields))
+    return error;
   std::shared_ptr<const void> content;
-  if (auto error = all()[number].load(source, content))
+  field_reader reader(source.context(), fields);
+  if (auto error = all()[number].load(reader, content))
     return error;
   what = envelope(all()[number].type, std::move(content));
   return caf::none;
