@@ -50,5 +50,5 @@ echo "CAF $version"
 grep -q '^a third: sent 0.333333, got 0.333333, sign plus$' said
 grep -q '^not a number: sent nan, got -1, sign minus$' said
 grep -q '^negative zero: sent -0, got 0, sign plus$' said
-grep -q '^smallest denormal: sent 4.94066e-324, got [1-9].*e+.*, sign plus$' said
+grep -q '^smallest denormal: sent 4.94066e-324, got .*e+2[0-9][0-9], sign' said
 echo "as recorded: not every double arrives as it was sent"

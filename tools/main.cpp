@@ -1,6 +1,5 @@
 #include "runtime/pipeline/errors.hpp"
 #include "runtime/words/input_error.hpp"
-#include "runtime/words/run_failed.hpp"
 #include "tools/command_line.hpp"
 
 #include <unistd.h>
@@ -12,25 +11,30 @@
 namespace {
 
 /// OpenMP threads that wait for work spin by default, and on a machine whose cores several roles share that costs them
-/// several times their speed; UCX by default catches crashes and prints backtraces without end. Both libraries read
-/// their environment once, when they are loaded: so set it and start again. That comes before any library's own set-up,
-/// since LibTorch's takes a quarter of a second, and therefore does with what the system gives to a new process.
+/// several times their speed; UCX by default catches crashes and prints backtraces without end, and takes SIGHUP for a
+/// debug mode that prints on stdout. Both libraries read their environment once, when they are loaded: so set it and
+/// start again. That comes before any library's own set-up, since LibTorch's takes a quarter of a second, and therefore
+/// does with what the system gives to a new process. What a person has set stays.
 void start_with_environment(int, char** argv, char** environment) {
-  static char passive[] = "OMP_WAIT_POLICY=PASSIVE", no_handlers[] = "UCX_HANDLE_ERRORS=none";
+  static char passive[] = "OMP_WAIT_POLICY=PASSIVE", no_handlers[] = "UCX_HANDLE_ERRORS=none",
+              no_debug_signal[] = "UCX_DEBUG_SIGNO=0";
   const auto given = [](char** entry, std::string_view assignment) {
     return std::string_view(*entry).starts_with(assignment.substr(0, assignment.find('=') + 1));
   };
   std::vector<char*> more;
-  bool handlers_given = false;
+  bool handlers_given = false, debug_signal_given = false;
   for (; *environment != nullptr; ++environment) {
     if (given(environment, passive))
       return;
     handlers_given = handlers_given || given(environment, no_handlers);
+    debug_signal_given = debug_signal_given || given(environment, no_debug_signal);
     more.push_back(*environment);
   }
   more.push_back(passive);
   if (!handlers_given)
     more.push_back(no_handlers);
+  if (!debug_signal_given)
+    more.push_back(no_debug_signal);
   more.push_back(nullptr);
   execve("/proc/self/exe", argv, more.data()); // if the system refuses, everything works, only slower
 }
@@ -61,9 +65,6 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", errors.what()); // each line begins with file:line:column
     return 1;
   } catch (const millrace::input_error& error) {
-    std::fprintf(stderr, "millrace: %s\n", error.what());
-    return 1;
-  } catch (const millrace::run_failed& error) {
     std::fprintf(stderr, "millrace: %s\n", error.what());
     return 1;
   } catch (const std::exception& error) {

@@ -1,5 +1,6 @@
 #include "actors/coordinator/coordinator_state.hpp"
 #include "runtime/telemetry/log.hpp"
+#include "runtime/telemetry/progress.hpp"
 #include "runtime/telemetry/trace.hpp"
 
 #include <unistd.h>
@@ -9,10 +10,17 @@
 
 /// What the coordinator does to the world for `group_router`: checkpoints, and the end of the run.
 namespace millrace::actors {
+namespace {
+
+constexpr double between_tries_s = 5;
+
+} // namespace
 
 /// Asks every role with state before it returns. The roles work in order (PO-1), so they write the weights of this step
 /// and not of a later one.
 void coordinator_state::checkpoint(std::uint32_t step, const std::string& scheduler_state) {
+  checkpoint_asked_s_ = now();
+  asked_checkpoint_ = {step, scheduler_state};
   const auto open = std::make_shared<open_checkpoint>();
   open->step = step;
   open->state.scheduler = scheduler_state;
@@ -27,7 +35,8 @@ void coordinator_state::checkpoint(std::uint32_t step, const std::string& schedu
   each_state_keeper([&](const role_ready&) { ++open->missing; });
   each_state_keeper([&](const role_ready& role) {
     self_.ask(
-        role.state_keeper, write_checkpoint{open->attempt->folder().string()}, work_deadline(),
+        role.state_keeper, write_checkpoint{std::filesystem::absolute(open->attempt->folder()).string()},
+        work_deadline(),
         [this, open](const checkpoint_written&) {
           if (--open->missing == 0)
             add_position(open);
@@ -37,6 +46,35 @@ void coordinator_state::checkpoint(std::uint32_t step, const std::string& schedu
             checkpoint_is_stored({.step = open->step, .folder = "", .failure = why.line});
         });
   });
+}
+
+/// A role on another host must see the folder that its part of each checkpoint goes into. That is found at the start,
+/// not when the first checkpoint is due.
+void coordinator_state::find_checkpoints(const role_ready& keeper, const std::string& host) {
+  const auto folder = std::filesystem::absolute(config_.checkpoints->folder());
+  const auto file = folder / (".partial-seen-by-" + keeper.who.role);
+  const auto content = keeper.who.name() + " " + std::to_string(telemetry::now_s());
+  try {
+    run_files::replace_file(file, content, run_files::survives::power_cut);
+  } catch (const run_files::storage_error& error) {
+    fail(error.what());
+    return;
+  }
+  const auto forget = [file] {
+    std::error_code ignored;
+    std::filesystem::remove(file, ignored);
+  };
+  self_.ask(
+      keeper.state_keeper, find_file{.path = file.string(), .content = content}, request_deadline(),
+      [this, keeper, forget](const file_found&) {
+        forget();
+        bring_up_to_date(keeper);
+      },
+      [this, keeper, host, folder, forget](const refusal& why) {
+        forget();
+        fail(keeper.who.name() + " on " + host + " does not see the run's checkpoints in " + folder.string() + " ("
+             + why.line + "): want --output on a file system that both hosts share");
+      });
 }
 
 void coordinator_state::add_position(const std::shared_ptr<open_checkpoint>& open) {
@@ -70,6 +108,8 @@ void coordinator_state::checkpoint_is_stored(const checkpoint_stored& stored) {
   if (ended_)
     return;
   if (stored.failure.empty()) {
+    if (std::exchange(checkpoint_refused_, false))
+      telemetry::log_info("run", "checkpoints are written again");
     telemetry::log_info("run", "checkpoint of step " + std::to_string(stored.step) + " in " + stored.folder);
     try {
       config_.record->checkpointed(stored.step, stored.folder);
@@ -84,10 +124,20 @@ void coordinator_state::checkpoint_is_stored(const checkpoint_stored& stored) {
   const auto waits = router_->scheduler().waits();
   const bool last =
       std::any_of(waits.begin(), waits.end(), [](const auto& wait) { return wait.kind == wait_kind::saving; });
-  if (last)
-    fail(line);
-  else
-    complain(line + "; the run goes on");
+  if (!std::exchange(checkpoint_refused_, true))
+    complain(line
+             + (last ? "; the run waits and tries it again every " + telemetry::in_time(between_tries_s)
+                           + ", a second Ctrl-C ends it without"
+                     : "; the run goes on, and tries it again"));
+  self_.after(std::chrono::milliseconds(static_cast<std::int64_t>(1000 * between_tries_s)),
+              [this, last, step = stored.step] {
+                if (ended_ || !checkpoint_refused_)
+                  return;
+                if (!last)
+                  router_->want_checkpoint(now()); // the weights of that step are gone
+                else if (asked_checkpoint_.first == step)
+                  checkpoint(step, std::string(asked_checkpoint_.second));
+              });
 }
 
 // -- the end ---------------------------------------------------------------------------------------------------------
@@ -96,14 +146,22 @@ void coordinator_state::stop(const stop_run& why) {
   if (ended_)
     return;
   telemetry::log_info("run", "stopping: " + why.why);
+  stop_asked_ = true;
   if (models_are_loaded())
     router_->stop(now(), group_router::haste::some);
   else
-    fail("stopped before the models were loaded");
+    finish({schedule::finish_reason::stopped, {}}); // nothing is trained yet that a checkpoint could hold
 }
 
-void coordinator_state::finish(schedule::finish_reason reason) {
-  end({.ok = true, .line = reason == schedule::finish_reason::stopped ? "stopped" : "finished"});
+void coordinator_state::finish(const schedule::finish& how) {
+  if (how.reason == schedule::finish_reason::losses)
+    return fail(how.why);
+  if (how.reason == schedule::finish_reason::prompts_exhausted && router_->scheduler().at().step == 0)
+    return fail("no step could be trained: the data ended, and none of its groups could be used"
+                + (router_->last_drop().empty() ? std::string() : "; the last one: " + router_->last_drop()));
+  // `run.stop_when` is a run's own end.
+  const bool stopped = how.reason == schedule::finish_reason::stopped && stop_asked_;
+  end({.ok = true, .line = stopped ? "stopped" : "finished", .stopped = stopped});
 }
 
 void coordinator_state::fail(const std::string& why) {
@@ -152,7 +210,9 @@ void coordinator_state::conclude(run_outcome outcome) {
                    role.state_keeper});
   for (const auto& who : actors)
     end_actor(who);
-  config_.on_end(outcome.ok ? run_outcome{.ok = true, .line = ""} : outcome);
+  if (outcome.ok)
+    outcome.line.clear();
+  config_.on_end(outcome);
   self_.quit();
 }
 

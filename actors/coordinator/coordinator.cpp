@@ -32,7 +32,8 @@ group_graph graph_of(const pipeline::pipeline& p) {
 
 coordinator_state::coordinator_state(actor& self, coordinator_config config)
     : self_(self), config_(std::move(config)), storage_(std::make_unique<roles::job_thread>()),
-      connecting_(std::make_unique<roles::job_thread>()), step_(config_.within_step), progress_s_(now()) {
+      connecting_(std::make_unique<roles::job_thread>()), step_(config_.within_step),
+      unscored_(config_.pipeline->run.max_unscored), progress_s_(now()), checkpoint_asked_s_(now()) {
   const auto& p = *config_.pipeline;
   auto graph = graph_of(p);
   leader_role_ = graph.leader;
@@ -52,6 +53,10 @@ std::chrono::milliseconds coordinator_state::request_deadline() const {
 
 std::chrono::milliseconds coordinator_state::stall_deadline() const {
   return std::chrono::milliseconds(static_cast<std::int64_t>(config_.pipeline->run.stall_after_s * 1000));
+}
+
+std::chrono::milliseconds coordinator_state::join_deadline() const {
+  return std::chrono::milliseconds(static_cast<std::int64_t>(config_.pipeline->run.join_deadline_s * 1000));
 }
 
 std::chrono::milliseconds coordinator_state::work_deadline() const {

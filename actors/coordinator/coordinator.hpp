@@ -24,7 +24,8 @@ inline constexpr node_id own_node = 1; ///< data-plane node of the run's own pro
 /// How a run ended.
 struct run_outcome {
   bool ok = false;
-  std::string line; ///< why not, for people; "" if ok
+  std::string line;     ///< why not, for people; "" if ok
+  bool stopped = false; ///< ok, but a person or the system stopped it before its end: `resume` goes on
 };
 
 /// What the coordinator is started with.

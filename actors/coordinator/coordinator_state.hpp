@@ -4,12 +4,14 @@
 #include "actors/coordinator/group_router.hpp"
 #include "runtime/roles/job_thread.hpp"
 #include "runtime/supervision/training_round.hpp"
+#include "runtime/supervision/unscored_groups.hpp"
 
 #include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -59,7 +61,7 @@ public:
   void batch_done(const batch_report& report, const std::vector<std::uint64_t>& groups) override;
   void observe(const schedule::progress& depths) override;
   void complain(const std::string& line) override;
-  void finish(schedule::finish_reason reason) override;
+  void finish(const schedule::finish& how) override;
   void fail(const std::string& why) override;
 
 private:
@@ -70,7 +72,7 @@ private:
     handle<hosts_roles> agent;
     std::vector<std::uint8_t> address;
     std::vector<role_instance> roles;
-    std::size_t introductions = 0; ///< not answered yet
+    std::multiset<node_id> introductions; ///< who has been asked and has not answered yet
     bool started = false;
     double clock_offset_s = 0;
     std::vector<wait_record> waits;
@@ -119,10 +121,13 @@ private:
   void started(const supervision::placed_process& placed, std::int64_t pid);
   void kill(const std::string& host, std::int64_t pid);
   void introduce(live_process& fresh);
-  void introduced(node_id node);
+  void introduced(node_id node, node_id by);
+  void start_if_introduced(live_process& fresh);
+  void look_whether_up(const supervision::placed_process& placed, const std::string& token);
   void agent_is_down(node_id node);
   void remove_process(node_id node, const std::string& how);
   void start_again(const role_instance& died, const std::string& host, const std::string& how);
+  void bring_up_to_date(const role_ready& ready);
   void take_role_in(const role_ready& ready);
   void watch_node(const std::string& host);
   void node_is_down(const std::string& host);
@@ -131,6 +136,7 @@ private:
   void node_is_back(const std::string& host, const handle<starts_processes>& node);
 
   // -- effects.cpp
+  void processed(const role_instance& adder, const group_columns& answer);
   void generation_answered(const role_instance& generator, const generate_group& what, const group_accepted& answer);
   void generation_refused(const role_instance& generator, const generate_group& what, const refusal& why);
   void keep_trajectory(const fetch_group& what);
@@ -144,10 +150,12 @@ private:
   void ask_evaluator(const role_instance& evaluator, std::uint32_t version);
   void evaluation_is_lost(const role_instance& evaluator, std::uint32_t version, const std::string& why);
   void step_done(const batch_report& report);
+  void want_checkpoint_in_time();
   void stop_if_told();
   void version_is_evaluated(const role_instance& who, const version_evaluated& result);
 
   // -- checkpoints.cpp
+  void find_checkpoints(const role_ready& keeper, const std::string& host);
   void add_position(const std::shared_ptr<open_checkpoint>& open);
   void store(const open_checkpoint& open, const source_position& position);
   void end(run_outcome outcome);
@@ -176,6 +184,7 @@ private:
 
   std::chrono::milliseconds request_deadline() const;
   std::chrono::milliseconds stall_deadline() const;
+  std::chrono::milliseconds join_deadline() const; ///< from a process's start to its being up
   std::chrono::milliseconds work_deadline() const; ///< of what may wait for a step
   double now() const;
 
@@ -200,15 +209,20 @@ private:
   std::map<std::string, lost_node> lost_nodes_; ///< by the name that the placement gives them
   std::map<group_attempt, open_fetch> fetches_;
   supervision::restart_rule restarts_;
+  supervision::unscored_groups unscored_;
   std::uint16_t outer_port_ = 0;
   node_id next_node_ = 2;              ///< 1 is the run's own process
   schedule::progress observed_;        ///< what the trace's counters say now
   std::uint64_t refused_in_a_row_ = 0; ///< prompts, since the last that a generator took
   std::int64_t skipped_in_a_row_ = 0;
+  bool stop_asked_ = false; ///< by a person or the system, not by `run.stop_when`
   bool ended_ = false;
   std::size_t last_reports_ = 0; ///< asked for at the end, not answered
   double progress_s_ = 0;
   double stall_told_s_ = 0;
+  std::pair<std::uint32_t, std::string> asked_checkpoint_; ///< the newest: its step, and the schedule then
+  bool checkpoint_refused_ = false;                        ///< the newest was not written, and that was said
+  double checkpoint_asked_s_ = 0; ///< when the last checkpoint was asked for, or the first step was
 };
 
 /// The graph a group flows through, out of the pipeline.

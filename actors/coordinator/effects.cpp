@@ -16,8 +16,7 @@ constexpr std::uint64_t most_refusals_in_a_row = 1000;
 } // namespace
 
 void coordinator_state::group_is_generated(const group_generated& generated) {
-  router_->generated(generated, now());
-  progressed();
+  router_->generated(generated, now()); // progress once somebody can use it
 }
 
 void coordinator_state::group_is_interrupted(const group_interrupted& interrupted) {
@@ -85,10 +84,22 @@ void coordinator_state::process(const role_instance& adder, const process_group&
   // A role that also trains answers after the step at hand, so the request may take as long as a step.
   self_.ask(
       role->column_adder, what, role->trainer ? work_deadline() : request_deadline(),
-      [this, adder](const group_columns& answer) { router_->processed(adder, answer, now()); },
+      [this, adder](const group_columns& answer) { processed(adder, answer); },
       [this, adder, what](const refusal& why) {
         router_->processing_failed(adder, {what.group, what.attempt}, why.line, now());
       });
+}
+
+void coordinator_state::processed(const role_instance& adder, const group_columns& answer) {
+  if (answer.complaint.empty()) {
+    unscored_.scored();
+    progressed();
+  } else {
+    unscored_.unscored(adder.role, answer.complaint);
+  }
+  router_->processed(adder, answer, now());
+  if (const auto line = unscored_.too_many(); !line.empty())
+    fail(line);
 }
 
 /// Every role that trains pulls the columns. This process does too, for a group that the trajectory file samples.

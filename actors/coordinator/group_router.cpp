@@ -446,6 +446,10 @@ void group_router::look_for_overdue(double now) {
   }
 }
 
+void group_router::want_checkpoint(double now) {
+  act(schedule::checkpoint_wanted{}, now);
+}
+
 void group_router::stop(double now, haste how) {
   if (how == haste::some) {
     hasty_ = true;

@@ -74,7 +74,7 @@ public:
   /// How many groups stand where, after everything an event caused.
   virtual void observe(const schedule::progress& depths) = 0;
   virtual void complain(const std::string& line) = 0; ///< a warning for people
-  virtual void finish(schedule::finish_reason reason) = 0;
+  virtual void finish(const schedule::finish& how) = 0;
   /// The run cannot go on; one line why.
   virtual void fail(const std::string& why) = 0;
 };
@@ -160,6 +160,9 @@ public:
   /// time is left out.
   void look_for_overdue(double now);
 
+  /// The last checkpoint is old: the end of the step under way brings one.
+  void want_checkpoint(double now);
+
   /// Whether the end waits for evaluations (`none`) or not (`some`: a person wants the end).
   enum class haste { none, some };
 
@@ -191,6 +194,9 @@ public:
   std::map<std::string, double> summary_of(std::uint64_t group) const;
 
   std::int64_t dropped_groups() const { return dropped_; }
+
+  /// The line of the group that was dropped last for a fault, "" if none was.
+  const std::string& last_drop() const { return last_drop_; }
 
 private:
   struct group_record {
@@ -236,6 +242,7 @@ private:
   void carry_out(const schedule::cut& b, double now);
   void carry_out(const schedule::publish& p, double now);
   void carry_out(const schedule::drop& d, double now);
+  void sum_up_drops(); ///< those of the step that were not said one by one
   void carry_out(const schedule::checkpoint& k, double now);
   void carry_out(const schedule::finish& f, double now);
   void send_weights(schedule::worker_id worker, version_id version, const ticket& parameters);
@@ -277,10 +284,12 @@ private:
   bool acting_ = false;
   bool stopping_ = false;
   std::int64_t dropped_ = 0;
+  std::map<schedule::drop_reason, std::int64_t> dropped_since_step_;
+  std::string last_drop_;
   telemetry::vanished_groups vanished_;
   supervision::evaluation_plan evaluations_;
   std::optional<std::uint32_t> publishing_for_evaluation_; ///< asked of the policy, not answered
-  std::optional<schedule::finish_reason> finishing_;       ///< the schedule is over; evaluations may still run
+  std::optional<schedule::finish> finishing_;              ///< the schedule is over; evaluations may still run
   bool finished_ = false;
   bool hasty_ = false; ///< a person wants the end
 };

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <stdexcept>
 
 /// The coordinator's world: processes, the roles in them, nodes; how they come, go and are started again.
@@ -20,6 +21,10 @@ std::string random_token() {
     token += digits[std::to_integer<unsigned>(byte) & 15];
   }
   return token;
+}
+
+std::string absolute_or_empty(const std::string& path) {
+  return path.empty() ? path : std::filesystem::absolute(path).string();
 }
 
 } // namespace
@@ -52,6 +57,7 @@ void coordinator_state::start_placed(const supervision::placed_process& placed) 
   const auto token = random_token();
   awaited_[token] = placed;
   lives_[placed.role.name()] = placed;
+  self_.after(join_deadline(), [this, placed, token] { look_whether_up(placed, token); });
   if (!placed.host.empty()) {
     start_on_host(placed, token);
     return;
@@ -87,6 +93,21 @@ void coordinator_state::started(const supervision::placed_process& placed, std::
   telemetry::log_info(placed.role.name(),
                       (placed.role.incarnation > 1 ? "started again as process " : "started as process ")
                           + std::to_string(pid) + (placed.host.empty() ? "" : " on " + placed.host));
+}
+
+/// A process that freezes before it has joined sends no heartbeats that could be missed.
+void coordinator_state::look_whether_up(const supervision::placed_process& placed, const std::string& token) {
+  const bool joined =
+      std::any_of(joined_.begin(), joined_.end(), [&](const auto& entry) { return entry.second == placed.role; });
+  if (ended_ || (!awaited_.contains(token) && !joined))
+    return;
+  const auto pid = pids_.find(placed.role.name());
+  telemetry::log_warning(placed.role.name(), std::string(joined ? "joined and has not gone on" : "has not joined")
+                                                 + " within "
+                                                 + telemetry::in_time(config_.pipeline->run.join_deadline_s)
+                                                 + " of its start: it is killed");
+  if (pid != pids_.end())
+    kill(placed.host, pid->second);
 }
 
 void coordinator_state::kill(const std::string& host, std::int64_t pid) {
@@ -125,35 +146,43 @@ void coordinator_state::take_in(const process_up& up) {
   introduce(fresh);
 }
 
-/// Introduces a new process and every other process to each other. Its roles start when all have answered.
+/// Introduces a new process and every other process to each other. Its roles start when all have answered. Who dies
+/// meanwhile is not waited for.
 void coordinator_state::introduce(live_process& fresh) {
   const auto node = fresh.node;
-  const auto introduce_to = [&](const handle<hosts_roles>& agent, const peer_up& peer) {
-    ++processes_.at(node).introductions;
+  const auto introduce_to = [&](const live_process& asked, const peer_up& peer) {
+    const auto by = asked.node;
+    processes_.at(node).introductions.insert(by);
     self_.ask(
-        agent, peer, request_deadline(), [this, node](const peer_known&) { introduced(node); },
-        [this, node](const refusal& why) {
-          complain("introducing a process failed: " + why.line);
-          introduced(node);
+        asked.agent, peer, request_deadline(), [this, node, by](const peer_known&) { introduced(node, by); },
+        [this, node, by](const refusal& why) {
+          if (processes_.contains(node) && processes_.contains(by))
+            complain("introducing a process failed: " + why.line);
+          introduced(node, by);
         });
   };
   for (const auto& [other_node, other] : processes_) {
     if (other_node == node)
       continue;
-    introduce_to(other.agent, {node, fresh.address});
-    introduce_to(fresh.agent, {other_node, other.address});
+    introduce_to(other, {node, fresh.address});
+    introduce_to(fresh, {other_node, other.address});
   }
-  if (fresh.introductions == 0) {
-    ++fresh.introductions;
-    introduced(node);
-  }
+  start_if_introduced(fresh);
 }
 
-void coordinator_state::introduced(std::uint64_t node) {
+void coordinator_state::introduced(node_id node, node_id by) {
   const auto found = processes_.find(node);
-  if (found == processes_.end() || --found->second.introductions > 0 || std::exchange(found->second.started, true))
+  if (found == processes_.end())
     return;
-  tell(found->second.agent, start_roles{found->second.roles, config_.checkpoint});
+  auto& waiting = found->second.introductions;
+  if (const auto one = waiting.find(by); one != waiting.end())
+    waiting.erase(one);
+  start_if_introduced(found->second);
+}
+
+void coordinator_state::start_if_introduced(live_process& fresh) {
+  if (fresh.introductions.empty() && !std::exchange(fresh.started, true))
+    tell(fresh.agent, start_roles{fresh.roles, absolute_or_empty(config_.checkpoint)});
 }
 
 void coordinator_state::role_is_ready(const role_ready& ready) {
@@ -163,6 +192,15 @@ void coordinator_state::role_is_ready(const role_ready& ready) {
   restarts_.ready(name);
   if (ready.state_keeper && ready.node != own_node)
     router_->state_keeper_up(ready.node, std::string(config_.pipeline->at(ready.who.role).kind()));
+  const auto& host = processes_.at(ready.node).host;
+  if (ready.state_keeper && !host.empty())
+    return find_checkpoints(ready, host);
+  bring_up_to_date(ready);
+}
+
+/// A role that follows the leader gets the newest weights before it is taken in.
+void coordinator_state::bring_up_to_date(const role_ready& ready) {
+  const auto name = ready.who.name();
   const bool follows = ready.weights_taker && !ready.generator && !ready.evaluator;
   if (!follows || !newest_) {
     take_role_in(ready);
@@ -235,10 +273,14 @@ void coordinator_state::remove_process(std::uint64_t node, const std::string& ho
   const auto process = processes_.extract(node);
   if (!process)
     return;
-  for (const auto& [other, live] : processes_)
+  for (auto& [other, live] : processes_) {
     tell(live.agent, peer_gone{node});
+    live.introductions.erase(node);
+  }
   if (ended_)
     return;
+  for (auto& [other, live] : processes_)
+    start_if_introduced(live);
   for (const auto& role : process.mapped().roles) {
     telemetry::log_warning(role.name(), "process " + std::to_string(process.mapped().pid) + " is gone (" + how + ")");
     roles_.erase(role.name());
@@ -248,12 +290,24 @@ void coordinator_state::remove_process(std::uint64_t node, const std::string& ho
 }
 
 void coordinator_state::start_again(const role_instance& died, const std::string& host, const std::string& how) {
-  const auto refusal = restarts_.died(died.name(), how, now());
-  if (!refusal.empty()) {
-    fail(refusal);
+  const auto others = std::count_if(roles_.begin(), roles_.end(), [&](const auto& entry) {
+    return entry.second.who.role == died.role && entry.second.who.index != died.index;
+  });
+  const auto again = restarts_.died(died.name(), how, now(), static_cast<std::size_t>(others));
+  if (!again.refusal.empty()) {
+    fail(again.refusal);
     return;
   }
-  start_placed({{died.role, died.index, died.incarnation + 1}, host});
+  const supervision::placed_process next{{died.role, died.index, died.incarnation + 1}, host};
+  if (again.after_s == 0)
+    return start_placed(next);
+  telemetry::log_warning(died.name(),
+                         "dies again and again: it is started again in " + telemetry::in_time(again.after_s));
+  self_.after(std::chrono::milliseconds(static_cast<std::int64_t>(1000 * again.after_s)), [this, next] {
+    const bool newest = lives_.at(next.role.name()).role.incarnation + 1 == next.role.incarnation;
+    if (!ended_ && newest && !lost_nodes_.contains(next.host))
+      start_placed(next);
+  });
 }
 
 // -- nodes -----------------------------------------------------------------------------------------------------------

@@ -87,11 +87,21 @@ void group_router::carry_out(const schedule::drop& d, double) {
   if (d.reason != schedule::drop_reason::unneeded && d.reason != schedule::drop_reason::zero_variance) {
     const auto* row = row_of(d.group);
     const auto where = row && !row->where.empty() ? row->where + ": " : std::string();
-    effects_.complain(where + "group " + std::to_string(d.group) + " dropped: " + d.why);
+    last_drop_ = where + "group " + std::to_string(d.group) + " dropped: " + d.why;
+    // The first of a reason is said at once, the others in one line when the step ends.
+    if (dropped_since_step_[d.reason]++ == 0)
+      effects_.complain(last_drop_);
   }
   if (const auto found = groups_.find(d.group); found != groups_.end() && found->second.fetching)
     effects_.forget(d.group);
   forget_group_record(d.group);
+}
+
+void group_router::sum_up_drops() {
+  for (const auto& [reason, count] : std::exchange(dropped_since_step_, {}))
+    if (count > 1)
+      effects_.complain(std::to_string(count - 1) + " more " + (count == 2 ? "group" : "groups")
+                        + " dropped in this step (" + std::string(to_string(reason)) + ")");
 }
 
 void group_router::carry_out(const schedule::checkpoint& k, double) {
@@ -100,7 +110,8 @@ void group_router::carry_out(const schedule::checkpoint& k, double) {
 }
 
 void group_router::carry_out(const schedule::finish& f, double) {
-  finishing_ = f.reason;
+  sum_up_drops();
+  finishing_ = f;
   if (const auto version = scheduler_.at().step; !hasty_ && evaluations_.ended(version))
     publish_for_evaluation(version);
   advance_evaluations();

@@ -37,6 +37,7 @@ void group_router::trained(const batch_report& report, double now) {
     forget_group_record(group);
   open_step_.reset();
   if (batch.ends_step) {
+    sum_up_drops();
     // The request goes out before the scheduler asks for the next step. The policy works in order (PO-1), so it still
     // holds these weights.
     if (const auto version = static_cast<std::uint32_t>(report.step); evaluations_.reached(version, false))

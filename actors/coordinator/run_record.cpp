@@ -149,8 +149,7 @@ void run_record::step_done(std::int64_t step, std::map<std::string, double> figu
   row.set(metric::tokens_generated, static_cast<double>(books.sums().generated));
   row.set(metric::version, static_cast<double>(step));
   row.set(metric::generation_rate, tokens_per_s_);
-  metrics_.append(row);
-  events_.append(row);
+  append(row);
   if (step_ == 0)
     for (const auto& name : early_stop_.missing_in(row))
       telemetry::log_warning("run", "run.stop_when: there is no figure '" + name + "' among those of step 1");
@@ -175,11 +174,28 @@ void run_record::evaluated(const std::string& role, std::int64_t version, const 
     row.set(telemetry::metric::evaluation(role, name), value);
   row.set(telemetry::metric::evaluation(role, "tokens"), static_cast<double>(tokens));
   row.set(telemetry::metric::evaluation(role, "seconds"), seconds);
-  metrics_.append(row);
-  events_.append(row);
+  append(row);
   telemetry::collect_evaluation(row, evaluations_);
   watch(row);
   telemetry::log_info(role, telemetry::in_words(evaluations_.at(role).back()));
+}
+
+/// What a disk refuses never ends the training. It is said once; the files keep what they could not write.
+void run_record::keep_writing(const std::string& what, const std::function<void()>& write) {
+  try {
+    write();
+    if (refused_.erase(what) > 0)
+      telemetry::log_info("run", what + ": the disk takes it again");
+  } catch (const run_files::storage_error& error) {
+    if (refused_.insert(what).second)
+      telemetry::log_warning("run",
+                             what + ": " + error.what() + "; training goes on, and it is written when it can be");
+  }
+}
+
+void run_record::append(const telemetry::metric_row& row) {
+  keep_writing("metrics.jsonl", [&] { metrics_.append(row); });
+  keep_writing("TensorBoard's events", [&] { events_.append(row); });
 }
 
 void run_record::watch(const telemetry::metric_row& row) {
@@ -197,14 +213,14 @@ void run_record::trained(std::int64_t step, std::int64_t part, const std::vector
     if (auto row = kept_.extract(group)) {
       row.mapped().step = step;
       row.mapped().part = part;
-      trajectories_.append(row.mapped());
+      keep_writing("trajectories", [&] { trajectories_.append(row.mapped()); });
     }
-  trajectories_.flush();
+  keep_writing("trajectories", [&] { trajectories_.flush(); });
 }
 
 void run_record::remember(train::step_record record) {
   record.session = folder_->session();
-  step_records_.append(train::to_json(record));
+  keep_writing("replay.jsonl", [&] { step_records_.append(train::to_json(record)); });
 }
 
 void run_record::forget(std::uint64_t group) {
@@ -215,11 +231,11 @@ void run_record::add_trace(const telemetry::trace_batch& batch, std::int64_t pid
                            double clock_offset_s) {
   times_.add(batch.spans, clock_offset_s);
   if (trace_)
-    trace_->add(batch, pid, process, clock_offset_s);
+    keep_writing("trace.json", [&] { trace_->add(batch, pid, process, clock_offset_s); });
 }
 
 void run_record::checkpointed(std::int64_t step, std::filesystem::path folder) {
-  best_.stored(step, folder);
+  keep_writing("checkpoints/best", [&] { best_.stored(step, folder); });
   checkpoint_step_ = step;
   checkpoint_folder_ = std::move(folder);
 }
@@ -262,18 +278,20 @@ void run_record::write_status(const schedule::scheduler& scheduler, const std::s
   status.roles = std::move(roles);
   status.waits = telemetry::waits_relative_to(std::move(waits), telemetry::now_s());
   status.ledger = totals_of(scheduler.books());
-  telemetry::write_status(folder_->status(), status);
+  keep_writing("status.json", [&] { telemetry::write_status(folder_->status(), status); });
 }
 
 void run_record::finish(const schedule::scheduler& scheduler, const std::string& outcome) {
   line_.finish();
-  trajectories_.flush();
+  keep_writing("trajectories", [&] { trajectories_.flush(); });
   best_.finish();
   if (outcome == "failed" && step_ == 0)
     return; // no step was trained: the line that says why the run ended is enough
   telemetry::run_summary summary;
   summary.name = name_;
-  summary.outcome = outcome == "stopped" && !stop_reason_.empty() ? "stopped early (" + stop_reason_ + ")" : outcome;
+  summary.outcome = outcome == "finished" && !stop_reason_.empty() && step_ < steps_
+                        ? "stopped early (" + stop_reason_ + ")"
+                        : outcome;
   summary.step = step_;
   summary.steps = steps_;
   summary.elapsed_s = telemetry::now_s() - start_s_;

@@ -18,9 +18,11 @@
 #include "runtime/train/step_record.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -49,7 +51,7 @@ public:
   /// A group's answers in words, kept until the group is trained or forgotten.
   void keep(telemetry::trajectory answers);
   void trained(std::int64_t step, std::int64_t part, const std::vector<std::uint64_t>& groups);
-  /// How the groups of a step or of a part of one came to be, in this session. @throws run_files::storage_error
+  /// How the groups of a step or of a part of one came to be, in this session.
   void remember(train::step_record record);
   void forget(std::uint64_t group);
 
@@ -78,6 +80,8 @@ public:
   std::optional<std::int64_t> checkpoint_step() const { return checkpoint_step_; }
 
 private:
+  void keep_writing(const std::string& what, const std::function<void()>& write);
+  void append(const telemetry::metric_row& row);
   void watch(const telemetry::metric_row& row);
   void show_progress(const schedule::scheduler& scheduler);
 
@@ -99,6 +103,7 @@ private:
   std::string stop_reason_;
   std::vector<double> rewards_;
   std::map<std::string, std::vector<telemetry::evaluation_point>> evaluations_;
+  std::set<std::string> refused_; ///< files that the disk does not take at present
   double start_s_;
   double last_step_s_;
   double rate_since_s_;

@@ -127,6 +127,8 @@ void coordinator_state::step_done(const batch_report& report) {
   figures["groups/zero_variance"] =
       static_cast<double>(scheduler.books().dropped(schedule::drop_reason::zero_variance).groups);
   figures["groups/dropped"] = static_cast<double>(router_->dropped_groups());
+  for (const auto& [name, value] : unscored_.take_figures())
+    figures[name] = value;
   skipped_in_a_row_ = report.skipped ? skipped_in_a_row_ + 1 : 0;
   figures["steps/skipped"] = report.skipped ? 1 : 0;
   if (const auto most = config_.pipeline->run.max_skipped_steps; skipped_in_a_row_ >= most)
@@ -134,13 +136,22 @@ void coordinator_state::step_done(const batch_report& report) {
          + " steps in a row were skipped (run.max_skipped_steps), the last one: " + report.complaint);
   try {
     config_.record->step_done(static_cast<std::int64_t>(report.step), std::move(figures), scheduler);
-    if (static_cast<std::int64_t>(report.step) < config_.pipeline->run.steps)
+    if (static_cast<std::int64_t>(report.step) < config_.pipeline->run.steps) {
+      want_checkpoint_in_time();
       stop_if_told();
+    }
   } catch (const std::exception& error) {
     fail(error.what());
   }
   if (const auto open = scheduler.books().check(); !open.empty())
     fail("the ledger does not close at step " + std::to_string(report.step) + ": " + open);
+}
+
+/// By `run.checkpoint_every_s`. The scheduler hears of the step's end after this, and writes the checkpoint then.
+void coordinator_state::want_checkpoint_in_time() {
+  const double every_s = config_.pipeline->run.checkpoint_every_s;
+  if (every_s > 0 && now() - checkpoint_asked_s_ >= every_s)
+    router_->want_checkpoint(now());
 }
 
 /// By `run.stop_when`.

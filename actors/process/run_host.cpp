@@ -9,42 +9,23 @@
 #include "runtime/cluster/child_process.hpp"
 #include "runtime/cluster/credentials.hpp"
 #include "runtime/cluster/endpoint.hpp"
+#include "runtime/cluster/grace.hpp"
 #include "runtime/cluster/signals.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/telemetry/log.hpp"
+#include "runtime/telemetry/run_status.hpp"
 #include "runtime/words/input_error.hpp"
-#include "runtime/words/run_failed.hpp"
 
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <csignal>
-#include <fstream>
 #include <future>
 #include <set>
-#include <sstream>
 
 namespace millrace::actors {
 namespace {
-
-std::string read_text(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!(text << file.rdbuf()))
-    throw input_error(path.string() + ": cannot be read");
-  return text.str();
-}
-
-/// Where the data went on when the checkpoint was made.
-source_position read_position(const std::filesystem::path& checkpoint) {
-  const auto path = checkpoint / "source.txt";
-  std::istringstream text(read_text(path));
-  source_position position;
-  if (!(text >> position.index >> position.epoch >> position.next >> position.rows))
-    throw input_error(path.string() + ": damaged, want four numbers");
-  return position;
-}
 
 /// The hosts that the placement names, once each.
 std::set<std::string> hosts_of(const pipeline::pipeline& p) {
@@ -117,16 +98,16 @@ handle<starts_processes> connect_node(actor_system& system, const std::string& h
   }
 }
 
-/// Ctrl-C and SIGTERM, told to the coordinator from the moment that there is one. A second signal ends the program.
+/// Signals to stop, told to the coordinator from the moment that there is one. A second Ctrl-C ends the program.
 class stop_line {
 public:
-  stop_line() : signals_([this](const char* name, int count) { asked(name, count); }) {}
+  stop_line() : signals_([this](const char* name, int interrupts) { asked(name, interrupts); }) {}
 
   void connect(const handle<decides>& coordinator) {
     const std::lock_guard lock(mutex_);
     coordinator_ = coordinator;
-    if (asked_)
-      tell(coordinator, stop_run{"Ctrl-C"});
+    if (asked_ != nullptr)
+      tell(coordinator, stop_run{asked_});
   }
 
   void disconnect() {
@@ -135,36 +116,32 @@ public:
   }
 
 private:
-  void asked(const char* name, int count) {
-    if (count > 1)
+  void asked(const char* name, int interrupts) {
+    if (interrupts > 1)
       _exit(130);
     const std::lock_guard lock(mutex_);
-    asked_ = true;
+    asked_ = name;
     if (coordinator_)
       tell(*coordinator_, stop_run{name});
   }
 
   std::mutex mutex_;
-  bool asked_ = false;
+  const char* asked_ = nullptr; ///< the last signal's name
   std::optional<handle<decides>> coordinator_;
   cluster::stop_signals signals_; ///< last: its thread uses the rest
 };
 
 /// What the coordinator needs of the run's files. @throws input_error
-coordinator_config config_of(const pipeline::pipeline& p, const run_files::run_folder& folder,
-                             const std::filesystem::path& checkpoint) {
+coordinator_config config_of(const pipeline::pipeline& p, const run_files::run_folder& folder, run_start start) {
   coordinator_config config;
   config.pipeline = std::make_shared<const pipeline::pipeline>(p);
   config.resolved = pipeline::resolved_toml(p);
-  config.checkpoint = checkpoint.string();
-  config.scheduler = std::make_shared<schedule::scheduler>(
-      checkpoint.empty()
-          ? schedule::scheduler(pipeline::schedule_of(p))
-          : schedule::scheduler::restore(pipeline::schedule_of(p), read_text(checkpoint / "scheduler.txt")));
-  if (!checkpoint.empty())
-    config.position = read_position(checkpoint);
-  if (config.scheduler->at().part > 0)
-    config.within_step = supervision::step_figures(read_text(checkpoint / "step.json"));
+  config.checkpoint = start.checkpoint.string();
+  config.scheduler = std::move(start.scheduler);
+  config.position = start.position;
+  if (config.position && start.data == run_files::changed_data::accepted)
+    config.position->rows = 0; // of whatever file is there now
+  config.within_step = std::move(start.within_step);
   config.record = std::make_shared<run_record>(p, folder, config.scheduler->at().step, config.scheduler->at().part);
   config.checkpoints =
       std::make_shared<run_files::checkpoint_store>(folder.checkpoints(), static_cast<int>(p.run.checkpoints_kept));
@@ -224,23 +201,35 @@ std::uint16_t listen(actor_system& system, const handle<decides>& coordinator, c
   }
 }
 
-} // namespace
+/// How the run ended, told once: by the coordinator, or by whoever sees that it is gone.
+class awaited_end {
+public:
+  void tell(run_outcome outcome) {
+    if (!told_.exchange(true))
+      end_.set_value(std::move(outcome));
+  }
 
-int run_pipeline(const pipeline::pipeline& p, run_files::run_folder folder, const std::filesystem::path& checkpoint) {
-  stop_line stop; // before all other threads: they leave the signals to it
-  telemetry::process_log().open(folder.log());
-  for (const auto& warning : pipeline::schedule_warnings(p))
-    telemetry::log_warning("run", warning);
-  const auto hosts = hosts_of(p);
-  std::optional<cluster::credentials> secret;
-  if (!hosts.empty())
-    secret.emplace(p.placement.secret_file);
-  auto config = config_of(p, folder, checkpoint);
-  const auto data = data_plane_for(config, hosts); // held here too: its own thread must not be the last to let it go
-  const auto liveness = liveness_of(p, secret);
-  actor_system system(liveness);
+  run_outcome wait() { return end_.get_future().get(); }
 
-  placed_children children(liveness);
+private:
+  std::atomic<bool> told_ = false;
+  std::promise<run_outcome> end_;
+};
+
+/// Sees that the coordinator is gone without a word: an exception or a message has ended it.
+actor::setup witness(handle<decides> coordinator, std::shared_ptr<awaited_end> end) {
+  return [coordinator = std::move(coordinator), end = std::move(end)](actor& self, inbox&) {
+    self.watch(coordinator, [&self, end] {
+      end->tell({.ok = false, .line = "the run's coordinator ended without a word: this is a fault of Millrace"});
+      self.quit();
+    });
+  };
+}
+
+/// Starts everything and waits for the end. @throws input_error for what is wrong before anything has started
+run_outcome conduct(actor_system& system, placed_children& children, coordinator_config config, stop_line& stop,
+                    const std::set<std::string>& hosts) {
+  const auto p = config.pipeline;
   std::uint16_t local_port = 0;
   for (const auto& host : hosts)
     config.nodes.emplace(host, connect_node(system, host));
@@ -249,28 +238,98 @@ int run_pipeline(const pipeline::pipeline& p, run_files::run_folder folder, cons
     return children.start(what, token, local_port);
   };
   config.kill_process = [&](std::int64_t pid) { children.kill(pid); };
-  std::promise<run_outcome> ended;
-  config.on_end = [&](run_outcome outcome) { ended.set_value(std::move(outcome)); };
+  const auto end = std::make_shared<awaited_end>();
+  config.on_end = [end](run_outcome outcome) { end->tell(std::move(outcome)); };
   let_start(config, system);
 
   // The coordinator starts processes once they can find it.
   const auto outer_address = config.bind;
   const handle<decides> decider(system.start("coordinator", coordinator(std::move(config))));
+  system.start("witness", witness(decider, end));
   children.report_to(decider);
-  const auto placed = supervision::placed_processes(p);
+  const auto placed = supervision::placed_processes(*p);
   if (std::any_of(placed.begin(), placed.end(), [](const auto& process) { return process.host.empty(); }))
     local_port = listen(system, decider, "127.0.0.1", encryption::none);
   const std::uint16_t outer_port =
       hosts.empty() ? std::uint16_t{0} : listen(system, decider, outer_address, encryption::mutual_tls);
   tell(decider, begin_run{outer_port});
   stop.connect(decider);
-  const auto outcome = ended.get_future().get();
+  auto outcome = end->wait();
   stop.disconnect();
   children.wait(3);
   children.report_to({});
-  if (!outcome.ok)
-    throw run_failed(outcome.line);
-  return 0;
+  return outcome;
+}
+
+/// How long the libraries may take to let go once the run is over.
+constexpr auto parting_grace = std::chrono::seconds(5);
+
+/// The last words, on the terminal, in log.txt and in status.json.
+void say_why(const pipeline::pipeline& p, const run_files::run_folder& folder, const std::string& line) {
+  telemetry::process_log().note(telemetry::level::error, "run", line);
+  try {
+    telemetry::write_failure(folder.status(), p.run.name, line);
+  } catch (const run_files::storage_error& error) {
+    telemetry::log_warning("run", error.what());
+  }
+}
+
+/// From here on every way out is said at once and ends within the grace: the destructors of CAF and UCX may wait for
+/// connections that nobody answers.
+int run_connected(const pipeline::pipeline& p, const run_files::run_folder& folder, coordinator_config config,
+                  const std::optional<cluster::credentials>& secret, stop_line& stop) {
+  const auto hosts = hosts_of(p);
+  const auto data = data_plane_for(config, hosts); // held here too: its own thread must not be the last to let it go
+  const auto liveness = liveness_of(p, secret);
+  actor_system system(liveness);
+  placed_children children(liveness);
+  run_outcome outcome;
+  try {
+    outcome = conduct(system, children, std::move(config), stop, hosts);
+  } catch (const std::exception& error) {
+    outcome = {.ok = false, .line = error.what()};
+  }
+  if (!outcome.ok) {
+    say_why(p, folder, outcome.line);
+    telemetry::process_log().say("millrace: " + outcome.line);
+  }
+  const int status = !outcome.ok ? failed_status : outcome.stopped ? stopped_status : 0;
+  cluster::end_within(parting_grace, status);
+  return status;
+}
+
+} // namespace
+
+int run_pipeline(const pipeline::pipeline& p, const run_files::run_folder& folder, run_start start) {
+  cluster::survive_refused_writes();
+  stop_line stop; // before all other threads: they leave the signals to it
+  telemetry::process_log().open(folder.log());
+  for (const auto& warning : pipeline::schedule_warnings(p))
+    telemetry::log_warning("run", warning);
+  try {
+    std::optional<cluster::credentials> secret;
+    if (!hosts_of(p).empty())
+      secret.emplace(p.placement.secret_file);
+    run_files::hold_data(folder, data_files_of(p), start.data);
+    return run_connected(p, folder, config_of(p, folder, std::move(start)), secret, stop);
+  } catch (const std::exception& error) {
+    say_why(p, folder, error.what());
+    throw;
+  }
+}
+
+int run_new(const pipeline::pipeline& p, run_files::run_folder folder) {
+  const auto path = folder.path();
+  run_files::replace_file(folder.resolved(), pipeline::resolved_toml(p), run_files::survives::power_cut);
+  try {
+    const int status = run_pipeline(p, folder, first_start(p));
+    if (status == failed_status)
+      run_files::forget_unstarted_run(path);
+    return status;
+  } catch (const std::exception&) {
+    run_files::forget_unstarted_run(path);
+    throw;
+  }
 }
 
 } // namespace millrace::actors

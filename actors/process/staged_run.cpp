@@ -36,24 +36,14 @@ std::filesystem::path part_of(const std::filesystem::path& run, const std::vecto
   return part;
 }
 
-int run_stage(const pipeline::pipeline& p, const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path / "resolved.toml")) {
-    auto folder = run_files::run_folder::create(path);
-    run_files::replace_file(folder.resolved(), pipeline::resolved_toml(p));
-    try {
-      return run_pipeline(p, std::move(folder), {});
-    } catch (const std::exception&) {
-      run_files::forget_unstarted_run(path);
-      throw;
-    }
-  }
+int run_stage(const pipeline::pipeline& p, const std::filesystem::path& path, run_files::changed_data data) {
+  if (!std::filesystem::exists(path / "resolved.toml"))
+    return run_new(p, run_files::run_folder::create(path));
   auto folder = run_files::run_folder::open(path);
-  const auto checkpoint = run_files::latest_checkpoint(folder.checkpoints(), warn);
-  telemetry::log_info("run", checkpoint ? "going on from step " + std::to_string(checkpoint->step)
-                                        : "there is no checkpoint yet: the stage begins again");
+  auto start = newest_start(p, folder, data);
   if (!(pipeline::read_pipeline(folder.resolved()) == p))
     folder.change_pipeline(pipeline::resolved_toml(p));
-  return run_pipeline(p, std::move(folder), checkpoint ? checkpoint->folder : std::filesystem::path());
+  return run_pipeline(p, folder, std::move(start));
 }
 
 } // namespace
@@ -68,7 +58,8 @@ bool is_finished(const std::filesystem::path& stage_folder) {
   return status && status->state == "finished";
 }
 
-int run_stages(const std::vector<pipeline::stage>& stages, const run_files::run_folder& folder) {
+int run_stages(const std::vector<pipeline::stage>& stages, const run_files::run_folder& folder,
+               run_files::changed_data data) {
   for (std::size_t i = 0; i < stages.size(); ++i) {
     const auto path = folder_of_stage(folder.path(), stages, i);
     const std::string which =
@@ -80,10 +71,8 @@ int run_stages(const std::vector<pipeline::stage>& stages, const run_files::run_
     telemetry::log_info("run", which);
     const auto p = pipeline::with_references(
         stages[i].what, [&](const auto& reference) { return part_of(folder.path(), stages, reference); });
-    if (const int status = run_stage(p, path); status != 0)
+    if (const int status = run_stage(p, path, data); status != 0)
       return status;
-    if (!is_finished(path))
-      return 0; // stopped by a person
   }
   return 0;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/pipeline/stages.hpp"
+#include "runtime/run_files/data_digests.hpp"
 #include "runtime/run_files/run_folder.hpp"
 
 #include <filesystem>
@@ -20,8 +21,9 @@ bool is_finished(const std::filesystem::path& stage_folder);
 /// where it keeps one, else from its last.
 ///
 /// @param folder of the whole run, which holds its lock; `resolved.toml` is written
-/// @returns the exit status, as `run_pipeline`: 0 also where Ctrl-C stopped it between or in a stage
+/// @returns the exit status, as `run_pipeline`
 /// @throws input_error for what is wrong before a stage has started, naming the stage
-int run_stages(const std::vector<pipeline::stage>& stages, const run_files::run_folder& folder);
+int run_stages(const std::vector<pipeline::stage>& stages, const run_files::run_folder& folder,
+               run_files::changed_data data);
 
 } // namespace millrace::actors

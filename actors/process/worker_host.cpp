@@ -6,15 +6,16 @@
 #include "actors/protocol/wire_bytes.hpp"
 #include "runtime/cluster/credentials.hpp"
 #include "runtime/cluster/endpoint.hpp"
+#include "runtime/cluster/grace.hpp"
 #include "runtime/cluster/signals.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <unistd.h>
 
-#include <csignal>
 #include <cstdlib>
 #include <future>
+#include <mutex>
 #include <optional>
 
 namespace millrace::actors {
@@ -66,8 +67,9 @@ std::vector<std::string> worker_arguments(const worker_options& o) {
 }
 
 int run_worker(const worker_options& options) {
-  // A terminal's Ctrl-C reaches every process of the run: the run's own process decides, this one is told.
-  std::signal(SIGINT, SIG_IGN);
+  // A terminal's signals reach every process of the run: the run's own process decides, this one is told.
+  cluster::leave_terminal_to_others();
+  cluster::survive_refused_writes();
   std::optional<cluster::credentials> secret;
   cluster::actor_options actor_options;
   actor_options.heartbeat_ms = options.heartbeat_ms;
@@ -112,11 +114,10 @@ int run_worker(const worker_options& options) {
 }
 
 int run_node(const std::string& listen, const std::string& secret_file) {
+  cluster::survive_refused_writes();
   std::promise<void> stopped;
-  const cluster::stop_signals signals([&](const char*, int count) {
-    if (count == 1)
-      stopped.set_value();
-  });
+  std::once_flag once;
+  const cluster::stop_signals signals([&](const char*, int) { std::call_once(once, [&] { stopped.set_value(); }); });
   const auto where = cluster::parse_endpoint(listen);
   const cluster::credentials secret{std::filesystem::path(secret_file)};
   cluster::actor_options options;
@@ -136,6 +137,7 @@ int run_node(const std::string& listen, const std::string& secret_file) {
                                   + secret_file + "); Ctrl-C ends it");
   stopped.get_future().wait();
   end_actor(agent);
+  cluster::end_within(std::chrono::seconds(5), 0); // a half-made connection may hold up the rest
   return 0;
 }
 

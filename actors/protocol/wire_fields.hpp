@@ -219,6 +219,16 @@ auto inspect(Inspector& f, write_checkpoint& x) {
 }
 
 template <class Inspector>
+auto inspect(Inspector& f, find_file& x) {
+  return f(x.path, x.content);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, file_found&) {
+  return f();
+}
+
+template <class Inspector>
 auto inspect(Inspector& f, checkpoint_written& x) {
   return f(x.folder, x.seconds);
 }

@@ -1,7 +1,9 @@
 #include "actors/roles/role_actor.hpp"
 
+#include "runtime/run_files/storage.hpp"
 #include "runtime/telemetry/in_flight.hpp"
 #include "runtime/telemetry/trace.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <exception>
 #include <string>
@@ -126,6 +128,15 @@ void serve(inbox& in, const std::shared_ptr<roles::evaluator>& role) {
 void serve(inbox& in, const std::shared_ptr<roles::state_keeper>& role) {
   in.on<write_checkpoint>([role](const write_checkpoint& ask, reply<checkpoint_written> done) {
     role->write(ask, answering(std::move(done)));
+  });
+  in.on<find_file>([](const find_file& ask) {
+    try {
+      if (run_files::read_file(ask.path) == ask.content)
+        return file_found{};
+    } catch (const run_files::storage_error& error) {
+      throw input_error(error.what());
+    }
+    throw input_error(ask.path + " is another file here");
   });
 }
 

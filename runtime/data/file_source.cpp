@@ -85,11 +85,11 @@ public:
   position save() const override { return {epoch_, next_, lines_.size()}; }
 
   void restore(const position& at) override {
-    if (at.rows != lines_.size() || at.next > lines_.size())
+    if (at.rows != 0 && (at.rows != lines_.size() || at.next > lines_.size()))
       throw input_error(name_ + ": found " + std::to_string(lines_.size()) + " rows, want the "
                         + std::to_string(at.rows) + " of the saved position");
     begin_epoch(at.epoch);
-    next_ = at.next;
+    next_ = std::min<std::uint64_t>(at.next, lines_.size());
   }
 
   std::uint64_t skipped() const override { return bad_.size(); }

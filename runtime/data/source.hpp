@@ -15,7 +15,7 @@ namespace millrace::data {
 struct position {
   std::uint64_t epoch = 0; ///< times through all rows
   std::uint64_t next = 0;  ///< rows of this epoch already passed, skipped ones too
-  std::uint64_t rows = 0;  ///< rows of one epoch (0 = endless): guards against another file
+  std::uint64_t rows = 0;  ///< rows of one epoch (0 = endless, or any number): guards against another file
 
   bool operator==(const position&) const = default;
 };

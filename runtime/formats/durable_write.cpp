@@ -68,6 +68,12 @@ void new_file::finish() {
   }
 }
 
+void write_new_file(const fs::path& path, std::string_view text) {
+  new_file file(path);
+  file.write(text);
+  file.finish();
+}
+
 new_folder::new_folder(fs::path path) : path_(std::move(path)) {
   if (!path_.has_filename())
     path_ = path_.parent_path();

@@ -29,6 +29,9 @@ private:
   int descriptor_ = -1;
 };
 
+/// Writes `text` to a file that is not there yet, down to the disk. @throws input_error, and leaves no file
+void write_new_file(const std::filesystem::path& path, std::string_view text);
+
 /// A folder that appears under its name whole or not at all: everything is written into a hidden sibling, which
 /// `finish` syncs and renames. Without `finish` the sibling is removed with the object.
 class new_folder {

@@ -59,7 +59,7 @@ using evaluates = protocol<asked<evaluate_version, version_evaluated>>;
 
 /// Holds state that exists only in its process and in checkpoints. When it dies, the run ends; a resume goes on from
 /// the last checkpoint.
-using keeps_state = protocol<asked<write_checkpoint, checkpoint_written>>;
+using keeps_state = protocol<asked<write_checkpoint, checkpoint_written>, asked<find_file, file_found>>;
 
 /// What a role that is up can do: a handle for each of its abilities. role -> coordinator, once in each of its lives.
 struct role_ready {

@@ -10,6 +10,16 @@ struct write_checkpoint {
   std::string folder;
 };
 
+/// Asks whether a file of the run's folder is the same one there: a role that writes its part of a checkpoint on
+/// another host needs the folder on a file system that both hosts share. coordinator -> any role that keeps state.
+struct find_file {
+  std::string path; ///< absolute
+  std::string content;
+};
+
+/// Answers `find_file`. A refusal says what is there.
+struct file_found {};
+
 /// Answers `write_checkpoint`.
 struct checkpoint_written {
   std::string folder;

@@ -22,12 +22,6 @@ using json = nlohmann::json;
 
 constexpr char weights_file[] = "model.safetensors";
 
-void write_text(const fs::path& path, std::string_view text) {
-  formats::new_file file(path);
-  file.write(text);
-  file.finish();
-}
-
 /// Consecutive parameters, each shard as full as `shard_bytes` allows and never empty.
 std::vector<std::span<const named_tensor>> cut_into_shards(const weights& parameters, std::int64_t element_bytes,
                                                            std::int64_t shard_bytes) {
@@ -66,7 +60,7 @@ void write_weights(const fs::path& folder, const weights& parameters, const save
     }
   }
   const json index = {{"metadata", {{"total_size", total}}}, {"weight_map", std::move(map)}};
-  write_text(folder / "model.safetensors.index.json", index.dump(2) + "\n");
+  formats::write_new_file(folder / "model.safetensors.index.json", index.dump(2) + "\n");
 }
 
 /// The token as a template or tokenizer_config.json writes it.
@@ -144,16 +138,16 @@ const text::chat_template& chat_of(const checkpoint& model) {
 
 void write_checkpoint_files(const fs::path& folder, const checkpoint& model, save_options options) {
   const char* dtype = options.dtype == saved_dtype::float32 ? "float32" : "bfloat16";
-  write_text(folder / "config.json", config_text(model.config, dtype));
-  write_text(folder / "generation_config.json", text::generation_config_text(model.generation));
+  formats::write_new_file(folder / "config.json", config_text(model.config, dtype));
+  formats::write_new_file(folder / "generation_config.json", text::generation_config_text(model.generation));
   write_weights(folder, model.parameters, options);
   if (!model.tok)
     return;
-  write_text(folder / "tokenizer.json", text::write_tokenizer_json(model.tok->data()));
-  write_text(folder / "tokenizer_config.json",
-             model.tokenizer_config.empty() ? tokenizer_config_text(model) : model.tokenizer_config);
+  formats::write_new_file(folder / "tokenizer.json", text::write_tokenizer_json(model.tok->data()));
+  formats::write_new_file(folder / "tokenizer_config.json",
+                          model.tokenizer_config.empty() ? tokenizer_config_text(model) : model.tokenizer_config);
   if (!model.chat_source.empty())
-    write_text(folder / "chat_template.jinja", model.chat_source);
+    formats::write_new_file(folder / "chat_template.jinja", model.chat_source);
 }
 
 void save_checkpoint(const fs::path& folder, const checkpoint& model, save_options options) {

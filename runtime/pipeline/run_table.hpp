@@ -53,14 +53,17 @@ struct run_table {
   std::int64_t heartbeat_ms = 200;
   std::int64_t peer_timeout_ms = 2000;
   double request_deadline_s = 60;
+  double join_deadline_s = 20;
   double trajectories_fraction = 1;
   std::int64_t checkpoint_every = 0;
+  double checkpoint_every_s = 600;
   std::int64_t checkpoints_kept = 2;
   std::string keep_best;
   std::string best = "highest";
   std::vector<stop_table> stop_when;
   bool trace = true;
   std::int64_t max_skipped_steps = 5;
+  double max_unscored = 0.5;
 
   bool operator==(const run_table&) const = default;
 
@@ -79,9 +82,14 @@ struct run_table {
     v("peer_timeout_ms", s.peer_timeout_ms, between(20, 600000),
       "milliseconds of silence after which a process counts as dead");
     v("request_deadline_s", s.request_deadline_s, above(0, 86400), "seconds that a request between roles may take");
+    v("join_deadline_s", s.join_deadline_s, above(0, 86400),
+      "seconds from a process's start until it has joined the run; then it counts as frozen, and is killed");
     v("trajectories_fraction", s.trajectories_fraction, between(0, 1),
       "share of the groups written to the trajectory files");
-    v("checkpoint_every", s.checkpoint_every, between(0, 1e9), "steps between checkpoints; 0 = only at the end");
+    v("checkpoint_every", s.checkpoint_every, between(0, 1e9),
+      "steps between checkpoints; 0 = those of checkpoint_every_s, and one at the end");
+    v("checkpoint_every_s", s.checkpoint_every_s, between(0, 1e9),
+      "seconds after which the end of a step brings a checkpoint too; 0 = none for the time");
     v("checkpoints_kept", s.checkpoints_kept, between(1, 1000), "checkpoints kept, the newest ones");
     v("keep_best", s.keep_best, any(),
       "a figure of metrics.jsonl: the checkpoint at which it stood best is kept as checkpoints/best; empty = none");
@@ -90,6 +98,8 @@ struct run_table {
     v("trace", s.trace, any(), "write a Chrome/Perfetto trace");
     v("max_skipped_steps", s.max_skipped_steps, between(1, 1e9),
       "steps in a row with a loss or gradient that is not finite, after which the run ends");
+    v("max_unscored", s.max_unscored, between(0, 1),
+      "share of the last 64 groups that may be without a score; more of them end the run");
   }
 };
 

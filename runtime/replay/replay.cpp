@@ -3,6 +3,7 @@
 #include "runtime/columns/answer_columns.hpp"
 #include "runtime/columns/training_columns.hpp"
 #include "runtime/columns/weights_bundle.hpp"
+#include "runtime/formats/durable_write.hpp"
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/roles/demonstrations_role.hpp"
 #include "runtime/roles/group_seed.hpp"
@@ -17,7 +18,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <fstream>
 #include <future>
 #include <limits>
 #include <optional>
@@ -434,7 +434,7 @@ void replayer::write_checkpoint(const std::filesystem::path& folder) const {
     critic_->write_checkpoint(folder);
   if (!references_.empty())
     references_.rbegin()->second->write_checkpoint(folder, reference_name_);
-  std::ofstream(step_file(folder)) << figures_.saved();
+  formats::write_new_file(step_file(folder), figures_.saved());
 }
 
 } // namespace millrace::replay

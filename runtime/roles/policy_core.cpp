@@ -1,6 +1,7 @@
 #include "runtime/roles/policy_core.hpp"
 
 #include "runtime/columns/weights_bundle.hpp"
+#include "runtime/formats/durable_write.hpp"
 #include "runtime/model/score_head.hpp"
 #include "runtime/roles/learner_options.hpp"
 #include "runtime/roles/policy_metrics.hpp"
@@ -233,9 +234,9 @@ void policy_core::write_checkpoint(const std::filesystem::path& folder) const {
   }
   std::filesystem::create_directories(optimizer_folder(folder));
   learner_.save_state(optimizer_folder(folder));
-  std::ofstream(version_file(folder)) << version_ << '\n';
+  formats::write_new_file(version_file(folder), std::to_string(version_) + '\n');
   if (so_far_)
-    std::ofstream(step_file(folder)) << train::to_json(*so_far_);
+    formats::write_new_file(step_file(folder), train::to_json(*so_far_));
 }
 
 std::uint64_t policy_core::parameter_count() const {

@@ -2,6 +2,7 @@
 
 #include "runtime/columns/column_builder.hpp"
 #include "runtime/columns/column_origin.hpp"
+#include "runtime/formats/durable_write.hpp"
 #include "runtime/model/answer_logprobs.hpp"
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/roles/role_model.hpp"
@@ -87,7 +88,7 @@ void reference_core::write_checkpoint(const std::filesystem::path& folder, const
   const auto own = own_folder(folder, role);
   std::filesystem::create_directories(own / "model");
   model::write_checkpoint_files(own / "model", model_);
-  std::ofstream(own / "version") << version_ << '\n';
+  formats::write_new_file(own / "version", std::to_string(version_) + '\n');
 }
 
 void reference_core::read_checkpoint(const std::filesystem::path& folder, const std::string& role) {

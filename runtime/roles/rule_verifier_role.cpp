@@ -26,22 +26,19 @@ added_columns scored_columns(const rules::rule_set& rules, const std::vector<rul
   added_columns result;
   std::vector<float> reward;
   std::vector<std::vector<float>> by_rule(rules.rules().size());
-  double errors = 0;
   for (const auto& score : scores) {
-    if (score.total.status == rules::score_status::invalid && result.complaint.empty())
+    if (score.total.status != rules::score_status::value && result.complaint.empty())
       result.complaint = score.total.reason;
     double total = 0;
     for (std::size_t r = 0; r < by_rule.size(); ++r) {
       by_rule[r].push_back(static_cast<float>(score.by_rule[r].value));
       total += rules.rules()[r].weight * score.by_rule[r].value;
     }
-    errors += score.total.status == rules::score_status::error;
     reward.push_back(static_cast<float>(total));
   }
   columns::column_builder columns;
   columns.add(column::reward, reward);
   result.summary[std::string(column::reward.name)] = mean(reward, reward.size() - greedy);
-  result.summary["verifier/errors"] = errors;
   for (std::size_t r = 0; r < by_rule.size(); ++r) {
     const auto part = column::reward_of(rules.rules()[r].name);
     columns.add(part, by_rule[r]);

@@ -16,9 +16,8 @@ std::shared_ptr<const rules::rule_set> rules_of(std::span<const pipeline::rule_e
 
 /// `kind = "rule_verifier"`: scores each answer of a group by the pipeline's rules, in threads of a pool.
 ///
-/// An answer that a rule cannot score in time, or fails on, gets the rule's 0 and is counted in the summary
-/// (`verifier/errors`); a row that the rules cannot score at all (no number expected where one is compared) makes the
-/// group unusable: a complaint.
+/// A failed score is never a zero. An answer that a rule cannot score in time, or fails on, and a row that the rules
+/// cannot score at all (no number expected where one is compared) make the group unusable: a complaint.
 class rule_verifier_role : public column_adder {
 public:
   /// @param reads of the role: `wanted_by`

@@ -48,19 +48,6 @@ void flush_tree(const fs::path& folder) {
   flush_to_disk(folder);
 }
 
-/// Moves `from` to `to`; a folder that is already there ends up at `from`.
-void swap_in(const fs::path& from, const fs::path& to) {
-  const bool taken = fs::exists(to);
-  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), taken ? RENAME_EXCHANGE : 0) == 0)
-    return;
-  if (taken && (errno == EINVAL || errno == ENOSYS)) { // a file system that cannot exchange: an older one is the net
-    fs::remove_all(to);
-    if (::rename(from.c_str(), to.c_str()) == 0)
-      return;
-  }
-  throw storage_error("cannot rename " + from.string() + " to " + to.string() + ": " + std::strerror(errno));
-}
-
 } // namespace
 
 checkpoint_attempt::checkpoint_attempt(const checkpoint_store& store, std::int64_t step, fs::path folder)
@@ -97,7 +84,7 @@ fs::path checkpoint_attempt::commit() {
     flush_to_disk(folder_ / manifest_name);
     flush_to_disk(folder_);
     store_->reached("rename");
-    swap_in(folder_, target);
+    swap_folder(folder_, target);
     store_->reached("flush rename");
     flush_to_disk(store_->folder_);
   } catch (const fs::filesystem_error& error) {
@@ -169,11 +156,13 @@ std::vector<std::int64_t> checkpoint_steps(const fs::path& folder) {
   return steps;
 }
 
-std::optional<stored_checkpoint> latest_checkpoint(const fs::path& folder,
-                                                   const std::function<void(const std::string&)>& warn) {
+std::optional<stored_checkpoint>
+latest_checkpoint(const fs::path& folder, const std::function<void(const std::string&)>& warn, std::int64_t before) {
   auto steps = checkpoint_steps(folder);
   std::reverse(steps.begin(), steps.end());
   for (const auto step : steps) {
+    if (step >= before)
+      continue;
     const auto path = folder / step_name(step);
     const auto damage = checkpoint_damage(path, depth::contents);
     if (!damage)

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -76,8 +77,10 @@ private:
 
 /// The newest checkpoint in `folder` whose manifest verifies: each file is there with its size and hash (XXH3-128).
 /// A damaged one is skipped and named to `warn` (one line). Reads every byte of the one it returns; changes nothing.
+/// @param before only checkpoints of earlier steps than this one
 std::optional<stored_checkpoint> latest_checkpoint(const std::filesystem::path& folder,
-                                                   const std::function<void(const std::string&)>& warn = {});
+                                                   const std::function<void(const std::string&)>& warn = {},
+                                                   std::int64_t before = std::numeric_limits<std::int64_t>::max());
 
 /// Steps of the checkpoints in `folder`, ascending, unverified: cheap.
 std::vector<std::int64_t> checkpoint_steps(const std::filesystem::path& folder);

@@ -35,23 +35,6 @@ std::string hash_of(std::string_view bytes) {
   return in_hex(XXH3_128bits(bytes.data(), bytes.size()));
 }
 
-std::string hash_of_file(const fs::path& path) {
-  const descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state{XXH3_createState(), &XXH3_freeState};
-  XXH3_128bits_reset(state.get());
-  std::vector<char> part(1 << 20);
-  ssize_t got = file.get() < 0 ? -1 : 0;
-  while (file.get() >= 0 && (got = ::read(file.get(), part.data(), part.size())) != 0) {
-    if (got > 0)
-      XXH3_128bits_update(state.get(), part.data(), static_cast<std::size_t>(got));
-    else if (errno != EINTR)
-      break;
-  }
-  if (got < 0)
-    throw storage_error("cannot read " + path.string() + ": " + std::strerror(errno));
-  return in_hex(XXH3_128bits_digest(state.get()));
-}
-
 /// The text of a manifest: its contents, then a hash of them, so that a flip of any bit shows.
 std::string sealed(const json& contents) {
   auto whole = contents;
@@ -80,6 +63,8 @@ std::optional<std::string> file_damage(const fs::path& folder, const json& entry
   const auto bytes = fs::file_size(folder / name, error);
   if (error)
     return name + " is missing";
+  if (bytes == 0)
+    return name + " has no bytes";
   if (const auto want = entry.at("bytes").get<std::uintmax_t>(); bytes != want)
     return name + " has " + std::to_string(bytes) + " bytes, want " + std::to_string(want);
   if (how == depth::contents && hash_of_file(folder / name) != entry.at("xxh3").get<std::string>())
@@ -89,6 +74,23 @@ std::optional<std::string> file_damage(const fs::path& folder, const json& entry
 
 } // namespace
 
+std::string hash_of_file(const fs::path& path) {
+  const descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state{XXH3_createState(), &XXH3_freeState};
+  XXH3_128bits_reset(state.get());
+  std::vector<char> part(1 << 20);
+  ssize_t got = file.get() < 0 ? -1 : 0;
+  while (file.get() >= 0 && (got = ::read(file.get(), part.data(), part.size())) != 0) {
+    if (got > 0)
+      XXH3_128bits_update(state.get(), part.data(), static_cast<std::size_t>(got));
+    else if (errno != EINTR)
+      break;
+  }
+  if (got < 0)
+    throw storage_error("cannot read " + path.string() + ": " + std::strerror(errno));
+  return in_hex(XXH3_128bits_digest(state.get()));
+}
+
 std::string make_manifest(const fs::path& folder, std::int64_t step) {
   std::vector<fs::path> names;
   for (const auto& entry : fs::recursive_directory_iterator(folder))
@@ -96,10 +98,12 @@ std::string make_manifest(const fs::path& folder, std::int64_t step) {
       names.push_back(entry.path().lexically_relative(folder));
   std::sort(names.begin(), names.end());
   json files = json::array();
-  for (const auto& name : names)
-    files.push_back({{"name", name.generic_string()},
-                     {"bytes", fs::file_size(folder / name)},
-                     {"xxh3", hash_of_file(folder / name)}});
+  for (const auto& name : names) {
+    const auto bytes = fs::file_size(folder / name);
+    if (bytes == 0)
+      throw storage_error((folder / name).string() + " has no bytes: its writer failed");
+    files.push_back({{"name", name.generic_string()}, {"bytes", bytes}, {"xxh3", hash_of_file(folder / name)}});
+  }
   return sealed({{"format", format}, {"step", step}, {"files", std::move(files)}});
 }
 

@@ -100,7 +100,7 @@ int changed_after(const std::string& name) {
 bool only_leftovers(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder)) {
     const auto name = entry.path().filename().string();
-    if (name != "lock" && name != "log.txt" && name != "resolved.toml.new")
+    if (name != "lock" && name != "log.txt" && name != "status.json" && name != "resolved.toml.new")
       return false;
   }
   return true;
@@ -141,8 +141,8 @@ void run_folder::change_pipeline(std::string_view resolved) const {
   const auto before = path_ / changed_name(session_ - 1);
   if (session_ > 1
       && !fs::exists(before)) // it is there if an earlier attempt at this session did not get as far as its files
-    replace_file(before, read_file(this->resolved()));
-  replace_file(this->resolved(), resolved);
+    replace_file(before, read_file(this->resolved()), survives::power_cut);
+  replace_file(this->resolved(), resolved, survives::power_cut);
 }
 
 fs::path run_folder::trace() const {
@@ -195,7 +195,7 @@ void forget_unstarted_run(const fs::path& path) {
   std::vector<fs::path> left;
   for (const auto& entry : fs::directory_iterator(path, ignored))
     if (const auto name = entry.path().filename().string();
-        name != "lock" && name != "log.txt" && name != "resolved.toml")
+        name != "lock" && name != "log.txt" && name != "status.json" && name != "resolved.toml")
       left.push_back(entry.path());
   left.push_back(path / "resolved.toml"); // last: without it the folder is no run
   for (const auto& file : left)
@@ -203,7 +203,9 @@ void forget_unstarted_run(const fs::path& path) {
 }
 
 std::optional<std::int64_t> holder_of_run(const fs::path& path) {
-  want_run(path);
+  std::error_code ignored;
+  if (!fs::exists(path / "status.json", ignored)) // a run that failed at its start has left one, and no more
+    want_run(path);
   const descriptor lock{::open((path / "lock").c_str(), O_RDONLY | O_CLOEXEC)};
   if (lock.get() < 0 || try_lock(lock.get(), LOCK_SH))
     return std::nullopt;

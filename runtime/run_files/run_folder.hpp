@@ -12,9 +12,10 @@ namespace millrace::run_files {
 
 /// The folder of one run, held by one process at a time (flock on `lock`, released by the kernel when it dies).
 ///
-///     resolved.toml  status.json  log.txt  metrics.jsonl  replay.jsonl  events.out.tfevents.* checkpoints/step-000042/
-///     trajectories-1.jsonl.zst  trace.json                 (session 2, the first resume: trajectories-2, trace-2)
-///     resolved-1.toml                                      (the pipeline up to session 1, if a resume changed it)
+///     resolved.toml  data.json  status.json  log.txt  metrics.jsonl  replay.jsonl  events.out.tfevents.*
+///     checkpoints/step-000042/ trajectories-1.jsonl.zst  trace.json                 (session 2, the first resume:
+///     trajectories-2, trace-2) resolved-1.toml                                      (the pipeline up to session 1, if
+///     a resume changed it)
 ///
 /// A folder is a run once `resolved.toml` is in it: write that first.
 class run_folder {
@@ -37,6 +38,8 @@ public:
   void change_pipeline(std::string_view resolved) const;
 
   std::filesystem::path resolved() const { return path_ / "resolved.toml"; }
+
+  std::filesystem::path data() const { return path_ / "data.json"; }
 
   std::filesystem::path status() const { return path_ / "status.json"; }
 
@@ -70,8 +73,8 @@ std::filesystem::path default_run_path(const std::filesystem::path& runs, std::s
 /// Today's date in local time, as `default_run_path` wants it.
 std::string today();
 
-/// Removes the files of a run that ended before its first step, except its log, so that the folder can be used again.
-/// Does nothing if the run has trained a step or written a checkpoint.
+/// Removes the files of a run that ended before its first step, except its log and its status, so that the folder can
+/// be used again. Does nothing if the run has trained a step or written a checkpoint.
 void forget_unstarted_run(const std::filesystem::path& path);
 
 /// The process that holds the run in `path` now; nothing if none does. Looks only: takes no lock, writes nothing.

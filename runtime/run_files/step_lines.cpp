@@ -41,23 +41,26 @@ void for_each_line(const std::string& text, Take take) {
   }
 }
 
-} // namespace
-
-step_lines::step_lines(std::filesystem::path path, std::int64_t last_step, std::int64_t parts)
-    : path_{std::move(path)} {
-  const std::string text = text_of(path_);
+/// Only the lines up to a step, and of the parts of the one after it that are kept.
+void cut_after(const std::filesystem::path& path, std::int64_t last_step, std::int64_t parts) {
+  const std::string text = text_of(path);
   std::string kept;
   for_each_line(text, [&](std::string line, const place& where) {
     if (where.step <= last_step || (where.step == last_step + 1 && where.part && *where.part < parts))
       kept += std::move(line) + "\n";
   });
   if (kept.size() < text.size())
-    replace_file(path_, kept);
-  file_ = open_to_append(path_);
+    replace_file(path, kept, survives::power_cut);
+}
+
+} // namespace
+
+step_lines::step_lines(std::filesystem::path path, std::int64_t last_step, std::int64_t parts)
+    : file_{(cut_after(path, last_step, parts), path)} {
 }
 
 void step_lines::append(std::string_view object) {
-  append_whole(file_, std::string(object) + "\n", path_);
+  file_.append(std::string(object) + "\n");
 }
 
 std::vector<std::string> read_step_lines(const std::filesystem::path& path) {

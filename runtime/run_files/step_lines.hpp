@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/run_files/storage.hpp"
+#include "runtime/run_files/growing_file.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -18,12 +18,11 @@ public:
   /// @param parts of the step after `last_step`, lines whose integer "part" is below it are kept  @throws storage_error
   step_lines(std::filesystem::path path, std::int64_t last_step, std::int64_t parts = 0);
 
-  /// @param object one JSON object, without the line's end  @throws storage_error
+  /// @param object one JSON object, without the line's end  @throws storage_error as `growing_file::append`
   void append(std::string_view object);
 
 private:
-  std::filesystem::path path_;
-  descriptor file_;
+  growing_file file_;
 };
 
 /// Every whole line of such a file, in order, up to the first that is torn or no such object. A missing file has none.

@@ -57,16 +57,33 @@ void flush_to_disk(const std::filesystem::path& path) {
     refuse("flush", path);
 }
 
-void replace_file(const std::filesystem::path& path, std::string_view bytes) {
+void replace_file(const std::filesystem::path& path, std::string_view bytes, survives what) {
   const auto beside = std::filesystem::path{path}.concat(".new");
   try {
-    write_all(open_file(beside, O_WRONLY | O_CREAT | O_TRUNC).get(), bytes, path);
+    const descriptor file = open_file(beside, O_WRONLY | O_CREAT | O_TRUNC);
+    write_all(file.get(), bytes, path);
+    if (what == survives::power_cut && ::fsync(file.get()) != 0)
+      refuse("flush", path);
   } catch (const storage_error&) {
     ::unlink(beside.c_str());
     throw;
   }
   if (::rename(beside.c_str(), path.c_str()) != 0)
     refuse("replace", path);
+  if (what == survives::power_cut)
+    flush_to_disk(std::filesystem::absolute(path).parent_path());
+}
+
+void swap_folder(const std::filesystem::path& from, const std::filesystem::path& to) {
+  const bool taken = std::filesystem::exists(to);
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), taken ? RENAME_EXCHANGE : 0) == 0)
+    return;
+  if (taken && (errno == EINVAL || errno == ENOSYS)) {
+    std::filesystem::remove_all(to);
+    if (::rename(from.c_str(), to.c_str()) == 0)
+      return;
+  }
+  throw storage_error("cannot rename " + from.string() + " to " + to.string() + ": " + std::strerror(errno));
 }
 
 std::string in_bytes(std::uintmax_t bytes) {

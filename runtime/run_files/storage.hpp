@@ -21,9 +21,16 @@ void write_all(int descriptor, std::string_view bytes, const std::filesystem::pa
 /// Flushes a file or a folder down to the device. @throws storage_error
 void flush_to_disk(const std::filesystem::path& path);
 
-/// Replaces `path` by a file with these bytes: a reader sees the old file or the new one, never a part. The content
-/// survives SIGKILL of this process; it is not forced to the device. @throws storage_error
-void replace_file(const std::filesystem::path& path, std::string_view bytes);
+/// What written bytes survive: the end of this process, or a power cut as well. The second waits for the device.
+enum class survives : std::uint8_t { process_end, power_cut };
+
+/// Replaces `path` by a file with these bytes: a reader sees the old file or the new one, never a part.
+/// @throws storage_error
+void replace_file(const std::filesystem::path& path, std::string_view bytes, survives what = survives::process_end);
+
+/// Moves the folder `from` to `to`. A folder that is already at `to` ends up at `from`, so `to` is there at any moment,
+/// where the file system can exchange two names; elsewhere it is removed first. @throws storage_error
+void swap_folder(const std::filesystem::path& from, const std::filesystem::path& to);
 
 /// "1.6 GB", "312 KB": powers of ten, two digits or three.
 std::string in_bytes(std::uintmax_t bytes);

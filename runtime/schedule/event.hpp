@@ -121,12 +121,16 @@ struct checkpointed {
   std::uint32_t step = 0;
 };
 
+/// The last checkpoint is old: the run writes one when the step under way has ended.
+struct checkpoint_wanted {};
+
 /// A person wants the run to end. No group and no batch is started any more. When the batch in training has ended
 /// (`batch_trained`, `training_lost`), the run writes a checkpoint and finishes.
 struct stop_requested {};
 
-using event = std::variant<worker_joined, worker_lost, version_acknowledged, weights_overdue, group_finished,
-                           group_interrupted, group_ready, group_flat, group_failed, group_overdue, group_lost,
-                           batch_trained, training_lost, prompts_exhausted, checkpointed, stop_requested>;
+using event =
+    std::variant<worker_joined, worker_lost, version_acknowledged, weights_overdue, group_finished, group_interrupted,
+                 group_ready, group_flat, group_failed, group_overdue, group_lost, batch_trained, training_lost,
+                 prompts_exhausted, checkpointed, stop_requested, checkpoint_wanted>;
 
 } // namespace millrace::schedule

@@ -75,6 +75,8 @@ struct writer {
   std::string operator()(const checkpointed& e) const { return line("saved", e.step); }
 
   std::string operator()(const stop_requested&) const { return "stop"; }
+
+  std::string operator()(const checkpoint_wanted&) const { return "save"; }
 };
 
 class words {
@@ -208,6 +210,8 @@ event read_event(std::string_view text) {
     return in.done(checkpointed{in.number<std::uint32_t>()});
   if (kind == "stop")
     return in.done(stop_requested{});
+  if (kind == "save")
+    return in.done(checkpoint_wanted{});
   if (kind == "acknowledged") {
     const auto worker = in.number<worker_id>();
     return in.done(version_acknowledged{worker, in.number<version_id>()});

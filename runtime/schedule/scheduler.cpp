@@ -38,7 +38,10 @@ const std::vector<action>& scheduler::on(const event& told, double now_s) {
 }
 
 group_id scheduler::oldest_live() const {
-  return groups_.empty() ? static_cast<group_id>(ledger_.sums().admitted) : groups_.lowest();
+  if (!groups_.empty())
+    return groups_.lowest();
+  const auto next = static_cast<group_id>(ledger_.sums().admitted);
+  return std::min(next, prompts_.value_or(next));
 }
 
 progress scheduler::at() const {
@@ -128,7 +131,7 @@ void scheduler::finish_step() {
       outdated_.insert(outdated_.end(), id);
   }
   offer_again();
-  if (config_.checkpoint_every > 0 && step_ % config_.checkpoint_every == 0)
+  if (checkpoint_wanted_ || (config_.checkpoint_every > 0 && step_ % config_.checkpoint_every == 0))
     save_now();
 }
 
@@ -172,6 +175,10 @@ void scheduler::handle(const stop_requested&) {
     ++ignored_;
   else
     give_up(finish_reason::stopped, {});
+}
+
+void scheduler::handle(const checkpoint_wanted&) {
+  checkpoint_wanted_ = phase_ == phase::running;
 }
 
 void scheduler::give_up(finish_reason reason, std::string why) {
@@ -224,6 +231,7 @@ void scheduler::begin_saving(finish_reason reason) {
 
 void scheduler::save_now() {
   checkpoint_asked_ = step_;
+  checkpoint_wanted_ = false;
   if (part_ > 0)
     checkpoint_saved_.reset(); // the one of the step's start does not hold the updates since
   actions_.emplace_back(checkpoint{step_, save()});

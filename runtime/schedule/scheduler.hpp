@@ -221,6 +221,7 @@ private:
   void handle(const prompts_exhausted& told);
   void handle(const checkpointed& told);
   void handle(const stop_requested& told);
+  void handle(const checkpoint_wanted& told);
 
   void advance();
   void publish_weights();
@@ -353,6 +354,7 @@ private:
   std::string why_; ///< of `finish`
   std::optional<std::uint32_t> checkpoint_asked_;
   std::optional<std::uint32_t> checkpoint_saved_;
+  bool checkpoint_wanted_ = false; ///< when the step under way ends
   phase phase_ = phase::running;
   finish_reason reason_ = finish_reason::steps_done;
   std::uint64_t ignored_ = 0;

@@ -23,18 +23,26 @@ std::vector<placed_process> placed_processes(const pipeline::pipeline& p);
 /// The roles that live in the run's own process, without the source, which always does: the run starts it.
 std::vector<role_instance> embedded_roles(const pipeline::pipeline& p);
 
+/// Whether and when a process that died is started again.
+struct restart {
+  double after_s = 0;  ///< from now
+  std::string refusal; ///< not empty: it is not, and why
+};
+
 /// Decides whether a process that died is started again. A process may die `allowed_deaths` times within `window_s`,
-/// and twice in a row before its role is ready. It uses no clock and no process.
+/// and twice in a row before its role is ready. After more deaths the run ends, if no other process of the role works;
+/// else the process is started again later and later, up to `longest_wait_s`. It uses no clock and no process.
 class restart_rule {
 public:
+  static constexpr double longest_wait_s = 30;
   static constexpr std::size_t allowed_deaths = 5;
   static constexpr double window_s = 60;
   static constexpr int allowed_false_starts = 2;
 
   void ready(const std::string& instance) { false_starts_.erase(instance); }
 
-  /// The process of `instance` died at `now`. @returns "" to start it again, else why not
-  std::string died(const std::string& instance, const std::string& how, double now);
+  /// The process of `instance` died at `now`. @param others processes of the same role that work
+  restart died(const std::string& instance, const std::string& how, double now, std::size_t others);
 
 private:
   std::map<std::string, std::deque<double>> deaths_;

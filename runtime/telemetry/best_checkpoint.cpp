@@ -12,7 +12,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view candidate_prefix = ".candidate-";
-constexpr const char* replaced = ".discarded-best";
 
 /// The files of `from` under `to`, as links where the file system has them.
 void link_tree(const fs::path& from, const fs::path& to) {
@@ -95,13 +94,11 @@ void best_checkpoint::offer(std::int64_t step, double value) {
       return;
     }
     run_files::replace_file(candidate(step) / "best.json",
-                            nlohmann::json{{"step", step}, {"metric", metric_}, {"value", value}}.dump() + "\n");
-    const auto aside = checkpoints_ / replaced;
-    fs::remove_all(aside);
-    if (fs::exists(folder()))
-      fs::rename(folder(), aside);
-    fs::rename(candidate(step), folder());
-    fs::remove_all(aside);
+                            nlohmann::json{{"step", step}, {"metric", metric_}, {"value", value}}.dump() + "\n",
+                            run_files::survives::power_cut);
+    run_files::swap_folder(candidate(step), folder());
+    run_files::flush_to_disk(checkpoints_);
+    fs::remove_all(candidate(step)); // the best one until now
     best_step_ = step;
     best_value_ = value;
   } catch (const fs::filesystem_error& error) {

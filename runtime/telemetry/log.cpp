@@ -79,13 +79,24 @@ void logger::write(level l, std::string_view role, std::string_view text) {
   const std::string lines = lines_of(head(at_s, l, role), text);
   if (l >= least_)
     show(lines);
+  keep(lines);
+}
+
+void logger::note(level l, std::string_view role, std::string_view text) {
+  const std::lock_guard lock{mutex_};
+  keep(lines_of(head(now_s() - start_s_, l, role), text));
+}
+
+/// With `mutex_` held.
+void logger::keep(const std::string& lines) {
   if (file_.get() < 0 || !written_ok_)
     return;
   try {
     run_files::append_whole(file_, lines, path_);
   } catch (const run_files::storage_error& failure) {
     written_ok_ = false;
-    show(lines_of(head(at_s, level::warning, "log"), std::string{failure.what()} + ": the log goes on here only"));
+    show(lines_of(head(now_s() - start_s_, level::warning, "log"),
+                  std::string{failure.what()} + ": the log goes on here only"));
   }
 }
 

@@ -28,6 +28,9 @@ public:
   void show_from(level least);
   void write(level l, std::string_view role, std::string_view text);
 
+  /// The same, to the file alone: people are told in another way.
+  void note(level l, std::string_view role, std::string_view text);
+
   /// Sets the line that stays below the log on a terminal and is drawn over in place; "" takes it away.
   void live_line(std::string_view text);
   /// A plain line for people, without a head; not written to the file.
@@ -38,6 +41,7 @@ public:
 
 private:
   void show(std::string_view lines);
+  void keep(const std::string& lines);
   std::mutex mutex_;
   int people_;
   bool terminal_;

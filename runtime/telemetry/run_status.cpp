@@ -5,7 +5,9 @@
 #include "runtime/telemetry/progress.hpp"
 
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
+#include <chrono>
 #include <cmath>
 #include <limits>
 
@@ -46,6 +48,7 @@ json in_json(const run_status& status) {
     dropped[reason] = tokens;
   json object{{"name", status.name},
               {"state", status.state},
+              {"why", status.why},
               {"pid", status.pid},
               {"written_wall_s", status.written_wall_s},
               {"elapsed_s", status.elapsed_s},
@@ -72,6 +75,7 @@ run_status from_json(const json& object) {
   run_status status;
   object.at("name").get_to(status.name);
   object.at("state").get_to(status.state);
+  status.why = object.value("why", std::string());
   object.at("pid").get_to(status.pid);
   status.written_wall_s = number(object.at("written_wall_s"));
   status.elapsed_s = number(object.at("elapsed_s"));
@@ -113,6 +117,8 @@ std::string head_line(const run_status& status, const fs::path& folder, run_proc
             + "; resume with `millrace resume " + folder.string() + "`";
   else
     line += "not running; no checkpoint: start it again with another --output";
+  if (process == run_process::gone && !status.why.empty())
+    line += "\nit failed: " + status.why;
   return line + "\n";
 }
 
@@ -126,6 +132,16 @@ std::vector<wait_record> waits_relative_to(std::vector<wait_record> waits, doubl
 
 std::string to_json(const run_status& status) {
   return in_json(status).dump(1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+void write_failure(const fs::path& path, const std::string& run, const std::string& why) {
+  auto status = read_status(path).value_or(run_status{});
+  status.name = run;
+  status.state = "failed";
+  status.why = why;
+  status.pid = ::getpid();
+  status.written_wall_s = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  write_status(path, status);
 }
 
 void write_status(const fs::path& path, const run_status& status) {

@@ -21,7 +21,8 @@ struct role_status {
 /// status.json: how the run stood when it was written, about once a second.
 struct run_status {
   std::string name;
-  std::string state = "starting"; ///< starting, running, finished, stopped, failed
+  std::string state = "starting"; ///< starting, running, stopping, finished, stopped, failed
+  std::string why = {};           ///< failed: the line that says why
   std::int64_t pid = 0;
   double written_wall_s = 0; ///< Unix time
   double elapsed_s = 0;
@@ -42,6 +43,9 @@ void write_status(const std::filesystem::path& path, const run_status& status);
 
 /// @returns nothing if the file is missing or does not parse
 std::optional<run_status> read_status(const std::filesystem::path& path);
+
+/// The run has failed: the last status with that state and the line that says why. @throws storage_error
+void write_failure(const std::filesystem::path& path, const std::string& run, const std::string& why);
 
 std::string to_json(const run_status& status);
 

@@ -153,13 +153,12 @@ std::uint32_t masked_crc32c(std::string_view bytes) {
   return std::rotr(~crc, 15) + 0xa282ead8U;
 }
 
-event_file::event_file(const fs::path& folder, int session, std::int64_t last_step, double wall_s) {
-  forget_events_after(folder, last_step);
-  path_ = folder
-          / (std::string{file_prefix} + std::to_string(static_cast<std::int64_t>(wall_s)) + "." + host_name() + "."
-             + std::to_string(::getpid()) + "." + std::to_string(session));
-  file_ = run_files::open_to_append(path_);
-  run_files::append_whole(file_, record(field(1, fixed64, raw(wall_s)) + field(3, counted, "brain.Event:2")), path_);
+event_file::event_file(const fs::path& folder, int session, std::int64_t last_step, double wall_s)
+    : path_{folder
+            / (std::string{file_prefix} + std::to_string(static_cast<std::int64_t>(wall_s)) + "." + host_name() + "."
+               + std::to_string(::getpid()) + "." + std::to_string(session))},
+      file_{(forget_events_after(folder, last_step), path_)} {
+  file_.append(record(field(1, fixed64, raw(wall_s)) + field(3, counted, "brain.Event:2")));
 }
 
 void event_file::append(const metric_row& row) {
@@ -167,11 +166,9 @@ void event_file::append(const metric_row& row) {
   for (const auto& [name, value] : row.values)
     if (std::isfinite(value))
       summary += field(1, counted, field(1, counted, name) + field(2, fixed32, raw(static_cast<float>(value))));
-  run_files::append_whole(file_,
-                          record(field(1, fixed64, raw(row.wall_s))
-                                 + field(2, varint, in_varint(static_cast<std::uint64_t>(row.step)))
-                                 + field(5, counted, summary)),
-                          path_);
+  file_.append(record(field(1, fixed64, raw(row.wall_s))
+                      + field(2, varint, in_varint(static_cast<std::uint64_t>(row.step)))
+                      + field(5, counted, summary)));
 }
 
 } // namespace millrace::telemetry

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/run_files/storage.hpp"
+#include "runtime/run_files/growing_file.hpp"
 #include "runtime/telemetry/metrics.hpp"
 
 #include <cstdint>
@@ -25,7 +25,7 @@ public:
 
 private:
   std::filesystem::path path_;
-  run_files::descriptor file_;
+  run_files::growing_file file_;
 };
 
 /// CRC-32C (Castagnoli) as TensorFlow's records mask it: rotated right by 15, plus 0xa282ead8.

@@ -27,13 +27,13 @@ double in_us(double seconds) {
 } // namespace
 
 trace_file::trace_file(std::filesystem::path path, double start_s, std::uint64_t max_bytes)
-    : path_{std::move(path)}, file_{run_files::open_to_append(path_)}, start_s_{start_s}, bytes_left_{max_bytes} {
-  run_files::append_whole(file_, "[\n", path_);
+    : file_{std::move(path)}, start_s_{start_s}, bytes_left_{max_bytes} {
+  file_.append("[\n");
 }
 
 trace_file::~trace_file() {
   try {
-    run_files::append_whole(file_, "{\"ph\":\"M\",\"pid\":0,\"name\":\"end\",\"args\":{}}\n]\n", path_);
+    file_.append("{\"ph\":\"M\",\"pid\":0,\"name\":\"end\",\"args\":{}}\n]\n");
   } catch (const run_files::storage_error&) { // an array without its end opens as well
     return;
   }
@@ -71,7 +71,7 @@ void trace_file::add(const trace_batch& batch, std::int64_t pid, std::string_vie
               {"tid", 0},
               {"name", "the trace is full"},
               {"ts", in_us(now_s() - start_s_)}});
-  run_files::append_whole(file_, out, path_);
+  file_.append(out);
 }
 
 int trace_file::track_number(std::int64_t pid, std::string_view process_name, const std::string& track,

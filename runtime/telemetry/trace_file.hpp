@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/run_files/storage.hpp"
+#include "runtime/run_files/growing_file.hpp"
 #include "runtime/telemetry/trace.hpp"
 
 #include <cstdint>
@@ -32,8 +32,7 @@ public:
 
 private:
   int track_number(std::int64_t pid, std::string_view process_name, const std::string& track, std::string& out);
-  std::filesystem::path path_;
-  run_files::descriptor file_;
+  run_files::growing_file file_;
   double start_s_;
   std::uint64_t bytes_left_;
   std::map<std::pair<std::int64_t, std::string>, int> tracks_;

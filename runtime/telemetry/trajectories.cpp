@@ -73,8 +73,7 @@ bool is_sampled(std::uint64_t group, double fraction) {
 }
 
 trajectory_file::trajectory_file(fs::path path, double fraction)
-    : path_{std::move(path)}, fraction_{fraction}, file_{run_files::open_to_append(path_)}, context_{
-                                                                                                ZSTD_createCCtx()} {
+    : path_{std::move(path)}, fraction_{fraction}, file_{path_}, context_{ZSTD_createCCtx()} {
   ZSTD_CCtx_setParameter(context_, ZSTD_c_compressionLevel, compression_level);
   ZSTD_CCtx_setParameter(context_, ZSTD_c_checksumFlag, 1);
 }
@@ -100,7 +99,7 @@ void trajectory_file::flush() {
   if (ZSTD_isError(bytes) != 0)
     throw run_files::storage_error("cannot compress " + path_.string() + ": " + ZSTD_getErrorName(bytes));
   rows_.clear();
-  run_files::append_whole(file_, std::string_view{frame}.substr(0, bytes), path_);
+  file_.append(std::string_view{frame}.substr(0, bytes));
 }
 
 std::string read_trajectories(const fs::path& path) {

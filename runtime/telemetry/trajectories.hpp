@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/run_files/storage.hpp"
+#include "runtime/run_files/growing_file.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -53,7 +53,7 @@ public:
 private:
   std::filesystem::path path_;
   double fraction_;
-  run_files::descriptor file_;
+  run_files::growing_file file_;
   ZSTD_CCtx_s* context_;
   std::string rows_;
   std::int64_t step_ = 0;

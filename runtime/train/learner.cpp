@@ -1,5 +1,6 @@
 #include "runtime/train/learner.hpp"
 
+#include "runtime/formats/durable_write.hpp"
 #include "runtime/formats/safetensors.hpp"
 #include "runtime/model/float_tensor.hpp"
 #include "runtime/model/weights_file.hpp"
@@ -10,6 +11,8 @@
 
 #include <ATen/ATen.h>
 
+#include <array>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <stdexcept>
@@ -58,6 +61,13 @@ std::filesystem::path start_file(const std::filesystem::path& folder) {
 /// Where an adapted coefficient is kept, beside the optimizer.
 std::filesystem::path coefficient_file(const std::filesystem::path& folder) {
   return folder / "kl_coefficient";
+}
+
+/// Every bit of a number, in words that `strtod` reads back.
+std::string in_hexadecimal(double number) {
+  std::array<char, 40> text{};
+  std::snprintf(text.data(), text.size(), "%a", number);
+  return text.data();
 }
 
 } // namespace
@@ -169,7 +179,7 @@ void learner::save_state(const std::filesystem::path& folder) const {
   if (!state_->start.empty())
     model::write_safetensors(start_file(folder), state_->start, model::saved_dtype::float32, {});
   if (state_->adapts())
-    std::ofstream(coefficient_file(folder)) << std::hexfloat << kl_coefficient() << '\n';
+    formats::write_new_file(coefficient_file(folder), in_hexadecimal(kl_coefficient()) + '\n');
 }
 
 void learner::load_state(const std::filesystem::path& folder) {

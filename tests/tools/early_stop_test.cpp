@@ -27,7 +27,7 @@ TEST_CASE("a run that stands still stops early, with a checkpoint, exit status 0
   CHECK(done.err.find("stopping early: actor/lr has not risen above 0.002 for the last 3 values") != std::string::npos);
   CHECK(done.err.find("tiny: stopped early (actor/lr has not risen above 0.002 for the last 3 values), 4 of 200 steps")
         != std::string::npos);
-  CHECK(run.files().status().at("state") == "stopped");
+  CHECK(run.files().status().at("state") == "finished");
   CHECK(std::filesystem::exists(run.files().folder() / "checkpoints/step-000004/model"));
   CHECK(run.files().status().at("ledger").at("live") == 0);
 }

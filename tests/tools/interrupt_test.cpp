@@ -22,7 +22,7 @@ TEST_CASE("Ctrl-C stops within seconds with a checkpoint that resume goes on fro
     const auto end = running.wait();
     const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count();
     CAPTURE(running.err());
-    CHECK(end.status == 0);
+    CHECK(end.status == 3);
     CHECK(took < 3);
     const auto reached = run.files().steps();
     REQUIRE(reached < steps);
@@ -54,7 +54,7 @@ TEST_CASE("Ctrl-C within a step keeps its trained parts: nothing is trained twic
     running.signal(SIGINT);
     const auto end = running.wait();
     CAPTURE(running.err());
-    REQUIRE(end.status == 0);
+    REQUIRE(end.status == 3);
     stopped_within += parts() % 4 != 0;
     command = run.resume();
   }
@@ -101,6 +101,38 @@ TEST_CASE("a second Ctrl-C ends the run at once") {
   running.signal(SIGINT);
   CHECK(running.wait(1).status == 130);
   CHECK(wait_until([&] { return !is_running(learner); }, 2));
+}
+
+TEST_CASE("SIGTERM, a closed terminal and a batch system's warning stop with a checkpoint, placed processes too") {
+  for (const int number : {SIGTERM, SIGHUP, SIGUSR1}) {
+    CAPTURE(number);
+    const tiny_run run({.steps = 1000});
+    running_command running(run.start(placed_apart(false)));
+    REQUIRE(reaches(running, run.files(), 2));
+    if (number == SIGHUP)
+      running.signal_group(number);
+    else
+      running.signal(number);
+    const auto end = running.wait();
+    CAPTURE(running.err());
+    CHECK(end.status == 3);
+    CHECK(running.out() == "");
+    CHECK(run.files().status().at("state") == "stopped");
+    CHECK(run.files().status().at("checkpoint_step") == run.files().steps());
+  }
+}
+
+TEST_CASE("a run whose readers are gone trains to its end") {
+  const tiny_run run({.steps = 6});
+  auto command = run.start(placed_apart(false));
+  std::string line = "exec 2>&1;";
+  for (const auto& word : command)
+    line += " '" + word + "'";
+  const auto done =
+      run_to_end({"/bin/sh", "-c", "(" + line + "; echo $? > '" + (run / "status").string() + "') | true"});
+  CHECK(done.status == 0);
+  CHECK(wait_until([&] { return read_file(run / "status") == "0\n"; }));
+  CHECK(run.files().steps() == 6);
 }
 
 } // namespace interrupt_test

@@ -116,4 +116,69 @@ TEST_CASE("a finished run can be given more steps") {
   CHECK(run.files().learning_curve() == whole.files().learning_curve());
 }
 
+namespace {
+
+std::string rows_from(int first, int count) {
+  std::string text;
+  for (int i = first; i < first + count; ++i)
+    text += R"({"prompt": "What is )" + std::to_string(i) + R"( plus 1?", "answer": "1"})" + "\n";
+  return text;
+}
+
+} // namespace
+
+TEST_CASE("other data is refused by name, and taken where it is accepted") {
+  const temporary_folder data;
+  write_file(data / "rows.jsonl", rows_from(0, 40));
+  const tiny_run run({.steps = 4, .source = "file = \"" + (data / "rows.jsonl").string() + "\"\nshuffle = false"});
+  REQUIRE(run_to_end(run.start()).status == 0);
+
+  write_file(data / "rows.jsonl", rows_from(100, 40));
+  const auto refused = run_to_end(run.resume({"--set", "run.steps=6"}));
+  CHECK(refused.status == 1);
+  CHECK(refused.err.find("rows.jsonl (role prompts) is not the file of the run's start") != std::string::npos);
+  CHECK(refused.err.find("--accept-data") != std::string::npos);
+  CHECK(run.files().steps() == 4);
+
+  for (const int count : {40, 30}) {
+    CAPTURE(count);
+    write_file(data / "rows.jsonl", rows_from(200, count));
+    const auto taken =
+        run_to_end(run.resume({"--accept-data", "--set", "run.steps=" + std::to_string(count == 40 ? 6 : 8)}));
+    CAPTURE(taken.err);
+    CHECK(taken.status == 0);
+  }
+  CHECK(run.files().steps() == 8);
+  const auto same = run_to_end(run.resume({"--set", "run.steps=9"}));
+  CAPTURE(same.err);
+  CHECK(same.status == 0);
+}
+
+TEST_CASE("checkpoints come by the clock too, without being asked for") {
+  const tiny_run run({.steps = 1000});
+  running_command running(run.start({"--set", "run.checkpoint_every_s=0.05"}));
+  REQUIRE(reaches(running, run.files(), 12));
+  running.signal(SIGKILL);
+  running.wait();
+  const auto resumed = run_to_end(run.resume({"--set", "run.steps=20"}));
+  CAPTURE(resumed.err);
+  CHECK(resumed.status == 0);
+  CHECK(resumed.err.find("going on from step") != std::string::npos);
+  check_each_group_once(run.files(), 20);
+}
+
+TEST_CASE("a checkpoint that cannot be read is left out with a line, and the run goes on from the one before") {
+  const tiny_run run({.steps = 6, .run = "checkpoint_every = 2\n"});
+  REQUIRE(run_to_end(run.start()).status == 0);
+  const auto newest = run.files().folder() / "checkpoints" / "step-000006";
+  write_file(newest / "learner" / "version", "");
+  write_file(newest / "version", "");
+  const auto resumed = run_to_end(run.resume());
+  CAPTURE(resumed.err);
+  CHECK(resumed.status == 0);
+  CHECK(resumed.err.find("step-000006 is damaged and left out") != std::string::npos);
+  CHECK(resumed.err.find("going on from step 4") != std::string::npos);
+  check_each_group_once(run.files(), 6);
+}
+
 } // namespace resume_test

@@ -1,8 +1,5 @@
 #include "actors/process/run_host.hpp"
 #include "actors/process/staged_run.hpp"
-#include "runtime/run_files/checkpoint_store.hpp"
-#include "runtime/telemetry/log.hpp"
-#include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 
 #include <memory>
@@ -14,26 +11,23 @@ namespace {
 struct resume_arguments {
   std::string folder;
   std::vector<std::string> overrides;
+  bool accept_data = false;
 };
 
 int resume_run(const resume_arguments& given) {
   auto folder = run_files::run_folder::open(given.folder);
+  const auto data = given.accept_data ? run_files::changed_data::accepted : run_files::changed_data::refused;
   const auto stages = pipeline::read_stages(folder.resolved(), given.overrides);
   if (pipeline::is_staged(stages)) {
     if (!given.overrides.empty())
-      run_files::replace_file(folder.resolved(), pipeline::resolved_stages(stages));
-    return actors::run_stages(stages, folder);
+      run_files::replace_file(folder.resolved(), pipeline::resolved_stages(stages), run_files::survives::power_cut);
+    return actors::run_stages(stages, folder, data);
   }
   const auto& p = stages[0].what;
-  const auto checkpoint = run_files::latest_checkpoint(
-      folder.checkpoints(), [](const std::string& line) { telemetry::log_warning("run", line); });
-  if (!checkpoint)
-    telemetry::log_warning("run", "there is no checkpoint yet: the run begins again");
-  else
-    telemetry::log_info("run", "going on from step " + std::to_string(checkpoint->step));
+  auto start = actors::newest_start(p, folder, data);
   if (!given.overrides.empty())
     folder.change_pipeline(pipeline::resolved_toml(p));
-  return actors::run_pipeline(p, std::move(folder), checkpoint ? checkpoint->folder : std::filesystem::path());
+  return actors::run_pipeline(p, folder, std::move(start));
 }
 
 } // namespace
@@ -50,7 +44,10 @@ Of a file with [[stage]]s the finished ones stay as they are: it goes on with th
                         {.name = "--set",
                          .to = &given->overrides,
                          .help = "Overrides one key of the run's resolved.toml",
-                         .one_at_a_time = true}},
+                         .one_at_a_time = true},
+                        {.name = "--accept-data",
+                         .to = &given->accept_data,
+                         .help = "Goes on though a data file is another one than at the run's start"}},
           .run = [given] { return resume_run(*given); }};
 }
 

@@ -20,18 +20,11 @@ int start_run(const run_arguments& given) {
       given.output.empty() ? run_files::default_run_path("runs", pipeline::name_of_run(stages), run_files::today())
                            : std::filesystem::path(given.output));
   if (pipeline::is_staged(stages)) {
-    run_files::replace_file(folder.resolved(), pipeline::resolved_stages(stages));
-    return actors::run_stages(stages, folder);
+    run_files::replace_file(folder.resolved(), pipeline::resolved_stages(stages), run_files::survives::power_cut);
+    return actors::run_stages(stages, folder, run_files::changed_data::refused);
   }
   const auto& p = stages[0].what;
-  run_files::replace_file(folder.resolved(), pipeline::resolved_toml(p));
-  const auto path = folder.path();
-  try {
-    return actors::run_pipeline(p, std::move(folder), {});
-  } catch (const std::exception&) {
-    run_files::forget_unstarted_run(path);
-    throw;
-  }
+  return actors::run_new(p, std::move(folder));
 }
 
 } // namespace
@@ -43,8 +36,8 @@ command run_command() {
           .footer = R"(Roles run in this process unless [placement] puts them into others, e.g.
     millrace run pipelines/arithmetic.toml --set placement.rollout.processes=2
 The [[stage]]s of a file run one after another, each in a folder of its own in the run's.
-Ctrl-C stops with a checkpoint; `millrace resume DIR` goes on from it.
-Exit status: 0 finished or stopped, 1 failed (one line says why), 2 wrong command line.)",
+Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 stop with a checkpoint; `millrace resume DIR` goes on from it.
+Exit status: 0 finished, 1 failed (one line says why), 2 wrong command line, 3 stopped before its end.)",
           .arguments = {{.name = "FILE", .to = &given->file, .help = "The pipeline, TOML", .required = true},
                         {.name = "--set",
                          .to = &given->overrides,

@@ -89,7 +89,7 @@ struct recorded_effects : router_effects {
 
   void complain(const std::string& line) override { done.push_back("complain: " + line); }
 
-  void finish(schedule::finish_reason) override { finished = true; }
+  void finish(const schedule::finish&) override { finished = true; }
 
   void fail(const std::string& why) override { failure = why; }
 };

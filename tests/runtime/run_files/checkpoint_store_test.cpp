@@ -273,4 +273,25 @@ TEST_CASE("a full disk is one clear line; the old checkpoint stays and the attem
   ::umount(scratch.path().c_str());
 }
 
+TEST_CASE("a file without bytes is no part of a checkpoint: its writer failed") {
+  const temporary_folder scratch;
+  const checkpoint_store store(scratch.path(), 2);
+  save(store, 1);
+  auto attempt = store.begin(2);
+  attempt.write("version", "");
+  CHECK_THROWS_AS(attempt.commit(), storage_error);
+  CHECK(latest_step(scratch.path()) == 1);
+}
+
+TEST_CASE("the newest checkpoint before a step") {
+  const temporary_folder scratch;
+  const checkpoint_store store(scratch.path(), 3);
+  for (const std::int64_t step : {1, 4, 6})
+    save(store, step);
+  CHECK(latest_checkpoint(scratch.path())->step == 6);
+  CHECK(latest_checkpoint(scratch.path(), {}, 6)->step == 4);
+  CHECK(latest_checkpoint(scratch.path(), {}, 2)->step == 1);
+  CHECK(!latest_checkpoint(scratch.path(), {}, 1));
+}
+
 } // namespace checkpoint_store_test

@@ -29,7 +29,8 @@ TEST_CASE("every event is a line, and the line is the event again") {
                        training_lost{4, 1},
                        prompts_exhausted{77},
                        checkpointed{4},
-                       stop_requested{}};
+                       stop_requested{},
+                       checkpoint_wanted{}};
   for (const auto& one : all) {
     const auto text = event_text(one);
     CAPTURE(text);

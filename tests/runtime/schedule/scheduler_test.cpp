@@ -212,6 +212,28 @@ TEST_CASE("when prompts end the rest makes a smaller last batch, voided groups a
   CHECK(run.on(checkpointed{2}) == "finish prompts_exhausted");
 }
 
+TEST_CASE("the oldest live group is a prompt that there is, also when more groups were begun than there are prompts") {
+  bench run(made("one_step_off", 2, 10));
+  run.join(0, 8); // 0 1 2 3
+  run.on(prompts_exhausted{2});
+  CHECK(run.it.oldest_live() == 0);
+  run.done(0);
+  run.done(1);
+  CHECK(run.on(batch_trained{0, 20}) == "checkpoint 1");
+  CHECK(run.it.oldest_live() == 2);
+}
+
+TEST_CASE("a wanted checkpoint is written once, when the step under way has ended") {
+  bench run(made("synchronous", 1, 10));
+  run.join(0, 1);
+  CHECK(run.on(checkpoint_wanted{}) == "");
+  CHECK(run.done(0) == "cut 0: 0");
+  CHECK(run.on(batch_trained{0, 10}).find("checkpoint 1") != std::string::npos);
+  run.on(version_acknowledged{0, 1});
+  run.done(1, 1);
+  CHECK(run.on(batch_trained{1, 10}).find("checkpoint") == std::string::npos);
+}
+
 TEST_CASE("no prompts at all is the end at once") {
   bench run(made("synchronous", 2, 10));
   CHECK(run.on(prompts_exhausted{0}) == "checkpoint 0");

@@ -360,6 +360,8 @@ std::optional<world::move> world::propose(std::mt19937_64& random) {
     return event_text(stop_requested{});
   if (prompts && !prompts_told_ && (next_ > *prompts || chance(random, 0.02)))
     return event_text(prompts_exhausted{*prompts});
+  if (chance(random, 0.01))
+    return event_text(checkpoint_wanted{});
   if (config_.publish.deadline_s > 0 && chance(random, 0.1))
     if (const auto late = scheduler_.late_weights(static_cast<double>(events_)); !late.empty())
       return event_text(late[random() % late.size()]);

@@ -88,6 +88,8 @@ private:
   bool can(checkpointed& e);
   bool can(stop_requested& e);
 
+  bool can(checkpoint_wanted&) { return true; }
+
   void carry_out(const admit& what);
   void carry_out(const cancel& what);
   void carry_out(const interrupt& what);

@@ -22,28 +22,47 @@ std::vector<std::string> names_of(const std::vector<role_instance>& roles) {
 TEST_CASE("a process that died is started again, five times a minute") {
   supervision::restart_rule rule;
   for (int i = 0; i < 5; ++i) {
-    CHECK(rule.died("rollout/0", "signal 9 (Killed)", 10.0 + i) == "");
+    CHECK(rule.died("rollout/0", "signal 9 (Killed)", 10.0 + i, 0).refusal == "");
     rule.ready("rollout/0");
   }
-  CHECK(rule.died("rollout/1", "signal 9 (Killed)", 14.5) == ""); // another's deaths are another's
-  CHECK(rule.died("rollout/0", "signal 9 (Killed)", 15)
+  CHECK(rule.died("rollout/1", "signal 9 (Killed)", 14.5, 0).refusal == ""); // another's deaths are another's
+  CHECK(rule.died("rollout/0", "signal 9 (Killed)", 15, 0).refusal
         == "rollout/0 died 6 times within 60 s, the last time of signal 9 (Killed)");
 }
 
 TEST_CASE("deaths of more than a minute ago are forgotten") {
   supervision::restart_rule rule;
   for (int i = 0; i < 20; ++i) {
-    CHECK(rule.died("rollout/0", "signal 9 (Killed)", 13.0 * i) == "");
+    CHECK(rule.died("rollout/0", "signal 9 (Killed)", 13.0 * i, 0).refusal == "");
     rule.ready("rollout/0");
   }
 }
 
 TEST_CASE("a process that dies three times in a row before it is ready is not started again") {
   supervision::restart_rule rule;
-  CHECK(rule.died("rules/0", "exit status 1", 0) == "");
-  CHECK(rule.died("rules/0", "exit status 1", 100) == "");
-  CHECK(rule.died("rules/0", "exit status 1", 200)
+  CHECK(rule.died("rules/0", "exit status 1", 0, 0).refusal == "");
+  CHECK(rule.died("rules/0", "exit status 1", 100, 0).refusal == "");
+  CHECK(rule.died("rules/0", "exit status 1", 200, 0).refusal
         == "rules/0 died 3 times in a row before it was ready, the last time of exit status 1");
+}
+
+TEST_CASE("while others of its role work, a process that keeps dying is started again later and later, up to 30 s") {
+  supervision::restart_rule rule;
+  const auto after = [&](double now) {
+    const auto again = rule.died("rollout/0", "signal 9 (Killed)", now, 3);
+    CHECK(again.refusal == "");
+    rule.ready("rollout/0");
+    return again.after_s;
+  };
+  for (int i = 0; i < 5; ++i)
+    CHECK(after(i) == 0);
+  CHECK(after(5) == 0.5);
+  CHECK(after(6) == 1);
+  CHECK(after(7) == 2);
+  for (int i = 8; i < 20; ++i)
+    after(i);
+  CHECK(after(20) == 30);
+  CHECK(after(200) == 0); // a quiet minute
 }
 
 TEST_CASE("roles without a placement are embedded, but for the source; placed ones have a process each") {

@@ -1,0 +1,104 @@
+#include "actors/process/run_start.hpp"
+
+#include "runtime/pipeline/schedule_config.hpp"
+#include "runtime/run_files/checkpoint_store.hpp"
+#include "runtime/supervision/placed_processes.hpp"
+#include "runtime/telemetry/log.hpp"
+#include "runtime/words/input_error.hpp"
+
+#include <limits>
+#include <set>
+#include <sstream>
+#include <string>
+#include <variant>
+
+namespace millrace::actors {
+namespace {
+
+/// Where the data went on when the checkpoint was made.
+source_position read_position(const std::filesystem::path& checkpoint) {
+  const auto path = checkpoint / "source.txt";
+  std::istringstream text(run_files::read_file(path));
+  source_position position;
+  if (!(text >> position.index >> position.epoch >> position.next >> position.rows))
+    throw input_error(path.string() + ": damaged, want four numbers");
+  return position;
+}
+
+run_start start_from(const pipeline::pipeline& p, const std::filesystem::path& checkpoint) {
+  run_start start;
+  start.checkpoint = checkpoint;
+  try {
+    start.scheduler = std::make_shared<schedule::scheduler>(
+        schedule::scheduler::restore(pipeline::schedule_of(p), run_files::read_file(checkpoint / "scheduler.txt")));
+    start.position = read_position(checkpoint);
+    if (start.scheduler->at().part > 0)
+      start.within_step = supervision::step_figures(run_files::read_file(checkpoint / "step.json"));
+  } catch (const run_files::storage_error& error) {
+    throw input_error(error.what());
+  }
+  return start;
+}
+
+} // namespace
+
+run_files::data_files data_files_of(const pipeline::pipeline& p) {
+  std::set<std::string> elsewhere;
+  for (const auto& placed : supervision::placed_processes(p))
+    if (!placed.host.empty())
+      elsewhere.insert(placed.role.role);
+  run_files::data_files files;
+  const auto add = [&files](const std::string& name, const std::filesystem::path& file) {
+    if (!file.empty())
+      files.emplace(name, file);
+  };
+  for (const auto& role : p.roles)
+    if (!elsewhere.contains(role.name))
+      std::visit(
+          [&](const auto& table) {
+            if constexpr (requires { table.file; })
+              add(role.name, table.file);
+            if constexpr (requires { table.pretraining->file; })
+              if (table.pretraining)
+                add(role.name, table.pretraining->file);
+          },
+          role.options);
+  return files;
+}
+
+run_start first_start(const pipeline::pipeline& p) {
+  run_start start;
+  start.scheduler = std::make_shared<schedule::scheduler>(pipeline::schedule_of(p));
+  return start;
+}
+
+run_start newest_start(const pipeline::pipeline& p, const run_files::run_folder& folder, run_files::changed_data data) {
+  const auto warn = [](const std::string& line) { telemetry::log_warning("run", line); };
+  std::optional<input_error> newest_error;
+  auto before = std::numeric_limits<std::int64_t>::max();
+  while (const auto found = run_files::latest_checkpoint(folder.checkpoints(), warn, before)) {
+    try {
+      auto start = start_from(p, found->folder);
+      start.data = data;
+      if (newest_error)
+        warn("the checkpoint of step " + std::to_string(before)
+             + " cannot be read, so the run goes on from the one "
+               "before it: "
+             + newest_error->what());
+      telemetry::log_info("run", "going on from step " + std::to_string(found->step));
+      return start;
+    } catch (const input_error& error) {
+      if (!newest_error)
+        newest_error = error;
+      before = found->step;
+    }
+  }
+  if (newest_error)
+    throw *newest_error;
+  warn("there is no checkpoint yet: the run begins again");
+  auto start = first_start(p);
+  start.data = data;
+  return start;
+}
+
+} // namespace millrace::actors
