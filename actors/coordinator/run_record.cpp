@@ -42,6 +42,9 @@ std::vector<std::pair<std::string, std::span<const float>>> reward_parts(const c
   return parts;
 }
 
+constexpr const char *metrics_name = "metrics.jsonl", *events_name = "TensorBoard's events",
+                     *records_name = "replay.jsonl", *trajectories_name = "trajectories", *trace_name = "trace.json";
+
 } // namespace
 
 telemetry::ledger_totals totals_of(const schedule::ledger& books) {
@@ -193,9 +196,22 @@ void run_record::keep_writing(const std::string& what, const std::function<void(
   }
 }
 
+void run_record::write_waiting() {
+  const std::pair<const char*, std::function<void()>> files[] = {
+      {metrics_name, [this] { metrics_.write_waiting(); }},
+      {events_name, [this] { events_.write_waiting(); }},
+      {records_name, [this] { step_records_.write_waiting(); }},
+      {trajectories_name, [this] { trajectories_.write_waiting(); }},
+      {trace_name, [this] { trace_->write_waiting(); }},
+  };
+  for (const auto& [name, write] : files)
+    if (refused_.contains(name))
+      keep_writing(name, write);
+}
+
 void run_record::append(const telemetry::metric_row& row) {
-  keep_writing("metrics.jsonl", [&] { metrics_.append(row); });
-  keep_writing("TensorBoard's events", [&] { events_.append(row); });
+  keep_writing(metrics_name, [&] { metrics_.append(row); });
+  keep_writing(events_name, [&] { events_.append(row); });
 }
 
 void run_record::watch(const telemetry::metric_row& row) {
@@ -209,18 +225,20 @@ void run_record::keep(telemetry::trajectory answers) {
 }
 
 void run_record::trained(std::int64_t step, std::int64_t part, const std::vector<std::uint64_t>& groups) {
-  for (const auto group : groups)
-    if (auto row = kept_.extract(group)) {
-      row.mapped().step = step;
-      row.mapped().part = part;
-      keep_writing("trajectories", [&] { trajectories_.append(row.mapped()); });
-    }
-  keep_writing("trajectories", [&] { trajectories_.flush(); });
+  keep_writing(trajectories_name, [&] {
+    for (const auto group : groups)
+      if (auto row = kept_.extract(group)) {
+        row.mapped().step = step;
+        row.mapped().part = part;
+        trajectories_.append(row.mapped());
+      }
+    trajectories_.flush();
+  });
 }
 
 void run_record::remember(train::step_record record) {
   record.session = folder_->session();
-  keep_writing("replay.jsonl", [&] { step_records_.append(train::to_json(record)); });
+  keep_writing(records_name, [&] { step_records_.append(train::to_json(record)); });
 }
 
 void run_record::forget(std::uint64_t group) {
@@ -231,7 +249,7 @@ void run_record::add_trace(const telemetry::trace_batch& batch, std::int64_t pid
                            double clock_offset_s) {
   times_.add(batch.spans, clock_offset_s);
   if (trace_)
-    keep_writing("trace.json", [&] { trace_->add(batch, pid, process, clock_offset_s); });
+    keep_writing(trace_name, [&] { trace_->add(batch, pid, process, clock_offset_s); });
 }
 
 void run_record::checkpointed(std::int64_t step, std::filesystem::path folder) {
@@ -248,9 +266,15 @@ void run_record::say_doing(const std::string& what) {
 void run_record::show_progress(const schedule::scheduler& scheduler) {
   const double now = telemetry::now_s();
   const auto generated = scheduler.books().sums().generated;
-  // Tokens are counted when a group is complete: a rate over less than a few groups would jump.
-  if (now - rate_since_s_ > 5 && generated > rate_since_tokens_) {
-    tokens_per_s_ = static_cast<double>(generated - rate_since_tokens_) / (now - rate_since_s_);
+  // Tokens are counted when a group is complete: a rate over less than a few groups would jump. The first one is taken
+  // from what there is.
+  const double seconds = now - rate_since_s_;
+  const auto rate = static_cast<double>(generated - rate_since_tokens_) / seconds;
+  if (first_rate_ && seconds > 0 && generated > rate_since_tokens_)
+    tokens_per_s_ = rate;
+  if (seconds > 5 && generated > rate_since_tokens_) {
+    first_rate_ = false;
+    tokens_per_s_ = rate;
     rate_since_s_ = now;
     rate_since_tokens_ = generated;
   }
@@ -261,6 +285,7 @@ void run_record::show_progress(const schedule::scheduler& scheduler) {
 
 void run_record::write_status(const schedule::scheduler& scheduler, const std::string& state,
                               std::vector<telemetry::role_status> roles, std::vector<wait_record> waits) {
+  write_waiting();
   show_progress(scheduler);
   telemetry::run_status status;
   status.name = name_;
@@ -283,7 +308,7 @@ void run_record::write_status(const schedule::scheduler& scheduler, const std::s
 
 void run_record::finish(const schedule::scheduler& scheduler, const std::string& outcome) {
   line_.finish();
-  keep_writing("trajectories", [&] { trajectories_.flush(); });
+  write_waiting();
   best_.finish();
   if (outcome == "failed" && step_ == 0)
     return; // no step was trained: the line that says why the run ended is enough

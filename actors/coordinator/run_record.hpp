@@ -81,6 +81,7 @@ public:
 
 private:
   void keep_writing(const std::string& what, const std::function<void()>& write);
+  void write_waiting(); ///< what a full disk has refused
   void append(const telemetry::metric_row& row);
   void watch(const telemetry::metric_row& row);
   void show_progress(const schedule::scheduler& scheduler);
@@ -109,6 +110,7 @@ private:
   double rate_since_s_;
   std::int64_t rate_since_tokens_ = 0;
   double tokens_per_s_ = 0;
+  bool first_rate_ = true; ///< there was no full window yet
   double staleness_ = 0;
   double logprob_gap_;
   std::int64_t step_ = 0;

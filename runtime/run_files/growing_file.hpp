@@ -18,6 +18,9 @@ public:
   /// @throws storage_error if the disk refuses: the record is kept, up to `most_waiting` bytes of them
   void append(std::string_view record);
 
+  /// Tries to write what waits. @throws storage_error if the disk still refuses
+  void write_waiting();
+
   /// Records that wait for room, in bytes.
   std::size_t waiting() const { return waiting_.size(); }
 

@@ -21,6 +21,9 @@ public:
   /// @param object one JSON object, without the line's end  @throws storage_error as `growing_file::append`
   void append(std::string_view object);
 
+  /// As `growing_file::write_waiting`.
+  void write_waiting() { file_.write_waiting(); }
+
 private:
   growing_file file_;
 };

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <utility>
 
 namespace millrace::telemetry {
 namespace {
@@ -61,11 +62,10 @@ logger::logger(int descriptor_number)
 }
 
 void logger::open(const std::filesystem::path& path) {
-  run_files::descriptor file = run_files::open_to_append(path);
+  run_files::growing_file file(path);
   const std::lock_guard lock{mutex_};
-  file_ = std::move(file);
-  path_ = path;
-  written_ok_ = true;
+  file_.emplace(std::move(file));
+  refused_ = false;
 }
 
 void logger::show_from(level least) {
@@ -89,14 +89,15 @@ void logger::note(level l, std::string_view role, std::string_view text) {
 
 /// With `mutex_` held.
 void logger::keep(const std::string& lines) {
-  if (file_.get() < 0 || !written_ok_)
+  if (!file_)
     return;
   try {
-    run_files::append_whole(file_, lines, path_);
+    file_->append(lines);
+    refused_ = false;
   } catch (const run_files::storage_error& failure) {
-    written_ok_ = false;
-    show(lines_of(head(now_s() - start_s_, level::warning, "log"),
-                  std::string{failure.what()} + ": the log goes on here only"));
+    if (!std::exchange(refused_, true))
+      show(lines_of(head(now_s() - start_s_, level::warning, "log"),
+                    std::string{failure.what()} + ": the lines are kept until there is room"));
   }
 }
 

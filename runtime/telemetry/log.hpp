@@ -1,9 +1,10 @@
 #pragma once
 
-#include "runtime/run_files/storage.hpp"
+#include "runtime/run_files/growing_file.hpp"
 
 #include <filesystem>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -45,11 +46,10 @@ private:
   std::mutex mutex_;
   int people_;
   bool terminal_;
-  bool written_ok_ = true;
+  bool refused_ = false; ///< by the disk, and that was said
   level least_ = level::info;
   double start_s_;
-  run_files::descriptor file_;
-  std::filesystem::path path_;
+  std::optional<run_files::growing_file> file_;
   std::string live_;
 };
 

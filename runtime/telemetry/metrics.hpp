@@ -85,6 +85,9 @@ public:
   /// @throws storage_error
   void append(const metric_row& row);
 
+  /// As `growing_file::write_waiting`.
+  void write_waiting() { lines_.write_waiting(); }
+
 private:
   run_files::step_lines lines_;
 };

@@ -21,6 +21,9 @@ public:
   /// One record with all finite values. @throws storage_error
   void append(const metric_row& row);
 
+  /// As `growing_file::write_waiting`.
+  void write_waiting() { file_.write_waiting(); }
+
   const std::filesystem::path& path() const { return path_; }
 
 private:

@@ -30,6 +30,9 @@ public:
   /// @throws storage_error
   void add(const trace_batch& batch, std::int64_t pid, std::string_view process_name, double clock_offset_s);
 
+  /// As `growing_file::write_waiting`.
+  void write_waiting() { file_.write_waiting(); }
+
 private:
   int track_number(std::int64_t pid, std::string_view process_name, const std::string& track, std::string& out);
   run_files::growing_file file_;

@@ -50,6 +50,9 @@ public:
   /// Writes what is kept as one frame: call it once a step or part. @throws storage_error
   void flush();
 
+  /// As `growing_file::write_waiting`.
+  void write_waiting() { file_.write_waiting(); }
+
 private:
   std::filesystem::path path_;
   double fraction_;

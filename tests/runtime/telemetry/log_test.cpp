@@ -152,7 +152,7 @@ TEST_CASE("a full disk does not stop the log: people are told once") {
   ::waitpid(child, nullptr, 0);
   const auto lines = lines_of(people.text());
   REQUIRE(lines.size() == 6);
-  CHECK(lines[2].find("log.txt: File too large: the log goes on here only") != std::string::npos);
+  CHECK(lines[2].find("log.txt: File too large: the lines are kept until there is room") != std::string::npos);
 }
 
 TEST_CASE("on a terminal the live line is drawn over in place and stays below the log") {
