@@ -1,5 +1,5 @@
+#include "runtime/rules/characters.hpp"
 #include "runtime/rules/rule.hpp"
-#include "runtime/rules/white_space.hpp"
 
 #include <utf8proc.h>
 
@@ -32,13 +32,15 @@ class exact_rule final : public rule {
 public:
   exact_rule(spaces white_space, bool ignore_case) : white_space_(white_space), ignore_case_(ignore_case) {}
 
+  std::string unreadable(std::string_view answer) const override {
+    return answer.empty() ? "the row has no answer" : prepared(answer) ? "" : "the row's answer is not UTF-8";
+  }
+
   score evaluate(const rule_input& input) const override {
-    if (input.answer.empty())
-      return score::invalid("the row has no answer");
+    if (std::string why = unreadable(input.answer); !why.empty())
+      return score::invalid(std::move(why));
     const auto text = prepared(input.text);
     const auto answer = prepared(input.answer);
-    if (!answer)
-      return score::invalid("the row's answer is not UTF-8");
     return score::of(text && *text == *answer ? 1 : 0);
   }
 

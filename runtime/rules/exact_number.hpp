@@ -1,6 +1,7 @@
 #pragma once
 
-#include <cstddef>
+#include <boost/multiprecision/cpp_int.hpp>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -8,46 +9,54 @@
 
 namespace millrace::rules {
 
-/// A decimal or a fraction of two decimals, held digit by digit: comparing rounds nothing.
+/// A rational number without any rounding, in one form for each value: +-(above / below) * 2^twos * 5^fives, where
+/// `above` and `below` have no common factor, and neither has one with 10.
+///
+/// Nothing stands for a number whose parts would pass `most_bits`: what people write is far below.
 class exact_number {
 public:
-  /// Reads one number at the start of `text`: an optional sign (-, +, U+2212), an optional currency sign ($, euro,
-  /// pound), digits with or without thousands commas, an optional decimal part, an optional exponent, or two such with
-  /// a slash between, an optional percent sign. LaTeX's `\$`, `\%`, `{,}`, `\,`, `\!` and `\frac{a}{b}` (also dfrac,
-  /// tfrac) are read.
-  ///
-  /// @param percent_is_hundredth 5% is 0.05 instead of 5
-  /// @param read_bytes if not null, receives how many bytes were read
-  /// @returns nothing if no number begins there, one has more than 1000 digits, or a denominator is 0
-  static std::optional<exact_number> at_start(std::string_view text, bool percent_is_hundredth,
-                                              std::size_t* read_bytes = nullptr);
+  static constexpr std::int64_t most_bits = 65536;
 
-  /// The number that `text`, trimmed, is as a whole; nothing if it is anything else.
-  static std::optional<exact_number> whole(std::string_view text, bool percent_is_hundredth);
+  exact_number() = default; ///< 0
 
-  bool operator==(const exact_number& other) const;
+  /// digits * 10^exponent
+  /// @param digits ASCII digits, at least one
+  static std::optional<exact_number> of_decimal(std::string_view digits, std::int64_t exponent);
 
-  /// Equal decimals have equal text ("-125e-2"); a fraction is not reduced ("2/4" is not "1/2").
+  exact_number operator-() const;
+  std::optional<exact_number> plus(const exact_number& other) const;
+  std::optional<exact_number> times(const exact_number& other) const;
+
+  /// @returns nothing if `other` is 0
+  std::optional<exact_number> over(const exact_number& other) const;
+
+  /// @returns nothing for 0 to a power below 1, and for a power that is no integer
+  std::optional<exact_number> to_the(const exact_number& power) const;
+
+  bool operator==(const exact_number&) const = default;
+
+  bool is_zero() const { return above_ == 0; }
+
+  bool is_negative() const { return negative_; }
+
+  /// Smaller than 1 either way.
+  bool is_proper() const;
+
+  /// Equal where the value is equal: "12", "-0.75", "2/3", "1e400".
   std::string canonical() const;
 
 private:
-  /// digits * 10^exponent; digits without leading or trailing zeros, "" is 0.
-  struct decimal {
-    std::string digits;
-    std::int64_t exponent = 0;
-    bool operator==(const decimal&) const = default;
-  };
-  struct reader;
+  using integer = boost::multiprecision::cpp_int;
 
-  static decimal normal(std::string digits, std::int64_t exponent);
-  static decimal product(const decimal& a, const decimal& b);
+  /// Moves the factors of 10 and the common ones out. @param above >= 0 @param below > 0
+  static std::optional<exact_number> reduced(bool negative, integer above, integer below, std::int64_t twos,
+                                             std::int64_t fives);
 
   bool negative_ = false;
-  decimal numerator_;
-  decimal denominator_{"1", 0};
+  integer above_ = 0;
+  integer below_ = 1;
+  std::int64_t twos_ = 0;
+  std::int64_t fives_ = 0;
 };
-
-/// The last number in `text`; a sign belongs to it only where no digit, letter or closing bracket stands before it.
-std::optional<exact_number> last_number(std::string_view text, bool percent_is_hundredth);
 
 } // namespace millrace::rules

@@ -1,5 +1,5 @@
+#include "runtime/rules/characters.hpp"
 #include "runtime/rules/rule.hpp"
-#include "runtime/rules/white_space.hpp"
 #include "runtime/words/input_error.hpp"
 
 #define PCRE2_CODE_UNIT_WIDTH 8

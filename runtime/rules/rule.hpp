@@ -44,6 +44,11 @@ public:
   virtual ~rule() = default;
   virtual score evaluate(const rule_input& input) const = 0;
 
+  /// Whether the rule can score a row with this expected answer, whatever the model answers: a row that it cannot score
+  /// is best left out before anything is generated for it.
+  /// @returns the reason in one line why not, the one of `evaluate`'s `invalid`; "" where it can
+  virtual std::string unreadable(std::string_view) const { return {}; }
+
   /// What the rule takes for the answer's statement, in a form that is equal where the meaning is: answers vote with
   /// it.
   /// @returns "" where the text states nothing, or the rule looks for no statement

@@ -32,6 +32,13 @@ rule_set_score rule_set::evaluate(const rule_input& input) const {
   return out;
 }
 
+std::string rule_set::unreadable(std::string_view answer) const {
+  for (const weighted_rule& r : rules_)
+    if (const std::string why = r.scorer->unreadable(answer); !why.empty())
+      return r.name + ": " + why;
+  return {};
+}
+
 rule_set_score rule_set::failed(const score& why) const {
   return {why, std::vector<score>(rules_.size(), why)};
 }

@@ -29,6 +29,10 @@ public:
 
   rule_set_score evaluate(const rule_input& input) const;
 
+  /// Why no answer to a row with this expected answer can be scored, "rule: reason", of the first rule that has one;
+  /// "" where all rules can score it.
+  std::string unreadable(std::string_view answer) const;
+
   const std::vector<weighted_rule>& rules() const { return rules_; }
 
   /// `status` and `reason` for the total and for every rule: how a row whose scoring never ended is reported.

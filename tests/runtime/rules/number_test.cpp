@@ -1,6 +1,11 @@
 #include "runtime/rules/rule.hpp"
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
+
+#include <fstream>
+#include <string>
+#include <vector>
 
 namespace number_test {
 
@@ -15,7 +20,75 @@ double number_score(const option_values& options, std::string_view text, std::st
   return s.value;
 }
 
+/// What a file of texts came to.
+struct text_figures {
+  int right = 0, all = 0, paid_wrongly = 0;
+  std::string failed; ///< a line each
+};
+
+/// Scores each text of a file in each way that its number may be looked for: as its row says, or as the last number,
+/// and as the boxed one or behind #### where the text has a box or that mark.
+text_figures scored(const std::string& file) {
+  text_figures figures;
+  std::ifstream lines("tests/golden/numbers/" + file);
+  for (std::string line; std::getline(lines, line);) {
+    const auto row = nlohmann::json::parse(line);
+    const auto text = row.at("text").get<std::string>(), answer = row.at("answer").get<std::string>();
+    std::vector<std::string> ways{row.value("extract", "last")};
+    if (!row.contains("extract")
+        && (text.find("\\boxed") != std::string::npos || text.find("\\fbox") != std::string::npos))
+      ways.push_back("boxed");
+    if (!row.contains("extract") && text.find("####") != std::string::npos)
+      ways.push_back("hash");
+    bool right = true;
+    for (const auto& way : ways) {
+      const auto scorer = make_rule("number", {{"extract", way}, {"percent", row.value("percent", "unit")}});
+      const rule_input input{text, answer, 0, false};
+      const score s = scorer->evaluate(input);
+      CHECK((s.status == score_status::invalid) == !scorer->unreadable(answer).empty());
+      if (s.value == row.at("truth").get<double>())
+        continue;
+      right = false;
+      figures.paid_wrongly += s.value == 1;
+      figures.failed += row.at("id").get<std::string>() + " (" + row.at("note").get<std::string>() + "), " + way
+                        + ": \"" + text.substr(0, 80) + "\" states \"" + scorer->statement(input) + "\", the row \""
+                        + answer + "\" " + s.reason + ", want " + row.at("truth").dump() + '\n';
+    }
+    ++figures.all;
+    figures.right += right;
+  }
+  return figures;
+}
+
 } // namespace
+
+TEST_CASE("number: the texts that were reported are read as people mean them, and none is paid wrongly") {
+  const auto figures = scored("reported.jsonl");
+  CHECK(figures.all == 171);
+  CHECK(figures.right == 171);
+  CHECK(figures.paid_wrongly == 0);
+  CHECK(figures.failed == "");
+}
+
+TEST_CASE("number: the texts of a sceptical reader are read as people mean them, and none is paid wrongly") {
+  const auto figures = scored("sceptical.jsonl");
+  CHECK(figures.all == 266);
+  CHECK(figures.right == figures.all);
+  CHECK(figures.paid_wrongly == 0);
+  CHECK(figures.failed == "");
+}
+
+TEST_CASE("number: two texts of one value are one vote") {
+  const auto scorer = make_rule("number", {});
+  const auto vote = [&](std::string_view text) { return scorer->statement({text, "1", 0, false}); };
+  for (const char* text : {"It is 0.5", "\\boxed{\\frac{1}{2}}", "2/4", "$\\frac12$", "so 1/2 cm^2", "50e-2", "\u00BD",
+                           "\\boxed{x = 5/10}"})
+    CHECK_MESSAGE(vote(text) == "0.5", std::string(text));
+  CHECK(vote("\\boxed{1/3}") == vote("It is 2/6"));
+  CHECK(vote("\\boxed{1/3}") != vote("\\boxed{0.333}"));
+  CHECK(vote("\\boxed{3,4}") == vote("\\boxed{x=3 \\text{ and } y=4}"));
+  CHECK(vote("\\boxed{}").empty());
+}
 
 TEST_CASE("number: the last number of the text is the answer") {
   CHECK(number_score({}, "47 + 12 = 59.", "59") == 1);
@@ -67,7 +140,10 @@ TEST_CASE("number: a row whose answer is no number cannot be scored") {
   CHECK(none.reason == "the row has no answer");
   const score word = make_rule("number", {})->evaluate({"5", "blue", 0, false});
   CHECK(word.status == score_status::invalid);
-  CHECK(word.reason == "the row's answer is no number: \"blue\"");
+  CHECK(word.reason == "the row's answer is no number: 'blue'");
+  CHECK(make_rule("number", {})->unreadable("12 cm").empty());
+  CHECK(make_rule("number", {})->unreadable("4\n\x1b[31m,\nx")
+        == "the row's answer is no number: '4\\x0a\\x1b[31m,\\x0ax'");
 }
 
 } // namespace number_test

@@ -53,6 +53,21 @@ TEST_CASE("rule_set: one rule that gives no value leaves no total; an error outr
   }
 }
 
+TEST_CASE("rule_set: says before any answer is made that no answer to a row can be scored, and why") {
+  const auto set_of = [](std::vector<std::string> types) {
+    std::vector<weighted_rule> rules;
+    for (auto& type : types)
+      rules.push_back(
+          {type, 1, make_rule(type, type == "length" ? option_values{{"max", std::int64_t{3}}} : option_values{})});
+    return rule_set(std::move(rules));
+  };
+  CHECK(set_of({"length", "number"}).unreadable("12 cm").empty());
+  CHECK(set_of({"length", "number"}).unreadable("blue") == "number: the row's answer is no number: 'blue'");
+  CHECK(set_of({"exact", "number"}).unreadable("") == "exact: the row has no answer");
+  CHECK(set_of({"exact"}).unreadable("blue").empty());
+  CHECK(set_of({"length"}).unreadable("").empty());
+}
+
 TEST_CASE("rule_set: refuses no rules, two of one name, a weight that is not finite") {
   CHECK_THROWS_AS(rule_set({}), input_error);
   CHECK_THROWS_AS(rule_set({fixed("a", 1, score::of(1)), fixed("a", 1, score::of(1))}), input_error);

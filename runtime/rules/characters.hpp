@@ -5,6 +5,15 @@
 
 namespace millrace::rules {
 
+inline bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
+/// An ASCII letter.
+inline bool is_letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 /// `text` without ASCII white space at its ends.
 inline std::string_view trimmed(std::string_view text) {
   constexpr std::string_view blanks = " \t\n\v\f\r";

@@ -1,0 +1,110 @@
+#include "runtime/rules/stated_numbers.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+namespace stated_numbers_test {
+
+using namespace millrace::rules;
+
+namespace {
+
+std::string boxed(std::string_view text) {
+  return canonical(stated_in(text, number_place::boxed, false));
+}
+
+std::string hash(std::string_view text) {
+  return canonical(stated_in(text, number_place::hash, false));
+}
+
+std::string expected(std::string_view text) {
+  return canonical(expected_in(text, false));
+}
+
+} // namespace
+
+TEST_CASE("stated_in: the last box that is in no other one counts, if it is closed") {
+  CHECK(boxed("\\boxed{1} no, \\boxed{59}") == "59");
+  CHECK(boxed("\\boxed{\\boxed{42}}") == "42");
+  CHECK(boxed("\\boxed{\\boxed{42} + 1}") == "");
+  CHECK(boxed("\\boxed 42, done") == "42");
+  CHECK(boxed("($\\boxed 42$)") == "42");
+  CHECK(boxed("\\boxed 7; then \\boxed{42}") == "42");
+  CHECK(boxed("\\boxed{7}, then \\boxed{}") == "");
+  CHECK(boxed("\\boxed{7}, then \\boxed{4") == "");
+  CHECK(boxed("59") == "");
+}
+
+TEST_CASE("stated_in: a text with a box ends in its box, whatever number comes last") {
+  const auto last = [](std::string_view text) { return canonical(stated_in(text, number_place::last, false)); };
+  CHECK(last("\\boxed{42}, in 3 steps") == "42");
+  CHECK(last("5, \\boxed{x}, in 3 steps") == "");
+  CHECK(last("42, in 3 steps") == "3");
+}
+
+TEST_CASE("stated_in: an equation states its number, once") {
+  CHECK(boxed("\\boxed{x = 5}") == "5");
+  CHECK(boxed("\\boxed{5 = x}") == "5");
+  CHECK(boxed("\\boxed{2 + 3 = 5}") == "5");
+  CHECK(boxed("\\boxed{x = 10/2 = 5}") == "5");
+  CHECK(boxed("\\boxed{x = \\frac{1}{3} \\approx 0.333}") == "1/3");
+  CHECK(boxed("\\boxed{5 = 6}") == "");
+  CHECK(boxed("\\boxed{y = 2x + 5}") == "");
+  CHECK(boxed("\\boxed{5 = 2x}") == "");
+  CHECK(boxed("\\boxed{x \\ge 5}") == "");
+  CHECK(boxed("\\boxed{0 < x = 5}") == "");
+}
+
+TEST_CASE("stated_in: several numbers are several, in their order") {
+  CHECK(boxed("\\boxed{1,2}") == "1, 2");
+  CHECK(boxed("\\boxed{1,234}") == "1234");
+  CHECK(boxed("\\boxed{1,234, 5}") == "1234, 5");
+  CHECK(boxed("\\boxed{x=5, y=6}") == "5, 6");
+  CHECK(boxed("\\boxed{5 \\text{ or } 6}") == "5, 6");
+  CHECK(boxed("\\boxed{1, 2, \\text{ and } 3}") == "1, 2, 3");
+  CHECK(boxed("\\boxed{5, x}") == "");
+  CHECK(boxed("\\boxed{(1, 2)}") == "");
+}
+
+TEST_CASE("stated_in: behind the last #### that a number follows") {
+  CHECK(hash("#### 5\n#### 1,004 apples") == "1004");
+  CHECK(hash("#### 42\n\n#### Remarks\nNothing more in 7 lines.") == "42");
+  CHECK(hash("#### Step 1\n#### 42") == "42");
+  CHECK(hash("####\n42") == "42");
+  CHECK(hash("#### 42. That is 6 * 7.") == "42");
+  CHECK(hash("#### x > 5") == "");
+  CHECK(hash("#### 3, 4") == "3, 4");
+  CHECK(hash("42") == "");
+}
+
+TEST_CASE("expected_in: the mark, the box, or the whole text, read as answers are") {
+  CHECK(expected("She sells 9 eggs for $2.\n#### 18") == "18");
+  CHECK(expected("so the sum is $\\boxed{18}$") == "18");
+  CHECK(expected("The answer is 42") == "42");
+  CHECK(expected("12 cm") == "12");
+  CHECK(expected("$x = -5$") == "-5");
+  CHECK(expected("90^\\circ") == "90");
+  CHECK(expected("1,2") == "1, 2");
+  CHECK(expected("The values are 3 and 4") == "");
+  CHECK(expected("between 3 and 4") == "");
+  CHECK(expected("five") == "");
+  CHECK(expected("#### none, 7") == "");
+  CHECK(expected("") == "");
+}
+
+TEST_CASE("stated_in: a text of hostile nesting takes no long time and no deep stack") {
+  for (const std::string part : {"\\boxed{", "\\boxed ", "{", "(", "####", "#### 1", "\\boxed{1}", "=", ",",
+                                 "\\boxed{(", "\\approx", "1 and ", "####\n"}) {
+    std::string text;
+    while (text.size() < 200'000)
+      text += part;
+    for (const auto place : {number_place::last, number_place::boxed, number_place::hash, number_place::whole})
+      for (const std::string end : {"", "}", "5}", "#### 5"})
+        CHECK(stated_in(text + end, place, false).size() <= 64);
+    CHECK(expected_in(text, false).size() <= 64);
+    CHECK(stated_in("\\boxed{" + text.substr(0, 8000) + "5}", number_place::boxed, false).size() <= 64);
+  }
+}
+
+} // namespace stated_numbers_test
