@@ -39,8 +39,6 @@ held_out_answer scored(const held_out_row& row, rollout::answer answer, const ru
   const rules::rule_input input{
       .text = result.text, .answer = row.answer, .tokens = score.tokens, .truncated = score.cut_off};
   const auto found = rules.evaluate(input);
-  if (found.total.status == rules::score_status::invalid)
-    throw input_error(row.where + ": " + found.total.reason);
   for (std::size_t r = 0; r < found.by_rule.size(); ++r)
     score.reward += rules.rules()[r].weight * found.by_rule[r].value;
   score.correct =
@@ -71,6 +69,8 @@ evaluation_core::evaluation_core(const pipeline::evaluation_table& table, model:
     if (static_cast<std::int64_t>(prompt.size()) > longest)
       skip(row->where + ": a prompt of " + std::to_string(prompt.size()) + " tokens, want at most "
            + std::to_string(longest));
+    else if (const auto why = rules_->unreadable(row->answer); !why.empty())
+      skip(row->where + ": " + why);
     else
       rows_.push_back({.prompt = std::move(prompt),
                        .answer = std::move(row->answer),

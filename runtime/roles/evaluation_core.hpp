@@ -33,7 +33,7 @@ struct held_out_answer {
 /// An evaluation's rows, rules and sampling, with no actor in sight: the same prompts and seeds each time it is run.
 class evaluation_core {
 public:
-  /// Reads the rows and encodes their prompts.
+  /// Reads the rows and encodes their prompts. A row whose expected answer a rule cannot read is passed over.
   /// @param words tokenizer, template and shape
   /// @throws input_error in one line: a file that cannot be read or holds no usable row, rules that cannot be made
   evaluation_core(const pipeline::evaluation_table& table, model::checkpoint words);
@@ -45,7 +45,6 @@ public:
   /// Asks every prompt and scores the answers.
   /// @param policy packed
   /// @param stop   looked at between two decode steps: the figures are then those of the prompts done so far
-  /// @throws input_error for a row that the rules cannot score, naming it
   evaluation_tally run(std::shared_ptr<const model::decoder> policy, const on_row& row_done, std::stop_token stop = {},
                        const on_answers& answered = {}) const;
 

@@ -136,6 +136,41 @@ TEST_CASE("an evaluation takes the first rows of a file, keeps their tasks and p
   CHECK_THROWS_AS(load(), input_error);
 }
 
+TEST_CASE("an evaluation passes over a row whose expected answer its rules cannot read, counts it and names it") {
+  const tests::temporary_folder scratch;
+  const auto file = (scratch / "rows.jsonl").string();
+  std::ofstream(file) << R"({"prompt": "a", "answer": "12 cm"})"
+                         "\n"
+                      << R"({"prompt": "b", "answer": "blue"})"
+                         "\n"
+                      << R"({"prompt": "c"})"
+                         "\n"
+                      << R"({"prompt": "d", "answer": "$42$"})"
+                         "\n";
+  auto table =
+      table_of(with_evaluation({"roles.held_out.rules=[{type=\"number\"}, {type=\"format\", pattern=\".\"}]"}));
+  table.generator.reset();
+  table.file = file;
+  table.rows = 0;
+  const auto load = [&] {
+    return evaluation_core(table, model::load_checkpoint(tests::tiny_model(), {.weights = false}));
+  };
+  const auto work = load();
+  CHECK(work.rows() == 2);
+  CHECK(work.skipped() == 2);
+  CHECK(work.skipped_first() == file + ":2: number: the row's answer is no number: 'blue'");
+  CHECK(work.run(packed_tiny(), {}).figures().at("rows") == 2);
+
+  std::ofstream(file) << R"({"prompt": "b", "answer": "blue"})";
+  try {
+    load();
+    FAIL("rows that no rule can score made an evaluation");
+  } catch (const input_error& error) {
+    CHECK(std::string(error.what())
+          == "none of the rows can be used, the first: " + file + ":1: number: the row's answer is no number: 'blue'");
+  }
+}
+
 TEST_CASE("an evaluation stops between two decode steps, and tells how far it is") {
   const auto p = with_evaluation();
   const auto work = work_of(p);
