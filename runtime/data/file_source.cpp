@@ -118,6 +118,8 @@ private:
       if (line.offset == 0 && text.starts_with("\xef\xbb\xbf"))
         text.remove_prefix(3);
       row r = parse_row(text);
+      if (const auto why = options_.unusable ? options_.unusable(r) : std::string(); !why.empty())
+        throw input_error(why);
       r.where = where;
       add_system(r.prompt, options_.system);
       return r;

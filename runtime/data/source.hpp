@@ -44,6 +44,8 @@ struct file_options {
   std::uint64_t seed = 1;
   std::uint64_t epochs = 0; ///< 0 = endless
   std::string system;       ///< system message before prompts that have none; empty = none
+  /// Why a row that can be read cannot be used, in one line; "" = it can. Such a row is skipped like a broken one.
+  std::function<std::string(const row&)> unusable = {};
 };
 
 /// Opens a JSONL file, one row a line; rows are read when their turn comes.

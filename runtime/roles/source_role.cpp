@@ -2,21 +2,49 @@
 
 #include "runtime/columns/prompt_columns.hpp"
 #include "runtime/roles/role_kinds.hpp"
+#include "runtime/roles/rule_verifier_role.hpp"
 
+#include <algorithm>
+#include <set>
 #include <stdexcept>
+#include <vector>
 
 namespace millrace::roles {
 namespace {
 
-std::shared_ptr<data::source> source_of(const pipeline::pipeline& p, const pipeline::source_table& table,
-                                        data::on_skip skip) {
+using rule_sets = std::vector<std::shared_ptr<const rules::rule_set>>;
+
+/// The rules that score the answers to this source's prompts.
+rule_sets rules_behind(const pipeline::pipeline& p, const std::string& source) {
+  rule_sets sets;
+  std::set<std::string> reached{source};
+  for (const auto& role : p.roles) { // each stands after those that it reads from
+    if (std::none_of(role.from.begin(), role.from.end(), [&](const auto& name) { return reached.contains(name); }))
+      continue;
+    reached.insert(role.name);
+    if (const auto* table = std::get_if<pipeline::rule_verifier_table>(&role.options))
+      sets.push_back(rules_of(table->rules));
+  }
+  return sets;
+}
+
+std::shared_ptr<data::source> source_of(const pipeline::pipeline& p, const pipeline::role& role, data::on_skip skip) {
+  const auto& table = std::get<pipeline::source_table>(role.options);
   const auto run_seed = static_cast<std::uint64_t>(p.run.seed);
   if (!table.generator)
     return data::open_file(table.file,
                            {.shuffle = table.shuffle,
                             .seed = run_seed,
                             .epochs = static_cast<std::uint64_t>(table.epochs),
-                            .system = table.system},
+                            .system = table.system,
+                            .unusable =
+                                [sets = rules_behind(p, role.name)](const data::row& row) {
+                                  std::string why;
+                                  for (const auto& rules : sets)
+                                    if (why.empty())
+                                      why = rules->unreadable(row.answer);
+                                  return why;
+                                }},
                            std::move(skip));
   const auto& g = *table.generator;
   return data::make_arithmetic({.operation = g.operation,
@@ -42,7 +70,7 @@ source_position at_index(std::uint64_t index, const data::position& at) {
 } // namespace
 
 source_role::source_role(const pipeline::pipeline& p, const pipeline::role& role, std::optional<source_position> from) {
-  source_ = source_of(p, std::get<pipeline::source_table>(role.options), [skipped = skipped_](const std::string& line) {
+  source_ = source_of(p, role, [skipped = skipped_](const std::string& line) {
     if (skipped->count++ == 0)
       skipped->first = line;
   });

@@ -24,7 +24,8 @@ struct source_prompt {
 ///
 /// Invariants
 /// - SO-1: the prompt of an index is a function of the pipeline alone: after a resume it is the same.
-/// - SO-2: an unusable row takes no index: it is counted and named.
+/// - SO-2: an unusable row takes no index: it is counted and named. A row whose expected answer the rules behind the
+///   source cannot read is unusable.
 class source_role {
 public:
   /// @param from where to go on after a resume; nothing: from the first prompt

@@ -195,6 +195,18 @@ TEST_CASE("a data file that is missing, empty or holds no usable row ends the ru
   check_run_refused(useless.run(), {}, {useless.path().string(), "none of its 2 rows"});
 }
 
+TEST_CASE("a file whose expected answers no rule can read ends the run before anything is generated") {
+  const run_with_rows data(row("one", "uno") + row("two", "dos"));
+  check_run_refused(data.run(), {"--set", "roles.rules.rules=[{type=\"number\"}]"},
+                    {data.path().string(), "none of its 2 rows"});
+  CHECK(data.run().files().status().at("state") == "failed");
+  CHECK(data.run().files().status().at("why").get<std::string>().find("none of its 2 rows") != std::string::npos);
+  CHECK(data.run().files().log().find("none of its 2 rows") != std::string::npos);
+  const auto status = run_to_end(command_line({"status", data.run().files().folder().string()}));
+  CHECK(status.status == 0);
+  CHECK((status.out + status.err).find("it failed: ") != std::string::npos);
+}
+
 TEST_CASE("rows without an answer, of broken text or too long are skipped, counted and named; the run goes on") {
   const run_with_rows data(
       row("one", "1") + "{\"prompt\":[{\"role\":\"user\",\"content\":\"no answer\"}]}\n" + row("two", "2")

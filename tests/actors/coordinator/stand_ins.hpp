@@ -155,11 +155,12 @@ struct rollout_stand_in {
   }
 };
 
-/// A stand-in for a role that adds columns: every group at once.
-inline actors::actor::setup adder_stand_in() {
-  return [](actors::actor&, actors::inbox& in) {
-    in.on<process_group>([](const process_group& ask) {
-      return group_columns{.group = ask.group, .attempt = ask.attempt, .summary = {{"reward", 0.5}}};
+/// A stand-in for a role that adds columns: every group at once. @param complaint of every group
+inline actors::actor::setup adder_stand_in(const std::string& complaint = "") {
+  return [complaint](actors::actor&, actors::inbox& in) {
+    in.on<process_group>([complaint](const process_group& ask) {
+      return group_columns{
+          .group = ask.group, .attempt = ask.attempt, .summary = {{"reward", 0.5}}, .complaint = complaint};
     });
   };
 }

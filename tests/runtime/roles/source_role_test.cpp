@@ -76,6 +76,29 @@ TEST_CASE("an unusable row takes no index and is counted and named once") { // S
   CHECK(third.row.skipped_first.find("rows.jsonl:4: ") != std::string::npos);
 }
 
+TEST_CASE(
+    "a row whose expected answer the rules behind the source cannot read is unusable, and named with the reason") {
+  const tests::temporary_folder folder;
+  tests::write_file(folder / "rows.jsonl", R"({"prompt": "one", "answer": "1"}
+{"prompt": "two", "answer": "no number at all"}
+{"prompt": "three", "answer": "3"}
+)");
+  auto p = tests::tiny_pipeline();
+  for (auto& role : p.roles)
+    if (auto* table = std::get_if<pipeline::source_table>(&role.options)) {
+      table->generator.reset();
+      table->file = folder / "rows.jsonl";
+      table->shuffle = false;
+    }
+  auto source = source_of(p);
+  CHECK(answer_of(source.take(0)) == "1");
+  const auto next = source.take(1);
+  CHECK(answer_of(next) == "3");
+  CHECK(next.row.skipped_rows == 1);
+  CHECK(next.row.skipped_first.find("rows.jsonl:2: number: ") != std::string::npos);
+  CHECK(next.row.skipped_first.find("no number at all") != std::string::npos);
+}
+
 TEST_CASE("data that ended stays ended and says how many prompts there were") {
   five_rows data(2);
   auto source = source_of(data.p);
