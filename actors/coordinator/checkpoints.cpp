@@ -121,7 +121,7 @@ void coordinator_state::checkpoint_is_stored(const checkpoint_stored& stored) {
     return;
   }
   const auto line = run_files::checkpoint_failure(config_.checkpoints->folder(), stored.step, stored.failure);
-  const auto waits = router_->scheduler().waits();
+  const auto waits = router_->scheduler().waits(now());
   const bool last =
       std::any_of(waits.begin(), waits.end(), [](const auto& wait) { return wait.kind == wait_kind::saving; });
   if (!std::exchange(checkpoint_refused_, true))

@@ -114,6 +114,10 @@ actor::setup coordinator(coordinator_config config) {
     in.on<role_ready>([state](const role_ready& ready) { state->role_is_ready(ready); });
     in.on<evaluation_progress>([state](const evaluation_progress& progress) { state->evaluation_goes_on(progress); });
     in.on<role_failed>([state](const role_failed& failed) { state->role_has_failed(failed); });
+    in.on<process_failed>([state](const process_failed& failed) {
+      state->process_has_failed(failed);
+      return failure_noted{};
+    });
     in.on<process_ended>([state](const process_ended& ended) { state->process_has_ended(ended); });
     in.on<group_generated>([state](const group_generated& generated) { state->group_is_generated(generated); });
     in.on<group_interrupted>([state](const group_interrupted& what) { state->group_is_interrupted(what); });

@@ -34,6 +34,7 @@ public:
   void role_is_ready(const role_ready& ready);
   void evaluation_goes_on(const evaluation_progress& progress);
   void role_has_failed(const role_failed& failed);
+  void process_has_failed(const process_failed& failed);
   void process_has_ended(const process_ended& ended);
   void group_is_generated(const group_generated& generated);
   void group_is_interrupted(const group_interrupted& interrupted);

@@ -243,6 +243,13 @@ void coordinator_state::role_has_failed(const role_failed& failed) {
   fail(failed.who.name() + ": " + failed.why);
 }
 
+void coordinator_state::process_has_failed(const process_failed& failed) {
+  const bool expected =
+      std::any_of(joined_.begin(), joined_.end(), [&](const auto& entry) { return entry.second == failed.role; });
+  if (expected)
+    fail(failed.role.name() + (failed.host.empty() ? "" : " on " + failed.host) + ": " + failed.why);
+}
+
 void coordinator_state::agent_is_down(node_id node) {
   const auto found = processes_.find(node);
   if (found == processes_.end())

@@ -126,6 +126,26 @@ run_record::run_record(const pipeline::pipeline& p, const run_files::run_folder&
     if (const auto gap = row.get(telemetry::metric::logprob_gap))
       logprob_gap_ = std::fmax(logprob_gap_, *gap);
   }
+  say_starting();
+}
+
+/// So that `millrace status` has something to read from the first moment on.
+void run_record::say_starting() {
+  auto status = telemetry::read_status(folder_->status()).value_or(telemetry::run_status{});
+  elapsed_before_s_ = folder_->session() > 1 ? status.elapsed_s : 0;
+  status = {.name = name_,
+            .state = "starting",
+            .pid = getpid(),
+            .written_wall_s = wall_s(),
+            .elapsed_s = elapsed_before_s_,
+            .step = step_,
+            .steps = steps_,
+            .reward = rewards_.empty() ? 0 : rewards_.back()};
+  telemetry::write_status(folder_->status(), status);
+}
+
+double run_record::elapsed_s() const {
+  return elapsed_before_s_ + telemetry::now_s() - start_s_;
 }
 
 void run_record::step_done(std::int64_t step, std::map<std::string, double> figures,
@@ -292,7 +312,7 @@ void run_record::write_status(const schedule::scheduler& scheduler, const std::s
   status.state = state;
   status.pid = getpid();
   status.written_wall_s = wall_s();
-  status.elapsed_s = telemetry::now_s() - start_s_;
+  status.elapsed_s = elapsed_s();
   status.left_s = left_.seconds(steps_ - step_);
   status.step = step_;
   status.steps = steps_;
@@ -319,7 +339,7 @@ void run_record::finish(const schedule::scheduler& scheduler, const std::string&
                         : outcome;
   summary.step = step_;
   summary.steps = steps_;
-  summary.elapsed_s = telemetry::now_s() - start_s_;
+  summary.elapsed_s = elapsed_s();
   summary.rewards = rewards_;
   summary.evaluations.assign(evaluations_.begin(), evaluations_.end());
   summary.ledger = totals_of(scheduler.books());

@@ -80,6 +80,8 @@ public:
   std::optional<std::int64_t> checkpoint_step() const { return checkpoint_step_; }
 
 private:
+  void say_starting();
+  double elapsed_s() const; ///< of all sessions
   void keep_writing(const std::string& what, const std::function<void()>& write);
   void write_waiting(); ///< what a full disk has refused
   void append(const telemetry::metric_row& row);
@@ -106,6 +108,7 @@ private:
   std::map<std::string, std::vector<telemetry::evaluation_point>> evaluations_;
   std::set<std::string> refused_; ///< files that the disk does not take at present
   double start_s_;
+  double elapsed_before_s_ = 0; ///< of earlier sessions
   double last_step_s_;
   double rate_since_s_;
   std::int64_t rate_since_tokens_ = 0;

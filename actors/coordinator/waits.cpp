@@ -56,7 +56,7 @@ wait_record coordinator_state::explained(wait_record wait) const {
 
 std::vector<wait_record> coordinator_state::all_waits() const {
   std::vector<wait_record> waits;
-  for (auto& wait : router_->scheduler().waits())
+  for (auto& wait : router_->scheduler().waits(now()))
     waits.push_back(explained(std::move(wait)));
   for (const auto& [node, process] : processes_)
     for (auto wait : process.waits) {

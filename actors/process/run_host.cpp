@@ -13,6 +13,7 @@
 #include "runtime/cluster/signals.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/telemetry/log.hpp"
+#include "runtime/telemetry/progress.hpp"
 #include "runtime/telemetry/run_status.hpp"
 #include "runtime/words/input_error.hpp"
 
@@ -23,6 +24,8 @@
 #include <csignal>
 #include <future>
 #include <set>
+#include <thread>
+#include <utility>
 
 namespace millrace::actors {
 namespace {
@@ -80,9 +83,18 @@ private:
   cluster::child_processes children_; ///< last: its watcher uses the rest
 };
 
-/// Connects to a node of the placement. @throws input_error when it is not there or refuses
-handle<starts_processes> connect_node(actor_system& system, const std::string& host) {
+/// Connects to a node of the placement. @param patience_s how long it may take until somebody listens there
+/// @throws input_error when it is not there or refuses
+handle<starts_processes> connect_node(actor_system& system, const std::string& host, double patience_s) {
   const auto where = cluster::parse_endpoint(host);
+  const double start_s = telemetry::now_s();
+  bool said = false;
+  while (!cluster::reachable(where, 3) && telemetry::now_s() - start_s < patience_s) {
+    if (!std::exchange(said, true))
+      telemetry::log_info("run", "waiting for node " + host + ", up to " + telemetry::in_time(patience_s)
+                                     + " (placement.connect_timeout_s)");
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
   if (!cluster::reachable(where, 3))
     throw input_error("node " + host + ": nobody listens there; start `millrace node --listen " + host
                       + " --secret-file FILE` on that host");
@@ -232,8 +244,8 @@ run_outcome conduct(actor_system& system, placed_children& children, coordinator
   const auto p = config.pipeline;
   std::uint16_t local_port = 0;
   for (const auto& host : hosts)
-    config.nodes.emplace(host, connect_node(system, host));
-  config.find_node = [&system](const std::string& host) { return connect_node(system, host); };
+    config.nodes.emplace(host, connect_node(system, host, p->placement.connect_timeout_s));
+  config.find_node = [&system](const std::string& host) { return connect_node(system, host, 0); };
   config.start_process = [&](const supervision::placed_process& what, const std::string& token) {
     return children.start(what, token, local_port);
   };

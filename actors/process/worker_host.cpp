@@ -13,6 +13,7 @@
 
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <future>
 #include <mutex>
@@ -66,22 +67,11 @@ std::vector<std::string> worker_arguments(const worker_options& o) {
   return arguments;
 }
 
-int run_worker(const worker_options& options) {
-  // A terminal's signals reach every process of the run: the run's own process decides, this one is told.
-  cluster::leave_terminal_to_others();
-  cluster::survive_refused_writes();
-  std::optional<cluster::credentials> secret;
-  cluster::actor_options actor_options;
-  actor_options.heartbeat_ms = options.heartbeat_ms;
-  actor_options.peer_timeout_ms = options.peer_timeout_ms;
-  if (!options.secret_file.empty()) {
-    secret.emplace(options.secret_file);
-    actor_options.tls = secret->files();
-  }
-  actor_system system(actor_options);
-  const auto coordinator = find_coordinator(system, options);
-  const auto run = join(system, coordinator, options);
+namespace {
 
+/// Serves the run that has let this process in, until it is told to end.
+void serve(actor_system& system, const handle<decides>& coordinator, const worker_options& options,
+           const welcome& run) {
   auto p = std::make_shared<const pipeline::pipeline>(
       pipeline::parse_pipeline(run.pipeline, "the run's resolved.toml", "/"));
   transport::data_plane_options data_options;
@@ -111,6 +101,35 @@ int run_worker(const worker_options& options) {
   ended.get_future().wait();
   // Roles may be in the middle of a decode step or a training step: nothing here outlives the run, so just go.
   _exit(0);
+}
+
+} // namespace
+
+int run_worker(const worker_options& options) {
+  // A terminal's signals reach every process of the run: the run's own process decides, this one is told.
+  cluster::leave_terminal_to_others();
+  cluster::survive_refused_writes();
+  std::optional<cluster::credentials> secret;
+  cluster::actor_options actor_options;
+  actor_options.heartbeat_ms = options.heartbeat_ms;
+  actor_options.peer_timeout_ms = options.peer_timeout_ms;
+  if (!options.secret_file.empty()) {
+    secret.emplace(options.secret_file);
+    actor_options.tls = secret->files();
+  }
+  actor_system system(actor_options);
+  const auto coordinator = find_coordinator(system, options);
+  const auto run = join(system, coordinator, options);
+  try {
+    serve(system, coordinator, options, run);
+  } catch (const std::exception& error) {
+    // The terminal of another host is nobody's: the run must say it.
+    system.ask_and_wait(coordinator, process_failed{.role = options.role, .host = options.host, .why = error.what()},
+                        std::chrono::seconds(5));
+    std::fprintf(stderr, "millrace: %s: %s\n", options.role.name().c_str(), error.what());
+    _exit(1);
+  }
+  return 0;
 }
 
 int run_node(const std::string& listen, const std::string& secret_file) {

@@ -309,6 +309,16 @@ auto inspect(Inspector& f, begin_run& x) {
 }
 
 template <class Inspector>
+auto inspect(Inspector& f, process_failed& x) {
+  return f(x.role, x.host, x.why);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, failure_noted&) {
+  return f();
+}
+
+template <class Inspector>
 auto inspect(Inspector& f, role_failed& x) {
   return f(x.who, x.why);
 }

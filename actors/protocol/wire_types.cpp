@@ -142,6 +142,8 @@ const std::vector<wire_type>& all() {
       row<welcome>("welcome"),
       row<begin_run>("begin_run"),
       row<role_failed>("role_failed"),
+      row<process_failed>("process_failed"),
+      row<failure_noted>("failure_noted"),
       row<process_ended>("process_ended"),
       row<stop_run>("stop_run"),
       row<started_on_node>("started_on_node"),

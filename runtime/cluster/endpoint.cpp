@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -36,12 +37,29 @@ struct socket_holder {
   socket_holder& operator=(const socket_holder&) = delete;
 };
 
+/// The first IPv4 address of a name. @param wrong makes the error
+template <class Wrong>
+std::string resolved(const std::string& name, const Wrong& wrong) {
+  addrinfo hints{};
+  hints.ai_family = AF_INET;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const int failed = name.empty() ? EAI_NONAME : getaddrinfo(name.c_str(), nullptr, &hints, &found);
+  if (failed != 0)
+    throw wrong("'" + name + "' is no IPv4 address and no name that this host can resolve (" + gai_strerror(failed)
+                + ")");
+  char text[INET_ADDRSTRLEN] = {};
+  inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(found->ai_addr)->sin_addr, text, sizeof text);
+  freeaddrinfo(found);
+  return text;
+}
+
 } // namespace
 
 endpoint parse_endpoint(const std::string& text) {
   const auto colon = text.rfind(':');
   const auto wrong = [&](const std::string& why) {
-    return input_error("'" + text + "': " + why + ", want ADDRESS:PORT such as 10.0.0.2:7000");
+    return input_error("'" + text + "': " + why + ", want HOST:PORT such as 10.0.0.2:7000");
   };
   if (colon == std::string::npos)
     throw wrong("no port");
@@ -52,7 +70,7 @@ endpoint parse_endpoint(const std::string& text) {
     throw wrong("'" + text.substr(colon + 1) + "' is no port");
   in_addr parsed{};
   if (inet_pton(AF_INET, result.address.c_str(), &parsed) != 1)
-    throw wrong("'" + result.address + "' is no IPv4 address");
+    result.address = resolved(result.address, wrong);
   return result;
 }
 

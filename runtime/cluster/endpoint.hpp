@@ -11,8 +11,8 @@ struct endpoint {
   std::uint16_t port = 0;
 };
 
-/// "10.0.0.2:7000". @throws input_error naming what is wrong; a name instead of an address is refused, since CAF
-/// resolves names while every other connection waits
+/// "10.0.0.2:7000" or "gpu7.cluster:7000". A name is resolved here: CAF would resolve it while every other connection
+/// waits. @throws input_error naming what is wrong
 endpoint parse_endpoint(const std::string& text);
 
 bool is_loopback(const std::string& address);

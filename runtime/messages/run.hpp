@@ -44,6 +44,17 @@ struct role_failed {
   std::string why; ///< one line
 };
 
+/// A process that has joined cannot go on: a model that is not on its host, a port that is taken. Starting it again
+/// would not help. agent -> coordinator.
+struct process_failed {
+  role_instance role;
+  std::string host; ///< "" = this host
+  std::string why;  ///< one line
+};
+
+/// Answers `process_failed`: the run knows.
+struct failure_noted {};
+
 /// A placed process ended. run's child watcher, or the agent of its host -> coordinator.
 struct process_ended {
   std::int64_t pid = 0;
@@ -65,8 +76,9 @@ struct stop_run {
 /// - CR-2: a process that is declared dead has its data-plane connections closed in every other process.
 /// - CR-3: only a process that holds the token it was started with joins.
 /// - CR-4: no progress for `stall_after_s` prints who waits for what, on whom, since when.
-using decides = protocol<told<begin_run>, asked<join_run, welcome>, told<process_up>, told<role_ready>,
-                         told<role_failed>, told<process_ended>, told<group_generated>, told<group_interrupted>,
-                         told<evaluation_progress>, told<process_report>, told<checkpoint_stored>, told<stop_run>>;
+using decides =
+    protocol<told<begin_run>, asked<join_run, welcome>, told<process_up>, told<role_ready>, told<role_failed>,
+             asked<process_failed, failure_noted>, told<process_ended>, told<group_generated>, told<group_interrupted>,
+             told<evaluation_progress>, told<process_report>, told<checkpoint_stored>, told<stop_run>>;
 
 } // namespace millrace

@@ -21,7 +21,7 @@ struct role_placement {
   static void visit(Self& s, Visitor& v) {
     v("processes", s.processes, between(0, 256),
       "processes of the role; 0 = in the run's own process, or one on each of `hosts`");
-    v("hosts", s.hosts, any(), "ADDRESS:PORT of the `millrace node`s that start them, in turn; empty = this host");
+    v("hosts", s.hosts, any(), "HOST:PORT of the `millrace node`s that start them, in turn; empty = this host");
   }
 };
 
@@ -29,6 +29,7 @@ struct role_placement {
 struct placement_table {
   std::string transport = "auto";
   std::filesystem::path secret_file;
+  double connect_timeout_s = 30;
   std::map<std::string, role_placement> roles;
 
   bool operator==(const placement_table&) const = default;
@@ -37,6 +38,8 @@ struct placement_table {
   static void visit(Self& s, Visitor& v) {
     v("transport", s.transport, one_of({"auto", "tcp", "shm"}), "how tensors travel between processes");
     v("secret_file", s.secret_file, any(), "file with the secret shared with the nodes; needed with `hosts`");
+    v("connect_timeout_s", s.connect_timeout_s, between(0, 86400),
+      "seconds that a run waits at its start for nodes that nobody has started yet");
     v.entries(s.roles, "where a role runs");
   }
 };

@@ -125,8 +125,8 @@ public:
   std::vector<weights_overdue> late_weights(double now_s) const;
 
   /// Everything that stands still: who waits for what, on whom and since when. First what holds up the run. Empty when
-  /// the run has finished. Linear in the live groups and workers; for people.
-  std::vector<wait_record> waits() const;
+  /// the run has finished. Linear in the live groups and workers; for people. @param at_s now
+  std::vector<wait_record> waits(double at_s) const;
 
   /// Tokens that the batch in training trains; 0: there is none.
   std::int64_t tokens_in_training() const { return training_ ? training_->tokens - training_->too_old : 0; }
@@ -293,19 +293,19 @@ private:
   batch_rule::request next_request() const;
 
   void explain_run(std::vector<wait_record>& out) const;
-  void explain_learner(std::vector<wait_record>& out) const;
+  void explain_learner(std::vector<wait_record>& out, double at_s) const;
   void explain_groups(std::vector<wait_record>& out) const;
-  void explain_workers(std::vector<wait_record>& out) const;
-  std::string explain_fresh(std::size_t count, std::vector<std::string>& on) const;
-  std::optional<wait_record> wait_of(const worker& one) const; ///< none: it has all that it may take
-  wait_record wait_for_weights(const worker& one) const;
-  wait_record wait_for_its_groups(const worker& one, const std::string& before) const;
+  void explain_workers(std::vector<wait_record>& out, double at_s) const;
+  std::string explain_fresh(std::size_t count, std::vector<std::string>& on, double at_s) const;
+  std::optional<wait_record> wait_of(const worker& one, double at_s) const; ///< none: it has all that it may take
+  wait_record wait_for_weights(const worker& one, double at_s) const;
+  wait_record wait_for_its_groups(const worker& one, const std::string& before, double at_s) const;
   wait_record wait_to_grow(const worker& one) const;
-  wait_record wait_for_gate(const worker& one) const;
+  wait_record wait_for_gate(const worker& one, double at_s) const;
   std::vector<std::string> who_holds_version_back() const;
-  std::string who_holds_credits() const;
+  std::string who_holds_credits(double at_s) const;
   std::size_t ready_of_lowest(std::size_t count) const;
-  std::string where_is(group_id id) const;
+  std::string where_is(group_id id, double at_s) const;
   std::vector<group_id> in_the_way(std::size_t count) const;
 
   struct recount;

@@ -37,7 +37,7 @@ std::string sentence(const wait_record& wait, double now_s) {
          + seconds(now_s - wait.since_s);
 }
 
-std::vector<wait_record> scheduler::waits() const {
+std::vector<wait_record> scheduler::waits(double at_s) const {
   std::vector<wait_record> result;
   if (phase_ == phase::finished)
     return result;
@@ -45,9 +45,9 @@ std::vector<wait_record> scheduler::waits() const {
   if (phase_ != phase::running)
     return result;
   if (!training_)
-    explain_learner(result);
+    explain_learner(result, at_s);
   explain_groups(result);
-  explain_workers(result);
+  explain_workers(result, at_s);
   return result;
 }
 
@@ -73,12 +73,12 @@ void scheduler::explain_run(std::vector<wait_record>& out) const {
                    .kind = wait_kind::worker});
 }
 
-std::string scheduler::where_is(group_id id) const {
+std::string scheduler::where_is(group_id id, double at_s) const {
   const auto& one = groups_.at(id);
   std::string place(to_string(one.state));
   if (one.state == group_state::generating)
     place += " on " + workers_.at(one.worker).name;
-  return std::to_string(id) + " (" + place + " since " + seconds(one.since_s) + ")";
+  return std::to_string(id) + " (" + place + " for " + seconds(at_s - one.since_s) + ")";
 }
 
 /// The groups that keep the next batch from being cut, the most urgent first, at most `groups_named`.
@@ -120,7 +120,7 @@ wait_kind scheduler::learner_waits_for() const {
   return turn && rule_.able(next) ? wait_kind::turn : wait_kind::groups;
 }
 
-void scheduler::explain_learner(std::vector<wait_record>& out) const {
+void scheduler::explain_learner(std::vector<wait_record>& out, double at_s) const {
   const auto next = next_request();
   const auto full = part_ == 0 && config_.select.min_ready == 0 ? std::size_t{config_.groups_per_step} : next.size;
   const auto size = next.last ? std::min(full, rule_.live()) : full;
@@ -133,7 +133,7 @@ void scheduler::explain_learner(std::vector<wait_record>& out) const {
                                                                                                  : rule_.ready());
   std::string names;
   for (const auto id : in_the_way(missing)) {
-    names += (names.empty() ? "" : ", ") + where_is(id);
+    names += (names.empty() ? "" : ", ") + where_is(id, at_s);
     add_once(wait.on, group_name(id));
   }
   const auto fresh = rule_.ready() >= size ? rule_.missing_fresh(next) : 0;
@@ -145,7 +145,7 @@ void scheduler::explain_learner(std::vector<wait_record>& out) const {
                           config_.clock.unit == lag_unit::step ? "version" : word(config_.clock.unit))
                 + ": " + names;
   else if (fresh > 0)
-    wait.what = explain_fresh(fresh, wait.on);
+    wait.what = explain_fresh(fresh, wait.on, at_s);
   else if (wait.kind == wait_kind::turn)
     wait.what = counted(static_cast<std::size_t>(ledger_.live(group_state::generating).groups), "group")
                 + " to end or to be handed over: training and generation take turns";
@@ -162,13 +162,13 @@ void scheduler::explain_learner(std::vector<wait_record>& out) const {
 }
 
 /// What `on_policy_min` asks for.
-std::string scheduler::explain_fresh(std::size_t count, std::vector<std::string>& on) const {
+std::string scheduler::explain_fresh(std::size_t count, std::vector<std::string>& on, double at_s) const {
   std::string names;
   on.clear();
   groups_.each([&](group_id id, const group& one) {
     if (on.size() < groups_named && one.born == step_
         && (one.state == group_state::generating || one.state == group_state::finished)) {
-      names += (names.empty() ? ": " : ", ") + where_is(id);
+      names += (names.empty() ? ": " : ", ") + where_is(id, at_s);
       on.push_back(group_name(id));
     }
   });
@@ -215,22 +215,22 @@ void scheduler::explain_groups(std::vector<wait_record>& out) const {
 }
 
 /// "; the oldest still open is 4711 (generating on rollout/2 since 3.0 s)": the group that the gate waits for most.
-std::string scheduler::who_holds_credits() const {
+std::string scheduler::who_holds_credits(double at_s) const {
   const auto oldest = in_the_way(1);
-  return oldest.empty() ? std::string() : "; the first still open is " + where_is(oldest.front());
+  return oldest.empty() ? std::string() : "; the first still open is " + where_is(oldest.front(), at_s);
 }
 
-void scheduler::explain_workers(std::vector<wait_record>& out) const {
+void scheduler::explain_workers(std::vector<wait_record>& out, double at_s) const {
   for (const auto& [id, one] : workers_)
-    if (auto wait = wait_of(one))
+    if (auto wait = wait_of(one, at_s))
       out.push_back(*std::move(wait));
 }
 
-std::optional<wait_record> scheduler::wait_of(const worker& one) const {
+std::optional<wait_record> scheduler::wait_of(const worker& one, double at_s) const {
   if (one.flipping())
-    return wait_for_weights(one);
+    return wait_for_weights(one, at_s);
   if (one.closed)
-    return wait_for_its_groups(one, "new weights");
+    return wait_for_its_groups(one, "new weights", at_s);
   if (one.lent && reclaimed_)
     return wait_record{.who = one.name,
                        .what = "the learner to train step " + std::to_string(step_)
@@ -242,27 +242,27 @@ std::optional<wait_record> scheduler::wait_of(const worker& one) const {
   if (one.offered > 0 && (more_to_start() || !queued_.empty()) && !may_grow())
     return wait_to_grow(one);
   if (one.offered > 0 && more_to_start())
-    return wait_for_gate(one);
+    return wait_for_gate(one, at_s);
   return std::nullopt;
 }
 
-wait_record scheduler::wait_for_its_groups(const worker& one, const std::string& before) const {
+wait_record scheduler::wait_for_its_groups(const worker& one, const std::string& before, double at_s) const {
   const auto oldest = *std::min_element(one.running.begin(), one.running.end());
   return {.who = one.name,
           .what = "its " + counted(one.running.size(), "running group") + " to end before it takes " + before + ": "
-                  + where_is(oldest),
+                  + where_is(oldest, at_s),
           .on = {group_name(oldest)},
           .since_s = one.late ? one.behind_s : one.since_s,
           .kind = wait_kind::weights};
 }
 
-wait_record scheduler::wait_for_weights(const worker& one) const {
+wait_record scheduler::wait_for_weights(const worker& one, double at_s) const {
   const auto sent = "version " + std::to_string(*one.sent);
   auto runs = one.holds ? "it runs " + std::to_string(*one.holds) : "it has no weights";
   if (one.late)
     runs += one.member ? ", and is late" : " and is left out until it runs " + std::to_string(*one.sent);
   if (!config_.in_flight() && !one.running.empty())
-    return wait_for_its_groups(one, sent + " (" + runs + ")");
+    return wait_for_its_groups(one, sent + " (" + runs + ")", at_s);
   return {.who = one.name,
           .what = sent + " (" + runs + ")",
           .on = {"learner"},
@@ -286,14 +286,14 @@ wait_record scheduler::wait_to_grow(const worker& one) const {
   return wait;
 }
 
-wait_record scheduler::wait_for_gate(const worker& one) const {
+wait_record scheduler::wait_for_gate(const worker& one, double at_s) const {
   const bool on_workers = version_ < step_;
   return {.who = one.name,
           .what = (on_workers ? "every worker to run version " + std::to_string(version_ + 1)
                               : "the learner to finish step " + std::to_string(step_))
                   + " before it starts more: " + counted(groups_.size() - parked_.size(), "group") + " live, "
                   + counted(static_cast<std::size_t>(ledger_.trained().groups), "group") + " trained"
-                  + who_holds_credits(),
+                  + who_holds_credits(at_s),
           .on = on_workers ? who_holds_version_back() : std::vector<std::string>{"learner"},
           .since_s = std::max(one.since_s, version_since_s_),
           .kind = wait_kind::gate};

@@ -160,7 +160,7 @@ std::optional<run_status> read_status(const fs::path& path) {
 
 std::string in_words(const run_status& status, const fs::path& folder, run_process process, double at_wall_s) {
   const bool alive = process == run_process::alive;
-  const double age_s = at_wall_s - status.written_wall_s;
+  const double age_s = status.written_wall_s > 0 ? at_wall_s - status.written_wall_s : 0;
   std::string text = head_line(status, folder, process, age_s);
   progress shown{
       status.step, status.steps, status.reward, status.tokens_per_s, status.staleness, alive ? status.left_s : -1, ""};

@@ -25,8 +25,8 @@ struct run_status {
   std::string why = {};           ///< failed: the line that says why
   std::int64_t pid = 0;
   double written_wall_s = 0; ///< Unix time
-  double elapsed_s = 0;
-  double left_s = -1; ///< negative: not known
+  double elapsed_s = 0;      ///< of all sessions
+  double left_s = -1;        ///< negative: not known
   std::int64_t step = 0;
   std::int64_t steps = 0;
   double reward = 0;

@@ -133,7 +133,7 @@ void try_seed(std::uint64_t seed) {
     const bool reference = read_file(run / "tiny.toml").find("roles.frozen") != std::string::npos;
     const auto command = begun ? run.resume() : run.start(placed ? placed_apart(reference) : strings{});
     status = session_under(blow, command, seen);
-    CHECK((status == 0 || status == 1 || status == 3 || status == -SIGKILL));
+    CHECK((status == 0 || status == 1 || status == 3 || status == -SIGKILL || status == -SIGTERM));
     for (const auto child : seen)
       CHECK(wait_until([&] { return !is_running(child); }, 5)); // no orphans
   }

@@ -176,7 +176,7 @@ TEST_CASE("a node that is not there, a port in use, a secret that others can rea
   if (!can_have_two_hosts())
     return;
   const scene s;
-  const auto nobody = run_to_end(s.start());
+  const auto nobody = run_to_end(s.start({"--set", "placement.connect_timeout_s=0"}));
   CHECK(nobody.status == 1);
   CHECK(nobody.err.starts_with("millrace: node 10.99.0.2:7000: nobody listens there"));
   CHECK(std::count(nobody.err.begin(), nobody.err.end(), '\n') == 1);

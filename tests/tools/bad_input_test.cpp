@@ -299,7 +299,8 @@ TEST_CASE("a node lets in who holds its secret, and nobody else") {
   check_run_refused(tiny_run(), {"--set", hosts, "--set", "placement.secret_file=" + (folder / "other").string()},
                     {"node " + found[1].str(), "secret"});
   check_run_refused(tiny_run(),
-                    {"--set", "placement.rollout.hosts=[\"127.0.0.1:1\"]", "--set", "placement.secret_file=" + secret},
+                    {"--set", "placement.rollout.hosts=[\"127.0.0.1:1\"]", "--set", "placement.secret_file=" + secret,
+                     "--set", "placement.connect_timeout_s=0"},
                     {"node 127.0.0.1:1", "nobody listens"});
 
   const tiny_run alone, there;

@@ -12,7 +12,7 @@ namespace {
 
 std::string all(const scheduler& it, double now_s) {
   std::string text;
-  for (const auto& wait : it.waits())
+  for (const auto& wait : it.waits(now_s))
     text += sentence(wait, now_s) + "\n";
   return text;
 }
@@ -40,12 +40,12 @@ TEST_CASE("the learner names the groups it waits for, where they are and since w
   it.on(worker_joined{0, 2, 0, "rollout/0"}, 1);
   it.on(group_finished{0, 1, {{0, 5}}}, 3.5);
   CHECK(all(it, 5)
-        == "learner waits for 2 of 2 groups: 0 (finished since 3.5 s), 1 (generating on rollout/0 since 1.0 s); since "
+        == "learner waits for 2 of 2 groups: 0 (finished for 1.5 s), 1 (generating on rollout/0 for 4.0 s); since "
            "0.0 s, for 5.0 s\n"
            "group 0 waits for the columns that the learner needs; since 3.5 s, for 1.5 s\n"
            "rollout/0 waits for the learner to finish step 0 before it starts more: 2 groups live, 0 groups trained; "
-           "the first still open is 0 (finished since 3.5 s); since 3.5 s, for 1.5 s\n");
-  CHECK(it.waits().front().on == std::vector<std::string>{"group 0", "group 1"});
+           "the first still open is 0 (finished for 1.5 s); since 3.5 s, for 1.5 s\n");
+  CHECK(it.waits(20).front().on == std::vector<std::string>{"group 0", "group 1"});
 }
 
 TEST_CASE("a batch in training, weights on their way and the gate are waits on somebody") {
@@ -59,27 +59,27 @@ TEST_CASE("a batch in training, weights on their way and the gate are waits on s
   CHECK(all(it, 3)
         == "run waits for the learner to train step 0 (2 groups, 10 tokens); since 2.0 s, for 1.0 s\n"
            "rollout/0 waits for the learner to finish step 0 before it starts more: 4 groups live, 0 groups trained; "
-           "the first still open is 2 (generating on rollout/0 since 1.0 s); since 2.0 s, for 1.0 s\n");
+           "the first still open is 2 (generating on rollout/0 for 2.0 s); since 2.0 s, for 1.0 s\n");
   it.on(batch_trained{0, 10}, 4);
   it.on(group_finished{3, 1, {{0, 5}}}, 5);
   CHECK(all(it, 6)
-        == "learner waits for 2 of 2 groups: 2 (generating on rollout/0 since 1.0 s), 3 (finished since 5.0 s); since "
+        == "learner waits for 2 of 2 groups: 2 (generating on rollout/0 for 5.0 s), 3 (finished for 1.0 s); since "
            "4.0 s, for 2.0 s\n"
            "group 3 waits for the columns that the learner needs; since 5.0 s, for 1.0 s\n"
            "rollout/0 waits for its 1 running group to end before it takes version 1 (it runs 0): 2 (generating on "
-           "rollout/0 since 1.0 s); since 4.0 s, for 2.0 s\n"
+           "rollout/0 for 5.0 s); since 4.0 s, for 2.0 s\n"
            "rollout/1 waits for version 1 (it runs 0); since 5.0 s, for 1.0 s\n");
   it.on(version_acknowledged{1, 1}, 7);
-  CHECK(it.waits().back().kind == wait_kind::gate);
-  CHECK(it.waits().back().on == std::vector<std::string>{"rollout/0"});
+  CHECK(it.waits(20).back().kind == wait_kind::gate);
+  CHECK(it.waits(20).back().on == std::vector<std::string>{"rollout/0"});
 }
 
 TEST_CASE("groups without a place, the staleness bound and the last checkpoint are waits too") {
   scheduler it(two_by(1, "synchronous"));
   it.on(worker_joined{0, 2, 0, "rollout/0"}, 1);
   it.on(worker_lost{0}, 2);
-  CHECK(it.waits()[2].who == "group 0");
-  CHECK(sentence(it.waits()[2], 2.5)
+  CHECK(it.waits(20)[2].who == "group 0");
+  CHECK(sentence(it.waits(2.5)[2], 2.5)
         == "group 0 waits for a place on a rollout worker, with 1 more group; since 2.0 s, for 0.5 s");
   it.on(worker_joined{1, 2, 0, "rollout/1"}, 3);
   for (group_id id : {0, 1}) {
@@ -103,10 +103,10 @@ TEST_CASE("groups without a place, the staleness bound and the last checkpoint a
     bound.on(group_finished{id, 1, {{1, 5}}}, 5);
     bound.on(group_ready{id, 1}, 5);
   }
-  CHECK(sentence(bound.waits().front(), 6)
+  CHECK(sentence(bound.waits(6).front(), 6)
         == "learner waits for 2 more groups though 2 are ready, so that none gets older than 1 version: 0 (generating "
-           "on rollout/0 since 1.0 s), "
-           "1 (generating on rollout/0 since 1.0 s); since 3.0 s, for 3.0 s");
+           "on rollout/0 for 5.0 s), "
+           "1 (generating on rollout/0 for 5.0 s); since 3.0 s, for 3.0 s");
 }
 
 // The incidents of other systems that began with somebody waiting and nobody saying for what.
@@ -122,9 +122,10 @@ TEST_CASE("a group that nobody hears of any more is named, and given to another 
   it.on(group_finished{1, 1, {{0, 5}}}, 3);
   it.on(group_ready{1, 1}, 3);
   it.on(worker_joined{1, 3, 0, "rollout/1"}, 3);
-  CHECK(all(it, 104403)
-            .starts_with("learner waits for 1 of 2 groups: 0 (generating on rollout/0 since 0.0 s); since 0.0 s, for "
-                         "104403.0 s\n"));
+  CHECK(
+      all(it, 104403)
+          .starts_with("learner waits for 1 of 2 groups: 0 (generating on rollout/0 for 104403.0 s); since 0.0 s, for "
+                       "104403.0 s\n"));
   CHECK(it.overdue(900).empty());
   REQUIRE(it.overdue(901).size() == 1);
   const auto actions = it.on(it.overdue(901).front(), 901);
@@ -146,7 +147,7 @@ TEST_CASE("columns that never come are a wait with a deadline too") {
   scheduler it(set);
   it.on(worker_joined{0, 2, 0, "rollout/0"}, 0);
   it.on(group_finished{0, 1, {{0, 5}}}, 3);
-  CHECK(it.waits()[1].kind == wait_kind::columns);
+  CHECK(it.waits(20)[1].kind == wait_kind::columns);
   CHECK(it.overdue(10.5).size() == 1); // group 1
   CHECK(it.overdue(13.5).size() == 2);
   it.on(group_overdue{0, 1}, 13.5);
@@ -190,7 +191,7 @@ TEST_CASE("a hole in an ordered batch is filled by the next prompt, and the lear
   it.on(group_failed{0, 1, false, 0, "no answer in the row"}, 2);
   it.on(group_finished{1, 1, {{0, 5}}}, 3);
   it.on(group_ready{1, 1}, 3);
-  CHECK(it.waits().front().what == "1 of 2 groups: 2 (generating on rollout/0 since 1.0 s)");
+  CHECK(it.waits(20).front().what == "1 of 2 groups: 2 (generating on rollout/0 for 19.0 s)");
 }
 
 // NeMo-RL #2899, prime-rl #3313: at the end of the data the last batch can never be full.
@@ -204,7 +205,7 @@ TEST_CASE("when prompts end the learner waits for those that are left and for no
   }
   it.on(batch_trained{0, 10}, 3);
   CHECK(all(it, 4)
-        == "learner waits for 1 of 1 group: 2 (generating on rollout/0 since 1.0 s); since 3.0 s, for 1.0 s\n");
+        == "learner waits for 1 of 1 group: 2 (generating on rollout/0 for 3.0 s); since 3.0 s, for 1.0 s\n");
 }
 
 // prime-rl #2912, #3050: a gate, a worker or the learner that waits for a version after the last one.
@@ -216,7 +217,7 @@ TEST_CASE("nobody waits for a version that nobody will publish") {
       it.on(group_finished{id, 1, {{0, 5}}}, 2);
       it.on(group_ready{id, 1}, 2);
     }
-    for (const auto& wait : it.waits())
+    for (const auto& wait : it.waits(4))
       CHECK((wait.kind != wait_kind::gate && wait.kind != wait_kind::weights));
     it.on(batch_trained{step, 10}, 3);
   }
@@ -235,9 +236,9 @@ TEST_CASE(
   before.on(batch_trained{0, 10}, 3);
   auto it = scheduler::restore(before.settings(), before.save());
   CHECK(it.on(worker_joined{0, 100, 1, "rollout/0"}, 1).size() == 4); // groups 2 to 5
-  CHECK(it.waits().back().what
+  CHECK(it.waits(20).back().what
         == "the learner to finish step 1 before it starts more: 4 groups live, 2 groups trained; "
-           "the first still open is 2 (generating on rollout/0 since 1.0 s)");
+           "the first still open is 2 (generating on rollout/0 for 19.0 s)");
 }
 
 // verl #6090: new work stands behind the tail of a draining worker, which waits for nobody but its own group.
@@ -249,11 +250,10 @@ TEST_CASE("a worker that drains waits for its group, not for itself") {
     it.on(group_ready{id, 1}, 2);
   }
   it.on(batch_trained{0, 10}, 4);
-  const auto wait = it.waits().back();
+  const auto wait = it.waits(20).back();
   CHECK(wait.on == std::vector<std::string>{"group 2"});
-  CHECK(
-      wait.what
-      == "its 2 running groups to end before it takes version 1 (it runs 0): 2 (generating on rollout/0 since 1.0 s)");
+  CHECK(wait.what
+        == "its 2 running groups to end before it takes version 1 (it runs 0): 2 (generating on rollout/0 for 19.0 s)");
 }
 
 TEST_CASE("a rollout that may not start more says which limit keeps it") {
@@ -261,13 +261,13 @@ TEST_CASE("a rollout that may not start more says which limit keeps it") {
   set.gate.max_inflight = 1;
   scheduler it(set);
   it.on(worker_joined{0, 4, 0, "rollout/0"}, 1);
-  CHECK(it.waits().back().what == "a group to end: 1 group may generate at once");
-  CHECK(it.waits().back().on == std::vector<std::string>{"group 0"});
+  CHECK(it.waits(20).back().what == "a group to end: 1 group may generate at once");
+  CHECK(it.waits(20).back().on == std::vector<std::string>{"group 0"});
   set.gate.max_inflight = 0;
   set.gate.burst = 0.5;
   scheduler slow(set);
   slow.on(worker_joined{0, 4, 0, "rollout/0"}, 1);
-  CHECK(slow.waits().back().what == "a group to end, or new weights: under version 0 generation may grow by 1 group");
+  CHECK(slow.waits(20).back().what == "a group to end, or new weights: under version 0 generation may grow by 1 group");
 }
 
 TEST_CASE("fresh groups, tokens and lent hardware are waited for by name") {
@@ -281,11 +281,11 @@ TEST_CASE("fresh groups, tokens and lent hardware are waited for by name") {
     it.on(group_ready{id, 1}, 2);
   }
   it.on(batch_trained{0, 10}, 3);
-  CHECK(it.waits().front().what == "1 more group of version 1 though 2 are ready");
+  CHECK(it.waits(20).front().what == "1 more group of version 1 though 2 are ready");
   it.on(version_acknowledged{0, 1}, 4);
-  CHECK(it.waits().front().what
-        == "1 more group of version 1 though 2 are ready: 4 (generating on rollout/0 since 4.0 s), 5 (generating on "
-           "rollout/0 since 4.0 s)");
+  CHECK(it.waits(20).front().what
+        == "1 more group of version 1 though 2 are ready: 4 (generating on rollout/0 for 16.0 s), 5 (generating on "
+           "rollout/0 for 16.0 s)");
 
   set.select.on_policy_min = 0;
   set.select.tokens_per_step = 30;
@@ -293,8 +293,8 @@ TEST_CASE("fresh groups, tokens and lent hardware are waited for by name") {
   counting.on(worker_joined{0, 1, 0, "rollout/0"}, 1);
   counting.on(group_finished{0, 1, {{0, 12}}}, 2);
   counting.on(group_ready{0, 1}, 2);
-  CHECK(counting.waits().front().what
-        == "1 of 2 groups, or 18 more answer tokens: 1 (generating on rollout/0 since 2.0 s)");
+  CHECK(counting.waits(20).front().what
+        == "1 of 2 groups, or 18 more answer tokens: 1 (generating on rollout/0 for 18.0 s)");
 
   set.select.tokens_per_step = 0;
   set.place.mode = place_mode::lend;
@@ -305,7 +305,7 @@ TEST_CASE("fresh groups, tokens and lent hardware are waited for by name") {
     lending.on(group_finished{id, 1, {{0, 12}}}, 2);
     lending.on(group_ready{id, 1}, 2);
   }
-  CHECK(sentence(lending.waits().back(), 3)
+  CHECK(sentence(lending.waits(3).back(), 3)
         == "rollout/0 waits for the learner to train step 0, which has its hardware back: 1 of 2 groups of the next "
            "are ready; since 2.0 s, for 1.0 s");
 }

@@ -262,7 +262,8 @@ void world::check_books() {
           "surplus tokens are miscounted");
   check_version(now.version);
   if (events_ % 16 == 0 && !finished_ && !stopping_)
-    require(!scheduler_.waits().empty() || now.generating > 0, "nobody waits and nothing runs");
+    require(!scheduler_.waits(static_cast<double>(events_)).empty() || now.generating > 0,
+            "nobody waits and nothing runs");
 }
 
 /// S-8: v is the oldest version of a worker that is in time, of those that are not behind v.
@@ -485,7 +486,7 @@ void world::check_end() const {
   require(reason_ != finish_reason::losses || config_.faults.lost_group != lost_group::replace
               || config_.faults.consecutive_losses > 0,
           "ended for losses that are allowed");
-  require(scheduler_.waits().empty(), "waits after the end");
+  require(scheduler_.waits(static_cast<double>(events_)).empty(), "waits after the end");
 }
 
 } // namespace millrace::schedule

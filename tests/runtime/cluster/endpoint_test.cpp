@@ -1,0 +1,42 @@
+#include "runtime/cluster/endpoint.hpp"
+#include "runtime/words/input_error.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+namespace endpoint_test {
+
+using namespace millrace;
+using namespace millrace::cluster;
+
+namespace {
+
+std::string refusal_of(const std::string& text) {
+  try {
+    parse_endpoint(text);
+    return "";
+  } catch (const input_error& error) {
+    return error.what();
+  }
+}
+
+} // namespace
+
+TEST_CASE("an endpoint is an address or a name, and a port") {
+  const auto plain = parse_endpoint("10.0.0.2:7000");
+  CHECK(plain.address == "10.0.0.2");
+  CHECK(plain.port == 7000);
+  const auto named = parse_endpoint("localhost:7001");
+  CHECK(named.address == "127.0.0.1");
+  CHECK(named.port == 7001);
+}
+
+TEST_CASE("what is no endpoint is named") {
+  CHECK(refusal_of("10.0.0.2") == "'10.0.0.2': no port, want HOST:PORT such as 10.0.0.2:7000");
+  CHECK(refusal_of("10.0.0.2:99999").find("'99999' is no port") != std::string::npos);
+  CHECK(refusal_of("no-such-host.invalid:7000").find("no name that this host can resolve") != std::string::npos);
+  CHECK(refusal_of(":7000").find("no name that this host can resolve") != std::string::npos);
+}
+
+} // namespace endpoint_test
