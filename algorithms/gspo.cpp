@@ -47,6 +47,8 @@ const algorithm gspo{
                    "itself, as here; verl's token form (token_form 1) gives every token sg(s) and its own gradient: "
                    "with aggregation sequence_mean and one advantage an answer the two gradients are the same. The "
                    "exponent is clamped to [-20, 20] (verl: to at most 10).",
+                   "mean over answers is the paper's and TRL's; AReaL takes the token mean, and verl 0.9.1 what its "
+                   "loss_agg_mode says (older versions forced the mean over answers): aggregation token_mean. The "
     .columns = gspo_row::columns,
     .options = gspo_row::options,
     .how = aggregation::sequence_mean,

@@ -45,7 +45,9 @@ const algorithm reinforce_pp{
     .differences =
         "With KL in the reward the name stands for three algorithms: return to go over the KL with the biased variance "
         "(OpenRLHF, here) or the unbiased one (verl: whitening 2), each token's own KL only (NeMo-RL: "
-        "kl_in_reward_form 2). OpenRLHF and NeMo-RL bound the variance from below by 1e-8, verl adds it, as here.",
+        "kl_in_reward_form 2). OpenRLHF and NeMo-RL bound the variance from below by 1e-8, verl adds it, as here. A "
+        "tool's tokens are not in the columns: gamma discounts over sampled tokens only, where OpenRLHF's return also "
+        "discounts over masked ones.",
     .columns = reinforce_pp_row::columns,
     .options = reinforce_pp_row::options,
     .advantages = reinforce_pp_row::advantages,

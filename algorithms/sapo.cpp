@@ -44,8 +44,10 @@ const algorithm sapo{
         "A_i = (R_i - mean(R)) / (std(R) + eps), std with n - 1; 0 where all rewards are equal, or for one answer\n"
         "r = exp(logprob - old);  L = -(4 / tau) sigmoid(tau (r - 1)) A,  tau: tau_positive where A > 0, else "
         "tau_negative; mean over answers",
-    .differences = "verl, TRL and AReaL: the same. At r = 1 the gradient is the plain policy gradient; the value is 2 "
-                   "/ tau times the advantage.",
+    .differences =
+        "verl and TRL: the same. AReaL: the same losses, and the token mean of them: aggregation token_mean. "
+        "At r = 1 the gradient is the plain policy gradient; the value is 2 "
+        "/ tau times the advantage.",
     .columns = sapo_row::columns,
     .options = sapo_row::options,
     .how = aggregation::sequence_mean,

@@ -36,8 +36,9 @@ const correction geometric_mask{
     .source = "Li et al. 2025, Trust region masking (Geo-RS); verl rollout_corr_helper.py, seq_mean_k1",
     .summary = "drops answers whose mean log-ratio is far from 0",
     .formula = "w = 1 where low <= exp(mean over the answer of old - behaviour) <= high, else 0",
-    .differences = "No weight of its own: combine with `truncated`. verl bounds the negated log-ratio, so that its [a, "
-                   "b] is [1/b, 1/a] here.",
+    .differences =
+        "No weight of its own: combine with `truncated`. verl bounds the negated log-ratio, so that its [a, "
+        "b] is [1/b, 1/a] here. Denominators keep every token; verl, AReaL and slime divide by the kept ones.",
     .options = geometric_mask_row::options,
     .presets = geometric_mask_row::presets,
     .weight = geometric_mask_row::weight,

@@ -44,7 +44,7 @@ const correction m2po{
                "below threshold, else 0",
     .differences = "AReaL's code measures old against behaviour (here), its text current against behaviour. Equal "
                    "squares at the cut: the earlier token stays. The paper's objective has no clip: combine with "
-                   "clip_low = 1 and a large clip_high.",
+                   "clip_low = 1 and a large clip_high. Denominators keep every token; AReaL divides by the kept ones.",
     .options = m2po_row::options,
     .presets = m2po_row::presets,
     .sees = scope::step,

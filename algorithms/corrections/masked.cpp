@@ -38,8 +38,7 @@ const correction masked{
     .summary = "importance weight, 0 outside an interval",
     .formula = "w = exp(d) where low <= exp(d) <= high, else 0;  d = old - behaviour of the token, its sum or its mean "
                "over the answer",
-    .differences = "slime, verl and AReaL leave masked tokens out of a mask that some aggregations count by; here "
-                   "denominators keep every token.",
+    .differences = "Denominators keep every token; verl, AReaL and slime divide by the kept ones.",
     .options = masked_row::options,
     .presets = masked_row::presets,
     .weight = masked_row::weight,

@@ -61,7 +61,8 @@ const correction rejection{
                "largest\n"
                "w = 1 where low <= k <= high, else 0",
     .differences = "verl's k1 is -d with bounds given as ratios: its [a, b] is low = -log b, high = -log a here. Its "
-                   "k3 bounds run from 0.001 to 0.01.",
+                   "k3 bounds run from 0.001 to 0.01. Denominators keep every token; verl, AReaL and slime divide by "
+                   "the kept ones. AReaL's rejection carries the importance weight too: add `truncated`.",
     .options = rejection_row::options,
     .presets = rejection_row::presets,
     .weight = rejection_row::weight,

@@ -31,7 +31,8 @@ const correction veto{
     .source = "slime train_infer_mismatch_helper/mis.py::calculate_veto_mask; SkyRL outlier bounds",
     .summary = "drops an answer with a single token whose ratio is catastrophic",
     .formula = "w = 0 where the answer has a token with exp(old - behaviour) < low or > high, else 1",
-    .differences = "slime has the lower bound only.",
+    .differences = "slime has the lower bound only. Denominators keep every token; verl, AReaL and slime divide by the "
+                   "kept ones.",
     .options = veto_row::options,
     .presets = veto_row::presets,
     .weight = veto_row::weight,

@@ -251,7 +251,8 @@ constexpr const char* batch_format =
     "\"proximal_logprob\": [..],\n"
     "\"ref_logprob\": [..], \"value\": [..], \"old_value\": [..], \"entropy\": [..], \"mask\": [..], "
     "\"version\": [..], \"score\": x}],\n"
-    "\"baseline\": x, \"domain\": n}], \"version\": n}. Only rewards, answers and logprob are always needed. "
+    "\"baseline\": x, \"domain\": n}], \"version\": n}. Only rewards, answers and logprob are always needed. A column "
+    "stands in every answer or in none. "
     "Without proximal_logprob the\n"
     "current policy is the old one (ratio 1); without behaviour_logprob the old one sampled. No correction "
     "applies unless it is set.";

@@ -62,6 +62,13 @@ std::string titled(const std::string& title, std::string_view text) {
   return out + '\n';
 }
 
+/// What holds for every row that has ratios, and what `algorithm eval` wants of masks.
+constexpr const char* of_all_rows = "A log-ratio is clamped to [-20, 20] before its exponential, and beyond it the "
+                                    "gradient is 0. Only some peers do so,\n"
+                                    "verl and OpenRLHF among them. A token with mask 0 (a tool's words) is in no "
+                                    "column and no denominator. In a batch\n"
+                                    "of `algorithm eval`, \"mask\" stands in every answer or in none.";
+
 std::string table_of(std::span<const algorithms::hyperparameter> options) {
   std::string out;
   for (const auto& o : options)
@@ -141,7 +148,7 @@ std::string page_of(const algorithms::algorithm& row) {
          + titled("formula", row.formula) + titled("aggregation", algorithms::name_of(row.how))
          + titled("corrections",
                   row.corrects ? "none by default: it weighs stale tokens itself, or has none" : "truncated by default")
-         + options_of(row.options) + titled("differences", row.differences);
+         + options_of(row.options) + titled("differences", row.differences) + titled("all rows", of_all_rows);
 }
 
 std::string page_of(const algorithms::correction& row) {
@@ -158,7 +165,7 @@ std::string page_of(const algorithms::correction& row) {
           settings += (settings.empty() ? "" : ", ") + std::string(o.name) + " = " + value_of(o, setting.value);
     out += "preset      " + padded(std::string(preset.name), 26) + settings + '\n';
   }
-  return out + titled("differences", row.differences);
+  return out + titled("differences", row.differences) + titled("all rows", of_all_rows);
 }
 
 std::string pipeline_of(const algorithms::algorithm& row) {
