@@ -3,6 +3,7 @@
 #include "algorithms/aggregation.hpp"
 #include "algorithms/diagnostics.hpp"
 #include "algorithms/hyperparameters.hpp"
+#include "algorithms/kl.hpp"
 
 #include <ATen/core/Tensor.h>
 
@@ -25,6 +26,7 @@ struct step_columns {
   at::Tensor value;             ///< [N] the critic's value before each token; undefined where no role adds it
   at::Tensor baseline;          ///< [A] reward of the greedy answer to the same prompt; undefined where no role adds it
   at::Tensor domain;            ///< [A] int64, the subject of the prompt; undefined: all prompts have one subject
+  kl_clamps clamps = {};        ///< of the KL that comes off the reward: those of the loss
 };
 
 /// Some whole answers of a step (a micro-batch), under the current weights. Shapes as in `step_columns`.
@@ -70,6 +72,9 @@ struct algorithm {
   head on = head::language_model;
   bool wants_old_logprob = false; ///< `advantages` reads step_columns::old_logprob
   bool corrects = false;          ///< weighs stale tokens itself: a pipeline that names no correction gets none
+  /// 1, or 2 where answers are compared inside their group: an answer alone in its group trains nothing.
+  std::int64_t least_answers = 1;
+  std::string_view least_switch = {}; ///< the switch of the row that, where it is on, makes 2 of that 1 or 1 of that 2
 
   /// @returns [N] advantages of every token of the step, dtype of `reward`, detached; 0 where a group says nothing
   at::Tensor (*advantages)(const step_columns& step, const hyperparameter_values& values) = nullptr;

@@ -55,6 +55,7 @@ const algorithm bradley_terry{
     .whole = unit::group,
     .on = head::score,
     .corrects = true,
+    .least_answers = 2,
     .advantages = pair_advantages,
     .losses = bradley_terry_row::losses,
 };

@@ -25,9 +25,10 @@ inline constexpr hyperparameter clip_high{
 inline constexpr hyperparameter dual_clip{
     .name = "dual_clip",
     .fallback = 0,
-    .low = 0,
+    .low = 1,
     .high = 1e9,
-    .meaning = "a negative advantage A has at most the loss -dual_clip A; 0: no bound, else > 1",
+    .meaning = "a negative advantage A has at most the loss -dual_clip A; 0: no bound",
+    .takes = range::zero_or_above,
 };
 
 } // namespace shared_options

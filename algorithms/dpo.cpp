@@ -10,7 +10,12 @@ namespace dpo_row {
 constexpr column_name columns[] = {"reward", "ref_logprob"};
 constexpr hyperparameter options[] = {
     {.name = "beta", .fallback = 0.1, .low = 1e-6, .high = 1e6, .meaning = "strength of the pull to the reference"},
-    {.name = "form", .fallback = 0, .low = 0, .high = 2, .meaning = "loss of a pair. 0: sigmoid; 1: IPO; 2: hinge"},
+    {.name = "form",
+     .fallback = 0,
+     .low = 0,
+     .high = 2,
+     .meaning = "loss of a pair. 0: sigmoid; 1: IPO; 2: hinge",
+     .takes = range::whole},
     {.name = "label_smoothing",
      .fallback = 0,
      .low = 0,
@@ -20,7 +25,8 @@ constexpr hyperparameter options[] = {
      .fallback = 0,
      .low = 0,
      .high = 1,
-     .meaning = "log-ratio of an answer. 1: the mean over its tokens; 0: the sum"},
+     .meaning = "log-ratio of an answer. 1: the mean over its tokens; 0: the sum",
+     .takes = range::whole},
 };
 
 at::Tensor losses(const answer_columns& answers, const hyperparameter_values& values, diagnostics&) {
@@ -61,6 +67,7 @@ const algorithm dpo{
     .how = aggregation::group_mean,
     .whole = unit::group,
     .corrects = true,
+    .least_answers = 2,
     .advantages = pair_advantages,
     .losses = dpo_row::losses,
 };

@@ -32,7 +32,12 @@ constexpr hyperparameter options[] = {
      .low = 0,
      .high = 1e6,
      .meaning = "the damping starts where the KL against the start of the step is larger"},
-    {.name = "kl_form", .fallback = 1, .low = 1, .high = 3, .meaning = "estimator of the KL. 1: k1; 3: k3"},
+    {.name = "kl_form",
+     .fallback = 1,
+     .low = 1,
+     .high = 3,
+     .meaning = "estimator of the KL. 1: k1; 2: k2; 3: k3",
+     .takes = range::whole},
 };
 
 struct split {
@@ -69,7 +74,8 @@ at::Tensor objective(const at::Tensor& score, const at::Tensor& length, const sp
 /// sg(beta max(0, KL - delta)) KL over the tokens of the micro-batch.
 at::Tensor damping(const answer_columns& answers, const hyperparameter_values& values) {
   const at::Tensor d = (answers.logprob - answers.old_logprob.detach()).clamp(-20, 20);
-  const at::Tensor kl = (values.get("kl_form") == 3 ? d.exp() - d - 1 : -d).mean();
+  const double form = values.get("kl_form");
+  const at::Tensor kl = (form == 3 ? d.exp() - d - 1 : form == 2 ? d.square() / 2 : -d).mean();
   return values.get("beta") * (kl.detach() - values.get("delta")).clamp_min(0) * kl;
 }
 
@@ -113,6 +119,7 @@ const algorithm drpo{
     .how = aggregation::group_mean,
     .whole = unit::group,
     .corrects = true,
+    .least_answers = 2,
     .advantages = drpo_row::advantages,
     .losses = drpo_row::losses,
 };

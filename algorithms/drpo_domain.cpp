@@ -28,7 +28,8 @@ constexpr hyperparameter options[] = {
      .fallback = 10,
      .low = 1,
      .high = 100,
-     .meaning = "largest number of clusters of a domain's questions"},
+     .meaning = "largest number of clusters of a domain's questions",
+     .takes = range::whole},
     {.name = "tolerance",
      .fallback = 0.1,
      .low = 0,
@@ -112,6 +113,7 @@ const algorithm drpo_domain{
         "or turn the sign. Their KL damping is commented out in the code read and is not here.",
     .columns = drpo_domain_row::columns,
     .options = drpo_domain_row::options,
+    .least_answers = 2,
     .advantages = drpo_domain_row::advantages,
     .losses = clipped_losses,
 };

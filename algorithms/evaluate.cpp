@@ -23,6 +23,7 @@ at::Tensor gradient_of(const at::Tensor& x) {
 evaluation evaluate(const algorithm& row, const hyperparameter_values& values, const loss_options& options,
                     const evaluation_batch& batch, double value_clip) {
   step_columns step = batch.step;
+  step.clamps = options.clamps;
   if (!step.old_logprob.defined())
     step.old_logprob = batch.logprob.detach();
   evaluation out;

@@ -16,6 +16,7 @@ inline constexpr hyperparameter normalise{
     .high = 2,
     .meaning =
         "advantages are divided by the standard deviation of the rewards. 0: no; 1: of the group; 2: of the step",
+    .takes = range::whole,
 };
 inline constexpr hyperparameter group_eps{
     .name = "eps",
@@ -30,6 +31,7 @@ inline constexpr hyperparameter leave_one_out{
     .low = 0,
     .high = 1,
     .meaning = "1: an answer's mean and deviation are those of the group's other answers",
+    .takes = range::whole,
 };
 
 } // namespace shared_options

@@ -28,7 +28,8 @@ constexpr hyperparameter options[] = {
      .fallback = 0,
      .low = 0,
      .high = 1,
-     .meaning = "advantage of an answer alone in its group. 1: its reward; 0: nothing"},
+     .meaning = "advantage of an answer alone in its group. 1: its reward; 0: nothing",
+     .takes = range::whole},
     reward_clip,
     kl_in_reward,
     kl_in_reward_estimator,
@@ -62,6 +63,8 @@ const algorithm grpo{
                    "one its reward: keep_lone; it also has dual_clip 3, which TRL calls delta.",
     .columns = grpo_row::columns,
     .options = grpo_row::options,
+    .least_answers = 2,
+    .least_switch = "keep_lone",
     .advantages = grpo_row::advantages,
     .losses = clipped_losses,
 };

@@ -21,7 +21,8 @@ constexpr hyperparameter options[] = {
      .fallback = 0,
      .low = 0,
      .high = 1,
-     .meaning = "1: each token's ratio has its own gradient only, s_t = sg(s) exp(logprob - sg logprob)"},
+     .meaning = "1: each token's ratio has its own gradient only, s_t = sg(s) exp(logprob - sg logprob)",
+     .takes = range::whole},
 };
 
 at::Tensor losses(const answer_columns& answers, const hyperparameter_values& values, diagnostics& found) {
@@ -46,12 +47,13 @@ const algorithm gspo{
     .differences = "Clips are the paper's; OpenRLHF and a recipe of NeMo-RL keep 0.2. TRL and OpenRLHF differentiate s "
                    "itself, as here; verl's token form (token_form 1) gives every token sg(s) and its own gradient: "
                    "with aggregation sequence_mean and one advantage an answer the two gradients are the same. The "
-                   "exponent is clamped to [-20, 20] (verl: to at most 10).",
                    "mean over answers is the paper's and TRL's; AReaL takes the token mean, and verl 0.9.1 what its "
                    "loss_agg_mode says (older versions forced the mean over answers): aggregation token_mean. The "
+                   "exponent is clamped to [-20, 20] (verl: to at most 10).",
     .columns = gspo_row::columns,
     .options = gspo_row::options,
     .how = aggregation::sequence_mean,
+    .least_answers = 2,
     .advantages = group_advantages_at_tokens,
     .losses = gspo_row::losses,
 };

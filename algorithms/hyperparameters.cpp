@@ -38,6 +38,23 @@ std::string unknown_option(std::string_view name, std::span<const hyperparameter
 
 } // namespace
 
+bool holds(const hyperparameter& o, double value) {
+  if (o.takes == range::zero_or_above)
+    return value == 0 || (value > o.low && value <= o.high);
+  const bool whole = o.takes == range::whole || !o.words.empty();
+  return value >= o.low && value <= o.high && !(whole && value != std::floor(value));
+}
+
+std::string range_in_words(const hyperparameter& o) {
+  std::ostringstream out;
+  out.precision(12);
+  out << (o.takes == range::whole           ? "whole, "
+          : o.takes == range::zero_or_above ? "0, or above "
+                                            : "")
+      << o.low << (o.takes == range::zero_or_above ? " up to " : " to ") << o.high;
+  return out.str();
+}
+
 double number_of(const hyperparameter& o, std::string_view word) {
   for (std::size_t i = 0; i < o.words.size(); ++i)
     if (o.words[i] == word)
@@ -59,10 +76,9 @@ hyperparameter_values::hyperparameter_values(std::span<const hyperparameter> opt
         std::find_if(options_.begin(), options_.end(), [&](const hyperparameter& o) { return o.name == name; });
     if (found == options_.end())
       throw std::invalid_argument(unknown_option(name, options_));
-    const bool whole = found->words.empty() || value == std::floor(value);
-    if (!(value >= found->low && value <= found->high) || !whole) {
+    if (!holds(*found, value)) {
       std::ostringstream out;
-      out << "option '" << name << "': " << value << ", want " << found->low << " to " << found->high;
+      out << "option '" << name << "': " << value << ", want " << range_in_words(*found);
       throw std::invalid_argument(out.str());
     }
     values_[static_cast<std::size_t>(found - options_.begin())] = value;

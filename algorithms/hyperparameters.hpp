@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <span>
 #include <string>
@@ -8,15 +9,29 @@
 
 namespace millrace::algorithms {
 
+/// Which numbers of its range an option takes.
+enum class range : std::uint8_t {
+  closed,        ///< all of them, both ends too
+  whole,         ///< the integers: switches, and choices by number
+  zero_or_above, ///< 0, which switches it off, or a number above the low end
+};
+
 /// A number that tunes an algorithm or a correction. A switch is 0 or 1; a choice among words is the index of the word.
 struct hyperparameter {
   std::string_view name;
   double fallback;          ///< used where the pipeline sets nothing
-  double low, high;         ///< inclusive range
+  double low, high;         ///< the range
   std::string_view meaning; ///< one line, with its unit
   /// Not empty: a pipeline writes one of these words; low is 0, high the index of the last.
   std::span<const std::string_view> words = {};
+  range takes = range::closed;
 };
+
+/// Whether `o` may have this value. NaN never.
+bool holds(const hyperparameter& o, double value);
+
+/// "0 to 1", "0, or above 1 up to 10", "whole, 0 to 2".
+std::string range_in_words(const hyperparameter& o);
 
 /// The same option with another default.
 constexpr hyperparameter with_fallback(hyperparameter o, double fallback) {

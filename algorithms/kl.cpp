@@ -9,8 +9,6 @@
 namespace millrace::algorithms {
 namespace {
 
-constexpr double k3_input = 20;
-
 /// @param d ref - logprob
 at::Tensor plain(kl_estimator estimator, const at::Tensor& d) {
   switch (estimator) {
@@ -24,7 +22,7 @@ at::Tensor plain(kl_estimator estimator, const at::Tensor& d) {
   case kl_estimator::k3:
   case kl_estimator::k3_straight:
   case kl_estimator::k3_score: {
-    const at::Tensor bounded = d.clamp(-k3_input, k3_input);
+    const at::Tensor bounded = d.clamp(-kl_clamps::k3_input, kl_clamps::k3_input);
     return bounded.exp() - bounded - 1;
   }
   }

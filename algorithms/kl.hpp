@@ -18,11 +18,15 @@ enum class kl_estimator { k1, k2, k3, k1_straight, k3_straight, k1_score, k2_sco
 inline constexpr std::array<std::string_view, 8> kl_estimator_words{"k1",  "k2",       "k3",       "k1+",
                                                                     "k3+", "k1_score", "k2_score", "k3_score"};
 
-/// Bounds that keep one token from ruling a batch. Beyond a bound, the gradient of the token is 0.
+/// Bounds that keep one token from ruling a batch, or its answer's reward. Beyond a bound, the gradient of the token is
+/// 0; of k1+ and k3+ it stays that of k2, as at verl.
 struct kl_clamps {
   /// Largest |d| of every estimator; 0: only k3 is bounded, at 20, where its exponential would overflow.
   double input = 0;
   double output = 0; ///< largest |estimate|; 0: no bound
+
+  /// |d| at which the exponential of k3 is cut off in any case: a larger `input` would do nothing.
+  static constexpr double k3_input = 20;
 };
 
 /// Per-token estimate of KL(current || reference) at a token sampled from the current policy, d = ref - logprob:

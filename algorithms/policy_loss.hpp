@@ -26,7 +26,7 @@ struct loss_options {
   double fixed_length = 1;             ///< tokens, > 0: the constant of aggregation fixed_length
   double kl_coefficient = 0;           ///< >= 0, of the KL term in the loss; above 0 `ref_logprob` is needed
   kl_estimator kl = kl_estimator::k3;
-  kl_clamps clamps = {};          ///< of the KL term
+  kl_clamps clamps = {};          ///< of the KL term, and of the KL in the reward (`step_columns::clamps`)
   double entropy_coefficient = 0; ///< >= 0, of the entropy bonus; above 0 `entropy` is needed
   proximal against = proximal::recomputed;
   std::vector<chosen_correction> corrections = {};

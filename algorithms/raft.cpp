@@ -12,7 +12,8 @@ constexpr hyperparameter options[] = {
      .fallback = 1,
      .low = 0,
      .high = 1,
-     .meaning = "1: keep the best answers of each group (several where they tie); 0: keep every answer"},
+     .meaning = "1: keep the best answers of each group (several where they tie); 0: keep every answer",
+     .takes = range::whole},
     {.name = "threshold",
      .fallback = 0,
      .low = -1e9,
@@ -22,7 +23,8 @@ constexpr hyperparameter options[] = {
      .fallback = 1,
      .low = 0,
      .high = 1,
-     .meaning = "1: the token mean is over the kept answers' tokens; 0: over all tokens of the step"},
+     .meaning = "1: the token mean is over the kept answers' tokens; 0: over all tokens of the step",
+     .takes = range::whole},
 };
 
 /// 1 for each answer that is kept, else 0. @returns [A]

@@ -40,7 +40,8 @@ at::Tensor token_penalties(const step_columns& step, const hyperparameter_values
     return at::zeros({step.length.sum().item<std::int64_t>()}, step.reward.options());
   TORCH_CHECK(step.ref_logprob.defined(), "ref_logprob: missing, and kl_in_reward needs it");
   const auto exact = [&](const at::Tensor& x) { return x.detach().to(step.reward.scalar_type()); };
-  return coefficient * kl_term(estimator_of(values), exact(step.behaviour_logprob), exact(step.ref_logprob));
+  return coefficient
+         * kl_term(estimator_of(values), exact(step.behaviour_logprob), exact(step.ref_logprob), step.clamps);
 }
 
 at::Tensor token_rewards(const step_columns& step, const hyperparameter_values& values) {

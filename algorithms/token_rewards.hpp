@@ -37,6 +37,7 @@ inline constexpr hyperparameter kl_in_reward_estimator{
     .low = 1,
     .high = 3,
     .meaning = "estimator of KL(behaviour || reference). 1: k1; 2: k2; 3: k3",
+    .takes = range::whole,
 };
 
 constexpr hyperparameter kl_in_reward_form(kl_form fallback) {
@@ -47,6 +48,7 @@ constexpr hyperparameter kl_in_reward_form(kl_form fallback) {
       .high = 2,
       .meaning =
           "who pays the KL. 0: the answer, before the baseline; 1: each token, from itself on; 2: each token its own",
+      .takes = range::whole,
   };
 }
 
@@ -55,7 +57,8 @@ constexpr hyperparameter kl_in_reward_form(kl_form fallback) {
 /// @returns [A] rewards after the clip, detached
 at::Tensor clipped_reward(const step_columns& step, const hyperparameter_values& values);
 
-/// @returns [N] kl_in_reward * KL_t at each sampled token, dtype of the rewards, detached; 0 without a coefficient
+/// @returns [N] kl_in_reward * KL_t at each sampled token, KL_t within `step.clamps`, dtype of the rewards, detached; 0
+/// without a coefficient
 /// @throws c10::Error naming ref_logprob where it is needed and missing
 at::Tensor token_penalties(const step_columns& step, const hyperparameter_values& values);
 

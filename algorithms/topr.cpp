@@ -18,7 +18,8 @@ constexpr hyperparameter options[] = {
      .fallback = 0,
      .low = 0,
      .high = 1,
-     .meaning = "1: the group's mean reward comes off the reward too"},
+     .meaning = "1: the group's mean reward comes off the reward too",
+     .takes = range::whole},
     {.name = "positive_weight",
      .fallback = 1,
      .low = 0,
@@ -34,7 +35,8 @@ constexpr hyperparameter options[] = {
      .fallback = 0,
      .low = 0,
      .high = 1,
-     .meaning = "ratio of a negative answer. 0: the whole answer's; 1: each token's own"},
+     .meaning = "ratio of a negative answer. 0: the whole answer's; 1: each token's own",
+     .takes = range::whole},
 };
 
 at::Tensor advantages(const step_columns& step, const hyperparameter_values& values) {
@@ -76,6 +78,7 @@ const algorithm topr{
     .columns = topr_row::columns,
     .options = topr_row::options,
     .corrects = true,
+    .least_switch = "centre",
     .advantages = topr_row::advantages,
     .losses = topr_row::losses,
 };

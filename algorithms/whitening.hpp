@@ -18,6 +18,7 @@ constexpr hyperparameter whitening_option(whitening fallback) {
       .low = 0,
       .high = 2,
       .meaning = "advantages are whitened over the step's tokens. 0: no; 1: by the biased variance; 2: by the unbiased",
+      .takes = range::whole,
   };
 }
 

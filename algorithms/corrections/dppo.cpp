@@ -22,7 +22,8 @@ constexpr hyperparameter options[] = {
      .low = 0,
      .high = 1,
      .meaning =
-         "1: a token is masked where its probability moved by more than high either way (prime-rl's IPO variant)"},
+         "1: a token is masked where its probability moved by more than high either way (prime-rl's IPO variant)",
+     .takes = range::whole},
 };
 constexpr preset::setting prime_rl_settings[] = {{"low", 0.2}, {"high", 0.2}};
 constexpr preset::setting prime_rl_ipo_settings[] = {{"symmetric", 1}, {"high", 0.1}};

@@ -18,15 +18,35 @@ option_value value_of(const algorithms::hyperparameter& o, double number) {
   return std::string(o.words[static_cast<std::size_t>(number)]);
 }
 
+limits limits_of(const algorithms::hyperparameter& o) {
+  if (!o.words.empty())
+    return one_of({o.words.begin(), o.words.end()});
+  switch (o.takes) {
+  case algorithms::range::closed:
+    break;
+  case algorithms::range::whole:
+    return whole_between(o.low, o.high);
+  case algorithms::range::zero_or_above:
+    return zero_or_above(o.low, o.high);
+  }
+  return between(o.low, o.high);
+}
+
 option option_of(const algorithms::hyperparameter& o) {
   return {.name = std::string(o.name),
           .fallback = value_of(o, o.fallback),
-          .allowed = o.words.empty() ? between(o.low, o.high) : one_of({o.words.begin(), o.words.end()}),
+          .allowed = limits_of(o),
           .meaning = std::string(o.meaning)};
 }
 
 algorithm_type word_of(const algorithms::algorithm& row) {
-  algorithm_type type{std::string(row.name), {}, {}, std::string(algorithms::name_of(row.how)), row.corrects};
+  algorithm_type type{.name = std::string(row.name),
+                      .reads = {},
+                      .options = {},
+                      .aggregation = std::string(algorithms::name_of(row.how)),
+                      .corrects = row.corrects,
+                      .least_answers = row.least_answers,
+                      .least_switch = std::string(row.least_switch)};
   for (const algorithms::column_name name : row.columns)
     type.reads.emplace_back(name == "baseline" ? column::greedy.name
                                                : name); // the greedy answer's reward is the baseline

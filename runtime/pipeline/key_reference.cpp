@@ -83,8 +83,8 @@ private:
   }
 
   static std::string range(const std::string& what, const limits& l) {
-    return what + (std::isfinite(l.low) ? (l.above_low ? " above " : " from ") + decimal(l.low) : "")
-           + (std::isfinite(l.high) ? " to " + decimal(l.high) : "");
+    const std::string numbers = range_of(l);
+    return (l.whole ? "whole " : "") + what + (numbers.empty() ? "" : ' ' + numbers);
   }
 
   /// What holds for a key that a file leaves out.

@@ -3,6 +3,7 @@
 #include "runtime/rules/rule.hpp"
 #include "runtime/words/option.hpp"
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -17,6 +18,8 @@ struct algorithm_type {
   std::vector<option> options;    ///< numbers and words: the keys of `algorithm_options`
   std::string aggregation = {};   ///< where `loss` names none
   bool corrects = false;          ///< weighs stale tokens itself
+  std::int64_t least_answers = 1; ///< 2: an answer alone in its group trains nothing
+  std::string least_switch = {};  ///< the option that, where it is not 0, makes 2 of that 1 or 1 of that 2
 };
 
 /// A correction that `corrections = [{ type = "name" }]` may name.

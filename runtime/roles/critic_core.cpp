@@ -63,6 +63,7 @@ train::value_learner_options value_learner_options_of(const pipeline::pipeline& 
   train::value_learner_options options;
   options.algorithm = of_policy.algorithm;
   options.algorithm_options = of_policy.algorithm_options;
+  options.clamps = of_policy.loss.clamps;
   options.value_clip = table.value_clip;
   options.optimizer = optimizer_options_of(table.optimizer, p.run.steps);
   options.micro_batch_tokens = table.micro_batch_tokens;

@@ -269,6 +269,7 @@ void learner::state::update_all(step_state& step) {
 void learner::state::train_groups(step_state& step, std::uint32_t version) {
   step_report& report = step.report;
   step.batch = gather_columns(step.groups, decoder.config().vocab_size);
+  step.batch.columns.clamps = options.loss.clamps;
   step.batch.answers.policy_version = version;
   step.parts = cut_updates(step.groups, options.updates_per_batch, options.micro_batch_tokens, row.whole);
   auto unusable = std::move(report.unusable);

@@ -148,7 +148,8 @@ value_report value_learner::gradient(std::span<const training_group> all, std::u
   if (groups.empty())
     return refuse(step_report::outcome::not_finite,
                   "no group of which every reward, value and log-probability is finite");
-  const step_batch batch = gather_columns(groups, s.decoder.config().vocab_size);
+  step_batch batch = gather_columns(groups, s.decoder.config().vocab_size);
+  batch.columns.clamps = s.options.clamps;
   if (!batch.columns.value.defined())
     throw std::invalid_argument("column 'value': missing, and a critic cannot learn without what it said");
   if (batch.totals.tokens == 0)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "algorithms/kl.hpp"
 #include "algorithms/value_loss.hpp"
 #include "runtime/model/decoder.hpp"
 #include "runtime/model/model_config.hpp"
@@ -22,6 +23,7 @@ namespace millrace::train {
 struct value_learner_options {
   std::string algorithm = "ppo";                   ///< the policy's: its row says what the values should have been
   std::map<std::string, double> algorithm_options; ///< the policy's own
+  algorithms::kl_clamps clamps = {};               ///< of the KL in the reward: the policy's own
   double value_clip = 0.2; ///< how far a value may move from the stamped one in the loss; 0: anywhere
   optimizer_options optimizer;
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits

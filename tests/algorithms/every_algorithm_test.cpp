@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <set>
@@ -238,6 +239,53 @@ TEST_CASE("every group baseline: equal rewards, or a group of one, have no gradi
     }
     CHECK(gradient.abs().max().item<double>() > 0);
   }
+}
+
+TEST_CASE("every algorithm says truly whether an answer alone in its group trains anything") {
+  for (const algorithm* row : all()) {
+    CAPTURE(std::string(row->name));
+    const auto gradient = [&](const std::map<std::string, double>& set) {
+      whole_step s = random_step(19);
+      s.columns.group = at::arange(answers_in_all, at::kLong);
+      if (row->name == "drpo") // its damping is of what the step has moved already
+        s.logprob = s.columns.old_logprob.clone();
+      const hyperparameter_values values(row->options, set);
+      const answer_columns a = answers_of_step(*row, s, values);
+      diagnostics found;
+      policy_loss(*row, values, {}, a, totals_of(s.columns), found).backward();
+      return leaf_of(*row, a).grad().abs().max().item<double>();
+    };
+    CHECK((gradient({}) == 0) == (row->least_answers == 2));
+    if (!row->least_switch.empty())
+      CHECK((gradient({{std::string(row->least_switch), 1}}) == 0) == (row->least_answers == 1));
+  }
+}
+
+TEST_CASE("every algorithm with a KL in the reward bounds it by the clamps") {
+  std::size_t rows = 0;
+  for (const algorithm* row : all()) {
+    CAPTURE(std::string(row->name));
+    if (std::none_of(row->options.begin(), row->options.end(), [](const auto& o) { return o.name == "kl_in_reward"; }))
+      continue;
+    ++rows;
+    // One token 7 nats from the reference is charged as if it were at the clamp.
+    const auto advantages = [&](double distance, kl_clamps clamps, double estimator) {
+      step_columns c = random_step(20).columns;
+      c.ref_logprob[0] = c.behaviour_logprob[0] - distance;
+      c.clamps = clamps;
+      const hyperparameter_values values(row->options, {{"kl_in_reward", 0.05}, {"kl_in_reward_estimator", estimator}});
+      return at::stack({row->advantages(c, values), row->returns ? row->returns(c, values) : c.value});
+    };
+    for (const double estimator : {1.0, 2.0, 3.0}) {
+      CAPTURE(estimator);
+      const at::Tensor free = advantages(7, {}, estimator), within = advantages(2, {}, estimator);
+      CHECK(largest_difference(free, within) > 1e-6);
+      CHECK(largest_difference(advantages(7, {.input = 2}, estimator), within) < 1e-12);
+      const double largest = estimator == 1 ? 2 : estimator == 2 ? 2 : std::exp(-2.0) + 2 - 1;
+      CHECK(largest_difference(advantages(7, {.output = largest}, estimator), within) < 1e-12);
+    }
+  }
+  CHECK(rows >= 6);
 }
 
 TEST_CASE("every algorithm: log-ratios far apart give a finite loss and gradient") {

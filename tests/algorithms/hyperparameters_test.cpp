@@ -40,13 +40,25 @@ TEST_CASE("every row of the table can be found, says where it is from, and defau
     CHECK(find(row->name) == row);
     CHECK(row->source.find("arXiv:") != std::string_view::npos);
     CHECK(!row->summary.empty());
-    for (const hyperparameter& o : row->options) {
-      CHECK(o.low <= o.fallback);
-      CHECK(o.fallback <= o.high);
-    }
+    for (const hyperparameter& o : row->options)
+      CHECK_MESSAGE(holds(o, o.fallback), std::string(o.name));
   }
   CHECK(names.size() >= 3);
   CHECK(find("grpoo") == nullptr);
+}
+
+TEST_CASE("a switch takes no number between its two, and a bound is off or beyond its low end") {
+  constexpr hyperparameter options[] = {
+      {.name = "form", .fallback = 0, .low = 0, .high = 2, .meaning = "which", .takes = range::whole},
+      {.name = "bound", .fallback = 0, .low = 1, .high = 9, .meaning = "limit", .takes = range::zero_or_above}};
+  CHECK(hyperparameter_values(options, {{"form", 2}, {"bound", 1.5}}).get("bound") == 1.5);
+  CHECK(hyperparameter_values(options, {{"bound", 0}}).get("bound") == 0);
+  CHECK_THROWS_WITH_AS(hyperparameter_values(options, {{"form", 1.5}}), "option 'form': 1.5, want whole, 0 to 2",
+                       std::invalid_argument);
+  for (const double x : {1.0, 0.5, -1.0, 9.5, std::nan("")})
+    CHECK_THROWS_AS(hyperparameter_values(options, {{"bound", x}}), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(hyperparameter_values(options, {{"bound", 1}}), "option 'bound': 1, want 0, or above 1 up to 9",
+                       std::invalid_argument);
 }
 
 TEST_CASE("a choice among words is the word's index") {

@@ -55,6 +55,17 @@ TEST_CASE("reinforce_pp: each token's own KL only, a discount, and the unbiased 
       < 1e-12);
 }
 
+TEST_CASE(
+    "reinforce_pp: one token 7 nats from the reference does not make a right answer the worst, under verl's clamps") {
+  auto step = step_of({{1}}, {1});
+  step.behaviour_logprob = doubles({-8});
+  step.ref_logprob = doubles({-1}); // k3: e^7 - 7 - 1 = 1088.6
+  const std::map<std::string, double> set{{"kl_in_reward", 0.05}, {"kl_in_reward_estimator", 3}, {"whitening", 0}};
+  CHECK(advantages(step, set).item<double>() == doctest::Approx(1 - 0.05 * (std::exp(7) - 8)));
+  step.clamps = {.input = 20, .output = 10};
+  CHECK(advantages(step, set).item<double>() == doctest::Approx(0.5));
+}
+
 TEST_CASE("reinforce_pp: KL in the reward without a reference is refused by the column's name") {
   auto step = step_of({{1, 0}}, {1, 1});
   CHECK_THROWS_WITH_AS(advantages(step, {{"kl_in_reward", 1}}), doctest::Contains("ref_logprob"), c10::Error);

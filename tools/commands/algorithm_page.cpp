@@ -44,7 +44,7 @@ std::string options_of(std::span<const algorithms::hyperparameter> options) {
     for (const auto word : o.words)
       range += (range.empty() ? "" : " | ") + std::string(word);
     if (o.words.empty())
-      range = number(o.low) + " to " + number(o.high);
+      range = range_in_words(o);
     out += "  " + padded(std::string(o.name), 24) + padded(value_of(o, o.fallback), 14) + padded(range, 22)
            + std::string(o.meaning) + '\n';
   }

@@ -296,6 +296,22 @@ TEST_CASE("the report of a step goes through JSON bit for bit") {
   CHECK_THROWS_AS(train::step_report_from("{}"), std::invalid_argument);
 }
 
+TEST_CASE("the KL that comes off the reward is bounded by the clamps of the loss") {
+  learner_options o = some_options();
+  o.algorithm = "reinforce_pp";
+  o.algorithm_options = {{"kl_in_reward", 1}, {"whitening", 0}};
+  const auto loss = [&](float distance) {
+    auto groups = some_groups(1);
+    groups[0].ref_logprob[0][0] -= distance;
+    learner l(config, start(), o);
+    return l.step(groups, 4).loss;
+  };
+  const double free = loss(7), within = loss(2);
+  CHECK(std::abs(free - within) > 0.01);
+  o.loss.clamps.output = 2;
+  CHECK(loss(7) == doctest::Approx(within).epsilon(1e-6));
+}
+
 TEST_CASE("domains become numbers in the order of their appearance") {
   auto groups = some_groups(1);
   groups[0].domain = groups[3].domain = "maths";

@@ -65,6 +65,20 @@ TEST_CASE("critic: with a head of zeros the first loss is that of the returns by
   CHECK(report.learning_rate == doctest::Approx(1e-2));
 }
 
+TEST_CASE("critic: the KL that comes off the reward is bounded as the policy's is") {
+  auto options = options_of();
+  options.algorithm_options = {{"lambda", 1}, {"gamma", 1}, {"kl_in_reward", 1}};
+  const auto mean_return = [&] {
+    auto learner = make(options);
+    std::vector groups{group_of(learner, {2, -1})};
+    groups[0].ref_logprob = {{-1, -1, -8}, {-1}}; // k1 of 7 at one token
+    return learner.gradient(groups, 0).return_mean;
+  };
+  CHECK(mean_return() == doctest::Approx((3 * (2 - 7) - 1) / 4.0));
+  options.clamps.output = 2;
+  CHECK(mean_return() == doctest::Approx((3 * (2 - 2) - 1) / 4.0));
+}
+
 TEST_CASE("critic: V-trace's targets are the policy's, token by token, and a count that disagrees is refused") {
   auto options = options_of();
   options.algorithm = "vtrace";
