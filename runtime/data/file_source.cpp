@@ -67,7 +67,8 @@ public:
     for (;;) {
       if (next_ == lines_.size()) {
         if (bad_.size() == lines_.size())
-          throw input_error(name_ + ": none of its " + std::to_string(lines_.size()) + " rows can be used");
+          throw input_error(name_ + ": none of its " + std::to_string(lines_.size())
+                            + " rows can be used, the first: " + first_bad_);
         if (options_.epochs != 0 && epoch_ + 1 >= options_.epochs)
           return std::nullopt;
         begin_epoch(epoch_ + 1);
@@ -124,8 +125,11 @@ private:
       add_system(r.prompt, options_.system);
       return r;
     } catch (const input_error& error) {
+      const std::string reason = where + ": " + error.what();
+      if (first_bad_.empty() || which < *bad_.begin())
+        first_bad_ = reason;
       if (bad_.insert(which).second && skip_)
-        skip_(where + ": " + error.what());
+        skip_(reason);
       return std::nullopt;
     }
   }
@@ -137,6 +141,7 @@ private:
   std::vector<line_place> lines_;
   std::vector<std::uint64_t> order_; ///< empty: the file's order
   std::set<std::uint64_t> bad_;      ///< rows that could not be used
+  std::string first_bad_;            ///< `file:line: reason` of the first of them in the file
   std::uint64_t epoch_ = 0, next_ = 0;
   std::string text_;
 };

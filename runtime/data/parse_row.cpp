@@ -160,6 +160,28 @@ void take_demonstrations(const json& object, row& r) {
       r.demonstrations = {{{"assistant", solution->get<std::string>()}}};
 }
 
+/// What other data sets call a column: "" where the row has none of the names.
+std::string hint(const json& object, std::initializer_list<const char*> names, const std::string& own) {
+  for (const char* name : names)
+    if (member(object, name))
+      return "; found \"" + std::string(name) + "\": rename it to \"" + own + "\" (docs/rows.md)";
+  return {};
+}
+
+std::string prompt_hint(const json& object) {
+  return hint(object,
+              {"question", "problem", "instruction", "query", "input", "text", "prompts", "question_text", "task",
+               "conversations"},
+              "prompt");
+}
+
+std::string answer_hint(const json& object) {
+  return hint(object,
+              {"final_answer", "gold", "gold_answer", "target", "targets", "label", "answers", "output", "response",
+               "expected_answer", "correct_answer", "result"},
+              "answer");
+}
+
 std::string answer_of(const json& object) {
   if (const json* model = member(object, "reward_model"); model && model->is_object())
     if (const json* truth = member(*model, "ground_truth"))
@@ -191,10 +213,12 @@ row parse_row(std::string_view line) {
     r.prompt = turns_of(*prompt, "prompt", "user");
   take_demonstrations(object, r);
   if (r.prompt.empty())
-    throw input_error("no prompt, want text or a list of messages {role, content} under \"prompt\"");
+    throw input_error("no prompt, want text or a list of messages {role, content} under \"prompt\""
+                      + prompt_hint(object));
   r.answer = answer_of(object);
   if (r.answer.empty() && r.demonstrations.empty())
-    throw input_error("no answer, want one under reward_model.ground_truth, answer, solution or ground_truth");
+    throw input_error("no answer, want one under reward_model.ground_truth, answer, solution or ground_truth"
+                      + answer_hint(object));
   if (const json* source = member(object, "data_source"); source && source->is_string())
     r.data_source = source->get<std::string>();
   if (const json* extra = member(object, "extra_info"))

@@ -126,6 +126,47 @@ TEST_CASE("a row that cannot be used is skipped and named") {
   CHECK(why(std::string((16 << 20) + 1, 'x')) == "found 16777217 bytes, want at most 16 MiB a row");
 }
 
+TEST_CASE("a row of another data set's columns is named with the column to rename") {
+  const std::string no_prompt = "no prompt, want text or a list of messages {role, content} under \"prompt\"";
+  CHECK(why(R"({"question": "x", "answer": "#### 1"})")
+        == no_prompt + "; found \"question\": rename it to \"prompt\" (docs/rows.md)");
+  CHECK(why(R"({"problem": "x", "solution": "1"})")
+        == no_prompt + "; found \"problem\": rename it to \"prompt\" (docs/rows.md)");
+  CHECK(why(R"({"prompt": "x", "final_answer": 1})")
+        == "no answer, want one under reward_model.ground_truth, answer, solution or ground_truth; found "
+           "\"final_answer\": rename it to \"answer\" (docs/rows.md)");
+}
+
+TEST_CASE("in a file of which no row can be used the first in the file is named, whatever the order") {
+  const jsonl file(R"({"question": "x", "answer": "1"})"
+                   "\n"
+                   + std::string("bad\nworse\n"));
+  for (std::uint64_t seed = 1; seed < 6; ++seed) {
+    auto s = open_file(file.path(), {true, seed, 1, ""}, {});
+    CHECK_THROWS_WITH_AS(s->next(), doctest::Contains((file.at(1) + ": no prompt").c_str()), millrace::input_error);
+  }
+}
+
+TEST_CASE("every example of docs/rows.md is a row that can be used") {
+  std::ifstream page("docs/rows.md");
+  REQUIRE(page);
+  std::string rows;
+  bool inside = false;
+  for (std::string line; std::getline(page, line);)
+    if (line.starts_with("```"))
+      inside = line == "```jsonl";
+    else if (inside)
+      rows += line + "\n";
+  const jsonl file(rows);
+  std::vector<std::string> said;
+  auto s = open_file(file.path(), in_order(), [&](const std::string& line) { said.push_back(line); });
+  int used = 0;
+  while (s->next())
+    ++used;
+  CHECK(used >= 7);
+  CHECK(said == std::vector<std::string>{});
+}
+
 TEST_CASE("brackets inside strings do not nest") {
   const jsonl file(R"({"prompt": ")" + std::string(1000, '[') + R"(\"{", "answer": "1"})");
   CHECK(open_file(file.path(), in_order(), {})->next()->answer == "1");
@@ -199,8 +240,11 @@ TEST_CASE("a bad row counts once however many epochs see it") {
 TEST_CASE("a file without a usable row is an error, not an endless loop") {
   const jsonl bad("bad\nworse\n"), empty(""), blank("\n \n");
   auto s = open_file(bad.path(), in_order(0), {});
-  CHECK_THROWS_WITH_AS(s->next(), (bad.path().string() + ": none of its 2 rows can be used").c_str(),
-                       millrace::input_error);
+  CHECK_THROWS_WITH_AS(
+      s->next(),
+      doctest::Contains(
+          (bad.path().string() + ": none of its 2 rows can be used, the first: " + bad.at(1) + ": not JSON: ").c_str()),
+      millrace::input_error);
   for (const jsonl* file : {&empty, &blank})
     CHECK_THROWS_WITH_AS(open_file(file->path(), {}, {}),
                          (file->path().string() + ": found no row, want JSONL: one row a line").c_str(),
