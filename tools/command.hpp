@@ -60,6 +60,7 @@ struct command {
 command run_command();
 command resume_command();
 command check_command();
+command metrics_command();
 command graph_command();
 command plan_command();
 command schedule_command();

@@ -81,6 +81,31 @@ std::string pattern_mistake(const std::string& expression) {
   return {};
 }
 
+/// The linear layers of a block, in every family of decoders.
+constexpr const char* linear_layers[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+                                         "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
+/// More blocks than any model has: which ones a model has is known when it is loaded.
+constexpr int most_blocks = 512;
+
+std::string layers_mistake(const std::string& expression) {
+  if (auto wrong = pattern_mistake(expression); !wrong.empty())
+    return wrong;
+  const text::pattern wanted(expression, "lora.targets");
+  text::pattern::workspace own;
+  for (int block = 0; block < most_blocks; ++block)
+    for (const std::string layer : linear_layers)
+      if (wanted.find("model.layers." + std::to_string(block) + '.' + layer, 0, own))
+        return {};
+  std::string list = expression;
+  for (auto at = list.find(','); at != std::string::npos; at = list.find(',', at))
+    list.replace(at, list.find_first_not_of(" ,", at) == std::string::npos ? 1 : list.find_first_not_of(" ,", at) - at,
+                 "|");
+  return "found \"" + expression
+         + "\", which matches no linear layer, want a regular expression found in names like "
+           "model.layers.0.self_attn.q_proj"
+         + (list == expression ? "" : ", did you mean \"(" + list + ")$\"?");
+}
+
 } // namespace
 
 const vocabulary& built_in_vocabulary() {
@@ -92,6 +117,7 @@ const vocabulary& built_in_vocabulary() {
       v.rules.push_back(*row);
     v.optimizers = {"adamw"};
     v.pattern_mistake = pattern_mistake;
+    v.layers_mistake = layers_mistake;
     for (const algorithms::correction* row : algorithms::all_corrections())
       v.corrections.push_back(word_of(*row));
     v.aggregations = strings(algorithms::aggregation_words);

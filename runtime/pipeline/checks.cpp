@@ -1,11 +1,14 @@
 #include "runtime/pipeline/checks.hpp"
 
+#include "runtime/pipeline/figures.hpp"
+#include "runtime/pipeline/loss_checks.hpp"
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/pipeline/wording.hpp"
 #include "runtime/words/decimal.hpp"
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
 #include <optional>
 #include <set>
 
@@ -37,18 +40,32 @@ void check_best(const pipeline& p, reading& into) {
   if (p.run.checkpoint_every == 0)
     return refuse(" with checkpoint_every = 0, want checkpoints to choose from");
   const std::string prefix = "evaluation/";
-  if (p.run.keep_best.compare(0, prefix.size(), prefix) != 0)
+  if (p.run.keep_best.compare(0, prefix.size(), prefix) != 0) {
+    if (const auto why = no_figure(p, p.run.keep_best); !why.empty())
+      into.wrong(into.place("run.keep_best"), "run.keep_best: " + why);
     return;
+  }
   const std::string name =
       p.run.keep_best.substr(prefix.size(), p.run.keep_best.find('/', prefix.size()) - prefix.size());
   const auto r = std::find_if(p.roles.begin(), p.roles.end(), [&](const role& other) { return other.name == name; });
   const auto* evaluation = r == p.roles.end() ? nullptr : std::get_if<evaluation_table>(&r->options);
   if (!evaluation)
     refuse(", want evaluation/ROLE/FIGURE with a role of kind \"evaluation\"");
+  else if (const auto why = no_figure(p, p.run.keep_best); !why.empty())
+    into.wrong(into.place("run.keep_best"), "run.keep_best: " + why);
   else if (evaluation->every == 0 || evaluation->every % p.run.checkpoint_every != 0)
     refuse(" with roles." + name + ".every = " + std::to_string(evaluation->every)
            + " and checkpoint_every = " + std::to_string(p.run.checkpoint_every)
            + ", want evaluations of versions that are checkpoints: `every` a multiple of it");
+}
+
+void check_stops(const pipeline& p, reading& into) {
+  for (std::size_t i = 0; i < p.run.stop_when.size(); ++i) {
+    const std::string key = "run.stop_when." + std::to_string(i) + ".metric";
+    const auto& metric = p.run.stop_when[i].metric;
+    if (const auto why = metric.empty() ? "" : no_figure(p, metric); !why.empty())
+      into.wrong(into.place(key), key + ": " + why);
+  }
 }
 
 /// Why there is no model at `path`, or "".
@@ -157,25 +174,6 @@ void check_evaluation(const pipeline& p, const role& r, const evaluation_table& 
   }
 }
 
-void check_loss(const loss_table& loss, const std::string& path, reading& into) {
-  if (loss.kl_target > 0 && loss.kl_coefficient == 0)
-    into.wrong(into.place(path + ".kl_target"),
-               path + ".kl_target: found " + decimal(loss.kl_target)
-                   + " with kl_coefficient = 0, want a coefficient above 0 to start from");
-  for (std::size_t i = 0; i < loss.corrections.size(); ++i) {
-    const option_values& options = loss.corrections[i].options;
-    const auto value = [&](const char* name) {
-      const auto found = options.find(name);
-      const double* held = found == options.end() ? nullptr : std::get_if<double>(&found->second);
-      return held ? std::optional(*held) : std::nullopt;
-    };
-    const std::string entry = path + ".corrections." + std::to_string(i);
-    if (value("low") && value("high") && loss.corrections[i].type != "dppo" && *value("low") > *value("high"))
-      into.wrong(into.place(entry + ".low"), entry + ".low: found " + decimal(*value("low"))
-                                                 + " with high = " + decimal(*value("high")) + ", want at most high");
-  }
-}
-
 void check_following(const pipeline& p, const role& r, const reference_table& reference, reading& into) {
   const std::string path = "roles." + r.name;
   if (reference.refresh_every > 0 && reference.ema > 0)
@@ -199,16 +197,17 @@ void check_rewards(const role& r, const policy_table& policy, reading& into) {
                  "roles." + r.name + ".rewards: found " + in_quotes(name) + " twice, want it once");
 }
 
-void check_pattern(const std::string& expression, const std::string& key, reading& into) {
-  if (!into.words.pattern_mistake)
-    return;
-  if (const std::string wrong = into.words.pattern_mistake(expression); !wrong.empty())
+/// @param mistake of the vocabulary: what is wrong with an expression, or ""
+void check_pattern(const std::function<std::string(const std::string&)>& mistake, const std::string& expression,
+                   const std::string& key, reading& into) {
+  if (const std::string wrong = mistake ? mistake(expression) : ""; !wrong.empty())
     into.wrong(into.place(key), key + ": " + wrong);
 }
 
 void check_optimizer(const pipeline& p, const optimizer_table& o, const std::string& path, reading& into) {
   for (std::size_t i = 0; i < o.groups.size(); ++i)
-    check_pattern(o.groups[i].match, path + ".groups." + std::to_string(i) + ".match", into);
+    check_pattern(into.words.pattern_mistake, o.groups[i].match, path + ".groups." + std::to_string(i) + ".match",
+                  into);
   if (o.decay != "constant" && p.run.steps > 0 && o.warmup_steps >= p.run.steps)
     into.wrong(into.place(path + ".warmup_steps"), path + ".warmup_steps: found " + std::to_string(o.warmup_steps)
                                                        + " with run.steps = " + std::to_string(p.run.steps)
@@ -252,10 +251,11 @@ void check_policy(const pipeline& p, const role& r, const policy_table& policy, 
     if (std::holds_alternative<rollout_table>(up->options) && !seen.contains(up->name))
       into.wrong(into.place(path + ".publishes_to"), path + ".publishes_to: rollout " + in_quotes(up->name)
                                                          + " is not in it, want every rollout upstream of the policy");
-  check_loss(policy.loss, path + ".loss", into);
+  check_loss(policy, path, into);
+  check_group_size(p, r, policy, into);
   check_optimizer(p, policy.optimizer, path + ".optimizer", into);
   if (policy.lora)
-    check_pattern(policy.lora->targets, path + ".lora.targets", into);
+    check_pattern(into.words.layers_mistake, policy.lora->targets, path + ".lora.targets", into);
 }
 
 void check_roles(const pipeline& p, reading& into) {
@@ -389,6 +389,7 @@ void check(pipeline& p, reading& into, bool whole) {
   check_paths(p, into);
   if (whole && !p.roles.empty()) {
     check_best(p, into);
+    check_stops(p, into);
     check_graph(p, into);
     check_roles(p, into);
     check_handing_over(p, into);

@@ -61,7 +61,7 @@ struct evaluation_table {
   template <class Self, class Visitor>
   static void visit(Self& s, Visitor& v) {
     v("model", s.model, needed(), "the [models.*] table that it decodes with: the policy's");
-    v("file", s.file, any(), "JSONL in verl's row format; relative to the pipeline file's folder");
+    v("file", s.file, any(), "JSONL, rows as docs/rows.md has them; relative to the pipeline file's folder");
     v("generator", s.generator, any(), "made-up prompts instead of a file; its seed is by default not that of the run");
     v("rows", s.rows, between(0, 1e6), "prompts asked each time, the same ones; 0 = every row of the file");
     if (!s.generator)

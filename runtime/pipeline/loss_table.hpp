@@ -59,8 +59,9 @@ struct loss_table {
     v("kl_estimator", s.kl_estimator, one_of(v.words().kl_estimators),
       "estimator of the KL term; + and _score have the KL's own gradient");
     v("kl_clamp_input", s.kl_clamp_input, between(0, 1e6),
-      "largest |log-ratio| in the KL term; 0 = 20 for k3, else none");
-    v("kl_clamp_output", s.kl_clamp_output, between(0, 1e6), "largest KL of a token; 0 = none");
+      "largest |log-ratio| in the KL, of loss and reward; 0 = 20 for k3, else none; verl and NeMo-RL 20");
+    v("kl_clamp_output", s.kl_clamp_output, between(0, 1e6),
+      "largest |KL| of a token, of loss and reward; 0 = none, as TRL; verl (k3), OpenRLHF and NeMo-RL 10");
     v("kl_target", s.kl_target, between(0, 1e6), "mean KL that kl_coefficient follows; 0 = the coefficient is fixed");
     v("kl_horizon", s.kl_horizon, above(0, 1e12), "answers over which it follows");
     v("entropy_coefficient", s.entropy_coefficient, between(0, 100), "weight of the entropy bonus");

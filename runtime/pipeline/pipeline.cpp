@@ -22,13 +22,17 @@ std::vector<std::string> policy_table::reads(const vocabulary& words) const {
         for (const reward_part_table& part : rewards)
           add(column::reward_of(part.name).name);
     }
-  const auto in_reward = algorithm_options.find("kl_in_reward");
-  const double* coefficient = in_reward == algorithm_options.end() ? nullptr : std::get_if<double>(&in_reward->second);
-  if (loss.kl_coefficient > 0 || (coefficient && *coefficient > 0))
+  if (loss.kl_coefficient > 0 || algorithm_number("kl_in_reward") > 0)
     add(std::string(column::ref_logprob.name));
   if (mask_truncated)
     add(std::string(column::finish.name));
   return columns;
+}
+
+double policy_table::algorithm_number(std::string_view option) const {
+  const auto found = algorithm_options.find(option);
+  const double* number = found == algorithm_options.end() ? nullptr : std::get_if<double>(&found->second);
+  return number ? *number : 0;
 }
 
 std::string_view role::kind() const {

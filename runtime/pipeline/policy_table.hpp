@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace millrace::pipeline {
@@ -53,6 +54,9 @@ struct policy_table {
   /// The answers with the rollout's stamps, the algorithm's own columns (`rewards` in place of `reward`, if there are
   /// any), and `ref_logprob` where there is a KL term in loss or reward.
   std::vector<std::string> reads(const vocabulary& words) const;
+
+  /// The number that the algorithm's option has; 0 where the algorithm has no such option.
+  double algorithm_number(std::string_view option) const;
 
   std::vector<std::string> reads_if_added() const {
     auto columns = column::names(column::recomputed, column::kept, column::greedy, column::ref_logprob, column::value,

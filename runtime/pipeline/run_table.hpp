@@ -25,7 +25,7 @@ struct stop_table {
 
   template <class Self, class Visitor>
   static void visit(Self& s, Visitor& v) {
-    v("metric", s.metric, needed(), "a figure of metrics.jsonl, of a step or of an evaluation");
+    v("metric", s.metric, needed(), "a figure of a step or of an evaluation, as `millrace metrics` lists them");
     v("patience", s.patience, between(0, 1e9),
       "stop when the best value is this many values back; 0 = stop by `above`");
     if (s.patience > 0) {
@@ -92,7 +92,8 @@ struct run_table {
       "seconds after which the end of a step brings a checkpoint too; 0 = none for the time");
     v("checkpoints_kept", s.checkpoints_kept, between(1, 1000), "checkpoints kept, the newest ones");
     v("keep_best", s.keep_best, any(),
-      "a figure of metrics.jsonl: the checkpoint at which it stood best is kept as checkpoints/best; empty = none");
+      "a figure, as `millrace metrics` lists them: the checkpoint at which it stood best is kept as checkpoints/best; "
+      "empty = none");
     v("best", s.best, one_of({"highest", "lowest"}), "which value of keep_best is best");
     v("stop_when", s.stop_when, any(), "what ends the run before its last step, with a checkpoint");
     v("trace", s.trace, any(), "write a Chrome/Perfetto trace");

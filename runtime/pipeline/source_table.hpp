@@ -63,7 +63,7 @@ struct source_table {
 
   template <class Self, class Visitor>
   static void visit(Self& s, Visitor& v) {
-    v("file", s.file, any(), "JSONL in verl's row format; relative to the pipeline file's folder");
+    v("file", s.file, any(), "JSONL, rows as docs/rows.md has them; relative to the pipeline file's folder");
     v("generator", s.generator, any(), "made-up prompts instead of a file");
     if (!s.generator) {
       v("shuffle", s.shuffle, any(), "a new order of the file's rows each epoch");

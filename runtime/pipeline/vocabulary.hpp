@@ -38,6 +38,8 @@ struct vocabulary {
   std::vector<std::string> aggregations = {}, kl_estimators = {}, proximals = {};
   /// What is wrong with a regular expression over parameters' names, or "".
   std::function<std::string(const std::string&)> pattern_mistake = {};
+  /// What is wrong with one over the linear layers of a decoder's blocks (it compiles, and matches none), or "".
+  std::function<std::string(const std::string&)> layers_mistake = {};
 
   /// nullptr for an unknown name
   const algorithm_type* algorithm(const std::string& name) const;

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdint>
 #include <cstdio>
+#include <utility>
 
 namespace millrace::pipeline {
 namespace {
@@ -43,6 +44,26 @@ std::size_t distance(std::string_view a, std::string_view b) {
     }
   return d[a.size()][b.size()];
 }
+
+/// What PEFT, TRL, verl and others call a key, and its name here.
+constexpr std::pair<std::string_view, std::string_view> names_of_others[] = {
+    {"r", "rank"},
+    {"lora_r", "rank"},
+    {"lora_alpha", "alpha"},
+    {"target_modules", "targets"},
+    {"learning_rate", "lr"},
+    {"max_steps", "steps"},
+    {"total_steps", "steps"},
+    {"max_tokens", "max_new_tokens"},
+    {"max_completion_length", "max_new_tokens"},
+    {"num_generations", "answers_per_prompt"},
+    {"n", "answers_per_prompt"},
+    {"model_path", "model"},
+    {"path", "file"},
+    {"beta", "kl_coefficient"},
+    {"kl_coef", "kl_coefficient"},
+    {"max_grad_norm", "clip_norm"},
+};
 
 } // namespace
 
@@ -124,6 +145,9 @@ std::string nearest(std::string_view word, const std::vector<std::string>& words
 }
 
 std::string suggestion(std::string_view word, const std::vector<std::string>& words) {
+  for (const auto& [theirs, ours] : names_of_others)
+    if (word == theirs && std::find(words.begin(), words.end(), ours) != words.end())
+      return ", did you mean " + in_quotes(ours) + '?';
   if (const std::string best = nearest(word, words); !best.empty())
     return ", did you mean " + in_quotes(best) + '?';
   return words.empty() ? "" : ", want one of " + joined(words);

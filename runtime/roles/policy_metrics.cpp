@@ -9,6 +9,8 @@
 namespace millrace::roles {
 namespace {
 
+static_assert(algorithms::age_words == telemetry::metric::ages);
+
 std::string listed(const std::vector<std::uint64_t>& groups) {
   std::string out;
   for (const auto id : groups)

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/run_files/step_lines.hpp"
+#include "runtime/words/metric_names.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -12,58 +13,7 @@
 
 namespace millrace::telemetry {
 
-/// Names of the figures of a step. Where TRL, verl or prime-rl has a name for the same thing it is used, so that
-/// dashboards go on working.
-namespace metric {
-inline constexpr std::string_view reward = "reward";                              ///< TRL: mean over answers
-inline constexpr std::string_view reward_std = "reward_std";                      ///< TRL: over answers
-inline constexpr std::string_view reward_max = "critic/rewards/max";              ///< verl
-inline constexpr std::string_view reward_min = "critic/rewards/min";              ///< verl
-inline constexpr std::string_view flat_groups = "frac_reward_zero_std";           ///< TRL: groups without signal
-inline constexpr std::string_view length_mean = "response_length/mean";           ///< verl: tokens an answer
-inline constexpr std::string_view length_max = "response_length/max";             ///< verl
-inline constexpr std::string_view length_clipped = "response_length/clip_ratio";  ///< verl: cut at the bound
-inline constexpr std::string_view loss = "actor/pg_loss";                         ///< verl
-inline constexpr std::string_view entropy = "actor/entropy";                      ///< verl: nats a token
-inline constexpr std::string_view kl = "actor/kl_loss";                           ///< verl: to the reference, nats
-inline constexpr std::string_view policy_kl = "actor/ppo_kl";                     ///< verl: behaviour to current
-inline constexpr std::string_view clip_fraction = "actor/pg_clipfrac";            ///< verl
-inline constexpr std::string_view gradient_norm = "actor/grad_norm";              ///< verl: before clipping
-inline constexpr std::string_view learning_rate = "actor/lr";                     ///< verl
-inline constexpr std::string_view mismatch_kl = "mismatch_kl";                    ///< prime-rl: rollout to learner
-inline constexpr std::string_view logprob_gap = "rollout/logprob_max_difference"; ///< max |rollout - learner|, nats
-inline constexpr std::string_view staleness_mean = "staleness/mean";              ///< versions, at use, by token
-inline constexpr std::string_view staleness_max = "staleness/max";                ///< versions, at use
-
-/// Trained tokens of one age in versions ("0", "1", "2", "3-4", "5-8", "9+"). Figures: tokens; reward, the mean of
-/// answers whose oldest trained token is of that age; means over tokens of entropy, kl (k3) and kl_k1 (behaviour to
-/// current), ratio (current over behaviour) and its largest, ratio_max; clip_fraction. Ages that no token has are left
-/// out.
-inline std::string of_age(std::string_view age, std::string_view figure) {
-  return "staleness/" + std::string{age} + "/" + std::string{figure};
-}
-
-inline constexpr std::string_view throughput = "perf/throughput";                  ///< verl: trained tokens a second
-inline constexpr std::string_view generation_rate = "perf/generated_tokens_per_s"; ///< tokens a second, all rollouts
-inline constexpr std::string_view time_per_step = "perf/time_per_step";            ///< verl: seconds
-inline constexpr std::string_view tokens = "tokens/trained";                       ///< since the run began
-inline constexpr std::string_view tokens_generated = "tokens/generated";           ///< since the run began
-inline constexpr std::string_view version = "policy/version";                      ///< after the step
-
-inline std::string rule_reward(std::string_view rule) {
-  return "rewards/" + std::string{rule} + "/mean";
-} ///< TRL
-
-inline constexpr std::string_view evaluation_prefix = "evaluation/";
-
-inline std::string evaluation(std::string_view role, std::string_view figure) {
-  return std::string{evaluation_prefix} + std::string{role} + "/" + std::string{figure};
-}
-
-inline std::string timing(std::string_view what) {
-  return "timing_s/" + std::string{what};
-} ///< verl
-} // namespace metric
+namespace metric = millrace::metric;
 
 /// The figures of one step, in the order they are to be read.
 struct metric_row {

@@ -42,11 +42,14 @@ TEST_CASE("a limit on the KL divergence from the reference stops a run") {
   CHECK(done.err.find("stopping early: actor/kl_loss was ") != std::string::npos);
 }
 
-TEST_CASE("a misspelt figure is named after the first step, and stops nothing") {
+TEST_CASE("a misspelt figure is refused before anything starts") {
   const tiny_run run({.steps = 2});
   const auto done = run_to_end(run.start(setting({"run.stop_when=[{metric = \"rewrad\", above = 0}]"})));
-  CHECK(done.status == 0);
-  CHECK(done.err.find("run.stop_when: there is no figure 'rewrad' among those of step 1") != std::string::npos);
+  CHECK(done.status == 1);
+  CHECK(done.err.find("run.stop_when.0.metric: found \"rewrad\", want a figure that the pipeline makes, did you mean "
+                      "\"reward\"?")
+        != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(run.files().folder()));
 }
 
 TEST_CASE("the best checkpoint outlives those that are pruned, and can be generated with") {

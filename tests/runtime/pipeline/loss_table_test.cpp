@@ -119,6 +119,83 @@ TEST_CASE("mistakes of a loss are named with their place") {
   check_refused("epochs = 0", "roles.learner.epochs: found 0, want an integer from 1");
 }
 
+TEST_CASE("a clamp that could do nothing is refused") {
+  const char* reference = "[roles.frozen]\nkind = \"reference\"\nfrom = [\"rollout\"]\nmodel = \"tiny\"\n";
+  const auto mistakes = [&](const std::string& line) -> std::string {
+    auto text = with(line) + reference;
+    text = test::changed(text, "from = [\"rules\"]", "from = [\"rules\", \"frozen\"]");
+    try {
+      parsed(text);
+    } catch (const pipeline::pipeline_errors& errors) {
+      return errors.what();
+    }
+    return {};
+  };
+  const auto check_mistake = [&](const std::string& line, const std::string& words) {
+    CAPTURE(line);
+    CHECK_MESSAGE(mistakes(line).find(words) != std::string::npos, mistakes(line));
+  };
+  check_refused("loss = { kl_clamp_output = 10.0 }",
+                "t.toml:31:28: roles.learner.loss.kl_clamp_output: found 10 without a KL to clamp, want "
+                "loss.kl_coefficient or algorithm_options.kl_in_reward above 0, or the clamp left out");
+  check_refused("loss = { kl_clamp_input = 20.0 }", "kl_clamp_input: found 20 without a KL to clamp");
+  check_mistake(
+      "loss = { kl_coefficient = 0.1, kl_estimator = \"k3+\", kl_clamp_output = 10.0 }",
+      "kl_clamp_output: found 10 with the estimator k3+, whose gradient no clamp bounds, want k3 or its _score "
+      "form, or the clamp left out");
+  check_mistake("loss = { kl_coefficient = 0.1, kl_clamp_input = 25.0 }",
+                "kl_clamp_input: found 25 with the estimator k3, want a number below 20");
+  check_mistake("algorithm_options = { kl_in_reward = 0.1, kl_in_reward_estimator = 3.0 }\n"
+                "loss = { kl_clamp_input = 20.0 }",
+                "kl_clamp_input: found 20 with the estimator k3");
+  check_mistake("loss = { kl_coefficient = 0.1, kl_estimator = \"k1\", kl_clamp_input = 5.0, kl_clamp_output = 5.0 }",
+                "kl_clamp_output: found 5 with kl_clamp_input = 5, under which no KL is as large");
+  for (const char* line :
+       {"loss = { kl_coefficient = 0.1, kl_clamp_input = 5.0, kl_clamp_output = 10.0 }",
+        "loss = { kl_coefficient = 0.1, kl_estimator = \"k3+\", kl_clamp_output = 10.0, kl_target = 0.1 }",
+        "loss = { kl_coefficient = 0.1, kl_estimator = \"k1\", kl_clamp_input = 25.0 }",
+        "algorithm_options = { kl_in_reward = 0.1, kl_in_reward_estimator = 3.0 }\nloss = { kl_clamp_output = 10.0 }",
+        "algorithm_options = { kl_in_reward = 0.1 }\nloss = { kl_coefficient = 0.1, kl_clamp_input = 25.0 }"})
+    CHECK_MESSAGE(mistakes(line) == "", mistakes(line));
+}
+
+TEST_CASE("a group of one answer is refused where the algorithm compares the answers of a group") {
+  const auto mistakes = [](const std::string& line) -> std::string {
+    try {
+      parsed(test::changed(with(line), "max_new_tokens = 48", "answers_per_prompt = 1"));
+    } catch (const pipeline::pipeline_errors& errors) {
+      return errors.what();
+    }
+    return {};
+  };
+  CHECK(mistakes("algorithm = \"grpo\"")
+        == "t.toml:16:22: roles.rollout.answers_per_prompt: found 1 with algorithm \"grpo\", want at least 2, or "
+           "algorithm_options.keep_lone = 1: it compares the answers of a group, and one alone trains nothing");
+  CHECK(mistakes("algorithm = \"rloo\"")
+        == "t.toml:16:22: roles.rollout.answers_per_prompt: found 1 with algorithm \"rloo\", want at least 2: it "
+           "compares the answers of a group, and one alone trains nothing");
+  CHECK(mistakes("algorithm = \"topr\"\nalgorithm_options = { centre = 1.0 }").find("or algorithm_options.centre = 0")
+        != std::string::npos);
+  for (const char* line : {"algorithm = \"grpo\"\nalgorithm_options = { keep_lone = 1.0 }", "algorithm = \"topr\"",
+                           "algorithm = \"reinforce_pp\"", "algorithm = \"raft\""})
+    CHECK_MESSAGE(mistakes(line) == "", mistakes(line));
+}
+
+TEST_CASE("lora.targets that match no linear layer are refused before anything is loaded") {
+  const std::string start = "t.toml:31:20: roles.learner.lora.targets: found ";
+  check_refused("lora = { targets = \"q_proj,v_proj\" }",
+                start
+                    + "\"q_proj,v_proj\", which matches no linear layer, want a regular expression found in names like "
+                      "model.layers.0.self_attn.q_proj, did you mean \"(q_proj|v_proj)$\"?");
+  check_refused("lora = { targets = \"q_proj, v_proj\" }", "did you mean \"(q_proj|v_proj)$\"?");
+  check_refused("lora = { targets = \"lm_head\" }", start + "\"lm_head\", which matches no linear layer");
+  check_refused("lora = { targets = \"(q_proj\" }", "roles.learner.lora.targets: ");
+  for (const char* targets : {"_proj$", "(q|v)_proj$", "layers.11.mlp", "gate_proj|up_proj"})
+    CHECK(policy_of(parsed(with("lora = { targets = \"" + std::string(targets) + "\" }"))).lora->targets == targets);
+  check_refused("lora = { r = 8 }", "unknown key \"r\" in [roles.learner.lora], did you mean \"rank\"?");
+  check_refused("lora = { lora_alpha = 8 }", "did you mean \"alpha\"?");
+}
+
 TEST_CASE("a KL in loss or reward reads the reference's column") {
   check_refused("loss = { kl_coefficient = 0.1 }", "reads column \"ref_logprob\"");
   check_refused("algorithm_options = { kl_in_reward = 0.1 }", "reads column \"ref_logprob\"");

@@ -141,6 +141,7 @@ model = "tiny"
 kind = "policy"
 from = ["rollout"]
 model = "tiny"
+algorithm = "sft"
 [schedule]
 groups_per_step = 2
 )",

@@ -1,6 +1,10 @@
+#include "runtime/model/adapter.hpp"
+#include "runtime/pipeline/vocabulary.hpp"
 #include "runtime/roles/policy_core.hpp"
+#include "runtime/text/pattern.hpp"
 #include "runtime/train/step_record.hpp"
 #include "runtime/words/input_error.hpp"
+#include "tests/runtime/model/random_decoder.hpp"
 #include "tests/runtime/roles/fixture.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -46,6 +50,19 @@ batch_report train_step(policy_core& learner, std::uint64_t step) {
 }
 
 } // namespace
+
+TEST_CASE("every linear layer that can get an adapter is one that the check of lora.targets knows") {
+  for (const char* family : {"llama", "qwen2", "qwen3"}) {
+    CAPTURE(family);
+    const auto layers =
+        model::new_adapter(tests::random_weights(tests::tiny_config(family), 1, at::kFloat, false), 1, 1, "", 1);
+    CHECK(layers.parameters.size() >= 14);
+    for (const auto& half : layers.parameters) {
+      const std::string layer = half.name.substr(0, half.name.find(".lora_"));
+      CHECK(pipeline::built_in_vocabulary().layers_mistake('^' + text::escaped_pattern(layer) + '$') == "");
+    }
+  }
+}
 
 TEST_CASE("a step trains its groups once and makes the next version") { // PO-2
   policy_core learner(tests::tiny_pipeline(), "", 1);

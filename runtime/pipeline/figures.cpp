@@ -1,0 +1,174 @@
+#include "runtime/pipeline/figures.hpp"
+
+#include "runtime/pipeline/wording.hpp"
+#include "runtime/words/metric_names.hpp"
+
+#include <algorithm>
+
+namespace millrace::pipeline {
+namespace {
+
+using metric::timing;
+
+/// Of every step of every pipeline.
+std::vector<figure> always() {
+  return {
+      {std::string(metric::reward), "mean reward of the step's answers"},
+      {std::string(metric::reward_std), "standard deviation of the rewards over the step's answers"},
+      {std::string(metric::flat_groups), "share of the step's groups whose rewards are all equal: they teach nothing"},
+      {std::string(metric::length_mean), "mean length of an answer, tokens"},
+      {std::string(metric::length_max), "length of the longest answer, tokens"},
+      {std::string(metric::loss), "the loss, mean over the step's updates"},
+      {std::string(metric::entropy), "mean entropy of the policy at the answers' tokens, nats"},
+      {std::string(metric::kl), "mean KL of a token to the reference, nats; 0 without a KL in the loss"},
+      {"kl/coefficient", "weight of that KL in the loss; it moves where loss.kl_target is set"},
+      {"kl/proximal", "KL from the policy at the start of the step to the current one, nats a token (k3)"},
+      {std::string(metric::policy_kl), "KL from the policy that sampled to the current one, nats a token (k1)"},
+      {std::string(metric::mismatch_kl),
+       "the same by the estimator k3, never negative: how far rollout and learner are "
+       "apart"},
+      {std::string(metric::clip_fraction), "share of the tokens whose ratio was clipped"},
+      {std::string(metric::gradient_norm), "L2 norm of the gradient before it was clipped, of the last update"},
+      {std::string(metric::learning_rate), "learning rate of the step"},
+      {std::string(metric::staleness_mean), "mean age of the trained tokens, policy versions"},
+      {std::string(metric::staleness_max), "age of the oldest trained token, policy versions"},
+      {"importance/mean", "mean weight of a token by the corrections"},
+      {"importance/max", "largest weight of a token"},
+      {"importance/masked_fraction", "share of the tokens to which a correction gave the weight 0"},
+      {"importance/truncated_fraction", "share of the tokens whose weight was cut at a cap"},
+      {"importance/effective_sample_fraction",
+       "(sum of weights)^2 / (tokens x sum of squares): 1 = every token counts alike, near 0 = a few rule the step"},
+      {"updates", "optimizer updates of the step"},
+      {"updates/stopped_on_kl", "1 where target_kl ended the step early"},
+      {"groups/unusable", "groups of the step left out: a reward or log-probability was not finite"},
+      {"groups/zero_variance", "groups dropped because all their rewards were equal, since the run began"},
+      {"groups/dropped", "groups dropped for any reason, since the run began"},
+      {"steps/skipped", "1 where the step changed nothing: its loss or gradient was not finite"},
+      {"tokens/prompt", "tokens of the step's prompts"},
+      {"tokens/fed", "tokens that the learner's forward passes were fed"},
+      {std::string(metric::tokens), "answer tokens trained since the run began"},
+      {std::string(metric::tokens_generated), "answer tokens generated since the run began"},
+      {std::string(metric::version), "version of the weights after the step"},
+      {std::string(metric::generation_rate), "tokens generated a second, by all rollouts"},
+      {std::string(metric::time_per_step), "seconds from the end of the step before to the end of this one"},
+      {timing("forward"), "seconds of the step's forward passes"},
+      {timing("backward"), "seconds of its backward passes"},
+      {timing("optimizer"), "seconds of its optimizer updates"},
+      {timing("train"), "seconds of the learner's whole step"},
+  };
+}
+
+void add_rare(std::vector<figure>& list) {
+  list.push_back({std::string(metric::logprob_gap), "where the learner recomputes what was sampled: largest |rollout - "
+                                                    "learner| of a log-probability, nats"});
+  list.push_back({"tokens/masked", "where tokens were too old to be trained: their number"});
+  for (const auto age : metric::ages) {
+    const std::string of = "where tokens " + std::string(age) + " versions old are trained: ";
+    const auto add = [&](std::string_view name, const std::string& meaning) {
+      list.push_back({metric::of_age(age, name), of + meaning});
+    };
+    add("tokens", "their number");
+    add("reward", "mean reward of the answers whose oldest token is one of them");
+    add("entropy", "their mean entropy, nats");
+    add("kl", "their KL from the policy that sampled, nats (k3)");
+    add("kl_k1", "the same by the estimator k1");
+    add("ratio", "their mean ratio of probabilities, current over sampling policy");
+    add("ratio_max", "the largest such ratio");
+    add("clip_fraction", "share of them that was clipped");
+  }
+}
+
+void add_critic(std::vector<figure>& list) {
+  list.insert(list.end(),
+              {{"critic/vf_loss", "the critic's loss"},
+               {"critic/vf_clipfrac", "share of the tokens whose value was clipped"},
+               {"critic/vf_explained_var", "share of the returns' variance that the values explain; 1 = all"},
+               {"critic/values/mean", "mean value that the critic gave"},
+               {"critic/returns/mean", "mean return that it should have given"},
+               {"critic/grad_norm", "L2 norm of the critic's gradient before it was clipped"},
+               {"critic/lr", "the critic's learning rate"},
+               {"critic/groups/unusable", "groups that the critic left out: a number was not finite"},
+               {timing("critic"), "seconds of the critic's step"}});
+}
+
+/// What an evaluation makes for all rows together and, where they have several data sources, for each.
+std::vector<figure> headlines(const evaluation_table& table) {
+  const std::string n = std::to_string(table.answers_per_prompt);
+  std::vector<figure> list;
+  for (const auto k : table.pass_at)
+    list.push_back({"pass@" + std::to_string(k),
+                    "chance that one of " + std::to_string(k) + (k == 1 ? " answer" : " answers") + " is correct"});
+  list.push_back({"avg@" + n, "share of the " + n + " answers to a prompt that is correct"});
+  list.push_back({"maj@" + n, "where the first rule reads a result to vote for: share of the prompts whose most "
+                              "frequent result is correct"});
+  list.push_back({"reward", "mean reward of an answer"});
+  return list;
+}
+
+void add_evaluation(std::vector<figure>& list, const role& r, const evaluation_table& table) {
+  const auto add = [&](const std::string& name, const std::string& meaning) {
+    list.push_back({metric::evaluation(r.name, name), meaning});
+  };
+  for (const auto& [name, meaning] : headlines(table))
+    add(name, meaning);
+  add("length/mean", "mean length of an answer, tokens");
+  add("length/clip_ratio", "share of the answers cut off at max_new_tokens");
+  add("rows", "prompts asked");
+  add("answers", "answers sampled");
+  add("tokens", "tokens sampled, beside the ledger");
+  add("seconds", "seconds that the evaluation took");
+}
+
+/// Whether `name` is a headline figure of one data source of an evaluation.
+bool is_of_source(const pipeline& p, const std::string& name) {
+  for (const role* r : p.of<evaluation_table>()) {
+    const std::string start = metric::evaluation(r->name, "");
+    if (!name.starts_with(start))
+      continue;
+    for (const auto& [headline, meaning] : headlines(std::get<evaluation_table>(r->options)))
+      if (name.size() > start.size() + headline.size() + 1 && name.ends_with('/' + headline))
+        return true;
+  }
+  return false;
+}
+
+} // namespace
+
+std::vector<figure> figures_of(const pipeline& p) {
+  auto list = always();
+  for (const role* r : p.of<rule_verifier_table>())
+    for (const rule_entry& rule : std::get<rule_verifier_table>(r->options).rules)
+      list.push_back({metric::rule_reward(rule.name), "mean score by the rule " + rule.name + ", without its weight"});
+  if (!p.of<rule_verifier_table>().empty())
+    list.push_back({"verifier/errors", "answers of the step whose rule failed or took too long"});
+  for (const role* r : p.of<reward_model_table>()) {
+    const auto& name = std::get<reward_model_table>(r->options).name;
+    list.push_back({metric::rule_reward(name), "mean score by the reward model " + r->name});
+  }
+  if (!p.of<critic_table>().empty())
+    add_critic(list);
+  for (const role* r : p.of<policy_table>())
+    if (std::get<policy_table>(r->options).pretraining)
+      list.push_back({"pretraining/loss", "loss of the plain text that is mixed in"});
+  for (const role* r : p.of<demonstrations_table>())
+    if (std::get<demonstrations_table>(r->options).form == "preference")
+      list.push_back({"preference/accuracy", "share of the pairs whose better answer the policy prefers"});
+  add_rare(list);
+  for (const role* r : p.of<evaluation_table>())
+    add_evaluation(list, *r, std::get<evaluation_table>(r->options));
+  return list;
+}
+
+std::string no_figure(const pipeline& p, const std::string& name) {
+  const auto known = names_of(figures_of(p));
+  if (std::find(known.begin(), known.end(), name) != known.end() || is_of_source(p, name))
+    return {};
+  std::string near = nearest(name, known);
+  for (const auto& one : known) // "held_out/pass@1" of an evaluation's
+    if (near.empty() && one.ends_with('/' + name))
+      near = one;
+  return "found " + in_quotes(name) + ", want a figure that the pipeline makes"
+         + (near.empty() ? "" : ", did you mean " + in_quotes(near) + '?') + " (millrace metrics FILE lists them)";
+}
+
+} // namespace millrace::pipeline
