@@ -1,10 +1,13 @@
 #include "runtime/pipeline/errors.hpp"
+#include "runtime/telemetry/log.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command_line.hpp"
 
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -14,7 +17,8 @@ namespace {
 /// several times their speed; UCX by default catches crashes and prints backtraces without end, and takes SIGHUP for a
 /// debug mode that prints on stdout. Both libraries read their environment once, when they are loaded: so set it and
 /// start again. That comes before any library's own set-up, since LibTorch's takes a quarter of a second, and therefore
-/// does with what the system gives to a new process. What a person has set stays.
+/// does with what the system gives to a new process. What a person has set stays. A
+/// process that was started as /proc/self/exe is called "exe" until it says otherwise.
 void start_with_environment(int, char** argv, char** environment) {
   static char passive[] = "OMP_WAIT_POLICY=PASSIVE", no_handlers[] = "UCX_HANDLE_ERRORS=none",
               no_debug_signal[] = "UCX_DEBUG_SIGNO=0";
@@ -24,8 +28,10 @@ void start_with_environment(int, char** argv, char** environment) {
   std::vector<char*> more;
   bool handlers_given = false, debug_signal_given = false;
   for (; *environment != nullptr; ++environment) {
-    if (given(environment, passive))
+    if (given(environment, passive)) {
+      prctl(PR_SET_NAME, "millrace");
       return;
+    }
     handlers_given = handlers_given || given(environment, no_handlers);
     debug_signal_given = debug_signal_given || given(environment, no_debug_signal);
     more.push_back(*environment);
@@ -56,6 +62,14 @@ int run(int argc, char** argv) {
   return t::run_command_line(millrace, commands, argc, argv);
 }
 
+/// One line on stderr, its beginning in red where that may be.
+void complain(const std::string& head, const char* text) {
+  namespace telemetry = millrace::telemetry;
+  const bool colour = telemetry::shows_colour(STDERR_FILENO);
+  std::fprintf(stderr, "%s %s\n", colour ? telemetry::coloured(telemetry::level::error, head).c_str() : head.c_str(),
+               text);
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -65,10 +79,10 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", errors.what()); // each line begins with file:line:column
     return 1;
   } catch (const millrace::input_error& error) {
-    std::fprintf(stderr, "millrace: %s\n", error.what());
+    complain("millrace:", error.what());
     return 1;
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "millrace: internal error: %s\n", error.what());
+    complain("millrace: internal error:", error.what());
     return 70;
   }
 }

@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -28,9 +29,12 @@ std::string_view word(level l) {
   return "";
 }
 
-std::string head(double at_s, level l, std::string_view role) {
-  return printed("%10.3f %-7s %-12.*s ", at_s, word(l).data(), static_cast<int>(std::min<std::size_t>(role.size(), 64)),
-                 role.data());
+enum class colours { off, on };
+
+std::string head(double at_s, level l, std::string_view role, colours shown) {
+  const std::string padded = printed("%-7s", word(l).data());
+  return printed("%10.3f ", at_s) + (shown == colours::on ? coloured(l, padded) : padded)
+         + printed(" %-12.*s ", static_cast<int>(std::min<std::size_t>(role.size(), 64)), role.data());
 }
 
 /// Every line of `text` with a head, control characters made visible.
@@ -56,9 +60,22 @@ std::size_t terminal_columns(int descriptor_number) {
 
 } // namespace
 
+bool shows_colour(int descriptor_number) {
+  const auto set = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string_view{value ? value : ""};
+  };
+  return descriptor_number >= 0 && ::isatty(descriptor_number) == 1 && set("NO_COLOR").empty() && set("TERM") != "dumb";
+}
+
+std::string coloured(level l, std::string_view text) {
+  const std::string_view start = l == level::warning ? "\x1b[33m" : l == level::error ? "\x1b[31m" : "";
+  return std::string{start} + std::string{text} + (start.empty() ? "" : "\x1b[0m");
+}
+
 logger::logger(int descriptor_number)
-    : people_{descriptor_number}, terminal_{descriptor_number >= 0 && ::isatty(descriptor_number) == 1}, start_s_{
-                                                                                                             now_s()} {
+    : people_{descriptor_number}, terminal_{descriptor_number >= 0 && ::isatty(descriptor_number) == 1},
+      colour_{shows_colour(descriptor_number)}, start_s_{now_s()} {
 }
 
 void logger::open(const std::filesystem::path& path) {
@@ -76,15 +93,15 @@ void logger::show_from(level least) {
 void logger::write(level l, std::string_view role, std::string_view text) {
   const std::lock_guard lock{mutex_};
   const double at_s = now_s() - start_s_;
-  const std::string lines = lines_of(head(at_s, l, role), text);
+  const std::string lines = lines_of(head(at_s, l, role, colours::off), text);
   if (l >= least_)
-    show(lines);
+    show(colour_ ? lines_of(head(at_s, l, role, colours::on), text) : lines);
   keep(lines);
 }
 
 void logger::note(level l, std::string_view role, std::string_view text) {
   const std::lock_guard lock{mutex_};
-  keep(lines_of(head(now_s() - start_s_, l, role), text));
+  keep(lines_of(head(now_s() - start_s_, l, role, colours::off), text));
 }
 
 /// With `mutex_` held.
@@ -96,7 +113,7 @@ void logger::keep(const std::string& lines) {
     refused_ = false;
   } catch (const run_files::storage_error& failure) {
     if (!std::exchange(refused_, true))
-      show(lines_of(head(now_s() - start_s_, level::warning, "log"),
+      show(lines_of(head(now_s() - start_s_, level::warning, "log", colour_ ? colours::on : colours::off),
                     std::string{failure.what()} + ": the lines are kept until there is room"));
   }
 }

@@ -12,6 +12,12 @@ namespace millrace::telemetry {
 
 enum class level { debug, info, warning, error };
 
+/// Whether text written there may be coloured: a terminal, unless NO_COLOR is set or TERM is "dumb" (no-color.org).
+bool shows_colour(int descriptor_number);
+
+/// `text` in the colour of the level: yellow for a warning, red for an error, as it is for the others.
+std::string coloured(level l, std::string_view text);
+
 /// One line an event, to stderr and, once opened, to the run's log.txt. Thread-safe: lines are never mixed.
 ///
 ///      12.345 warning rollout/1   process 4711 is gone (signal 9): starting it again
@@ -20,7 +26,7 @@ enum class level { debug, info, warning, error };
 /// head; other control characters are shown as \xNN: a hostile text cannot forge lines or drive a terminal.
 class logger {
 public:
-  /// @param descriptor_number where people read; 2 is stderr, -1 nowhere
+  /// @param descriptor_number where people read; 2 is stderr, -1 nowhere. The level is coloured where that may be.
   explicit logger(int descriptor_number = 2);
 
   /// Also write to this file, appending. @throws storage_error
@@ -46,6 +52,7 @@ private:
   std::mutex mutex_;
   int people_;
   bool terminal_;
+  bool colour_;
   bool refused_ = false; ///< by the disk, and that was said
   level least_ = level::info;
   double start_s_;

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <zstd.h>
 
+#include <fstream>
+#include <iterator>
 #include <string_view>
 
 namespace millrace::telemetry {
@@ -110,6 +112,21 @@ std::string read_trajectories(const fs::path& path) {
     return true;
   });
   return all;
+}
+
+std::string trajectory_follower::more() {
+  std::ifstream in(path_, std::ios::binary);
+  in.seekg(static_cast<std::streamoff>(read_));
+  const std::string file{std::istreambuf_iterator<char>(in), {}};
+  std::string rows_since;
+  std::size_t whole = 0;
+  for_each_frame(file, [&](const std::string& rows, std::size_t begin) {
+    rows_since += rows;
+    whole = begin;
+    return true;
+  });
+  read_ += whole;
+  return rows_since;
 }
 
 void forget_trajectories_after(const fs::path& folder, std::int64_t last_step, std::int64_t parts) {

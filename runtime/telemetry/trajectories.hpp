@@ -65,6 +65,19 @@ private:
 /// The rows of a file as JSON lines, up to a torn last frame. @throws storage_error if the file cannot be read
 std::string read_trajectories(const std::filesystem::path& path);
 
+/// Reads a file that a run goes on writing.
+class trajectory_follower {
+public:
+  explicit trajectory_follower(std::filesystem::path path) : path_(std::move(path)) {}
+
+  /// The rows of the whole frames that came since the last call; "" while there are none, or no file.
+  std::string more();
+
+private:
+  std::filesystem::path path_;
+  std::size_t read_ = 0; ///< bytes
+};
+
 /// Cuts the frames of steps after `last_step` (and a torn one) from every trajectory file in `folder`, so that after a
 /// resume no group is told twice. @throws storage_error
 /// @param parts of the step after `last_step` that are kept

@@ -99,7 +99,7 @@ TEST_CASE("DeepSpeed-Chat's three steps run out of one file, with an average of 
   CHECK(std::filesystem::exists(last_checkpoint(run.stage(2), 2) / "ema/model.safetensors"));
   CHECK(figure(run.stage(2), "pretraining/loss", 0) > 0);
   const auto status = run_to_end(command_line({"status", run.folder().string()}));
-  CHECK(status.err.find("stage 2 of 3, reward") != std::string::npos);
+  CHECK(status.out.find("stage 2 of 3, reward") != std::string::npos);
 }
 
 TEST_CASE("the R1 recipe runs out of one file, and after SIGKILL goes on with the stage that was not finished") {

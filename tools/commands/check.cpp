@@ -1,6 +1,9 @@
+#include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
+
+#include <nlohmann/json.hpp>
 
 #include <cstdio>
 #include <memory>
@@ -14,7 +17,28 @@ struct check_arguments {
   std::vector<std::string> overrides;
   bool keys = false;
   bool resolved = false;
+  bool json = false;
 };
+
+nlohmann::ordered_json in_json(const pipeline::stage& stage) {
+  const auto& p = stage.what;
+  nlohmann::ordered_json object{{"run", p.run.name},
+                                {"steps", p.run.steps},
+                                {"groups_per_step", p.schedule.groups_per_step},
+                                {"preset", p.schedule.preset},
+                                {"roles", nlohmann::ordered_json::array()},
+                                {"warnings", pipeline::schedule_warnings(p)}};
+  if (!stage.name.empty())
+    object["stage"] = stage.name;
+  for (const auto& r : p.roles)
+    object["roles"].push_back({{"name", r.name},
+                               {"kind", r.kind()},
+                               {"place", pipeline::place_of(p, r)},
+                               {"from", r.from},
+                               {"reads", r.reads},
+                               {"adds", r.adds}});
+  return object;
+}
 
 int run_check(const check_arguments& given) {
   if (given.keys) {
@@ -24,12 +48,19 @@ int run_check(const check_arguments& given) {
   if (given.file.empty())
     throw input_error("check: no FILE, want a pipeline in TOML (or --keys)");
   const auto stages = pipeline::read_stages(given.file, given.overrides);
-  std::fputs(pipeline::describe(stages).c_str(), stderr);
-  if (given.resolved)
+  if (given.resolved) {
     std::fputs(
         (pipeline::is_staged(stages) ? pipeline::resolved_stages(stages) : pipeline::resolved_toml(stages[0].what))
             .c_str(),
         stdout);
+    for (const auto& stage : stages)
+      for (const auto& warning : pipeline::schedule_warnings(stage.what))
+        std::fprintf(stderr, "warning: %s\n", warning.c_str());
+  } else if (given.json)
+    for (const auto& stage : stages)
+      std::printf("%s\n", in_json(stage).dump().c_str());
+  else
+    std::fputs(pipeline::describe(stages).c_str(), stdout);
   return 0;
 }
 
@@ -47,6 +78,7 @@ command check_command() {
                         {.name = "--resolved",
                          .to = &given->resolved,
                          .help = "Prints the pipeline with every key spelled out and where its value comes from"},
+                        {.name = "--json", .to = &given->json, .help = "A JSON object for each stage instead of words"},
                         {.name = "--keys",
                          .to = &given->keys,
                          .help = "Prints every key that a pipeline may have: default, range, meaning; needs no FILE"}},

@@ -153,8 +153,11 @@ struct plan_arguments {
 class planner {
 public:
   explicit planner(const plan_arguments& given) : given_(given), source_({given.trace, given.cluster, given.costs}) {
-    for (const auto& text : given.best)
+    const auto names = tools::figures_of(schedule::prediction{});
+    for (const auto& text : given.best) {
       bounds_.push_back(bound_of(text));
+      holds(bounds_.back(), names); // throws for a figure that there is not, before anything is measured
+    }
   }
 
   void print_heading() const {
@@ -181,6 +184,7 @@ public:
       line["refused"] = why = why.substr(0, why.find('\n'));
       std::cout << line.dump() << '\n';
       std::fprintf(stderr, "%-34s refused: %s\n", words_of(at).c_str(), why.c_str());
+      ++refused_;
       return;
     }
     const auto figures = figures_of(*p);
@@ -199,6 +203,9 @@ public:
     std::cout << line.dump() << '\n';
     std::fprintf(stderr, "best: %s\n", best_ ? best_->first.c_str() : "no point is within the bounds");
   }
+
+  /// 0: every point was predicted, and one is within the bounds if there are any; 1: none is; 2: some were refused.
+  int exit_status() const { return refused_ > 0 ? 2 : !bounds_.empty() && !best_ ? 1 : 0; }
 
 private:
   json figures_of(const pipeline::pipeline& p) {
@@ -235,6 +242,7 @@ private:
   std::vector<bound> bounds_;
   std::optional<std::pair<std::string, json>> best_; ///< in words, and its line
   bool first_ = true;
+  std::size_t refused_ = 0;
 };
 
 int run_plan(const plan_arguments& given) {
@@ -249,7 +257,7 @@ int run_plan(const plan_arguments& given) {
   for (const auto& at : grid_of(given.grid))
     all.predict(at);
   all.print_best();
-  return 0;
+  return all.exit_status();
 }
 
 /// Every name of a cost, in lines of about 100 columns.
@@ -279,7 +287,9 @@ constexpr const char* plan_footer =
     "the last;\n"
     "staleness at use; tokens wasted; length of what is trained over that of what is generated; shares of time that "
     "the\n"
-    "learner and the rollouts' places are busy. stdout: one JSON object a point, with every figure by name.\n\n"
+    "learner and the rollouts' places are busy. stdout: one JSON object a point, with every figure by name; with "
+    "--best-under\n"
+    "a last one {\"best\": ...}. Exit status: 0, 1 no point is within the bounds, 2 a point was refused.\n\n"
     "Costs by name (seconds in _s): ";
 
 std::vector<argument> arguments_of(plan_arguments& given) {

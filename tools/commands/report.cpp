@@ -3,6 +3,8 @@
 #include "runtime/run_files/storage.hpp"
 #include "tools/command.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -14,7 +16,19 @@ namespace {
 struct report_arguments {
   std::vector<std::filesystem::path> folders;
   std::filesystem::path output;
+  bool json = false;
 };
+
+nlohmann::ordered_json in_json(const std::vector<report::recorded_run>& runs, const std::filesystem::path& output) {
+  nlohmann::ordered_json object{{"report", output.string()}, {"runs", nlohmann::ordered_json::array()}};
+  for (const auto& run : runs) {
+    nlohmann::ordered_json figures;
+    for (const auto& [name, value] : report::key_figures(run))
+      figures[name] = value;
+    object["runs"].push_back({{"run", run.label}, {"figures", std::move(figures)}});
+  }
+  return object;
+}
 
 int write_report(const report_arguments& given) {
   std::vector<report::recorded_run> runs;
@@ -22,12 +36,16 @@ int write_report(const report_arguments& given) {
     runs.push_back(report::read_recorded_run(folder));
   const auto output = given.output.empty() ? given.folders.front() / "report.html" : given.output;
   run_files::replace_file(output, report::html_report(runs));
-  for (const auto& run : runs) {
-    std::fprintf(stderr, "%s\n", run.label.c_str());
-    for (const auto& [name, value] : report::key_figures(run))
-      std::fprintf(stderr, "  %-38s %s\n", name.c_str(), value.c_str());
+  if (given.json) {
+    std::printf("%s\n", in_json(runs, output).dump().c_str());
+    return 0;
   }
-  std::printf("%s\n", output.c_str());
+  for (const auto& run : runs) {
+    std::printf("%s\n", run.label.c_str());
+    for (const auto& [name, value] : report::key_figures(run))
+      std::printf("  %-38s %s\n", name.c_str(), value.c_str());
+  }
+  std::printf("wrote %s\n", output.c_str());
   return 0;
 }
 
@@ -43,7 +61,8 @@ command report_command() {
                          .required = true},
                         {.name = "--output",
                          .to = &given->output,
-                         .help = "The file to write (report.html in the first run's folder)"}},
+                         .help = "The file to write (report.html in the first run's folder)"},
+                        {.name = "--json", .to = &given->json, .help = "One JSON object instead of words"}},
           .run = [given] { return write_report(*given); }};
 }
 

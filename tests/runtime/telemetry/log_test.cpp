@@ -11,6 +11,7 @@
 #include <array>
 #include <cmath>
 #include <csignal>
+#include <cstdlib>
 #include <map>
 #include <sstream>
 #include <thread>
@@ -56,6 +57,30 @@ private:
   run_files::descriptor far_;
 };
 
+/// An environment variable for as long as this lives.
+class set_variable {
+public:
+  set_variable(const char* name, const char* value) : name_(name) {
+    const char* before = std::getenv(name);
+    before_ = before ? before : "";
+    ::setenv(name, value, 1);
+  }
+
+  ~set_variable() {
+    if (before_.empty())
+      ::unsetenv(name_);
+    else
+      ::setenv(name_, before_.c_str(), 1);
+  }
+
+  set_variable(const set_variable&) = delete;
+  set_variable& operator=(const set_variable&) = delete;
+
+private:
+  const char* name_;
+  std::string before_;
+};
+
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;
   std::istringstream in{text};
@@ -76,6 +101,29 @@ progress progress_at(std::int64_t step) {
 }
 
 } // namespace
+
+TEST_CASE("a warning has a colour on a terminal only, and none where NO_COLOR is set") {
+  const auto written = [](bool terminal) {
+    const reader people(terminal);
+    logger log(people.writer());
+    log.write(level::warning, "run", "slow");
+    log.write(level::error, "run", "gone");
+    log.write(level::info, "run", "on");
+    return people.text();
+  };
+  const set_variable term("TERM", "xterm");
+  {
+    const set_variable none("NO_COLOR", "");
+    CHECK(written(true).find("\x1b[33mwarning\x1b[0m run") != std::string::npos);
+    CHECK(written(true).find("\x1b[31merror  \x1b[0m run") != std::string::npos);
+    CHECK(written(true).find(" info    run") != std::string::npos);
+    CHECK(written(false).find("\x1b[") == std::string::npos);
+    const set_variable dumb("TERM", "dumb");
+    CHECK(written(true).find("\x1b[3") == std::string::npos);
+  }
+  const set_variable no_colour("NO_COLOR", "1");
+  CHECK(written(true).find("\x1b[3") == std::string::npos);
+}
 
 TEST_CASE("an event is a line with time, level, role and text, on both sides") {
   const temporary_folder scratch;
