@@ -13,9 +13,6 @@
 namespace millrace::pipeline {
 namespace {
 
-/// k3 is cut off at this |log-ratio| in any case: its exponential would overflow.
-constexpr double k3_input = 20;
-
 /// The KLs that a policy computes, each by its estimator: "k1", "k2" or "k3".
 std::set<std::string> estimators_of(const policy_table& policy) {
   std::set<std::string> used;

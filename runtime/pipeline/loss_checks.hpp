@@ -7,6 +7,9 @@
 
 namespace millrace::pipeline {
 
+/// k3 is cut off at this |log-ratio| in any case: its exponential would overflow.
+inline constexpr double k3_input = 20;
+
 /// What the keys of a policy's loss say together. @param path of the policy: "roles.learner"
 void check_loss(const policy_table& policy, const std::string& path, reading& into);
 

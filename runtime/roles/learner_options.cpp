@@ -1,8 +1,12 @@
 #include "runtime/roles/learner_options.hpp"
 
+#include "runtime/pipeline/loss_checks.hpp"
+
 #include <variant>
 
 namespace millrace::roles {
+
+static_assert(pipeline::k3_input == algorithms::kl_clamps::k3_input);
 
 std::map<std::string, double> numbers_of(std::span<const algorithms::hyperparameter> options,
                                          const millrace::option_values& values) {
