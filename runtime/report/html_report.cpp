@@ -18,16 +18,16 @@ namespace {
 
 std::string figures_table(std::span<const recorded_run> runs) {
   std::string out = "<table><tr><th></th>";
-  std::vector<std::vector<std::pair<std::string, std::string>>> columns;
+  std::vector<std::vector<key_figure>> columns;
   for (const auto& run : runs) {
     out += "<th>" + escaped(run.label) + "</th>";
     columns.push_back(key_figures(run));
   }
   out += "</tr>\n";
   for (std::size_t row = 0; row < columns.front().size(); ++row) {
-    out += "<tr><td>" + escaped(columns.front()[row].first) + "</td>";
+    out += "<tr><td>" + escaped(columns.front()[row].name) + "</td>";
     for (const auto& column : columns)
-      out += "<td>" + escaped(column[row].second) + "</td>";
+      out += "<td>" + escaped(column[row].words) + "</td>";
     out += "</tr>\n";
   }
   return out + "</table>\n";

@@ -37,9 +37,13 @@ std::string percent(double share) {
   return std::isfinite(share) ? in_figures(100 * share) + " %" : "–";
 }
 
+key_figure number(std::string name, double value, int digits = 3) {
+  return {std::move(name), in_figures(value, digits), value};
+}
+
 } // namespace
 
-std::vector<std::pair<std::string, std::string>> key_figures(const recorded_run& run) {
+std::vector<key_figure> key_figures(const recorded_run& run) {
   const std::span rows(run.metrics);
   const auto first = rows.first(std::min<std::size_t>(rows.size(), 5));
   const auto last = rows.last(std::min<std::size_t>(rows.size(), 10));
@@ -52,25 +56,26 @@ std::vector<std::pair<std::string, std::string>> key_figures(const recorded_run&
   const auto& ledger = run.status.ledger;
   const double generated = static_cast<double>(ledger.generated);
   namespace m = telemetry::metric;
+  const auto dropped = static_cast<double>(ledger.dropped_total());
   return {
-      {"state", run.status.state},
-      {"steps", std::to_string(run.status.step) + " of " + std::to_string(run.status.steps)},
-      {"time", telemetry::in_time(seconds)},
-      {"steps an hour", in_figures(seconds > 0 ? steps * 3600 / seconds : unknown)},
-      {"seconds a step, mean", in_figures(mean_of(rows, m::time_per_step))},
-      {"tokens trained a second", in_figures(seconds > 0 ? static_cast<double>(ledger.trained) / seconds : unknown)},
-      {"reward, first 5 steps", in_figures(mean_of(first, m::reward))},
-      {"reward, last 10 steps", in_figures(mean_of(last, m::reward))},
-      {"staleness, mean (versions)", in_figures(mean_of(rows, m::staleness_mean))},
-      {"staleness, largest", in_figures(largest_of(rows, m::staleness_max))},
-      {"answer length, mean (tokens)", in_figures(mean_of(rows, m::length_mean))},
-      {"KL behaviour to current, mean (nats)", in_figures(mean_of(rows, m::policy_kl))},
-      {"tokens generated", in_figures(generated, 6)},
-      {"tokens trained", in_figures(static_cast<double>(ledger.trained), 6)},
-      {"tokens dropped",
-       in_figures(static_cast<double>(ledger.dropped_total()), 6) + " ("
-           + percent(generated > 0 ? static_cast<double>(ledger.dropped_total()) / generated : unknown) + ")"},
-      {"ledger", ledger.closes() ? "closes" : "does not close"},
+      {"state", run.status.state, unknown},
+      {"steps", std::to_string(run.status.step) + " of " + std::to_string(run.status.steps),
+       static_cast<double>(run.status.step)},
+      {"time", telemetry::in_time(seconds), seconds},
+      number("steps an hour", seconds > 0 ? steps * 3600 / seconds : unknown),
+      number("seconds a step, mean", mean_of(rows, m::time_per_step)),
+      number("tokens trained a second", seconds > 0 ? static_cast<double>(ledger.trained) / seconds : unknown),
+      number("reward, first 5 steps", mean_of(first, m::reward)),
+      number("reward, last 10 steps", mean_of(last, m::reward)),
+      number("staleness, mean (versions)", mean_of(rows, m::staleness_mean)),
+      number("staleness, largest", largest_of(rows, m::staleness_max)),
+      number("answer length, mean (tokens)", mean_of(rows, m::length_mean)),
+      number("KL behaviour to current, mean (nats)", mean_of(rows, m::policy_kl)),
+      number("tokens generated", generated, 6),
+      number("tokens trained", static_cast<double>(ledger.trained), 6),
+      {"tokens dropped", in_figures(dropped, 6) + " (" + percent(generated > 0 ? dropped / generated : unknown) + ")",
+       dropped},
+      {"ledger", ledger.closes() ? "closes" : "does not close", unknown},
   };
 }
 

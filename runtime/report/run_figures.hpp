@@ -10,8 +10,15 @@
 
 namespace millrace::report {
 
-/// The figures of a run that the comparison table shows, in order: name with unit, and value for people.
-std::vector<std::pair<std::string, std::string>> key_figures(const recorded_run& run);
+/// A line of the table that compares runs.
+struct key_figure {
+  std::string name;  ///< with its unit
+  std::string words; ///< for people
+  double value = 0;  ///< for programs; NaN: not known, or no number
+};
+
+/// The figures of a run that the comparison table shows, in order.
+std::vector<key_figure> key_figures(const recorded_run& run);
 
 /// Where each role's time went; each role's fractions sum to 1.
 std::vector<telemetry::role_time> times_of(const recorded_run& run);

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -23,8 +24,8 @@ nlohmann::ordered_json in_json(const std::vector<report::recorded_run>& runs, co
   nlohmann::ordered_json object{{"report", output.string()}, {"runs", nlohmann::ordered_json::array()}};
   for (const auto& run : runs) {
     nlohmann::ordered_json figures;
-    for (const auto& [name, value] : report::key_figures(run))
-      figures[name] = value;
+    for (const auto& [name, words, value] : report::key_figures(run))
+      figures[name] = std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json(words);
     object["runs"].push_back({{"run", run.label}, {"figures", std::move(figures)}});
   }
   return object;
@@ -42,8 +43,8 @@ int write_report(const report_arguments& given) {
   }
   for (const auto& run : runs) {
     std::printf("%s\n", run.label.c_str());
-    for (const auto& [name, value] : report::key_figures(run))
-      std::printf("  %-38s %s\n", name.c_str(), value.c_str());
+    for (const auto& [name, words, value] : report::key_figures(run))
+      std::printf("  %-38s %s\n", name.c_str(), words.c_str());
   }
   std::printf("wrote %s\n", output.c_str());
   return 0;

@@ -64,8 +64,8 @@ TEST_CASE("figures are those of the folder") {
   tests::temporary_folder here;
   tests::write_example_run(here / "run");
   std::map<std::string, std::string> got;
-  for (const auto& [name, value] : key_figures(read_recorded_run(here / "run")))
-    got[name] = value;
+  for (const auto& [name, words, value] : key_figures(read_recorded_run(here / "run")))
+    got[name] = words;
   CHECK(got["steps"] == "2 of 2");
   CHECK(got["steps an hour"] == "600");           // 2 in 12 s
   CHECK(got["tokens trained a second"] == "75");  // 900 in 12 s
