@@ -3,7 +3,13 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <cstdio>
+#include <numeric>
+#include <string>
+#include <string_view>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 namespace millrace::tools {
 namespace {
@@ -77,6 +83,30 @@ const command& named_on_line(const CLI::App& app, std::span<const command> comma
   return found->commands.empty() ? *found : named_on_line(*app.get_subcommands().at(0), found->commands);
 }
 
+/// Letters to change, add or remove to make one word of the other.
+std::size_t edits(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t corner = row[0]++;
+    for (std::size_t j = 1; j <= b.size(); ++j)
+      corner = std::exchange(row[j], std::min({corner + (a[i - 1] != b[j - 1]), row[j] + 1, row[j - 1] + 1}));
+  }
+  return row.back();
+}
+
+/// One line about a first word that names no command.
+std::string no_command(const program& about, std::span<const command> commands, std::string_view word) {
+  const auto far = [&](const command& c) { return c.hidden ? word.size() + c.name.size() : edits(word, c.name); };
+  const auto nearest = std::min_element(commands.begin(), commands.end(),
+                                        [&](const command& a, const command& b) { return far(a) < far(b); });
+  const bool near = nearest != commands.end() && far(*nearest) <= 2;
+  return about.name + ": no command \"" + std::string(word) + '"'
+         + (near ? ", did you mean \"" + nearest->name + "\"?"
+                 : ", want one of those that " + about.name + " --help lists")
+         + '\n';
+}
+
 } // namespace
 
 int run_command_line(const program& about, std::span<const command> commands, int argc, char** argv) {
@@ -85,6 +115,16 @@ int run_command_line(const program& about, std::span<const command> commands, in
   root.require_subcommand(1);
   for (const auto& each : commands)
     fill(*root.add_subcommand(each.name, each.help), each);
+  if (argc < 2) {
+    std::fputs(root.help().c_str(), stderr);
+    return 2;
+  }
+  const std::string_view first = argv[1];
+  if (!first.starts_with('-')
+      && std::none_of(commands.begin(), commands.end(), [&](const command& c) { return c.name == first; })) {
+    std::fputs(no_command(about, commands, first).c_str(), stderr);
+    return 2;
+  }
   try {
     root.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

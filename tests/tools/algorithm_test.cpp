@@ -49,7 +49,7 @@ TEST_CASE("what show prints of each algorithm and correction is a pipeline that 
     const auto toml = algorithm({"show", name, "--toml"});
     CHECK(page.out.ends_with(toml.out));
     write_file(folder / "p.toml", toml.out);
-    write_file(folder / "rows.jsonl", "");
+    write_file(folder / "rows.jsonl", "{\"prompt\": \"a\", \"chosen\": \"b\", \"rejected\": \"c\"}\n");
     strings command{"check", (folder / "p.toml").string(), "--set", "models.smol.path=" + tiny_model().string()};
     if (contains(toml.out, "\nfile = "))
       command.insert(command.end(), {"--set", "roles.prompts.file=" + (folder / "rows.jsonl").string()});
@@ -75,6 +75,47 @@ TEST_CASE("eval prints advantages, loss, gradient and diagnostics as JSON") {
   CHECK(out["loss"].get<double>() == doctest::Approx(-(3.0 - 1) / 2));
   CHECK(out["gradient"][0][0][0].get<double>() == doctest::Approx(-1.5));
   CHECK(out["diagnostics"]["truncated_fraction"] == 0.5);
+}
+
+TEST_CASE("show tells where the peers take another mean, divide by other tokens or clamp nothing") {
+  const auto says = [](const char* name, const strings& parts) {
+    CAPTURE(name);
+    auto page = algorithm({"show", name}).out;
+    std::replace(page.begin(), page.end(), '\n', ' ');
+    for (const auto& part : parts)
+      CHECK_MESSAGE(contains(page, part), part);
+  };
+  says("sapo", {"AReaL: the same losses, and the token mean of them"});
+  says("gspo", {"AReaL takes the token mean, and verl 0.9.1 what its loss_agg_mode says"});
+  says("rejection", {"Denominators keep every token", "AReaL's rejection carries the importance weight too"});
+  for (const char* name : {"geometric_mask", "m2po", "veto", "masked"})
+    says(name, {"Denominators keep every token", "by the kept ones"});
+  says("reinforce_pp", {"OpenRLHF's return also discounts over masked ones"});
+  for (const auto& name : names())
+    says(name.c_str(), {"clamped to [-20, 20]", "\"mask\" stands in every answer or in none"});
+}
+
+TEST_CASE("eval bounds the KL that comes off the reward by the clamps") {
+  const temporary_folder folder;
+  write_file(folder / "b.json", R"({"groups":[{"rewards":[1],"answers":[{"logprob":[-8],"ref_logprob":[-1]}]}]})");
+  const auto advantage = [&](const strings& more) {
+    strings arguments{"eval",
+                      "reinforce_pp",
+                      (folder / "b.json").string(),
+                      "--set",
+                      "whitening=0",
+                      "--set",
+                      "kl_in_reward=0.05",
+                      "--set",
+                      "kl_in_reward_estimator=3"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const auto done = algorithm(arguments);
+    CAPTURE(done.err);
+    REQUIRE(done.status == 0);
+    return nlohmann::json::parse(done.out)["advantages"][0][0][0].get<double>();
+  };
+  CHECK(advantage({}) == doctest::Approx(-53.43).epsilon(1e-3));
+  CHECK(advantage({"--set", "kl_clamp_input=20", "--set", "kl_clamp_output=10"}) == doctest::Approx(0.5));
 }
 
 TEST_CASE("a wrong name, key, value or batch is one line and exit status 1") {

@@ -73,7 +73,9 @@ TEST_CASE("status, report and check answer on stdout, in words or as JSON") {
   CHECK(report.ends_with("wrote " + page + "\n"));
   const auto figures = nlohmann::json::parse(answer({"report", folder, "--output", page, "--json"}).out);
   CHECK(figures.at("report") == page);
-  CHECK(figures.at("runs").at(0).at("figures").contains("steps an hour"));
+  CHECK(figures.at("runs").at(0).at("figures").at("steps") == 3);
+  CHECK(figures.at("runs").at(0).at("figures").at("steps an hour").get<double>() > 0);
+  CHECK(figures.at("runs").at(0).at("figures").at("state") == "finished");
 
   const auto file = (run / "run/resolved.toml").string();
   CHECK(answer({"check", file}).out.starts_with("run tiny: 3 steps of 4 groups, synchronous"));
@@ -83,6 +85,35 @@ TEST_CASE("status, report and check answer on stdout, in words or as JSON") {
   CHECK(answer({"check", file, "--resolved"}).out.starts_with("# "));
   write_file(run / "again.toml", answer({"check", file, "--resolved"}).out);
   CHECK(answer({"check", (run / "again.toml").string()}).out == answer({"check", file}).out);
+}
+
+TEST_CASE("check reads the first rows of each file, and refuses one of which none can be used") {
+  const temporary_folder folder;
+  tiny_pipeline pipeline;
+  pipeline.source = "file = \"rows.jsonl\"";
+  write_file(folder / "p.toml", text_of(pipeline));
+  const auto file = (folder / "p.toml").string(), rows = (folder / "rows.jsonl").string();
+  const std::string gsm8k = "{\"question\": \"1 + 1?\", \"answer\": \"#### 2\"}\n";
+  write_file(rows, gsm8k + gsm8k);
+  const auto refused = run_to_end(command_line({"check", file}));
+  CHECK(refused.status == 1);
+  CHECK(contains(refused.err, rows + ": none of its 2 rows can be used, the first: " + rows
+                                  + ":1: no prompt, want text or a list of messages {role, content} under \"prompt\"; "
+                                    "found \"question\": rename it to \"prompt\" (docs/rows.md)"));
+  write_file(rows, gsm8k + "{\"prompt\": \"1 + 1?\", \"answer\": \"2\"}\n");
+  CHECK(contains(answer({"check", file}).out, "\nwarning: " + rows + ":1: no prompt"));
+  CHECK(nlohmann::json::parse(answer({"check", file, "--json"}).out).at("warnings").size() == 1);
+}
+
+TEST_CASE("a first word that names no command is one line, and no word at all is the list") {
+  const auto wrong = run_to_end(command_line({"chek", "p.toml"}));
+  CHECK(wrong.status == 2);
+  CHECK(wrong.err == "millrace: no command \"chek\", did you mean \"check\"?\n");
+  CHECK(run_to_end(command_line({"nonsense"})).err
+        == "millrace: no command \"nonsense\", want one of those that millrace --help lists\n");
+  const auto none = run_to_end(command_line({}));
+  CHECK(none.status == 2);
+  CHECK(contains(none.err, "metrics"));
 }
 
 TEST_CASE("status --watch says how a run stands until it has ended, each state once") {

@@ -1,3 +1,4 @@
+#include "runtime/data/source.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/words/input_error.hpp"
@@ -6,7 +7,10 @@
 #include <nlohmann/json.hpp>
 
 #include <cstdio>
+#include <filesystem>
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace millrace::tools {
 
@@ -20,6 +24,41 @@ struct check_arguments {
   bool json = false;
 };
 
+/// What is said of the rows of a file up to the first that can be used. @throws input_error where none can
+void add_row_warnings(const std::filesystem::path& file, std::vector<std::string>& warnings) {
+  if (file.empty())
+    return;
+  std::size_t skipped = 0;
+  std::string first;
+  const auto rows =
+      data::open_file(file, {.shuffle = false, .seed = 1, .epochs = 1, .system = {}}, [&](const std::string& line) {
+        if (skipped++ == 0)
+          first = line;
+      });
+  rows->next();
+  if (skipped > 0)
+    warnings.push_back(first + ": the row is skipped"
+                       + (skipped > 1 ? ", and so are the next " + std::to_string(skipped - 1) : ""));
+}
+
+std::vector<std::string> row_warnings(const pipeline::pipeline& p) {
+  std::vector<std::string> warnings;
+  for (const auto& r : p.roles)
+    if (const auto* source = std::get_if<pipeline::source_table>(&r.options))
+      add_row_warnings(source->file, warnings);
+    else if (const auto* evaluation = std::get_if<pipeline::evaluation_table>(&r.options))
+      add_row_warnings(evaluation->file, warnings);
+  return warnings;
+}
+
+/// What does not keep the pipeline from running.
+std::vector<std::string> warnings_of(const pipeline::pipeline& p) {
+  auto warnings = pipeline::schedule_warnings(p);
+  for (auto& warning : row_warnings(p))
+    warnings.push_back(std::move(warning));
+  return warnings;
+}
+
 nlohmann::ordered_json in_json(const pipeline::stage& stage) {
   const auto& p = stage.what;
   nlohmann::ordered_json object{{"run", p.run.name},
@@ -27,7 +66,7 @@ nlohmann::ordered_json in_json(const pipeline::stage& stage) {
                                 {"groups_per_step", p.schedule.groups_per_step},
                                 {"preset", p.schedule.preset},
                                 {"roles", nlohmann::ordered_json::array()},
-                                {"warnings", pipeline::schedule_warnings(p)}};
+                                {"warnings", warnings_of(p)}};
   if (!stage.name.empty())
     object["stage"] = stage.name;
   for (const auto& r : p.roles)
@@ -48,19 +87,21 @@ int run_check(const check_arguments& given) {
   if (given.file.empty())
     throw input_error("check: no FILE, want a pipeline in TOML (or --keys)");
   const auto stages = pipeline::read_stages(given.file, given.overrides);
-  if (given.resolved) {
+  if (given.json) {
+    for (const auto& stage : stages)
+      std::printf("%s\n", in_json(stage).dump().c_str());
+    return 0;
+  }
+  if (given.resolved)
     std::fputs(
         (pipeline::is_staged(stages) ? pipeline::resolved_stages(stages) : pipeline::resolved_toml(stages[0].what))
             .c_str(),
         stdout);
-    for (const auto& stage : stages)
-      for (const auto& warning : pipeline::schedule_warnings(stage.what))
-        std::fprintf(stderr, "warning: %s\n", warning.c_str());
-  } else if (given.json)
-    for (const auto& stage : stages)
-      std::printf("%s\n", in_json(stage).dump().c_str());
   else
     std::fputs(pipeline::describe(stages).c_str(), stdout);
+  for (const auto& stage : stages)
+    for (const auto& warning : given.resolved ? warnings_of(stage.what) : row_warnings(stage.what))
+      std::fprintf(given.resolved ? stderr : stdout, "warning: %s\n", warning.c_str());
   return 0;
 }
 
