@@ -155,6 +155,10 @@ decimal_reading decimal_at_start(std::string_view text) {
       in.at = is_integer ? point : in.at;
     }
   }
+  bool too_large = false;
+  const std::size_t behind_digits = in.at;
+  exponent += take_exponent(in, too_large);
+  is_integer = is_integer && in.at == behind_digits;
   // A second point makes a version or a date of it, an ellipsis a number whose end is not said.
   const bool is_broken =
       in.peek() == '.' && (is_digit(in.peek(1)) || (!is_integer && in.text.substr(in.at).starts_with("...")));
@@ -162,10 +166,6 @@ decimal_reading decimal_at_start(std::string_view text) {
     ++in.at;
     in.take_run();
   }
-  bool too_large = false;
-  const std::size_t behind_digits = in.at;
-  exponent += take_exponent(in, too_large);
-  is_integer = is_integer && in.at == behind_digits;
   if (is_broken || too_large || in.digits.size() > most_digits)
     return {std::nullopt, in.at, false};
   return {value_of(in.digits, exponent, repetend), in.at, is_integer};

@@ -1,6 +1,7 @@
 #include "runtime/rules/last_number.hpp"
 
 #include "runtime/rules/characters.hpp"
+#include "runtime/rules/decimal_reader.hpp"
 #include "runtime/rules/number_reader.hpp"
 #include "runtime/rules/number_words.hpp"
 
@@ -26,7 +27,7 @@ public:
         take_command();
       else if (c == '^' || c == '_')
         skip_raised();
-      else if (text_.substr(at_).starts_with("\u03C0") || text_.substr(at_).starts_with("\u221A"))
+      else if (static_cast<unsigned char>(c) >= 0x80)
         take_symbol();
       else if (c == '/' && follows_variable())
         take_divisor();
@@ -98,12 +99,25 @@ private:
       return false;
     const auto line = before();
     const auto word = c == '-' || c == '+' ? std::string_view() : last_word(line);
-    last_ = found.value;
+    last_ = is_bound(line) ? std::nullopt : found.value;
+    const bool between_bars = c == '-' && at_ > 0 && text_[at_ - 1] == '|';
     at_ += found.length;
+    if (between_bars && peek() == '|') // the absolute value is another
+      last_.reset();
     if (last_ && (word == "negative" || word == "Negative" || (word == "minus" && minus_is_sign(line))))
       last_ = -*last_;
     skip_unit();
     return true;
+  }
+
+  /// Whether the line says that something is less, greater or another than what follows. A lone < or > does so only
+  /// between blanks: there are tags, arrows and quotations.
+  static bool is_bound(std::string_view line) {
+    for (const std::string_view sign : {"\u2264", "\u2265", "\u2260", "\\le", "\\leq", "\\ge", "\\geq", "\\ne", "\\neq",
+                                        "\\lt", "\\gt", "<=", ">=", "!="})
+      if (line.ends_with(sign))
+        return true;
+    return line.size() > 2 && (line.ends_with(" <") || line.ends_with(" >"));
   }
 
   /// "is minus 5" but not "7 minus 5" or "x minus 5".
@@ -128,7 +142,8 @@ private:
 
   /// A word; the argument of a function is no number by itself.
   void take_word() {
-    if (is_function(letters()) && peek() == '(')
+    const auto word = letters();
+    if (word == "mod" || (is_function(word) && peek() == '('))
       skip_argument();
   }
 
@@ -140,7 +155,7 @@ private:
     }
     ++at_;
     const auto name = letters();
-    if (is_function(name))
+    if (is_function(name) || name == "pm" || name == "mp")
       skip_argument();
     else
       while (peek() == '{' && !name.empty() && name != "boxed" && name != "overline" && skip_group('{', '}'))
@@ -149,9 +164,15 @@ private:
       ++at_;
   }
 
+  /// A constant, a root or a pair of signs: with the number behind it, it is none.
   void take_symbol() {
-    at_ += text_.substr(at_).starts_with("\u03C0") ? 2 : 3;
-    skip_argument();
+    for (const std::string_view symbol : {"\u03C0", "\u221A", "\u00B1", "\u2213"})
+      if (text_.substr(at_).starts_with(symbol)) {
+        at_ += symbol.size();
+        skip_argument();
+        return;
+      }
+    ++at_;
   }
 
   /// Behind a function: groups or digits, which leave no number.
@@ -162,8 +183,7 @@ private:
     while (peek() == '{' || peek() == '[' || peek() == '(')
       if (!skip_group(peek(), peek() == '{' ? '}' : peek() == '[' ? ']' : ')'))
         return;
-    while (is_digit(peek()))
-      ++at_;
+    at_ += decimal_at_start(text_.substr(at_)).length;
   }
 
   void skip_raised_sign() {

@@ -77,6 +77,8 @@ struct plain_reader {
     if (is_decimal && plain.is_integer)
       if (const auto part = mixed_part(depth); part || broken)
         return part ? value->plus(*part) : std::nullopt;
+    if (text.substr(begin).starts_with("\\frac") && power_follows())
+      return fail(); // what it raises is not said
     value = raised(*value);
     if (value && is_decimal)
       value = times_power_of_ten(*value);
@@ -159,6 +161,11 @@ struct plain_reader {
       return std::nullopt;
     }
     return part && !part->is_negative() && !part->is_zero() && part->is_proper() && !chain_follows() ? part : fail();
+  }
+
+  bool power_follows() const {
+    const std::size_t next = text.find_first_not_of(' ', at);
+    return next != std::string_view::npos && text[next] == '^';
   }
 
   /// `value` to the power that follows, if one does; a raised `th` is none.
@@ -289,11 +296,15 @@ struct plain_reader {
     const std::size_t begin = at;
     skip_blanks();
     const bool changed = at > begin && changes_number_before(word_here());
-    const bool slash = take("/");
-    const auto letter = word_here();
-    const bool over_variable = slash && letter.size() == 1 && !is_unit_letter(letter.front(), false);
+    const bool product = take("*");
+    const bool divides = !product && take("/");
+    if (product)
+      skip_blanks();
+    const auto word = word_here();
+    const bool by_variable = word.size() == 1 && !is_unit_letter(word.front(), false);
+    const bool by_constant = product && (peek() == '\\' || is_function(word) || text.substr(at).starts_with("\u03C0"));
     at = begin;
-    return changed || over_variable;
+    return changed || ((product || divides) && by_variable) || by_constant;
   }
 };
 

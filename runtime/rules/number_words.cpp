@@ -67,7 +67,7 @@ bool is_greek_or_sign(std::string_view word) {
     if ((first == 0xE2 && second >= 0x86 && second <= 0xAF) || first == 0xC2)
       return word != "\u00B0";
     if ((first == 0xCD || first == 0xCE || first == 0xCF) && word.size() <= 3)
-      return word != "\u03A9" && word != "\u03BCm" && word != "\u03BCs" && word != "\u03BCg";
+      return !is_unit(word);
   }
   return false;
 }
@@ -130,12 +130,14 @@ bool may_follow(std::string_view word, word_place place) {
 } // namespace
 
 bool is_unit(std::string_view word) {
-  static const word_set all{"mm",  "cm",  "dm",  "km",  "nm",  "ft",  "yd",  "mi",   "mg",  "kg",   "lb",  "lbs", "oz",
-                            "ml",  "cl",  "dl",  "kl",  "hr",  "hrs", "min", "mins", "sec", "secs", "ms",  "ns",  "us",
-                            "yr",  "yrs", "mph", "kph", "kmh", "fps", "rpm", "bpm",  "hz",  "khz",  "mhz", "ghz", "kw",
-                            "mw",  "kwh", "kv",  "mv",  "ma",  "kb",  "mb",  "gb",   "tb",  "pa",   "kpa", "mol", "deg",
-                            "rad", "am",  "pm",  "st",  "nd",  "rd",  "th",  "pts",  "pt",  "km/h", "cc",  "sq",  "cu",
-                            "in",  "kn",  "kj",  "ev",  "db",  "ha",  "cts", "ct",   "pcs"};
+  static const word_set all{"mm",      "cm",      "dm",      "km",  "nm", "ft",  "yd",  "mi",     "mg",      "kg",
+                            "lb",      "lbs",     "oz",      "ml",  "cl", "dl",  "kl",  "hr",     "hrs",     "min",
+                            "mins",    "sec",     "secs",    "ms",  "ns", "us",  "yr",  "yrs",    "mph",     "kph",
+                            "kmh",     "fps",     "rpm",     "bpm", "hz", "khz", "mhz", "ghz",    "kw",      "mw",
+                            "kwh",     "kv",      "mv",      "ma",  "kb", "mb",  "gb",  "tb",     "pa",      "kpa",
+                            "mol",     "deg",     "rad",     "am",  "pm", "st",  "nd",  "rd",     "th",      "pts",
+                            "pt",      "km/h",    "cc",      "sq",  "cu", "in",  "kn",  "\u03A9", "k\u03A9", "kj",
+                            "\u03BCm", "\u03BCs", "\u03BCg", "ev",  "db", "ha",  "cts", "ct",     "pcs"};
   return holds(all, word);
 }
 
@@ -194,9 +196,10 @@ bool only_introduces(std::string_view phrase) {
 }
 
 bool is_function(std::string_view word) {
-  static const word_set all{"sqrt",   "cbrt", "root", "log",  "ln",    "lg",     "exp",    "sin",    "cos",   "tan",
-                            "cot",    "csc",  "asin", "acos", "atan",  "arcsin", "arccos", "arctan", "binom", "dbinom",
-                            "tbinom", "gcd",  "lcm",  "max",  "floor", "ceil",   "abs",    "frac",   "pi",    "infty"};
+  static const word_set all{"sqrt",  "cbrt",   "root",   "log",  "ln",   "lg",   "exp",    "sin",    "cos",
+                            "tan",   "cot",    "csc",    "asin", "acos", "atan", "arcsin", "arccos", "arctan",
+                            "binom", "dbinom", "tbinom", "gcd",  "lcm",  "max",  "floor",  "ceil",   "abs",
+                            "frac",  "pi",     "infty",  "mod",  "pmod", "bmod"};
   return holds(all, word);
 }
 
@@ -207,8 +210,7 @@ bool changes_number_before(std::string_view word) {
 }
 
 bool states(std::string_view word) {
-  static const word_set all{"is",  "are",  "was",   "be",  "equals", "equal",
-                            "get", "gets", "gives", "got", "answer", "result"};
+  static const word_set all{"is", "are", "was", "be", "equals", "equal", "get", "gets", "gives", "got"};
   return holds(all, word);
 }
 

@@ -44,7 +44,6 @@ const char* one_spelling(utf8proc_int32_t character) {
     return "/";
   case 0x2243:
   case 0x2245:
-  case 0x223C:
     return "\u2248";
   case 0x00BA:
   case 0x02DA:
@@ -197,7 +196,7 @@ const std::map<std::string_view, latex_command>& latex_commands() {
       all[name] = {latex::words, "\\frac"};
     for (const char* name : {"boxed", "fbox", "framebox"})
       all[name] = {latex::words, "\\boxed"};
-    for (const char* name : {"approx", "simeq", "sim", "thickapprox", "cong"})
+    for (const char* name : {"approx", "simeq", "thickapprox", "cong"})
       all[name] = {latex::words, "\u2248"};
     for (const char* name : {"degree", "degrees", "textdegree"})
       all[name] = {latex::words, "\u00B0"};
@@ -207,6 +206,7 @@ const std::map<std::string_view, latex_command>& latex_commands() {
       all[name] = {latex::words, "\\overline"};
     for (const char* name : {"euro", "pounds", "yen", "texteuro", "textsterling", "textdollar"})
       all[name] = {latex::words, "$"};
+    all["Omega"] = {latex::words, " \u03A9"};
     all["percent"] = {latex::words, "%"};
     all["textminus"] = {latex::words, "-"};
     all["eq"] = {latex::words, "="};
@@ -340,8 +340,10 @@ private:
     case ';':
     case ' ':
     case '\n':
-    case '\\':
       out_ += ' ';
+      break;
+    case '\\':
+      out_ += '\n';
       break;
     case '$':
     case '(':

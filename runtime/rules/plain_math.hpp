@@ -11,6 +11,7 @@ namespace millrace::rules {
 ///     digits of any script, full width: 0-9           minus signs and dashes: -      x, middle dots, \times, \cdot: *
 ///     powers and indices in Unicode: ^{2} and _{1}     a fraction in one character: 1/2
 ///     currency signs, $, \(, \[, LaTeX's spaces, &: a space, or nothing behind a sign
+///     LaTeX's \\: a line's end
 ///     \text, \mathrm, \mathbf and their like: what is in their braces, behind a space
 ///     \dfrac, \tfrac, \cfrac: \frac      \fbox: \boxed      \div, \over: /      \approx: the sign      \ldots: ...
 ///     ^\circ, \degree: the degree sign  \bar, \overline: \overline  {,}: a comma, or a point if not 3 digits follow

@@ -65,13 +65,28 @@ std::size_t number_begin(std::string_view text) {
   return at;
 }
 
+/// Whether the words before `begin` leave the number there what it is. "COVID-19" and "answer - 5" do not say whose the
+/// sign is.
+bool introduces(std::string_view text, std::size_t begin) {
+  const auto phrase = text.substr(0, begin);
+  const bool signs = begin < text.size() && (text[begin] == '-' || text[begin] == '+');
+  if (signs && !phrase.empty() && phrase.back() != ' ' && phrase.back() != ':')
+    return false;
+  const std::size_t end = phrase.find_last_not_of(' ');
+  if (signs && text.substr(begin + 1).starts_with(' ') && end != std::string_view::npos && phrase[end] != ':') {
+    const std::size_t word = phrase.find_last_not_of("abcdefghijklmnopqrstuvwxyz", end) + 1;
+    return states(phrase.substr(word, end + 1 - word)) && only_introduces(phrase);
+  }
+  return only_introduces(phrase);
+}
+
 std::optional<exact_number> single(std::string_view text, words_before words, bool hundredth);
 
 /// One number and what measures it, perhaps within brackets or a box.
 std::optional<exact_number> measured(std::string_view text, words_before words, bool hundredth) {
   text = without_ends(text);
   if (words == words_before::allowed)
-    if (const std::size_t begin = number_begin(text); only_introduces(text.substr(0, begin)))
+    if (const std::size_t begin = number_begin(text); introduces(text, begin))
       text.remove_prefix(begin);
   if (text.starts_with(box_command))
     text = without_ends(text.substr(box_command.size()));
@@ -101,9 +116,9 @@ bool is_name(std::string_view part) {
   return begins && !goes_on && part.size() <= 64 && part.find_first_of("+-*/^<>!=,;") == std::string_view::npos;
 }
 
-/// Where the next separator of a list stands, and how long it is: a comma, a semicolon, `and`, `or`.
+/// Where the next separator of a list stands, and how long it is: a comma, a semicolon, a line's end, `and`, `or`.
 std::pair<std::size_t, std::size_t> separator_from(std::string_view text, std::size_t from) {
-  const std::size_t comma = find_outside(text, ",;", from);
+  const std::size_t comma = find_outside(text, ",;\n", from);
   std::pair<std::size_t, std::size_t> first{comma, comma < text.size() ? 1 : 0};
   for (const std::string_view word : {" and ", " or "})
     if (const std::size_t at = text.find(word, from); at < first.first)
@@ -136,7 +151,7 @@ std::optional<exact_number> single(std::string_view text, words_before words, bo
   std::optional<exact_number> found;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const bool is_last = i + 1 == parts.size();
-    if (relates_otherwise(parts[i]) || (!is_last && separator_from(parts[i], 0).second > 0))
+    if (relates_otherwise(parts[i]) || (!is_last && separator_from(without_ends(parts[i]), 0).second > 0))
       return std::nullopt;
     const auto value = measured(parts[i], words_before::refused, hundredth);
     if (value && found && *value != *found)
@@ -265,7 +280,8 @@ stated_numbers behind_hash(std::string_view text, bool hundredth) {
     std::size_t begin = at + hash_mark.size();
     while (begin < text.size() && (text[begin] == ' ' || text[begin] == '\n'))
       ++begin;
-    const auto line = text.substr(begin, std::min(text.find('\n', begin), text.size()) - begin);
+    const auto line =
+        text.substr(begin, std::min({text.find('\n', begin), text.find(hash_mark, begin), text.size()}) - begin);
     if (auto found = line_of(line, hundredth); !found.empty())
       return found;
     const bool is_heading =
