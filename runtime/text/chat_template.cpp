@@ -159,6 +159,8 @@ constexpr family_entry families[] = {
     {"llama3.2", shape::llama3_dated, ""},
 };
 
+constexpr std::size_t most_template_bytes = 1 << 20;
+
 struct known_skeleton {
   std::uint64_t hash;
   std::string_view name;
@@ -220,6 +222,9 @@ std::shared_ptr<const chat_template> named_chat_template(std::string_view name, 
 
 std::shared_ptr<const chat_template> recognise_chat_template(std::string_view text, std::string_view origin,
                                                              std::string_view bos) {
+  if (text.size() > most_template_bytes)
+    throw input_error(std::string(origin) + ": chat template: found " + std::to_string(text.size())
+                      + " bytes, want at most " + std::to_string(most_template_bytes));
   template_skeleton skeleton = skeleton_of(text);
   for (const known_skeleton& known : skeletons)
     if (known.hash == skeleton.hash) {

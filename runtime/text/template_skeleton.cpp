@@ -5,6 +5,7 @@ namespace {
 
 constexpr char string_mark = '\x01'; // stands around every string of the canonical text
 constexpr char hole = '\x02';
+constexpr std::size_t longest_system = 4096; // bytes of a default system line
 
 bool is_space(char c) {
   return c == ' ' || (c >= '\t' && c <= '\r');
@@ -154,13 +155,28 @@ std::string without_carriage_returns(std::string_view text) {
   return out;
 }
 
+/// `canonical` with a hole wherever the default system line stands.
+std::string with_hole(std::string_view canonical, std::string_view line) {
+  std::string out;
+  while (!canonical.empty()) {
+    const auto at = line.empty() ? std::string_view::npos : canonical.find(line);
+    out += canonical.substr(0, at);
+    if (at == std::string_view::npos)
+      break;
+    out += hole;
+    canonical.remove_prefix(at + line.size());
+  }
+  return out;
+}
+
 std::string default_system_line(std::string_view canonical) {
   constexpr std::string_view before = "<|im_start|>system\n";
   constexpr std::string_view after = "<|im_end|>";
   for (std::size_t at = canonical.find(before); at != std::string_view::npos; at = canonical.find(before, at + 1)) {
     const std::size_t begin = at + before.size();
     const std::size_t end = canonical.find_first_of(std::string("<") + string_mark, begin);
-    if (end != std::string_view::npos && end > begin && canonical.substr(end).starts_with(after))
+    if (end != std::string_view::npos && end > begin && end - begin <= longest_system
+        && canonical.substr(end).starts_with(after))
       return std::string(canonical.substr(begin, end - begin));
   }
   return {};
@@ -169,15 +185,11 @@ std::string default_system_line(std::string_view canonical) {
 } // namespace
 
 template_skeleton skeleton_of(std::string_view jinja) {
-  std::string canonical = canonical_template(without_carriage_returns(jinja));
+  const std::string canonical = canonical_template(without_carriage_returns(jinja));
   template_skeleton skeleton;
   skeleton.default_system = default_system_line(canonical);
-  if (!skeleton.default_system.empty())
-    for (std::size_t at = canonical.find(skeleton.default_system); at != std::string::npos;
-         at = canonical.find(skeleton.default_system, at + 1))
-      canonical.replace(at, skeleton.default_system.size(), 1, hole);
   skeleton.hash = 0xcbf29ce484222325u;
-  for (const char c : canonical)
+  for (const char c : with_hole(canonical, skeleton.default_system))
     skeleton.hash = (skeleton.hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
   return skeleton;
 }

@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -116,6 +117,28 @@ TEST_CASE("chat templates: a role that is not known and an empty conversation ar
 TEST_CASE("chat templates: the Llama families begin with the model's own begin-of-text token") {
   CHECK(named_chat_template("llama3", "<s>")->render(hello, opening::none)
         == "<s><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>");
+}
+
+TEST_CASE("chat templates: a template of any text is read in time in proportion to it") {
+  const auto repeated = [](std::string_view part, std::size_t bytes) {
+    std::string out;
+    while (out.size() < bytes)
+      out += part;
+    return out;
+  };
+  constexpr std::size_t size = 900'000;
+  const std::string system = "{{ '<|im_start|>system\nab<|im_end|>' }}";
+  const std::string long_line(4000, 'a');
+  for (const std::string& text :
+       {system + repeated("ab", size), "{{ '<|im_start|>system\n" + long_line + "<|im_end|>' }}" + repeated("a", size),
+        repeated("{{", size), repeated("{% '", size), repeated("<|im_start|>system\n", size), repeated(" \t", size),
+        repeated("{#-", size)}) {
+    const auto start = std::chrono::steady_clock::now();
+    CHECK_THROWS_AS(recognise_chat_template(text, "m"), input_error);
+    CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(2));
+  }
+  CHECK_THROWS_WITH_AS(recognise_chat_template(repeated("a", (1 << 20) + 1), "m"),
+                       "m: chat template: found 1048577 bytes, want at most 1048576", input_error);
 }
 
 TEST_CASE("chat templates: the templates that the models ship are recognised") {
