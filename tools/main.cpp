@@ -1,4 +1,6 @@
+#include "runtime/formats/quoted.hpp"
 #include "runtime/pipeline/errors.hpp"
+#include "runtime/run_files/storage.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command_line.hpp"
@@ -62,12 +64,14 @@ int run(int argc, char** argv) {
   return t::run_command_line(millrace, commands, argc, argv);
 }
 
-/// One line on stderr, its beginning in red where that may be.
-void complain(const std::string& head, const char* text) {
+/// Says why the program ends, its beginning in red where that may be. What is outside of the program stands in these
+/// lines: names of files, pieces of them.
+int ended(int status, const std::string& head, const std::string& why) {
   namespace telemetry = millrace::telemetry;
-  const bool colour = telemetry::shows_colour(STDERR_FILENO);
-  std::fprintf(stderr, "%s %s\n", colour ? telemetry::coloured(telemetry::level::error, head).c_str() : head.c_str(),
-               text);
+  const bool colour = telemetry::shows_colour(STDERR_FILENO) && !head.empty();
+  std::fprintf(stderr, "%s%s%s\n", colour ? telemetry::coloured(telemetry::level::error, head).c_str() : head.c_str(),
+               head.empty() ? "" : " ", millrace::formats::printable_lines(why).c_str());
+  return status;
 }
 
 } // namespace
@@ -76,13 +80,12 @@ int main(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const millrace::pipeline::pipeline_errors& errors) {
-    std::fprintf(stderr, "%s\n", errors.what()); // each line begins with file:line:column
-    return 1;
+    return ended(1, "", errors.what()); // each line begins with file:line:column
   } catch (const millrace::input_error& error) {
-    complain("millrace:", error.what());
-    return 1;
+    return ended(1, "millrace:", error.what());
+  } catch (const millrace::run_files::storage_error& error) {
+    return ended(1, "millrace:", error.what());
   } catch (const std::exception& error) {
-    complain("millrace: internal error:", error.what());
-    return 70;
+    return ended(70, "millrace: internal error:", error.what());
   }
 }

@@ -1,5 +1,6 @@
 #include "runtime/telemetry/log.hpp"
 
+#include "runtime/formats/quoted.hpp"
 #include "runtime/telemetry/printed.hpp"
 #include "runtime/telemetry/trace.hpp"
 
@@ -40,15 +41,10 @@ std::string head(double at_s, level l, std::string_view role, colours shown) {
 /// Every line of `text` with a head, control characters made visible.
 std::string lines_of(const std::string& line_head, std::string_view text) {
   std::string lines = line_head;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '\n') {
-      lines += "\n" + line_head;
-    } else if (byte < 0x20 || byte == 0x7f) {
-      lines += printed("\\x%02x", byte);
-    } else {
-      lines += c;
-    }
+  for (const char c : formats::printable_lines(text)) {
+    lines += c;
+    if (c == '\n')
+      lines += line_head;
   }
   return lines + "\n";
 }
@@ -128,7 +124,7 @@ void logger::live_line(std::string_view text) {
 
 void logger::say(std::string_view text) {
   const std::lock_guard lock{mutex_};
-  show(std::string{text} + "\n");
+  show(formats::printable_lines(text) + "\n");
 }
 
 /// With `mutex_` held. People's terminal may be gone: then nobody is told.
