@@ -1,7 +1,8 @@
 #include "runtime/report/recorded_run.hpp"
 
+#include "runtime/formats/strict_json.hpp"
+#include "runtime/formats/text_lines.hpp"
 #include "runtime/run_files/run_folder.hpp"
-#include "runtime/run_files/storage.hpp"
 #include "runtime/telemetry/trajectories.hpp"
 #include "runtime/words/input_error.hpp"
 
@@ -18,27 +19,23 @@ namespace {
 
 constexpr double microsecond = 1e-6;
 
-/// The lines of a text that are whole JSON objects; `line` is the line's number from 1.
+/// Calls `each` with the JSON object of one line. @returns whether it is one
+/// @param where names the line in errors
 template <class Each>
-void for_each_object(const std::filesystem::path& path, const std::string& text, Each each) {
-  std::istringstream in(text);
-  std::string line;
-  for (int number = 1; std::getline(in, line); ++number) {
-    while (!line.empty() && (line.back() == ',' || line.back() == '\r' || line.back() == ' '))
-      line.pop_back();
-    if (line.empty() || line == "[" || line == "]")
-      continue;
-    const auto object = nlohmann::json::parse(line, nullptr, false);
-    if (object.is_discarded() && in.eof())
-      return; // torn by a crash
-    if (!object.is_object())
-      throw input_error(path.string() + ":" + std::to_string(number) + ":1: not a JSON object, want one a line");
-    try {
-      each(object);
-    } catch (const nlohmann::json::exception& error) {
-      throw input_error(path.string() + ":" + std::to_string(number) + ":1: " + error.what());
-    }
+bool take_object(const std::string& line, const std::string& where, Each each) {
+  const auto object = formats::json_or_discarded(line);
+  if (!object.is_object())
+    return false;
+  try {
+    each(object);
+  } catch (const nlohmann::json::exception& error) {
+    throw input_error(where + ":1: " + error.what());
   }
+  return true;
+}
+
+[[noreturn]] void refuse_line(const std::string& where) {
+  throw input_error(where + ":1: not a JSON object, want one a line");
 }
 
 /// A span's name as it is today: traces of earlier programs say `stage version` where weights were laid out.
@@ -51,7 +48,7 @@ std::string name_today(std::string name) {
 double add_trace(recorded_run& run, const std::filesystem::path& path, double offset_s) {
   std::map<std::pair<std::int64_t, std::int64_t>, std::string> tracks;
   double end_s = offset_s;
-  for_each_object(path, run_files::read_file(path), [&](const nlohmann::json& event) {
+  const auto take = [&](const nlohmann::json& event) {
     const auto key = std::pair(event.value("pid", std::int64_t{0}), event.value("tid", std::int64_t{0}));
     const std::string phase = event.at("ph");
     if (phase == "M" && event.at("name") == "thread_name") {
@@ -76,12 +73,22 @@ double add_trace(recorded_run& run, const std::filesystem::path& path, double of
           run.counters.push_back({whole.substr(0, whole.size() - name.size() - 1), name,
                                   offset_s + event.at("ts").get<double>() * microsecond, value.get<double>()});
     }
-  });
+  };
+  formats::text_lines lines(path, "a trace");
+  for (std::string line; lines.next(line);) {
+    while (!line.empty() && (line.back() == ',' || line.back() == '\r' || line.back() == ' '))
+      line.pop_back();
+    if (line.empty() || line == "[" || line == "]" || take_object(line, lines.where(), take))
+      continue;
+    if (lines.torn())
+      break; // by a crash
+    refuse_line(lines.where());
+  }
   return end_s;
 }
 
 void add_trajectories(recorded_run& run, const std::filesystem::path& path) {
-  for_each_object(path, telemetry::read_trajectories(path), [&](const nlohmann::json& row) {
+  const auto take = [&](const nlohmann::json& row) {
     for (const auto& a : row.at("answers")) {
       const auto& versions = a.at("versions");
       run.answers.push_back({row.value("group", std::uint64_t{0}), row.at("step").get<std::int64_t>(),
@@ -89,6 +96,13 @@ void add_trajectories(recorded_run& run, const std::filesystem::path& path) {
                              a.at("reward").is_number() ? a.at("reward").get<double>() : 0,
                              versions.at(0).get<std::uint32_t>(), versions.at(1).get<std::uint32_t>()});
     }
+  };
+  std::int64_t number = 0;
+  telemetry::for_each_frame(path, [&](const std::string& rows) {
+    std::istringstream lines(rows);
+    for (std::string line; std::getline(lines, line);)
+      if (const auto where = path.string() + ':' + std::to_string(++number); !take_object(line, where, take))
+        refuse_line(where);
   });
 }
 

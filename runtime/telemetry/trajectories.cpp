@@ -1,5 +1,6 @@
 #include "runtime/telemetry/trajectories.hpp"
 
+#include "runtime/formats/strict_json.hpp"
 #include "runtime/words/mix_bits.hpp"
 
 #include <nlohmann/json.hpp>
@@ -15,8 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 using json = nlohmann::ordered_json;
 
-constexpr std::size_t max_frame_bytes = 4 << 20;           // of rows, before a frame is closed early
-constexpr unsigned long long max_content_bytes = 1U << 30; // a frame that says more is damaged
+constexpr std::size_t max_frame_bytes = 4 << 20;    // of rows, before a frame is closed early
+constexpr std::size_t max_content_bytes = 64 << 20; // a frame of more is none of ours
 constexpr int compression_level = 3;
 
 json to_json(const trajectory_answer& answer) {
@@ -40,32 +41,62 @@ std::string to_line(const trajectory& row) {
   return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
-/// Calls `take(rows, compressed bytes before the frame)` for each whole frame until it says no.
-template <class Take>
-void for_each_frame(std::string_view file, Take take) {
-  std::size_t begin = 0;
-  std::string rows;
-  while (begin < file.size()) {
-    const auto rest = file.substr(begin);
-    const auto bytes = ZSTD_findFrameCompressedSize(rest.data(), rest.size());
-    if (ZSTD_isError(bytes) != 0)
-      break;
-    const auto content = ZSTD_getFrameContentSize(rest.data(), bytes);
-    if (content > max_content_bytes)
-      break;
-    rows.resize(content);
-    if (ZSTD_isError(ZSTD_decompress(rows.data(), rows.size(), rest.data(), bytes)) != 0 || !take(rows, begin))
-      return;
-    begin += bytes;
+/// The frames of a file, one after another.
+class frame_reader {
+public:
+  explicit frame_reader(const fs::path& path) : file_{path, std::ios::binary}, stream_{ZSTD_createDStream()} {
+    if (!file_)
+      throw run_files::storage_error("cannot open " + path.string());
   }
-  take(std::string{}, begin);
-}
+
+  ~frame_reader() { ZSTD_freeDStream(stream_); }
+
+  frame_reader(const frame_reader&) = delete;
+  frame_reader& operator=(const frame_reader&) = delete;
+
+  /// Reads one whole frame into `rows`. @returns false where none is left, or one that is torn or damaged
+  bool next(std::string& rows) {
+    rows.clear();
+    begin_ = end_;
+    for (std::size_t left = 1; left != 0;) {
+      if (in_.pos == in_.size && !fill())
+        return false;
+      const auto before = in_.pos;
+      ZSTD_outBuffer out{part_.data(), part_.size(), 0};
+      left = ZSTD_decompressStream(stream_, &out, &in_);
+      end_ += in_.pos - before;
+      rows.append(part_.data(), out.pos);
+      if (ZSTD_isError(left) != 0 || rows.size() > max_content_bytes)
+        return false;
+    }
+    return true;
+  }
+
+  /// Bytes of the file before the frame that was read last, or could not be.
+  std::size_t begin() const { return begin_; }
+
+private:
+  bool fill() {
+    file_.read(block_.data(), static_cast<std::streamsize>(block_.size()));
+    in_ = {block_.data(), static_cast<std::size_t>(file_.gcount()), 0};
+    return in_.size > 0;
+  }
+
+  std::ifstream file_;
+  ZSTD_DStream* stream_;
+  std::vector<char> block_ = std::vector<char>(1 << 16), part_ = std::vector<char>(1 << 17);
+  ZSTD_inBuffer in_{nullptr, 0, 0};
+  std::size_t begin_ = 0, end_ = 0;
+};
 
 /// Step and part.
 std::pair<std::int64_t, std::int64_t> place_of(std::string_view rows) {
-  const auto first = json::parse(rows.substr(0, rows.find('\n')), nullptr, false);
-  return first.is_object() ? std::pair(first.value("step", std::int64_t{0}), first.value("part", std::int64_t{0}))
-                           : std::pair<std::int64_t, std::int64_t>{};
+  const auto first = formats::json_or_discarded(rows.substr(0, rows.find('\n')));
+  const auto number = [&](const char* name) {
+    const auto found = first.is_object() ? first.find(name) : first.end();
+    return found != first.end() && found->is_number_integer() ? found->get<std::int64_t>() : 0;
+  };
+  return {number("step"), number("part")};
 }
 
 } // namespace
@@ -104,13 +135,15 @@ void trajectory_file::flush() {
   file_.append(std::string_view{frame}.substr(0, bytes));
 }
 
+void for_each_frame(const fs::path& path, const std::function<void(const std::string& rows)>& take) {
+  frame_reader frames(path);
+  for (std::string rows; frames.next(rows);)
+    take(rows);
+}
+
 std::string read_trajectories(const fs::path& path) {
-  const std::string file = run_files::read_file(path);
   std::string all;
-  for_each_frame(file, [&](const std::string& rows, std::size_t) {
-    all += rows;
-    return true;
-  });
+  for_each_frame(path, [&](const std::string& rows) { all += rows; });
   return all;
 }
 
@@ -134,14 +167,12 @@ void forget_trajectories_after(const fs::path& folder, std::int64_t last_step, s
     const auto name = entry.path().filename().string();
     if (!name.starts_with("trajectories-") || !name.ends_with(".jsonl.zst"))
       continue;
-    const std::string file = run_files::read_file(entry.path());
-    std::size_t kept = 0;
-    for_each_frame(file, [&](const std::string& rows, std::size_t begin) {
-      kept = begin;
-      return !rows.empty() && place_of(rows) < std::pair(last_step + 1, parts);
-    });
-    if (kept < file.size())
-      run_files::truncate_file(entry.path(), kept);
+    frame_reader frames(entry.path());
+    std::string rows;
+    while (frames.next(rows) && !rows.empty() && place_of(rows) < std::pair(last_step + 1, parts))
+      continue;
+    if (frames.begin() < fs::file_size(entry.path()))
+      run_files::truncate_file(entry.path(), frames.begin());
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -62,7 +63,11 @@ private:
   std::int64_t step_ = 0;
 };
 
-/// The rows of a file as JSON lines, up to a torn last frame. @throws storage_error if the file cannot be read
+/// Calls `take` with the rows of one frame after another, as JSON lines, up to a frame that is torn or says that it
+/// holds more than any that is written here. @throws storage_error if the file cannot be read
+void for_each_frame(const std::filesystem::path& path, const std::function<void(const std::string& rows)>& take);
+
+/// The rows of all frames. @throws storage_error if the file cannot be read
 std::string read_trajectories(const std::filesystem::path& path);
 
 /// Reads a file that a run goes on writing.
