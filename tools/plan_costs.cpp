@@ -1,5 +1,6 @@
 #include "tools/plan_costs.hpp"
 
+#include "runtime/formats/text_lines.hpp"
 #include "runtime/pipeline/cluster.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/pipeline/wording.hpp"
@@ -9,7 +10,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <sstream>
 
 namespace millrace::tools {
@@ -19,13 +19,9 @@ namespace {
 namespace fs = std::filesystem;
 
 void read_csv(const fs::path& file, schedule::workload& costs) {
-  std::ifstream in(file);
-  if (!in)
-    throw input_error(file.string() + ": cannot be read, want tokens of a group's answers in each line");
+  formats::text_lines lines(file, "tokens of a group's answers in each line");
   costs.lengths.clear();
-  int number = 0;
-  for (std::string line; std::getline(in, line);) {
-    ++number;
+  for (std::string line; lines.next(line);) {
     std::vector<std::int32_t> lengths;
     constexpr const char* between = ", \t\r";
     for (auto at = line.find_first_not_of(between); at != std::string::npos; at = line.find_first_not_of(between, at)) {
@@ -33,8 +29,8 @@ void read_csv(const fs::path& file, schedule::workload& costs) {
       std::int32_t value = 0;
       const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
       if (error != std::errc{} || end != word.data() + word.size() || value < 0)
-        throw input_error(file.string() + ":" + std::to_string(number) + ":" + std::to_string(at + 1) + ": found '"
-                          + pipeline::printable(word) + "', want a number of tokens, at least 0");
+        throw input_error(lines.where() + ":" + std::to_string(at + 1) + ": found '" + pipeline::printable(word)
+                          + "', want a number of tokens, at least 0");
       lengths.push_back(value);
       at += word.size();
     }

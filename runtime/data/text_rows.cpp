@@ -1,28 +1,23 @@
 #include "runtime/data/text_rows.hpp"
 
+#include "runtime/formats/strict_json.hpp"
+#include "runtime/formats/text_lines.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <nlohmann/json.hpp>
 
-#include <fstream>
-
 namespace millrace::data {
 
 text_rows::text_rows(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in || std::filesystem::is_directory(file))
-    throw input_error(file.string() + ": cannot be opened, want a JSONL file");
-  std::size_t number = 0;
-  for (std::string line; std::getline(in, line);) {
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string::npos)
+  formats::text_lines lines(file, "a JSONL file");
+  for (std::string line; lines.next(line);) {
+    if (formats::is_blank(line))
       continue;
-    const auto object = nlohmann::json::parse(line, nullptr, false);
+    const auto object = formats::json_or_discarded(line);
     const auto text = object.is_object() ? object.find("text") : object.end();
     if (!object.is_object() || text == object.end() || !text->is_string()
         || text->get_ref<const std::string&>().empty())
-      throw input_error(file.string() + ':' + std::to_string(number)
-                        + ": found no text, want an object with some under \"text\"");
+      throw input_error(lines.where() + ": found no text, want an object with some under \"text\"");
     texts_.push_back(text->get<std::string>());
   }
   if (texts_.empty())

@@ -7,13 +7,17 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <unordered_set>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace millrace::formats {
 namespace {
 
-using json = nlohmann::json;
+constexpr std::size_t most_ordered_keys = 1024;
+
+// Bytes that a value takes, with what the allocator adds and a list that grows holds twice.
+constexpr std::int64_t bytes_of_value = 48, bytes_of_container = 96, bytes_of_key = 96;
 
 /// `:line:column` of a byte, both from 1, columns in bytes.
 std::string place(std::string_view text, std::size_t byte) {
@@ -31,42 +35,129 @@ std::string reason(std::string_view what) {
   return printable(start == std::string_view::npos ? what : what.substr(start + 2));
 }
 
+/// Builds the value that nlohmann's parser reads out, and stops it at a limit. Its own builder with a callback knows no
+/// limits, and takes quadratic time over a list of objects.
+template <class Json>
+class builder {
+public:
+  builder(std::string_view text, const std::string& source, const json_limits& limits)
+      : text_(text), source_(source), limits_(limits) {}
+
+  bool null() { return put(nullptr); }
+
+  bool boolean(bool value) { return put(value); }
+
+  bool number_integer(std::int64_t value) { return put(value); }
+
+  bool number_unsigned(std::uint64_t value) { return put(value); }
+
+  bool number_float(double value, const std::string&) { return put(value); }
+
+  bool string(std::string& value) {
+    pay(static_cast<std::int64_t>(value.size()));
+    return put(std::move(value));
+  }
+
+  bool binary(typename Json::binary_t&) { return false; } // only of binary formats
+
+  bool start_object(std::size_t) { return open(Json::object()); }
+
+  bool start_array(std::size_t) { return open(Json::array()); }
+
+  bool end_object() { return close(); }
+
+  bool end_array() { return close(); }
+
+  bool key(std::string& name) {
+    pay(bytes_of_key + 2 * static_cast<std::int64_t>(name.size()));
+    auto& object = *open_.back();
+    if (std::is_same_v<Json, nlohmann::ordered_json> && object.size() >= most_ordered_keys)
+      throw input_error(source_ + ": an object of more than " + std::to_string(most_ordered_keys) + " keys");
+    const auto [entry, is_new] = object.emplace(name, nullptr);
+    if (!is_new)
+      throw input_error(source_ + ": key " + in_quotes(name) + " stands twice");
+    value_of_key_ = &*entry;
+    return true;
+  }
+
+  bool parse_error(std::size_t byte, const std::string&, const nlohmann::detail::exception& error) {
+    throw input_error(source_ + place(text_, byte) + ": not JSON: " + reason(error.what()));
+  }
+
+  Json take() { return std::move(root_); }
+
+private:
+  void pay(std::int64_t bytes) {
+    memory_ += bytes;
+    if (memory_ > limits_.memory)
+      throw input_error(source_ + ": JSON of more than " + std::to_string(limits_.memory)
+                        + " bytes in memory, want fewer values");
+  }
+
+  bool put(Json value) {
+    slot(std::move(value));
+    return true;
+  }
+
+  /// Where the value to come belongs, with it in place.
+  Json& slot(Json value) {
+    pay(bytes_of_value);
+    if (open_.empty())
+      return root_ = std::move(value);
+    if (!open_.back()->is_array())
+      return *value_of_key_ = std::move(value);
+    open_.back()->push_back(std::move(value));
+    return open_.back()->back();
+  }
+
+  bool open(Json value) {
+    if (static_cast<int>(open_.size()) >= limits_.depth)
+      throw input_error(source_ + ": JSON nested deeper than " + std::to_string(limits_.depth));
+    pay(bytes_of_container);
+    Json& placed = slot(std::move(value)); // lists that are open grow no more until it is closed
+    open_.push_back(&placed);
+    return true;
+  }
+
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+
+  std::string_view text_;
+  const std::string& source_;
+  const json_limits& limits_;
+  std::int64_t memory_ = 0;
+  Json root_;
+  std::vector<Json*> open_;
+  Json* value_of_key_ = nullptr;
+};
+
 } // namespace
 
-nlohmann::json parse_json(std::string_view text, const std::string& source, json_limits limits) {
+template <class Json>
+Json parse_json(std::string_view text, const std::string& source, json_limits limits) {
   if (static_cast<std::int64_t>(text.size()) > limits.bytes)
     throw input_error(source + ": " + std::to_string(text.size()) + " bytes of JSON, want at most "
                       + std::to_string(limits.bytes));
-  std::vector<std::unordered_set<std::string>> keys; // of the objects that are open
-  const auto check = [&](int depth, json::parse_event_t event, json& parsed) {
-    switch (event) {
-    case json::parse_event_t::object_start:
-      keys.emplace_back();
-      [[fallthrough]];
-    case json::parse_event_t::array_start:
-      if (depth >= limits.depth)
-        throw input_error(source + ": JSON nested deeper than " + std::to_string(limits.depth));
-      break;
-    case json::parse_event_t::object_end:
-      keys.pop_back();
-      break;
-    case json::parse_event_t::key:
-      if (!keys.back().insert(parsed.get_ref<const std::string&>()).second)
-        throw input_error(source + ": key " + in_quotes(parsed.get_ref<const std::string&>()) + " stands twice");
-      break;
-    default:
-      break;
-    }
-    return true;
-  };
+  builder<Json> value(text, source, limits);
+  Json::sax_parse(text.begin(), text.end(), &value);
+  return value.take();
+}
+
+template <class Json>
+Json json_or_discarded(std::string_view text, json_limits limits) {
   try {
-    return json::parse(text, check);
-  } catch (const json::parse_error& error) {
-    throw input_error(source + place(text, error.byte) + ": not JSON: " + reason(error.what()));
-  } catch (const json::exception& error) {
-    throw input_error(source + ": not JSON: " + reason(error.what()));
+    return parse_json<Json>(text, "", limits);
+  } catch (const input_error&) {
+    return Json(nlohmann::detail::value_t::discarded);
   }
 }
+
+template nlohmann::json parse_json(std::string_view, const std::string&, json_limits);
+template nlohmann::ordered_json parse_json(std::string_view, const std::string&, json_limits);
+template nlohmann::json json_or_discarded(std::string_view, json_limits);
+template nlohmann::ordered_json json_or_discarded(std::string_view, json_limits);
 
 std::string read_text(const std::filesystem::path& path, json_limits limits) {
   const mapped_file file(path);

@@ -9,15 +9,25 @@
 
 namespace millrace::formats {
 
+/// What one JSON value may be at most. Whatever a text says, reading it takes time in proportion to its length.
 struct json_limits {
-  std::int64_t bytes = 64 << 20;
+  std::int64_t bytes = 64 << 20; ///< of the text
   int depth = 64;
+  std::int64_t memory = 512 << 20; ///< of the value, as estimated while it is read
 };
 
-/// Parses one JSON value whose every object names each key once.
+/// Reads one JSON value whose every object names each key once. The only way in this program from JSON to a value.
+/// @tparam Json `nlohmann::json`, or `nlohmann::ordered_json`, whose objects have at most 1,024 keys: it finds a key by
+///              looking at all of them
 /// @param source stands for the file in errors
 /// @throws input_error `source:line:column: ...` on malformed text, invalid UTF-8, duplicate keys, too deep a nesting
-nlohmann::json parse_json(std::string_view text, const std::string& source, json_limits limits = {});
+template <class Json = nlohmann::json>
+Json parse_json(std::string_view text, const std::string& source, json_limits limits = {});
+
+/// The same where a text that is no JSON is no mistake of a person: a line torn by a crash.
+/// @returns a discarded value, which is no object and no list, where `parse_json` throws
+template <class Json = nlohmann::json>
+Json json_or_discarded(std::string_view text, json_limits limits = {});
 
 /// The whole file's text. @throws input_error when it cannot be read or is longer than `limits.bytes`
 std::string read_text(const std::filesystem::path& path, json_limits limits = {});

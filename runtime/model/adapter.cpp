@@ -2,6 +2,7 @@
 
 #include "runtime/formats/durable_write.hpp"
 #include "runtime/formats/safetensors.hpp"
+#include "runtime/formats/strict_json.hpp"
 #include "runtime/model/float_tensor.hpp"
 #include "runtime/model/weights_file.hpp"
 #include "runtime/text/pattern.hpp"
@@ -14,7 +15,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <map>
 #include <set>
 
@@ -93,10 +93,9 @@ void check_adapter_config(const ordered_json& config, const std::string& file) {
 }
 
 ordered_json read_adapter_config(const std::filesystem::path& path) {
-  std::ifstream in(path);
-  if (!in)
+  if (!std::filesystem::exists(path))
     throw input_error(path.string() + ": cannot be opened, want an adapter as PEFT writes it");
-  const auto config = ordered_json::parse(in, nullptr, false);
+  const auto config = formats::parse_json<ordered_json>(formats::read_text(path), path.string());
   if (!config.is_object())
     throw input_error(path.string() + ": not a JSON object");
   return config;

@@ -1,5 +1,6 @@
 #include "runtime/run_files/manifest.hpp"
 
+#include "runtime/formats/strict_json.hpp"
 #include "runtime/run_files/storage.hpp"
 
 #include <fcntl.h>
@@ -22,7 +23,7 @@ namespace fs = std::filesystem;
 using json = nlohmann::ordered_json;
 
 constexpr int format = 1;
-constexpr std::uintmax_t max_manifest_bytes = 16 << 20;
+constexpr std::uintmax_t max_manifest_bytes = 4 << 20;
 
 std::string in_hex(XXH128_hash_t hash) {
   std::array<char, 33> text{};
@@ -44,7 +45,7 @@ std::string sealed(const json& contents) {
 
 /// The contents of a manifest; null if its text is not, byte for byte, what `sealed` would make of them.
 json unsealed(const std::string& text) {
-  auto contents = json::parse(text, nullptr, false);
+  auto contents = formats::json_or_discarded<json>(text);
   if (!contents.is_object() || !contents.contains("seal"))
     return nullptr;
   contents.erase("seal");

@@ -1,5 +1,6 @@
 #include "runtime/run_files/run_folder.hpp"
 
+#include "runtime/formats/strict_json.hpp"
 #include "runtime/run_files/checkpoint_store.hpp"
 #include "runtime/words/input_error.hpp"
 
@@ -71,7 +72,7 @@ void want_run(const fs::path& folder) {
 /// " (42 of 60 steps)" out of the run's status.json; "" if there is none, or a damaged one.
 std::string progress_of(const fs::path& folder) {
   try {
-    const auto status = nlohmann::json::parse(read_file(folder / "status.json"));
+    const auto status = formats::json_or_discarded(read_file(folder / "status.json"));
     return " (" + std::to_string(status.at("step").get<std::int64_t>()) + " of "
            + std::to_string(status.at("steps").get<std::int64_t>()) + " steps)";
   } catch (const storage_error&) {

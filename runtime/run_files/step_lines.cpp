@@ -1,5 +1,8 @@
 #include "runtime/run_files/step_lines.hpp"
 
+#include "runtime/formats/strict_json.hpp"
+#include "runtime/formats/text_lines.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include <optional>
@@ -13,7 +16,7 @@ struct place {
 };
 
 std::optional<place> place_of(const std::string& line) {
-  const auto object = nlohmann::json::parse(line, nullptr, false);
+  const auto object = formats::json_or_discarded(line);
   if (!object.is_object())
     return std::nullopt;
   const auto number = [&](const char* name) {
@@ -25,15 +28,12 @@ std::optional<place> place_of(const std::string& line) {
   return step ? std::optional(place{*step, number("part")}) : std::nullopt;
 }
 
-std::string text_of(const std::filesystem::path& path) {
-  return std::filesystem::exists(path) ? read_file(path) : std::string{};
-}
-
 template <class Take>
-void for_each_line(const std::string& text, Take take) {
-  std::size_t begin = 0;
-  for (std::size_t end = 0; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    std::string line = text.substr(begin, end - begin);
+void for_each_line(const std::filesystem::path& path, Take take) {
+  if (!std::filesystem::exists(path))
+    return;
+  formats::text_lines lines(path, "lines of JSON objects");
+  for (std::string line; lines.next(line) && !lines.torn();) {
     const auto where = place_of(line);
     if (!where)
       return;
@@ -43,13 +43,12 @@ void for_each_line(const std::string& text, Take take) {
 
 /// Only the lines up to a step, and of the parts of the one after it that are kept.
 void cut_after(const std::filesystem::path& path, std::int64_t last_step, std::int64_t parts) {
-  const std::string text = text_of(path);
   std::string kept;
-  for_each_line(text, [&](std::string line, const place& where) {
+  for_each_line(path, [&](std::string line, const place& where) {
     if (where.step <= last_step || (where.step == last_step + 1 && where.part && *where.part < parts))
       kept += std::move(line) + "\n";
   });
-  if (kept.size() < text.size())
+  if (std::filesystem::exists(path) && kept.size() < std::filesystem::file_size(path))
     replace_file(path, kept, survives::power_cut);
 }
 
@@ -65,7 +64,7 @@ void step_lines::append(std::string_view object) {
 
 std::vector<std::string> read_step_lines(const std::filesystem::path& path) {
   std::vector<std::string> lines;
-  for_each_line(text_of(path), [&](std::string line, const place&) { lines.push_back(std::move(line)); });
+  for_each_line(path, [&](std::string line, const place&) { lines.push_back(std::move(line)); });
   return lines;
 }
 

@@ -29,6 +29,7 @@ private:
 };
 
 /// Every whole line of such a file, in order, up to the first that is torn or no such object. A missing file has none.
+/// @throws input_error when it cannot be read
 std::vector<std::string> read_step_lines(const std::filesystem::path& path);
 
 } // namespace millrace::run_files

@@ -119,7 +119,7 @@ void truncate_file(const std::filesystem::path& path, std::uintmax_t bytes) {
     refuse("cut", path);
 }
 
-std::string read_file(const std::filesystem::path& path) {
+std::string read_file(const std::filesystem::path& path, std::size_t most_bytes) {
   const descriptor file = open_file(path, O_RDONLY);
   std::string bytes;
   std::array<char, 1 << 16> part;
@@ -132,6 +132,9 @@ std::string read_file(const std::filesystem::path& path) {
     if (got == 0)
       return bytes;
     bytes.append(part.data(), static_cast<std::size_t>(got));
+    if (bytes.size() > most_bytes)
+      throw storage_error("cannot read " + path.string() + ": it has more than " + std::to_string(most_bytes)
+                          + " bytes");
   }
 }
 

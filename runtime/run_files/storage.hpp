@@ -61,7 +61,7 @@ descriptor open_to_append(const std::filesystem::path& path);
 /// Cuts `path` to its first `bytes` bytes. @throws storage_error
 void truncate_file(const std::filesystem::path& path, std::uintmax_t bytes);
 
-/// The whole file. @throws storage_error if it is not there or cannot be read
-std::string read_file(const std::filesystem::path& path);
+/// The whole file. @throws storage_error if it is not there, cannot be read or has more than `most_bytes`
+std::string read_file(const std::filesystem::path& path, std::size_t most_bytes = 256 << 20);
 
 } // namespace millrace::run_files

@@ -1,5 +1,6 @@
 #include "runtime/supervision/step_figures.hpp"
 
+#include "runtime/formats/strict_json.hpp"
 #include "runtime/telemetry/metrics.hpp"
 #include "runtime/words/input_error.hpp"
 
@@ -8,8 +9,8 @@
 namespace millrace::supervision {
 
 step_figures::step_figures(std::string_view saved) {
+  const auto object = formats::parse_json(saved, "step.json of the checkpoint");
   try {
-    const auto object = nlohmann::json::parse(saved);
     groups_ = object.at("groups");
     masked_ = object.at("masked");
     sums_ = object.at("sums");

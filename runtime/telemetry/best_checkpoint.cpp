@@ -1,5 +1,6 @@
 #include "runtime/telemetry/best_checkpoint.hpp"
 
+#include "runtime/formats/strict_json.hpp"
 #include "runtime/run_files/storage.hpp"
 
 #include <nlohmann/json.hpp>
@@ -37,10 +38,14 @@ best_checkpoint::best_checkpoint(fs::path checkpoints, std::string metric, bool 
   const auto about = folder() / "best.json";
   if (!fs::exists(about))
     return;
-  const auto read = nlohmann::json::parse(run_files::read_file(about), nullptr, false);
-  if (read.is_object() && read.value("metric", "") == metric_ && read.contains("step") && read.contains("value")) {
-    best_step_ = read.at("step").get<std::int64_t>();
-    best_value_ = read.at("value").get<double>();
+  const auto read = formats::json_or_discarded(run_files::read_file(about));
+  if (!read.is_object())
+    return;
+  const auto of = read.find("metric"), step = read.find("step"), value = read.find("value");
+  if (of != read.end() && *of == metric_ && step != read.end() && step->is_number_integer() && value != read.end()
+      && value->is_number()) {
+    best_step_ = step->get<std::int64_t>();
+    best_value_ = value->get<double>();
   }
 }
 

@@ -1,5 +1,7 @@
 #include "runtime/telemetry/metrics.hpp"
 
+#include "runtime/formats/strict_json.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include <limits>
@@ -20,7 +22,7 @@ std::string to_line(const metric_row& row) {
 }
 
 std::optional<metric_row> from_line(std::string_view line) {
-  const json object = json::parse(line, nullptr, false);
+  const json object = formats::json_or_discarded<json>(line);
   if (!object.is_object() || !object.contains(step_key) || !object[step_key].is_number_integer())
     return std::nullopt;
   metric_row row;

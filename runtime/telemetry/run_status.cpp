@@ -1,5 +1,6 @@
 #include "runtime/telemetry/run_status.hpp"
 
+#include "runtime/formats/strict_json.hpp"
 #include "runtime/run_files/storage.hpp"
 #include "runtime/telemetry/printed.hpp"
 #include "runtime/telemetry/progress.hpp"
@@ -150,7 +151,7 @@ void write_status(const fs::path& path, const run_status& status) {
 
 std::optional<run_status> read_status(const fs::path& path) {
   try {
-    return from_json(json::parse(run_files::read_file(path)));
+    return from_json(formats::json_or_discarded<json>(run_files::read_file(path)));
   } catch (const run_files::storage_error&) {
     return std::nullopt;
   } catch (const json::exception&) {

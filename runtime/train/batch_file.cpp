@@ -1,5 +1,6 @@
 #include "runtime/train/batch_file.hpp"
 
+#include "runtime/formats/strict_json.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
@@ -8,8 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <fstream>
-#include <iterator>
 #include <map>
 
 namespace millrace::train {
@@ -238,25 +237,11 @@ std::string with_quoted_infinities(std::string_view text) {
 } // namespace
 
 batch_file parse_batch(std::string_view text, const std::string& name) {
-  json root;
-  try {
-    root = json::parse(with_quoted_infinities(text));
-  } catch (const json::exception& error) {
-    std::string why = error.what();
-    if (const auto end = why.find("] "); end != std::string::npos)
-      why.erase(0, end + 2);
-    std::replace(why.begin(), why.end(), '\n', ' ');
-    throw input_error(name + ": " + why + "; want JSON");
-  }
-  return gatherer(root, name).take();
+  return gatherer(formats::parse_json(with_quoted_infinities(text), name), name).take();
 }
 
 batch_file read_batch(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (!in)
-    throw input_error(path.string() + ": cannot be read, want a batch in JSON");
-  return parse_batch(text, path.string());
+  return parse_batch(formats::read_text(path), path.string());
 }
 
 std::string evaluation_json(const batch_file& file, const algorithms::evaluation& found) {

@@ -1,5 +1,8 @@
 #include "runtime/train/step_record.hpp"
 
+#include "runtime/formats/strict_json.hpp"
+#include "runtime/words/input_error.hpp"
+
 #include <nlohmann/json.hpp>
 #include <xxhash.h>
 
@@ -121,8 +124,8 @@ std::string to_json(const step_record& step) {
 }
 
 step_record step_record_from(std::string_view json) {
+  const auto object = formats::parse_json(json, "record of a step");
   try {
-    const auto object = nlohmann::json::parse(json);
     step_record out;
     out.step = object.at("step");
     out.version = object.at("version");
@@ -132,7 +135,7 @@ step_record step_record_from(std::string_view json) {
     if (object.contains("mask")) {
       const auto word = std::find(mask_words.begin(), mask_words.end(), object.at("mask").get<std::string>());
       if (word == mask_words.end())
-        throw std::invalid_argument("record of a step: unknown mask");
+        throw input_error("record of a step: unknown mask");
       out.mask = static_cast<age_mask>(word - mask_words.begin());
       out.train_from = object.at("train_from");
     }
@@ -160,9 +163,9 @@ step_record step_record_from(std::string_view json) {
     }
     return out;
   } catch (const nlohmann::json::exception& error) {
-    throw std::invalid_argument(std::string("record of a step: ") + error.what());
-  } catch (const std::out_of_range& error) {
-    throw std::invalid_argument(std::string("record of a step: recomputed: ") + error.what());
+    throw input_error(std::string("record of a step: ") + error.what());
+  } catch (const std::logic_error& error) { // a run that is none of the answer's; a checksum that is no number
+    throw input_error(std::string("record of a step: ") + error.what());
   }
 }
 

@@ -55,7 +55,7 @@ struct step_record {
 
 std::string to_json(const step_record& step);
 
-/// @throws std::invalid_argument for text that `to_json` did not write
+/// @throws input_error for text that `to_json` did not write
 step_record step_record_from(std::string_view json);
 
 } // namespace millrace::train

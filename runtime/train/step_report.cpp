@@ -1,10 +1,12 @@
 #include "runtime/train/step_report.hpp"
 
+#include "runtime/formats/strict_json.hpp"
+#include "runtime/words/input_error.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 #include <type_traits>
 
 namespace millrace::train {
@@ -188,12 +190,13 @@ std::string to_json(const step_report& report) {
 }
 
 step_report step_report_from(std::string_view text) {
+  const auto object = formats::parse_json(text, "report of a step");
   try {
     step_report report;
-    read(json::parse(text), report);
+    read(object, report);
     return report;
   } catch (const json::exception& error) {
-    throw std::invalid_argument(std::string("report of a step: ") + error.what());
+    throw input_error(std::string("report of a step: ") + error.what());
   }
 }
 

@@ -68,7 +68,7 @@ struct step_report {
 /// As JSON, every number bit for bit: a step of which some parts are trained goes into a checkpoint.
 std::string to_json(const step_report& report);
 
-/// @throws std::invalid_argument for text that `to_json` did not write
+/// @throws input_error for text that `to_json` did not write
 step_report step_report_from(std::string_view json);
 
 } // namespace millrace::train

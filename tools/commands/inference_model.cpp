@@ -1,12 +1,13 @@
 #include "tools/commands/inference_model.hpp"
 
+#include "runtime/formats/strict_json.hpp"
+#include "runtime/formats/text_lines.hpp"
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include <charconv>
-#include <fstream>
 
 namespace millrace::tools {
 namespace {
@@ -82,16 +83,13 @@ std::vector<std::int32_t> encode_prompt(const inference_model& model, const nloh
 }
 
 std::vector<json_row> read_json_rows(const std::filesystem::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in || std::filesystem::is_directory(file))
-    throw input_error(file.string() + ": cannot be read, want a JSONL file");
+  formats::text_lines lines(file, "a JSONL file");
   std::vector<json_row> rows;
-  std::string line;
-  for (int number = 1; std::getline(in, line); ++number) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos)
+  for (std::string line; lines.next(line);) {
+    if (formats::is_blank(line))
       continue;
-    const std::string where = file.string() + ":" + std::to_string(number);
-    auto value = std::make_shared<nlohmann::json>(nlohmann::json::parse(line, nullptr, false));
+    const std::string where = lines.where();
+    auto value = std::make_shared<nlohmann::json>(formats::json_or_discarded(line));
     if (value->is_discarded())
       throw input_error(where + ": found no JSON, want an object");
     if (!value->is_object())

@@ -37,7 +37,7 @@ std::vector<train::step_record> read_record(const std::filesystem::path& path) {
   for (const auto& line : run_files::read_step_lines(path)) {
     try {
       steps.push_back(train::step_record_from(line));
-    } catch (const std::invalid_argument& error) {
+    } catch (const input_error& error) {
       throw input_error(path.string() + ":" + std::to_string(steps.size() + 1) + ":1: " + error.what());
     }
   }

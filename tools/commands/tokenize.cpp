@@ -1,3 +1,5 @@
+#include "runtime/formats/strict_json.hpp"
+#include "runtime/formats/text_lines.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/text/tokenizer_json.hpp"
 #include "runtime/words/input_error.hpp"
@@ -7,7 +9,6 @@
 
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 
 namespace millrace::tools {
@@ -44,7 +45,7 @@ std::vector<std::int32_t> read_ids(std::string_view line, std::int64_t vocabular
   const auto wrong = [](const std::string& found, const std::string& want) {
     return input_error("found " + found + ", want " + want);
   };
-  const nlohmann::json list = nlohmann::json::parse(line, nullptr, false);
+  const nlohmann::json list = formats::json_or_discarded(line);
   if (!list.is_array())
     throw wrong("no JSON array", "an array of token ids");
   std::vector<std::int32_t> ids;
@@ -62,7 +63,7 @@ std::string answer(const text::tokenizer& tok, const tokenize_arguments& given, 
     return nlohmann::json(tok.decode(read_ids(line, tok.size()))).dump() + "\n";
   if (!given.json)
     return ids_line(tok.encode(line, given.add_special ? text::edges::special : text::edges::bare));
-  const nlohmann::json text = nlohmann::json::parse(line, nullptr, false);
+  const nlohmann::json text = formats::json_or_discarded(line);
   if (!text.is_string())
     throw input_error("found no JSON string, want one");
   return ids_line(
@@ -75,15 +76,12 @@ int run_tokenize(const tokenize_arguments& given) {
     std::fputs(answer(*tok, given, given.text).c_str(), stdout);
     return 0;
   }
-  std::ifstream in(given.file, std::ios::binary);
-  if (!in)
-    throw input_error(given.file + ": cannot be read, want a text file");
-  std::string line;
-  for (std::int64_t number = 1; std::getline(in, line); ++number) {
+  formats::text_lines lines(given.file, "a text file");
+  for (std::string line; lines.next(line);) {
     try {
       std::fputs(answer(*tok, given, line).c_str(), stdout);
     } catch (const input_error& e) {
-      throw input_error(given.file + ":" + std::to_string(number) + ": " + e.what());
+      throw input_error(lines.where() + ": " + e.what());
     }
   }
   return 0;

@@ -293,7 +293,7 @@ TEST_CASE("the report of a step goes through JSON bit for bit") {
   CHECK(train::to_json(again) == train::to_json(report));
   CHECK(again.loss == report.loss);
   CHECK(again.seen.by_age[2].k3 == report.seen.by_age[2].k3);
-  CHECK_THROWS_AS(train::step_report_from("{}"), std::invalid_argument);
+  CHECK_THROWS_AS(train::step_report_from("{}"), input_error);
 }
 
 TEST_CASE("the KL that comes off the reward is bounded by the clamps of the loss") {

@@ -1,12 +1,13 @@
 #include "runtime/train/step_record.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <stdexcept>
 
 namespace step_record_test {
 
+using millrace::input_error;
 using namespace millrace::train;
 
 namespace {
@@ -65,7 +66,7 @@ TEST_CASE("a step's record says with which weights and threads its columns were 
   CHECK(read.session == 2);
   CHECK(read.followed);
   auto text = to_json(step);
-  CHECK_THROWS_AS(step_record_from(text.replace(text.find("[3,2]"), 5, "[3]")), std::invalid_argument);
+  CHECK_THROWS_AS(step_record_from(text.replace(text.find("[3,2]"), 5, "[3]")), input_error);
 }
 
 TEST_CASE("a step's record survives being written; other text is refused") {
@@ -79,10 +80,10 @@ TEST_CASE("a step's record survives being written; other text is refused") {
   CHECK((read.groups == step.groups));
   CHECK(read.session == 1);
   CHECK_FALSE(read.followed);
-  CHECK_THROWS_AS(step_record_from("{}"), std::invalid_argument);
-  CHECK_THROWS_AS(step_record_from("[1"), std::invalid_argument);
+  CHECK_THROWS_AS(step_record_from("{}"), input_error);
+  CHECK_THROWS_AS(step_record_from("[1"), input_error);
   auto text = to_json(step);
-  CHECK_THROWS_AS(step_record_from(text.replace(text.find("[[1],[]]"), 8, "[[2],[]]")), std::invalid_argument);
+  CHECK_THROWS_AS(step_record_from(text.replace(text.find("[[1],[]]"), 8, "[[2],[]]")), input_error);
 }
 
 } // namespace step_record_test
