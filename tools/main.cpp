@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -82,6 +83,8 @@ int main(int argc, char** argv) {
   } catch (const millrace::pipeline::pipeline_errors& errors) {
     return ended(1, "", errors.what()); // each line begins with file:line:column
   } catch (const millrace::input_error& error) {
+    return ended(1, "millrace:", error.what());
+  } catch (const std::filesystem::filesystem_error& error) { // a path that was given, or stands in what was given
     return ended(1, "millrace:", error.what());
   } catch (const millrace::run_files::storage_error& error) {
     return ended(1, "millrace:", error.what());

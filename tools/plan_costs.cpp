@@ -1,5 +1,6 @@
 #include "tools/plan_costs.hpp"
 
+#include "runtime/formats/quoted.hpp"
 #include "runtime/formats/text_lines.hpp"
 #include "runtime/pipeline/cluster.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
@@ -18,6 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::int32_t most_tokens = 4'000'000; // of one answer
+constexpr std::size_t most_answers = 1024;      // of one group
+
 void read_csv(const fs::path& file, schedule::workload& costs) {
   formats::text_lines lines(file, "tokens of a group's answers in each line");
   costs.lengths.clear();
@@ -28,12 +32,15 @@ void read_csv(const fs::path& file, schedule::workload& costs) {
       const auto word = line.substr(at, line.find_first_of(between, at) - at);
       std::int32_t value = 0;
       const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
-      if (error != std::errc{} || end != word.data() + word.size() || value < 0)
-        throw input_error(lines.where() + ":" + std::to_string(at + 1) + ": found '" + pipeline::printable(word)
-                          + "', want a number of tokens, at least 0");
+      if (error != std::errc{} || end != word.data() + word.size() || value < 0 || value > most_tokens)
+        throw input_error(lines.where() + ":" + std::to_string(at + 1) + ": found '" + formats::printable(word)
+                          + "', want a number of tokens, at least 0 and at most " + std::to_string(most_tokens));
       lengths.push_back(value);
       at += word.size();
     }
+    if (lengths.size() > most_answers)
+      throw input_error(lines.where() + ": found " + std::to_string(lengths.size()) + " answers, want at most "
+                        + std::to_string(most_answers));
     if (!lengths.empty())
       costs.lengths.push_back(std::move(lengths));
   }
@@ -67,7 +74,7 @@ std::vector<std::string> differences(const pipeline::pipeline& recorded, const p
     std::ostringstream text;
     text << what << ": " << then << " in the trace, " << now << " here";
     if (then != now)
-      notes.push_back(text.str());
+      notes.push_back(formats::printable(text.str(), 4096));
   };
   const auto* then = recorded.of<pipeline::rollout_table>().at(0);
   const auto* now = p.of<pipeline::rollout_table>().at(0);

@@ -2,10 +2,12 @@
 #include "runtime/data/shuffle.hpp"
 #include "runtime/data/source.hpp"
 #include "runtime/data/system_turn.hpp"
+#include "runtime/formats/quoted.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <algorithm>
 #include <fstream>
+#include <limits>
 #include <set>
 
 namespace millrace::data {
@@ -103,6 +105,17 @@ private:
       order_ = shuffled(lines_.size(), options_.seed, epoch);
   }
 
+  /// A seek reads a block anew: a file in its own order goes on where it is.
+  void go_to(std::uint64_t offset) {
+    if (in_ && offset >= at_ && offset - at_ < 64) {
+      in_.ignore(static_cast<std::streamsize>(offset - at_));
+    } else {
+      in_.clear();
+      in_.seekg(static_cast<std::streamoff>(offset));
+    }
+    at_ = offset;
+  }
+
   std::optional<row> read(std::uint64_t which) {
     const line_place& line = lines_[which];
     const std::string where = name_ + ':' + std::to_string(line.number);
@@ -110,9 +123,9 @@ private:
       if (line.size > most_bytes)
         throw input_error("found " + std::to_string(line.size) + " bytes, want at most 16 MiB a row");
       text_.resize(line.size);
-      in_.clear();
-      in_.seekg(static_cast<std::streamoff>(line.offset));
+      go_to(line.offset);
       in_.read(text_.data(), static_cast<std::streamsize>(line.size));
+      at_ += line.size;
       if (in_.gcount() != static_cast<std::streamsize>(line.size))
         throw input_error("the file has become shorter");
       std::string_view text = text_;
@@ -125,7 +138,7 @@ private:
       add_system(r.prompt, options_.system);
       return r;
     } catch (const input_error& error) {
-      const std::string reason = where + ": " + error.what();
+      const std::string reason = formats::printable(where + ": " + error.what(), 4096);
       if (first_bad_.empty() || which < *bad_.begin())
         first_bad_ = reason;
       if (bad_.insert(which).second && skip_)
@@ -143,6 +156,7 @@ private:
   std::set<std::uint64_t> bad_;      ///< rows that could not be used
   std::string first_bad_;            ///< `file:line: reason` of the first of them in the file
   std::uint64_t epoch_ = 0, next_ = 0;
+  std::uint64_t at_ = std::numeric_limits<std::uint64_t>::max(); ///< where in the file the stream is
   std::string text_;
 };
 

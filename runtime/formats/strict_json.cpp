@@ -159,6 +159,23 @@ template nlohmann::ordered_json parse_json(std::string_view, const std::string&,
 template nlohmann::json json_or_discarded(std::string_view, json_limits);
 template nlohmann::ordered_json json_or_discarded(std::string_view, json_limits);
 
+std::string json_line(const nlohmann::json& value) {
+  const std::string text = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  constexpr char digits[] = "0123456789abcdef";
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]), next = static_cast<unsigned char>(text.c_str()[i + 1]);
+    const bool of_two = byte == 0xc2 && next >= 0x80 && next < 0xa0; // U+0080 to U+009F
+    const auto control = of_two ? next : byte;
+    if (of_two || byte == 0x7f)
+      out += {'\\', 'u', '0', '0', digits[control >> 4], digits[control & 15]};
+    else
+      out += text[i];
+    i += of_two ? 1 : 0;
+  }
+  return out;
+}
+
 std::string read_text(const std::filesystem::path& path, json_limits limits) {
   const mapped_file file(path);
   const auto bytes = file.bytes();

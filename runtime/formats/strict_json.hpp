@@ -29,6 +29,10 @@ Json parse_json(std::string_view text, const std::string& source, json_limits li
 template <class Json = nlohmann::json>
 Json json_or_discarded(std::string_view text, json_limits limits = {});
 
+/// One line of JSON for stdout. Control characters beyond ASCII, which JSON lets stand, are escaped too: stdout may be
+/// a terminal. Bytes that are not UTF-8 become U+FFFD.
+std::string json_line(const nlohmann::json& value);
+
 /// The whole file's text. @throws input_error when it cannot be read or is longer than `limits.bytes`
 std::string read_text(const std::filesystem::path& path, json_limits limits = {});
 

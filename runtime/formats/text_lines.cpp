@@ -6,7 +6,8 @@ namespace millrace::formats {
 
 text_lines::text_lines(const std::filesystem::path& path, const std::string& want)
     : path_(path.string()), in_(path, std::ios::binary), block_(1 << 16) {
-  if (!in_ || std::filesystem::is_directory(path))
+  std::error_code ignored; // a name that no file can have does not open either
+  if (!in_ || std::filesystem::is_directory(path, ignored))
     throw input_error(path_ + ": cannot be opened, want " + want);
 }
 

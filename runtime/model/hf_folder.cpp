@@ -22,6 +22,8 @@ namespace {
 
 using json = nlohmann::json;
 
+constexpr std::size_t most_name_bytes = 255; // what Linux's file systems take
+
 /// Weights are floating point; anything else under a parameter's name is a mistake.
 at::Tensor parameter(const std::string& path, const formats::stored_tensor& stored) {
   if (stored.kind != formats::storage::f32 && stored.kind != formats::storage::f16
@@ -40,7 +42,7 @@ std::map<std::string, std::set<std::string>> read_index(const fs::path& path) {
   std::map<std::string, std::set<std::string>> out;
   for (const auto& [name, shard] : map->items()) {
     const std::string file = shard.is_string() ? shard.get<std::string>() : "";
-    const bool plain = !file.empty() && file != "." && file != ".." && file.find('/') == std::string::npos
+    const bool plain = file.size() <= most_name_bytes && file.find('/') == std::string::npos
                        && file.find('\0') == std::string::npos && file.ends_with(".safetensors");
     if (!plain)
       throw input_error(path.string() + ": weight_map: " + formats::in_quotes(name) + ": found "

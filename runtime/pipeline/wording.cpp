@@ -6,26 +6,38 @@
 #include <charconv>
 #include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <utility>
 
 namespace millrace::pipeline {
 namespace {
 
-void append_control(std::string& out, unsigned char c) {
+/// The control character that begins at byte `i`, also one of those beyond ASCII (U+0080 to U+009F).
+std::optional<unsigned char> control_at(std::string_view text, std::size_t i) {
+  const auto byte = static_cast<unsigned char>(text[i]);
+  if (byte < 0x20 || byte == 0x7f)
+    return byte;
+  const auto next = static_cast<unsigned char>(i + 1 < text.size() ? text[i + 1] : 0);
+  return byte == 0xc2 && next >= 0x80 && next < 0xa0 ? std::optional(next) : std::nullopt;
+}
+
+/// @returns how many bytes it has beyond its first
+std::size_t append_control(std::string& out, unsigned char control) {
   char buffer[8];
-  switch (c) {
+  switch (control) {
   case '\n':
     out += "\\n";
-    return;
+    return 0;
   case '\t':
     out += "\\t";
-    return;
+    return 0;
   case '\r':
     out += "\\r";
-    return;
+    return 0;
   default:
-    std::snprintf(buffer, sizeof buffer, "\\u%04X", c);
+    std::snprintf(buffer, sizeof buffer, "\\u%04X", control);
     out += buffer;
+    return control >= 0x80 ? 1 : 0;
   }
 }
 
@@ -69,23 +81,23 @@ constexpr std::pair<std::string_view, std::string_view> names_of_others[] = {
 
 std::string printable(std::string_view text) {
   std::string out;
-  for (const char c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-      append_control(out, static_cast<unsigned char>(c));
+  for (std::size_t i = 0; i < text.size(); ++i)
+    if (const auto control = control_at(text, i))
+      i += append_control(out, *control);
     else
-      out += c;
+      out += text[i];
   return out;
 }
 
 std::string in_quotes(std::string_view text) {
   std::string out = "\"";
-  for (const char c : text)
-    if (c == '"' || c == '\\')
-      (out += '\\') += c;
-    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-      append_control(out, static_cast<unsigned char>(c));
+  for (std::size_t i = 0; i < text.size(); ++i)
+    if (const auto control = control_at(text, i))
+      i += append_control(out, *control);
+    else if (text[i] == '"' || text[i] == '\\')
+      (out += '\\') += text[i];
     else
-      out += c;
+      out += text[i];
   return out + '"';
 }
 

@@ -1,5 +1,6 @@
 #include "runtime/report/recorded_run.hpp"
 
+#include "runtime/formats/quoted.hpp"
 #include "runtime/formats/strict_json.hpp"
 #include "runtime/formats/text_lines.hpp"
 #include "runtime/run_files/run_folder.hpp"
@@ -116,7 +117,8 @@ recorded_run read_recorded_run(const std::filesystem::path& folder) {
   run_files::holder_of_run(folder); // says so where it is no run
   recorded_run run;
   run.folder = folder;
-  run.label = std::filesystem::absolute(folder / ".").lexically_normal().parent_path().filename().string();
+  run.label =
+      formats::printable(std::filesystem::absolute(folder / ".").lexically_normal().parent_path().filename().string());
   run.status = telemetry::read_status(folder / "status.json").value_or(telemetry::run_status{});
   for (auto& row : telemetry::read_metrics(folder / "metrics.jsonl"))
     (row.get(telemetry::metric::reward) ? run.metrics : run.evaluations).push_back(std::move(row));

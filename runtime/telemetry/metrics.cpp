@@ -1,5 +1,6 @@
 #include "runtime/telemetry/metrics.hpp"
 
+#include "runtime/formats/quoted.hpp"
 #include "runtime/formats/strict_json.hpp"
 
 #include <nlohmann/json.hpp>
@@ -32,9 +33,9 @@ std::optional<metric_row> from_line(std::string_view line) {
     else if (name == wall_key && value.is_number())
       row.wall_s = value.get<double>();
     else if (value.is_number())
-      row.values.emplace_back(name, value.get<double>());
+      row.values.emplace_back(formats::printable(name), value.get<double>());
     else if (value.is_null())
-      row.values.emplace_back(name, std::numeric_limits<double>::quiet_NaN());
+      row.values.emplace_back(formats::printable(name), std::numeric_limits<double>::quiet_NaN());
     else
       return std::nullopt;
   }

@@ -1,5 +1,6 @@
 #include "runtime/telemetry/run_status.hpp"
 
+#include "runtime/formats/quoted.hpp"
 #include "runtime/formats/strict_json.hpp"
 #include "runtime/run_files/storage.hpp"
 #include "runtime/telemetry/printed.hpp"
@@ -72,11 +73,16 @@ json in_json(const run_status& status) {
   return object;
 }
 
+/// Words as people may be shown them, whoever wrote the file.
+std::string words(const json& text) {
+  return formats::printable(text.get<std::string>(), 4096);
+}
+
 run_status from_json(const json& object) {
   run_status status;
-  object.at("name").get_to(status.name);
-  object.at("state").get_to(status.state);
-  status.why = object.value("why", std::string());
+  status.name = words(object.at("name"));
+  status.state = words(object.at("state"));
+  status.why = words(object.value("why", json("")));
   object.at("pid").get_to(status.pid);
   status.written_wall_s = number(object.at("written_wall_s"));
   status.elapsed_s = number(object.at("elapsed_s"));
@@ -89,11 +95,11 @@ run_status from_json(const json& object) {
   if (!object.at("checkpoint_step").is_null())
     status.checkpoint_step = object["checkpoint_step"].get<std::int64_t>();
   for (const auto& role : object.at("roles"))
-    status.roles.push_back({role.at("name"), role.at("pid"), role.at("host"), role.at("state")});
+    status.roles.push_back({words(role.at("name")), role.at("pid"), words(role.at("host")), words(role.at("state"))});
   for (const auto& wait : object.at("waits"))
-    status.waits.push_back({.who = wait.at("who"),
-                            .what = wait.at("what"),
-                            .on = names_in(wait.at("on").get<std::string>()),
+    status.waits.push_back({.who = words(wait.at("who")),
+                            .what = words(wait.at("what")),
+                            .on = names_in(words(wait.at("on"))),
                             .since_s = number(wait.at("since_s")),
                             .deadline_s = number(wait.at("deadline_s")),
                             .group = {}});
@@ -102,7 +108,7 @@ run_status from_json(const json& object) {
   ledger.at("trained").get_to(status.ledger.trained);
   ledger.at("live").get_to(status.ledger.live);
   for (const auto& [reason, tokens] : ledger.at("dropped").items())
-    status.ledger.dropped.emplace_back(reason, tokens.get<std::int64_t>());
+    status.ledger.dropped.emplace_back(formats::printable(reason), tokens.get<std::int64_t>());
   return status;
 }
 

@@ -1,3 +1,4 @@
+#include "runtime/formats/strict_json.hpp"
 #include "runtime/rollout/engine.hpp"
 #include "runtime/train/trainable.hpp"
 #include "runtime/words/cores.hpp"
@@ -54,10 +55,10 @@ std::vector<json_row> prompts_of(const generate_arguments& given) {
 }
 
 std::string output_line(const nlohmann::json& prompt, const rollout::finished_group& group) {
-  std::string line = "{\"prompt\":" + prompt.dump() + ",\"answers\":[";
+  std::string line = "{\"prompt\":" + formats::json_line(prompt) + ",\"answers\":[";
   for (std::size_t i = 0; i < group.answers.size(); ++i) {
     const auto& a = group.answers[i];
-    line += (i ? ",{\"text\":" : "{\"text\":") + nlohmann::json(a.text).dump() + ",\"tokens\":" + json_array(a.tokens)
+    line += (i ? ",{\"text\":" : "{\"text\":") + formats::json_line(a.text) + ",\"tokens\":" + json_array(a.tokens)
             + ",\"logprob\":" + json_array(a.logprob) + ",\"finish\":\""
             + (a.finish == rollout::finish_reason::stop ? "stop" : "length") + "\"}";
   }

@@ -60,7 +60,7 @@ std::vector<std::int32_t> read_ids(std::string_view line, std::int64_t vocabular
 
 std::string answer(const text::tokenizer& tok, const tokenize_arguments& given, std::string_view line) {
   if (given.decode)
-    return nlohmann::json(tok.decode(read_ids(line, tok.size()))).dump() + "\n";
+    return formats::json_line(tok.decode(read_ids(line, tok.size()))) + "\n";
   if (!given.json)
     return ids_line(tok.encode(line, given.add_special ? text::edges::special : text::edges::bare));
   const nlohmann::json text = formats::json_or_discarded(line);

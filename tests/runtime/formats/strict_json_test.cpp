@@ -87,6 +87,17 @@ TEST_CASE("reading takes time in proportion to the text") {
   CHECK(error_of<ordered_json>(keys) == "f.json: an object of more than 1024 keys");
 }
 
+TEST_CASE("a line of JSON for stdout holds no control character, and says the same") {
+  const json value{"a\x1b[2J\n", "\u009b31m \x7f \u00a0 \u00e9", {{"\u0085", nullptr}}};
+  const auto line = json_line(value);
+  CHECK(line
+        == R"(["a\u001b[2J\n","\u009b31m \u007f )"
+           "\u00a0 \u00e9"
+           R"(",{"\u0085":null}])");
+  CHECK(json::parse(line) == value);
+  CHECK(json_line("\xff") == "\"\xef\xbf\xbd\"");
+}
+
 TEST_CASE("what is no JSON is discarded where it may be") {
   CHECK(json_or_discarded("{\"a\": ").is_discarded());
   CHECK(json_or_discarded(repeated("[", 100'000)).is_discarded());
