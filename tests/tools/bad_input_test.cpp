@@ -43,9 +43,16 @@ void check_refused(const strings& command, const strings& words) {
   CHECK_FALSE(contains(done.err, "next\n")); // no summary of a run that was none
 }
 
-/// The same for `run`; afterwards the folder holds no run and can be given again.
-void check_run_refused(const tiny_run& run, const strings& sets, const strings& words) {
+/// Whether a check finds it too, or only what a run does alone: reads every weight, makes prompts of all rows,
+/// connects.
+enum class found_by { check_and_run, run_alone };
+
+/// The same for `run`, and for `check` before it; afterwards the folder holds no run and can be given again.
+void check_run_refused(const tiny_run& run, const strings& sets, const strings& words,
+                       found_by whom = found_by::check_and_run) {
   check_refused(run.start(sets), words);
+  if (whom == found_by::check_and_run)
+    check_refused(run.check(sets), words);
   CHECK_FALSE(std::filesystem::exists(run.files().folder() / "resolved.toml"));
   CHECK_FALSE(std::filesystem::exists(run.files().folder() / "checkpoints"));
 }
@@ -149,7 +156,7 @@ TEST_CASE("a model that is missing, cut off or of an unknown kind ends the run w
   {
     const spoilt_model model;
     model.edit("config.json", "\"hidden_size\": 32", "\"hidden_size\": 64");
-    check_run_refused(run, model.as_model(), {"model.embed_tokens.weight", "64"});
+    check_run_refused(run, model.as_model(), {"model.embed_tokens.weight", "64"}, found_by::run_alone);
   }
   {
     const spoilt_model model;
@@ -168,7 +175,7 @@ TEST_CASE("a NaN in the weights is found before anything is generated or trained
   const float nan = std::numeric_limits<float>::quiet_NaN();
   std::memcpy(bytes.data() + 8 + header + about.at("data_offsets").at(0).get<std::size_t>() + 40, &nan, sizeof nan);
   write_file(model / "model.safetensors", bytes);
-  check_run_refused(tiny_run(), model.as_model(), {"model.layers.1.mlp.up_proj.weight", "NaN"});
+  check_run_refused(tiny_run(), model.as_model(), {"model.layers.1.mlp.up_proj.weight", "NaN"}, found_by::run_alone);
   check_refused(command_line({"generate", (model / "").string(), "--prompt", "hi"}),
                 {"model.layers.1.mlp.up_proj.weight", "NaN"});
 }
@@ -227,7 +234,8 @@ TEST_CASE("rows without an answer, of broken text or too long are skipped, count
 
 TEST_CASE("data of which no prompt fits ends the run instead of being read for ever") {
   const run_with_rows data(row(std::string(3000, 'x'), "9"));
-  check_run_refused(data.run(), {}, {"1000 prompts in a row were refused", "a prompt of 3009 tokens"});
+  check_run_refused(data.run(), {}, {"1000 prompts in a row were refused", "a prompt of 3009 tokens"},
+                    found_by::run_alone);
 }
 
 TEST_CASE("a prompt that leaves no room in the model's context is refused") {
@@ -297,11 +305,11 @@ TEST_CASE("a node lets in who holds its secret, and nobody else") {
   const std::string hosts = "placement.rollout.hosts=[\"" + found[1].str() + "\"]";
 
   check_run_refused(tiny_run(), {"--set", hosts, "--set", "placement.secret_file=" + (folder / "other").string()},
-                    {"node " + found[1].str(), "secret"});
+                    {"node " + found[1].str(), "secret"}, found_by::run_alone);
   check_run_refused(tiny_run(),
                     {"--set", "placement.rollout.hosts=[\"127.0.0.1:1\"]", "--set", "placement.secret_file=" + secret,
                      "--set", "placement.connect_timeout_s=0"},
-                    {"node 127.0.0.1:1", "nobody listens"});
+                    {"node 127.0.0.1:1", "nobody listens"}, found_by::run_alone);
 
   const tiny_run alone, there;
   REQUIRE(run_to_end(alone.start()).status == 0);

@@ -128,6 +128,12 @@ tiny_run::tiny_run(const tiny_pipeline& pipeline) {
   write_file(folder_ / "tiny.toml", text_of(pipeline));
 }
 
+strings tiny_run::check(const strings& more) const {
+  auto command = command_line({"check", (folder_ / "tiny.toml").string()});
+  command.insert(command.end(), more.begin(), more.end());
+  return command;
+}
+
 strings tiny_run::start(const strings& more) const {
   auto command = command_line({"run", (folder_ / "tiny.toml").string(), "--output", (folder_ / "run").string()});
   command.insert(command.end(), more.begin(), more.end());

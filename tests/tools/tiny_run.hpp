@@ -71,6 +71,7 @@ class tiny_run {
 public:
   explicit tiny_run(const tiny_pipeline& pipeline = {});
 
+  strings check(const strings& more = {}) const;  ///< command line of `check`
   strings start(const strings& more = {}) const;  ///< command line of `run`
   strings resume(const strings& more = {}) const; ///< command line of `resume`
 

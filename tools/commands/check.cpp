@@ -1,4 +1,6 @@
+#include "actors/process/run_inputs.hpp"
 #include "runtime/data/source.hpp"
+#include "runtime/formats/quoted.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/words/input_error.hpp"
@@ -87,6 +89,8 @@ int run_check(const check_arguments& given) {
   if (given.file.empty())
     throw input_error("check: no FILE, want a pipeline in TOML (or --keys)");
   const auto stages = pipeline::read_stages(given.file, given.overrides);
+  for (const auto& stage : stages)
+    actors::check_inputs(stage.what);
   if (given.json) {
     for (const auto& stage : stages)
       std::printf("%s\n", in_json(stage).dump().c_str());
@@ -98,7 +102,7 @@ int run_check(const check_arguments& given) {
             .c_str(),
         stdout);
   else
-    std::fputs(pipeline::describe(stages).c_str(), stdout);
+    std::fputs(formats::printable_lines(pipeline::describe(stages)).c_str(), stdout);
   for (const auto& stage : stages)
     for (const auto& warning : given.resolved ? warnings_of(stage.what) : row_warnings(stage.what))
       std::fprintf(given.resolved ? stderr : stdout, "warning: %s\n", warning.c_str());
@@ -110,7 +114,7 @@ int run_check(const check_arguments& given) {
 command check_command() {
   const auto given = std::make_shared<check_arguments>();
   return {.name = "check",
-          .help = "Checks a pipeline and says what it would run",
+          .help = "Checks a pipeline, its models and its data, and says what it would run",
           .arguments = {{.name = "FILE", .to = &given->file, .help = "The pipeline, TOML"},
                         {.name = "--set",
                          .to = &given->overrides,

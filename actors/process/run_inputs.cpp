@@ -1,0 +1,103 @@
+#include "actors/process/run_inputs.hpp"
+
+#include "runtime/cluster/credentials.hpp"
+#include "runtime/data/source.hpp"
+#include "runtime/data/text_rows.hpp"
+#include "runtime/formats/safetensors.hpp"
+#include "runtime/model/adapter.hpp"
+#include "runtime/pipeline/stages.hpp"
+#include "runtime/roles/role_model.hpp"
+#include "runtime/words/input_error.hpp"
+
+namespace millrace::actors {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_written_before(const pipeline::pipeline& p, const std::string& model) {
+  return pipeline::stage_reference_of(p.models.at(model).path).has_value();
+}
+
+/// The heads of a folder's weights; those of a GGUF were read with its shape.
+void check_weights(const fs::path& model) {
+  if (!fs::is_directory(model))
+    return;
+  for (const auto& entry : fs::directory_iterator(model))
+    if (entry.path().extension() == ".safetensors")
+      formats::safetensors_file file(entry.path());
+}
+
+/// A model that turns text into tokens.
+void check_text_model(const pipeline::pipeline& p, const std::string& name) {
+  if (is_written_before(p, name))
+    return;
+  roles::load_text_model(p, name);
+  check_weights(p.models.at(name).path);
+}
+
+enum class head { language, any };
+
+/// A model that reads the tokens that another one makes.
+void check_reader(const pipeline::pipeline& p, const std::string& name, head wanted) {
+  if (is_written_before(p, name))
+    return;
+  const auto& path = p.models.at(name).path;
+  model::load_checkpoint(path, {.weights = false, .score_head = wanted == head::any});
+  check_weights(path);
+}
+
+void check_rows(const fs::path& path) {
+  if (!path.empty())
+    data::open_file(path, {.shuffle = false, .seed = 1, .epochs = 1, .system = ""}, {})->next();
+}
+
+void check_role(const pipeline::pipeline&, const pipeline::source_table& table) {
+  check_rows(table.file);
+}
+
+void check_role(const pipeline::pipeline& p, const pipeline::rollout_table& table) {
+  check_text_model(p, table.model);
+}
+
+void check_role(const pipeline::pipeline& p, const pipeline::demonstrations_table& table) {
+  check_text_model(p, table.model);
+}
+
+void check_role(const pipeline::pipeline&, const pipeline::evaluation_table& table) {
+  check_rows(table.file);
+}
+
+void check_role(const pipeline::pipeline& p, const pipeline::policy_table& table) {
+  check_reader(p, table.model, head::language);
+  if (table.lora && !table.lora->start.empty())
+    model::load_adapter(table.lora->start);
+  if (table.pretraining)
+    data::text_rows rows(table.pretraining->file);
+}
+
+void check_role(const pipeline::pipeline& p, const pipeline::reward_model_table& table) {
+  check_reader(p, table.model, head::any);
+}
+
+void check_role(const pipeline::pipeline& p, const pipeline::critic_table& table) {
+  check_reader(p, table.model, head::any);
+}
+
+void check_role(const pipeline::pipeline& p, const pipeline::reference_table& table) {
+  check_reader(p, table.model, head::language);
+}
+
+void check_role(const pipeline::pipeline&, const pipeline::rule_verifier_table&) {
+  // its rules were made when the file was read
+}
+
+} // namespace
+
+void check_inputs(const pipeline::pipeline& p) {
+  for (const auto& role : p.roles)
+    std::visit([&](const auto& table) { check_role(p, table); }, role.options);
+  if (!p.placement.secret_file.empty())
+    cluster::credentials secret(p.placement.secret_file);
+}
+
+} // namespace millrace::actors
