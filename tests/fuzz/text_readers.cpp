@@ -1,0 +1,74 @@
+#include "runtime/formats/json_fields.hpp"
+#include "runtime/text/chat_template.hpp"
+#include "runtime/text/generation_config.hpp"
+#include "runtime/text/pattern.hpp"
+#include "runtime/text/template_skeleton.hpp"
+#include "runtime/text/tokenizer.hpp"
+#include "runtime/text/tokenizer_json.hpp"
+#include "runtime/words/input_error.hpp"
+#include "tests/fuzz/readers.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <fstream>
+
+namespace millrace::fuzz {
+namespace {
+
+using tests::read_file;
+using tests::write_file;
+
+std::vector<std::string> known_templates() {
+  std::ifstream in("tests/golden/chat_templates.jsonl");
+  std::vector<std::string> found{read_file("tests/golden/models/tiny-chat/chat_template.jinja")};
+  for (std::string line; std::getline(in, line);)
+    if (const auto row = nlohmann::json::parse(line); row.contains("template") && row.at("template").is_string())
+      found.push_back(row.at("template"));
+  std::sort(found.begin(), found.end());
+  found.erase(std::unique(found.begin(), found.end()), found.end());
+  return found;
+}
+
+void read_tokenizer(const std::string& bytes) {
+  const text::tokenizer tok(text::parse_tokenizer_json(bytes, "tokenizer.json"));
+  for (const std::string_view text : {"Hello, world 123!  \n", "\u00e9\u0301 \U0001F600 aaaaaaaaaaaaaaaaaaaaaaaaa", ""})
+    tok.decode(tok.encode(text, text::edges::special));
+  text::write_tokenizer_json(tok.data());
+}
+
+} // namespace
+
+readers text_readers(const std::filesystem::path& scratch) {
+  std::vector<std::string> tokenizers;
+  for (const std::string kind : {"models/tiny-chat", "tokenizers/llama3", "tokenizers/odd", "tokenizers/smollm"})
+    tokenizers.push_back(read_file("tests/golden/" + kind + "/tokenizer.json"));
+  const auto generation = scratch / "generation_config.json";
+  return {
+      {.name = "tokenizer.json", .whole = tokenizers, .read = read_tokenizer},
+      {.name = "chat template",
+       .whole = known_templates(),
+       .read =
+           [](const std::string& bytes) {
+             const std::vector<chat_turn> turns{{"user", "Hi"}, {"assistant", "Yes"}, {"user", "So?"}};
+             text::recognise_chat_template(bytes, "a folder")->render(turns, text::opening::assistant);
+           }},
+      {.name = "generation_config.json",
+       .whole = {read_file("tests/golden/models/tiny-chat/generation_config.json"),
+                 R"({"temperature": 0.6, "top_p": 0.9, "top_k": 50, "eos_token_id": [1, 2], "pad_token_id": null})"},
+       .read =
+           [generation](const std::string& bytes) {
+             write_file(generation, bytes);
+             text::generation_config_text(text::read_generation_config(generation));
+           }},
+      {.name = "pattern of a tokenizer",
+       .whole = {R"((?i:'s|'t|'re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+(?!\S)|\s+)",
+                 R"(\s*[a-z](b|c)*\d+$)"},
+       .read = [](const std::string& bytes) {
+         const text::pattern pattern(bytes, "tokenizer.json");
+         text::pattern::workspace own;
+         pattern.find("Hello, world 123!  \n\u00e9 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!", 0, own);
+       }}};
+}
+
+} // namespace millrace::fuzz
