@@ -88,12 +88,20 @@ double add_trace(recorded_run& run, const std::filesystem::path& path, double of
   return end_s;
 }
 
+/// What is counted in a run: a file that says more is damaged, and sums of such counts do not overflow.
+std::int64_t count_in(const nlohmann::json& value, const std::filesystem::path& path) {
+  const auto count = value.get<double>();
+  if (!(count >= 0 && count <= 0x1p40))
+    throw input_error(path.string() + ": found " + formats::printable(value.dump()) + ", want a count");
+  return value.get<std::int64_t>();
+}
+
 void add_trajectories(recorded_run& run, const std::filesystem::path& path) {
   const auto take = [&](const nlohmann::json& row) {
     for (const auto& a : row.at("answers")) {
       const auto& versions = a.at("versions");
-      run.answers.push_back({row.value("group", std::uint64_t{0}), row.at("step").get<std::int64_t>(),
-                             a.at("tokens").get<std::int64_t>(),
+      run.answers.push_back({row.value("group", std::uint64_t{0}), count_in(row.at("step"), path),
+                             count_in(a.at("tokens"), path),
                              a.at("reward").is_number() ? a.at("reward").get<double>() : 0,
                              versions.at(0).get<std::uint32_t>(), versions.at(1).get<std::uint32_t>()});
     }

@@ -98,10 +98,11 @@ std::map<std::int64_t, std::int64_t> tokens_by_staleness(const recorded_run& run
 std::string staleness_bucket(std::int64_t staleness) {
   if (staleness <= 2)
     return std::to_string(staleness);
+  constexpr auto most = std::numeric_limits<std::int64_t>::max();
   std::int64_t low = 3, high = 4;
   while (staleness > high) {
     low = high + 1;
-    high *= 2;
+    high = high > most / 2 ? most : 2 * high;
   }
   return std::to_string(low) + "-" + std::to_string(high);
 }

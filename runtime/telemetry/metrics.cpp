@@ -14,6 +14,7 @@ using json = nlohmann::ordered_json;
 
 constexpr const char* step_key = "step";
 constexpr const char* wall_key = "wall_s";
+constexpr double most_step = 0x1p40; // a line that says more is damaged
 
 std::string to_line(const metric_row& row) {
   json object{{step_key, row.step}, {wall_key, row.wall_s}};
@@ -24,7 +25,8 @@ std::string to_line(const metric_row& row) {
 
 std::optional<metric_row> from_line(std::string_view line) {
   const json object = formats::json_or_discarded<json>(line);
-  if (!object.is_object() || !object.contains(step_key) || !object[step_key].is_number_integer())
+  const auto step = object.is_object() ? object.find(step_key) : object.end();
+  if (step == object.end() || !step->is_number_integer() || step->get<double>() < 0 || step->get<double>() > most_step)
     return std::nullopt;
   metric_row row;
   for (const auto& [name, value] : object.items()) {

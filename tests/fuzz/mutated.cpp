@@ -1,6 +1,7 @@
 #include "tests/fuzz/readers.hpp"
 #include "tests/support/mutations.hpp"
 
+#include <algorithm>
 #include <array>
 #include <numeric>
 #include <random>
@@ -63,6 +64,9 @@ constexpr std::array<std::string_view, 52> pieces{"[",
                                                   "../",
                                                   "/dev/null"};
 
+/// Of an input. What is read in proportion to it is then read in a fraction of the time that it may take.
+constexpr std::size_t most_bytes = 512 << 10;
+
 class mutator {
 public:
   explicit mutator(std::uint64_t seed) : random_(seed) {}
@@ -90,7 +94,7 @@ public:
   void repeat(std::string& text) {
     const std::size_t at = place(text);
     const std::string part = below(2) == 0 ? piece() : text.substr(at, 1 + below(64));
-    const std::size_t most = below(16) == 0 ? 1 << 20 : 4096;
+    const std::size_t most = below(16) == 0 ? most_bytes : 4096;
     std::string many;
     for (std::size_t bytes = below(most); many.size() < bytes && !part.empty();)
       many += part;
@@ -142,6 +146,7 @@ std::string mutated(const reader& of, std::uint64_t number) {
   std::string text = of.whole.at(with.below(of.whole.size()));
   for (auto injuries = 1 + with.below(2) * with.below(6); injuries > 0; --injuries)
     with.injure(text, of.whole.at(with.below(of.whole.size())));
+  text.resize(std::min(text.size(), most_bytes));
   return text;
 }
 

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace figures_test {
 
@@ -53,6 +54,7 @@ TEST_CASE("staleness falls into buckets that double, and each answer's tokens an
   CHECK(staleness_bucket(4) == "3-4");
   CHECK(staleness_bucket(5) == "5-8");
   CHECK(staleness_bucket(9) == "9-16");
+  CHECK(staleness_bucket(std::numeric_limits<std::int64_t>::max()) == "4611686018427387905-9223372036854775807");
   tests::temporary_folder here;
   tests::write_example_run(here / "run");
   const auto run = read_recorded_run(here / "run");
