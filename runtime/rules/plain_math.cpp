@@ -101,7 +101,8 @@ void append_decomposed(std::string& out, utf8proc_int32_t character) {
   if (count < 0 || count > static_cast<utf8proc_ssize_t>(parts.size()))
     return;
   const auto end = parts.begin() + count;
-  if (std::find(parts.begin(), end, fraction_slash) != end && !out.empty() && is_digit(out.back()))
+  const bool is_fraction = std::find(parts.begin(), end, fraction_slash) != end;
+  if (is_fraction && !out.empty() && is_digit(out.back()))
     out += ' '; // 2 and a half in two characters
   for (auto at = parts.begin(); at != end; ++at) {
     if (const char* const plain = one_spelling(*at))
@@ -109,6 +110,8 @@ void append_decomposed(std::string& out, utf8proc_int32_t character) {
     else
       append_utf8(out, *at);
   }
+  if (is_fraction)
+    out += ' ';
 }
 
 std::string without_unicode(std::string_view text) {

@@ -148,6 +148,8 @@ std::optional<exact_number> single(std::string_view text, words_before words, bo
     if (sign == text.size())
       break;
   }
+  if (sign < text.size()) // a longer chain than anybody writes
+    return std::nullopt;
   std::optional<exact_number> found;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const bool is_last = i + 1 == parts.size();
@@ -195,6 +197,9 @@ stated_numbers whole_of(std::string_view text, words_before words, bool hundredt
   text = without_ends(text);
   if (text.empty() || text.size() > longest_statement)
     return {};
+  if (text.starts_with(box_command))
+    if (const auto inside = enclosed(without_ends(text.substr(box_command.size()))))
+      return whole_of(*inside, words, hundredth);
   if (const auto value = single(text, words, hundredth))
     return {*value};
   const auto found = several(text, hundredth);

@@ -2,7 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <random>
 #include <string>
+#include <vector>
 
 namespace stated_numbers_test {
 
@@ -93,6 +98,70 @@ TEST_CASE("expected_in: the mark, the box, or the whole text, read as answers ar
   CHECK(expected("") == "");
 }
 
+TEST_CASE("stated_in: a random number is read alike in every spelling, and no other number is read") {
+  std::mt19937 random(7);
+  const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  const auto one_of = [&](const std::vector<std::string>& all) { return all[random() % all.size()]; };
+  for (int i = 0; i < 20'000; ++i) {
+    // A proper fraction in lowest terms, whole + above / under, with a sign.
+    const int under = 2 + below(40), whole = 1 + below(1'000'000);
+    int above = 1 + below(under - 1);
+    while (std::gcd(above, under) != 1)
+      above = 1 + below(under - 1);
+    const bool negative = below(2) == 1, integer = below(2) == 1;
+    const auto a = std::to_string(above), u = std::to_string(under), w = std::to_string(whole);
+    const auto top = std::to_string(static_cast<long>(whole) * under + above);
+    auto grouped = [&](const std::string& separator) {
+      std::string out = w;
+      for (int at = static_cast<int>(w.size()) - 3; at > 0; at -= 3)
+        out.insert(static_cast<std::size_t>(at), separator);
+      return out;
+    };
+    const std::string number =
+        integer ? one_of({w, w + ".0", grouped(","), grouped("{,}"), grouped("\\,"), grouped(" "), "{" + w + "}",
+                          w + "e0", "\\frac{" + w + "}{1}", "\\text{" + w + "}", "0" + w})
+                : one_of({w + " " + a + "/" + u, w + "\\frac{" + a + "}{" + u + "}", "\\dfrac{" + top + "}{" + u + "}",
+                          top + "/" + u, top + " / " + u, "\\frac{ " + top + " }{ " + u + " }",
+                          "\\left(" + top + "/" + u + "\\right)", w + "\\tfrac{" + a + "}{" + u + "}"});
+    const std::string sign = negative ? one_of({"-", "- ", "\u2212", "\u2013"}) : one_of({"", "+"});
+    const std::string said =
+        one_of({"", "x = ", "x_1 \\;=\\; ", "\\text{Area} = "}) + sign + number
+        + one_of({"", " cm", "\\text{ cm}^2", "\\,\\mathrm{m/s^2}", "^\\circ", "\\%", ".", " apples"});
+    const std::string want =
+        (negative ? "-" : "")
+        + (integer ? w : canonical({*exact_number::of_decimal(top, 0)->over(*exact_number::of_decimal(u, 0))}));
+    CHECK_MESSAGE(boxed("so $\\boxed{" + said + "}$") == want, said);
+    CHECK_MESSAGE(expected(said) == want, said);
+    CHECK_MESSAGE(hash("#### " + said + "\n") == want, said);
+    CHECK_MESSAGE(canonical(stated_in("With 3 of them it is " + said, number_place::last, false)) == want, said);
+  }
+}
+
+TEST_CASE("stated_in: any mixture of what a statement is made of is read without harm, and to the same value again") {
+  constexpr std::array parts{
+      "\\boxed", "{",  "}",   "(",     ")",      "1",        "23",     "456",    ",",      ".",          "-",
+      "+",       "/",  "*",   "^",     "_",      "=",        " ",      "\n",     "\\frac", "\\text",     "\\",
+      "####",    "x",  "cm",  " and ", "%",      "$",        "\u00BD", "\u00B2", "e",      "\\overline", "\\approx",
+      "\xFF",    "**", "{,}", "\\,",   "\\circ", " million", "\\left", "<",      "\u0661"};
+  std::mt19937 random(11);
+  for (int i = 0; i < 60'000; ++i) {
+    std::string text;
+    for (int k = static_cast<int>(random() % 14); k >= 0; --k)
+      text += parts[random() % parts.size()];
+    for (const auto place : {number_place::last, number_place::boxed, number_place::hash, number_place::whole}) {
+      const auto stated = stated_in(text, place, false);
+      const auto said = canonical(stated);
+      if (said.size() > 900) // a power may have more digits than a number may be written with
+        continue;
+      CHECK_MESSAGE(
+          canonical(stated_in("\\boxed{" + said + "}", place == number_place::hash ? number_place::last : place, false))
+              == said,
+          text);
+    }
+    expected_in(text, true);
+  }
+}
+
 TEST_CASE("stated_in: a text of hostile nesting takes no long time and no deep stack") {
   for (const std::string part : {"\\boxed{", "\\boxed ", "{", "(", "####", "#### 1", "\\boxed{1}", "=", ",",
                                  "\\boxed{(", "\\approx", "1 and ", "####\n"}) {
@@ -103,6 +172,7 @@ TEST_CASE("stated_in: a text of hostile nesting takes no long time and no deep s
       for (const std::string end : {"", "}", "5}", "#### 5"})
         CHECK(stated_in(text + end, place, false).size() <= 64);
     CHECK(expected_in(text, false).size() <= 64);
+    CHECK(stated_in(text + "5" + std::string(text.size(), '}'), number_place::whole, false).size() <= 64);
     CHECK(stated_in("\\boxed{" + text.substr(0, 8000) + "5}", number_place::boxed, false).size() <= 64);
   }
 }
