@@ -16,7 +16,7 @@ constexpr std::string_view hash_mark = "####";
 constexpr std::string_view box_command = "\\boxed";
 constexpr std::string_view nearly = "\u2248";
 constexpr std::size_t most_stated = 64;         ///< numbers in a row
-constexpr std::size_t longest_statement = 8192; ///< bytes that are looked at as one statement
+constexpr std::size_t longest_statement = 1024; ///< bytes; so much nesting fits on a stack
 
 enum class words_before { refused, allowed };
 

@@ -163,6 +163,13 @@ TEST_CASE("stated_in: any mixture of what a statement is made of is read without
 }
 
 TEST_CASE("stated_in: a text of hostile nesting takes no long time and no deep stack") {
+  for (const std::size_t depth : {10U, 500U, 4000U, 100'000U})
+    for (const auto place : {number_place::last, number_place::boxed, number_place::hash, number_place::whole}) {
+      const std::string text = std::string(depth, '{') + "5" + std::string(depth, '}');
+      CHECK(stated_in("\\boxed" + text, place, false).size() <= 1);
+      CHECK(stated_in("#### " + text, place, false).size() <= 1);
+    }
+  CHECK(boxed("\\boxed{" + std::string(300, '(') + "5" + std::string(300, ')') + "}") == "5");
   for (const std::string part : {"\\boxed{", "\\boxed ", "{", "(", "####", "#### 1", "\\boxed{1}", "=", ",",
                                  "\\boxed{(", "\\approx", "1 and ", "####\n"}) {
     std::string text;
