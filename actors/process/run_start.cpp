@@ -1,5 +1,6 @@
 #include "actors/process/run_start.hpp"
 
+#include "runtime/formats/strict_json.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/run_files/checkpoint_store.hpp"
 #include "runtime/supervision/placed_processes.hpp"
@@ -18,7 +19,7 @@ namespace {
 /// Where the data went on when the checkpoint was made.
 source_position read_position(const std::filesystem::path& checkpoint) {
   const auto path = checkpoint / "source.txt";
-  std::istringstream text(run_files::read_file(path));
+  std::istringstream text(formats::read_text(path));
   source_position position;
   if (!(text >> position.index >> position.epoch >> position.next >> position.rows))
     throw input_error(path.string() + ": damaged, want four numbers");
@@ -28,15 +29,11 @@ source_position read_position(const std::filesystem::path& checkpoint) {
 run_start start_from(const pipeline::pipeline& p, const std::filesystem::path& checkpoint) {
   run_start start;
   start.checkpoint = checkpoint;
-  try {
-    start.scheduler = std::make_shared<schedule::scheduler>(
-        schedule::scheduler::restore(pipeline::schedule_of(p), run_files::read_file(checkpoint / "scheduler.txt")));
-    start.position = read_position(checkpoint);
-    if (start.scheduler->at().part > 0)
-      start.within_step = supervision::step_figures(run_files::read_file(checkpoint / "step.json"));
-  } catch (const run_files::storage_error& error) {
-    throw input_error(error.what());
-  }
+  start.scheduler = std::make_shared<schedule::scheduler>(
+      schedule::scheduler::restore(pipeline::schedule_of(p), formats::read_text(checkpoint / "scheduler.txt")));
+  start.position = read_position(checkpoint);
+  if (start.scheduler->at().part > 0)
+    start.within_step = supervision::step_figures(formats::read_text(checkpoint / "step.json"));
   return start;
 }
 

@@ -7,7 +7,6 @@
 #include <zstd.h>
 
 #include <fstream>
-#include <iterator>
 #include <string_view>
 
 namespace millrace::telemetry {
@@ -44,9 +43,12 @@ std::string to_line(const trajectory& row) {
 /// The frames of a file, one after another.
 class frame_reader {
 public:
-  explicit frame_reader(const fs::path& path) : file_{path, std::ios::binary}, stream_{ZSTD_createDStream()} {
+  /// @param from bytes of the file to pass over: whole frames
+  explicit frame_reader(const fs::path& path, std::size_t from = 0)
+      : file_{path, std::ios::binary}, stream_{ZSTD_createDStream()}, begin_{from}, end_{from} {
     if (!file_)
       throw run_files::storage_error("cannot open " + path.string());
+    file_.seekg(static_cast<std::streamoff>(from));
   }
 
   ~frame_reader() { ZSTD_freeDStream(stream_); }
@@ -86,7 +88,7 @@ private:
   ZSTD_DStream* stream_;
   std::vector<char> block_ = std::vector<char>(1 << 16), part_ = std::vector<char>(1 << 17);
   ZSTD_inBuffer in_{nullptr, 0, 0};
-  std::size_t begin_ = 0, end_ = 0;
+  std::size_t begin_, end_;
 };
 
 /// Step and part.
@@ -148,17 +150,14 @@ std::string read_trajectories(const fs::path& path) {
 }
 
 std::string trajectory_follower::more() {
-  std::ifstream in(path_, std::ios::binary);
-  in.seekg(static_cast<std::streamoff>(read_));
-  const std::string file{std::istreambuf_iterator<char>(in), {}};
+  std::error_code gone;
+  if (!fs::exists(path_, gone))
+    return "";
+  frame_reader frames(path_, read_);
   std::string rows_since;
-  std::size_t whole = 0;
-  for_each_frame(file, [&](const std::string& rows, std::size_t begin) {
+  for (std::string rows; frames.next(rows);)
     rows_since += rows;
-    whole = begin;
-    return true;
-  });
-  read_ += whole;
+  read_ = frames.begin();
   return rows_since;
 }
 
