@@ -341,6 +341,52 @@ TEST_CASE("a placed process that dies at start, again and again, ends the run") 
                           std::regex("rollout/0 died [0-9] times in a row before it was ready.*signal 9")));
 }
 
+// -- whatever is read -------------------------------------------------------------------------------------------------
+
+TEST_CASE("no command dies of deep nesting") {
+  const temporary_folder folder;
+  const auto deep = (folder / "deep.json").string(), run = (folder / "run").string();
+  std::filesystem::create_directories(run);
+  write_file(folder / "deep.json", std::string(1'000'000, '['));
+  write_file(folder / "run/resolved.toml", text_of({}));
+  for (const char* file : {"status.json", "metrics.jsonl", "trace.json", "replay.jsonl"})
+    write_file(folder / "run" / file, std::string(1'000'000, '[') + "\n");
+  const auto model = tiny_model().string();
+  check_refused(command_line({"algorithm", "eval", "grpo", deep}), {"nested deeper than 64"});
+  check_refused(command_line({"generate", model, "--file", deep}), {"deep.json:1", "no JSON"});
+  check_refused(command_line({"score", model, "--file", deep}), {"deep.json:1", "no JSON"});
+  check_refused(command_line({"tokenize", model, "--json", "--file", deep}), {"deep.json:1", "no JSON string"});
+  check_refused(command_line({"tokenize", model, "--decode", "--file", deep}), {"deep.json:1", "no JSON array"});
+  check_refused(command_line({"report", run}), {"trace.json:1", "not a JSON object"});
+  check_refused(command_line({"replay", run}), {"replay.jsonl", "no step is recorded"});
+  CHECK(run_to_end(command_line({"status", run})).status == 0);
+}
+
+TEST_CASE("control characters of files and arguments never reach the terminal raw") {
+  const auto is_plain = [](const finished_command& done) {
+    const auto text = done.out + done.err;
+    return std::all_of(text.begin(), text.end(), [](unsigned char c) { return (c >= 0x20 && c != 0x7f) || c == '\n'; })
+           && !contains(text, "\xc2\x9b");
+  };
+  const temporary_folder folder;
+  std::filesystem::create_directories(folder / "run");
+  write_file(folder / "run/resolved.toml", text_of({}));
+  write_file(folder / "run/metrics.jsonl", "{\"step\":1,\"a\\u001b[5m\\u009b1m\":1}\n");
+  const std::string steers = "\x1b[2J\xc2\x9b"
+                             "31m\r";
+  const auto status = run_to_end(command_line({"status", (folder / "run").string()}));
+  CHECK(contains(status.out + status.err, "a\\x1b[5m\\xc2\\x9b1m"));
+  CHECK(is_plain(status));
+  for (const strings& command :
+       {strings{"check", steers}, strings{"report", steers}, strings{"generate", steers, "--prompt", "x"},
+        strings{"tokenize", tiny_model().string(), "--decode", "--text", steers}}) {
+    const auto done = run_to_end(command_line(command));
+    CAPTURE(done.err);
+    CHECK(done.status == 1);
+    CHECK(is_plain(done));
+  }
+}
+
 TEST_CASE("a bad regular expression over parameters is named by check where it stands") {
   const temporary_folder folder;
   const auto file = folder.path() / "p.toml";

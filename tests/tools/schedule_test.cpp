@@ -66,6 +66,10 @@ TEST_CASE(
       command_line({"plan", (folder.path() / "p.toml").string(), "--trace", (folder.path() / "wrong.csv").string()}));
   CHECK(wrong.status == 1);
   CHECK(wrong.err.find("wrong.csv:2:6: found '1o0', want a number of tokens, at least 0") != std::string::npos);
+  std::ofstream(folder.path() / "wrong.csv") << "100,4000001\n";
+  const auto long_answer = run_to_end(
+      command_line({"plan", (folder.path() / "p.toml").string(), "--trace", (folder.path() / "wrong.csv").string()}));
+  CHECK(long_answer.err.find("wrong.csv:1:5: found '4000001'") != std::string::npos);
   // In turn: one second of decoding, two of training.
   CHECK(rows[0]["step_s"].get<double>() == doctest::Approx(3).epsilon(0.01));
   CHECK(rows[2]["step_s"].get<double>() == doctest::Approx(2).epsilon(0.05));
