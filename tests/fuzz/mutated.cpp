@@ -65,7 +65,7 @@ constexpr std::array<std::string_view, 52> pieces{"[",
                                                   "/dev/null"};
 
 /// Of an input. What is read in proportion to it is then read in a fraction of the time that it may take.
-constexpr std::size_t most_bytes = 512 << 10;
+constexpr std::size_t most_bytes = 256 << 10;
 
 class mutator {
 public:

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <csignal>
@@ -11,6 +12,7 @@
 #include <ctime>
 #include <fstream>
 #include <mutex>
+#include <utility>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define MILLRACE_FUZZ_SANITIZED 1
@@ -27,7 +29,7 @@ constexpr double most_cpu_s = 2;
 constexpr bool bounds_memory = true;
 #endif
 constexpr double most_wall_s = 30;
-constexpr rlim_t most_bytes = 1 << 30;
+constexpr rlim_t most_memory = 1 << 30;
 constexpr std::array fatal{SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
 
 /// What is read now. Plain bytes: a handler of a signal reads them.
@@ -118,7 +120,7 @@ watchdog::watchdog() {
     return;
   ::mallopt(M_ARENA_MAX, 1); // an arena a thread would take address space that nobody uses
   auto bounded = memory_before_;
-  bounded.rlim_cur = address_space_bytes() + most_bytes;
+  bounded.rlim_cur = address_space_bytes() + most_memory;
   ::setrlimit(RLIMIT_AS, &bounded);
 }
 

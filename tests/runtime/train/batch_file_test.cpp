@@ -96,8 +96,8 @@ TEST_CASE("a critic's columns give returns and the gradient of its loss") {
 }
 
 TEST_CASE("what is wrong with a batch is said in one line with column and row") {
-  check_refused("{", "b.json: parse error at line 1, column 2: syntax error while parsing object key - unexpected end "
-                     "of input; expected string literal; want JSON");
+  check_refused("{", "b.json:1:1: not JSON: syntax error while parsing object key - unexpected end of input; expected "
+                     "string literal");
   check_refused("[]", "b.json: found [], want an object");
   check_refused("{}", "b.json: no \"groups\"");
   check_refused(R"({"groups":[{"rewards":[1],"answers":[]}]})",
