@@ -3,16 +3,29 @@
 
     python3 tools/parquet2jsonl.py IN.parquet OUT.jsonl
 
-Rows keep their columns. The output is written beside its place and renamed, so that it is whole or not there.
+Rows keep their columns. JSON has no NaN and no infinity: null stands for both. The output is written beside its place
+and renamed, so that it is whole or not there.
 """
 import argparse
 import json
+import math
 import os
 import sys
 
 
 def fail(message):
     sys.exit(f"parquet2jsonl: {message}")
+
+
+def without_nan(value):
+    """The value with None for every number that JSON cannot write."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: without_nan(member) for key, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(element) for element in value]
+    return value
 
 
 def main():
@@ -38,7 +51,7 @@ def main():
         with open(unfinished, "w", encoding="utf-8") as out:
             for batch in file.iter_batches():
                 for row in batch.to_pylist():
-                    out.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+                    out.write(json.dumps(without_nan(row), ensure_ascii=False, allow_nan=False, default=str) + "\n")
                     rows += 1
         os.replace(unfinished, arguments.output)
     except OSError as error:
