@@ -1,5 +1,6 @@
 #include "runtime/data/parse_row.hpp"
 
+#include "runtime/formats/written_numbers.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <nlohmann/json.hpp>
@@ -59,9 +60,9 @@ const json* member(const json& object, const char* key) {
 std::string text_of(const json& value, const std::string& key) {
   if (value.is_string())
     return value.get<std::string>();
-  if (value.is_number())
-    return value.dump();
-  throw input_error(key + ": found " + value.type_name() + ", want text or a number");
+  if (formats::is_number(value))
+    return formats::number_text(value);
+  throw input_error(key + ": found " + formats::written_type(value) + ", want text or a number");
 }
 
 std::vector<chat_turn> messages_of(const json& list, const std::string& key) {
@@ -84,7 +85,7 @@ std::vector<chat_turn> turns_of(const json& value, const std::string& key, const
     return {{role, value.get<std::string>()}};
   }
   if (!value.is_array() || value.empty())
-    throw input_error(key + ": found " + std::string(value.is_array() ? "an empty list" : value.type_name())
+    throw input_error(key + ": found " + (value.is_array() ? "an empty list" : formats::written_type(value))
                       + ", want text or a list of messages {role, content}");
   return messages_of(value, key);
 }
@@ -140,9 +141,9 @@ void take_preference(const json& object, row& r) {
   }
   r.demonstrations = {demonstration_of(std::move(better), "chosen"), demonstration_of(std::move(worse), "rejected")};
   if (const json* margin = member(object, "margin")) {
-    if (!margin->is_number() || margin->get<double>() < 0)
-      throw input_error("margin: found " + margin->dump() + ", want a number of at least 0");
-    r.margin = margin->get<double>();
+    r.margin = formats::is_number(*margin) ? formats::number_of(*margin) : -1;
+    if (r.margin < 0)
+      throw input_error("margin: found " + formats::written_text(*margin) + ", want a number of at least 0");
   }
 }
 
@@ -201,13 +202,13 @@ row parse_row(std::string_view line) {
     throw input_error("nested deeper than " + std::to_string(most_depth));
   json object;
   try {
-    object = json::parse(line);
+    object = formats::parse_written(line);
   } catch (const json::exception& error) {
     const std::string_view what = error.what();
     throw input_error("not JSON: " + std::string(what.substr(std::min(what.size(), what.find("] ") + 2))));
   }
   if (!object.is_object())
-    throw input_error("found " + std::string(object.type_name()) + ", want a JSON object");
+    throw input_error("found " + formats::written_type(object) + ", want a JSON object");
   row r;
   if (const json* prompt = member(object, "prompt"))
     r.prompt = turns_of(*prompt, "prompt", "user");
@@ -222,7 +223,7 @@ row parse_row(std::string_view line) {
   if (const json* source = member(object, "data_source"); source && source->is_string())
     r.data_source = source->get<std::string>();
   if (const json* extra = member(object, "extra_info"))
-    r.extra = extra->dump();
+    r.extra = formats::written_text(*extra);
   return r;
 }
 

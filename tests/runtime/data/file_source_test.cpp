@@ -100,6 +100,21 @@ TEST_CASE("the answer may stand under other names, as text or number") {
   CHECK_FALSE(s->next());
 }
 
+TEST_CASE("numbers keep the digits that they are written with, as answers and in extra_info") {
+  const jsonl file(R"({"prompt": "a", "answer": 123456789012345678901234567890}
+{"prompt": "b", "answer": 3.14159265358979323846}
+{"prompt": "c", "answer": 1.10}
+{"prompt": "d", "reward_model": {"ground_truth": -9223372036854775809}, "extra_info": {"rate": 0.50, "n": [1e3, 2]}}
+{"prompt": "e", "chosen": "x", "rejected": "y", "margin": 0.50}
+)");
+  auto s = open_file(file.path(), in_order(), {});
+  CHECK(answers(*s, 3) == std::vector<std::string>{"123456789012345678901234567890", "3.14159265358979323846", "1.10"});
+  const row fourth = s->next().value();
+  CHECK(fourth.answer == "-9223372036854775809");
+  CHECK(fourth.extra == R"({"n":[1e3,2],"rate":0.50})");
+  CHECK(s->next().value().margin == 0.5);
+}
+
 TEST_CASE("a row that cannot be used is skipped and named") {
   CHECK(why(R"({"prompt": "x"})")
         == "no answer, want one under reward_model.ground_truth, answer, solution or ground_truth");

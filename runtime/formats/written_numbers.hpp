@@ -1,0 +1,30 @@
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <string>
+#include <string_view>
+
+namespace millrace::formats {
+
+/// One JSON value whose fractions, exponents and integers of more than 64 bits keep their digits: 1.10 stays 1.10. Such
+/// a number is a binary value of the digits, which no JSON text can hold otherwise; the functions below read both kinds
+/// of numbers. Of a key that stands twice the last value is taken.
+/// @throws nlohmann::json::exception for what is no JSON
+nlohmann::json parse_written(std::string_view text);
+
+bool is_number(const nlohmann::json& value);
+
+/// The digits as they were written. @param number `is_number`
+std::string number_text(const nlohmann::json& number);
+
+/// The nearest double. @param number `is_number`
+double number_of(const nlohmann::json& number);
+
+/// As `json::type_name`.
+std::string written_type(const nlohmann::json& value);
+
+/// The value as one line of JSON, its numbers as they were written.
+std::string written_text(const nlohmann::json& value);
+
+} // namespace millrace::formats
