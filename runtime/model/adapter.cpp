@@ -1,6 +1,7 @@
 #include "runtime/model/adapter.hpp"
 
 #include "runtime/formats/durable_write.hpp"
+#include "runtime/formats/quoted.hpp"
 #include "runtime/formats/safetensors.hpp"
 #include "runtime/formats/strict_json.hpp"
 #include "runtime/model/float_tensor.hpp"
@@ -14,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <set>
@@ -75,21 +77,53 @@ ordered_json target_modules(const adapter& a, const weights& base) {
   return all ? ordered_json(ends) : ordered_json(layers);
 }
 
-/// @throws input_error if the configuration asks for what is not computed here
+/// Keys whose value does not change what a trained adapter computes: what it is called, where it came from, how it was
+/// trained, and which layers it has, which its file of weights says too. `r` and `lora_alpha` are read.
+constexpr std::array without_effect{"peft_type",
+                                    "task_type",
+                                    "auto_mapping",
+                                    "peft_version",
+                                    "base_model_name_or_path",
+                                    "revision",
+                                    "inference_mode",
+                                    "r",
+                                    "lora_alpha",
+                                    "lora_dropout",
+                                    "target_modules",
+                                    "exclude_modules",
+                                    "layers_to_transform",
+                                    "layers_pattern",
+                                    "megatron_core",
+                                    "qalora_group_size",
+                                    "loftq_config",
+                                    "eva_config",
+                                    "corda_config",
+                                    "lora_ga_config",
+                                    "runtime_config"};
+
+/// How the halves began. The other ways of PEFT (PiSSA, OLoRA, LoftQ, ...) change the model's own weights too.
+bool begins_beside_the_base(const ordered_json& way) {
+  return way.is_null() || way.is_boolean() || way == "gaussian" || way == "orthogonal" || way == "eva";
+}
+
+/// @throws input_error if the configuration asks for what is not computed here, under a key that is known or not
 void check_adapter_config(const ordered_json& config, const std::string& file) {
-  const auto refuse = [&](const std::string& what) {
-    throw input_error(file + ": found " + what + ", want plain LoRA");
+  const auto refuse = [&](const std::string& key, const ordered_json& value) {
+    throw input_error(file + ": found " + formats::printable(key) + ' '
+                      + formats::printable(value.dump(-1, ' ', false, ordered_json::error_handler_t::replace))
+                      + ", want plain LoRA");
   };
   if (const auto type = config.value("peft_type", ordered_json("LORA")); type != "LORA")
-    refuse("peft_type " + type.dump());
-  if (const auto bias = config.value("bias", ordered_json("none")); bias != "none")
-    refuse("bias " + bias.dump());
-  for (const char* key : {"use_dora", "use_rslora", "fan_in_fan_out", "lora_bias"})
-    if (const auto on = config.value(key, ordered_json(false)); on.is_boolean() && on.get<bool>())
-      refuse(std::string(key) + " true");
-  for (const char* key : {"rank_pattern", "alpha_pattern", "modules_to_save"})
-    if (const auto found = config.find(key); found != config.end() && !found->is_null() && !found->empty())
-      refuse(std::string(key) + ' ' + found->dump());
+    refuse("peft_type", type);
+  for (const auto& [key, value] : config.items()) {
+    if (std::ranges::find(without_effect, key) != without_effect.end())
+      continue;
+    const bool plain = key == "bias"                ? value == "none"
+                       : key == "init_lora_weights" ? begins_beside_the_base(value)
+                                                    : value.is_null() || value == false || value.empty();
+    if (!plain)
+      refuse(key, value);
+  }
 }
 
 ordered_json read_adapter_config(const std::filesystem::path& path) {

@@ -31,7 +31,8 @@ adapter new_adapter(const weights& base, std::int64_t rank, double alpha, std::s
 
 /// Reads PEFT's folder: adapter_config.json and adapter_model.safetensors.
 /// @throws input_error naming the file and the part: missing, not LoRA, of a kind that is not computed here (DoRA,
-///         rsLoRA, biases, ranks or alphas by pattern, whole modules), halves that do not fit each other
+///         rsLoRA, biases, ranks or alphas by pattern, whole modules, a start that changed the base, any switch that
+///         is on and not known), halves that do not fit each other
 adapter load_adapter(const std::filesystem::path& folder);
 
 /// Writes the two files that PEFT loads into a folder that is there. @throws input_error when the disk is full

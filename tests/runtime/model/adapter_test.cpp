@@ -164,4 +164,43 @@ TEST_CASE("what is not plain LoRA, or does not fit, is refused by name") {
   CHECK_THROWS_WITH_AS(adapt(model, odd), doctest::Contains("no linear layer of that name"), input_error);
 }
 
+TEST_CASE("a switch of PEFT that is on is refused, whether it is known or not") {
+  const auto whole = nlohmann::json::parse(std::ifstream(golden / "adapter_config.json"));
+  const tests::temporary_folder folder;
+  std::filesystem::copy_file(golden / "adapter_model.safetensors", folder / "adapter_model.safetensors");
+  const auto refusal = [&](const std::string& key, const nlohmann::json& value) -> std::string {
+    auto changed = whole;
+    changed[key] = value;
+    write(folder / "adapter_config.json", changed.dump());
+    try {
+      load_adapter(folder.path());
+    } catch (const input_error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const auto line = [](const std::string& found) {
+    return "adapter_config.json: found " + found + ", want plain LoRA";
+  };
+  CHECK(refusal("alora_invocation_tokens", {5, 6}).ends_with(line("alora_invocation_tokens [5,6]")));
+  CHECK(refusal("use_qalora", true).ends_with(line("use_qalora true")));
+  CHECK(refusal("use_rslora", true).ends_with(line("use_rslora true")));
+  CHECK(refusal("layer_replication", {{0, 2}}).ends_with(line("layer_replication [[0,2]]")));
+  CHECK(refusal("target_parameters", {"mlp.w"}).ends_with(line("target_parameters [\"mlp.w\"]")));
+  CHECK(refusal("trainable_token_indices", {1}).ends_with(line("trainable_token_indices [1]")));
+  CHECK(refusal("bias", "all").ends_with(line("bias \"all\"")));
+  CHECK(refusal("init_lora_weights", "pissa_niter_4").ends_with(line("init_lora_weights \"pissa_niter_4\"")));
+  CHECK(refusal("use_what_comes_next", true).ends_with(line("use_what_comes_next true")));
+  CHECK(refusal("scale_what_comes_next", 2).ends_with(line("scale_what_comes_next 2")));
+  const nlohmann::json harmless{{"init_lora_weights", "gaussian"},
+                                {"use_what_comes_next", false},
+                                {"what_comes_next", nullptr},
+                                {"patterns_to_come", nlohmann::json::object()},
+                                {"lora_dropout", 0.1},
+                                {"loftq_config", {{"loftq_bits", 4}}},
+                                {"runtime_config", {{"ephemeral_gpu_offload", false}}}};
+  for (const auto& [key, value] : harmless.items())
+    CHECK(refusal(key, value) == "");
+}
+
 } // namespace adapter_test
