@@ -86,18 +86,34 @@ std::vector<float> answer_values(const decoder& model, std::span<const std::int3
   return values_before(model, prompt, answers, tokens_at_once);
 }
 
+scored_part scored_part_of(std::span<const std::int32_t> prompt, std::span<const std::int32_t> answer,
+                           std::optional<std::int32_t> pad) {
+  while (pad && !answer.empty() && answer.back() == *pad)
+    answer = answer.first(answer.size() - 1);
+  while (pad && answer.empty() && prompt.size() > 1 && prompt.back() == *pad)
+    prompt = prompt.first(prompt.size() - 1);
+  return {prompt, answer};
+}
+
 std::vector<float> answer_scores(const decoder& model, std::span<const std::int32_t> prompt,
                                  std::span<const std::vector<std::int32_t>> answers, std::int64_t tokens_at_once) {
   check(model, prompt, answers);
-  // The number at an answer's last token is the one before a token that follows it, whichever that is.
-  std::vector<std::vector<std::int32_t>> followed(answers.begin(), answers.end());
-  for (auto& answer : followed)
-    answer.push_back(0);
-  const auto values = values_before(model, prompt, followed, tokens_at_once);
   std::vector<float> scores;
-  std::size_t end = 0;
-  for (const auto& answer : followed)
-    scores.push_back(values[(end += answer.size()) - 1]);
+  for (std::size_t first = 0, end = 0; first < answers.size(); first = end) {
+    // The number at a part's last token is the one before a token that follows it, whichever that is.
+    std::vector<std::vector<std::int32_t>> followed;
+    const std::size_t shared = scored_part_of(prompt, answers[first], model.config().pad_id).prompt.size();
+    for (; end < answers.size(); ++end) {
+      const auto part = scored_part_of(prompt, answers[end], model.config().pad_id);
+      if (part.prompt.size() != shared)
+        break;
+      followed.emplace_back(part.answer.begin(), part.answer.end()).push_back(0);
+    }
+    const auto values = values_before(model, prompt.first(shared), followed, tokens_at_once);
+    std::size_t last = 0;
+    for (const auto& answer : followed)
+      scores.push_back(values[(last += answer.size()) - 1]);
+  }
   return scores;
 }
 

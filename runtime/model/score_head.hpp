@@ -4,6 +4,7 @@
 #include "runtime/model/decoder.hpp"
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -32,8 +33,18 @@ std::vector<float> answer_values(const decoder& model, std::span<const std::int3
                                  std::span<const std::vector<std::int32_t>> answers,
                                  std::int64_t tokens_at_once = 4096);
 
-/// The number at the last token of prompt and answer together (of the prompt for an empty answer): what a reward model
-/// says of each answer. Otherwise as `answer_values`. @returns one number an answer
+/// What a score is read behind: prompt and answer without the tokens `pad` at their end, but at least one token.
+/// transformers reads there too: where its padding is the end token, as in many reward models, the number stands before
+/// the end token.
+struct scored_part {
+  std::span<const std::int32_t> prompt, answer;
+};
+
+scored_part scored_part_of(std::span<const std::int32_t> prompt, std::span<const std::int32_t> answer,
+                           std::optional<std::int32_t> pad);
+
+/// The number at the last token of each `scored_part`, with the padding of the model's config: what a reward model says
+/// of each answer. Otherwise as `answer_values`. @returns one number an answer
 std::vector<float> answer_scores(const decoder& model, std::span<const std::int32_t> prompt,
                                  std::span<const std::vector<std::int32_t>> answers,
                                  std::int64_t tokens_at_once = 4096);

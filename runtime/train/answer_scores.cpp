@@ -13,22 +13,26 @@ at::Tensor answer_scores(const model::decoder& decoder, std::span<const training
   // The last token of an answer predicts nothing and would not be fed: a token behind it makes it so, and is not fed
   // itself.
   std::vector<std::vector<std::int32_t>> longer;
-  std::vector<model::prompt_and_answers> views;
+  std::vector<std::span<const std::int32_t>> prompts; // of each answer
   std::vector<std::int64_t> last;
   std::int64_t tokens = 0;
   for (const group_part& part : batch.parts)
     for (std::size_t i = 0; i < part.answers; ++i) {
-      longer.push_back(groups[part.group].answers[part.first_answer + i]);
-      longer.back().push_back(0);
+      const auto& group = groups[part.group];
+      const auto scored =
+          model::scored_part_of(group.prompt, group.answers[part.first_answer + i], decoder.config().pad_id);
+      prompts.push_back(scored.prompt);
+      longer.emplace_back(scored.answer.begin(), scored.answer.end()).push_back(0);
       tokens += static_cast<std::int64_t>(longer.back().size());
       last.push_back(tokens - 1);
     }
-  std::size_t next = 0;
-  for (const group_part& part : batch.parts) {
-    model::prompt_and_answers view{groups[part.group].prompt, {}};
-    for (std::size_t i = 0; i < part.answers; ++i)
-      view.answers.emplace_back(longer[next++]);
-    views.push_back(std::move(view));
+  std::vector<model::prompt_and_answers> views;
+  for (std::size_t i = 0; i < longer.size(); ++i) {
+    const bool goes_on =
+        i > 0 && prompts[i].data() == prompts[i - 1].data() && prompts[i].size() == prompts[i - 1].size();
+    if (!goes_on)
+      views.push_back({prompts[i], {}});
+    views.back().answers.emplace_back(longer[i]);
   }
   const model::packed_sequences packed = model::pack(views);
   const at::Device device = decoder.head().weight.device();

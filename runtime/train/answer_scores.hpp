@@ -10,9 +10,8 @@
 
 namespace millrace::train {
 
-/// The number that a score head gives each answer of a micro-batch, read at its last token (at the prompt's for an
-/// empty answer), as `model::answer_scores` reads it. @returns [answers of the micro-batch], differentiable in the
-/// parameters
+/// The number that a score head gives each answer of a micro-batch, read where `model::answer_scores` reads it.
+/// @returns [answers of the micro-batch], differentiable in the parameters
 at::Tensor answer_scores(const model::decoder& decoder, std::span<const training_group> groups,
                          const micro_batch& batch);
 

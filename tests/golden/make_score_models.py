@@ -3,7 +3,8 @@
 transformers computes for them in fp32.
 
 golden.json of each: `texts`, token ids of three texts of different lengths; `scores`, what the model says of each (the
-head at the last token, as transformers pools it); `token_scores`, the head at every token of each.
+head at the last token, as transformers pools it); `token_scores`, the head at every token of each. `ended`: texts with
+end tokens, and what the model says of each, alone in its batch, where its padding is that end token.
 
 Run with the peers' environment (torch, transformers):  python tests/golden/make_score_models.py
 What Millrace wrote is held against the same numbers by:  python tests/golden/make_score_models.py --check NAME FOLDER
@@ -33,6 +34,16 @@ def scores_of(model, texts):
     return pooled, tokens
 
 
+def ended_scores(model, texts):
+    end = SIZES["eos_token_id"]
+    ended = [texts[0] + [end], texts[1] + [end, end], texts[2][:3] + [end] + texts[2][3:], [5, end, end], [end, end, end]]
+    pad, model.config.pad_token_id = model.config.pad_token_id, end
+    with torch.no_grad():
+        scores = [model(torch.tensor([text])).logits[0, 0].item() for text in ended]
+    model.config.pad_token_id = pad
+    return ended, scores
+
+
 def save(model, name, seed):
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -46,7 +57,9 @@ def save(model, name, seed):
     texts = [torch.randint(3, SIZES["vocab_size"], (n,), generator=generator).tolist() for n in LENGTHS]
     pooled, tokens = scores_of(model, texts)
     short = lambda xs: [float(f"{x:.7g}") for x in xs]
-    golden = {"texts": texts, "scores": short(pooled), "token_scores": [short(t) for t in tokens]}
+    ended, scores = ended_scores(model, texts)
+    golden = {"texts": texts, "scores": short(pooled), "token_scores": [short(t) for t in tokens],
+              "ended": {"texts": ended, "scores": short(scores)}}
     (folder / "golden.json").write_text(json.dumps(golden, separators=(",", ":")) + "\n")
 
 

@@ -61,6 +61,27 @@ std::string error_of(const std::function<void()>& f) {
 
 } // namespace
 
+TEST_CASE(
+    "score head: where the padding is the end token, the score is read before the end tokens, as transformers does") {
+  for (const char* name : {"score_llama", "score_qwen2", "score_qwen3"}) {
+    CAPTURE(name);
+    auto loaded = model::load_checkpoint(models + name, {.score_head = true});
+    loaded.config.pad_id = 2;
+    const auto decoder = scoring(loaded);
+    const auto ended = golden_of(name)["ended"];
+    for (std::size_t t = 0; t < ended["texts"].size(); ++t) {
+      const auto text = ended["texts"][t].get<tokens>();
+      for (std::size_t cut = 1; cut <= text.size(); ++cut) { // whichever part of it is the prompt
+        const auto split = text.begin() + static_cast<std::ptrdiff_t>(cut);
+        const std::vector<tokens> answers{tokens(split, text.end()), {9, 4}, tokens(split, text.end())};
+        const auto found = model::answer_scores(decoder, tokens(text.begin(), split), answers);
+        CHECK(std::abs(found.at(0) - ended["scores"][t].get<double>()) < tolerance);
+        CHECK(std::abs(found.at(2) - ended["scores"][t].get<double>()) < tolerance);
+      }
+    }
+  }
+}
+
 TEST_CASE("score head: scores and token scores of every family equal transformers'") {
   for (const char* name : {"score_llama", "score_qwen2", "score_qwen3"}) {
     CAPTURE(name);

@@ -107,9 +107,16 @@ TEST_CASE("micro-batches of masked answers give the same loss and gradient") {
 }
 
 TEST_CASE("the score that is trained is the one a reward model gives") {
-  const auto model = scoring();
+  auto model = scoring();
   const std::vector<training_group> groups{group_of({1, 2, 3}, {{4, 5}, {6}}, {1, 0}),
-                                           group_of({7}, {{}, {8, 9, 10}}, {0, 1})};
+                                           group_of({7}, {{}, {8, 9, 10}}, {0, 1}),
+                                           group_of({7, 6, 5, 5}, {{8}, {5}, {9, 5, 5}, {5, 9}}, {0, 1, 0, 1})};
+  SUBCASE("without a padding token") {
+    model.config.pad_id = std::nullopt;
+  }
+  SUBCASE("where the padding is a token of answers and prompts") {
+    model.config.pad_id = 5;
+  }
   const model::decoder decoder(model.config, model.parameters);
   const auto batches = train::cut_micro_batches(groups, 100, algorithms::unit::group);
   REQUIRE(batches.size() == 1);
