@@ -91,9 +91,11 @@ std::vector<std::int32_t> json_fields::token_ids(std::string_view key) const {
   std::vector<std::int32_t> out;
   const json list = value->is_array() ? *value : json::array({*value});
   for (const auto& item : list) {
-    if (!item.is_number_unsigned() || item.get<std::uint64_t>() > std::numeric_limits<std::int32_t>::max())
+    constexpr auto least = std::numeric_limits<std::int32_t>::min(), most = std::numeric_limits<std::int32_t>::max();
+    if (!item.is_number_integer() || item.get<std::int64_t>() < least || item.get<std::int64_t>() > most)
       refuse(key, "a token id or a list of token ids");
-    out.push_back(item.get<std::int32_t>());
+    if (const auto id = item.get<std::int32_t>(); id >= 0)
+      out.push_back(id);
   }
   return out;
 }

@@ -29,7 +29,7 @@ public:
   std::optional<bool> flag(std::string_view key) const;
   std::optional<std::string> text(std::string_view key) const;
 
-  /// One token id, or a list of them; empty when missing.
+  /// One token id, or a list of them; empty when missing. A negative id stands for no token and is left out.
   std::vector<std::int32_t> token_ids(std::string_view key) const;
   std::optional<std::int32_t> token_id(std::string_view key) const;
 

@@ -3,6 +3,7 @@
 #include "runtime/formats/json_fields.hpp"
 #include "runtime/formats/quoted.hpp"
 #include "runtime/formats/strict_json.hpp"
+#include "runtime/model/rope_json.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <nlohmann/json.hpp>
@@ -17,7 +18,9 @@ namespace {
 
 using json = nlohmann::json;
 
-constexpr std::string_view language_model = "ForCausalLM", classifier = "ForSequenceClassification";
+/// What stands behind the family's name in `architectures`: the head. A decoder saved without its head is a language
+/// model if its embedding is the head.
+constexpr std::string_view language_model = "ForCausalLM", classifier = "ForSequenceClassification", headless = "Model";
 
 constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
 
@@ -30,9 +33,12 @@ std::pair<const model_family*, bool> family_of(const formats::json_fields& in) {
   const auto names = in.texts("architectures");
   const auto type = in.text("model_type");
   for (const auto& known : families())
-    for (const auto head : {language_model, classifier})
-      if (names.empty() ? type == known.name : names.front() == architecture_name(known, head))
+    for (const auto head : {language_model, classifier, headless})
+      if (names.empty() ? type == known.name : names.front() == architecture_name(known, head)) {
+        if (type && *type != known.name)
+          in.refuse("model_type", "\"" + std::string(known.name) + "\", as architectures says");
         return {&known, !names.empty() && head == classifier};
+      }
   in.refuse("architectures",
             any_family([](const model_family& known) { return architecture_name(known, language_model); }) + " (or ..."
                 + std::string(classifier) + ")");
@@ -47,35 +53,12 @@ void want_one_label(const formats::json_fields& in) {
               "one label: a critic or a reward model gives one number");
 }
 
-rope_scaling scaling_of(const formats::json_fields& in, std::int64_t max_positions) {
-  rope_scaling out;
-  for (const char* key : {"full_attention", "sliding_attention"})
-    if (in.has(key))
-      in.refuse(key, "one set of rotary settings for all layers");
-  const std::string type = in.text("rope_type").value_or(in.text("type").value_or("default"));
-  if (in.number("partial_rotary_factor").value_or(1) != 1)
-    in.refuse("partial_rotary_factor", "1 (every dimension of a head is rotated)");
-  if (type == "default")
-    return out;
-  if (type != "linear" && type != "llama3")
-    in.refuse(in.has("rope_type") ? "rope_type" : "type", "default, linear or llama3");
-  out.factor = in.required("factor", in.number("factor"), "a number > 0");
-  out.type = rope_scaling::kind::linear;
-  if (type == "linear")
-    return out;
-  out.type = rope_scaling::kind::llama3;
-  out.low_freq_factor = in.required("low_freq_factor", in.number("low_freq_factor"), "a number > 0");
-  out.high_freq_factor = in.required("high_freq_factor", in.number("high_freq_factor"), "a number > low_freq_factor");
-  out.original_context = in.integer("original_max_position_embeddings", 1, most).value_or(max_positions);
-  return out;
-}
-
 /// What this decoder would compute wrongly without saying so.
-void refuse_unsupported(const formats::json_fields& in, std::int64_t layers) {
+void refuse_unsupported(const formats::json_fields& in, const model_family& family, std::int64_t layers) {
   const auto activation = in.text("hidden_act").value_or("silu");
   if (activation != "silu" && activation != "swish")
     in.refuse("hidden_act", "silu");
-  if (in.flag("mlp_bias").value_or(false))
+  if (in.flag("mlp_bias").value_or(false) && !family.mlp_bias_by_key)
     in.refuse("mlp_bias", "false");
   if (in.flag("rope_interleaved").value_or(false))
     in.refuse("rope_interleaved", "false");
@@ -114,22 +97,21 @@ model_config parse_config(std::string_view text, const std::string& source) {
   out.max_positions = in.integer("max_position_embeddings", 1, most).value_or(family->default_positions);
   out.rms_norm_eps = in.number("rms_norm_eps").value_or(1e-6);
   out.tie_embeddings = in.flag("tie_word_embeddings").value_or(false);
-  refuse_unsupported(in, out.layers);
+  refuse_unsupported(in, *family, out.layers);
 
   const bool bias = in.flag("attention_bias").value_or(false);
   const bool always = family->biases == attention_biases::always_qkv;
   out.attention_bias = always || bias;
   out.output_bias = !always && bias;
+  out.mlp_bias = in.flag("mlp_bias").value_or(false);
 
-  const auto parameters = in.object("rope_parameters");
-  const auto rope = parameters ? parameters : in.object("rope_scaling");
-  if (rope)
-    out.scaling = scaling_of(*rope, out.max_positions);
-  out.rope_theta = rope ? rope->number("rope_theta").value_or(in.number("rope_theta").value_or(10000))
-                        : in.number("rope_theta").value_or(10000);
+  const rope_settings rope = read_rope_settings(in, out.max_positions);
+  out.rope_theta = rope.theta;
+  out.scaling = rope.scaling;
 
   out.bos_id = in.token_id("bos_token_id");
-  out.eos_ids = in.token_ids("eos_token_id");
+  for (const auto id : in.token_ids("eos_token_id"))
+    add_end_token(out, id);
   out.pad_id = in.token_id("pad_token_id");
   check_config(out, source);
   return out;
@@ -165,8 +147,13 @@ void check_config(const model_config& c, const std::string& source) {
   want(s.low_freq_factor > 0, "low_freq_factor", s.low_freq_factor, "a number > 0");
   want(s.high_freq_factor > s.low_freq_factor, "high_freq_factor", s.high_freq_factor,
        "a number > low_freq_factor (" + std::to_string(s.low_freq_factor) + ")");
-  for (const auto id : c.eos_ids)
-    want(id < c.vocab_size, "eos_token_id", id, "an id below vocab_size (" + std::to_string(c.vocab_size) + ")");
+  if (s.type != rope_scaling::kind::yarn)
+    return;
+  want(c.rope_theta > 1, "rope_theta", c.rope_theta, "a number > 1 for yarn");
+  want(s.beta_fast > 0, "beta_fast", s.beta_fast, "a number > 0");
+  want(s.beta_slow > 0, "beta_slow", s.beta_slow, "a number > 0");
+  want(std::isfinite(s.attention_factor) && s.attention_factor > 0, "attention_factor", s.attention_factor,
+       "a number > 0");
 }
 
 std::string config_text(const model_config& c, std::string_view dtype) {
@@ -191,14 +178,10 @@ std::string config_text(const model_config& c, std::string_view dtype) {
   }
   if (c.family->biases == attention_biases::by_key)
     out["attention_bias"] = c.attention_bias;
-  if (c.scaling.type == rope_scaling::kind::linear)
-    out["rope_scaling"] = {{"rope_type", "linear"}, {"factor", c.scaling.factor}};
-  if (c.scaling.type == rope_scaling::kind::llama3)
-    out["rope_scaling"] = {{"rope_type", "llama3"},
-                           {"factor", c.scaling.factor},
-                           {"low_freq_factor", c.scaling.low_freq_factor},
-                           {"high_freq_factor", c.scaling.high_freq_factor},
-                           {"original_max_position_embeddings", c.scaling.original_context}};
+  if (c.family->mlp_bias_by_key)
+    out["mlp_bias"] = c.mlp_bias;
+  if (c.scaling.type != rope_scaling::kind::none)
+    out["rope_scaling"] = rope_scaling_json(c.scaling);
   if (c.bos_id)
     out["bos_token_id"] = *c.bos_id;
   if (c.pad_id)

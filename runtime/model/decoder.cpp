@@ -1,6 +1,7 @@
 #include "runtime/model/decoder.hpp"
 
 #include "kernels/packed_matrix.hpp"
+#include "runtime/model/rope_table.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
@@ -8,7 +9,6 @@
 #include <array>
 #include <cmath>
 #include <map>
-#include <numbers>
 #include <sstream>
 #include <stdexcept>
 
@@ -62,31 +62,6 @@ private:
   std::map<std::string, at::Tensor> left_;
 };
 
-double llama3_frequency(double frequency, const rope_scaling& s) {
-  const double wavelength = 2 * std::numbers::pi / frequency;
-  const double context = static_cast<double>(s.original_context);
-  if (wavelength < context / s.high_freq_factor)
-    return frequency;
-  if (wavelength > context / s.low_freq_factor)
-    return frequency / s.factor;
-  const double smooth = (context / wavelength - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor);
-  return (1 - smooth) * frequency / s.factor + smooth * frequency;
-}
-
-/// Angles of every position, [max_positions, head_dim / 2], as cos and sin. The frequencies are computed in fp32 step
-/// by step as transformers does: at position 1000 their last bit is worth 1e-4 of an angle.
-std::array<at::Tensor, 2> rope_table(const model_config& config) {
-  const at::Tensor exponent = at::arange(0, config.head_dim, 2).to(at::kFloat) / static_cast<double>(config.head_dim);
-  at::Tensor frequency = at::pow(config.rope_theta, exponent).reciprocal();
-  if (config.scaling.type == rope_scaling::kind::linear)
-    frequency.div_(config.scaling.factor);
-  if (config.scaling.type == rope_scaling::kind::llama3)
-    for (std::int64_t i = 0; i < frequency.size(0); ++i)
-      frequency[i] = llama3_frequency(frequency[i].item<double>(), config.scaling);
-  const at::Tensor angle = at::outer(at::arange(config.max_positions, at::kFloat), frequency);
-  return {angle.cos(), angle.sin()};
-}
-
 enum class bias { absent, present };
 
 decoder::layer take_layer(parameter_table& table, const model_config& c, std::int64_t index) {
@@ -100,6 +75,7 @@ decoder::layer take_layer(parameter_table& table, const model_config& c, std::in
   };
   const bias of_qkv = c.attention_bias ? bias::present : bias::absent;
   const bias of_o = c.output_bias ? bias::present : bias::absent;
+  const bias of_mlp = c.mlp_bias ? bias::present : bias::absent;
   decoder::layer l;
   l.input_norm = table.take(at + "input_layernorm.weight", {c.hidden_size});
   l.q = linear("self_attn.q_proj", c.heads * c.head_dim, c.hidden_size, of_qkv);
@@ -111,9 +87,9 @@ decoder::layer take_layer(parameter_table& table, const model_config& c, std::in
     l.k_norm = table.take(at + "self_attn.k_norm.weight", {c.head_dim});
   }
   l.post_attention_norm = table.take(at + "post_attention_layernorm.weight", {c.hidden_size});
-  l.gate = linear("mlp.gate_proj", c.ffn_size, c.hidden_size, bias::absent);
-  l.up = linear("mlp.up_proj", c.ffn_size, c.hidden_size, bias::absent);
-  l.down = linear("mlp.down_proj", c.hidden_size, c.ffn_size, bias::absent);
+  l.gate = linear("mlp.gate_proj", c.ffn_size, c.hidden_size, of_mlp);
+  l.up = linear("mlp.up_proj", c.ffn_size, c.hidden_size, of_mlp);
+  l.down = linear("mlp.down_proj", c.hidden_size, c.ffn_size, of_mlp);
   return l;
 }
 

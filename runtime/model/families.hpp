@@ -27,6 +27,7 @@ struct model_family {
   std::int64_t default_positions; ///< max_position_embeddings where config.json is silent, as transformers has it
   std::int64_t default_head_dim;  ///< head_dim where config.json is silent; 0: hidden_size / num_attention_heads
   attention_biases biases;
+  bool mlp_bias_by_key;                     ///< config.json's `mlp_bias` says that gate, up and down have a bias
   bool norms_heads;                         ///< q and k are normalised head by head, before their rotation
   bool gguf_interleaves_heads;              ///< a GGUF has each head's rows of q and k as pairs, not as two halves
   std::span<const tensor_name> outer_names; ///< of tensors that are in no block

@@ -129,6 +129,7 @@ TEST_CASE("config.json: end tokens are one or several") {
   CHECK(config_of({{"eos_token_id", 7}}).eos_ids == std::vector<std::int32_t>{7});
   CHECK(config_of({{"eos_token_id", {7, 9}}}).eos_ids == std::vector<std::int32_t>{7, 9});
   CHECK(config_of({{"eos_token_id", nullptr}}).eos_ids.empty());
+  CHECK(config_of({{"eos_token_id", {7, 100, -1, 7}}}).eos_ids == std::vector<std::int32_t>{7}); // of 100 tokens
 }
 
 TEST_CASE("config.json: what cannot be computed is refused by name") {
@@ -147,19 +148,21 @@ TEST_CASE("config.json: what cannot be computed is refused by name") {
   refused({{"head_dim", 7}}, "head_dim: found 7, want an even number");
   refused({{"max_position_embeddings", 1 << 30}}, "max_position_embeddings: found 1073741824");
   refused({{"hidden_act", "gelu"}}, "hidden_act: found 'gelu', want silu");
-  refused({{"mlp_bias", true}}, "mlp_bias: found true, want false");
+  refused({{"architectures", {"Qwen2ForCausalLM"}}, {"mlp_bias", true}}, "mlp_bias: found true, want false");
   refused({{"quantization_config", json::object()}}, "quantization_config");
   refused({{"partial_rotary_factor", 0.5}}, "partial_rotary_factor: found 0.5");
-  refused({{"rope_scaling", {{"type", "yarn"}, {"factor", 4}}}},
-          "rope_scaling.type: found 'yarn', want default, linear or llama3");
+  refused({{"rope_scaling", {{"type", "dynamic"}, {"factor", 4}}}},
+          "rope_scaling.type: found 'dynamic', want default, linear, llama3 or yarn");
+  refused({{"rope_scaling", {{"type", "yarn"}}}}, "rope_scaling.factor: found nothing");
+  refused({{"rope_scaling", {{"type", "yarn"}, {"factor", 4}, {"attention_factor", -1}}}}, "attention_factor");
+  refused({{"rope_scaling", {{"type", "yarn"}, {"factor", 4}, {"beta_fast", -1}}}}, "beta_fast");
   refused({{"rope_parameters", {{"rope_type", "longrope"}}}}, "rope_parameters.rope_type: found 'longrope'");
   refused({{"rope_scaling", {{"type", "linear"}}}}, "rope_scaling.factor: found nothing");
   refused({{"rope_scaling", {{"type", "linear"}, {"factor", 0}}}}, "factor");
   refused({{"rope_scaling", 3}}, "rope_scaling.: found 3, want an object");
   refused({{"rope_theta", -1}}, "rope_theta");
   refused({{"rms_norm_eps", 0}}, "rms_norm_eps");
-  refused({{"eos_token_id", 100}}, "eos_token_id: found 100, want an id below vocab_size (100)");
-  refused({{"eos_token_id", -1}}, "eos_token_id: found -1");
+  refused({{"eos_token_id", "two"}}, "eos_token_id: found 'two', want a token id or a list of token ids");
   refused({{"layer_types", {"full_attention", "sliding_attention"}}}, "layer_types");
   refused({{"use_sliding_window", true}, {"sliding_window", 4096}, {"max_window_layers", 1}}, "use_sliding_window");
   CHECK(config_of({{"use_sliding_window", true}, {"sliding_window", 4096}, {"max_window_layers", 2}}).layers == 2);
@@ -170,6 +173,8 @@ TEST_CASE("config.json: what cannot be computed is refused by name") {
 TEST_CASE("config.json: what is written is read back") {
   for (const json& changes :
        {json{{"rope_scaling", {{"rope_type", "linear"}, {"factor", 4.0}}}, {"attention_bias", true}},
+        json{{"rope_scaling", {{"type", "yarn"}, {"factor", 4.0}, {"beta_slow", 2.5}, {"truncate", false}}},
+             {"mlp_bias", true}},
         json{{"architectures", {"Qwen2ForCausalLM"}}, {"eos_token_id", {1, 2}}, {"bos_token_id", 5}},
         json{{"architectures", {"Qwen3ForCausalLM"}}, {"tie_word_embeddings", true}, {"head_dim", 32}},
         json{{"rope_scaling",
@@ -183,8 +188,8 @@ TEST_CASE("config.json: what is written is read back") {
     const auto second = model::parse_config(text, "again");
     CHECK(model::config_text(second, "float32") == text);
     CHECK(second.family == first.family);
-    CHECK(second.scaling.type == first.scaling.type);
-    CHECK(second.scaling.original_context == first.scaling.original_context);
+    CHECK(second.scaling == first.scaling);
+    CHECK(second.mlp_bias == first.mlp_bias);
     CHECK(second.attention_bias == first.attention_bias);
     CHECK(second.output_bias == first.output_bias);
     CHECK(second.eos_ids == first.eos_ids);

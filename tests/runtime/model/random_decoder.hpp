@@ -12,6 +12,7 @@
 #include <cmath>
 #include <string>
 #include <string_view>
+#include <tuple>
 
 namespace millrace::tests {
 
@@ -61,9 +62,13 @@ inline model::weights random_weights(const model::model_config& c, std::uint64_t
       add(at + "self_attn.q_norm.weight", {c.head_dim});
       add(at + "self_attn.k_norm.weight", {c.head_dim});
     }
-    add(at + "mlp.gate_proj.weight", {c.ffn_size, c.hidden_size});
-    add(at + "mlp.up_proj.weight", {c.ffn_size, c.hidden_size});
-    add(at + "mlp.down_proj.weight", {c.hidden_size, c.ffn_size});
+    for (const auto& [name, to, from] : {std::tuple{"gate", c.ffn_size, c.hidden_size},
+                                         {"up", c.ffn_size, c.hidden_size},
+                                         {"down", c.hidden_size, c.ffn_size}}) {
+      add(at + "mlp." + name + "_proj.weight", {to, from});
+      if (c.mlp_bias)
+        add(at + "mlp." + name + "_proj.bias", {to});
+    }
   }
   add("model.norm.weight", {c.hidden_size});
   if (!c.tie_embeddings)
