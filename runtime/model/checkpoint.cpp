@@ -72,6 +72,15 @@ std::string token_text(const text::tokenizer_data& data, std::int32_t id) {
   return id >= 0 && at < data.vocabulary.size() ? data.vocabulary[at] : "";
 }
 
+/// Makes the token that ends a turn of the model's chat template an end token. generation_config.json names the same
+/// end tokens as config.json: transformers reads them there alone.
+void settle_end_tokens(checkpoint& model) {
+  if (model.chat && model.tok)
+    if (const auto id = model.tok->id(model.chat->turn_end()))
+      add_end_token(model.config, *id);
+  model.generation.eos_ids = model.config.eos_ids;
+}
+
 /// @throws input_error when the template is of no known family
 std::shared_ptr<const text::chat_template> recognise(const checkpoint& model) {
   if (model.tok && model.tok->data().bos)
@@ -122,7 +131,13 @@ checkpoint load_checkpoint(const fs::path& path, load_options options) {
       out.chat = nullptr;
     }
   }
+  settle_end_tokens(out);
   return out;
+}
+
+void use_chat_template(checkpoint& model, std::string_view name) {
+  model.chat = text::named_chat_template(name);
+  settle_end_tokens(model);
 }
 
 const text::chat_template& chat_of(const checkpoint& model) {
@@ -133,7 +148,7 @@ const text::chat_template& chat_of(const checkpoint& model) {
   std::string names;
   for (const auto name : text::chat_template_names())
     names += (names.empty() ? "" : ", ") + std::string(name);
-  throw input_error(model.origin + ": has no chat template; name one of " + names);
+  throw input_error(model.origin + ": has no chat template, or several and none called default; name one of " + names);
 }
 
 void write_checkpoint_files(const fs::path& folder, const checkpoint& model, save_options options) {

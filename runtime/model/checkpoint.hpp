@@ -11,10 +11,15 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace millrace::model {
 
 /// A model as it lies in a folder or a GGUF file.
+///
+/// An answer ends with any token of `config.eos_ids`: those that config.json, generation_config.json and the
+/// `eos_token` of tokenizer_config.json name (in a GGUF, the ends of text, turn and message), and the one that ends a
+/// turn of `chat`.
 struct checkpoint {
   std::string origin; ///< the path it was read from, for error lines
   model_config config;
@@ -35,6 +40,10 @@ struct load_options {
 /// @throws input_error, one line that names the file and the part: nothing there, an unknown architecture, a missing,
 ///         truncated or misshapen file, a tokenizer with more tokens than the embedding has rows
 checkpoint load_checkpoint(const std::filesystem::path& path, load_options options = {});
+
+/// Takes the chat template of that name instead of the model's own. The token that ends its turns is an end token too.
+/// @throws input_error that lists the names if `name` is none of them
+void use_chat_template(checkpoint& model, std::string_view name);
 
 /// `chat`, or why there is none and what to do about it.
 /// @throws input_error

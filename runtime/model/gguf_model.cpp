@@ -202,12 +202,12 @@ model_config gguf_config(const formats::gguf_file& file) {
   out.tie_embeddings = file.find("output.weight") == nullptr;
   out.attention_bias = file.find("blk.0.attn_q.bias") != nullptr;
   out.output_bias = file.find("blk.0.attn_output.bias") != nullptr;
+  out.mlp_bias = file.find("blk.0.ffn_gate.bias") != nullptr;
   out.bos_id = token_id(file, "tokenizer.ggml.bos_token_id");
   out.pad_id = token_id(file, "tokenizer.ggml.padding_token_id");
   for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
-    if (const auto id = token_id(file, key);
-        id && std::find(out.eos_ids.begin(), out.eos_ids.end(), *id) == out.eos_ids.end())
-      out.eos_ids.push_back(*id);
+    if (const auto id = token_id(file, key))
+      add_end_token(out, *id);
   check_config(out, file.path());
   out.scaling = scaling_of(file, out, arch);
   check_config(out, file.path());
@@ -243,7 +243,6 @@ checkpoint load_gguf(const std::filesystem::path& path, load_options options) {
   checkpoint out;
   out.origin = file.path();
   out.config = gguf_config(file);
-  out.generation.eos_ids = out.config.eos_ids;
   out.generation.bos_id = out.config.bos_id;
   out.generation.pad_id = out.config.pad_id;
   if (file.value("tokenizer.ggml.model") != nullptr)

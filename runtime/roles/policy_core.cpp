@@ -64,6 +64,8 @@ model::checkpoint load(const pipeline::pipeline& p, const std::filesystem::path&
   const auto& table = table_of(p);
   auto loaded = model::load_checkpoint(checkpoint.empty() || table.lora ? p.models.at(table.model).path
                                                                         : model_folder(checkpoint));
+  if (const auto& chat = p.models.at(table.model).chat_template; !chat.empty())
+    model::use_chat_template(loaded, chat); // what ends its turns is written with the weights
   const auto* row = algorithms::find(table.algorithm);
   return row && row->on == algorithms::head::score ? model::with_score_head(std::move(loaded)) : loaded;
 }

@@ -51,7 +51,7 @@ std::shared_ptr<reward_model_role> reward_model_role::load(const pipeline::pipel
   if (!scorer.config.score_head)
     throw input_error(source.path.string() + ": a language model, want a sequence-classification model of one label");
   if (!source.chat_template.empty())
-    scorer.chat = text::named_chat_template(source.chat_template);
+    model::use_chat_template(scorer, source.chat_template);
   const bool same = !scorer.tok || same_tokens(*flowing_tokenizer(p), *scorer.tok);
   if (same)
     check_same_tokens(p, scorer);

@@ -11,7 +11,7 @@ model::checkpoint load_named(const pipeline::pipeline& p, const std::string& nam
   if (!loaded.tok)
     throw input_error(table.path.string() + ": holds no tokenizer");
   if (!table.chat_template.empty())
-    loaded.chat = text::named_chat_template(table.chat_template);
+    model::use_chat_template(loaded, table.chat_template);
   return loaded;
 }
 

@@ -31,6 +31,8 @@ void require_known_roles(std::string_view name, std::span<const chat_turn> messa
       throw wrong("the role \"" + role + "\" in message " + std::to_string(i + 1), "system, user or assistant");
 }
 
+constexpr std::string_view chatml_turn_end = "<|im_end|>", llama3_turn_end = "<|eot_id|>";
+
 /// `<|im_start|>role\ncontent<|im_end|>\n`, with a system turn in front where the conversation has none.
 class chatml_template final : public chat_template {
 public:
@@ -48,6 +50,8 @@ public:
       text += "<|im_start|>assistant\n";
     return text;
   }
+
+  std::string_view turn_end() const override { return chatml_turn_end; }
 
 private:
   std::string default_system_;
@@ -82,6 +86,8 @@ public:
       text += thinking_ ? "<|im_start|>assistant\n" : "<|im_start|>assistant\n<think>\n\n</think>\n\n";
     return text;
   }
+
+  std::string_view turn_end() const override { return chatml_turn_end; }
 
 private:
   static std::string answer(std::string_view content, bool after_question, bool last) {
@@ -128,6 +134,8 @@ public:
       text += header("assistant");
     return text;
   }
+
+  std::string_view turn_end() const override { return llama3_turn_end; }
 
 private:
   static std::string header(std::string_view role) {

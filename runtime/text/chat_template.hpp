@@ -27,6 +27,9 @@ public:
   ///         never taken)
   virtual std::string render(std::span<const chat_turn> messages, opening next) const = 0;
 
+  /// The token that ends each turn, as it stands in the text.
+  virtual std::string_view turn_end() const = 0;
+
   /// Its name in a pipeline file: chatml, smollm2, llama3, ...
   std::string_view name() const { return name_; }
 

@@ -265,6 +265,16 @@ std::optional<std::int32_t> tokenizer::id(std::string_view token) const {
   return found == state_->ids.end() ? std::nullopt : std::optional(found->second);
 }
 
+std::optional<std::int32_t> token_id(const tokenizer_data& data, std::string_view token) {
+  for (const auto& added : data.added)
+    if (added.content == token)
+      return added.id;
+  const auto found = std::ranges::find(data.vocabulary, token);
+  if (token.empty() || found == data.vocabulary.end())
+    return std::nullopt;
+  return static_cast<std::int32_t>(found - data.vocabulary.begin());
+}
+
 const tokenizer_data& tokenizer::data() const {
   return state_->data;
 }

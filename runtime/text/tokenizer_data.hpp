@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -58,5 +59,8 @@ struct tokenizer_data {
   std::optional<std::int32_t> unknown; ///< stands for a byte the vocabulary lacks; absent: such a byte is dropped
   std::string source_json; ///< the tokenizer.json this was read from, byte for byte; "" if it came from elsewhere
 };
+
+/// The id of a token as it is written among the added tokens or, in the byte-level alphabet, in the vocabulary.
+std::optional<std::int32_t> token_id(const tokenizer_data& data, std::string_view token);
 
 } // namespace millrace::text

@@ -13,7 +13,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 
 namespace millrace::tools {
 namespace {
@@ -33,17 +32,13 @@ struct generate_arguments {
 
 rollout::sampling sampling_of(const generate_arguments& given, const model::checkpoint& about) {
   rollout::sampling how;
-  how.temperature = given.temperature.value_or(about.generation.temperature.value_or(1.0));
-  how.top_p = given.top_p.value_or(about.generation.top_p.value_or(1.0));
-  how.top_k = given.top_k.value_or(static_cast<int>(about.generation.top_k.value_or(0)));
+  how.temperature = given.temperature ? *given.temperature : about.generation.temperature.or_else(1);
+  how.top_p = given.top_p ? *given.top_p : about.generation.top_p.or_else(1);
+  how.top_k = given.top_k ? *given.top_k : static_cast<int>(about.generation.top_k.or_else(0));
   how.min_p = given.min_p;
   how.stop = given.stop;
   how.max_new_tokens = given.max_new_tokens;
-  std::set<std::int32_t> ends(about.config.eos_ids.begin(), about.config.eos_ids.end());
-  ends.insert(about.generation.eos_ids.begin(), about.generation.eos_ids.end());
-  if (about.tok->data().eos)
-    ends.insert(*about.tok->data().eos);
-  how.end_tokens.assign(ends.begin(), ends.end());
+  how.end_tokens = about.config.eos_ids;
   return how;
 }
 

@@ -67,7 +67,7 @@ inference_model load_inference_model(const std::filesystem::path& path, const st
   if (!loaded.about.tok)
     throw input_error(path.string() + ": found no tokenizer, want one");
   if (!template_name.empty())
-    loaded.about.chat = text::named_chat_template(template_name);
+    model::use_chat_template(loaded.about, template_name);
   loaded.policy = model::inference_decoder(loaded.about.config, std::exchange(loaded.about.parameters, {}), device);
   return loaded;
 }
