@@ -9,9 +9,9 @@ namespace {
 
 using json = nlohmann::json;
 
-class builder : public nlohmann::detail::json_sax_dom_parser<json> {
+class digits_builder : public nlohmann::detail::json_sax_dom_parser<json> {
 public:
-  explicit builder(json& value) : json_sax_dom_parser(value) {}
+  explicit digits_builder(json& value) : json_sax_dom_parser(value) {}
 
   /// Integers of more than 64 bits come here too.
   bool number_float(double, const std::string& digits) {
@@ -46,7 +46,7 @@ void write(const json& value, std::string& out) {
 
 json parse_written(std::string_view text) {
   json value;
-  builder made(value);
+  digits_builder made(value);
   json::sax_parse(text, &made);
   return value;
 }
