@@ -1,6 +1,8 @@
 #include "runtime/model/adapter.hpp"
+#include "runtime/model/checkpoint.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
 #include "runtime/roles/policy_core.hpp"
+#include "runtime/roles/role_model.hpp"
 #include "runtime/text/pattern.hpp"
 #include "runtime/train/step_record.hpp"
 #include "runtime/words/input_error.hpp"
@@ -11,6 +13,7 @@
 #include <doctest/doctest.h>
 
 #include <random>
+#include <regex>
 #include <stdexcept>
 
 namespace policy_core_test {
@@ -214,6 +217,26 @@ TEST_CASE("training goes on from a checkpoint bit for bit") {
   const auto a = train_step(whole, 3), b = train_step(resumed, 3);
   CHECK(a.metrics.at("actor/pg_loss") == b.metrics.at("actor/pg_loss"));
   CHECK(same(resumed.snapshot(3), whole.snapshot(3)));
+}
+
+TEST_CASE("the chat template that a pipeline names ends the turns of every role, and of the model that is saved") {
+  // A folder whose files name token 0 as the only end, and whose template is of no known family.
+  const tests::temporary_folder folder;
+  const auto source = folder / "model", saved = folder / "saved";
+  std::filesystem::create_directory(saved);
+  std::filesystem::copy(tests::tiny_model(), source);
+  for (const char* file : {"config.json", "generation_config.json"})
+    tests::write_file(source / file, std::regex_replace(tests::read_file(source / file),
+                                                        std::regex("\"eos_token_id\": 2"), "\"eos_token_id\": 0"));
+  tests::write_file(source / "tokenizer_config.json", "{}");
+  tests::write_file(source / "chat_template.jinja", "{{ messages }}");
+  const std::string path = "models.tiny.path=" + source.string();
+  const auto p = tests::tiny_pipeline({path, "models.tiny.chat_template=chatml"});
+  const std::vector<std::int32_t> both{0, 2};
+  CHECK(load_text_model(p, "tiny").config.eos_ids == both); // rollouts, evaluations, demonstrations
+  CHECK(model::load_checkpoint(source).config.eos_ids == std::vector<std::int32_t>{0});
+  policy_core(p, "", 1).write_checkpoint(saved);
+  CHECK(model::load_checkpoint(saved / "model").config.eos_ids == both);
 }
 
 TEST_CASE("a checkpoint without its version, or without its optimizer, is refused in one line") {
