@@ -200,6 +200,10 @@ weights read_hf_weights(const fs::path& folder) {
 checkpoint load_hf_folder(const fs::path& folder, load_options options) {
   if (!fs::exists(folder / "config.json"))
     throw input_error(folder.string() + ": has no config.json: not a model's folder");
+  if (fs::exists(folder / "adapter_config.json"))
+    throw input_error(folder.string()
+                      + ": holds adapter_config.json beside config.json, want the adapter in a folder of "
+                        "its own: transformers would answer with it, and this program without it");
   checkpoint out;
   out.origin = folder.string();
   out.config = read_config(folder / "config.json");

@@ -233,6 +233,13 @@ TEST_CASE("folder: one file of weights and an index of others are refused, which
   CHECK(folder.refusal() == "");
 }
 
+TEST_CASE("folder: an adapter beside the model's own files is refused, not left out") {
+  changed_folder folder;
+  fs::copy_file("tests/golden/models/adapter/adapter_config.json", folder / "adapter_config.json");
+  check_contains(folder.refusal(),
+                 "holds adapter_config.json beside config.json, want the adapter in a folder of its own");
+}
+
 TEST_CASE("folder: an old copy of a tensor in another shard is refused") {
   changed_folder folder;
   auto parameters = model::read_hf_weights(tiny);
