@@ -7,6 +7,7 @@
 #include "runtime/model/adapter.hpp"
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/roles/role_model.hpp"
+#include "runtime/roles/source_role.hpp"
 #include "runtime/words/input_error.hpp"
 
 namespace millrace::actors {
@@ -51,8 +52,8 @@ void check_rows(const fs::path& path) {
     data::open_file(path, {.shuffle = false, .seed = 1, .epochs = 1, .system = ""}, {})->next();
 }
 
-void check_role(const pipeline::pipeline&, const pipeline::source_table& table) {
-  check_rows(table.file);
+void check_role(const pipeline::pipeline&, const pipeline::source_table&) {
+  // `check_inputs` takes its first prompt
 }
 
 void check_role(const pipeline::pipeline& p, const pipeline::rollout_table& table) {
@@ -96,6 +97,8 @@ void check_role(const pipeline::pipeline&, const pipeline::rule_verifier_table&)
 void check_inputs(const pipeline::pipeline& p) {
   for (const auto& role : p.roles)
     std::visit([&](const auto& table) { check_role(p, table); }, role.options);
+  for (const auto* source : p.of<pipeline::source_table>())
+    roles::source_role(p, *source, std::nullopt).take(0);
   if (!p.placement.secret_file.empty())
     cluster::credentials secret(p.placement.secret_file);
 }

@@ -1,5 +1,6 @@
 #include "runtime/pipeline/figures.hpp"
 
+#include "runtime/pipeline/abilities.hpp"
 #include "runtime/pipeline/wording.hpp"
 #include "runtime/words/metric_names.hpp"
 
@@ -42,6 +43,7 @@ std::vector<figure> always() {
       {"updates/stopped_on_kl", "1 where target_kl ended the step early"},
       {"groups/unusable", "groups of the step left out: a reward or log-probability was not finite"},
       {"groups/zero_variance", "groups dropped because all their rewards were equal, since the run began"},
+      {"groups/unscored", "groups dropped since the last step because a role could not score them"},
       {"groups/dropped", "groups dropped for any reason, since the run began"},
       {"steps/skipped", "1 where the step changed nothing: its loss or gradient was not finite"},
       {"tokens/prompt", "tokens of the step's prompts"},
@@ -139,8 +141,9 @@ std::vector<figure> figures_of(const pipeline& p) {
   for (const role* r : p.of<rule_verifier_table>())
     for (const rule_entry& rule : std::get<rule_verifier_table>(r->options).rules)
       list.push_back({metric::rule_reward(rule.name), "mean score by the rule " + rule.name + ", without its weight"});
-  if (!p.of<rule_verifier_table>().empty())
-    list.push_back({"verifier/errors", "answers of the step whose rule failed or took too long"});
+  for (const auto& r : p.roles)
+    if (abilities_of(r).adds_columns)
+      list.push_back({"groups/unscored/" + r.name, "groups that " + r.name + " could not score or add its columns to"});
   for (const role* r : p.of<reward_model_table>()) {
     const auto& name = std::get<reward_model_table>(r->options).name;
     list.push_back({metric::rule_reward(name), "mean score by the reward model " + r->name});

@@ -132,7 +132,7 @@ TEST_CASE("a wrong name, key, value or batch is one line and exit status 1") {
   };
   refused({"show", "grppo"}, "found \"grppo\", want one of grpo");
   refused({"eval", "truncated", batch}, "found \"truncated\", want one of grpo");
-  refused({"eval", "grpo", (folder / "none.json").string()}, "none.json: cannot be read");
+  refused({"eval", "grpo", (folder / "none.json").string()}, "none.json: cannot open");
   refused({"eval", "ppo", batch}, "groups[0].answers[0]: no \"value\", want it in every answer: ppo needs it");
   refused({"eval", "grpo", batch, "--set", "clip_lo=0.1"}, "option 'clip_lo': unknown, did you mean 'clip_low'?");
   refused({"eval", "grpo", batch, "--set", "clip_low=two"}, "found \"two\", want a number");

@@ -3,6 +3,7 @@
 #include "runtime/formats/quoted.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/pipeline/stages.hpp"
+#include "runtime/roles/source_role.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 
@@ -26,30 +27,30 @@ struct check_arguments {
   bool json = false;
 };
 
-/// What is said of the rows of a file up to the first that can be used. @throws input_error where none can
-void add_row_warnings(const std::filesystem::path& file, std::vector<std::string>& warnings) {
-  if (file.empty())
-    return;
-  std::size_t skipped = 0;
-  std::string first;
-  const auto rows =
-      data::open_file(file, {.shuffle = false, .seed = 1, .epochs = 1, .system = {}}, [&](const std::string& line) {
-        if (skipped++ == 0)
-          first = line;
-      });
-  rows->next();
+/// What is said of rows up to the first that can be used: how many cannot, and the first of them.
+void add_row_warning(std::uint64_t skipped, const std::string& first, std::vector<std::string>& warnings) {
   if (skipped > 0)
     warnings.push_back(first + ": the row is skipped"
                        + (skipped > 1 ? ", and so are the next " + std::to_string(skipped - 1) : ""));
 }
 
+/// @throws input_error where no row can be used
 std::vector<std::string> row_warnings(const pipeline::pipeline& p) {
   std::vector<std::string> warnings;
-  for (const auto& r : p.roles)
-    if (const auto* source = std::get_if<pipeline::source_table>(&r.options))
-      add_row_warnings(source->file, warnings);
-    else if (const auto* evaluation = std::get_if<pipeline::evaluation_table>(&r.options))
-      add_row_warnings(evaluation->file, warnings);
+  for (const auto* source : p.of<pipeline::source_table>()) {
+    const auto taken = roles::source_role(p, *source, std::nullopt).take(0);
+    add_row_warning(taken.row.skipped_rows, taken.row.skipped_first, warnings);
+  }
+  for (const auto* role : p.of<pipeline::evaluation_table>())
+    if (const auto& file = std::get<pipeline::evaluation_table>(role->options).file; !file.empty()) {
+      std::uint64_t skipped = 0;
+      std::string first;
+      data::open_file(file, {.shuffle = false, .seed = 1, .epochs = 1, .system = {}}, [&](const std::string& line) {
+        if (skipped++ == 0)
+          first = line;
+      })->next();
+      add_row_warning(skipped, first, warnings);
+    }
   return warnings;
 }
 
