@@ -17,33 +17,31 @@
 namespace {
 
 /// OpenMP threads that wait for work spin by default, and on a machine whose cores several roles share that costs them
-/// several times their speed; UCX by default catches crashes and prints backtraces without end, and takes SIGHUP for a
-/// debug mode that prints on stdout. Both libraries read their environment once, when they are loaded: so set it and
-/// start again. That comes before any library's own set-up, since LibTorch's takes a quarter of a second, and therefore
-/// does with what the system gives to a new process. What a person has set stays. A
-/// process that was started as /proc/self/exe is called "exe" until it says otherwise.
+/// several times their speed. UCX by default catches crashes and prints backtraces without end, takes SIGHUP for a
+/// debug mode, and writes its log to stdout. Both libraries read their environment once, when they are loaded: so set
+/// it and start again. That comes before any library's own set-up, since LibTorch's takes a quarter of a second, and
+/// therefore does with what the system gives to a new process. What a person has set stays. A process that was started
+/// as /proc/self/exe is called "exe" until it says otherwise.
 void start_with_environment(int, char** argv, char** environment) {
   static char passive[] = "OMP_WAIT_POLICY=PASSIVE", no_handlers[] = "UCX_HANDLE_ERRORS=none",
-              no_debug_signal[] = "UCX_DEBUG_SIGNO=0";
-  const auto given = [](char** entry, std::string_view assignment) {
-    return std::string_view(*entry).starts_with(assignment.substr(0, assignment.find('=') + 1));
+              no_debug_signal[] = "UCX_DEBUG_SIGNO=0", log_to_people[] = "UCX_LOG_FILE=stderr";
+  char* const defaults[] = {passive, no_handlers, no_debug_signal, log_to_people};
+  const auto given = [environment](std::string_view assignment) {
+    for (char** entry = environment; *entry != nullptr; ++entry)
+      if (std::string_view(*entry).starts_with(assignment.substr(0, assignment.find('=') + 1)))
+        return true;
+    return false;
   };
-  std::vector<char*> more;
-  bool handlers_given = false, debug_signal_given = false;
-  for (; *environment != nullptr; ++environment) {
-    if (given(environment, passive)) {
-      prctl(PR_SET_NAME, "millrace");
-      return;
-    }
-    handlers_given = handlers_given || given(environment, no_handlers);
-    debug_signal_given = debug_signal_given || given(environment, no_debug_signal);
-    more.push_back(*environment);
+  if (given(passive)) {
+    prctl(PR_SET_NAME, "millrace");
+    return;
   }
-  more.push_back(passive);
-  if (!handlers_given)
-    more.push_back(no_handlers);
-  if (!debug_signal_given)
-    more.push_back(no_debug_signal);
+  std::vector<char*> more;
+  for (char** entry = environment; *entry != nullptr; ++entry)
+    more.push_back(*entry);
+  for (char* assignment : defaults)
+    if (!given(assignment))
+      more.push_back(assignment);
   more.push_back(nullptr);
   execve("/proc/self/exe", argv, more.data()); // if the system refuses, everything works, only slower
 }

@@ -205,6 +205,7 @@ private:
   std::map<std::string, supervision::placed_process> awaited_; ///< by token: started, not joined
   std::map<node_id, role_instance> joined_;                    ///< by node: let in, not up
   std::map<std::string, std::int64_t> pids_;                   ///< of started processes, by instance name
+  std::map<std::string, std::string> last_words_;              ///< of processes that could not go on, by instance name
   /// The newest life of each placed process, by instance name.
   std::map<std::string, supervision::placed_process> lives_;
   std::map<std::string, lost_node> lost_nodes_; ///< by the name that the placement gives them

@@ -190,6 +190,7 @@ void coordinator_state::role_is_ready(const role_ready& ready) {
     return;
   const auto name = ready.who.name();
   restarts_.ready(name);
+  last_words_.erase(name);
   if (ready.state_keeper && ready.node != own_node)
     router_->state_keeper_up(ready.node, std::string(config_.pipeline->at(ready.who.role).kind()));
   const auto& host = processes_.at(ready.node).host;
@@ -246,8 +247,10 @@ void coordinator_state::role_has_failed(const role_failed& failed) {
 void coordinator_state::process_has_failed(const process_failed& failed) {
   const bool expected =
       std::any_of(joined_.begin(), joined_.end(), [&](const auto& entry) { return entry.second == failed.role; });
-  if (expected)
-    fail(failed.role.name() + (failed.host.empty() ? "" : " on " + failed.host) + ": " + failed.why);
+  if (!expected)
+    return;
+  telemetry::log_warning(failed.role.name(), (failed.host.empty() ? "" : "on " + failed.host + ": ") + failed.why);
+  last_words_[failed.role.name()] = failed.why;
 }
 
 void coordinator_state::agent_is_down(node_id node) {
@@ -302,7 +305,8 @@ void coordinator_state::start_again(const role_instance& died, const std::string
   });
   const auto again = restarts_.died(died.name(), how, now(), static_cast<std::size_t>(others));
   if (!again.refusal.empty()) {
-    fail(again.refusal);
+    const auto words = last_words_.find(died.name());
+    fail(again.refusal + (words == last_words_.end() ? "" : ": " + words->second));
     return;
   }
   const supervision::placed_process next{{died.role, died.index, died.incarnation + 1}, host};

@@ -8,6 +8,7 @@
 #include "actors/roles/source_actor.hpp"
 #include "runtime/cluster/child_process.hpp"
 #include "runtime/cluster/credentials.hpp"
+#include "runtime/cluster/descriptors.hpp"
 #include "runtime/cluster/endpoint.hpp"
 #include "runtime/cluster/grace.hpp"
 #include "runtime/cluster/signals.hpp"
@@ -314,6 +315,7 @@ int run_connected(const pipeline::pipeline& p, const run_files::run_folder& fold
 
 int run_pipeline(const pipeline::pipeline& p, const run_files::run_folder& folder, run_start start) {
   cluster::survive_refused_writes();
+  cluster::raise_descriptor_limit();
   stop_line stop; // before all other threads: they leave the signals to it
   telemetry::process_log().open(folder.log());
   for (const auto& warning : pipeline::schedule_warnings(p))

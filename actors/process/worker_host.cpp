@@ -5,6 +5,7 @@
 #include "actors/protocol/system.hpp"
 #include "actors/protocol/wire_bytes.hpp"
 #include "runtime/cluster/credentials.hpp"
+#include "runtime/cluster/descriptors.hpp"
 #include "runtime/cluster/endpoint.hpp"
 #include "runtime/cluster/grace.hpp"
 #include "runtime/cluster/signals.hpp"
@@ -109,6 +110,7 @@ int run_worker(const worker_options& options) {
   // A terminal's signals reach every process of the run: the run's own process decides, this one is told.
   cluster::leave_terminal_to_others();
   cluster::survive_refused_writes();
+  cluster::raise_descriptor_limit();
   std::optional<cluster::credentials> secret;
   cluster::actor_options actor_options;
   actor_options.heartbeat_ms = options.heartbeat_ms;
@@ -134,6 +136,7 @@ int run_worker(const worker_options& options) {
 
 int run_node(const std::string& listen, const std::string& secret_file) {
   cluster::survive_refused_writes();
+  cluster::raise_descriptor_limit();
   std::promise<void> stopped;
   std::once_flag once;
   const cluster::stop_signals signals([&](const char*, int) { std::call_once(once, [&] { stopped.set_value(); }); });

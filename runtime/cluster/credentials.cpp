@@ -77,6 +77,8 @@ std::vector<std::byte> read_secret(const std::filesystem::path& path) {
   if (bytes > most_secret_bytes)
     throw refuse("a secret of more than 1 MiB");
   secret.resize(bytes);
+  if (std::all_of(secret.begin(), secret.end(), [](std::byte byte) { return byte == std::byte{0}; }))
+    throw refuse("nothing but zeros, want random bytes (head -c 32 /dev/urandom)");
   return secret;
 }
 

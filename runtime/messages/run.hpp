@@ -44,8 +44,9 @@ struct role_failed {
   std::string why; ///< one line
 };
 
-/// A process that has joined cannot go on: a model that is not on its host, a port that is taken. Starting it again
-/// would not help. agent -> coordinator.
+/// A process that has joined cannot go on: a model that is not on its host, a network that is not up yet. It ends after
+/// this, and is started again as any that dies. If that does not help, these are the run's last words.
+/// agent -> coordinator.
 struct process_failed {
   role_instance role;
   std::string host; ///< "" = this host

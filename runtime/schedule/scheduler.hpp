@@ -111,6 +111,9 @@ public:
 
   const staleness& stale() const { return staleness_; }
 
+  /// Whether nothing is left to train: every step is trained, or there are no prompts for more.
+  bool complete() const { return step_ >= config_.steps || (groups_.empty() && no_more_groups()); }
+
   /// The lowest id that is neither trained nor dropped; the next one where no group is live. Linear: for checkpoints.
   group_id oldest_live() const;
   /// Since when that attempt generates, or waits for its columns; nothing if it does neither.

@@ -123,7 +123,7 @@ std::string head_line(const run_status& status, const fs::path& folder, run_proc
     line += "not running; last checkpoint step " + std::to_string(*status.checkpoint_step)
             + "; resume with `millrace resume " + folder.string() + "`";
   else
-    line += "not running; no checkpoint: start it again with another --output";
+    line += "not running; no checkpoint: `millrace resume " + folder.string() + "` begins again";
   if (process == run_process::gone && !status.why.empty())
     line += "\nit failed: " + status.why;
   return line + "\n";

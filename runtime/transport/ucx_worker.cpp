@@ -10,8 +10,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
+#include <mutex>
 #include <set>
 #include <stdexcept>
+#include <utility>
 
 namespace millrace::transport {
 namespace {
@@ -35,10 +37,20 @@ void make_ucx_quiet() {
     ucs_debug_disable_signal(signal);
 }
 
+/// The kernel's keep-alive of UCX's TCP sockets. UCX 1.13 takes these by `ucp_config_modify` too, answers that all is
+/// well, and ignores them: only the environment works.
+void set_keepalive() {
+  for (const auto& [name, value] :
+       {std::pair("UCX_TCP_KEEPIDLE", "1s"), std::pair("UCX_TCP_KEEPINTVL", "1s"), std::pair("UCX_TCP_KEEPCNT", "3")})
+    setenv(name, value, /*overwrite=*/0);
+}
+
 } // namespace
 
 ucx_context::ucx_context(const std::string& transports, const std::string& device) {
   make_ucx_quiet();
+  static std::once_flag once;
+  std::call_once(once, set_keepalive);
   ucp_config_t* read = nullptr;
   check(ucp_config_read(nullptr, nullptr, &read), "configuration");
   const std::unique_ptr<ucp_config_t, void (*)(ucp_config_t*)> config(read, ucp_config_release);
@@ -47,9 +59,6 @@ ucx_context::ucx_context(const std::string& transports, const std::string& devic
       {"NET_DEVICES", device},
       // UCX's own keep-alive keeps unacknowledged data on the socket, and then the kernel's never fires.
       {"KEEPALIVE_INTERVAL", "inf"},
-      {"TCP_KEEPIDLE", "1s"},
-      {"TCP_KEEPINTVL", "1s"},
-      {"TCP_KEEPCNT", "3"},
   };
   for (const auto& [name, value] : settings)
     check(ucp_config_modify(config.get(), name, value.c_str()), name);

@@ -108,6 +108,10 @@ TEST_CASE("an asynchronous run that is killed and resumed trains no group twice 
 TEST_CASE("a finished run can be given more steps") {
   const tiny_run run({.steps = 3});
   REQUIRE(run_to_end(run.start()).status == 0);
+  const auto again = run_to_end(run.resume());
+  CHECK(again.status == 0);
+  CHECK(again.err.find("nothing is left to do") != std::string::npos);
+  CHECK(again.err.find("loading models") == std::string::npos);
   const auto more = run_to_end(run.resume({"--set", "run.steps=6"}));
   CAPTURE(more.err);
   CHECK(more.status == 0);

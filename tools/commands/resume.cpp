@@ -1,8 +1,10 @@
 #include "actors/process/run_host.hpp"
 #include "actors/process/staged_run.hpp"
+#include "runtime/telemetry/log.hpp"
 #include "tools/command.hpp"
 
 #include <memory>
+#include <string>
 
 namespace millrace::tools {
 
@@ -25,6 +27,12 @@ int resume_run(const resume_arguments& given) {
   }
   const auto& p = stages[0].what;
   auto start = actors::newest_start(p, folder, data);
+  if (start.scheduler->complete() && actors::is_finished(folder.path())) {
+    telemetry::process_log().say(p.run.name + ": finished before, " + std::to_string(start.scheduler->at().step)
+                                 + " steps: nothing is left to do; more of them: millrace resume "
+                                 + folder.path().string() + " --set run.steps=N");
+    return 0;
+  }
   if (!given.overrides.empty())
     folder.change_pipeline(pipeline::resolved_toml(p));
   return actors::run_pipeline(p, folder, std::move(start));

@@ -215,41 +215,6 @@ TEST_CASE("steps that are skipped one after another end the run after the number
         == "2 steps in a row were skipped (run.max_skipped_steps), the last one: the loss is not finite (group 7)");
 }
 
-TEST_CASE("groups that nobody can score end the run with their reason, and are not trained") {
-  run_of_stand_ins run({"run.steps=3"});
-  const auto heard = std::make_shared<trainer_stand_in>();
-  const auto learner = run.bring_up("learner/0");
-  run.send(run.leader_ready(learner.role, learner.node, heard));
-  const auto rules = run.bring_up("rules/0");
-  auto ready = run.adder_ready(rules.role, rules.node);
-  ready.column_adder =
-      handle<adds_columns>(run.system.start("rules", tests::adder_stand_in("format: match limit exceeded")));
-  run.send(ready);
-  const auto rollout = run.bring_up("rollout/0");
-  run.send(run.rollout_ready(rollout.role, rollout.node, std::make_shared<rollout_stand_in>()));
-  REQUIRE(run.outcome);
-  CHECK(!run.outcome->ok);
-  CHECK(run.outcome->line.find("of the last 16 groups could not be scored") != std::string::npos);
-  CHECK(run.outcome->line.find("rules: format: match limit exceeded") != std::string::npos);
-  CHECK(heard->training.empty());
-  const auto log = run.log();
-  CHECK(log.find("dropped: rules: format") == log.rfind("dropped: rules: format")); // an example, not all of them
-}
-
-TEST_CASE("a process that does not come up within its deadline is killed, whether it has joined or not") {
-  run_of_stand_ins run({"run.join_deadline_s=10"});
-  const auto rules = run.start_of_role("rules/0");
-  run.bring_up("learner/0");
-  run.bring_up("rollout/0");
-  run.system.advance(std::chrono::seconds(9));
-  CHECK(run.killed.empty());
-  run.system.advance(std::chrono::seconds(2));
-  CHECK(run.killed == std::vector<std::int64_t>{rules.pid});
-  CHECK(run.log().find("has not joined within") != std::string::npos);
-  run.send(process_ended{rules.pid, "", rules.what.role, "signal 9 (Killed)"});
-  CHECK(run.starts.back().what.role == role_instance{"rules", 0, 2});
-}
-
 TEST_CASE("a checkpoint that fails is a warning while the run goes on, and at its end the run waits and tries again") {
   run_of_stand_ins run({"run.checkpoint_every=2"});
   const auto heard = run.start_everything();

@@ -188,6 +188,11 @@ TEST_CASE("a secret file that will not do is refused in one line that names it")
     const secret_file open(32, 0604);
     CHECK(refusal_of(open.path).find("want a secret that others cannot read") != std::string::npos);
   }
+  {
+    const secret_file zeros(32);
+    std::ofstream(zeros.path) << std::string(64, '\0');
+    CHECK(refusal_of(zeros.path).find("nothing but zeros") != std::string::npos);
+  }
   const secret_file fine(32, 0640);
   CHECK(refusal_of(fine.path) == "accepted");
   CHECK_THROWS_AS(credentials(std::span<const std::byte>(secret_of('a', 31))), std::invalid_argument);

@@ -208,7 +208,9 @@ TEST_CASE("when prompts end the rest makes a smaller last batch, voided groups a
   CHECK(run.done(1) == "cut 0: 0 1");
   CHECK(run.done(2) == "");
   CHECK(run.on(batch_trained{0, 20}) == "cut 1: 2");
+  CHECK_FALSE(run.it.complete());
   CHECK(run.on(batch_trained{1, 10}) == "checkpoint 2");
+  CHECK(run.it.complete());
   CHECK(run.on(checkpointed{2}) == "finish prompts_exhausted");
 }
 

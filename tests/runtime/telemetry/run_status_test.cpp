@@ -156,7 +156,7 @@ TEST_CASE("the words of a dead run say what to resume from") {
         == "arithmetic: not running; last checkpoint step 40; resume with `millrace resume runs/a`\n"
            "step 42/60  reward 0.500  1800 tokens/s  staleness 1.0\n");
   status.checkpoint_step.reset();
-  CHECK(in_words(status, "runs/a", run_process::gone, 5000).find("no checkpoint: start it again with another --output")
+  CHECK(in_words(status, "runs/a", run_process::gone, 5000).find("no checkpoint: `millrace resume runs/a` begins again")
         != std::string::npos);
   status.state = "finished";
   CHECK(in_words(status, "runs/a", run_process::gone, 5000).find("arithmetic: finished in 1:40\n") == 0);

@@ -1,8 +1,15 @@
 #include "tests/runtime/transport/planes.hpp"
 
 #include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
+#include <array>
+#include <filesystem>
 #include <random>
+#include <string>
+#include <vector>
 
 namespace data_plane_test {
 
@@ -17,7 +24,37 @@ bool knows(const data_plane& plane, std::uint64_t node) {
   return plane.describe().find("node " + std::to_string(node) + ": tcp/lo") != std::string::npos;
 }
 
+/// The kernel's keep-alive of each connected TCP socket of this process that has one: idle, interval, count.
+std::vector<std::array<int, 3>> keepalives() {
+  std::vector<std::array<int, 3>> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    const int socket = std::stoi(entry.path().filename().string());
+    sockaddr_in peer{};
+    socklen_t size = sizeof peer;
+    int on = 0;
+    socklen_t int_size = sizeof on;
+    if (getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &size) != 0 || peer.sin_family != AF_INET
+        || getsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, &int_size) != 0 || on == 0)
+      continue;
+    std::array<int, 3> options{};
+    const int names[] = {TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT};
+    for (std::size_t i = 0; i < 3; ++i)
+      getsockopt(socket, IPPROTO_TCP, names[i], &options[i], &int_size);
+    found.push_back(options);
+  }
+  return found;
+}
+
 } // namespace
+
+TEST_CASE("the keep-alive that is asked for is in force on UCX's sockets") { // UCX 1.13 ignores it where it says OK
+  pair_of_planes two(wire::tcp);
+  REQUIRE(pull(two.b, two.a.publish(random_bundle(100'000, 1))));
+  const auto found = keepalives();
+  REQUIRE_FALSE(found.empty());
+  for (const auto& options : found)
+    CHECK(options == std::array<int, 3>{1, 1, 3});
+}
 
 TEST_CASE("bundles of every size arrive whole") {
   for (const wire how : {wire::tcp, wire::shm}) {

@@ -1,0 +1,69 @@
+#include "tests/actors/coordinator/stand_ins.hpp"
+#include "tests/support/eventually.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+namespace coordinator_faults_test {
+
+using namespace millrace;
+using tests::evaluator_stand_in;
+using tests::has;
+using tests::rollout_stand_in;
+using tests::run_of_stand_ins;
+using tests::trainer_stand_in;
+
+TEST_CASE("why a process could not go on is said at once, and again if its role is given up") {
+  run_of_stand_ins run;
+  for (int i = 0; i < 3 && !run.outcome; ++i) {
+    const auto start = run.start_of_role("rules/0");
+    run.test.ask(run.coordinator, join_run{start.token, start.what.role});
+    run.test.ask(run.coordinator,
+                 process_failed{.role = start.what.role, .host = "", .why = "models.tiny.path: nothing there"});
+    run.send(process_ended{start.pid, "", start.what.role, "exit status 1"});
+  }
+  REQUIRE(run.outcome);
+  CHECK(run.outcome->line
+        == "rules/0 died 3 times in a row before it was ready, the last time of exit status 1: models.tiny.path: "
+           "nothing there");
+  CHECK(run.log().find("models.tiny.path: nothing there") != std::string::npos);
+}
+
+TEST_CASE("groups that nobody can score end the run with their reason, and are not trained") {
+  run_of_stand_ins run({"run.steps=3"});
+  const auto heard = std::make_shared<trainer_stand_in>();
+  const auto learner = run.bring_up("learner/0");
+  run.send(run.leader_ready(learner.role, learner.node, heard));
+  const auto rules = run.bring_up("rules/0");
+  auto ready = run.adder_ready(rules.role, rules.node);
+  ready.column_adder =
+      handle<adds_columns>(run.system.start("rules", tests::adder_stand_in("format: match limit exceeded")));
+  run.send(ready);
+  const auto rollout = run.bring_up("rollout/0");
+  run.send(run.rollout_ready(rollout.role, rollout.node, std::make_shared<rollout_stand_in>()));
+  REQUIRE(run.outcome);
+  CHECK(!run.outcome->ok);
+  CHECK(run.outcome->line.find("of the last 16 groups could not be scored") != std::string::npos);
+  CHECK(run.outcome->line.find("rules: format: match limit exceeded") != std::string::npos);
+  CHECK(heard->training.empty());
+  const auto log = run.log();
+  CHECK(log.find("dropped: rules: format") == log.rfind("dropped: rules: format")); // an example, not all of them
+}
+
+TEST_CASE("a process that does not come up within its deadline is killed, whether it has joined or not") {
+  run_of_stand_ins run({"run.join_deadline_s=10"});
+  const auto rules = run.start_of_role("rules/0");
+  run.bring_up("learner/0");
+  run.bring_up("rollout/0");
+  run.system.advance(std::chrono::seconds(9));
+  CHECK(run.killed.empty());
+  run.system.advance(std::chrono::seconds(2));
+  CHECK(run.killed == std::vector<std::int64_t>{rules.pid});
+  CHECK(run.log().find("has not joined within") != std::string::npos);
+  run.send(process_ended{rules.pid, "", rules.what.role, "signal 9 (Killed)"});
+  CHECK(run.starts.back().what.role == role_instance{"rules", 0, 2});
+}
+
+} // namespace coordinator_faults_test
