@@ -68,7 +68,8 @@ transport::wanted_columns trajectory_columns(std::span<const ticket> columns) {
                                                              column::finish)};
   for (const auto& ticket : columns)
     for (const auto& spec : ticket.layout)
-      if (spec.name == column::reward.name || is_part_of_reward(spec.name))
+      if (spec.name == column::reward.name || spec.name == column::answer.name || spec.name == column::data_source.name
+          || is_part_of_reward(spec.name))
         wanted.optional.push_back(spec.name);
   return wanted;
 }
@@ -78,6 +79,14 @@ telemetry::trajectory trajectory_of(group_id group, const columns::column_set& c
   result.group = group;
   for (const auto& turn : columns::prompt_in(columns))
     result.prompt += (result.prompt.empty() ? "" : "\n") + turn.role + ": " + turn.content;
+  const auto words = [&](const auto& name) {
+    if (!columns.has(name))
+      return std::string();
+    const auto view = columns.view(name);
+    return std::string(view.begin(), view.end());
+  };
+  result.ground_truth = words(column::answer);
+  result.data_source = words(column::data_source);
   const auto lengths = columns.view(column::lengths);
   const auto texts = columns::by_answer(columns.view(column::text), columns.view(column::text_lengths));
   const auto versions = columns::by_answer(columns.view(column::version), lengths);

@@ -35,7 +35,9 @@ std::string to_line(const trajectory& row) {
   const json object{{"step", row.step},
                     {"part", row.part},
                     {"group", row.group},
+                    {"data_source", row.data_source},
                     {"prompt", row.prompt},
+                    {"ground_truth", row.ground_truth},
                     {"answers", std::move(answers)}};
   return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }

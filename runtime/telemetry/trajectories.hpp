@@ -29,7 +29,9 @@ struct trajectory {
   std::int64_t step = 0; ///< the step that trained it
   std::string prompt;
   std::vector<trajectory_answer> answers;
-  std::int64_t part = 0; ///< of the step
+  std::int64_t part = 0;         ///< of the step
+  std::string ground_truth = {}; ///< the row's expected answer
+  std::string data_source = {};  ///< the row's
 };
 
 /// Whether `group` belongs to the fraction (0 to 1) of groups that is written down. The answer is the same at every

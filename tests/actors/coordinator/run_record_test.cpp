@@ -90,7 +90,7 @@ TEST_CASE("only the columns that a trajectory is made of are pulled, with whatev
   const std::vector tickets{data->publish(tests::prompt_columns("q7")), data->publish(tests::rollout_columns()),
                             data->publish(tests::reward_columns())};
   const auto wanted = trajectory_columns(tickets);
-  CHECK(wanted.optional == std::vector<std::string>{"reward", "reward.number"});
+  CHECK(wanted.optional == std::vector<std::string>{"answer", "data_source", "reward", "reward.number"});
   CHECK(std::count(wanted.required.begin(), wanted.required.end(), "text") == 1);
   CHECK(std::count(wanted.required.begin(), wanted.required.end(), "logprob") == 0);
   tests::watched<std::vector<std::pair<columns::column_set, std::string>>> got;
@@ -104,6 +104,9 @@ TEST_CASE("only the columns that a trajectory is made of are pulled, with whatev
   CHECK(!columns.has("tokens"));
   CHECK(trajectory_of(7, columns).prompt == "user: q7");
   CHECK(trajectory_of(7, columns).answers.size() == 2);
+  const columns::column_set expecting(
+      {tests::prompt_columns("q7", "42"), tests::rollout_columns(), tests::reward_columns()});
+  CHECK(trajectory_of(7, expecting).ground_truth == "42");
 }
 
 TEST_CASE("each step is a row of metrics, and each trained group a trajectory; forgotten ones are not told") {

@@ -6,6 +6,7 @@
 #include "tests/runtime/roles/ask.hpp"
 #include "tests/runtime/roles/fixture.hpp"
 #include "tests/support/eventually.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
 
@@ -174,6 +175,18 @@ bool comes_to_have(const std::vector<group_attempt>& groups) {
 }
 
 } // namespace
+
+TEST_CASE("a role that keeps state says whether it sees the run's files, and what it sees instead") {
+  const tests::temporary_folder folder;
+  running_role actor(all_of(std::make_shared<able_role>()));
+  const auto path = (folder / "seen").string();
+  tests::write_file(path, "rules/0 at 12.5");
+  CHECK(actor.ask<keeps_state>(find_file{.path = path, .content = "rules/0 at 12.5"}).second == "");
+  CHECK(actor.ask<keeps_state>(find_file{.path = path, .content = "another run"}).second
+        == path + " is another file here");
+  const auto gone = actor.ask<keeps_state>(find_file{.path = (folder / "gone").string(), .content = ""}).second;
+  CHECK(gone.find("No such file") != std::string::npos);
+}
 
 TEST_CASE("each ability is handed its messages, and its answers go to whoever asked") {
   const auto role = std::make_shared<able_role>();

@@ -38,11 +38,15 @@ std::vector<json> rows_in(const fs::path& path) {
 TEST_CASE("a group is one row with its prompt and every answer") {
   const temporary_folder scratch;
   trajectory_file file{scratch.path() / "t.jsonl.zst", 1};
-  file.append(row_of(17, 5));
+  auto row = row_of(17, 5);
+  row.ground_truth = "2";
+  row.data_source = "sums";
+  file.append(row);
   file.flush();
   const auto rows = rows_in(scratch.path() / "t.jsonl.zst");
   REQUIRE(rows.size() == 1);
-  CHECK(rows[0] == json::parse(R"({"step":5,"part":0,"group":17,"prompt":"What is 1 plus 1?","answers":[
+  CHECK(rows[0] == json::parse(R"({"step":5,"part":0,"group":17,"data_source":"sums","prompt":"What is 1 plus 1?",
+             "ground_truth":"2","answers":[
              {"text":"2","tokens":1,"reward":1.0,"rewards":{"number":1.0},"finish":"stop","versions":[3,4]},
              {"text":"x\n","tokens":64,"reward":0.0,"rewards":{},"finish":"length","versions":[4,4]}]})"));
 }
