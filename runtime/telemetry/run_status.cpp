@@ -122,6 +122,8 @@ std::string head_line(const run_status& status, const fs::path& folder, run_proc
   else if (status.checkpoint_step)
     line += "not running; last checkpoint step " + std::to_string(*status.checkpoint_step)
             + "; resume with `millrace resume " + folder.string() + "`";
+  else if (std::error_code gone; status.state == "failed" && !fs::exists(folder / "resolved.toml", gone))
+    line += "failed at its start; `millrace run FILE --output " + folder.string() + "` may use the folder again";
   else
     line += "not running; no checkpoint: `millrace resume " + folder.string() + "` begins again";
   if (process == run_process::gone && !status.why.empty())

@@ -158,6 +158,13 @@ TEST_CASE("the words of a dead run say what to resume from") {
   status.checkpoint_step.reset();
   CHECK(in_words(status, "runs/a", run_process::gone, 5000).find("no checkpoint: `millrace resume runs/a` begins again")
         != std::string::npos);
+  status.state = "failed";
+  status.why = "no such file";
+  const auto failed = in_words(status, "runs/a", run_process::gone, 5000);
+  CHECK(failed.find("failed at its start; `millrace run FILE --output runs/a` may use the folder again")
+        != std::string::npos);
+  CHECK(failed.find("it failed: no such file") != std::string::npos);
+  status.why.clear();
   status.state = "finished";
   CHECK(in_words(status, "runs/a", run_process::gone, 5000).find("arithmetic: finished in 1:40\n") == 0);
 }
