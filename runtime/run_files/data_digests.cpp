@@ -1,5 +1,6 @@
 #include "runtime/run_files/data_digests.hpp"
 
+#include "runtime/formats/strict_json.hpp"
 #include "runtime/run_files/manifest.hpp"
 #include "runtime/words/input_error.hpp"
 
@@ -24,7 +25,7 @@ json digest_of(const fs::path& file) {
 json held_in(const fs::path& path) {
   if (!fs::exists(path))
     return json::object();
-  auto held = json::parse(read_file(path), nullptr, false);
+  auto held = formats::json_or_discarded<json>(read_file(path));
   if (!held.is_object())
     throw input_error(path.string()
                       + ": damaged, want the digests of the run's data files; remove it to go on with "

@@ -1,5 +1,7 @@
 #include "runtime/telemetry/samples.hpp"
 
+#include "runtime/formats/quoted.hpp"
+#include "runtime/formats/strict_json.hpp"
 #include "runtime/telemetry/printed.hpp"
 
 #include <nlohmann/json.hpp>
@@ -23,15 +25,10 @@ std::string one_line(std::string_view text) {
       --end; // not inside a character
     text = text.substr(0, end);
   }
-  std::string out;
+  std::string line;
   for (const char c : text)
-    if (c == '\n')
-      out += "\\n";
-    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-      out += printed("\\x%02x", static_cast<unsigned char>(c));
-    else
-      out += c;
-  return out + (cut ? " ..." : "");
+    line += c == '\n' ? std::string("\\n") : std::string(1, c);
+  return formats::printable(line, line.size()) + (cut ? " ..." : "");
 }
 
 std::string answer_in_words(const json& answer) {
@@ -69,7 +66,7 @@ std::string samples_in_words(std::string_view rows, std::size_t answers) {
   std::vector<json> groups;
   while (!rows.empty()) {
     const auto end = std::min(rows.find('\n'), rows.size());
-    auto group = json::parse(rows.substr(0, end));
+    auto group = formats::parse_json<json>(rows.substr(0, end), "trajectories");
     rows.remove_prefix(std::min(end + 1, rows.size()));
     if (!groups.empty() && groups.front().at("step") != group.at("step"))
       text += step_in_words(std::exchange(groups, {}), answers);

@@ -53,9 +53,10 @@ TEST_CASE("a sample is one line that cannot drive a terminal, cut between charac
   std::string long_text;
   for (int i = 0; i < 300; ++i)
     long_text += "é";
-  file.append(group(1, 1, {"a\n\x1b[2Jb", long_text + "!"}));
+  file.append(group(1, 1, {"a\n\x1b[2Jb", long_text + "!", "\u009b2Jc"}));
   file.flush();
-  const auto words = samples_in_words(trajectory_follower(path).more(), 2);
+  const auto words = samples_in_words(trajectory_follower(path).more(), 3);
+  CHECK(words.find("stop: \\xc2\\x9b2Jc\n") != std::string::npos);
   CHECK(words.find("stop: a\\n\\x1b[2Jb\n") != std::string::npos);
   CHECK(words.find("stop: " + long_text.substr(0, 400) + " ...\n") != std::string::npos);
 }
