@@ -47,9 +47,24 @@ void check_reader(const pipeline::pipeline& p, const std::string& name, head wan
   check_weights(path);
 }
 
-void check_rows(const fs::path& path) {
-  if (!path.empty())
-    data::open_file(path, {.shuffle = false, .seed = 1, .epochs = 1, .system = ""}, {})->next();
+/// Rows up to the first that can be used: how many cannot, and the first of them.
+struct rows_before {
+  std::uint64_t skipped = 0;
+  std::string first;
+};
+
+rows_before first_row_of(const pipeline::pipeline& p, const pipeline::role& source) {
+  const auto row = roles::source_role(p, source, std::nullopt).take(0).row;
+  return {row.skipped_rows, row.skipped_first};
+}
+
+rows_before first_row_of(const fs::path& file) {
+  rows_before found;
+  data::open_file(file, {.shuffle = false, .seed = 1, .epochs = 1, .system = ""}, [&](const std::string& line) {
+    if (found.skipped++ == 0)
+      found.first = line;
+  })->next();
+  return found;
 }
 
 void check_role(const pipeline::pipeline&, const pipeline::source_table&) {
@@ -64,8 +79,8 @@ void check_role(const pipeline::pipeline& p, const pipeline::demonstrations_tabl
   check_text_model(p, table.model);
 }
 
-void check_role(const pipeline::pipeline&, const pipeline::evaluation_table& table) {
-  check_rows(table.file);
+void check_role(const pipeline::pipeline&, const pipeline::evaluation_table&) {
+  // `check_inputs` takes its first row
 }
 
 void check_role(const pipeline::pipeline& p, const pipeline::policy_table& table) {
@@ -94,13 +109,23 @@ void check_role(const pipeline::pipeline&, const pipeline::rule_verifier_table&)
 
 } // namespace
 
-void check_inputs(const pipeline::pipeline& p) {
+std::vector<std::string> check_inputs(const pipeline::pipeline& p) {
   for (const auto& role : p.roles)
     std::visit([&](const auto& table) { check_role(p, table); }, role.options);
+  std::vector<std::string> warnings;
+  const auto warn = [&](const rows_before& rows) {
+    if (rows.skipped > 0)
+      warnings.push_back(rows.first + ": the row is skipped"
+                         + (rows.skipped > 1 ? ", and so are the next " + std::to_string(rows.skipped - 1) : ""));
+  };
   for (const auto* source : p.of<pipeline::source_table>())
-    roles::source_role(p, *source, std::nullopt).take(0);
+    warn(first_row_of(p, *source));
+  for (const auto* role : p.of<pipeline::evaluation_table>())
+    if (const auto& file = std::get<pipeline::evaluation_table>(role->options).file; !file.empty())
+      warn(first_row_of(file));
   if (!p.placement.secret_file.empty())
     cluster::credentials secret(p.placement.secret_file);
+  return warnings;
 }
 
 } // namespace millrace::actors

@@ -2,13 +2,17 @@
 
 #include "runtime/pipeline/pipeline.hpp"
 
+#include <string>
+#include <vector>
+
 namespace millrace::actors {
 
 /// Opens what the roles of a run open when they start, as they open it: shape, tokenizer and chat template of each
 /// model, the heads of its files of weights, the first usable row of each data file, adapters, the secret. Weights are
 /// not read: that a number among them is no number is found by the run alone. What an earlier stage writes is passed
 /// over.
+/// @returns a line for each data file that has unusable rows before its first usable one: how many, and the first
 /// @throws input_error with the line that ends such a run
-void check_inputs(const pipeline::pipeline& p);
+std::vector<std::string> check_inputs(const pipeline::pipeline& p);
 
 } // namespace millrace::actors

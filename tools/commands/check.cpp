@@ -1,18 +1,16 @@
 #include "actors/process/run_inputs.hpp"
-#include "runtime/data/source.hpp"
 #include "runtime/formats/quoted.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/pipeline/stages.hpp"
-#include "runtime/roles/source_role.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace millrace::tools {
@@ -27,49 +25,14 @@ struct check_arguments {
   bool json = false;
 };
 
-/// What is said of rows up to the first that can be used: how many cannot, and the first of them.
-void add_row_warning(std::uint64_t skipped, const std::string& first, std::vector<std::string>& warnings) {
-  if (skipped > 0)
-    warnings.push_back(first + ": the row is skipped"
-                       + (skipped > 1 ? ", and so are the next " + std::to_string(skipped - 1) : ""));
-}
-
-/// @throws input_error where no row can be used
-std::vector<std::string> row_warnings(const pipeline::pipeline& p) {
-  std::vector<std::string> warnings;
-  for (const auto* source : p.of<pipeline::source_table>()) {
-    const auto taken = roles::source_role(p, *source, std::nullopt).take(0);
-    add_row_warning(taken.row.skipped_rows, taken.row.skipped_first, warnings);
-  }
-  for (const auto* role : p.of<pipeline::evaluation_table>())
-    if (const auto& file = std::get<pipeline::evaluation_table>(role->options).file; !file.empty()) {
-      std::uint64_t skipped = 0;
-      std::string first;
-      data::open_file(file, {.shuffle = false, .seed = 1, .epochs = 1, .system = {}}, [&](const std::string& line) {
-        if (skipped++ == 0)
-          first = line;
-      })->next();
-      add_row_warning(skipped, first, warnings);
-    }
-  return warnings;
-}
-
-/// What does not keep the pipeline from running.
-std::vector<std::string> warnings_of(const pipeline::pipeline& p) {
-  auto warnings = pipeline::schedule_warnings(p);
-  for (auto& warning : row_warnings(p))
-    warnings.push_back(std::move(warning));
-  return warnings;
-}
-
-nlohmann::ordered_json in_json(const pipeline::stage& stage) {
+nlohmann::ordered_json in_json(const pipeline::stage& stage, const std::vector<std::string>& warnings) {
   const auto& p = stage.what;
   nlohmann::ordered_json object{{"run", p.run.name},
                                 {"steps", p.run.steps},
                                 {"groups_per_step", p.schedule.groups_per_step},
                                 {"preset", p.schedule.preset},
                                 {"roles", nlohmann::ordered_json::array()},
-                                {"warnings", warnings_of(p)}};
+                                {"warnings", warnings}};
   if (!stage.name.empty())
     object["stage"] = stage.name;
   for (const auto& r : p.roles)
@@ -90,11 +53,17 @@ int run_check(const check_arguments& given) {
   if (given.file.empty())
     throw input_error("check: no FILE, want a pipeline in TOML (or --keys)");
   const auto stages = pipeline::read_stages(given.file, given.overrides);
-  for (const auto& stage : stages)
-    actors::check_inputs(stage.what);
+  std::vector<std::vector<std::string>> warnings; // by stage
+  for (const auto& stage : stages) {
+    // The words that describe a pipeline hold those of its schedule.
+    const bool described = !given.json && !given.resolved;
+    auto& all = warnings.emplace_back(described ? std::vector<std::string>() : pipeline::schedule_warnings(stage.what));
+    for (auto& line : actors::check_inputs(stage.what))
+      all.push_back(std::move(line));
+  }
   if (given.json) {
-    for (const auto& stage : stages)
-      std::printf("%s\n", in_json(stage).dump().c_str());
+    for (std::size_t i = 0; i < stages.size(); ++i)
+      std::printf("%s\n", in_json(stages[i], warnings[i]).dump().c_str());
     return 0;
   }
   if (given.resolved)
@@ -104,8 +73,8 @@ int run_check(const check_arguments& given) {
         stdout);
   else
     std::fputs(formats::printable_lines(pipeline::describe(stages)).c_str(), stdout);
-  for (const auto& stage : stages)
-    for (const auto& warning : given.resolved ? warnings_of(stage.what) : row_warnings(stage.what))
+  for (const auto& of_stage : warnings)
+    for (const auto& warning : of_stage)
       std::fprintf(given.resolved ? stderr : stdout, "warning: %s\n", warning.c_str());
   return 0;
 }
