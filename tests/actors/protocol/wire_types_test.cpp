@@ -23,13 +23,14 @@ using namespace millrace::actors;
 
 namespace {
 
-/// Writes another value than the default into every field it sees. Handles stay empty.
+/// Writes a value into every field it sees. `Values` says which, and how many elements a list has. Handles stay empty.
+template <class Values>
 struct filler {
   using result_type = caf::error;
   static constexpr bool reads_state = false;
   static constexpr bool writes_state = true;
 
-  int next = 1;
+  Values values;
 
   template <class... Ts>
   caf::error operator()(Ts&&... fields) {
@@ -39,28 +40,24 @@ struct filler {
 
   template <class T>
   void fill(T& x) {
-    if constexpr (std::is_same_v<T, bool>)
-      x = !x;
-    else if constexpr (std::is_enum_v<T>)
-      x = static_cast<T>(1);
-    else if constexpr (std::is_arithmetic_v<T>)
-      x = static_cast<T>(next++ % 100 + 1);
+    if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T>)
+      values.set(x);
     else if constexpr (!std::is_base_of_v<address, T>)
       inspect(*this, x);
   }
 
-  void fill(std::string& x) { x = "text " + std::to_string(next++); }
+  void fill(std::string& x) { values.set(x); }
 
   template <class T>
   void fill(std::vector<T>& x) {
-    x.resize(2);
+    x.resize(values.list_size(std::is_arithmetic_v<T>));
     for (auto& element : x)
       fill(element);
   }
 
   template <class K, class V>
   void fill(std::map<K, V>& x) {
-    for (int i = 0; i < 2; ++i) {
+    for (std::size_t i = values.map_size(); i > 0; --i) {
       K key{};
       fill(key);
       fill(x[key]);
@@ -74,85 +71,84 @@ struct filler {
   }
 };
 
-/// Every class of numbers that a field may hold, and sizes of text and lists up to some thousand.
-struct random_filler : filler {
-  std::mt19937_64 random;
+/// Another value than the default in every field.
+struct counted_values {
+  int next = 1;
 
-  explicit random_filler(std::uint64_t seed) : random(seed) {}
-
-  template <class... Ts>
-  caf::error operator()(Ts&&... fields) {
-    (fill(fields), ...);
-    return {};
+  template <class T>
+  void set(T& x) {
+    if constexpr (std::is_same_v<T, bool>)
+      x = !x;
+    else if constexpr (std::is_enum_v<T>)
+      x = static_cast<T>(1);
+    else
+      x = static_cast<T>(next++ % 100 + 1);
   }
+
+  void set(std::string& x) { x = "text " + std::to_string(next++); }
+
+  std::size_t list_size(bool /*of_numbers*/) const { return 2; }
+
+  std::size_t map_size() const { return 2; }
+};
+
+/// Every class of numbers that a field may hold, and sizes of text and lists up to some thousand.
+struct random_values {
+  std::mt19937_64 random;
 
   std::size_t size() {
     const auto kind = random() % 50;
     return kind == 0 ? 3000 + random() % 3000 : kind < 20 ? 0 : random() % 4;
   }
 
+  std::size_t list_size(bool of_numbers) { return of_numbers ? size() : size() % 5; }
+
+  std::size_t map_size() { return size() % 100; }
+
   template <class T>
-  void fill(T& x) {
+  void set(T& x) {
     if constexpr (std::is_same_v<T, bool>)
       x = random() % 2 == 0;
     else if constexpr (std::is_enum_v<T>)
       x = static_cast<T>(random() % 2);
-    else if constexpr (std::is_floating_point_v<T>) {
-      using limit = std::numeric_limits<T>;
-      const std::array some{T(0),
-                            -T(0),
-                            limit::denorm_min(),
-                            -limit::denorm_min(),
-                            limit::min(),
-                            limit::max(),
-                            limit::lowest(),
-                            limit::infinity(),
-                            -limit::infinity(),
-                            limit::quiet_NaN(),
-                            -limit::quiet_NaN(),
-                            limit::min() / 3};
-      const auto kind = random() % (some.size() + 4);
-      const auto bits = random();
-      if (kind < some.size())
-        x = some[kind];
-      else if constexpr (sizeof(T) == 8)
-        x = std::bit_cast<T>(bits);
-      else
-        x = std::bit_cast<T>(static_cast<std::uint32_t>(bits));
-    } else if constexpr (std::is_integral_v<T>) {
-      const std::array some{std::numeric_limits<T>::min(), std::numeric_limits<T>::max(), T(0), T(1), T(127)};
-      const auto kind = random() % (some.size() + 3);
-      x = kind < some.size() ? some[kind] : static_cast<T>(random());
-    } else if constexpr (!std::is_base_of_v<address, T>)
-      inspect(*this, x);
+    else if constexpr (std::is_floating_point_v<T>)
+      x = number<T>();
+    else
+      x = integer<T>();
   }
 
-  void fill(std::string& x) {
+  void set(std::string& x) {
     x.resize(size());
     for (auto& c : x)
       c = static_cast<char>(random());
   }
 
   template <class T>
-  void fill(std::vector<T>& x) {
-    x.resize(std::is_arithmetic_v<T> ? size() : size() % 5);
-    for (auto& element : x)
-      fill(element);
+  T number() {
+    using limit = std::numeric_limits<T>;
+    const std::array some{T(0),
+                          -T(0),
+                          limit::denorm_min(),
+                          -limit::denorm_min(),
+                          limit::min(),
+                          limit::max(),
+                          limit::lowest(),
+                          limit::infinity(),
+                          -limit::infinity(),
+                          limit::quiet_NaN(),
+                          -limit::quiet_NaN(),
+                          limit::min() / 3};
+    const auto kind = random() % (some.size() + 4);
+    using bits = std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>;
+    return kind < some.size() ? some[kind] : std::bit_cast<T>(static_cast<bits>(random()));
   }
 
-  template <class K, class V>
-  void fill(std::map<K, V>& x) {
-    for (std::size_t i = size() % 100; i > 0; --i) {
-      K key{};
-      fill(key);
-      fill(x[key]);
-    }
-  }
-
-  template <class A, class B>
-  void fill(std::pair<A, B>& x) {
-    fill(x.first);
-    fill(x.second);
+  template <class T>
+  T integer() {
+    using limit = std::numeric_limits<T>;
+    const std::array some{limit::min(), limit::max(), T(0), T(1), T(127)};
+    const auto kind = random() % (some.size() + 3);
+    return kind < some.size() ? some[kind] : static_cast<T>(random());
   }
 };
 
@@ -219,7 +215,7 @@ std::string flat(Message value) {
 template <class Message>
 Message filled() {
   Message value{};
-  filler fill;
+  filler<counted_values> fill;
   inspect(fill, value);
   return value;
 }
@@ -242,7 +238,7 @@ void check_travels(caf::actor_system& system) {
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {
     CAPTURE(seed);
     Message random{};
-    random_filler fill(seed);
+    filler<random_values> fill{{.random = std::mt19937_64(seed)}};
     inspect(fill, random);
     const auto arrived = from_wire(system, bytes_of_message(system, random));
     REQUIRE(arrived.template as<Message>());

@@ -5,6 +5,7 @@
 #include "runtime/model/hf_folder.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
+#include "tests/support/input_errors.hpp"
 #include "tests/support/mutations.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -24,26 +25,12 @@ namespace {
 
 using namespace millrace;
 using nlohmann::json;
+using tests::check_contains;
+using tests::error_of;
 using tests::temporary_folder;
 namespace fs = std::filesystem;
 
 const fs::path models = "tests/golden/models";
-
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const input_error& error) {
-    const std::string line = error.what();
-    CHECK(line.find('\n') == std::string::npos);
-    return line;
-  }
-  return "";
-}
-
-void check_contains(const std::string& text, std::string_view part) {
-  INFO("text: ", text);
-  CHECK(text.find(part) != std::string::npos);
-}
 
 /// config.json of the smallest llama, with changes.
 std::string config_with(const json& changes) {

@@ -3,6 +3,7 @@
 #include "runtime/model/hf_folder.hpp"
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/words/input_error.hpp"
+#include "tests/support/input_errors.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 #include <ATen/ATen.h>
@@ -20,28 +21,14 @@ namespace {
 
 using namespace millrace;
 using nlohmann::json;
+using tests::check_contains;
+using tests::error_of;
 using tests::temporary_folder;
 namespace fs = std::filesystem;
 
 const fs::path tiny = "tests/golden/models/tiny-chat";
 constexpr double tolerance = 2e-5; ///< fp32, two layers, 47 tokens; transformers' threads add in another order
 constexpr const char *embedding = "model.embed_tokens.weight", *head = "lm_head.weight";
-
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const input_error& error) {
-    const std::string line = error.what();
-    CHECK(line.find('\n') == std::string::npos);
-    return line;
-  }
-  return "";
-}
-
-void check_contains(const std::string& text, std::string_view part) {
-  INFO("text: ", text);
-  CHECK(text.find(part) != std::string::npos);
-}
 
 /// A copy of tiny-chat to change.
 class changed_folder {
