@@ -13,8 +13,8 @@ cd "$here"
 for package in libcaf-dev libcaf-core0.17; do
   apt-get download -qq "$package=$version" >/dev/null
 done
-for package in *.deb; do dpkg -x "$package" root; done
-libraries=$here/root/usr/lib/$(gcc -dumpmachine)
+for package in *.deb; do dpkg -x "$package" unpacked; done
+libraries=$here/unpacked/usr/lib/$(gcc -dumpmachine)
 
 cat > doubles.cpp <<'CPP'
 #include <caf/all.hpp>
@@ -44,7 +44,7 @@ int main() {
   sent_and_got("smallest denormal", limits::denorm_min());
 }
 CPP
-g++ -std=c++17 -O0 -isystem root/usr/include doubles.cpp -L"$libraries" -lcaf_core -pthread -o doubles
+g++ -std=c++17 -O0 -isystem unpacked/usr/include doubles.cpp -L"$libraries" -lcaf_core -pthread -o doubles
 LD_LIBRARY_PATH=$libraries timeout 20 ./doubles | tee said
 echo "CAF $version"
 grep -q '^a third: sent 0.333333, got 0.333333, sign plus$' said

@@ -13,8 +13,8 @@ cd "$here"
 for package in libcaf-dev libcaf-core0.17 libcaf-io0.17; do
   apt-get download -qq "$package=$version" >/dev/null
 done
-for package in *.deb; do dpkg -x "$package" root; done
-libraries=$here/root/usr/lib/$(gcc -dumpmachine)
+for package in *.deb; do dpkg -x "$package" unpacked; done
+libraries=$here/unpacked/usr/lib/$(gcc -dumpmachine)
 
 cat > sender.cpp <<'CPP'
 #include <caf/all.hpp>
@@ -73,7 +73,7 @@ int main() {
   send_one(false);
 }
 CPP
-g++ -std=c++17 -O0 -isystem root/usr/include sender.cpp -L"$libraries" -lcaf_io -lcaf_core -pthread -o sender
+g++ -std=c++17 -O0 -isystem unpacked/usr/include sender.cpp -L"$libraries" -lcaf_io -lcaf_core -pthread -o sender
 LD_LIBRARY_PATH=$libraries ./sender > said 2> complained
 echo "CAF $version"
 sed 's/^/  /' said

@@ -13,8 +13,8 @@ cd "$here"
 for package in libucx-dev libucx0; do
   apt-get download -qq "$package=$version" >/dev/null
 done
-for package in *.deb; do dpkg -x "$package" root; done
-libraries=$here/root/usr/lib/$(gcc -dumpmachine)
+for package in *.deb; do dpkg -x "$package" unpacked; done
+libraries=$here/unpacked/usr/lib/$(gcc -dumpmachine)
 
 cat > keepalive.c <<'C'
 #include <arpa/inet.h>
@@ -81,12 +81,12 @@ int main(int argc, char** argv) {
   return 0;
 }
 C
-gcc -O0 -isystem root/usr/include keepalive.c -L"$libraries" -lucp -lucs -lpthread -o keepalive 2>/dev/null
+gcc -O0 -isystem unpacked/usr/include keepalive.c -L"$libraries" -lucp -lucs -lpthread -o keepalive 2>/dev/null
 export LD_LIBRARY_PATH=$libraries:$libraries/ucx UCX_LOG_LEVEL=fatal UCX_KEEPALIVE_INTERVAL=inf
 timeout 20 ./keepalive 1s | tee modified
 UCX_TCP_KEEPIDLE=1s timeout 20 ./keepalive | tee from_environment
 echo "UCX $version"
 grep -q '^ucp_config_modify(TCP_KEEPIDLE, 1s): Success$' modified
-grep -q 'kept alive after 10 s' modified
+grep -Eq 'kept alive after (9|10) s' modified # UCX's 10 s, as they are rounded
 grep -q 'kept alive after 1 s' from_environment
 echo "as recorded: the setting is taken and not in force"
