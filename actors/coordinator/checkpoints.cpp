@@ -2,6 +2,7 @@
 #include "runtime/telemetry/log.hpp"
 #include "runtime/telemetry/progress.hpp"
 #include "runtime/telemetry/trace.hpp"
+#include "runtime/words/milliseconds.hpp"
 
 #include <unistd.h>
 
@@ -20,7 +21,6 @@ constexpr double between_tries_s = 5;
 /// and not of a later one.
 void coordinator_state::checkpoint(std::uint32_t step, const std::string& scheduler_state) {
   checkpoint_asked_s_ = now();
-  asked_checkpoint_ = {step, scheduler_state};
   const auto open = std::make_shared<open_checkpoint>();
   open->step = step;
   open->state.scheduler = scheduler_state;
@@ -129,15 +129,14 @@ void coordinator_state::checkpoint_is_stored(const checkpoint_stored& stored) {
              + (last ? "; the run waits and tries it again every " + telemetry::in_time(between_tries_s)
                            + ", a second Ctrl-C ends it without"
                      : "; the run goes on, and tries it again"));
-  self_.after(std::chrono::milliseconds(static_cast<std::int64_t>(1000 * between_tries_s)),
-              [this, last, step = stored.step] {
-                if (ended_ || !checkpoint_refused_)
-                  return;
-                if (!last)
-                  router_->want_checkpoint(now()); // the weights of that step are gone
-                else if (asked_checkpoint_.first == step)
-                  checkpoint(step, std::string(asked_checkpoint_.second));
-              });
+  self_.after(milliseconds_of(between_tries_s), [this, last, step = stored.step] {
+    if (ended_ || !checkpoint_refused_)
+      return;
+    if (!last)
+      router_->want_checkpoint(now()); // the weights of that step are gone
+    else
+      checkpoint(step, router_->scheduler().save()); // nothing is trained while the run waits
+  });
 }
 
 // -- the end ---------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 #include "actors/coordinator/coordinator_state.hpp"
 #include "runtime/pipeline/abilities.hpp"
 #include "runtime/telemetry/trace.hpp"
+#include "runtime/words/milliseconds.hpp"
 
 #include <algorithm>
 
@@ -48,15 +49,15 @@ double coordinator_state::now() const {
 }
 
 std::chrono::milliseconds coordinator_state::request_deadline() const {
-  return std::chrono::milliseconds(static_cast<std::int64_t>(config_.pipeline->run.request_deadline_s * 1000));
+  return milliseconds_of(config_.pipeline->run.request_deadline_s);
 }
 
 std::chrono::milliseconds coordinator_state::stall_deadline() const {
-  return std::chrono::milliseconds(static_cast<std::int64_t>(config_.pipeline->run.stall_after_s * 1000));
+  return milliseconds_of(config_.pipeline->run.stall_after_s);
 }
 
 std::chrono::milliseconds coordinator_state::join_deadline() const {
-  return std::chrono::milliseconds(static_cast<std::int64_t>(config_.pipeline->run.join_deadline_s * 1000));
+  return milliseconds_of(config_.pipeline->run.join_deadline_s);
 }
 
 std::chrono::milliseconds coordinator_state::work_deadline() const {

@@ -123,6 +123,7 @@ private:
   void kill(const std::string& host, std::int64_t pid);
   void introduce(live_process& fresh);
   void introduced(node_id node, node_id by);
+  bool has_joined(const role_instance& role) const; ///< let in, not up
   void start_if_introduced(live_process& fresh);
   void look_whether_up(const supervision::placed_process& placed, const std::string& token);
   void agent_is_down(node_id node);
@@ -222,9 +223,8 @@ private:
   std::size_t last_reports_ = 0; ///< asked for at the end, not answered
   double progress_s_ = 0;
   double stall_told_s_ = 0;
-  std::pair<std::uint32_t, std::string> asked_checkpoint_; ///< the newest: its step, and the schedule then
-  bool checkpoint_refused_ = false;                        ///< the newest was not written, and that was said
-  double checkpoint_asked_s_ = 0; ///< when the last checkpoint was asked for, or the first step was
+  bool checkpoint_refused_ = false; ///< the newest was not written, and that was said
+  double checkpoint_asked_s_ = 0;   ///< when the last checkpoint was asked for, or the first step was
 };
 
 /// The graph a group flows through, out of the pipeline.

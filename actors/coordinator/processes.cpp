@@ -2,6 +2,7 @@
 #include "actors/protocol/wire_bytes.hpp"
 #include "runtime/cluster/credentials.hpp"
 #include "runtime/telemetry/log.hpp"
+#include "runtime/words/milliseconds.hpp"
 
 #include <unistd.h>
 
@@ -95,10 +96,13 @@ void coordinator_state::started(const supervision::placed_process& placed, std::
                           + std::to_string(pid) + (placed.host.empty() ? "" : " on " + placed.host));
 }
 
+bool coordinator_state::has_joined(const role_instance& role) const {
+  return std::any_of(joined_.begin(), joined_.end(), [&](const auto& entry) { return entry.second == role; });
+}
+
 /// A process that freezes before it has joined sends no heartbeats that could be missed.
 void coordinator_state::look_whether_up(const supervision::placed_process& placed, const std::string& token) {
-  const bool joined =
-      std::any_of(joined_.begin(), joined_.end(), [&](const auto& entry) { return entry.second == placed.role; });
+  const bool joined = has_joined(placed.role);
   if (ended_ || (!awaited_.contains(token) && !joined))
     return;
   const auto pid = pids_.find(placed.role.name());
@@ -245,9 +249,7 @@ void coordinator_state::role_has_failed(const role_failed& failed) {
 }
 
 void coordinator_state::process_has_failed(const process_failed& failed) {
-  const bool expected =
-      std::any_of(joined_.begin(), joined_.end(), [&](const auto& entry) { return entry.second == failed.role; });
-  if (!expected)
+  if (!has_joined(failed.role))
     return;
   telemetry::log_warning(failed.role.name(), (failed.host.empty() ? "" : "on " + failed.host + ": ") + failed.why);
   last_words_[failed.role.name()] = failed.why;
@@ -314,7 +316,7 @@ void coordinator_state::start_again(const role_instance& died, const std::string
     return start_placed(next);
   telemetry::log_warning(died.name(),
                          "dies again and again: it is started again in " + telemetry::in_time(again.after_s));
-  self_.after(std::chrono::milliseconds(static_cast<std::int64_t>(1000 * again.after_s)), [this, next] {
+  self_.after(milliseconds_of(again.after_s), [this, next] {
     const bool newest = lives_.at(next.role.name()).role.incarnation + 1 == next.role.incarnation;
     if (!ended_ && newest && !lost_nodes_.contains(next.host))
       start_placed(next);

@@ -15,10 +15,6 @@
 namespace millrace::actors {
 namespace {
 
-double wall_s() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
 telemetry::early_stop stop_rules_of(const pipeline::pipeline& p) {
   std::vector<telemetry::stop_rule> rules;
   for (const auto& entry : p.run.stop_when)
@@ -116,7 +112,7 @@ run_record::run_record(const pipeline::pipeline& p, const run_files::run_folder&
                        std::int64_t resumed_parts)
     : name_(p.run.name), steps_(p.run.steps), folder_(&folder), metrics_(folder.metrics(), resumed_step),
       step_records_(folder.step_records(), resumed_step, resumed_parts),
-      events_(folder.path(), folder.session(), resumed_step, wall_s()),
+      events_(folder.path(), folder.session(), resumed_step, telemetry::wall_s()),
       trajectories_(folder.trajectories(), p.run.trajectories_fraction), line_(telemetry::process_log()),
       best_(folder.checkpoints(), p.run.keep_best, p.run.best == "highest"), early_stop_(stop_rules_of(p)),
       start_s_(telemetry::now_s()), last_step_s_(start_s_), rate_since_s_(start_s_),
@@ -145,7 +141,7 @@ void run_record::say_starting() {
   status = {.name = name_,
             .state = "starting",
             .pid = getpid(),
-            .written_wall_s = wall_s(),
+            .written_wall_s = telemetry::wall_s(),
             .elapsed_s = elapsed_before_s_,
             .step = step_,
             .steps = steps_,
@@ -164,7 +160,7 @@ void run_record::step_done(std::int64_t step, std::map<std::string, double> figu
   const double step_s = now - std::exchange(last_step_s_, now);
   telemetry::metric_row row;
   row.step = step;
-  row.wall_s = wall_s();
+  row.wall_s = telemetry::wall_s();
   // What people look for first stands first; the rest follows by name.
   for (const auto name :
        {metric::reward, metric::reward_std, metric::loss, metric::length_mean, metric::staleness_mean}) {
@@ -201,7 +197,7 @@ void run_record::evaluated(const std::string& role, std::int64_t version, const 
                            std::int64_t tokens, double seconds) {
   telemetry::metric_row row;
   row.step = version;
-  row.wall_s = wall_s();
+  row.wall_s = telemetry::wall_s();
   for (const auto& [name, value] : figures)
     row.set(telemetry::metric::evaluation(role, name), value);
   row.set(telemetry::metric::evaluation(role, "tokens"), static_cast<double>(tokens));
@@ -320,7 +316,7 @@ void run_record::write_status(const schedule::scheduler& scheduler, const std::s
   status.name = name_;
   status.state = state;
   status.pid = getpid();
-  status.written_wall_s = wall_s();
+  status.written_wall_s = telemetry::wall_s();
   status.elapsed_s = elapsed_s();
   status.left_s = left_.seconds(steps_ - step_);
   status.step = step_;

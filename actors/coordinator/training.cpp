@@ -1,6 +1,7 @@
 #include "actors/coordinator/coordinator_state.hpp"
 #include "runtime/pipeline/abilities.hpp"
 #include "runtime/telemetry/log.hpp"
+#include "runtime/words/milliseconds.hpp"
 
 #include <algorithm>
 
@@ -244,7 +245,7 @@ void coordinator_state::ask_evaluator(const role_instance& evaluator, std::uint3
     return;
   const double seconds = pipeline::abilities_of(config_.pipeline->at(evaluator.role)).deadline_s;
   self_.ask(
-      role->evaluator, evaluate_version{version}, std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000)),
+      role->evaluator, evaluate_version{version}, milliseconds_of(seconds),
       [this, evaluator](const version_evaluated& result) { version_is_evaluated(evaluator, result); },
       [this, evaluator, version](const refusal& why) { evaluation_is_lost(evaluator, version, why.line); });
 }

@@ -274,9 +274,6 @@ run_outcome conduct(actor_system& system, placed_children& children, coordinator
   return outcome;
 }
 
-/// How long the libraries may take to let go once the run is over.
-constexpr auto parting_grace = std::chrono::seconds(5);
-
 /// The last words, on the terminal, in log.txt and in status.json.
 void say_why(const pipeline::pipeline& p, const run_files::run_folder& folder, const std::string& line) {
   telemetry::process_log().note(telemetry::level::error, "run", line);
@@ -307,7 +304,7 @@ int run_connected(const pipeline::pipeline& p, const run_files::run_folder& fold
     telemetry::process_log().say("millrace: " + outcome.line);
   }
   const int status = !outcome.ok ? failed_status : outcome.stopped ? stopped_status : 0;
-  cluster::end_within(parting_grace, status);
+  cluster::end_within(cluster::parting_grace, status);
   return status;
 }
 

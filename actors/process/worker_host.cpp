@@ -159,7 +159,7 @@ int run_node(const std::string& listen, const std::string& secret_file) {
                                   + secret_file + "); Ctrl-C ends it");
   stopped.get_future().wait();
   end_actor(agent);
-  cluster::end_within(std::chrono::seconds(5), 0); // a half-made connection may hold up the rest
+  cluster::end_within(cluster::parting_grace, 0); // a half-made connection may hold up the rest
   return 0;
 }
 

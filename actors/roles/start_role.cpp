@@ -2,6 +2,7 @@
 
 #include "actors/roles/role_actor.hpp"
 #include "runtime/roles/role_kinds.hpp"
+#include "runtime/words/milliseconds.hpp"
 
 #include <exception>
 #include <utility>
@@ -24,10 +25,8 @@ roles::role_events events_for(const role_instance& who, const handle<decides>& c
 void start_role(const starter& start, const role_order& order, const handle<decides>& coordinator) {
   try {
     const auto seconds = order.pipeline->run.request_deadline_s;
-    const role_place place{.who = order.who,
-                           .node = order.node,
-                           .data = order.data,
-                           .deadline = std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000))};
+    const role_place place{
+        .who = order.who, .node = order.node, .data = order.data, .deadline = milliseconds_of(seconds)};
     const auto abilities = roles::make_role({.pipeline = order.pipeline,
                                              .who = order.who,
                                              .data = order.data,

@@ -1,13 +1,14 @@
 #include "runtime/roles/role_setup.hpp"
 
 #include "runtime/words/cores.hpp"
+#include "runtime/words/milliseconds.hpp"
 
 #include <cstdint>
 
 namespace millrace::roles {
 
 std::chrono::milliseconds role_setup::deadline() const {
-  return std::chrono::milliseconds(static_cast<std::int64_t>(pipeline->run.request_deadline_s * 1000));
+  return milliseconds_of(pipeline->run.request_deadline_s);
 }
 
 int role_setup::threads() const {

@@ -6,16 +6,7 @@ growing_file::growing_file(std::filesystem::path path) : path_{std::move(path)},
 }
 
 void growing_file::append(std::string_view record) {
-  if (waiting_.empty()) {
-    try {
-      append_whole(file_, record, path_);
-    } catch (const storage_error&) {
-      waiting_ = record;
-      throw;
-    }
-    return;
-  }
-  if (waiting_.size() + record.size() > most_waiting)
+  if (!waiting_.empty() && waiting_.size() + record.size() > most_waiting)
     throw storage_error(path_.string() + ": " + in_bytes(waiting_.size()) + " wait for the disk, a record is lost");
   waiting_ += record;
   write_waiting();

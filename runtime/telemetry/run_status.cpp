@@ -5,11 +5,11 @@
 #include "runtime/run_files/storage.hpp"
 #include "runtime/telemetry/printed.hpp"
 #include "runtime/telemetry/progress.hpp"
+#include "runtime/telemetry/trace.hpp"
 
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-#include <chrono>
 #include <cmath>
 #include <limits>
 
@@ -149,7 +149,7 @@ void write_failure(const fs::path& path, const std::string& run, const std::stri
   status.state = "failed";
   status.why = why;
   status.pid = ::getpid();
-  status.written_wall_s = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  status.written_wall_s = wall_s();
   write_status(path, status);
 }
 

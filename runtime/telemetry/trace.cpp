@@ -8,6 +8,10 @@ double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+double wall_s() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 void tracer::record(span s) {
   const std::lock_guard lock{mutex_};
   if (batch_.spans.size() < capacity_)

@@ -25,6 +25,9 @@ inline constexpr std::string_view idle = "idle";                 ///< no span co
 /// Seconds on this machine's monotonic clock: the clock of every `_s` time point in this folder.
 double now_s();
 
+/// Unix time, for what is compared between processes and sessions.
+double wall_s();
+
 /// A stretch of time of one actor. Spans of one track may nest.
 struct span {
   std::string track;    ///< the actor as the pipeline names it: "learner", "rollout/1"

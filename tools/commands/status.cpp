@@ -4,6 +4,7 @@
 #include "runtime/telemetry/metrics.hpp"
 #include "runtime/telemetry/printed.hpp"
 #include "runtime/telemetry/run_status.hpp"
+#include "runtime/telemetry/trace.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 
@@ -26,10 +27,6 @@ struct status_arguments {
   std::filesystem::path folder;
   bool json = false, brief = false, watch = false;
 };
-
-double wall_s() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 /// The status that the run wrote, or what its other files tell if it ended before it wrote one.
 telemetry::run_status status_of(const std::filesystem::path& folder) {
@@ -73,7 +70,7 @@ std::string words_of_one(const std::filesystem::path& folder, bool brief) {
   if (brief)
     status.roles.clear();
   std::string text = telemetry::in_words(
-      status, folder, holder ? telemetry::run_process::alive : telemetry::run_process::gone, wall_s());
+      status, folder, holder ? telemetry::run_process::alive : telemetry::run_process::gone, telemetry::wall_s());
   const auto metrics = brief ? nlohmann::ordered_json() : last_metrics(folder);
   if (!metrics.empty())
     text += "last figures\n";
