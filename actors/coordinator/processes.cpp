@@ -1,6 +1,6 @@
 #include "actors/coordinator/coordinator_state.hpp"
 #include "actors/protocol/wire_bytes.hpp"
-#include "runtime/cluster/credentials.hpp"
+#include "runtime/access/key.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/words/milliseconds.hpp"
 
@@ -13,16 +13,6 @@
 /// The coordinator's world: processes, the roles in them, nodes; how they come, go and are started again.
 namespace millrace::actors {
 namespace {
-
-std::string random_token() {
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string token;
-  for (const auto byte : cluster::random_key()) {
-    token += digits[std::to_integer<unsigned>(byte) >> 4];
-    token += digits[std::to_integer<unsigned>(byte) & 15];
-  }
-  return token;
-}
 
 std::string absolute_or_empty(const std::string& path) {
   return path.empty() ? path : std::filesystem::absolute(path).string();
@@ -55,7 +45,7 @@ void coordinator_state::begin(const begin_run& how) {
 }
 
 void coordinator_state::start_placed(const supervision::placed_process& placed) {
-  const auto token = random_token();
+  const auto token = access::hex(access::random_key());
   awaited_[token] = placed;
   lives_[placed.role.name()] = placed;
   self_.after(join_deadline(), [this, placed, token] { look_whether_up(placed, token); });

@@ -6,6 +6,8 @@
 #include "actors/protocol/system.hpp"
 #include "actors/protocol/wire_bytes.hpp"
 #include "actors/roles/source_actor.hpp"
+#include "runtime/access/key.hpp"
+#include "runtime/access/socket_calls.hpp"
 #include "runtime/cluster/child_process.hpp"
 #include "runtime/cluster/credentials.hpp"
 #include "runtime/cluster/descriptors.hpp"
@@ -43,8 +45,9 @@ std::set<std::string> hosts_of(const pipeline::pipeline& p) {
 /// The children of this run and what each is for; shared with the watcher's thread.
 class placed_children {
 public:
-  explicit placed_children(const cluster::actor_options& liveness)
-      : liveness_(liveness), children_([this](const cluster::child_exit& exit) { ended(exit); }) {}
+  /// @param door the key of the port where the children join
+  placed_children(const cluster::actor_options& liveness, const access::key256& door)
+      : liveness_(liveness), door_(door), children_([this](const cluster::child_exit& exit) { ended(exit); }) {}
 
   void report_to(std::optional<handle<decides>> coordinator) {
     const std::lock_guard lock(mutex_);
@@ -60,7 +63,7 @@ public:
                                                        .host = "",
                                                        .heartbeat_ms = liveness_.heartbeat_ms,
                                                        .peer_timeout_ms = liveness_.peer_timeout_ms}),
-                                     {{token_variable, token}});
+                                     {{token_variable, token}, {key_variable, access::hex(door_)}});
     roles_[pid] = placed.role;
     return pid;
   }
@@ -78,6 +81,7 @@ private:
   }
 
   cluster::actor_options liveness_;
+  access::key256 door_;
   std::mutex mutex_;
   std::map<std::int64_t, role_instance> roles_;
   std::optional<handle<decides>> coordinator_;
@@ -167,7 +171,7 @@ std::shared_ptr<transport::data_plane> data_plane_for(coordinator_config& config
     config.bind = cluster::address_towards(cluster::parse_endpoint(*hosts.begin()).address);
   transport::data_plane_options options;
   options.node = own_node;
-  options.key = cluster::random_key();
+  options.key = access::random_key();
   options.transport = transport::wire_from(config.pipeline->placement.transport);
   options.bind = config.bind;
   config.run_key = wire_bytes(options.key);
@@ -175,12 +179,16 @@ std::shared_ptr<transport::data_plane> data_plane_for(coordinator_config& config
   return config.data;
 }
 
-cluster::actor_options liveness_of(const pipeline::pipeline& p, const std::optional<cluster::credentials>& secret) {
+/// @param door the key of the port where processes of this host join
+cluster::actor_options liveness_of(const pipeline::pipeline& p, const std::optional<cluster::credentials>& secret,
+                                   const access::key256& door) {
   cluster::actor_options options;
+  options.keys = {door};
   options.heartbeat_ms = static_cast<std::uint32_t>(p.run.heartbeat_ms);
   options.peer_timeout_ms = static_cast<std::uint32_t>(p.run.peer_timeout_ms);
   if (secret) {
     options.tls = secret->files();
+    options.keys.insert(options.keys.begin(), secret->connection_key()); // shown to nodes
     // A node serves many runs and uses the default heartbeat. So this run sends heartbeats at least that often and
     // waits at least that long.
     options.heartbeat_ms = std::min(options.heartbeat_ms, cluster::actor_options{}.heartbeat_ms);
@@ -290,9 +298,11 @@ int run_connected(const pipeline::pipeline& p, const run_files::run_folder& fold
                   const std::optional<cluster::credentials>& secret, stop_line& stop) {
   const auto hosts = hosts_of(p);
   const auto data = data_plane_for(config, hosts); // held here too: its own thread must not be the last to let it go
-  const auto liveness = liveness_of(p, secret);
+  const auto door = access::random_key();
+  const auto liveness = liveness_of(p, secret, door);
+  access::tell_refusals([](const std::string& line) { telemetry::log_warning("ports", line); });
   actor_system system(liveness);
-  placed_children children(liveness);
+  placed_children children(liveness, door);
   run_outcome outcome;
   try {
     outcome = conduct(system, children, std::move(config), stop, hosts);

@@ -4,6 +4,8 @@
 #include "actors/process/process_agent.hpp"
 #include "actors/protocol/system.hpp"
 #include "actors/protocol/wire_bytes.hpp"
+#include "runtime/access/key.hpp"
+#include "runtime/access/socket_calls.hpp"
 #include "runtime/cluster/credentials.hpp"
 #include "runtime/cluster/descriptors.hpp"
 #include "runtime/cluster/endpoint.hpp"
@@ -34,12 +36,26 @@ handle<decides> find_coordinator(actor_system& system, const worker_options& opt
   return handle<decides>(found.who);
 }
 
+/// Takes a secret out of the environment, so that processes started from here do not inherit it.
+std::string secret_from_environment(const char* variable) {
+  const char* text = std::getenv(variable);
+  if (!text)
+    throw input_error(std::string(variable) + ": not set; this command is for processes that a run starts");
+  std::string result = text;
+  unsetenv(variable);
+  return result;
+}
+
+access::key256 key_from_environment() {
+  const auto key = access::key_from_hex(secret_from_environment(key_variable));
+  if (!key)
+    throw input_error(std::string(key_variable) + ": want 64 digits 0-9a-f");
+  return *key;
+}
+
 welcome join(actor_system& system, const handle<decides>& coordinator, const worker_options& options) {
-  const char* token = std::getenv(token_variable);
-  if (!token)
-    throw input_error(std::string(token_variable) + ": not set; this command is for processes that a run starts");
+  const auto token = secret_from_environment(token_variable);
   const auto answer = system.ask_and_wait(coordinator, join_run{token, options.role}, join_deadline);
-  unsetenv(token_variable);
   if (const auto* why = std::get_if<refusal>(&answer))
     throw input_error("the run does not let this process in: " + why->line);
   return std::get<welcome>(answer);
@@ -119,6 +135,8 @@ int run_worker(const worker_options& options) {
     secret.emplace(options.secret_file);
     actor_options.tls = secret->files();
   }
+  actor_options.keys = {secret ? secret->connection_key() : key_from_environment()};
+  access::tell_refusals([](const std::string& line) { telemetry::log_warning("ports", line); });
   actor_system system(actor_options);
   const auto coordinator = find_coordinator(system, options);
   const auto run = join(system, coordinator, options);
@@ -144,6 +162,8 @@ int run_node(const std::string& listen, const std::string& secret_file) {
   const cluster::credentials secret{std::filesystem::path(secret_file)};
   cluster::actor_options options;
   options.tls = secret.files();
+  options.keys = {secret.connection_key()};
+  access::tell_refusals([](const std::string& line) { telemetry::log_warning("node", line); });
   actor_system system(options);
   const auto processes = std::make_shared<node_processes>(std::filesystem::absolute(secret_file).string());
   const auto agent = system.start("node_agent", node_agent(processes));

@@ -10,6 +10,8 @@ namespace millrace::actors {
 
 /// Environment variable that carries a process's token: command lines can be read by others.
 inline constexpr const char* token_variable = "MILLRACE_TOKEN";
+/// The one that carries the key of the run's port on this host, as `access::hex` writes it.
+inline constexpr const char* key_variable = "MILLRACE_KEY";
 
 /// Where a placed process finds its run and what it is for.
 struct worker_options {

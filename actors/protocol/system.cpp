@@ -4,6 +4,7 @@
 #include "actors/protocol/caf_envelope.hpp"
 #include "actors/protocol/refusal_of.hpp"
 #include "actors/protocol/wire_types.hpp"
+#include "runtime/access/socket_calls.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/io/middleman.hpp>
@@ -43,11 +44,14 @@ starter actor_system::how_to_start() {
 std::uint16_t actor_system::publish(const address& who, const cluster::endpoint& where, encryption how) {
   auto& system = parts_->system;
   const auto actor = caf::actor_cast<caf::actor>(caf_actor(who));
+  const auto guarded_before = access::guarded_ports();
   const auto port = how == encryption::mutual_tls
                         ? caf::openssl::publish(actor, where.port, where.address.c_str())
                         : system.middleman().publish(actor, where.port, where.address.c_str());
   if (!port)
     throw std::runtime_error(system.render(port.error()));
+  if (access::guarded_ports() == guarded_before)
+    throw std::logic_error("CAF has opened a port that nobody guards");
   return *port;
 }
 

@@ -28,8 +28,7 @@ public:
 
   starter how_to_start();
 
-  /// Lets other processes find an actor. @param where port 0: any that is free @param tls mutual TLS, as the options
-  /// say
+  /// Lets processes that hold one of the options' keys find an actor. @param where port 0: any that is free
   /// @returns the port @throws std::runtime_error with the system's own words
   std::uint16_t publish(const address& who, const cluster::endpoint& where, encryption how);
 

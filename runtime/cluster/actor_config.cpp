@@ -1,5 +1,6 @@
 #include "runtime/cluster/actor_config.hpp"
 
+#include "runtime/access/socket_calls.hpp"
 #include "runtime/cluster/tls_error_queue.hpp"
 
 #include <caf/atom.hpp>
@@ -17,6 +18,8 @@ actor_config::actor_config(const actor_options& options) {
   set("scheduler.max-threads", static_cast<std::size_t>(options.threads));
   set("middleman.heartbeat-interval", caf::timespan(std::chrono::milliseconds(options.heartbeat_ms)));
   set("middleman.connection-timeout", caf::timespan(std::chrono::milliseconds(options.peer_timeout_ms)));
+  if (!options.keys.empty())
+    access::guard_actors(options.keys);
   if (options.tls) {
     keep_tls_errors_apart();
     load<caf::openssl::manager>();

@@ -194,6 +194,8 @@ credentials::credentials(std::span<const std::byte> secret) {
           pem([&](BIO* to) { return PEM_write_bio_PrivateKey(to, own.get(), nullptr, nullptr, 0, nullptr, nullptr); })};
   ca_ = {"ca", pem([&](BIO* to) { return PEM_write_bio_X509(to, ca.get()); })};
   files_ = {certificate_.path(), key_.path(), ca_.path()};
+  const auto derived = derive(secret, "millrace connection 1");
+  std::memcpy(connection_key_.data(), derived.data(), connection_key_.size());
 }
 
 credentials::memory_file::memory_file(const char* name, std::string_view text)
@@ -215,13 +217,6 @@ credentials::memory_file::~memory_file() {
 
 std::filesystem::path credentials::memory_file::path() const {
   return "/proc/self/fd/" + std::to_string(number_);
-}
-
-transport::key256 random_key() {
-  transport::key256 key;
-  need(RAND_bytes(reinterpret_cast<unsigned char*>(key.data()), static_cast<int>(key.size())) == 1,
-       "draw a random key");
-  return key;
 }
 
 } // namespace millrace::cluster

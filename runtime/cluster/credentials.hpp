@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/transport/hmac.hpp"
+#include "runtime/access/key.hpp"
 
 #include <filesystem>
 #include <span>
@@ -32,6 +32,9 @@ public:
 
   const tls_files& files() const { return files_; }
 
+  /// The key that a connection must show before TLS begins: every holder of the secret has the same.
+  const access::key256& connection_key() const { return connection_key_; }
+
 private:
   /// A file without a folder, closed with this object.
   class memory_file {
@@ -55,9 +58,7 @@ private:
 
   memory_file certificate_, key_, ca_;
   tls_files files_;
+  access::key256 connection_key_{};
 };
-
-/// 32 bytes of the system's random source.
-transport::key256 random_key();
 
 } // namespace millrace::cluster

@@ -1,5 +1,6 @@
 #include "runtime/transport/data_plane.hpp"
 
+#include "runtime/access/socket_calls.hpp"
 #include "runtime/transport/interface.hpp"
 #include "runtime/transport/transfer_loop.hpp"
 
@@ -63,10 +64,14 @@ data_plane::transfer_loop::transfer_loop(data_plane_options options)
       pool_(options_.pool_bytes), tcp_context_("tcp", interface_) {
   if (options_.max_outstanding_pulls == 0)
     throw std::invalid_argument("max_outstanding_pulls: want at least 1");
+  const access::guard_data guard(options_.key);
+  const auto guarded_before = access::guarded_ports();
   if (options_.transport == wire::shm)
     // Not "cma": it reads the peer's memory by process id, and UCX 1.13 aborts this process if that one is dead.
     shm_context_ = std::make_unique<ucx_context>("posix,sysv", "all");
   tcp_ = std::make_unique<ucx_worker>(loop_, tcp_context_, [this](ucx_worker::incoming& in) { on_message(*tcp_, in); });
+  if (access::guarded_ports() == guarded_before)
+    throw std::logic_error("UCX has opened a port that nobody guards");
   address_ = write(node_address{life_, tcp_->address()});
   // Signals are the business of the threads that expect them.
   sigset_t all, before;
@@ -83,6 +88,7 @@ data_plane::transfer_loop::~transfer_loop() {
 
 void data_plane::transfer_loop::run() {
   pthread_setname_np(pthread_self(), "data-plane");
+  const access::guard_data guard(options_.key);
   loop_.run();
 }
 

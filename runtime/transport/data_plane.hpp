@@ -1,7 +1,7 @@
 #pragma once
 
+#include "runtime/access/key.hpp"
 #include "runtime/transport/bundle.hpp"
-#include "runtime/transport/hmac.hpp"
 #include "runtime/transport/wanted_columns.hpp"
 #include "runtime/words/ticket.hpp"
 
@@ -21,7 +21,7 @@ wire wire_from(std::string_view name);
 
 struct data_plane_options {
   std::uint64_t node = 0; ///< unique among the nodes of a run
-  key256 key{};           ///< the run's key: who does not hold it is served nothing
+  access::key256 key{};   ///< the run's key: who does not hold it is served nothing
   wire transport = wire::automatic;
   std::string bind;                              ///< IPv4 address or interface to listen on; empty: loopback only
   std::size_t max_outstanding_pulls = 16;        ///< the others wait their turn

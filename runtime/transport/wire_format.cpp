@@ -10,10 +10,10 @@
 namespace millrace::transport {
 namespace {
 
-mac256 mac_of(const message& m, const key256& key, std::span<const std::byte> payload) {
+access::mac256 mac_of(const message& m, const access::key256& key, std::span<const std::byte> payload) {
   const std::span<const std::byte> pieces[] = {{reinterpret_cast<const std::byte*>(&m), offsetof(message, mac)},
                                                payload};
-  return hmac_sha256(key, pieces);
+  return access::hmac_sha256(key, pieces);
 }
 
 void put(std::vector<std::byte>& to, std::uint64_t value) {
@@ -64,12 +64,12 @@ constexpr std::uint64_t address_magic = 0x315244444158524d; // "MRXADDR1"
 
 } // namespace
 
-void seal(message& m, const key256& key, std::span<const std::byte> payload) {
+void seal(message& m, const access::key256& key, std::span<const std::byte> payload) {
   m.mac = mac_of(m, key, payload);
 }
 
-bool sealed_with(const message& m, const key256& key, std::span<const std::byte> payload) {
-  return same_mac(m.mac, mac_of(m, key, payload));
+bool sealed_with(const message& m, const access::key256& key, std::span<const std::byte> payload) {
+  return access::same_mac(m.mac, mac_of(m, key, payload));
 }
 
 std::optional<message> read_message(std::span<const std::byte> header) {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/transport/hmac.hpp"
+#include "runtime/access/hmac.hpp"
 
 #include <bitset>
 #include <cstdint>
@@ -40,14 +40,14 @@ struct message {
   std::uint64_t ticket = 0;
   std::uint64_t pull = 0; ///< number that the requester gave to the pull
   std::uint64_t argument = 0;
-  mac256 mac{};
+  access::mac256 mac{};
 };
 
 static_assert(sizeof(message) == 104);
 
 /// Sets the MAC over everything before it and over `payload`.
-void seal(message& m, const key256& key, std::span<const std::byte> payload = {});
-bool sealed_with(const message& m, const key256& key, std::span<const std::byte> payload = {});
+void seal(message& m, const access::key256& key, std::span<const std::byte> payload = {});
+bool sealed_with(const message& m, const access::key256& key, std::span<const std::byte> payload = {});
 
 /// The message, unless `header` has another size or magic.
 std::optional<message> read_message(std::span<const std::byte> header);

@@ -156,14 +156,17 @@ TEST_CASE("who does not hold the node's secret is refused in one line, and the n
     CHECK(refused.err.starts_with("millrace: node 10.99.0.2:7000: refused the connection"));
     CHECK(std::count(refused.err.begin(), refused.err.end(), '\n') == 1);
   }
-  SUBCASE("a process that speaks without TLS") {
-    const auto refused = run_to_end(s.hosts.near(command_line(
-        {"worker", "--connect", scene::node_name, "--role", "rollout", "--index", "0", "--incarnation", "1"})));
+  SUBCASE("a process with a key of its own, without TLS") {
+    auto command = command_line(
+        {"worker", "--connect", scene::node_name, "--role", "rollout", "--index", "0", "--incarnation", "1"});
+    command.insert(command.begin(), {"/usr/bin/env", "MILLRACE_KEY=" + std::string(64, '7')});
+    const auto refused = run_to_end(s.hosts.near(command));
     CHECK(refused.status == 1);
     CHECK(refused.err.starts_with("millrace: no run at 10.99.0.2:7000"));
     CHECK(std::count(refused.err.begin(), refused.err.end(), '\n') == 1);
   }
   CHECK(!says(node, "started"));
+  CHECK(comes_to_say(node, "turned away 10.99.0.1:"));
   const tiny_run another({.steps = 2});
   const auto served =
       run_to_end(s.hosts.near(another.start({"--set", "placement.rollout.hosts=[\"10.99.0.2:7000\"]", "--set",

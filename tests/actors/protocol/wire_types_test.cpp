@@ -307,6 +307,7 @@ TEST_CASE("a message that nobody listed does not travel, and bytes that are no m
 TEST_CASE("tickets, reports and handles cross a real connection between two actor systems") {
   cluster::actor_options options;
   options.threads = 1;
+  options.keys = {access::random_key()};
   actor_system there(options), here(options);
   const auto served = start_echo(there);
   const auto port = there.publish(served, {"127.0.0.1", 0}, encryption::none);

@@ -203,8 +203,10 @@ TEST_CASE("a file gives the credentials of its bytes") {
   CHECK(accepts(credentials(file.path).files(), credentials(secret_of('x', 40)).files(), X509_PURPOSE_SSL_SERVER));
 }
 
-TEST_CASE("random keys differ") {
-  CHECK(random_key() != random_key());
+TEST_CASE("holders of one secret have one connection key, and of two secrets two") {
+  const credentials a(secret_of('a')), also_a(secret_of('a')), b(secret_of('b'));
+  CHECK(a.connection_key() == also_a.connection_key());
+  CHECK(a.connection_key() != b.connection_key());
 }
 
 TEST_CASE("actor systems talk over TLS with the same secret; another secret and a plain client are turned away") {

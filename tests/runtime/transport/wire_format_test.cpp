@@ -20,13 +20,13 @@ std::vector<std::byte> some(std::size_t count, int first) {
 
 TEST_CASE("a message's MAC covers every field, the payload and the key") {
   const auto payload = some(10, 1);
-  const key256 key{std::byte{7}};
+  const access::key256 key{std::byte{7}};
   message m;
   m.kind = message_kind::pull;
   m.from = 3;
   seal(m, key, payload);
   CHECK(sealed_with(m, key, payload));
-  CHECK_FALSE(sealed_with(m, key256{}, payload));
+  CHECK_FALSE(sealed_with(m, access::key256{}, payload));
   CHECK_FALSE(sealed_with(m, key, std::span(payload).first(9)));
   auto* bytes = reinterpret_cast<std::byte*>(&m);
   for (std::size_t i = 0; i < sizeof m; ++i) {

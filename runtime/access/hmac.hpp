@@ -1,13 +1,8 @@
 #pragma once
 
-#include <array>
-#include <cstddef>
-#include <span>
+#include "runtime/access/key.hpp"
 
-namespace millrace::transport {
-
-/// A secret of 32 bytes: the key of one run.
-using key256 = std::array<std::byte, 32>;
+namespace millrace::access {
 
 /// A tag of HMAC-SHA256 (RFC 2104).
 using mac256 = std::array<std::byte, 32>;
@@ -19,4 +14,4 @@ mac256 hmac_sha256(std::span<const std::byte> key, std::span<const std::byte> me
 /// Equality whose time depends on the length only.
 bool same_mac(const mac256& a, const mac256& b);
 
-} // namespace millrace::transport
+} // namespace millrace::access

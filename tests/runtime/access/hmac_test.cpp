@@ -1,4 +1,4 @@
-#include "runtime/transport/hmac.hpp"
+#include "runtime/access/hmac.hpp"
 
 #include <doctest/doctest.h>
 
@@ -9,7 +9,7 @@
 namespace hmac_test {
 
 using namespace millrace;
-using namespace millrace::transport;
+using namespace millrace::access;
 
 namespace {
 

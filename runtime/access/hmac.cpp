@@ -1,4 +1,4 @@
-#include "runtime/transport/hmac.hpp"
+#include "runtime/access/hmac.hpp"
 
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
@@ -8,7 +8,7 @@
 #include <memory>
 #include <stdexcept>
 
-namespace millrace::transport {
+namespace millrace::access {
 namespace {
 
 struct mac_free {
@@ -50,4 +50,4 @@ bool same_mac(const mac256& a, const mac256& b) {
   return CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
-} // namespace millrace::transport
+} // namespace millrace::access

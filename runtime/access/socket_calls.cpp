@@ -1,0 +1,291 @@
+#include "runtime/access/socket_calls.hpp"
+
+#include "runtime/access/guarded_port.hpp"
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <string_view>
+#include <thread>
+
+namespace millrace::access {
+namespace {
+
+/// How long a connection may take. A host that is gone answers nothing, and the caller's thread waits.
+constexpr int connect_patience_ms = 3'000;
+
+template <class Function>
+Function* in_libc(const char* name) {
+  return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
+}
+
+/// The C library's own functions: looked up at the first call, which may come before this file's statics exist.
+struct libc_calls {
+  int (*listen)(int, int) = in_libc<int(int, int)>("listen");
+  int (*accept)(int, sockaddr*, socklen_t*) = in_libc<int(int, sockaddr*, socklen_t*)>("accept");
+  int (*connect)(int, const sockaddr*, socklen_t) = in_libc<int(int, const sockaddr*, socklen_t)>("connect");
+  int (*getsockname)(int, sockaddr*, socklen_t*) = in_libc<int(int, sockaddr*, socklen_t*)>("getsockname");
+};
+
+const libc_calls& libc() {
+  static const libc_calls calls;
+  return calls;
+}
+
+thread_local const key256* data_key = nullptr;
+
+/// The guarded ports of this process and the thread that serves them. It lives as long as the process.
+class port_guard {
+public:
+  static port_guard& own() {
+    static auto* const guard = new port_guard;
+    return *guard;
+  }
+
+  void actor_keys(std::vector<key256> keys) {
+    const std::lock_guard lock(mutex_);
+    actor_keys_ = std::move(keys);
+  }
+
+  std::vector<key256> actor_keys() const {
+    const std::lock_guard lock(mutex_);
+    return actor_keys_;
+  }
+
+  void teller(refusals::teller tell) {
+    const std::lock_guard lock(mutex_);
+    tell_ = std::move(tell);
+  }
+
+  /// @returns 0, or -1 with errno, as listen does
+  int guard(int library_end, int backlog, std::vector<key256> keys);
+
+  /// The real socket behind a library's end. @returns -1 if there is none
+  int real_socket(int library_end) const {
+    if (opened_ == 0)
+      return -1;
+    const auto found = inode_of(library_end);
+    const std::lock_guard lock(mutex_);
+    const auto at = real_.find(found);
+    return at == real_.end() ? -1 : at->second;
+  }
+
+  std::uint64_t opened() const { return opened_; }
+
+private:
+  port_guard() = default;
+
+  void serve() {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    std::thread([this] {
+      pthread_setname_np(pthread_self(), "ports");
+      loop_.run();
+    }).detach();
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  }
+
+  static ino_t inode_of(int descriptor) {
+    struct stat about {};
+
+    return ::fstat(descriptor, &about) == 0 && S_ISSOCK(about.st_mode) ? about.st_ino : 0;
+  }
+
+  void tell(const std::string& line) const {
+    refusals::teller teller;
+    {
+      const std::lock_guard lock(mutex_);
+      teller = tell_;
+    }
+    if (teller)
+      teller(line);
+  }
+
+  boost::asio::io_context loop_{1};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{loop_.get_executor()};
+  refusals refused_{loop_, [this](const std::string& line) { tell(line); }};
+  mutable std::mutex mutex_;
+  std::vector<key256> actor_keys_;
+  refusals::teller tell_;
+  std::map<ino_t, int> real_; ///< by the library's end
+  std::atomic<std::uint64_t> opened_ = 0;
+  std::once_flag served_;
+};
+
+int port_guard::guard(int library_end, int backlog, std::vector<key256> keys) {
+  const int real = ::fcntl(library_end, F_DUPFD_CLOEXEC, 0);
+  int line[2] = {-1, -1};
+  const int flags = ::fcntl(library_end, F_GETFL), descriptor_flags = ::fcntl(library_end, F_GETFD);
+  if (real < 0 || libc().listen(real, backlog) != 0
+      || ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) != 0 || ::dup2(line[0], library_end) < 0) {
+    const int why = errno;
+    for (const int descriptor : {real, line[0], line[1]})
+      if (descriptor >= 0)
+        ::close(descriptor);
+    errno = why;
+    return -1;
+  }
+  ::close(line[0]);
+  ::fcntl(library_end, F_SETFL, flags);
+  ::fcntl(library_end, F_SETFD, descriptor_flags);
+  const auto inode = inode_of(library_end);
+  {
+    const std::lock_guard lock(mutex_);
+    real_[inode] = real;
+  }
+  ++opened_;
+  std::call_once(served_, [this] { serve(); });
+  boost::asio::post(loop_, [this, inode, ends = guarded_port::ends{real, line[1]}, keys = std::move(keys)] {
+    const auto port = std::make_shared<guarded_port>(
+        loop_, ends, keys, stranger_limits{},
+        [this](const std::string& who, const std::string& why) { refused_.add(who, why); });
+    port->open([this, inode] {
+      const std::lock_guard lock(mutex_);
+      real_.erase(inode);
+    });
+  });
+  return 0;
+}
+
+/// The keys of a call that comes from `caller`. @returns none: it is no business of ours
+std::vector<key256> keys_of(const void* caller) {
+  Dl_info about{};
+  if (::dladdr(caller, &about) == 0 || about.dli_fname == nullptr)
+    return {};
+  const std::string_view path = about.dli_fname;
+  const auto library = path.substr(path.rfind('/') + 1);
+  if (library.starts_with("libucs.so") && data_key != nullptr)
+    return {*data_key};
+  if (library.starts_with("libcaf_io.so"))
+    return port_guard::own().actor_keys();
+  return {};
+}
+
+bool is_internet_stream(int descriptor) {
+  int domain = 0, type = 0;
+  socklen_t size = sizeof domain;
+  if (::getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || (domain != AF_INET && domain != AF_INET6))
+    return false;
+  size = sizeof type;
+  return ::getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
+/// Connects within the patience and shows the proof. @returns 0, or -1 with errno, as connect does
+int connect_with_proof(int descriptor, const sockaddr* to, socklen_t bytes, const key256& key) {
+  const int flags = ::fcntl(descriptor, F_GETFL);
+  ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
+  int error = libc().connect(descriptor, to, bytes) == 0 ? 0 : errno;
+  if (error == EINPROGRESS) {
+    pollfd wait{descriptor, POLLOUT, 0};
+    int ready = 0;
+    do
+      ready = ::poll(&wait, 1, connect_patience_ms);
+    while (ready < 0 && errno == EINTR);
+    socklen_t size = sizeof error;
+    if (ready == 0)
+      error = ETIMEDOUT;
+    else if (ready < 0 || ::getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+      error = errno;
+  }
+  if (error == 0) {
+    // A fresh connection has room for it.
+    const auto shown = make_proof(key, place_of(to));
+    if (::send(descriptor, shown.data(), shown.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(shown.size()))
+      error = ECONNRESET;
+  }
+  ::fcntl(descriptor, F_SETFL, flags);
+  errno = error;
+  return error == 0 ? 0 : -1;
+}
+
+/// The next proven connection. @returns its descriptor, or -1 with errno, as accept does
+int accept_proven(int library_end, sockaddr* from, socklen_t* bytes) {
+  for (;;) {
+    int number = -1;
+    const auto got = ::recv(library_end, &number, sizeof number, 0);
+    if (got != sizeof number) {
+      errno = got < 0 ? errno : EINVAL;
+      return -1;
+    }
+    sockaddr_storage peer{};
+    socklen_t size = sizeof peer;
+    if (::getpeername(number, reinterpret_cast<sockaddr*>(&peer), &size) == 0) {
+      if (from != nullptr && bytes != nullptr) {
+        std::memcpy(from, &peer, std::min(size, *bytes));
+        *bytes = size;
+      }
+      return number;
+    }
+    ::close(number); // it has gone meanwhile
+  }
+}
+
+} // namespace
+
+void guard_actors(std::vector<key256> keys) {
+  port_guard::own().actor_keys(std::move(keys));
+}
+
+guard_data::guard_data(const key256& key) : key_(key), before_(data_key) {
+  data_key = &key_;
+}
+
+guard_data::~guard_data() {
+  data_key = before_;
+}
+
+std::uint64_t guarded_ports() {
+  return port_guard::own().opened();
+}
+
+void tell_refusals(refusals::teller tell) {
+  port_guard::own().teller(std::move(tell));
+}
+
+} // namespace millrace::access
+
+// The program's symbols come before a library's: CAF and UCX call these four.
+
+extern "C" int listen(int descriptor, int backlog) noexcept {
+  using namespace millrace::access;
+  auto keys = keys_of(__builtin_return_address(0));
+  if (keys.empty() || !is_internet_stream(descriptor))
+    return libc().listen(descriptor, backlog);
+  return port_guard::own().guard(descriptor, backlog, std::move(keys));
+}
+
+extern "C" int accept(int descriptor, sockaddr* from, socklen_t* bytes) {
+  using namespace millrace::access;
+  if (port_guard::own().real_socket(descriptor) < 0)
+    return libc().accept(descriptor, from, bytes);
+  return accept_proven(descriptor, from, bytes);
+}
+
+extern "C" int connect(int descriptor, const sockaddr* to, socklen_t bytes) {
+  using namespace millrace::access;
+  const auto keys = keys_of(__builtin_return_address(0));
+  if (keys.empty() || !is_internet_stream(descriptor))
+    return libc().connect(descriptor, to, bytes);
+  return connect_with_proof(descriptor, to, bytes, keys.front());
+}
+
+extern "C" int getsockname(int descriptor, sockaddr* own, socklen_t* bytes) noexcept {
+  using namespace millrace::access;
+  const int real = port_guard::own().real_socket(descriptor);
+  return libc().getsockname(real < 0 ? descriptor : real, own, bytes);
+}

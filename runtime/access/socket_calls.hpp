@@ -1,0 +1,43 @@
+#pragma once
+
+#include "runtime/access/key.hpp"
+#include "runtime/access/refusals.hpp"
+
+#include <cstdint>
+#include <vector>
+
+namespace millrace::access {
+
+/// Puts a `guarded_port` in front of every port that CAF or UCX opens, and a proof before every byte that they send.
+///
+/// Neither library can be given a connection that somebody else has accepted. But both call the C library's listen,
+/// accept, connect and getsockname, and the program's symbols come before a library's. So these four are ours. `listen`
+/// keeps the real socket for a guarded port and leaves the library one end of a line in its place; `accept` takes
+/// proven connections from the line; `getsockname` names the real socket; `connect` waits for the connection and sends
+/// the proof. Calls of everybody else go through untouched.
+///
+/// What is set here is checked by its effect: after a library has opened a port, ask `guarded_ports`.
+
+/// Keys of the connections that CAF makes and takes in this process. @param keys the first is shown, each is accepted
+void guard_actors(std::vector<key256> keys);
+
+/// The key of the connections that UCX makes and takes on this thread, while this object lives.
+class guard_data {
+public:
+  explicit guard_data(const key256& key);
+  ~guard_data();
+  guard_data(const guard_data&) = delete;
+  guard_data& operator=(const guard_data&) = delete;
+
+private:
+  key256 key_;
+  const key256* before_;
+};
+
+/// How many guarded ports this process has opened so far.
+std::uint64_t guarded_ports();
+
+/// Who is told of connections that were turned away; called on a thread of its own. Nobody at first.
+void tell_refusals(refusals::teller tell);
+
+} // namespace millrace::access
