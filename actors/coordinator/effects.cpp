@@ -16,6 +16,7 @@ constexpr std::uint64_t most_refusals_in_a_row = 1000;
 } // namespace
 
 void coordinator_state::group_is_generated(const group_generated& generated) {
+  restarts_.worked(generated.from.name());
   router_->generated(generated, now()); // progress once somebody can use it
 }
 
@@ -92,6 +93,7 @@ void coordinator_state::process(const role_instance& adder, const process_group&
 
 void coordinator_state::processed(const role_instance& adder, const group_columns& answer) {
   if (answer.complaint.empty()) {
+    restarts_.worked(adder.name());
     unscored_.scored();
     progressed();
   } else {

@@ -41,7 +41,7 @@ restart restart_rule::died(const std::string& instance, const std::string& how, 
     return {.refusal = instance + " died " + std::to_string(false_starts)
                        + " times in a row before it was ready, the last time of " + how};
   return {.refusal = instance + " died " + std::to_string(deaths.size()) + " times within "
-                     + std::to_string(static_cast<int>(window_s)) + " s, the last time of " + how};
+                     + std::to_string(static_cast<int>(window_s)) + " s without any work, the last time of " + how};
 }
 
 } // namespace millrace::supervision

@@ -29,9 +29,10 @@ struct restart {
   std::string refusal; ///< not empty: it is not, and why
 };
 
-/// Decides whether a process that died is started again. A process may die `allowed_deaths` times within `window_s`,
-/// and twice in a row before its role is ready. After more deaths the run ends, if no other process of the role works;
-/// else the process is started again later and later, up to `longest_wait_s`. It uses no clock and no process.
+/// Decides whether a process that died is started again. A process that has worked is started again at once, however
+/// often it is killed. What counts are deaths in a row without any work: two before the role is ready, and
+/// `allowed_deaths` within `window_s`. After more of them the run ends, if no other process of the role works; else the
+/// process is started again later and later, up to `longest_wait_s`. It uses no clock and no process.
 class restart_rule {
 public:
   static constexpr double longest_wait_s = 30;
@@ -40,6 +41,12 @@ public:
   static constexpr int allowed_false_starts = 2;
 
   void ready(const std::string& instance) { false_starts_.erase(instance); }
+
+  /// The process did what its role is for: a group generated, columns added.
+  void worked(const std::string& instance) {
+    false_starts_.erase(instance);
+    deaths_.erase(instance);
+  }
 
   /// The process of `instance` died at `now`. @param others processes of the same role that work
   restart died(const std::string& instance, const std::string& how, double now, std::size_t others);

@@ -19,7 +19,21 @@ std::vector<std::string> names_of(const std::vector<role_instance>& roles) {
 
 } // namespace
 
-TEST_CASE("a process that died is started again, five times a minute") {
+TEST_CASE("a process that works is started again at once, however often it dies") {
+  supervision::restart_rule rule;
+  for (int i = 0; i < 300; ++i) {
+    const auto again = rule.died("rollout/0", "signal 9 (Killed)", 2.0 * i, 0);
+    REQUIRE(again.refusal == "");
+    REQUIRE(again.after_s == 0);
+    rule.ready("rollout/0");
+    rule.worked("rollout/0");
+  }
+  CHECK(rule.died("rollout/0", "exit status 1", 600, 0).refusal == "");
+  CHECK(rule.died("rollout/0", "exit status 1", 600, 0).refusal == "");
+  CHECK(rule.died("rollout/0", "exit status 1", 600, 0).refusal != ""); // as if it had never worked
+}
+
+TEST_CASE("a process that died is started again, five times a minute without any work") {
   supervision::restart_rule rule;
   for (int i = 0; i < 5; ++i) {
     CHECK(rule.died("rollout/0", "signal 9 (Killed)", 10.0 + i, 0).refusal == "");
@@ -27,7 +41,7 @@ TEST_CASE("a process that died is started again, five times a minute") {
   }
   CHECK(rule.died("rollout/1", "signal 9 (Killed)", 14.5, 0).refusal == ""); // another's deaths are another's
   CHECK(rule.died("rollout/0", "signal 9 (Killed)", 15, 0).refusal
-        == "rollout/0 died 6 times within 60 s, the last time of signal 9 (Killed)");
+        == "rollout/0 died 6 times within 60 s without any work, the last time of signal 9 (Killed)");
 }
 
 TEST_CASE("deaths of more than a minute ago are forgotten") {
