@@ -137,7 +137,8 @@ void add_extension(X509* certificate, X509* issuer, int kind, const char* value)
 }
 
 /// A certificate for `key`, signed by `issuer_key`; `issuer` is null for the authority itself.
-owned_certificate certify(const char* name, EVP_PKEY* key, X509* issuer, EVP_PKEY* issuer_key) {
+owned_certificate certificate_for(const char* name, EVP_PKEY* key, X509* issuer, EVP_PKEY* issuer_key,
+                                  std::chrono::seconds life) {
   owned_certificate certificate(X509_new());
   X509* c = certificate.get();
   std::uint64_t serial = 1;
@@ -146,7 +147,7 @@ owned_certificate certify(const char* name, EVP_PKEY* key, X509* issuer, EVP_PKE
   constexpr long day_s = 24 * 3600;
   need(c && X509_set_version(c, X509_VERSION_3) == 1
            && ASN1_INTEGER_set_uint64(X509_get_serialNumber(c), serial | 1) == 1
-           && X509_gmtime_adj(X509_getm_notBefore(c), -day_s) && X509_gmtime_adj(X509_getm_notAfter(c), 3650 * day_s)
+           && X509_gmtime_adj(X509_getm_notBefore(c), -day_s) && X509_gmtime_adj(X509_getm_notAfter(c), life.count())
            && X509_set_pubkey(c, key) == 1
            && X509_NAME_add_entry_by_txt(X509_get_subject_name(c), "CN", MBSTRING_ASC,
                                          reinterpret_cast<const unsigned char*>(name), -1, -1, 0)
@@ -181,21 +182,54 @@ credentials::credentials(const std::filesystem::path& secret_file)
     : credentials(std::span<const std::byte>(read_secret(secret_file))) {
 }
 
-credentials::credentials(std::span<const std::byte> secret) {
+struct credentials::signer {
+  using key = std::unique_ptr<EVP_PKEY, void (*)(EVP_PKEY*)>;
+  key authority, own;
+};
+
+credentials::credentials(std::span<const std::byte> secret, std::chrono::seconds life) : life_(life) {
   if (secret.size() < least_secret_bytes)
     throw std::invalid_argument("secret: " + std::to_string(secret.size()) + " bytes, want at least 32");
-  const owned_key authority = authority_key(secret);
-  const owned_key own(EVP_EC_gen("prime256v1"));
-  need(own != nullptr, "make a key");
-  const auto ca = certify("millrace authority", authority.get(), nullptr, authority.get());
-  const auto leaf = certify("millrace", own.get(), ca.get(), authority.get());
-  certificate_ = {"certificate", pem([&](BIO* to) { return PEM_write_bio_X509(to, leaf.get()); })};
-  key_ = {"key",
-          pem([&](BIO* to) { return PEM_write_bio_PrivateKey(to, own.get(), nullptr, nullptr, 0, nullptr, nullptr); })};
-  ca_ = {"ca", pem([&](BIO* to) { return PEM_write_bio_X509(to, ca.get()); })};
+  signer_ = std::make_unique<const signer>(signer{.authority = {authority_key(secret).release(), EVP_PKEY_free},
+                                                  .own = {EVP_EC_gen("prime256v1"), EVP_PKEY_free}});
+  need(signer_->own != nullptr, "make a key");
+  key_ = {"key", pem([&](BIO* to) {
+            return PEM_write_bio_PrivateKey(to, signer_->own.get(), nullptr, nullptr, 0, nullptr, nullptr);
+          })};
+  certificate_ = {"certificate", ""};
+  ca_ = {"ca", ""};
+  certify();
   files_ = {certificate_.path(), key_.path(), ca_.path()};
   const auto derived = derive(secret, "millrace connection 1");
   std::memcpy(connection_key_.data(), derived.data(), connection_key_.size());
+  renewal_ = std::thread([this] { keep_fresh(); });
+}
+
+credentials::~credentials() {
+  {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+  }
+  ending_.notify_all();
+  renewal_.join();
+}
+
+void credentials::certify() {
+  auto* authority = signer_->authority.get();
+  const auto ca = certificate_for("millrace authority", authority, nullptr, authority, life_);
+  const auto leaf = certificate_for("millrace", signer_->own.get(), ca.get(), authority, life_);
+  ca_.replace("ca", pem([&](BIO* to) { return PEM_write_bio_X509(to, ca.get()); }));
+  certificate_.replace("certificate", pem([&](BIO* to) { return PEM_write_bio_X509(to, leaf.get()); }));
+}
+
+void credentials::keep_fresh() {
+  std::unique_lock lock(mutex_);
+  while (!ending_.wait_for(lock, life_ / 3, [this] { return ended_; }))
+    try {
+      certify();
+    } catch (const std::exception&) {
+      // The certificate at hand lives on for two thirds of its life, and the next attempt is soon.
+    }
 }
 
 credentials::memory_file::memory_file(const char* name, std::string_view text)
@@ -213,6 +247,12 @@ credentials::memory_file::memory_file(const char* name, std::string_view text)
 credentials::memory_file::~memory_file() {
   if (number_ >= 0)
     ::close(number_);
+}
+
+void credentials::memory_file::replace(const char* name, std::string_view text) {
+  const memory_file fresh(name, text);
+  if (::dup3(fresh.number_, number_, O_CLOEXEC) != number_)
+    throw std::runtime_error("TLS " + std::string(name) + ": cannot put it in place: " + std::strerror(errno));
 }
 
 std::filesystem::path credentials::memory_file::path() const {

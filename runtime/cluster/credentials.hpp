@@ -2,9 +2,14 @@
 
 #include "runtime/access/key.hpp"
 
+#include <chrono>
+#include <condition_variable>
 #include <filesystem>
+#include <memory>
+#include <mutex>
 #include <span>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 namespace millrace::cluster {
@@ -20,15 +25,25 @@ struct tls_files {
 /// (EC P-256, its key by HKDF-SHA256) and signs itself a certificate, so that two such processes trust each other and
 /// nobody else. The files lie in this process's memory (memfd), under a path that this process alone can use. They are
 /// gone with this object or with the process, however it ends: no key is left behind on a disk.
+///
+/// A certificate lives for hours: one that leaks is soon worth nothing. A thread writes a new one, for the same key and
+/// under the same path, whenever a third of that life has passed, so that a process of weeks can still be joined.
+/// Connections that stand are not touched. A certificate is valid from a day before it is made, for clocks that differ.
 class credentials {
 public:
+  static constexpr std::chrono::seconds certificate_life = std::chrono::hours(12);
+
   /// @param secret_file at least 32 bytes of anything, every byte counts; not readable by others
   /// @throws input_error naming the file if it is missing, not a file, too short, too long (1 MiB) or readable by
   /// others
   explicit credentials(const std::filesystem::path& secret_file);
 
+  /// @param life how long a certificate is valid, at least 3 s
   /// @throws std::invalid_argument for fewer than 32 bytes
-  explicit credentials(std::span<const std::byte> secret);
+  explicit credentials(std::span<const std::byte> secret, std::chrono::seconds life = certificate_life);
+  ~credentials();
+  credentials(const credentials&) = delete;
+  credentials& operator=(const credentials&) = delete;
 
   const tls_files& files() const { return files_; }
 
@@ -51,14 +66,27 @@ private:
     }
 
     std::filesystem::path path() const;
+    /// Another text under the same path.
+    void replace(const char* name, std::string_view text);
 
   private:
     int number_ = -1;
   };
 
+  struct signer;
+
+  void certify();
+  void keep_fresh();
+
+  std::unique_ptr<const signer> signer_;
+  std::chrono::seconds life_;
   memory_file certificate_, key_, ca_;
   tls_files files_;
   access::key256 connection_key_{};
+  std::mutex mutex_;
+  std::condition_variable ending_;
+  bool ended_ = false;
+  std::thread renewal_; ///< last: it uses the rest
 };
 
 } // namespace millrace::cluster

@@ -1,6 +1,7 @@
 #include "runtime/cluster/actor_config.hpp"
 #include "runtime/cluster/credentials.hpp"
 #include "runtime/words/input_error.hpp"
+#include "tests/support/eventually.hpp"
 
 #include <arpa/inet.h>
 #include <caf/all.hpp>
@@ -153,16 +154,15 @@ TEST_CASE("the authority's key depends on the secret only, the leaf's on nothing
 TEST_CASE("the files lie in memory, as nobody can change them, and go with their owner") {
   tls_files files;
   {
-    credentials first(secret_of('a'));
-    const credentials moved(std::move(first));
-    files = moved.files();
+    const credentials made(secret_of('a'));
+    files = made.files();
     CHECK(place_of(files.certificate) == "/memfd:certificate (deleted)");
     CHECK(place_of(files.key) == "/memfd:key (deleted)");
     CHECK(place_of(files.ca) == "/memfd:ca (deleted)");
     const int number = std::stoi(files.key.filename().string());
     CHECK(::fcntl(number, F_GETFD) == FD_CLOEXEC); // no child has it
     CHECK(::write(number, "x", 1) == -1);
-    CHECK(accepts(moved.files(), moved.files(), X509_PURPOSE_SSL_SERVER));
+    CHECK(accepts(made.files(), made.files(), X509_PURPOSE_SSL_SERVER));
   }
   for (const auto& file : {files.key, files.certificate, files.ca})
     CHECK(place_of(file).find("memfd") == std::string::npos);
@@ -196,6 +196,33 @@ TEST_CASE("a secret file that will not do is refused in one line that names it")
   const secret_file fine(32, 0640);
   CHECK(refusal_of(fine.path) == "accepted");
   CHECK_THROWS_AS(credentials(std::span<const std::byte>(secret_of('a', 31))), std::invalid_argument);
+}
+
+TEST_CASE("a certificate lives for twelve hours") {
+  const credentials made(secret_of('a'));
+  for (const auto& file : {made.files().certificate, made.files().ca}) {
+    const auto certificate = read_certificate(file);
+    int days = 0, seconds = 0;
+    REQUIRE(ASN1_TIME_diff(&days, &seconds, nullptr, X509_get0_notAfter(certificate.get())) == 1);
+    CHECK(days == 0);
+    CHECK(seconds <= 12 * 3600);
+    CHECK(seconds > 12 * 3600 - 60);
+  }
+}
+
+TEST_CASE("before a certificate ends, a new one for the same key is under the same path, and peers take it") {
+  const credentials peer(secret_of('a')), made(secret_of('a'), std::chrono::seconds(3));
+  const auto serial = [&] {
+    const auto certificate = read_certificate(made.files().certificate);
+    return ASN1_INTEGER_get(X509_get0_serialNumber(certificate.get()));
+  };
+  const auto first = serial();
+  const auto before = read_certificate(made.files().certificate);
+  REQUIRE(tests::eventually([&] { return serial() != first; }));
+  CHECK(EVP_PKEY_eq(X509_get0_pubkey(read_certificate(made.files().certificate).get()), X509_get0_pubkey(before.get()))
+        == 1);
+  CHECK(accepts(peer.files(), made.files(), X509_PURPOSE_SSL_SERVER));
+  CHECK(accepts(made.files(), peer.files(), X509_PURPOSE_SSL_CLIENT));
 }
 
 TEST_CASE("a file gives the credentials of its bytes") {
