@@ -1,3 +1,4 @@
+#include "runtime/cluster/grace.hpp"
 #include "runtime/formats/quoted.hpp"
 #include "runtime/pipeline/errors.hpp"
 #include "runtime/run_files/storage.hpp"
@@ -73,9 +74,8 @@ int ended(int status, const std::string& head, const std::string& why) {
   return status;
 }
 
-} // namespace
-
-int main(int argc, char** argv) {
+/// @returns the exit status
+int run_and_say(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const millrace::pipeline::pipeline_errors& errors) {
@@ -89,4 +89,12 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {
     return ended(70, "millrace: internal error:", error.what());
   }
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  const int status = run_and_say(argc, argv);
+  millrace::cluster::end_within(millrace::cluster::parting_grace, status); // libraries' last words may hang
+  return status;
 }

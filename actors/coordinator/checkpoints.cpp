@@ -197,7 +197,8 @@ void coordinator_state::conclude(run_outcome outcome) {
   try {
     config_.record->add_trace(telemetry::process_trace().take(), getpid(), "run", 0);
     config_.record->write_status(router_->scheduler(), word, role_states(), {});
-    config_.record->finish(router_->scheduler(), word);
+    if (!outcome.at_start) // nothing was done that a summary could tell of
+      config_.record->finish(router_->scheduler(), word);
   } catch (const std::exception& error) {
     outcome = {.ok = false, .line = error.what()};
   }

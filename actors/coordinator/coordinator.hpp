@@ -24,8 +24,9 @@ inline constexpr node_id own_node = 1; ///< data-plane node of the run's own pro
 /// How a run ended.
 struct run_outcome {
   bool ok = false;
-  std::string line;     ///< why not, for people; "" if ok
-  bool stopped = false; ///< ok, but a person or the system stopped it before its end: `resume` goes on
+  std::string line;      ///< why not, for people; "" if ok
+  bool at_start = false; ///< not ok: a role did not start, from the models or from the checkpoint
+  bool stopped = false;  ///< ok, but a person or the system stopped it before its end: `resume` goes on
 };
 
 /// What the coordinator is started with.

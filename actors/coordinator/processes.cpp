@@ -235,7 +235,8 @@ void coordinator_state::take_role_in(const role_ready& ready) {
 }
 
 void coordinator_state::role_has_failed(const role_failed& failed) {
-  fail(failed.who.name() + ": " + failed.why);
+  if (!ended_)
+    end({.ok = false, .line = failed.who.name() + ": " + failed.why, .at_start = failed.at_start});
 }
 
 void coordinator_state::process_has_failed(const process_failed& failed) {

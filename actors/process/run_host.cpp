@@ -295,7 +295,9 @@ void say_why(const pipeline::pipeline& p, const run_files::run_folder& folder, c
 /// From here on every way out is said at once and ends within the grace: the destructors of CAF and UCX may wait for
 /// connections that nobody answers.
 int run_connected(const pipeline::pipeline& p, const run_files::run_folder& folder, coordinator_config config,
-                  const std::optional<cluster::credentials>& secret, stop_line& stop) {
+                  const std::optional<cluster::credentials>& secret, stop_line& stop,
+                  const std::function<void(const std::string&)>& without_checkpoint) {
+  cluster::grace_period grace; // first: the others are gone when it ends
   const auto hosts = hosts_of(p);
   const auto data = data_plane_for(config, hosts); // held here too: its own thread must not be the last to let it go
   const auto door = access::random_key();
@@ -306,6 +308,8 @@ int run_connected(const pipeline::pipeline& p, const run_files::run_folder& fold
   run_outcome outcome;
   try {
     outcome = conduct(system, children, std::move(config), stop, hosts);
+    if (outcome.at_start && without_checkpoint)
+      without_checkpoint(outcome.line);
   } catch (const std::exception& error) {
     outcome = {.ok = false, .line = error.what()};
   }
@@ -314,7 +318,7 @@ int run_connected(const pipeline::pipeline& p, const run_files::run_folder& fold
     telemetry::process_log().say("millrace: " + outcome.line);
   }
   const int status = !outcome.ok ? failed_status : outcome.stopped ? stopped_status : 0;
-  cluster::end_within(cluster::parting_grace, status);
+  grace.begin(cluster::parting_grace, status);
   return status;
 }
 
@@ -332,7 +336,8 @@ int run_pipeline(const pipeline::pipeline& p, const run_files::run_folder& folde
     if (!hosts_of(p).empty())
       secret.emplace(p.placement.secret_file);
     run_files::hold_data(folder, data_files_of(p), start.data);
-    return run_connected(p, folder, config_of(p, folder, std::move(start)), secret, stop);
+    const auto without_checkpoint = start.without_checkpoint;
+    return run_connected(p, folder, config_of(p, folder, std::move(start)), secret, stop, without_checkpoint);
   } catch (const std::exception& error) {
     say_why(p, folder, error.what());
     throw;

@@ -15,7 +15,7 @@ inline constexpr int failed_status = 1;
 /// @param folder     new, or opened to go on with
 /// @param start      what it begins with
 /// @returns the exit status: 0 finished, `stopped_status` stopped by a signal before its end, `failed_status` failed,
-///          and has said why. The process ends soon after it returns, whatever hangs.
+///          and has said why. If a library hangs at the end, the process exits with it after seconds.
 /// @throws input_error for what is wrong before anything has started
 int run_pipeline(const pipeline::pipeline& p, const run_files::run_folder& folder, run_start start);
 

@@ -37,6 +37,19 @@ run_start start_from(const pipeline::pipeline& p, const std::filesystem::path& c
   return start;
 }
 
+void warn_of_checkpoint(const std::string& line) {
+  telemetry::log_warning("run", line);
+}
+
+/// A role did not start from the checkpoint of `step`: goes on from the one before, if there is one.
+void leave(std::int64_t step, const std::filesystem::path& checkpoints, const resumption& how, const std::string& why) {
+  if (!how.again || !run_files::latest_checkpoint(checkpoints, {}, step))
+    return;
+  warn_of_checkpoint("the checkpoint of step " + std::to_string(step)
+                     + " does not load, so the run goes on from the one before it: " + why);
+  how.again(step);
+}
+
 } // namespace
 
 run_files::data_files data_files_of(const pipeline::pipeline& p) {
@@ -69,19 +82,21 @@ run_start first_start(const pipeline::pipeline& p) {
   return start;
 }
 
-run_start newest_start(const pipeline::pipeline& p, const run_files::run_folder& folder, run_files::changed_data data) {
-  const auto warn = [](const std::string& line) { telemetry::log_warning("run", line); };
+run_start newest_start(const pipeline::pipeline& p, const run_files::run_folder& folder, const resumption& how) {
   std::optional<input_error> newest_error;
-  auto before = std::numeric_limits<std::int64_t>::max();
-  while (const auto found = run_files::latest_checkpoint(folder.checkpoints(), warn, before)) {
+  auto before = how.before;
+  while (const auto found = run_files::latest_checkpoint(folder.checkpoints(), warn_of_checkpoint, before)) {
     try {
       auto start = start_from(p, found->folder);
-      start.data = data;
+      start.data = how.data;
+      start.without_checkpoint = [how, step = found->step, checkpoints = folder.checkpoints()](const std::string& why) {
+        leave(step, checkpoints, how, why);
+      };
       if (newest_error)
-        warn("the checkpoint of step " + std::to_string(before)
-             + " cannot be read, so the run goes on from the one "
-               "before it: "
-             + newest_error->what());
+        warn_of_checkpoint("the checkpoint of step " + std::to_string(before)
+                           + " cannot be read, so the run goes on from the one "
+                             "before it: "
+                           + newest_error->what());
       telemetry::log_info("run", "going on from step " + std::to_string(found->step));
       return start;
     } catch (const input_error& error) {
@@ -92,9 +107,11 @@ run_start newest_start(const pipeline::pipeline& p, const run_files::run_folder&
   }
   if (newest_error)
     throw *newest_error;
-  warn("there is no checkpoint yet: the run begins again");
+  if (how.before != std::numeric_limits<std::int64_t>::max())
+    throw input_error(folder.checkpoints().string() + ": no checkpoint of a step before " + std::to_string(how.before));
+  warn_of_checkpoint("there is no checkpoint yet: the run begins again");
   auto start = first_start(p);
-  start.data = data;
+  start.data = how.data;
   return start;
 }
 

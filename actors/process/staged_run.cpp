@@ -36,11 +36,11 @@ std::filesystem::path part_of(const std::filesystem::path& run, const std::vecto
   return part;
 }
 
-int run_stage(const pipeline::pipeline& p, const std::filesystem::path& path, run_files::changed_data data) {
+int run_stage(const pipeline::pipeline& p, const std::filesystem::path& path, const resumption& how) {
   if (!std::filesystem::exists(path / "resolved.toml"))
     return run_new(p, run_files::run_folder::create(path));
   auto folder = run_files::run_folder::open(path);
-  auto start = newest_start(p, folder, data);
+  auto start = newest_start(p, folder, how);
   if (!(pipeline::read_pipeline(folder.resolved()) == p))
     folder.change_pipeline(pipeline::resolved_toml(p));
   return run_pipeline(p, folder, std::move(start));
@@ -58,8 +58,7 @@ bool is_finished(const std::filesystem::path& stage_folder) {
   return status && status->state == "finished";
 }
 
-int run_stages(const std::vector<pipeline::stage>& stages, const run_files::run_folder& folder,
-               run_files::changed_data data) {
+int run_stages(const std::vector<pipeline::stage>& stages, const run_files::run_folder& folder, const resumption& how) {
   for (std::size_t i = 0; i < stages.size(); ++i) {
     const auto path = folder_of_stage(folder.path(), stages, i);
     const std::string which =
@@ -71,7 +70,7 @@ int run_stages(const std::vector<pipeline::stage>& stages, const run_files::run_
     telemetry::log_info("run", which);
     const auto p = pipeline::with_references(
         stages[i].what, [&](const auto& reference) { return part_of(folder.path(), stages, reference); });
-    if (const int status = run_stage(p, path, data); status != 0)
+    if (const int status = run_stage(p, path, how); status != 0)
       return status;
   }
   return 0;

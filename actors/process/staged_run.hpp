@@ -1,7 +1,7 @@
 #pragma once
 
+#include "actors/process/run_start.hpp"
 #include "runtime/pipeline/stages.hpp"
-#include "runtime/run_files/data_digests.hpp"
 #include "runtime/run_files/run_folder.hpp"
 
 #include <filesystem>
@@ -23,7 +23,6 @@ bool is_finished(const std::filesystem::path& stage_folder);
 /// @param folder of the whole run, which holds its lock; `resolved.toml` is written
 /// @returns the exit status, as `run_pipeline`
 /// @throws input_error for what is wrong before a stage has started, naming the stage
-int run_stages(const std::vector<pipeline::stage>& stages, const run_files::run_folder& folder,
-               run_files::changed_data data);
+int run_stages(const std::vector<pipeline::stage>& stages, const run_files::run_folder& folder, const resumption& how);
 
 } // namespace millrace::actors

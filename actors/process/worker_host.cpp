@@ -164,6 +164,7 @@ int run_node(const std::string& listen, const std::string& secret_file) {
   options.tls = secret.files();
   options.keys = {secret.connection_key()};
   access::tell_refusals([](const std::string& line) { telemetry::log_warning("node", line); });
+  cluster::grace_period grace; // before the system, whose end may wait for a connection that nobody answers
   actor_system system(options);
   const auto processes = std::make_shared<node_processes>(std::filesystem::absolute(secret_file).string());
   const auto agent = system.start("node_agent", node_agent(processes));
@@ -179,7 +180,7 @@ int run_node(const std::string& listen, const std::string& secret_file) {
                                   + secret_file + "); Ctrl-C ends it");
   stopped.get_future().wait();
   end_actor(agent);
-  cluster::end_within(cluster::parting_grace, 0); // a half-made connection may hold up the rest
+  grace.begin(cluster::parting_grace, 0);
   return 0;
 }
 

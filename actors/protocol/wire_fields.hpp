@@ -320,7 +320,7 @@ auto inspect(Inspector& f, failure_noted&) {
 
 template <class Inspector>
 auto inspect(Inspector& f, role_failed& x) {
-  return f(x.who, x.why);
+  return f(x.who, x.why, x.at_start);
 }
 
 template <class Inspector>

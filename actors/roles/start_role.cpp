@@ -16,7 +16,9 @@ roles::role_events events_for(const role_instance& who, const handle<decides>& c
   events.generated = [coordinator](group_generated what) { tell(coordinator, std::move(what)); };
   events.interrupted = [coordinator](group_interrupted what) { tell(coordinator, std::move(what)); };
   events.progress = [coordinator](evaluation_progress what) { tell(coordinator, std::move(what)); };
-  events.failed = [coordinator, who](std::string why) { tell(coordinator, role_failed{who, std::move(why)}); };
+  events.failed = [coordinator, who](std::string why) {
+    tell(coordinator, role_failed{.who = who, .why = std::move(why)});
+  };
   return events;
 }
 
@@ -35,7 +37,7 @@ void start_role(const starter& start, const role_order& order, const handle<deci
     const auto where = start(order.who.role, role_actor(place, abilities));
     tell(coordinator, ready_message(place, abilities, where));
   } catch (const std::exception& error) {
-    tell(coordinator, role_failed{order.who, error.what()});
+    tell(coordinator, role_failed{.who = order.who, .why = error.what(), .at_start = true});
   }
 }
 

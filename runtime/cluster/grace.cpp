@@ -2,15 +2,28 @@
 
 #include <unistd.h>
 
-#include <thread>
-
 namespace millrace::cluster {
 
+void grace_period::begin(std::chrono::milliseconds grace, int status) {
+  watch_ = std::thread([this, grace, status] {
+    std::unique_lock lock(mutex_);
+    if (!over_.wait_for(lock, grace, [this] { return gone_; }))
+      _exit(status);
+  });
+}
+
+grace_period::~grace_period() {
+  {
+    const std::lock_guard lock(mutex_);
+    gone_ = true;
+  }
+  over_.notify_all();
+  if (watch_.joinable())
+    watch_.join();
+}
+
 void end_within(std::chrono::milliseconds grace, int status) {
-  std::thread([grace, status] {
-    std::this_thread::sleep_for(grace);
-    _exit(status);
-  }).detach();
+  (new grace_period)->begin(grace, status); // lives as long as the process
 }
 
 } // namespace millrace::cluster

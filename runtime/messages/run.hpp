@@ -41,7 +41,8 @@ struct process_up {
 /// A role cannot start or go on, and starting it again would not help. any role -> coordinator.
 struct role_failed {
   role_instance who;
-  std::string why; ///< one line
+  std::string why;       ///< one line
+  bool at_start = false; ///< it was never ready: what it starts from may be at fault
 };
 
 /// A process that has joined cannot go on: a model that is not on its host, a network that is not up yet. It ends after

@@ -71,7 +71,7 @@ TEST_CASE("a kill every two seconds does not end a run whose other rollouts work
   MESSAGE(killed.kills << " kills in " << for_s << " s: " << killed_rate << " steps/s of " << alone_rate << ": "
                        << killed_rate / alone_rate);
   CHECK(killed.kills >= static_cast<int>(for_s / between_kills_s / 2));
-  CHECK(killed_rate > 0.4 * alone_rate);
+  CHECK(killed_rate > (long_sweep() ? 0.8 : 0.4) * alone_rate); // a few seconds of a busy machine say little
 }
 
 } // namespace goodput_test

@@ -1,3 +1,4 @@
+#include "runtime/run_files/manifest.hpp"
 #include "tests/tools/tiny_run.hpp"
 
 #include <doctest/doctest.h>
@@ -183,6 +184,42 @@ TEST_CASE("a checkpoint that cannot be read is left out with a line, and the run
   CHECK(resumed.err.find("step-000006 is damaged and left out") != std::string::npos);
   CHECK(resumed.err.find("going on from step 4") != std::string::npos);
   check_each_group_once(run.files(), 6);
+}
+
+TEST_CASE("a whole checkpoint that a role does not load is left for the one before, with a line") {
+  for (const bool placed : {false, true}) {
+    CAPTURE(placed);
+    const tiny_run run({.steps = 6, .run = "checkpoint_every = 2\ncheckpoints_kept = 3\n"});
+    REQUIRE(run_to_end(run.start(placed ? placed_apart(false) : strings{})).status == 0);
+    for (const int step : {6, 4}) { // written so: every file is as it was meant to be
+      const auto folder = run.files().folder() / "checkpoints" / ("step-00000" + std::to_string(step));
+      write_file(folder / "model" / "config.json", "{}");
+      std::filesystem::remove(folder / "manifest.json");
+      write_file(folder / "manifest.json", millrace::run_files::make_manifest(folder, step));
+    }
+    const auto resumed = run_to_end(run.resume({"--set", "run.steps=8"}));
+    CAPTURE(resumed.err);
+    CHECK(resumed.status == 0);
+    CHECK(resumed.err.find(
+              "the checkpoint of step 6 does not load, so the run goes on from the one before it: learner/0: ")
+          != std::string::npos);
+    CHECK(resumed.err.find("the checkpoint of step 4 does not load") != std::string::npos);
+    CHECK(resumed.err.find("going on from step 2") != std::string::npos);
+    check_each_group_once(run.files(), 8);
+  }
+}
+
+TEST_CASE("if no checkpoint loads, the run says why and ends; --before goes back as far as one likes") {
+  const tiny_run run({.steps = 4, .run = "checkpoint_every = 2\n"});
+  REQUIRE(run_to_end(run.start()).status == 0);
+  const auto none = run_to_end(run.resume({"--before", "2"}));
+  CHECK(none.status == 1);
+  CHECK(none.err.find("no checkpoint of a step before 2") != std::string::npos);
+  const auto back = run_to_end(run.resume({"--before", "4"}));
+  CAPTURE(back.err);
+  CHECK(back.status == 0);
+  CHECK(back.err.find("going on from step 2") != std::string::npos);
+  check_each_group_once(run.files(), 4);
 }
 
 } // namespace resume_test

@@ -1,3 +1,4 @@
+#include "runtime/cluster/grace.hpp"
 #include "tests/tools/supervised_run.hpp"
 
 #include <doctest/doctest.h>
@@ -100,6 +101,27 @@ TEST_CASE("DeepSpeed-Chat's three steps run out of one file, with an average of 
   CHECK(figure(run.stage(2), "pretraining/loss", 0) > 0);
   const auto status = run_to_end(command_line({"status", run.folder().string()}));
   CHECK(status.out.find("stage 2 of 3, reward") != std::string::npos);
+}
+
+TEST_CASE("a stage may take longer than the process of the one before may take to let go") {
+  const staged_pipeline run("deepspeed_chat", {"sft", "reward", "ppo"});
+  auto command =
+      brief(run.start({"sft.roles.rows.file=chat.jsonl", "reward.roles.rows.file=pairs.jsonl",
+                       "ppo.roles.prompts.file=prompts.jsonl", "ppo.roles.learner.pretraining.file=text.jsonl"}),
+            {"ppo"});
+  command.insert(command.end(), {"--set", "stage.reward.run.steps=1000000", "--set",
+                                 "stage.ppo.roles.learner.optimizer.warmup_steps=0", "--set",
+                                 "stage.ppo.roles.critic.optimizer.warmup_steps=0"});
+  running_command running(command);
+  REQUIRE(wait_until([&] { return run.stage(1).steps() > 0 || running.ended(); }));
+  const auto start = std::chrono::steady_clock::now();
+  wait_until([&] {
+    return running.ended() || std::chrono::steady_clock::now() - start > millrace::cluster::parting_grace * 3 / 2;
+  });
+  CAPTURE(running.err());
+  CHECK_FALSE(running.ended());
+  running.signal(SIGTERM);
+  CHECK(running.wait().status == 3);
 }
 
 TEST_CASE("the R1 recipe runs out of one file, and after SIGKILL goes on with the stage that was not finished") {

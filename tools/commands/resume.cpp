@@ -3,8 +3,14 @@
 #include "runtime/telemetry/log.hpp"
 #include "tools/command.hpp"
 
+#include <linux/close_range.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace millrace::tools {
 
@@ -13,20 +19,37 @@ namespace {
 struct resume_arguments {
   std::string folder;
   std::vector<std::string> overrides;
+  std::int64_t before = std::numeric_limits<std::int64_t>::max();
   bool accept_data = false;
 };
 
+/// This program again, as `resume` from an earlier checkpoint. @returns only if that cannot be
+void resume_again(const resume_arguments& given, std::int64_t before) {
+  std::vector<std::string> text{"millrace", "resume", given.folder, "--before", std::to_string(before)};
+  if (given.accept_data)
+    text.push_back("--accept-data");
+  std::vector<char*> arguments;
+  for (auto& argument : text)
+    arguments.push_back(argument.data());
+  arguments.push_back(nullptr);
+  close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC); // the folder's lock too
+  execv("/proc/self/exe", arguments.data());
+}
+
 int resume_run(const resume_arguments& given) {
   auto folder = run_files::run_folder::open(given.folder);
-  const auto data = given.accept_data ? run_files::changed_data::accepted : run_files::changed_data::refused;
+  const actors::resumption how{.data = given.accept_data ? run_files::changed_data::accepted
+                                                         : run_files::changed_data::refused,
+                               .before = given.before,
+                               .again = [given](std::int64_t step) { resume_again(given, step); }};
   const auto stages = pipeline::read_stages(folder.resolved(), given.overrides);
   if (pipeline::is_staged(stages)) {
     if (!given.overrides.empty())
       run_files::replace_file(folder.resolved(), pipeline::resolved_stages(stages), run_files::survives::power_cut);
-    return actors::run_stages(stages, folder, data);
+    return actors::run_stages(stages, folder, how);
   }
   const auto& p = stages[0].what;
-  auto start = actors::newest_start(p, folder, data);
+  auto start = actors::newest_start(p, folder, how);
   if (start.scheduler->complete() && actors::is_finished(folder.path())) {
     telemetry::process_log().say(p.run.name + ": finished before, " + std::to_string(start.scheduler->at().step)
                                  + " steps: nothing is left to do; more of them: millrace resume "
@@ -53,6 +76,9 @@ Of a file with [[stage]]s the finished ones stay as they are: it goes on with th
                          .to = &given->overrides,
                          .help = "Overrides one key of the run's resolved.toml",
                          .one_at_a_time = true},
+                        {.name = "--before",
+                         .to = &given->before,
+                         .help = "Goes on from the newest checkpoint of a step before this one"},
                         {.name = "--accept-data",
                          .to = &given->accept_data,
                          .help = "Goes on though a data file is another one than at the run's start"}},

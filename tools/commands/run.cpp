@@ -24,7 +24,7 @@ int start_run(const run_arguments& given) {
   const shown_samples samples(folder.path(), static_cast<std::size_t>(given.samples));
   if (pipeline::is_staged(stages)) {
     run_files::replace_file(folder.resolved(), pipeline::resolved_stages(stages), run_files::survives::power_cut);
-    return actors::run_stages(stages, folder, run_files::changed_data::refused);
+    return actors::run_stages(stages, folder, {});
   }
   const auto& p = stages[0].what;
   return actors::run_new(p, std::move(folder));

@@ -90,7 +90,7 @@ TEST_CASE("a process that dies again and again before it is ready ends the run w
 TEST_CASE("a role that cannot start ends the run with its line, and every process with it") {
   run_of_stand_ins run;
   const auto rules = run.bring_up("rules/0");
-  run.send(role_failed{{"rollout", 0, 1}, "model.gguf: truncated"});
+  run.send(role_failed{.who = {"rollout", 0, 1}, .why = "model.gguf: truncated"});
   REQUIRE(run.outcome);
   CHECK(run.outcome->line == "rollout/0: model.gguf: truncated");
   CHECK(has(rules.heard->told, "end"));
