@@ -2,6 +2,7 @@
 
 #include "runtime/columns/column_set.hpp"
 #include "runtime/columns/prompt_columns.hpp"
+#include "runtime/telemetry/machine.hpp"
 #include "runtime/telemetry/waits.hpp"
 
 #include <unistd.h>
@@ -39,7 +40,17 @@ std::vector<std::pair<std::string, std::span<const float>>> reward_parts(const c
 }
 
 constexpr const char *metrics_name = "metrics.jsonl", *events_name = "TensorBoard's events",
-                     *records_name = "replay.jsonl", *trajectories_name = "trajectories", *trace_name = "trace.json";
+                     *records_name = "replay.jsonl", *trajectories_name = "trajectories", *trace_name = "trace.json",
+                     *answers_name = "evaluation_answers.jsonl";
+
+/// The answers of an evaluation, a line a prompt, each beginning with the role and the version.
+std::string evaluation_lines(const std::string& role, const version_evaluated& what) {
+  const auto head = "{\"role\":\"" + role + "\",\"version\":" + std::to_string(what.version) + ",";
+  std::string lines;
+  for (const auto& line : what.answers)
+    lines += head + line.substr(1) + '\n'; // past its own brace
+  return lines;
+}
 
 } // namespace
 
@@ -193,15 +204,16 @@ void run_record::step_done(std::int64_t step, std::map<std::string, double> figu
   show_progress(scheduler);
 }
 
-void run_record::evaluated(const std::string& role, std::int64_t version, const std::map<std::string, double>& figures,
-                           std::int64_t tokens, double seconds) {
+void run_record::evaluated(const std::string& role, const version_evaluated& what) {
   telemetry::metric_row row;
-  row.step = version;
+  row.step = what.version;
   row.wall_s = telemetry::wall_s();
-  for (const auto& [name, value] : figures)
+  for (const auto& [name, value] : what.figures)
     row.set(telemetry::metric::evaluation(role, name), value);
-  row.set(telemetry::metric::evaluation(role, "tokens"), static_cast<double>(tokens));
-  row.set(telemetry::metric::evaluation(role, "seconds"), seconds);
+  row.set(telemetry::metric::evaluation(role, "tokens"), static_cast<double>(what.tokens));
+  row.set(telemetry::metric::evaluation(role, "seconds"), what.seconds);
+  if (!what.answers.empty())
+    keep_writing(answers_name, [&] { answers_of_evaluations().append(evaluation_lines(role, what)); });
   append(row);
   telemetry::collect_evaluation(row, evaluations_);
   watch(row);
@@ -228,10 +240,17 @@ void run_record::write_waiting() {
       {records_name, [this] { step_records_.write_waiting(); }},
       {trajectories_name, [this] { trajectories_.write_waiting(); }},
       {trace_name, [this] { trace_->write_waiting(); }},
+      {answers_name, [this] { answers_of_evaluations().write_waiting(); }},
   };
   for (const auto& [name, write] : files)
     if (refused_.contains(name))
       keep_writing(name, write);
+}
+
+run_files::growing_file& run_record::answers_of_evaluations() {
+  if (!evaluation_answers_)
+    evaluation_answers_.emplace(folder_->path() / answers_name);
+  return *evaluation_answers_;
 }
 
 void run_record::append(const telemetry::metric_row& row) {
@@ -315,6 +334,7 @@ void run_record::write_status(const schedule::scheduler& scheduler, const std::s
   telemetry::run_status status;
   status.name = name_;
   status.state = state;
+  status.machine = telemetry::this_machine();
   status.pid = getpid();
   status.written_wall_s = telemetry::wall_s();
   status.elapsed_s = elapsed_s();

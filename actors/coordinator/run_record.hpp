@@ -2,7 +2,9 @@
 
 #include "actors/coordinator/group_router.hpp"
 #include "runtime/columns/column_set.hpp"
+#include "runtime/messages/evaluate.hpp"
 #include "runtime/pipeline/pipeline.hpp"
+#include "runtime/run_files/growing_file.hpp"
 #include "runtime/run_files/run_folder.hpp"
 #include "runtime/telemetry/best_checkpoint.hpp"
 #include "runtime/telemetry/early_stop.hpp"
@@ -42,8 +44,7 @@ public:
   void step_done(std::int64_t step, std::map<std::string, double> figures, const schedule::scheduler& scheduler);
 
   /// A version was evaluated: a row of the metrics of its own, with names `evaluation/<role>/<figure>`.
-  void evaluated(const std::string& role, std::int64_t version, const std::map<std::string, double>& figures,
-                 std::int64_t tokens, double seconds);
+  void evaluated(const std::string& role, const version_evaluated& what);
 
   /// Versions that earlier lives of the run evaluated, by role.
   const std::map<std::string, std::vector<telemetry::evaluation_point>>& evaluations() const { return evaluations_; }
@@ -84,6 +85,7 @@ private:
   double elapsed_s() const; ///< of all sessions
   void keep_writing(const std::string& what, const std::function<void()>& write);
   void write_waiting(); ///< what a full disk has refused
+  run_files::growing_file& answers_of_evaluations();
   void append(const telemetry::metric_row& row);
   void watch(const telemetry::metric_row& row);
   void show_progress(const schedule::scheduler& scheduler);
@@ -95,6 +97,7 @@ private:
   run_files::step_lines step_records_;
   telemetry::event_file events_;
   telemetry::trajectory_file trajectories_;
+  std::optional<run_files::growing_file> evaluation_answers_; ///< made when there is something to write
   std::unique_ptr<telemetry::trace_file> trace_;
   telemetry::time_table times_;
   telemetry::progress_line line_;

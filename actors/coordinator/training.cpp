@@ -265,7 +265,7 @@ void coordinator_state::evaluation_goes_on(const evaluation_progress& progress) 
 
 void coordinator_state::version_is_evaluated(const role_instance& who, const version_evaluated& result) {
   try {
-    config_.record->evaluated(who.role, result.version, result.figures, result.tokens, result.seconds);
+    config_.record->evaluated(who.role, result);
   } catch (const std::exception& error) {
     fail(error.what());
     return;

@@ -245,7 +245,7 @@ auto inspect(Inspector& f, evaluate_version& x) {
 
 template <class Inspector>
 auto inspect(Inspector& f, version_evaluated& x) {
-  return f(x.version, x.figures, x.tokens, x.seconds);
+  return f(x.version, x.figures, x.tokens, x.seconds, x.answers);
 }
 
 template <class Inspector>

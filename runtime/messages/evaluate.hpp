@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 namespace millrace {
 
@@ -20,6 +21,7 @@ struct version_evaluated {
   std::map<std::string, double> figures; ///< "pass@4", "gsm8k/pass@4", ...: see `evaluation_tally`
   std::int64_t tokens = 0;               ///< sampled; the run's ledger does not know them
   double seconds = 0;
+  std::vector<std::string> answers = {}; ///< of the first `answers_kept` prompts: see `roles::answers_line`
 };
 
 /// How far an evaluation is, about once a second. evaluation -> coordinator.

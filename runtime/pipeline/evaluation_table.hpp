@@ -45,6 +45,7 @@ struct evaluation_table {
   std::vector<rule_entry> rules;
   double correct_from = 1;
   double deadline_s = 3600;
+  std::int64_t answers_kept = 100;
 
   bool operator==(const evaluation_table&) const = default;
 
@@ -92,6 +93,8 @@ struct evaluation_table {
     v("correct_from", s.correct_from, between(-1e6, 1e6),
       "an answer is correct if the first rule's score is at least this");
     v("deadline_s", s.deadline_s, above(0, 1e7), "seconds that one evaluation may take; then it is given up");
+    v("answers_kept", s.answers_kept, between(0, 1e6),
+      "prompts whose answers are written to evaluation_answers.jsonl, each time");
   }
 };
 

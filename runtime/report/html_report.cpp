@@ -1,10 +1,12 @@
 #include "runtime/report/html_report.hpp"
 
+#include "runtime/formats/quoted.hpp"
 #include "runtime/report/bars.hpp"
 #include "runtime/report/frame.hpp"
 #include "runtime/report/gantt.hpp"
 #include "runtime/report/line_chart.hpp"
 #include "runtime/report/predicted_run.hpp"
+#include "runtime/report/run_differences.hpp"
 #include "runtime/report/run_figures.hpp"
 #include "runtime/report/style_sheet.hpp"
 #include "runtime/report/token_flow.hpp"
@@ -31,6 +33,52 @@ std::string figures_table(std::span<const recorded_run> runs) {
     out += "</tr>\n";
   }
   return out + "</table>\n";
+}
+
+/// The keys in which the runs differ, side by side. @returns "" for one run
+std::string differences_table(std::span<const recorded_run> runs) {
+  if (runs.size() < 2)
+    return {};
+  const auto found = differences(runs);
+  std::string out = "<h2>Differences</h2>\n";
+  if (found.empty())
+    return out + "<p>None: the same machine and the same keys.</p>\n";
+  out += "<table><tr><th></th>";
+  for (const auto& run : runs)
+    out += "<th>" + escaped(run.label) + "</th>";
+  out += "</tr>\n";
+  for (const auto& [what, values] : found) {
+    out += "<tr><td>" + escaped(what) + "</td>";
+    for (const auto& value : values)
+      out += "<td>" + (value.empty() ? "–" : escaped(formats::printable(value))) + "</td>";
+    out += "</tr>\n";
+  }
+  return out + "</table>\n";
+}
+
+/// Answers as they were trained: a group of the first step, a group of the last.
+std::string sample_part(const recorded_run& run) {
+  constexpr std::size_t most_answers = 4, most_bytes = 4000;
+  const auto shown = [](const std::string& text) {
+    return "<pre>" + escaped(formats::printable_lines(text.substr(0, most_bytes)))
+           + (text.size() > most_bytes ? " …" : "") + "</pre>";
+  };
+  std::string out;
+  for (const auto& group : run.samples) {
+    out += "<h3>Answers of step " + std::to_string(group.step) + "</h3>\n" + shown(group.prompt);
+    if (!group.ground_truth.empty())
+      out += "<p>Expected: " + escaped(formats::printable(group.ground_truth)) + "</p>\n";
+    out += "<table class=\"answers\"><tr><th>answer</th><th>reward</th><th>end</th></tr>\n";
+    for (std::size_t i = 0; i < std::min(group.answers.size(), most_answers); ++i) {
+      const auto& a = group.answers[i];
+      out += "<tr><td>" + shown(a.text) + "</td><td>" + in_figures(a.reward) + "</td><td>" + escaped(a.finish)
+             + "</td></tr>\n";
+    }
+    out += "</table>\n";
+    if (group.answers.size() > most_answers)
+      out += "<p>And " + std::to_string(group.answers.size() - most_answers) + " more.</p>\n";
+  }
+  return out;
 }
 
 series metric_line(const recorded_run& run, std::string_view metric) {
@@ -241,7 +289,7 @@ std::string section_of(const recorded_run& run) {
   out += prediction_part(run);
   out += "<h3>Tokens and queues</h3>\n" + ledger_line(run.status.ledger);
   return out + "<div class=\"charts\">" + token_flow("Where the tokens went", run.status.ledger) + counter_charts(run)
-         + publication_chart(run) + length_chart(run) + "</div>\n";
+         + publication_chart(run) + length_chart(run) + "</div>\n" + sample_part(run);
 }
 
 } // namespace
@@ -254,7 +302,7 @@ std::string html_report(std::span<const recorded_run> runs) {
   std::string out =
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/><link rel=\"icon\" href=\"data:,\"/><title>"
       + escaped(title) + "</title><style>" + style_sheet() + "</style></head><body>\n<h1>" + escaped(title) + "</h1>\n"
-      + figures_table(runs);
+      + figures_table(runs) + differences_table(runs);
   out += "<h2>Learning</h2>\n<div class=\"charts\">" + metric_chart(runs, "Reward", "mean over answers", m::reward)
          + metric_chart(runs, "Entropy", "nats a token", m::entropy)
          + metric_chart(runs, "KL, behaviour to current policy", "nats", m::policy_kl)

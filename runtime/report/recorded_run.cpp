@@ -3,6 +3,7 @@
 #include "runtime/formats/quoted.hpp"
 #include "runtime/formats/strict_json.hpp"
 #include "runtime/formats/text_lines.hpp"
+#include "runtime/report/run_differences.hpp"
 #include "runtime/run_files/run_folder.hpp"
 #include "runtime/telemetry/trajectories.hpp"
 #include "runtime/words/input_error.hpp"
@@ -96,8 +97,25 @@ std::int64_t count_in(const nlohmann::json& value, const std::filesystem::path& 
   return value.get<std::int64_t>();
 }
 
+/// Keeps the first group of the first step that is seen, and the first of the last.
+void keep_sample(recorded_run& run, const nlohmann::json& row) {
+  const auto step = row.at("step").get<std::int64_t>();
+  if (!run.samples.empty() && run.samples.back().step == step)
+    return;
+  sampled_group group{
+      .step = step, .prompt = row.value("prompt", ""), .ground_truth = row.value("ground_truth", ""), .answers = {}};
+  for (const auto& a : row.at("answers"))
+    group.answers.push_back({.text = a.value("text", ""),
+                             .reward = a.at("reward").is_number() ? a.at("reward").get<double>() : 0,
+                             .finish = a.value("finish", "")});
+  if (run.samples.size() == 2)
+    run.samples.pop_back();
+  run.samples.push_back(std::move(group));
+}
+
 void add_trajectories(recorded_run& run, const std::filesystem::path& path) {
   const auto take = [&](const nlohmann::json& row) {
+    keep_sample(run, row);
     for (const auto& a : row.at("answers")) {
       const auto& versions = a.at("versions");
       run.answers.push_back({row.value("group", std::uint64_t{0}), count_in(row.at("step"), path),
@@ -128,6 +146,7 @@ recorded_run read_recorded_run(const std::filesystem::path& folder) {
   run.label =
       formats::printable(std::filesystem::absolute(folder / ".").lexically_normal().parent_path().filename().string());
   run.status = telemetry::read_status(folder / "status.json").value_or(telemetry::run_status{});
+  run.settings = settings_in(run_files::read_file(folder / "resolved.toml"));
   for (auto& row : telemetry::read_metrics(folder / "metrics.jsonl"))
     (row.get(telemetry::metric::reward) ? run.metrics : run.evaluations).push_back(std::move(row));
   for (int session = 1;; ++session) {

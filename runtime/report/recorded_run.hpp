@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace millrace::report {
@@ -24,6 +25,23 @@ struct trained_answer {
   std::int64_t staleness() const;
 };
 
+/// A group as it was trained, to be read.
+struct sampled_group {
+  struct answer {
+    std::string text;
+    double reward = 0;
+    std::string finish; ///< "stop" or "length"
+  };
+
+  std::int64_t step = 0;
+  std::string prompt;
+  std::string ground_truth;
+  std::vector<answer> answers;
+};
+
+/// Keys of `resolved.toml`, with their values as they are written.
+using run_settings = std::vector<std::pair<std::string, std::string>>;
+
 /// A run as its folder records it. The times of a later session (a resume) follow the times of the session before.
 struct recorded_run {
   std::filesystem::path folder;
@@ -37,6 +55,8 @@ struct recorded_run {
   std::vector<double> session_starts;  ///< seconds, one a session; the first is 0
   std::vector<trained_answer> answers; ///< those that were sampled into the trajectories
   double end_s = 0;                    ///< of the last span
+  run_settings settings;
+  std::vector<sampled_group> samples; ///< one of the first step in the trajectories, then one of the last
 };
 
 /// Reads a finished or a live run. What a crash tore off the end of a file is left out.

@@ -35,6 +35,8 @@ svg { width: 100%; height: auto; display: block; }
 .stroke { fill: none !important; stroke-width: 1.8; stroke-linejoin: round; }
 .session { stroke: var(--ink); stroke-dasharray: 4 3; }
 .band { opacity: .55; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0; font-size: .85rem; color: var(--ink); }
+.answers td { vertical-align: top; }
 )";
 
 struct colour {

@@ -75,7 +75,8 @@ evaluation_core::evaluation_core(const pipeline::evaluation_table& table, model:
       rows_.push_back({.prompt = std::move(prompt),
                        .answer = std::move(row->answer),
                        .task = std::move(row->data_source),
-                       .where = std::move(row->where)});
+                       .where = std::move(row->where),
+                       .index = rows_.size()});
     if (rows_.empty() && skipped_ == most_skipped)
       break;
   }

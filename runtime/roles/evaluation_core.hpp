@@ -21,6 +21,7 @@ struct held_out_row {
   std::string answer;
   std::string task;
   std::string where;
+  std::size_t index = 0; ///< its place among the rows that are asked, from 0
 };
 
 /// What one answer said, for whoever wants more than the figures.

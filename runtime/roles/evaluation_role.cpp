@@ -2,6 +2,7 @@
 
 #include "runtime/columns/weights_bundle.hpp"
 #include "runtime/model/inference_decoder.hpp"
+#include "runtime/roles/evaluation_answers.hpp"
 #include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/role_model.hpp"
 #include "runtime/roles/thread_answer.hpp"
@@ -10,6 +11,7 @@
 
 #include <sys/resource.h>
 
+#include <map>
 #include <stdexcept>
 #include <utility>
 
@@ -21,12 +23,14 @@ struct evaluation_setup {
   role_instance who;
   role_events events;
   at::Device device;
+  std::size_t answers_kept = 0;
 };
 
 version_evaluated figures_of(const evaluation_core& core, const evaluation_setup& setup, version_id version,
                              const transport::bundle& parameters, std::stop_token stop) {
   const double start = telemetry::now_s();
   double told = start;
+  std::map<std::size_t, std::string> answers; // prompts end in any order
   const auto tally = core.run(
       model::inference_decoder(core.words().config, columns::weights_of(parameters), setup.device),
       [&](std::size_t done) {
@@ -35,17 +39,24 @@ version_evaluated figures_of(const evaluation_core& core, const evaluation_setup
         told = telemetry::now_s();
         setup.events.progress({.who = setup.who, .version = version, .done = done, .rows = core.rows()});
       },
-      stop);
+      stop,
+      [&](const held_out_row& row, const std::vector<held_out_answer>& said) {
+        if (row.index < setup.answers_kept)
+          answers.emplace(row.index, answers_line(row, said));
+      });
   if (stop.stop_requested())
     throw std::runtime_error("stopped");
-  return {
+  version_evaluated result{
       .version = version, .figures = tally.figures(), .tokens = tally.tokens(), .seconds = telemetry::now_s() - start};
+  for (auto& [index, line] : answers)
+    result.answers.push_back(std::move(line));
+  return result;
 }
 
 } // namespace
 
 evaluation_role::evaluation_role(const role_setup& setup, const pipeline::evaluation_table& table)
-    : setup_(setup),
+    : setup_(setup), answers_kept_(static_cast<std::size_t>(table.answers_kept)),
       core_(std::make_shared<const evaluation_core>(table, load_text_model(*setup.pipeline, table.model))),
       thread_(std::make_shared<job_thread>()) {
   if (core_->skipped() > 0)
@@ -74,24 +85,26 @@ void evaluation_role::take(const new_weights& ask, answer_to<weights_live> done)
 }
 
 void evaluation_role::evaluate(const evaluate_version& ask, answer_to<version_evaluated> done) {
-  answer_from<version_evaluated>(
-      *thread_,
-      {.track = setup_.who.name(),
-       .what = "evaluate version " + std::to_string(ask.version),
-       .cause = telemetry::cause::compute},
-      std::move(done),
-      [version = ask.version, core = core_, taken = taken_, stop = stop_.get_token(),
-       setup = evaluation_setup{
-           .who = setup_.who, .events = setup_.events, .device = train::device_named(setup_.pipeline->run.device)}] {
-        transport::bundle parameters;
-        {
-          const std::lock_guard lock(taken->mutex);
-          if (taken->version != version || taken->parameters.columns().empty())
-            throw std::runtime_error("the weights of version " + std::to_string(version) + " have not been taken");
-          parameters = taken->parameters;
-        }
-        return figures_of(*core, setup, version, parameters, stop);
-      });
+  answer_from<version_evaluated>(*thread_,
+                                 {.track = setup_.who.name(),
+                                  .what = "evaluate version " + std::to_string(ask.version),
+                                  .cause = telemetry::cause::compute},
+                                 std::move(done),
+                                 [version = ask.version, core = core_, taken = taken_, stop = stop_.get_token(),
+                                  setup = evaluation_setup{.who = setup_.who,
+                                                           .events = setup_.events,
+                                                           .device = train::device_named(setup_.pipeline->run.device),
+                                                           .answers_kept = answers_kept_}] {
+                                   transport::bundle parameters;
+                                   {
+                                     const std::lock_guard lock(taken->mutex);
+                                     if (taken->version != version || taken->parameters.columns().empty())
+                                       throw std::runtime_error("the weights of version " + std::to_string(version)
+                                                                + " have not been taken");
+                                     parameters = taken->parameters;
+                                   }
+                                   return figures_of(*core, setup, version, parameters, stop);
+                                 });
 }
 
 role_abilities made(const role_setup& setup, const pipeline::evaluation_table& table) {

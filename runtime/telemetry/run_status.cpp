@@ -51,6 +51,7 @@ json in_json(const run_status& status) {
   json object{{"name", status.name},
               {"state", status.state},
               {"why", status.why},
+              {"machine", status.machine},
               {"pid", status.pid},
               {"written_wall_s", status.written_wall_s},
               {"elapsed_s", status.elapsed_s},
@@ -83,6 +84,7 @@ run_status from_json(const json& object) {
   status.name = words(object.at("name"));
   status.state = words(object.at("state"));
   status.why = words(object.value("why", json("")));
+  status.machine = words(object.value("machine", json("")));
   object.at("pid").get_to(status.pid);
   status.written_wall_s = number(object.at("written_wall_s"));
   status.elapsed_s = number(object.at("elapsed_s"));

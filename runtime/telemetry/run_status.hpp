@@ -23,6 +23,7 @@ struct run_status {
   std::string name;
   std::string state = "starting"; ///< starting, running, stopping, finished, stopped, failed
   std::string why = {};           ///< failed: the line that says why
+  std::string machine = {};       ///< of the run's own process: "node17, 16 cores"
   std::int64_t pid = 0;
   double written_wall_s = 0; ///< Unix time
   double elapsed_s = 0;      ///< of all sessions

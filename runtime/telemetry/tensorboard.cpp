@@ -1,5 +1,7 @@
 #include "runtime/telemetry/tensorboard.hpp"
 
+#include "runtime/telemetry/machine.hpp"
+
 #include <unistd.h>
 
 #include <array>
@@ -136,11 +138,6 @@ void forget_events_after(const fs::path& folder, std::int64_t last_step) {
     if (const auto kept = records_until(bytes, last_step); kept.size() < bytes.size())
       run_files::replace_file(entry.path(), kept);
   }
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
 }
 
 } // namespace

@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <csignal>
+#include <map>
+#include <sstream>
+#include <utility>
 
 namespace evaluation_test {
 
@@ -66,6 +69,36 @@ TEST_CASE("an evaluation beside a run: at the start, every few steps and at the 
   CHECK(done.err.find("held_out  avg@4 ") != std::string::npos);
   CHECK(done.err.find("held_out     version 0: avg@4 ") != std::string::npos);
   CHECK(done.err.find("(versions 0 -> 10; ") != std::string::npos);
+}
+
+TEST_CASE("the answers of each evaluation stay in a file, and their share of right ones is its figure") {
+  const tiny_run run({.steps = 8});
+  const auto done = run_to_end(run.start(with_evaluation()));
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  std::map<std::int64_t, std::pair<double, double>> right_of_all;
+  std::istringstream lines(read_file(run.files().folder() / "evaluation_answers.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    const auto row = nlohmann::json::parse(line);
+    CHECK(row.at("role") == "held_out");
+    CHECK_FALSE(row.at("row").get<std::string>().empty());
+    auto& [right, all] = right_of_all[row.at("version")];
+    for (const auto& answer : row.at("answers")) {
+      right += answer.at("correct").get<bool>() ? 1 : 0;
+      all += 1;
+    }
+  }
+  const auto found = evaluations(run.files());
+  CHECK(right_of_all.size() == found.size());
+  for (const auto& [version, row] : found) {
+    CAPTURE(version);
+    const auto [right, all] = right_of_all.at(version);
+    CHECK(all == row.at("evaluation/held_out/answers").get<double>());
+    CHECK(right / all == doctest::Approx(row.at("evaluation/held_out/avg@4").get<double>()));
+  }
+  const tiny_run none({.steps = 2});
+  REQUIRE(run_to_end(none.start(with_evaluation({"--set", "roles.held_out.answers_kept=0"}))).status == 0);
+  CHECK_FALSE(std::filesystem::exists(none.files().folder() / "evaluation_answers.jsonl"));
 }
 
 TEST_CASE("an evaluation learns what the run learns") {

@@ -1,5 +1,5 @@
 #include "runtime/pipeline/pipeline.hpp"
-#include "runtime/roles/evaluation_core.hpp"
+#include "runtime/roles/evaluation_answers.hpp"
 #include "runtime/train/trainable.hpp"
 #include "runtime/words/cores.hpp"
 #include "runtime/words/input_error.hpp"
@@ -35,18 +35,6 @@ const pipeline::role& role_of(const pipeline::pipeline& p, const std::string& na
                     + (name.empty() ? ", want one, or --role" : ", want one called " + name));
 }
 
-nlohmann::json line_of(const roles::held_out_row& row, const std::vector<roles::held_out_answer>& answers) {
-  nlohmann::json said = nlohmann::json::array();
-  for (const auto& a : answers)
-    said.push_back({{"text", a.text},
-                    {"reward", a.score.reward},
-                    {"correct", a.score.correct},
-                    {"vote", a.score.vote},
-                    {"tokens", a.score.tokens},
-                    {"cut_off", a.score.cut_off}});
-  return {{"row", row.where}, {"task", row.task}, {"answer", row.answer}, {"answers", std::move(said)}};
-}
-
 int run_evaluate(const evaluate_arguments& given) {
   const auto p = pipeline::read_pipeline(given.pipeline, given.overrides);
   const auto& role = role_of(p, given.role);
@@ -60,15 +48,15 @@ int run_evaluate(const evaluate_arguments& given) {
   if (work.skipped() > 0)
     std::fprintf(stderr, "%zu rows skipped, the first: %s\n", work.skipped(), work.skipped_first().c_str());
   const auto start = std::chrono::steady_clock::now();
-  const auto print = [](const nlohmann::json& line) {
-    std::printf("%s\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  const auto print = [](const std::string& line) {
+    std::printf("%s\n", line.c_str());
     std::fflush(stdout);
   };
   roles::evaluation_core::on_answers each;
   if (given.answers)
-    each = [&](const auto& row, const auto& answers) { print(line_of(row, answers)); };
+    each = [&](const auto& row, const auto& answers) { print(roles::answers_line(row, answers)); };
   const auto tally = work.run(model.policy, {}, {}, each);
-  print(tally.figures());
+  print(nlohmann::json(tally.figures()).dump());
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   std::fprintf(stderr, "%zu prompts of %s, %lld tokens sampled in %.1f s\n", work.rows(), role.name.c_str(),
                static_cast<long long>(tally.tokens()), seconds);

@@ -140,9 +140,10 @@ TEST_CASE("evaluations stand among the steps under their versions, and a resume 
   recorded_run run;
   run.step(1, 0.1);
   run.step(2, 0.2);
-  run.record->evaluated("held_out", 1, {{"pass@1", 0.25}}, 40, 1.5); // it came after step 2
+  run.record->evaluated(
+      "held_out", {.version = 1, .figures = {{"pass@1", 0.25}}, .tokens = 40, .seconds = 1.5}); // it came after step 2
   run.step(3, 0.3);
-  run.record->evaluated("held_out", 3, {{"pass@1", 0.5}}, 40, 1.5);
+  run.record->evaluated("held_out", {.version = 3, .figures = {{"pass@1", 0.5}}, .tokens = 40, .seconds = 1.5});
   CHECK(steps_in(run.folder->metrics()) == std::vector<std::int64_t>{1, 2, 1, 3, 3});
   run.begin_again(2);
   CHECK(steps_in(run.folder->metrics()) == std::vector<std::int64_t>{1, 2, 1});

@@ -104,6 +104,20 @@ TEST_CASE("several runs stand side by side, whatever their folders are called") 
   CHECK(count(html, "<h2>second</h2>") == 1);
   CHECK(count(html, "<figcaption>Every actor, by cause</figcaption>") == 2);
   CHECK(first_unbalanced(html) == "");
+  CHECK(count(html, "<td>run.name</td>") == 0); // both are called "example"
+  CHECK(count(html, "None: the same machine and the same keys.") == 1);
+}
+
+TEST_CASE("the page says in what runs differ, and shows answers as text") {
+  tests::temporary_folder here;
+  tests::write_example_run(here / "first", "one");
+  tests::write_example_run(here / "second", "two");
+  const std::vector<recorded_run> runs{read_recorded_run(here / "first"), read_recorded_run(here / "second")};
+  const std::string html = html_report(runs);
+  CHECK(count(html, "<tr><td>run.name</td><td>&quot;one&quot;</td><td>&quot;two&quot;</td></tr>") == 1);
+  CHECK(count(html, "<h3>Answers of step 5</h3>\n<pre>a?</pre><p>Expected: &lt;b&gt;</p>") == 2);
+  CHECK(count(html, "<td><pre>b &lt;script&gt;</pre></td><td>1</td><td>stop</td>") == 2);
+  CHECK(first_unbalanced(html) == "");
 }
 
 TEST_CASE("a run that ended before its first step has a page too") {

@@ -60,7 +60,8 @@ inline void write_example_run(const std::filesystem::path& folder, const std::st
   t::trajectory row;
   row.step = 5;
   row.prompt = "a?";
-  row.answers = {{"b", 10, 1, {}, "stop", 4, 4}, {"c", 30, 0, {}, "stop", 1, 3}};
+  row.ground_truth = "<b>";
+  row.answers = {{"b <script>", 10, 1, {}, "stop", 4, 4}, {"c", 30, 0, {}, "stop", 1, 3}};
   told.append(row);
   told.flush();
 }
