@@ -174,6 +174,7 @@ std::shared_ptr<transport::data_plane> data_plane_for(coordinator_config& config
   options.key = access::random_key();
   options.transport = transport::wire_from(config.pipeline->placement.transport);
   options.bind = config.bind;
+  options.ports = config.pipeline->placement.data_port_range();
   config.run_key = wire_bytes(options.key);
   config.data = std::make_shared<transport::data_plane>(options);
   return config.data;
@@ -213,12 +214,12 @@ void let_start(coordinator_config& config, actor_system& system) {
   };
 }
 
-std::uint16_t listen(actor_system& system, const handle<decides>& coordinator, const std::string& address,
+std::uint16_t listen(actor_system& system, const handle<decides>& coordinator, const cluster::endpoint& where,
                      encryption how) {
   try {
-    return system.publish(coordinator, {address, 0}, how);
+    return system.publish(coordinator, where, how);
   } catch (const std::exception& error) {
-    throw input_error(std::string("cannot listen for the run's processes: ") + error.what());
+    throw input_error("cannot listen on " + cluster::text_of(where) + " for the run's processes: " + error.what());
   }
 }
 
@@ -270,9 +271,11 @@ run_outcome conduct(actor_system& system, placed_children& children, coordinator
   children.report_to(decider);
   const auto placed = supervision::placed_processes(*p);
   if (std::any_of(placed.begin(), placed.end(), [](const auto& process) { return process.host.empty(); }))
-    local_port = listen(system, decider, "127.0.0.1", encryption::none);
+    local_port = listen(system, decider, {"127.0.0.1", 0}, encryption::none);
   const std::uint16_t outer_port =
-      hosts.empty() ? std::uint16_t{0} : listen(system, decider, outer_address, encryption::mutual_tls);
+      hosts.empty() ? std::uint16_t{0}
+                    : listen(system, decider, {outer_address, static_cast<std::uint16_t>(p->placement.port)},
+                             encryption::mutual_tls);
   tell(decider, begin_run{outer_port});
   stop.connect(decider);
   auto outcome = end->wait();

@@ -31,7 +31,7 @@ handle<decides> find_coordinator(actor_system& system, const worker_options& opt
   const auto found = system.find({options.coordinator_host, options.coordinator_port},
                                  options.secret_file.empty() ? encryption::none : encryption::mutual_tls);
   if (!found.who)
-    throw input_error("no run at " + options.coordinator_host + ":" + std::to_string(options.coordinator_port) + ": "
+    throw input_error("no run at " + cluster::text_of({options.coordinator_host, options.coordinator_port}) + ": "
                       + found.why);
   return handle<decides>(found.who);
 }
@@ -66,7 +66,7 @@ welcome join(actor_system& system, const handle<decides>& coordinator, const wor
 std::vector<std::string> worker_arguments(const worker_options& o) {
   std::vector<std::string> arguments{"worker",
                                      "--connect",
-                                     o.coordinator_host + ":" + std::to_string(o.coordinator_port),
+                                     cluster::text_of({o.coordinator_host, o.coordinator_port}),
                                      "--role",
                                      o.role.role,
                                      "--index",
@@ -97,6 +97,7 @@ void serve(actor_system& system, const handle<decides>& coordinator, const worke
                  [](std::uint8_t byte) { return std::byte{byte}; });
   data_options.transport = transport::wire_from(p->placement.transport);
   data_options.bind = options.host.empty() ? run.bind : cluster::address_towards(options.coordinator_host);
+  data_options.ports = p->placement.data_port_range();
   auto data = std::make_shared<transport::data_plane>(data_options);
 
   std::promise<std::string> ended;
@@ -176,7 +177,7 @@ int run_node(const std::string& listen, const std::string& secret_file) {
     throw input_error("cannot listen on " + listen + ": is the port in use, or the address not this host's? ("
                       + error.what() + ")");
   }
-  telemetry::log_info("node", "listening on " + where.address + ":" + std::to_string(port) + " (TLS, by the secret in "
+  telemetry::log_info("node", "listening on " + cluster::text_of({where.address, port}) + " (TLS, by the secret in "
                                   + secret_file + "); Ctrl-C ends it");
   stopped.get_future().wait();
   end_actor(agent);

@@ -5,17 +5,18 @@
 
 namespace millrace::cluster {
 
-/// An IPv4 address and a port.
+/// An address and a port.
 struct endpoint {
-  std::string address; ///< dotted
+  std::string address; ///< IPv4, or IPv6 without brackets
   std::uint16_t port = 0;
 };
 
-/// "10.0.0.2:7000" or "gpu7.cluster:7000". A name is resolved here: CAF would resolve it while every other connection
-/// waits. @throws input_error naming what is wrong
+/// "10.0.0.2:7000", "[fd00::2]:7000" or "gpu7.cluster:7000". A name is resolved here, to an IPv4 address if it
+/// has one: CAF would resolve it while every other connection waits. @throws input_error naming what is wrong
 endpoint parse_endpoint(const std::string& text);
 
-bool is_loopback(const std::string& address);
+/// As `parse_endpoint` reads it.
+std::string text_of(const endpoint& where);
 
 /// Whether somebody accepts a TCP connection there within `timeout_s`. CAF's own connect blocks every other connection
 /// of the process for as long as the kernel tries: ask here first.

@@ -354,7 +354,7 @@ void check_placement(const pipeline& p, reading& into) {
                                 [&, &wanted = name](const role& other) { return other.name == wanted; });
     if (r == p.roles.end()) {
       std::vector<std::string> known = names_of(p.roles);
-      known.insert(known.end(), {"transport", "secret_file"});
+      known.insert(known.end(), {"transport", "secret_file", "connect_timeout_s", "port", "data_ports"});
       into.wrong(into.place(path + "/key"), "placement: no role " + in_quotes(name) + suggestion(name, known));
       continue;
     }
@@ -377,6 +377,10 @@ void check_placement(const pipeline& p, reading& into) {
       into.wrong(into.place(path + ".hosts"),
                  path + ".hosts: found hosts without placement.secret_file, want the file with the nodes' secret");
   }
+  const auto& ports = p.placement.data_ports;
+  if (!ports.empty() && (ports.size() != 2 || ports[0] > ports[1]))
+    into.wrong(into.place("placement.data_ports"),
+               "placement.data_ports: want the first and the last port, such as [7100, 7199]");
   if (remote && p.placement.transport == "shm")
     into.wrong(into.place("placement.transport"),
                "placement.transport: found \"shm\" with roles on other hosts, want \"auto\" or \"tcp\"");

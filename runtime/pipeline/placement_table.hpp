@@ -2,6 +2,7 @@
 
 #include "runtime/words/limits.hpp"
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -30,9 +31,18 @@ struct placement_table {
   std::string transport = "auto";
   std::filesystem::path secret_file;
   double connect_timeout_s = 30;
+  std::int64_t port = 0;
+  std::vector<std::int64_t> data_ports;
   std::map<std::string, role_placement> roles;
 
   bool operator==(const placement_table&) const = default;
+
+  /// First and last; 0 and 0 for any.
+  std::array<std::uint16_t, 2> data_port_range() const {
+    if (data_ports.empty())
+      return {};
+    return {static_cast<std::uint16_t>(data_ports.front()), static_cast<std::uint16_t>(data_ports.back())};
+  }
 
   template <class Self, class Visitor>
   static void visit(Self& s, Visitor& v) {
@@ -40,6 +50,9 @@ struct placement_table {
     v("secret_file", s.secret_file, any(), "file with the secret shared with the nodes; needed with `hosts`");
     v("connect_timeout_s", s.connect_timeout_s, between(0, 86400),
       "seconds that a run waits at its start for nodes that nobody has started yet");
+    v("port", s.port, between(0, 65535), "where processes of other hosts find the run; 0 = any port that is free");
+    v("data_ports", s.data_ports, between(1, 65535),
+      "first and last port of the processes' data planes, one each; empty = any that are free");
     v.entries(s.roles, "where a role runs");
   }
 };

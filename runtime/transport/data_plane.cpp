@@ -61,7 +61,8 @@ std::uint64_t random_number() {
 
 data_plane::transfer_loop::transfer_loop(data_plane_options options)
     : options_(std::move(options)), interface_(interface_of(options_.bind)), life_(random_number()),
-      pool_(options_.pool_bytes), tcp_context_("tcp", interface_) {
+      pool_(options_.pool_bytes),
+      tcp_context_("tcp", interface_, {.ports = options_.ports, .v6 = options_.bind.find(':') != std::string::npos}) {
   if (options_.max_outstanding_pulls == 0)
     throw std::invalid_argument("max_outstanding_pulls: want at least 1");
   const access::guard_data guard(options_.key);

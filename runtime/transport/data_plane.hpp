@@ -5,7 +5,9 @@
 #include "runtime/transport/wanted_columns.hpp"
 #include "runtime/words/ticket.hpp"
 
+#include <array>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 
 namespace millrace::transport {
@@ -23,7 +25,9 @@ struct data_plane_options {
   std::uint64_t node = 0; ///< unique among the nodes of a run
   access::key256 key{};   ///< the run's key: who does not hold it is served nothing
   wire transport = wire::automatic;
-  std::string bind;                              ///< IPv4 address or interface to listen on; empty: loopback only
+  std::string bind; ///< address or interface to listen on; empty: loopback only
+  /// Ports to listen on, first and last: one of them that is free. 0 and 0: any.
+  std::array<std::uint16_t, 2> ports{};
   std::size_t max_outstanding_pulls = 16;        ///< the others wait their turn
   std::size_t pool_bytes = std::size_t{2} << 30; ///< idle receive memory that is kept for reuse
 };

@@ -45,12 +45,21 @@ void set_keepalive() {
     setenv(name, value, /*overwrite=*/0);
 }
 
+/// These too are taken from the environment alone.
+void set_listening(const listening& where) {
+  if (where.ports[1] > 0)
+    setenv("UCX_TCP_PORT_RANGE", (std::to_string(where.ports[0]) + '-' + std::to_string(where.ports[1])).c_str(), 1);
+  if (where.v6)
+    setenv("UCX_TCP_AF_PRIO", "inet6,inet", 1);
+}
+
 } // namespace
 
-ucx_context::ucx_context(const std::string& transports, const std::string& device) {
+ucx_context::ucx_context(const std::string& transports, const std::string& device, const listening& where) {
   make_ucx_quiet();
   static std::once_flag once;
   std::call_once(once, set_keepalive);
+  set_listening(where);
   ucp_config_t* read = nullptr;
   check(ucp_config_read(nullptr, nullptr, &read), "configuration");
   const std::unique_ptr<ucp_config_t, void (*)(ucp_config_t*)> config(read, ucp_config_release);

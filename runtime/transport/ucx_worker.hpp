@@ -4,6 +4,8 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <ucp/api/ucp.h>
 
+#include <array>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -14,13 +16,19 @@
 
 namespace millrace::transport {
 
+/// Where UCX's TCP listens on its device.
+struct listening {
+  std::array<std::uint16_t, 2> ports{}; ///< first and last; 0 and 0: any that is free
+  bool v6 = false;                      ///< on the device's IPv6 address
+};
+
 /// A UCX context that is allowed one family of transports.
 class ucx_context {
 public:
   /// @param transports a UCX_TLS list, e.g. "tcp"
   /// @param device     the only network device to use, e.g. "lo"
   /// @throws std::runtime_error in one line
-  ucx_context(const std::string& transports, const std::string& device);
+  ucx_context(const std::string& transports, const std::string& device, const listening& where = {});
   ~ucx_context();
   ucx_context(const ucx_context&) = delete;
   ucx_context& operator=(const ucx_context&) = delete;

@@ -36,8 +36,8 @@ struct scene {
     write_secret("other", 'o');
   }
 
-  strings node(const std::string& secret = "secret") const {
-    return hosts.far(command_line({"node", "--listen", node_name, "--secret-file", (folder / secret).string()}));
+  strings node(const std::string& secret = "secret", const std::string& name = node_name) const {
+    return hosts.far(command_line({"node", "--listen", name, "--secret-file", (folder / secret).string()}));
   }
 
   strings start(const strings& more = {}, const std::string& secret = "secret") const {
@@ -103,6 +103,70 @@ TEST_CASE("a role on another host: the run ends well and its bytes cross the cab
   CHECK(!node.ended());
   node.signal(SIGINT);
   CHECK(node.wait(10).status == 0);
+}
+
+TEST_CASE("hosts find each other under IPv6 addresses, control messages and tensors alike") {
+  if (!can_have_two_hosts() || !two_hosts::has_v6())
+    return;
+  const scene s({.steps = 8});
+  const std::string name = "[fd99::2]:7000";
+  running_command node(s.node("secret", name));
+  REQUIRE(comes_to_say(node, "listening on " + name));
+  const auto before = s.hosts.bytes_on_cable();
+  const auto done = run_to_end(s.start({"--set", "placement.rollout.hosts=[\"" + name + "\"]"}));
+  CAPTURE(done.err);
+  CAPTURE(node.err());
+  CHECK(done.status == 0);
+  check_each_group_once(s.run.files(), 8);
+  CHECK(s.hosts.bytes_on_cable() - before > 8 * std::filesystem::file_size(tiny_model() / "model.safetensors") / 2);
+}
+
+TEST_CASE(
+    "a policy on another host keeps checkpoints on a folder that both share; without one the run says so at once") {
+  if (!can_have_two_hosts())
+    return;
+  for (const bool shared : {true, false}) {
+    CAPTURE(shared);
+    const scene s({.steps = 4, .run = "checkpoint_every = 2\n"});
+    auto command = s.node();
+    if (!shared) { // `ip netns exec` gives the far host mounts of its own
+      const auto folder = s.run.files().folder().parent_path().string();
+      const auto exec = std::find(command.begin(), command.end(), program().string());
+      command.insert(exec, {"/bin/sh", "-c", "mount -t tmpfs none \"$0\" && exec \"$@\"", folder});
+    }
+    running_command node(command);
+    REQUIRE(comes_to_say(node, "listening on"));
+    const auto done = run_to_end(s.start({"--set", "placement.learner.hosts=[\"10.99.0.2:7000\"]"}));
+    CAPTURE(done.err);
+    if (shared) {
+      CHECK(done.status == 0);
+      CHECK(std::filesystem::exists(s.run.files().folder() / "checkpoints/step-000004/model/model.safetensors"));
+    } else {
+      CHECK(done.status == 1);
+      CHECK(s.run.files().steps() == 0);
+      CHECK(done.err.find("learner/0 on 10.99.0.2:7000 does not see the run's checkpoints in") != std::string::npos);
+      CHECK(done.err.find("want --output on a file system that both hosts share") != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE("the ports that are set are those that are listened on") {
+  if (!can_have_two_hosts())
+    return;
+  const scene s({.steps = endless});
+  running_command node(s.node());
+  REQUIRE(comes_to_say(node, "listening on"));
+  running_command running(s.start({"--set", "placement.port=7300", "--set", "placement.data_ports=[7400, 7409]"}));
+  REQUIRE(s.trains_on(running, 2));
+  const auto is_data = [](const std::string& where) { return where.find(":740") != std::string::npos; };
+  const auto near = listeners_beside(running.pid()), far = listeners_beside(node.pid());
+  CHECK(std::count(near.begin(), near.end(), "10.99.0.1:7300") == 1);
+  CHECK(std::count_if(near.begin(), near.end(), is_data) == 1);
+  CHECK(near.size() == 2);
+  CHECK(std::count(far.begin(), far.end(), scene::node_name) == 1);
+  CHECK(std::count_if(far.begin(), far.end(), is_data) == 1);
+  CHECK(far.size() == 2);
+  stop(running);
 }
 
 TEST_CASE("a run without hosts listens on loopback alone") {

@@ -58,7 +58,15 @@ two_hosts::two_hosts() : near_(name_of("near")), far_(name_of("far")) {
   need({"-n", near_, "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", far_});
   need({"-n", near_, "address", "add", std::string(near_address) + "/24", "dev", "cable"});
   need({"-n", far_, "address", "add", std::string(far_address) + "/24", "dev", "cable"});
+  if (has_v6()) {
+    need({"-n", near_, "address", "add", std::string(near_v6) + "/64", "dev", "cable", "nodad"});
+    need({"-n", far_, "address", "add", std::string(far_v6) + "/64", "dev", "cable", "nodad"});
+  }
   connect(true);
+}
+
+bool two_hosts::has_v6() {
+  return std::filesystem::exists("/proc/net/if_inet6");
 }
 
 two_hosts::~two_hosts() {

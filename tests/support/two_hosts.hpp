@@ -22,6 +22,11 @@ public:
 
   static constexpr const char* near_address = "10.99.0.1";
   static constexpr const char* far_address = "10.99.0.2";
+  static constexpr const char* near_v6 = "fd99::1"; ///< where this machine has IPv6
+  static constexpr const char* far_v6 = "fd99::2";
+
+  /// Whether this machine has IPv6.
+  static bool has_v6();
 
   /// A command line that runs `command` (an absolute path first) on one of them.
   std::vector<std::string> near(const std::vector<std::string>& command) const { return on(near_, command); }

@@ -344,6 +344,15 @@ TEST_CASE("numbers that contradict each other") {
       == lines{"p.toml:4:16: run.peer_timeout_ms: found 2000 with heartbeat_ms = 1500, want at least two heartbeats"});
 }
 
+TEST_CASE("ports of data planes are a first and a last one") {
+  for (const char* wrong : {"[7100]", "[7199, 7100]", "[1, 2, 3]"}) {
+    CAPTURE(wrong);
+    CHECK(errors_of(valid + "[placement]\ndata_ports = " + wrong + "\n")
+          == lines{"p.toml:33:14: placement.data_ports: want the first and the last port, such as [7100, 7199]"});
+  }
+  CHECK(errors_of(valid + "[placement]\ndata_ports = [7100, 7199]\nport = 7000\n").empty());
+}
+
 TEST_CASE("placement names roles, counts and addresses") {
   CHECK(errors_of(valid
                   + "[placement]\nrollot = { processes = 2 }\nlearner = { processes = 2 }\nrules = { hosts = "
