@@ -40,7 +40,7 @@ std::map<std::string, double> metrics_of(const train::step_report& r) {
   set(metric::gradient_norm, r.gradient_norm);
   set(metric::learning_rate, r.learning_rate);
   set(metric::flat_groups, r.groups ? static_cast<double>(r.zero_variance_groups) / static_cast<double>(r.groups) : 0);
-  set(metric::length_mean, r.answers ? static_cast<double>(r.answer_tokens) / static_cast<double>(r.answers) : 0);
+  set(metric::length_mean, r.answers ? static_cast<double>(r.sampled_tokens) / static_cast<double>(r.answers) : 0);
   set(metric::length_max, static_cast<double>(r.longest_answer));
   set(metric::staleness_mean, r.staleness_mean);
   set(metric::staleness_max, r.staleness_max);

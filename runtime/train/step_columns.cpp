@@ -253,6 +253,20 @@ algorithms::answer_columns slice(const algorithms::answer_columns& step, const m
   return out;
 }
 
+namespace {
+
+/// Tokens of an answer: as the rollout made it, though a mask has emptied it since.
+std::int64_t length_of(const training_group& group, std::size_t answer) {
+  if (!group.answers[answer].empty() || group.sampled.size() <= answer)
+    return trained_tokens(group, answer);
+  std::int64_t tokens = 0;
+  for (const auto& run : group.sampled[answer])
+    tokens += run.tokens;
+  return tokens;
+}
+
+} // namespace
+
 step_report describe(std::span<const training_group> groups, const step_batch& batch, std::uint32_t version) {
   step_report report;
   report.groups = static_cast<std::int64_t>(groups.size());
@@ -264,8 +278,11 @@ step_report describe(std::span<const training_group> groups, const step_batch& b
     report.reward_deviation = reward.std(0, false).item<double>();
   }
   for (const auto& group : groups) {
-    for (const auto& answer : group.answers)
-      report.longest_answer = std::max(report.longest_answer, static_cast<std::int64_t>(answer.size()));
+    for (std::size_t i = 0; i < group.answers.size(); ++i) {
+      const auto tokens = length_of(group, i);
+      report.sampled_tokens += tokens;
+      report.longest_answer = std::max(report.longest_answer, tokens);
+    }
     report.prompt_tokens += static_cast<std::int64_t>(group.prompt.size());
     report.zero_variance_groups +=
         std::all_of(group.reward.begin(), group.reward.end(), [&](float r) { return r == group.reward.front(); });

@@ -75,6 +75,7 @@ void each_field(Report& r, Visit&& visit) {
   visit("answers", r.answers);
   visit("zero_variance_groups", r.zero_variance_groups);
   visit("answer_tokens", r.answer_tokens);
+  visit("sampled_tokens", r.sampled_tokens);
   visit("longest_answer", r.longest_answer);
   visit("prompt_tokens", r.prompt_tokens);
   visit("fed_tokens", r.fed_tokens);
@@ -166,6 +167,7 @@ step_report& step_report::operator+=(const step_report& next) {
   answers += next.answers;
   zero_variance_groups += next.zero_variance_groups;
   answer_tokens += next.answer_tokens;
+  sampled_tokens += next.sampled_tokens;
   longest_answer = std::max(longest_answer, next.longest_answer);
   prompt_tokens += next.prompt_tokens;
   fed_tokens += next.fed_tokens;

@@ -35,10 +35,11 @@ struct step_report {
   double learning_rate = 0;
   std::int64_t groups = 0, answers = 0;
   std::int64_t zero_variance_groups = 0; ///< all rewards equal: nothing to learn from
-  std::int64_t answer_tokens = 0;
-  std::int64_t longest_answer = 0; ///< tokens, trained or not
-  std::int64_t prompt_tokens = 0;  ///< each prompt counted once
-  std::int64_t fed_tokens = 0;     ///< rows computed, all micro-batches
+  std::int64_t answer_tokens = 0;        ///< trained
+  std::int64_t sampled_tokens = 0;       ///< of all answers, trained or not
+  std::int64_t longest_answer = 0;       ///< tokens, trained or not
+  std::int64_t prompt_tokens = 0;        ///< each prompt counted once
+  std::int64_t fed_tokens = 0;           ///< rows computed, all micro-batches
   std::int64_t micro_batches = 0;
   double staleness_mean = 0; ///< policy versions between sampling and training
   std::uint32_t staleness_max = 0;

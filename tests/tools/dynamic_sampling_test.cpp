@@ -94,6 +94,8 @@ TEST_CASE("masked answers have no part in the loss and are told from trained tok
   const auto masked = dropped(run.files(), "masked");
   CHECK(masked > 0);
   CHECK(generated(run.files()) == trained(run.files()) + masked);
+  for (const auto& row : run.files().metrics())
+    CHECK(row.at("response_length/mean") > 0); // of all answers, also where every one of a step was masked
 }
 
 } // namespace dynamic_sampling_test

@@ -257,6 +257,7 @@ TEST_CASE("the report counts tokens, staleness, rewards and groups that teach no
   CHECK(report.groups == 3);
   CHECK(report.answers == 15);
   CHECK(report.answer_tokens == tokens);
+  CHECK(report.sampled_tokens == tokens);
   CHECK(report.seen.tokens == tokens);
   CHECK(report.prompt_tokens == prompt);
   CHECK(report.zero_variance_groups >= 1);
@@ -266,6 +267,29 @@ TEST_CASE("the report counts tokens, staleness, rewards and groups that teach no
   CHECK(report.logprob_mismatch >= 0);
   CHECK(report.logprob_mismatch < 1e-5);
   CHECK(report.seen.mean_weight() == doctest::Approx(1).epsilon(1e-4));
+}
+
+TEST_CASE("answers that a mask has emptied keep their length in the report") {
+  auto groups = some_groups(5);
+  std::int64_t tokens = 0, longest = 0;
+  for (auto& group : groups) {
+    for (auto& answer : group.answers) {
+      group.sampled.push_back({{.version = 4, .tokens = static_cast<std::uint32_t>(answer.size()) + 1}});
+      tokens += static_cast<std::int64_t>(answer.size()) + 1;
+      longest = std::max(longest, static_cast<std::int64_t>(answer.size()) + 1);
+      answer.clear();
+    }
+    for (auto* column : {&group.behaviour_logprob})
+      for (auto& answer : *column)
+        answer.clear();
+    for (auto& answer : group.version)
+      answer.clear();
+  }
+  learner l(config, start(), some_options());
+  const auto report = l.step(groups, 4);
+  CHECK(report.answer_tokens == 0);
+  CHECK(report.sampled_tokens == tokens);
+  CHECK(report.longest_answer == longest);
 }
 
 TEST_CASE("the mismatch is measured on tokens of the version being trained only") {
