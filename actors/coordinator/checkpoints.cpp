@@ -21,6 +21,7 @@ constexpr double between_tries_s = 5;
 /// and not of a later one.
 void coordinator_state::checkpoint(std::uint32_t step, const std::string& scheduler_state) {
   checkpoint_asked_s_ = now();
+  asked_checkpoint_ = step;
   const auto open = std::make_shared<open_checkpoint>();
   open->step = step;
   open->state.scheduler = scheduler_state;
@@ -108,8 +109,11 @@ void coordinator_state::checkpoint_is_stored(const checkpoint_stored& stored) {
   if (ended_)
     return;
   if (stored.failure.empty()) {
-    if (std::exchange(checkpoint_refused_, false))
+    // One that was begun before may come after: it does not make up for a newer one.
+    if (refused_checkpoint_ && *refused_checkpoint_ <= stored.step) {
+      refused_checkpoint_.reset();
       telemetry::log_info("run", "checkpoints are written again");
+    }
     telemetry::log_info("run", "checkpoint of step " + std::to_string(stored.step) + " in " + stored.folder);
     try {
       config_.record->checkpointed(stored.step, stored.folder);
@@ -123,15 +127,17 @@ void coordinator_state::checkpoint_is_stored(const checkpoint_stored& stored) {
   const auto line = run_files::checkpoint_failure(config_.checkpoints->folder(), stored.step, stored.failure);
   const auto waits = router_->scheduler().waits(now());
   const bool last =
-      std::any_of(waits.begin(), waits.end(), [](const auto& wait) { return wait.kind == wait_kind::saving; });
-  if (!std::exchange(checkpoint_refused_, true))
+      stored.step == router_->scheduler().at().step
+      && std::any_of(waits.begin(), waits.end(), [](const auto& wait) { return wait.kind == wait_kind::saving; });
+  if (!refused_checkpoint_)
     complain(line
              + (last ? "; the run waits and tries it again every " + telemetry::in_time(between_tries_s)
                            + ", a second Ctrl-C ends it without"
                      : "; the run goes on, and tries it again"));
+  refused_checkpoint_ = std::max(stored.step, refused_checkpoint_.value_or(stored.step));
   self_.after(milliseconds_of(between_tries_s), [this, last, step = stored.step] {
-    if (ended_ || !checkpoint_refused_)
-      return;
+    if (ended_ || !refused_checkpoint_ || asked_checkpoint_ != step)
+      return; // a newer one was asked for meanwhile, and it is tried again if need be
     if (!last)
       router_->want_checkpoint(now()); // the weights of that step are gone
     else

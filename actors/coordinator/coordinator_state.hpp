@@ -223,8 +223,9 @@ private:
   std::size_t last_reports_ = 0; ///< asked for at the end, not answered
   double progress_s_ = 0;
   double stall_told_s_ = 0;
-  bool checkpoint_refused_ = false; ///< the newest was not written, and that was said
-  double checkpoint_asked_s_ = 0;   ///< when the last checkpoint was asked for, or the first step was
+  std::optional<std::uint32_t> refused_checkpoint_; ///< step of the newest that was not written, and that was said
+  std::uint32_t asked_checkpoint_ = 0;              ///< step of the newest that was asked for
+  double checkpoint_asked_s_ = 0;                   ///< when the last checkpoint was asked for, or the first step was
 };
 
 /// The graph a group flows through, out of the pipeline.

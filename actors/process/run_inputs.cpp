@@ -3,8 +3,8 @@
 #include "runtime/cluster/credentials.hpp"
 #include "runtime/data/source.hpp"
 #include "runtime/data/text_rows.hpp"
-#include "runtime/formats/safetensors.hpp"
 #include "runtime/model/adapter.hpp"
+#include "runtime/model/checkpoint.hpp"
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/roles/role_model.hpp"
 #include "runtime/roles/source_role.hpp"
@@ -19,13 +19,14 @@ bool is_written_before(const pipeline::pipeline& p, const std::string& model) {
   return pipeline::stage_reference_of(p.models.at(model).path).has_value();
 }
 
-/// The heads of a folder's weights; those of a GGUF were read with its shape.
-void check_weights(const fs::path& model) {
-  if (!fs::is_directory(model))
+enum class head { language, any };
+
+/// A model that reads the tokens that another one makes.
+void check_reader(const pipeline::pipeline& p, const std::string& name, head wanted) {
+  if (is_written_before(p, name))
     return;
-  for (const auto& entry : fs::directory_iterator(model))
-    if (entry.path().extension() == ".safetensors")
-      formats::safetensors_file file(entry.path());
+  model::check_shapes(model::load_checkpoint(p.models.at(name).path,
+                                             {.weights = false, .shapes = true, .score_head = wanted == head::any}));
 }
 
 /// A model that turns text into tokens.
@@ -33,18 +34,7 @@ void check_text_model(const pipeline::pipeline& p, const std::string& name) {
   if (is_written_before(p, name))
     return;
   roles::load_text_model(p, name);
-  check_weights(p.models.at(name).path);
-}
-
-enum class head { language, any };
-
-/// A model that reads the tokens that another one makes.
-void check_reader(const pipeline::pipeline& p, const std::string& name, head wanted) {
-  if (is_written_before(p, name))
-    return;
-  const auto& path = p.models.at(name).path;
-  model::load_checkpoint(path, {.weights = false, .score_head = wanted == head::any});
-  check_weights(path);
+  check_reader(p, name, head::language);
 }
 
 /// Rows up to the first that can be used: how many cannot, and the first of them.

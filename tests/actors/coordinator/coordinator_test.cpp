@@ -242,6 +242,40 @@ TEST_CASE("a checkpoint that fails is a warning while the run goes on, and at it
   CHECK(telemetry::read_metrics(run.folder.metrics()).size() == 3);
 }
 
+TEST_CASE("an earlier checkpoint that is stored later does not make up for the last one, which is tried again") {
+  run_of_stand_ins run({"run.checkpoint_every=2"});
+  const auto heard = run.start_everything();
+  for (std::size_t step = 1; step <= 3; ++step) {
+    REQUIRE(heard->training.size() == step);
+    run.finish_training(*heard);
+  }
+  REQUIRE(heard->checkpoints.size() == 2); // of step 2, which takes long, and of step 3
+  run.refuse(heard->checkpoints[1], "no space left");
+  run.send(checkpoint_stored{.step = 2, .folder = "step-000002", .failure = ""});
+  CHECK(!run.outcome);
+  CHECK(run.log().find("checkpoints are written again") == std::string::npos);
+  run.system.advance(std::chrono::seconds(5));
+  CHECK(heard->checkpoints.size() == 3);
+  run.send(checkpoint_stored{.step = 3, .folder = "step-000003", .failure = ""});
+  CHECK(run.log().find("checkpoints are written again") != std::string::npos);
+  REQUIRE(run.outcome);
+  CHECK(run.outcome->ok);
+}
+
+TEST_CASE("a checkpoint that fails while a newer one is on its way is left to the newer one") {
+  run_of_stand_ins run({"run.checkpoint_every=2"});
+  const auto heard = run.start_everything();
+  for (std::size_t step = 1; step <= 3; ++step)
+    run.finish_training(*heard);
+  REQUIRE(heard->checkpoints.size() == 2);
+  run.refuse(heard->checkpoints[0], "no space left"); // of step 2, while the run waits for that of step 3
+  run.system.advance(std::chrono::seconds(5));
+  CHECK(heard->checkpoints.size() == 2);
+  run.send(checkpoint_stored{.step = 3, .folder = "step-000003", .failure = ""});
+  REQUIRE(run.outcome);
+  CHECK(run.outcome->ok);
+}
+
 TEST_CASE("no progress for the configured time prints who waits for whom") { // CR-4
   run_of_stand_ins run({"run.stall_after_s=0.001"});
   const auto begun = telemetry::now_s();
