@@ -2,6 +2,7 @@
 
 #include "runtime/formats/durable_write.hpp"
 #include "runtime/model/config_json.hpp"
+#include "runtime/model/decoder.hpp"
 #include "runtime/model/gguf_model.hpp"
 #include "runtime/model/hf_folder.hpp"
 #include "runtime/text/tokenizer_json.hpp"
@@ -133,6 +134,14 @@ checkpoint load_checkpoint(const fs::path& path, load_options options) {
   }
   settle_end_tokens(out);
   return out;
+}
+
+void check_shapes(const checkpoint& model) {
+  try {
+    const decoder made(model.config, model.parameters);
+  } catch (const input_error& error) {
+    throw input_error(model.origin + ": " + error.what());
+  }
 }
 
 void use_chat_template(checkpoint& model, std::string_view name) {

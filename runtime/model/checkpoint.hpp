@@ -32,7 +32,8 @@ struct checkpoint {
 };
 
 struct load_options {
-  bool weights = true;     ///< false: `parameters` stays empty and no tensor is read
+  bool weights = true;     ///< false: no tensor is read
+  bool shapes = false;     ///< without `weights`: `parameters` have their shapes, on the device "meta", and no values
   bool score_head = false; ///< a sequence-classification checkpoint is taken too, not only a language model
 };
 
@@ -40,6 +41,11 @@ struct load_options {
 /// @throws input_error, one line that names the file and the part: nothing there, an unknown architecture, a missing,
 ///         truncated or misshapen file, a tokenizer with more tokens than the embedding has rows
 checkpoint load_checkpoint(const std::filesystem::path& path, load_options options = {});
+
+/// Looks whether a decoder can be made of a model that was loaded with its shapes: each parameter is there, in the
+/// shape that the configuration wants, and none is left over. @throws input_error that names the model and the
+/// parameter
+void check_shapes(const checkpoint& model);
 
 /// Takes the chat template of that name instead of the model's own. The token that ends its turns is an end token too.
 /// @throws input_error that lists the names if `name` is none of them

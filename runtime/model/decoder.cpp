@@ -47,7 +47,7 @@ public:
     if (tensor.sizes() != at::IntArrayRef(shape))
       throw input_error("parameter '" + name + "': shape " + shape_text(tensor.sizes()) + ", want "
                         + shape_text(shape));
-    if (!is_finite(tensor))
+    if (!tensor.is_meta() && !is_finite(tensor))
       throw input_error("parameter '" + name + "': holds NaN or infinity");
     left_.erase(found);
     return tensor;

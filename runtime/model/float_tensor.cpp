@@ -37,6 +37,10 @@ at::Tensor dequantised(const formats::stored_tensor& tensor, block_kind kind) {
 
 } // namespace
 
+at::Tensor shape_alone(const formats::stored_tensor& tensor) {
+  return at::empty(tensor.shape, at::TensorOptions(at::kFloat).device(at::kMeta));
+}
+
 at::Tensor to_float32(const formats::stored_tensor& tensor) {
   using formats::storage;
   switch (tensor.kind) {

@@ -214,7 +214,8 @@ model_config gguf_config(const formats::gguf_file& file) {
   return out;
 }
 
-weights gguf_weights(const formats::gguf_file& file, const model_config& config) {
+weights gguf_weights(const formats::gguf_file& file, const model_config& config,
+                     at::Tensor read(const formats::stored_tensor&)) {
   weights out;
   for (const auto& stored : file.tensors()) {
     if (stored.name == "rope_freqs.weight")
@@ -223,7 +224,7 @@ weights gguf_weights(const formats::gguf_file& file, const model_config& config)
     if (name.empty())
       throw input_error(file.path() + ": tensor " + formats::in_quotes(stored.name)
                         + ": this architecture has none of that name");
-    at::Tensor tensor = to_float32(stored);
+    at::Tensor tensor = read(stored);
     const bool query = name.find(".q_proj.") != std::string::npos;
     if (config.family->gguf_interleaves_heads && (query || name.find(".k_proj.") != std::string::npos)) {
       const std::int64_t heads = query ? config.heads : config.kv_heads;
@@ -249,8 +250,8 @@ checkpoint load_gguf(const std::filesystem::path& path, load_options options) {
     out.tok = std::make_shared<const text::tokenizer>(text::tokenizer_from_gguf(vocabulary_of(file)));
   if (const std::string* source = file.text("tokenizer.chat_template"))
     out.chat_source = *source;
-  if (options.weights)
-    out.parameters = gguf_weights(file, out.config);
+  if (options.weights || options.shapes)
+    out.parameters = gguf_weights(file, out.config, options.weights ? to_float32 : shape_alone);
   return out;
 }
 

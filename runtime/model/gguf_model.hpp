@@ -2,6 +2,7 @@
 
 #include "runtime/formats/gguf.hpp"
 #include "runtime/model/checkpoint.hpp"
+#include "runtime/model/float_tensor.hpp"
 
 namespace millrace::model {
 
@@ -15,6 +16,8 @@ model_config gguf_config(const formats::gguf_file& file);
 
 /// Tensors in fp32 under their Hugging Face names, sorted. Where a family's GGUFs interleave each head's rows of q and
 /// k, they are put back into halves.
-weights gguf_weights(const formats::gguf_file& file, const model_config& config);
+/// @param read makes a tensor of a stored one: its values, or its shape alone
+weights gguf_weights(const formats::gguf_file& file, const model_config& config,
+                     at::Tensor read(const formats::stored_tensor&) = to_float32);
 
 } // namespace millrace::model

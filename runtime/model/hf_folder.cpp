@@ -90,6 +90,14 @@ public:
     return out;
   }
 
+  /// The same without values.
+  weights shapes() const {
+    weights out;
+    for (const auto& [name, where] : places_)
+      out.push_back({name, shape_alone(*where.stored)});
+    return out;
+  }
+
 private:
   struct place {
     std::string path;
@@ -212,14 +220,14 @@ checkpoint load_hf_folder(const fs::path& folder, load_options options) {
   for (const auto id : out.generation.eos_ids)
     add_end_token(out.config, id);
   read_tokenizer(folder, out);
-  if (!options.weights && !(out.config.tie_embeddings && has_weights(folder)))
+  if (!options.weights && !options.shapes && !(out.config.tie_embeddings && has_weights(folder)))
     return out;
   const stored_weights stored(folder);
   // As transformers does: a tied head that is in the file and differs from the embedding is not tied.
   out.config.tie_embeddings = out.config.tie_embeddings && !stored.have_own_head();
-  if (!options.weights)
+  if (!options.weights && !options.shapes)
     return out;
-  out.parameters = stored.read();
+  out.parameters = options.weights ? stored.read() : stored.shapes();
   // Old exports keep a second copy of the tied head and buffers that are computed anyway.
   const bool no_head = out.config.tie_embeddings || out.config.score_head;
   std::erase_if(out.parameters, [&](const named_tensor& p) {

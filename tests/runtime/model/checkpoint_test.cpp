@@ -204,6 +204,29 @@ TEST_CASE("gguf model: the config says what config.json of the same model says")
   same("qwen2");
 }
 
+TEST_CASE("shapes: those of the file alone tell whether a decoder can be made of it, without a value") {
+  for (const char* path : {"llama3", "qwen2", "gguf/llama3.gguf", "gguf/qwen2.gguf"}) {
+    CAPTURE(path);
+    const auto whole = model::load_checkpoint(models / path);
+    auto shapes = model::load_checkpoint(models / path, {.weights = false, .shapes = true});
+    REQUIRE(shapes.parameters.size() == whole.parameters.size());
+    for (std::size_t i = 0; i < whole.parameters.size(); ++i) {
+      CHECK(shapes.parameters[i].name == whole.parameters[i].name);
+      CHECK(shapes.parameters[i].tensor.sizes() == whole.parameters[i].tensor.sizes());
+      CHECK(shapes.parameters[i].tensor.is_meta());
+    }
+    model::check_shapes(shapes);
+    shapes.config.hidden_size *= 2;
+    check_contains(error_of([&] { model::check_shapes(shapes); }),
+                   shapes.origin + ": parameter 'model.embed_tokens.weight': shape [");
+    shapes.config.hidden_size /= 2;
+    shapes.config.layers += 1;
+    check_contains(error_of([&] { model::check_shapes(shapes); }), "missing, want shape");
+    shapes.config.layers -= 2;
+    check_contains(error_of([&] { model::check_shapes(shapes); }), "this architecture has none of that name");
+  }
+}
+
 TEST_CASE("gguf model: injured files are refused or read, never more") {
   const temporary_folder folder;
   // The metadata and the tensors' entries: injuries to the weights themselves are just other weights.
