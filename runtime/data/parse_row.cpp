@@ -1,10 +1,10 @@
 #include "runtime/data/parse_row.hpp"
 
+#include "runtime/formats/strict_json.hpp"
 #include "runtime/formats/written_numbers.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <nlohmann/json.hpp>
-#include <utf8proc.h>
 
 #include <algorithm>
 
@@ -12,44 +12,6 @@ namespace millrace::data {
 namespace {
 
 using nlohmann::json;
-
-constexpr int most_depth = 64;
-
-bool is_utf8(std::string_view text) {
-  const auto* at = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
-  auto left = static_cast<utf8proc_ssize_t>(text.size());
-  while (left > 0) {
-    utf8proc_int32_t c = 0;
-    const auto size = utf8proc_iterate(at, left, &c);
-    if (size <= 0)
-      return false;
-    at += size;
-    left -= size;
-  }
-  return true;
-}
-
-/// Deepest nesting of brackets outside strings: what a recursive reader would have to bear.
-int depth_of(std::string_view text) {
-  int depth = 0, deepest = 0;
-  bool string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        string = false;
-    } else if (c == '"') {
-      string = true;
-    } else if (c == '[' || c == '{') {
-      deepest = std::max(deepest, ++depth);
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return deepest;
-}
 
 const json* member(const json& object, const char* key) {
   const auto it = object.find(key);
@@ -196,17 +158,8 @@ std::string answer_of(const json& object) {
 } // namespace
 
 row parse_row(std::string_view line) {
-  if (!is_utf8(line))
-    throw input_error("not UTF-8");
-  if (depth_of(line) > most_depth)
-    throw input_error("nested deeper than " + std::to_string(most_depth));
-  json object;
-  try {
-    object = formats::parse_written(line);
-  } catch (const json::exception& error) {
-    const std::string_view what = error.what();
-    throw input_error("not JSON: " + std::string(what.substr(std::min(what.size(), what.find("] ") + 2))));
-  }
+  const json object = formats::parse_json(
+      line, "", {.numbers = formats::json_numbers::as_written, .keys = formats::json_keys::last_counts});
   if (!object.is_object())
     throw input_error("found " + formats::written_type(object) + ", want a JSON object");
   row r;

@@ -35,6 +35,10 @@ std::string reason(std::string_view what) {
   return printable(start == std::string_view::npos ? what : what.substr(start + 2));
 }
 
+std::string with_source(const std::string& source, const std::string& why) {
+  return source.empty() ? why : source + ": " + why;
+}
+
 /// Builds the value that nlohmann's parser reads out, and stops it at a limit. Its own builder with a callback knows no
 /// limits, and takes quadratic time over a list of objects.
 template <class Json>
@@ -51,7 +55,15 @@ public:
 
   bool number_unsigned(std::uint64_t value) { return put(value); }
 
-  bool number_float(double value, const std::string&) { return put(value); }
+  /// Integers of more than 64 bits come here too.
+  bool number_float(double value, const std::string& digits) {
+    if constexpr (std::is_same_v<Json, nlohmann::json>)
+      if (limits_.numbers == json_numbers::as_written) {
+        pay(static_cast<std::int64_t>(digits.size()));
+        return put(Json::binary({digits.begin(), digits.end()}));
+      }
+    return put(value);
+  }
 
   bool string(std::string& value) {
     pay(static_cast<std::int64_t>(value.size()));
@@ -72,26 +84,29 @@ public:
     pay(bytes_of_key + 2 * static_cast<std::int64_t>(name.size()));
     auto& object = *open_.back();
     if (std::is_same_v<Json, nlohmann::ordered_json> && object.size() >= most_ordered_keys)
-      throw input_error(source_ + ": an object of more than " + std::to_string(most_ordered_keys) + " keys");
+      fail("an object of more than " + std::to_string(most_ordered_keys) + " keys");
     const auto [entry, is_new] = object.emplace(name, nullptr);
-    if (!is_new)
-      throw input_error(source_ + ": key " + in_quotes(name) + " stands twice");
+    if (!is_new && limits_.keys == json_keys::refuse_twice)
+      fail("key " + in_quotes(name) + " stands twice");
     value_of_key_ = &*entry;
     return true;
   }
 
   bool parse_error(std::size_t byte, const std::string&, const nlohmann::detail::exception& error) {
+    if (source_.empty())
+      throw input_error("not JSON: " + place(text_, byte).substr(1) + ": " + reason(error.what()));
     throw input_error(source_ + place(text_, byte) + ": not JSON: " + reason(error.what()));
   }
 
   Json take() { return std::move(root_); }
 
 private:
+  [[noreturn]] void fail(const std::string& why) const { throw input_error(with_source(source_, why)); }
+
   void pay(std::int64_t bytes) {
     memory_ += bytes;
     if (memory_ > limits_.memory)
-      throw input_error(source_ + ": JSON of more than " + std::to_string(limits_.memory)
-                        + " bytes in memory, want fewer values");
+      fail("JSON of more than " + std::to_string(limits_.memory) + " bytes in memory, want fewer values");
   }
 
   bool put(Json value) {
@@ -112,7 +127,7 @@ private:
 
   bool open(Json value) {
     if (static_cast<int>(open_.size()) >= limits_.depth)
-      throw input_error(source_ + ": JSON nested deeper than " + std::to_string(limits_.depth));
+      fail("JSON nested deeper than " + std::to_string(limits_.depth));
     pay(bytes_of_container);
     Json& placed = slot(std::move(value)); // lists that are open grow no more until it is closed
     open_.push_back(&placed);
@@ -138,8 +153,8 @@ private:
 template <class Json>
 Json parse_json(std::string_view text, const std::string& source, json_limits limits) {
   if (static_cast<std::int64_t>(text.size()) > limits.bytes)
-    throw input_error(source + ": " + std::to_string(text.size()) + " bytes of JSON, want at most "
-                      + std::to_string(limits.bytes));
+    throw input_error(with_source(source, std::to_string(text.size()) + " bytes of JSON, want at most "
+                                              + std::to_string(limits.bytes)));
   builder<Json> value(text, source, limits);
   Json::sax_parse(text.begin(), text.end(), &value);
   return value.take();

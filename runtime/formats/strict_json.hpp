@@ -9,17 +9,29 @@
 
 namespace millrace::formats {
 
-/// What one JSON value may be at most. Whatever a text says, reading it takes time in proportion to its length.
+/// What becomes of a number.
+enum class json_numbers {
+  values,    ///< an integer of 64 bits or a double
+  as_written ///< fractions, exponents and longer integers keep their digits: see written_numbers.hpp
+};
+
+/// What becomes of a key that stands twice in an object.
+enum class json_keys { refuse_twice, last_counts };
+
+/// What one JSON value may be at most, and how it is read. Whatever a text says, reading it takes time in proportion to
+/// its length.
 struct json_limits {
   std::int64_t bytes = 64 << 20; ///< of the text
   int depth = 64;
   std::int64_t memory = 512 << 20; ///< of the value, as estimated while it is read
+  json_numbers numbers = json_numbers::values;
+  json_keys keys = json_keys::refuse_twice;
 };
 
-/// Reads one JSON value whose every object names each key once. The only way in this program from JSON to a value.
+/// Reads one JSON value. The only way in this program from JSON to a value.
 /// @tparam Json `nlohmann::json`, or `nlohmann::ordered_json`, whose objects have at most 1,024 keys: it finds a key by
 ///              looking at all of them
-/// @param source stands for the file in errors
+/// @param source stands for the file in errors; empty = errors hold the reason alone
 /// @throws input_error `source:line:column: ...` on malformed text, invalid UTF-8, duplicate keys, too deep a nesting
 template <class Json = nlohmann::json>
 Json parse_json(std::string_view text, const std::string& source, json_limits limits = {});

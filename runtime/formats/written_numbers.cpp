@@ -9,17 +9,6 @@ namespace {
 
 using json = nlohmann::json;
 
-class digits_builder : public nlohmann::detail::json_sax_dom_parser<json> {
-public:
-  explicit digits_builder(json& value) : json_sax_dom_parser(value) {}
-
-  /// Integers of more than 64 bits come here too.
-  bool number_float(double, const std::string& digits) {
-    json::binary_t kept({digits.begin(), digits.end()});
-    return binary(kept);
-  }
-};
-
 void write(const json& value, std::string& out) {
   if (value.is_object()) {
     std::string_view between = "{";
@@ -43,13 +32,6 @@ void write(const json& value, std::string& out) {
 }
 
 } // namespace
-
-json parse_written(std::string_view text) {
-  json value;
-  digits_builder made(value);
-  json::sax_parse(text, &made);
-  return value;
-}
 
 bool is_number(const json& value) {
   return value.is_number() || value.is_binary();

@@ -3,15 +3,12 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <string>
-#include <string_view>
 
 namespace millrace::formats {
 
-/// One JSON value whose fractions, exponents and integers of more than 64 bits keep their digits: 1.10 stays 1.10. Such
-/// a number is a binary value of the digits, which no JSON text can hold otherwise; the functions below read both kinds
-/// of numbers. Of a key that stands twice the last value is taken.
-/// @throws nlohmann::json::exception for what is no JSON
-nlohmann::json parse_written(std::string_view text);
+// Values that `parse_json` read with `json_numbers::as_written`: their fractions, exponents and integers of more than
+// 64 bits keep their digits, so that 1.10 stays 1.10. Such a number is a binary value of the digits, which no JSON text
+// can hold otherwise; these functions read both kinds of numbers.
 
 bool is_number(const nlohmann::json& value);
 

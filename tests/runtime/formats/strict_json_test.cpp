@@ -63,6 +63,26 @@ TEST_CASE("a mistake is told with its place") {
   CHECK(error_of("").starts_with("f.json:1:1: not JSON: "));
 }
 
+TEST_CASE("without a source an error holds the reason alone") {
+  const auto why = [](std::string_view text, json_limits limits = {}) {
+    try {
+      parse_json(text, "", limits);
+    } catch (const input_error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK(why("[1, }").starts_with("not JSON: 1:5: "));
+  CHECK(why("\"\xed\xa0\x80\"").find("ill-formed UTF-8") != std::string::npos);
+  CHECK(why("[[1]]", {.depth = 1}) == "JSON nested deeper than 1");
+}
+
+TEST_CASE("the last value of a key that stands twice counts where that is allowed") {
+  const auto read = [](std::string_view text) { return parse_json(text, "", {.keys = json_keys::last_counts}); };
+  CHECK(read(R"({"a": [1, 2], "b": 3, "a": {"c": 4}})") == json{{"a", {{"c", 4}}}, {"b", 3}});
+  CHECK(read(R"({"a": {"x": 1, "x": 2}, "a": {"x": 3, "x": [4]}})") == json{{"a", {{"x", {4}}}}});
+}
+
 TEST_CASE("text and value are bounded") {
   CHECK(error_of("[1, 2]", {.bytes = 5}) == "f.json: 6 bytes of JSON, want at most 5");
   const std::string many = "[" + repeated("[],", 10'000) + "[]]";
