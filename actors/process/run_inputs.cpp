@@ -7,6 +7,7 @@
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/roles/role_model.hpp"
+#include "runtime/roles/row_options.hpp"
 #include "runtime/roles/source_role.hpp"
 #include "runtime/words/input_error.hpp"
 
@@ -48,9 +49,12 @@ rows_before first_row_of(const pipeline::pipeline& p, const pipeline::role& sour
   return {row.skipped_rows, row.skipped_first};
 }
 
-rows_before first_row_of(const fs::path& file) {
+rows_before first_row_of(const pipeline::evaluation_table& table) {
   rows_before found;
-  data::open_file(file, {.shuffle = false, .seed = 1, .epochs = 1, .system = ""}, [&](const std::string& line) {
+  auto options = roles::row_options(table);
+  options.shuffle = false;
+  options.epochs = 1;
+  data::open_file(table.file, std::move(options), [&](const std::string& line) {
     if (found.skipped++ == 0)
       found.first = line;
   })->next();
@@ -111,8 +115,8 @@ std::vector<std::string> check_inputs(const pipeline::pipeline& p) {
   for (const auto* source : p.of<pipeline::source_table>())
     warn(first_row_of(p, *source));
   for (const auto* role : p.of<pipeline::evaluation_table>())
-    if (const auto& file = std::get<pipeline::evaluation_table>(role->options).file; !file.empty())
-      warn(first_row_of(file));
+    if (const auto& table = std::get<pipeline::evaluation_table>(role->options); !table.file.empty())
+      warn(first_row_of(table));
   if (!p.placement.secret_file.empty())
     cluster::credentials secret(p.placement.secret_file);
   return warnings;

@@ -1,5 +1,6 @@
 #include "actors/process/run_start.hpp"
 
+#include "runtime/data/row_file.hpp"
 #include "runtime/formats/strict_json.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/run_files/checkpoint_store.hpp"
@@ -62,12 +63,19 @@ run_files::data_files data_files_of(const pipeline::pipeline& p) {
     if (!file.empty())
       files.emplace(name, file);
   };
+  const auto add_rows = [&add](const std::string& name, const std::filesystem::path& path) {
+    if (path.empty())
+      return;
+    const auto all = data::files_of(path);
+    for (const auto& file : all)
+      add(all.size() == 1 ? name : name + '/' + file.filename().string(), file);
+  };
   for (const auto& role : p.roles)
     if (!elsewhere.contains(role.name))
       std::visit(
           [&](const auto& table) {
             if constexpr (requires { table.file; })
-              add(role.name, table.file);
+              add_rows(role.name, table.file);
             if constexpr (requires { table.pretraining->file; })
               if (table.pretraining)
                 add(role.name, table.pretraining->file);

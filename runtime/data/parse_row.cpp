@@ -1,5 +1,6 @@
 #include "runtime/data/parse_row.hpp"
 
+#include "runtime/formats/quoted.hpp"
 #include "runtime/formats/strict_json.hpp"
 #include "runtime/formats/written_numbers.hpp"
 #include "runtime/words/input_error.hpp"
@@ -155,13 +156,57 @@ std::string answer_of(const json& object) {
   return {};
 }
 
+/// The column of a name, or the part of one that a.b names.
+const json* column_of(const json& object, std::string_view name) {
+  if (const json* found = member(object, std::string(name).c_str()))
+    return found;
+  const auto dot = name.find('.');
+  const json* outer =
+      dot == std::string_view::npos ? nullptr : member(object, std::string(name.substr(0, dot)).c_str());
+  return outer && outer->is_object() ? column_of(*outer, name.substr(dot + 1)) : nullptr;
+}
+
+/// Puts the columns that the data set calls otherwise under our names.
+void rename(json& object, const column_names& columns) {
+  if (columns.empty())
+    return;
+  json renamed = object;
+  for (const auto& [ours, theirs] : columns) {
+    const json* found = column_of(object, theirs);
+    if (!found)
+      throw input_error("no " + formats::in_quotes(theirs) + ", want it as the column of " + ours);
+    renamed[ours] = *found;
+  }
+  if (columns.contains("answer"))
+    renamed.erase("reward_model"); // it would come first
+  object = std::move(renamed);
+}
+
+/// OpenRLHF's rows: "input" (or "context_messages") with "label" or "output", and "datasource".
+void take_openrlhf(json& object) {
+  if (member(object, "prompt") || member(object, "messages"))
+    return;
+  const json* input = member(object, "context_messages");
+  input = input ? input : member(object, "input");
+  if (!input || !(member(object, "label") || member(object, "output") || member(object, "chosen")))
+    return;
+  json ours{{"prompt", *input}};
+  for (const auto& [theirs, name] :
+       {std::pair{"label", "answer"}, {"output", "completion"}, {"datasource", "data_source"}})
+    if (const json* found = member(object, theirs))
+      ours[name] = *found;
+  object.update(ours);
+}
+
 } // namespace
 
-row parse_row(std::string_view line) {
-  const json object = formats::parse_json(
-      line, "", {.numbers = formats::json_numbers::as_written, .keys = formats::json_keys::last_counts});
+row parse_row(std::string_view text, const column_names& columns) {
+  json object = formats::parse_json(
+      text, "", {.numbers = formats::json_numbers::as_written, .keys = formats::json_keys::last_counts});
   if (!object.is_object())
     throw input_error("found " + formats::written_type(object) + ", want a JSON object");
+  rename(object, columns);
+  take_openrlhf(object);
   row r;
   if (const json* prompt = member(object, "prompt"))
     r.prompt = turns_of(*prompt, "prompt", "user");

@@ -1,10 +1,12 @@
 #pragma once
 
 #include "runtime/data/row.hpp"
+#include "runtime/data/row_file.hpp"
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,17 +40,23 @@ public:
 /// Told once about each row that cannot be used: `file:line: reason`.
 using on_skip = std::function<void(const std::string& line)>;
 
+/// What a data set calls columns of a row: our name -> its name. "a.b" is b of the object a, unless a column is called
+/// so.
+using column_names = std::map<std::string, std::string>;
+
 /// How a file is read.
 struct file_options {
   bool shuffle = true; ///< a new order each epoch, a pure function of (seed, epoch)
   std::uint64_t seed = 1;
-  std::uint64_t epochs = 0; ///< 0 = endless
-  std::string system;       ///< system message before prompts that have none; empty = none
+  std::uint64_t epochs = 0;    ///< 0 = endless
+  std::string system;          ///< system message before prompts that have none; empty = none
+  column_names columns = {};   ///< those of other names; a row that lacks one cannot be used
+  python_settings python = {}; ///< of Parquet files
   /// Why a row that can be read cannot be used, in one line; "" = it can. Such a row is skipped like a broken one.
   std::function<std::string(const row&)> unusable = {};
 };
 
-/// Opens a JSONL file, one row a line; rows are read when their turn comes.
+/// Opens the rows of a file, a folder or a pattern (`open_rows`); rows are read when their turn comes.
 ///
 /// A row is verl's: `prompt` (messages, or text = one user message), the answer in `reward_model.ground_truth`,
 /// `answer`, `solution` or `ground_truth` (text or number; the first that is there), `data_source`, `extra_info`.
@@ -58,7 +66,7 @@ struct file_options {
 /// and rejected are whole conversations, and what they share before the assistant's last turn is the prompt. A verl
 /// row's is `extra_info.answer` where that is text.
 ///
-/// A line that is not UTF-8, not JSON, longer than 16 MiB, nested deeper than 64, without a prompt, or with neither
+/// A row that is not UTF-8, not JSON, longer than 16 MiB, nested deeper than 64, without a prompt, or with neither
 /// answer nor demonstration is skipped, counted and named.
 /// @throws input_error if the file cannot be opened or has no row at all
 std::unique_ptr<source> open_file(const std::filesystem::path& file, file_options options, on_skip skip);

@@ -102,11 +102,16 @@ void check_paths(const pipeline& p, reading& into) {
       into.wrong(into.place(key), key + ": found " + (fs::exists(path, failed) ? "no file" : "nothing") + " at "
                                       + in_quotes(path.string()) + ", want " + want);
   };
+  const auto rows = [&](const fs::path& path, const std::string& key) {
+    std::error_code failed; // what a folder or a pattern holds is seen when it is opened
+    if (!fs::is_directory(path, failed) && path.string().find_first_of("*?[") == std::string::npos)
+      file(path, key, "a JSONL or Parquet file, or a folder of them");
+  };
   for (const role& r : p.roles)
     if (const auto* source = std::get_if<source_table>(&r.options))
-      file(source->file, "roles." + r.name + ".file", "a JSONL file");
+      rows(source->file, "roles." + r.name + ".file");
     else if (const auto* evaluation = std::get_if<evaluation_table>(&r.options))
-      file(evaluation->file, "roles." + r.name + ".file", "a JSONL file");
+      rows(evaluation->file, "roles." + r.name + ".file");
   for (const role* policy : p.of<policy_table>()) {
     const auto& table = std::get<policy_table>(policy->options);
     if (table.pretraining)

@@ -25,6 +25,8 @@ struct evaluation_table {
   std::string model;
   std::filesystem::path file; ///< exactly one of `file` and `generator`
   std::optional<generator_table> generator;
+  std::optional<column_names_table> columns;
+  std::filesystem::path python;
   std::int64_t rows = 64;
   bool shuffle = false;
   std::string system;
@@ -62,13 +64,18 @@ struct evaluation_table {
   template <class Self, class Visitor>
   static void visit(Self& s, Visitor& v) {
     v("model", s.model, needed(), "the [models.*] table that it decodes with: the policy's");
-    v("file", s.file, any(), "JSONL, rows as docs/rows.md has them; relative to the pipeline file's folder");
+    v("file", s.file, any(), any_rows);
     v("generator", s.generator, any(), "made-up prompts instead of a file; its seed is by default not that of the run");
     v("rows", s.rows, between(0, 1e6), "prompts asked each time, the same ones; 0 = every row of the file");
-    if (!s.generator)
+    if (!s.generator) {
       v("shuffle", s.shuffle, any(), "take them from all over the file, by `seed`");
-    else
+      v("columns", s.columns, any(), names_of_columns);
+      v("python", s.python, any(), python_of_rows);
+    } else {
       v.refuse("shuffle", "a generator has no rows to shuffle");
+      v.refuse("columns", "a generator has no columns to name");
+      v.refuse("python", "a generator reads no Parquet file");
+    }
     v("system", s.system, any(), "system message before prompts that have none; empty = none");
     v("max_prompt_tokens", s.max_prompt_tokens, between(1, 1 << 20),
       "tokens of the longest prompt; longer rows are skipped");

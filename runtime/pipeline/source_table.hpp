@@ -13,6 +13,12 @@
 
 namespace millrace::pipeline {
 
+inline constexpr const char* any_rows =
+    "rows as docs/rows.md has them, in JSONL or Parquet: a file, a folder, or a pattern such as \"data/*.parquet\"; "
+    "relative to the pipeline file's folder";
+inline constexpr const char* names_of_columns = "what the file calls the columns of a row";
+inline constexpr const char* python_of_rows = "a Python that has pyarrow, for Parquet files; empty = python3 of PATH";
+
 /// `generator = { ... }` of a source: prompts made up, endlessly, as a pure function of (seed, index).
 struct generator_table {
   std::string type = "arithmetic";
@@ -35,6 +41,26 @@ struct generator_table {
   }
 };
 
+/// `columns = { ... }` of a source or evaluation: what the data set calls the columns of a row; empty = by our name.
+struct column_names_table {
+  std::string prompt, answer, data_source, extra_info, messages, completion, chosen, rejected, margin;
+
+  bool operator==(const column_names_table&) const = default;
+
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
+    v("prompt", s.prompt, any(), "column of the prompt; a.b = b of the object a");
+    v("answer", s.answer, any(), "column of the expected answer");
+    v("data_source", s.data_source, any(), "column of the data source");
+    v("extra_info", s.extra_info, any(), "column of the rest");
+    v("messages", s.messages, any(), "column of a whole conversation");
+    v("completion", s.completion, any(), "column of an answer that somebody wrote");
+    v("chosen", s.chosen, any(), "column of the better answer");
+    v("rejected", s.rejected, any(), "column of the worse answer");
+    v("margin", s.margin, any(), "column of how much better it is");
+  }
+};
+
 /// `kind = "source"`: where prompts come from.
 struct source_table {
   static constexpr std::string_view kind = "source";
@@ -44,6 +70,8 @@ struct source_table {
 
   std::filesystem::path file; ///< exactly one of `file` and `generator`
   std::optional<generator_table> generator;
+  std::optional<column_names_table> columns;
+  std::filesystem::path python;
   bool shuffle = true;
   std::int64_t epochs = 0;
   std::int64_t max_prompt_tokens = 1024;
@@ -63,14 +91,18 @@ struct source_table {
 
   template <class Self, class Visitor>
   static void visit(Self& s, Visitor& v) {
-    v("file", s.file, any(), "JSONL, rows as docs/rows.md has them; relative to the pipeline file's folder");
+    v("file", s.file, any(), any_rows);
     v("generator", s.generator, any(), "made-up prompts instead of a file");
     if (!s.generator) {
       v("shuffle", s.shuffle, any(), "a new order of the file's rows each epoch");
       v("epochs", s.epochs, between(0, 1e9), "times through the file; 0 = endless");
+      v("columns", s.columns, any(), names_of_columns);
+      v("python", s.python, any(), python_of_rows);
     } else {
       v.refuse("shuffle", "a generator has no rows to shuffle");
       v.refuse("epochs", "a generator never ends");
+      v.refuse("columns", "a generator has no columns to name");
+      v.refuse("python", "a generator reads no Parquet file");
     }
     v("max_prompt_tokens", s.max_prompt_tokens, between(1, 1 << 20),
       "tokens of the longest prompt used; longer rows are skipped");

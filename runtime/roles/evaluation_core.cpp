@@ -3,6 +3,7 @@
 #include "runtime/data/source.hpp"
 #include "runtime/roles/group_seed.hpp"
 #include "runtime/roles/role_sampling.hpp"
+#include "runtime/roles/row_options.hpp"
 #include "runtime/roles/rule_verifier_role.hpp"
 #include "runtime/rollout/engine.hpp"
 #include "runtime/words/input_error.hpp"
@@ -16,11 +17,12 @@ namespace {
 constexpr std::size_t most_skipped = 1000; ///< rows, before the first that fits: made-up prompts never end
 
 std::unique_ptr<data::source> held_out_source(const pipeline::evaluation_table& table, data::on_skip skip) {
-  if (!table.generator)
-    return data::open_file(
-        table.file,
-        {.shuffle = table.shuffle, .seed = static_cast<std::uint64_t>(table.seed), .epochs = 1, .system = table.system},
-        std::move(skip));
+  if (!table.generator) {
+    auto options = row_options(table);
+    options.seed = static_cast<std::uint64_t>(table.seed);
+    options.epochs = 1;
+    return data::open_file(table.file, std::move(options), std::move(skip));
+  }
   const auto& g = *table.generator;
   return data::make_arithmetic({.operation = g.operation,
                                 .min = g.min,

@@ -2,6 +2,7 @@
 
 #include "runtime/columns/prompt_columns.hpp"
 #include "runtime/roles/role_kinds.hpp"
+#include "runtime/roles/row_options.hpp"
 #include "runtime/roles/rule_verifier_role.hpp"
 
 #include <algorithm>
@@ -31,21 +32,19 @@ rule_sets rules_behind(const pipeline::pipeline& p, const std::string& source) {
 std::shared_ptr<data::source> source_of(const pipeline::pipeline& p, const pipeline::role& role, data::on_skip skip) {
   const auto& table = std::get<pipeline::source_table>(role.options);
   const auto run_seed = static_cast<std::uint64_t>(p.run.seed);
-  if (!table.generator)
-    return data::open_file(table.file,
-                           {.shuffle = table.shuffle,
-                            .seed = run_seed,
-                            .epochs = static_cast<std::uint64_t>(table.epochs),
-                            .system = table.system,
-                            .unusable =
-                                [sets = rules_behind(p, role.name)](const data::row& row) {
-                                  std::string why;
-                                  for (const auto& rules : sets)
-                                    if (why.empty())
-                                      why = rules->unreadable(row.answer);
-                                  return why;
-                                }},
-                           std::move(skip));
+  if (!table.generator) {
+    auto options = row_options(table);
+    options.seed = run_seed;
+    options.epochs = static_cast<std::uint64_t>(table.epochs);
+    options.unusable = [sets = rules_behind(p, role.name)](const data::row& row) {
+      std::string why;
+      for (const auto& rules : sets)
+        if (why.empty())
+          why = rules->unreadable(row.answer);
+      return why;
+    };
+    return data::open_file(table.file, std::move(options), std::move(skip));
+  }
   const auto& g = *table.generator;
   return data::make_arithmetic({.operation = g.operation,
                                 .min = g.min,
