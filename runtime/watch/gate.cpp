@@ -33,7 +33,8 @@ std::string own_name() {
 
 bool gate::names_us(std::string_view host) const {
   const auto name = host.substr(0, host.rfind(':'));
-  if (name == "localhost" || (parse_listen_address(std::string(name) + ":1") && own_.is_loopback() && name.starts_with("127.")))
+  if (name == "localhost"
+      || (parse_listen_address(std::string(name) + ":1") && own_.is_loopback() && name.starts_with("127.")))
     return true;
   if (own_.is_loopback())
     return false;

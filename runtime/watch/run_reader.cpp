@@ -18,8 +18,8 @@ namespace metric = millrace::metric;
 /// Whether the page draws this figure. The others stand in /metrics.
 bool is_drawn(const std::string& name) {
   static const std::array<std::string_view, 13> drawn{
-      metric::reward,     metric::reward_std,     metric::loss,          metric::entropy,         metric::kl,
-      metric::policy_kl,  metric::length_mean,    metric::length_max,    metric::staleness_mean,  metric::staleness_max,
+      metric::reward,      metric::reward_std,    metric::loss,           metric::entropy,        metric::kl,
+      metric::policy_kl,   metric::length_mean,   metric::length_max,     metric::staleness_mean, metric::staleness_max,
       metric::mismatch_kl, metric::time_per_step, metric::generation_rate};
   return std::find(drawn.begin(), drawn.end(), name) != drawn.end() || name.starts_with("rewards/")
          || name.find('@') != std::string::npos;

@@ -33,8 +33,8 @@ std::string head_html(const run_view& run) {
   if (!run.status)
     return "<p>The run has written no status yet.</p>\n";
   const auto& status = *run.status;
-  telemetry::progress shown{status.step,      status.steps,  status.reward, status.tokens_per_s,
-                            status.staleness, status.left_s, ""};
+  telemetry::progress shown{
+      status.step, status.steps, status.reward, status.tokens_per_s, status.staleness, status.left_s, ""};
   std::string html = "<h1>" + escaped(status.name) + " <span class=\"state " + escaped(status.state) + "\">"
                      + escaped(status.state) + "</span></h1>\n<p>" + escaped(telemetry::in_words(shown)) + "</p>\n";
   if (!status.why.empty())
@@ -46,7 +46,8 @@ std::string head_html(const run_view& run) {
 std::string roles_html(const run_view& run) {
   if (!run.status)
     return "";
-  std::string html = "<div class=\"scroll\"><table>" + row_of({"role", "state", "host", "process", "memory, MiB"}, "th");
+  std::string html =
+      "<div class=\"scroll\"><table>" + row_of({"role", "state", "host", "process", "memory, MiB"}, "th");
   for (const auto& role : run.status->roles) {
     const auto bytes = role.host.empty() ? resident_bytes(role.pid) : std::nullopt;
     html += row_of({escaped(role.name), escaped(role.state), role.host.empty() ? "this one" : escaped(role.host),
@@ -112,9 +113,9 @@ std::string ledger_html(const run_view& run) {
     return "";
   const auto& ledger = run.status->ledger;
   const auto share = [&](std::int64_t tokens) {
-    return ledger.generated > 0 ? printed("%.1f %%", 100.0 * static_cast<double>(tokens)
-                                                         / static_cast<double>(ledger.generated))
-                                : std::string();
+    return ledger.generated > 0
+               ? printed("%.1f %%", 100.0 * static_cast<double>(tokens) / static_cast<double>(ledger.generated))
+               : std::string();
   };
   const auto line = [&](const std::string& name, std::int64_t tokens) {
     return row_of({name, in_figures(static_cast<double>(tokens)), share(tokens)});
@@ -149,8 +150,8 @@ std::string cut(const std::string& text) {
 std::string answer_html(const json& answer) {
   std::string rewards;
   for (const auto& [rule, reward] : answer.at("rewards").items())
-    rewards += " <span>" + escaped(rule) + " " + (reward.is_number() ? in_figures(reward.get<double>()) : "-")
-               + "</span>";
+    rewards +=
+        " <span>" + escaped(rule) + " " + (reward.is_number() ? in_figures(reward.get<double>()) : "-") + "</span>";
   const auto& reward = answer.at("reward");
   const auto& versions = answer.at("versions");
   return "<div class=\"answer\"><p><b>" + (reward.is_number() ? in_figures(reward.get<double>()) : "-") + "</b>"

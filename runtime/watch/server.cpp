@@ -149,8 +149,7 @@ private:
       return view.status ? made(http::status::ok, "application/json", telemetry::to_json(*view.status))
                          : plain(http::status::service_unavailable, "the run has written no status yet");
     if (path == "/metrics")
-      return made(http::status::ok, "text/plain; version=0.0.4; charset=utf-8",
-                  prometheus_text(view, gpus_in_use()));
+      return made(http::status::ok, "text/plain; version=0.0.4; charset=utf-8", prometheus_text(view, gpus_in_use()));
     if (path == "/graph.svg")
       return made(http::status::ok, "image/svg+xml", graph_in_svg(view));
     if (path != "/")

@@ -13,12 +13,12 @@ namespace millrace::watch {
 
 struct server_options {
   listen_address at;
-  std::string token;                          ///< "": none
-  std::size_t connections = 64;               ///< that are no event streams; the oldest makes room
-  std::size_t streams = 100;                  ///< event streams
-  std::chrono::milliseconds patience{5'000};  ///< for a whole request, and for a reader to take an answer
-  std::chrono::milliseconds idle{30'000};     ///< between two requests of a connection
-  std::chrono::milliseconds period{400};      ///< between two looks at the run's records
+  std::string token;                         ///< "": none
+  std::size_t connections = 64;              ///< that are no event streams; the oldest makes room
+  std::size_t streams = 100;                 ///< event streams
+  std::chrono::milliseconds patience{5'000}; ///< for a whole request, and for a reader to take an answer
+  std::chrono::milliseconds idle{30'000};    ///< between two requests of a connection
+  std::chrono::milliseconds period{400};     ///< between two looks at the run's records
 };
 
 /// A run in the browser: serves `/`, `/events`, `/graph.svg`, `/metrics`, `/status.json` and `/healthz` on a thread of

@@ -51,9 +51,9 @@ std::vector<nlohmann::json> calls_in(const fs::path& file, const std::string& na
 }
 
 void follow_once(const std::string& tool, const fs::path& run, const temporary_folder& stand_ins) {
-  const auto end = run_to_end({"/usr/bin/env", "PYTHONDONTWRITEBYTECODE=1",
-                               "PYTHONPATH=" + stand_ins.path().string(), "CALLS=" + (stand_ins / "calls").string(),
-                               "python3", "tools/" + tool, run.string(), "--once"});
+  const auto end =
+      run_to_end({"/usr/bin/env", "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH=" + stand_ins.path().string(),
+                  "CALLS=" + (stand_ins / "calls").string(), "python3", "tools/" + tool, run.string(), "--once"});
   CAPTURE(end.err);
   CHECK(end.status == 0);
 }
@@ -66,12 +66,12 @@ TEST_CASE("the followers copy each step once, across restarts and torn lines, in
     const temporary_folder run, stand_ins;
     write_stand_ins(stand_ins.path());
     write_file(run / "resolved.toml", "[run]\nname = \"tiny\"\n");
-    const std::string first = R"({"step":1,"wall_s":5.0,"reward":0.25,"policy/version":1})", second =
-        R"({"step":2,"wall_s":6.0,"reward":0.5,"policy/version":2})";
+    const std::string first = R"({"step":1,"wall_s":5.0,"reward":0.25,"policy/version":1})",
+                      second = R"({"step":2,"wall_s":6.0,"reward":0.5,"policy/version":2})";
     write_file(run / "metrics.jsonl", first + "\n" + second.substr(0, 20));
     follow_once(tool, run.path(), stand_ins);
-    write_file(run / "metrics.jsonl", first + "\n" + second + "\n" + R"({"step":1,"wall_s":7.0,"evaluation/a/pass@1":1.0})"
-                                          + "\n");
+    write_file(run / "metrics.jsonl",
+               first + "\n" + second + "\n" + R"({"step":1,"wall_s":7.0,"evaluation/a/pass@1":1.0})" + "\n");
     follow_once(tool, run.path(), stand_ins);
     follow_once(tool, run.path(), stand_ins);
     const auto logs = calls_in(stand_ins / "calls", "log");

@@ -1,5 +1,4 @@
 #include "runtime/watch/prometheus.hpp"
-
 #include "tests/runtime/watch/watched_example.hpp"
 #include "tests/support/running_command.hpp"
 

@@ -1,5 +1,4 @@
 #include "runtime/watch/run_reader.hpp"
-
 #include "tests/runtime/watch/watched_example.hpp"
 
 #include <doctest/doctest.h>

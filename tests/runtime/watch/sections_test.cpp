@@ -1,6 +1,5 @@
-#include "runtime/watch/sections.hpp"
-
 #include "runtime/watch/page.hpp"
+#include "runtime/watch/sections.hpp"
 #include "tests/runtime/watch/watched_example.hpp"
 
 #include <doctest/doctest.h>
@@ -37,8 +36,8 @@ TEST_CASE("the page draws every chart, and what a model wrote is text in it") {
                             "Reward by rule", "Staleness at use"})
     CHECK(html.find("<figcaption>" + std::string(title) + "</figcaption>") != std::string::npos);
   CHECK(count(html, "<svg") == 9);
-  CHECK(count(html, "<script") == 1); // its own
-  CHECK(count(html, "<img") == 1);    // the graph
+  CHECK(count(html, "<script") == 1);                // its own
+  CHECK(count(html, "<img") == 1);                   // the graph
   CHECK(count(html, "&lt;script&gt;alert(1)") >= 5); // state, wait, log, prompt, answer
   CHECK(count(html, "class=\"answer\"") == 2);
   CHECK(html.find("The ledger does not close") == std::string::npos);

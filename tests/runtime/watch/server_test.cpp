@@ -1,5 +1,4 @@
 #include "runtime/watch/server.hpp"
-
 #include "runtime/words/input_error.hpp"
 #include "tests/runtime/watch/watched_example.hpp"
 #include "tests/support/running_command.hpp"
@@ -130,9 +129,9 @@ TEST_CASE("a reader of events is told every part, and within a second each that 
 
 TEST_CASE("what is no request, too long, with a body or too slow is closed") {
   const watched w({.at = {"127.0.0.1", 0}, .token = "", .patience = std::chrono::milliseconds(300)});
-  for (const auto& words : {std::string("\x16\x03\x01garbage\r\n\r\n"), "GET / HTTP/1.1\r\nHost: " + std::string(9000, 'x'),
-                            std::string("GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello"),
-                            std::string("GET / HT")}) {
+  for (const auto& words :
+       {std::string("\x16\x03\x01garbage\r\n\r\n"), "GET / HTTP/1.1\r\nHost: " + std::string(9000, 'x'),
+        std::string("GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello"), std::string("GET / HT")}) {
     visitor v(w.s.port());
     v.say(words);
     CHECK(v.hear_all() == "");
