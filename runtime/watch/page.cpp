@@ -27,6 +27,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; font-size
 constexpr std::string_view script = R"(
 "use strict";
 const link = document.getElementById("link");
+link.textContent = "connecting";
 const events = new EventSource("events");
 events.onopen = () => { link.textContent = "live"; };
 events.onerror = () => { link.textContent = "not connected"; };
