@@ -86,9 +86,9 @@ Of a file with [[stage]]s the finished ones stay as they are: it goes on with th
                         {.name = "--before",
                          .to = &given->before,
                          .help = "Goes on from the newest checkpoint of a step before this one"},
-  const auto listening = listening_for(stages);
-  if (listening)
-    watch_run(*listening, folder.path(), stages);
+                        {.name = "--listen",
+                         .to = &given->listen,
+                         .help = "ADDRESS:PORT at which a browser or Prometheus watches the run, as run.listen"},
                         {.name = "--accept-data",
                          .to = &given->accept_data,
                          .help = "Goes on though a data file is another one than at the run's start"}},
