@@ -2,6 +2,7 @@
 
 #include "runtime/formats/strict_json.hpp"
 #include "runtime/run_files/storage.hpp"
+#include "runtime/telemetry/printed.hpp"
 #include "runtime/watch/connection.hpp"
 #include "runtime/watch/memory.hpp"
 #include "runtime/watch/page.hpp"
