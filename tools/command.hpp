@@ -65,6 +65,7 @@ command graph_command();
 command plan_command();
 command schedule_command();
 command status_command();
+command view_command();
 command report_command();
 command replay_command();
 command convert_command();

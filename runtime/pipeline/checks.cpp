@@ -5,6 +5,7 @@
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/pipeline/wording.hpp"
 #include "runtime/words/decimal.hpp"
+#include "runtime/words/listen_address.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -29,6 +30,18 @@ void check_run(const pipeline& p, reading& into) {
     into.wrong(into.place(into.written("run.peer_timeout_ms") ? "run.peer_timeout_ms" : "run.heartbeat_ms"),
                "run.peer_timeout_ms: found " + std::to_string(p.run.peer_timeout_ms)
                    + " with heartbeat_ms = " + std::to_string(p.run.heartbeat_ms) + ", want at least two heartbeats");
+}
+
+void check_listen(const pipeline& p, reading& into) {
+  if (p.run.listen.empty())
+    return;
+  const auto at = parse_listen_address(p.run.listen);
+  if (!at)
+    into.wrong(into.place("run.listen"), "run.listen: found " + in_quotes(p.run.listen)
+                                             + ", want an IPv4 address and a port: \"127.0.0.1:7070\"");
+  else if (!at->is_loopback() && p.run.listen_token_file.empty())
+    into.wrong(into.place("run.listen"), "run.listen: found " + in_quotes(p.run.listen)
+                                             + " without run.listen_token_file, want a token where others can connect");
 }
 
 void check_best(const pipeline& p, reading& into) {
@@ -123,6 +136,7 @@ void check_paths(const pipeline& p, reading& into) {
                      + in_quotes(table.lora->start.string()) + ", want a folder as PEFT writes it");
   }
   file(p.placement.secret_file, "placement.secret_file", "the file with the nodes' secret");
+  file(p.run.listen_token_file, "run.listen_token_file", "the file with the watchers' token");
 }
 
 template <class Table>
@@ -395,6 +409,7 @@ void check_placement(const pipeline& p, reading& into) {
 
 void check(pipeline& p, reading& into, bool whole) {
   check_run(p, into);
+  check_listen(p, into);
   check_paths(p, into);
   if (whole && !p.roles.empty()) {
     check_best(p, into);

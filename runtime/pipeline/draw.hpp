@@ -3,6 +3,7 @@
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/pipeline/stages.hpp"
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,8 +14,12 @@ namespace millrace::pipeline {
 
 std::string draw_dot(const pipeline& p);
 std::string draw_mermaid(const pipeline& p);
+/// Lines of words below the box of a role, by its name.
+using role_notes = std::map<std::string, std::vector<std::string>>;
+
 /// Self-contained, laid out left to right in layers, on a white ground.
-std::string draw_svg(const pipeline& p);
+/// @param notes at most three lines a role are drawn, each cut to what fits
+std::string draw_svg(const pipeline& p, const role_notes& notes = {});
 
 // A file of several stages: each in a frame of its own, with arrows where a stage begins from weights of an earlier
 // one.

@@ -35,7 +35,7 @@ std::string xy(int x, int y) {
 
 class picture {
 public:
-  explicit picture(const pipeline& p) : p_(p) {
+  explicit picture(const pipeline& p, const role_notes& notes = {}) : p_(p), notes_(notes) {
     place_layers();
     place_arrows();
     place_spots();
@@ -134,7 +134,23 @@ private:
            + std::to_string(s.width) + "\" height=\"" + std::to_string(box_height) + "\" rx=\"8\" fill=\""
            + (r.heavy() ? "#e3eefb" : "#f3f5f7") + "\" stroke=\"#50606e\"/>\n"
            + text_at(middle, s.y - 11, "name", s.role) + text_at(middle, s.y + 5, "small", std::string(r.kind()))
-           + text_at(middle, s.y + 20, "small", place_of(p_, r));
+           + text_at(middle, s.y + 20, "small", place_of(p_, r)) + notes_below(s);
+  }
+
+  /// A note has the width of the box and half of the gaps beside it.
+  std::string notes_below(const spot& s) const {
+    const auto found = notes_.find(s.role);
+    if (found == notes_.end())
+      return {};
+    constexpr std::size_t most = 3;
+    const auto fits = static_cast<std::size_t>((s.width + gap) / small_letter);
+    std::string out;
+    for (std::size_t i = 0; i < std::min(found->second.size(), most); ++i) {
+      const auto& line = found->second[i];
+      const int y = s.y + box_height / 2 + static_cast<int>(i + 1) * (small_line - 2);
+      out += text_at(s.x + s.width / 2, y, "small", line.size() > fits ? line.substr(0, fits - 3) + "..." : line);
+    }
+    return out;
   }
 
   std::string lines_of(const arrow& a) const {
@@ -185,6 +201,7 @@ private:
   }
 
   const pipeline& p_;
+  const role_notes notes_;
   std::vector<spot> spots_;
   std::map<std::string, std::size_t> of_role_;
   std::vector<std::vector<std::size_t>> layers_;
@@ -194,8 +211,8 @@ private:
 
 } // namespace
 
-std::string draw_svg(const pipeline& p) {
-  return picture(p).text();
+std::string draw_svg(const pipeline& p, const role_notes& notes) {
+  return picture(p, notes).text();
 }
 
 std::string draw_svg(const std::vector<stage>& stages) {

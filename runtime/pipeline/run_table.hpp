@@ -64,6 +64,8 @@ struct run_table {
   bool trace = true;
   std::int64_t max_skipped_steps = 5;
   double max_unscored = 0.5;
+  std::string listen;
+  std::filesystem::path listen_token_file;
 
   bool operator==(const run_table&) const = default;
 
@@ -101,6 +103,10 @@ struct run_table {
       "steps in a row with a loss or gradient that is not finite, after which the run ends");
     v("max_unscored", s.max_unscored, between(0, 1),
       "share of the last 64 groups that may be without a score; more of them end the run");
+    v("listen", s.listen, any(),
+      "ADDRESS:PORT of this host at which a browser or Prometheus watches the run; empty = nothing listens");
+    v("listen_token_file", s.listen_token_file, any(),
+      "file with the bearer token that watchers show; needed where listen is not loopback");
   }
 };
 

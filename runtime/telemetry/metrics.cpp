@@ -23,7 +23,9 @@ std::string to_line(const metric_row& row) {
   return object.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-std::optional<metric_row> from_line(std::string_view line) {
+} // namespace
+
+std::optional<metric_row> parse_metric_row(std::string_view line) {
   const json object = formats::json_or_discarded<json>(line);
   const auto step = object.is_object() ? object.find(step_key) : object.end();
   if (step == object.end() || !step->is_number_integer() || step->get<double>() < 0 || step->get<double>() > most_step)
@@ -43,8 +45,6 @@ std::optional<metric_row> from_line(std::string_view line) {
   }
   return row;
 }
-
-} // namespace
 
 void metric_row::set(std::string_view name, double value) {
   for (auto& [known, old] : values) {
@@ -73,7 +73,7 @@ void metrics_file::append(const metric_row& row) {
 std::vector<metric_row> read_metrics(const std::filesystem::path& path) {
   std::vector<metric_row> rows;
   for (const auto& line : run_files::read_step_lines(path)) {
-    auto row = from_line(line);
+    auto row = parse_metric_row(line);
     if (!row)
       break;
     rows.push_back(std::move(*row));

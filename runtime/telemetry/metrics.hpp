@@ -42,6 +42,9 @@ private:
   run_files::step_lines lines_;
 };
 
+/// One line of a metrics file, without its end. @returns nothing if the line is torn or damaged
+std::optional<metric_row> parse_metric_row(std::string_view line);
+
 /// Every whole row of a metrics file, in order; a torn or damaged line ends it. A missing file has none.
 std::vector<metric_row> read_metrics(const std::filesystem::path& path);
 

@@ -48,6 +48,9 @@ json in_json(const run_status& status) {
   json dropped = json::object();
   for (const auto& [reason, tokens] : status.ledger.dropped)
     dropped[reason] = tokens;
+  json groups = json::object();
+  for (const auto& [state, count] : status.groups)
+    groups[state] = count;
   json object{{"name", status.name},
               {"state", status.state},
               {"why", status.why},
@@ -68,7 +71,8 @@ json in_json(const run_status& status) {
                {{"generated", status.ledger.generated},
                 {"trained", status.ledger.trained},
                 {"live", status.ledger.live},
-                {"dropped", std::move(dropped)}}}};
+                {"dropped", std::move(dropped)}}},
+              {"groups", std::move(groups)}};
   if (status.checkpoint_step)
     object["checkpoint_step"] = *status.checkpoint_step;
   return object;
@@ -111,6 +115,9 @@ run_status from_json(const json& object) {
   ledger.at("live").get_to(status.ledger.live);
   for (const auto& [reason, tokens] : ledger.at("dropped").items())
     status.ledger.dropped.emplace_back(formats::printable(reason), tokens.get<std::int64_t>());
+  const auto groups = object.value("groups", json::object());
+  for (const auto& [state, count] : groups.items())
+    status.groups.emplace_back(formats::printable(state), count.get<std::int64_t>());
   return status;
 }
 

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace millrace::telemetry {
@@ -37,6 +38,7 @@ struct run_status {
   std::vector<role_status> roles;
   std::vector<wait_record> waits; ///< `since_s` counts from this writing: -12.3 began 12.3 s before
   ledger_totals ledger;
+  std::vector<std::pair<std::string, std::int64_t>> groups = {}; ///< live ones by state: how deep each queue is
 };
 
 /// Replaces the file at once: a reader sees the old or the new one. @throws storage_error

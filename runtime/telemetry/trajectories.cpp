@@ -152,15 +152,19 @@ std::string read_trajectories(const fs::path& path) {
 }
 
 std::string trajectory_follower::more() {
+  std::string rows_since;
+  for_each_new_frame([&](const std::string& rows) { rows_since += rows; });
+  return rows_since;
+}
+
+void trajectory_follower::for_each_new_frame(const std::function<void(const std::string& rows)>& take) {
   std::error_code gone;
   if (!fs::exists(path_, gone))
-    return "";
+    return;
   frame_reader frames(path_, read_);
-  std::string rows_since;
   for (std::string rows; frames.next(rows);)
-    rows_since += rows;
+    take(rows);
   read_ = frames.begin();
-  return rows_since;
 }
 
 void forget_trajectories_after(const fs::path& folder, std::int64_t last_step, std::int64_t parts) {

@@ -80,6 +80,9 @@ public:
   /// The rows of the whole frames that came since the last call; "" while there are none, or no file.
   std::string more();
 
+  /// The same a frame at a time: what is held at once does not grow with the file.
+  void for_each_new_frame(const std::function<void(const std::string& rows)>& take);
+
 private:
   std::filesystem::path path_;
   std::size_t read_ = 0; ///< bytes

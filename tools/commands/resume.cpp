@@ -2,6 +2,7 @@
 #include "actors/process/staged_run.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "tools/command.hpp"
+#include "tools/commands/watched_run.hpp"
 
 #include <linux/close_range.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@ struct resume_arguments {
   std::vector<std::string> overrides;
   std::int64_t before = std::numeric_limits<std::int64_t>::max();
   bool accept_data = false;
+  std::string listen;
 };
 
 /// This program again, as `resume` from an earlier checkpoint. @returns only if that cannot be
@@ -28,6 +30,8 @@ void resume_again(const resume_arguments& given, std::int64_t before) {
   std::vector<std::string> text{"millrace", "resume", given.folder, "--before", std::to_string(before)};
   if (given.accept_data)
     text.push_back("--accept-data");
+  if (!given.listen.empty())
+    text.insert(text.end(), {"--listen", given.listen});
   std::vector<char*> arguments;
   for (auto& argument : text)
     arguments.push_back(argument.data());
@@ -42,7 +46,10 @@ int resume_run(const resume_arguments& given) {
                                                          : run_files::changed_data::refused,
                                .before = given.before,
                                .again = [given](std::int64_t step) { resume_again(given, step); }};
-  const auto stages = pipeline::read_stages(folder.resolved(), given.overrides);
+  const auto stages = pipeline::read_stages(folder.resolved(), with_listen(given.overrides, given.listen));
+  const auto listening = listening_for(stages);
+  if (listening)
+    watch_run(*listening, folder.path(), stages);
   if (pipeline::is_staged(stages)) {
     if (!given.overrides.empty())
       run_files::replace_file(folder.resolved(), pipeline::resolved_stages(stages), run_files::survives::power_cut);
@@ -79,6 +86,9 @@ Of a file with [[stage]]s the finished ones stay as they are: it goes on with th
                         {.name = "--before",
                          .to = &given->before,
                          .help = "Goes on from the newest checkpoint of a step before this one"},
+                        {.name = "--listen",
+                         .to = &given->listen,
+                         .help = "ADDRESS:PORT at which a browser or Prometheus watches the run, as run.listen"},
                         {.name = "--accept-data",
                          .to = &given->accept_data,
                          .help = "Goes on though a data file is another one than at the run's start"}},

@@ -2,6 +2,7 @@
 #include "actors/process/staged_run.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/shown_samples.hpp"
+#include "tools/commands/watched_run.hpp"
 
 #include <memory>
 
@@ -14,13 +15,17 @@ struct run_arguments {
   std::vector<std::string> overrides;
   std::string output;
   std::int64_t samples = 0;
+  std::string listen;
 };
 
 int start_run(const run_arguments& given) {
-  const auto stages = pipeline::read_stages(given.file, given.overrides);
+  const auto stages = pipeline::read_stages(given.file, with_listen(given.overrides, given.listen));
+  const auto listening = listening_for(stages);
   auto folder = run_files::run_folder::create(
       given.output.empty() ? run_files::default_run_path("runs", pipeline::name_of_run(stages), run_files::today())
                            : std::filesystem::path(given.output));
+  if (listening)
+    watch_run(*listening, folder.path(), stages);
   const shown_samples samples(folder.path(), static_cast<std::size_t>(given.samples));
   if (pipeline::is_staged(stages)) {
     run_files::replace_file(folder.resolved(), pipeline::resolved_stages(stages), run_files::survives::power_cut);
@@ -50,6 +55,9 @@ Exit status: 0 finished, 1 failed (one line says why), 2 wrong command line, 3 s
                     {.name = "--output",
                      .to = &given->output,
                      .help = "Folder for the run's files; default runs/NAME-DATE-N"},
+                    {.name = "--listen",
+                     .to = &given->listen,
+                     .help = "ADDRESS:PORT at which a browser or Prometheus watches the run, as run.listen"},
                     {.name = "--samples",
                      .to = &given->samples,
                      .help = "Prints so many answers of each step, with prompt and reward, on stdout; of the groups "

@@ -1,0 +1,43 @@
+#pragma once
+
+#include "runtime/watch/run_reader.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace millrace::watch {
+
+/// A part of the page as HTML. Every text that comes out of a run is escaped in it.
+struct section {
+  std::string id;    ///< of its element in the page
+  std::string title; ///< its heading; "" for none
+  std::string html;
+  std::uint64_t version = 0; ///< another one whenever `html` is another one
+};
+
+/// The page's parts, made again only where the run's records have changed.
+class sections {
+public:
+  sections();
+
+  void update(const run_view& run);
+
+  const std::vector<section>& all() const { return all_; }
+
+private:
+  void put(std::string_view id, std::string html);
+
+  std::vector<section> all_;
+  std::uint64_t status_seen_ = 0, metrics_seen_ = 0, groups_seen_ = 0, failures_seen_ = 0;
+};
+
+/// A group of the trajectories: prompt, answers side by side, reward by rule. @param row one line, JSON
+std::string group_in_html(const std::string& row);
+
+/// The graph of roles with each role's state below it, as SVG. "" where the run's pipeline cannot be read any more.
+std::string graph_in_svg(const run_view& run);
+
+} // namespace millrace::watch

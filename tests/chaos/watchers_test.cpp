@@ -1,0 +1,105 @@
+#include "tests/chaos/chaos.hpp"
+#include "tests/tools/tiny_run.hpp"
+
+#include <arpa/inet.h>
+#include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <deque>
+#include <fstream>
+#include <random>
+
+namespace watchers_test {
+
+/// Strangers at the port where a run is watched.
+
+using namespace millrace::tests;
+
+namespace {
+
+double resident_mib(pid_t process) {
+  std::ifstream about("/proc/" + std::to_string(process) + "/statm");
+  double all = 0, resident = 0;
+  about >> all >> resident;
+  return resident * static_cast<double>(::sysconf(_SC_PAGESIZE)) / (1 << 20);
+}
+
+/// Connects, says nothing, half a request or garbage, and holds the last 200 connections open.
+class stranger {
+public:
+  ~stranger() {
+    for (const int held : held_)
+      ::close(held);
+  }
+
+  bool knock(std::uint16_t port) {
+    const int connection = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in where{};
+    where.sin_family = AF_INET;
+    where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    where.sin_port = htons(port);
+    const bool taken = ::connect(connection, reinterpret_cast<const sockaddr*>(&where), sizeof where) == 0;
+    const auto words = some_words();
+    if (taken && !words.empty())
+      (void)!::send(connection, words.data(), words.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    held_.push_back(connection);
+    if (held_.size() > 200) {
+      ::close(held_.front());
+      held_.pop_front();
+    }
+    return taken;
+  }
+
+private:
+  std::string some_words() {
+    switch (random_() % 4) {
+    case 0:
+      return {};
+    case 1:
+      return "GET / HTTP/1.1\r\nHost: loc";
+    case 2:
+      return "GET /events HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+    default:
+      std::string garbage(random_() % 20'000, '\0');
+      for (auto& c : garbage)
+        c = static_cast<char>(random_());
+      return garbage;
+    }
+  }
+
+  std::mt19937_64 random_{7};
+  std::deque<int> held_;
+};
+
+} // namespace
+
+TEST_CASE("strangers at the port of the page change no bit of a run's losses and cost no memory") {
+  const int strangers = long_sweep() ? 10'000 : 1'000, steps = long_sweep() ? 1'000 : 150;
+  const tiny_run alone({.steps = steps}), watched({.steps = steps});
+  REQUIRE(run_to_end(alone.start(), 200).status == 0);
+  running_command running(watched.start({"--listen", "127.0.0.1:0"}));
+  REQUIRE(reaches(running, watched.files(), 2));
+  const auto words = running.err();
+  const auto port = static_cast<std::uint16_t>(std::stoi(words.substr(words.find("127.0.0.1:") + 10)));
+  stranger visitor;
+  const double before = resident_mib(running.pid());
+  double peak = before;
+  int taken = 0;
+  wait_until(
+      [&] {
+        for (int i = 0; i < 20 && taken < strangers; ++i)
+          taken += visitor.knock(port) ? 1 : 0;
+        peak = std::max(peak, resident_mib(running.pid()));
+        return running.ended().has_value();
+      },
+      200);
+  CHECK(running.wait(1).status == 0);
+  CHECK(taken == strangers);
+  CHECK(peak < before + 64);
+  CHECK(watched.files().learning_curve() == alone.files().learning_curve());
+  MESSAGE(taken << " connections: " << before << " MiB before, at most " << peak << " MiB");
+}
+
+} // namespace watchers_test

@@ -1,0 +1,84 @@
+#include "runtime/watch/gate.hpp"
+
+#include <doctest/doctest.h>
+
+namespace gate_test {
+
+using namespace millrace;
+using namespace millrace::watch;
+
+namespace {
+
+const std::string token = "0123456789abcdef";
+
+request_facts of_host(std::string_view host) {
+  return {.method = "GET", .target = "/", .host = host, .origin = {}, .authorization = {}, .cookie = {}};
+}
+
+int status(const std::optional<refusal>& refused) {
+  return refused ? refused->status : 200;
+}
+
+} // namespace
+
+TEST_CASE("on loopback only names of loopback are taken as Host") {
+  const gate g(*parse_listen_address("127.0.0.1:7070"), "");
+  for (const auto* host : {"127.0.0.1:7070", "localhost:7070", "localhost", "127.0.0.1", "localhost:9000"})
+    CHECK(status(g.refuses(of_host(host))) == 200);
+  for (const auto* host :
+       {"", "evil.example:7070", "10.0.0.1:7070", "127.0.0.1.evil.example", "localhost.evil.example"})
+    CHECK(status(g.refuses(of_host(host))) == 421);
+}
+
+TEST_CASE("another site's Origin is refused, the own one is not") {
+  const gate g(*parse_listen_address("127.0.0.1:7070"), "");
+  auto request = of_host("127.0.0.1:7070");
+  request.origin = "http://127.0.0.1:7070";
+  CHECK(status(g.refuses(request)) == 200);
+  for (const auto* origin : {"http://evil.example", "null", "https://127.0.0.1:7070", "http://127.0.0.1:7071"}) {
+    request.origin = origin;
+    CHECK(status(g.refuses(request)) == 403);
+  }
+}
+
+TEST_CASE("nothing but GET and HEAD is taken") {
+  const gate g(*parse_listen_address("127.0.0.1:7070"), "");
+  for (const auto* method : {"POST", "PUT", "DELETE", "OPTIONS", "CONNECT", ""}) {
+    auto request = of_host("localhost");
+    request.method = method;
+    CHECK(status(g.refuses(request)) == 405);
+  }
+}
+
+TEST_CASE("with a token every route wants it, as a bearer or as the cookie that the first visit sets") {
+  const gate g(*parse_listen_address("0.0.0.0:7070"), token);
+  auto request = of_host("10.0.0.7:7070");
+  CHECK(status(g.refuses(request)) == 401);
+  const std::string right = "Bearer " + token, wrong = "Bearer 0123456789abcdeg", shorter = "Bearer 0123456789abcde";
+  request.authorization = right;
+  CHECK(status(g.refuses(request)) == 200);
+  for (const auto& shown : {wrong, shorter, token, std::string("Bearer ")}) {
+    request.authorization = shown;
+    CHECK(status(g.refuses(request)) == 401);
+  }
+  request.authorization = {};
+  const std::string cookie = "a=b; " + g.cookie().substr(0, g.cookie().find(';')), target = "/?token=" + token;
+  request.cookie = cookie;
+  CHECK(status(g.refuses(request)) == 200);
+  request.cookie = "millrace_token=";
+  CHECK(status(g.refuses(request)) == 401);
+  request.target = target;
+  CHECK(g.opens(request));
+  request.target = "/?token=";
+  CHECK_FALSE(g.opens(request));
+}
+
+TEST_CASE("an address to listen at is dotted, with a port") {
+  CHECK(parse_listen_address("localhost:0") == listen_address{"127.0.0.1", 0});
+  CHECK(parse_listen_address("0.0.0.0:65535") == listen_address{"0.0.0.0", 65535});
+  for (const auto* text : {"", ":", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.256:1",
+                           "127.0.0:1", "1.2.3.4.5:1", "host:1", "127..0.1:1", "127.0.0.1:1 ", "127.0.0.1x:1"})
+    CHECK_FALSE(parse_listen_address(text));
+}
+
+} // namespace gate_test
