@@ -8,6 +8,7 @@
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/roles/role_model.hpp"
 #include "runtime/roles/row_options.hpp"
+#include "runtime/roles/rule_verifier_role.hpp"
 #include "runtime/roles/source_role.hpp"
 #include "runtime/words/input_error.hpp"
 
@@ -73,8 +74,14 @@ void check_role(const pipeline::pipeline& p, const pipeline::demonstrations_tabl
   check_text_model(p, table.model);
 }
 
-void check_role(const pipeline::pipeline&, const pipeline::evaluation_table&) {
-  // `check_inputs` takes its first row
+/// The rules were made when the file was read; those that run people's own code start it now.
+void check_rules(std::span<const pipeline::rule_entry> rules) {
+  if (const auto why = roles::rules_of(rules)->unusable(); !why.empty())
+    throw input_error("rule " + why);
+}
+
+void check_role(const pipeline::pipeline&, const pipeline::evaluation_table& table) {
+  check_rules(table.rules); // `check_inputs` takes its first row
 }
 
 void check_role(const pipeline::pipeline& p, const pipeline::policy_table& table) {
@@ -97,8 +104,8 @@ void check_role(const pipeline::pipeline& p, const pipeline::reference_table& ta
   check_reader(p, table.model, head::language);
 }
 
-void check_role(const pipeline::pipeline&, const pipeline::rule_verifier_table&) {
-  // its rules were made when the file was read
+void check_role(const pipeline::pipeline&, const pipeline::rule_verifier_table& table) {
+  check_rules(table.rules);
 }
 
 } // namespace

@@ -61,6 +61,8 @@ transport::bundle columns_of(const prompt_content& row) {
       .add(column::prompt_lengths, prompt.lengths)
       .add(column::answer, row.answer)
       .add(column::data_source, row.data_source);
+  if (!row.extra_info.empty())
+    columns.add(column::extra_info, row.extra_info);
   if (!row.demonstrations.empty())
     columns.add(column::demonstrations, demonstrations.bytes)
         .add(column::demonstration_lengths, demonstrations.lengths)
@@ -75,6 +77,14 @@ std::vector<chat_turn> prompt_in(const column_set& columns) {
 
 std::string answer_in(const column_set& columns) {
   return string_in(columns, column::answer);
+}
+
+std::string data_source_in(const column_set& columns) {
+  return string_in(columns, column::data_source);
+}
+
+std::string extra_info_in(const column_set& columns) {
+  return columns.has(column::extra_info) ? string_in(columns, column::extra_info) : std::string();
 }
 
 std::vector<std::vector<chat_turn>> demonstrations_in(const column_set& columns) {
@@ -109,7 +119,8 @@ double margin_in(const column_set& columns) {
 prompt_content content_of(const column_set& columns) {
   return {.prompt = prompt_in(columns),
           .answer = answer_in(columns),
-          .data_source = string_in(columns, column::data_source),
+          .data_source = data_source_in(columns),
+          .extra_info = extra_info_in(columns),
           .demonstrations = demonstrations_in(columns),
           .margin = margin_in(columns)};
 }

@@ -13,13 +13,14 @@ struct prompt_content {
   std::vector<chat_turn> prompt; ///< at least one turn
   std::string answer;            ///< the expected one
   std::string data_source;
+  std::string extra_info;                             ///< JSON; may be empty
   std::vector<std::vector<chat_turn>> demonstrations; ///< as `data::row` has them
   double margin = 0;                                  ///< of a preference; 0: not said
 
   bool operator==(const prompt_content&) const = default;
 };
 
-/// The columns that a source adds. Those of demonstrations are only there if the row has some.
+/// The columns that a source adds. `extra_info` and those of demonstrations are only there if the row has some.
 transport::bundle columns_of(const prompt_content& row);
 
 /// The conversation: `column::prompt`. @throws std::exception for columns that `columns_of` did not write
@@ -27,6 +28,12 @@ std::vector<chat_turn> prompt_in(const column_set& columns);
 
 /// `column::answer`
 std::string answer_in(const column_set& columns);
+
+/// `column::data_source`
+std::string data_source_in(const column_set& columns);
+
+/// `column::extra_info`; "" where the column is not there.
+std::string extra_info_in(const column_set& columns);
 
 /// The demonstrated answers; none where the columns are not there. @throws as `prompt_in`
 std::vector<std::vector<chat_turn>> demonstrations_in(const column_set& columns);

@@ -124,12 +124,14 @@ private:
     put_line(name, fallback(in_quotes(field), l, then), l.words.empty() ? "string" : joined(l.words, " | "), meaning);
   }
 
-  void put(const std::string& name, const std::filesystem::path& field, const limits& l, const std::string& meaning) {
+  void put(const std::string& name, const std::filesystem::path& field, const limits& l, const std::string& meaning,
+           left_out = left_out::is_unset) {
     put_line(name, fallback(in_quotes(field.string()), l, left_out::is_unset), "path", meaning);
   }
 
-  void put(const std::string& name, const std::vector<std::string>&, const limits& l, const std::string& meaning) {
-    put_line(name, fallback("[]", l), "list of strings", meaning);
+  void put(const std::string& name, const std::vector<std::string>&, const limits& l, const std::string& meaning,
+           left_out then = left_out::has_default) {
+    put_line(name, fallback("[]", l, then), "list of strings", meaning);
   }
 
   void put(const std::string& name, const std::vector<std::int64_t>& field, const limits& l,

@@ -200,6 +200,12 @@ void reader::options_of(const std::vector<option>& options, option_values& value
       continue;
     }
     option_value& held = values[o.name] = o.fallback;
+    if (o.path) {
+      std::filesystem::path path = std::get<std::string>(held);
+      (*this)(o.name, path, o.allowed, o.meaning.c_str());
+      held = path.string();
+      continue;
+    }
     std::visit([&](auto& field) { (*this)(o.name, field, o.allowed, o.meaning.c_str()); }, held);
   }
 }

@@ -5,8 +5,10 @@
 #include "runtime/words/columns.hpp"
 #include "runtime/words/limits.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace millrace::pipeline {
@@ -50,11 +52,23 @@ struct rule_verifier_table {
 
   static constexpr planned_abilities abilities() { return {.adds_columns = true}; }
 
-  std::vector<std::string> reads(const vocabulary&) const {
-    return column::names(column::answer, column::lengths, column::finish, column::text, column::text_lengths);
+  /// Whether a rule runs people's own code, which sees the whole row.
+  bool looks_at_rows(const vocabulary& words) const {
+    return std::any_of(rules.begin(), rules.end(), [&](const rule_entry& rule) {
+      const auto* type = words.rule(rule.type);
+      return type && type->outside;
+    });
   }
 
-  std::vector<std::string> reads_if_added() const { return column::names(column::greedy); }
+  std::vector<std::string> reads(const vocabulary& words) const {
+    auto columns = column::names(column::answer, column::lengths, column::finish, column::text, column::text_lengths);
+    if (looks_at_rows(words))
+      for (auto& name : column::names(column::prompt, column::prompt_lengths, column::data_source, column::tokens))
+        columns.push_back(std::move(name));
+    return columns;
+  }
+
+  std::vector<std::string> reads_if_added() const { return column::names(column::greedy, column::extra_info); }
 
   std::vector<std::string> adds() const {
     auto columns = column::names(column::reward);
@@ -68,7 +82,8 @@ struct rule_verifier_table {
     v("rules", s.rules, needed(), "what is scored");
     v("workers", s.workers, between(1, 1024), "answers scored at once");
     v("deadline_ms", s.deadline_ms, between(1, 600000),
-      "milliseconds that scoring one answer may take; later = score 0");
+      "milliseconds that scoring one answer may take; later = its group has no score; rules that run your own code "
+      "keep their own deadlines");
   }
 };
 

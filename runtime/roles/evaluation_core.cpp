@@ -32,21 +32,32 @@ std::unique_ptr<data::source> held_out_source(const pipeline::evaluation_table& 
                                 .system = table.system});
 }
 
-held_out_answer scored(const held_out_row& row, rollout::answer answer, const rules::rule_set& rules,
-                       double correct_from) {
-  held_out_answer result{&row, std::move(answer.text), {}};
-  auto& score = result.score;
-  score.tokens = static_cast<std::int64_t>(answer.tokens.size());
-  score.cut_off = answer.finish == rollout::finish_reason::length;
-  const rules::rule_input input{
-      .text = result.text, .answer = row.answer, .tokens = score.tokens, .truncated = score.cut_off};
-  const auto found = rules.evaluate(input);
-  for (std::size_t r = 0; r < found.by_rule.size(); ++r)
-    score.reward += rules.rules()[r].weight * found.by_rule[r].value;
-  score.correct =
-      found.by_rule.front().status == rules::score_status::value && found.by_rule.front().value >= correct_from;
-  score.vote = rules.rules().front().scorer->statement(input);
-  return result;
+std::vector<held_out_answer> scored(const held_out_row& row, std::vector<rollout::answer> answers,
+                                    const rules::rule_set& rules, double correct_from) {
+  std::vector<held_out_answer> results;
+  std::vector<rules::rule_input> inputs;
+  results.reserve(answers.size()); // the inputs look at the texts
+  for (auto& answer : answers) {
+    auto& result = results.emplace_back(held_out_answer{&row, std::move(answer.text), {}});
+    result.score.tokens = static_cast<std::int64_t>(answer.tokens.size());
+    result.score.cut_off = answer.finish == rollout::finish_reason::length;
+    inputs.push_back({.text = result.text,
+                      .answer = row.answer,
+                      .tokens = result.score.tokens,
+                      .truncated = result.score.cut_off,
+                      .row = &row.about,
+                      .completion_ids = answer.tokens});
+  }
+  const auto found = rules.evaluate_group(inputs);
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    auto& score = results[i].score;
+    for (std::size_t r = 0; r < found[i].by_rule.size(); ++r)
+      score.reward += rules.rules()[r].weight * found[i].by_rule[r].value;
+    const auto& first = found[i].by_rule.front();
+    score.correct = first.status == rules::score_status::value && first.value >= correct_from;
+    score.vote = rules.rules().front().scorer->statement(inputs[i]);
+  }
+  return results;
 }
 
 } // namespace
@@ -76,9 +87,12 @@ evaluation_core::evaluation_core(const pipeline::evaluation_table& table, model:
     else
       rows_.push_back({.prompt = std::move(prompt),
                        .answer = std::move(row->answer),
-                       .task = std::move(row->data_source),
+                       .task = row->data_source,
                        .where = std::move(row->where),
-                       .index = rows_.size()});
+                       .index = rows_.size(),
+                       .about = {.prompt = std::move(row->prompt),
+                                 .data_source = std::move(row->data_source),
+                                 .extra_info = std::move(row->extra)}});
     if (rows_.empty() && skipped_ == most_skipped)
       break;
   }
@@ -107,12 +121,10 @@ evaluation_tally evaluation_core::run(std::shared_ptr<const model::decoder> poli
                     .how = how});
     for (auto& group : engine.step()) {
       const auto& row = rows_[group.group];
-      std::vector<held_out_answer> answers;
+      const auto answers = scored(row, std::move(group.answers), *rules_, table_.correct_from);
       std::vector<scored_answer> scores;
-      for (auto& answer : group.answers) {
-        answers.push_back(scored(row, std::move(answer), *rules_, table_.correct_from));
-        scores.push_back(answers.back().score);
-      }
+      for (const auto& answer : answers)
+        scores.push_back(answer.score);
       tally.add(row.task, scores);
       ++done;
       if (answered)

@@ -22,6 +22,7 @@ struct held_out_row {
   std::string task;
   std::string where;
   std::size_t index = 0; ///< its place among the rows that are asked, from 0
+  rules::row_context about = {};
 };
 
 /// What one answer said, for whoever wants more than the figures.

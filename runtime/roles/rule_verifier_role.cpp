@@ -20,6 +20,23 @@ double mean(const std::vector<float>& values, std::size_t count) {
                           / static_cast<double>(count);
 }
 
+/// Why an answer has no score; "" where it has one.
+std::string complaint_of(const rules::score& total) {
+  if (total.status == rules::score_status::value)
+    return {};
+  return total.status == rules::score_status::error ? std::string(name_of(total.kind)) + ": " + total.reason
+                                                    : total.reason;
+}
+
+/// The row that the answers are about, where the columns have it.
+std::shared_ptr<const rules::row_context> context_of(const columns::column_set& columns) {
+  if (!columns.has(column::prompt) || !columns.has(column::data_source))
+    return nullptr;
+  return std::make_shared<const rules::row_context>(rules::row_context{.prompt = columns::prompt_in(columns),
+                                                                       .data_source = columns::data_source_in(columns),
+                                                                       .extra_info = columns::extra_info_in(columns)});
+}
+
 /// The columns of a group's scores, and means over all but the `greedy` last answers.
 added_columns scored_columns(const rules::rule_set& rules, const std::vector<rules::rule_set_score>& scores,
                              std::size_t greedy) {
@@ -27,14 +44,11 @@ added_columns scored_columns(const rules::rule_set& rules, const std::vector<rul
   std::vector<float> reward;
   std::vector<std::vector<float>> by_rule(rules.rules().size());
   for (const auto& score : scores) {
-    if (score.total.status != rules::score_status::value && result.complaint.empty())
-      result.complaint = score.total.reason;
-    double total = 0;
-    for (std::size_t r = 0; r < by_rule.size(); ++r) {
+    if (result.complaint.empty())
+      result.complaint = complaint_of(score.total);
+    for (std::size_t r = 0; r < by_rule.size(); ++r)
       by_rule[r].push_back(static_cast<float>(score.by_rule[r].value));
-      total += rules.rules()[r].weight * score.by_rule[r].value;
-    }
-    reward.push_back(static_cast<float>(total));
+    reward.push_back(static_cast<float>(score.total.value));
   }
   columns::column_builder columns;
   columns.add(column::reward, reward);
@@ -69,8 +83,17 @@ verifier_question question_of(const columns::column_set& columns) {
     question.greedy = static_cast<std::size_t>(std::count(which.begin(), which.end(), std::uint8_t{1}));
   }
   const auto answer = columns::answer_in(columns);
+  const auto row = context_of(columns);
+  std::vector<std::span<const std::int32_t>> ids(texts.size());
+  if (row && columns.has(column::tokens))
+    ids = columns::by_answer(columns.view(column::tokens), lengths);
   for (std::size_t i = 0; i < texts.size(); ++i)
-    question.rows.push_back({std::string(texts[i].begin(), texts[i].end()), answer, lengths[i], finish[i] != 0});
+    question.rows.push_back({.text = std::string(texts[i].begin(), texts[i].end()),
+                             .answer = answer,
+                             .tokens = lengths[i],
+                             .truncated = finish[i] != 0,
+                             .row = row,
+                             .completion_ids = {ids[i].begin(), ids[i].end()}});
   return question;
 }
 

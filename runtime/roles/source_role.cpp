@@ -58,6 +58,7 @@ columns::prompt_content content_in(data::row& row) {
   return {.prompt = std::move(row.prompt),
           .answer = std::move(row.answer),
           .data_source = row.data_source,
+          .extra_info = row.extra,
           .demonstrations = std::move(row.demonstrations),
           .margin = row.margin};
 }

@@ -17,12 +17,16 @@ std::string found_words(const option_value& value) {
     return std::to_string(*integer);
   if (const auto* real = std::get_if<double>(&value))
     return decimal(*real);
+  if (const auto* list = std::get_if<std::vector<std::string>>(&value))
+    return "a list of " + std::to_string(list->size());
   return "\"" + std::get<std::string>(value) + "\"";
 }
 
 std::string wanted_words(const option& wanted) {
   if (std::holds_alternative<bool>(wanted.fallback))
     return "true or false";
+  if (std::holds_alternative<std::vector<std::string>>(wanted.fallback))
+    return "a list of strings";
   if (std::holds_alternative<std::string>(wanted.fallback)) {
     std::string words;
     for (const std::string& word : wanted.allowed.words)
@@ -52,10 +56,10 @@ std::optional<option_value> checked(const option& wanted, option_value value) {
       [&]<class Value>(const Value& held) {
         if constexpr (std::is_same_v<Value, std::string>)
           return is_allowed(held, wanted.allowed);
-        else if constexpr (std::is_same_v<Value, bool>)
-          return true;
-        else
+        else if constexpr (std::is_arithmetic_v<Value> && !std::is_same_v<Value, bool>)
           return within(static_cast<double>(held), wanted.allowed);
+        else
+          return true;
       },
       value);
   return fits ? std::optional(std::move(value)) : std::nullopt;

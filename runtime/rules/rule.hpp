@@ -1,8 +1,12 @@
 #pragma once
 
+#include "runtime/words/chat_turn.hpp"
+#include "runtime/words/failure_kind.hpp"
 #include "runtime/words/option.hpp"
 
+#include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -11,18 +15,28 @@
 
 namespace millrace::rules {
 
+/// What the row says beside its expected answer. Only rules that run people's own code look at it.
+struct row_context {
+  std::vector<chat_turn> prompt;
+  std::string data_source;
+  std::string extra_info; ///< JSON text; "" where the row has none
+};
+
 /// What a rule looks at: one answer of the model and what the row says about it.
 struct rule_input {
-  std::string_view text;   ///< the model's answer, UTF-8
-  std::string_view answer; ///< the row's expected answer; "" where the row has none
-  std::int64_t tokens = 0; ///< length of `text` in tokens
-  bool truncated = false;  ///< the answer ended at the token limit, not by itself
+  std::string_view text;                             ///< the model's answer, UTF-8
+  std::string_view answer;                           ///< the row's expected answer; "" where the row has none
+  std::int64_t tokens = 0;                           ///< length of `text` in tokens
+  bool truncated = false;                            ///< the answer ended at the token limit, not by itself
+  const row_context* row = nullptr;                  ///< nullptr where nobody handed it over
+  std::span<const std::int32_t> completion_ids = {}; ///< the answer's tokens; empty where nobody handed them over
 };
 
 enum class score_status : std::uint8_t {
   value,   ///< `value` is the reward
   invalid, ///< the row cannot be scored by this rule (no expected answer, one that is no number): `reason` says why
-  error,   ///< scoring failed (match limit, deadline): `reason` says why
+  error,   ///< scoring failed: `kind` says how, `reason` why
+  not_applicable, ///< the rule has nothing to say about this answer: the other rules decide
 };
 
 /// A reward or the reason why there is none. Never a silent zero.
@@ -30,19 +44,44 @@ struct score {
   double value = 0; ///< 0 unless `status` is value
   score_status status = score_status::value;
   std::string reason;
+  failure_kind kind = failure_kind::refused; ///< of an error
+  std::map<std::string, double> metrics;     ///< what the rule says beside the score, by name
 
-  static score of(double v) { return {v, score_status::value, {}}; }
+  static score of(double v) { return {.value = v}; }
 
-  static score invalid(std::string why) { return {0, score_status::invalid, std::move(why)}; }
+  static score invalid(std::string why) { return {.status = score_status::invalid, .reason = std::move(why)}; }
 
-  static score error(std::string why) { return {0, score_status::error, std::move(why)}; }
+  static score error(std::string why, failure_kind kind = failure_kind::refused) {
+    return {.status = score_status::error, .reason = std::move(why), .kind = kind};
+  }
+
+  static score not_applicable() { return {.status = score_status::not_applicable}; }
 };
 
-/// Scores an answer. Pure: no state, clock, file or randomness; safe to call from several threads.
+/// Scores an answer. Safe to call from several threads. Pure: no state, clock, file or randomness, but for the rules
+/// whose type says `outside`.
 class rule {
 public:
   virtual ~rule() = default;
   virtual score evaluate(const rule_input& input) const = 0;
+
+  /// Scores the answers of one group, one score each.
+  virtual std::vector<score> evaluate_group(std::span<const rule_input> inputs) const {
+    std::vector<score> scores;
+    for (const rule_input& input : inputs)
+      scores.push_back(evaluate(input));
+    return scores;
+  }
+
+  /// Whether `evaluate_group` is more than `evaluate` of each answer.
+  virtual bool wants_groups() const { return false; }
+
+  /// Starts what the rule needs outside this process. @returns why it cannot be used, in one line; "" where it can
+  virtual std::string unusable() const { return {}; }
+
+  /// How long one evaluation may take where the rule keeps a deadline of its own; 0: it keeps none.
+  /// @param callers threads that may ask at once
+  virtual std::chrono::milliseconds longest(std::size_t) const { return {}; }
 
   /// Whether the rule can score a row with this expected answer, whatever the model answers: a row that it cannot score
   /// is best left out before anything is generated for it.
@@ -65,6 +104,8 @@ struct rule_type {
   /// Builds the rule. `values` holds every option that must be written or has a default, each of its type and within
   /// its limits. @throws input_error for what limits cannot say (a regular expression that does not compile)
   std::unique_ptr<rule> (*make)(const option_values& values);
+
+  bool outside = false; ///< runs people's own code in other processes: it looks at the whole row
 };
 
 /// Every type of rule, in the order of CMake's list.

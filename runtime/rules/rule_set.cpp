@@ -2,7 +2,9 @@
 
 #include "runtime/words/input_error.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <exception>
 
 namespace millrace::rules {
 
@@ -18,18 +20,78 @@ rule_set::rule_set(std::vector<weighted_rule> rules) : rules_(std::move(rules)) 
   }
 }
 
-rule_set_score rule_set::evaluate(const rule_input& input) const {
-  rule_set_score out;
-  for (const weighted_rule& r : rules_) {
-    const score s = out.by_rule.emplace_back(r.scorer->evaluate(input));
-    if (s.status == score_status::value)
-      out.total.value += r.weight * s.value;
-    else if (out.total.status != score_status::error && out.total.status != s.status)
-      out.total = {out.total.value, s.status, r.name + ": " + s.reason};
+namespace {
+
+/// The weighted sum of what each rule said.
+score total_of(const std::vector<weighted_rule>& rules, const std::vector<score>& by_rule) {
+  score total;
+  bool scored = false;
+  for (std::size_t r = 0; r < rules.size(); ++r) {
+    const score& s = by_rule[r];
+    if (s.status == score_status::value) {
+      total.value += rules[r].weight * s.value;
+      scored = true;
+    } else if (s.status != score_status::not_applicable && total.status != score_status::error
+               && total.status != s.status) {
+      total.status = s.status;
+      total.reason = rules[r].name + ": " + s.reason;
+      total.kind = s.kind;
+    }
   }
-  if (out.total.status != score_status::value)
-    out.total.value = 0;
-  return out;
+  if (total.status != score_status::value)
+    total.value = 0;
+  else if (!scored)
+    return score::invalid("no rule has a score for the answer");
+  return total;
+}
+
+/// A rule's scores, whatever it does instead of returning them.
+std::vector<score> asked(const rule& scorer, std::span<const rule_input> inputs) {
+  try {
+    auto scores = scorer.evaluate_group(inputs);
+    for (score& s : scores)
+      if (s.status == score_status::value && !std::isfinite(s.value))
+        s = score::error("a score that is not finite", failure_kind::malformed);
+    return scores;
+  } catch (const std::exception& error) {
+    return std::vector<score>(inputs.size(), score::error(error.what(), failure_kind::crash));
+  }
+}
+
+} // namespace
+
+std::vector<rule_set_score> rule_set::evaluate_group(std::span<const rule_input> inputs) const {
+  std::vector<rule_set_score> found(inputs.size());
+  for (const weighted_rule& r : rules_) {
+    auto scores = asked(*r.scorer, inputs);
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+      found[i].by_rule.push_back(std::move(scores[i]));
+  }
+  for (rule_set_score& one : found)
+    one.total = total_of(rules_, one.by_rule);
+  return found;
+}
+
+rule_set_score rule_set::evaluate(const rule_input& input) const {
+  return std::move(evaluate_group({&input, 1}).front());
+}
+
+bool rule_set::wants_groups() const {
+  return std::any_of(rules_.begin(), rules_.end(), [](const auto& r) { return r.scorer->wants_groups(); });
+}
+
+std::string rule_set::unusable() const {
+  for (const weighted_rule& r : rules_)
+    if (const std::string why = r.scorer->unusable(); !why.empty())
+      return r.name + ": " + why;
+  return {};
+}
+
+std::chrono::milliseconds rule_set::longest(std::size_t callers) const {
+  std::chrono::milliseconds sum{};
+  for (const weighted_rule& r : rules_)
+    sum += r.scorer->longest(callers);
+  return sum;
 }
 
 std::string rule_set::unreadable(std::string_view answer) const {

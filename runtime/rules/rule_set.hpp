@@ -17,7 +17,7 @@ struct weighted_rule {
 
 /// What a rule set says about one answer.
 struct rule_set_score {
-  score total;                ///< the weighted sum; invalid or error as soon as one rule is (error before invalid)
+  score total; ///< the weighted sum; invalid or error as soon as one rule is (error first), or none has a score
   std::vector<score> by_rule; ///< in the order of the set, without the weight
 };
 
@@ -28,6 +28,18 @@ public:
   explicit rule_set(std::vector<weighted_rule> rules);
 
   rule_set_score evaluate(const rule_input& input) const;
+
+  /// Scores the answers of one group. A rule that throws has failed; it never throws further.
+  std::vector<rule_set_score> evaluate_group(std::span<const rule_input> inputs) const;
+
+  /// Whether a rule wants a group's answers together.
+  bool wants_groups() const;
+
+  /// "rule: reason" of the first rule that cannot be used; "" where all can. Starts what they need.
+  std::string unusable() const;
+
+  /// How long the rules that keep their own deadlines may take together, for `callers` threads.
+  std::chrono::milliseconds longest(std::size_t callers) const;
 
   /// Why no answer to a row with this expected answer can be scored, "rule: reason", of the first rule that has one;
   /// "" where all rules can score it.

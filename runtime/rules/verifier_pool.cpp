@@ -1,9 +1,9 @@
 #include "runtime/rules/verifier_pool.hpp"
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
-#include <exception>
 #include <map>
 #include <mutex>
 #include <stdexcept>
@@ -22,9 +22,10 @@ struct verifier_pool::state : std::enable_shared_from_this<state> {
     callback done;
   };
 
+  /// Rows that are scored together: one, or all of a call.
   struct task {
     std::shared_ptr<call> of;
-    std::size_t row;
+    std::size_t first, count;
   };
 
   struct running {
@@ -41,12 +42,17 @@ struct verifier_pool::state : std::enable_shared_from_this<state> {
   std::map<std::uint64_t, running> in_progress; ///< by ticket; a worker whose ticket is gone has been replaced
   std::uint64_t next_ticket = 0;
   std::size_t threads = 0;
+  std::chrono::milliseconds own_time{}; ///< of rules that keep their own deadlines
   bool stopping = false;
 
-  /// Records one score; returns the call if it was the last one. Called with the lock held, once a row.
-  static std::shared_ptr<call> settle(const task& work, rule_set_score result) {
-    work.of->scores[work.row] = std::move(result);
-    return --work.of->open == 0 ? work.of : nullptr;
+  /// Records the scores; returns the call if they were the last ones. Called with the lock held, once a task.
+  static std::shared_ptr<call> settle(const task& work, std::vector<rule_set_score> results) {
+    std::move(results.begin(), results.end(), work.of->scores.begin() + static_cast<std::ptrdiff_t>(work.first));
+    return (work.of->open -= work.count) == 0 ? work.of : nullptr;
+  }
+
+  std::vector<rule_set_score> failed(const task& work, const score& why) const {
+    return std::vector<rule_set_score>(work.count, rules->failed(why));
   }
 
   static void answer(const std::shared_ptr<call>& finished) {
@@ -65,12 +71,11 @@ struct verifier_pool::state : std::enable_shared_from_this<state> {
     }).detach();
   }
 
-  rule_set_score evaluate(const verifier_row& row) const {
-    try {
-      return rules->evaluate({row.text, row.answer, row.tokens, row.truncated});
-    } catch (const std::exception& e) {
-      return rules->failed(score::error(e.what()));
-    }
+  std::vector<rule_set_score> evaluate(const task& work) const {
+    std::vector<rule_input> inputs;
+    for (std::size_t row = work.first; row < work.first + work.count; ++row)
+      inputs.push_back(work.of->rows[row].input());
+    return rules->evaluate_group(inputs);
   }
 
   void work() {
@@ -82,10 +87,10 @@ struct verifier_pool::state : std::enable_shared_from_this<state> {
       const task mine = std::move(waiting.front());
       waiting.pop_front();
       const std::uint64_t ticket = next_ticket++;
-      in_progress.emplace(ticket, running{mine, steady::now() + mine.of->deadline});
+      in_progress.emplace(ticket, running{mine, steady::now() + mine.of->deadline + own_time});
       running_changed.notify_one();
       hold.unlock();
-      rule_set_score result = evaluate(mine.of->rows[mine.row]);
+      auto result = evaluate(mine);
       hold.lock();
       if (in_progress.erase(ticket) == 0)
         return;
@@ -115,9 +120,10 @@ struct verifier_pool::state : std::enable_shared_from_this<state> {
       const task late = first->second.work;
       in_progress.erase(first);
       start_thread(&state::work);
-      const auto finished = settle(
-          late,
-          rules->failed(score::error("scoring took more than " + std::to_string(late.of->deadline.count()) + " ms")));
+      const auto finished =
+          settle(late, failed(late, score::error("scoring took more than "
+                                                     + std::to_string((late.of->deadline + own_time).count()) + " ms",
+                                                 failure_kind::timeout)));
       hold.unlock();
       answer(finished);
       hold.lock();
@@ -128,12 +134,12 @@ struct verifier_pool::state : std::enable_shared_from_this<state> {
     std::vector<std::shared_ptr<call>> finished;
     std::unique_lock hold(lock);
     stopping = true;
-    const rule_set_score closed = rules->failed(score::error("the verifier pool was closed"));
+    const score closed = score::error("the verifier pool was closed");
     for (const task& t : waiting)
-      finished.push_back(settle(t, closed));
+      finished.push_back(settle(t, failed(t, closed)));
     waiting.clear();
     for (const auto& [ticket, r] : in_progress)
-      finished.push_back(settle(r.work, closed));
+      finished.push_back(settle(r.work, failed(r.work, closed)));
     in_progress.clear();
     work_or_stop.notify_all();
     running_changed.notify_all();
@@ -149,6 +155,7 @@ verifier_pool::verifier_pool(std::shared_ptr<const rule_set> rules, std::size_t 
     : state_(std::make_shared<state>()) {
   if (threads == 0)
     throw std::invalid_argument("verifier_pool: got 0 threads, want at least 1");
+  state_->own_time = rules->longest(threads);
   state_->rules = std::move(rules);
   const std::lock_guard hold(state_->lock);
   for (std::size_t i = 0; i < threads; ++i)
@@ -175,8 +182,9 @@ void verifier_pool::submit(std::vector<verifier_row> rows, std::chrono::millisec
   made->deadline = deadline;
   made->done = std::move(done);
   const std::lock_guard hold(state_->lock);
-  for (std::size_t row = 0; row < made->rows.size(); ++row)
-    state_->waiting.push_back({made, row});
+  const std::size_t together = state_->rules->wants_groups() ? made->rows.size() : 1;
+  for (std::size_t row = 0; row < made->rows.size(); row += together)
+    state_->waiting.push_back({made, row, together});
   state_->work_or_stop.notify_all();
 }
 

@@ -17,6 +17,17 @@ struct verifier_row {
   std::string answer;
   std::int64_t tokens = 0;
   bool truncated = false;
+  std::shared_ptr<const row_context> row = nullptr; ///< one for all answers of a group
+  std::vector<std::int32_t> completion_ids = {};
+
+  rule_input input() const {
+    return {.text = text,
+            .answer = answer,
+            .tokens = tokens,
+            .truncated = truncated,
+            .row = row.get(),
+            .completion_ids = completion_ids};
+  }
 };
 
 /// Threads that score rows. A row whose scoring takes longer than its deadline is reported as an error and the other
@@ -39,7 +50,9 @@ public:
 
   /// Scores `rows`, then calls `done` on one of the pool's threads (for no rows: before it returns).
   ///
-  /// @param deadline of each row, counted from the moment its scoring begins, > 0
+  /// Where a rule wants groups, `rows` are scored together and have one deadline.
+  ///
+  /// @param deadline of each row, counted from the moment its scoring begins, > 0; what `rule::longest` says is added
   /// @param done     must not throw and must not destroy the pool
   void submit(std::vector<verifier_row> rows, std::chrono::milliseconds deadline, callback done);
 

@@ -42,6 +42,7 @@ inline constexpr std::array column_table = [] {
       {"prompt_lengths", i32, text, always, "source", "bytes of each text of `prompt`"},
       {"answer", u8, text_byte, always, "source", "the expected answer"},
       {"data_source", u8, text_byte, always, "source", "subject of the row"},
+      {"extra_info", u8, text_byte, sometimes, "source", "verl's `extra_info` of the row, JSON"},
       {"demonstrations", u8, text_byte, sometimes, "source", "turns of the demonstrated answers, as `prompt` has them"},
       {"demonstration_lengths", i32, text, sometimes, "source", "bytes of each text of `demonstrations`"},
       {"demonstration_turns", i32, group, sometimes, "source", "turns of each demonstrated answer"},
@@ -111,6 +112,7 @@ inline constexpr auto prompt = of<char>("prompt");
 inline constexpr auto prompt_lengths = of<std::int32_t>("prompt_lengths");
 inline constexpr auto answer = of<char>("answer");
 inline constexpr auto data_source = of<char>("data_source");
+inline constexpr auto extra_info = of<char>("extra_info");
 inline constexpr auto demonstrations = of<char>("demonstrations");
 inline constexpr auto demonstration_lengths = of<std::int32_t>("demonstration_lengths");
 inline constexpr auto demonstration_turns = of<std::int32_t>("demonstration_turns");

@@ -7,11 +7,12 @@
 #include <map>
 #include <string>
 #include <variant>
+#include <vector>
 
 namespace millrace {
 
 /// The value of an option.
-using option_value = std::variant<bool, std::int64_t, double, std::string>;
+using option_value = std::variant<bool, std::int64_t, double, std::string, std::vector<std::string>>;
 
 /// The options of one rule, algorithm or correction, by name. An optional one that is not set is not in it.
 using option_values = std::map<std::string, option_value, std::less<>>;
@@ -23,6 +24,7 @@ struct option {
   limits allowed = {};      ///< `needed`: must be written
   std::string meaning = {}; ///< with the unit
   bool optional = false;    ///< may be left out and then is not set at all
+  bool path = false;        ///< text that is a path; a relative one starts at the pipeline file's folder
 };
 
 } // namespace millrace

@@ -105,7 +105,7 @@ TEST_CASE("verifier_pool: a rule that throws is an error of its row") {
   pool_of_one_rule one(1);
   const auto scores = one.submit({{"throw", "", 1, false}, {"", "", 2, false}}, generous).get();
   CHECK(scores[0].total.status == score_status::error);
-  CHECK(scores[0].total.reason == "broken");
+  CHECK(scores[0].total.reason == "steered: broken");
   CHECK(scores[1].total.value == 2);
 }
 

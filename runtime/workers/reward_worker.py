@@ -1,0 +1,230 @@
+"""Calls a user's reward function for Millrace: python3 -c SCRIPT FILE FUNCTION STYLE. Python 3.8 or later, no packages.
+
+Descriptor 3 carries frames both ways: four bytes, the length, least byte first, then JSON. The first frame says whether
+the function can be used: {"error": "" or one line}. Then comes {"id": n, "calls": [{...}, ...]} for each question, and
+{"id": n, "results": [{"score": x or null, "metrics": {...}} or {"failure": kind, "reason": line}, ...]} for the answer.
+What the user prints goes to stderr.
+"""
+import asyncio
+import importlib.util
+import inspect
+import json
+import math
+import os
+import socket
+import sys
+
+frames = socket.socket(fileno=3)
+frames.set_inheritable(False)
+me = os.getpid()
+
+
+class NoScore(Exception):
+    """What came back is no score."""
+
+
+def receive():
+    def exactly(count):
+        parts = []
+        while count:
+            part = frames.recv(min(count, 1 << 20))
+            if not part:
+                os._exit(0)
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+    return json.loads(exactly(int.from_bytes(exactly(4), "little")).decode("utf-8", "replace"))
+
+
+def send(message):
+    payload = json.dumps(message).encode()
+    frames.sendall(len(payload).to_bytes(4, "little") + payload)
+
+
+def line_of(error):
+    words = " ".join(str(error).split())
+    return (type(error).__name__ + (": " + words if words else ""))[:300]
+
+
+def number(value, what="the function"):
+    if isinstance(value, (str, bytes)) or value is None:
+        raise NoScore(what + " returned " + ("nothing" if value is None else repr(value)[:60]) + ", want a number")
+    try:
+        real = float(value)
+    except Exception:
+        raise NoScore(what + " returned " + type(value).__name__ + ", want a number") from None
+    if not math.isfinite(real):
+        raise NoScore(what + " returned " + str(real) + ", want a finite number")
+    return real
+
+
+def metrics_of(extra):
+    found = {}
+    for key, value in extra.items():
+        try:
+            if not isinstance(value, (str, bytes)) and math.isfinite(float(value)):
+                found[str(key)] = float(value)
+        except Exception:
+            pass
+    return found
+
+
+def waited(value):
+    return asyncio.run(value) if inspect.iscoroutine(value) else value
+
+
+def listed(values, count, what):
+    if hasattr(values, "tolist"):
+        values = values.tolist()
+    if not isinstance(values, (list, tuple)):
+        if count == 1 and isinstance(values, (int, float)):
+            return [values]
+        raise NoScore(what + " returned " + ("nothing" if values is None else type(values).__name__)
+                      + ", want a list of " + str(count))
+    if len(values) != count:
+        raise NoScore(what + " returned a list of " + str(len(values)) + ", want " + str(count))
+    return list(values)
+
+
+def verl(function, calls):
+    results = []
+    for call in calls:
+        value = waited(function(data_source=call["data_source"], solution_str=call["completion"],
+                                ground_truth=call["ground_truth"], extra_info=call["extra_info"]))
+        metrics = {}
+        if isinstance(value, dict):
+            if "score" not in value:
+                raise NoScore("the function returned a dict without 'score'")
+            metrics = metrics_of({k: v for k, v in value.items() if k != "score"})
+            value = value["score"]
+        results.append({"score": number(value), "metrics": metrics})
+    return results
+
+
+def trl(function, calls):
+    chat = all(call["chat"] for call in calls)
+    prompts = [call["prompt"] if chat else "\n".join(turn["content"] for turn in call["prompt"]) for call in calls]
+    completions = [[{"role": "assistant", "content": call["completion"]}] if chat else call["completion"]
+                   for call in calls]
+    columns = {"completion_ids": [call["completion_ids"] for call in calls]}
+    for name in ("ground_truth", "answer", "solution", "data_source"):
+        columns[name] = [call["data_source" if name == "data_source" else "ground_truth"] for call in calls]
+    extras = [call["extra_info"] if isinstance(call["extra_info"], dict) else {} for call in calls]
+    for name in sorted({key for extra in extras for key in extra}):
+        if name not in ("prompts", "completions", "completion_ids"):
+            columns[name] = [extra.get(name) for extra in extras]
+    values = listed(waited(function(prompts=prompts, completions=completions, **accepted(function, columns))),
+                    len(calls), "the function")
+    return [{"score": None if value is None else number(value), "metrics": {}} for value in values]
+
+
+def openrlhf(function, calls):
+    texts = ["\n".join(turn["content"] for turn in call["prompt"]) for call in calls]
+    value = waited(function([text + call["completion"] for text, call in zip(texts, calls)], texts,
+                            [call["ground_truth"] for call in calls]))
+    metrics = [{} for _ in calls]
+    if isinstance(value, dict):
+        if "rewards" not in value:
+            raise NoScore("the function returned a dict without 'rewards'")
+        for key, column in (value.get("extra_logs") or {}).items():
+            for at, entry in enumerate(listed(column, len(calls), "extra_logs." + str(key))):
+                metrics[at].update(metrics_of({key: entry}))
+        value = value["rewards"]
+    return [{"score": number(one), "metrics": more} for one, more in zip(listed(value, len(calls), "the function"),
+                                                                        metrics)]
+
+
+def accepted(function, columns):
+    """The columns that the function's signature takes."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return columns
+    if any(p.kind == p.VAR_KEYWORD for p in parameters):
+        return columns
+    names = {p.name for p in parameters}
+    return {name: column for name, column in columns.items() if name in names}
+
+
+styles = {
+    "verl": (verl, [], dict.fromkeys(["data_source", "solution_str", "ground_truth", "extra_info"])),
+    "trl": (trl, [], dict.fromkeys(["prompts", "completions"])),
+    "openrlhf": (openrlhf, [None, None, None], {}),
+}
+
+
+def load(path, name, style):
+    if not os.path.isfile(path):
+        raise LookupError("found no such file")
+    folder = os.path.dirname(os.path.abspath(path))
+    sys.path.insert(0, folder)
+    module_name = os.path.splitext(os.path.basename(path))[0]
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    spec.loader.exec_module(module)
+    if not hasattr(module, name):
+        raise LookupError("found no function '" + name + "'")
+    function = getattr(module, name)
+    if not callable(function):
+        raise LookupError("'" + name + "' is " + type(function).__name__ + ", want a function")
+    positional, named = styles[style][1:]
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return function
+    try:
+        parameters = signature.parameters.values()
+        required = [p.name for p in parameters if p.default is p.empty and p.kind in (p.KEYWORD_ONLY,
+                                                                                     p.POSITIONAL_OR_KEYWORD)]
+        # A TRL function names the columns of its data: which ones there are is known with the rows.
+        columns = {p: None for p in required} if style == "trl" else {}
+        signature.bind(*positional, **{**columns, **named})
+    except TypeError as error:
+        raise LookupError("'" + name + str(signature) + "' cannot be called in " + style + "'s way: "
+                          + str(error)) from None
+    return function
+
+
+def failures(kind, reason, count):
+    return [{"failure": kind, "reason": reason}] * count
+
+
+def answer(function, style, calls):
+    """The results, and whether the process is still of use."""
+    try:
+        return styles[style][0](function, calls), True
+    except NoScore as error:
+        return failures("malformed", str(error), len(calls)), True
+    except Exception as error:
+        return failures("crash", "the function raised " + line_of(error), len(calls)), not isinstance(error, MemoryError)
+    except SystemExit as error:
+        return failures("crash", "the function called sys.exit(" + repr(error.code)[:60] + ")", len(calls)), True
+    except BaseException as error:
+        return failures("crash", "the function raised " + line_of(error), len(calls)), False
+
+
+def main():
+    path, name, style = sys.argv[1:4]
+    sys.argv = [path]
+    try:
+        function = load(path, name, style)
+    except LookupError as error:
+        send({"error": str(error)})
+        return
+    except BaseException as error:
+        send({"error": "cannot be imported: " + line_of(error)})
+        return
+    send({"error": ""})
+    while True:
+        question = receive()
+        results, healthy = answer(function, style, question["calls"])
+        if os.getpid() != me:  # a fork that came back from the function
+            os._exit(0)
+        send({"id": question["id"], "results": results})
+        if not healthy:
+            os._exit(1)
+
+
+main()

@@ -1,0 +1,57 @@
+#include "runtime/rules/rule.hpp"
+#include "runtime/words/input_error.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+namespace program_test {
+
+using namespace millrace;
+using namespace millrace::rules;
+
+namespace {
+
+/// A rule that runs this Python for each line it reads, as the variable `row`.
+std::unique_ptr<rule> made(const std::string& statement) {
+  const std::string script = "import json, sys, time\nfor line in sys.stdin:\n  row = json.loads(line)\n  " + statement
+                             + "\n  sys.stdout.flush()\n";
+  return make_rule("program", {{"command", std::vector<std::string>{"python3", "-c", script}},
+                               {"workers", std::int64_t{1}},
+                               {"deadline_ms", std::int64_t{2000}}});
+}
+
+std::string failure_of(const std::string& statement) {
+  const auto found = made(statement)->evaluate({.text = "x", .answer = "4"});
+  CHECK(found.status == score_status::error);
+  return std::string(name_of(found.kind)) + ": " + found.reason;
+}
+
+} // namespace
+
+TEST_CASE("a program reads an answer a line and writes a score a line") {
+  const auto rule = made("print(json.dumps({'id': row['id'], 'score': float(row['completion'] == row['ground_truth']), "
+                         "'metrics': {'length': len(row['completion'])}}))");
+  CHECK(rule->evaluate({.text = "4", .answer = "4"}).value == 1);
+  const auto second = rule->evaluate({.text = "12", .answer = "4"});
+  CHECK(second.value == 0);
+  CHECK(second.metrics.at("length") == 2);
+}
+
+TEST_CASE("null is not applicable, and nonsense a failure") {
+  CHECK(made("print(json.dumps({'id': row['id'], 'score': None}))")->evaluate({.text = "4"}).status
+        == score_status::not_applicable);
+  CHECK(failure_of("print('hello')") == "malformed: a reply that is no JSON object: hello");
+  CHECK(failure_of("print(json.dumps({'id': -1, 'score': 1}))") == "malformed: a reply to another question");
+  CHECK(failure_of("print(json.dumps({'id': row['id'], 'score': '1'}))")
+        == "malformed: score: found 1, want a number or null");
+  CHECK(failure_of("print('[' * 100000)").starts_with("malformed: "));
+  CHECK(failure_of("sys.exit(4)") == "crash: the process ended with exit status 4");
+}
+
+TEST_CASE("a program without a name is a mistake of the pipeline") {
+  CHECK_THROWS_AS(make_rule("program", {{"command", std::vector<std::string>{}}}), input_error);
+}
+
+} // namespace program_test

@@ -1,0 +1,134 @@
+#include "runtime/rules/rule_set.hpp"
+#include "runtime/words/input_error.hpp"
+#include "tests/support/temporary_folder.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+namespace python_test {
+
+using namespace millrace;
+using namespace millrace::rules;
+
+namespace {
+
+/// A rule over a Python file with this text.
+struct python_rule {
+  python_rule(const std::string& text, option_values more = {}) {
+    tests::write_file(folder / "reward.py", text);
+    more.emplace("file", (folder / "reward.py").string());
+    more.emplace("workers", std::int64_t{1});
+    made = make_rule("python", more);
+  }
+
+  /// The score of an answer, "0.5", "kind: reason" or "not applicable".
+  std::string of(const std::string& text) const {
+    const row_context row{.prompt = {{"user", "2 + 2?"}}, .data_source = "sums", .extra_info = R"({"index": 7})"};
+    return words(made->evaluate({.text = text, .answer = "4", .row = &row}));
+  }
+
+  static std::string words(const score& s) {
+    if (s.status == score_status::not_applicable)
+      return "not applicable";
+    return s.status == score_status::value ? std::to_string(s.value).substr(0, 4)
+                                           : std::string(name_of(s.kind)) + ": " + s.reason;
+  }
+
+  tests::temporary_folder folder;
+  std::unique_ptr<rule> made;
+};
+
+const std::string head = "def compute_score(data_source, solution_str, ground_truth, extra_info):\n  ";
+
+} // namespace
+
+TEST_CASE("a function in verl's style gets verl's four arguments and gives a number or a dict, also as a coroutine") {
+  const python_rule plain(head
+                          + "assert (data_source, extra_info['index']) == ('sums', 7)\n"
+                            "  return 0.25 if solution_str == ground_truth else 0");
+  CHECK(plain.of("4") == "0.25");
+  CHECK(plain.of("5") == "0.00");
+  const python_rule dict(head + "return {'score': 0.5, 'extra': 3, 'word': 'x'}");
+  CHECK(dict.of("4") == "0.50");
+  CHECK(dict.made->evaluate({.text = "4"}).metrics == std::map<std::string, double>{{"extra", 3.0}});
+  CHECK(python_rule("async " + head + "return True").of("4") == "1.00");
+}
+
+TEST_CASE("whatever a function does instead of scoring is a failure of its kind, and the next answer is scored") {
+  const python_rule rule(head
+                             + "return eval(solution_str, globals())\n"
+                               "import math, os, sys, time\n"
+                               "def no(): raise ValueError('no')\n"
+                               "def loop():\n  while True: pass\n"
+                               "def fork():\n  os.fork()\n  return 0.5\n"
+                               "def shout():\n  print('x' * 3000000, file=open(os.devnull, 'w'))\n  return 0.5\n",
+                         {{"deadline_ms", std::int64_t{300}}});
+  const std::vector<std::pair<std::string, std::string>> cases{
+      {"math.nan", "malformed: the function returned nan, want a finite number"},
+      {"-math.inf", "malformed: the function returned -inf, want a finite number"},
+      {"'1.0'", "malformed: the function returned '1.0', want a number"},
+      {"None", "malformed: the function returned nothing, want a number"},
+      {"[1, 2]", "malformed: the function returned list, want a number"},
+      {"{'points': 1}", "malformed: the function returned a dict without 'score'"},
+      {"no()", "crash: the function raised ValueError: no"},
+      {"sys.exit(3)", "crash: the function called sys.exit(3)"},
+      {"os._exit(3)", "crash: the process ended with exit status 3"},
+      {"os.kill(os.getpid(), 9)", "crash: the process ended by signal 9 (Killed)"},
+      {"loop()", "timeout: no score within 300 ms"},
+      {"time.sleep(1000)", "timeout: no score within 300 ms"},
+      {"fork()", "0.50"},
+      {"shout()", "0.50"}};
+  for (const auto& [answer, wanted] : cases) {
+    CAPTURE(answer);
+    CHECK(rule.of(answer) == wanted);
+    CHECK(rule.of("0.75") == "0.75");
+  }
+}
+
+TEST_CASE("a function that eats more than its memory fails, and the run goes on") {
+  const python_rule rule(head + "return len(bytearray(int(solution_str))) and 1",
+                         {{"memory_bytes", std::int64_t{256} << 20}});
+  CHECK(rule.of("1000") == "1.00");
+  CHECK(rule.of("1000000000") == "crash: the function raised MemoryError");
+  CHECK(rule.of("1000") == "1.00");
+}
+
+TEST_CASE("a function in TRL's style gets a group's answers at once; None leaves an answer to the other rules") {
+  const python_rule rule("def f(prompts, completions, completion_ids, index, **more):\n"
+                         "  assert prompts == ['2 + 2?'] * 2 and index == [7, 7] and more['solution'] == ['4', '4']\n"
+                         "  return [None if c == '' else float(len(c) + len(i)) for c, i in zip(completions, "
+                         "completion_ids)]\n",
+                         {{"function", std::string("f")}, {"style", std::string("trl")}});
+  CHECK(rule.made->wants_groups());
+  const row_context row{.prompt = {{"user", "2 + 2?"}}, .data_source = "sums", .extra_info = R"({"index": 7})"};
+  const std::vector<std::int32_t> ids{1, 2};
+  const std::vector<rule_input> group{{.text = "abc", .answer = "4", .row = &row, .completion_ids = ids},
+                                      {.text = "", .answer = "4", .row = &row}};
+  const auto scores = rule.made->evaluate_group(group);
+  REQUIRE(scores.size() == 2);
+  CHECK(python_rule::words(scores[0]) == "5.00");
+  CHECK(python_rule::words(scores[1]) == "not applicable");
+}
+
+TEST_CASE("a list of the wrong length is a failure of every answer of its group") {
+  const python_rule rule("def f(queries, prompts, labels):\n  return {'rewards': [1.0]}\n",
+                         {{"function", std::string("f")}, {"style", std::string("openrlhf")}});
+  const std::vector<rule_input> group(2);
+  for (const auto& s : rule.made->evaluate_group(group))
+    CHECK(python_rule::words(s) == "malformed: the function returned a list of 1, want 2");
+  CHECK(rule.of("x") == "1.00");
+}
+
+TEST_CASE("a file that cannot be used says so in one line before anything is scored") {
+  CHECK(python_rule("x = 1\n").made->unusable() == "found no function 'compute_score'");
+  CHECK(python_rule(head + "return 1").made->unusable().empty());
+  CHECK(make_rule("python", {{"file", std::string("/no/such.py")}})->unusable() == "found no such file");
+  CHECK(
+      python_rule(head + "return 1", {{"python", std::string("/no/python")}}).made->unusable().find("cannot be started")
+      != std::string::npos);
+  CHECK_THROWS_AS(make_rule("python", {}), input_error);
+}
+
+} // namespace python_test
