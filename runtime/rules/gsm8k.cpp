@@ -11,7 +11,7 @@ extern const rule_type gsm8k;
 namespace {
 
 bool is_of_number(char32_t c) {
-  return (c >= U'0' && c <= U'9') || c == U'.' || c == U',';
+  return std::u32string_view(U"0123456789.,").find(c) != std::u32string_view::npos;
 }
 
 /// Every "(-?[0-9.,]+)" of the text that stands behind `mark`, from left to right, as Python's re.findall gives them.
@@ -23,7 +23,7 @@ std::vector<python_text> numbers_behind(const python_text& text, std::u32string_
       ++at;
       continue;
     }
-    const std::size_t digits = begin + (begin < text.size() && text[begin] == U'-' ? 1 : 0);
+    const std::size_t digits = begin + (text.compare(begin, 1, U"-") == 0 ? 1 : 0);
     std::size_t end = digits;
     while (end < text.size() && is_of_number(text[end]))
       ++end;

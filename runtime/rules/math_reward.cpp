@@ -11,7 +11,7 @@ extern const rule_type math_reward;
 namespace {
 
 bool is_braced(const python_text& part) {
-  return part.front() == U'{';
+  return part.starts_with(U"{");
 }
 
 /// \frac12 -> \frac{1}{2}. Nothing where verl's function raises: a text that ends with \frac.
@@ -29,11 +29,11 @@ std::optional<python_text> with_fraction_braces(const python_text& text) {
     }
     if (part.size() < 2)
       return text;
-    ((out += U'{') += part[0]) += U'}';
-    if (part[1] == U'{')
+    ((out += U"{") += part[0]) += U"}";
+    if (part.compare(1, 1, U"{") == 0)
       out += part[1];
     else
-      ((out += U'{') += part[1]) += U'}';
+      ((out += U"{") += part[1]) += U"}";
     out.append(part, 2);
   }
   return out;
@@ -51,7 +51,7 @@ std::optional<python_text> with_root_braces(const python_text& text) {
     if (is_braced(part))
       out += part;
     else
-      (((out += U'{') += part[0]) += U'}').append(part, 1);
+      (((out += U"{") += part[0]) += U"}").append(part, 1);
   }
   return out;
 }
