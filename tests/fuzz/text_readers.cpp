@@ -1,4 +1,6 @@
 #include "runtime/formats/json_fields.hpp"
+#include "runtime/rules/math_value.hpp"
+#include "runtime/rules/rule.hpp"
 #include "runtime/text/chat_template.hpp"
 #include "runtime/text/generation_config.hpp"
 #include "runtime/text/pattern.hpp"
@@ -12,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include <fstream>
+#include <sstream>
 
 namespace millrace::fuzz {
 namespace {
@@ -35,6 +38,35 @@ void read_tokenizer(const std::string& bytes) {
   for (const std::string_view text : {"Hello, world 123!  \n", "\u00e9\u0301 \U0001F600 aaaaaaaaaaaaaaaaaaaaaaaaa", ""})
     tok.decode(tok.encode(text, text::edges::special));
   text::write_tokenizer_json(tok.data());
+}
+
+/// Pairs of the golden file, some to an input.
+std::vector<std::string> math_answers() {
+  std::ifstream in("tests/golden/math_pairs.tsv");
+  std::vector<std::string> found(1);
+  for (std::string line; std::getline(in, line);) {
+    found.back() += line + '\n';
+    if (found.back().size() > 400)
+      found.emplace_back();
+  }
+  return found;
+}
+
+/// Compares each two parts that stand beside each other in a line, and scores the line as an answer.
+void read_answers(const std::string& bytes) {
+  std::istringstream lines(bytes);
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t tab = line.find('\t');
+    const auto left = line.substr(0, tab), right = tab == std::string::npos ? line : line.substr(tab + 1);
+    rules::is_same_math(left, right);
+    for (const char* type : {"math", "math_dapo", "math_reward", "gsm8k"})
+      for (const std::string_view before : {"", "\\boxed{", "Answer: ", "#### "}) {
+        const std::string text = std::string(before) + right;
+        const auto scorer = rules::make_rule(type, {});
+        scorer->evaluate({text, left, 0, false});
+        scorer->statement({text, left, 0, false});
+      }
+  }
 }
 
 } // namespace
@@ -61,6 +93,7 @@ readers text_readers(const std::filesystem::path& scratch) {
              write_file(generation, bytes);
              text::generation_config_text(text::read_generation_config(generation));
            }},
+      {.name = "answers of the math rules", .whole = math_answers(), .read = read_answers, .refuses = false},
       {.name = "pattern of a tokenizer",
        .whole = {R"((?i:'s|'t|'re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s+(?!\S)|\s+)",
                  R"(\s*[a-z](b|c)*\d+$)"},
