@@ -349,8 +349,8 @@ void run_record::write_status(const schedule::scheduler& scheduler, const std::s
   status.waits = telemetry::waits_relative_to(std::move(waits), telemetry::now_s());
   status.ledger = totals_of(scheduler.books());
   for (std::size_t i = 0; i < schedule::group_states; ++i) {
-    const auto state = static_cast<schedule::group_state>(i);
-    status.groups.emplace_back(to_string(state), scheduler.books().live(state).groups);
+    const auto of_groups = static_cast<schedule::group_state>(i);
+    status.groups.emplace_back(to_string(of_groups), scheduler.books().live(of_groups).groups);
   }
   keep_writing("status.json", [&] { telemetry::write_status(folder_->status(), status); });
 }

@@ -116,6 +116,7 @@ void add_evaluation(std::vector<figure>& list, const role& r, const evaluation_t
   add("length/mean", "mean length of an answer, tokens");
   add("length/clip_ratio", "share of the answers cut off at max_new_tokens");
   add("rows", "prompts asked");
+  add("unscored", "prompts with an answer that could not be scored: they are in no mean but those of lengths");
   add("answers", "answers sampled");
   add("tokens", "tokens sampled, beside the ledger");
   add("seconds", "seconds that the evaluation took");

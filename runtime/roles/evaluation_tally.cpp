@@ -3,6 +3,7 @@
 #include "algorithms/majority_vote.hpp"
 #include "algorithms/pass_at_k.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace millrace::roles {
@@ -15,6 +16,14 @@ void evaluation_tally::add(const std::string& task, std::span<const scored_answe
   if (static_cast<std::int64_t>(answers.size()) != answers_)
     throw std::invalid_argument("evaluation: want " + std::to_string(answers_) + " answers a prompt, got "
                                 + std::to_string(answers.size()));
+  for (const auto& answer : answers) {
+    tokens_ += answer.tokens;
+    cut_off_ += answer.cut_off;
+  }
+  if (std::any_of(answers.begin(), answers.end(), [](const auto& answer) { return answer.unscored; })) {
+    ++unscored_;
+    return;
+  }
   std::vector<std::string> votes;
   std::vector<std::uint8_t> correct;
   std::int64_t right = 0;
@@ -25,8 +34,6 @@ void evaluation_tally::add(const std::string& task, std::span<const scored_answe
     correct.push_back(answer.correct);
     right += answer.correct;
     reward += answer.reward;
-    tokens_ += answer.tokens;
-    cut_off_ += answer.cut_off;
   }
   const std::string n = std::to_string(answers_);
   const auto count = static_cast<double>(answers_);
@@ -52,13 +59,16 @@ std::map<std::string, double> evaluation_tally::figures() const {
         figures[(task.empty() ? "other" : task) + "/" + name] = value / sum.rows;
     }
   }
-  if (rows == 0)
+  if (rows > 0)
+    for (const auto& [name, value] : by_task_.begin()->second.of)
+      if (const auto sum = figures.find(name); sum != figures.end())
+        sum->second /= rows;
+  const double asked = rows + static_cast<double>(unscored_);
+  if (asked == 0)
     return figures;
-  for (const auto& [name, value] : by_task_.begin()->second.of)
-    if (const auto sum = figures.find(name); sum != figures.end())
-      sum->second /= rows;
-  const double answers = rows * static_cast<double>(answers_);
-  figures["rows"] = rows;
+  const double answers = asked * static_cast<double>(answers_);
+  figures["rows"] = asked;
+  figures["unscored"] = static_cast<double>(unscored_);
   figures["answers"] = answers;
   figures["length/mean"] = static_cast<double>(tokens_) / answers;
   figures["length/clip_ratio"] = static_cast<double>(cut_off_) / answers;

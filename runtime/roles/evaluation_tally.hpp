@@ -14,7 +14,8 @@ struct scored_answer {
   bool correct = false;
   std::string vote; ///< what it states; "" = nothing
   std::int64_t tokens = 0;
-  bool cut_off = false; ///< at the token limit
+  bool cut_off = false;  ///< at the token limit
+  bool unscored = false; ///< scoring failed: nothing is known of the answer
 };
 
 /// Sums up an evaluation, prompt by prompt. Means are over prompts, each of them a mean over its n answers:
@@ -23,6 +24,7 @@ struct scored_answer {
 ///     maj@n     whether the majority is right (where any answer votes)   reward  mean reward
 ///     length/mean  tokens an answer                 length/clip_ratio  share of answers cut off
 ///     rows      prompts                             answers   in all
+///     unscored  prompts with an answer that could not be scored: they are in no mean but those of lengths
 ///
 /// Where prompts belong to more than one task (the row's `data_source`), each task has the first four under
 /// "task/name". The order of prompts and of answers changes nothing but rounding.
@@ -49,6 +51,7 @@ private:
   std::map<std::string, sums> by_task_;
   std::int64_t tokens_ = 0;
   std::int64_t cut_off_ = 0;
+  std::int64_t unscored_ = 0;
   bool voted_ = false; ///< an answer has stated something
 };
 

@@ -58,6 +58,24 @@ evaluation_core work_of(const pipeline::pipeline& p) {
 
 } // namespace
 
+TEST_CASE("a prompt with an answer that could not be scored is counted and is in no mean but those of lengths") {
+  evaluation_tally tally(2, {1});
+  tally.add("", std::vector{answer(true, "7", 1, 3), answer(false, "9", 0, 5)});
+  auto failed = answer(false, "", 0, 8);
+  failed.unscored = true;
+  tally.add("", std::vector{answer(true, "7", 1, 8), failed});
+  const auto figures = tally.figures();
+  CHECK(figures.at("unscored") == 1);
+  CHECK(figures.at("rows") == 2);
+  CHECK(figures.at("reward") == 0.5); // of the first prompt alone
+  CHECK(figures.at("pass@1") == 0.5);
+  CHECK(figures.at("length/mean") == 6);
+  evaluation_tally none(1, {1});
+  none.add("", std::vector{failed});
+  CHECK_FALSE(none.figures().contains("pass@1"));
+  CHECK(none.figures().at("unscored") == 1);
+}
+
 TEST_CASE("an evaluation's figures by hand: two prompts, two answers each") {
   evaluation_tally tally(2, {1, 2});
   tally.add("sums", std::vector{answer(true, "7", 1.5, 3), answer(false, "9", 0.5, 5, true)});
