@@ -51,9 +51,10 @@ readers pipeline_readers(const std::filesystem::path& scratch) {
   for (const auto& name : pipeline::cluster_names())
     clusters.emplace_back(pipeline::cluster_text(name));
   const auto cluster = scratch / "cluster.toml", staged = scratch / "pipelines";
-  for (const char* named :
-       {"models/smollm2-135m-instruct.gguf", "data/r1/cold_start.jsonl", "data/r1/kept.jsonl", "data/chat/sft.jsonl",
-        "data/chat/preferences.jsonl", "data/chat/prompts.jsonl", "data/chat/text.jsonl"}) {
+  for (const char* named : {"models/smollm2-135m-instruct.gguf", "data/r1/cold_start.jsonl", "data/r1/reasoning.jsonl",
+                            "data/r1/kept.jsonl", "data/r1/all_tasks.jsonl", "data/r1/held_out_calculations.jsonl",
+                            "data/r1/held_out_problems.jsonl", "data/chat/sft.jsonl", "data/chat/preferences.jsonl",
+                            "data/chat/prompts.jsonl", "data/chat/text.jsonl"}) {
     const auto path = scratch / "build" / named;
     std::filesystem::create_directories(path.parent_path());
     write_file(path, "x");

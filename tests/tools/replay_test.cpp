@@ -327,8 +327,8 @@ TEST_CASE("a run that was killed and resumed under other settings is made again 
 TEST_CASE("a run of several stages is made again stage by stage") {
   const staged_pipeline run("deepspeed_chat", {"sft", "reward", "ppo"});
   const auto command =
-      run.start({"sft.roles.rows.file=chat.jsonl", "reward.roles.rows.file=pairs.jsonl",
-                 "ppo.roles.prompts.file=prompts.jsonl", "ppo.roles.learner.pretraining.file=text.jsonl"});
+      run.start({"stage.sft.roles.rows.file=chat.jsonl", "stage.reward.roles.rows.file=pairs.jsonl",
+                 "stage.ppo.roles.prompts.file=prompts.jsonl", "stage.ppo.roles.learner.pretraining.file=text.jsonl"});
   run_well(with(brief(command, {"ppo"}), {"stage.ppo.roles.learner.optimizer.warmup_steps=0",
                                           "stage.ppo.roles.critic.optimizer.warmup_steps=0"}));
   const auto again = replayed(run.folder());

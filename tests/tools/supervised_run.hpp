@@ -63,6 +63,8 @@ public:
     write_file(folder_ / "pairs.jsonl", preference_rows);
     write_file(folder_ / "prompts.jsonl",
                "{\"prompt\": \"one\", \"answer\": \"-\"}\n{\"prompt\": \"a\", \"answer\": \"-\"}\n");
+    write_file(folder_ / "sums.jsonl",
+               "{\"prompt\": \"one\", \"answer\": \"1\"}\n{\"prompt\": \"a\", \"answer\": \"2\"}\n");
     write_file(folder_ / "text.jsonl", "{\"text\": \"one two three four\"}\n{\"text\": \"a b c d e\"}\n");
   }
 
@@ -75,8 +77,7 @@ public:
                                  "stage." + stage + ".schedule.groups_per_step=2"});
     for (const auto& file : files) {
       const auto equals = file.find('=');
-      words.insert(words.end(),
-                   {"--set", "stage." + file.substr(0, equals) + '=' + (folder_ / file.substr(equals + 1)).string()});
+      words.insert(words.end(), {"--set", file.substr(0, equals) + '=' + (folder_ / file.substr(equals + 1)).string()});
     }
     return command_line(words);
   }
@@ -100,7 +101,13 @@ private:
 };
 
 inline const strings r1_stages{"cold_start", "reasoning", "rejection", "sft", "all_tasks"};
-inline const strings r1_files{"cold_start.roles.rows.file=chat.jsonl", "sft.roles.rows.file=chat.jsonl"};
+inline const strings r1_files{"roles.calculations.file=sums.jsonl",
+                              "roles.problems.file=sums.jsonl",
+                              "stage.cold_start.roles.rows.file=chat.jsonl",
+                              "stage.reasoning.roles.questions.file=sums.jsonl",
+                              "stage.rejection.roles.questions.file=sums.jsonl",
+                              "stage.sft.roles.rows.file=chat.jsonl",
+                              "stage.all_tasks.roles.questions.file=sums.jsonl"};
 
 inline strings brief(strings command, const strings& stages) {
   for (const auto& stage : stages)

@@ -88,8 +88,9 @@ TEST_CASE("LoRA trains adapters alone, writes them as PEFT does beside the merge
 TEST_CASE("DeepSpeed-Chat's three steps run out of one file, with an average of the policy and plain text mixed in") {
   const strings stages{"sft", "reward", "ppo"};
   const staged_pipeline run("deepspeed_chat", stages);
-  auto command = run.start({"sft.roles.rows.file=chat.jsonl", "reward.roles.rows.file=pairs.jsonl",
-                            "ppo.roles.prompts.file=prompts.jsonl", "ppo.roles.learner.pretraining.file=text.jsonl"});
+  auto command =
+      run.start({"stage.sft.roles.rows.file=chat.jsonl", "stage.reward.roles.rows.file=pairs.jsonl",
+                 "stage.ppo.roles.prompts.file=prompts.jsonl", "stage.ppo.roles.learner.pretraining.file=text.jsonl"});
   command = brief(command, {"ppo"});
   for (const char* set : {"ppo.roles.learner.optimizer.warmup_steps=0", "ppo.roles.critic.optimizer.warmup_steps=0"})
     command.insert(command.end(), {"--set", std::string("stage.") + set});
@@ -105,10 +106,10 @@ TEST_CASE("DeepSpeed-Chat's three steps run out of one file, with an average of 
 
 TEST_CASE("a stage may take longer than the process of the one before may take to let go") {
   const staged_pipeline run("deepspeed_chat", {"sft", "reward", "ppo"});
-  auto command =
-      brief(run.start({"sft.roles.rows.file=chat.jsonl", "reward.roles.rows.file=pairs.jsonl",
-                       "ppo.roles.prompts.file=prompts.jsonl", "ppo.roles.learner.pretraining.file=text.jsonl"}),
-            {"ppo"});
+  auto command = brief(
+      run.start({"stage.sft.roles.rows.file=chat.jsonl", "stage.reward.roles.rows.file=pairs.jsonl",
+                 "stage.ppo.roles.prompts.file=prompts.jsonl", "stage.ppo.roles.learner.pretraining.file=text.jsonl"}),
+      {"ppo"});
   command.insert(command.end(), {"--set", "stage.reward.run.steps=1000000", "--set",
                                  "stage.ppo.roles.learner.optimizer.warmup_steps=0", "--set",
                                  "stage.ppo.roles.critic.optimizer.warmup_steps=0"});
@@ -126,7 +127,9 @@ TEST_CASE("a stage may take longer than the process of the one before may take t
 
 TEST_CASE("the R1 recipe runs out of one file, and after SIGKILL goes on with the stage that was not finished") {
   const staged_pipeline run("r1", r1_stages);
-  const auto command = brief(run.start(r1_files), {"reasoning", "rejection", "all_tasks"});
+  auto command = brief(run.start(r1_files), {"reasoning", "rejection", "all_tasks"});
+  for (const char* role : {"calculations", "problems"})
+    command.insert(command.end(), {"--set", std::string("roles.") + role + ".max_new_tokens=8"});
   {
     running_command running(command);
     REQUIRE(wait_until([&] { return run.stage(0).status().value("state", "") == "finished" || running.ended(); }));
