@@ -1,5 +1,5 @@
-#include "runtime/rules/characters.hpp"
 #include "runtime/rules/rule.hpp"
+#include "runtime/stated/characters.hpp"
 
 #include <utf8proc.h>
 
@@ -54,13 +54,13 @@ private:
       out = text;
       break;
     case spaces::trim:
-      out = trimmed(text);
+      out = stated::trimmed(text);
       break;
     case spaces::collapse:
-      out = with_spaces_as(text, " ");
+      out = stated::with_spaces_as(text, " ");
       break;
     case spaces::remove:
-      out = with_spaces_as(text, "");
+      out = stated::with_spaces_as(text, "");
       break;
     }
     return ignore_case_ ? folded(out) : out;

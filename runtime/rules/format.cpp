@@ -1,5 +1,5 @@
-#include "runtime/rules/characters.hpp"
 #include "runtime/rules/rule.hpp"
+#include "runtime/stated/characters.hpp"
 #include "runtime/words/input_error.hpp"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -55,7 +55,7 @@ public:
   }
 
   score evaluate(const rule_input& input) const override {
-    const std::string_view text = trim_ ? trimmed(input.text) : input.text;
+    const std::string_view text = trim_ ? stated::trimmed(input.text) : input.text;
     const std::unique_ptr<pcre2_match_data, released<pcre2_match_data_free>> captures(
         pcre2_match_data_create(1, nullptr));
     if (!captures)

@@ -1,7 +1,7 @@
 #include "runtime/formats/quoted.hpp"
-#include "runtime/rules/characters.hpp"
 #include "runtime/rules/rule.hpp"
-#include "runtime/rules/stated_numbers.hpp"
+#include "runtime/stated/characters.hpp"
+#include "runtime/stated/stated_numbers.hpp"
 
 namespace millrace::rules {
 
@@ -12,37 +12,39 @@ namespace {
 /// 1 if what the text states equals what the row's answer states, exactly, else 0; a text that states nothing scores 0.
 class number_rule final : public rule {
 public:
-  number_rule(number_place where, bool percent_is_hundredth) : where_(where), hundredth_(percent_is_hundredth) {}
+  number_rule(stated::number_place where, bool percent_is_hundredth)
+      : where_(where), hundredth_(percent_is_hundredth) {}
 
   std::string unreadable(std::string_view answer) const override {
-    if (trimmed(answer).empty())
+    if (stated::trimmed(answer).empty())
       return "the row has no answer";
-    return expected_in(answer, hundredth_).empty() ? "the row's answer is no number: " + formats::in_quotes(answer)
-                                                   : "";
+    return stated::expected_in(answer, hundredth_).empty()
+               ? "the row's answer is no number: " + formats::in_quotes(answer)
+               : "";
   }
 
   score evaluate(const rule_input& input) const override {
-    const auto want = expected_in(input.answer, hundredth_);
+    const auto want = stated::expected_in(input.answer, hundredth_);
     if (want.empty())
       return score::invalid(unreadable(input.answer));
-    return score::of(stated_in(input.text, where_, hundredth_) == want ? 1 : 0);
+    return score::of(stated::stated_in(input.text, where_, hundredth_) == want ? 1 : 0);
   }
 
   std::string statement(const rule_input& input) const override {
-    return canonical(stated_in(input.text, where_, hundredth_));
+    return stated::canonical(stated::stated_in(input.text, where_, hundredth_));
   }
 
 private:
-  number_place where_;
+  stated::number_place where_;
   bool hundredth_;
 };
 
 std::unique_ptr<rule> make_number(const option_values& given) {
   const auto& word = std::get<std::string>(given.at("extract"));
-  const number_place where = word == "last"    ? number_place::last
-                             : word == "boxed" ? number_place::boxed
-                             : word == "hash"  ? number_place::hash
-                                               : number_place::whole;
+  const stated::number_place where = word == "last"    ? stated::number_place::last
+                                     : word == "boxed" ? stated::number_place::boxed
+                                     : word == "hash"  ? stated::number_place::hash
+                                                       : stated::number_place::whole;
   return std::make_unique<number_rule>(where, std::get<std::string>(given.at("percent")) == "hundredth");
 }
 

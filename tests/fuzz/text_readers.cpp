@@ -1,6 +1,6 @@
 #include "runtime/formats/json_fields.hpp"
-#include "runtime/rules/math_value.hpp"
 #include "runtime/rules/rule.hpp"
+#include "runtime/stated/math_value.hpp"
 #include "runtime/text/chat_template.hpp"
 #include "runtime/text/generation_config.hpp"
 #include "runtime/text/pattern.hpp"
@@ -58,7 +58,7 @@ void read_answers(const std::string& bytes) {
   for (std::string line; std::getline(lines, line);) {
     const std::size_t tab = line.find('\t');
     const auto left = line.substr(0, tab), right = tab == std::string::npos ? line : line.substr(tab + 1);
-    rules::is_same_math(left, right);
+    stated::is_same_math(left, right);
     for (const char* type : {"math", "math_dapo", "math_reward", "gsm8k"})
       for (const std::string_view before : {"", "\\boxed{", "Answer: ", "#### "}) {
         const std::string text = std::string(before) + right;

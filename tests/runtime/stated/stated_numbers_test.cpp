@@ -1,4 +1,4 @@
-#include "runtime/rules/stated_numbers.hpp"
+#include "runtime/stated/stated_numbers.hpp"
 
 #include <doctest/doctest.h>
 
@@ -11,7 +11,7 @@
 
 namespace stated_numbers_test {
 
-using namespace millrace::rules;
+using namespace millrace::stated;
 
 namespace {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/rules/exact_number.hpp"
+#include "runtime/stated/exact_number.hpp"
 
 #include <complex>
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-namespace millrace::rules {
+namespace millrace::stated {
 
 /// A formula as a tree, so that two spellings of the same value can be compared: numbers, names, sums, products,
 /// fractions, powers, roots, trigonometric functions, logarithms, |x|, n!, binomials, \pi, e, i.
@@ -81,4 +81,4 @@ bool is_equal(const expression& left, const expression& right);
 bool is_same_relation(const expression& a, const expression& b, const expression& c, const expression& d,
                       bool sign_counts);
 
-} // namespace millrace::rules
+} // namespace millrace::stated

@@ -1,4 +1,4 @@
-#include "runtime/rules/exact_number.hpp"
+#include "runtime/stated/exact_number.hpp"
 
 #include <doctest/doctest.h>
 
@@ -8,7 +8,7 @@
 namespace exact_number_test {
 
 using namespace millrace;
-using namespace millrace::rules;
+using namespace millrace::stated;
 
 namespace {
 

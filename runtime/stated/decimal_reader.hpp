@@ -1,12 +1,12 @@
 #pragma once
 
-#include "runtime/rules/exact_number.hpp"
+#include "runtime/stated/exact_number.hpp"
 
 #include <cstddef>
 #include <optional>
 #include <string_view>
 
-namespace millrace::rules {
+namespace millrace::stated {
 
 /// A decimal at some place of a plain text (`plain_math`).
 struct decimal_reading {
@@ -24,4 +24,4 @@ struct decimal_reading {
 /// and more than 1000 digits.
 decimal_reading decimal_at_start(std::string_view text);
 
-} // namespace millrace::rules
+} // namespace millrace::stated

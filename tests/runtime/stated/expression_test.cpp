@@ -1,4 +1,4 @@
-#include "runtime/rules/expression.hpp"
+#include "runtime/stated/expression.hpp"
 
 #include <doctest/doctest.h>
 
@@ -6,7 +6,7 @@
 
 namespace expression_test {
 
-using namespace millrace::rules;
+using namespace millrace::stated;
 
 namespace {
 

@@ -1,12 +1,12 @@
-#include "runtime/rules/number_reader.hpp"
+#include "runtime/stated/number_reader.hpp"
 
-#include "runtime/rules/characters.hpp"
-#include "runtime/rules/decimal_reader.hpp"
-#include "runtime/rules/number_words.hpp"
+#include "runtime/stated/characters.hpp"
+#include "runtime/stated/decimal_reader.hpp"
+#include "runtime/stated/number_words.hpp"
 
 #include <algorithm>
 
-namespace millrace::rules {
+namespace millrace::stated {
 namespace {
 
 constexpr int deepest = 8; ///< parentheses, braces and fractions within each other
@@ -324,4 +324,4 @@ number_reading number_at_start(std::string_view text, bool percent_is_hundredth)
   return {std::move(value), in.at};
 }
 
-} // namespace millrace::rules
+} // namespace millrace::stated

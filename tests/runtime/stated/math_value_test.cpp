@@ -1,4 +1,4 @@
-#include "runtime/rules/math_value.hpp"
+#include "runtime/stated/math_value.hpp"
 
 #include <doctest/doctest.h>
 
@@ -7,7 +7,7 @@
 
 namespace math_value_test {
 
-using namespace millrace::rules;
+using namespace millrace::stated;
 
 TEST_CASE("A text states its answer in its last box, behind ####, or last") {
   CHECK(stated_math("\\boxed{1} and \\boxed{\\frac{1}{2}}", math_place::any) == "\\frac{1}{2}");

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace millrace::rules {
+namespace millrace::stated {
 
 /// A rational number without any rounding, in one form for each value: +-(above / below) * 2^twos * 5^fives, where
 /// `above` and `below` have no common factor, and neither has one with 10.
@@ -59,4 +59,4 @@ private:
   std::int64_t fives_ = 0;
 };
 
-} // namespace millrace::rules
+} // namespace millrace::stated

@@ -1,12 +1,12 @@
 #pragma once
 
-#include "runtime/rules/exact_number.hpp"
+#include "runtime/stated/exact_number.hpp"
 
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace millrace::rules {
+namespace millrace::stated {
 
 /// What a text states: one number, or several in a row ("3, 4"); none where it states nothing that can be read.
 using stated_numbers = std::vector<exact_number>;
@@ -36,4 +36,4 @@ stated_numbers expected_in(std::string_view text, bool percent_is_hundredth);
 /// One text for equal numbers: "-0.75, 12"; "" for none.
 std::string canonical(const stated_numbers& numbers);
 
-} // namespace millrace::rules
+} // namespace millrace::stated

@@ -1,4 +1,4 @@
-#include "runtime/rules/last_number.hpp"
+#include "runtime/stated/last_number.hpp"
 
 #include <doctest/doctest.h>
 
@@ -7,7 +7,7 @@
 
 namespace last_number_test {
 
-using namespace millrace::rules;
+using namespace millrace::stated;
 
 namespace {
 

@@ -1,15 +1,15 @@
-#include "runtime/rules/stated_numbers.hpp"
+#include "runtime/stated/stated_numbers.hpp"
 
-#include "runtime/rules/characters.hpp"
-#include "runtime/rules/last_number.hpp"
-#include "runtime/rules/number_reader.hpp"
-#include "runtime/rules/number_words.hpp"
-#include "runtime/rules/plain_math.hpp"
+#include "runtime/stated/characters.hpp"
+#include "runtime/stated/last_number.hpp"
+#include "runtime/stated/number_reader.hpp"
+#include "runtime/stated/number_words.hpp"
+#include "runtime/stated/plain_math.hpp"
 
 #include <algorithm>
 #include <optional>
 
-namespace millrace::rules {
+namespace millrace::stated {
 namespace {
 
 constexpr std::string_view hash_mark = "####";
@@ -328,4 +328,4 @@ std::string canonical(const stated_numbers& numbers) {
   return out;
 }
 
-} // namespace millrace::rules
+} // namespace millrace::stated

@@ -1,14 +1,14 @@
-#include "runtime/rules/last_number.hpp"
+#include "runtime/stated/last_number.hpp"
 
-#include "runtime/rules/characters.hpp"
-#include "runtime/rules/decimal_reader.hpp"
-#include "runtime/rules/number_reader.hpp"
-#include "runtime/rules/number_words.hpp"
+#include "runtime/stated/characters.hpp"
+#include "runtime/stated/decimal_reader.hpp"
+#include "runtime/stated/number_reader.hpp"
+#include "runtime/stated/number_words.hpp"
 
 #include <algorithm>
 #include <array>
 
-namespace millrace::rules {
+namespace millrace::stated {
 namespace {
 
 constexpr std::size_t most_looked_back = 64; ///< blanks, so that a text of blanks takes no long time
@@ -255,4 +255,4 @@ std::optional<exact_number> last_number(std::string_view plain, bool percent_is_
   return prose_reader(plain, percent_is_hundredth).last();
 }
 
-} // namespace millrace::rules
+} // namespace millrace::stated

@@ -1,11 +1,11 @@
-#include "runtime/rules/characters.hpp"
-#include "runtime/rules/expression.hpp"
+#include "runtime/stated/characters.hpp"
+#include "runtime/stated/expression.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cstdlib>
 
-namespace millrace::rules {
+namespace millrace::stated {
 namespace {
 
 constexpr std::size_t longest_text = 1024, most_parts = 512;
@@ -401,4 +401,4 @@ std::optional<expression> expression::read(std::string_view plain) {
   return expression_reader(plain).whole();
 }
 
-} // namespace millrace::rules
+} // namespace millrace::stated

@@ -1,13 +1,13 @@
-#include "runtime/rules/decimal_reader.hpp"
+#include "runtime/stated/decimal_reader.hpp"
 
-#include "runtime/rules/characters.hpp"
+#include "runtime/stated/characters.hpp"
 
 #include <algorithm>
 #include <cctype>
 #include <string>
 #include <utility>
 
-namespace millrace::rules {
+namespace millrace::stated {
 namespace {
 
 constexpr std::size_t most_digits = 1000;
@@ -171,4 +171,4 @@ decimal_reading decimal_at_start(std::string_view text) {
   return {value_of(in.digits, exponent, repetend), in.at, is_integer};
 }
 
-} // namespace millrace::rules
+} // namespace millrace::stated

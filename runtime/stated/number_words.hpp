@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-namespace millrace::rules {
+namespace millrace::stated {
 
 /// `cm`, `kg`, `mph`: letters that measure a number that they follow, with or without a space.
 bool is_unit(std::string_view word);
@@ -30,4 +30,4 @@ bool states(std::string_view word);
 /// 2 for `hundred`, 3 for `thousand`, 6 for `million`, ...; 0 for every other word.
 int zeros_of(std::string_view word);
 
-} // namespace millrace::rules
+} // namespace millrace::stated

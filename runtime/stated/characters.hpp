@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-namespace millrace::rules {
+namespace millrace::stated {
 
 inline bool is_digit(char c) {
   return c >= '0' && c <= '9';
@@ -36,4 +36,4 @@ inline std::string with_spaces_as(std::string_view text, std::string_view space)
   return out;
 }
 
-} // namespace millrace::rules
+} // namespace millrace::stated

@@ -1,9 +1,9 @@
-#include "runtime/rules/exact_number.hpp"
+#include "runtime/stated/exact_number.hpp"
 
 #include <algorithm>
 #include <cstdlib>
 
-namespace millrace::rules {
+namespace millrace::stated {
 namespace {
 
 using big_integer = boost::multiprecision::cpp_int;
@@ -139,4 +139,4 @@ std::string exact_number::canonical() const {
   return sign + digits.insert(digits.size() - places, 1, '.');
 }
 
-} // namespace millrace::rules
+} // namespace millrace::stated

@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-namespace millrace::rules {
+namespace millrace::stated {
 
 /// `text` with one spelling for what Unicode, LaTeX and Markdown spell in many ways, so that a reader of numbers needs
 /// to know only that one. It takes time in proportion to the text.
@@ -21,4 +21,4 @@ namespace millrace::rules {
 /// sets.
 std::string plain_math(std::string_view text);
 
-} // namespace millrace::rules
+} // namespace millrace::stated

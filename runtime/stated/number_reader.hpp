@@ -1,12 +1,12 @@
 #pragma once
 
-#include "runtime/rules/exact_number.hpp"
+#include "runtime/stated/exact_number.hpp"
 
 #include <cstddef>
 #include <optional>
 #include <string_view>
 
-namespace millrace::rules {
+namespace millrace::stated {
 
 /// What stands at some place of a plain text (`plain_math`).
 struct number_reading {
@@ -29,4 +29,4 @@ struct number_reading {
 /// @param percent_is_hundredth 50% is 0.5 instead of 50
 number_reading number_at_start(std::string_view text, bool percent_is_hundredth);
 
-} // namespace millrace::rules
+} // namespace millrace::stated

@@ -1,4 +1,4 @@
-#include "runtime/rules/decimal_reader.hpp"
+#include "runtime/stated/decimal_reader.hpp"
 
 #include <doctest/doctest.h>
 
@@ -6,7 +6,7 @@
 
 namespace decimal_reader_test {
 
-using namespace millrace::rules;
+using namespace millrace::stated;
 
 namespace {
 

@@ -1,6 +1,6 @@
-#include "runtime/rules/plain_math.hpp"
+#include "runtime/stated/plain_math.hpp"
 
-#include "runtime/rules/characters.hpp"
+#include "runtime/stated/characters.hpp"
 
 #include <utf8proc.h>
 
@@ -9,7 +9,7 @@
 #include <map>
 #include <vector>
 
-namespace millrace::rules {
+namespace millrace::stated {
 namespace {
 
 // ---- Unicode: one character at a time
@@ -459,4 +459,4 @@ std::string plain_math(std::string_view text) {
   return latex_reader(ascii).plain();
 }
 
-} // namespace millrace::rules
+} // namespace millrace::stated

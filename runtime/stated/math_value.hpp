@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-namespace millrace::rules {
+namespace millrace::stated {
 
 /// Where a text states its answer.
 enum class math_place {
@@ -27,4 +27,4 @@ std::string expected_math(std::string_view text);
 /// Neither is read beyond 2048 bytes: longer ones are the same only where they are equal byte by byte.
 bool is_same_math(std::string_view left, std::string_view right);
 
-} // namespace millrace::rules
+} // namespace millrace::stated

@@ -1,4 +1,4 @@
-#include "runtime/rules/plain_math.hpp"
+#include "runtime/stated/plain_math.hpp"
 
 #include <doctest/doctest.h>
 
@@ -6,7 +6,7 @@
 
 namespace plain_math_test {
 
-using millrace::rules::plain_math;
+using millrace::stated::plain_math;
 
 TEST_CASE("plain_math: digits, signs and spaces of any script have one spelling") {
   CHECK(plain_math("\uFF11\uFF12") == "12");

@@ -1,12 +1,12 @@
-#include "runtime/rules/number_words.hpp"
+#include "runtime/stated/number_words.hpp"
 
-#include "runtime/rules/characters.hpp"
+#include "runtime/stated/characters.hpp"
 
 #include <algorithm>
 #include <set>
 #include <string>
 
-namespace millrace::rules {
+namespace millrace::stated {
 namespace {
 
 using word_set = std::set<std::string, std::less<>>;
@@ -226,4 +226,4 @@ int zeros_of(std::string_view word) {
                                : 0;
 }
 
-} // namespace millrace::rules
+} // namespace millrace::stated

@@ -1,17 +1,17 @@
-#include "runtime/rules/math_value.hpp"
+#include "runtime/stated/math_value.hpp"
 
-#include "runtime/rules/characters.hpp"
-#include "runtime/rules/expression.hpp"
-#include "runtime/rules/number_words.hpp"
-#include "runtime/rules/plain_math.hpp"
-#include "runtime/rules/stated_numbers.hpp"
+#include "runtime/stated/characters.hpp"
+#include "runtime/stated/expression.hpp"
+#include "runtime/stated/number_words.hpp"
+#include "runtime/stated/plain_math.hpp"
+#include "runtime/stated/stated_numbers.hpp"
 
 #include <algorithm>
 #include <array>
 #include <optional>
 #include <vector>
 
-namespace millrace::rules {
+namespace millrace::stated {
 namespace {
 
 constexpr std::size_t longest_compared = 2048, most_items = 32;
@@ -435,4 +435,4 @@ bool is_same_math(std::string_view left, std::string_view right) {
   return is_same(read_value(prepared(left), 0), read_value(prepared(right), 0));
 }
 
-} // namespace millrace::rules
+} // namespace millrace::stated

@@ -1,11 +1,11 @@
 #pragma once
 
-#include "runtime/rules/exact_number.hpp"
+#include "runtime/stated/exact_number.hpp"
 
 #include <optional>
 #include <string_view>
 
-namespace millrace::rules {
+namespace millrace::stated {
 
 /// The last number in a plain text (`plain_math`) in prose; nothing if there is none, or if the last is part of
 /// something that is no number: 3x, 2\pi, \sqrt{2}, x/2, 1/2/3.
@@ -15,4 +15,4 @@ namespace millrace::rules {
 /// in -5. What is raised or lowered (cm^2, x_1), in the braces of \label and its like, or the 2 of cm2, is no number.
 std::optional<exact_number> last_number(std::string_view plain, bool percent_is_hundredth);
 
-} // namespace millrace::rules
+} // namespace millrace::stated

@@ -1,4 +1,4 @@
-#include "runtime/rules/number_words.hpp"
+#include "runtime/stated/number_words.hpp"
 
 #include <doctest/doctest.h>
 
@@ -6,7 +6,7 @@
 
 namespace number_words_test {
 
-using namespace millrace::rules;
+using namespace millrace::stated;
 
 TEST_CASE("only_measures: units and words behind a number leave it what it is") {
   for (const char* phrase : {"",        " cm",         "cm",        " cm^2",        " cm^{2}",        " cm2",

@@ -1,11 +1,11 @@
-#include "runtime/rules/expression.hpp"
+#include "runtime/stated/expression.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
 
-namespace millrace::rules {
+namespace millrace::stated {
 namespace {
 
 using complex_number = std::complex<double>;
@@ -251,4 +251,4 @@ bool is_same_relation(const expression& a, const expression& b, const expression
   return compared >= wanted_points && (!sign_counts || ratio->real() > 0);
 }
 
-} // namespace millrace::rules
+} // namespace millrace::stated

@@ -1,4 +1,4 @@
-#include "runtime/rules/number_reader.hpp"
+#include "runtime/stated/number_reader.hpp"
 
 #include <doctest/doctest.h>
 
@@ -6,7 +6,7 @@
 
 namespace number_reader_test {
 
-using namespace millrace::rules;
+using namespace millrace::stated;
 
 namespace {
 
