@@ -93,9 +93,11 @@ public:
   }
 
   bool parse_error(std::size_t byte, const std::string&, const nlohmann::detail::exception& error) {
+    const std::string why = reason(error.what());
+    const std::string found = why.find("ill-formed UTF-8") == std::string::npos ? "not JSON: " : "not UTF-8: ";
     if (source_.empty())
-      throw input_error("not JSON: " + place(text_, byte).substr(1) + ": " + reason(error.what()));
-    throw input_error(source_ + place(text_, byte) + ": not JSON: " + reason(error.what()));
+      throw input_error(found + place(text_, byte).substr(1) + ": " + why);
+    throw input_error(source_ + place(text_, byte) + ": " + found + why);
   }
 
   Json take() { return std::move(root_); }

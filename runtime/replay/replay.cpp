@@ -4,6 +4,7 @@
 #include "runtime/columns/training_columns.hpp"
 #include "runtime/columns/weights_bundle.hpp"
 #include "runtime/formats/durable_write.hpp"
+#include "runtime/model/computing_threads.hpp"
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/roles/demonstrations_role.hpp"
 #include "runtime/roles/group_seed.hpp"
@@ -14,8 +15,6 @@
 #include "runtime/supervision/training_round.hpp"
 #include "runtime/train/trainable.hpp"
 #include "runtime/words/input_error.hpp"
-
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <future>
@@ -45,12 +44,6 @@ train::column_origin recorded_origin(const train::lineage& recorded, const std::
     throw input_error(in_words(recorded.group) + ": the record does not say with which weights `" + column
                       + "` was computed; it is of a run of an earlier build, want one of this build");
   return found->second;
-}
-
-/// LibTorch's for this thread and MKL's for all of them: a role's own thread has set the one and needs the other.
-void use_threads(int threads) {
-  if (threads > 0)
-    at::set_num_threads(threads);
 }
 
 /// What a role adds; an error is a complaint here: nothing would come of another attempt.
@@ -172,7 +165,7 @@ void replayer::join(const pipeline::role& role, const pipeline::reward_model_tab
          auto& scorer = loaded[threads];
          if (!scorer)
            scorer = roles::reward_model_role::load(pipeline_, table, static_cast<int>(threads));
-         use_threads(static_cast<int>(threads));
+         model::use_computing_threads(static_cast<int>(threads));
          return added_by(*scorer, recorded.group, columns);
        }});
 }
@@ -183,7 +176,7 @@ void replayer::join(const pipeline::role& role, const pipeline::critic_table& ta
   critic_ = std::make_unique<roles::critic_core>(pipeline_, table, checkpoint_, critic_threads_);
   adders_.push_back({.role = &role, .add = [this](const auto& columns, const auto& recorded) {
                        const auto& then = critic_of(recorded_origin(recorded, std::string(column::value.name)).version);
-                       use_threads(critic_threads_);
+                       model::use_computing_threads(critic_threads_);
                        return roles::added_columns{.columns = critic_->value_columns(columns, then)};
                      }});
 }
@@ -358,10 +351,10 @@ batch_report replayer::train(const train_batch& batch) {
   const bool beside = critic_ && !batch.groups.empty();
   supervision::training_round round(batch.step, batch.part, pipeline_.policy().name,
                                     beside ? std::vector<std::string>{critic_name_} : std::vector<std::string>{});
-  use_threads(record_.at(0).threads);
+  model::use_computing_threads(record_.at(0).threads);
   auto end = round.leader_answered(policy_.train(batch, {}));
   if (beside) {
-    use_threads(critic_threads_);
+    model::use_computing_threads(critic_threads_);
     end = round.other_answered(critic_name_, critic_->train(batch, {}, policy_.take_returns()));
     critic_->end_step({.step = batch.step, .apply = end->apply, .part = batch.part});
   }

@@ -3,14 +3,13 @@
 #include "runtime/columns/column_builder.hpp"
 #include "runtime/columns/column_origin.hpp"
 #include "runtime/columns/prompt_columns.hpp"
+#include "runtime/model/computing_threads.hpp"
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/model/score_head.hpp"
 #include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/tokenizer_match.hpp"
 #include "runtime/train/trainable.hpp"
 #include "runtime/words/input_error.hpp"
-
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <numeric>
@@ -84,8 +83,7 @@ std::vector<float> reward_model_role::scores(const columns::column_set& columns)
 
 added_columns reward_model_role::added(const columns::column_set& columns) const {
   added_columns result;
-  if (at::get_num_threads() != threads_)
-    at::set_num_threads(threads_);
+  model::use_computing_threads(threads_);
   auto reward = scores(columns);
   for (float& one : reward)
     one = reward_of(table_, one);

@@ -4,6 +4,7 @@
 #include "runtime/columns/column_set.hpp"
 #include "runtime/columns/prompt_columns.hpp"
 #include "runtime/roles/role_kinds.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <algorithm>
 #include <numeric>
@@ -109,6 +110,8 @@ std::shared_ptr<const rules::rule_set> rules_of(std::span<const pipeline::rule_e
 rule_verifier_role::rule_verifier_role(const pipeline::rule_verifier_table& table, transport::wanted_columns reads)
     : reads_(std::move(reads)), pool_(rules_of(table.rules), static_cast<std::size_t>(table.workers)),
       deadline_(table.deadline_ms) {
+  if (const std::string why = pool_.rules().unusable(); !why.empty())
+    throw input_error("rule " + why);
 }
 
 void rule_verifier_role::add(const process_group&, columns::column_set columns, answer_to<added_columns> done) {

@@ -1,4 +1,5 @@
 #include "algorithms/group_statistics.hpp"
+#include "runtime/model/computing_threads.hpp"
 #include "runtime/model/token_logprob.hpp"
 #include "runtime/model/training_operations.hpp"
 #include "runtime/train/answer_scores.hpp"
@@ -7,7 +8,6 @@
 #include "runtime/train/trainable.hpp"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
@@ -301,8 +301,7 @@ void learner::state::train_groups(step_state& step, std::uint32_t version) {
 
 step_report learner::state::train(std::span<const training_group> given, std::uint32_t version,
                                   const std::stop_token& stop, step_part where) {
-  if (options.threads > 0 && at::get_num_threads() != options.threads)
-    at::set_num_threads(options.threads);
+  model::use_computing_threads(options.threads);
   stopwatch whole;
   const finite_groups finite(given);
   step_state step{.groups = finite.groups(), .batch = {}, .parts = {}, .where = where, .stop = stop, .report = {}};

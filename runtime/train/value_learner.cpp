@@ -1,6 +1,7 @@
 #include "runtime/train/value_learner.hpp"
 
 #include "algorithms/algorithm.hpp"
+#include "runtime/model/computing_threads.hpp"
 #include "runtime/model/score_head.hpp"
 #include "runtime/model/training_operations.hpp"
 #include "runtime/train/learning_rate.hpp"
@@ -11,7 +12,6 @@
 #include "runtime/train/trainable.hpp"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <cmath>
 #include <stdexcept>
@@ -71,10 +71,7 @@ struct value_learner::state {
       throw std::invalid_argument("a language-model head, want a score head");
   }
 
-  void use_threads() const {
-    if (options.threads > 0 && at::get_num_threads() != options.threads)
-      at::set_num_threads(options.threads);
-  }
+  void use_threads() const { model::use_computing_threads(options.threads); }
 
   at::Tensor column_of(const at::Tensor& whole, const micro_batch& part) const {
     return whole.narrow(0, part.first_token, part.tokens).to(device);

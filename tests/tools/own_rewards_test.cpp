@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <set>
 
 namespace own_rewards_test {
 
@@ -68,18 +69,32 @@ TEST_CASE("a function that fails at some answers loses their groups, by name, an
   for (const auto& row : own.run.files().metrics())
     unscored += row.at("groups/unscored").get<double>();
   CHECK(unscored > 0);
-  check_each_group_once(own.run.files(), 3);
+  std::set<std::uint64_t> trained;
+  std::size_t count = 0;
+  for (const auto& [step, groups] : own.run.files().trained_groups()) {
+    trained.insert(groups.begin(), groups.end());
+    count += groups.size();
+  }
+  CHECK(trained.size() == count);
+  std::size_t dropped = 0;
+  for (const std::uint64_t group : trained)
+    dropped += done.err.find("group " + std::to_string(group) + " dropped") != std::string::npos;
+  CHECK(dropped == 0);
 }
 
-TEST_CASE("check says in one line that a reward file has a mistake, and the run does not start") {
+TEST_CASE("check says in one line that a reward file has a mistake, and a run ends before it generates") {
   const own_reward own("def another():\n    pass\n");
-  for (const auto& command : {own.run.check(own.rules()), own.run.start(own.rules())}) {
-    const auto refused = run_to_end(command, 60);
-    CAPTURE(refused.err);
-    CHECK(refused.status == 1);
-    CHECK(refused.err.find("compute_score") != std::string::npos);
-    CHECK(std::count(refused.err.begin(), refused.err.end(), '\n') == 1);
-  }
+  const auto checked = run_to_end(own.run.check(own.rules()), 60);
+  CAPTURE(checked.err);
+  CHECK(checked.status == 1);
+  CHECK(checked.err.find("compute_score") != std::string::npos);
+  CHECK(std::count(checked.err.begin(), checked.err.end(), '\n') == 1);
+  const auto refused = run_to_end(own.run.start(own.rules()), 60);
+  CAPTURE(refused.err);
+  CHECK(refused.status == 1);
+  CHECK(refused.err.find("compute_score") != std::string::npos);
+  CHECK(own.run.files().steps() == 0);
+  CHECK(refused.err.find("dropped") == std::string::npos);
 }
 
 } // namespace own_rewards_test
