@@ -114,35 +114,40 @@ decoder::decoder(model_config config, const weights& parameters) : config_(std::
   sin_ = sin.to(embedding_.device());
 }
 
-at::Tensor decoder::hidden(operations& ops, const at::Tensor& tokens, const at::Tensor& positions) const {
+at::Tensor decoder::block(operations& ops, std::int64_t index, const at::Tensor& input,
+                          const at::Tensor& positions) const {
   const auto& c = config_;
-  const std::int64_t count = tokens.size(0);
-  at::Tensor x = ops.embed(embedding_, tokens);
-  for (std::int64_t i = 0; i < c.layers; ++i) {
-    const layer& l = layers_[static_cast<std::size_t>(i)];
-    at::Tensor h = ops.rms_norm(x, l.input_norm, c.rms_norm_eps);
-    std::array<at::Tensor, 3> qkv;
-    ops.linear(h, std::array{&l.q, &l.k, &l.v}, qkv);
-    at::Tensor q = qkv[0].view({count, c.heads, c.head_dim});
-    at::Tensor k = qkv[1].view({count, c.kv_heads, c.head_dim});
-    const at::Tensor v = qkv[2].view({count, c.kv_heads, c.head_dim});
-    if (l.q_norm.defined()) {
-      q = ops.rms_norm(q, l.q_norm, c.rms_norm_eps);
-      k = ops.rms_norm(k, l.k_norm, c.rms_norm_eps);
-    }
-    q = ops.rope(q, positions, cos_, sin_);
-    k = ops.rope(k, positions, cos_, sin_);
-    std::array<at::Tensor, 1> out;
-    ops.linear(ops.attention(i, q, k, v), std::array{&l.o}, out);
-    x = ops.add(x, out[0]);
-
-    h = ops.rms_norm(x, l.post_attention_norm, c.rms_norm_eps);
-    std::array<at::Tensor, 2> gate_up;
-    ops.linear(h, std::array{&l.gate, &l.up}, gate_up);
-    ops.linear(ops.swiglu(gate_up[0], gate_up[1]), std::array{&l.down}, out);
-    x = ops.add(x, out[0]);
+  const std::int64_t count = input.size(0);
+  const layer& l = layers_[static_cast<std::size_t>(index)];
+  at::Tensor h = ops.rms_norm(input, l.input_norm, c.rms_norm_eps);
+  std::array<at::Tensor, 3> qkv;
+  ops.linear(h, std::array{&l.q, &l.k, &l.v}, qkv);
+  at::Tensor q = qkv[0].view({count, c.heads, c.head_dim});
+  at::Tensor k = qkv[1].view({count, c.kv_heads, c.head_dim});
+  const at::Tensor v = qkv[2].view({count, c.kv_heads, c.head_dim});
+  if (l.q_norm.defined()) {
+    q = ops.rms_norm(q, l.q_norm, c.rms_norm_eps);
+    k = ops.rms_norm(k, l.k_norm, c.rms_norm_eps);
   }
-  return ops.rms_norm(x, final_norm_, c.rms_norm_eps);
+  q = ops.rope(q, positions, cos_, sin_);
+  k = ops.rope(k, positions, cos_, sin_);
+  std::array<at::Tensor, 1> out;
+  ops.linear(ops.attention(index, q, k, v), std::array{&l.o}, out);
+  const at::Tensor x = ops.add(input, out[0]);
+
+  h = ops.rms_norm(x, l.post_attention_norm, c.rms_norm_eps);
+  std::array<at::Tensor, 2> gate_up;
+  ops.linear(h, std::array{&l.gate, &l.up}, gate_up);
+  ops.linear(ops.swiglu(gate_up[0], gate_up[1]), std::array{&l.down}, out);
+  return ops.add(x, out[0]);
+}
+
+at::Tensor decoder::hidden(operations& ops, const at::Tensor& tokens, const at::Tensor& positions) const {
+  at::Tensor x = ops.embed(embedding_, tokens);
+  for (std::int64_t i = 0; i < config_.layers; ++i)
+    x = ops.run([this, i, positions](operations& with, const at::Tensor& in) { return block(with, i, in, positions); },
+                x);
+  return ops.rms_norm(x, final_norm_, config_.rms_norm_eps);
 }
 
 linear_weight* decoder::linear_named(std::string_view name) {

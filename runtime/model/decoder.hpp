@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -58,6 +59,13 @@ public:
   /// Causal attention; which token sees which is this object's own business (sequence bounds, KV cache).
   /// @param q [T, heads, head_dim]   @param k,v [T, kv_heads, head_dim]   @returns [T, heads * head_dim]
   virtual at::Tensor attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) = 0;
+
+  /// One block of the decoder, as a function of its input [T, hidden]. It may be called again as long as the decoder
+  /// lives.
+  using block = std::function<at::Tensor(operations& with, const at::Tensor& x)>;
+
+  /// @returns [T, hidden] of the block over `x`
+  virtual at::Tensor run(const block& one, const at::Tensor& x) { return one(*this, x); }
 };
 
 /// The decoder of every family (families.hpp): parameters plus one definition of the forward pass.
@@ -94,6 +102,8 @@ public:
   void pack();
 
 private:
+  at::Tensor block(operations& ops, std::int64_t index, const at::Tensor& x, const at::Tensor& positions) const;
+
   model_config config_;
   weights parameters_;
   at::Tensor embedding_;

@@ -45,6 +45,11 @@ std::int64_t kv_pool::blocks_allocated() const {
   return allocated_;
 }
 
+std::int64_t kv_pool::blocks_in_use() const {
+  const std::lock_guard lock(mutex_);
+  return allocated_ - static_cast<std::int64_t>(free_.size());
+}
+
 void kv_sequence::append_block() {
   blocks_.push_back(pool_->take());
   starts_.push_back(blocks_.back()->data_ptr<float>());

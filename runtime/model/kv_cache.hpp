@@ -27,6 +27,9 @@ public:
 
   std::int64_t blocks_allocated() const;
 
+  /// Blocks that somebody holds.
+  std::int64_t blocks_in_use() const;
+
   const model_config& config() const { return config_; }
 
 private:

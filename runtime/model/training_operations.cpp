@@ -5,6 +5,8 @@
 #include "runtime/model/packed_attention.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 namespace millrace::model {
@@ -116,9 +118,40 @@ struct rope_function : Function<rope_function> {
   }
 };
 
+/// A block, and operations of its own: those of the forward pass are gone when the gradient comes.
+struct block_to_repeat : torch::CustomClassHolder {
+  block_to_repeat(operations::block what, training_operations with) : one(std::move(what)), ops(std::move(with)) {}
+
+  operations::block one;
+  training_operations ops;
+};
+
+/// Keeps x alone. The gradients of the block's parameters go to their `.grad` by a backward pass of its own.
+struct recomputed_block : Function<recomputed_block> {
+  /// @param anchor a scalar that requires a gradient: x need not, where only the block's parameters are trained
+  static Variable forward(AutogradContext* ctx, const Variable& x, const Variable&,
+                          const c10::intrusive_ptr<block_to_repeat>& what) {
+    ctx->save_for_backward({x});
+    ctx->saved_data["block"] = at::IValue::make_capsule(what);
+    return what->one(what->ops, x);
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const auto what = c10::static_intrusive_pointer_cast<block_to_repeat>(ctx->saved_data["block"].toCapsule());
+    const Variable x = ctx->get_saved_variables()[0];
+    const Variable input = x.detach().requires_grad_(x.requires_grad());
+    const at::AutoGradMode with_grad(true);
+    const Variable y = what->one(what->ops, input);
+    if (y.requires_grad())
+      torch::autograd::backward({y}, {gradients[0]});
+    return {input.grad(), {}, {}};
+  }
+};
+
 } // namespace
 
-training_operations::training_operations(std::vector<packed_group> groups) : groups_(std::move(groups)) {
+training_operations::training_operations(std::vector<packed_group> groups, activations kept)
+    : groups_(std::move(groups)), activations_(kept) {
 }
 
 at::Tensor training_operations::embed(const at::Tensor& table, const at::Tensor& tokens) {
@@ -162,6 +195,17 @@ at::Tensor training_operations::attention(std::int64_t, const at::Tensor& q, con
   if (masks_.empty())
     masks_ = attention_masks(groups_, q.device());
   return packed_attention(q, k, v, masks_);
+}
+
+at::Tensor training_operations::run(const block& one, const at::Tensor& x) {
+  if (activations_ == activations::kept || !at::GradMode::is_enabled())
+    return one(*this, x);
+  if (masks_.empty())
+    masks_ = attention_masks(groups_, x.device());
+  training_operations again = *this;
+  again.activations_ = activations::kept;
+  const at::Tensor anchor = at::zeros({}, x.options()).requires_grad_();
+  return recomputed_block::apply(x, anchor, c10::make_intrusive<block_to_repeat>(one, std::move(again)));
 }
 
 } // namespace millrace::model

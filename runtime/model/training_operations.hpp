@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/model/activations.hpp"
 #include "runtime/model/decoder.hpp"
 #include "runtime/model/packed_sequences.hpp"
 
@@ -19,7 +20,7 @@ namespace millrace::model {
 class training_operations final : public operations {
 public:
   /// @param groups the sequences of the calls to come; their tokens must add up to T
-  explicit training_operations(std::vector<packed_group> groups);
+  explicit training_operations(std::vector<packed_group> groups, activations kept = activations::kept);
 
   at::Tensor embed(const at::Tensor& table, const at::Tensor& tokens) override;
   void linear(const at::Tensor& x, std::span<const linear_weight* const> layers, std::span<at::Tensor> y) override;
@@ -29,9 +30,11 @@ public:
   at::Tensor rope(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& cos,
                   const at::Tensor& sin) override;
   at::Tensor attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
+  at::Tensor run(const block& one, const at::Tensor& x) override;
 
 private:
   std::vector<packed_group> groups_;
+  activations activations_;
   std::vector<at::Tensor> masks_; ///< of the groups, once a layer has attended
 };
 

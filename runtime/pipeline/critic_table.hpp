@@ -25,6 +25,7 @@ struct critic_table {
   std::int64_t alone_steps = 0;
   double value_clip = 0.2;
   std::int64_t micro_batch_tokens = 2048;
+  bool activation_checkpointing = false;
 
   bool operator==(const critic_table&) const = default;
 
@@ -49,6 +50,9 @@ struct critic_table {
       "how far a value may move from the one that was said, in the loss; 0 = not clipped");
     v("micro_batch_tokens", s.micro_batch_tokens, between(16, 1 << 24),
       "tokens trained at once; the gradient is the same for any");
+    v("activation_checkpointing", s.activation_checkpointing, any(),
+      "keep each block's input alone and compute the rest again for the gradient, which is the same bit for bit: less "
+      "memory, more time");
   }
 };
 

@@ -1,6 +1,7 @@
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/pipeline/role_fields.hpp"
 #include "runtime/pipeline/wording.hpp"
+#include "runtime/words/byte_count.hpp"
 #include "runtime/words/decimal.hpp"
 
 #include <cmath>
@@ -117,6 +118,10 @@ private:
   void put(const std::string& name, double field, const limits& l, const std::string& meaning,
            left_out then = left_out::has_default) {
     put_line(name, fallback(decimal(field), l, then), range("number", l), meaning);
+  }
+
+  void put(const std::string& name, const byte_count& field, const limits& l, const std::string& meaning) {
+    put_line(name, fallback(std::to_string(field.bytes), l), "bytes, or text such as \"24 GiB\"", meaning);
   }
 
   void put(const std::string& name, const std::string& field, const limits& l, const std::string& meaning,

@@ -42,6 +42,7 @@ struct policy_table {
   std::int64_t epochs = 1;
   double target_kl = 0;
   std::int64_t micro_batch_tokens = 2048;
+  bool activation_checkpointing = false;
   bool mask_truncated = false;
   std::optional<lora_table> lora;
   double ema_decay = 0;
@@ -91,6 +92,9 @@ struct policy_table {
     v("pretraining", s.pretraining, any(), "plain text whose loss is mixed in");
     v("micro_batch_tokens", s.micro_batch_tokens, between(16, 1 << 24),
       "tokens trained at once; the gradient is the same for any");
+    v("activation_checkpointing", s.activation_checkpointing, any(),
+      "keep each block's input alone and compute the rest again for the gradient, which is the same bit for bit: less "
+      "memory, more time");
   }
 };
 

@@ -57,6 +57,10 @@ std::string reader::wanted(const double&, const limits& allowed, const std::stri
   return numbers("a number", allowed, meaning);
 }
 
+std::string reader::wanted(const byte_count&, const limits&, const std::string& meaning) const {
+  return "bytes as an integer, or as text with a unit such as \"24 GiB\" (" + meaning + ')';
+}
+
 std::string reader::wanted(const std::string&, const limits& allowed, const std::string& meaning) const {
   if (allowed.words.empty())
     return "a string (" + meaning + ')';
@@ -109,6 +113,19 @@ void reader::take(const value& v, const std::string& path, double& field, const 
     return misfit(v, path, wanted(field, allowed, meaning));
   note(v, path);
   field = x;
+}
+
+void reader::take(const value& v, const std::string& path, byte_count& field, const limits& allowed,
+                  const std::string& meaning) {
+  std::optional<byte_count> found;
+  if (v.kind == value::type::integer)
+    found = byte_count{v.integer};
+  else if (v.kind == value::type::text || v.bare)
+    found = byte_count_of(v.text);
+  if (!found || !within(static_cast<double>(found->bytes), allowed))
+    return misfit(v, path, wanted(field, allowed, meaning));
+  note(v, path);
+  field = *found;
 }
 
 void reader::take(const value& v, const std::string& path, std::string& field, const limits& allowed,

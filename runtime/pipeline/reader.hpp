@@ -6,6 +6,7 @@
 #include "runtime/pipeline/rule_verifier_table.hpp"
 #include "runtime/pipeline/source_table.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
+#include "runtime/words/byte_count.hpp"
 #include "runtime/words/enum_words.hpp"
 #include "runtime/words/limits.hpp"
 
@@ -92,6 +93,7 @@ private:
   std::string wanted(const std::int64_t&, const limits& allowed, const std::string& meaning) const;
   std::string wanted(const std::uint32_t&, const limits& allowed, const std::string& meaning) const;
   std::string wanted(const double&, const limits& allowed, const std::string& meaning) const;
+  std::string wanted(const byte_count&, const limits& allowed, const std::string& meaning) const;
   std::string wanted(const std::string&, const limits& allowed, const std::string& meaning) const;
   std::string wanted(const std::filesystem::path&, const limits&, const std::string& meaning) const;
   std::string wanted(const std::vector<std::string>&, const limits&, const std::string& meaning) const;
@@ -119,6 +121,8 @@ private:
   void take(const value& v, const std::string& path, std::uint32_t& field, const limits& allowed,
             const std::string& meaning);
   void take(const value& v, const std::string& path, double& field, const limits& allowed, const std::string& meaning);
+  void take(const value& v, const std::string& path, byte_count& field, const limits& allowed,
+            const std::string& meaning);
   void take(const value& v, const std::string& path, std::string& field, const limits& allowed,
             const std::string& meaning);
   void take(const value& v, const std::string& path, std::filesystem::path& field, const limits& allowed,

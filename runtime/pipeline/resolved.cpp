@@ -1,6 +1,7 @@
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/pipeline/role_fields.hpp"
 #include "runtime/pipeline/wording.hpp"
+#include "runtime/words/byte_count.hpp"
 
 namespace millrace::pipeline {
 namespace {
@@ -75,6 +76,8 @@ private:
   void put(const std::string& name, const Enum& field) {
     line(name, in_quotes(word(field)));
   }
+
+  void put(const std::string& name, const byte_count& field) { put(name, field.bytes); }
 
   void put(const std::string& name, double field) { line(name, real_number(field)); }
 

@@ -67,6 +67,8 @@ train::value_learner_options value_learner_options_of(const pipeline::pipeline& 
   options.value_clip = table.value_clip;
   options.optimizer = optimizer_options_of(table.optimizer, p.run.steps);
   options.micro_batch_tokens = table.micro_batch_tokens;
+  if (table.activation_checkpointing)
+    options.activations = model::activations::recomputed;
   options.threads = threads;
   options.device = p.run.device;
   return options;

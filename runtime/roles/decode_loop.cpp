@@ -168,12 +168,14 @@ void decode_loop::decode() {
   std::int64_t sampled = 0;
   std::int64_t steps = 0;
   double prefill_s = 0;
+  std::int32_t parked = 0;
   bool interrupted = false;
   while (!engine_->idle() && !interrupted && telemetry::now_s() < until) {
     auto finished = engine_->step();
     sampled += engine_->last_step().sampled_tokens;
     steps += engine_->last_step().sampled_tokens > 0;
     prefill_s += engine_->last_step().prefill_s;
+    parked = std::max(parked, engine_->last_step().parked);
     for (auto& group : finished) {
       const auto entry = running_.extract(group.group);
       on_.finished(entry.mapped().attempt, entry.mapped().prompt, std::move(group));
@@ -186,6 +188,8 @@ void decode_loop::decode() {
   decoding.arg("tokens", static_cast<double>(sampled));
   decoding.arg("steps", static_cast<double>(steps));
   decoding.arg("prefill_s", prefill_s);
+  if (parked > 0)
+    decoding.arg("waits_for_cache", parked);
 }
 
 void decode_loop::run() {

@@ -19,7 +19,9 @@ std::int64_t longest_prompt(const pipeline::pipeline& p) {
 rollout_requests::rollout_requests(const pipeline::pipeline& p, const pipeline::rollout_table& table,
                                    model::checkpoint words)
     : words_(std::move(words)), how_(sampling_of(table, words_.config)), longest_prompt_(longest_prompt(p)),
-      slots_(static_cast<std::int32_t>(table.slots)), greedy_(table.greedy_baseline ? 1 : 0) {
+      slots_(static_cast<std::int32_t>(table.slots)), cache_bytes_(table.cache_bytes.bytes),
+      greedy_(table.greedy_baseline ? 1 : 0) {
+  rollout::check_cache(cache_bytes_, words_.config, longest_sequence());
 }
 
 rollout::group_request rollout_requests::make(const generate_group& ask, const std::vector<chat_turn>& turns) const {
@@ -47,8 +49,13 @@ rollout::engine_options rollout_requests::engine_options(int threads) const {
   rollout::engine_options options;
   options.slots = slots_;
   options.threads = threads;
-  options.max_context = std::min(words_.config.max_positions, longest_prompt_ + how_.max_new_tokens);
+  options.max_context = longest_sequence();
+  options.cache_bytes = cache_bytes_;
   return options;
+}
+
+std::int64_t rollout_requests::longest_sequence() const {
+  return std::min(words_.config.max_positions, longest_prompt_ + how_.max_new_tokens);
 }
 
 } // namespace millrace::roles

@@ -3,6 +3,7 @@
 #include "runtime/messages/generate.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/pipeline/pipeline.hpp"
+#include "runtime/rollout/cache_room.hpp"
 #include "runtime/rollout/engine.hpp"
 #include "runtime/words/chat_turn.hpp"
 
@@ -18,6 +19,7 @@ std::int64_t longest_prompt(const pipeline::pipeline& p);
 class rollout_requests {
 public:
   /// @param words tokenizer, template and shape of the role's model; no weights
+  /// @throws input_error for a cache that does not hold one answer
   rollout_requests(const pipeline::pipeline& p, const pipeline::rollout_table& table, model::checkpoint words);
 
   /// @param prompt the row's conversation
@@ -30,10 +32,13 @@ public:
   std::int32_t greedy() const { return greedy_; }
 
 private:
+  std::int64_t longest_sequence() const; ///< tokens of prompt and answer
+
   model::checkpoint words_;
   rollout::sampling how_;
   std::int64_t longest_prompt_ = 0;
   std::int32_t slots_ = 1;
+  std::int64_t cache_bytes_ = 0;
   std::int32_t greedy_ = 0;
 };
 

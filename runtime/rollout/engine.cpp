@@ -3,6 +3,7 @@
 #include "kernels/counter_random.hpp"
 #include "runtime/model/inference_operations.hpp"
 #include "runtime/rollout/answer_end.hpp"
+#include "runtime/rollout/cache_room.hpp"
 #include "runtime/rollout/group_state.hpp"
 #include "runtime/rollout/request_check.hpp"
 #include "runtime/words/input_error.hpp"
@@ -40,6 +41,7 @@ struct engine::state {
   std::shared_ptr<model::kv_pool> pool;
   std::deque<std::unique_ptr<group_state>> groups; ///< in the order of admission
   std::vector<slot> slots;
+  std::uint64_t admitted = 0;
   step_stats stats;
 
   state(std::shared_ptr<const model::decoder> first, std::shared_ptr<const text::tokenizer> tokenizer,
@@ -55,12 +57,13 @@ struct engine::state {
   }
 
   bool waits_for_prompt(const group_state& group) const {
-    return std::ranges::any_of(slots, [&](const slot& s) { return s.group == &group && !s.started; });
+    return std::ranges::any_of(slots, [&](const slot& s) { return s.runs() && s.group == &group && !s.started; });
   }
 
   void flip();
   void begin_again(slot& who); ///< its keys and values are computed again
   void fill_slots();
+  void make_room(); ///< in a bounded cache, for what the next step computes
   step_plan plan();
   void draw(const step_plan& plan, const at::Tensor& hidden);
   void take(slot& who, std::int32_t token, float logprob);
@@ -77,6 +80,34 @@ void engine::state::begin_again(slot& who) {
 void engine::state::release(slot& who) {
   begin_again(who);
   who.group = nullptr;
+  who.parked = false;
+}
+
+void engine::state::make_room() {
+  if (options.cache_bytes == 0)
+    return;
+  const cache_room room(groups, slots, options.prefill_rows);
+  const auto free = [&] { return options.cache_bytes / pool->bytes_per_block() - pool->blocks_in_use(); };
+  while (room.wanted() > free()) {
+    if (group_state* idle = room.idle_prompt()) {
+      idle->computed = 0;
+      idle->prompt = model::kv_sequence(pool);
+    } else if (slot* newest = room.newest()) {
+      begin_again(*newest);
+      newest->parked = true;
+    } else {
+      throw std::logic_error("rollout::engine: the cache has no room for one answer");
+    }
+  }
+  // A block for each answer that runs stays free, or who comes back would soon be put back again.
+  for (slot* waits : room.parked()) {
+    const auto running = std::ranges::count_if(slots, [](const slot& s) { return s.runs(); });
+    waits->parked = false;
+    if (running > 0 && room.wanted() + running > free()) {
+      waits->parked = true;
+      break;
+    }
+  }
 }
 
 void engine::state::cut_off() {
@@ -117,13 +148,14 @@ void engine::state::fill_slots() {
     s.group = &g;
     s.index = g.placed++;
     s.started = false;
+    s.parked = options.cache_bytes > 0; // make_room lets it in
   }
 }
 
 step_plan engine::state::plan() {
   step_plan p;
   for (auto& s : slots) {
-    if (!s.group || !(s.started || s.group->prompt_done()))
+    if (!s.runs() || !(s.started || s.group->prompt_done()))
       continue;
     if (!s.started) {
       // An answer that comes to a prompt computed earlier starts with the prompt's last token.
@@ -160,7 +192,7 @@ step_plan engine::state::plan() {
       continue;
     p.ask();
     for (auto& s : slots)
-      if (s.group == g.get() && !s.started && s.text().tokens.empty())
+      if (s.runs() && s.group == g.get() && !s.started && s.text().tokens.empty())
         p.draw(s);
   }
   return p;
@@ -214,6 +246,7 @@ engine::engine(std::shared_ptr<const model::decoder> policy, std::shared_ptr<con
     throw std::invalid_argument("rollout::engine: want slots, prefill_rows and threads >= 1, max_context >= 0");
   const std::int64_t context = policy->config().max_positions;
   options.max_context = options.max_context == 0 ? context : std::min(options.max_context, context);
+  check_cache(options.cache_bytes, policy->config(), options.max_context);
   state_ = std::make_unique<state>(std::move(policy), std::move(tok), version, options);
 }
 
@@ -237,6 +270,7 @@ void engine::admit(group_request request, std::optional<partial_group> so_far) {
     throw std::invalid_argument("rollout::engine: group " + std::to_string(request.group) + " is already here");
   auto group = std::make_unique<group_state>(
       group_state{.request = {}, .prompt = model::kv_sequence(s.pool), .ended = {}, .last_kept = {}, .result = {}});
+  group->admission = s.admitted++;
   group->result.group = request.group;
   group->result.prompt_tokens = tokens;
   if (so_far) {
@@ -292,7 +326,9 @@ std::vector<finished_group> engine::step() {
     return {};
   const auto start = std::chrono::steady_clock::now();
   s.fill_slots();
+  s.make_room();
   s.stats.occupied = s.options.slots - free_slots();
+  s.stats.parked = static_cast<std::int32_t>(std::ranges::count_if(s.slots, &slot::parked));
   const step_plan plan = s.plan();
   if (!plan.rows.empty()) { // else what came had ended before
     const at::Tensor hidden = s.operations.forward(*s.policy, plan.rows);

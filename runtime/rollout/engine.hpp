@@ -17,6 +17,7 @@ struct engine_options {
   std::int64_t max_context = 0;    ///< tokens of prompt and answer; 0 = the model's context
   std::int64_t prefill_rows = 512; ///< prompt tokens computed in one step, >= 1
   int threads = 1;                 ///< >= 1, of the CPU
+  std::int64_t cache_bytes = 0;    ///< most bytes of keys and values; 0 = no bound
 };
 
 /// What one step did.
@@ -25,6 +26,7 @@ struct step_stats {
   std::int64_t prompt_tokens = 0;
   std::int64_t sampled_tokens = 0; ///< tokens drawn
   std::int32_t occupied = 0;       ///< slots that held an answer during the step
+  std::int32_t parked = 0;         ///< of these, answers that waited for room in the cache
   double prefill_s = 0;            ///< the share of the step's time that its prompt rows had
   double decode_s = 0;             ///< the rest
 };
@@ -37,6 +39,10 @@ struct step_stats {
 /// other answers of its batch, on slots or threads, or on how often it was handed over and continued here or in another
 /// engine. On the CPU this holds bit for bit. On a GPU it holds up to rounding: the batch may change the last bits of a
 /// probability, and if a random draw falls that close to the border between two tokens, the other token is drawn.
+///
+/// With `cache_bytes` the answers that run share so much memory. When it is full, the newest answer is put back: its
+/// tokens stay, its keys and values are computed again when there is room, the oldest answer first. So one answer
+/// always runs. Under one version the tokens and their probabilities are those of an engine without the bound.
 ///
 /// An answer of several versions also depends on the token where each version began, and on whether keys and values
 /// were computed anew there. `answer` records both. A prompt's keys and values are never older than the first token
@@ -54,6 +60,7 @@ public:
   /// @param tok     may be null: then texts are empty and stop strings are refused
   /// @param version stamped on every token that `policy` samples
   /// @throws std::invalid_argument for an option out of range or a policy that is not packed
+  /// @throws input_error for a cache that does not hold one answer of the whole context
   engine(std::shared_ptr<const model::decoder> policy, std::shared_ptr<const text::tokenizer> tok,
          std::uint32_t version, engine_options options);
   ~engine();

@@ -17,6 +17,7 @@ struct group_state {
   group_request request;
   model::kv_sequence prompt; ///< holds the first `computed` prompt tokens
   std::int64_t computed = 0;
+  std::uint64_t admission = 0;     ///< counts the engine's groups: an older one has less
   std::int32_t placed = 0;         ///< answers below it have, had or need no slot
   std::vector<std::uint8_t> ended; ///< [answers]
   /// Tokens and index of the last of the `needed` shortest answers that have ended, once there are so many.
@@ -65,6 +66,9 @@ struct slot {
   model::kv_sequence sequence; ///< of the first tokens of prompt and answer
   bool started = false;        ///< the sequence has the prompt
   bool anew = false;           ///< the next token is the first since prompt and answer were computed again
+  bool parked = false;         ///< has no keys and values and computes nothing until the cache has room
+
+  bool runs() const { return group && !parked; }
 
   answer& text() const { return group->result.answers[static_cast<std::size_t>(index)]; }
 

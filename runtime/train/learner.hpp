@@ -2,6 +2,7 @@
 
 #include "algorithms/kl_controller.hpp"
 #include "algorithms/policy_loss.hpp"
+#include "runtime/model/activations.hpp"
 #include "runtime/model/adapter.hpp"
 #include "runtime/model/model_config.hpp"
 #include "runtime/model/weights.hpp"
@@ -34,8 +35,9 @@ struct learner_options {
   std::optional<model::adapter> adapter;  ///< trained in place of the parameters; nothing: the parameters are
   double temperature = 1;                 ///< > 0; the one the answers were sampled at
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
-  int threads = 0;                        ///< of this process's LibTorch; 0: leave them as they are
-  std::string device = "auto";            ///< "auto", "cpu", "cuda", "cuda:1"
+  model::activations activations = model::activations::kept;
+  int threads = 0;             ///< of this process's LibTorch; 0: leave them as they are
+  std::string device = "auto"; ///< "auto", "cpu", "cuda", "cuda:1"
 };
 
 /// Whether the targets of a critic are made of the policy's log-probabilities: V-trace's.

@@ -41,7 +41,7 @@ learner::state::outputs learner::state::forward(std::span<const training_group> 
                                                 const micro_batch& batch) const {
   if (row.on == algorithms::head::score) {
     const at::Tensor zeros = at::zeros({batch.tokens}, at::TensorOptions(device).dtype(at::kFloat));
-    return {zeros, zeros, answer_scores(decoder, groups, batch)};
+    return {zeros, zeros, answer_scores(decoder, groups, batch, options.activations)};
   }
   return language_model(groups, batch, options.temperature);
 }
@@ -49,7 +49,7 @@ learner::state::outputs learner::state::forward(std::span<const training_group> 
 learner::state::outputs learner::state::language_model(std::span<const training_group> groups, const micro_batch& batch,
                                                        double temperature) const {
   const model::packed_sequences packed = pack_part(groups, batch);
-  model::training_operations ops(packed.groups);
+  model::training_operations ops(packed.groups, options.activations);
   const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
   const auto [logprob, entropy] =
       model::token_logprob(hidden, decoder.head(), packed.rows.to(device), packed.targets.to(device), temperature);

@@ -82,7 +82,7 @@ struct value_learner::state {
                     const at::Tensor& returns, value_report& report) {
     const model::packed_sequences packed = pack_part(groups, part);
     const auto column = [&](const at::Tensor& whole) { return column_of(whole, part).to(at::kFloat); };
-    model::training_operations ops(packed.groups);
+    model::training_operations ops(packed.groups, options.activations);
     const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
     const at::Tensor value = model::token_scores(hidden, decoder.head(), packed.rows.to(device));
     algorithms::value_diagnostics seen;

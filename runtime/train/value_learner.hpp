@@ -2,6 +2,7 @@
 
 #include "algorithms/kl.hpp"
 #include "algorithms/value_loss.hpp"
+#include "runtime/model/activations.hpp"
 #include "runtime/model/decoder.hpp"
 #include "runtime/model/model_config.hpp"
 #include "runtime/model/weights.hpp"
@@ -27,8 +28,9 @@ struct value_learner_options {
   double value_clip = 0.2; ///< how far a value may move from the stamped one in the loss; 0: anywhere
   optimizer_options optimizer;
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
-  int threads = 0;                        ///< of this process's LibTorch; 0: leave them as they are
-  std::string device = "auto";            ///< as `learner_options::device`
+  model::activations activations = model::activations::kept;
+  int threads = 0;             ///< of this process's LibTorch; 0: leave them as they are
+  std::string device = "auto"; ///< as `learner_options::device`
 };
 
 /// What one gradient of the critic saw, or those of a step in parts. Means are over answer tokens.

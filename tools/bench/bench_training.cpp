@@ -1,7 +1,9 @@
 // One GRPO training step of SmolLM2-135M's shape: 4 prompts of 48 tokens, 8 answers each of 5 to 64 tokens (mean 33),
-// random weights. Prints one JSON line a number of threads.
+// random weights. Prints one JSON line a number of threads. `activation_bytes` is by how much the resident memory of
+// the last step's peak lies above its start (CPU).
 //
 //   bench_training [--threads N ...] [--steps N] [--micro-batch-tokens N] [--device cpu|cuda]
+//                  [--activations kept|recomputed] [--layers N] [--answer-tokens N: two answers of N tokens instead]
 
 #include "runtime/model/matrix_product.hpp"
 #include "runtime/train/learner.hpp"
@@ -15,6 +17,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <random>
 #include <string>
 #include <vector>
@@ -63,22 +66,25 @@ model::weights random_weights(const model::model_config& c) {
   return out;
 }
 
-std::vector<train::training_group> batch(const model::model_config& c) {
+std::vector<train::training_group> batch(const model::model_config& c, int answer_tokens) {
   std::mt19937_64 random(1);
   const auto token = [&] { return static_cast<std::int32_t>(random() % static_cast<std::uint64_t>(c.vocab_size)); };
-  std::vector<train::training_group> groups(4);
+  std::vector<train::training_group> groups(answer_tokens > 0 ? 1 : 4);
+  const std::vector<int> lengths = answer_tokens > 0 ? std::vector{answer_tokens, answer_tokens}
+                                                     : std::vector{5, 12, 20, 28, 36, 44, 55, 64}; // mean 33
   for (std::size_t g = 0; g < groups.size(); ++g) {
     groups[g].id = g;
     for (int i = 0; i < 48; ++i)
       groups[g].prompt.push_back(token());
-    for (const int length : {5, 12, 20, 28, 36, 44, 55, 64}) { // mean 33
+    for (const int length : lengths) {
       std::vector<std::int32_t> answer;
       for (int i = 0; i < length; ++i)
         answer.push_back(token());
       groups[g].answers.push_back(answer);
       groups[g].behaviour_logprob.emplace_back(length, -10.8f);
       groups[g].version.emplace_back(length, 0u);
-      groups[g].reward.push_back(static_cast<float>(random() % 2));
+      groups[g].reward.push_back(answer_tokens > 0 ? static_cast<float>(groups[g].reward.size())
+                                                   : static_cast<float>(random() % 2));
     }
   }
   return groups;
@@ -110,11 +116,30 @@ double peak_gflops(at::Device device) {
   return products * 2.0 * 1248 * 576 * 1536 * 1e-9 / best;
 }
 
+/// A line of /proc/self/status in bytes.
+double memory_bytes(const std::string& name) {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with(name + ":"))
+      return std::atof(line.c_str() + name.size() + 1) * 1024;
+  return 0;
+}
+
+/// From now on the peak is that of what comes.
+void forget_memory_peak() {
+  if (std::FILE* file = std::fopen("/proc/self/clear_refs", "w")) {
+    std::fputs("5", file);
+    std::fclose(file);
+  }
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
   std::vector<int> threads;
   int steps = 4;
+  int answer_tokens = 0;
+  auto config = smollm2();
   train::learner_options options;
   options.device = "cpu";
   options.optimizer.lr = 1e-6;
@@ -126,6 +151,13 @@ int main(int argc, char** argv) {
       steps = std::atoi(argv[i + 1]);
     else if (flag == "--micro-batch-tokens")
       options.micro_batch_tokens = std::atoll(argv[i + 1]);
+    else if (flag == "--activations")
+      options.activations =
+          argv[i + 1] == std::string("recomputed") ? model::activations::recomputed : model::activations::kept;
+    else if (flag == "--layers")
+      config.layers = std::atoll(argv[i + 1]);
+    else if (flag == "--answer-tokens")
+      answer_tokens = std::atoi(argv[i + 1]);
     else if (flag == "--device")
       options.device = argv[i + 1];
     else
@@ -134,8 +166,7 @@ int main(int argc, char** argv) {
   if (threads.empty())
     threads = {1, 2};
   at::manual_seed(1);
-  const auto config = smollm2();
-  const auto groups = batch(config);
+  const auto groups = batch(config, answer_tokens);
   const auto weights = random_weights(config);
   for (const int count : threads) {
     options.threads = count;
@@ -143,10 +174,14 @@ int main(int argc, char** argv) {
     train::learner learner(config, weights, options);
     train::step_report best;
     best.total_s = 1e9;
+    double activations = 0;
     for (int i = 0; i < steps; ++i) {
+      forget_memory_peak();
+      const double before = memory_bytes("VmRSS");
       const auto report = learner.step(groups, 0);
       std::fprintf(stderr, "step %d: %.3f s (forward %.3f, backward %.3f, optimizer %.3f)\n", i, report.total_s,
                    report.forward_s, report.backward_s, report.optimizer_s);
+      activations = memory_bytes("VmHWM") - before;
       if (report.total_s < best.total_s)
         best = report;
     }
@@ -154,10 +189,10 @@ int main(int argc, char** argv) {
     std::printf("{\"threads\": %d, \"device\": \"%s\", \"step_s\": %.3f, \"forward_s\": %.3f, \"backward_s\": %.3f, "
                 "\"optimizer_s\": %.3f, "
                 "\"fed_tokens\": %lld, \"answer_tokens\": %lld, \"tokens_per_s\": %.0f, \"gflop\": %.0f, \"gflops\": "
-                "%.0f, \"product_gflops\": %.0f}\n",
+                "%.0f, \"product_gflops\": %.0f, \"activation_bytes\": %.0f}\n",
                 count, options.device.c_str(), best.total_s, best.forward_s, best.backward_s, best.optimizer_s,
                 static_cast<long long>(best.fed_tokens), static_cast<long long>(best.answer_tokens),
                 static_cast<double>(best.answer_tokens) / best.total_s, work, work / best.total_s,
-                peak_gflops(train::device_named(options.device)));
+                peak_gflops(train::device_named(options.device)), activations);
   }
 }
