@@ -9,7 +9,7 @@
 namespace millrace {
 namespace {
 
-constexpr double most = 9007199254740992; // 2^53
+constexpr double most_bytes = 9007199254740992; // 2^53
 
 constexpr std::array<std::pair<std::string_view, std::int64_t>, 9> units{{{"B", 1},
                                                                           {"kB", 1000},
@@ -38,7 +38,7 @@ std::optional<byte_count> byte_count_of(std::string_view text) {
   for (const auto& [name, size] : units)
     if (is_same_word(name, unit)) {
       const double bytes = std::floor(number * static_cast<double>(size));
-      return bytes <= most ? std::optional(byte_count{static_cast<std::int64_t>(bytes)}) : std::nullopt;
+      return bytes <= most_bytes ? std::optional(byte_count{static_cast<std::int64_t>(bytes)}) : std::nullopt;
     }
   return std::nullopt;
 }
