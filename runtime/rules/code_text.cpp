@@ -36,11 +36,11 @@ std::string program_in(std::string_view answer) {
   if (const auto end = answer.rfind(thinking_end); end != std::string_view::npos)
     answer.remove_prefix(end + thinking_end.size());
   std::optional<std::string> last, last_python;
-  bool open = false, python = false;
+  bool open = false, of_python = false;
   std::size_t indent = 0;
   std::string block;
   const auto close = [&] {
-    (python ? last_python : last) = std::exchange(block, {});
+    (of_python ? last_python : last) = std::exchange(block, {});
     open = false;
   };
   for (std::size_t at = 0; at < answer.size();) {
@@ -52,7 +52,7 @@ std::string program_in(std::string_view answer) {
       close();
     } else if (word && !open) {
       open = true;
-      python = says_python(*word);
+      of_python = says_python(*word);
       indent = indent_of(line);
     } else if (open) {
       block += line.substr(std::min(indent, indent_of(line)));

@@ -120,6 +120,16 @@ int listener(int& port) {
   return made;
 }
 
+/// Not the caller: its variables would be the child's as well.
+[[gnu::noinline]] void run_python() {
+  const pid_t child = vfork();
+  if (child == 0) {
+    execl("/usr/bin/python3", "python3", "-I", "-c", "pass", nullptr);
+    _exit(127);
+  }
+  waitpid(child, nullptr, 0);
+}
+
 /// Milliseconds of python3 outside, started `count` times, sorted.
 std::vector<double> own_starts(std::size_t count, std::size_t threads) {
   std::vector<double> took(count);
@@ -127,12 +137,7 @@ std::vector<double> own_starts(std::size_t count, std::size_t threads) {
   const auto work = [&] {
     for (std::size_t i = next++; i < count; i = next++) {
       const auto start = steady::now();
-      const pid_t child = vfork();
-      if (child == 0) {
-        execl("/usr/bin/python3", "python3", "-I", "-c", "pass", nullptr);
-        _exit(127);
-      }
-      waitpid(child, nullptr, 0);
+      run_python();
       took[i] = ms_since(start);
     }
   };

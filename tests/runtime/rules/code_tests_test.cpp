@@ -1,5 +1,6 @@
 #include "runtime/rules/code_tests.hpp"
 #include "runtime/words/input_error.hpp"
+#include "tests/support/mutations.hpp"
 
 #include <doctest/doctest.h>
 
@@ -72,6 +73,17 @@ TEST_CASE("what holds no tests is refused in one line") {
   CHECK(refused("[1]") == "tests: found a list of what is no text" + want);
   CHECK(refused("[]") == "tests: found an empty list" + want);
   CHECK(refused(std::string(200, '[') + std::string(200, ']')) == "tests: found more than 64 levels" + want);
+}
+
+TEST_CASE("injured tests are read or refused in one line") {
+  int refused = 0;
+  for (const char* whole :
+       {R"json({"fn_name": "add", "inputs": ["1\n[2]", [3, {"x": 1}]], "outputs": ["[3]", [4]]})json",
+        R"json({"test_list": ["assert f(1)"], "test_setup_code": "import math"})json",
+        "import math\nassert f(1) == [\n  1]\nassert(f(2))"})
+    refused += tests::refused_of(whole, 2000, [](const std::string& bytes) { read_code_tests(bytes); });
+  CHECK(refused > 1000);
+  CHECK(refused < 6000);
 }
 
 } // namespace code_tests_test
