@@ -17,7 +17,7 @@ extern const rule_type code;
 namespace {
 
 constexpr std::string_view started = "ready\n"; ///< what the driver says before anything of the answer runs
-constexpr std::int64_t frame_bytes = 64, most_frames_bytes = std::int64_t{256} << 20;
+constexpr std::int64_t frame_bytes = 64, words_bytes = 4096, most_frames_bytes = std::int64_t{256} << 20;
 
 struct code_settings {
   bool fenced = true, all = false;
