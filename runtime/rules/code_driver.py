@@ -4,9 +4,9 @@ stdin holds fields, each its length in bytes, a line end, and so many bytes: the
 "assert"), the seconds and the bytes of output that one test may take, "stop" to end at a test whose program fails, a
 token, the program, what runs before it, the function that is called; then a field a test.
 
-stdout gets "ready" and a line end before anything of the answer runs, then for each test a line, how the program ended
-(exit, error, time, output) and a length in bytes, and so many bytes: what it printed (stdin), the result as JSON (call),
-or the token if the test passed (assert). Nothing that a test expects is in here but in statements of assert.
+stdout gets "ready" and a line end before anything of the answer runs. For each test follow a line, how the program
+ended (exit, error, time, output) and a length in bytes, and so many bytes: what it printed (stdin), the result as JSON
+(call), or the token if the test passed (assert). Nothing that a test expects is in here but in statements of assert.
 """
 import os
 import select
