@@ -59,7 +59,7 @@ struct score {
 };
 
 /// Scores an answer. Safe to call from several threads. Pure: no state, clock, file or randomness, but for the rules
-/// whose type says `outside`.
+/// whose type says `outside`, and for `code`.
 class rule {
 public:
   virtual ~rule() = default;

@@ -1,6 +1,9 @@
 #include "algorithms/algorithm.hpp"
 #include "runtime/data/source.hpp"
 #include "runtime/data/text_rows.hpp"
+#include "runtime/rules/code_match.hpp"
+#include "runtime/rules/code_tests.hpp"
+#include "runtime/rules/code_text.hpp"
 #include "runtime/rules/rule.hpp"
 #include "runtime/train/batch_file.hpp"
 #include "runtime/words/input_error.hpp"
@@ -54,6 +57,17 @@ void score(const std::string& bytes) {
   }
 }
 
+/// A row's tests in the first line, and an answer or an output after it.
+void score_program(const std::string& bytes) {
+  const auto end = std::min(bytes.find('\n'), bytes.size());
+  const auto rest = std::string_view(bytes).substr(end);
+  const auto tests = rules::read_code_tests(std::string_view(bytes).substr(0, end));
+  rules::program_in(rest);
+  rules::same_output(rest, tests.given.front());
+  for (const auto& wanted : tests.expected)
+    rules::same_result(rest, wanted);
+}
+
 } // namespace
 
 readers data_readers(const std::filesystem::path& scratch) {
@@ -85,7 +99,12 @@ readers data_readers(const std::filesystem::path& scratch) {
           {.name = "answer to a rule",
            .whole = {"42\n<think>\nSo 6 times 7 is \\frac{84}{2}.\n</think> The answer is \\boxed{42}. #### 4.2e1",
                      "-1,234.5\nThat is -1,234.50, or -12345/10"},
-           .read = score}};
+           .read = score},
+          {.name = "program and its tests",
+           .whole = {R"({"fn_name": "f", "inputs": ["1\n[2]", [{"a": 3}]], "outputs": ["[3, 2.5]", [null]]})"
+                     "\n[3, 2.5]\n```python\nprint(1)\n```",
+                     "[\"assert f(1) == 2\"]\n1 2.0\n```\nf = 1"},
+           .read = score_program}};
 }
 
 } // namespace millrace::fuzz

@@ -106,7 +106,7 @@ std::span<const rule_type* const> rule_types() { return rows; }
 ]])
   millrace_add_module(rules
     SOURCES ${rule_sources} ${arg_SHARED} ${CMAKE_CURRENT_BINARY_DIR}/table.cpp
-    DEPENDS millrace_words millrace_formats millrace_stated millrace_workers
+    DEPENDS millrace_words millrace_formats millrace_sandbox millrace_stated millrace_workers
       Boost::headers PkgConfig::PCRE2 PkgConfig::UTF8PROC Threads::Threads
     TESTS ${rule_tests} ${arg_TESTS})
 endfunction()
