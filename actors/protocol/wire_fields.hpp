@@ -93,7 +93,7 @@ auto inspect(Inspector& f, take_prompt& x) {
 
 template <class Inspector>
 auto inspect(Inspector& f, prompt_row& x) {
-  return f(x.index, x.exhausted, x.columns, x.data_source, x.skipped_rows, x.skipped_first, x.where);
+  return f(x.index, x.exhausted, x.columns, x.data_source, x.skipped_rows, x.skipped_first, x.where, x.source);
 }
 
 template <class Inspector>
@@ -102,8 +102,13 @@ auto inspect(Inspector& f, find_position& x) {
 }
 
 template <class Inspector>
+auto inspect(Inspector& f, source_place& x) {
+  return f(x.epoch, x.next, x.rows, x.given, x.ended);
+}
+
+template <class Inspector>
 auto inspect(Inspector& f, source_position& x) {
-  return f(x.index, x.epoch, x.next, x.rows);
+  return f(x.index, x.sources);
 }
 
 template <class Inspector>

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace millrace::pipeline {
@@ -61,33 +62,17 @@ struct column_names_table {
   }
 };
 
-/// `kind = "source"`: where prompts come from.
-struct source_table {
-  static constexpr std::string_view kind = "source";
-  static constexpr std::string_view summary = "gives prompts and their answers";
-  static constexpr bool heavy = false;      ///< whether its work fills cores for long
-  static constexpr bool replicated = false; ///< whether it may run in several processes
-
+/// Where rows come from: the keys of a source that has one file or generator, and of each entry of `sources`.
+struct rows_table {
   std::filesystem::path file; ///< exactly one of `file` and `generator`
   std::optional<generator_table> generator;
   std::optional<column_names_table> columns;
   std::filesystem::path python;
   bool shuffle = true;
   std::int64_t epochs = 0;
-  std::int64_t max_prompt_tokens = 1024;
   std::string system;
 
-  bool operator==(const source_table&) const = default;
-
-  static constexpr planned_abilities abilities() { return {.gives_prompts = true}; }
-
-  std::vector<std::string> reads(const vocabulary&) const { return {}; }
-
-  std::vector<std::string> adds() const {
-    return column::names(column::prompt, column::prompt_lengths, column::answer, column::data_source,
-                         column::extra_info, column::demonstrations, column::demonstration_lengths,
-                         column::demonstration_turns, column::margin);
-  }
+  bool operator==(const rows_table&) const = default;
 
   template <class Self, class Visitor>
   static void visit(Self& s, Visitor& v) {
@@ -104,10 +89,69 @@ struct source_table {
       v.refuse("columns", "a generator has no columns to name");
       v.refuse("python", "a generator reads no Parquet file");
     }
-    v("max_prompt_tokens", s.max_prompt_tokens, between(1, 1 << 20),
-      "tokens of the longest prompt used; longer rows are skipped");
     v("system", s.system, any(), "system message before prompts that have none; empty = none");
   }
 };
+
+/// One entry of `sources = [...]` of a source.
+struct source_entry : rows_table {
+  std::string name;
+  double weight = 1;
+
+  bool operator==(const source_entry&) const = default;
+
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
+    v("name", s.name, needed(), "of its figures reward/<name> and groups/from/<name>");
+    v("weight", s.weight, above(0, 1e6), "its share of the prompts is this over the sum of those that have not ended");
+    rows_table::visit(s, v);
+  }
+};
+
+/// `kind = "source"`: where prompts come from.
+struct source_table : rows_table {
+  static constexpr std::string_view kind = "source";
+  static constexpr std::string_view summary = "gives prompts and their answers";
+  static constexpr bool heavy = false;      ///< whether its work fills cores for long
+  static constexpr bool replicated = false; ///< whether it may run in several processes
+
+  std::vector<source_entry> sources; ///< several instead of the one of `rows_table`; empty = that one
+  std::int64_t max_prompt_tokens = 1024;
+
+  bool operator==(const source_table&) const = default;
+
+  static constexpr planned_abilities abilities() { return {.gives_prompts = true}; }
+
+  std::vector<std::string> reads(const vocabulary&) const { return {}; }
+
+  std::vector<std::string> adds() const {
+    return column::names(column::prompt, column::prompt_lengths, column::answer, column::data_source,
+                         column::extra_info, column::demonstrations, column::demonstration_lengths,
+                         column::demonstration_turns, column::margin);
+  }
+
+  template <class Self, class Visitor>
+  static void visit(Self& s, Visitor& v) {
+    v("sources", s.sources, any(), "several files or generators, in shares, instead of one");
+    if (s.sources.empty())
+      rows_table::visit(s, v);
+    else
+      for (const char* key : {"file", "generator", "shuffle", "epochs", "columns", "python", "system"})
+        v.refuse(key, "each entry of 'sources' has its own");
+    v("max_prompt_tokens", s.max_prompt_tokens, between(1, 1 << 20),
+      "tokens of the longest prompt used; longer rows are skipped");
+  }
+};
+
+/// Calls `each(rows, path)` for everything that the source of this name takes its rows from; `path` is the table's, as
+/// `roles.prompts` or `roles.prompts.sources.0`.
+template <class Table, class Each>
+void each_rows(Table& source, const std::string& name, Each each) {
+  const std::string path = "roles." + name;
+  if (source.sources.empty())
+    each(static_cast<std::conditional_t<std::is_const_v<Table>, const rows_table&, rows_table&>>(source), path);
+  for (std::size_t i = 0; i < source.sources.size(); ++i)
+    each(source.sources[i], path + ".sources." + std::to_string(i));
+}
 
 } // namespace millrace::pipeline

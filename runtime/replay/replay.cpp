@@ -342,7 +342,8 @@ train::training_group replayer::make(const train::lineage& recorded) {
   const auto& row = row_of(recorded.group);
   std::vector<transport::bundle> columns{row.columns};
   columns.push_back(answers_of(columns::column_set(row.columns), recorded));
-  auto& summary = summaries_[recorded.group];
+  auto& [summary, source] = summaries_[recorded.group];
+  source = row.row.source;
   for (const auto& [role, add] : adders_) {
     auto result = add(columns::column_set(columns), recorded);
     if (!result.complaint.empty())
@@ -366,8 +367,10 @@ batch_report replayer::train(const train_batch& batch) {
     critic_->end_step({.step = batch.step, .apply = end->apply, .part = batch.part});
   }
   auto report = std::move(end->report);
-  for (const auto group : batch.groups)
-    figures_.add_group(summaries_.extract(group).mapped());
+  for (const auto group : batch.groups) {
+    const auto made = summaries_.extract(group);
+    figures_.add_group(made.mapped().figures, made.mapped().source);
+  }
   figures_.add_masked(report.masked_tokens);
   if (batch.ends_step)
     for (const auto& [name, value] : std::exchange(figures_, {}).figures())

@@ -29,16 +29,16 @@ rule_sets rules_behind(const pipeline::pipeline& p, const std::string& source) {
   return sets;
 }
 
-std::shared_ptr<data::source> source_of(const pipeline::pipeline& p, const pipeline::role& role, data::on_skip skip) {
-  const auto& table = std::get<pipeline::source_table>(role.options);
-  const auto run_seed = static_cast<std::uint64_t>(p.run.seed);
+/// @param further than the first of several: its place among them
+std::unique_ptr<data::source> source_of(const pipeline::rows_table& table, std::uint64_t run_seed,
+                                        std::uint64_t further, const rule_sets& rules_behind, data::on_skip skip) {
   if (!table.generator) {
     auto options = row_options(table);
-    options.seed = run_seed;
+    options.seed = run_seed + further;
     options.epochs = static_cast<std::uint64_t>(table.epochs);
-    options.unusable = [sets = rules_behind(p, role.name)](const data::row& row) {
+    options.unusable = [rules_behind](const data::row& row) {
       std::string why;
-      for (const auto& rules : sets)
+      for (const auto& rules : rules_behind)
         if (why.empty())
           why = rules->unreadable(row.answer);
       return why;
@@ -49,9 +49,30 @@ std::shared_ptr<data::source> source_of(const pipeline::pipeline& p, const pipel
   return data::make_arithmetic({.operation = g.operation,
                                 .min = g.min,
                                 .max = g.max,
-                                .seed = g.seed < 0 ? run_seed : static_cast<std::uint64_t>(g.seed),
+                                .seed = g.seed < 0 ? run_seed + further : static_cast<std::uint64_t>(g.seed),
                                 .suffix = g.suffix,
                                 .system = table.system});
+}
+
+data::mixture mixture_of(const pipeline::pipeline& p, const pipeline::role& role, const data::on_skip& skip) {
+  const auto rules = rules_behind(p, role.name);
+  std::vector<data::mixture_part> parts;
+  pipeline::each_rows(std::get<pipeline::source_table>(role.options), role.name,
+                      [&](const auto& table, const std::string&) {
+                        data::mixture_part part;
+                        if constexpr (requires { table.weight; })
+                          part.weight = table.weight;
+                        part.rows = source_of(table, static_cast<std::uint64_t>(p.run.seed), parts.size(), rules, skip);
+                        parts.push_back(std::move(part));
+                      });
+  return data::mixture(std::move(parts));
+}
+
+std::vector<std::string> names_of(const pipeline::role& role) {
+  std::vector<std::string> names;
+  for (const auto& source : std::get<pipeline::source_table>(role.options).sources)
+    names.push_back(source.name);
+  return names;
 }
 
 columns::prompt_content content_in(data::row& row) {
@@ -63,63 +84,88 @@ columns::prompt_content content_in(data::row& row) {
           .margin = row.margin};
 }
 
-source_position at_index(std::uint64_t index, const data::position& at) {
-  return {.index = index, .epoch = at.epoch, .next = at.next, .rows = at.rows};
+source_position at_index(std::uint64_t index, const std::vector<data::mixture_place>& places) {
+  source_position position{.index = index, .sources = {}};
+  for (const auto& [at, given, ended] : places)
+    position.sources.push_back({at.epoch, at.next, at.rows, given, ended});
+  return position;
+}
+
+std::vector<data::mixture_place> places_in(const source_position& position) {
+  std::vector<data::mixture_place> places;
+  for (const auto& at : position.sources)
+    places.push_back({{at.epoch, at.next, at.rows}, at.given, at.ended});
+  return places;
 }
 
 } // namespace
 
-source_role::source_role(const pipeline::pipeline& p, const pipeline::role& role, std::optional<source_position> from) {
-  source_ = source_of(p, role, [skipped = skipped_](const std::string& line) {
-    if (skipped->count++ == 0)
-      skipped->first = line;
-  });
+source_role::source_role(const pipeline::pipeline& p, const pipeline::role& role, std::optional<source_position> from)
+    : resumed_(from.has_value()), names_(names_of(role)),
+      rows_(mixture_of(p, role, [skipped = skipped_](const std::string& line) {
+        if (skipped->count++ == 0)
+          skipped->first = line;
+      })) {
   if (from) {
-    source_->restore({from->epoch, from->next, from->rows});
+    rows_.restore(places_in(*from));
     next_index_ = from->index;
   }
-  positions_.push_back(at_index(next_index_, source_->save()));
+  positions_.push_back(at_index(next_index_, rows_.save()));
 }
 
 source_prompt source_role::take(std::uint64_t index) {
-  source_prompt taken;
-  auto& answer = taken.row;
-  answer.index = index;
-  if (end_ && index >= *end_) {
-    answer.index = *end_;
-    answer.exhausted = true;
-    return taken;
-  }
-  if (index != next_index_) {
-    // Asked again: go back to where it was read.
-    const auto at = position_of(index);
-    source_->restore({at.epoch, at.next, at.rows});
+  if (index < next_index_) { // asked again: go back to where it was read
+    rows_.restore(places_in(position_of(index)));
     while (positions_.back().index > index)
       positions_.pop_back();
     next_index_ = index;
   }
-  auto row = source_->next();
-  answer.skipped_rows = std::exchange(skipped_->count, 0);
-  answer.skipped_first = std::exchange(skipped_->first, {});
-  if (!row) {
-    end_ = index;
-    answer.exhausted = true;
+  const bool near = index == next_index_ || (resumed_ && index - next_index_ < kept_rows);
+  if (!near && !end_)
+    throw not_there(index);
+  source_prompt taken;
+  while (next_index_ <= index && !(end_ && next_index_ >= *end_))
+    taken = read_next();
+  if (end_ && index >= *end_) {
+    taken = {};
+    taken.row.index = *end_;
+    taken.row.exhausted = true;
+  }
+  taken.row.skipped_rows = std::exchange(skipped_->count, 0);
+  taken.row.skipped_first = std::exchange(skipped_->first, {});
+  return taken;
+}
+
+/// Leaves `end_` behind where there is none.
+source_prompt source_role::read_next() {
+  source_prompt taken;
+  auto found = rows_.next();
+  if (!found) {
+    end_ = next_index_;
     return taken;
   }
-  taken.columns = columns::columns_of(content_in(*row));
-  answer.data_source = std::move(row->data_source);
-  answer.where = std::move(row->where);
-  positions_.push_back(at_index(++next_index_, source_->save()));
+  auto& [row, part] = *found;
+  taken.row.index = next_index_;
+  taken.row.data_source = row.data_source;
+  taken.row.where = row.where;
+  if (!names_.empty())
+    taken.row.source = names_[part];
+  taken.columns = columns::columns_of(content_in(row));
+  positions_.push_back(at_index(++next_index_, rows_.save()));
   if (positions_.size() > kept_rows)
     positions_.pop_front();
   return taken;
 }
 
+std::out_of_range source_role::not_there(std::uint64_t index) const {
+  return std::out_of_range("prompt " + std::to_string(index) + " is not among those from "
+                           + std::to_string(positions_.front().index) + " to "
+                           + std::to_string(positions_.back().index));
+}
+
 source_position source_role::position_of(std::uint64_t index) const {
   if (index < positions_.front().index || index > positions_.back().index)
-    throw std::out_of_range("prompt " + std::to_string(index) + " is not among those from "
-                            + std::to_string(positions_.front().index) + " to "
-                            + std::to_string(positions_.back().index));
+    throw not_there(index);
   return positions_[index - positions_.front().index];
 }
 

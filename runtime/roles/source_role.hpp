@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/data/source.hpp"
+#include "runtime/data/mixture.hpp"
 #include "runtime/messages/prompts.hpp"
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/transport/bundle.hpp"
@@ -9,8 +9,10 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace millrace::roles {
 
@@ -32,7 +34,8 @@ public:
   /// @throws input_error if the file cannot be opened, is empty, or is not the one `from` was saved with
   source_role(const pipeline::pipeline& p, const pipeline::role& role, std::optional<source_position> from);
 
-  /// @param index one after the last one taken, or one of the last `kept_rows`
+  /// @param index one after the last one taken, or one of the last `kept_rows`; after a resume also one further on:
+  ///        those between were trained before the stop
   /// @throws input_error for data that cannot be read any more; std::out_of_range for any other index
   source_prompt take(std::uint64_t index);
 
@@ -48,8 +51,13 @@ private:
     std::string first;
   };
 
+  source_prompt read_next();
+  std::out_of_range not_there(std::uint64_t index) const;
+
   std::shared_ptr<skipped_rows> skipped_ = std::make_shared<skipped_rows>();
-  std::shared_ptr<data::source> source_;
+  bool resumed_;
+  std::vector<std::string> names_; ///< of several sources; empty: there is one
+  data::mixture rows_;
   std::uint64_t next_index_ = 0;
   std::deque<source_position> positions_; ///< of the rows taken last, and behind them of the next one
   std::optional<std::uint64_t> end_;      ///< how many prompts there are, once known

@@ -163,6 +163,34 @@ TEST_CASE("a source has a file or a generator") {
                  "from no role"});
 }
 
+TEST_CASE("several sources stand in place of one, each with a name of its own") {
+  const auto sources = [](const std::string& entries) {
+    return with("generator = { type = \"arithmetic\" }", "sources = [" + entries + "]");
+  };
+  const std::string file = R"({ name = "a", file = "rows.jsonl", weight = 0.7, epochs = 2 })";
+  CHECK(sources(file + R"(, { name = "b", generator = { type = "arithmetic" } })").empty());
+  CHECK(
+      sources(R"({ file = "rows.jsonl" })")
+      == lines{"p.toml:10:12: roles.prompts.sources.0: no key 'name', want a string (of its figures reward/<name> and "
+               "groups/from/<name>)"});
+  CHECK(sources(file + ", " + file)
+        == lines{"p.toml:10:84: roles.prompts.sources.1.name: found a second source named \"a\", want a name of its "
+                 "own"});
+  CHECK(
+      sources(R"({ name = "a/b", file = "rows.jsonl" })")
+      == lines{"p.toml:10:21: roles.prompts.sources.0.name: found \"a/b\", want letters, digits, '_' and '-', at most "
+               "64"});
+  CHECK(sources(R"({ name = "a" })")
+        == lines{"p.toml:10:12: roles.prompts.sources.0: found neither 'file' nor 'generator', want one of them"});
+  CHECK(sources(R"({ name = "a", file = "rows.jsonl", weight = 0 })")[0].starts_with(
+      "p.toml:10:56: roles.prompts.sources.0.weight: found 0, want a number above 0 up to 1000000"));
+  CHECK(sources(R"({ name = "a", file = "none" })")[0].starts_with(
+      "p.toml:10:33: roles.prompts.sources.0.file: found nothing at \""));
+  CHECK(with("generator =", "sources = [" + file + "]\ngenerator =")
+        == lines{"p.toml:11:1: roles.prompts.generator: found where it has no effect, want it left out: each entry of "
+                 "'sources' has its own"});
+}
+
 TEST_CASE("paths that are not there") {
   const auto missing = with("model.gguf", "none.gguf");
   REQUIRE(missing.size() == 1);
