@@ -18,9 +18,9 @@ constexpr std::uint64_t most_upcoming = 255; ///< rows that a file may read ahea
 
 class file_source final : public source {
 public:
-  file_source(const std::filesystem::path& file, file_options options, on_skip skip)
-      : name_(file.string()), options_(std::move(options)), skip_(std::move(skip)),
-        file_(open_rows(file, options_.python)), rows_(file_->rows()) {
+  file_source(std::string name, std::unique_ptr<row_file> rows, file_options options, on_skip skip)
+      : name_(std::move(name)), options_(std::move(options)), skip_(std::move(skip)), file_(std::move(rows)),
+        rows_(file_->rows()) {
     check_columns(file_->columns());
     begin_epoch(0);
   }
@@ -132,7 +132,13 @@ private:
 } // namespace
 
 std::unique_ptr<source> open_file(const std::filesystem::path& file, file_options options, on_skip skip) {
-  return std::make_unique<file_source>(file, std::move(options), std::move(skip));
+  auto rows = open_rows(file, options.python);
+  return open_rows_of(file.string(), std::move(rows), std::move(options), std::move(skip));
+}
+
+std::unique_ptr<source> open_rows_of(std::string name, std::unique_ptr<row_file> rows, file_options options,
+                                     on_skip skip) {
+  return std::make_unique<file_source>(std::move(name), std::move(rows), std::move(options), std::move(skip));
 }
 
 } // namespace millrace::data

@@ -147,7 +147,7 @@ void check_rows(const Table& source, const std::string& path, reading& into) {
     into.wrong(into.place(path + ".generator"), path + ": found both 'file' and 'generator', want one of them");
   else if (!file && !generator)
     into.wrong(into.place(path), path + ": found neither 'file' nor 'generator', want one of them");
-  if (source.generator && source.generator->min > source.generator->max)
+  if (source.generator && source.generator->endless() && source.generator->min > source.generator->max)
     into.wrong(into.place(path + ".generator.min"),
                path + ".generator.min: found " + std::to_string(source.generator->min)
                    + " with max = " + std::to_string(source.generator->max) + ", want at most max");
@@ -193,7 +193,7 @@ void check_evaluation(const pipeline& p, const role& r, const evaluation_table& 
   const std::string path = "roles." + r.name;
   check_rows(evaluation, path, into);
   check_rules(r, evaluation.rules, into);
-  if (evaluation.generator && evaluation.rows == 0)
+  if (evaluation.generator && evaluation.generator->endless() && evaluation.rows == 0)
     into.wrong(into.place(path + ".rows"), path + ".rows: found 0 with a generator, which never ends, want at least 1");
   for (std::size_t i = 0; i < evaluation.pass_at.size(); ++i)
     if (evaluation.pass_at[i] > evaluation.answers_per_prompt)

@@ -11,6 +11,8 @@ namespace {
 /// The visitor that lists a table's keys: default, what it may be, meaning.
 class lister {
 public:
+  using every_key = void;
+
   /// @param note what the table belongs to, after its title
   lister(const vocabulary& words, std::string title, std::string note = "")
       : words_(words), title_(std::move(title)), note_(std::move(note)) {}
@@ -127,6 +129,10 @@ private:
   void put(const std::string& name, const std::filesystem::path& field, const limits& l, const std::string& meaning,
            left_out = left_out::is_unset) {
     put_line(name, fallback(in_quotes(field.string()), l, left_out::is_unset), "path", meaning);
+  }
+
+  void put(const std::string& name, const open_table& field, const limits&, const std::string& meaning) {
+    put_line(name, field.toml, "a table", meaning);
   }
 
   void put(const std::string& name, const std::vector<std::string>&, const limits& l, const std::string& meaning,

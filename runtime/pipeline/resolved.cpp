@@ -89,6 +89,8 @@ private:
       line(name, in_quotes(field.string()));
   }
 
+  void put(const std::string& name, const open_table& field) { line(name, field.toml); }
+
   void put(const std::string& name, const std::vector<std::string>& field) {
     std::vector<std::string> items;
     for (const std::string& item : field)

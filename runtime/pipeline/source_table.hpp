@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/pipeline/open_table.hpp"
 #include "runtime/pipeline/planned_abilities.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
 #include "runtime/words/columns.hpp"
@@ -18,9 +19,16 @@ inline constexpr const char* any_rows =
     "rows as docs/rows.md has them, in JSONL or Parquet: a file, a folder, or a pattern such as \"data/*.parquet\"; "
     "relative to the pipeline file's folder";
 inline constexpr const char* names_of_columns = "what the file calls the columns of a row";
-inline constexpr const char* python_of_rows = "a Python that has pyarrow, for Parquet files; empty = python3 of PATH";
+inline constexpr const char* python_of_rows =
+    "a Python that has pyarrow, for Parquet files, or reasoning-gym; empty = python3 of PATH";
 
-/// `generator = { ... }` of a source: prompts made up, endlessly, as a pure function of (seed, index).
+/// A visitor that wants every key of a table, also those that go with another `type`, says so by this name.
+template <class Visitor>
+concept lists_every_key = requires {
+  typename Visitor::every_key;
+};
+
+/// `generator = { ... }` of a source: prompts made up, as a pure function of (options, index).
 struct generator_table {
   std::string type = "arithmetic";
   std::string operation = "add";
@@ -28,17 +36,31 @@ struct generator_table {
   std::int64_t max = 99;
   std::int64_t seed = -1;
   std::string suffix = "Reply with the number only.";
+  std::string dataset;
+  std::int64_t size = 500;
+  open_table config;
 
   bool operator==(const generator_table&) const = default;
 
+  bool endless() const { return type == "arithmetic"; }
+
   template <class Self, class Visitor>
   static void visit(Self& s, Visitor& v) {
-    v("type", s.type, one_of({"arithmetic"}), "what is made up");
-    v("operation", s.operation, one_of({"add", "subtract", "multiply"}), "what to do with the two numbers");
-    v("min", s.min, between(-1000000000, 1000000000), "smallest number");
-    v("max", s.max, between(-1000000000, 1000000000), "largest number");
-    v("seed", s.seed, between(-1, 9007199254740992), "seed of the numbers; -1 = the run's");
-    v("suffix", s.suffix, any(), "text after the question");
+    constexpr bool all = lists_every_key<Visitor>;
+    v("type", s.type, one_of({"arithmetic", "reasoning_gym"}),
+      "what is made up: sums, or a data set of the Python package reasoning-gym");
+    if (all || s.type == "arithmetic") {
+      v("operation", s.operation, one_of({"add", "subtract", "multiply"}), "what to do with the two numbers");
+      v("min", s.min, between(-1000000000, 1000000000), "smallest number");
+      v("max", s.max, between(-1000000000, 1000000000), "largest number");
+      v("suffix", s.suffix, any(), "text after the question");
+    }
+    v("seed", s.seed, between(-1, 9007199254740992), "seed of what is made up; -1 = the run's");
+    if (all || s.type == "reasoning_gym") {
+      v("dataset", s.dataset, needed(), "of reasoning_gym: the data set's name");
+      v("size", s.size, between(1, 1e9), "of reasoning_gym: rows of an epoch");
+      v("config", s.config, any(), "of reasoning_gym: the data set's other settings");
+    }
   }
 };
 
@@ -78,17 +100,19 @@ struct rows_table {
   static void visit(Self& s, Visitor& v) {
     v("file", s.file, any(), any_rows);
     v("generator", s.generator, any(), "made-up prompts instead of a file");
-    if (!s.generator) {
-      v("shuffle", s.shuffle, any(), "a new order of the file's rows each epoch");
-      v("epochs", s.epochs, between(0, 1e9), "times through the file; 0 = endless");
-      v("columns", s.columns, any(), names_of_columns);
-      v("python", s.python, any(), python_of_rows);
-    } else {
+    if (s.generator && s.generator->endless()) {
       v.refuse("shuffle", "a generator has no rows to shuffle");
       v.refuse("epochs", "a generator never ends");
-      v.refuse("columns", "a generator has no columns to name");
       v.refuse("python", "a generator reads no Parquet file");
+    } else {
+      v("shuffle", s.shuffle, any(), "a new order of the file's rows each epoch");
+      v("epochs", s.epochs, between(0, 1e9), "times through the file; 0 = endless");
+      v("python", s.python, any(), python_of_rows);
     }
+    if (s.generator)
+      v.refuse("columns", "a generator has no columns to name");
+    else
+      v("columns", s.columns, any(), names_of_columns);
     v("system", s.system, any(), "system message before prompts that have none; empty = none");
   }
 };

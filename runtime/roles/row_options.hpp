@@ -3,6 +3,9 @@
 #include "runtime/data/source.hpp"
 #include "runtime/pipeline/source_table.hpp"
 
+#include <memory>
+#include <utility>
+
 namespace millrace::roles {
 
 /// How the file of a source or an evaluation is read, as far as their tables say it alike: not its epochs, not its
@@ -24,6 +27,32 @@ data::file_options row_options(const Table& table) {
   if (!table.python.empty())
     options.python.program = table.python.string();
   return options;
+}
+
+/// The rows of a source or an evaluation.
+/// @param options of the file, with what the table does not say; its seed is also that of what is made up, where the
+///        generator has none
+/// @throws input_error if they cannot be opened
+template <class Table>
+std::unique_ptr<data::source> rows_of(const Table& table, data::file_options options, data::on_skip skip) {
+  if (!table.generator)
+    return data::open_file(table.file, std::move(options), std::move(skip));
+  const pipeline::generator_table& made_up = *table.generator;
+  const auto seed = made_up.seed < 0 ? options.seed : static_cast<std::uint64_t>(made_up.seed);
+  if (made_up.type == "reasoning_gym") {
+    auto rows = data::open_reasoning_gym({.data_set = made_up.dataset,
+                                          .size = static_cast<std::uint64_t>(made_up.size),
+                                          .seed = seed,
+                                          .config = made_up.config.json},
+                                         options.python);
+    return data::open_rows_of("reasoning_gym/" + made_up.dataset, std::move(rows), std::move(options), std::move(skip));
+  }
+  return data::make_arithmetic({.operation = made_up.operation,
+                                .min = made_up.min,
+                                .max = made_up.max,
+                                .seed = seed,
+                                .suffix = made_up.suffix,
+                                .system = table.system});
 }
 
 } // namespace millrace::roles

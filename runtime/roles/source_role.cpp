@@ -30,41 +30,33 @@ rule_sets rules_behind(const pipeline::pipeline& p, const std::string& source) {
 }
 
 /// @param further than the first of several: its place among them
-std::unique_ptr<data::source> source_of(const pipeline::rows_table& table, std::uint64_t run_seed,
-                                        std::uint64_t further, const rule_sets& rules_behind, data::on_skip skip) {
-  if (!table.generator) {
-    auto options = row_options(table);
-    options.seed = run_seed + further;
-    options.epochs = static_cast<std::uint64_t>(table.epochs);
-    options.unusable = [rules_behind](const data::row& row) {
-      std::string why;
-      for (const auto& rules : rules_behind)
-        if (why.empty())
-          why = rules->unreadable(row.answer);
-      return why;
-    };
-    return data::open_file(table.file, std::move(options), std::move(skip));
-  }
-  const auto& g = *table.generator;
-  return data::make_arithmetic({.operation = g.operation,
-                                .min = g.min,
-                                .max = g.max,
-                                .seed = g.seed < 0 ? run_seed + further : static_cast<std::uint64_t>(g.seed),
-                                .suffix = g.suffix,
-                                .system = table.system});
+data::file_options options_of(const pipeline::rows_table& table, std::uint64_t run_seed, std::uint64_t further,
+                              const rule_sets& rules_behind) {
+  auto options = row_options(table);
+  options.seed = run_seed + further;
+  options.epochs = static_cast<std::uint64_t>(table.epochs);
+  options.unusable = [rules_behind](const data::row& row) {
+    std::string why;
+    for (const auto& rules : rules_behind)
+      if (why.empty())
+        why = rules->unreadable(row.answer);
+    return why;
+  };
+  return options;
 }
 
 data::mixture mixture_of(const pipeline::pipeline& p, const pipeline::role& role, const data::on_skip& skip) {
   const auto rules = rules_behind(p, role.name);
   std::vector<data::mixture_part> parts;
-  pipeline::each_rows(std::get<pipeline::source_table>(role.options), role.name,
-                      [&](const auto& table, const std::string&) {
-                        data::mixture_part part;
-                        if constexpr (requires { table.weight; })
-                          part.weight = table.weight;
-                        part.rows = source_of(table, static_cast<std::uint64_t>(p.run.seed), parts.size(), rules, skip);
-                        parts.push_back(std::move(part));
-                      });
+  pipeline::each_rows(
+      std::get<pipeline::source_table>(role.options), role.name, [&](const auto& table, const std::string&) {
+        data::mixture_part part;
+        if constexpr (requires { table.weight; })
+          part.weight = table.weight;
+        part.rows =
+            rows_of(table, options_of(table, static_cast<std::uint64_t>(p.run.seed), parts.size(), rules), skip);
+        parts.push_back(std::move(part));
+      });
   return data::mixture(std::move(parts));
 }
 
