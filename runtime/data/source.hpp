@@ -71,10 +71,6 @@ struct file_options {
 /// @throws input_error if the file cannot be opened or has no row at all
 std::unique_ptr<source> open_file(const std::filesystem::path& file, file_options options, on_skip skip);
 
-/// The same of rows that are open already. @param name of the file, in messages
-std::unique_ptr<source> open_rows_of(std::string name, std::unique_ptr<row_file> rows, file_options options,
-                                     on_skip skip);
-
 /// What `make_arithmetic` asks.
 struct arithmetic_options {
   std::string operation = "add"; ///< "add", "subtract" or "multiply"

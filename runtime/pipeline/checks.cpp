@@ -160,7 +160,26 @@ bool is_plain(const std::string& name) {
          });
 }
 
-void check_source(const role& r, const source_table& source, reading& into) {
+/// Rows by how often they were solved: there must be rows to choose from, and somebody who says so.
+void check_sampler(const pipeline& p, const role& r, const source_table& source, reading& into) {
+  if (source.sampler != "difficulty")
+    return;
+  const std::string key = "roles." + r.name + ".sampler", found = key + ": found \"difficulty\" ";
+  if (p.of<rule_verifier_table>().empty())
+    into.wrong(into.place(key),
+               found + "without a role of kind \"rule_verifier\", want its first rule to say what is solved");
+  each_rows(source, r.name, [&](const auto& rows, const std::string& path) {
+    if (rows.generator && rows.generator->endless())
+      into.wrong(into.place(path + ".generator"), found + "with a generator that never repeats a row, want a file");
+    for (const char* other : {".epochs", ".shuffle"})
+      if (into.written(path + other))
+        into.wrong(into.place(path + other), path + other + ": found where it has no effect, want it left out: " + key
+                                                 + " = \"difficulty\" has no epochs");
+  });
+}
+
+void check_source(const pipeline& p, const role& r, const source_table& source, reading& into) {
+  check_sampler(p, r, source, into);
   std::set<std::string> names;
   each_rows(source, r.name, [&](const auto& rows, const std::string& path) {
     check_rows(rows, path, into);
@@ -312,7 +331,7 @@ void check_roles(const pipeline& p, reading& into) {
           if constexpr (requires { table.model; })
             check_model(r, table.model);
           if constexpr (std::is_same_v<table_type, source_table>)
-            check_source(r, table, into);
+            check_source(p, r, table, into);
           if constexpr (std::is_same_v<table_type, evaluation_table>)
             check_evaluation(p, r, table, into);
           if constexpr (std::is_same_v<table_type, rule_verifier_table>)

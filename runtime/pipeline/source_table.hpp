@@ -140,6 +140,7 @@ struct source_table : rows_table {
   static constexpr bool replicated = false; ///< whether it may run in several processes
 
   std::vector<source_entry> sources; ///< several instead of the one of `rows_table`; empty = that one
+  std::string sampler = "weighted";
   std::int64_t max_prompt_tokens = 1024;
 
   bool operator==(const source_table&) const = default;
@@ -162,6 +163,8 @@ struct source_table : rows_table {
     else
       for (const char* key : {"file", "generator", "shuffle", "epochs", "columns", "python", "system"})
         v.refuse(key, "each entry of 'sources' has its own");
+    v("sampler", s.sampler, one_of({"weighted", "difficulty"}),
+      "which row comes: the next one of each file, or one that is solved about every second time");
     v("max_prompt_tokens", s.max_prompt_tokens, between(1, 1 << 20),
       "tokens of the longest prompt used; longer rows are skipped");
   }

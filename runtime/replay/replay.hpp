@@ -96,7 +96,7 @@ private:
   void follow(std::uint32_t version);
   shared_policy policy_of(std::uint32_t version);
   const roles::critic_snapshot& critic_of(std::uint32_t version);
-  const roles::source_prompt& row_of(std::uint64_t group);
+  const roles::source_prompt& row_of(const train::lineage& recorded);
   const answering_role& answered(const train::lineage& recorded) const;
   rollout::finished_group generate(const answering_role& sampler, rollout::group_request request,
                                    const train::lineage& recorded);

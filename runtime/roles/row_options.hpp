@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/data/source.hpp"
+#include "runtime/data/usable_rows.hpp"
 #include "runtime/pipeline/source_table.hpp"
 
 #include <memory>
@@ -29,28 +29,36 @@ data::file_options row_options(const Table& table) {
   return options;
 }
 
-/// The rows of a source or an evaluation.
+/// The rows of a source or an evaluation that has a file or a data set of reasoning-gym.
 /// @param options of the file, with what the table does not say; its seed is also that of what is made up, where the
 ///        generator has none
 /// @throws input_error if they cannot be opened
 template <class Table>
-std::unique_ptr<data::source> rows_of(const Table& table, data::file_options options, data::on_skip skip) {
-  if (!table.generator)
-    return data::open_file(table.file, std::move(options), std::move(skip));
-  const pipeline::generator_table& made_up = *table.generator;
-  const auto seed = made_up.seed < 0 ? options.seed : static_cast<std::uint64_t>(made_up.seed);
-  if (made_up.type == "reasoning_gym") {
-    auto rows = data::open_reasoning_gym({.data_set = made_up.dataset,
-                                          .size = static_cast<std::uint64_t>(made_up.size),
-                                          .seed = seed,
-                                          .config = made_up.config.json},
-                                         options.python);
-    return data::open_rows_of("reasoning_gym/" + made_up.dataset, std::move(rows), std::move(options), std::move(skip));
+data::usable_rows usable_rows_of(const Table& table, data::file_options options, data::on_skip skip) {
+  if (!table.generator) {
+    auto rows = data::open_rows(table.file, options.python);
+    return {table.file.string(), std::move(rows), std::move(options), std::move(skip)};
   }
+  const pipeline::generator_table& made_up = *table.generator;
+  auto rows =
+      data::open_reasoning_gym({.data_set = made_up.dataset,
+                                .size = static_cast<std::uint64_t>(made_up.size),
+                                .seed = made_up.seed < 0 ? options.seed : static_cast<std::uint64_t>(made_up.seed),
+                                .config = made_up.config.json},
+                               options.python);
+  return {"reasoning_gym/" + made_up.dataset, std::move(rows), std::move(options), std::move(skip)};
+}
+
+/// The rows of a source or an evaluation, in the file's order or shuffled. @throws input_error likewise
+template <class Table>
+std::unique_ptr<data::source> rows_of(const Table& table, data::file_options options, data::on_skip skip) {
+  if (!table.generator || !table.generator->endless())
+    return data::in_epochs(usable_rows_of(table, std::move(options), std::move(skip)));
+  const pipeline::generator_table& made_up = *table.generator;
   return data::make_arithmetic({.operation = made_up.operation,
                                 .min = made_up.min,
                                 .max = made_up.max,
-                                .seed = seed,
+                                .seed = made_up.seed < 0 ? options.seed : static_cast<std::uint64_t>(made_up.seed),
                                 .suffix = made_up.suffix,
                                 .system = table.system});
 }

@@ -1,4 +1,4 @@
-#include "runtime/data/source.hpp"
+#include "runtime/data/usable_rows.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tests/support/stand_in_gym.hpp"
 
@@ -21,7 +21,7 @@ namespace {
 std::unique_ptr<source> source_of(const reasoning_gym_options& options, const std::string& python,
                                   std::uint64_t epochs = 1, bool shuffle = false) {
   file_options how{.shuffle = shuffle, .epochs = epochs, .python = {.program = python}};
-  return open_rows_of("reasoning_gym/" + options.data_set, open_reasoning_gym(options, how.python), how, {});
+  return in_epochs({"reasoning_gym/" + options.data_set, open_reasoning_gym(options, how.python), how, {}});
 }
 
 std::string error_of(const reasoning_gym_options& options, const std::string& python) {

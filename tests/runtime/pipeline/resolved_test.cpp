@@ -36,6 +36,10 @@ std::vector<std::pair<std::string, std::vector<std::string>>> cases() {
                "sources = [{ name = \"a\", file = \"rows.jsonl\", epochs = 2, columns = { prompt = \"q\" } }, "
                "{ name = \"b\", weight = 0.25, generator = { type = \"arithmetic\" } }]"),
        {"roles.prompts.sources.a.weight=3"}},
+      {changed(valid, "{ type = \"arithmetic\" }",
+               "{ type = \"reasoning_gym\", dataset = \"sums\", config = { a = [1, { \"b c\" = true }], c = 0.5, d = "
+               "\"\\\"e\" } }"),
+       {"roles.prompts.epochs=3"}},
       {valid, {"roles.rollout.stop=[\"\\n\", \"]\"]", "roles.learner.optimizer.lr=3e-7", "run.seed=9007199254740991"}},
       {changed(valid, "type = \"number\"", "type = \"length\", max = 5"), {}},
       {changed(valid, "type = \"number\"",

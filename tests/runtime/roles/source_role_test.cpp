@@ -208,6 +208,59 @@ TEST_CASE("several sources give prompts in their shares, name themselves, and go
   }
 }
 
+TEST_CASE("with a sampler by difficulty results decide which rows come, and a resume goes on as if there were none") {
+  three_sources data;
+  for (auto& role : data.p.roles)
+    if (auto* table = std::get_if<pipeline::source_table>(&role.options)) {
+      table->sampler = "difficulty";
+      for (auto& entry : table->sources)
+        entry.epochs = 0;
+    }
+  // Row 0 of each file is never solved, row 1 always, the others every second time.
+  const auto results = [](std::uint64_t from, const std::vector<std::string>& prompts) {
+    prompts_measured measured;
+    for (std::uint64_t i = from; i < from + 4; ++i)
+      measured.prompts.push_back({i, prompts[i][1] == '0' ? 0 : prompts[i][1] == '1' ? 1 : 0.5});
+    return measured;
+  };
+  auto source = source_of(data.p);
+  std::vector<std::string> prompts;
+  std::map<std::string, int> shares;
+  std::map<char, int> rows;
+  std::vector<source_position> positions;
+  for (std::uint64_t index = 0; index < 1000; ++index) {
+    if (index % 4 == 0)
+      positions.push_back(source.position_of(index < 2 ? index : index - 2)); // two prompts are still under way
+    const auto taken = source.take(index);
+    prompts.push_back(prompt_of(taken));
+    CHECK(taken.row.measured);
+    CHECK(prompt_of(source.take_drawn(index, taken.row.drawn)) == prompts.back());
+    ++shares[taken.row.source];
+    ++rows[prompts.back()[1]];
+    if (index % 4 == 3)
+      source.measured(results(index - 3, prompts));
+  }
+  CHECK(shares == std::map<std::string, int>{{"a", 500}, {"b", 300}, {"c", 200}});
+  for (const char other : {'2', '3', '4', '5', '6'}) // one of seven rows rests
+    CHECK(rows[other] > 2 * std::max(rows['0'], rows['1']));
+  CHECK(rows['0'] > 0);
+  CHECK(rows['1'] > 0);
+  CHECK(prompt_of(source.take(17)) == prompts[17]);
+  for (const std::size_t step : {1, 7, 100}) {
+    const std::uint64_t at = 4 * step;
+    REQUIRE(positions[step].index == at - 2);
+    auto resumed = source_of(data.p, positions[step]);
+    for (std::uint64_t index = at - 2; index < at + 40; ++index) {
+      REQUIRE(prompt_of(resumed.take(index)) == prompts[index]);
+      if (index % 4 == 3 && index > at)
+        resumed.measured(results(index - 3, prompts));
+    }
+  }
+  CHECK_THROWS_AS(source.take(1002), std::out_of_range);
+  CHECK_THROWS_AS(source_of(data.p, positions[100]).take(positions[100].index - 1), std::out_of_range);
+  CHECK_THROWS_AS(source_of(data.p, source_of(tests::tiny_pipeline()).position_of(0)), input_error);
+}
+
 TEST_CASE("one source has no name") {
   CHECK(source_of(tests::tiny_pipeline()).take(0).row.source.empty());
 }
