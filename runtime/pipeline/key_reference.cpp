@@ -65,7 +65,10 @@ public:
   }
 
 private:
-  std::string path_of(const std::string& name) const { return title_ + '.' + name; }
+  /// Of a table below: one in an entry of a list has the list's name in front.
+  std::string path_of(const std::string& name) const {
+    return (title_.starts_with('[') ? title_.substr(1, title_.size() - 2) : title_) + '.' + name;
+  }
 
   void put_line(const std::string& name, const std::string& fallback, const std::string& what,
                 const std::string& meaning) {

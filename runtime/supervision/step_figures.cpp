@@ -14,8 +14,9 @@ step_figures::step_figures(std::string_view saved) {
     groups_ = object.at("groups");
     masked_ = object.at("masked");
     sums_ = object.at("sums");
-    for (const auto& [name, held] : object.at("sources").items())
-      sources_[name] = {held.at(0), held.at(1), held.at(2)};
+    if (const auto found = object.find("sources"); found != object.end())
+      for (const auto& [name, held] : found->items())
+        sources_[name] = {held.at(0), held.at(1), held.at(2)};
   } catch (const nlohmann::json::exception& error) {
     throw input_error("step.json of the checkpoint: damaged: " + std::string(error.what()));
   }
@@ -53,10 +54,10 @@ std::map<std::string, double> step_figures::figures() const {
 }
 
 std::string step_figures::saved() const {
-  auto sources = nlohmann::json::object();
+  nlohmann::json object{{"groups", groups_}, {"masked", masked_}, {"sums", sums_}};
   for (const auto& [name, of] : sources_)
-    sources[name] = {of.groups, of.with_reward, of.reward};
-  return nlohmann::json{{"groups", groups_}, {"masked", masked_}, {"sums", sums_}, {"sources", sources}}.dump();
+    object["sources"][name] = {of.groups, of.with_reward, of.reward};
+  return object.dump();
 }
 
 } // namespace millrace::supervision
