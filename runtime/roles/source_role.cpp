@@ -4,7 +4,6 @@
 #include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/row_options.hpp"
 #include "runtime/roles/rule_verifier_role.hpp"
-#include "runtime/words/input_error.hpp"
 
 #include <algorithm>
 #include <set>
@@ -181,8 +180,9 @@ source_prompt source_role::read_next() {
 // ------------------------------------------------------------------------------
 
 void source_role::go_on_measured(const source_position& from) {
-  if (from.sources.size() != measured_.size())
-    throw input_error("the saved position is of sources in another order, want those of sampler = \"difficulty\"");
+  const auto is_other_data = [](const source_place& at) { return at.rows == 0; };
+  if (std::any_of(from.sources.begin(), from.sources.end(), is_other_data))
+    return; // what was measured says nothing about it
   for (std::size_t i = 0; i < measured_.size(); ++i) {
     const auto& at = from.sources[i];
     data::difficulty_state state{.draws = at.draws, .measured = {}, .resting = at.resting};

@@ -259,6 +259,10 @@ TEST_CASE("with a sampler by difficulty results decide which rows come, and a re
   CHECK_THROWS_AS(source.take(1002), std::out_of_range);
   CHECK_THROWS_AS(source_of(data.p, positions[100]).take(positions[100].index - 1), std::out_of_range);
   CHECK_THROWS_AS(source_of(data.p, source_of(tests::tiny_pipeline()).position_of(0)), input_error);
+  auto other_data = positions[100];
+  for (auto& at : other_data.sources)
+    at.rows = 0;
+  CHECK_NOTHROW(source_of(data.p, other_data).take(other_data.index)); // drawn anew
 }
 
 TEST_CASE("one source has no name") {
