@@ -1,4 +1,5 @@
 #include "actors/coordinator/coordinator_state.hpp"
+#include "runtime/supervision/saved_position.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/telemetry/progress.hpp"
 #include "runtime/telemetry/trace.hpp"
@@ -94,9 +95,7 @@ void coordinator_state::store(const open_checkpoint& open, const source_position
       open.attempt->write("scheduler.txt", open.state.scheduler);
       if (!open.state.within_step.empty())
         open.attempt->write("step.json", open.state.within_step);
-      open.attempt->write("source.txt", std::to_string(position.index) + ' ' + std::to_string(position.epoch) + ' '
-                                            + std::to_string(position.next) + ' ' + std::to_string(position.rows)
-                                            + '\n');
+      open.attempt->write("source.txt", supervision::saved_text(position));
       const auto folder = open.attempt->commit();
       tell(me, checkpoint_stored{.step = open.step, .folder = folder.string(), .failure = ""});
     } catch (const std::exception& error) {

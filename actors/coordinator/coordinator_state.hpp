@@ -3,6 +3,7 @@
 #include "actors/coordinator/coordinator.hpp"
 #include "actors/coordinator/group_router.hpp"
 #include "runtime/roles/job_thread.hpp"
+#include "runtime/supervision/prompt_results.hpp"
 #include "runtime/supervision/training_round.hpp"
 #include "runtime/supervision/unscored_groups.hpp"
 
@@ -213,6 +214,7 @@ private:
   std::map<group_attempt, open_fetch> fetches_;
   supervision::restart_rule restarts_;
   supervision::unscored_groups unscored_;
+  supervision::prompt_results prompt_results_; ///< of the step under way
   std::uint16_t outer_port_ = 0;
   node_id next_node_ = 2;              ///< 1 is the run's own process
   schedule::progress observed_;        ///< what the trace's counters say now

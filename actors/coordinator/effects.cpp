@@ -95,6 +95,7 @@ void coordinator_state::processed(const role_instance& adder, const group_column
   if (answer.complaint.empty()) {
     restarts_.worked(adder.name());
     unscored_.scored();
+    prompt_results_.scored(answer.group, answer.summary);
     progressed();
   } else {
     unscored_.unscored(adder.role, answer.complaint);

@@ -92,13 +92,20 @@ void coordinator_state::interrupt_training(std::uint64_t step) {
 }
 
 void coordinator_state::batch_done(const batch_report& report, const std::vector<std::uint64_t>& groups) {
-  for (const auto group : groups)
-    step_.add_group(router_->summary_of(group));
+  for (const auto group : groups) {
+    const auto* row = router_->row_of(group);
+    step_.add_group(router_->summary_of(group), row ? row->source : std::string());
+  }
   step_.add_masked(report.masked_tokens);
   try {
     config_.record->trained(static_cast<std::int64_t>(report.step), report.part, groups);
     if (!report.step_record.empty()) {
       auto record = train::step_record_from(report.step_record);
+      for (auto& group : record.groups) {
+        group.by = router_->answered_by(group.group);
+        if (const auto* row = router_->row_of(group.group); row && row->measured)
+          group.drawn = {row->drawn.source, row->drawn.row};
+      }
       bool followed = false;
       each_follower([&](const role_ready&) { followed = true; });
       record.followed = followed && newest_ && newest_->version == record.version;
@@ -118,6 +125,9 @@ void coordinator_state::batch_done(const batch_report& report, const std::vector
 }
 
 void coordinator_state::step_done(const batch_report& report) {
+  // Before the checkpoint of the step and the prompts of the next one are asked for.
+  if (auto results = prompt_results_.take(); !results.prompts.empty())
+    tell(source_, std::move(results));
   const auto& scheduler = router_->scheduler();
   auto figures = report.metrics;
   for (const auto& [name, value] : std::exchange(step_, {}).figures())

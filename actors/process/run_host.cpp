@@ -157,7 +157,8 @@ coordinator_config config_of(const pipeline::pipeline& p, const run_files::run_f
   config.scheduler = std::move(start.scheduler);
   config.position = start.position;
   if (config.position && start.data == run_files::changed_data::accepted)
-    config.position->rows = 0; // of whatever file is there now
+    for (auto& source : config.position->sources)
+      source.rows = 0; // of whatever file is there now
   config.within_step = std::move(start.within_step);
   config.record = std::make_shared<run_record>(p, folder, config.scheduler->at().step, config.scheduler->at().part);
   config.checkpoints =

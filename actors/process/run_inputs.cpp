@@ -55,7 +55,7 @@ rows_before first_row_of(const pipeline::evaluation_table& table) {
   auto options = roles::row_options(table);
   options.shuffle = false;
   options.epochs = 1;
-  data::open_file(table.file, std::move(options), [&](const std::string& line) {
+  roles::rows_of(table, std::move(options), [&](const std::string& line) {
     if (found.skipped++ == 0)
       found.first = line;
   })->next();
@@ -122,8 +122,7 @@ std::vector<std::string> check_inputs(const pipeline::pipeline& p) {
   for (const auto* source : p.of<pipeline::source_table>())
     warn(first_row_of(p, *source));
   for (const auto* role : p.of<pipeline::evaluation_table>())
-    if (const auto& table = std::get<pipeline::evaluation_table>(role->options); !table.file.empty())
-      warn(first_row_of(table));
+    warn(first_row_of(std::get<pipeline::evaluation_table>(role->options)));
   if (!p.placement.secret_file.empty())
     cluster::credentials secret(p.placement.secret_file);
   return warnings;

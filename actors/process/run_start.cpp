@@ -5,12 +5,12 @@
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/run_files/checkpoint_store.hpp"
 #include "runtime/supervision/placed_processes.hpp"
+#include "runtime/supervision/saved_position.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <limits>
 #include <set>
-#include <sstream>
 #include <string>
 #include <variant>
 
@@ -20,11 +20,11 @@ namespace {
 /// Where the data went on when the checkpoint was made.
 source_position read_position(const std::filesystem::path& checkpoint) {
   const auto path = checkpoint / "source.txt";
-  std::istringstream text(formats::read_text(path));
-  source_position position;
-  if (!(text >> position.index >> position.epoch >> position.next >> position.rows))
-    throw input_error(path.string() + ": damaged, want four numbers");
-  return position;
+  try {
+    return supervision::position_from(formats::read_text(path));
+  } catch (const input_error& error) {
+    throw input_error(path.string() + ": " + error.what());
+  }
 }
 
 run_start start_from(const pipeline::pipeline& p, const std::filesystem::path& checkpoint) {
@@ -74,6 +74,9 @@ run_files::data_files data_files_of(const pipeline::pipeline& p) {
     if (!elsewhere.contains(role.name))
       std::visit(
           [&](const auto& table) {
+            if constexpr (requires { table.sources; })
+              for (const auto& source : table.sources)
+                add_rows(role.name + '/' + source.name, source.file);
             if constexpr (requires { table.file; })
               add_rows(role.name, table.file);
             if constexpr (requires { table.pretraining->file; })

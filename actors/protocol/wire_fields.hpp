@@ -92,8 +92,29 @@ auto inspect(Inspector& f, take_prompt& x) {
 }
 
 template <class Inspector>
+auto inspect(Inspector& f, drawn_row& x) {
+  return f(x.source, x.row);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, measured_prompt& x) {
+  return f(x.index, x.share);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, prompts_measured& x) {
+  return f(x.prompts);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, row_rate& x) {
+  return f(x.row, x.rate);
+}
+
+template <class Inspector>
 auto inspect(Inspector& f, prompt_row& x) {
-  return f(x.index, x.exhausted, x.columns, x.data_source, x.skipped_rows, x.skipped_first, x.where);
+  return f(x.index, x.exhausted, x.columns, x.data_source, x.skipped_rows, x.skipped_first, x.where, x.source,
+           x.measured, x.drawn);
 }
 
 template <class Inspector>
@@ -102,8 +123,13 @@ auto inspect(Inspector& f, find_position& x) {
 }
 
 template <class Inspector>
+auto inspect(Inspector& f, source_place& x) {
+  return f(x.epoch, x.next, x.rows, x.given, x.ended, x.draws, x.rates, x.resting);
+}
+
+template <class Inspector>
 auto inspect(Inspector& f, source_position& x) {
-  return f(x.index, x.epoch, x.next, x.rows);
+  return f(x.index, x.sources, x.drawn);
 }
 
 template <class Inspector>

@@ -101,6 +101,7 @@ const std::vector<wire_type>& all() {
       row<prompt_row>("prompt_row"),
       row<find_position>("find_position"),
       row<source_position>("source_position"),
+      row<prompts_measured>("prompts_measured"),
       row<generate_group>("generate_group"),
       row<group_accepted>("group_accepted"),
       row<cancel_group>("cancel_group"),

@@ -19,6 +19,7 @@ actor::setup source_actor(const pipeline::pipeline& p, std::shared_ptr<transport
         prompt.row.columns = data->publish(std::move(prompt.columns));
       return prompt.row;
     });
+    in.on<prompts_measured>([core](const prompts_measured& results) { core->measured(results); });
     in.on<find_position>([core](const find_position& ask) { return core->position_of(ask.index); });
   };
 }

@@ -128,7 +128,7 @@ void take_demonstrations(const json& object, row& r) {
 std::string hint(const json& object, std::initializer_list<const char*> names, const std::string& own) {
   for (const char* name : names)
     if (member(object, name))
-      return "; found \"" + std::string(name) + "\": rename it to \"" + own + "\" (docs/rows.md)";
+      return "; found \"" + std::string(name) + "\": say columns = { " + own + " = \"" + name + "\" } (docs/rows.md)";
   return {};
 }
 

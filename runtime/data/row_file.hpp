@@ -50,7 +50,20 @@ std::unique_ptr<row_file> open_jsonl(const std::filesystem::path& contents, cons
 /// A Parquet file, read by pyarrow in a process of its own (row_reader.py). A process that dies or hangs over a row is
 /// started anew; the second time over the same row, this row cannot be read; after the eighth time the file cannot.
 /// @throws input_error in one line: no Python, no pyarrow, no Parquet file, no row
-std::unique_ptr<row_file> open_parquet(const std::filesystem::path& file, python_settings python);
+std::unique_ptr<row_file> open_parquet(const std::filesystem::path& file, const python_settings& python);
+
+/// A data set of the Python package reasoning-gym.
+struct reasoning_gym_options {
+  std::string data_set;      ///< its name there
+  std::uint64_t size = 500;  ///< rows
+  std::uint64_t seed = 42;   ///< of the rows
+  std::string config = "{}"; ///< further arguments of `create_dataset`, as a JSON object
+};
+
+/// The rows of a data set of reasoning-gym, made by the same process. A row says in `extra_info` how its scorer makes
+/// it again (the rule `reasoning_gym`); one without an answer of its own gets words in its place.
+/// @throws input_error in one line: no Python, no reasoning-gym, no data set of that name, or settings that it refuses
+std::unique_ptr<row_file> open_reasoning_gym(const reasoning_gym_options& options, const python_settings& python);
 
 /// The files that a path names, in the order of their rows: the file itself; a folder's `.jsonl`, `.jsonl.zst`,
 /// `.jsonl.gz` and `.parquet` files by name; the files that match a path with `*`, `?` or `[`, by name.

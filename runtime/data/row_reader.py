@@ -1,13 +1,14 @@
-"""Gives the rows of a Parquet file to Millrace as JSON: started with the file's path, asked over descriptor 3.
+"""Gives rows to Millrace as JSON: python3 -c SCRIPT parquet FILE, or SCRIPT reasoning_gym DATA_SET SIZE SEED CONFIG.
 
-A request is a line of row numbers. The answer is a frame for each row that was read, and a frame `done`. A frame is the
-line `KIND NUMBER BYTES` with so many bytes behind it: `row`, JSON; `bad`, why this row cannot be read; `open`, once at
-the start, the names of the columns, with the number of rows; `fail`, why nothing can be read. The first row asked for
-is always answered, the others until they fill a frame budget. Row groups that were read last are kept.
+A request (frames.py, which stands before this) is row numbers with a space between. The answer is a message for each
+row that was read, and a message `done`. A message is a line `KIND NUMBER` and what follows it: `row`, JSON; `bad`, why
+this row cannot be read; `open`, once at the start, the names of the columns, with the number of rows; `fail`, why
+nothing can be read. The first row asked for is always answered, the others until they fill a budget. Row groups that
+were read last are kept.
 """
 import sys
 sys.path[:] = [place for place in sys.path if place]  # no module of the working directory
-import collections, json, math, os
+import bisect, collections, json, math
 
 MOST_BYTES = 16 << 20  # of a row, and of the rows of one answer
 KEPT_BYTES = 1 << 30   # of row groups
@@ -33,7 +34,9 @@ def plain(value):
     return value
 
 
-class rows_of_file:
+class parquet_rows:
+    package, wanted = "pyarrow", "a Parquet file"
+
     def __init__(self, path):
         import pyarrow.parquet as parquet
         self.file = parquet.ParquetFile(path)
@@ -42,6 +45,7 @@ class rows_of_file:
         self.starts = [0]
         for group in range(metadata.num_row_groups):
             self.starts.append(self.starts[-1] + metadata.row_group(group).num_rows)
+        self.count = self.starts[-1]
         self.kept = collections.OrderedDict()
 
     def table(self, group):
@@ -53,48 +57,66 @@ class rows_of_file:
                 self.kept.popitem(last=False)
         return self.kept[group]
 
-    def group_of(self, row):
-        import bisect
+    def place(self, row):
+        """Rows that are near each other have the same one."""
         return bisect.bisect_right(self.starts, row) - 1
 
-    def text(self, row):
-        group = self.group_of(row)
-        [value] = self.table(group).slice(row - self.starts[group], 1).to_pylist()
-        return json.dumps(plain(value), ensure_ascii=False, allow_nan=False, default=str).encode()
+    def row(self, number):
+        group = self.place(number)
+        [value] = self.table(group).slice(number - self.starts[group], 1).to_pylist()
+        return value
+
+
+class reasoning_gym_rows:
+    package, wanted = "reasoning-gym", "a data set of reasoning-gym"
+    columns = ["prompt", "answer", "data_source", "extra_info"]
+
+    def __init__(self, name, size, seed, config):
+        import reasoning_gym
+        self.about = {"dataset": name, "size": int(size), "seed": int(seed), "config": json.loads(config)}
+        self.rows = reasoning_gym.create_dataset(name, size=int(size), seed=int(seed), **self.about["config"])
+        self.count = int(size)
+
+    def place(self, row):
+        return row
+
+    def row(self, number):
+        entry = self.rows[number]
+        answer = "any that its scorer takes" if entry["answer"] is None else str(entry["answer"])
+        return {"prompt": entry["question"], "answer": answer, "data_source": self.about["dataset"],
+                "extra_info": {"reasoning_gym": dict(self.about, index=number)}}
 
 
 def main():
-    channel = os.dup(3)
-    requests, answers = os.fdopen(3, "rb"), os.fdopen(channel, "wb")
+    kind = {"parquet": parquet_rows, "reasoning_gym": reasoning_gym_rows}[sys.argv[1]]
 
-    def put(kind, number, content):
-        answers.write(b"%s %d %d\n" % (kind, number, len(content)) + content)
+    def put(word, number, content):
+        send_bytes(b"%s %d\n" % (word, number) + content)
 
     try:
-        rows = rows_of_file(sys.argv[1])
-        put(b"open", rows.starts[-1], json.dumps(rows.columns).encode())
+        rows = kind(*sys.argv[2:])
+        put(b"open", rows.count, json.dumps(rows.columns).encode())
     except ImportError as error:
-        put(b"fail", 0, f"no pyarrow in {sys.executable} ({told(error)}), want it: python3 -m venv env && "
-            "env/bin/pip install pyarrow, and python = \"env/bin/python\" beside file".encode())
+        put(b"fail", 0, f"no {kind.package} in {sys.executable} ({told(error)}), want it: python3 -m venv env && "
+            f"env/bin/pip install {kind.package}, and python = \"env/bin/python\" in the source".encode())
     except Exception as error:
-        put(b"fail", 0, f"{told(error)}, want a Parquet file".encode(errors="replace"))
-    answers.flush()
-    for request in requests:
-        first, *others = [int(word) for word in request.split()]
+        put(b"fail", 0, f"{told(error)}, want {kind.wanted}".encode(errors="replace"))
+    while True:
+        first, *others = [int(word) for word in received().split()]
         total = 0
-        for row in [first] + sorted(others, key=rows.group_of):
+        for number in [first] + sorted(others, key=rows.place):
             try:
-                kind, content = b"row", rows.text(row)
+                value = plain(rows.row(number))
+                word, content = b"row", json.dumps(value, ensure_ascii=False, allow_nan=False, default=str).encode()
                 if len(content) > MOST_BYTES:
-                    kind, content = b"bad", b"found %d bytes, want at most 16 MiB a row" % len(content)
+                    word, content = b"bad", b"found %d bytes, want at most 16 MiB a row" % len(content)
             except Exception as error:
-                kind, content = b"bad", f"cannot be read: {told(error)}".encode(errors="replace")
+                word, content = b"bad", f"cannot be read: {told(error)}".encode(errors="replace")
             total += len(content)
-            if total > MOST_BYTES and row != first:
+            if total > MOST_BYTES and number != first:
                 break
-            put(kind, row, content)
+            put(word, number, content)
         put(b"done", 0, b"")
-        answers.flush()
 
 
 main()

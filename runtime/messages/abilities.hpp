@@ -20,10 +20,12 @@ namespace millrace {
 // - RL-2: heavy work runs on threads of its own; the mailbox is always free.
 
 /// Gives prompts.
-/// - SO-1: the prompt of an index is a function of the pipeline alone: after a resume it is the same.
+/// - SO-1: the prompt of an index is a function of the pipeline, and with `sampler = "difficulty"` of the results told
+///   before it was first asked for. After a resume it is the same.
 /// - SO-2: an unusable row takes no index: it is counted and named.
 /// - SO-3: this role lives and dies with the run's own process. A checkpoint holds all of its state.
-using gives_prompts = protocol<asked<take_prompt, prompt_row>, asked<find_position, source_position>>;
+using gives_prompts =
+    protocol<asked<take_prompt, prompt_row>, asked<find_position, source_position>, told<prompts_measured>>;
 
 /// Answers prompts.
 /// - RO-1: every accepted group ends in exactly one `group_generated`, or in one `group_interrupted` if it was

@@ -122,7 +122,7 @@ void check_paths(const pipeline& p, reading& into) {
   };
   for (const role& r : p.roles)
     if (const auto* source = std::get_if<source_table>(&r.options))
-      rows(source->file, "roles." + r.name + ".file");
+      each_rows(*source, r.name, [&](const auto& from, const std::string& path) { rows(from.file, path + ".file"); });
     else if (const auto* evaluation = std::get_if<evaluation_table>(&r.options))
       rows(evaluation->file, "roles." + r.name + ".file");
   for (const role* policy : p.of<policy_table>()) {
@@ -139,18 +139,59 @@ void check_paths(const pipeline& p, reading& into) {
   file(p.run.listen_token_file, "run.listen_token_file", "the file with the watchers' token");
 }
 
+/// @param path of the table that says where the rows come from
 template <class Table>
-void check_source(const role& r, const Table& source, reading& into) {
-  const std::string path = "roles." + r.name;
+void check_rows(const Table& source, const std::string& path, reading& into) {
   const bool file = into.written(path + ".file"), generator = into.written(path + ".generator");
   if (file && generator)
     into.wrong(into.place(path + ".generator"), path + ": found both 'file' and 'generator', want one of them");
   else if (!file && !generator)
     into.wrong(into.place(path), path + ": found neither 'file' nor 'generator', want one of them");
-  if (source.generator && source.generator->min > source.generator->max)
+  if (source.generator && source.generator->endless() && source.generator->min > source.generator->max)
     into.wrong(into.place(path + ".generator.min"),
                path + ".generator.min: found " + std::to_string(source.generator->min)
                    + " with max = " + std::to_string(source.generator->max) + ", want at most max");
+}
+
+/// What becomes part of a figure's or a column's name.
+bool is_plain(const std::string& name) {
+  return name.size() <= 64 && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+           return c < 0x80 && (std::isalnum(c) || c == '_' || c == '-');
+         });
+}
+
+/// Rows by how often they were solved: there must be rows to choose from, and somebody who says so.
+void check_sampler(const pipeline& p, const role& r, const source_table& source, reading& into) {
+  if (source.sampler != "difficulty")
+    return;
+  const std::string key = "roles." + r.name + ".sampler", found = key + ": found \"difficulty\" ";
+  if (p.of<rule_verifier_table>().empty())
+    into.wrong(into.place(key),
+               found + "without a role of kind \"rule_verifier\", want its first rule to say what is solved");
+  each_rows(source, r.name, [&](const auto& rows, const std::string& path) {
+    if (rows.generator && rows.generator->endless())
+      into.wrong(into.place(path + ".generator"), found + "with a generator that never repeats a row, want a file");
+    for (const char* other : {".epochs", ".shuffle"})
+      if (into.written(path + other))
+        into.wrong(into.place(path + other), path + other + ": found where it has no effect, want it left out: " + key
+                                                 + " = \"difficulty\" has no epochs");
+  });
+}
+
+void check_source(const pipeline& p, const role& r, const source_table& source, reading& into) {
+  check_sampler(p, r, source, into);
+  std::set<std::string> names;
+  each_rows(source, r.name, [&](const auto& rows, const std::string& path) {
+    check_rows(rows, path, into);
+    if constexpr (std::is_same_v<decltype(rows), const source_entry&>) {
+      if (!is_plain(rows.name))
+        into.wrong(into.place(path + ".name"),
+                   path + ".name: found " + in_quotes(rows.name) + ", want letters, digits, '_' and '-', at most 64");
+      else if (!rows.name.empty() && !names.insert(rows.name).second)
+        into.wrong(into.place(path + ".name"),
+                   path + ".name: found a second source named " + in_quotes(rows.name) + ", want a name of its own");
+    }
+  });
 }
 
 void check_rules(const role& r, const std::vector<rule_entry>& rules, reading& into) {
@@ -158,10 +199,7 @@ void check_rules(const role& r, const std::vector<rule_entry>& rules, reading& i
   for (std::size_t i = 0; i < rules.size(); ++i) {
     const rule_entry& rule = rules[i];
     const std::string path = "roles." + r.name + ".rules." + std::to_string(i);
-    const bool plain = std::all_of(rule.name.begin(), rule.name.end(), [](unsigned char c) {
-      return c < 0x80 && (std::isalnum(c) || c == '_' || c == '-');
-    });
-    if (!plain || rule.name.size() > 64)
+    if (!is_plain(rule.name))
       into.wrong(into.place(path + ".name"),
                  path + ".name: found " + in_quotes(rule.name) + ", want letters, digits, '_' and '-', at most 64");
     else if (!rule.name.empty() && !names.insert(rule.name).second)
@@ -172,9 +210,9 @@ void check_rules(const role& r, const std::vector<rule_entry>& rules, reading& i
 
 void check_evaluation(const pipeline& p, const role& r, const evaluation_table& evaluation, reading& into) {
   const std::string path = "roles." + r.name;
-  check_source(r, evaluation, into);
+  check_rows(evaluation, path, into);
   check_rules(r, evaluation.rules, into);
-  if (evaluation.generator && evaluation.rows == 0)
+  if (evaluation.generator && evaluation.generator->endless() && evaluation.rows == 0)
     into.wrong(into.place(path + ".rows"), path + ".rows: found 0 with a generator, which never ends, want at least 1");
   for (std::size_t i = 0; i < evaluation.pass_at.size(); ++i)
     if (evaluation.pass_at[i] > evaluation.answers_per_prompt)
@@ -293,7 +331,7 @@ void check_roles(const pipeline& p, reading& into) {
           if constexpr (requires { table.model; })
             check_model(r, table.model);
           if constexpr (std::is_same_v<table_type, source_table>)
-            check_source(r, table, into);
+            check_source(p, r, table, into);
           if constexpr (std::is_same_v<table_type, evaluation_table>)
             check_evaluation(p, r, table, into);
           if constexpr (std::is_same_v<table_type, rule_verifier_table>)

@@ -41,10 +41,15 @@ void fill_loss(const pipeline& p, const policy_table& policy, loss_table& loss, 
 void fill_derived(pipeline& p, reading& into) {
   for (role& r : p.roles) {
     const std::string path = "roles." + r.name;
-    if (auto* source = std::get_if<source_table>(&r.options);
-        source && source->generator && source->generator->seed < 0) {
-      source->generator->seed = p.run.seed;
-      into.origins[path + ".generator.seed"] = "run.seed";
+    if (auto* source = std::get_if<source_table>(&r.options)) {
+      std::int64_t further = 0; // two generators of one source do not make up the same numbers
+      each_rows(*source, r.name, [&](auto& rows, const std::string& where) {
+        if (rows.generator && rows.generator->seed < 0) {
+          rows.generator->seed = p.run.seed + further;
+          into.origins[where + ".generator.seed"] = further == 0 ? "run.seed" : "run.seed + " + std::to_string(further);
+        }
+        ++further;
+      });
     }
     if (auto* evaluation = std::get_if<evaluation_table>(&r.options)) {
       if (evaluation->generator && evaluation->generator->seed < 0) {

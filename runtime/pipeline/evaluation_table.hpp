@@ -67,15 +67,17 @@ struct evaluation_table {
     v("file", s.file, any(), any_rows);
     v("generator", s.generator, any(), "made-up prompts instead of a file; its seed is by default not that of the run");
     v("rows", s.rows, between(0, 1e6), "prompts asked each time, the same ones; 0 = every row of the file");
-    if (!s.generator) {
-      v("shuffle", s.shuffle, any(), "take them from all over the file, by `seed`");
-      v("columns", s.columns, any(), names_of_columns);
-      v("python", s.python, any(), python_of_rows);
-    } else {
+    if (s.generator && s.generator->endless()) {
       v.refuse("shuffle", "a generator has no rows to shuffle");
-      v.refuse("columns", "a generator has no columns to name");
       v.refuse("python", "a generator reads no Parquet file");
+    } else {
+      v("shuffle", s.shuffle, any(), "take them from all over the file, by `seed`");
+      v("python", s.python, any(), python_of_rows);
     }
+    if (s.generator)
+      v.refuse("columns", "a generator has no columns to name");
+    else
+      v("columns", s.columns, any(), names_of_columns);
     v("system", s.system, any(), "system message before prompts that have none; empty = none");
     v("max_prompt_tokens", s.max_prompt_tokens, between(1, 1 << 20),
       "tokens of the longest prompt; longer rows are skipped");

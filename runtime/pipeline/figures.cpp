@@ -142,6 +142,11 @@ std::vector<figure> figures_of(const pipeline& p) {
   for (const role* r : p.of<rule_verifier_table>())
     for (const rule_entry& rule : std::get<rule_verifier_table>(r->options).rules)
       list.push_back({metric::rule_reward(rule.name), "mean score by the rule " + rule.name + ", without its weight"});
+  for (const role* r : p.of<source_table>())
+    for (const source_entry& source : std::get<source_table>(r->options).sources) {
+      list.push_back({metric::source_reward(source.name), "mean reward of the step's groups from " + source.name});
+      list.push_back({metric::source_groups(source.name), "groups of the step whose prompt is from " + source.name});
+    }
   for (const auto& r : p.roles)
     if (abilities_of(r).adds_columns)
       list.push_back({"groups/unscored/" + r.name, "groups that " + r.name + " could not score or add its columns to"});

@@ -12,6 +12,8 @@ namespace {
 /// The visitor that lists a table's keys: default, what it may be, meaning.
 class lister {
 public:
+  using every_key = void;
+
   /// @param note what the table belongs to, after its title
   lister(const vocabulary& words, std::string title, std::string note = "")
       : words_(words), title_(std::move(title)), note_(std::move(note)) {}
@@ -64,7 +66,10 @@ public:
   }
 
 private:
-  std::string path_of(const std::string& name) const { return title_ + '.' + name; }
+  /// Of a table below: one in an entry of a list has the list's name in front.
+  std::string path_of(const std::string& name) const {
+    return (title_.starts_with('[') ? title_.substr(1, title_.size() - 2) : title_) + '.' + name;
+  }
 
   void put_line(const std::string& name, const std::string& fallback, const std::string& what,
                 const std::string& meaning) {
@@ -132,6 +137,10 @@ private:
   void put(const std::string& name, const std::filesystem::path& field, const limits& l, const std::string& meaning,
            left_out = left_out::is_unset) {
     put_line(name, fallback(in_quotes(field.string()), l, left_out::is_unset), "path", meaning);
+  }
+
+  void put(const std::string& name, const open_table& field, const limits&, const std::string& meaning) {
+    put_line(name, field.toml, "a table", meaning);
   }
 
   void put(const std::string& name, const std::vector<std::string>&, const limits& l, const std::string& meaning,

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace millrace::pipeline {
 
@@ -207,6 +208,59 @@ void reader::take(const value& v, const std::string& path, std::vector<std::int6
     else
       field.push_back(item.integer);
   }
+}
+
+std::string reader::wanted(const open_table&, const limits&, const std::string& meaning) const {
+  return "a table (" + meaning + ')';
+}
+
+void reader::write_open(const value& v, const std::string& path, open_table& into) {
+  const auto both = [&](const std::string& text) {
+    into.json += text;
+    into.toml += text;
+  };
+  const char* between = "";
+  switch (v.kind) {
+  case value::type::boolean:
+    return both(v.boolean ? "true" : "false");
+  case value::type::integer:
+    return both(std::to_string(v.integer));
+  case value::type::text:
+    return both(in_quotes(v.text));
+  case value::type::real:
+    if (std::isfinite(v.real))
+      return both(real_number(v.real));
+    [[fallthrough]];
+  case value::type::date:
+    into_.wrong(v.where,
+                path + ": found " + v.found() + ", want true, false, a finite number, a string, a list or a table");
+    return;
+  case value::type::list:
+    both("[");
+    for (const value& item : v.items) {
+      both(std::exchange(between, ", "));
+      write_open(item, path, into);
+    }
+    return both("]");
+  case value::type::table:
+    both("{");
+    for (const member& m : v.members) {
+      both(std::exchange(between, ", ") + in_quotes(m.key));
+      into.json += ": ";
+      into.toml += " = ";
+      write_open(m.is, path, into);
+    }
+    return both("}");
+  }
+}
+
+void reader::take(const value& v, const std::string& path, open_table& field, const limits& allowed,
+                  const std::string& meaning) {
+  if (v.kind != value::type::table)
+    return misfit(v, path, wanted(field, allowed, meaning));
+  note(v, path);
+  field = {"", ""};
+  write_open(v, path, field);
 }
 
 void reader::options_of(const std::vector<option>& options, option_values& values) {

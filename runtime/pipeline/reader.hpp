@@ -99,6 +99,7 @@ private:
   std::string wanted(const std::vector<std::string>&, const limits&, const std::string& meaning) const;
   std::string wanted(const std::array<double, 2>&, const limits& allowed, const std::string& meaning) const;
   std::string wanted(const std::vector<std::int64_t>&, const limits& allowed, const std::string& meaning) const;
+  std::string wanted(const open_table&, const limits&, const std::string& meaning) const;
 
   template <enum_with_words Enum>
   std::string wanted(const Enum&, const limits&, const std::string& meaning) const {
@@ -133,6 +134,10 @@ private:
             const std::string& meaning);
   void take(const value& v, const std::string& path, std::vector<std::int64_t>& field, const limits& allowed,
             const std::string& meaning);
+  void take(const value& v, const std::string& path, open_table& field, const limits& allowed,
+            const std::string& meaning);
+  /// Writes what an open table holds. A date or a number that is none is a mistake.
+  void write_open(const value& v, const std::string& path, open_table& into);
 
   template <enum_with_words Enum>
   void take(const value& v, const std::string& path, Enum& field, const limits&, const std::string& meaning) {

@@ -12,8 +12,11 @@ public:
   /// How a table stands in the file: `[path]`, or `[[path]]` as an entry of a list.
   enum class form : std::uint8_t { table, list_entry };
 
-  writer(const pipeline& p, std::string path, form written_as = form::table)
-      : p_(p), path_(std::move(path)), form_(written_as) {}
+  writer(const pipeline& p, const std::string& path) : writer(p, path, path, form::table) {}
+
+  /// @param title the path without the numbers of entries: in TOML a table of a list is that of the last entry
+  writer(const pipeline& p, std::string path, std::string title, form written_as)
+      : p_(p), path_(std::move(path)), title_(std::move(title)), form_(written_as) {}
 
   const vocabulary& words() const {
     static const vocabulary none;
@@ -26,7 +29,7 @@ public:
   }
 
   void operator()(const std::string& name, const option_values& values, const algorithm_keys&, const char*) {
-    writer inner(p_, path_of(name));
+    writer inner(p_, path_of(name), title_of(name), form::table);
     inner.put_options(values);
     below_ += inner.text();
   }
@@ -45,12 +48,13 @@ public:
   std::string text() const {
     if (own_.empty())
       return below_;
-    return (form_ == form::list_entry ? "\n[[" + path_.substr(0, path_.rfind('.')) + "]]\n" : "\n[" + path_ + "]\n")
-           + own_ + below_;
+    return (form_ == form::list_entry ? "\n[[" + title_ + "]]\n" : "\n[" + title_ + "]\n") + own_ + below_;
   }
 
 private:
   std::string path_of(const std::string& name) const { return path_ + '.' + name; }
+
+  std::string title_of(const std::string& name) const { return title_ + '.' + name; }
 
   void line(const std::string& name, const std::string& written) {
     const auto origin = p_.origins.find(path_of(name));
@@ -88,6 +92,8 @@ private:
       line(name, in_quotes(field.string()));
   }
 
+  void put(const std::string& name, const open_table& field) { line(name, field.toml); }
+
   void put(const std::string& name, const std::vector<std::string>& field) {
     std::vector<std::string> items;
     for (const std::string& item : field)
@@ -117,23 +123,23 @@ private:
     if (field.empty())
       line(name, "[]");
     for (std::size_t i = 0; i < field.size(); ++i)
-      put_table(path_of(name) + '.' + std::to_string(i), field[i], form::list_entry);
+      put_table(name, '.' + std::to_string(i), field[i], form::list_entry);
   }
 
   template <class Table>
   void put(const std::string& name, const Table& field) {
-    put_table(path_of(name), field, form::table);
+    put_table(name, "", field, form::table);
   }
 
   template <class Table>
-  void put_table(const std::string& path, const Table& field, form written_as) {
-    writer inner(p_, path, written_as);
+  void put_table(const std::string& name, const std::string& entry, const Table& field, form written_as) {
+    writer inner(p_, path_of(name) + entry, title_of(name), written_as);
     Table::visit(field, inner);
     below_ += inner.text();
   }
 
   const pipeline& p_;
-  std::string path_;
+  std::string path_, title_;
   form form_;
   std::string own_, below_;
 };

@@ -246,7 +246,11 @@ replayer::shared_policy replayer::policy_of(std::uint32_t version) {
                                                        train::device_named(pipeline_.run.device));
 }
 
-const roles::source_prompt& replayer::row_of(std::uint64_t group) {
+const roles::source_prompt& replayer::row_of(const train::lineage& recorded) {
+  const auto group = recorded.group;
+  if (!recorded.drawn.empty())
+    return rows_[group] =
+               source_.take_drawn(group, {static_cast<std::uint32_t>(recorded.drawn.at(0)), recorded.drawn.at(1)});
   for (; next_row_ <= group; ++next_row_)
     if (auto row = source_.take(next_row_); wanted_rows_.contains(next_row_))
       rows_[next_row_] = std::move(row);
@@ -332,10 +336,11 @@ transport::bundle replayer::answers_of(const columns::column_set& row, const tra
 }
 
 train::training_group replayer::make(const train::lineage& recorded) {
-  const auto& row = row_of(recorded.group);
+  const auto& row = row_of(recorded);
   std::vector<transport::bundle> columns{row.columns};
   columns.push_back(answers_of(columns::column_set(row.columns), recorded));
-  auto& summary = summaries_[recorded.group];
+  auto& [summary, source] = summaries_[recorded.group];
+  source = row.row.source;
   for (const auto& [role, add] : adders_) {
     auto result = add(columns::column_set(columns), recorded);
     if (!result.complaint.empty())
@@ -359,8 +364,10 @@ batch_report replayer::train(const train_batch& batch) {
     critic_->end_step({.step = batch.step, .apply = end->apply, .part = batch.part});
   }
   auto report = std::move(end->report);
-  for (const auto group : batch.groups)
-    figures_.add_group(summaries_.extract(group).mapped());
+  for (const auto group : batch.groups) {
+    const auto made = summaries_.extract(group);
+    figures_.add_group(made.mapped().figures, made.mapped().source);
+  }
   figures_.add_masked(report.masked_tokens);
   if (batch.ends_step)
     for (const auto& [name, value] : std::exchange(figures_, {}).figures())
@@ -401,6 +408,7 @@ replayed_step replayer::step(std::size_t index) {
     auto group = make(lineage);
     auto again = train::lineage_of(group);
     again.by = lineage.by;
+    again.drawn = lineage.drawn;
     if (again != lineage) {
       out.group = lineage.group;
       out.difference =

@@ -74,6 +74,12 @@ private:
     std::uint32_t policy = 0, critic = 0, reference = 0;
   };
 
+  /// What the step's figures take from a group.
+  struct group_summary {
+    std::map<std::string, double> figures;
+    std::string source; ///< name of the one that its prompt is of
+  };
+
   void join(const pipeline::role& role, const pipeline::source_table& table);
   void join(const pipeline::role& role, const pipeline::rollout_table& table);
   void join(const pipeline::role& role, const pipeline::demonstrations_table& table);
@@ -90,7 +96,7 @@ private:
   void follow(std::uint32_t version);
   shared_policy policy_of(std::uint32_t version);
   const roles::critic_snapshot& critic_of(std::uint32_t version);
-  const roles::source_prompt& row_of(std::uint64_t group);
+  const roles::source_prompt& row_of(const train::lineage& recorded);
   const answering_role& answered(const train::lineage& recorded) const;
   rollout::finished_group generate(const answering_role& sampler, rollout::group_request request,
                                    const train::lineage& recorded);
@@ -119,8 +125,8 @@ private:
   std::string reference_name_;                                                 ///< of one that follows the policy
   std::map<std::uint32_t, std::shared_ptr<roles::reference_core>> references_; ///< by version
   std::vector<adding_role> adders_;
-  std::map<std::uint64_t, std::map<std::string, double>> summaries_; ///< of groups made and not yet trained
-  supervision::step_figures figures_;                                ///< of the step under way
+  std::map<std::uint64_t, group_summary> summaries_; ///< of groups made and not yet trained
+  supervision::step_figures figures_;                ///< of the step under way
 };
 
 } // namespace millrace::replay

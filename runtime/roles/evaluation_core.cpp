@@ -17,19 +17,10 @@ namespace {
 constexpr std::size_t most_skipped = 1000; ///< rows, before the first that fits: made-up prompts never end
 
 std::unique_ptr<data::source> held_out_source(const pipeline::evaluation_table& table, data::on_skip skip) {
-  if (!table.generator) {
-    auto options = row_options(table);
-    options.seed = static_cast<std::uint64_t>(table.seed);
-    options.epochs = 1;
-    return data::open_file(table.file, std::move(options), std::move(skip));
-  }
-  const auto& g = *table.generator;
-  return data::make_arithmetic({.operation = g.operation,
-                                .min = g.min,
-                                .max = g.max,
-                                .seed = static_cast<std::uint64_t>(g.seed),
-                                .suffix = g.suffix,
-                                .system = table.system});
+  auto options = row_options(table);
+  options.seed = static_cast<std::uint64_t>(table.seed);
+  options.epochs = 1;
+  return rows_of(table, std::move(options), std::move(skip));
 }
 
 std::vector<held_out_answer> scored(const held_out_row& row, std::vector<rollout::answer> answers,

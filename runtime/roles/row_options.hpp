@@ -1,7 +1,10 @@
 #pragma once
 
-#include "runtime/data/source.hpp"
+#include "runtime/data/usable_rows.hpp"
 #include "runtime/pipeline/source_table.hpp"
+
+#include <memory>
+#include <utility>
 
 namespace millrace::roles {
 
@@ -24,6 +27,40 @@ data::file_options row_options(const Table& table) {
   if (!table.python.empty())
     options.python.program = table.python.string();
   return options;
+}
+
+/// The rows of a source or an evaluation that has a file or a data set of reasoning-gym.
+/// @param options of the file, with what the table does not say; its seed is also that of what is made up, where the
+///        generator has none
+/// @throws input_error if they cannot be opened
+template <class Table>
+data::usable_rows usable_rows_of(const Table& table, data::file_options options, data::on_skip skip) {
+  if (!table.generator) {
+    auto rows = data::open_rows(table.file, options.python);
+    return {table.file.string(), std::move(rows), std::move(options), std::move(skip)};
+  }
+  const pipeline::generator_table& made_up = *table.generator;
+  auto rows =
+      data::open_reasoning_gym({.data_set = made_up.dataset,
+                                .size = static_cast<std::uint64_t>(made_up.size),
+                                .seed = made_up.seed < 0 ? options.seed : static_cast<std::uint64_t>(made_up.seed),
+                                .config = made_up.config.json},
+                               options.python);
+  return {"reasoning_gym/" + made_up.dataset, std::move(rows), std::move(options), std::move(skip)};
+}
+
+/// The rows of a source or an evaluation, in the file's order or shuffled. @throws input_error likewise
+template <class Table>
+std::unique_ptr<data::source> rows_of(const Table& table, data::file_options options, data::on_skip skip) {
+  if (!table.generator || !table.generator->endless())
+    return data::in_epochs(usable_rows_of(table, std::move(options), std::move(skip)));
+  const pipeline::generator_table& made_up = *table.generator;
+  return data::make_arithmetic({.operation = made_up.operation,
+                                .min = made_up.min,
+                                .max = made_up.max,
+                                .seed = made_up.seed < 0 ? options.seed : static_cast<std::uint64_t>(made_up.seed),
+                                .suffix = made_up.suffix,
+                                .system = table.system});
 }
 
 } // namespace millrace::roles

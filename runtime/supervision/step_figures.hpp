@@ -15,20 +15,28 @@ public:
   /// @throws input_error for text that `saved` did not write
   explicit step_figures(std::string_view saved);
 
-  void add_group(const std::map<std::string, double>& summary);
+  /// @param source name of the one that its prompt is of, where the pipeline has several; else ""
+  void add_group(const std::map<std::string, double>& summary, const std::string& source);
 
   void add_masked(std::int64_t tokens) { masked_ += tokens; }
 
-  /// Rewards by rule as means over groups, everything else as sums.
+  /// Rewards by rule and by source as means over groups, everything else as sums.
   std::map<std::string, double> figures() const;
 
   /// For a checkpoint within a step: one JSON object.
   std::string saved() const;
 
 private:
+  /// The groups from one source.
+  struct from_source {
+    std::int64_t groups = 0, with_reward = 0;
+    double reward = 0; ///< sum of their mean rewards
+  };
+
   std::int64_t groups_ = 0;
   std::int64_t masked_ = 0; ///< tokens
   std::map<std::string, double> sums_;
+  std::map<std::string, from_source> sources_;
 };
 
 } // namespace millrace::supervision

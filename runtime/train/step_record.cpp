@@ -116,6 +116,8 @@ std::string to_json(const step_record& step) {
       one["kept"] = group.kept;
     if (!group.by.empty())
       one["by"] = group.by;
+    if (!group.drawn.empty())
+      one["drawn"] = group.drawn;
     for (const auto& [column, origin] : group.origins)
       one["origins"][column] = {origin.version, origin.threads};
     one["checksum"] = in_hex(group.checksum);
@@ -157,6 +159,8 @@ step_record step_record_from(std::string_view json) {
           for (const std::size_t run : anew->at(answer))
             group.answers.at(answer).at(run).recomputed = true;
       group.by = g.value("by", "");
+      if (const auto drawn = g.find("drawn"); drawn != g.end())
+        group.drawn = {drawn->at(0), drawn->at(1)};
       if (const auto origins = g.find("origins"); origins != g.end())
         for (const auto& [column, origin] : origins->items())
           group.origins[column] = {origin.at(0), origin.at(1)};

@@ -45,6 +45,15 @@ inline std::string rule_reward(std::string_view rule) {
   return "rewards/" + std::string{rule} + "/mean";
 } ///< TRL
 
+/// Of one of several sources of prompts.
+inline std::string source_reward(std::string_view source) {
+  return "reward/" + std::string{source};
+}
+
+inline std::string source_groups(std::string_view source) {
+  return "groups/from/" + std::string{source};
+}
+
 inline constexpr std::string_view evaluation_prefix = "evaluation/";
 
 inline std::string evaluation(std::string_view role, std::string_view figure) {

@@ -3,7 +3,7 @@
 namespace millrace::workers {
 
 /// The text of `reward_worker.py`, which calls a user's Python function: python3 -c SCRIPT FILE FUNCTION STYLE. The
-/// file's own comment describes its frames.
+/// file's own comment describes its messages.
 extern const char* const reward_worker_script;
 
 } // namespace millrace::workers

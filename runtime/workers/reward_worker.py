@@ -1,21 +1,18 @@
 """Calls a user's reward function for Millrace: python3 -c SCRIPT FILE FUNCTION STYLE. Python 3.8 or later, no packages.
 
-Descriptor 3 carries frames both ways: four bytes, the length, least byte first, then JSON. The first frame says whether
-the function can be used: {"error": "" or one line}. Then comes {"id": n, "calls": [{...}, ...]} for each question, and
+The messages (frames.py, which stands before this) are JSON. The first one says whether the function can be used:
+{"error": "" or one line}. Then comes {"id": n, "calls": [{...}, ...]} for each question, and
 {"id": n, "results": [{"score": x or null, "metrics": {...}} or {"failure": kind, "reason": line}, ...]} for the answer.
-What the user prints goes to stderr.
+What the user prints goes to stderr. In the style reasoning_gym there is no file: FUNCTION says where an answer states
+its result.
 """
 import asyncio
 import importlib.util
 import inspect
 import json
 import math
-import os
-import socket
 import sys
 
-frames = socket.socket(fileno=3)
-frames.set_inheritable(False)
 me = os.getpid()
 
 
@@ -24,22 +21,11 @@ class NoScore(Exception):
 
 
 def receive():
-    def exactly(count):
-        parts = []
-        while count:
-            part = frames.recv(min(count, 1 << 20))
-            if not part:
-                os._exit(0)
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
-
-    return json.loads(exactly(int.from_bytes(exactly(4), "little")).decode("utf-8", "replace"))
+    return json.loads(received().decode("utf-8", "replace"))
 
 
 def send(message):
-    payload = json.dumps(message).encode()
-    frames.sendall(len(payload).to_bytes(4, "little") + payload)
+    send_bytes(json.dumps(message).encode())
 
 
 def line_of(error):
@@ -135,6 +121,10 @@ def openrlhf(function, calls):
                                                                         metrics)]
 
 
+def reasoning_gym(function, calls):
+    return [{"score": function(call), "metrics": {}} for call in calls]
+
+
 def accepted(function, columns):
     """The columns that the function's signature takes."""
     try:
@@ -151,10 +141,40 @@ styles = {
     "verl": (verl, [], dict.fromkeys(["data_source", "solution_str", "ground_truth", "extra_info"])),
     "trl": (trl, [], dict.fromkeys(["prompts", "completions"])),
     "openrlhf": (openrlhf, [None, None, None], {}),
+    "reasoning_gym": (reasoning_gym, [None], {}),
 }
 
 
+def gym_scorer(extract):
+    """What a data set of reasoning-gym gives an answer to one of its rows, made anew: JSON loses types that it needs."""
+    try:
+        from reasoning_gym import create_dataset
+        from reasoning_gym.utils import extract_answer
+    except ImportError as error:
+        raise LookupError("no reasoning-gym in " + sys.executable + " (" + line_of(error) + "), want it: python3 -m venv "
+                          "env && env/bin/pip install reasoning-gym, and python = \"env/bin/python\" in the rule") from None
+    data_sets = {}
+
+    def score(call):
+        about = call["extra_info"].get("reasoning_gym") if isinstance(call["extra_info"], dict) else None
+        if not about:
+            return None
+        key = json.dumps([about["dataset"], about["size"], about["seed"], about["config"]], sort_keys=True)
+        if key not in data_sets:
+            data_sets[key] = create_dataset(about["dataset"], size=about["size"], seed=about["seed"], **about["config"])
+        entry = data_sets[key][about["index"]]
+        if entry["question"] != call["prompt"][-1]["content"]:
+            raise NoScore("reasoning-gym makes another question of row " + str(about["index"] + 1) + " of "
+                          + about["dataset"] + " here, want the version of it that made the rows")
+        stated = call["completion"] if extract == "all" else extract_answer(call["completion"])
+        return number(data_sets[key].score_answer(stated, entry), "the scorer of " + about["dataset"])
+
+    return score
+
+
 def load(path, name, style):
+    if style == "reasoning_gym":
+        return gym_scorer(name)
     if not os.path.isfile(path):
         raise LookupError("found no such file")
     folder = os.path.dirname(os.path.abspath(path))

@@ -100,7 +100,7 @@ TEST_CASE("check reads the first rows of each file, and refuses one of which non
   CHECK(refused.status == 1);
   CHECK(contains(refused.err, rows + ": none of its 2 rows can be used, the first: " + rows
                                   + ":1: no prompt, want text or a list of messages {role, content} under \"prompt\"; "
-                                    "found \"question\": rename it to \"prompt\" (docs/rows.md)"));
+                                    "found \"question\": say columns = { prompt = \"question\" } (docs/rows.md)"));
   write_file(rows, gsm8k + "{\"prompt\": \"1 + 1?\", \"answer\": \"2\"}\n");
   CHECK(contains(answer({"check", file}).out, "\nwarning: " + rows + ":1: no prompt"));
   CHECK(nlohmann::json::parse(answer({"check", file, "--json"}).out).at("warnings").size() == 1);

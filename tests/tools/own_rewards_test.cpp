@@ -1,3 +1,4 @@
+#include "tests/support/stand_in_gym.hpp"
 #include "tests/tools/tiny_run.hpp"
 
 #include <doctest/doctest.h>
@@ -54,6 +55,42 @@ TEST_CASE("a function of verl's form gives the same rewards, step by step, as th
   const auto again = run_to_end(command_line({"replay", own.run.files().folder().string()}), 60);
   CAPTURE(again.err);
   CHECK(again.status == 0);
+}
+
+TEST_CASE("a data set of reasoning-gym beside another source is scored by its own scorer, and made again") {
+  const temporary_folder folder;
+  const auto python = python_with_stand_in_gym(
+      folder.path(),
+      std::string(stand_in_gym)
+          + "Doubling.score_answer = lambda self, answer, entry: float(any(c in 'abcde' for c in answer))\n");
+  const tiny_run run({.steps = 4,
+                      .source = "sampler = \"difficulty\"\nsources = [ { name = \"gym\", weight = 3, python = \""
+                                + python.string()
+                                + "\", generator = { type = \"reasoning_gym\", dataset = \"doubling\", size = 8 } },"
+                                  " { name = \"rows\", file = \""
+                                + (folder / "rows.jsonl").string() + "\" } ]"});
+  write_file(folder / "rows.jsonl", "{\"prompt\": \"a\", \"answer\": \"1\"}\n{\"prompt\": \"b\", \"answer\": \"1\"}\n");
+  const auto rules = [&](const std::string& with) {
+    return strings{"--set", "roles.rules.rules=[{type = \"reasoning_gym\", extract = \"all\", python = \"" + with
+                                + "\"}, {type = \"format\", pattern = \"[a-e0-9]\", match = \"search\"}]"};
+  };
+  const auto done = run_to_end(run.start(rules(python.string())), 60);
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  for (const auto& row : run.files().metrics()) {
+    CHECK(row.at("groups/from/gym") == 3);
+    CHECK(row.at("reward/gym") > row.at("rewards/reasoning_gym/mean"));
+    CHECK(row.at("rewards/reasoning_gym/mean") > 0);
+  }
+  const auto again = run_to_end(command_line({"replay", run.files().folder().string()}), 60);
+  CAPTURE(again.err);
+  CHECK(again.status == 0);
+  const temporary_folder without;
+  const auto bare = python_with_stand_in_gym(without.path(), "raise ImportError('No module named reasoning_gym')\n");
+  const auto refused = run_to_end(run.check(rules(bare.string())), 60);
+  CHECK(refused.status == 1);
+  CHECK(refused.err.find("rule reasoning_gym: no reasoning-gym in ") != std::string::npos);
+  CHECK(std::count(refused.err.begin(), refused.err.end(), '\n') == 1);
 }
 
 TEST_CASE("a function that fails at some answers loses their groups, by name, and nothing of them is trained") {

@@ -57,6 +57,58 @@ strings uninterrupted_curve() {
 
 } // namespace
 
+TEST_CASE("prompts of several sources go on where they stood, also behind the end of one") {
+  const temporary_folder folder;
+  std::string rows;
+  for (int i = 0; i < 9; ++i)
+    rows += "{\"prompt\": \"" + std::string(static_cast<std::size_t>(i + 1), 'a') + "\", \"answer\": \"1\"}\n";
+  write_file(folder / "few.jsonl", rows);
+  tiny_pipeline text{.steps = 12,
+                     .source = "sources = [ { name = \"made\", weight = 3, generator = { type = \"arithmetic\" } },"
+                               " { name = \"few\", file = \""
+                               + (folder / "few.jsonl").string() + "\", epochs = 1 } ]"};
+  const tiny_run whole(text);
+  REQUIRE(run_to_end(whole.start()).status == 0);
+  const tiny_run stopped(text);
+  REQUIRE(run_to_end(stopped.start({"--set", "run.steps=5"})).status == 0);
+  const auto resumed = run_to_end(stopped.resume({"--set", "run.steps=12"}));
+  CAPTURE(resumed.err);
+  REQUIRE(resumed.status == 0);
+  CHECK(stopped.files().learning_curve() == whole.files().learning_curve());
+  const auto before = whole.files().metrics(), after = stopped.files().metrics();
+  REQUIRE(after.size() == 12);
+  int few = 0;
+  for (std::size_t i = 0; i < after.size(); ++i) {
+    CHECK(after[i].at("groups/from/made") == before[i].at("groups/from/made"));
+    CHECK(after[i].at("reward/made") == before[i].at("reward/made"));
+    CHECK(after[i].value("reward/few", -1.0) == before[i].value("reward/few", -1.0));
+    few += after[i].value("groups/from/few", 0);
+  }
+  CHECK(few == 9);
+  CHECK(after[3].at("groups/from/few") == 1);
+  CHECK_FALSE(after[11].contains("groups/from/few"));
+}
+
+TEST_CASE("rows that come by their difficulty are the same after a resume, and the same run is made again") {
+  const temporary_folder folder;
+  std::string rows;
+  for (int i = 0; i < 20; ++i)
+    rows += "{\"prompt\": \"" + std::string(static_cast<std::size_t>(i + 1), 'a') + "\", \"answer\": \"1\"}\n";
+  write_file(folder / "rows.jsonl", rows);
+  const tiny_pipeline text{.steps = 12,
+                           .source = "sampler = \"difficulty\"\nfile = \"" + (folder / "rows.jsonl").string() + "\""};
+  const tiny_run whole(text), stopped(text);
+  REQUIRE(run_to_end(whole.start()).status == 0);
+  REQUIRE(run_to_end(stopped.start({"--set", "run.steps=5"})).status == 0);
+  const auto resumed = run_to_end(stopped.resume({"--set", "run.steps=12"}));
+  CAPTURE(resumed.err);
+  REQUIRE(resumed.status == 0);
+  CHECK(stopped.files().learning_curve() == whole.files().learning_curve());
+  const auto again = run_to_end(command_line({"replay", stopped.files().folder().string()}), 60);
+  CAPTURE(again.err);
+  CHECK(again.status == 0);
+}
+
 TEST_CASE("SIGKILL of everything, again and again: resume trains every group once and comes to the same losses") {
   for (const bool placed : {false, true}) {
     CAPTURE(placed);

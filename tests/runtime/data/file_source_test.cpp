@@ -141,15 +141,15 @@ TEST_CASE("a row that cannot be used is skipped and named") {
   CHECK(why(std::string((16 << 20) + 1, 'x')) == "found 16777217 bytes, want at most 16 MiB a row");
 }
 
-TEST_CASE("a row of another data set's columns is named with the column to rename") {
+TEST_CASE("a row of another data set's columns is named with what to write for it") {
   const std::string no_prompt = "no prompt, want text or a list of messages {role, content} under \"prompt\"";
   CHECK(why(R"({"question": "x", "answer": "#### 1"})")
-        == no_prompt + "; found \"question\": rename it to \"prompt\" (docs/rows.md)");
+        == no_prompt + "; found \"question\": say columns = { prompt = \"question\" } (docs/rows.md)");
   CHECK(why(R"({"problem": "x", "solution": "1"})")
-        == no_prompt + "; found \"problem\": rename it to \"prompt\" (docs/rows.md)");
+        == no_prompt + "; found \"problem\": say columns = { prompt = \"problem\" } (docs/rows.md)");
   CHECK(why(R"({"prompt": "x", "final_answer": 1})")
         == "no answer, want one under reward_model.ground_truth, answer, solution or ground_truth; found "
-           "\"final_answer\": rename it to \"answer\" (docs/rows.md)");
+           "\"final_answer\": say columns = { answer = \"final_answer\" } (docs/rows.md)");
 }
 
 TEST_CASE("columns of other names are read where they are named, inside an object too") {

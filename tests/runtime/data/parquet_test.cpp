@@ -7,6 +7,9 @@
 #include <cstdlib>
 #include <iostream>
 #include <set>
+#include <sstream>
+#include <string>
+#include <vector>
 
 namespace parquet_test {
 
@@ -61,6 +64,10 @@ public:
 
   python_settings python(std::chrono::milliseconds patience = std::chrono::minutes(1)) const {
     return {.program = folder_ / "python", .patience = patience};
+  }
+
+  std::string lost(const std::string& how) const {
+    return ": the Python that reads it (" + (folder_ / "python").string() + ") was lost: " + how;
   }
 
   std::string at(int row) const { return path().string() + ":row " + std::to_string(row); }
@@ -140,15 +147,15 @@ TEST_CASE("a row over which pyarrow raises, dies or hangs is skipped and named; 
   CHECK_FALSE(source->next());
   REQUIRE(said.size() == 4);
   CHECK(said[0] == file.at(2) + ": cannot be read: page 3 is damaged");
-  CHECK(said[1] == file.at(3) + ": the process that reads Parquet files was lost: it died of signal 6 (Aborted)");
-  CHECK(said[2] == file.at(4) + ": the process that reads Parquet files was lost: it gave no answer within 1500 ms");
+  CHECK(said[1] == file.at(3) + file.lost("the process ended by signal 6 (Aborted)"));
+  CHECK(said[2] == file.at(4) + file.lost("no reply before the deadline"));
   CHECK(said[3].starts_with(file.at(5) + ": no prompt, want text"));
 }
 
 TEST_CASE("a process that dies over every row ends the reading with one line") {
   const stand_in_file file("groups = [[os.abort] * 100]\n");
   const auto source = open_file(file.path(), options_of(file, 0), {});
-  CHECK_THROWS_WITH_AS(source->next(), doctest::Contains("it died of signal 6 (Aborted), for the 8th time"),
+  CHECK_THROWS_WITH_AS(source->next(), doctest::Contains("the process ended by signal 6 (Aborted), for the 8th time"),
                        input_error);
 }
 
@@ -168,15 +175,17 @@ TEST_CASE("what keeps a Parquet file from being read is told in one line") {
   CHECK(error_of(broken.path(), broken.python())
         == broken.path().string() + ": magic bytes not found in footer, want a Parquet file");
   CHECK(error_of(dies.path(), dies.python())
-        == dies.path().string() + ": the process that reads Parquet files was lost: it ended with status 3");
+        == dies.path().string() + dies.lost("while it starts: the process ended with exit status 3")
+               + ", want a Python with pyarrow");
   CHECK(error_of(hangs.path(), hangs.python(std::chrono::milliseconds(500)))
-        == hangs.path().string() + ": the process that reads Parquet files was lost: it gave no answer within 500 ms");
+        == hangs.path().string() + hangs.lost("while it starts: no reply before the deadline")
+               + ", want a Python with pyarrow");
   CHECK(error_of(none.path(), none.python()).find("want it: python3 -m venv env && env/bin/pip install pyarrow")
         != std::string::npos);
   CHECK(error_of(file.path(), {.program = "/none/python3"})
         == file.path().string()
-               + ": cannot start /none/python3: No such file or directory, want a Python with pyarrow to read a "
-                 "Parquet file");
+               + ": the Python that reads it (/none/python3) was lost: while it starts: the program cannot be started "
+                 "(exit status 127), want a Python with pyarrow");
 }
 
 TEST_CASE("a file of columns of other names is told at the start with those that it has") {
@@ -227,11 +236,21 @@ open(folder + "/damaged.parquet", "wb").write(whole[:start] + b"\xff" * 400 + wh
 open(folder + "/made", "w").write(" ".join(made))
 )python";
 
-/// A Python with pyarrow: MILLRACE_PYARROW_PYTHON, or the one in PATH.
+/// A Python with pyarrow: MILLRACE_PYARROW_PYTHON, else the first python3 of PATH that has it; "" = none.
 std::string python_with_pyarrow() {
-  const char* named = std::getenv("MILLRACE_PYARROW_PYTHON");
-  const std::string python = named ? named : "python3";
-  return std::system((python + " -c 'import pyarrow.parquet' 2>/dev/null").c_str()) == 0 ? python : "";
+  std::vector<std::string> pythons;
+  if (const char* named = std::getenv("MILLRACE_PYARROW_PYTHON")) {
+    pythons.emplace_back(named);
+  } else {
+    std::istringstream folders(std::getenv("PATH"));
+    for (std::string folder; std::getline(folders, folder, ':');)
+      if (std::error_code ignored; fs::exists(fs::path(folder) / "python3", ignored))
+        pythons.push_back((fs::path(folder) / "python3").string());
+  }
+  for (const auto& python : pythons)
+    if (std::system(("'" + python + "' -c 'import pyarrow.parquet' 2>/dev/null").c_str()) == 0)
+      return python;
+  return "";
 }
 
 } // namespace
@@ -239,7 +258,7 @@ std::string python_with_pyarrow() {
 TEST_CASE("files that pyarrow, polars and duckdb wrote are read whole; injured ones are told") {
   const std::string python = python_with_pyarrow();
   if (python.empty()) {
-    std::cout << "skipped: no Python with pyarrow (MILLRACE_PYARROW_PYTHON names one)\n";
+    std::cout << "skipped: no python3 of PATH has pyarrow (MILLRACE_PYARROW_PYTHON names one)\n";
     return;
   }
   const temporary_folder folder;

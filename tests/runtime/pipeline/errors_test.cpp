@@ -163,6 +163,65 @@ TEST_CASE("a source has a file or a generator") {
                  "from no role"});
 }
 
+TEST_CASE("several sources stand in place of one, each with a name of its own") {
+  const auto sources = [](const std::string& entries) {
+    return with("generator = { type = \"arithmetic\" }", "sources = [" + entries + "]");
+  };
+  const std::string file = R"({ name = "a", file = "rows.jsonl", weight = 0.7, epochs = 2 })";
+  CHECK(sources(file + R"(, { name = "b", generator = { type = "arithmetic" } })").empty());
+  CHECK(
+      sources(R"({ file = "rows.jsonl" })")
+      == lines{"p.toml:10:12: roles.prompts.sources.0: no key 'name', want a string (of its figures reward/<name> and "
+               "groups/from/<name>)"});
+  CHECK(sources(file + ", " + file)
+        == lines{"p.toml:10:84: roles.prompts.sources.1.name: found a second source named \"a\", want a name of its "
+                 "own"});
+  CHECK(
+      sources(R"({ name = "a/b", file = "rows.jsonl" })")
+      == lines{"p.toml:10:21: roles.prompts.sources.0.name: found \"a/b\", want letters, digits, '_' and '-', at most "
+               "64"});
+  CHECK(sources(R"({ name = "a" })")
+        == lines{"p.toml:10:12: roles.prompts.sources.0: found neither 'file' nor 'generator', want one of them"});
+  CHECK(sources(R"({ name = "a", file = "rows.jsonl", weight = 0 })")[0].starts_with(
+      "p.toml:10:56: roles.prompts.sources.0.weight: found 0, want a number above 0 up to 1000000"));
+  CHECK(sources(R"({ name = "a", file = "none" })")[0].starts_with(
+      "p.toml:10:33: roles.prompts.sources.0.file: found nothing at \""));
+  CHECK(with("generator =", "sources = [" + file + "]\ngenerator =")
+        == lines{"p.toml:11:1: roles.prompts.generator: found where it has no effect, want it left out: each entry of "
+                 "'sources' has its own"});
+}
+
+TEST_CASE("a sampler by difficulty wants rows that come again, and a rule that says what is solved") {
+  CHECK(with("generator = { type = \"arithmetic\" }", "file = \"rows.jsonl\"\nsampler = \"difficulty\"").empty());
+  CHECK(with("generator = { type = \"arithmetic\" }", "generator = { type = \"reasoning_gym\", dataset = \"sums\" }\n"
+                                                      "sampler = \"difficulty\"")
+            .empty());
+  CHECK(with("generator =", "sampler = \"difficulty\"\ngenerator =")
+        == lines{"p.toml:11:13: roles.prompts.sampler: found \"difficulty\" with a generator that never repeats a row, "
+                 "want a file"});
+  CHECK(with("generator = { type = \"arithmetic\" }", "file = \"rows.jsonl\"\nsampler = \"difficulty\"\nepochs = 2")
+        == lines{"p.toml:12:10: roles.prompts.epochs: found where it has no effect, want it left out: "
+                 "roles.prompts.sampler = \"difficulty\" has no epochs"});
+}
+
+TEST_CASE("a data set of reasoning-gym has settings of its own") {
+  const auto gym = [](const std::string& keys) {
+    return with("{ type = \"arithmetic\" }", "{ type = \"reasoning_gym\"" + keys + " }");
+  };
+  CHECK(
+      gym(", dataset = \"sums\", size = 3, seed = 4, config = { a = [1, { b = true }], c = 0.5, d = \"e\" }").empty());
+  CHECK(gym("")
+        == lines{"p.toml:10:13: roles.prompts.generator: no key 'dataset', want a string (of reasoning_gym: the "
+                 "data set's name)"});
+  CHECK(gym(", dataset = \"sums\", min = 3")[0].starts_with(
+      "p.toml:10:57: unknown key \"min\" in [roles.prompts.generator]"));
+  CHECK(gym(", dataset = \"sums\", config = { a = inf }")[0].find(
+            "want true, false, a finite number, a string, a list or a "
+            "table")
+        != std::string::npos);
+  CHECK(gym(", dataset = \"sums\", config = 3")[0].find("config: found 3, want a table") != std::string::npos);
+}
+
 TEST_CASE("paths that are not there") {
   const auto missing = with("model.gguf", "none.gguf");
   REQUIRE(missing.size() == 1);

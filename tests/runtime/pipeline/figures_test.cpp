@@ -47,6 +47,10 @@ TEST_CASE("the figures are those of the roles that are there, each once and with
     CHECK_MESSAGE(plain.contains(name), name);
   for (const char* name : {"critic/vf_loss", "evaluation/held_out/pass@1", "pretraining/loss"})
     CHECK_MESSAGE(!plain.contains(name), name);
+  const auto mixed = names(changed(valid, "generator = { type = \"arithmetic\" }",
+                                   "sources = [{ name = \"gsm8k\", generator = { type = \"arithmetic\" } }]"));
+  for (const char* name : {"reward/gsm8k", "groups/from/gsm8k"})
+    CHECK_MESSAGE(mixed.contains(name), name);
   const auto evaluated = names(with_evaluation);
   for (const char* name : {"evaluation/held_out/pass@1", "evaluation/held_out/pass@4", "evaluation/held_out/avg@4",
                            "evaluation/held_out/maj@4", "evaluation/held_out/length/mean"})

@@ -32,6 +32,14 @@ std::vector<std::pair<std::string, std::vector<std::string>>> cases() {
       {valid, {"placement.rollout.processes=2", "placement.rules.processes=1", "placement.transport=tcp"}},
       {changed(valid, "generator = { type = \"arithmetic\" }", "file = \"rows.jsonl\"\nsystem = \"a\\\"b\\n\\u0001é\""),
        {"roles.prompts.epochs=2"}},
+      {changed(valid, "generator = { type = \"arithmetic\" }",
+               "sources = [{ name = \"a\", file = \"rows.jsonl\", epochs = 2, columns = { prompt = \"q\" } }, "
+               "{ name = \"b\", weight = 0.25, generator = { type = \"arithmetic\" } }]"),
+       {"roles.prompts.sources.a.weight=3"}},
+      {changed(valid, "{ type = \"arithmetic\" }",
+               "{ type = \"reasoning_gym\", dataset = \"sums\", config = { a = [1, { \"b c\" = true }], c = 0.5, d = "
+               "\"\\\"e\" } }"),
+       {"roles.prompts.epochs=3"}},
       {valid, {"roles.rollout.stop=[\"\\n\", \"]\"]", "roles.learner.optimizer.lr=3e-7", "run.seed=9007199254740991"}},
       {changed(valid, "type = \"number\"", "type = \"length\", max = 5"), {}},
       {changed(valid, "type = \"number\"",

@@ -58,6 +58,7 @@ TEST_CASE("a step's record says with which weights and threads its columns were 
   g.origins = {{"reward.judge", {0, 4}}, {"value", {3, 2}}};
   step_record step{.step = 3, .version = 2, .threads = 1, .groups = {lineage_of(g)}};
   step.groups.at(0).by = "rollout";
+  step.groups.at(0).drawn = {1, 17};
   step.session = 2;
   step.followed = true;
   const step_record read = step_record_from(to_json(step));
