@@ -4,7 +4,7 @@
 #include "actors/coordinator/group_router.hpp"
 #include "runtime/roles/job_thread.hpp"
 #include "runtime/supervision/training_round.hpp"
-#include "runtime/supervision/unscored_groups.hpp"
+#include "runtime/supervision/unscored_answers.hpp"
 
 #include <chrono>
 #include <functional>
@@ -84,6 +84,7 @@ private:
     std::size_t missing = 0; ///< answers
     std::string error;       ///< the first
     bool flat = false;       ///< all its rewards are the same
+    std::string complaint;   ///< it cannot be trained, and why
   };
 
   /// A step that is being trained.
@@ -139,6 +140,7 @@ private:
 
   // -- effects.cpp
   void processed(const role_instance& adder, const group_columns& answer);
+  void count_scores(const std::string& role, const group_columns& answer);
   void generation_answered(const role_instance& generator, const generate_group& what, const group_accepted& answer);
   void generation_refused(const role_instance& generator, const generate_group& what, const refusal& why);
   void keep_trajectory(const fetch_group& what);
@@ -212,7 +214,7 @@ private:
   std::map<std::string, lost_node> lost_nodes_; ///< by the name that the placement gives them
   std::map<group_attempt, open_fetch> fetches_;
   supervision::restart_rule restarts_;
-  supervision::unscored_groups unscored_;
+  supervision::unscored_answers unscored_;
   std::uint16_t outer_port_ = 0;
   node_id next_node_ = 2;              ///< 1 is the run's own process
   schedule::progress observed_;        ///< what the trace's counters say now

@@ -45,6 +45,12 @@ std::vector<figure> always() {
       {"groups/zero_variance", "groups dropped because all their rewards were equal, since the run began"},
       {"groups/unscored", "groups dropped since the last step because a role could not score them"},
       {"groups/dropped", "groups dropped for any reason, since the run began"},
+      {"answers/masked", "answers left out since the last step because they could not be scored (failed = \"mask\")"},
+      {"verifier/failures/timeout", "answers since the last step that no rule scored before its deadline"},
+      {"verifier/failures/crash",
+       "answers since the last step over which a rule's function raised or its process died"},
+      {"verifier/failures/malformed", "answers since the last step for which a rule gave something that is no score"},
+      {"verifier/failures/refused", "answers since the last step that a rule did not take: nobody was there to ask"},
       {"steps/skipped", "1 where the step changed nothing: its loss or gradient was not finite"},
       {"tokens/prompt", "tokens of the step's prompts"},
       {"tokens/fed", "tokens that the learner's forward passes were fed"},
@@ -63,7 +69,8 @@ std::vector<figure> always() {
 void add_rare(std::vector<figure>& list) {
   list.push_back({std::string(metric::logprob_gap), "where the learner recomputes what was sampled: largest |rollout - "
                                                     "learner| of a log-probability, nats"});
-  list.push_back({"tokens/masked", "where tokens were too old to be trained: their number"});
+  list.push_back(
+      {"tokens/masked", "where tokens were too old to be trained, or of answers without a score: their number"});
   for (const auto age : metric::ages) {
     const std::string of = "where tokens " + std::string(age) + " versions old are trained: ";
     const auto add = [&](std::string_view name, const std::string& meaning) {
@@ -143,8 +150,10 @@ std::vector<figure> figures_of(const pipeline& p) {
     for (const rule_entry& rule : std::get<rule_verifier_table>(r->options).rules)
       list.push_back({metric::rule_reward(rule.name), "mean score by the rule " + rule.name + ", without its weight"});
   for (const auto& r : p.roles)
-    if (abilities_of(r).adds_columns)
-      list.push_back({"groups/unscored/" + r.name, "groups that " + r.name + " could not score or add its columns to"});
+    if (const auto can = abilities_of(r); can.adds_columns || can.leads)
+      list.push_back({"groups/unscored/" + r.name, "groups that " + r.name
+                                                       + (can.adds_columns ? " could not score or add its columns to"
+                                                                           : " could not train for want of scores")});
   for (const role* r : p.of<reward_model_table>()) {
     const auto& name = std::get<reward_model_table>(r->options).name;
     list.push_back({metric::rule_reward(name), "mean score by the reward model " + r->name});

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/pipeline/planned_abilities.hpp"
+#include "runtime/pipeline/scoring_keys.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
 #include "runtime/words/columns.hpp"
 #include "runtime/words/limits.hpp"
@@ -69,6 +70,8 @@ struct rule_verifier_table {
   }
 
   std::vector<std::string> reads_if_added() const { return column::names(column::greedy, column::extra_info); }
+  std::string failed = "drop";
+  double max_failures = 0.5;
 
   std::vector<std::string> adds() const {
     auto columns = column::names(column::reward);
@@ -82,9 +85,13 @@ struct rule_verifier_table {
     v("rules", s.rules, needed(), "what is scored");
     v("workers", s.workers, between(1, 1024), "answers scored at once");
     v("deadline_ms", s.deadline_ms, between(1, 600000),
-      "milliseconds that scoring one answer may take; later = its group has no score; rules that run your own code "
+      "milliseconds that scoring one answer may take; later = a failure (timeout); rules that run your own code "
       "keep their own deadlines");
   }
 };
 
 } // namespace millrace::pipeline
+    v("failed", s.failed, one_of({"drop", "mask"}),
+      "an answer that could not be scored: drop = its group is not trained; mask = it alone is not, nor part of any "
+      "mean, and a group with fewer than two others is dropped");
+    v("max_failures", s.max_failures, between(0, 1), share_of_failures);

@@ -119,7 +119,7 @@ private:
   std::string reference_name_;                                                 ///< of one that follows the policy
   std::map<std::uint32_t, std::shared_ptr<roles::reference_core>> references_; ///< by version
   std::vector<adding_role> adders_;
-  std::map<std::uint64_t, std::map<std::string, double>> summaries_; ///< of groups made and not yet trained
+  std::map<std::uint64_t, std::map<std::string, summed>> summaries_; ///< of groups made and not yet trained
   supervision::step_figures figures_;                                ///< of the step under way
 };
 

@@ -53,7 +53,7 @@ std::vector<held_out_answer> scored(const held_out_row& row, std::vector<rollout
     auto& score = results[i].score;
     for (std::size_t r = 0; r < found[i].by_rule.size(); ++r)
       score.reward += rules.rules()[r].weight * found[i].by_rule[r].value;
-    score.unscored = found[i].total.status == rules::score_status::error;
+    score.unscored = found[i].total.status != rules::score_status::value;
     const auto& first = found[i].by_rule.front();
     score.correct = first.status == rules::score_status::value && first.value >= correct_from;
     score.vote = rules.rules().front().scorer->statement(inputs[i]);

@@ -16,8 +16,9 @@ std::shared_ptr<const rules::rule_set> rules_of(std::span<const pipeline::rule_e
 
 /// `kind = "rule_verifier"`: scores each answer of a group by the pipeline's rules, in threads of a pool.
 ///
-/// A failed score is never a zero. An answer that a rule cannot score in time, or fails on, and a row that the rules
-/// cannot score at all (no number expected where one is compared) make the group unusable: a complaint.
+/// A failed score is never a zero. An answer that a rule cannot score in time, or fails on, makes its group unusable, a
+/// complaint; with `failed = "mask"` its reward is NaN, and the group is unusable only if fewer than two others have a
+/// score. A row that the rules cannot score at all (no number expected where one is compared) is a complaint always.
 class rule_verifier_role : public column_adder {
 public:
   /// @param reads of the role: `wanted_by`
@@ -32,6 +33,7 @@ private:
   transport::wanted_columns reads_;
   rules::verifier_pool pool_;
   std::chrono::milliseconds deadline_;
+  bool masks_; ///< an answer without a score, and not its group
 };
 
 } // namespace millrace::roles

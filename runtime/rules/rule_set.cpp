@@ -41,7 +41,7 @@ score total_of(const std::vector<weighted_rule>& rules, const std::vector<score>
   if (total.status != score_status::value)
     total.value = 0;
   else if (!scored)
-    return score::invalid("no rule has a score for the answer");
+    return {.status = score_status::not_applicable, .reason = "no rule has a score for the answer"};
   return total;
 }
 

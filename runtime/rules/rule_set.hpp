@@ -17,7 +17,8 @@ struct weighted_rule {
 
 /// What a rule set says about one answer.
 struct rule_set_score {
-  score total; ///< the weighted sum; invalid or error as soon as one rule is (error first), or none has a score
+  score total; ///< the weighted sum; invalid or error as soon as one rule is (error first); not applicable where no
+               ///< rule has one
   std::vector<score> by_rule; ///< in the order of the set, without the weight
 };
 

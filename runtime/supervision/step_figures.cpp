@@ -2,43 +2,52 @@
 
 #include "runtime/formats/strict_json.hpp"
 #include "runtime/telemetry/metrics.hpp"
+#include "runtime/words/columns.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <nlohmann/json.hpp>
 
 namespace millrace::supervision {
+namespace {
+
+constexpr auto parts = column::prefix_of(column::any_reward.name);
+
+} // namespace
 
 step_figures::step_figures(std::string_view saved) {
   const auto object = formats::parse_json(saved, "step.json of the checkpoint");
   try {
-    groups_ = object.at("groups");
     masked_ = object.at("masked");
-    sums_ = object.at("sums");
+    for (const auto& [name, part] : object.at("sums").items())
+      sums_[name] = {part.at(0), part.at(1)};
   } catch (const nlohmann::json::exception& error) {
     throw input_error("step.json of the checkpoint: damaged: " + std::string(error.what()));
   }
 }
 
-void step_figures::add_group(const std::map<std::string, double>& summary) {
-  ++groups_;
-  for (const auto& [name, value] : summary)
-    sums_[name] += value;
+void step_figures::add_group(const std::map<std::string, summed>& summary) {
+  for (const auto& [name, part] : summary) {
+    sums_[name].sum += part.sum;
+    sums_[name].count += part.count;
+  }
 }
 
 std::map<std::string, double> step_figures::figures() const {
   std::map<std::string, double> out;
-  for (const auto& [name, sum] : sums_)
-    if (name.starts_with("reward."))
-      out[telemetry::metric::rule_reward(name.substr(7))] = sum / static_cast<double>(groups_);
-    else if (name != "reward")
-      out[name] = sum;
+  for (const auto& [name, part] : sums_)
+    if (part.count > 0 && name != column::reward.name)
+      out[name.starts_with(parts) ? telemetry::metric::rule_reward(name.substr(parts.size())) : name] =
+          part.sum / static_cast<double>(part.count);
   if (masked_ > 0)
     out["tokens/masked"] = static_cast<double>(masked_);
   return out;
 }
 
 std::string step_figures::saved() const {
-  return nlohmann::json{{"groups", groups_}, {"masked", masked_}, {"sums", sums_}}.dump();
+  auto sums = nlohmann::json::object();
+  for (const auto& [name, part] : sums_)
+    sums[name] = {part.sum, part.count};
+  return nlohmann::json{{"masked", masked_}, {"sums", std::move(sums)}}.dump();
 }
 
 } // namespace millrace::supervision

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "runtime/messages/add_columns.hpp"
+
 #include <cstdint>
 #include <map>
 #include <string>
@@ -15,20 +17,19 @@ public:
   /// @throws input_error for text that `saved` did not write
   explicit step_figures(std::string_view saved);
 
-  void add_group(const std::map<std::string, double>& summary);
+  void add_group(const std::map<std::string, summed>& summary);
 
   void add_masked(std::int64_t tokens) { masked_ += tokens; }
 
-  /// Rewards by rule as means over groups, everything else as sums.
+  /// Means over the answers of the groups. The mean of `reward` itself is the learner's to say.
   std::map<std::string, double> figures() const;
 
   /// For a checkpoint within a step: one JSON object.
   std::string saved() const;
 
 private:
-  std::int64_t groups_ = 0;
   std::int64_t masked_ = 0; ///< tokens
-  std::map<std::string, double> sums_;
+  std::map<std::string, summed> sums_;
 };
 
 } // namespace millrace::supervision

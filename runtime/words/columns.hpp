@@ -63,8 +63,10 @@ inline constexpr std::array column_table = [] {
       {"kept", i32, answer, sometimes, "rollout", "place of each answer among those that were begun"},
       {"ended", u8, answer, always, "rollout", "of a group that was interrupted. 1: the answer is complete"},
       // -- what other roles say of them ------------------------------------------------------------------------------
-      {"reward", f32, answer, always, "rule_verifier, reward_model, demonstrations", "what the answer is worth"},
-      {"reward.<name>", f32, answer, always, "rule_verifier, reward_model", "a part of it: of one rule or one model"},
+      {"reward", f32, answer, always, "rule_verifier, reward_model, demonstrations",
+       "what the answer is worth; NaN: it has no score and is not trained"},
+      {"reward.<name>", f32, answer, always, "rule_verifier, reward_model",
+       "a part of it: of one rule or one model; 0 where a rule has nothing to say of the answer"},
       {"ref_logprob", f32, answer_token, always, "reference", "log-probability under the reference"},
       {"value", f32, answer_token, always, "critic", "the return that the critic expects before the token"},
       {"returns", f32, answer_token, always, "policy", "of a whole batch: what the critic should have said"},

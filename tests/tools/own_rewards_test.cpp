@@ -55,20 +55,79 @@ TEST_CASE("a function of verl's form gives the same rewards, step by step, as th
   CHECK(again.status == 0);
 }
 
+namespace {
+
+/// Raises on some of the answers, by what they say; gives any other at least 5.
+constexpr const char* raises_on_some = R"py(
+def compute_score(data_source, solution_str, ground_truth, extra_info=None):
+    if sum(solution_str.encode()) % 5 == 3:
+        raise ValueError('no score today')
+    return 5.0 + len(solution_str) % 3
+)py";
+
+double sum_of(const run_on_disk& files, const std::string& figure) {
+  double sum = 0;
+  for (const auto& row : files.metrics())
+    sum += row.at(figure).get<double>();
+  return sum;
+}
+
+/// That every reward which was trained is one that the function gave.
+void check_nothing_failed_was_trained(const run_on_disk& files) {
+  for (const auto& row : files.metrics()) {
+    CHECK(row.at("reward").get<double>() >= 5);
+    CHECK(row.at("rewards/python/mean").get<double>() >= 5);
+  }
+}
+
+} // namespace
+
 TEST_CASE("a function that fails at some answers loses their groups, by name, and nothing of them is trained") {
-  const own_reward own("import itertools\nseen = itertools.count()\n"
-                       "def compute_score(data_source, solution_str, ground_truth, extra_info=None):\n"
-                       "    if next(seen) % 20 == 3:\n        raise ValueError('no score today')\n"
-                       "    return float(len(solution_str))\n");
-  const auto done = run_to_end(own.run.start(own.rules(", workers = 1")), 60);
+  const own_reward own(raises_on_some);
+  auto how = own.rules();
+  how.insert(how.end(), {"--set", "roles.rules.max_failures=1"}); // most groups of four have such an answer
+  const auto done = run_to_end(own.run.start(how), 60);
   CAPTURE(done.err);
   REQUIRE(done.status == 0);
-  CHECK(done.err.find("no score today") != std::string::npos);
-  double unscored = 0;
-  for (const auto& row : own.run.files().metrics())
-    unscored += row.at("groups/unscored").get<double>();
-  CHECK(unscored > 0);
+  CHECK(done.err.find("dropped: rules: crash: python: the function raised ValueError: no score today")
+        != std::string::npos);
+  CHECK(sum_of(own.run.files(), "groups/unscored") > 0);
+  CHECK(sum_of(own.run.files(), "verifier/failures/crash") >= sum_of(own.run.files(), "groups/unscored"));
+  CHECK(sum_of(own.run.files(), "answers/masked") == 0);
+  check_nothing_failed_was_trained(own.run.files());
   check_each_group_once(own.run.files(), 3);
+}
+
+TEST_CASE("with failed = mask only the failed answers are left out, and the ledger and a replay agree") {
+  const own_reward own(raises_on_some);
+  auto how = own.rules();
+  how.insert(how.end(), {"--set", "roles.rules.failed=mask"});
+  const auto done = run_to_end(own.run.start(how), 60);
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  CHECK(done.err.find("masked, without a score: crash: python: the function raised ValueError: no score today")
+        != std::string::npos);
+  CHECK(sum_of(own.run.files(), "answers/masked") > 0);
+  CHECK(sum_of(own.run.files(), "verifier/failures/crash") >= sum_of(own.run.files(), "answers/masked"));
+  check_nothing_failed_was_trained(own.run.files());
+  const auto again = run_to_end(command_line({"replay", own.run.files().folder().string()}), 60);
+  CAPTURE(again.err);
+  CHECK(again.status == 0);
+}
+
+TEST_CASE("a function that fails too often ends the run in one line, with either option") {
+  for (const char* option : {"drop", "mask"}) {
+    const own_reward own("def compute_score(data_source, solution_str, ground_truth, extra_info=None):\n"
+                         "    raise ValueError('never a score')\n");
+    auto how = own.rules();
+    how.insert(how.end(),
+               {"--set", std::string("roles.rules.failed=") + option, "--set", "roles.rules.max_failures=0.9"});
+    const auto done = run_to_end(own.run.start(how), 60);
+    CAPTURE(done.err);
+    CHECK(done.status == 1);
+    CHECK(done.err.find("answers were lost for want of a score, more than its max_failures allows; the last one: group")
+          != std::string::npos);
+  }
 }
 
 TEST_CASE("check says in one line that a reward file has a mistake, and the run does not start") {
