@@ -25,9 +25,11 @@ std::string complaint_of(const rules::score& total) {
 std::shared_ptr<const rules::row_context> context_of(const columns::column_set& columns) {
   if (!columns.has(column::prompt) || !columns.has(column::data_source))
     return nullptr;
-  return std::make_shared<const rules::row_context>(rules::row_context{.prompt = columns::prompt_in(columns),
-                                                                       .data_source = columns::data_source_in(columns),
-                                                                       .extra_info = columns::extra_info_in(columns)});
+  return std::make_shared<const rules::row_context>(
+      rules::row_context{.prompt = columns::prompt_in(columns),
+                         .data_source = columns::data_source_in(columns),
+                         .extra_info = columns::extra_info_in(columns),
+                         .ground_truth = columns::ground_truth_in(columns)});
 }
 
 /// How scoring went, and why the group cannot be used; both without the columns.
@@ -128,7 +130,10 @@ verifier_question question_of(const columns::column_set& columns) {
 std::shared_ptr<const rules::rule_set> rules_of(std::span<const pipeline::rule_entry> entries) {
   std::vector<rules::weighted_rule> weighted;
   for (const auto& entry : entries)
-    weighted.push_back({entry.name, entry.weight, rules::make_rule(entry.type, entry.options)});
+    weighted.push_back({.name = entry.name,
+                        .weight = entry.weight,
+                        .scorer = rules::make_rule(entry.type, entry.options),
+                        .data_sources = entry.when ? entry.when->data_source.texts : std::vector<std::string>()});
   return std::make_shared<const rules::rule_set>(std::move(weighted));
 }
 

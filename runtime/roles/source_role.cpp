@@ -40,7 +40,7 @@ std::shared_ptr<data::source> source_of(const pipeline::pipeline& p, const pipel
       std::string why;
       for (const auto& rules : sets)
         if (why.empty())
-          why = rules->unreadable(row.answer);
+          why = rules->unreadable(row.answer, row.data_source);
       return why;
     };
     return data::open_file(table.file, std::move(options), std::move(skip));
@@ -57,6 +57,7 @@ std::shared_ptr<data::source> source_of(const pipeline::pipeline& p, const pipel
 columns::prompt_content content_in(data::row& row) {
   return {.prompt = std::move(row.prompt),
           .answer = std::move(row.answer),
+          .ground_truth = std::move(row.ground_truth),
           .data_source = row.data_source,
           .extra_info = row.extra,
           .demonstrations = std::move(row.demonstrations),

@@ -27,13 +27,19 @@ json call_of(const rule_input& input, const worker_settings& settings) {
             {"prompt", messages_of(input.row)},
             {"completion", std::string(input.text)},
             {"ground_truth", std::string(input.answer)},
-            {"extra_info", nullptr},
-            {"truncated", input.truncated}};
-  if (input.row && !input.row->extra_info.empty())
-    call["extra_info"] = json::parse(input.row->extra_info, nullptr, false);
-  if (call["extra_info"].is_discarded())
-    call["extra_info"] = nullptr;
-  if (settings.form == question_form::calls) {
+            {"extra_info", nullptr}};
+  const auto take = [&](const char* name, const std::string& written) {
+    auto value = written.empty() ? json(json::value_t::discarded) : json::parse(written, nullptr, false);
+    if (!value.is_discarded())
+      call[name] = std::move(value);
+  };
+  if (input.row) {
+    take("extra_info", input.row->extra_info);
+    take("ground_truth", input.row->ground_truth);
+  }
+  if (settings.form == question_form::row) {
+    call["finish_reason"] = input.truncated ? "length" : "stop";
+  } else {
     call["completion_ids"] = input.completion_ids;
     call["chat"] = settings.prompts == "messages" || (settings.prompts == "auto" && call["prompt"].size() > 1);
   }

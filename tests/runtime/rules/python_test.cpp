@@ -56,6 +56,31 @@ TEST_CASE("a function in verl's style gets verl's four arguments and gives a num
   CHECK(python_rule("async " + head + "return True").of("4") == "1.00");
 }
 
+TEST_CASE("an expected answer that is no text reaches the function as what it is, in every style") {
+  const auto type_of = [](const python_rule& rule, const std::string& ground_truth) {
+    const row_context row{.prompt = {{"user", "x"}}, .ground_truth = ground_truth};
+    const std::string answer = ground_truth.empty() ? "text" : ground_truth;
+    return python_rule::words(rule.made->evaluate_group(std::vector<rule_input>{{.answer = answer, .row = &row}})[0]);
+  };
+  const std::string order = "[str, int, float, dict, list, bool].index(type(x))";
+  const python_rule verl("def compute_score(data_source, solution_str, ground_truth, extra_info):\n  x = ground_truth\n"
+                         "  return "
+                         + order);
+  const python_rule trl("def compute_score(prompts, completions, answer, **more):\n  x = answer[0]\n  return [" + order
+                            + "]",
+                        {{"style", std::string("trl")}});
+  const python_rule openrlhf("def compute_score(queries, prompts, labels):\n  x = labels[0]\n  return [" + order + "]",
+                             {{"style", std::string("openrlhf")}});
+  for (const auto* rule : {&verl, &trl, &openrlhf}) {
+    CHECK(type_of(*rule, "") == "0.00");
+    CHECK(type_of(*rule, "9007199254740993") == "1.00");
+    CHECK(type_of(*rule, "1.10") == "2.00");
+    CHECK(type_of(*rule, R"({"cases": [1, 2]})") == "3.00");
+    CHECK(type_of(*rule, "[]") == "4.00");
+    CHECK(type_of(*rule, "false") == "5.00");
+  }
+}
+
 TEST_CASE("whatever a function does instead of scoring is a failure of its kind, and the next answer is scored") {
   const python_rule rule(head
                              + "return eval(solution_str, globals())\n"
