@@ -4,6 +4,7 @@
 #include "runtime/columns/column_set.hpp"
 #include "runtime/columns/prompt_columns.hpp"
 #include "runtime/roles/role_kinds.hpp"
+#include "runtime/telemetry/log.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -152,7 +153,11 @@ void rule_verifier_role::add(const process_group&, columns::column_set columns, 
   }
   pool_.submit(std::move(question.rows), deadline_,
                [this, greedy = question.greedy, done = std::move(done)](std::vector<rules::rule_set_score> scores) {
-                 done(scored_columns(pool_.rules(), scores, greedy, masks_), {});
+                 auto result = scored_columns(pool_.rules(), scores, greedy, masks_);
+                 if (const auto line = details_.add(pool_.rules(), scores, scores.size() - greedy, result.summary);
+                     !line.empty())
+                   telemetry::log_warning("rules", line);
+                 done(std::move(result), {});
                });
 }
 

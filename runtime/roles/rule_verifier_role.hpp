@@ -2,6 +2,7 @@
 
 #include "runtime/pipeline/rule_verifier_table.hpp"
 #include "runtime/roles/abilities.hpp"
+#include "runtime/rules/rule_details.hpp"
 #include "runtime/rules/verifier_pool.hpp"
 
 #include <chrono>
@@ -33,6 +34,7 @@ private:
   transport::wanted_columns reads_;
   rules::verifier_pool pool_;
   std::chrono::milliseconds deadline_;
+  rules::rule_details details_;
   bool masks_; ///< an answer without a score, and not its group
 };
 

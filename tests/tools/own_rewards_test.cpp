@@ -130,6 +130,29 @@ TEST_CASE("a function that fails too often ends the run in one line, with either
   }
 }
 
+TEST_CASE("what a function returns beside its score is a figure of the step, and an object as the answer is a dict") {
+  const own_reward own("def compute_score(data_source, solution_str, ground_truth, extra_info=None):\n"
+                       "    assert data_source == 'objects' and ground_truth == {'cases': [1, 2.5]}\n"
+                       "    return {'score': float(len(solution_str)), 'twice': 2 * len(solution_str), 'word': 'x'}\n");
+  std::string rows;
+  for (int i = 0; i < 12; ++i)
+    rows += "{\"prompt\": \"What is " + std::to_string(i)
+            + R"(?", "data_source": "objects", "reward_model": {"ground_truth": )" + R"({"cases": [1, 2.5]}}})"
+            + "\n{\"prompt\": \"x\", \"answer\": \"1\", \"data_source\": \"poems\"}\n";
+  write_file(own.run / "rows.jsonl", rows);
+  auto how = own.rules(", when = {data_source = \"objects\"}");
+  how.insert(how.end(),
+             {"--set", "roles.prompts={kind = \"source\", file = \"" + (own.run / "rows.jsonl").string() + "\"}"});
+  const auto done = run_to_end(own.run.start(how), 60);
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  CHECK(done.err.find("no rule is for its data_source \"poems\"") != std::string::npos);
+  for (const auto& row : own.run.files().metrics()) {
+    CHECK(row.at("rule/python/twice").get<double>() == doctest::Approx(2 * row.at("reward").get<double>()));
+    CHECK_FALSE(row.contains("rule/python/word"));
+  }
+}
+
 TEST_CASE("check says in one line that a reward file has a mistake, and the run does not start") {
   const own_reward own("def another():\n    pass\n");
   for (const auto& command : {own.run.check(own.rules()), own.run.start(own.rules())}) {
