@@ -47,6 +47,14 @@ def line_of(error):
     return (type(error).__name__ + (": " + words if words else ""))[:300]
 
 
+def result(value, metrics=None, nothing=False):
+    """An entry of a list: what is no score fails alone. None says nothing of the answer where `nothing` allows it."""
+    try:
+        return {"score": None if value is None and nothing else number(value), "metrics": metrics or {}}
+    except NoScore as error:
+        return {"failure": "malformed", "reason": str(error)}
+
+
 def number(value, what="the function"):
     if isinstance(value, (str, bytes)) or value is None:
         raise NoScore(what + " returned " + ("nothing" if value is None else repr(value)[:60]) + ", want a number")
@@ -116,7 +124,7 @@ def trl(function, calls):
             columns[name] = [extra.get(name) for extra in extras]
     values = listed(waited(function(prompts=prompts, completions=completions, **accepted(function, columns))),
                     len(calls), "the function")
-    return [{"score": None if value is None else number(value), "metrics": {}} for value in values]
+    return [result(value, nothing=True) for value in values]
 
 
 def openrlhf(function, calls):
@@ -131,8 +139,7 @@ def openrlhf(function, calls):
             for at, entry in enumerate(listed(column, len(calls), "extra_logs." + str(key))):
                 metrics[at].update(metrics_of({key: entry}))
         value = value["rewards"]
-    return [{"score": number(one), "metrics": more} for one, more in zip(listed(value, len(calls), "the function"),
-                                                                        metrics)]
+    return [result(one, more) for one, more in zip(listed(value, len(calls), "the function"), metrics)]
 
 
 def accepted(function, columns):

@@ -3,7 +3,10 @@
 #include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -110,6 +113,61 @@ TEST_CASE("whatever a function does instead of scoring is a failure of its kind,
     CHECK(rule.of(answer) == wanted);
     CHECK(rule.of("0.75") == "0.75");
   }
+}
+
+TEST_CASE("whatever a function of a group returns is a failure of its kind: of one answer where it can be, or of all") {
+  using lines = std::vector<std::string>;
+  const auto nothing = [](const std::string& what) {
+    const auto line = "malformed: the function returned " + what;
+    return lines{line, line};
+  };
+  const std::vector<std::pair<std::string, lines>> cases{
+      {"[1.0, 0.5]", {"1.00", "0.50"}},
+      {"(1.0, 0.5)", {"1.00", "0.50"}},
+      {"[1.0, float('nan')]", {"1.00", "malformed: the function returned nan, want a finite number"}},
+      {"[float('inf'), 1]", {"malformed: the function returned inf, want a finite number", "1.00"}},
+      {"[1.0, 'yes']", {"1.00", "malformed: the function returned 'yes', want a number"}},
+      {"[1.0, []]", {"1.00", "malformed: the function returned list, want a number"}},
+      {"[1.0]", nothing("a list of 1, want 2")},
+      {"[1.0, 2.0, 3.0]", nothing("a list of 3, want 2")},
+      {"[]", nothing("a list of 0, want 2")},
+      {"None", nothing("nothing, want a list of 2")},
+      {"1.0", nothing("float, want a list of 2")},
+      {"'1'", nothing("str, want a list of 2")},
+      {"{'points': [1, 2]}", {}},
+      {"1 / 0",
+       {"crash: the function raised ZeroDivisionError: division by zero",
+        "crash: the function raised ZeroDivisionError: division by zero"}}};
+  for (const std::string style : {"trl", "openrlhf"})
+    for (const auto& [returned, wanted] : cases) {
+      CAPTURE(style + ": " + returned);
+      const python_rule rule("def compute_score("
+                                 + std::string(style == "trl" ? "prompts, completions, **more" : "q, p, l")
+                                 + "):\n  return " + returned + "\n",
+                             {{"style", style}});
+      lines found;
+      for (const auto& s : rule.made->evaluate_group(std::vector<rule_input>(2)))
+        found.push_back(python_rule::words(s));
+      if (!wanted.empty())
+        CHECK(found == wanted);
+      else
+        CHECK(found[0].starts_with("malformed: the function returned "));
+    }
+}
+
+TEST_CASE("megabytes that a function prints go to the run's stderr and into no score") {
+  const tests::temporary_folder folder;
+  const auto log = (folder / "log").string();
+  const int own = dup(STDERR_FILENO), file = open(log.c_str(), O_WRONLY | O_CREAT, 0600);
+  dup2(file, STDERR_FILENO); // what the process inherits
+  const python_rule rule(head + "print('x' * 3000000)\n  import sys\n  sys.stderr.write('y' * 3000000)\n  return 0.5");
+  const auto first = rule.of("a"), second = rule.of("b");
+  dup2(own, STDERR_FILENO);
+  close(own);
+  close(file);
+  CHECK(first == "0.50");
+  CHECK(second == "0.50");
+  CHECK(std::filesystem::file_size(log) >= 9000000); // what is printed last may still wait in the process
 }
 
 TEST_CASE("a function that eats more than its memory fails, and the run goes on") {
