@@ -142,6 +142,15 @@ def openrlhf(function, calls):
     return [result(one, more) for one, more in zip(listed(value, len(calls), "the function"), metrics)]
 
 
+def math_verify(function, calls):
+    """Not a user's function: the package math-verify, asked whether two formulas mean the same."""
+    def parsed(text):
+        return function.parse(text if "$" in text else "$" + text + "$")
+
+    return [{"score": float(function.verify(parsed(str(call["ground_truth"])), parsed(call["completion"]))),
+             "metrics": {}} for call in calls]
+
+
 def accepted(function, columns):
     """The columns that the function's signature takes."""
     try:
@@ -158,10 +167,13 @@ styles = {
     "verl": (verl, [], dict.fromkeys(["data_source", "solution_str", "ground_truth", "extra_info"])),
     "trl": (trl, [], dict.fromkeys(["prompts", "completions"])),
     "openrlhf": (openrlhf, [None, None, None], {}),
+    "math_verify": (math_verify, [], {}),
 }
 
 
 def load(path, name, style):
+    if style == "math_verify":
+        return importlib.import_module("math_verify")
     if not os.path.isfile(path):
         raise LookupError("found no such file")
     folder = os.path.dirname(os.path.abspath(path))
