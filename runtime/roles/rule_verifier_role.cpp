@@ -5,6 +5,7 @@
 #include "runtime/columns/prompt_columns.hpp"
 #include "runtime/roles/role_kinds.hpp"
 #include "runtime/telemetry/log.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -162,7 +163,10 @@ void rule_verifier_role::add(const process_group&, columns::column_set columns, 
 }
 
 role_abilities made(const role_setup& setup, const pipeline::rule_verifier_table& table) {
-  return {.adds_columns = std::make_shared<rule_verifier_role>(table, columns::wanted_by(setup.role()))};
+  const auto role = std::make_shared<rule_verifier_role>(table, columns::wanted_by(setup.role()));
+  if (const auto why = role->unusable(); !why.empty()) // better than losing group after group
+    throw input_error("rule " + why);
+  return {.adds_columns = role};
 }
 
 } // namespace millrace::roles

@@ -26,6 +26,10 @@ public:
   /// @throws input_error as the rules do
   rule_verifier_role(const pipeline::rule_verifier_table& table, transport::wanted_columns reads);
 
+  /// Starts what rules need outside this process. @returns "rule: reason" of the first that cannot be used; "" = all
+  /// can
+  std::string unusable() const { return pool_.rules().unusable(); }
+
   transport::wanted_columns reads() const override { return reads_; }
 
   void add(const process_group& group, columns::column_set columns, answer_to<added_columns> done) override;
