@@ -5,7 +5,7 @@
 #include "runtime/roles/job_thread.hpp"
 #include "runtime/supervision/prompt_results.hpp"
 #include "runtime/supervision/training_round.hpp"
-#include "runtime/supervision/unscored_groups.hpp"
+#include "runtime/supervision/unscored_answers.hpp"
 
 #include <chrono>
 #include <functional>
@@ -85,6 +85,7 @@ private:
     std::size_t missing = 0; ///< answers
     std::string error;       ///< the first
     bool flat = false;       ///< all its rewards are the same
+    std::string complaint;   ///< it cannot be trained, and why
   };
 
   /// A step that is being trained.
@@ -140,6 +141,7 @@ private:
 
   // -- effects.cpp
   void processed(const role_instance& adder, const group_columns& answer);
+  void count_scores(const std::string& role, const group_columns& answer);
   void generation_answered(const role_instance& generator, const generate_group& what, const group_accepted& answer);
   void generation_refused(const role_instance& generator, const generate_group& what, const refusal& why);
   void keep_trajectory(const fetch_group& what);
@@ -213,7 +215,7 @@ private:
   std::map<std::string, lost_node> lost_nodes_; ///< by the name that the placement gives them
   std::map<group_attempt, open_fetch> fetches_;
   supervision::restart_rule restarts_;
-  supervision::unscored_groups unscored_;
+  supervision::unscored_answers unscored_;
   supervision::prompt_results prompt_results_; ///< of the step under way
   std::uint16_t outer_port_ = 0;
   node_id next_node_ = 2;              ///< 1 is the run's own process

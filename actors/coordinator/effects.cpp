@@ -91,32 +91,38 @@ void coordinator_state::process(const role_instance& adder, const process_group&
       });
 }
 
+/// Ends the run where too many have none.
+void coordinator_state::count_scores(const std::string& role, const group_columns& answer) {
+  if (const auto line = unscored_.add(role, answer); !line.empty())
+    complain(line);
+  if (const auto line = unscored_.too_many(); !line.empty())
+    fail(line);
+}
+
 void coordinator_state::processed(const role_instance& adder, const group_columns& answer) {
   if (answer.complaint.empty()) {
     restarts_.worked(adder.name());
-    unscored_.scored();
     prompt_results_.scored(answer.group, answer.summary);
     progressed();
-  } else {
-    unscored_.unscored(adder.role, answer.complaint);
   }
   router_->processed(adder, answer, now());
-  if (const auto line = unscored_.too_many(); !line.empty())
-    fail(line);
+  count_scores(adder.role, answer);
 }
 
 /// Every role that trains pulls the columns. This process does too, for a group that the trajectory file samples.
 void coordinator_state::fetch(const fetch_group& what) {
   const bool sampled = telemetry::is_sampled(what.group, config_.pipeline->run.trajectories_fraction);
   auto& open = fetches_[{what.group, what.attempt}];
-  open = {.missing = std::size_t{sampled}, .error = "", .flat = false};
+  open = {.missing = std::size_t{sampled}, .error = "", .flat = false, .complaint = ""};
   each_trainer([&](const role_ready&) { ++open.missing; });
   each_trainer([&](const role_ready& role) {
     self_.ask(
         role.trainer, what, request_deadline(),
         [this, what, leads = is_leader(role)](const group_fetched& fetched) {
-          if (const auto found = fetches_.find({what.group, what.attempt}); leads && found != fetches_.end())
-            found->second.flat = fetched.flat;
+          if (const auto found = fetches_.find({what.group, what.attempt}); found != fetches_.end()) {
+            found->second.flat = leads ? fetched.flat : found->second.flat;
+            found->second.complaint = fetched.complaint.empty() ? found->second.complaint : fetched.complaint;
+          }
           fetched_by_one(what, "");
         },
         [this, what](const refusal& why) { fetched_by_one(what, why.line); });
@@ -150,9 +156,13 @@ void coordinator_state::fetched_by_one(const fetch_group& what, const std::strin
   if (--found->second.missing > 0)
     return;
   const auto all = fetches_.extract(found).mapped();
-  if (all.error.empty())
-    router_->fetched({.group = what.group, .attempt = what.attempt, .flat = all.flat}, now());
-  else
+  if (all.error.empty()) {
+    router_->fetched({.group = what.group, .attempt = what.attempt, .flat = all.flat, .complaint = all.complaint},
+                     now());
+    count_scores(
+        leader_role_,
+        {.group = what.group, .attempt = what.attempt, .columns = {}, .summary = {}, .complaint = all.complaint});
+  } else
     router_->fetch_failed({what.group, what.attempt}, all.error, now());
   progressed();
 }

@@ -167,9 +167,9 @@ std::string group_router::answered_by(std::uint64_t group) const {
   return "";
 }
 
-std::map<std::string, double> group_router::summary_of(std::uint64_t group) const {
+std::map<std::string, summed> group_router::summary_of(std::uint64_t group) const {
   const auto found = groups_.find(group);
-  return found != groups_.end() ? found->second.summary : std::map<std::string, double>{};
+  return found != groups_.end() ? found->second.summary : std::map<std::string, summed>{};
 }
 
 void group_router::start_generation(std::uint64_t group) {
@@ -349,7 +349,9 @@ void group_router::fetched(const group_fetched& what, double now) {
   }
   record->fetched = true;
   release_columns(*record);
-  if (what.flat)
+  if (!what.complaint.empty())
+    act(schedule::group_failed{what.group, what.attempt, false, 0, graph_.leader + ": " + what.complaint}, now);
+  else if (what.flat)
     act(schedule::group_flat{what.group, what.attempt}, now);
   else
     act(schedule::group_ready{what.group, what.attempt}, now);

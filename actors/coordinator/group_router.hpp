@@ -191,7 +191,7 @@ public:
   std::string answered_by(std::uint64_t group) const;
 
   /// Summaries that roles attached to a live group.
-  std::map<std::string, double> summary_of(std::uint64_t group) const;
+  std::map<std::string, summed> summary_of(std::uint64_t group) const;
 
   std::int64_t dropped_groups() const { return dropped_; }
 
@@ -213,7 +213,7 @@ private:
     std::set<std::string> waiting;                 ///< roles that have no living copy
     std::vector<ticket> columns;
     ticket partial; ///< begun answers of an attempt that was interrupted; id 0: none
-    std::map<std::string, double> summary;
+    std::map<std::string, summed> summary;
 
     bool has_columns_of(node_id node) const;
     /// Those of the row and those that roles have added.

@@ -169,8 +169,18 @@ auto inspect(Inspector& f, process_group& x) {
 }
 
 template <class Inspector>
+auto inspect(Inspector& f, summed& x) {
+  return f(x.sum, x.count);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, scoring_outcome& x) {
+  return f(x.answers, x.lost, x.failures, x.first);
+}
+
+template <class Inspector>
 auto inspect(Inspector& f, group_columns& x) {
-  return f(x.group, x.attempt, x.columns, x.summary, x.complaint, x.busy_s);
+  return f(x.group, x.attempt, x.columns, x.summary, x.complaint, x.scores, x.busy_s);
 }
 
 template <class Inspector>
@@ -180,7 +190,7 @@ auto inspect(Inspector& f, fetch_group& x) {
 
 template <class Inspector>
 auto inspect(Inspector& f, group_fetched& x) {
-  return f(x.group, x.attempt, x.flat);
+  return f(x.group, x.attempt, x.flat, x.complaint);
 }
 
 template <class Inspector>

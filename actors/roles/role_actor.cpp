@@ -48,6 +48,7 @@ struct passing_group {
                          .columns = {},
                          .summary = std::move(added.summary),
                          .complaint = std::move(added.complaint),
+                         .scores = std::move(added.scores),
                          .busy_s = telemetry::now_s() - start_s};
     if (error.empty())
       answer.columns = place.data->publish(std::move(added.columns));

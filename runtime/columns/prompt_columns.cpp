@@ -61,6 +61,8 @@ transport::bundle columns_of(const prompt_content& row) {
       .add(column::prompt_lengths, prompt.lengths)
       .add(column::answer, row.answer)
       .add(column::data_source, row.data_source);
+  if (!row.ground_truth.empty())
+    columns.add(column::ground_truth, row.ground_truth);
   if (!row.extra_info.empty())
     columns.add(column::extra_info, row.extra_info);
   if (!row.demonstrations.empty())
@@ -77,6 +79,10 @@ std::vector<chat_turn> prompt_in(const column_set& columns) {
 
 std::string answer_in(const column_set& columns) {
   return string_in(columns, column::answer);
+}
+
+std::string ground_truth_in(const column_set& columns) {
+  return columns.has(column::ground_truth) ? string_in(columns, column::ground_truth) : std::string();
 }
 
 std::string data_source_in(const column_set& columns) {
@@ -119,6 +125,7 @@ double margin_in(const column_set& columns) {
 prompt_content content_of(const column_set& columns) {
   return {.prompt = prompt_in(columns),
           .answer = answer_in(columns),
+          .ground_truth = ground_truth_in(columns),
           .data_source = data_source_in(columns),
           .extra_info = extra_info_in(columns),
           .demonstrations = demonstrations_in(columns),

@@ -12,6 +12,7 @@ namespace millrace::columns {
 struct prompt_content {
   std::vector<chat_turn> prompt; ///< at least one turn
   std::string answer;            ///< the expected one
+  std::string ground_truth = {}; ///< it as JSON; "" where it is text
   std::string data_source;
   std::string extra_info;                             ///< JSON; may be empty
   std::vector<std::vector<chat_turn>> demonstrations; ///< as `data::row` has them
@@ -20,7 +21,8 @@ struct prompt_content {
   bool operator==(const prompt_content&) const = default;
 };
 
-/// The columns that a source adds. `extra_info` and those of demonstrations are only there if the row has some.
+/// The columns that a source adds. `ground_truth`, `extra_info` and those of demonstrations are only there if the row
+/// has some.
 transport::bundle columns_of(const prompt_content& row);
 
 /// The conversation: `column::prompt`. @throws std::exception for columns that `columns_of` did not write
@@ -28,6 +30,9 @@ std::vector<chat_turn> prompt_in(const column_set& columns);
 
 /// `column::answer`
 std::string answer_in(const column_set& columns);
+
+/// `column::ground_truth`; "" where the column is not there.
+std::string ground_truth_in(const column_set& columns);
 
 /// `column::data_source`
 std::string data_source_in(const column_set& columns);

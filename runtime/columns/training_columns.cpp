@@ -4,8 +4,10 @@
 #include "runtime/train/step_record.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <span>
 #include <stdexcept>
+#include <type_traits>
 #include <utility>
 
 namespace millrace::columns {
@@ -113,6 +115,41 @@ void take_baseline(train::training_group& group, std::span<const std::uint8_t> g
   group.baseline.assign(group.reward.size(), baseline);
 }
 
+/// Takes the answers without a score out of the group, as if they had never been asked for.
+void leave_out_unscored(train::training_group& group) {
+  std::vector<std::size_t> left;
+  for (std::size_t i = 0; i < group.reward.size(); ++i)
+    if (!std::isnan(group.reward[i]))
+      left.push_back(i);
+    else
+      group.masked_tokens += trained_tokens(group, i);
+  if (left.size() == group.reward.size())
+    return;
+  if (left.size() < 2)
+    throw too_few_scored(std::to_string(left.size()) + " of " + std::to_string(group.reward.size())
+                         + " answers have a score, want at least two");
+  if (group.kept.empty()) // the others are found by their places among all that were begun
+    for (std::uint32_t i = 0; i < group.sampled.size(); ++i)
+      group.kept.push_back(i);
+  const auto only_left = [&](auto& column) {
+    if (column.empty())
+      return;
+    const auto rest = column.begin() + static_cast<std::ptrdiff_t>(group.reward.size()); // the greedy answer's
+    std::decay_t<decltype(column)> kept;
+    for (const std::size_t i : left)
+      kept.push_back(std::move(column[i]));
+    kept.insert(kept.end(), rest, column.end());
+    column = std::move(kept);
+  };
+  each_token_column(group, only_left);
+  for (auto& part : group.parts)
+    only_left(part);
+  only_left(group.baseline);
+  only_left(group.sampled);
+  only_left(group.kept);
+  only_left(group.reward);
+}
+
 } // namespace
 
 training_rules training_rules_of(const pipeline::pipeline& p) {
@@ -140,6 +177,7 @@ train::training_group training_group_of(std::uint64_t id, const column_set& colu
     if (rules.mask_truncated && columns.view(column::finish).back() != 0)
       group.masked_tokens -= lengths.back(); // it was never to be trained
   }
+  leave_out_unscored(group);
   return group;
 }
 

@@ -5,6 +5,7 @@
 #include "runtime/train/training_group.hpp"
 
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -21,9 +22,16 @@ struct training_rules {
 
 training_rules training_rules_of(const pipeline::pipeline& p);
 
-/// The training columns of one group. A greedy answer becomes the group's baseline and is no answer of it.
+/// So many answers of a group have no score that the others teach nothing.
+struct too_few_scored : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// The training columns of one group. A greedy answer becomes the group's baseline and is no answer of it. An answer
+/// whose reward is NaN has no score: it is no answer of the group either, and its tokens count as masked.
 /// @param domain of the row
-/// @throws std::exception naming the column that is missing or of another length
+/// @throws too_few_scored where an answer has no score and fewer than two others have one; std::exception naming the
+/// column that is missing or of another length
 train::training_group training_group_of(std::uint64_t id, const column_set& columns, const training_rules& rules = {},
                                         std::string domain = {});
 

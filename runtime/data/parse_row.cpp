@@ -19,15 +19,6 @@ const json* member(const json& object, const char* key) {
   return it == object.end() || it->is_null() ? nullptr : &*it;
 }
 
-/// Text, or a number as it is written in JSON.
-std::string text_of(const json& value, const std::string& key) {
-  if (value.is_string())
-    return value.get<std::string>();
-  if (formats::is_number(value))
-    return formats::number_text(value);
-  throw input_error(key + ": found " + formats::written_type(value) + ", want text or a number");
-}
-
 std::vector<chat_turn> messages_of(const json& list, const std::string& key) {
   std::vector<chat_turn> messages;
   for (const json& turn : list) {
@@ -146,14 +137,25 @@ std::string answer_hint(const json& object) {
               "answer");
 }
 
-std::string answer_of(const json& object) {
+const json* expected_answer_in(const json& object) {
   if (const json* model = member(object, "reward_model"); model && model->is_object())
     if (const json* truth = member(*model, "ground_truth"))
-      return text_of(*truth, "reward_model.ground_truth");
+      return truth;
   for (const char* key : {"answer", "solution", "ground_truth"})
     if (const json* found = member(object, key))
-      return text_of(*found, key);
-  return {};
+      return found;
+  return nullptr;
+}
+
+/// Text is the answer. Of any other value the answer is its JSON, its numbers as they are written.
+void take_answer(const json& object, row& r) {
+  const json* found = expected_answer_in(object);
+  if (!found)
+    return;
+  if (found->is_string())
+    r.answer = found->get<std::string>();
+  else
+    r.answer = r.ground_truth = formats::written_text(*found);
 }
 
 /// The column of a name, or the part of one that a.b names.
@@ -214,7 +216,7 @@ row parse_row(std::string_view text, const column_names& columns) {
   if (r.prompt.empty())
     throw input_error("no prompt, want text or a list of messages {role, content} under \"prompt\""
                       + prompt_hint(object));
-  r.answer = answer_of(object);
+  take_answer(object, r);
   if (r.answer.empty() && r.demonstrations.empty())
     throw input_error("no answer, want one under reward_model.ground_truth, answer, solution or ground_truth"
                       + answer_hint(object));

@@ -12,6 +12,7 @@ namespace millrace::data {
 struct row {
   std::vector<chat_turn> prompt; ///< at least one
   std::string answer;            ///< the ground truth; empty only where there are demonstrations
+  std::string ground_truth;      ///< `answer` as JSON where the file has a number, an object, ...; "" where it has text
   /// How the conversation goes on, as somebody wrote it: turns that begin and end with the assistant's. None for a
   /// plain prompt, one for a completion, two for a preference: the better, the worse.
   std::vector<std::vector<chat_turn>> demonstrations;

@@ -22,7 +22,8 @@ struct fetch_group {
 struct group_fetched {
   std::uint64_t group = 0;
   std::uint32_t attempt = 0;
-  bool flat = false; ///< all its rewards are the same
+  bool flat = false;          ///< all its rewards are the same
+  std::string complaint = {}; ///< not empty: the group cannot be trained, was not kept, and why
 };
 
 /// Drop a fetched group that will not be trained. coordinator -> trainer.

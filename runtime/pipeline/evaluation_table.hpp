@@ -98,7 +98,7 @@ struct evaluation_table {
     v("seed", s.seed, between(-1, 9007199254740992),
       "seed of the answers, the same at every evaluation; -1 = the run's");
     v("rules", s.rules, needed(),
-      "what is scored; the first decides whether an answer is correct, and what it votes for");
+      "what is scored; the first that is for the row decides whether an answer is correct, and what it votes for");
     v("correct_from", s.correct_from, between(-1e6, 1e6),
       "an answer is correct if the first rule's score is at least this");
     v("deadline_s", s.deadline_s, above(0, 1e7), "seconds that one evaluation may take; then it is given up");

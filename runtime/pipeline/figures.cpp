@@ -1,6 +1,7 @@
 #include "runtime/pipeline/figures.hpp"
 
 #include "runtime/pipeline/abilities.hpp"
+#include "runtime/pipeline/vocabulary.hpp"
 #include "runtime/pipeline/wording.hpp"
 #include "runtime/words/metric_names.hpp"
 
@@ -44,6 +45,12 @@ std::vector<figure> always() {
       {"groups/unusable", "groups of the step left out: a reward or log-probability was not finite"},
       {"groups/zero_variance", "groups dropped because all their rewards were equal, since the run began"},
       {"groups/unscored", "groups dropped since the last step because a role could not score them"},
+      {"answers/masked", "answers left out since the last step because they could not be scored (failed = \"mask\")"},
+      {"verifier/failures/timeout", "answers since the last step that no rule scored before its deadline"},
+      {"verifier/failures/crash",
+       "answers since the last step over which a rule's function raised or its process died"},
+      {"verifier/failures/malformed", "answers since the last step for which a rule gave something that is no score"},
+      {"verifier/failures/refused", "answers since the last step that a rule did not take: nobody was there to ask"},
       {"groups/dropped", "groups dropped for any reason, since the run began"},
       {"steps/skipped", "1 where the step changed nothing: its loss or gradient was not finite"},
       {"tokens/prompt", "tokens of the step's prompts"},
@@ -63,7 +70,8 @@ std::vector<figure> always() {
 void add_rare(std::vector<figure>& list) {
   list.push_back({std::string(metric::logprob_gap), "where the learner recomputes what was sampled: largest |rollout - "
                                                     "learner| of a log-probability, nats"});
-  list.push_back({"tokens/masked", "where tokens were too old to be trained: their number"});
+  list.push_back(
+      {"tokens/masked", "where tokens were too old to be trained, or of answers without a score: their number"});
   for (const auto age : metric::ages) {
     const std::string of = "where tokens " + std::string(age) + " versions old are trained: ";
     const auto add = [&](std::string_view name, const std::string& meaning) {
@@ -122,6 +130,15 @@ void add_evaluation(std::vector<figure>& list, const role& r, const evaluation_t
   add("seconds", "seconds that the evaluation took");
 }
 
+/// Whether `name` is what a rule of a verifier may say beside its scores.
+bool is_detail_of_rule(const pipeline& p, const std::string& name) {
+  for (const role* r : p.of<rule_verifier_table>())
+    for (const rule_entry& rule : std::get<rule_verifier_table>(r->options).rules)
+      if (const std::string start = metric::rule_detail(rule.name, ""); name.starts_with(start) && name != start)
+        return true;
+  return false;
+}
+
 /// Whether `name` is a headline figure of one data source of an evaluation.
 bool is_of_source(const pipeline& p, const std::string& name) {
   for (const role* r : p.of<evaluation_table>()) {
@@ -140,16 +157,22 @@ bool is_of_source(const pipeline& p, const std::string& name) {
 std::vector<figure> figures_of(const pipeline& p) {
   auto list = always();
   for (const role* r : p.of<rule_verifier_table>())
-    for (const rule_entry& rule : std::get<rule_verifier_table>(r->options).rules)
+    for (const rule_entry& rule : std::get<rule_verifier_table>(r->options).rules) {
       list.push_back({metric::rule_reward(rule.name), "mean score by the rule " + rule.name + ", without its weight"});
+      if (const auto* type = built_in_vocabulary().rule(rule.type); type && type->outside)
+        list.push_back({metric::rule_detail(rule.name, "KEY"),
+                        "mean of KEY, for each key that the rule " + rule.name + " gives beside its score"});
+    }
   for (const role* r : p.of<source_table>())
     for (const source_entry& source : std::get<source_table>(r->options).sources) {
       list.push_back({metric::source_reward(source.name), "mean reward of the step's groups from " + source.name});
       list.push_back({metric::source_groups(source.name), "groups of the step whose prompt is from " + source.name});
     }
   for (const auto& r : p.roles)
-    if (abilities_of(r).adds_columns)
-      list.push_back({"groups/unscored/" + r.name, "groups that " + r.name + " could not score or add its columns to"});
+    if (const auto can = abilities_of(r); can.adds_columns || can.leads)
+      list.push_back({"groups/unscored/" + r.name, "groups that " + r.name
+                                                       + (can.adds_columns ? " could not score or add its columns to"
+                                                                           : " could not train for want of scores")});
   for (const role* r : p.of<reward_model_table>()) {
     const auto& name = std::get<reward_model_table>(r->options).name;
     list.push_back({metric::rule_reward(name), "mean score by the reward model " + r->name});
@@ -170,7 +193,7 @@ std::vector<figure> figures_of(const pipeline& p) {
 
 std::string no_figure(const pipeline& p, const std::string& name) {
   const auto known = names_of(figures_of(p));
-  if (std::find(known.begin(), known.end(), name) != known.end() || is_of_source(p, name))
+  if (std::find(known.begin(), known.end(), name) != known.end() || is_of_source(p, name) || is_detail_of_rule(p, name))
     return {};
   std::string near = nearest(name, known);
   for (const auto& one : known) // "held_out/pass@1" of an evaluation's

@@ -148,6 +148,10 @@ private:
     put_line(name, fallback("[]", l, then), "list of strings", meaning);
   }
 
+  void put(const std::string& name, const one_or_more&, const limits& l, const std::string& meaning) {
+    put_line(name, fallback("[]", l), "string or list of strings", meaning);
+  }
+
   void put(const std::string& name, const std::vector<std::int64_t>& field, const limits& l,
            const std::string& meaning) {
     std::vector<std::string> items;

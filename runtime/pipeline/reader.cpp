@@ -79,6 +79,10 @@ std::string reader::wanted(const std::vector<std::string>&, const limits&, const
   return "a list of strings (" + meaning + ')';
 }
 
+std::string reader::wanted(const one_or_more&, const limits&, const std::string& meaning) const {
+  return "a string or a list of strings (" + meaning + ')';
+}
+
 std::string reader::wanted(const std::array<double, 2>&, const limits& allowed, const std::string& meaning) const {
   return numbers("two numbers", allowed, meaning);
 }
@@ -173,6 +177,16 @@ void reader::take(const value& v, const std::string& path, std::vector<std::stri
     else
       field.push_back(item.text);
   }
+}
+
+void reader::take(const value& v, const std::string& path, one_or_more& field, const limits& allowed,
+                  const std::string& meaning) {
+  if (v.kind == value::type::list && (!v.items.empty() || !allowed.needed))
+    return take(v, path, field.texts, allowed, meaning);
+  if ((v.kind != value::type::text && !v.bare) || v.text.empty())
+    return misfit(v, path, wanted(field, allowed, meaning));
+  note(v, path);
+  field.texts = {v.text};
 }
 
 void reader::take(const value& v, const std::string& path, std::array<double, 2>& field, const limits& allowed,

@@ -97,6 +97,7 @@ private:
   std::string wanted(const std::string&, const limits& allowed, const std::string& meaning) const;
   std::string wanted(const std::filesystem::path&, const limits&, const std::string& meaning) const;
   std::string wanted(const std::vector<std::string>&, const limits&, const std::string& meaning) const;
+  std::string wanted(const one_or_more&, const limits&, const std::string& meaning) const;
   std::string wanted(const std::array<double, 2>&, const limits& allowed, const std::string& meaning) const;
   std::string wanted(const std::vector<std::int64_t>&, const limits& allowed, const std::string& meaning) const;
   std::string wanted(const open_table&, const limits&, const std::string& meaning) const;
@@ -129,6 +130,8 @@ private:
   void take(const value& v, const std::string& path, std::filesystem::path& field, const limits& allowed,
             const std::string& meaning);
   void take(const value& v, const std::string& path, std::vector<std::string>& field, const limits& allowed,
+            const std::string& meaning);
+  void take(const value& v, const std::string& path, one_or_more& field, const limits& allowed,
             const std::string& meaning);
   void take(const value& v, const std::string& path, std::array<double, 2>& field, const limits& allowed,
             const std::string& meaning);

@@ -101,6 +101,8 @@ private:
     line(name, '[' + joined(items) + ']');
   }
 
+  void put(const std::string& name, const one_or_more& field) { put(name, field.texts); }
+
   void put(const std::string& name, const std::vector<std::int64_t>& field) {
     std::vector<std::string> items;
     for (const std::int64_t item : field)

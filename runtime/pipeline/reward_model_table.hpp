@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/pipeline/planned_abilities.hpp"
+#include "runtime/pipeline/scoring_keys.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
 #include "runtime/words/columns.hpp"
 #include "runtime/words/limits.hpp"
@@ -25,6 +26,7 @@ struct reward_model_table {
   double deviation = 1;
   double clip = 0;
   std::int64_t tokens_at_once = 2048;
+  double max_failures = 0.5;
   bool alone = true; ///< follows from the pipeline: it adds `reward` as well
 
   bool operator==(const reward_model_table&) const = default;
@@ -55,6 +57,7 @@ struct reward_model_table {
     v("deviation", s.deviation, above(0, 1e9), "divides each score after that");
     v("clip", s.clip, between(0, 1e9), "largest reward either way, after that; 0 = not clipped");
     v("tokens_at_once", s.tokens_at_once, between(16, 1 << 24), "tokens scored in one pass");
+    v("max_failures", s.max_failures, between(0, 1), share_of_failures);
   }
 };
 

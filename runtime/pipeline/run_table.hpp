@@ -63,7 +63,6 @@ struct run_table {
   std::vector<stop_table> stop_when;
   bool trace = true;
   std::int64_t max_skipped_steps = 5;
-  double max_unscored = 0.5;
   std::string listen;
   std::filesystem::path listen_token_file;
 
@@ -101,8 +100,6 @@ struct run_table {
     v("trace", s.trace, any(), "write a Chrome/Perfetto trace");
     v("max_skipped_steps", s.max_skipped_steps, between(1, 1e9),
       "steps in a row with a loss or gradient that is not finite, after which the run ends");
-    v("max_unscored", s.max_unscored, between(0, 1),
-      "share of the last 64 groups that may be without a score; more of them end the run");
     v("listen", s.listen, any(),
       "ADDRESS:PORT of this host at which a browser or Prometheus watches the run; empty = nothing listens");
     v("listen_token_file", s.listen_token_file, any(),

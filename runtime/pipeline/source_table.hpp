@@ -151,8 +151,8 @@ struct source_table : rows_table {
 
   std::vector<std::string> adds() const {
     return column::names(column::prompt, column::prompt_lengths, column::answer, column::data_source,
-                         column::extra_info, column::demonstrations, column::demonstration_lengths,
-                         column::demonstration_turns, column::margin);
+                         column::extra_info, column::ground_truth, column::demonstrations,
+                         column::demonstration_lengths, column::demonstration_turns, column::margin);
   }
 
   template <class Self, class Visitor>

@@ -76,7 +76,7 @@ private:
 
   /// What the step's figures take from a group.
   struct group_summary {
-    std::map<std::string, double> figures;
+    std::map<std::string, summed> figures;
     std::string source; ///< name of the one that its prompt is of
   };
 

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <map>
 
 namespace millrace::report {
@@ -71,8 +72,8 @@ std::string sample_part(const recorded_run& run) {
     out += "<table class=\"answers\"><tr><th>answer</th><th>reward</th><th>end</th></tr>\n";
     for (std::size_t i = 0; i < std::min(group.answers.size(), most_answers); ++i) {
       const auto& a = group.answers[i];
-      out += "<tr><td>" + shown(a.text) + "</td><td>" + in_figures(a.reward) + "</td><td>" + escaped(a.finish)
-             + "</td></tr>\n";
+      out += "<tr><td>" + shown(a.text) + "</td><td>" + (std::isnan(a.reward) ? "-" : in_figures(a.reward))
+             + "</td><td>" + escaped(a.finish) + "</td></tr>\n";
     }
     out += "</table>\n";
     if (group.answers.size() > most_answers)

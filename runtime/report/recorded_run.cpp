@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <sstream>
 #include <string_view>
@@ -97,6 +98,12 @@ std::int64_t count_in(const nlohmann::json& value, const std::filesystem::path& 
   return value.get<std::int64_t>();
 }
 
+/// NaN where the answer has none.
+double reward_in(const nlohmann::json& answer) {
+  const auto& reward = answer.at("reward");
+  return reward.is_number() ? reward.get<double>() : std::numeric_limits<double>::quiet_NaN();
+}
+
 /// Keeps the first group of the first step that is seen, and the first of the last.
 void keep_sample(recorded_run& run, const nlohmann::json& row) {
   const auto step = row.at("step").get<std::int64_t>();
@@ -105,9 +112,7 @@ void keep_sample(recorded_run& run, const nlohmann::json& row) {
   sampled_group group{
       .step = step, .prompt = row.value("prompt", ""), .ground_truth = row.value("ground_truth", ""), .answers = {}};
   for (const auto& a : row.at("answers"))
-    group.answers.push_back({.text = a.value("text", ""),
-                             .reward = a.at("reward").is_number() ? a.at("reward").get<double>() : 0,
-                             .finish = a.value("finish", "")});
+    group.answers.push_back({.text = a.value("text", ""), .reward = reward_in(a), .finish = a.value("finish", "")});
   if (run.samples.size() == 2)
     run.samples.pop_back();
   run.samples.push_back(std::move(group));
@@ -119,9 +124,8 @@ void add_trajectories(recorded_run& run, const std::filesystem::path& path) {
     for (const auto& a : row.at("answers")) {
       const auto& versions = a.at("versions");
       run.answers.push_back({row.value("group", std::uint64_t{0}), count_in(row.at("step"), path),
-                             count_in(a.at("tokens"), path),
-                             a.at("reward").is_number() ? a.at("reward").get<double>() : 0,
-                             versions.at(0).get<std::uint32_t>(), versions.at(1).get<std::uint32_t>()});
+                             count_in(a.at("tokens"), path), reward_in(a), versions.at(0).get<std::uint32_t>(),
+                             versions.at(1).get<std::uint32_t>()});
     }
   };
   std::int64_t number = 0;

@@ -17,7 +17,7 @@ struct trained_answer {
   std::uint64_t group = 0;
   std::int64_t step = 0; ///< the optimizer step that trained it
   std::int64_t tokens = 0;
-  double reward = 0;
+  double reward = 0;             ///< NaN: it had no score, and was not trained
   std::uint32_t version_min = 0; ///< policy versions that sampled its tokens
   std::uint32_t version_max = 0;
 
@@ -29,7 +29,7 @@ struct trained_answer {
 struct sampled_group {
   struct answer {
     std::string text;
-    double reward = 0;
+    double reward = 0;  ///< NaN: it has none
     std::string finish; ///< "stop" or "length"
   };
 

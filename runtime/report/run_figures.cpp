@@ -110,6 +110,8 @@ std::string staleness_bucket(std::int64_t staleness) {
 std::vector<std::pair<std::string, double>> reward_by_staleness(const recorded_run& run) {
   std::map<std::int64_t, std::pair<std::string, std::pair<double, std::int64_t>>> buckets; // by their lowest staleness
   for (const auto& answer : run.answers) {
+    if (std::isnan(answer.reward))
+      continue;
     const std::string name = staleness_bucket(answer.staleness());
     auto& [word, sum] = buckets[std::stoll(name)];
     word = name;

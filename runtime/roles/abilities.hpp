@@ -63,8 +63,9 @@ public:
 /// What a role adds to a group.
 struct added_columns {
   transport::bundle columns;
-  std::map<std::string, double> summary = {}; ///< as in `group_columns`
+  std::map<std::string, summed> summary = {}; ///< as in `group_columns`
   std::string complaint = {};                 ///< as in `group_columns`
+  scoring_outcome scores = {};                ///< as in `group_columns`
 };
 
 /// Reads columns of a group and adds others. Whoever calls it pulls the columns and publishes those that are added.

@@ -44,10 +44,14 @@ std::vector<held_out_answer> scored(const held_out_row& row, std::vector<rollout
     auto& score = results[i].score;
     for (std::size_t r = 0; r < found[i].by_rule.size(); ++r)
       score.reward += rules.rules()[r].weight * found[i].by_rule[r].value;
-    score.unscored = found[i].total.status == rules::score_status::error;
-    const auto& first = found[i].by_rule.front();
-    score.correct = first.status == rules::score_status::value && first.value >= correct_from;
-    score.vote = rules.rules().front().scorer->statement(inputs[i]);
+    score.unscored = found[i].total.status != rules::score_status::value;
+    // The first rule that has something to say of the row decides.
+    std::size_t first = 0;
+    while (first + 1 < found[i].by_rule.size() && found[i].by_rule[first].status == rules::score_status::not_applicable)
+      ++first;
+    const auto& decides = found[i].by_rule[first];
+    score.correct = decides.status == rules::score_status::value && decides.value >= correct_from;
+    score.vote = rules.rules()[first].scorer->statement(inputs[i]);
   }
   return results;
 }
@@ -74,7 +78,7 @@ evaluation_core::evaluation_core(const pipeline::evaluation_table& table, model:
     if (static_cast<std::int64_t>(prompt.size()) > longest)
       skip(row->where + ": a prompt of " + std::to_string(prompt.size()) + " tokens, want at most "
            + std::to_string(longest));
-    else if (const auto why = rules_->unreadable(row->answer); !why.empty())
+    else if (const auto why = rules_->unreadable(row->answer, row->data_source); !why.empty())
       skip(row->where + ": " + why);
     else
       rows_.push_back({.prompt = std::move(prompt),
@@ -84,7 +88,8 @@ evaluation_core::evaluation_core(const pipeline::evaluation_table& table, model:
                        .index = rows_.size(),
                        .about = {.prompt = std::move(row->prompt),
                                  .data_source = std::move(row->data_source),
-                                 .extra_info = std::move(row->extra)}});
+                                 .extra_info = std::move(row->extra),
+                                 .ground_truth = std::move(row->ground_truth)}});
     if (rows_.empty() && skipped_ == most_skipped)
       break;
   }

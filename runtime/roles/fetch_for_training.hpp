@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/columns/training_columns.hpp"
 #include "runtime/roles/abilities.hpp"
 #include "runtime/roles/role_setup.hpp"
 #include "runtime/roles/thread_answer.hpp"
@@ -23,8 +24,13 @@ void fetch_for_training(const role_setup& setup, const fetch_group& ask, std::sh
           return;
         }
         answer_now<group_fetched>(done, [&] {
-          return group_fetched{
-              .group = ask.group, .attempt = ask.attempt, .flat = core->keep(ask.group, columns, ask.domain)};
+          group_fetched fetched{.group = ask.group, .attempt = ask.attempt};
+          try {
+            fetched.flat = core->keep(ask.group, columns, ask.domain);
+          } catch (const columns::too_few_scored& few) {
+            fetched.complaint = few.what();
+          }
+          return fetched;
         });
       });
 }

@@ -87,15 +87,19 @@ added_columns reward_model_role::added(const columns::column_set& columns) const
   auto reward = scores(columns);
   for (float& one : reward)
     one = reward_of(table_, one);
-  const double mean =
-      reward.empty() ? 0 : std::accumulate(reward.begin(), reward.end(), 0.0) / static_cast<double>(reward.size());
+  result.scores.answers = static_cast<std::int64_t>(reward.size());
+  if (std::any_of(reward.begin(), reward.end(), [](float one) { return std::isnan(one); })) {
+    result.complaint = "the model's score of an answer is not a number";
+    return result;
+  }
+  const summed sum{std::accumulate(reward.begin(), reward.end(), 0.0), result.scores.answers};
   const auto own = column::reward_of(table_.name);
   columns::column_builder added;
   added.add(own, reward);
-  result.summary[own.name] = mean;
+  result.summary[own.name] = sum;
   if (table_.alone) {
     added.add(column::reward, reward);
-    result.summary[std::string(column::reward.name)] = mean;
+    result.summary[std::string(column::reward.name)] = sum;
   }
   result.columns = added.add_all(columns::origin_of(own.name, {0, static_cast<std::uint32_t>(threads_)})).finish();
   return result;

@@ -4,22 +4,16 @@
 #include "runtime/columns/column_set.hpp"
 #include "runtime/columns/prompt_columns.hpp"
 #include "runtime/roles/role_kinds.hpp"
+#include "runtime/telemetry/log.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <algorithm>
-#include <numeric>
+#include <limits>
 #include <stdexcept>
 
 namespace millrace::roles {
 
 namespace {
-
-/// The mean of the first `count` values. The greedy answers stand at the end, and the policy's figures leave them out.
-double mean(const std::vector<float>& values, std::size_t count) {
-  return count == 0 ? 0
-                    : std::accumulate(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(count), 0.0)
-                          / static_cast<double>(count);
-}
 
 /// Why an answer has no score; "" where it has one.
 std::string complaint_of(const rules::score& total) {
@@ -33,32 +27,67 @@ std::string complaint_of(const rules::score& total) {
 std::shared_ptr<const rules::row_context> context_of(const columns::column_set& columns) {
   if (!columns.has(column::prompt) || !columns.has(column::data_source))
     return nullptr;
-  return std::make_shared<const rules::row_context>(rules::row_context{.prompt = columns::prompt_in(columns),
-                                                                       .data_source = columns::data_source_in(columns),
-                                                                       .extra_info = columns::extra_info_in(columns)});
+  return std::make_shared<const rules::row_context>(
+      rules::row_context{.prompt = columns::prompt_in(columns),
+                         .data_source = columns::data_source_in(columns),
+                         .extra_info = columns::extra_info_in(columns),
+                         .ground_truth = columns::ground_truth_in(columns)});
 }
 
-/// The columns of a group's scores, and means over all but the `greedy` last answers.
-added_columns scored_columns(const rules::rule_set& rules, const std::vector<rules::rule_set_score>& scores,
-                             std::size_t greedy) {
+/// How scoring went, and why the group cannot be used; both without the columns.
+/// @param greedy how many answers, counted from the end, are a baseline  @param masks one answer is left out, not all
+added_columns outcome_of(const std::vector<rules::rule_set_score>& scores, std::size_t greedy, bool masks) {
   added_columns result;
-  std::vector<float> reward;
-  std::vector<std::vector<float>> by_rule(rules.rules().size());
-  for (const auto& score : scores) {
-    if (result.complaint.empty())
-      result.complaint = complaint_of(score.total);
-    for (std::size_t r = 0; r < by_rule.size(); ++r)
-      by_rule[r].push_back(static_cast<float>(score.by_rule[r].value));
-    reward.push_back(static_cast<float>(score.total.value));
+  auto& went = result.scores;
+  std::string whole; // why the group is of no use, whatever the others have
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const rules::score& total = scores[i].total;
+    ++went.answers;
+    if (total.status == rules::score_status::value)
+      continue;
+    ++went.lost;
+    if (total.status == rules::score_status::error)
+      ++went.failures[std::string(name_of(total.kind))];
+    if (went.first.empty())
+      went.first = complaint_of(total);
+    if (whole.empty() && (!masks || total.status == rules::score_status::invalid || i + greedy >= scores.size()))
+      whole = complaint_of(total);
   }
+  const auto left = went.answers - went.lost - static_cast<std::int64_t>(greedy);
+  if (!whole.empty())
+    result.complaint = whole;
+  else if (went.lost > 0 && left < 2)
+    result.complaint = std::to_string(left) + " of its answers have a score, want at least two: " + went.first;
+  return result;
+}
+
+/// The columns of a group's scores, and sums over all but the `greedy` last answers.
+added_columns scored_columns(const rules::rule_set& rules, const std::vector<rules::rule_set_score>& scores,
+                             std::size_t greedy, bool masks) {
+  auto result = outcome_of(scores, greedy, masks);
   columns::column_builder columns;
-  columns.add(column::reward, reward);
-  result.summary[std::string(column::reward.name)] = mean(reward, reward.size() - greedy);
-  for (std::size_t r = 0; r < by_rule.size(); ++r) {
-    const auto part = column::reward_of(rules.rules()[r].name);
-    columns.add(part, by_rule[r]);
-    result.summary[part.name] = mean(by_rule[r], by_rule[r].size() - greedy);
-  }
+  std::vector<std::vector<float>> added; // the builder looks at them until it finishes
+  added.reserve(rules.rules().size() + 1);
+  const auto add = [&](const auto& column, const auto& score_of) {
+    auto& values = added.emplace_back();
+    summed sum;
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+      const rules::score& score = score_of(scores[i]);
+      const bool said = score.status == rules::score_status::value;
+      const bool nothing = score.status == rules::score_status::not_applicable && &score != &scores[i].total;
+      values.push_back(said || nothing ? static_cast<float>(score.value) : std::numeric_limits<float>::quiet_NaN());
+      if (said && i + greedy < scores.size()) {
+        sum.sum += values.back();
+        ++sum.count;
+      }
+    }
+    columns.add(column, values);
+    result.summary[std::string(column.name)] = sum;
+  };
+  add(column::reward, [](const rules::rule_set_score& s) -> const rules::score& { return s.total; });
+  for (std::size_t r = 0; r < rules.rules().size(); ++r)
+    add(column::reward_of(rules.rules()[r].name),
+        [r](const rules::rule_set_score& s) -> const rules::score& { return s.by_rule[r]; });
   result.columns = columns.finish();
   return result;
 }
@@ -103,15 +132,16 @@ verifier_question question_of(const columns::column_set& columns) {
 std::shared_ptr<const rules::rule_set> rules_of(std::span<const pipeline::rule_entry> entries) {
   std::vector<rules::weighted_rule> weighted;
   for (const auto& entry : entries)
-    weighted.push_back({entry.name, entry.weight, rules::make_rule(entry.type, entry.options)});
+    weighted.push_back({.name = entry.name,
+                        .weight = entry.weight,
+                        .scorer = rules::make_rule(entry.type, entry.options),
+                        .data_sources = entry.when ? entry.when->data_source.texts : std::vector<std::string>()});
   return std::make_shared<const rules::rule_set>(std::move(weighted));
 }
 
 rule_verifier_role::rule_verifier_role(const pipeline::rule_verifier_table& table, transport::wanted_columns reads)
     : reads_(std::move(reads)), pool_(rules_of(table.rules), static_cast<std::size_t>(table.workers)),
-      deadline_(table.deadline_ms) {
-  if (const std::string why = pool_.rules().unusable(); !why.empty())
-    throw input_error("rule " + why);
+      deadline_(table.deadline_ms), masks_(table.failed == "mask") {
 }
 
 void rule_verifier_role::add(const process_group&, columns::column_set columns, answer_to<added_columns> done) {
@@ -124,12 +154,19 @@ void rule_verifier_role::add(const process_group&, columns::column_set columns, 
   }
   pool_.submit(std::move(question.rows), deadline_,
                [this, greedy = question.greedy, done = std::move(done)](std::vector<rules::rule_set_score> scores) {
-                 done(scored_columns(pool_.rules(), scores, greedy), {});
+                 auto result = scored_columns(pool_.rules(), scores, greedy, masks_);
+                 if (const auto line = details_.add(pool_.rules(), scores, scores.size() - greedy, result.summary);
+                     !line.empty())
+                   telemetry::log_warning("rules", line);
+                 done(std::move(result), {});
                });
 }
 
 role_abilities made(const role_setup& setup, const pipeline::rule_verifier_table& table) {
-  return {.adds_columns = std::make_shared<rule_verifier_role>(table, columns::wanted_by(setup.role()))};
+  const auto role = std::make_shared<rule_verifier_role>(table, columns::wanted_by(setup.role()));
+  if (const auto why = role->unusable(); !why.empty()) // better than losing group after group
+    throw input_error("rule " + why);
+  return {.adds_columns = role};
 }
 
 } // namespace millrace::roles

@@ -2,6 +2,7 @@
 
 #include "runtime/pipeline/rule_verifier_table.hpp"
 #include "runtime/roles/abilities.hpp"
+#include "runtime/rules/rule_details.hpp"
 #include "runtime/rules/verifier_pool.hpp"
 
 #include <chrono>
@@ -16,13 +17,18 @@ std::shared_ptr<const rules::rule_set> rules_of(std::span<const pipeline::rule_e
 
 /// `kind = "rule_verifier"`: scores each answer of a group by the pipeline's rules, in threads of a pool.
 ///
-/// A failed score is never a zero. An answer that a rule cannot score in time, or fails on, and a row that the rules
-/// cannot score at all (no number expected where one is compared) make the group unusable: a complaint.
+/// A failed score is never a zero. An answer that a rule cannot score in time, or fails on, makes its group unusable, a
+/// complaint; with `failed = "mask"` its reward is NaN, and the group is unusable only if fewer than two others have a
+/// score. A row that the rules cannot score at all (no number expected where one is compared) is a complaint always.
 class rule_verifier_role : public column_adder {
 public:
   /// @param reads of the role: `wanted_by`
   /// @throws input_error as the rules do
   rule_verifier_role(const pipeline::rule_verifier_table& table, transport::wanted_columns reads);
+
+  /// Starts what rules need outside this process. @returns "rule: reason" of the first that cannot be used; "" = all
+  /// can
+  std::string unusable() const { return pool_.rules().unusable(); }
 
   transport::wanted_columns reads() const override { return reads_; }
 
@@ -32,6 +38,8 @@ private:
   transport::wanted_columns reads_;
   rules::verifier_pool pool_;
   std::chrono::milliseconds deadline_;
+  rules::rule_details details_;
+  bool masks_; ///< an answer without a score, and not its group
 };
 
 } // namespace millrace::roles

@@ -39,7 +39,7 @@ data::file_options options_of(const pipeline::rows_table& table, std::uint64_t r
     std::string why;
     for (const auto& rules : rules_behind)
       if (why.empty())
-        why = rules->unreadable(row.answer);
+        why = rules->unreadable(row.answer, row.data_source);
     return why;
   };
   return options;
@@ -78,6 +78,7 @@ std::vector<std::string> names_of(const pipeline::role& role) {
 columns::prompt_content content_in(data::row& row) {
   return {.prompt = std::move(row.prompt),
           .answer = std::move(row.answer),
+          .ground_truth = std::move(row.ground_truth),
           .data_source = row.data_source,
           .extra_info = row.extra,
           .demonstrations = std::move(row.demonstrations),

@@ -19,7 +19,8 @@ namespace millrace::rules {
 struct row_context {
   std::vector<chat_turn> prompt;
   std::string data_source;
-  std::string extra_info; ///< JSON text; "" where the row has none
+  std::string extra_info;   ///< JSON text; "" where the row has none
+  std::string ground_truth; ///< the expected answer as JSON; "" where it is text
 };
 
 /// What a rule looks at: one answer of the model and what the row says about it.

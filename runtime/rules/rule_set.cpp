@@ -8,6 +8,10 @@
 
 namespace millrace::rules {
 
+bool weighted_rule::applies_to(std::string_view data_source) const {
+  return data_sources.empty() || std::find(data_sources.begin(), data_sources.end(), data_source) != data_sources.end();
+}
+
 rule_set::rule_set(std::vector<weighted_rule> rules) : rules_(std::move(rules)) {
   if (rules_.empty())
     throw input_error("rules: found none, want at least one");
@@ -41,7 +45,7 @@ score total_of(const std::vector<weighted_rule>& rules, const std::vector<score>
   if (total.status != score_status::value)
     total.value = 0;
   else if (!scored)
-    return score::invalid("no rule has a score for the answer");
+    return {.status = score_status::not_applicable, .reason = "no rule has a score for the answer"};
   return total;
 }
 
@@ -58,12 +62,32 @@ std::vector<score> asked(const rule& scorer, std::span<const rule_input> inputs)
   }
 }
 
+/// The scores of the inputs that the rule is for; it has nothing to say of the others.
+std::vector<score> asked_where_it_applies(const weighted_rule& rule, std::span<const rule_input> inputs) {
+  if (rule.data_sources.empty())
+    return asked(*rule.scorer, inputs);
+  std::vector<rule_input> meant;
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i].row && rule.applies_to(inputs[i].row->data_source)) {
+      meant.push_back(inputs[i]);
+      places.push_back(i);
+    }
+  std::vector<score> scores(inputs.size(), score::not_applicable());
+  if (meant.empty())
+    return scores;
+  auto found = asked(*rule.scorer, meant);
+  for (std::size_t i = 0; i < places.size(); ++i)
+    scores[places[i]] = std::move(found[i]);
+  return scores;
+}
+
 } // namespace
 
 std::vector<rule_set_score> rule_set::evaluate_group(std::span<const rule_input> inputs) const {
   std::vector<rule_set_score> found(inputs.size());
   for (const weighted_rule& r : rules_) {
-    auto scores = asked(*r.scorer, inputs);
+    auto scores = asked_where_it_applies(r, inputs);
     for (std::size_t i = 0; i < inputs.size(); ++i)
       found[i].by_rule.push_back(std::move(scores[i]));
   }
@@ -94,9 +118,11 @@ std::chrono::milliseconds rule_set::longest(std::size_t callers) const {
   return sum;
 }
 
-std::string rule_set::unreadable(std::string_view answer) const {
+std::string rule_set::unreadable(std::string_view answer, std::string_view data_source) const {
+  if (std::none_of(rules_.begin(), rules_.end(), [&](const auto& r) { return r.applies_to(data_source); }))
+    return "no rule is for its data_source \"" + std::string(data_source) + '"';
   for (const weighted_rule& r : rules_)
-    if (const std::string why = r.scorer->unreadable(answer); !why.empty())
+    if (const std::string why = !r.applies_to(data_source) ? std::string() : r.scorer->unreadable(answer); !why.empty())
       return r.name + ": " + why;
   return {};
 }

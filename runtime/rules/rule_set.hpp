@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace millrace::rules {
@@ -13,11 +14,15 @@ struct weighted_rule {
   std::string name;
   double weight = 1;
   std::shared_ptr<const rule> scorer;
+  std::vector<std::string> data_sources = {}; ///< it is asked for rows of these; empty: of every one
+
+  bool applies_to(std::string_view data_source) const;
 };
 
 /// What a rule set says about one answer.
 struct rule_set_score {
-  score total; ///< the weighted sum; invalid or error as soon as one rule is (error first), or none has a score
+  score total; ///< the weighted sum; invalid or error as soon as one rule is (error first); not applicable where no
+               ///< rule has one
   std::vector<score> by_rule; ///< in the order of the set, without the weight
 };
 
@@ -29,7 +34,8 @@ public:
 
   rule_set_score evaluate(const rule_input& input) const;
 
-  /// Scores the answers of one group. A rule that throws has failed; it never throws further.
+  /// Scores the answers of one group. A rule that is not for the row's data source has nothing to say. One that throws
+  /// has failed; it never throws further.
   std::vector<rule_set_score> evaluate_group(std::span<const rule_input> inputs) const;
 
   /// Whether a rule wants a group's answers together.
@@ -41,9 +47,9 @@ public:
   /// How long the rules that keep their own deadlines may take together, for `callers` threads.
   std::chrono::milliseconds longest(std::size_t callers) const;
 
-  /// Why no answer to a row with this expected answer can be scored, "rule: reason", of the first rule that has one;
-  /// "" where all rules can score it.
-  std::string unreadable(std::string_view answer) const;
+  /// Why no answer to a row can be scored: that no rule is for its data source, or "rule: reason" of the first of those
+  /// rules that cannot read its expected answer; "" where all can.
+  std::string unreadable(std::string_view answer, std::string_view data_source) const;
 
   const std::vector<weighted_rule>& rules() const { return rules_; }
 

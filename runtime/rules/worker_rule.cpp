@@ -2,8 +2,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include <cmath>
-
 namespace millrace::rules {
 namespace {
 
@@ -11,87 +9,8 @@ using nlohmann::json;
 using workers::worker_failure;
 using steady = std::chrono::steady_clock;
 
-constexpr int most_depth = 64; ///< what other code walks through recursively
-
-json messages_of(const row_context* row) {
-  json turns = json::array();
-  if (row)
-    for (const chat_turn& turn : row->prompt)
-      turns.push_back({{"role", turn.role}, {"content", turn.content}});
-  return turns;
-}
-
-/// What the processes see of an answer.
-json call_of(const rule_input& input, const worker_settings& settings) {
-  json call{{"data_source", input.row ? input.row->data_source : ""},
-            {"prompt", messages_of(input.row)},
-            {"completion", std::string(input.text)},
-            {"ground_truth", std::string(input.answer)},
-            {"extra_info", nullptr},
-            {"truncated", input.truncated}};
-  if (input.row && !input.row->extra_info.empty())
-    call["extra_info"] = json::parse(input.row->extra_info, nullptr, false);
-  if (call["extra_info"].is_discarded())
-    call["extra_info"] = nullptr;
-  if (settings.form == question_form::calls) {
-    call["completion_ids"] = input.completion_ids;
-    call["chat"] = settings.prompts == "messages" || (settings.prompts == "auto" && call["prompt"].size() > 1);
-  }
-  return call;
-}
-
-std::string text_of(const json& message) {
-  return message.dump(-1, ' ', false, json::error_handler_t::replace); // an answer may be no UTF-8
-}
-
-worker_failure malformed(const std::string& found) {
-  return {failure_kind::malformed, found};
-}
-
-failure_kind kind_of(const std::string& word) {
-  for (std::size_t i = 0; i < failure_words.size(); ++i)
-    if (failure_words[i] == word)
-      return static_cast<failure_kind>(i);
-  return failure_kind::malformed;
-}
-
-std::string short_line(const json& text) {
-  std::string line = text.is_string() || text.is_number() ? text.is_string() ? text.get<std::string>() : text.dump()
-                                                          : text.type_name();
-  for (char& c : line)
-    if (static_cast<unsigned char>(c) < ' ')
-      c = ' ';
-  return line.substr(0, 300);
-}
-
-/// One result as a score. @throws worker_failure for one that is none
-score score_in(const json& result) {
-  if (!result.is_object())
-    throw malformed("a result that is no JSON object");
-  if (const auto failure = result.find("failure"); failure != result.end() && failure->is_string())
-    return score::error(short_line(result.value("reason", json(""))), kind_of(failure->get<std::string>()));
-  const auto value = result.find("score");
-  if (value == result.end())
-    throw malformed("a result without \"score\"");
-  if (value->is_null())
-    return score::not_applicable();
-  if (!value->is_number() || !std::isfinite(value->get<double>()))
-    throw malformed("score: found " + short_line(*value).substr(0, 60) + ", want a number or null");
-  auto found = score::of(value->get<double>());
-  if (const auto metrics = result.find("metrics"); metrics != result.end() && metrics->is_object())
-    for (const auto& [name, number] : metrics->items())
-      if (number.is_number() && std::isfinite(number.get<double>()))
-        found.metrics.emplace(name, number.get<double>());
-  return found;
-}
-
 json parsed(const std::string& reply, const json& id) {
-  const auto shallow = [](int depth, json::parse_event_t, json&) {
-    if (depth > most_depth)
-      throw malformed("a reply of more than " + std::to_string(most_depth) + " levels");
-    return true;
-  };
-  auto message = json::parse(reply, shallow, false);
+  auto message = reply_in(reply);
   if (!message.is_object())
     throw malformed("a reply that is no JSON object: " + short_line(reply.substr(0, 60)));
   if (message.value("id", json()) != id)
@@ -99,16 +18,13 @@ json parsed(const std::string& reply, const json& id) {
   return message;
 }
 
-std::vector<score> scores_in(const json& reply, std::size_t count, question_form form) {
+std::vector<score> scores_of(const json& reply, std::size_t count, question_form form) {
   if (form == question_form::row)
     return {score_in(reply)};
   const auto results = reply.find("results");
-  if (results == reply.end() || !results->is_array() || results->size() != count)
-    throw malformed("a reply without the " + std::to_string(count) + " results");
-  std::vector<score> scores;
-  for (const json& result : *results)
-    scores.push_back(score_in(result));
-  return scores;
+  if (results == reply.end())
+    throw malformed("a reply without the results");
+  return scores_in(*results, count);
 }
 
 std::string greeting_of(std::string_view message) {
@@ -131,16 +47,16 @@ std::vector<score> worker_rule::ask_once(std::span<const rule_input> inputs) con
   if (settings_.form == question_form::calls) {
     question = {{"calls", json::array()}};
     for (const rule_input& input : inputs)
-      question["calls"].push_back(call_of(input, settings_));
+      question["calls"].push_back(call_of(input, settings_.form, settings_.prompts));
   } else {
-    question = call_of(inputs.front(), settings_);
+    question = call_of(inputs.front(), settings_.form, settings_.prompts);
   }
   question["id"] = id;
   std::vector<score> scores;
   pool_.ask([&](workers::worker_process& process) {
     const auto until = steady::now() + settings_.deadline;
     process.send(text_of(question), until);
-    scores = scores_in(parsed(process.receive(until), id), inputs.size(), settings_.form);
+    scores = scores_of(parsed(process.receive(until), id), inputs.size(), settings_.form);
     return std::string();
   });
   return scores;

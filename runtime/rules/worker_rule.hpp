@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/rules/rule.hpp"
+#include "runtime/rules/outside_question.hpp"
 #include "runtime/workers/worker_pool.hpp"
 
 #include <atomic>
@@ -11,12 +11,6 @@
 #include <vector>
 
 namespace millrace::rules {
-
-/// Which shape of questions a rule's processes understand.
-enum class question_form : std::uint8_t {
-  calls, ///< of `reward_worker.py`: {"id", "calls"} and {"id", "results"}
-  row,   ///< of a user's program: {"id", "data_source", ...} and {"id", "score", "reason", "metrics"}
-};
 
 /// What a rule that asks processes is made of.
 struct worker_settings {

@@ -291,6 +291,12 @@ bool is_same(const math_value& a, const math_value& b) {
   }
 }
 
+/// Whether a part of it looks like a formula and is none that could be read.
+bool is_unread(const math_value& v) {
+  return v.what == shape::words ? v.text.find_first_of("0123456789\\^_+*/=<>|") != std::string::npos
+                                : std::any_of(v.items.begin(), v.items.end(), is_unread);
+}
+
 // ---- matrices: read before the text is made plain, which drops their rows
 
 std::optional<std::vector<std::vector<std::string>>> matrix_cells(std::string_view text) {
@@ -416,6 +422,16 @@ std::string stated_math(std::string_view text, math_place place) {
 std::string expected_math(std::string_view text) {
   const bool marked = text.find("\\boxed") != std::string_view::npos || text.find("####") != std::string_view::npos;
   return stated_math(text, marked ? math_place::any : math_place::whole);
+}
+
+bool is_unread_math(std::string_view statement) {
+  statement = trimmed(statement);
+  if (statement.empty() || statement.size() > longest_compared)
+    return false;
+  if (const auto rows = matrix_cells(statement))
+    return std::any_of(rows->begin(), rows->end(),
+                       [](const auto& row) { return std::any_of(row.begin(), row.end(), is_unread_math); });
+  return stated_in(statement, number_place::whole, false).size() != 1 && is_unread(read_value(prepared(statement), 0));
 }
 
 bool is_same_math(std::string_view left, std::string_view right) {

@@ -27,4 +27,9 @@ std::string expected_math(std::string_view text);
 /// Neither is read beyond 2048 bytes: longer ones are the same only where they are equal byte by byte.
 bool is_same_math(std::string_view left, std::string_view right);
 
+/// Whether a statement holds a formula that `is_same_math` cannot read: something with a digit, a command or a sign in
+/// it that is no number, formula, relation or collection of these. Two statements one of which is unread and which are
+/// not the same as texts may still mean the same.
+bool is_unread_math(std::string_view statement);
+
 } // namespace millrace::stated

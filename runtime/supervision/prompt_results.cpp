@@ -15,9 +15,9 @@ prompt_results::prompt_results(const pipeline::pipeline& p) {
               column::reward_of(std::get<pipeline::rule_verifier_table>(verifier->options).rules.front().name).name;
 }
 
-void prompt_results::scored(std::uint64_t group, const std::map<std::string, double>& summary) {
-  if (const auto found = summary.find(figure_); !figure_.empty() && found != summary.end())
-    shares_[group] = found->second;
+void prompt_results::scored(std::uint64_t group, const std::map<std::string, summed>& summary) {
+  if (const auto found = summary.find(figure_); !figure_.empty() && found != summary.end() && found->second.count > 0)
+    shares_[group] = found->second.sum / static_cast<double>(found->second.count);
 }
 
 prompts_measured prompt_results::take() {

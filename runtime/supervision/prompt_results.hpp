@@ -15,7 +15,7 @@ public:
   explicit prompt_results(const pipeline::pipeline& p);
 
   /// A role has added its columns to a group. @param summary what it says of them
-  void scored(std::uint64_t group, const std::map<std::string, double>& summary);
+  void scored(std::uint64_t group, const std::map<std::string, summed>& summary);
 
   /// Those since the last call.
   prompts_measured take();

@@ -2,18 +2,24 @@
 
 #include "runtime/formats/strict_json.hpp"
 #include "runtime/telemetry/metrics.hpp"
+#include "runtime/words/columns.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <nlohmann/json.hpp>
 
 namespace millrace::supervision {
+namespace {
+
+constexpr auto parts = column::prefix_of(column::any_reward.name);
+
+} // namespace
 
 step_figures::step_figures(std::string_view saved) {
   const auto object = formats::parse_json(saved, "step.json of the checkpoint");
   try {
-    groups_ = object.at("groups");
     masked_ = object.at("masked");
-    sums_ = object.at("sums");
+    for (const auto& [name, part] : object.at("sums").items())
+      sums_[name] = {part.at(0), part.at(1)};
     if (const auto found = object.find("sources"); found != object.end())
       for (const auto& [name, held] : found->items())
         sources_[name] = {held.at(0), held.at(1), held.at(2)};
@@ -22,27 +28,28 @@ step_figures::step_figures(std::string_view saved) {
   }
 }
 
-void step_figures::add_group(const std::map<std::string, double>& summary, const std::string& source) {
-  ++groups_;
+void step_figures::add_group(const std::map<std::string, summed>& summary, const std::string& source) {
   if (!source.empty()) {
     auto& of = sources_[source];
     ++of.groups;
-    if (const auto reward = summary.find("reward"); reward != summary.end()) {
+    if (const auto reward = summary.find(std::string(column::reward.name));
+        reward != summary.end() && reward->second.count > 0) {
       ++of.with_reward;
-      of.reward += reward->second;
+      of.reward += reward->second.sum / static_cast<double>(reward->second.count);
     }
   }
-  for (const auto& [name, value] : summary)
-    sums_[name] += value;
+  for (const auto& [name, part] : summary) {
+    sums_[name].sum += part.sum;
+    sums_[name].count += part.count;
+  }
 }
 
 std::map<std::string, double> step_figures::figures() const {
   std::map<std::string, double> out;
-  for (const auto& [name, sum] : sums_)
-    if (name.starts_with("reward."))
-      out[telemetry::metric::rule_reward(name.substr(7))] = sum / static_cast<double>(groups_);
-    else if (name != "reward")
-      out[name] = sum;
+  for (const auto& [name, part] : sums_)
+    if (part.count > 0 && name != column::reward.name)
+      out[name.starts_with(parts) ? telemetry::metric::rule_reward(name.substr(parts.size())) : name] =
+          part.sum / static_cast<double>(part.count);
   for (const auto& [name, of] : sources_) {
     out[telemetry::metric::source_groups(name)] = static_cast<double>(of.groups);
     if (of.with_reward > 0)
@@ -54,7 +61,10 @@ std::map<std::string, double> step_figures::figures() const {
 }
 
 std::string step_figures::saved() const {
-  nlohmann::json object{{"groups", groups_}, {"masked", masked_}, {"sums", sums_}};
+  auto sums = nlohmann::json::object();
+  for (const auto& [name, part] : sums_)
+    sums[name] = {part.sum, part.count};
+  nlohmann::json object{{"masked", masked_}, {"sums", std::move(sums)}};
   for (const auto& [name, of] : sources_)
     object["sources"][name] = {of.groups, of.with_reward, of.reward};
   return object.dump();

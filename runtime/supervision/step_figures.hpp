@@ -1,5 +1,7 @@
 #pragma once
 
+#include "runtime/messages/add_columns.hpp"
+
 #include <cstdint>
 #include <map>
 #include <string>
@@ -16,11 +18,12 @@ public:
   explicit step_figures(std::string_view saved);
 
   /// @param source name of the one that its prompt is of, where the pipeline has several; else ""
-  void add_group(const std::map<std::string, double>& summary, const std::string& source);
+  void add_group(const std::map<std::string, summed>& summary, const std::string& source);
 
   void add_masked(std::int64_t tokens) { masked_ += tokens; }
 
-  /// Rewards by rule and by source as means over groups, everything else as sums.
+  /// Means over the answers of the groups, rewards by source over groups. The mean of `reward` itself is the learner's
+  /// to say.
   std::map<std::string, double> figures() const;
 
   /// For a checkpoint within a step: one JSON object.
@@ -33,9 +36,8 @@ private:
     double reward = 0; ///< sum of their mean rewards
   };
 
-  std::int64_t groups_ = 0;
   std::int64_t masked_ = 0; ///< tokens
-  std::map<std::string, double> sums_;
+  std::map<std::string, summed> sums_;
   std::map<std::string, from_source> sources_;
 };
 

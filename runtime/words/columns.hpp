@@ -41,6 +41,7 @@ inline constexpr std::array column_table = [] {
       {"prompt", u8, text_byte, always, "source", "turns of the conversation: role, content, role, content, ..."},
       {"prompt_lengths", i32, text, always, "source", "bytes of each text of `prompt`"},
       {"answer", u8, text_byte, always, "source", "the expected answer"},
+      {"ground_truth", u8, text_byte, sometimes, "source", "the expected answer as JSON, where it is no text"},
       {"data_source", u8, text_byte, always, "source", "subject of the row"},
       {"extra_info", u8, text_byte, sometimes, "source", "verl's `extra_info` of the row, JSON"},
       {"demonstrations", u8, text_byte, sometimes, "source", "turns of the demonstrated answers, as `prompt` has them"},
@@ -63,8 +64,10 @@ inline constexpr std::array column_table = [] {
       {"kept", i32, answer, sometimes, "rollout", "place of each answer among those that were begun"},
       {"ended", u8, answer, always, "rollout", "of a group that was interrupted. 1: the answer is complete"},
       // -- what other roles say of them ------------------------------------------------------------------------------
-      {"reward", f32, answer, always, "rule_verifier, reward_model, demonstrations", "what the answer is worth"},
-      {"reward.<name>", f32, answer, always, "rule_verifier, reward_model", "a part of it: of one rule or one model"},
+      {"reward", f32, answer, always, "rule_verifier, reward_model, demonstrations",
+       "what the answer is worth; NaN: it has no score and is not trained"},
+      {"reward.<name>", f32, answer, always, "rule_verifier, reward_model",
+       "a part of it: of one rule or one model; 0 where a rule has nothing to say of the answer"},
       {"ref_logprob", f32, answer_token, always, "reference", "log-probability under the reference"},
       {"value", f32, answer_token, always, "critic", "the return that the critic expects before the token"},
       {"returns", f32, answer_token, always, "policy", "of a whole batch: what the critic should have said"},
@@ -111,6 +114,7 @@ consteval typed_column<T> of(std::string_view name) {
 inline constexpr auto prompt = of<char>("prompt");
 inline constexpr auto prompt_lengths = of<std::int32_t>("prompt_lengths");
 inline constexpr auto answer = of<char>("answer");
+inline constexpr auto ground_truth = of<char>("ground_truth");
 inline constexpr auto data_source = of<char>("data_source");
 inline constexpr auto extra_info = of<char>("extra_info");
 inline constexpr auto demonstrations = of<char>("demonstrations");

@@ -54,6 +54,11 @@ inline std::string source_groups(std::string_view source) {
   return "groups/from/" + std::string{source};
 }
 
+/// What a rule says beside its scores: a mean over the step's answers.
+inline std::string rule_detail(std::string_view rule, std::string_view key) {
+  return "rule/" + std::string{rule} + "/" + std::string{key};
+}
+
 inline constexpr std::string_view evaluation_prefix = "evaluation/";
 
 inline std::string evaluation(std::string_view role, std::string_view figure) {

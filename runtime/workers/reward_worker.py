@@ -33,6 +33,14 @@ def line_of(error):
     return (type(error).__name__ + (": " + words if words else ""))[:300]
 
 
+def result(value, metrics=None, nothing=False):
+    """An entry of a list: what is no score fails alone. None says nothing of the answer where `nothing` allows it."""
+    try:
+        return {"score": None if value is None and nothing else number(value), "metrics": metrics or {}}
+    except NoScore as error:
+        return {"failure": "malformed", "reason": str(error)}
+
+
 def number(value, what="the function"):
     if isinstance(value, (str, bytes)) or value is None:
         raise NoScore(what + " returned " + ("nothing" if value is None else repr(value)[:60]) + ", want a number")
@@ -102,7 +110,7 @@ def trl(function, calls):
             columns[name] = [extra.get(name) for extra in extras]
     values = listed(waited(function(prompts=prompts, completions=completions, **accepted(function, columns))),
                     len(calls), "the function")
-    return [{"score": None if value is None else number(value), "metrics": {}} for value in values]
+    return [result(value, nothing=True) for value in values]
 
 
 def openrlhf(function, calls):
@@ -117,8 +125,16 @@ def openrlhf(function, calls):
             for at, entry in enumerate(listed(column, len(calls), "extra_logs." + str(key))):
                 metrics[at].update(metrics_of({key: entry}))
         value = value["rewards"]
-    return [{"score": number(one), "metrics": more} for one, more in zip(listed(value, len(calls), "the function"),
-                                                                        metrics)]
+    return [result(one, more) for one, more in zip(listed(value, len(calls), "the function"), metrics)]
+
+
+def math_verify(function, calls):
+    """Not a user's function: the package math-verify, asked whether two formulas mean the same."""
+    def parsed(text):
+        return function.parse(text if "$" in text else "$" + text + "$")
+
+    return [{"score": float(function.verify(parsed(str(call["ground_truth"])), parsed(call["completion"]))),
+             "metrics": {}} for call in calls]
 
 
 def reasoning_gym(function, calls):
@@ -142,6 +158,7 @@ styles = {
     "trl": (trl, [], dict.fromkeys(["prompts", "completions"])),
     "openrlhf": (openrlhf, [None, None, None], {}),
     "reasoning_gym": (reasoning_gym, [None], {}),
+    "math_verify": (math_verify, [], {}),
 }
 
 
@@ -175,6 +192,8 @@ def gym_scorer(extract):
 def load(path, name, style):
     if style == "reasoning_gym":
         return gym_scorer(name)
+    if style == "math_verify":
+        return importlib.import_module("math_verify")
     if not os.path.isfile(path):
         raise LookupError("found no such file")
     folder = os.path.dirname(os.path.abspath(path))

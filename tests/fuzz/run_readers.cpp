@@ -217,7 +217,7 @@ readers run_readers(const fs::path& scratch) {
            .whole = {train::to_json(train::step_report{})},
            .read = [](const auto& bytes) { train::to_json(train::step_report_from(bytes)); }},
           {.name = "figures of a step",
-           .whole = {R"({"groups":2,"masked":5,"sums":{"reward.sums":1.5}})"},
+           .whole = {R"({"masked":5,"sums":{"reward.sums":[1.5,2]}})"},
            .read = [](const auto& bytes) { supervision::step_figures(bytes).saved(); }}};
 }
 

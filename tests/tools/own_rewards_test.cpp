@@ -93,45 +93,115 @@ TEST_CASE("a data set of reasoning-gym beside another source is scored by its ow
   CHECK(std::count(refused.err.begin(), refused.err.end(), '\n') == 1);
 }
 
-TEST_CASE("a function that fails at some answers loses their groups, by name, and nothing of them is trained") {
-  const own_reward own("import itertools\nseen = itertools.count()\n"
-                       "def compute_score(data_source, solution_str, ground_truth, extra_info=None):\n"
-                       "    if next(seen) % 20 == 3:\n        raise ValueError('no score today')\n"
-                       "    return float(len(solution_str))\n");
-  const auto done = run_to_end(own.run.start(own.rules(", workers = 1")), 60);
-  CAPTURE(done.err);
-  REQUIRE(done.status == 0);
-  CHECK(done.err.find("no score today") != std::string::npos);
-  double unscored = 0;
-  for (const auto& row : own.run.files().metrics())
-    unscored += row.at("groups/unscored").get<double>();
-  CHECK(unscored > 0);
-  std::set<std::uint64_t> trained;
-  std::size_t count = 0;
-  for (const auto& [step, groups] : own.run.files().trained_groups()) {
-    trained.insert(groups.begin(), groups.end());
-    count += groups.size();
-  }
-  CHECK(trained.size() == count);
-  std::size_t dropped = 0;
-  for (const std::uint64_t group : trained)
-    dropped += done.err.find("group " + std::to_string(group) + " dropped") != std::string::npos;
-  CHECK(dropped == 0);
+namespace {
+
+/// Raises on some of the answers, by what they say; gives any other at least 5.
+constexpr const char* raises_on_some = R"py(
+def compute_score(data_source, solution_str, ground_truth, extra_info=None):
+    if sum(solution_str.encode()) % 5 == 3:
+        raise ValueError('no score today')
+    return 5.0 + len(solution_str) % 3
+)py";
+
+double sum_of(const run_on_disk& files, const std::string& figure) {
+  double sum = 0;
+  for (const auto& row : files.metrics())
+    sum += row.at(figure).get<double>();
+  return sum;
 }
 
-TEST_CASE("check says in one line that a reward file has a mistake, and a run ends before it generates") {
+/// That every reward which was trained is one that the function gave.
+void check_nothing_failed_was_trained(const run_on_disk& files) {
+  for (const auto& row : files.metrics()) {
+    CHECK(row.at("reward").get<double>() >= 5);
+    CHECK(row.at("rewards/python/mean").get<double>() >= 5);
+  }
+}
+
+} // namespace
+
+TEST_CASE("a function that fails at some answers loses their groups, by name, and nothing of them is trained") {
+  const own_reward own(raises_on_some);
+  auto how = own.rules();
+  how.insert(how.end(), {"--set", "roles.rules.max_failures=1"}); // most groups of four have such an answer
+  const auto done = run_to_end(own.run.start(how), 60);
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  CHECK(done.err.find("dropped: rules: crash: python: the function raised ValueError: no score today")
+        != std::string::npos);
+  CHECK(sum_of(own.run.files(), "groups/unscored") > 0);
+  CHECK(sum_of(own.run.files(), "verifier/failures/crash") >= sum_of(own.run.files(), "groups/unscored"));
+  CHECK(sum_of(own.run.files(), "answers/masked") == 0);
+  check_nothing_failed_was_trained(own.run.files());
+}
+
+TEST_CASE("with failed = mask only the failed answers are left out, and the ledger and a replay agree") {
+  const own_reward own(raises_on_some);
+  auto how = own.rules();
+  how.insert(how.end(), {"--set", "roles.rules.failed=mask"});
+  const auto done = run_to_end(own.run.start(how), 60);
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  CHECK(done.err.find("masked, without a score: crash: python: the function raised ValueError: no score today")
+        != std::string::npos);
+  CHECK(sum_of(own.run.files(), "answers/masked") > 0);
+  CHECK(sum_of(own.run.files(), "verifier/failures/crash") >= sum_of(own.run.files(), "answers/masked"));
+  check_nothing_failed_was_trained(own.run.files());
+  const auto again = run_to_end(command_line({"replay", own.run.files().folder().string()}), 60);
+  CAPTURE(again.err);
+  CHECK(again.status == 0);
+}
+
+TEST_CASE("a function that fails too often ends the run in one line, with either option") {
+  for (const char* option : {"drop", "mask"}) {
+    const own_reward own("def compute_score(data_source, solution_str, ground_truth, extra_info=None):\n"
+                         "    raise ValueError('never a score')\n");
+    auto how = own.rules();
+    how.insert(how.end(),
+               {"--set", std::string("roles.rules.failed=") + option, "--set", "roles.rules.max_failures=0.9"});
+    const auto done = run_to_end(own.run.start(how), 60);
+    CAPTURE(done.err);
+    CHECK(done.status == 1);
+    CHECK(done.err.find("answers were lost for want of a score, more than its max_failures allows; the last one: group")
+          != std::string::npos);
+  }
+}
+
+TEST_CASE("what a function returns beside its score is a figure of the step, and an object as the answer is a dict") {
+  const own_reward own("def compute_score(data_source, solution_str, ground_truth, extra_info=None):\n"
+                       "    assert data_source == 'objects' and ground_truth == {'cases': [1, 2.5]}\n"
+                       "    return {'score': float(len(solution_str)), 'twice': 2 * len(solution_str), 'word': 'x'}\n");
+  std::string rows;
+  for (int i = 0; i < 12; ++i)
+    rows += "{\"prompt\": \"What is " + std::to_string(i)
+            + R"(?", "data_source": "objects", "reward_model": {"ground_truth": )" + R"({"cases": [1, 2.5]}}})"
+            + "\n{\"prompt\": \"x\", \"answer\": \"1\", \"data_source\": \"poems\"}\n";
+  write_file(own.run / "rows.jsonl", rows);
+  auto how = own.rules(", when = {data_source = \"objects\"}");
+  how.insert(how.end(),
+             {"--set", "roles.prompts={kind = \"source\", file = \"" + (own.run / "rows.jsonl").string() + "\"}"});
+  const auto done = run_to_end(own.run.start(how), 60);
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  CHECK(done.err.find("no rule is for its data_source \"poems\"") != std::string::npos);
+  for (const auto& row : own.run.files().metrics()) {
+    CHECK(row.at("rule/python/twice").get<double>() == doctest::Approx(2 * row.at("reward").get<double>()));
+    CHECK_FALSE(row.contains("rule/python/word"));
+  }
+}
+
+TEST_CASE("check says in one line that a reward file has a mistake, and a run ends before its first prompt") {
   const own_reward own("def another():\n    pass\n");
-  const auto checked = run_to_end(own.run.check(own.rules()), 60);
-  CAPTURE(checked.err);
-  CHECK(checked.status == 1);
-  CHECK(checked.err.find("compute_score") != std::string::npos);
-  CHECK(std::count(checked.err.begin(), checked.err.end(), '\n') == 1);
-  const auto refused = run_to_end(own.run.start(own.rules()), 60);
+  const auto refused = run_to_end(own.run.check(own.rules()), 60);
   CAPTURE(refused.err);
   CHECK(refused.status == 1);
-  CHECK(refused.err.find("compute_score") != std::string::npos);
-  CHECK(own.run.files().steps() == 0);
-  CHECK(refused.err.find("dropped") == std::string::npos);
+  CHECK(refused.err.find("found no function 'compute_score'") != std::string::npos);
+  CHECK(std::count(refused.err.begin(), refused.err.end(), '\n') == 1);
+  const auto ended = run_to_end(own.run.start(own.rules()), 60);
+  CAPTURE(ended.err);
+  CHECK(ended.status == 1);
+  CHECK(ended.err.find("python: found no function 'compute_score'") != std::string::npos);
+  CHECK(ended.err.find("dropped") == std::string::npos);
 }
 
 } // namespace own_rewards_test

@@ -63,6 +63,19 @@ TEST_CASE("a prompt's columns are kept for every attempt, and released once: whe
   CHECK(w.effects.has_released(router_world::prompt_ticket(0)) == 2);
 }
 
+TEST_CASE("a group that its trainer cannot train is dropped by name, not asked for again") {
+  router_world w;
+  w.all_up();
+  w.give_prompts();
+  w.generate(0);
+  w.process(0);
+  w.c.fetched({.group = 0, .attempt = 1, .complaint = "1 of 4 answers have a score"}, w.now);
+  CHECK(w.c.last_drop().find("group 0 dropped: ") != std::string::npos);
+  CHECK(w.c.last_drop().find("1 of 4 answers have a score") != std::string::npos);
+  CHECK(w.effects.has_released(router_world::prompt_ticket(0)) == 1);
+  CHECK(w.c.scheduler().books().check() == "");
+}
+
 TEST_CASE("a step is trained, its version published, and the next groups begin under it") {
   router_world w;
   w.all_up();

@@ -187,7 +187,7 @@ struct router_world {
   }
 
   void process(std::uint64_t group, std::uint32_t attempt = 1) {
-    c.processed(rules, {group, attempt, ticket_of(verifier_node), {{"reward", 0.5}}, "", 0}, now);
+    c.processed(rules, {group, attempt, ticket_of(verifier_node), {{"reward", {0.5, 1}}}, "", {}, 0}, now);
   }
 
   void score_and_fetch(std::uint64_t group, std::uint32_t attempt = 1) {

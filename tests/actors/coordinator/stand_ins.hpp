@@ -160,7 +160,7 @@ inline actors::actor::setup adder_stand_in(const std::string& complaint = "") {
   return [complaint](actors::actor&, actors::inbox& in) {
     in.on<process_group>([complaint](const process_group& ask) {
       return group_columns{
-          .group = ask.group, .attempt = ask.attempt, .summary = {{"reward", 0.5}}, .complaint = complaint};
+          .group = ask.group, .attempt = ask.attempt, .summary = {{"reward", {0.5, 1}}}, .complaint = complaint};
     });
   };
 }

@@ -297,7 +297,7 @@ TEST_CASE("a column adder answers a group with a ticket to what it added") { // 
   CHECK(error.empty());
   CHECK(answer.group == 4);
   CHECK(answer.attempt == 2);
-  CHECK(answer.summary.at("reward") == doctest::Approx(1.5));
+  CHECK(answer.summary.at("reward") == summed{3, 2});
   CHECK(answer.busy_s > 0);
   tests::watched<std::vector<float>> reward;
   actor.data->pull(answer.columns, within, [&](transport::pull_result pulled) {

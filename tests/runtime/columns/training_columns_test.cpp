@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <stdexcept>
 #include <vector>
 
@@ -87,6 +88,46 @@ TEST_CASE("masked answers keep their reward and lose their tokens, which are cou
   CHECK(group.reward == std::vector<float>{1, 0});
   CHECK(group.masked_tokens == 1);
   CHECK(columns::training_group_of(7, whole_group()).masked_tokens == 0);
+}
+
+TEST_CASE("an answer without a score is no answer of the group, and its tokens are counted as masked") {
+  static const std::vector<std::int32_t> prompt{5}, tokens{10, 11, 20, 30}, lengths{2, 1, 1}, text_lengths{0, 0, 0};
+  static const std::vector<std::uint8_t> mask{1, 0, 1, 1}, finish{0, 0, 0};
+  static const std::vector<float> logprob{-1, -2, -3, -4};
+  static const std::vector<std::uint32_t> version{0, 0, 1, 2};
+  const float nothing = std::nanf("");
+  const auto with = [&](const std::vector<float>& reward, const std::vector<std::uint8_t>& greedy = {}) {
+    columns::column_builder builder;
+    builder.add(column::prompt_tokens, prompt)
+        .add(column::tokens, tokens)
+        .add(column::mask, mask)
+        .add(column::logprob, logprob)
+        .add(column::version, version)
+        .add(column::lengths, lengths)
+        .add(column::finish, finish)
+        .add(column::text, std::string())
+        .add(column::text_lengths, text_lengths);
+    if (!greedy.empty())
+      builder.add(column::greedy, greedy);
+    return columns::column_set({builder.finish(), tests::reward_columns(reward)});
+  };
+  const auto group = columns::training_group_of(7, with({nothing, 1, 0.5}));
+  CHECK(group.answers == std::vector<std::vector<std::int32_t>>{{20}, {30}});
+  CHECK(group.mask == std::vector<std::vector<std::uint8_t>>{{1}, {1}});
+  CHECK(group.behaviour_logprob == std::vector<std::vector<float>>{{-3}, {-4}});
+  CHECK(group.version == std::vector<std::vector<std::uint32_t>>{{1}, {2}});
+  CHECK(group.reward == std::vector<float>{1, 0.5});
+  CHECK(group.sampled.size() == 2);
+  CHECK(group.kept == std::vector<std::uint32_t>{1, 2}); // where a replay finds them
+  CHECK(group.masked_tokens == 2);                       // one of them was masked before
+  CHECK_THROWS_WITH_AS(columns::training_group_of(7, with({nothing, 1, nothing})),
+                       "1 of 3 answers have a score, want at least two", columns::too_few_scored);
+  // With a baseline: the greedy answer goes last, and keeps its place.
+  CHECK_THROWS_AS(columns::training_group_of(7, with({nothing, 1, 0.5}, {0, 0, 1})), columns::too_few_scored);
+  const auto parts = columns::training_group_of(7, with({nothing, 1, 0.5}),
+                                                {.rewards = {{.name = "number", .weight = 2, .normalise = "none"}}});
+  CHECK(parts.parts == std::vector<std::vector<float>>{{1, 0.5}});
+  CHECK(parts.reward == std::vector<float>{2, 1});
 }
 
 TEST_CASE("a group is flat where all its rewards are the same") {

@@ -115,12 +115,32 @@ TEST_CASE("numbers keep the digits that they are written with, as answers and in
   CHECK(s->next().value().margin == 0.5);
 }
 
+TEST_CASE("an expected answer may be any JSON: rules that compare texts see it as it is written") {
+  const jsonl file(R"({"prompt": "a", "answer": "[1]"}
+{"prompt": "b", "answer": 1.10}
+{"prompt": "c", "reward_model": {"ground_truth": {"cases": [1, 2.50], "ok": true}}}
+{"prompt": "d", "answer": []}
+{"prompt": "e", "answer": false}
+)");
+  auto s = open_file(file.path(), in_order(), {});
+  const std::vector<std::pair<std::string, std::string>> wanted{
+      {"[1]", ""},
+      {"1.10", "1.10"},
+      {R"({"cases":[1,2.50],"ok":true})", R"({"cases":[1,2.50],"ok":true})"},
+      {"[]", "[]"},
+      {"false", "false"}};
+  for (const auto& [answer, ground_truth] : wanted) {
+    const row found = s->next().value();
+    CHECK(found.answer == answer);
+    CHECK(found.ground_truth == ground_truth);
+  }
+}
+
 TEST_CASE("a row that cannot be used is skipped and named") {
   CHECK(why(R"({"prompt": "x"})")
         == "no answer, want one under reward_model.ground_truth, answer, solution or ground_truth");
   CHECK(why(R"({"prompt": "x", "answer": ""})")
         == "no answer, want one under reward_model.ground_truth, answer, solution or ground_truth");
-  CHECK(why(R"({"prompt": "x", "answer": ["1"]})") == "answer: found array, want text or a number");
   CHECK(why(R"({"answer": "1"})") == "no prompt, want text or a list of messages {role, content} under \"prompt\"");
   CHECK(why(R"({"prompt": "", "answer": "1"})") == "prompt: found no text, want some");
   CHECK(why(R"({"prompt": [], "answer": "1"})")

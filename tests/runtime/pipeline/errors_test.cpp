@@ -470,6 +470,29 @@ TEST_CASE("--set takes TOML values and bare words; a later one wins; tables come
   CHECK(parsed(valid, {"run.name=2024-01-02"}).run.name == "2024-01-02");
 }
 
+TEST_CASE("a rule may be for some rows: when names their data source, or several") {
+  const auto with_when = [](const std::string& written) {
+    return changed(valid, "{ type = \"number\" }", "{ type = \"number\", when = " + written + " }");
+  };
+  const auto sources = [&](const std::string& written) {
+    const auto p = parsed(with_when(written));
+    return std::get<millrace::pipeline::rule_verifier_table>(p.at("rules").options).rules[0].when->data_source.texts;
+  };
+  CHECK(sources("{ data_source = \"gsm8k\" }") == lines{"gsm8k"});
+  CHECK(sources("{ data_source = [\"gsm8k\", \"math\"] }") == lines{"gsm8k", "math"});
+  CHECK_FALSE(std::get<millrace::pipeline::rule_verifier_table>(parsed(valid).at("rules").options).rules[0].when);
+  for (const char* bad : {"{}", "{ data_source = [] }", "{ data_source = \"\" }", "{ data_source = 3 }",
+                          "{ data_source = [3] }", "{ data_sauce = \"x\" }", "\"gsm8k\""}) {
+    CAPTURE(bad);
+    CHECK(!errors_of(with_when(bad)).empty());
+  }
+  CHECK(errors_of(with_when("{ data_source = 3 }"))[0].find("data_source: found 3, want a string or a list of strings")
+        != std::string::npos);
+  // The resolved file reads as the same pipeline.
+  const auto p = parsed(with_when("{ data_source = [\"a\", \"b\"] }"));
+  CHECK(resolved_toml(p).find("data_source = [\"a\", \"b\"]") != std::string::npos);
+}
+
 TEST_CASE("all errors come at once, in the order of the file") {
   const auto found = errors_of(
       changed(changed(changed(valid, "steps = 10", "steps = 0"), "slots = 4", "slotz = 4"), "lr = 1e-4", "lr = 7"));

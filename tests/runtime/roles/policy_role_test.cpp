@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
@@ -82,6 +83,15 @@ TEST_CASE("what is asked of the policy is done in the order of asking") { // PO-
   CHECK(second.get().second.empty());
   CHECK(tests::read_file(std::filesystem::path(before) / "version") == "0\n");
   CHECK(tests::read_file(std::filesystem::path(after) / "version") == "1\n");
+  CHECK(!policy.role->keeps(1));
+}
+
+TEST_CASE("a group of which too few answers have a score is complained of and not kept") {
+  running_policy policy;
+  const auto [fetched, error] = tests::ask(*policy.role, &policy_role::fetch, policy.group(1, {1, std::nanf("")}));
+  CHECK(error.empty());
+  CHECK(fetched.group == 1);
+  CHECK(fetched.complaint == "1 of 2 answers have a score, want at least two");
   CHECK(!policy.role->keeps(1));
 }
 

@@ -49,7 +49,7 @@ TEST_CASE("a reward model scores what the policy read and wrote, as reward.<name
   CHECK(want[0] != want[1]);
   CHECK(tests::values(result.columns, column::reward_of("judge")) == want);
   CHECK(tests::values(result.columns, column::reward) == want);
-  CHECK(result.summary.at("reward.judge") == doctest::Approx((want[0] + want[1]) / 2));
+  CHECK(result.summary.at("reward.judge").sum == doctest::Approx(want[0] + want[1]));
   auto beside = table_of();
   beside.alone = false;
   reward_model_role other(beside, model, reward_model_role::ids::of_policy, 1);

@@ -102,6 +102,30 @@ TEST_CASE(
   CHECK(next.row.skipped_first.find("no number at all") != std::string::npos);
 }
 
+TEST_CASE("a row that no rule is for is left out before anything is generated, and named") {
+  const tests::temporary_folder folder;
+  tests::write_file(folder / "rows.jsonl", R"({"prompt": "one", "answer": "1", "data_source": "sums"}
+{"prompt": "two", "answer": "a poem", "data_source": "poems"}
+{"prompt": "three", "answer": "3", "data_source": "sums"}
+)");
+  auto p = tests::tiny_pipeline();
+  for (auto& role : p.roles)
+    if (auto* table = std::get_if<pipeline::source_table>(&role.options)) {
+      table->generator.reset();
+      table->file = folder / "rows.jsonl";
+      table->shuffle = false;
+    } else if (auto* rules = std::get_if<pipeline::rule_verifier_table>(&role.options)) {
+      for (auto& rule : rules->rules)
+        rule.when = pipeline::rule_condition{.data_source = {{"sums"}}};
+    }
+  auto source = source_of(p);
+  CHECK(answer_of(source.take(0)) == "1");
+  const auto next = source.take(1);
+  CHECK(answer_of(next) == "3");
+  CHECK(next.row.skipped_rows == 1);
+  CHECK(next.row.skipped_first.ends_with("rows.jsonl:2: no rule is for its data_source \"poems\""));
+}
+
 TEST_CASE("data that ended stays ended and says how many prompts there were") {
   five_rows data(2);
   auto source = source_of(data.p);

@@ -39,6 +39,20 @@ TEST_CASE("a program reads an answer a line and writes a score a line") {
   CHECK(second.metrics.at("length") == 2);
 }
 
+TEST_CASE("a program sees the whole row, and how the answer ended") {
+  const auto rule =
+      made("want = {'data_source': 'sums', 'prompt': [{'role': 'user', 'content': '2 + 2?'}], 'completion': "
+           "'4', 'ground_truth': {'n': 4}, 'extra_info': {'index': 7}, 'finish_reason': row['id'] and "
+           "'length' or 'stop'}; print(json.dumps({'id': row['id'], 'score': float({k: v for k, v in "
+           "row.items() if k != 'id'} == want)}))");
+  const row_context row{.prompt = {{"user", "2 + 2?"}},
+                        .data_source = "sums",
+                        .extra_info = R"({"index": 7})",
+                        .ground_truth = R"({"n": 4})"};
+  for (const bool truncated : {false, true}) // the ids 0 and 1
+    CHECK(rule->evaluate({.text = "4", .answer = R"({"n": 4})", .truncated = truncated, .row = &row}).value == 1);
+}
+
 TEST_CASE("null is not applicable, and nonsense a failure") {
   CHECK(made("print(json.dumps({'id': row['id'], 'score': None}))")->evaluate({.text = "4"}).status
         == score_status::not_applicable);

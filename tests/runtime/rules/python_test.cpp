@@ -3,7 +3,10 @@
 #include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -56,6 +59,31 @@ TEST_CASE("a function in verl's style gets verl's four arguments and gives a num
   CHECK(python_rule("async " + head + "return True").of("4") == "1.00");
 }
 
+TEST_CASE("an expected answer that is no text reaches the function as what it is, in every style") {
+  const auto type_of = [](const python_rule& rule, const std::string& ground_truth) {
+    const row_context row{.prompt = {{"user", "x"}}, .ground_truth = ground_truth};
+    const std::string answer = ground_truth.empty() ? "text" : ground_truth;
+    return python_rule::words(rule.made->evaluate_group(std::vector<rule_input>{{.answer = answer, .row = &row}})[0]);
+  };
+  const std::string order = "[str, int, float, dict, list, bool].index(type(x))";
+  const python_rule verl("def compute_score(data_source, solution_str, ground_truth, extra_info):\n  x = ground_truth\n"
+                         "  return "
+                         + order);
+  const python_rule trl("def compute_score(prompts, completions, answer, **more):\n  x = answer[0]\n  return [" + order
+                            + "]",
+                        {{"style", std::string("trl")}});
+  const python_rule openrlhf("def compute_score(queries, prompts, labels):\n  x = labels[0]\n  return [" + order + "]",
+                             {{"style", std::string("openrlhf")}});
+  for (const auto* rule : {&verl, &trl, &openrlhf}) {
+    CHECK(type_of(*rule, "") == "0.00");
+    CHECK(type_of(*rule, "9007199254740993") == "1.00");
+    CHECK(type_of(*rule, "1.10") == "2.00");
+    CHECK(type_of(*rule, R"({"cases": [1, 2]})") == "3.00");
+    CHECK(type_of(*rule, "[]") == "4.00");
+    CHECK(type_of(*rule, "false") == "5.00");
+  }
+}
+
 TEST_CASE("whatever a function does instead of scoring is a failure of its kind, and the next answer is scored") {
   const python_rule rule(head
                              + "return eval(solution_str, globals())\n"
@@ -85,6 +113,61 @@ TEST_CASE("whatever a function does instead of scoring is a failure of its kind,
     CHECK(rule.of(answer) == wanted);
     CHECK(rule.of("0.75") == "0.75");
   }
+}
+
+TEST_CASE("whatever a function of a group returns is a failure of its kind: of one answer where it can be, or of all") {
+  using lines = std::vector<std::string>;
+  const auto nothing = [](const std::string& what) {
+    const auto line = "malformed: the function returned " + what;
+    return lines{line, line};
+  };
+  const std::vector<std::pair<std::string, lines>> cases{
+      {"[1.0, 0.5]", {"1.00", "0.50"}},
+      {"(1.0, 0.5)", {"1.00", "0.50"}},
+      {"[1.0, float('nan')]", {"1.00", "malformed: the function returned nan, want a finite number"}},
+      {"[float('inf'), 1]", {"malformed: the function returned inf, want a finite number", "1.00"}},
+      {"[1.0, 'yes']", {"1.00", "malformed: the function returned 'yes', want a number"}},
+      {"[1.0, []]", {"1.00", "malformed: the function returned list, want a number"}},
+      {"[1.0]", nothing("a list of 1, want 2")},
+      {"[1.0, 2.0, 3.0]", nothing("a list of 3, want 2")},
+      {"[]", nothing("a list of 0, want 2")},
+      {"None", nothing("nothing, want a list of 2")},
+      {"1.0", nothing("float, want a list of 2")},
+      {"'1'", nothing("str, want a list of 2")},
+      {"{'points': [1, 2]}", {}},
+      {"1 / 0",
+       {"crash: the function raised ZeroDivisionError: division by zero",
+        "crash: the function raised ZeroDivisionError: division by zero"}}};
+  for (const std::string style : {"trl", "openrlhf"})
+    for (const auto& [returned, wanted] : cases) {
+      CAPTURE(style + ": " + returned);
+      const python_rule rule("def compute_score("
+                                 + std::string(style == "trl" ? "prompts, completions, **more" : "q, p, l")
+                                 + "):\n  return " + returned + "\n",
+                             {{"style", style}});
+      lines found;
+      for (const auto& s : rule.made->evaluate_group(std::vector<rule_input>(2)))
+        found.push_back(python_rule::words(s));
+      if (!wanted.empty())
+        CHECK(found == wanted);
+      else
+        CHECK(found[0].starts_with("malformed: the function returned "));
+    }
+}
+
+TEST_CASE("megabytes that a function prints go to the run's stderr and into no score") {
+  const tests::temporary_folder folder;
+  const auto log = (folder / "log").string();
+  const int own = dup(STDERR_FILENO), file = open(log.c_str(), O_WRONLY | O_CREAT, 0600);
+  dup2(file, STDERR_FILENO); // what the process inherits
+  const python_rule rule(head + "print('x' * 3000000)\n  import sys\n  sys.stderr.write('y' * 3000000)\n  return 0.5");
+  const auto first = rule.of("a"), second = rule.of("b");
+  dup2(own, STDERR_FILENO);
+  close(own);
+  close(file);
+  CHECK(first == "0.50");
+  CHECK(second == "0.50");
+  CHECK(std::filesystem::file_size(log) >= 9000000); // what is printed last may still wait in the process
 }
 
 TEST_CASE("a function that eats more than its memory fails, and the run goes on") {

@@ -61,11 +61,35 @@ TEST_CASE("rule_set: says before any answer is made that no answer to a row can 
           {type, 1, make_rule(type, type == "length" ? option_values{{"max", std::int64_t{3}}} : option_values{})});
     return rule_set(std::move(rules));
   };
-  CHECK(set_of({"length", "number"}).unreadable("12 cm").empty());
-  CHECK(set_of({"length", "number"}).unreadable("blue") == "number: the row's answer is no number: 'blue'");
-  CHECK(set_of({"exact", "number"}).unreadable("") == "exact: the row has no answer");
-  CHECK(set_of({"exact"}).unreadable("blue").empty());
-  CHECK(set_of({"length"}).unreadable("").empty());
+  CHECK(set_of({"length", "number"}).unreadable("12 cm", "").empty());
+  CHECK(set_of({"length", "number"}).unreadable("blue", "") == "number: the row's answer is no number: 'blue'");
+  CHECK(set_of({"exact", "number"}).unreadable("", "") == "exact: the row has no answer");
+  CHECK(set_of({"exact"}).unreadable("blue", "").empty());
+  CHECK(set_of({"length"}).unreadable("", "").empty());
+}
+
+TEST_CASE(
+    "rule_set: a rule is asked only for rows of its data sources, and a row that no rule is for is named before") {
+  auto mine = fixed("a", 1, score::of(1));
+  mine.data_sources = {"sums", "gsm8k"};
+  auto broken = fixed("b", 1, score::error("never to be asked"));
+  broken.data_sources = {"code"};
+  const rule_set set({mine, broken});
+  const row_context sums{.data_source = "sums"}, code{.data_source = "code"}, other{.data_source = "poems"};
+  const std::vector<rule_input> inputs{{.row = &sums}, {.row = &code}, {.row = &other}, {}};
+  const auto found = set.evaluate_group(inputs);
+  CHECK(found[0].total.value == 1);
+  CHECK(found[0].by_rule[1].status == score_status::not_applicable);
+  CHECK(found[1].total.status == score_status::error);
+  CHECK(found[2].total.status == score_status::not_applicable);
+  CHECK(found[3].total.status == score_status::not_applicable);
+  CHECK(set.unreadable("1", "gsm8k").empty());
+  CHECK(set.unreadable("1", "poems") == "no rule is for its data_source \"poems\"");
+
+  weighted_rule number{"number", 1, make_rule("number", {}), {"sums"}};
+  const rule_set both({number, fixed("rest", 1, score::of(0))});
+  CHECK(both.unreadable("blue", "sums").starts_with("number: "));
+  CHECK(both.unreadable("blue", "poems").empty()); // the rule that cannot read it is not asked
 }
 
 TEST_CASE("rule_set: refuses no rules, two of one name, a weight that is not finite") {

@@ -31,8 +31,8 @@ TEST_CASE("make_rule: each mistake is one line that says what was found and want
     return std::string();
   };
   CHECK(message("numbers", {})
-        == "rule: found type \"numbers\", want one of exact, number, format, length, gsm8k, math, math_dapo, "
-           "math_reward, code, program, python");
+        == "rule: found type \"numbers\", want one of exact, number, format, length, gsm8k, http, math, math_dapo, "
+           "math_reward, code, program, python, reasoning_gym");
   CHECK(message("number", {{"extrct", "last"}}) == "rule number: found the option \"extrct\", want one it has");
   CHECK(message("number", {{"extract", "first"}})
         == "rule number: extract: found \"first\", want one of \"last\", \"boxed\", \"hash\", \"whole\"");

@@ -40,4 +40,20 @@ TEST_CASE("Each pair of the golden file is the same or not, as its row says, in 
   CHECK(failed == "");
 }
 
+TEST_CASE("a statement is unread where it has a formula in it that cannot be read, and not where it is words") {
+  for (const char* unread :
+       {"\\int_0^1 x dx", "\\sum_{k=1}^n k^2", "(1, \\int_0^1 x dx)", "x \\equiv 3 \\pmod{7}",
+        "\\{1, \\lfloor x \\rfloor\\}", "\\begin{pmatrix} 1 & \\int x \\\\ 2 & 3 \\end{pmatrix}"}) {
+    CAPTURE(unread);
+    CHECK(is_unread_math(unread));
+  }
+  for (const char* read :
+       {"", " ", "7", "1,234.5", "0.5\\%", "\\frac{1}{2}", "x^2 + 1", "(1, 2]", "\\{1, 2\\}", "x = 5", "\\sqrt{2}",
+        "blue", "\\text{blue}", "I do not know", "twelve", "\\begin{pmatrix} 1 & 2 \\end{pmatrix}"}) {
+    CAPTURE(read);
+    CHECK_FALSE(is_unread_math(read));
+  }
+  CHECK_FALSE(is_unread_math("\\int " + std::string(3000, 'x'))); // too long to be compared at all
+}
+
 } // namespace math_value_test

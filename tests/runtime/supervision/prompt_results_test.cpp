@@ -11,10 +11,10 @@ using supervision::prompt_results;
 TEST_CASE("the first rule's mean score is a prompt's result, and each is taken once, by index") {
   prompt_results results(test::parsed(test::changed(test::valid, "generator = { type = \"arithmetic\" }",
                                                     "file = \"rows.jsonl\"\nsampler = \"difficulty\"")));
-  results.scored(7, {{"reward", 1.2}, {"reward.number", 0.5}, {"reward.exact", 1}});
-  results.scored(3, {{"reward", 1.2}, {"reward.number", 0.25}});
-  results.scored(4, {{"reward.judge", 1}});
-  results.scored(7, {{"reward.number", 0.75}});
+  results.scored(7, {{"reward", {4.8, 4}}, {"reward.number", {2, 4}}, {"reward.exact", {4, 4}}});
+  results.scored(3, {{"reward", {4.8, 4}}, {"reward.number", {1, 4}}});
+  results.scored(4, {{"reward.judge", {4, 4}}});
+  results.scored(7, {{"reward.number", {3, 4}}});
   const auto taken = results.take();
   REQUIRE(taken.prompts.size() == 2);
   CHECK(taken.prompts[0].index == 3);
@@ -26,7 +26,7 @@ TEST_CASE("the first rule's mean score is a prompt's result, and each is taken o
 
 TEST_CASE("where results decide nothing, none are kept") {
   prompt_results results(test::parsed(test::valid));
-  results.scored(7, {{"reward.number", 0.5}, {"", 1}});
+  results.scored(7, {{"reward.number", {2, 4}}, {"", {4, 4}}});
   CHECK(results.take().prompts.empty());
 }
 
