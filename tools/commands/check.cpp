@@ -4,6 +4,7 @@
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
+#include "tools/commands/pipeline_arguments.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -18,8 +19,7 @@ namespace millrace::tools {
 namespace {
 
 struct check_arguments {
-  std::string file;
-  std::vector<std::string> overrides;
+  pipeline_arguments pipeline;
   bool keys = false;
   bool resolved = false;
   bool json = false;
@@ -50,9 +50,9 @@ int run_check(const check_arguments& given) {
     std::fputs(pipeline::key_reference().c_str(), stdout);
     return 0;
   }
-  if (given.file.empty())
+  if (given.pipeline.files.empty())
     throw input_error("check: no FILE, want a pipeline in TOML (or --keys)");
-  const auto stages = pipeline::read_stages(given.file, given.overrides);
+  const auto stages = pipeline::read_stages(given.pipeline.files, given.pipeline.overrides);
   std::vector<std::vector<std::string>> warnings; // by stage
   for (const auto& stage : stages) {
     // The words that describe a pipeline hold those of its schedule.
@@ -67,10 +67,7 @@ int run_check(const check_arguments& given) {
     return 0;
   }
   if (given.resolved)
-    std::fputs(
-        (pipeline::is_staged(stages) ? pipeline::resolved_stages(stages) : pipeline::resolved_toml(stages[0].what))
-            .c_str(),
-        stdout);
+    std::fputs(pipeline::resolved_stages(stages).c_str(), stdout);
   else
     std::fputs(formats::printable_lines(pipeline::describe(stages)).c_str(), stdout);
   for (const auto& of_stage : warnings)
@@ -85,11 +82,8 @@ command check_command() {
   const auto given = std::make_shared<check_arguments>();
   return {.name = "check",
           .help = "Checks a pipeline, its models and its data, and says what it would run",
-          .arguments = {{.name = "FILE", .to = &given->file, .help = "The pipeline, TOML"},
-                        {.name = "--set",
-                         .to = &given->overrides,
-                         .help = "Overrides one key: a.b=value",
-                         .one_at_a_time = true},
+          .arguments = {given->pipeline.file(false),
+                        given->pipeline.set(),
                         {.name = "--resolved",
                          .to = &given->resolved,
                          .help = "Prints the pipeline with every key spelled out and where its value comes from"},
