@@ -5,9 +5,12 @@
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/pipeline_arguments.hpp"
+#include "tools/data_check.hpp"
+#include "tools/text_models.hpp"
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -23,6 +26,7 @@ struct check_arguments {
   bool keys = false;
   bool resolved = false;
   bool json = false;
+  bool data = false;
 };
 
 nlohmann::ordered_json in_json(const pipeline::stage& stage, const std::vector<std::string>& warnings) {
@@ -45,6 +49,25 @@ nlohmann::ordered_json in_json(const pipeline::stage& stage, const std::vector<s
   return object;
 }
 
+/// What the rows of every source and evaluation are to the pipeline.
+std::vector<checked_data> data_of(const std::vector<pipeline::stage>& stages) {
+  std::vector<checked_data> all;
+  for (const auto& stage : with_starting_models(stages))
+    for (const auto& role : stage.what.roles)
+      if (std::holds_alternative<pipeline::source_table>(role.options)
+          || std::holds_alternative<pipeline::evaluation_table>(role.options))
+        all.push_back(check_data(stage, role));
+  return all;
+}
+
+void print_data(const std::vector<checked_data>& all, const check_arguments& given) {
+  for (const auto& data : all)
+    if (given.json)
+      std::printf("%s\n", in_json(data).c_str());
+    else
+      std::fputs(('\n' + in_words(data)).c_str(), given.resolved ? stderr : stdout);
+}
+
 int run_check(const check_arguments& given) {
   if (given.keys) {
     std::fputs(pipeline::key_reference().c_str(), stdout);
@@ -53,6 +76,13 @@ int run_check(const check_arguments& given) {
   if (given.pipeline.files.empty())
     throw input_error("check: no FILE, want a pipeline in TOML (or --keys)");
   const auto stages = pipeline::read_stages(given.pipeline.files, given.pipeline.overrides);
+  std::vector<checked_data> data;
+  if (given.data)
+    data = data_of(stages);
+  if (std::any_of(data.begin(), data.end(), [](const auto& each) { return each.used == 0; })) {
+    print_data(data, given); // it says more than the first line of what ends such a run
+    throw input_error("check: found data of which no row can be used, want some");
+  }
   std::vector<std::vector<std::string>> warnings; // by stage
   for (const auto& stage : stages) {
     // The words that describe a pipeline hold those of its schedule.
@@ -64,6 +94,7 @@ int run_check(const check_arguments& given) {
   if (given.json) {
     for (std::size_t i = 0; i < stages.size(); ++i)
       std::printf("%s\n", in_json(stages[i], warnings[i]).dump().c_str());
+    print_data(data, given);
     return 0;
   }
   if (given.resolved)
@@ -73,6 +104,7 @@ int run_check(const check_arguments& given) {
   for (const auto& of_stage : warnings)
     for (const auto& warning : of_stage)
       std::fprintf(given.resolved ? stderr : stdout, "warning: %s\n", warning.c_str());
+  print_data(data, given);
   return 0;
 }
 
@@ -87,7 +119,14 @@ command check_command() {
                         {.name = "--resolved",
                          .to = &given->resolved,
                          .help = "Prints the pipeline with every key spelled out and where its value comes from"},
-                        {.name = "--json", .to = &given->json, .help = "A JSON object for each stage instead of words"},
+                        {.name = "--data",
+                         .to = &given->data,
+                         .help = "Reads every row of every source and evaluation: what is skipped and why, how long "
+                                 "prompts are, the first ones as the model sees them, and whether each rule gives the "
+                                 "rows' own expected answers full marks. Loads the tokenizer, no weights"},
+                        {.name = "--json",
+                         .to = &given->json,
+                         .help = "A JSON object for each stage, and with --data for each source, instead of words"},
                         {.name = "--keys",
                          .to = &given->keys,
                          .help = "Prints every key that a pipeline may have: default, range, meaning; needs no FILE"}},
