@@ -56,7 +56,7 @@ int run(int argc, char** argv) {
       t::run_command(),       t::resume_command(),   t::check_command(),    t::metrics_command(), t::graph_command(),
       t::plan_command(),      t::schedule_command(), t::status_command(),   t::report_command(),  t::replay_command(),
       t::convert_command(),   t::generate_command(), t::evaluate_command(), t::score_command(),   t::tokenize_command(),
-      t::algorithm_command(), t::node_command(),     t::worker_command(),   t::view_command()};
+      t::algorithm_command(), t::node_command(),     t::worker_command(),   t::view_command(),    t::verify_command()};
   const t::program millrace{
       .name = "millrace",
       .help = "Millrace trains reasoning models with asynchronous reinforcement learning: a pipeline is a TOML file.",

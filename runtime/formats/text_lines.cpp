@@ -19,17 +19,32 @@ bool text_lines::fill() {
   return !rest_.empty();
 }
 
+/// Goes behind the line that was refused.
+void text_lines::leave_line() {
+  while (!rest_.empty() || fill()) {
+    const auto end = rest_.find('\n');
+    rest_.remove_prefix(end == std::string_view::npos ? rest_.size() : end + 1);
+    if (end != std::string_view::npos)
+      break;
+  }
+  inside_ = false;
+}
+
 bool text_lines::next(std::string& line) {
   line.clear();
+  if (inside_)
+    leave_line();
   if (rest_.empty() && !fill())
     return false;
   ++number_;
   for (;;) {
     const auto end = rest_.find('\n');
     line += rest_.substr(0, end);
-    if (line.size() > most_bytes)
+    if (line.size() > most_bytes) {
+      inside_ = true;
       throw input_error(where() + ": found a line of more than " + std::to_string(most_bytes >> 20)
                         + " MiB, want shorter ones");
+    }
     torn_ = end == std::string_view::npos;
     rest_.remove_prefix(torn_ ? rest_.size() : end + 1);
     if (!torn_ || !fill())

@@ -19,7 +19,8 @@ public:
   /// @throws input_error "PATH: cannot be opened, want WANT"
   text_lines(const std::filesystem::path& path, const std::string& want);
 
-  /// Whether there was one more line; then `line` is it. @throws input_error for a line of more than `most_bytes`
+  /// Whether there was one more line; then `line` is it. @throws input_error for a line of more than `most_bytes`; the
+  /// next call goes on behind it
   bool next(std::string& line);
 
   /// Of the line that was read last, from 1.
@@ -33,6 +34,7 @@ public:
 
 private:
   bool fill();
+  void leave_line();
 
   std::string path_;
   std::ifstream in_;
@@ -40,6 +42,7 @@ private:
   std::string_view rest_; ///< of the block
   std::int64_t number_ = 0;
   bool torn_ = false;
+  bool inside_ = false; ///< of a line that was refused
 };
 
 /// A line with nothing but blanks in it.

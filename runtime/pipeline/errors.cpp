@@ -9,9 +9,9 @@
 namespace millrace::pipeline {
 namespace {
 
-/// The file first, in its order; then each `--set`, which has line 0.
+/// The files first, each in its order; then each `--set`, which has line 0.
 auto rank(const mistake& m) {
-  return std::tuple(m.where.line == 0, m.where.line, m.where.column);
+  return std::tuple(m.where.line == 0, m.where.file, m.where.line, m.where.column);
 }
 
 std::vector<mistake> in_order(std::vector<mistake> mistakes) {

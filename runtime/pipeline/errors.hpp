@@ -15,7 +15,7 @@ struct mistake {
 };
 
 /// Every mistake of a file at once. `what()` is one line each, `file:line:column: found, want`, in the order of the
-/// file and then of the `--set`s, joined by newlines.
+/// files and then of the `--set`s, joined by newlines.
 class pipeline_errors : public input_error {
 public:
   /// @param mistakes at least one, in any order; equal ones are said once

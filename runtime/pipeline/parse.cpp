@@ -9,8 +9,6 @@
 #include "runtime/pipeline/wording.hpp"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
 namespace millrace::pipeline {
 namespace {
@@ -105,9 +103,8 @@ bool is_name(std::string_view name) {
                         [](unsigned char c) { return c < 0x80 && (std::isalnum(c) || c == '_' || c == '-'); });
 }
 
-pipeline pipeline_from(const value& root, const std::string& name, reading& into) {
+pipeline pipeline_from(const value& root, reading& into) {
   pipeline p;
-  p.file = (into.folder / std::filesystem::path(name).filename()).lexically_normal();
   check_top(root, into);
   read_table(root, "run", into, p.run);
   each_named(root, "models", into, [&](const member& m, const std::string& path) {
@@ -129,44 +126,35 @@ pipeline pipeline_from(const value& root, const std::string& name, reading& into
   return p;
 }
 
-pipeline parse_pipeline(std::string_view text, const std::string& name, const std::filesystem::path& folder,
-                        const std::vector<std::string>& overrides, const vocabulary& words) {
-  value root = parse_document(text, name);
-  root.where = {name, 1, 1};
-  reading into{words, folder, {}, {{"", root.where}}, {}};
+pipeline pipeline_of(document from, const std::vector<std::string>& overrides, const vocabulary& words) {
+  reading into{words, from.folders, {}, {{"", from.root.where}}, {}};
   for (const std::string& o : overrides)
-    apply_override(root, o, into.mistakes);
-  if (const member* stages = root.find("stage"))
+    apply_override(from.root, o, into.mistakes);
+  if (const member* stages = from.root.find("stage"))
     into.wrong(stages->where,
                "found stages, want one pipeline: `millrace run` and `millrace check` take a file of several");
-  pipeline p = pipeline_from(root, name, into);
+  pipeline p = pipeline_from(from.root, into);
   if (!into.mistakes.empty())
     throw pipeline_errors(std::move(into.mistakes));
   p.origins = std::move(into.origins);
+  name_files(p, from);
   return p;
 }
 
-std::string text_of_file(const std::filesystem::path& file) {
-  std::error_code failed;
-  if (!std::filesystem::is_regular_file(file, failed))
-    throw input_error(printable(file.string()) + ": "
-                      + (std::filesystem::exists(file, failed) ? "not a file" : "no such file")
-                      + ", want a pipeline in TOML");
-  if (std::filesystem::file_size(file, failed) > (1 << 20))
-    throw input_error(printable(file.string()) + ": larger than 1 MiB, want a pipeline in TOML");
-  std::ifstream in(file, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), {}};
-  if (!in)
-    throw input_error(printable(file.string()) + ": cannot be read, want a pipeline in TOML");
-  return text;
+pipeline parse_pipeline(std::string_view text, const std::string& name, const std::filesystem::path& folder,
+                        const std::vector<std::string>& overrides, const vocabulary& words) {
+  const layer only{std::string(text), name, folder};
+  return pipeline_of(laid_over({&only, 1}), overrides, words);
 }
 
 pipeline read_pipeline(const std::filesystem::path& file, const std::vector<std::string>& overrides,
                        const vocabulary& words) {
-  pipeline p = parse_pipeline(text_of_file(file), file.string(), std::filesystem::absolute(file).parent_path(),
-                              overrides, words);
-  p.file = std::filesystem::absolute(file).lexically_normal();
-  return p;
+  return read_pipeline(std::vector{file}, overrides, words);
+}
+
+pipeline read_pipeline(const std::vector<std::filesystem::path>& files, const std::vector<std::string>& overrides,
+                       const vocabulary& words) {
+  return pipeline_of(laid_over(texts_of(files)), overrides, words);
 }
 
 } // namespace millrace::pipeline

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/pipeline/layers.hpp"
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/pipeline/reader.hpp"
 
@@ -11,11 +12,10 @@ namespace millrace::pipeline {
 
 /// Reads and checks the pipeline in `root`; what is wrong goes to `into.mistakes`, where each value came from to
 /// `into.origins`.
-/// @param name of the file
-pipeline pipeline_from(const value& root, const std::string& name, reading& into);
+pipeline pipeline_from(const value& root, reading& into);
 
-/// The text of a pipeline's file. @throws input_error in one line
-std::string text_of_file(const std::filesystem::path& file);
+/// A document without stages as a pipeline. @throws pipeline_errors with every mistake at once
+pipeline pipeline_of(document from, const std::vector<std::string>& overrides, const vocabulary& words);
 
 /// Whether a role, a model or a stage may be called that.
 bool is_name(std::string_view name);

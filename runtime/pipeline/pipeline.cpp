@@ -66,6 +66,17 @@ std::vector<std::string> pipeline::readers_of(std::string_view name) const {
   return readers;
 }
 
+std::vector<const role*> pipeline::behind(std::string_view name) const {
+  std::vector<const role*> reached;
+  const auto reads = [&](const std::string& from) {
+    return from == name || std::any_of(reached.begin(), reached.end(), [&](const role* r) { return r->name == from; });
+  };
+  for (const role& r : roles) // each stands after those that it reads from
+    if (std::any_of(r.from.begin(), r.from.end(), reads))
+      reached.push_back(&r);
+  return reached;
+}
+
 std::int64_t pipeline::processes_of(std::string_view name) const {
   const auto it = placement.roles.find(std::string(name));
   if (it == placement.roles.end())

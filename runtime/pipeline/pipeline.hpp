@@ -39,7 +39,8 @@ struct role {
 /// A checked pipeline: every name resolves, the graph has no cycle, every column that is read is added exactly once
 /// upstream.
 struct pipeline {
-  std::filesystem::path file; ///< absolute; where it was read from
+  std::filesystem::path file;               ///< absolute; where it was read from: of several files the last
+  std::vector<std::filesystem::path> under; ///< absolute; the files that `file` was laid over, in order
   run_table run;
   std::map<std::string, model_table> models; ///< paths are absolute
   std::vector<role> roles;                   ///< a role stands after those it reads from; else in the file's order
@@ -65,6 +66,8 @@ struct pipeline {
 
   /// The names of the roles that read from `name`.
   std::vector<std::string> readers_of(std::string_view name) const;
+  /// The roles that a group of the source `name` reaches, in the order of `roles`; not the source.
+  std::vector<const role*> behind(std::string_view name) const;
   /// Processes that the role runs in beside the run's own; 0 = in the run's own.
   std::int64_t processes_of(std::string_view name) const;
 
@@ -79,6 +82,12 @@ struct pipeline {
 ///                  paths start at the current folder.
 /// @throws pipeline_errors with every mistake at once
 pipeline read_pipeline(const std::filesystem::path& file, const std::vector<std::string>& overrides = {},
+                       const vocabulary& words = built_in_vocabulary());
+
+/// The same from several files, each laid over those before it: tables merge key by key; a value or a list takes the
+/// place of the earlier one. Relative paths start at the folder of the file that they stand in.
+/// @param files at least one
+pipeline read_pipeline(const std::vector<std::filesystem::path>& files, const std::vector<std::string>& overrides = {},
                        const vocabulary& words = built_in_vocabulary());
 
 /// The same from text, named `name` in the messages, with relative paths starting at `folder`.

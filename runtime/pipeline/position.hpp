@@ -11,6 +11,7 @@ struct position {
   std::string source;      ///< the file as it was named, or the whole `--set key=value`
   std::int64_t line = 0;   ///< from 1; 0 where `source` is a `--set`
   std::int64_t column = 0; ///< from 1, in code points
+  std::uint32_t file = 0;  ///< of files that are laid one over another: which one, from 0
 
   /// `file:line:column`, or `--set key=value`.
   std::string text() const { return line == 0 ? source : brief() + ':' + std::to_string(column); }

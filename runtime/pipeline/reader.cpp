@@ -10,6 +10,10 @@
 
 namespace millrace::pipeline {
 
+std::filesystem::path reading::folder_at(const position& where) const {
+  return where.line == 0 ? std::filesystem::current_path() : folders.at(where.file);
+}
+
 position reading::place(std::string path) const {
   for (;;) {
     if (const auto it = places.find(path); it != places.end())
@@ -159,8 +163,7 @@ void reader::take(const value& v, const std::string& path, std::filesystem::path
     field = given;
     return;
   }
-  const std::filesystem::path start = v.where.line == 0 ? std::filesystem::current_path() : into_.folder;
-  field = v.text.empty() ? given : (start / given).lexically_normal();
+  field = v.text.empty() ? given : (into_.folder_at(v.where) / given).lexically_normal();
 }
 
 void reader::take(const value& v, const std::string& path, std::vector<std::string>& field, const limits& allowed,

@@ -24,13 +24,16 @@ namespace millrace::pipeline {
 /// What reading gathers beside the values.
 struct reading {
   const vocabulary& words;
-  std::filesystem::path folder; ///< relative paths of the file start here
+  std::vector<std::filesystem::path> folders; ///< relative paths of each file start here
   std::vector<mistake> mistakes;
   std::map<std::string, position> places;               ///< of every key that is written, by its path
   std::map<std::string, std::string> origins;           ///< of every key, by its path
   std::optional<std::vector<std::string>> earlier = {}; ///< the stages before this one; none: not a stage
 
   void wrong(const position& where, std::string text) { mistakes.push_back({where, std::move(text)}); }
+
+  /// Where relative paths start that stand there: the file's folder, or for a `--set` the current one.
+  std::filesystem::path folder_at(const position& where) const;
 
   /// Where `path` stands; for one that is not written, the table around it.
   position place(std::string path) const;

@@ -156,8 +156,10 @@ std::string written(const pipeline& p, const std::string& path, const Table& tab
 } // namespace
 
 std::string resolved_toml(const pipeline& p) {
-  std::string out =
-      "# " + printable(p.file.string()) + ", every key spelled out; after it, where its value came from.\n";
+  std::string out = "# ";
+  for (const auto& file : p.under)
+    out += printable(file.string()) + ", ";
+  out += printable(p.file.string()) + ", every key spelled out; after it, where its value came from.\n";
   out += written(p, "run", p.run);
   for (const auto& [name, model] : p.models)
     out += written(p, "models." + name, model);

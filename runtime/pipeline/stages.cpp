@@ -12,20 +12,6 @@ namespace {
 constexpr std::string_view prefix = "stage:";
 constexpr std::size_t most_stages = 64;
 
-/// The members of `over` on top of those of `under`, table by table.
-value merged(const value& under, const value& over) {
-  value out = over;
-  for (const member& m : under.members) {
-    const auto own =
-        std::find_if(out.members.begin(), out.members.end(), [&](const member& o) { return o.key == m.key; });
-    if (own == out.members.end())
-      out.members.push_back(m);
-    else if (own->is.kind == value::type::table && m.is.kind == value::type::table)
-      own->is = merged(m.is, own->is);
-  }
-  return out;
-}
-
 value without(const value& table, std::string_view key) {
   value out = table;
   std::erase_if(out.members, [&](const member& m) { return m.key == key; });
@@ -72,32 +58,44 @@ std::string name_of(const value& table, const std::vector<std::string>& earlier,
   return name->is.text;
 }
 
-std::vector<stage> staged(const value& root, const value& list, const std::string& name,
-                          const std::filesystem::path& folder, const vocabulary& words,
+std::vector<stage> staged(const document& from, const value& list, const vocabulary& words,
                           std::vector<mistake>& mistakes) {
   std::vector<stage> stages;
   std::vector<std::string> names;
-  reading whole{words, folder, {}, {{"", root.where}}, {}};
+  reading whole{words, from.folders, {}, {{"", from.root.where}}, {}};
   if (list.kind != value::type::list || list.items.empty() || list.items.size() > most_stages)
     whole.wrong(list.where, "stage: found " + list.found() + ", want 1 to 64 tables [[stage]]");
-  const value top = without(root, "stage");
+  const value top = without(from.root, "stage");
   for (const value& table : list.items) {
     if (table.kind != value::type::table) {
       whole.wrong(table.where, "stage: found " + table.found() + ", want a table [[stage]]");
       continue;
     }
     const std::string called = name_of(table, names, whole);
-    value document = merged(top, without(table, "name"));
-    document.where = table.where;
-    name_run(document, table, called);
-    reading into{words, folder, {}, {{"", document.where}}, {}, names};
-    stages.push_back({called, pipeline_from(document, name, into)});
+    value root = merged(top, without(table, "name"));
+    root.where = table.where;
+    name_run(root, table, called);
+    reading into{words, from.folders, {}, {{"", root.where}}, {}, names};
+    stages.push_back({called, pipeline_from(root, into)});
+    name_files(stages.back().what, from);
     for (mistake& m : into.mistakes)
       mistakes.push_back({std::move(m.where), "stage " + in_quotes(called) + ": " + m.text});
     stages.back().what.origins = std::move(into.origins);
     names.push_back(called);
   }
   mistakes.insert(mistakes.end(), whole.mistakes.begin(), whole.mistakes.end());
+  return stages;
+}
+
+std::vector<stage> stages_of(document from, const std::vector<std::string>& overrides, const vocabulary& words) {
+  if (!from.root.find("stage"))
+    return {{"", pipeline_of(std::move(from), overrides, words)}};
+  std::vector<mistake> mistakes;
+  for (const std::string& o : overrides)
+    apply_override(from.root, o, mistakes);
+  auto stages = staged(from, from.root.find("stage")->is, words, mistakes);
+  if (!mistakes.empty())
+    throw pipeline_errors(std::move(mistakes));
   return stages;
 }
 
@@ -117,27 +115,18 @@ std::optional<stage_reference> stage_reference_of(const std::filesystem::path& p
 
 std::vector<stage> parse_stages(std::string_view text, const std::string& name, const std::filesystem::path& folder,
                                 const std::vector<std::string>& overrides, const vocabulary& words) {
-  value root = parse_document(text, name);
-  root.where = {name, 1, 1};
-  const member* list = root.find("stage");
-  if (!list)
-    return {{"", parse_pipeline(text, name, folder, overrides, words)}};
-  std::vector<mistake> mistakes;
-  for (const std::string& o : overrides)
-    apply_override(root, o, mistakes);
-  auto stages = staged(root, root.find("stage")->is, name, folder, words, mistakes);
-  if (!mistakes.empty())
-    throw pipeline_errors(std::move(mistakes));
-  return stages;
+  const layer only{std::string(text), name, folder};
+  return stages_of(laid_over({&only, 1}), overrides, words);
 }
 
 std::vector<stage> read_stages(const std::filesystem::path& file, const std::vector<std::string>& overrides,
                                const vocabulary& words) {
-  auto stages =
-      parse_stages(text_of_file(file), file.string(), std::filesystem::absolute(file).parent_path(), overrides, words);
-  for (stage& s : stages)
-    s.what.file = std::filesystem::absolute(file).lexically_normal();
-  return stages;
+  return read_stages(std::vector{file}, overrides, words);
+}
+
+std::vector<stage> read_stages(const std::vector<std::filesystem::path>& files,
+                               const std::vector<std::string>& overrides, const vocabulary& words) {
+  return stages_of(laid_over(texts_of(files)), overrides, words);
 }
 
 bool is_staged(const std::vector<stage>& stages) {
@@ -150,6 +139,8 @@ std::string name_of_run(const std::vector<stage>& stages) {
 }
 
 std::string resolved_stages(const std::vector<stage>& stages) {
+  if (!is_staged(stages))
+    return resolved_toml(stages.front().what);
   std::string out;
   for (const stage& s : stages) {
     out += "\n[[stage]]\nname = " + in_quotes(s.name) + '\n';

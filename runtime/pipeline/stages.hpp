@@ -38,6 +38,12 @@ std::optional<stage_reference> stage_reference_of(const std::filesystem::path& p
 std::vector<stage> read_stages(const std::filesystem::path& file, const std::vector<std::string>& overrides = {},
                                const vocabulary& words = built_in_vocabulary());
 
+/// The same from several files, each laid over those before it as `read_pipeline` does. The stages of a later file take
+/// the place of all earlier ones: they are a list.
+std::vector<stage> read_stages(const std::vector<std::filesystem::path>& files,
+                               const std::vector<std::string>& overrides = {},
+                               const vocabulary& words = built_in_vocabulary());
+
 /// The same from text, as `parse_pipeline`.
 std::vector<stage> parse_stages(std::string_view text, const std::string& name, const std::filesystem::path& folder,
                                 const std::vector<std::string>& overrides = {},

@@ -5,8 +5,6 @@
 #include "runtime/roles/row_options.hpp"
 #include "runtime/roles/rule_verifier_role.hpp"
 
-#include <algorithm>
-#include <set>
 #include <stdexcept>
 #include <vector>
 
@@ -18,14 +16,9 @@ using rule_sets = std::vector<std::shared_ptr<const rules::rule_set>>;
 /// The rules that score the answers to this source's prompts.
 rule_sets rules_behind(const pipeline::pipeline& p, const std::string& source) {
   rule_sets sets;
-  std::set<std::string> reached{source};
-  for (const auto& role : p.roles) { // each stands after those that it reads from
-    if (std::none_of(role.from.begin(), role.from.end(), [&](const auto& name) { return reached.contains(name); }))
-      continue;
-    reached.insert(role.name);
-    if (const auto* table = std::get_if<pipeline::rule_verifier_table>(&role.options))
+  for (const auto* role : p.behind(source))
+    if (const auto* table = std::get_if<pipeline::rule_verifier_table>(&role->options))
       sets.push_back(rules_of(table->rules));
-  }
   return sets;
 }
 

@@ -4,9 +4,13 @@
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
+#include "tools/commands/pipeline_arguments.hpp"
+#include "tools/data_check.hpp"
+#include "tools/text_models.hpp"
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -18,11 +22,11 @@ namespace millrace::tools {
 namespace {
 
 struct check_arguments {
-  std::string file;
-  std::vector<std::string> overrides;
+  pipeline_arguments pipeline;
   bool keys = false;
   bool resolved = false;
   bool json = false;
+  bool data = false;
 };
 
 nlohmann::ordered_json in_json(const pipeline::stage& stage, const std::vector<std::string>& warnings) {
@@ -45,14 +49,41 @@ nlohmann::ordered_json in_json(const pipeline::stage& stage, const std::vector<s
   return object;
 }
 
+/// What the rows of every source and evaluation are to the pipeline.
+std::vector<checked_data> data_of(const std::vector<pipeline::stage>& stages) {
+  std::vector<checked_data> all;
+  for (const auto& stage : with_starting_models(stages))
+    for (const auto& role : stage.what.roles)
+      if (std::holds_alternative<pipeline::source_table>(role.options)
+          || std::holds_alternative<pipeline::evaluation_table>(role.options))
+        for (auto& data : check_data(stage, role))
+          all.push_back(std::move(data));
+  return all;
+}
+
+void print_data(const std::vector<checked_data>& all, const check_arguments& given) {
+  for (const auto& data : all)
+    if (given.json)
+      std::printf("%s\n", in_json(data).c_str());
+    else
+      std::fputs(('\n' + in_words(data)).c_str(), given.resolved ? stderr : stdout);
+}
+
 int run_check(const check_arguments& given) {
   if (given.keys) {
     std::fputs(pipeline::key_reference().c_str(), stdout);
     return 0;
   }
-  if (given.file.empty())
+  if (given.pipeline.files.empty())
     throw input_error("check: no FILE, want a pipeline in TOML (or --keys)");
-  const auto stages = pipeline::read_stages(given.file, given.overrides);
+  const auto stages = pipeline::read_stages(given.pipeline.files, given.pipeline.overrides);
+  std::vector<checked_data> data;
+  if (given.data)
+    data = data_of(stages);
+  if (std::any_of(data.begin(), data.end(), [](const auto& each) { return each.used == 0; })) {
+    print_data(data, given); // it says more than the first line of what ends such a run
+    throw input_error("check: found data of which no row can be used, want some");
+  }
   std::vector<std::vector<std::string>> warnings; // by stage
   for (const auto& stage : stages) {
     // The words that describe a pipeline hold those of its schedule.
@@ -64,18 +95,17 @@ int run_check(const check_arguments& given) {
   if (given.json) {
     for (std::size_t i = 0; i < stages.size(); ++i)
       std::printf("%s\n", in_json(stages[i], warnings[i]).dump().c_str());
+    print_data(data, given);
     return 0;
   }
   if (given.resolved)
-    std::fputs(
-        (pipeline::is_staged(stages) ? pipeline::resolved_stages(stages) : pipeline::resolved_toml(stages[0].what))
-            .c_str(),
-        stdout);
+    std::fputs(pipeline::resolved_stages(stages).c_str(), stdout);
   else
     std::fputs(formats::printable_lines(pipeline::describe(stages)).c_str(), stdout);
   for (const auto& of_stage : warnings)
     for (const auto& warning : of_stage)
       std::fprintf(given.resolved ? stderr : stdout, "warning: %s\n", warning.c_str());
+  print_data(data, given);
   return 0;
 }
 
@@ -85,15 +115,19 @@ command check_command() {
   const auto given = std::make_shared<check_arguments>();
   return {.name = "check",
           .help = "Checks a pipeline, its models and its data, and says what it would run",
-          .arguments = {{.name = "FILE", .to = &given->file, .help = "The pipeline, TOML"},
-                        {.name = "--set",
-                         .to = &given->overrides,
-                         .help = "Overrides one key: a.b=value",
-                         .one_at_a_time = true},
+          .arguments = {given->pipeline.file(false),
+                        given->pipeline.set(),
                         {.name = "--resolved",
                          .to = &given->resolved,
                          .help = "Prints the pipeline with every key spelled out and where its value comes from"},
-                        {.name = "--json", .to = &given->json, .help = "A JSON object for each stage instead of words"},
+                        {.name = "--data",
+                         .to = &given->data,
+                         .help = "Reads every row of every source and evaluation: what is skipped and why, how long "
+                                 "prompts are, the first ones as the model sees them, and whether each rule gives the "
+                                 "rows' own expected answers full marks. Loads the tokenizer, no weights"},
+                        {.name = "--json",
+                         .to = &given->json,
+                         .help = "A JSON object for each stage, and with --data for each source, instead of words"},
                         {.name = "--keys",
                          .to = &given->keys,
                          .help = "Prints every key that a pipeline may have: default, range, meaning; needs no FILE"}},

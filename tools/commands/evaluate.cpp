@@ -5,6 +5,7 @@
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/inference_model.hpp"
+#include "tools/commands/pipeline_arguments.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -16,8 +17,8 @@ namespace millrace::tools {
 namespace {
 
 struct evaluate_arguments {
-  std::string model, pipeline, role;
-  std::vector<std::string> overrides;
+  pipeline_arguments pipeline;
+  std::string model, role;
   bool answers = false;
 };
 
@@ -36,7 +37,7 @@ const pipeline::role& role_of(const pipeline::pipeline& p, const std::string& na
 }
 
 int run_evaluate(const evaluate_arguments& given) {
-  const auto p = pipeline::read_pipeline(given.pipeline, given.overrides);
+  const auto p = pipeline::read_pipeline(given.pipeline.files, given.pipeline.overrides);
   const auto& role = role_of(p, given.role);
   auto table = std::get<pipeline::evaluation_table>(role.options);
   const bool threads_written = p.origins.at("roles." + role.name + ".threads") != "default";
@@ -75,12 +76,9 @@ command evaluate_command() {
     millrace evaluate runs/NAME/checkpoints/best/model runs/NAME/resolved.toml --set roles.held_out.rows=500)",
       .arguments =
           {{.name = "MODEL", .to = &given->model, .help = "Hugging Face folder or .gguf file", .required = true},
-           {.name = "PIPELINE", .to = &given->pipeline, .help = "The pipeline, TOML", .required = true},
+           given->pipeline.file(true, "PIPELINE"),
            {.name = "--role", .to = &given->role, .help = "Which evaluation, where the pipeline has several"},
-           {.name = "--set",
-            .to = &given->overrides,
-            .help = "Overrides one key: a.b=value (TOML; a bare word is a string)",
-            .one_at_a_time = true},
+           given->pipeline.set(),
            {.name = "--answers",
             .to = &given->answers,
             .help = "One JSON line a prompt before the figures: texts, rewards, votes"}},

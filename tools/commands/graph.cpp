@@ -1,5 +1,6 @@
 #include "runtime/pipeline/draw.hpp"
 #include "tools/command.hpp"
+#include "tools/commands/pipeline_arguments.hpp"
 
 #include <cstdio>
 #include <memory>
@@ -9,9 +10,8 @@ namespace millrace::tools {
 namespace {
 
 struct graph_arguments {
-  std::string file;
+  pipeline_arguments pipeline;
   std::string format = "dot";
-  std::vector<std::string> overrides;
 };
 
 int run_graph(const graph_arguments& given) {
@@ -20,7 +20,7 @@ int run_graph(const graph_arguments& given) {
            : given.format == "svg" ? pipeline::draw_svg(what)
                                    : pipeline::draw_mermaid(what);
   };
-  const auto stages = pipeline::read_stages(given.file, given.overrides);
+  const auto stages = pipeline::read_stages(given.pipeline.files, given.pipeline.overrides);
   std::fputs((pipeline::is_staged(stages) ? drawn(stages) : drawn(stages[0].what)).c_str(), stdout);
   return 0;
 }
@@ -31,15 +31,12 @@ command graph_command() {
   const auto given = std::make_shared<graph_arguments>();
   return {.name = "graph",
           .help = "Draws a pipeline's graph of roles",
-          .arguments = {{.name = "FILE", .to = &given->file, .help = "The pipeline, TOML", .required = true},
+          .arguments = {given->pipeline.file(),
                         {.name = "--format",
                          .to = &given->format,
                          .help = "dot, mermaid or svg",
                          .one_of = {"dot", "mermaid", "svg"}},
-                        {.name = "--set",
-                         .to = &given->overrides,
-                         .help = "Overrides one key: a.b=value",
-                         .one_at_a_time = true}},
+                        given->pipeline.set()},
           .run = [given] { return run_graph(*given); }};
 }
 

@@ -1,6 +1,7 @@
 #include "runtime/pipeline/figures.hpp"
 #include "runtime/pipeline/stages.hpp"
 #include "tools/command.hpp"
+#include "tools/commands/pipeline_arguments.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -11,13 +12,12 @@ namespace millrace::tools {
 namespace {
 
 struct metrics_arguments {
-  std::string file;
-  std::vector<std::string> overrides;
+  pipeline_arguments pipeline;
   bool json = false;
 };
 
 int list_figures(const metrics_arguments& given) {
-  for (const auto& [stage, what] : pipeline::read_stages(given.file, given.overrides)) {
+  for (const auto& [stage, what] : pipeline::read_stages(given.pipeline.files, given.pipeline.overrides)) {
     if (!stage.empty() && !given.json)
       std::printf("stage %s\n", stage.c_str());
     for (const auto& [name, meaning] : pipeline::figures_of(what)) {
@@ -41,11 +41,8 @@ command metrics_command() {
   return {.name = "metrics",
           .help = "Lists the figures that a pipeline makes, with a sentence each",
           .footer = "These are the names that run.keep_best and run.stop_when take, in metrics.jsonl and TensorBoard.",
-          .arguments = {{.name = "FILE", .to = &given->file, .help = "The pipeline, TOML", .required = true},
-                        {.name = "--set",
-                         .to = &given->overrides,
-                         .help = "Overrides one key: a.b=value",
-                         .one_at_a_time = true},
+          .arguments = {given->pipeline.file(),
+                        given->pipeline.set(),
                         {.name = "--json", .to = &given->json, .help = "One JSON object a line instead of words"}},
           .run = [given] { return list_figures(*given); }};
 }

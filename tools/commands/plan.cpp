@@ -4,6 +4,7 @@
 #include "runtime/schedule/virtual_time.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
+#include "tools/commands/pipeline_arguments.hpp"
 #include "tools/plan_costs.hpp"
 
 #include <nlohmann/json.hpp>
@@ -143,9 +144,9 @@ std::string words_of(const point& at) {
 }
 
 struct plan_arguments {
-  std::string file;
+  pipeline_arguments pipeline;
   std::string trace, cluster, show_cluster;
-  std::vector<std::string> grid, costs, overrides, best;
+  std::vector<std::string> grid, costs, best;
   std::uint32_t steps = 0;
 };
 
@@ -167,7 +168,7 @@ public:
 
   /// @throws pipeline_errors if the file itself, without a point of a grid, is refused
   void predict(const point& at) {
-    auto overrides = given_.overrides;
+    auto overrides = given_.pipeline.overrides;
     json line;
     line["point"] = json::object();
     for (const auto& [key, value] : at) {
@@ -176,7 +177,7 @@ public:
     }
     std::optional<pipeline::pipeline> p;
     try {
-      p = pipeline::read_pipeline(given_.file, overrides);
+      p = pipeline::read_pipeline(given_.pipeline.files, overrides);
     } catch (const pipeline::pipeline_errors& refused) {
       if (at.empty())
         throw;
@@ -250,7 +251,7 @@ int run_plan(const plan_arguments& given) {
     std::cout << pipeline::cluster_text(given.show_cluster);
     return 0;
   }
-  if (given.file.empty())
+  if (given.pipeline.files.empty())
     throw input_error("plan: no FILE, want a pipeline in TOML");
   planner all(given);
   all.print_heading();
@@ -294,7 +295,7 @@ constexpr const char* plan_footer =
 
 std::vector<argument> arguments_of(plan_arguments& given) {
   return {
-      {.name = "FILE", .to = &given.file, .help = "The pipeline, TOML"},
+      given.pipeline.file(false),
       {.name = "--trace",
        .to = &given.trace,
        .help = "A recorded run's folder, or a .csv with the tokens of a group's answers in each line"},
@@ -312,7 +313,7 @@ std::vector<argument> arguments_of(plan_arguments& given) {
        .to = &given.grid,
        .help = "One axis: key=value,value,... Every combination of all of them is predicted",
        .one_at_a_time = true},
-      {.name = "--set", .to = &given.overrides, .help = "Overrides one key: a.b=value", .one_at_a_time = true},
+      given.pipeline.set(),
       {.name = "--best-under",
        .to = &given.best,
        .help = "The fastest point within this bound: staleness_max<=4, wasted_share<0.1, ...",

@@ -1,25 +1,55 @@
 #include "actors/process/run_host.hpp"
+#include "actors/process/run_inputs.hpp"
 #include "actors/process/staged_run.hpp"
+#include "runtime/formats/quoted.hpp"
+#include "runtime/pipeline/schedule_config.hpp"
 #include "tools/command.hpp"
+#include "tools/commands/pipeline_arguments.hpp"
 #include "tools/commands/shown_samples.hpp"
 #include "tools/commands/watched_run.hpp"
+#include "tools/memory_plan.hpp"
 
+#include <cstdio>
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace millrace::tools {
 
 namespace {
 
 struct run_arguments {
-  std::string file;
-  std::vector<std::string> overrides;
+  pipeline_arguments pipeline;
   std::string output;
+  bool dry = false;
   std::int64_t samples = 0;
   std::string listen;
 };
 
+/// What a run would start with, and nothing of it is started.
+int show_run(const std::vector<pipeline::stage>& stages) {
+  for (const auto& [name, p] : stages) {
+    const std::string head = name.empty() ? "" : "stage " + name + ": ";
+    auto warnings = pipeline::schedule_warnings(p);
+    for (auto& line : actors::check_inputs(p))
+      warnings.push_back(std::move(line));
+    for (const auto& warning : warnings)
+      std::fprintf(stderr, "%swarning: %s\n", head.c_str(), formats::printable_lines(warning).c_str());
+    for (const auto& role : planned_memory_of(p))
+      std::fprintf(stderr, "%smemory: %s: at least %s%s: %s\n", head.c_str(), role.role.c_str(),
+                   bytes_in_words(role.bytes).c_str(),
+                   role.processes > 1 ? (" in each of " + std::to_string(role.processes) + " processes").c_str() : "",
+                   role.parts.c_str());
+  }
+  std::fputs(pipeline::resolved_stages(stages).c_str(), stdout);
+  return 0;
+}
+
 int start_run(const run_arguments& given) {
-  const auto stages = pipeline::read_stages(given.file, with_listen(given.overrides, given.listen));
+  const auto stages = pipeline::read_stages(given.pipeline.files, with_listen(given.pipeline.overrides, given.listen));
+  if (given.dry)
+    return show_run(stages);
   const auto listening = listening_for(stages);
   auto folder = run_files::run_folder::create(
       given.output.empty() ? run_files::default_run_path("runs", pipeline::name_of_run(stages), run_files::today())
@@ -44,17 +74,20 @@ command run_command() {
       .help = "Runs a pipeline to its end",
       .footer = R"(Roles run in this process unless [placement] puts them into others, e.g.
     millrace run pipelines/arithmetic.toml --set placement.rollout.processes=2
+Files compose: each is laid over those before it. Tables merge key by key; values and lists are replaced.
+    millrace run base.toml experiment.toml --set run.seed=2
 The [[stage]]s of a file run one after another, each in a folder of its own in the run's.
 Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 stop with a checkpoint; `millrace resume DIR` goes on from it.
 Exit status: 0 finished, 1 failed (one line says why), 2 wrong command line, 3 stopped before its end.)",
-      .arguments = {{.name = "FILE", .to = &given->file, .help = "The pipeline, TOML", .required = true},
-                    {.name = "--set",
-                     .to = &given->overrides,
-                     .help = "Overrides one key: a.b=value (TOML; a bare word is a string)",
-                     .one_at_a_time = true},
+      .arguments = {given->pipeline.file(),
+                    given->pipeline.set(),
                     {.name = "--output",
                      .to = &given->output,
                      .help = "Folder for the run's files; default runs/NAME-DATE-N"},
+                    {.name = "--dry-run",
+                     .to = &given->dry,
+                     .help = "Starts nothing: checks the pipeline and its inputs, prints it with every key spelled "
+                             "out on stdout, and on stderr what its roles keep in memory at least"},
                     {.name = "--listen",
                      .to = &given->listen,
                      .help = "ADDRESS:PORT at which a browser or Prometheus watches the run, as run.listen"},

@@ -45,6 +45,22 @@ TEST_CASE("a line that never ends does not fill the memory") {
   CHECK(line.size() < text_lines::most_bytes + (1 << 17));
 }
 
+TEST_CASE("behind a line that is too long reading goes on with the next, and counts on") {
+  const tests::temporary_folder folder;
+  const std::string endless(text_lines::most_bytes + 5, 'x');
+  tests::write_file(folder / "a.txt", "a\n" + endless + "\nb\n" + endless + endless);
+  text_lines lines(folder / "a.txt", "text");
+  std::string line;
+  CHECK(lines.next(line));
+  CHECK_THROWS_AS(lines.next(line), input_error);
+  REQUIRE(lines.next(line));
+  CHECK(line == "b");
+  CHECK(lines.number() == 3);
+  CHECK_THROWS_AS(lines.next(line), input_error);
+  CHECK(lines.number() == 4);
+  CHECK_FALSE(lines.next(line));
+}
+
 TEST_CASE("what is no file is refused by name") {
   CHECK_THROWS_WITH_AS(text_lines("nowhere.txt", "a list"), "nowhere.txt: cannot be opened, want a list", input_error);
   CHECK_THROWS_WITH_AS(text_lines("tests", "a list"), "tests: cannot be opened, want a list", input_error);

@@ -1,0 +1,134 @@
+#include "tools/memory_plan.hpp"
+
+#include "runtime/model/checkpoint.hpp"
+#include "runtime/pipeline/stages.hpp"
+#include "runtime/roles/rollout_requests.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <map>
+#include <utility>
+
+namespace millrace::tools {
+namespace {
+
+constexpr std::int64_t bytes_a_number = 4; // everything computes in fp32
+
+/// What a model is, without its weights.
+struct model_size {
+  std::int64_t weights = 0;        ///< bytes
+  std::int64_t bytes_a_token = 0;  ///< of an answer's keys and values
+  std::int64_t longest_answer = 0; ///< tokens of the model's context
+};
+
+model_size model_size_of(const std::filesystem::path& path) {
+  const auto about = model::load_checkpoint(path, {.weights = false, .shapes = true, .score_head = true});
+  model_size size{.weights = 0,
+                  .bytes_a_token =
+                      2 * about.config.layers * about.config.kv_heads * about.config.head_dim * bytes_a_number,
+                  .longest_answer = about.config.max_positions};
+  for (const auto& parameter : about.parameters)
+    size.weights += parameter.tensor.numel() * bytes_a_number;
+  return size;
+}
+
+/// Adds up the parts of each role.
+class memory_planner {
+public:
+  explicit memory_planner(const pipeline::pipeline& p) : p_(p) {}
+
+  planned_memory plan(const pipeline::role& role) {
+    planned_memory planned{.role = role.name, .processes = std::max<std::int64_t>(1, p_.processes_of(role.name))};
+    std::visit(
+        [&](const auto& table) {
+          if constexpr (requires { table.model; })
+            if (!pipeline::stage_reference_of(p_.models.at(table.model).path))
+              add(planned, table, model(table.model));
+        },
+        role.options);
+    return planned;
+  }
+
+private:
+  const model_size& model(const std::string& name) {
+    const auto known = sizes_.find(name);
+    return known != sizes_.end() ? known->second
+                                 : sizes_.emplace(name, model_size_of(p_.models.at(name).path)).first->second;
+  }
+
+  static void part(planned_memory& planned, const char* what, std::int64_t bytes) {
+    planned.bytes += bytes;
+    planned.parts += (planned.parts.empty() ? "" : ", ") + std::string(what) + ' ' + bytes_in_words(bytes);
+  }
+
+  static void caches(planned_memory& planned, const model_size& size, std::int64_t answers, std::int64_t tokens) {
+    tokens = std::min(tokens, size.longest_answer);
+    const auto what = "caches of " + std::to_string(answers) + " answers of " + std::to_string(tokens) + " tokens";
+    part(planned, what.c_str(), answers * tokens * size.bytes_a_token);
+  }
+
+  static void training(planned_memory& planned, const model_size& size) {
+    part(planned, "gradients", size.weights);
+    part(planned, "moments", 2 * size.weights);
+  }
+
+  void add(planned_memory& planned, const pipeline::rollout_table& table, const model_size& size) const {
+    part(planned, "weights", size.weights);
+    part(planned, "the next weights", size.weights);
+    caches(planned, size, table.slots, roles::longest_prompt(p_) + table.max_new_tokens);
+  }
+
+  static void add(planned_memory& planned, const pipeline::evaluation_table& table, const model_size& size) {
+    part(planned, "weights", size.weights);
+    caches(planned, size, table.slots, table.max_prompt_tokens + table.max_new_tokens);
+  }
+
+  static void add(planned_memory& planned, const pipeline::policy_table& table, const model_size& size) {
+    part(planned, "weights", size.weights);
+    if (!table.lora) // adapters are small beside them
+      training(planned, size);
+    if (table.ema_decay > 0)
+      part(planned, "the average", size.weights);
+  }
+
+  static void add(planned_memory& planned, const pipeline::critic_table&, const model_size& size) {
+    part(planned, "weights", size.weights);
+    training(planned, size);
+  }
+
+  /// It has the tokenizer alone.
+  static void add(planned_memory&, const pipeline::demonstrations_table&, const model_size&) {}
+
+  template <class Table>
+  static void add(planned_memory& planned, const Table&, const model_size& size) {
+    part(planned, "weights", size.weights);
+  }
+
+  const pipeline::pipeline& p_;
+  std::map<std::string, model_size> sizes_; ///< by the model's name
+};
+
+} // namespace
+
+std::vector<planned_memory> planned_memory_of(const pipeline::pipeline& p) {
+  memory_planner each(p);
+  std::vector<planned_memory> all;
+  for (const auto& role : p.roles)
+    if (auto planned = each.plan(role); planned.bytes > 0)
+      all.push_back(std::move(planned));
+  return all;
+}
+
+std::string bytes_in_words(std::int64_t bytes) {
+  constexpr std::array<const char*, 4> units{"KiB", "MiB", "GiB", "TiB"};
+  double shown = static_cast<double>(bytes) / 1024;
+  std::size_t unit = 0;
+  for (; shown >= 1024 && unit + 1 < units.size(); ++unit)
+    shown /= 1024;
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f %s", shown, units[unit]);
+  return text;
+}
+
+} // namespace millrace::tools
