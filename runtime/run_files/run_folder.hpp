@@ -68,6 +68,9 @@ std::filesystem::path resolved_of(const std::filesystem::path& folder, int sessi
 std::filesystem::path trace_of(const std::filesystem::path& folder, int session);
 std::filesystem::path trajectories_of(const std::filesystem::path& folder, int session);
 
+/// A few of the groups trained last, with the tokens of their answers; replaced about once a second.
+std::filesystem::path newest_groups_of(const std::filesystem::path& folder);
+
 /// `runs/<name>-<date>-<n>` with the first n from 1 that is free; `date` as 2026-11-22.
 std::filesystem::path default_run_path(const std::filesystem::path& runs, std::string_view name, std::string_view date);
 /// Today's date in local time, as `default_run_path` wants it.

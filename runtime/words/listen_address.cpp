@@ -1,5 +1,8 @@
 #include "runtime/words/listen_address.hpp"
 
+#include <arpa/inet.h>
+
+#include <array>
 #include <charconv>
 
 namespace millrace {
@@ -28,6 +31,17 @@ bool is_dotted(std::string_view host) {
   return parts == 4;
 }
 
+/// The address in brackets in its shortest form. @returns "" for any other text
+std::string ip6_in(std::string_view brackets) {
+  in6_addr address{};
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (brackets.size() < 2 || brackets.front() != '[' || brackets.back() != ']'
+      || ::inet_pton(AF_INET6, std::string(brackets.substr(1, brackets.size() - 2)).c_str(), &address) != 1
+      || ::inet_ntop(AF_INET6, &address, text.data(), text.size()) == nullptr)
+    return {};
+  return text.data();
+}
+
 } // namespace
 
 std::optional<listen_address> parse_listen_address(std::string_view text) {
@@ -36,7 +50,11 @@ std::optional<listen_address> parse_listen_address(std::string_view text) {
     return std::nullopt;
   const auto port = number_up_to(text.substr(colon + 1), 65535);
   const auto host = text.substr(0, colon) == "localhost" ? "127.0.0.1" : text.substr(0, colon);
-  if (!port || !is_dotted(host))
+  if (!port)
+    return std::nullopt;
+  if (const auto ip6 = ip6_in(host); !ip6.empty())
+    return listen_address{ip6, static_cast<std::uint16_t>(*port)};
+  if (!is_dotted(host))
     return std::nullopt;
   return listen_address{std::string(host), static_cast<std::uint16_t>(*port)};
 }

@@ -87,7 +87,7 @@ TEST_CASE("check refuses to listen for others without a token, and an address th
   CHECK(open.err.find("without run.listen_token_file, want a token where others can connect") != std::string::npos);
   const auto wrong = run_to_end(run.start({"--listen", "everywhere"}));
   CHECK(wrong.status != 0);
-  CHECK(wrong.err.find("run.listen: found \"everywhere\", want an IPv4 address and a port") != std::string::npos);
+  CHECK(wrong.err.find("run.listen: found \"everywhere\", want an IP address and a port") != std::string::npos);
   CHECK_FALSE(fs::exists(run / "run"));
 }
 
