@@ -15,7 +15,7 @@ namespace millrace::run_files {
 ///     resolved.toml  data.json  status.json  log.txt  metrics.jsonl  replay.jsonl  events.out.tfevents.*
 ///     checkpoints/step-000042/ trajectories-1.jsonl.zst  trace.json                 (session 2, the first resume:
 ///     trajectories-2, trace-2) resolved-1.toml                                      (the pipeline up to session 1, if
-///     a resume changed it)
+///     a resume changed it)  newest_groups.jsonl
 ///
 /// A folder is a run once `resolved.toml` is in it: write that first.
 class run_folder {

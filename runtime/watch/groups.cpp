@@ -191,7 +191,7 @@ std::string token_chooser() {
 
 std::string token_style() {
   std::string css = ".shades { display: none; margin: .3rem 0; }\n.shades i, #groups i { font-style: normal; }\n"
-                    ".shades i { padding: 0 .4em; border-radius: 3px; display: inline-block; }\n"
+                    ".shades i { color: var(--ink); padding: 0 .4em; border-radius: 3px; display: inline-block; }\n"
                     ".tool { position: absolute; opacity: 0; } .tool + label { border: 1px solid var(--line); "
                     "border-radius: 4px; padding: 0 .5em; margin: 0 .3em .3em 0; display: inline-block; }\n"
                     ".tool:checked + label { border-color: var(--ink); font-weight: 600; } "

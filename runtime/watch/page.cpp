@@ -15,6 +15,7 @@ body { margin: 1rem auto; }
 .scroll img { display: block; background: #fff; }
 .answers { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 260px), 1fr)); gap: .8rem; }
 .answer { border: 1px solid var(--line); border-radius: 6px; padding: .4rem .6rem; min-width: 0; }
+.answer p { margin-bottom: .2rem; }
 .answer span { white-space: nowrap; margin-left: .6em; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; font-size: .85rem; max-height: 20rem;
   overflow-y: auto; }
