@@ -55,16 +55,21 @@ def read_all(url, count):
     print(sum(n for n, _ in heard.values()), sum(head == b"HTTP/1.1 200 OK" for _, head in heard.values()))
 
 
-def cpu_s(stat):
-    """CPU seconds out of /proc/PID/stat, or of a thread."""
-    fields = pathlib.Path(stat).read_text().rsplit(")", 1)[1].split()
+def process_s(pid):
+    """CPU seconds of a process."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def thread_s(schedstat):
+    """CPU seconds of a thread, which are less than a tick."""
+    return int(schedstat.read_text().split()[0]) / 1e9
 
 
 def page_thread(pid):
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         if (task / "comm").read_text().strip() == "watch":
-            return task / "stat"
+            return task / "schedstat"
     raise SystemExit("the run has no thread 'watch'")
 
 
@@ -102,7 +107,7 @@ class Run:
                 return None
             return next((r for r in rows if r["step"] == number and "policy/version" in r), None)
         found = self.wait_for(row, f"step {number}")
-        return found["wall_s"], cpu_s(f"/proc/{self.process.pid}/stat"), cpu_s(self.thread)
+        return found["wall_s"], process_s(self.process.pid), thread_s(self.thread)
 
 
 def measured(given):
@@ -144,8 +149,9 @@ def main():
     ratios = [statistics.median(f[i] for n, f in phases if n) / statistics.median(f[i] for n, f in phases if not n)
               for i in (0, 1)]
     share = statistics.median(f[2] / f[1] for n, f in phases if n)
+    busy = statistics.median(f[2] / f[0] for n, f in phases if n)
     print(f"with readers / without: step time {ratios[0]:.3f}, CPU of the run {ratios[1]:.3f}; the page's thread has "
-          f"{100 * share:.2f} % of the run's CPU")
+          f"{100 * share:.2f} % of the run's CPU and takes {1000 * busy:.1f} ms of a core a second")
 
 
 if __name__ == "__main__":
