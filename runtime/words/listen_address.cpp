@@ -1,6 +1,6 @@
 #include "runtime/words/listen_address.hpp"
 
-#include <arpa/inet.h>
+#include <netdb.h>
 
 #include <array>
 #include <charconv>
@@ -33,13 +33,21 @@ bool is_dotted(std::string_view host) {
 
 /// The address in brackets in its shortest form. @returns "" for any other text
 std::string ip6_in(std::string_view brackets) {
-  in6_addr address{};
-  std::array<char, INET6_ADDRSTRLEN> text{};
   if (brackets.size() < 2 || brackets.front() != '[' || brackets.back() != ']'
-      || ::inet_pton(AF_INET6, std::string(brackets.substr(1, brackets.size() - 2)).c_str(), &address) != 1
-      || ::inet_ntop(AF_INET6, &address, text.data(), text.size()) == nullptr)
+      || brackets.find('%') != std::string_view::npos) // a zone: the address means something on one link only
     return {};
-  return text.data();
+  addrinfo wanted{};
+  wanted.ai_family = AF_INET6;
+  wanted.ai_flags = AI_NUMERICHOST; // asks nobody for names
+  addrinfo* found = nullptr;
+  const std::string address(brackets.substr(1, brackets.size() - 2));
+  if (::getaddrinfo(address.c_str(), nullptr, &wanted, &found) != 0)
+    return {};
+  std::array<char, 64> text{};
+  const bool told =
+      ::getnameinfo(found->ai_addr, found->ai_addrlen, text.data(), text.size(), nullptr, 0, NI_NUMERICHOST) == 0;
+  ::freeaddrinfo(found);
+  return told ? text.data() : "";
 }
 
 } // namespace
