@@ -10,6 +10,14 @@ import mlflow
 from followed_run import follow
 
 
+def named(figures):
+    """By the names that MLflow takes: no '@', and no figure that is also a folder of others, such as `updates` beside
+    `updates/stopped_on_kl`. It becomes `updates/value`."""
+    folders = {name[:at] for name in figures for at, letter in enumerate(name) if letter == "/"}
+    return {(name + "/value" if name in folders else name).replace("@", "_at_"): value
+            for name, value in figures.items()}
+
+
 class Teller:
     def __init__(self, run, project):
         mlflow.set_experiment(project)
@@ -23,13 +31,12 @@ class Teller:
         return any(point.step == step for point in mlflow.MlflowClient().get_metric_history(self.id, name))
 
     def tell(self, step, figures):
-        # MLflow takes no '@' in a name.
-        named = {name.replace("@", "_at_"): value for name, value in figures.items()}
+        figures = named(figures)
         if self.may_be_told:
-            named = {name: value for name, value in named.items() if not self.has(step, name)}
+            figures = {name: value for name, value in figures.items() if not self.has(step, name)}
             self.may_be_told = False
-        if named:
-            mlflow.log_metrics(named, step=step)
+        if figures:
+            mlflow.log_metrics(figures, step=step)
 
     def show(self, groups):
         mlflow.log_dict({"groups": groups}, "samples.json")
