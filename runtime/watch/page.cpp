@@ -29,8 +29,8 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .3rem 0; font-size
 .roles td:nth-child(n + 3) { white-space: nowrap; }
 @media (max-width: 600px) {
   body { padding: 0 .8rem; }
-  table { font-size: .8rem; }
-  td, th { padding-right: .5rem; }
+  table { font-size: .75rem; }
+  td, th { padding-right: .35rem; }
   .tick, .name { font-size: 14px; }
 }
 #link { position: fixed; right: .6rem; bottom: .4rem; font-size: .8rem; color: var(--soft); }
