@@ -83,7 +83,8 @@ TEST_CASE("the followers copy each step once, across restarts and torn lines, in
     const temporary_folder run, stand_ins;
     write_stand_ins(stand_ins.path());
     write_file(run / "resolved.toml", "[run]\nname = \"tiny\"\n");
-    const std::string first = R"({"step":1,"wall_s":5.0,"reward":0.25,"policy/version":1,"updates":1,"updates/of_kl":0})",
+    const std::string first =
+                          R"({"step":1,"wall_s":5.0,"reward":0.25,"policy/version":1,"updates":1,"updates/of_kl":0})",
                       second = R"({"step":2,"wall_s":6.0,"reward":0.5,"policy/version":2})";
     write_file(run / "metrics.jsonl", first + "\n" + second.substr(0, 20));
     follow_once(tool, run.path(), stand_ins);
