@@ -137,7 +137,8 @@ run_record::run_record(const pipeline::pipeline& p, const run_files::run_folder&
       logprob_gap_(std::numeric_limits<double>::quiet_NaN()), step_(resumed_step) {
   if (folder.session() > 1) {
     telemetry::forget_trajectories_after(folder.path(), resumed_step, resumed_parts);
-    std::filesystem::remove(run_files::newest_groups_of(folder.path())); // they may be of steps that are taken back
+    std::error_code kept;
+    std::filesystem::remove(run_files::newest_groups_of(folder.path()), kept); // its steps may be taken back
   }
   if (p.run.trace)
     trace_ = std::make_unique<telemetry::trace_file>(folder.trace(), start_s_);
