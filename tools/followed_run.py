@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import time
 
 
@@ -89,21 +90,32 @@ class Run:
 
 
 def follow(tracker, doing, make):
-    """Reads the command line and copies until the run has ended. `make(run)` returns the object that tells."""
+    """Reads the command line and copies until the run has ended. `make(run, project)` returns the object that tells. A
+    SIGTERM or Ctrl-C ends it as well as the run's end does, without samples."""
     parser = argparse.ArgumentParser(description=doing)
     parser.add_argument("run", help="the run's folder")
     parser.add_argument("--project", default="millrace", help="project or experiment")
     parser.add_argument("--once", action="store_true", help="copy what is there, then end")
     given = parser.parse_args()
     run = Run(given.run, tracker)
-    teller = make(run, given.project)
-    run.keep_place()
-    while True:
-        ended = given.once or run.ended()  # asked first: what is written before the end is copied
-        for step, figures in run.new_rows():
-            teller.tell(step, figures)
-            run.told(step, figures)
-        if ended:
-            break
-        time.sleep(1)
-    teller.finish(run.samples())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    teller = None
+    try:
+        teller = make(run, given.project)
+        run.keep_place()
+        while True:
+            ended = given.once or run.ended()  # asked first: what is written before the end is copied
+            for step, figures in run.new_rows():
+                teller.tell(step, figures)
+                run.told(step, figures)
+            if ended:
+                break
+            time.sleep(1)
+        groups = run.samples()
+        if groups:
+            teller.show(groups)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if teller:
+            teller.finish()

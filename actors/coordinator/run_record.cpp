@@ -41,7 +41,14 @@ std::vector<std::pair<std::string, std::span<const float>>> reward_parts(const c
 
 constexpr const char *metrics_name = "metrics.jsonl", *events_name = "TensorBoard's events",
                      *records_name = "replay.jsonl", *trajectories_name = "trajectories", *trace_name = "trace.json",
-                     *answers_name = "evaluation_answers.jsonl";
+                     *answers_name = "evaluation_answers.jsonl", *newest_name = "newest_groups.jsonl";
+
+/// The policy's group may lack the last answer, a greedy one.
+telemetry::trajectory with_tokens(telemetry::trajectory row, shown_group group) {
+  for (std::size_t i = 0; i < std::min(row.answers.size(), group.answers.size()); ++i)
+    row.answers[i].shown = std::move(group.answers[i]);
+  return row;
+}
 
 /// The answers of an evaluation, a line a prompt, each beginning with the role and the version.
 std::string evaluation_lines(const std::string& role, const version_evaluated& what) {
@@ -128,8 +135,11 @@ run_record::run_record(const pipeline::pipeline& p, const run_files::run_folder&
       best_(folder.checkpoints(), p.run.keep_best, p.run.best == "highest"), early_stop_(stop_rules_of(p)),
       start_s_(telemetry::now_s()), last_step_s_(start_s_), rate_since_s_(start_s_),
       logprob_gap_(std::numeric_limits<double>::quiet_NaN()), step_(resumed_step) {
-  if (folder.session() > 1)
+  if (folder.session() > 1) {
     telemetry::forget_trajectories_after(folder.path(), resumed_step, resumed_parts);
+    std::error_code kept;
+    std::filesystem::remove(run_files::newest_groups_of(folder.path()), kept); // its steps may be taken back
+  }
   if (p.run.trace)
     trace_ = std::make_unique<telemetry::trace_file>(folder.trace(), start_s_);
   for (const auto& row : telemetry::read_metrics(folder.metrics())) {
@@ -268,16 +278,39 @@ void run_record::keep(telemetry::trajectory answers) {
   kept_.insert_or_assign(answers.group, std::move(answers));
 }
 
-void run_record::trained(std::int64_t step, std::int64_t part, const std::vector<std::uint64_t>& groups) {
+void run_record::trained(std::int64_t step, std::int64_t part, const std::vector<std::uint64_t>& groups,
+                         std::vector<shown_group> shown) {
+  std::vector<telemetry::trajectory> newest;
   keep_writing(trajectories_name, [&] {
     for (const auto group : groups)
       if (auto row = kept_.extract(group)) {
         row.mapped().step = step;
         row.mapped().part = part;
         trajectories_.append(row.mapped());
+        if (const auto of_group = std::find_if(shown.begin(), shown.end(), [&](auto& s) { return s.group == group; });
+            of_group != shown.end())
+          newest.push_back(with_tokens(std::move(row.mapped()), std::move(*of_group)));
       }
     trajectories_.flush();
   });
+  if (newest.empty())
+    return;
+  newest_ = std::move(newest);
+  if (telemetry::now_s() - newest_written_s_ >= 1)
+    write_newest();
+}
+
+/// For who watches: once a second, however short the steps are.
+void run_record::write_newest() {
+  constexpr std::size_t longest = 1 << 20; // bytes; a longer one is in the trajectories
+  if (newest_.empty())
+    return;
+  std::string rows;
+  for (const auto& group : std::exchange(newest_, {}))
+    if (auto line = telemetry::to_line(group); line.size() <= longest)
+      rows += line;
+  newest_written_s_ = telemetry::now_s();
+  keep_writing(newest_name, [&] { run_files::replace_file(run_files::newest_groups_of(folder_->path()), rows); });
 }
 
 void run_record::remember(train::step_record record) {
@@ -330,6 +363,7 @@ void run_record::show_progress(const schedule::scheduler& scheduler) {
 void run_record::write_status(const schedule::scheduler& scheduler, const std::string& state,
                               std::vector<telemetry::role_status> roles, std::vector<wait_record> waits) {
   write_waiting();
+  write_newest();
   show_progress(scheduler);
   telemetry::run_status status;
   status.name = name_;
@@ -358,6 +392,7 @@ void run_record::write_status(const schedule::scheduler& scheduler, const std::s
 void run_record::finish(const schedule::scheduler& scheduler, const std::string& outcome) {
   line_.finish();
   write_waiting();
+  write_newest();
   best_.finish();
   if (outcome == "failed" && step_ == 0)
     return; // no step was trained: the line that says why the run ended is enough

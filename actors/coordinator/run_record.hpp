@@ -18,6 +18,7 @@
 #include "runtime/telemetry/trace_file.hpp"
 #include "runtime/telemetry/trajectories.hpp"
 #include "runtime/train/step_record.hpp"
+#include "runtime/words/shown_tokens.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -51,7 +52,9 @@ public:
 
   /// A group's answers in words, kept until the group is trained or forgotten.
   void keep(telemetry::trajectory answers);
-  void trained(std::int64_t step, std::int64_t part, const std::vector<std::uint64_t>& groups);
+  /// @param shown of some of the groups, to be written for people who watch
+  void trained(std::int64_t step, std::int64_t part, const std::vector<std::uint64_t>& groups,
+               std::vector<shown_group> shown = {});
   /// How the groups of a step or of a part of one came to be, in this session.
   void remember(train::step_record record);
   void forget(std::uint64_t group);
@@ -85,6 +88,7 @@ private:
   double elapsed_s() const; ///< of all sessions
   void keep_writing(const std::string& what, const std::function<void()>& write);
   void write_waiting(); ///< what a full disk has refused
+  void write_newest();
   run_files::growing_file& answers_of_evaluations();
   void append(const telemetry::metric_row& row);
   void watch(const telemetry::metric_row& row);
@@ -103,6 +107,8 @@ private:
   telemetry::progress_line line_;
   telemetry::time_left left_;
   std::map<std::uint64_t, telemetry::trajectory> kept_;
+  std::vector<telemetry::trajectory> newest_; ///< with shown tokens; not written yet
+  double newest_written_s_ = 0;
   std::map<std::string, std::int64_t> skipped_;
   telemetry::best_checkpoint best_;
   telemetry::early_stop early_stop_;

@@ -98,7 +98,7 @@ void coordinator_state::batch_done(const batch_report& report, const std::vector
   }
   step_.add_masked(report.masked_tokens);
   try {
-    config_.record->trained(static_cast<std::int64_t>(report.step), report.part, groups);
+    config_.record->trained(static_cast<std::int64_t>(report.step), report.part, groups, report.shown);
     if (!report.step_record.empty()) {
       auto record = train::step_record_from(report.step_record);
       for (auto& group : record.groups) {

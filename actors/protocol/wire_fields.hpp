@@ -204,9 +204,19 @@ auto inspect(Inspector& f, train_batch& x) {
 }
 
 template <class Inspector>
+auto inspect(Inspector& f, shown_answer& x) {
+  return f(x.text, x.logprob, x.policy_logprob, x.version);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, shown_group& x) {
+  return f(x.group, x.answers);
+}
+
+template <class Inspector>
 auto inspect(Inspector& f, batch_report& x) {
   return f(x.step, x.part, x.ends_step, x.interrupted, x.skipped, x.complaint, x.trained_tokens, x.masked_tokens,
-           x.metrics, x.returns, x.step_record);
+           x.metrics, x.returns, x.step_record, x.shown);
 }
 
 template <class Inspector>

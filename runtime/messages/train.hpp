@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/words/age_mask.hpp"
+#include "runtime/words/shown_tokens.hpp"
 #include "runtime/words/ticket.hpp"
 
 #include <cstdint>
@@ -55,8 +56,9 @@ struct batch_report {
   std::int64_t trained_tokens = 0; ///< answer tokens
   std::int64_t masked_tokens = 0;  ///< answer tokens of the batch that had no part in the loss
   std::map<std::string, double> metrics; ///< loss, grad_norm, ... of the whole step, with the part that ends it
-  ticket returns;          ///< f32 [tokens] `returns`: targets for trainers that need them; id 0: there are none
-  std::string step_record; ///< of the part, `train::step_record` as JSON: what `millrace replay` makes it from
+  ticket returns;                 ///< f32 [tokens] `returns`: targets for trainers that need them; id 0: there are none
+  std::string step_record;        ///< of the part, `train::step_record` as JSON: what `millrace replay` makes it from
+  std::vector<shown_group> shown; ///< some of the part's groups, for people who look at their tokens
 };
 
 /// Ends a running `train_batch` between two micro-batches. coordinator -> trainer.

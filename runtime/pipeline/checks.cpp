@@ -38,7 +38,7 @@ void check_listen(const pipeline& p, reading& into) {
   const auto at = parse_listen_address(p.run.listen);
   if (!at)
     into.wrong(into.place("run.listen"), "run.listen: found " + in_quotes(p.run.listen)
-                                             + ", want an IPv4 address and a port: \"127.0.0.1:7070\"");
+                                             + ", want an IP address and a port: \"127.0.0.1:7070\", \"[::1]:7070\"");
   else if (!at->is_loopback() && p.run.listen_token_file.empty())
     into.wrong(into.place("run.listen"), "run.listen: found " + in_quotes(p.run.listen)
                                              + " without run.listen_token_file, want a token where others can connect");

@@ -108,7 +108,8 @@ private:
     std::size_t rows = 1;
     for (const auto& layer : layers_)
       rows = std::max(rows, layer.size());
-    int x = margin;
+    const int beside = notes_.empty() ? margin : gap / 2; // a note is wider than its box
+    int x = beside;
     for (const auto& layer : layers_) {
       int widest = 0;
       for (const std::size_t i : layer)
@@ -122,7 +123,7 @@ private:
       }
       x += widest + gap;
     }
-    width_ = x - gap + margin;
+    width_ = x - gap + beside;
     bottom_ = margin + static_cast<int>(rows) * row_height;
     height_ = bottom_ + margin;
   }
@@ -150,7 +151,7 @@ private:
       const int y = s.y + box_height / 2 + static_cast<int>(i + 1) * (small_line - 2);
       out += text_at(s.x + s.width / 2, y, "small", line.size() > fits ? line.substr(0, fits - 3) + "..." : line);
     }
-    return out;
+    return "  <g stroke=\"#ffffff\" stroke-width=\"4\" paint-order=\"stroke\">\n" + out + "  </g>\n"; // above arrows
   }
 
   std::string lines_of(const arrow& a) const {

@@ -7,6 +7,7 @@
 #include "runtime/roles/policy_metrics.hpp"
 #include "runtime/run_files/storage.hpp"
 #include "runtime/train/mask_old.hpp"
+#include "runtime/train/shown_groups.hpp"
 #include "runtime/train/step_record.hpp"
 #include "runtime/words/input_error.hpp"
 
@@ -187,6 +188,8 @@ batch_report policy_core::train(const train_batch& batch, std::stop_token stop) 
       report.trained_tokens += train::tokens_in_loss(group, i);
   }
   report.step_record = train::to_json(record);
+  report.shown = train::shown_groups_of(groups, result.policy_logprob, result.unusable, model_.tok);
+  result.policy_logprob = {};
   groups_.forget(batch.groups);
   if (batch.part == 0 || !so_far_)
     so_far_ = std::move(result);

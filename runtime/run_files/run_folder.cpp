@@ -171,6 +171,10 @@ fs::path trajectories_of(const fs::path& folder, int session) {
   return folder / ("trajectories-" + std::to_string(session) + ".jsonl.zst");
 }
 
+fs::path newest_groups_of(const fs::path& folder) {
+  return folder / "newest_groups.jsonl";
+}
+
 fs::path default_run_path(const fs::path& runs, std::string_view name, std::string_view date) {
   for (int number = 1;; ++number) {
     auto path = runs / (std::string{name} + "-" + std::string{date} + "-" + std::to_string(number));

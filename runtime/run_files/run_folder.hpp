@@ -15,7 +15,7 @@ namespace millrace::run_files {
 ///     resolved.toml  data.json  status.json  log.txt  metrics.jsonl  replay.jsonl  events.out.tfevents.*
 ///     checkpoints/step-000042/ trajectories-1.jsonl.zst  trace.json                 (session 2, the first resume:
 ///     trajectories-2, trace-2) resolved-1.toml                                      (the pipeline up to session 1, if
-///     a resume changed it)
+///     a resume changed it)  newest_groups.jsonl
 ///
 /// A folder is a run once `resolved.toml` is in it: write that first.
 class run_folder {
@@ -67,6 +67,9 @@ std::filesystem::path resolved_of(const std::filesystem::path& folder, int sessi
 /// The trace and the trajectories of one session of the run in `folder`, from 1.
 std::filesystem::path trace_of(const std::filesystem::path& folder, int session);
 std::filesystem::path trajectories_of(const std::filesystem::path& folder, int session);
+
+/// A few of the groups trained last, with the tokens of their answers; replaced about once a second.
+std::filesystem::path newest_groups_of(const std::filesystem::path& folder);
 
 /// `runs/<name>-<date>-<n>` with the first n from 1 that is free; `date` as 2026-11-22.
 std::filesystem::path default_run_path(const std::filesystem::path& runs, std::string_view name, std::string_view date);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <zstd.h>
 
+#include <cmath>
 #include <fstream>
 #include <string_view>
 
@@ -19,14 +20,30 @@ constexpr std::size_t max_frame_bytes = 4 << 20;    // of rows, before a frame i
 constexpr std::size_t max_content_bytes = 64 << 20; // a frame of more is none of ours
 constexpr int compression_level = 3;
 
+/// With four digits after the point; null for what is not finite.
+json rounded(const std::vector<float>& values) {
+  json all = json::array();
+  for (const double value : values)
+    all.push_back(std::round(value * 1e4) / 1e4);
+  return all;
+}
+
 json to_json(const trajectory_answer& answer) {
   json rewards = json::object();
   for (const auto& [rule, reward] : answer.rewards)
     rewards[rule] = reward;
-  return {{"text", answer.text},     {"tokens", answer.tokens},
-          {"reward", answer.reward}, {"rewards", std::move(rewards)},
-          {"finish", answer.finish}, {"versions", {answer.version_min, answer.version_max}}};
+  json object{{"text", answer.text},     {"tokens", answer.tokens},
+              {"reward", answer.reward}, {"rewards", std::move(rewards)},
+              {"finish", answer.finish}, {"versions", {answer.version_min, answer.version_max}}};
+  if (const auto& shown = answer.shown; !shown.text.empty())
+    object["shown"] = {{"text", shown.text},
+                       {"logprob", rounded(shown.logprob)},
+                       {"policy_logprob", rounded(shown.policy_logprob)},
+                       {"version", shown.version}};
+  return object;
 }
+
+} // namespace
 
 std::string to_line(const trajectory& row) {
   json answers = json::array();
@@ -41,6 +58,8 @@ std::string to_line(const trajectory& row) {
                     {"answers", std::move(answers)}};
   return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
+
+namespace {
 
 /// The frames of a file, one after another.
 class frame_reader {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/run_files/growing_file.hpp"
+#include "runtime/words/shown_tokens.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -21,6 +22,7 @@ struct trajectory_answer {
   std::string finish;                                  ///< "stop" or "length"
   std::uint32_t version_min = 0;                       ///< policy versions that sampled its tokens
   std::uint32_t version_max = 0;
+  shown_answer shown = {}; ///< its first tokens; mostly none
 };
 
 /// One group as it was trained: one row.
@@ -33,6 +35,9 @@ struct trajectory {
   std::string ground_truth = {}; ///< the row's expected answer
   std::string data_source = {};  ///< the row's
 };
+
+/// The row as one line of JSON. An answer with shown tokens has them in `shown`: an array for each of their columns.
+std::string to_line(const trajectory& row);
 
 /// Whether `group` belongs to the fraction (0 to 1) of groups that is written down. The answer is the same at every
 /// call and on every machine. A larger fraction contains every group of a smaller one.

@@ -90,6 +90,11 @@ void learner::state::observe(step_state& step, const algorithms::answer_columns&
   }
   // Without a pass of its own, the old policy is the current one: of the step's start only in the step's first part.
   const bool of_start = step.batch.answers.old_logprob.defined() || step.where.begins;
+  if (options.sampled && report.policy_logprob.size() < step_report::most_policy_logprobs) {
+    const at::Tensor found = answers.old_logprob.to(at::kCPU, at::kFloat).contiguous();
+    report.policy_logprob.insert(report.policy_logprob.end(), found.data_ptr<float>(),
+                                 found.data_ptr<float>() + found.numel());
+  }
   if (!options.sampled || !of_start)
     return;
   const at::Tensor fresh = answers.version.eq(answers.policy_version);

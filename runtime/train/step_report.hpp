@@ -57,6 +57,11 @@ struct step_report {
   /// (`makes_returns`); not part of the sum, nor of the JSON.
   std::vector<float> returns;
 
+  /// Log-probabilities under the weights before the first update, of the first tokens of the groups that were usable,
+  /// up to `most_policy_logprobs`; empty where nobody sampled the answers. Not part of the sum, nor of the JSON.
+  std::vector<float> policy_logprob;
+  static constexpr std::size_t most_policy_logprobs = 1 << 18;
+
   std::array<age_report, algorithms::age_words.size()> by_age{};
 
   double forward_s = 0, backward_s = 0, optimizer_s = 0, total_s = 0;

@@ -3,6 +3,7 @@
 #include <openssl/crypto.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 
 namespace millrace::watch {
@@ -32,14 +33,15 @@ std::string own_name() {
 } // namespace
 
 bool gate::names_us(std::string_view host) const {
-  const auto name = host.substr(0, host.rfind(':'));
-  if (name == "localhost"
-      || (parse_listen_address(std::string(name) + ":1") && own_.is_loopback() && name.starts_with("127.")))
+  const auto port = host.find(':', host.starts_with('[') ? std::min(host.find(']'), host.size()) : 0);
+  const auto name = host.substr(0, port);
+  const auto address = parse_listen_address(std::string(name) + ":1");
+  if (name == "localhost" || (address && own_.is_loopback() && address->is_loopback()))
     return true;
   if (own_.is_loopback())
     return false;
   // Whoever comes over a network shows a token besides. The address may be 0.0.0.0, or behind a port of a container.
-  return parse_listen_address(std::string(name) + ":1").has_value() || name == own_name();
+  return address.has_value() || name == own_name();
 }
 
 bool gate::is_token(std::string_view shown) const {

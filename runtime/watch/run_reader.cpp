@@ -39,6 +39,14 @@ void put_first(std::deque<T>& kept, T item, std::size_t most) {
     kept.pop_back();
 }
 
+/// Nothing if there is no such file.
+std::optional<file_version> version_of(const fs::path& path) {
+  std::error_code untimed, unsized;
+  const auto time = fs::last_write_time(path, untimed);
+  const auto bytes = fs::file_size(path, unsized);
+  return untimed || unsized ? std::nullopt : std::optional(file_version(time, bytes));
+}
+
 bool equal(const std::optional<telemetry::run_status>& a, const std::optional<telemetry::run_status>& b) {
   return a.has_value() == b.has_value() && (!a || telemetry::to_json(*a) == telemetry::to_json(*b));
 }
@@ -55,9 +63,11 @@ void run_reader::poll() {
     return;
   if (folder != view_.folder)
     begin(folder);
+  poll_pipeline();
   poll_status();
   poll_metrics();
   poll_groups();
+  poll_marked();
   poll_failures();
 }
 
@@ -70,6 +80,22 @@ void run_reader::begin(const fs::path& folder) {
   metrics_ = line_follower(folder / "metrics.jsonl");
   log_ = line_follower(folder / "log.txt");
   session_ = 0;
+  pipeline_seen_ = marked_seen_ = {};
+}
+
+/// A resume may change it.
+void run_reader::poll_pipeline() {
+  const auto path = view_.folder / "resolved.toml";
+  const auto now = version_of(path);
+  if (!now || now == pipeline_seen_)
+    return;
+  pipeline_seen_ = *now;
+  try {
+    view_.pipeline = std::make_shared<const pipeline::pipeline>(pipeline::read_pipeline(path));
+  } catch (const std::exception&) { // a model or a data file was moved away since
+    view_.pipeline = nullptr;
+  }
+  ++view_.status_changes;
 }
 
 void run_reader::poll_status() {
@@ -126,6 +152,25 @@ void run_reader::poll_groups() {
         ++view_.group_changes;
       }
     });
+  } catch (const run_files::storage_error&) {
+    // unreadable now: the next poll tries again
+  }
+}
+
+/// The file is replaced as a whole.
+void run_reader::poll_marked() {
+  constexpr std::size_t most = 4 << 20; // bytes of the file, more than a run writes
+  const auto path = run_files::newest_groups_of(view_.folder);
+  const auto now = version_of(path);
+  if (!now || now == marked_seen_)
+    return;
+  try {
+    const auto rows = run_files::read_file(path, most);
+    marked_seen_ = *now;
+    view_.marked.clear();
+    for (std::size_t at = 0, end = rows.find('\n'); end != std::string::npos; at = end + 1, end = rows.find('\n', at))
+      view_.marked.push_back(rows.substr(at, end - at));
+    ++view_.group_changes;
   } catch (const run_files::storage_error&) {
     // unreadable now: the next poll tries again
   }

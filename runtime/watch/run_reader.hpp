@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/pipeline/pipeline.hpp"
 #include "runtime/telemetry/metrics.hpp"
 #include "runtime/telemetry/run_status.hpp"
 #include "runtime/telemetry/trajectories.hpp"
@@ -12,8 +13,11 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace millrace::watch {
 
@@ -25,14 +29,19 @@ struct staleness_histogram {
   double count() const;
 };
 
+/// Time and bytes of a file: others once it was replaced.
+using file_version = std::pair<std::filesystem::file_time_type, std::uintmax_t>;
+
 /// What the records of a run say of it now, in bounded memory. The counters say which part has changed.
 struct run_view {
   std::filesystem::path folder;
+  std::shared_ptr<const pipeline::pipeline> pipeline; ///< null: it cannot be read (any more)
   std::optional<telemetry::run_status> status;
   std::map<std::string, curve> curves; ///< by figure
   telemetry::metric_row last_row;      ///< of the newest step
   staleness_histogram staleness;
   std::deque<std::string> groups;   ///< rows of the trajectories, JSON, the newest first
+  std::vector<std::string> marked;  ///< the same of some groups trained last, with tokens
   std::deque<std::string> failures; ///< warnings and errors of log.txt, the newest first
   std::uint64_t status_changes = 0, metric_changes = 0, group_changes = 0, failure_changes = 0;
 };
@@ -53,9 +62,11 @@ public:
 
 private:
   void begin(const std::filesystem::path& folder);
+  void poll_pipeline();
   void poll_status();
   void poll_metrics();
   void poll_groups();
+  void poll_marked();
   void poll_failures();
   void take(const telemetry::metric_row& row);
 
@@ -63,6 +74,7 @@ private:
   run_view view_;
   line_follower metrics_{""}, log_{""};
   int session_ = 0;
+  file_version pipeline_seen_, marked_seen_;
   telemetry::trajectory_follower trajectories_{""};
 };
 

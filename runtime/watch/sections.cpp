@@ -1,23 +1,23 @@
 #include "runtime/watch/sections.hpp"
 
-#include "runtime/formats/strict_json.hpp"
 #include "runtime/pipeline/draw.hpp"
 #include "runtime/report/bars.hpp"
 #include "runtime/report/frame.hpp"
 #include "runtime/report/line_chart.hpp"
 #include "runtime/telemetry/progress.hpp"
+#include "runtime/watch/groups.hpp"
 #include "runtime/watch/memory.hpp"
 #include "runtime/words/input_error.hpp"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
-#include <set>
+#include <cctype>
+#include <initializer_list>
+#include <map>
+#include <utility>
 
 namespace millrace::watch {
 namespace {
 
-using json = nlohmann::ordered_json;
 using report::escaped;
 using report::in_figures;
 using telemetry::printed;
@@ -47,11 +47,11 @@ std::string roles_html(const run_view& run) {
   if (!run.status)
     return "";
   std::string html =
-      "<div class=\"scroll\"><table>" + row_of({"role", "state", "host", "process", "memory, MiB"}, "th");
+      "<div class=\"scroll\"><table class=\"roles\">" + row_of({"role", "state", "memory", "process", "host"}, "th");
   for (const auto& role : run.status->roles) {
     const auto bytes = role.host.empty() ? resident_bytes(role.pid) : std::nullopt;
-    html += row_of({escaped(role.name), escaped(role.state), role.host.empty() ? "this one" : escaped(role.host),
-                    std::to_string(role.pid), bytes ? std::to_string(*bytes >> 20) : ""});
+    html += row_of({escaped(role.name), escaped(role.state), bytes ? std::to_string(*bytes >> 20) + " MiB" : "",
+                    std::to_string(role.pid), role.host.empty() ? "this one" : escaped(role.host)});
   }
   html += "</table></div>\n<h3>Groups in each queue</h3>\n<div class=\"scroll\"><table>";
   std::vector<std::string> states, counts;
@@ -136,68 +136,64 @@ std::string failures_html(const run_view& run) {
   return html + "</ul>\n";
 }
 
-/// The first characters of a long text, whole ones, escaped.
-std::string cut(const std::string& text) {
-  constexpr std::size_t most = 6000;
-  if (text.size() <= most)
-    return escaped(text);
-  std::size_t end = most;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80)
-    --end;
-  return escaped(text.substr(0, end)) + printed(" ... (%zu bytes more)", text.size() - end);
+/// "3 ready, 4 training": the named ones of the run's queues.
+std::string queues(const telemetry::run_status& status, std::initializer_list<std::string_view> names) {
+  std::string words;
+  for (const auto name : names)
+    for (const auto& [state, count] : status.groups)
+      if (state == name)
+        words += (words.empty() ? "" : ", ") + std::to_string(count) + " " + state;
+  return words;
 }
 
-std::string answer_html(const json& answer) {
-  std::string rewards;
-  for (const auto& [rule, reward] : answer.at("rewards").items())
-    rewards +=
-        " <span>" + escaped(rule) + " " + (reward.is_number() ? in_figures(reward.get<double>()) : "-") + "</span>";
-  const auto& reward = answer.at("reward");
-  const auto& versions = answer.at("versions");
-  return "<div class=\"answer\"><p><b>" + (reward.is_number() ? in_figures(reward.get<double>()) : "-") + "</b>"
-         + rewards + "</p><pre>" + cut(answer.at("text").get<std::string>()) + "</pre><p>"
-         + std::to_string(answer.at("tokens").get<std::int64_t>()) + " tokens, "
-         + escaped(answer.at("finish").get<std::string>()) + ", versions "
-         + std::to_string(versions.at(0).get<std::int64_t>()) + " to "
-         + std::to_string(versions.at(1).get<std::int64_t>()) + "</p></div>\n";
+/// What stands below each role of the graph: its first copy's state, rate and queues, whom it waits for.
+pipeline::role_notes notes_of(const pipeline::pipeline& p, const telemetry::run_status& status) {
+  pipeline::role_notes notes;
+  const auto role_of = [](const std::string& instance) { return instance.substr(0, instance.find('/')); };
+  std::map<std::string, int> copies;
+  for (const auto& role : status.roles)
+    if (copies[role_of(role.name)]++ == 0)
+      notes[role_of(role.name)].push_back(role.state);
+  for (const auto& [role, count] : copies)
+    if (count > 1)
+      notes[role].front() += printed(" (1 of %d)", count);
+  const auto add = [&](const std::string& role, const std::string& words) {
+    if (!words.empty())
+      notes[role].push_back(words);
+  };
+  for (const auto* source : p.of<pipeline::source_table>())
+    add(source->name, queues(status, {"queued", "parked"}));
+  if (const auto rollouts = p.of<pipeline::rollout_table>(); rollouts.size() == 1)
+    add(rollouts.front()->name, printed("%.0f tokens/s, ", status.tokens_per_s) + queues(status, {"generating"}));
+  add(p.policy().name, queues(status, {"finished", "ready", "training"}));
+  for (const auto& wait : status.waits)
+    add(role_of(wait.who), "waits for " + wait.what + (wait.on.empty() ? "" : " on " + wait.on.front()));
+  return notes;
 }
 
 } // namespace
 
-std::string group_in_html(const std::string& row) {
-  try {
-    constexpr std::size_t most = 32;
-    const auto group = formats::parse_json<json>(row, "trajectories");
-    std::string html = "<h3>step " + std::to_string(group.at("step").get<std::int64_t>()) + ", group "
-                       + std::to_string(group.at("group").get<std::uint64_t>()) + "</h3>\n<pre class=\"prompt\">"
-                       + cut(group.at("prompt").get<std::string>()) + "</pre>\n<p>expected: "
-                       + cut(group.at("ground_truth").get<std::string>()) + "</p>\n<div class=\"answers\">";
-    const auto& answers = group.at("answers");
-    for (std::size_t i = 0; i < std::min(answers.size(), most); ++i)
-      html += answer_html(answers[i]);
-    html += "</div>\n";
-    return answers.size() > most ? html + printed("<p>%zu answers more</p>\n", answers.size() - most) : html;
-  } catch (const std::exception& error) { // the file is another program's, or damaged
-    return "<p class=\"bad\">A group that cannot be read: " + escaped(error.what()) + "</p>\n";
-  }
+std::string graph_in_svg(const run_view& run) {
+  if (!run.pipeline)
+    return "";
+  return pipeline::draw_svg(*run.pipeline, run.status ? notes_of(*run.pipeline, *run.status) : pipeline::role_notes());
 }
 
-std::string graph_in_svg(const run_view& run) {
-  try {
-    const auto p = pipeline::read_pipeline(run.folder / "resolved.toml");
-    pipeline::role_notes notes;
-    std::map<std::string, int> copies;
-    for (const auto& role : run.status ? run.status->roles : std::vector<telemetry::role_status>{})
-      if (auto& note = notes[role.name.substr(0, role.name.find('/'))]; copies[role.name]++ == 0 && note.size() < 2)
-        note.push_back(role.state);
-    for (const auto& wait : run.status ? run.status->waits : std::vector<wait_record>{})
-      if (auto& note = notes[wait.who.substr(0, wait.who.find('/'))]; note.size() < 3)
-        note.push_back("waits for " + wait.what + (wait.on.empty() ? "" : " on " + wait.on.front()));
-    return pipeline::draw_svg(p, notes);
-  } catch (const std::exception&) { // a model or a data file was moved away since
-    return "";
-  }
+namespace {
+
+/// As a picture: its style is no style of the page. It comes with the page, so that nobody asks for it again and again.
+std::string graph_html(const run_view& run) {
+  const auto svg = graph_in_svg(run);
+  if (svg.empty())
+    return "<p>The pipeline's file, or a file that it names, cannot be read any more.</p>\n";
+  std::string html = "<div class=\"scroll\"><img alt=\"The graph of roles\" src=\"data:image/svg+xml,";
+  for (const unsigned char c : svg)
+    html += c < 0x80 && (std::isalnum(c) || c == ' ' || c == '.' || c == '-') ? std::string(1, static_cast<char>(c))
+                                                                              : printed("%%%02X", c);
+  return html + "\"></div>\n";
 }
+
+} // namespace
 
 sections::sections() {
   for (const auto& [id, title] : {std::pair{"head", ""},
@@ -207,7 +203,8 @@ sections::sections() {
                                   {"ledger", "Ledger"},
                                   {"failures", "Warnings and errors"},
                                   {"groups", "Newest groups"}})
-    all_.push_back({.id = id, .title = title, .html = {}});
+    all_.push_back({.id = id, .title = title, .tools = {}, .html = {}});
+  all_.back().tools = token_chooser();
 }
 
 void sections::put(std::string_view id, std::string html) {
@@ -221,19 +218,14 @@ void sections::put(std::string_view id, std::string html) {
 void sections::update(const run_view& run) {
   if (std::exchange(status_seen_, run.status_changes) != run.status_changes) {
     put("head", head_html(run));
-    put("graph", "<div class=\"scroll\"><img src=\"graph.svg?at=" + std::to_string(run.status_changes)
-                     + "\" alt=\"The graph of roles\"></div>\n");
+    put("graph", graph_html(run));
     put("roles", roles_html(run));
     put("ledger", ledger_html(run));
   }
   if (std::exchange(metrics_seen_, run.metric_changes) != run.metric_changes)
     put("curves", curves_html(run));
-  if (std::exchange(groups_seen_, run.group_changes) != run.group_changes) {
-    std::string html;
-    for (const auto& row : run.groups)
-      html += group_in_html(row);
-    put("groups", html.empty() ? "<p>No group was trained yet.</p>\n" : html);
-  }
+  if (std::exchange(groups_seen_, run.group_changes) != run.group_changes)
+    put("groups", groups_in_html(run));
   if (std::exchange(failures_seen_, run.failure_changes) != run.failure_changes)
     put("failures", failures_html(run));
 }

@@ -14,6 +14,7 @@ namespace millrace::watch {
 struct section {
   std::string id;    ///< of its element in the page
   std::string title; ///< its heading; "" for none
+  std::string tools; ///< HTML between heading and element that stays as it is
   std::string html;
   std::uint64_t version = 0; ///< another one whenever `html` is another one
 };
@@ -34,10 +35,7 @@ private:
   std::uint64_t status_seen_ = 0, metrics_seen_ = 0, groups_seen_ = 0, failures_seen_ = 0;
 };
 
-/// A group of the trajectories: prompt, answers side by side, reward by rule. @param row one line, JSON
-std::string group_in_html(const std::string& row);
-
-/// The graph of roles with each role's state below it, as SVG. "" where the run's pipeline cannot be read any more.
+/// The graph of roles with each role's state below it, as SVG. "" where the run's pipeline cannot be read.
 std::string graph_in_svg(const run_view& run);
 
 } // namespace millrace::watch

@@ -58,7 +58,7 @@ public:
       : options_(std::move(options)), gate_(options_.at, options_.token), acceptor_(loop_), pause_(loop_),
         tick_(loop_) {
     boost::system::error_code error;
-    const tcp::endpoint at(asio::ip::make_address_v4(options_.at.host), options_.at.port);
+    const tcp::endpoint at(asio::ip::make_address(options_.at.host), options_.at.port);
     acceptor_.open(at.protocol(), error);
     if (!error)
       acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
@@ -69,7 +69,7 @@ public:
     if (!error)
       acceptor_.listen(128, error);
     if (error)
-      throw input_error("cannot listen on " + options_.at.host + ":" + std::to_string(options_.at.port) + " ("
+      throw input_error("cannot listen on " + options_.at.host_in_url() + ":" + std::to_string(options_.at.port) + " ("
                         + error.message() + "): want an address of this host and a free port");
   }
 
@@ -254,7 +254,7 @@ void server::start(std::function<std::filesystem::path()> folder) {
 }
 
 std::string server::url() const {
-  return "http://" + state_->at().host + ":" + std::to_string(port()) + "/";
+  return "http://" + state_->at().host_in_url() + ":" + std::to_string(port()) + "/";
 }
 
 std::uint16_t server::port() const {

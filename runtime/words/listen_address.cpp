@@ -1,5 +1,8 @@
 #include "runtime/words/listen_address.hpp"
 
+#include <netdb.h>
+
+#include <array>
 #include <charconv>
 
 namespace millrace {
@@ -28,6 +31,25 @@ bool is_dotted(std::string_view host) {
   return parts == 4;
 }
 
+/// The address in brackets in its shortest form. @returns "" for any other text
+std::string ip6_in(std::string_view brackets) {
+  if (brackets.size() < 2 || brackets.front() != '[' || brackets.back() != ']'
+      || brackets.find('%') != std::string_view::npos) // a zone: the address means something on one link only
+    return {};
+  addrinfo wanted{};
+  wanted.ai_family = AF_INET6;
+  wanted.ai_flags = AI_NUMERICHOST; // asks nobody for names
+  addrinfo* found = nullptr;
+  const std::string address(brackets.substr(1, brackets.size() - 2));
+  if (::getaddrinfo(address.c_str(), nullptr, &wanted, &found) != 0)
+    return {};
+  std::array<char, 64> text{};
+  const bool told =
+      ::getnameinfo(found->ai_addr, found->ai_addrlen, text.data(), text.size(), nullptr, 0, NI_NUMERICHOST) == 0;
+  ::freeaddrinfo(found);
+  return told ? text.data() : "";
+}
+
 } // namespace
 
 std::optional<listen_address> parse_listen_address(std::string_view text) {
@@ -36,7 +58,11 @@ std::optional<listen_address> parse_listen_address(std::string_view text) {
     return std::nullopt;
   const auto port = number_up_to(text.substr(colon + 1), 65535);
   const auto host = text.substr(0, colon) == "localhost" ? "127.0.0.1" : text.substr(0, colon);
-  if (!port || !is_dotted(host))
+  if (!port)
+    return std::nullopt;
+  if (const auto ip6 = ip6_in(host); !ip6.empty())
+    return listen_address{ip6, static_cast<std::uint16_t>(*port)};
+  if (!is_dotted(host))
     return std::nullopt;
   return listen_address{std::string(host), static_cast<std::uint16_t>(*port)};
 }

@@ -124,6 +124,23 @@ TEST_CASE("each step is a row of metrics, and each trained group a trajectory; f
   CHECK(told.find("q99") == std::string::npos);
 }
 
+TEST_CASE("a few of the groups trained last stand in a file of their own, with their tokens, and a resume forgets it") {
+  recorded_run run;
+  const shown_answer tokens{.text = {"1", "2"}, .logprob = {-1, -2}, .policy_logprob = {-1, -2}, .version = {0, 1}};
+  const auto file = run_files::newest_groups_of(run.scratch / "run");
+  for (const std::uint64_t group : {7, 8})
+    run.record->keep(of_group(group));
+  run.record->trained(1, 0, {7, 8}, {{.group = 8, .answers = {tokens}}, {.group = 9, .answers = {tokens}}});
+  run.record->write_status(run.scheduler, "running", {}, {}); // a first step may be within the first second
+  const auto rows = tests::read_file(file);
+  CHECK(lines(rows) == 1);
+  CHECK(rows.find("\"group\":8") != std::string::npos);
+  CHECK(rows.find("\"logprob\":[-1.0,-2.0]") != std::string::npos);
+  CHECK(telemetry::read_trajectories(run.folder->trajectories()).find("logprob") == std::string::npos);
+  run.begin_again(0);
+  CHECK_FALSE(std::filesystem::exists(file));
+}
+
 TEST_CASE("a resume cuts what lies behind its checkpoint and goes on from there") {
   recorded_run run;
   for (std::int64_t step = 1; step <= 3; ++step)

@@ -57,6 +57,18 @@ TEST_CASE("the SVG has a box for each role, an arrow for each edge, and refers t
   CHECK(svg.ends_with("</svg>\n"));
 }
 
+TEST_CASE("notes stand below their role, three at most, in a picture that is wide enough") {
+  const auto p = parsed(with_reference);
+  const std::string svg =
+      draw_svg(p, {{"rollout", {"<decoding>", "b", "c", "d"}}, {"learner", {std::string(80, 'x')}}});
+  CHECK(count(svg, "&lt;decoding&gt;") == 1);
+  CHECK(count(svg, ">c</text>") == 1);
+  CHECK(count(svg, ">d</text>") == 0);
+  CHECK(count(svg, "xxx...</text>") == 1);
+  const auto width = [](const std::string& picture) { return std::stoi(picture.substr(picture.find("width=\"") + 7)); };
+  CHECK(width(svg) > width(draw_svg(p)) + 80); // a note is wider than its box
+}
+
 TEST_CASE("an arrow over a layer passes beside the box between") {
   // The learner reads from the rollout directly as well as through the rules.
   const std::string svg = draw_svg(parsed(changed(valid, "from = [\"rules\"]", "from = [\"rollout\", \"rules\"]")));

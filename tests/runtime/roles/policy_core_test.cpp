@@ -85,6 +85,30 @@ TEST_CASE("a step trains its groups once and makes the next version") { // PO-2
                        std::logic_error);
 }
 
+TEST_CASE("a report shows tokens of its groups, with what the policy gave them before its first update") {
+  policy_core learner(tests::tiny_pipeline(), "", 1);
+  const auto report = train_step(learner, 1);
+  REQUIRE(report.shown.size() == 2);
+  CHECK(report.shown[0].group == 10);
+  policy_core twice(tests::tiny_pipeline({"roles.learner.updates_per_batch=2", "roles.learner.epochs=2"}), "", 1);
+  const auto with_old_pass = train_step(twice, 1); // of its own, before the updates
+  REQUIRE(with_old_pass.shown.size() == 2);
+  for (const std::size_t g : {0, 1}) {
+    const auto group = some_group(report.shown[g].group);
+    REQUIRE(report.shown[g].answers.size() == group.answers.size());
+    for (std::size_t i = 0; i < group.answers.size(); ++i) {
+      const auto& answer = report.shown[g].answers[i];
+      CHECK(answer.logprob == group.behaviour_logprob[i]);
+      REQUIRE(answer.policy_logprob.size() == group.answers[i].size());
+      for (std::size_t t = 0; t < answer.policy_logprob.size(); ++t) {
+        CHECK(answer.policy_logprob[t] < 0);
+        if (g == 0) // the second group is another update's
+          CHECK(with_old_pass.shown[g].answers[i].policy_logprob[t] == doctest::Approx(answer.policy_logprob[t]));
+      }
+    }
+  }
+}
+
 TEST_CASE("a step in parts makes one version, and what it says at its end is of all of them") {
   policy_core parts(tests::tiny_pipeline(), "", 1);
   const auto before = parts.snapshot(0);

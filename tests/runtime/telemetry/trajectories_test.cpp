@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include <fstream>
+#include <limits>
 #include <sstream>
 
 namespace trajectories_test {
@@ -49,6 +50,18 @@ TEST_CASE("a group is one row with its prompt and every answer") {
              "ground_truth":"2","answers":[
              {"text":"2","tokens":1,"reward":1.0,"rewards":{"number":1.0},"finish":"stop","versions":[3,4]},
              {"text":"x\n","tokens":64,"reward":0.0,"rewards":{},"finish":"length","versions":[4,4]}]})"));
+}
+
+TEST_CASE("shown tokens are columns of their answer, and what is no number is null") {
+  auto row = row_of(17, 5);
+  row.answers[0].shown = {.text = {"2", "</s>"},
+                          .logprob = {-0.5f, -1.23456f},
+                          .policy_logprob = {-0.25f, std::numeric_limits<float>::quiet_NaN()},
+                          .version = {3, 4}};
+  const auto answers = json::parse(to_line(row)).at("answers");
+  CHECK(answers[0].at("shown") == json::parse(R"({"text":["2","</s>"],"logprob":[-0.5,-1.2346],
+                                                "policy_logprob":[-0.25,null],"version":[3,4]})"));
+  CHECK_FALSE(answers[1].contains("shown"));
 }
 
 TEST_CASE("text that is not UTF-8 does not spoil the row") {

@@ -30,6 +30,16 @@ TEST_CASE("on loopback only names of loopback are taken as Host") {
     CHECK(status(g.refuses(of_host(host))) == 421);
 }
 
+TEST_CASE("loopback of IPv6 is taken as that of IPv4 is, with and without a port") {
+  const gate g(*parse_listen_address("[::1]:7070"), "");
+  for (const auto* host : {"[::1]:7070", "[::1]", "[0:0::1]:7070", "localhost:7070", "127.0.0.1:7070"})
+    CHECK(status(g.refuses(of_host(host))) == 200);
+  for (const auto* host : {"[::2]:7070", "::1", "[::1", "[::1]x:7070", "[::1].evil.example", "[]:7070", "[:7070", "["})
+    CHECK(status(g.refuses(of_host(host))) == 421);
+  const gate open(*parse_listen_address("[::]:7070"), token);
+  CHECK(status(open.refuses(of_host("[fd00::2]:7070"))) == 401);
+}
+
 TEST_CASE("another site's Origin is refused, the own one is not") {
   const gate g(*parse_listen_address("127.0.0.1:7070"), "");
   auto request = of_host("127.0.0.1:7070");
@@ -73,11 +83,18 @@ TEST_CASE("with a token every route wants it, as a bearer or as the cookie that 
   CHECK_FALSE(g.opens(request));
 }
 
-TEST_CASE("an address to listen at is dotted, with a port") {
+TEST_CASE("an address to listen at is dotted, or IPv6 in brackets, with a port") {
+  CHECK(parse_listen_address("[::1]:7070") == listen_address{"::1", 7070});
+  CHECK(parse_listen_address("[0:0:0:0:0:0:0:1]:7070") == listen_address{"::1", 7070});
+  CHECK(parse_listen_address("[::1]:7070")->is_loopback());
+  CHECK(parse_listen_address("[::1]:7070")->host_in_url() == "[::1]");
+  CHECK_FALSE(parse_listen_address("[::]:7070")->is_loopback());
+  CHECK_FALSE(parse_listen_address("[::ffff:127.0.0.1]:7070")->is_loopback());
   CHECK(parse_listen_address("localhost:0") == listen_address{"127.0.0.1", 0});
   CHECK(parse_listen_address("0.0.0.0:65535") == listen_address{"0.0.0.0", 65535});
   for (const auto* text : {"", ":", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.256:1",
-                           "127.0.0:1", "1.2.3.4.5:1", "host:1", "127..0.1:1", "127.0.0.1:1 ", "127.0.0.1x:1"})
+                           "127.0.0:1", "1.2.3.4.5:1", "host:1", "127..0.1:1", "127.0.0.1:1 ", "127.0.0.1x:1", "::1:1",
+                           "[::1]", "[::1:1", "[]:1", "[::g]:1", "[fe80::1%lo]:1"})
     CHECK_FALSE(parse_listen_address(text));
 }
 

@@ -18,7 +18,8 @@ TEST_CASE("a reader tells what the records say, and then what is new in them") {
   REQUIRE(view.status);
   CHECK(view.status->step == 2);
   CHECK(view.curves.at("reward").points() == std::vector<std::pair<double, double>>{{1, 0.25}, {2, 0.5}});
-  CHECK(view.groups.size() == 1);
+  CHECK(view.groups.size() == 2);
+  CHECK(view.marked.size() == 1);
   REQUIRE(view.failures.size() == 2); // the torn line is none yet
   CHECK(view.failures.front().find("broken") != std::string::npos);
 
@@ -32,6 +33,20 @@ TEST_CASE("a reader tells what the records say, and then what is new in them") {
   CHECK(view.status_changes + view.group_changes + view.failure_changes == others);
   CHECK(view.curves.at("reward").points().size() == 3);
   CHECK(view.staleness.count() == 120);
+}
+
+TEST_CASE("the newest groups are those of the file as it is now") {
+  const temporary_folder folder;
+  write_watched_run(folder.path());
+  run_reader reader([&] { return folder.path(); });
+  reader.poll();
+  const auto before = reader.view().group_changes;
+  reader.poll();
+  CHECK(reader.view().group_changes == before);
+  write_file(folder / "newest_groups.jsonl", "{\"step\":3}\n{\"step\":4}\n{\"st");
+  reader.poll();
+  CHECK(reader.view().group_changes == before + 1);
+  CHECK(reader.view().marked == std::vector<std::string>{"{\"step\":3}", "{\"step\":4}"});
 }
 
 TEST_CASE("steps that a resume takes back are counted once") {

@@ -39,12 +39,27 @@ TEST_CASE("the page draws every chart, and what a model wrote is text in it") {
   CHECK(count(html, "<script") == 1);                // its own
   CHECK(count(html, "<img") == 1);                   // the graph
   CHECK(count(html, "&lt;script&gt;alert(1)") >= 5); // state, wait, log, prompt, answer
-  CHECK(count(html, "class=\"answer\"") == 2);
+  CHECK(count(html, "class=\"answer\"") == 4);
   CHECK(html.find("The ledger does not close") == std::string::npos);
 }
 
+TEST_CASE("the graph tells states, rates, queues and waits; a pipeline that cannot be read has none") {
+  const temporary_folder folder;
+  write_watched_run(folder.path());
+  run_reader reader([&] { return folder.path(); });
+  reader.poll();
+  const auto svg = graph_in_svg(reader.view());
+  CAPTURE(svg);
+  for (const auto* words : {"&lt;script&gt;alert(1)", "321 tokens/s", "3 queued", "1 ready", "waits for &lt;script"})
+    CHECK(svg.find(words) != std::string::npos);
+  CHECK(svg.find("<script") == std::string::npos);
+  write_file(folder / "resolved.toml", "[run]\nname = \"changed\"\n");
+  reader.poll();
+  CHECK(graph_in_svg(reader.view()) == "");
+}
+
 TEST_CASE("an event brings a part in one line of data") {
-  const auto event = event_of({.id = "groups", .title = "", .html = "a\nb\r\n<b>\xff"});
+  const auto event = event_of({.id = "groups", .title = "", .tools = "", .html = "a\nb\r\n<b>\xff"});
   CHECK(event == "event: section\ndata: {\"html\":\"a\\nb\\r\\n<b>\xef\xbf\xbd\",\"id\":\"groups\"}\n\n");
 }
 
@@ -68,11 +83,6 @@ TEST_CASE("a part has a new version only when it says something else") {
   CHECK(second.at("curves") == first.at("curves") + 1);
   second["curves"] = first.at("curves");
   CHECK(second == first);
-}
-
-TEST_CASE("a row that is no group is said to be none") {
-  CHECK(group_in_html("{\"step\": \"x\"}").starts_with("<p class=\"bad\">A group that cannot be read"));
-  CHECK(group_in_html("<script>").find("<script>") == std::string::npos);
 }
 
 } // namespace sections_test

@@ -161,6 +161,30 @@ TEST_CASE("half-open connections make room for others, and event streams have a 
   CHECK(has(readers[2]->hear_all(), "HTTP/1.1 503"));
 }
 
+TEST_CASE("an address of IPv6 is served, where the host has it, and told in brackets") {
+  const auto has_ip6 = [] {
+    const int socket = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in6 at{};
+    at.sin6_family = AF_INET6;
+    at.sin6_addr = in6addr_loopback;
+    const bool bound = ::bind(socket, reinterpret_cast<const sockaddr*>(&at), sizeof at) == 0;
+    ::close(socket);
+    return bound;
+  };
+  if (!has_ip6()) {
+    MESSAGE("skipped: this host has no ::1");
+    return;
+  }
+  const watched w({.at = {"::1", 0}, .token = ""});
+  CHECK(w.s.url() == "http://[::1]:" + std::to_string(w.s.port()) + "/");
+  running_command asked({"/usr/bin/env", "python3", "-c",
+                         "import sys, urllib.request\n"
+                         "print(urllib.request.urlopen(sys.argv[1] + 'healthz', timeout=10).read().decode())",
+                         w.s.url()});
+  CHECK(asked.wait(20).status == 0);
+  CHECK(asked.out() == "ok\n\n");
+}
+
 TEST_CASE("a port that is taken is said in one line") {
   const watched w;
   CHECK_THROWS_WITH_AS(server({.at = {"127.0.0.1", w.s.port()}, .token = ""}),

@@ -29,7 +29,32 @@ inline void append_step(const std::filesystem::path& folder, int step) {
 
 /// A run's folder as its writers leave it after two steps, in which everything that can be a text is hostile.
 inline void write_watched_run(const std::filesystem::path& folder) {
-  write_file(folder / "resolved.toml", "[run]\nname = \"example\"\n");
+  write_file(folder / "resolved.toml", R"([run]
+name = "example"
+steps = 10
+[models.tiny]
+path = ")" + std::filesystem::absolute("tests/golden/models/tiny-chat").string()
+                                           + R"("
+[roles.prompts]
+kind = "source"
+generator = { type = "arithmetic" }
+[roles.rollout]
+kind = "rollout"
+from = ["prompts"]
+model = "tiny"
+[roles.rules]
+kind = "rule_verifier"
+from = ["rollout"]
+rules = [ { type = "number" } ]
+[roles.learner]
+kind = "policy"
+from = ["rules"]
+model = "tiny"
+publishes_to = ["rollout"]
+[schedule]
+preset = "synchronous"
+groups_per_step = 2
+)");
   telemetry::run_status status;
   status.name = "example";
   status.state = "running";
@@ -39,6 +64,7 @@ inline void write_watched_run(const std::filesystem::path& folder) {
   status.roles = {{"rollout/0", ::getpid(), "", hostile_text}};
   status.waits = {{.who = "learner", .what = hostile_text, .on = {"rollout/0"}, .since_s = -70, .deadline_s = 60}};
   status.ledger = {1000, 900, 20, {{"stale\"\\", 80}}};
+  status.tokens_per_s = 321;
   status.groups = {{"queued", 3}, {"ready", 1}};
   telemetry::write_status(folder / "status.json", status);
   append_step(folder, 1);
@@ -53,7 +79,14 @@ inline void write_watched_run(const std::filesystem::path& folder) {
   row.ground_truth = hostile_text;
   row.answers = {{hostile_text, 10, 1, {{hostile_text, 0.5}}, "stop", 0, 1}, {"c", 30, 0, {}, "length", 1, 1}};
   told.append(row);
+  row.group = 8;
+  told.append(row);
   told.flush();
+  row.answers[0].shown = {.text = {hostile_text.substr(0, 8), hostile_text.substr(8), "</s>"},
+                          .logprob = {-0.01f, -2.0f, -4.0f},
+                          .policy_logprob = {-0.01f, -1.5f, -4.0f},
+                          .version = {1, 0, 1}};
+  write_file(folder / "newest_groups.jsonl", telemetry::to_line(row));
 }
 
 } // namespace millrace::tests
