@@ -105,8 +105,10 @@ public:
   void add(const data::row& row, const text::tokenizer& tok) {
     if (row.answer.empty() || std::none_of(gold_.begin(), gold_.end(), [](const auto& g) { return g.compares; }))
       return;
-    const auto about = std::make_shared<const rules::row_context>(
-        rules::row_context{.prompt = row.prompt, .data_source = row.data_source, .extra_info = row.extra, .ground_truth = row.ground_truth});
+    const auto about = std::make_shared<const rules::row_context>(rules::row_context{.prompt = row.prompt,
+                                                                                     .data_source = row.data_source,
+                                                                                     .extra_info = row.extra,
+                                                                                     .ground_truth = row.ground_truth});
     waiting_.push_back({row.where, row.answer, about});
     if (waiting_.size() == rows_at_once)
       try_waiting(tok);

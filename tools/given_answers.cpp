@@ -117,9 +117,11 @@ rules::verifier_row given_answers::read(std::string_view text) const {
   auto about = data::parse_row(text, columns_in(row, columns_));
   data::add_system(about.prompt, system_);
   out.answer = std::move(about.answer);
-  out.row = std::make_shared<const rules::row_context>(rules::row_context{.prompt = std::move(about.prompt),
-                                                                          .data_source = std::move(about.data_source),
-                                                                          .extra_info = std::move(about.extra), .ground_truth = std::move(about.ground_truth)});
+  out.row =
+      std::make_shared<const rules::row_context>(rules::row_context{.prompt = std::move(about.prompt),
+                                                                    .data_source = std::move(about.data_source),
+                                                                    .extra_info = std::move(about.extra),
+                                                                    .ground_truth = std::move(about.ground_truth)});
   if (const auto cut = row.find("truncated"); cut != row.end() && !cut->is_null()) {
     if (!cut->is_boolean())
       throw input_error("truncated: found " + formats::written_type(*cut) + ", want true or false");
