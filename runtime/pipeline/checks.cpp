@@ -171,10 +171,14 @@ void check_sampler(const pipeline& p, const role& r, const source_table& source,
   each_rows(source, r.name, [&](const auto& rows, const std::string& path) {
     if (rows.generator && rows.generator->endless())
       into.wrong(into.place(path + ".generator"), found + "with a generator that never repeats a row, want a file");
-    for (const char* other : {".epochs", ".shuffle"})
-      if (into.written(path + other))
-        into.wrong(into.place(path + other), path + other + ": found where it has no effect, want it left out: " + key
-                                                 + " = \"difficulty\" has no epochs");
+    const auto refuse = [&](const std::string& other) {
+      into.wrong(into.place(other), other + ": found where it has no effect, want it left out: " + key
+                                        + " = \"difficulty\" has no epochs");
+    };
+    if (rows.epochs != 0)
+      refuse(path + ".epochs");
+    if (!rows.shuffle)
+      refuse(path + ".shuffle");
   });
 }
 

@@ -36,6 +36,7 @@ std::vector<std::pair<std::string, std::vector<std::string>>> cases() {
                "sources = [{ name = \"a\", file = \"rows.jsonl\", epochs = 2, columns = { prompt = \"q\" } }, "
                "{ name = \"b\", weight = 0.25, generator = { type = \"arithmetic\" } }]"),
        {"roles.prompts.sources.a.weight=3"}},
+      {changed(valid, "generator = { type = \"arithmetic\" }", "file = \"rows.jsonl\"\nsampler = \"difficulty\""), {}},
       {changed(valid, "{ type = \"arithmetic\" }",
                "{ type = \"reasoning_gym\", dataset = \"sums\", config = { a = [1, { \"b c\" = true }], c = 0.5, d = "
                "\"\\\"e\" } }"),
