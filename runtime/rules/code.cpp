@@ -143,9 +143,8 @@ private:
                       .folders = settings_.folders};
     what.most.time = settings_.total;
     what.most.processes += 1; // the driver
-    what.most.output_bytes = std::min(
-        static_cast<std::int64_t>(tests.given.size()) * (settings_.most.output_bytes + frame_bytes) + frame_bytes,
-        most_frames_bytes);
+    const auto frames = static_cast<std::int64_t>(tests.given.size()) * (settings_.most.output_bytes + frame_bytes);
+    what.most.output_bytes = std::min(frames + words_bytes, most_frames_bytes);
     const auto seconds = std::to_string(static_cast<double>(settings_.test.count()) / 1000);
     const auto bytes = std::to_string(settings_.most.output_bytes);
     for (const std::string_view field :
