@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/messages/add_columns.hpp"
 #include "runtime/messages/prompts.hpp"
 #include "runtime/pipeline/pipeline.hpp"
 
