@@ -62,8 +62,12 @@ private:
     planned.parts += (planned.parts.empty() ? "" : ", ") + std::string(what) + ' ' + bytes_in_words(bytes);
   }
 
-  static void caches(planned_memory& planned, const model_size& size, std::int64_t answers, std::int64_t tokens) {
+  /// @param bound of the caches; 0: none
+  static void caches(planned_memory& planned, const model_size& size, std::int64_t answers, std::int64_t tokens,
+                     std::int64_t bound = 0) {
     tokens = std::min(tokens, size.longest_answer);
+    if (bound > 0 && bound < answers * tokens * size.bytes_a_token)
+      return part(planned, "caches within cache_bytes", bound);
     const auto what = "caches of " + std::to_string(answers) + " answers of " + std::to_string(tokens) + " tokens";
     part(planned, what.c_str(), answers * tokens * size.bytes_a_token);
   }
@@ -76,7 +80,7 @@ private:
   void add(planned_memory& planned, const pipeline::rollout_table& table, const model_size& size) const {
     part(planned, "weights", size.weights);
     part(planned, "the next weights", size.weights);
-    caches(planned, size, table.slots, roles::longest_prompt(p_) + table.max_new_tokens);
+    caches(planned, size, table.slots, roles::longest_prompt(p_) + table.max_new_tokens, table.cache_bytes.bytes);
   }
 
   static void add(planned_memory& planned, const pipeline::evaluation_table& table, const model_size& size) {

@@ -51,8 +51,18 @@ TEST_CASE(
   CHECK(again.status == 0);
 }
 
+TEST_CASE("a dry run plans the bounded cache") {
+  const tiny_run run;
+  auto command = run.start(with("roles.rollout.cache_bytes=\"64 KiB\""));
+  command.push_back("--dry-run");
+  const auto done = run_to_end(command);
+  CAPTURE(done.err);
+  CHECK(done.status == 0);
+  CHECK(done.err.find("caches within cache_bytes 64.0 KiB") != std::string::npos);
+}
+
 TEST_CASE("bytes are written with a unit or as a number, and anything else is refused in a line") {
-  const tiny_run run({});
+  const tiny_run run;
   CHECK(run_to_end(run.check(with("roles.rollout.cache_bytes=\"1.5 GiB\""))).status == 0);
   CHECK(run_to_end(run.check(with("roles.rollout.cache_bytes=1500000000"))).status == 0);
   for (const char* bad : {"\"1.5\"", "\"many\"", "-1", "1.5", "true"}) {
