@@ -6,7 +6,6 @@
 #include <cmath>
 #include <csignal>
 #include <functional>
-#include <set>
 
 namespace replay_test {
 
@@ -242,31 +241,16 @@ TEST_CASE("a reward model's scores are made again and its figures compared") {
   check_named(files, [&] { return with_other_figure(files, "rewards/judge/mean"); });
 }
 
-TEST_CASE("groups of several sources, answered by several roles, are made again and their figures compared") {
-  const temporary_folder folder;
-  auto text = text_of({.steps = 6,
-                       .preset = "bounded",
-                       .max_new_tokens = 24,
-                       .source = "sources = [ { name = \"sums\", weight = 2, generator = { type = \"arithmetic\" } },"
-                                 " { name = \"products\", generator = { type = \"arithmetic\", operation = "
-                                 "\"multiply\" } } ]"});
-  const auto replace = [&](const std::string& what, const std::string& by) {
-    text.replace(text.find(what), what.size(), by);
-  };
-  replace("[roles.rules]", "[roles.second]\nkind = \"rollout\"\nfrom = [\"prompts\"]\nmodel = \"tiny\"\n"
-                           "answers_per_prompt = 4\nmax_new_tokens = 24\nslots = 16\n[roles.rules]");
-  replace("from = [\"rollout\"]", "from = [\"rollout\", \"second\"]");
-  replace("publishes_to = [\"rollout\"]", "publishes_to = [\"rollout\", \"second\"]");
-  write_file(folder / "mixed.toml", text);
-  run_well(command_line({"run", (folder / "mixed.toml").string(), "--output", (folder / "run").string()}));
-  const run_on_disk files(folder / "run");
-  std::set<std::string> answered;
-  for (const auto& line : record_of(files))
-    for (const auto& group : line.at("groups"))
-      answered.insert(group.at("by"));
-  CHECK(answered == std::set<std::string>{"rollout", "second"});
-  check_same(files.folder(), 6);
-  check_named(files, [&] { return with_other_figure(files, "reward/products"); });
+TEST_CASE("groups of several sources are made again and their figures compared") {
+  const tiny_run run({.steps = 6,
+                      .preset = "bounded",
+                      .max_new_tokens = 24,
+                      .source = "sources = [ { name = \"sums\", weight = 2, generator = { type = \"arithmetic\" } },"
+                                " { name = \"products\", generator = { type = \"arithmetic\", operation = "
+                                "\"multiply\" } } ]"});
+  run_well(run.start());
+  check_same(run.files().folder(), 6);
+  check_named(run.files(), [&] { return with_other_figure(run.files(), "reward/products"); });
 }
 
 TEST_CASE("supervised runs are made again out of their rows") {
