@@ -97,7 +97,9 @@ public:
     for (std::size_t r = 0; r < scorer.rules.size(); ++r) {
       const auto* type = rules::find_rule_type(scorer.rules[r].type);
       // A rule that can score a row without an expected answer does not look at it.
-      const bool compares = (type && type->outside) || !rules_->rules()[r].scorer->unreadable("").empty();
+      const auto& scorer_of = *rules_->rules()[r].scorer;
+      const bool compares =
+          scorer_of.scores_expected_answer() && ((type && type->outside) || !scorer_of.unreadable("").empty());
       gold_.push_back({.role = scorer.name, .rule = rules_->rules()[r].name, .compares = compares});
     }
   }

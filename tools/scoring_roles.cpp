@@ -39,9 +39,11 @@ scoring_role scoring_role_named(const std::vector<pipeline::stage>& stages, cons
       return scorer;
     names += (names.empty() ? "" : ", ") + scorer.name;
   }
-  throw input_error(stages.front().what.file.string() + ": found "
-                    + (names.empty() ? "no role with rules" : "roles with rules " + names)
-                    + (name.empty() ? names.empty() ? ", want a rule_verifier" : ", want --role" : ", want " + name));
+  if (names.empty())
+    throw input_error(stages.front().what.file.string() + ": found no role with rules, want a rule_verifier");
+  throw input_error(name.empty() ? stages.front().what.file.string() + ": found the roles with rules " + names
+                                       + ", want --role with one of them"
+                                 : "--role: found " + name + ", want one of " + names);
 }
 
 std::shared_ptr<const rules::rule_set> started_rules(std::span<const pipeline::rule_entry> rules) {

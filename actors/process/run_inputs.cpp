@@ -7,6 +7,7 @@
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/roles/role_model.hpp"
+#include "runtime/roles/rollout_requests.hpp"
 #include "runtime/roles/row_options.hpp"
 #include "runtime/roles/rule_verifier_role.hpp"
 #include "runtime/roles/source_role.hpp"
@@ -68,6 +69,8 @@ void check_role(const pipeline::pipeline&, const pipeline::source_table&) {
 
 void check_role(const pipeline::pipeline& p, const pipeline::rollout_table& table) {
   check_text_model(p, table.model);
+  if (!is_written_before(p, table.model))
+    roles::rollout_requests requests(p, table, roles::load_text_model(p, table.model));
 }
 
 void check_role(const pipeline::pipeline& p, const pipeline::demonstrations_table& table) {

@@ -33,7 +33,7 @@ std::filesystem::path part_of(const std::filesystem::path& run, const std::vecto
   const auto part = checkpoint / reference.part;
   if (!std::filesystem::is_directory(part))
     throw input_error(part.string() + ": no such folder in the checkpoint of stage " + reference.stage);
-  return part;
+  return std::filesystem::absolute(part); // the stage's resolved file stands in another folder
 }
 
 int run_stage(const pipeline::pipeline& p, const std::filesystem::path& path, const resumption& how) {

@@ -276,6 +276,9 @@ void engine::admit(group_request request, std::optional<partial_group> so_far) {
   if (so_far) {
     group->result.answers = std::move(so_far->answers);
     group->ended = std::move(so_far->ended);
+    for (std::size_t i = 0; i < group->ended.size(); ++i)
+      if (auto& done = group->result.answers[i]; group->ended[i]) // texts are not handed over
+        done.text = text_of_answer(done.tokens, done.finish, request.how, s.tok.get());
   }
   group->result.answers.resize(static_cast<std::size_t>(request.answers));
   group->ended.resize(static_cast<std::size_t>(request.answers));

@@ -17,6 +17,7 @@ extern const rule_type code;
 namespace {
 
 constexpr std::string_view started = "ready\n"; ///< what the driver says before anything of the answer runs
+constexpr std::string_view broken = "broken ";  ///< in its place: the row's own tests are no Python
 constexpr std::int64_t frame_bytes = 64, words_bytes = 4096, most_frames_bytes = std::int64_t{256} << 20;
 
 struct code_settings {
@@ -90,6 +91,8 @@ public:
     const auto secret = token();
     try {
       const auto ran = sandbox_.run(job_of(tests, program, secret));
+      if (ran.out.starts_with(broken))
+        return score::invalid("tests: found " + last_line(ran.out.substr(broken.size())) + ", want Python");
       if (!ran.out.starts_with(started))
         return score::error(not_started(ran), failure_kind::refused);
       return scored(tests, ends_in(ran.out), secret);
@@ -113,6 +116,8 @@ public:
     const auto rounds = static_cast<std::int64_t>((callers + settings_.slots - 1) / settings_.slots);
     return rounds * (settings_.total + 2 * sandbox::sandbox::start_up);
   }
+
+  bool scores_expected_answer() const override { return false; } // it holds tests
 
   std::string unreadable(std::string_view answer) const override {
     try {

@@ -4,7 +4,8 @@ stdin holds fields, each its length in bytes, a line end, and so many bytes: the
 "assert"), the seconds and the bytes of output that one test may take, "stop" to end at a test whose program fails, a
 token, the program, what runs before it, the function that is called; then a field a test.
 
-stdout gets "ready" and a line end before anything of the answer runs. For each test follow a line, how the program
+stdout gets "ready" and a line end before anything of the answer runs, or "broken" and why where the tests themselves are
+no Python. For each test follow a line, how the program
 ended (exit, error, time, output) and a length in bytes, and so many bytes: what it printed (stdin), the result as JSON
 (call), or the token if the test passed (assert). Nothing that a test expects is in here but in statements of assert.
 """
@@ -242,10 +243,24 @@ class Question:
         self.tests = fields[8:]
 
 
+def broken(ask):
+    """Why what the row brings is no Python; nothing where it is."""
+    texts = [("setup", ask.setup)] + [("test", test) for test in ask.tests if ask.kind == "assert"]
+    for name, text in texts:
+        try:
+            compile(text, name, "exec")
+        except (SyntaxError, ValueError) as error:
+            return "%s: %s" % (name, str(error).split("\n")[0])
+    return None
+
+
 def main():
     if os.getpid() != 1:
         sys.exit("this program ends every other process: it runs as process 1 of a sandbox only")
     ask = Question(read_fields())
+    why = broken(ask)
+    if why:
+        return write_all(1, b"broken " + why.encode(errors="replace") + b"\n")
     write_all(1, b"ready\n")
     for test in ask.tests:
         how, found = run_test(ask, test)

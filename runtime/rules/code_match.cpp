@@ -1,5 +1,9 @@
 #include "runtime/rules/code_match.hpp"
 
+#include "runtime/formats/strict_json.hpp"
+#include "runtime/formats/written_numbers.hpp"
+#include "runtime/words/input_error.hpp"
+
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -67,15 +71,20 @@ std::string_view take_line(std::string_view& text) {
 }
 
 double number_of(const json& value) {
-  return value.is_boolean() ? value.get<bool>() : value.get<double>();
+  return value.is_boolean() ? value.get<bool>() : formats::number_of(value);
+}
+
+/// Of any length: those of more than 64 bits are kept as they were written.
+bool is_whole(const json& value) {
+  return value.is_boolean() || is_integer(formats::number_text(value));
 }
 
 bool same_json(const json& found, const json& wanted) {
-  const auto counts = [](const json& value) { return value.is_number() || value.is_boolean(); };
+  const auto counts = [](const json& value) { return formats::is_number(value) || value.is_boolean(); };
   if (counts(found) && counts(wanted)) {
-    const bool exact = !found.is_number_float() && !wanted.is_number_float();
-    if (found.is_number() && wanted.is_number() && exact)
-      return found == wanted;
+    const bool exact = is_whole(found) && is_whole(wanted);
+    if (exact && !found.is_boolean() && !wanted.is_boolean())
+      return formats::number_text(found) == formats::number_text(wanted);
     return exact ? number_of(found) == number_of(wanted) : is_close(number_of(found), number_of(wanted));
   }
   if (found.type() != wanted.type() || found.size() != wanted.size())
@@ -93,6 +102,11 @@ bool same_json(const json& found, const json& wanted) {
     return true;
   }
   return found == wanted;
+}
+
+/// A list of one counts as what is in it.
+bool is_same(const json& found, const json& wanted) {
+  return same_json(found, wanted) || (wanted.is_array() && wanted.size() == 1 && same_json(found, wanted[0]));
 }
 
 } // namespace
@@ -118,7 +132,14 @@ bool same_result(std::string_view found, const json& wanted) {
       false);
   if (value.is_discarded() || deep)
     return false;
-  return same_json(value, wanted) || (wanted.is_array() && wanted.size() == 1 && same_json(value, wanted[0]));
+  try {
+    return is_same(
+        formats::parse_json(found, "",
+                            {.numbers = formats::json_numbers::as_written, .keys = formats::json_keys::last_counts}),
+        wanted);
+  } catch (const input_error&) { // a result beyond the limits of a text
+    return false;
+  }
 }
 
 } // namespace millrace::rules

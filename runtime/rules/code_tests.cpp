@@ -1,6 +1,10 @@
 #include "runtime/rules/code_tests.hpp"
 
+#include "runtime/formats/strict_json.hpp"
+#include "runtime/formats/written_numbers.hpp"
 #include "runtime/words/input_error.hpp"
+
+#include <algorithm>
 
 namespace millrace::rules {
 namespace {
@@ -16,7 +20,7 @@ constexpr int deepest_test = 64; ///< levels: what is compared is walked through
 
 /// The text as JSON; discarded where it is none.
 json json_in(std::string_view text) {
-  return json::parse(
+  const auto found = json::parse(
       text,
       [](int depth, json::parse_event_t, json&) {
         if (depth > deepest_test)
@@ -24,6 +28,10 @@ json json_in(std::string_view text) {
         return true;
       },
       false);
+  if (found.is_discarded())
+    return found;
+  return formats::parse_json(text, "tests",
+                             {.numbers = formats::json_numbers::as_written, .keys = formats::json_keys::last_counts});
 }
 
 std::string text_at(const json& row, const char* name) {
@@ -36,7 +44,7 @@ std::string text_at(const json& row, const char* name) {
 }
 
 std::string written(const json& value) {
-  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+  return formats::written_text(value);
 }
 
 /// A list of lines as one text; text as it is.
@@ -44,7 +52,7 @@ std::string lines_of(const json& value) {
   if (value.is_string())
     return value.get<std::string>();
   if (!value.is_array())
-    refuse_tests(std::string("an input or output that is of type ") + value.type_name());
+    refuse_tests("an input or output that is of type " + formats::written_type(value));
   std::string text;
   for (const json& line : value)
     text += (text.empty() ? "" : "\n") + (line.is_string() ? line.get<std::string>() : written(line));
@@ -53,10 +61,19 @@ std::string lines_of(const json& value) {
 
 /// The arguments of a call, a JSON text a line: as they are, or out of a list.
 std::string arguments_of(const json& value) {
-  if (value.is_string())
-    return value.get<std::string>();
+  if (value.is_string()) {
+    const auto& lines = value.get_ref<const std::string&>();
+    for (std::size_t at = 0; at < lines.size();) {
+      const auto end = std::min(lines.find('\n', at), lines.size());
+      const auto line = std::string_view(lines).substr(at, end - at);
+      if (line.find_first_not_of(" \t\r") != std::string_view::npos && json_in(line).is_discarded())
+        refuse_tests("the argument \"" + std::string(line.substr(0, 40)) + "\" that is no JSON");
+      at = end + 1;
+    }
+    return lines;
+  }
   if (!value.is_array())
-    refuse_tests(std::string("arguments of type ") + value.type_name());
+    refuse_tests("arguments of type " + formats::written_type(value));
   std::string text;
   for (const json& argument : value)
     text += written(argument) + '\n';
@@ -101,6 +118,8 @@ code_tests check_in(const json& row) {
   const auto entry = text_at(row, "entry_point");
   if (entry.empty())
     refuse_tests("a \"test\" without an \"entry_point\"");
+  if (text_at(row, "test").find("def check") == std::string::npos)
+    refuse_tests("a \"test\" that defines no check");
   return {.kind = test_kind::assertion, .given = {text_at(row, "test") + "\ncheck(" + entry + ")\n"}};
 }
 

@@ -89,6 +89,9 @@ public:
   /// @returns the reason in one line why not, the one of `evaluate`'s `invalid`; "" where it can
   virtual std::string unreadable(std::string_view) const { return {}; }
 
+  /// Whether a row's expected answer is itself an answer, which should get full marks.
+  virtual bool scores_expected_answer() const { return true; }
+
   /// What the rule takes for the answer's statement, in a form that is equal where the meaning is: answers vote with
   /// it.
   /// @returns "" where the text states nothing, or the rule looks for no statement

@@ -25,6 +25,13 @@ std::string_view cookie_value(std::string_view cookies) {
   return {};
 }
 
+/// Nothing, or ":" and a number. Which number is open: the port may be forwarded.
+bool is_port(std::string_view text) {
+  return text.empty()
+         || (text.starts_with(':') && text.size() > 1 && text.size() <= 6
+             && text.find_first_not_of("0123456789", 1) == std::string_view::npos);
+}
+
 std::string own_name() {
   std::array<char, 256> name{};
   return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "";
@@ -33,7 +40,10 @@ std::string own_name() {
 } // namespace
 
 bool gate::names_us(std::string_view host) const {
-  const auto port = host.find(':', host.starts_with('[') ? std::min(host.find(']'), host.size()) : 0);
+  const auto port =
+      std::min(host.find(':', host.starts_with('[') ? std::min(host.find(']'), host.size()) : 0), host.size());
+  if (!is_port(host.substr(port)))
+    return false;
   const auto name = host.substr(0, port);
   const auto address = parse_listen_address(std::string(name) + ":1");
   if (name == "localhost" || (address && own_.is_loopback() && address->is_loopback()))

@@ -231,7 +231,7 @@ TEST_CASE("which rules are meant is said where it cannot be guessed, and wrong i
   CHECK(rows_of(given.verify(held_out).out).at(0).at("rewards").contains("late")); // the verifier's
   const auto refused = given.verify({"--role", "rulez"});
   CHECK(refused.status == 1);
-  CHECK(has(refused.err, "found roles with rules rules, want rulez\n"));
+  CHECK(has(refused.err, "--role: found rulez, want one of rules\n"));
   write_file(given.file, "\n");
   const auto empty = given.verify();
   CHECK(empty.status == 1);

@@ -1,4 +1,5 @@
 #include "runtime/rules/code_match.hpp"
+#include "runtime/rules/code_tests.hpp"
 
 #include <doctest/doctest.h>
 
@@ -36,6 +37,17 @@ TEST_CASE("results are equal as JSON") {
   CHECK_FALSE(same_result("{\"a\": 1}", json::parse("{\"b\": 1}")));
   CHECK_FALSE(same_result("\"3\"", json(3)));
   CHECK_FALSE(same_result("4", json(3)));
+}
+
+TEST_CASE("integers of any length are exact") {
+  const auto wanted =
+      read_code_tests(R"({"fn_name": "f", "inputs": ["25"], "outputs": ["[15511210043330985984000000]"]})")
+          .expected.at(0);
+  CHECK(same_result("[15511210043330985984000000]", wanted));
+  CHECK(same_result("15511210043330985984000000", wanted));
+  CHECK_FALSE(same_result("[15511210043330985984000001]", wanted));
+  CHECK_FALSE(same_result("[-15511210043330985984000000]", wanted));
+  CHECK(same_result("18446744073709551616.0", json(18446744073709551615u))); // a double is close
 }
 
 TEST_CASE("what is no JSON or too deep is no match") {

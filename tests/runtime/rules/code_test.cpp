@@ -190,6 +190,20 @@ TEST_CASE("a row without tests is unreadable, and never scored") {
   CHECK(found.reason == rule->unreadable("42"));
 }
 
+TEST_CASE("tests that are no Python are no fault of the answer") {
+  if (!has_sandboxes())
+    return;
+  for (const std::string_view tests :
+       {std::string_view(R"(["assert f(1 == 2"])"), std::string_view(R"({"test": "def check(c:", "entry_point": "f"})"),
+        std::string_view(R"({"test_list": ["assert f(1) == 1"], "test_setup_code": "import ("})")}) {
+    const auto found = made()->evaluate({.text = block("def f(x):\n  return x"), .answer = tests});
+    CAPTURE(found.reason);
+    CHECK(found.status == score_status::invalid);
+    CHECK(found.reason.starts_with("tests: found "));
+    CHECK(found.reason.ends_with(", want Python"));
+  }
+}
+
 TEST_CASE("an interpreter that is not there is a failure, never a score") {
   if (!has_sandboxes())
     return;

@@ -70,6 +70,9 @@ TEST_CASE("what holds no tests is refused in one line") {
   CHECK(refused(R"({"inputs": [1], "outputs": ["1"]})")
         == "tests: found an input or output that is of type number" + want);
   CHECK(refused(R"({"test": "x"})") == "tests: found a \"test\" without an \"entry_point\"" + want);
+  CHECK(refused(R"({"test": "x = 1", "entry_point": "f"})") == "tests: found a \"test\" that defines no check" + want);
+  CHECK(refused(R"({"fn_name": "f", "inputs": ["[1"], "outputs": ["2"]})")
+        == "tests: found the argument \"[1\" that is no JSON" + want);
   CHECK(refused("[1]") == "tests: found a list of what is no text" + want);
   CHECK(refused("[]") == "tests: found an empty list" + want);
   CHECK(refused(std::string(200, '[') + std::string(200, ']')) == "tests: found more than 64 levels" + want);

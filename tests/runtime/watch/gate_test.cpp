@@ -25,8 +25,8 @@ TEST_CASE("on loopback only names of loopback are taken as Host") {
   const gate g(*parse_listen_address("127.0.0.1:7070"), "");
   for (const auto* host : {"127.0.0.1:7070", "localhost:7070", "localhost", "127.0.0.1", "localhost:9000"})
     CHECK(status(g.refuses(of_host(host))) == 200);
-  for (const auto* host :
-       {"", "evil.example:7070", "10.0.0.1:7070", "127.0.0.1.evil.example", "localhost.evil.example"})
+  for (const auto* host : {"", "evil.example:7070", "10.0.0.1:7070", "127.0.0.1.evil.example", "localhost.evil.example",
+                           "127.0.0.1:7070.evil.example", "127.0.0.1:", "localhost:x", "localhost:700000"})
     CHECK(status(g.refuses(of_host(host))) == 421);
 }
 
