@@ -53,12 +53,12 @@ TEST_CASE(
 
 TEST_CASE("a dry run plans the bounded cache") {
   const tiny_run run;
-  auto command = run.start(with("roles.rollout.cache_bytes=\"64 KiB\""));
+  auto command = run.start(with("roles.rollout.cache_bytes=\"256 KiB\""));
   command.push_back("--dry-run");
   const auto done = run_to_end(command);
   CAPTURE(done.err);
   CHECK(done.status == 0);
-  CHECK(done.err.find("caches within cache_bytes 64.0 KiB") != std::string::npos);
+  CHECK(done.err.find("caches within cache_bytes 256.0 KiB") != std::string::npos);
 }
 
 TEST_CASE("bytes are written with a unit or as a number, and anything else is refused in a line") {
