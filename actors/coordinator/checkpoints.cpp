@@ -163,6 +163,9 @@ void coordinator_state::finish(const schedule::finish& how) {
   if (how.reason == schedule::finish_reason::prompts_exhausted && router_->scheduler().at().step == 0)
     return fail("no step could be trained: the data ended, and none of its groups could be used"
                 + (router_->last_drop().empty() ? std::string() : "; the last one: " + router_->last_drop()));
+  if (how.reason == schedule::finish_reason::prompts_exhausted)
+    telemetry::log_info("run", "the data has ended, after " + std::to_string(router_->scheduler().at().step) + " of "
+                                   + std::to_string(config_.pipeline->run.steps) + " steps");
   // `run.stop_when` is a run's own end.
   const bool stopped = how.reason == schedule::finish_reason::stopped && stop_asked_;
   end({.ok = true, .line = stopped ? "stopped" : "finished", .stopped = stopped});

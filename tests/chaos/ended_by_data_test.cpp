@@ -116,12 +116,15 @@ void run_to_the_end_of_its_data(const sweep_point& point) {
   CHECK(files.status().at("state") == "finished");
   CHECK(files.status().at("checkpoint_step") == files.steps());
   check_books(files, point);
+  const auto said = "the data has ended, after " + std::to_string(files.steps()) + " of 100 steps";
+  CHECK(done.err.find(said) != std::string::npos);
 
   const auto curve = files.learning_curve();
   const auto again = run_to_end(command_line({"resume", files.folder().string()}), 60);
   CAPTURE(again.err);
   CHECK(again.status == 0);
   CHECK(again.err.find("tiny: finished") != std::string::npos);
+  CHECK(again.err.find("its data or run.stop_when ended it") != std::string::npos);
   CHECK(files.learning_curve() == curve);
 }
 

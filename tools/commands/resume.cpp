@@ -58,9 +58,12 @@ int resume_run(const resume_arguments& given) {
   const auto& p = stages[0].what;
   auto start = actors::newest_start(p, folder, how);
   if (start.scheduler->complete() && actors::is_finished(folder.path())) {
-    telemetry::process_log().say(p.run.name + ": finished before, " + std::to_string(start.scheduler->at().step)
-                                 + " steps: nothing is left to do; more of them: millrace resume "
-                                 + folder.path().string() + " --set run.steps=N");
+    const auto steps = start.scheduler->at().step;
+    telemetry::process_log().say(p.run.name + ": finished before, " + std::to_string(steps) + " steps"
+                                 + (steps < p.run.steps
+                                        ? ": its data or run.stop_when ended it, and nothing is left to do"
+                                        : ": nothing is left to do; more of them: millrace resume "
+                                              + folder.path().string() + " --set run.steps=N"));
     return 0;
   }
   if (!given.overrides.empty())

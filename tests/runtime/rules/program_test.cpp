@@ -53,6 +53,16 @@ TEST_CASE("a program sees the whole row, and how the answer ended") {
     CHECK(rule->evaluate({.text = "4", .answer = R"({"n": 4})", .truncated = truncated, .row = &row}).value == 1);
 }
 
+TEST_CASE("a program that is not there is missed before anything starts") {
+  const auto why = [](const std::string& program) {
+    return make_rule("program", {{"command", std::vector<std::string>{program}}})->unusable();
+  };
+  CHECK(why("no-such-program") == "command: found no program \"no-such-program\" in PATH");
+  CHECK(why("./no-such-program") == "command: found no program \"./no-such-program\"");
+  CHECK(why("/etc/passwd") == "command: found no program \"/etc/passwd\""); // no program
+  CHECK(why("cat") == ""); // lives until its stdin ends
+}
+
 TEST_CASE("null is not applicable, and nonsense a failure") {
   CHECK(made("print(json.dumps({'id': row['id'], 'score': None}))")->evaluate({.text = "4"}).status
         == score_status::not_applicable);
