@@ -60,7 +60,7 @@ TEST_CASE("a program that is not there is missed before anything starts") {
   CHECK(why("no-such-program") == "command: found no program \"no-such-program\" in PATH");
   CHECK(why("./no-such-program") == "command: found no program \"./no-such-program\"");
   CHECK(why("/etc/passwd") == "command: found no program \"/etc/passwd\""); // no program
-  CHECK(why("cat") == ""); // lives until its stdin ends
+  CHECK(why("cat") == "");                                                  // lives until its stdin ends
 }
 
 TEST_CASE("null is not applicable, and nonsense a failure") {
