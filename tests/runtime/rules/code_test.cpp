@@ -154,8 +154,9 @@ TEST_CASE("what is expected is not in the sandbox, nor are this machine's files 
   if (!has_sandboxes())
     return;
   CHECK(scored("import gc\ntexts = [o for o in gc.get_objects() if isinstance(o, dict)]\n"
-               "assert not any(str(4700 + 11) in str(v) for d in texts for v in d.values())\nprint(4700 + 11)",
-               R"({"inputs": [""], "outputs": ["4711"]})")
+               "assert not any(str(4711471147110000 + 4711) in str(v) for d in texts for v in "
+               "d.values())\nprint(4711471147110000 + 4711)",
+               R"({"inputs": [""], "outputs": ["4711471147114711"]})")
             .value
         == 1);
   CHECK(scored("print(open('/etc/passwd').read())", sums).value == 0);
