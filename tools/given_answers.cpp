@@ -135,8 +135,7 @@ rules::verifier_row given_answers::read(std::string_view text) const {
 }
 
 bool same_row(const rules::verifier_row& a, const rules::verifier_row& b) {
-  return a.answer == b.answer && a.row->prompt == b.row->prompt && a.row->data_source == b.row->data_source
-         && a.row->extra_info == b.row->extra_info;
+  return a.answer == b.answer && *a.row == *b.row;
 }
 
 } // namespace millrace::tools

@@ -21,6 +21,8 @@ struct row_context {
   std::string data_source;
   std::string extra_info;   ///< JSON text; "" where the row has none
   std::string ground_truth; ///< the expected answer as JSON; "" where it is text
+
+  bool operator==(const row_context&) const = default;
 };
 
 /// What a rule looks at: one answer of the model and what the row says about it.

@@ -170,6 +170,22 @@ TEST_CASE("a function that wants groups gets the answers to one row together, wi
   CHECK(rewards == std::vector<double>{3, 3, 3, 1, 1});
 }
 
+TEST_CASE("rows that differ only in the type of their expected answer are no group") {
+  const answers given("{\"prompt\":\"a?\",\"answer\":5,\"completion\":\"x\"}\n"
+                      "{\"prompt\":\"a?\",\"answer\":\"5\",\"completion\":\"y\"}\n");
+  write_file(given.run / "reward.py", "def score(prompts, completions, ground_truth, **columns):\n"
+                                      "    return [float(isinstance(truth, int)) for truth in ground_truth]\n");
+  const auto done =
+      given.verify({"--set", "roles.rules.rules=[{type=\"python\",function=\"score\",style=\"trl\",file=\""
+                                 + (given.run / "reward.py").string() + "\"}]"});
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  const auto rows = rows_of(done.out);
+  REQUIRE(rows.size() == 2);
+  CHECK(rows[0].at("reward") == 1);
+  CHECK(rows[1].at("reward") == 0);
+}
+
 TEST_CASE("tokens are the row's, or else the tokenizer's; what the data set calls columns is known") {
   const answers given("{\"question\":\"a?\",\"final\":{\"is\":\"2\"},\"completion\":\"one two three\",\"tokens\":2}\n"
                       "{\"question\":\"a?\",\"final\":{\"is\":\"2\"},\"completion\":\"one two three\","
