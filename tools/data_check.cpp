@@ -5,6 +5,7 @@
 #include "runtime/roles/demonstrations_role.hpp"
 #include "runtime/roles/row_options.hpp"
 #include "runtime/roles/rule_verifier_role.hpp"
+#include "runtime/words/enum_words.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/ordered_scores.hpp"
 #include "tools/text_models.hpp"
@@ -116,6 +117,8 @@ public:
       try_waiting(tok);
   }
 
+  const std::shared_ptr<const rules::rule_set>& rules() const { return rules_; }
+
   std::vector<gold_scores> finish(const text::tokenizer& tok) {
     try_waiting(tok);
     return std::move(gold_);
@@ -188,7 +191,7 @@ private:
       count_in(same, example);
     } else if (first.status != rules::score_status::not_applicable) {
       const bool failed = first.status == rules::score_status::error;
-      count_in(gold.failures[failed ? std::string(name_of(first.kind)) : "invalid"], example + ": " + first.reason);
+      count_in(gold.failures[failed ? word(first.kind) : "invalid"], example + ": " + first.reason);
     }
   }
 
@@ -212,20 +215,13 @@ private:
 /// The rows of a table, once through, in the file's order.
 template <class Table>
 std::unique_ptr<data::source> rows_of_table(const pipeline::pipeline& p, const Table& table,
-                                            const std::vector<scoring_role>& scorers, data::on_skip skip) {
+                                            std::vector<std::shared_ptr<const rules::rule_set>> rules,
+                                            data::on_skip skip) {
   auto options = roles::row_options(table);
   options.shuffle = false;
   options.epochs = 1;
   options.seed = static_cast<std::uint64_t>(p.run.seed);
-  std::vector<std::shared_ptr<const rules::rule_set>> sets;
-  for (const auto& scorer : scorers)
-    sets.push_back(roles::rules_of(scorer.rules));
-  options.unusable = [sets = std::move(sets)](const data::row& row) {
-    for (const auto& rules : sets)
-      if (auto why = rules->unreadable(row.answer, row.data_source); !why.empty())
-        return why;
-    return std::string();
-  };
+  options.unusable = roles::unusable_by(std::move(rules));
   return roles::rows_of(table, std::move(options), std::move(skip));
 }
 
@@ -237,12 +233,13 @@ public:
     data_.name = stage.name.empty() ? role.name : stage.name + '.' + role.name;
     if (!part.empty())
       data_.name += '.' + part;
+    std::vector<scoring_role> scorers;
     if (auto own = scoring_role_of(stage, role); !own.rules.empty())
-      scorers_.push_back(std::move(own));
+      scorers.push_back(std::move(own));
     const pipeline::role* reader = &role;
     for (const auto* behind : stage.what.behind(role.name)) {
       if (auto scorer = scoring_role_of(stage, *behind); !scorer.rules.empty())
-        scorers_.push_back(std::move(scorer));
+        scorers.push_back(std::move(scorer));
       if (reader == &role
           && (std::holds_alternative<pipeline::demonstrations_table>(behind->options)
               || std::holds_alternative<pipeline::rollout_table>(behind->options)))
@@ -250,7 +247,7 @@ public:
     }
     demonstrations_ = std::get_if<pipeline::demonstrations_table>(&reader->options);
     words_ = text_model_of(stage.what, *reader);
-    for (const auto& scorer : scorers_)
+    for (const auto& scorer : scorers)
       gold_.push_back(std::make_unique<gold_check>(scorer));
   }
 
@@ -259,9 +256,12 @@ public:
     data_.made_up = table.generator && table.generator->endless();
     data_.from = table.generator ? table.generator->type + ", made up" : table.file.string();
     longest_ = std::min(max_prompt_tokens, words_.config.max_positions - 1);
+    std::vector<std::shared_ptr<const rules::rule_set>> rules;
+    for (const auto& gold : gold_)
+      rules.push_back(gold->rules());
     try {
       const auto rows =
-          rows_of_table(stage_.what, table, scorers_, [this](const std::string& line) { reasons_.add(line); });
+          rows_of_table(stage_.what, table, std::move(rules), [this](const std::string& line) { reasons_.add(line); });
       while (!data_.made_up || data_.rows < most_made_up) {
         const auto row = rows->next();
         if (!row)
@@ -312,7 +312,6 @@ private:
   }
 
   const pipeline::stage& stage_;
-  std::vector<scoring_role> scorers_;
   const pipeline::demonstrations_table* demonstrations_ = nullptr; ///< nullptr: prompts go to a rollout
   model::checkpoint words_;
   std::vector<std::unique_ptr<gold_check>> gold_;

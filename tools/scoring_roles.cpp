@@ -48,8 +48,7 @@ scoring_role scoring_role_named(const std::vector<pipeline::stage>& stages, cons
 
 std::shared_ptr<const rules::rule_set> started_rules(std::span<const pipeline::rule_entry> rules) {
   auto set = roles::rules_of(rules);
-  if (const auto why = set->unusable(); !why.empty())
-    throw input_error("rule " + why);
+  roles::start(*set);
   return set;
 }
 

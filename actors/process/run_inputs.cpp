@@ -13,6 +13,9 @@
 #include "runtime/roles/source_role.hpp"
 #include "runtime/words/input_error.hpp"
 
+#include <optional>
+#include <utility>
+
 namespace millrace::actors {
 namespace {
 
@@ -32,12 +35,13 @@ void check_reader(const pipeline::pipeline& p, const std::string& name, head wan
                                              {.weights = false, .shapes = true, .score_head = wanted == head::any}));
 }
 
-/// A model that turns text into tokens.
-void check_text_model(const pipeline::pipeline& p, const std::string& name) {
+/// A model that turns text into tokens. @returns it without its weights; nothing of one that an earlier stage writes
+std::optional<model::checkpoint> checked_text_model(const pipeline::pipeline& p, const std::string& name) {
   if (is_written_before(p, name))
-    return;
-  roles::load_text_model(p, name);
+    return std::nullopt;
+  auto words = roles::load_text_model(p, name);
   check_reader(p, name, head::language);
+  return words;
 }
 
 /// Rows up to the first that can be used: how many cannot, and the first of them.
@@ -68,19 +72,17 @@ void check_role(const pipeline::pipeline&, const pipeline::source_table&) {
 }
 
 void check_role(const pipeline::pipeline& p, const pipeline::rollout_table& table) {
-  check_text_model(p, table.model);
-  if (!is_written_before(p, table.model))
-    roles::rollout_requests requests(p, table, roles::load_text_model(p, table.model));
+  if (auto words = checked_text_model(p, table.model))
+    roles::rollout_requests requests(p, table, *std::move(words));
 }
 
 void check_role(const pipeline::pipeline& p, const pipeline::demonstrations_table& table) {
-  check_text_model(p, table.model);
+  checked_text_model(p, table.model);
 }
 
 /// The rules were made when the file was read; those that run people's own code start it now.
 void check_rules(std::span<const pipeline::rule_entry> rules) {
-  if (const auto why = roles::rules_of(rules)->unusable(); !why.empty())
-    throw input_error("rule " + why);
+  roles::start(*roles::rules_of(rules));
 }
 
 void check_role(const pipeline::pipeline&, const pipeline::evaluation_table& table) {

@@ -129,7 +129,7 @@ private:
 
   bool open(Json value) {
     if (static_cast<int>(open_.size()) >= limits_.depth)
-      fail("JSON nested deeper than " + std::to_string(limits_.depth));
+      throw json_too_deep(with_source(source_, "JSON nested deeper than " + std::to_string(limits_.depth)));
     pay(bytes_of_container);
     Json& placed = slot(std::move(value)); // lists that are open grow no more until it is closed
     open_.push_back(&placed);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "runtime/words/input_error.hpp"
+
 #include <nlohmann/json_fwd.hpp>
 
 #include <cstdint>
@@ -28,11 +30,16 @@ struct json_limits {
   json_keys keys = json_keys::refuse_twice;
 };
 
+/// Lists and objects more than `json_limits::depth` deep.
+struct json_too_deep : input_error {
+  using input_error::input_error;
+};
+
 /// Reads one JSON value. The only way in this program from JSON to a value.
 /// @tparam Json `nlohmann::json`, or `nlohmann::ordered_json`, whose objects have at most 1,024 keys: it finds a key by
 ///              looking at all of them
 /// @param source stands for the file in errors; empty = errors hold the reason alone
-/// @throws input_error `source:line:column: ...` on malformed text, invalid UTF-8, duplicate keys, too deep a nesting
+/// @throws input_error `source:line:column: ...` on malformed text, invalid UTF-8, duplicate keys; json_too_deep
 template <class Json = nlohmann::json>
 Json parse_json(std::string_view text, const std::string& source, json_limits limits = {});
 

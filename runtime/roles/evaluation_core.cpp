@@ -71,10 +71,7 @@ evaluation_core::evaluation_core(const pipeline::evaluation_table& table, model:
     auto row = source->next();
     if (!row)
       break;
-    std::vector<chat_turn> messages;
-    for (const auto& turn : row->prompt)
-      messages.push_back({turn.role, turn.content});
-    auto prompt = words_.tok->encode(chat.render(messages, text::opening::assistant));
+    auto prompt = words_.tok->encode(chat.render(row->prompt, text::opening::assistant));
     if (static_cast<std::int64_t>(prompt.size()) > longest)
       skip(row->where + ": a prompt of " + std::to_string(prompt.size()) + " tokens, want at most "
            + std::to_string(longest));

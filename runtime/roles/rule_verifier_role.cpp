@@ -5,6 +5,7 @@
 #include "runtime/columns/prompt_columns.hpp"
 #include "runtime/roles/role_kinds.hpp"
 #include "runtime/telemetry/log.hpp"
+#include "runtime/words/enum_words.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <algorithm>
@@ -19,8 +20,7 @@ namespace {
 std::string complaint_of(const rules::score& total) {
   if (total.status == rules::score_status::value)
     return {};
-  return total.status == rules::score_status::error ? std::string(name_of(total.kind)) + ": " + total.reason
-                                                    : total.reason;
+  return total.status == rules::score_status::error ? word(total.kind) + ": " + total.reason : total.reason;
 }
 
 /// The row that the answers are about, where the columns have it.
@@ -47,7 +47,7 @@ added_columns outcome_of(const std::vector<rules::rule_set_score>& scores, std::
       continue;
     ++went.lost;
     if (total.status == rules::score_status::error)
-      ++went.failures[std::string(name_of(total.kind))];
+      ++went.failures[word(total.kind)];
     if (went.first.empty())
       went.first = complaint_of(total);
     if (whole.empty() && (!masks || total.status == rules::score_status::invalid || i + greedy >= scores.size()))
@@ -139,6 +139,20 @@ std::shared_ptr<const rules::rule_set> rules_of(std::span<const pipeline::rule_e
   return std::make_shared<const rules::rule_set>(std::move(weighted));
 }
 
+void start(const rules::rule_set& rules) {
+  if (const auto why = rules.unusable(); !why.empty())
+    throw input_error("rule " + why);
+}
+
+std::function<std::string(const data::row&)> unusable_by(std::vector<std::shared_ptr<const rules::rule_set>> sets) {
+  return [sets = std::move(sets)](const data::row& row) {
+    for (const auto& rules : sets)
+      if (auto why = rules->unreadable(row.answer, row.data_source); !why.empty())
+        return why;
+    return std::string();
+  };
+}
+
 rule_verifier_role::rule_verifier_role(const pipeline::rule_verifier_table& table, transport::wanted_columns reads)
     : reads_(std::move(reads)), pool_(rules_of(table.rules), static_cast<std::size_t>(table.workers)),
       deadline_(table.deadline_ms), masks_(table.failed == "mask") {
@@ -164,8 +178,7 @@ void rule_verifier_role::add(const process_group&, columns::column_set columns, 
 
 role_abilities made(const role_setup& setup, const pipeline::rule_verifier_table& table) {
   const auto role = std::make_shared<rule_verifier_role>(table, columns::wanted_by(setup.role()));
-  if (const auto why = role->unusable(); !why.empty()) // better than losing group after group
-    throw input_error("rule " + why);
+  start(role->rules()); // better than losing group after group
   return {.adds_columns = role};
 }
 

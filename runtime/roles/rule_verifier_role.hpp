@@ -1,19 +1,29 @@
 #pragma once
 
+#include "runtime/data/row.hpp"
 #include "runtime/pipeline/rule_verifier_table.hpp"
 #include "runtime/roles/abilities.hpp"
 #include "runtime/rules/rule_details.hpp"
 #include "runtime/rules/verifier_pool.hpp"
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
 namespace millrace::roles {
 
 /// The rules of a table, made. @throws input_error as the rules do
 std::shared_ptr<const rules::rule_set> rules_of(std::span<const pipeline::rule_entry> entries);
+
+/// Starts what they need outside this process. @throws input_error "rule NAME: why" of the first that cannot be used
+void start(const rules::rule_set& rules);
+
+/// What says why one of the sets can score no answer to a row; "" = all can. For `data::file_options::unusable`.
+std::function<std::string(const data::row&)> unusable_by(std::vector<std::shared_ptr<const rules::rule_set>> sets);
 
 /// `kind = "rule_verifier"`: scores each answer of a group by the pipeline's rules, in threads of a pool.
 ///
@@ -26,9 +36,7 @@ public:
   /// @throws input_error as the rules do
   rule_verifier_role(const pipeline::rule_verifier_table& table, transport::wanted_columns reads);
 
-  /// Starts what rules need outside this process. @returns "rule: reason" of the first that cannot be used; "" = all
-  /// can
-  std::string unusable() const { return pool_.rules().unusable(); }
+  const rules::rule_set& rules() const { return pool_.rules(); }
 
   transport::wanted_columns reads() const override { return reads_; }
 

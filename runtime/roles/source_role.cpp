@@ -24,17 +24,11 @@ rule_sets rules_behind(const pipeline::pipeline& p, const std::string& source) {
 
 /// @param further than the first of several: its place among them
 data::file_options options_of(const pipeline::rows_table& table, std::uint64_t run_seed, std::uint64_t further,
-                              const rule_sets& rules_behind) {
+                              const rule_sets& rules) {
   auto options = row_options(table);
   options.seed = run_seed + further;
   options.epochs = static_cast<std::uint64_t>(table.epochs);
-  options.unusable = [rules_behind](const data::row& row) {
-    std::string why;
-    for (const auto& rules : rules_behind)
-      if (why.empty())
-        why = rules->unreadable(row.answer, row.data_source);
-    return why;
-  };
+  options.unusable = unusable_by(rules);
   return options;
 }
 

@@ -2,7 +2,6 @@
 
 #include "runtime/formats/strict_json.hpp"
 #include "runtime/formats/written_numbers.hpp"
-#include "runtime/words/input_error.hpp"
 
 #include <charconv>
 #include <cmath>
@@ -122,24 +121,10 @@ bool same_output(std::string_view found, std::string_view wanted) {
 }
 
 bool same_result(std::string_view found, const json& wanted) {
-  bool deep = false;
-  const auto value = json::parse(
+  const auto value = formats::json_or_discarded(
       found,
-      [&deep](int depth, json::parse_event_t, json&) {
-        deep |= depth > deepest_result;
-        return !deep;
-      },
-      false);
-  if (value.is_discarded() || deep)
-    return false;
-  try {
-    return is_same(
-        formats::parse_json(found, "",
-                            {.numbers = formats::json_numbers::as_written, .keys = formats::json_keys::last_counts}),
-        wanted);
-  } catch (const input_error&) { // a result beyond the limits of a text
-    return false;
-  }
+      {.depth = deepest_result, .numbers = formats::json_numbers::as_written, .keys = formats::json_keys::last_counts});
+  return !value.is_discarded() && is_same(value, wanted);
 }
 
 } // namespace millrace::rules

@@ -20,18 +20,15 @@ constexpr int deepest_test = 64; ///< levels: what is compared is walked through
 
 /// The text as JSON; discarded where it is none.
 json json_in(std::string_view text) {
-  const auto found = json::parse(
-      text,
-      [](int depth, json::parse_event_t, json&) {
-        if (depth > deepest_test)
-          refuse_tests("more than " + std::to_string(deepest_test) + " levels");
-        return true;
-      },
-      false);
-  if (found.is_discarded())
-    return found;
-  return formats::parse_json(text, "tests",
-                             {.numbers = formats::json_numbers::as_written, .keys = formats::json_keys::last_counts});
+  try {
+    return formats::parse_json(
+        text, "",
+        {.depth = deepest_test, .numbers = formats::json_numbers::as_written, .keys = formats::json_keys::last_counts});
+  } catch (const formats::json_too_deep&) {
+    refuse_tests("more than " + std::to_string(deepest_test) + " levels");
+  } catch (const input_error&) {
+    return json::value_t::discarded;
+  }
 }
 
 std::string text_at(const json& row, const char* name) {

@@ -1,7 +1,6 @@
 #include "runtime/rules/worker_rule.hpp"
 #include "runtime/stated/characters.hpp"
 #include "runtime/stated/math_value.hpp"
-#include "runtime/workers/reward_worker.hpp"
 
 namespace millrace::rules {
 
@@ -55,33 +54,26 @@ private:
 std::unique_ptr<rule> math_fallback(const option_values& given) {
   if (std::get<std::string>(given.at("fallback")) == "none")
     return nullptr;
-  worker_settings settings{.form = question_form::calls};
-  take_worker_options(given, settings);
-  settings.command.arguments = {
-      std::get<std::string>(given.at("python")), "-c", workers::reward_worker_script, "", "", "math_verify"};
-  return std::make_unique<worker_rule>(std::move(settings));
+  return std::make_unique<worker_rule>(reward_worker(given, "", "", "math_verify"));
 }
 
 std::vector<option> math_options() {
-  std::vector<option> options{
-      {.name = "extract",
-       .fallback = std::string("any"),
-       .allowed = one_of({"any", "boxed", "hash", "whole"}),
-       .meaning = "where the text states its answer: any = in its last box, else behind its last ####, else "
-                  "the last it says; boxed = in its last \\boxed{}; hash = behind its last ####; whole = it "
-                  "is the whole text"},
-      {.name = "fallback",
-       .fallback = std::string("none"),
-       .allowed = one_of({"none", "math_verify"}),
-       .meaning = "who is asked where one of the two is a formula that this rule cannot read: nobody, and the score "
-                  "is 0; or the Python package math-verify, in `workers` processes"},
-      {.name = "python",
-       .fallback = std::string("python3"),
-       .allowed = any(),
-       .meaning = "the interpreter that has the package: a path, or a name to look for in PATH"}};
-  for (option& o : worker_options())
-    options.push_back(std::move(o));
-  return options;
+  return with_worker_options(
+      {{.name = "extract",
+        .fallback = std::string("any"),
+        .allowed = one_of({"any", "boxed", "hash", "whole"}),
+        .meaning = "where the text states its answer: any = in its last box, else behind its last ####, else "
+                   "the last it says; boxed = in its last \\boxed{}; hash = behind its last ####; whole = it "
+                   "is the whole text"},
+       {.name = "fallback",
+        .fallback = std::string("none"),
+        .allowed = one_of({"none", "math_verify"}),
+        .meaning = "who is asked where one of the two is a formula that this rule cannot read: nobody, and the score "
+                   "is 0; or the Python package math-verify, in `workers` processes"},
+       {.name = "python",
+        .fallback = std::string("python3"),
+        .allowed = any(),
+        .meaning = "the interpreter that has the package: a path, or a name to look for in PATH"}});
 }
 
 std::unique_ptr<rule> make_math(const option_values& given) {

@@ -1,5 +1,9 @@
 #include "runtime/rules/outside_question.hpp"
 
+#include "runtime/formats/strict_json.hpp"
+#include "runtime/words/enum_words.hpp"
+#include "runtime/words/input_error.hpp"
+
 #include <cmath>
 
 namespace millrace::rules {
@@ -18,13 +22,6 @@ json messages_of(const row_context* row) {
   return turns;
 }
 
-failure_kind kind_of(const std::string& word) {
-  for (std::size_t i = 0; i < failure_words.size(); ++i)
-    if (failure_words[i] == word)
-      return static_cast<failure_kind>(i);
-  return failure_kind::malformed;
-}
-
 } // namespace
 
 worker_failure malformed(const std::string& found) {
@@ -38,8 +35,8 @@ json call_of(const rule_input& input, question_form form, const std::string& pro
             {"ground_truth", std::string(input.answer)},
             {"extra_info", nullptr}};
   const auto take = [&](const char* name, const std::string& written) {
-    auto value = written.empty() ? json(json::value_t::discarded) : json::parse(written, nullptr, false);
-    if (!value.is_discarded())
+    if (auto value = formats::json_or_discarded(written, {.keys = formats::json_keys::last_counts});
+        !value.is_discarded())
       call[name] = std::move(value);
   };
   if (input.row) {
@@ -60,12 +57,13 @@ std::string text_of(const json& message) {
 }
 
 json reply_in(const std::string& text) {
-  const auto shallow = [](int depth, json::parse_event_t, json&) {
-    if (depth > most_depth)
-      throw malformed("a reply of more than " + std::to_string(most_depth) + " levels");
-    return true;
-  };
-  return json::parse(text, shallow, false);
+  try {
+    return formats::parse_json(text, "", {.depth = most_depth, .keys = formats::json_keys::last_counts});
+  } catch (const formats::json_too_deep&) {
+    throw malformed("a reply of more than " + std::to_string(most_depth) + " levels");
+  } catch (const input_error&) {
+    return json::value_t::discarded;
+  }
 }
 
 std::string short_line(const json& found) {
@@ -88,7 +86,9 @@ score score_in(const json& result) {
   if (!result.is_object())
     throw malformed("a result that is no JSON object");
   if (const auto failure = result.find("failure"); failure != result.end() && failure->is_string())
-    return score::error(short_line(result.value("reason", json(""))), kind_of(failure->get<std::string>()));
+    return score::error(
+        short_line(result.value("reason", json(""))),
+        value_of<failure_kind>(failure->get_ref<const std::string&>()).value_or(failure_kind::malformed));
   const auto value = result.find("score");
   if (value == result.end())
     throw malformed("a result without \"score\"");

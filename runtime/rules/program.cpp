@@ -46,13 +46,10 @@ std::unique_ptr<rule> make_program(const option_values& given) {
 }
 
 std::vector<option> program_options() {
-  std::vector<option> options{{.name = "command",
+  return with_worker_options({{.name = "command",
                                .fallback = std::vector<std::string>(),
                                .allowed = needed(),
-                               .meaning = "the program and its arguments; it reads and writes a JSON object a line"}};
-  for (option& o : worker_options())
-    options.push_back(std::move(o));
-  return options;
+                               .meaning = "the program and its arguments; it reads and writes a JSON object a line"}});
 }
 
 } // namespace

@@ -1,5 +1,4 @@
 #include "runtime/rules/worker_rule.hpp"
-#include "runtime/workers/reward_worker.hpp"
 
 namespace millrace::rules {
 
@@ -9,41 +8,36 @@ namespace {
 
 std::unique_ptr<rule> make_python(const option_values& given) {
   const auto text = [&](const char* name) { return std::get<std::string>(given.at(name)); };
-  worker_settings settings{.form = question_form::calls};
-  take_worker_options(given, settings);
-  const std::string style = text("style"), file = text("file");
-  settings.command.arguments = {text("python"), "-c", workers::reward_worker_script, file, text("function"), style};
+  const std::string style = text("style");
+  auto settings = reward_worker(given, text("file"), text("function"), style);
   settings.groups = style != "verl";
   settings.prompts = text("prompts");
   return std::make_unique<worker_rule>(std::move(settings));
 }
 
 std::vector<option> python_options() {
-  std::vector<option> options{
-      {.name = "file",
-       .fallback = std::string(),
-       .allowed = needed(),
-       .meaning = "the Python file that holds the function; relative to the pipeline file's folder",
-       .path = true},
-      {.name = "function",
-       .fallback = std::string("compute_score"),
-       .allowed = any(),
-       .meaning = "its name in the file"},
-      {.name = "style",
-       .fallback = std::string("verl"),
-       .allowed = one_of({"verl", "trl", "openrlhf"}),
-       .meaning = "whose way of calling it knows; all but verl's get a group's answers together"},
-      {.name = "python",
-       .fallback = std::string("python3"),
-       .allowed = any(),
-       .meaning = "the interpreter: a path, or a name to look for in PATH; 3.8 or later"},
-      {.name = "prompts",
-       .fallback = std::string("auto"),
-       .allowed = one_of({"auto", "text", "messages"}),
-       .meaning = "how style trl gets prompts and completions; auto = messages where a row has several turns"}};
-  for (option& o : worker_options())
-    options.push_back(std::move(o));
-  return options;
+  return with_worker_options(
+      {{.name = "file",
+        .fallback = std::string(),
+        .allowed = needed(),
+        .meaning = "the Python file that holds the function; relative to the pipeline file's folder",
+        .path = true},
+       {.name = "function",
+        .fallback = std::string("compute_score"),
+        .allowed = any(),
+        .meaning = "its name in the file"},
+       {.name = "style",
+        .fallback = std::string("verl"),
+        .allowed = one_of({"verl", "trl", "openrlhf"}),
+        .meaning = "whose way of calling it knows; all but verl's get a group's answers together"},
+       {.name = "python",
+        .fallback = std::string("python3"),
+        .allowed = any(),
+        .meaning = "the interpreter: a path, or a name to look for in PATH; 3.8 or later"},
+       {.name = "prompts",
+        .fallback = std::string("auto"),
+        .allowed = one_of({"auto", "text", "messages"}),
+        .meaning = "how style trl gets prompts and completions; auto = messages where a row has several turns"}});
 }
 
 } // namespace

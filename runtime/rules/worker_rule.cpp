@@ -1,5 +1,8 @@
 #include "runtime/rules/worker_rule.hpp"
 
+#include "runtime/formats/strict_json.hpp"
+#include "runtime/workers/reward_worker.hpp"
+
 #include <nlohmann/json.hpp>
 
 namespace millrace::rules {
@@ -28,7 +31,7 @@ std::vector<score> scores_of(const json& reply, std::size_t count, question_form
 }
 
 std::string greeting_of(std::string_view message) {
-  const auto said = json::parse(message, nullptr, false);
+  const auto said = formats::json_or_discarded(message);
   return said.is_object() && said.contains("error") ? short_line(said["error"]) : "the process says no greeting";
 }
 
@@ -102,27 +105,30 @@ std::chrono::milliseconds worker_rule::longest(std::size_t callers) const {
   return rounds * (settings_.retries + 1) * (settings_.deadline + settings_.start_up);
 }
 
-std::vector<option> worker_options() {
-  return {{.name = "workers",
-           .fallback = std::int64_t{2},
-           .allowed = between(1, 1024),
-           .meaning = "processes; each is started once and scores one question at a time"},
-          {.name = "deadline_ms",
-           .fallback = std::int64_t{10000},
-           .allowed = between(1, 3600000),
-           .meaning = "milliseconds for one question; later = a failure (timeout), and the process is killed"},
-          {.name = "start_ms",
-           .fallback = std::int64_t{120000},
-           .allowed = between(1, 3600000),
-           .meaning = "milliseconds that a process may take to start"},
-          {.name = "retries",
-           .fallback = std::int64_t{1},
-           .allowed = between(0, 100),
-           .meaning = "further tries with a fresh process after one that died"},
-          {.name = "memory_bytes",
-           .fallback = std::int64_t{0},
-           .allowed = between(0, 9007199254740992),
-           .meaning = "bytes of data that one process may hold (RLIMIT_DATA); 0 = no limit"}};
+std::vector<option> with_worker_options(std::vector<option> own) {
+  const std::vector<option> shared{
+      {.name = "workers",
+       .fallback = std::int64_t{2},
+       .allowed = between(1, 1024),
+       .meaning = "processes; each is started once and scores one question at a time"},
+      {.name = "deadline_ms",
+       .fallback = std::int64_t{10000},
+       .allowed = between(1, 3600000),
+       .meaning = "milliseconds for one question; later = a failure (timeout), and the process is killed"},
+      {.name = "start_ms",
+       .fallback = std::int64_t{120000},
+       .allowed = between(1, 3600000),
+       .meaning = "milliseconds that a process may take to start"},
+      {.name = "retries",
+       .fallback = std::int64_t{1},
+       .allowed = between(0, 100),
+       .meaning = "further tries with a fresh process after one that died"},
+      {.name = "memory_bytes",
+       .fallback = std::int64_t{0},
+       .allowed = between(0, 9007199254740992),
+       .meaning = "bytes of data that one process may hold (RLIMIT_DATA); 0 = no limit"}};
+  own.insert(own.end(), shared.begin(), shared.end());
+  return own;
 }
 
 void take_worker_options(const option_values& given, worker_settings& into) {
@@ -132,6 +138,15 @@ void take_worker_options(const option_values& given, worker_settings& into) {
   into.start_up = std::chrono::milliseconds(integer("start_ms"));
   into.retries = static_cast<int>(integer("retries"));
   into.command.memory_bytes = integer("memory_bytes");
+}
+
+worker_settings reward_worker(const option_values& given, const std::string& file, const std::string& function,
+                              const std::string& style) {
+  worker_settings settings{.form = question_form::calls};
+  take_worker_options(given, settings);
+  settings.command.arguments = {
+      std::get<std::string>(given.at("python")), "-c", workers::reward_worker_script, file, function, style};
+  return settings;
 }
 
 } // namespace millrace::rules

@@ -48,8 +48,12 @@ private:
   mutable std::atomic<std::uint64_t> next_ = 0;
 };
 
-/// The option of every rule of this kind, and what they say.
-std::vector<option> worker_options();
+/// A rule's own options and, behind them, those of every rule of this kind.
+std::vector<option> with_worker_options(std::vector<option> own);
 void take_worker_options(const option_values& given, worker_settings& into);
+
+/// What `reward_worker.py` makes of a user's Python, which the rule's option `python` names.
+worker_settings reward_worker(const option_values& given, const std::string& file, const std::string& function,
+                              const std::string& style);
 
 } // namespace millrace::rules

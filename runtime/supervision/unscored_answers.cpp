@@ -1,5 +1,6 @@
 #include "runtime/supervision/unscored_answers.hpp"
 
+#include "runtime/words/enum_words.hpp"
 #include "runtime/words/failure_kind.hpp"
 
 #include <algorithm>
@@ -58,7 +59,7 @@ std::map<std::string, double> unscored_answers::take_figures() {
     figures["groups/unscored/" + role] = static_cast<double>(count);
     figures["groups/unscored"] += static_cast<double>(count);
   }
-  for (const auto kind : failure_words)
+  for (const auto kind : words_of<failure_kind>())
     figures["verifier/failures/" + std::string(kind)] = static_cast<double>(failures_[std::string(kind)]);
   dropped_.clear();
   failures_.clear();

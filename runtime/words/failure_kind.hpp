@@ -14,10 +14,8 @@ enum class failure_kind : std::uint8_t {
   refused,   ///< nobody took the question: the process does not start, the rule gives up
 };
 
-inline constexpr std::array<std::string_view, 4> failure_words{"timeout", "crash", "malformed", "refused"};
-
-constexpr std::string_view name_of(failure_kind kind) {
-  return failure_words[static_cast<std::size_t>(kind)];
+constexpr auto words_for(failure_kind) {
+  return std::to_array<std::string_view>({"timeout", "crash", "malformed", "refused"});
 }
 
 } // namespace millrace

@@ -49,13 +49,6 @@ web_failure failure_of(unsigned status, const std::string& reason) {
   return {failure_kind::refused, line, status == 408 || status == 425 || status == 429};
 }
 
-/// What is left of a line once nothing in it can move a terminal's cursor.
-std::string printable(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c >= 0x7f; }, '?');
-  return text.substr(0, 100);
-}
-
 } // namespace
 
 struct web_client::state {
@@ -175,7 +168,7 @@ std::string web_client::connection::ask(const web_server& server, const std::str
         is_closed(*error) || *error == http::error::partial_message);
   const auto& answer = parser.get();
   if (answer.result_int() < 200 || answer.result_int() >= 300)
-    throw failure_of(answer.result_int(), printable(std::string(answer.reason())));
+    throw failure_of(answer.result_int(), std::string(answer.reason()).substr(0, 100));
   goes_on = answer.keep_alive();
   return std::move(parser.get().body());
 }

@@ -1,6 +1,7 @@
 #include "runtime/formats/quoted.hpp"
 #include "runtime/formats/strict_json.hpp"
 #include "runtime/formats/text_lines.hpp"
+#include "runtime/words/enum_words.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/pipeline_arguments.hpp"
@@ -31,7 +32,7 @@ struct verify_arguments {
 
 /// How a rule failed at an answer; "" = it did not.
 std::string failure_of(const rules::score& score) {
-  return score.status == rules::score_status::error     ? std::string(name_of(score.kind))
+  return score.status == rules::score_status::error     ? word(score.kind)
          : score.status == rules::score_status::invalid ? "invalid"
                                                         : "";
 }

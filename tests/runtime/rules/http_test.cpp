@@ -1,5 +1,6 @@
 #include "runtime/rules/rule.hpp"
 #include "runtime/rules/rule_set.hpp"
+#include "runtime/words/enum_words.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tests/support/temporary_folder.hpp"
 #include "tests/support/web_server.hpp"
@@ -33,8 +34,7 @@ std::unique_ptr<rule> made(const test_server& server, option_values more = {}) {
 std::string words(const score& s) {
   if (s.status == score_status::not_applicable)
     return "not applicable";
-  return s.status == score_status::value ? std::to_string(s.value).substr(0, 3)
-                                         : std::string(name_of(s.kind)) + ": " + s.reason;
+  return s.status == score_status::value ? std::to_string(s.value).substr(0, 3) : word(s.kind) + ": " + s.reason;
 }
 
 const row_context row{.prompt = {{"system", "Add."}, {"user", "2 + 2?"}},

@@ -1,4 +1,5 @@
 #include "runtime/rules/rule.hpp"
+#include "runtime/words/enum_words.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <doctest/doctest.h>
@@ -25,7 +26,7 @@ std::unique_ptr<rule> made(const std::string& statement) {
 std::string failure_of(const std::string& statement) {
   const auto found = made(statement)->evaluate({.text = "x", .answer = "4"});
   CHECK(found.status == score_status::error);
-  return std::string(name_of(found.kind)) + ": " + found.reason;
+  return word(found.kind) + ": " + found.reason;
 }
 
 } // namespace

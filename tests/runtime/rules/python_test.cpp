@@ -1,4 +1,5 @@
 #include "runtime/rules/rule_set.hpp"
+#include "runtime/words/enum_words.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -35,8 +36,7 @@ struct python_rule {
   static std::string words(const score& s) {
     if (s.status == score_status::not_applicable)
       return "not applicable";
-    return s.status == score_status::value ? std::to_string(s.value).substr(0, 4)
-                                           : std::string(name_of(s.kind)) + ": " + s.reason;
+    return s.status == score_status::value ? std::to_string(s.value).substr(0, 4) : word(s.kind) + ": " + s.reason;
   }
 
   tests::temporary_folder folder;

@@ -1,4 +1,5 @@
 #include "runtime/rules/rule.hpp"
+#include "runtime/words/enum_words.hpp"
 #include "tests/support/stand_in_gym.hpp"
 
 #include <doctest/doctest.h>
@@ -32,7 +33,7 @@ std::string score_by(const rule& scorer, const row_context& row, const std::stri
   if (found.status == score_status::not_applicable)
     return "not applicable";
   return found.status == score_status::value ? std::to_string(found.value).substr(0, 3)
-                                             : std::string(name_of(found.kind)) + ": " + found.reason;
+                                             : word(found.kind) + ": " + found.reason;
 }
 
 } // namespace

@@ -1,3 +1,4 @@
+#include "runtime/words/enum_words.hpp"
 #include "runtime/words/input_error.hpp"
 #include "runtime/workers/web_client.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -30,7 +31,7 @@ std::string asked(web_client& client, std::chrono::milliseconds within = patienc
   try {
     return client.post(body, in(within));
   } catch (const web_failure& failure) {
-    return std::string(name_of(failure.kind)) + ": " + failure.what() + (failure.worth_asking ? " (again)" : "");
+    return word(failure.kind) + ": " + failure.what() + (failure.worth_asking ? " (again)" : "");
   }
 }
 

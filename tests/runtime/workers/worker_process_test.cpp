@@ -1,3 +1,4 @@
+#include "runtime/words/enum_words.hpp"
 #include "runtime/workers/worker_process.hpp"
 
 #include <doctest/doctest.h>
@@ -29,7 +30,7 @@ std::string failure_of(const worker_command& command, std::chrono::milliseconds 
     worker_process process(command);
     process.receive(steady::now() + patience);
   } catch (const worker_failure& failure) {
-    return std::string(name_of(failure.kind)) + ": " + failure.what();
+    return word(failure.kind) + ": " + failure.what();
   }
   return {};
 }
