@@ -2,6 +2,7 @@
 
 #include "runtime/formats/durable_write.hpp"
 #include "runtime/formats/safetensors.hpp"
+#include "runtime/model/computing_threads.hpp"
 #include "runtime/model/float_tensor.hpp"
 #include "runtime/model/weights_file.hpp"
 #include "runtime/train/learner_state.hpp"
@@ -76,7 +77,9 @@ learner::state::state(model::model_config config, const model::weights& paramete
     : options(std::move(given)), row(row_named(options.algorithm)), values(row.options, options.algorithm_options),
       device(device_named(options.device)), adapter(trainable_adapter(options.adapter, device)),
       decoder(std::move(config), adapter ? frozen(parameters, device) : trainable(parameters, device)),
-      optimizer(trained(), options.optimizer) {
+      gradients(trained()), optimizer(trained(), options.optimizer),
+      ranks(options.ranks, trained(), gradients, optimizer,
+            [this](const collective::parcel& task) { return compute(task); }) {
   check(options);
   if (adapter)
     model::adapt(decoder, *adapter);
@@ -126,6 +129,11 @@ step_report learner::step(std::span<const training_group> given, std::uint32_t v
   if (where.ends && report.result != step_report::outcome::stopped)
     end_step();
   return report;
+}
+
+void learner::follow() {
+  model::use_computing_threads(state_->options.threads);
+  state_->ranks.follow();
 }
 
 void learner::end_step() {

@@ -8,6 +8,7 @@
 #include "runtime/model/weights.hpp"
 #include "runtime/train/optimizer.hpp"
 #include "runtime/train/step_report.hpp"
+#include "runtime/train/team.hpp"
 #include "runtime/train/training_group.hpp"
 
 #include <cstdint>
@@ -36,8 +37,9 @@ struct learner_options {
   double temperature = 1;                 ///< > 0; the one the answers were sampled at
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
   model::activations activations = model::activations::kept;
-  int threads = 0;             ///< of this process's LibTorch; 0: leave them as they are
-  std::string device = "auto"; ///< "auto", "cpu", "cuda", "cuda:1"
+  int threads = 0;                       ///< of this process's LibTorch; 0: leave them as they are
+  std::string device = "auto";           ///< "auto", "cpu", "cuda", "cuda:1"
+  std::shared_ptr<rank_link> ranks = {}; ///< to the learner's other processes; nullptr: there are none
 };
 
 /// Whether the targets of a critic are made of the policy's log-probabilities: V-trace's.
@@ -52,12 +54,13 @@ struct step_part {
 
 /// Trains a decoder: packs groups, runs them in micro-batches, applies `epochs` times `updates_per_batch` optimizer
 /// updates a step. Holds the fp32 master parameters. Not thread-safe. The same inputs, options and threads give the
-/// same parameters bit for bit.
+/// same parameters bit for bit, whatever the number of ranks.
 ///
 /// A step goes: `gather_columns` (what is not finite is left out) - a pass without gradients for `old_logprob`, only
 /// where somebody needs it - the row's advantages - for each update: micro-batches of forward, `policy_loss`, backward,
 /// then the optimizer. What sits on the decoder's output (another head, another loss) belongs into `state::columns_of`,
-/// what changes parameters or gradients (adapters) into the constructor of `state` and `state::update`.
+/// what changes parameters or gradients (adapters) into the constructor of `state` and `state::update_once`. The ranks
+/// of a learner are a `team`.
 class learner {
 public:
   /// Copies `parameters` to the device.
@@ -83,6 +86,10 @@ public:
   /// @throws std::invalid_argument naming the group whose columns disagree
   step_report step(std::span<const training_group> groups, std::uint32_t version, std::stop_token stop = {},
                    step_part part = {});
+
+  /// The life of a rank that does not lead: computes and changes what the first rank's `step`s say, until there is no
+  /// group of ranks any more. Everything else of this class is the first rank's.
+  void follow();
 
   /// The step under way has had its last part, with no groups in it.
   void end_step();

@@ -2,7 +2,9 @@
 
 #include "algorithms/algorithm.hpp"
 #include "runtime/model/decoder.hpp"
+#include "runtime/train/gradient_buffer.hpp"
 #include "runtime/train/learner.hpp"
+#include "runtime/train/micro_batch_task.hpp"
 #include "runtime/train/micro_batches.hpp"
 #include "runtime/train/step_columns.hpp"
 
@@ -19,7 +21,9 @@ struct learner::state {
   at::Device device;
   std::optional<model::adapter> adapter;
   model::decoder decoder;
+  gradient_buffer gradients;
   adamw optimizer;
+  team ranks;
   std::vector<training_group> texts; ///< of the next step
   double text_coefficient = 0;
   model::weights merged;       ///< with an adapter
@@ -64,20 +68,25 @@ private:
   void train_groups(step_state& step, std::uint32_t version);
   bool wants_old_pass(const step_state& step) const;
   bool take_old_logprobs(step_state& step);
-  at::Tensor old_logprobs(const step_state& step) const;
+  at::Tensor old_logprobs(const step_state& step, bool here);
   void take_returns(step_state& step) const;
   bool take_advantages(step_state& step) const;
   void update_all(step_state& step);
   update_end update(step_state& step, const update_part& part);
-  double accumulate(step_state& step, const micro_batch& batch, const algorithms::step_totals& totals,
-                    algorithms::diagnostics& seen);
-  double accumulate_texts();
+  update_end update_once(step_state& step, const update_part& part);
+  bool take_in(step_state& step, const micro_batch& batch, const micro_batch_result& result, int ranks) const;
+  double add_text_gradients();
+  micro_batch_task policy_task(const step_state& step, const update_part& part, const micro_batch& batch) const;
 
+  collective::parcel compute(const collective::parcel& task);
+  micro_batch_result policy_gradient(const micro_batch_task& task);
+  micro_batch_result text_gradient(const micro_batch_task& task);
   outputs forward(std::span<const training_group> groups, const micro_batch& batch) const;
   outputs language_model(std::span<const training_group> groups, const micro_batch& batch, double temperature) const;
-  algorithms::answer_columns columns_of(const step_state& step, const micro_batch& batch, const outputs& out) const;
+  algorithms::answer_columns columns_of(const micro_batch_task& task, const outputs& out) const;
   at::Tensor opinion_of(const algorithms::answer_columns& answers) const;
-  void observe(step_state& step, const algorithms::answer_columns& answers) const;
+  void observe(const micro_batch_task& task, const algorithms::answer_columns& answers,
+               micro_batch_result& result) const;
   void swap_start();
 };
 

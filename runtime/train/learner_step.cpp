@@ -18,6 +18,16 @@ namespace {
 
 using outcome = step_report::outcome;
 
+/// Does work of several ranks until none is lost on the way.
+template <class Work>
+auto with_ranks(Work work) {
+  for (;;)
+    try {
+      return work();
+    } catch (const collective::lost&) { // the next try waits for the next group
+    }
+}
+
 void refuse(step_report& report, outcome result, std::string reason) {
   report.result = result;
   report.reason = std::move(reason);
@@ -56,9 +66,8 @@ learner::state::outputs learner::state::language_model(std::span<const training_
   return {logprob, entropy, {}};
 }
 
-algorithms::answer_columns learner::state::columns_of(const step_state& step, const micro_batch& batch,
-                                                      const outputs& out) const {
-  algorithms::answer_columns answers = slice(step.batch.answers, batch, device);
+algorithms::answer_columns learner::state::columns_of(const micro_batch_task& task, const outputs& out) const {
+  algorithms::answer_columns answers = slice(task.answers, task.batch, device);
   answers.logprob = out.logprob;
   answers.score = out.score;
   if (!answers.old_logprob.defined())
@@ -79,101 +88,172 @@ at::Tensor learner::state::opinion_of(const algorithms::answer_columns& answers)
 }
 
 /// What a step's report says of the weights before the step's first update.
-void learner::state::observe(step_state& step, const algorithms::answer_columns& answers) const {
-  step_report& report = step.report;
-  if (report.updates > 0)
+void learner::state::observe(const micro_batch_task& task, const algorithms::answer_columns& answers,
+                             micro_batch_result& result) const {
+  if (!task.first_update)
     return;
   if (const at::Tensor opinion = opinion_of(answers); opinion.defined()) {
     const ranked_pairs ranked = rank_pairs(opinion, answers.reward, answers.group);
-    report.pairs += ranked.pairs;
-    report.pairs_right += ranked.right;
+    result.pairs = ranked.pairs;
+    result.pairs_right = ranked.right;
   }
-  // Without a pass of its own, the old policy is the current one: of the step's start only in the step's first part.
-  const bool of_start = step.batch.answers.old_logprob.defined() || step.where.begins;
-  if (options.sampled && report.policy_logprob.size() < step_report::most_policy_logprobs) {
-    const at::Tensor found = answers.old_logprob.to(at::kCPU, at::kFloat).contiguous();
-    report.policy_logprob.insert(report.policy_logprob.end(), found.data_ptr<float>(),
-                                 found.data_ptr<float>() + found.numel());
-  }
-  if (!options.sampled || !of_start)
+  if (!options.sampled)
+    return;
+  result.logprob = answers.old_logprob.to(at::kCPU, at::kFloat).contiguous();
+  if (!task.from_start)
     return;
   const at::Tensor fresh = answers.version.eq(answers.policy_version);
   const at::Tensor mismatch = (answers.old_logprob - answers.behaviour_logprob).abs().masked_select(fresh);
   if (mismatch.numel() > 0)
-    report.logprob_mismatch = std::max(report.logprob_mismatch, mismatch.max().item<double>());
+    result.logprob_mismatch = mismatch.max().item<double>();
 }
 
-/// Runs one micro-batch and adds its gradients. @returns its share of the loss; not finite: no gradients were added
-double learner::state::accumulate(step_state& step, const micro_batch& batch, const algorithms::step_totals& totals,
-                                  algorithms::diagnostics& seen) {
+/// One micro-batch, on whichever rank it falls to.
+collective::parcel learner::state::compute(const collective::parcel& given) {
+  const micro_batch_task task = unpacked_task(given);
+  if (task.what == micro_batch_task::kind::policy)
+    return packed(policy_gradient(task));
+  if (task.what == micro_batch_task::kind::text)
+    return packed(text_gradient(task));
+  const at::NoGradGuard no_grad;
+  micro_batch_result result;
+  result.logprob = forward(task.groups, task.batch).logprob.to(at::kCPU);
+  return packed(result);
+}
+
+/// Adds the gradients of a micro-batch. A share of the loss that is not finite adds none.
+micro_batch_result learner::state::policy_gradient(const micro_batch_task& task) {
   stopwatch watch;
-  const outputs out = forward(step.groups, batch);
-  const algorithms::answer_columns answers = columns_of(step, batch, out);
-  const at::Tensor loss = algorithms::policy_loss(row, values, options.loss, answers, totals, seen);
-  algorithms::observe_entropy(answers, out.entropy, seen);
-  observe(step, answers);
-  const double value = loss.item<double>();
-  step.report.forward_s += watch.lap();
-  if (std::isfinite(value)) {
+  micro_batch_result result;
+  const outputs out = forward(task.groups, task.batch);
+  const algorithms::answer_columns answers = columns_of(task, out);
+  auto wanted = options.loss;
+  wanted.kl_coefficient = task.coefficient;
+  const at::Tensor loss = algorithms::policy_loss(row, values, wanted, answers, task.totals, result.seen);
+  algorithms::observe_entropy(answers, out.entropy, result.seen);
+  observe(task, answers, result);
+  result.loss = loss.item<double>();
+  result.forward_s = watch.lap();
+  if (std::isfinite(result.loss)) {
     loss.backward();
-    step.report.backward_s += watch.lap();
+    result.backward_s = watch.lap();
   }
-  return value;
+  return result;
+}
+
+/// Adds the gradients of a micro-batch of plain text. @returns its share of the mean loss, not weighted
+micro_batch_result learner::state::text_gradient(const micro_batch_task& task) {
+  micro_batch_result result;
+  const at::Tensor share =
+      language_model(task.groups, task.batch, 1).logprob.sum() / (-static_cast<double>(task.totals.tokens));
+  result.loss = share.item<double>();
+  if (std::isfinite(result.loss))
+    (share * task.coefficient).backward();
+  return result;
 }
 
 /// Adds the gradients of the texts' share of the loss. @returns their mean loss, not weighted
-double learner::state::accumulate_texts() {
+double learner::state::add_text_gradients() {
   const auto batches = cut_micro_batches(texts, options.micro_batch_tokens);
   std::int64_t tokens = 0;
   for (const auto& batch : batches)
     tokens += batch.tokens;
+  std::vector<collective::parcel> tasks;
+  for (const std::size_t i : by_cost(batches)) {
+    auto task = task_of(micro_batch_task::kind::text, texts, batches[i]);
+    task.totals.tokens = tokens;
+    task.coefficient = text_coefficient;
+    tasks.push_back(packed(task));
+  }
   double sum = 0;
-  for (const auto& batch : batches)
-    if (batch.tokens > 0) {
-      const at::Tensor mean = language_model(texts, batch, 1).logprob.sum() / (-static_cast<double>(tokens));
-      sum += mean.item<double>();
-      (mean * text_coefficient).backward();
-    }
+  for (const auto& result : ranks.add_gradients(tasks, [] { return false; }).results)
+    sum += unpacked_result(result).loss;
   return sum;
 }
 
 // -- one optimizer update --------------------------------------------------------------------------
 
-/// Anything but `applied` leaves parameters and optimizer as they were.
+micro_batch_task learner::state::policy_task(const step_state& step, const update_part& part,
+                                             const micro_batch& batch) const {
+  auto task = task_of(micro_batch_task::kind::policy, step.groups, batch);
+  task.answers = slice(step.batch.answers, batch, at::kCPU);
+  task.totals = part.totals;
+  task.coefficient = options.loss.kl_coefficient;
+  task.first_update = step.report.updates == 0;
+  // Without a pass of its own, the old policy is the current one: of the step's start only in the step's first part.
+  task.from_start = step.batch.answers.old_logprob.defined() || step.where.begins;
+  return task;
+}
+
+/// Enters what one micro-batch saw into the step's report. @returns false where its loss is not finite
+bool learner::state::take_in(step_state& step, const micro_batch& batch, const micro_batch_result& result,
+                             int ranks_at_work) const {
+  step_report& report = step.report;
+  report.pairs += result.pairs;
+  report.pairs_right += result.pairs_right;
+  report.logprob_mismatch = std::max(report.logprob_mismatch, result.logprob_mismatch);
+  report.forward_s += result.forward_s / ranks_at_work;
+  report.backward_s += result.backward_s / ranks_at_work;
+  if (const auto first = static_cast<std::size_t>(batch.first_token);
+      result.logprob.defined() && first < step_report::most_policy_logprobs) {
+    const auto* found = result.logprob.const_data_ptr<float>();
+    const auto end = first + static_cast<std::size_t>(result.logprob.numel());
+    report.policy_logprob.resize(std::max(report.policy_logprob.size(), end));
+    std::copy(found, found + result.logprob.numel(), report.policy_logprob.begin() + batch.first_token);
+  }
+  if (!std::isfinite(result.loss)) {
+    for (const auto& p : batch.parts)
+      report.culprits.push_back(step.groups[p.group].id);
+    report.reason = "the loss is not finite";
+    report.policy_logprob.clear(); // of some tokens nothing is known
+    return false;
+  }
+  report.fed_tokens += batch.fed_tokens;
+  ++report.micro_batches;
+  return true;
+}
+
+/// Anything but `applied` leaves parameters and optimizer as they were. If a rank is lost, the update begins again with
+/// the ranks that there are then.
 learner::state::update_end learner::state::update(step_state& step, const update_part& part) {
-  clear_gradients(trained());
+  const auto before = step.report;
+  return with_ranks([&] {
+    step.report = before;
+    return update_once(step, part);
+  });
+}
+
+learner::state::update_end learner::state::update_once(step_state& step, const update_part& part) {
   step_report& report = step.report;
   const auto stopped = [&] { return report.updates == 0 && step.stop.stop_requested(); };
+  const auto order = by_cost(part.micro_batches);
+  std::vector<collective::parcel> tasks;
+  for (const std::size_t i : order)
+    tasks.push_back(packed(policy_task(step, part, part.micro_batches[i])));
+  const auto done = ranks.sum_gradients(tasks, stopped);
   algorithms::diagnostics seen;
   double loss = 0;
-  for (const micro_batch& batch : part.micro_batches) {
-    if (stopped()) {
-      report.reason = "stopped after " + std::to_string(report.micro_batches) + " micro-batches";
-      return update_end::stopped;
-    }
-    if (batch.tokens == 0)
-      continue;
-    const double share = accumulate(step, batch, part.totals, seen);
-    if (!std::isfinite(share)) {
-      for (const auto& p : batch.parts)
-        report.culprits.push_back(step.groups[p.group].id);
-      report.reason = "the loss is not finite";
+  for (std::size_t i = 0; i < done.results.size(); ++i) {
+    const auto result = unpacked_result(done.results[i]);
+    if (!take_in(step, part.micro_batches[order[i]], result, done.ranks))
       return update_end::not_finite;
-    }
-    loss += share;
-    report.fed_tokens += batch.fed_tokens;
-    ++report.micro_batches;
+    loss += result.loss;
+    seen += result.seen;
+  }
+  if (done.stopped) {
+    report.reason = "stopped after " + std::to_string(report.micro_batches) + " micro-batches";
+    return update_end::stopped;
   }
   report.seen += seen;
   if (options.target_kl > 0 && (report.updates > 0 || !step.where.begins) && seen.proximal_kl() > options.target_kl)
     return update_end::far;
   stopwatch watch;
   if (!texts.empty()) {
-    report.text_loss = accumulate_texts();
+    report.text_loss = add_text_gradients();
     loss += text_coefficient * report.text_loss;
     report.backward_s += watch.lap();
   }
-  const double norm = optimizer.gradient_norm();
+  const double norm = std::isfinite(loss) ? optimizer.gradient_norm() : loss;
   if (!std::isfinite(norm)) {
     for (const auto& batch : part.micro_batches)
       for (const auto& p : batch.parts)
@@ -188,8 +268,7 @@ learner::state::update_end learner::state::update(step_state& step, const update
   }
   const double limit = options.optimizer.clip_norm;
   report.gradient_norm = norm;
-  report.learning_rate =
-      optimizer.step(limit > 0 && norm > limit ? limit / norm : 1, step.batch.answers.policy_version);
+  report.learning_rate = ranks.apply(limit > 0 && norm > limit ? limit / norm : 1, step.batch.answers.policy_version);
   report.loss += loss;
   ++report.updates;
   report.optimizer_s += watch.lap();
@@ -205,29 +284,40 @@ bool learner::state::wants_old_pass(const step_state& step) const {
          || (options.loss.against == algorithms::proximal::recomputed && several);
 }
 
-/// Log-probabilities under the current weights. @returns [N] on the CPU; undefined where `stop` ended it
-at::Tensor learner::state::old_logprobs(const step_state& step) const {
-  const at::NoGradGuard no_grad;
-  std::vector<at::Tensor> out;
+/// Log-probabilities under the current weights. @param here on this rank alone
+/// @returns [N] on the CPU; undefined where `stop` ended it
+at::Tensor learner::state::old_logprobs(const step_state& step, bool here) {
+  std::vector<const micro_batch*> batches;
+  std::vector<collective::parcel> tasks;
+  std::int64_t tokens = 0;
   for (const auto& part : step.parts)
-    for (const auto& batch : part.micro_batches) {
-      if (step.stop.stop_requested())
-        return {};
-      if (batch.tokens > 0)
-        out.push_back(forward(step.groups, batch).logprob.to(at::kCPU));
+    for (const std::size_t i : by_cost(part.micro_batches)) {
+      batches.push_back(&part.micro_batches[i]);
+      tasks.push_back(packed(task_of(micro_batch_task::kind::old_logprob, step.groups, *batches.back())));
+      tokens += batches.back()->tokens;
     }
-  return out.empty() ? at::empty({0}, at::kFloat) : at::cat(out);
+  const auto stop = [&] { return step.stop.stop_requested(); };
+  const auto done = here ? ranks.compute_here(tasks, stop) : ranks.compute_all(tasks, stop);
+  if (done.stopped)
+    return {};
+  at::Tensor out = at::empty({tokens}, at::kFloat);
+  for (std::size_t i = 0; i < done.results.size(); ++i)
+    out.narrow(0, batches[i]->first_token, batches[i]->tokens).copy_(unpacked_result(done.results[i]).logprob);
+  return out;
 }
 
 /// Log-probabilities at the start of the step. @returns false where `stop` ended it
 bool learner::state::take_old_logprobs(step_state& step) {
   stopwatch watch;
-  const bool moved = !step.where.begins;
-  if (moved)
+  const bool moved = !step.where.begins; // the other ranks do not keep the weights of the start
+  at::Tensor found;
+  if (moved) {
     swap_start();
-  const at::Tensor found = old_logprobs(step);
-  if (moved)
+    found = old_logprobs(step, true);
     swap_start();
+  } else {
+    found = with_ranks([&] { return old_logprobs(step, false); });
+  }
   step.report.forward_s += watch.lap();
   step.batch.columns.old_logprob = found;
   step.batch.answers.logprob = step.batch.answers.old_logprob = found;

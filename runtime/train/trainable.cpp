@@ -26,7 +26,6 @@ model::weights trainable(const model::weights& parameters, at::Device device) {
   model::weights out;
   for (const auto& [name, tensor] : parameters) {
     at::Tensor leaf = tensor.detach().to(device, at::kFloat, false, true).contiguous().requires_grad_();
-    leaf.mutable_grad() = at::zeros_like(leaf, at::TensorOptions().requires_grad(false));
     out.push_back({name, leaf});
   }
   return out;
@@ -37,11 +36,6 @@ model::weights frozen(const model::weights& parameters, at::Device device) {
   for (const auto& [name, tensor] : parameters)
     out.push_back({name, tensor.detach().to(device, at::kFloat, false, true).contiguous()});
   return out;
-}
-
-void clear_gradients(const model::weights& parameters) {
-  for (const auto& parameter : parameters)
-    parameter.tensor.grad().zero_();
 }
 
 } // namespace millrace::train

@@ -13,13 +13,10 @@ namespace millrace::train {
 /// @throws input_error for a device that is not there
 at::Device device_named(const std::string& name, const std::string& asked_by = "run.device");
 
-/// Leaves of autograd's graph on `device`, copies in fp32, each with a gradient of zeros to add to.
+/// Leaves of autograd's graph on `device`, copies in fp32. A `gradient_buffer` gives them gradients to add to.
 model::weights trainable(const model::weights& parameters, at::Device device);
 
 /// Copies in fp32 on `device` that no gradient reaches.
 model::weights frozen(const model::weights& parameters, at::Device device);
-
-/// Gradients of `trainable` parameters back to zeros.
-void clear_gradients(const model::weights& parameters);
 
 } // namespace millrace::train

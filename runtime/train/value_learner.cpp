@@ -4,7 +4,9 @@
 #include "runtime/model/computing_threads.hpp"
 #include "runtime/model/score_head.hpp"
 #include "runtime/model/training_operations.hpp"
+#include "runtime/train/gradient_buffer.hpp"
 #include "runtime/train/learning_rate.hpp"
+#include "runtime/train/micro_batch_task.hpp"
 #include "runtime/train/micro_batches.hpp"
 #include "runtime/train/optimizer_state.hpp"
 #include "runtime/train/step_columns.hpp"
@@ -58,14 +60,18 @@ struct value_learner::state {
   algorithms::hyperparameter_values values;
   at::Device device;
   model::decoder decoder;
+  gradient_buffer gradients;
   adamw optimizer;
+  team ranks;
   double scale = 0;        ///< of the gradient that waits to be applied; 0: there is none
   std::int64_t course = 0; ///< where its learning rate stands
 
   state(model::model_config config, const model::weights& parameters, value_learner_options o)
       : options(std::move(o)), row(row_with_returns(options.algorithm)), values(row.options, options.algorithm_options),
         device(device_named(options.device)), decoder(std::move(config), trainable(parameters, device)),
-        optimizer(decoder.parameters(), options.optimizer) {
+        gradients(decoder.parameters()), optimizer(decoder.parameters(), options.optimizer),
+        ranks(options.ranks, decoder.parameters(), gradients, optimizer,
+              [this](const collective::parcel& task) { return accumulate(unpacked_task(task)); }) {
     check(options);
     if (!decoder.config().score_head)
       throw std::invalid_argument("a language-model head, want a score head");
@@ -73,30 +79,58 @@ struct value_learner::state {
 
   void use_threads() const { model::use_computing_threads(options.threads); }
 
-  at::Tensor column_of(const at::Tensor& whole, const micro_batch& part) const {
-    return whole.narrow(0, part.first_token, part.tokens).to(device);
-  }
-
-  /// Runs one micro-batch and adds its gradients. @returns its share of the loss; not finite: no gradients were added
-  double accumulate(std::span<const training_group> groups, const micro_batch& part, const step_batch& step,
-                    const at::Tensor& returns, value_report& report) {
-    const model::packed_sequences packed = pack_part(groups, part);
-    const auto column = [&](const at::Tensor& whole) { return column_of(whole, part).to(at::kFloat); };
+  /// Runs one micro-batch and adds its gradients, on whichever rank it falls to. A share of the loss that is not finite
+  /// adds none. @returns the share and `value_diagnostics`, for `take_in`
+  collective::parcel accumulate(const micro_batch_task& task) const {
+    const model::packed_sequences packed = pack_part(task.groups, task.batch);
+    const auto column = [&](const at::Tensor& given) { return given.to(device, at::kFloat); };
     model::training_operations ops(packed.groups, options.activations);
     const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
     const at::Tensor value = model::token_scores(hidden, decoder.head(), packed.rows.to(device));
     algorithms::value_diagnostics seen;
     const at::Tensor losses =
-        algorithms::value_loss(value, column(step.columns.value), column(returns), options.value_clip, seen);
-    const at::Tensor kept = step.answers.trains.defined()
-                                ? at::where(column_of(step.answers.trains, part), losses, at::zeros_like(losses))
+        algorithms::value_loss(value, column(task.value), column(task.returns), options.value_clip, seen);
+    const at::Tensor kept = task.answers.trains.defined()
+                                ? at::where(task.answers.trains.to(device), losses, at::zeros_like(losses))
                                 : losses;
-    const at::Tensor loss = kept.sum() / static_cast<double>(step.totals.tokens);
-    report.seen += seen;
+    const at::Tensor loss = kept.sum() / static_cast<double>(task.totals.tokens);
     const double share = loss.item<double>();
     if (std::isfinite(share))
       loss.backward();
-    return share;
+    return {.words = {seen.tokens, seen.clipped},
+            .numbers = {share, seen.squared_error, seen.returns, seen.returns_squared},
+            .tensors = {}};
+  }
+
+  /// Enters what one micro-batch saw. @returns its share of the loss
+  static double take_in(const collective::parcel& result, value_report& report) {
+    report.seen += {.tokens = result.words.at(0),
+                    .clipped = result.words.at(1),
+                    .squared_error = result.numbers.at(1),
+                    .returns = result.numbers.at(2),
+                    .returns_squared = result.numbers.at(3)};
+    return result.numbers.at(0);
+  }
+
+  static micro_batch_task task_for(std::span<const training_group> groups, const micro_batch& part,
+                                   const step_batch& step, const at::Tensor& returns) {
+    auto task = task_of(micro_batch_task::kind::value, groups, part);
+    const auto column = [&](const at::Tensor& whole) { return whole.narrow(0, part.first_token, part.tokens); };
+    task.value = column(step.columns.value);
+    task.returns = column(returns);
+    if (step.answers.trains.defined())
+      task.answers.trains = column(step.answers.trains);
+    task.totals = step.totals;
+    return task;
+  }
+
+  /// Sums up the gradients of a step, again and again until no rank is lost on the way.
+  team::outcome sum_up(std::span<const collective::parcel> tasks, const std::stop_token& stop) {
+    for (;;)
+      try {
+        return ranks.sum_gradients(tasks, [&] { return stop.stop_requested(); });
+      } catch (const collective::lost&) { // the next try waits for the next group
+      }
   }
 };
 
@@ -158,22 +192,25 @@ value_report value_learner::gradient(std::span<const training_group> all, std::u
   report.value_mean = batch.columns.value.mean(at::kDouble).item<double>();
   report.return_mean = returns.mean(at::kDouble).item<double>();
 
-  clear_gradients(s.decoder.parameters());
-  for (const micro_batch& part : cut_micro_batches(groups, s.options.micro_batch_tokens)) {
-    if (stop.stop_requested())
-      return refuse(step_report::outcome::stopped,
-                    "stopped after " + std::to_string(report.micro_batches) + " micro-batches");
-    if (part.tokens == 0)
-      continue;
-    const double loss = s.accumulate(groups, part, batch, returns, report);
+  const auto parts = cut_micro_batches(groups, s.options.micro_batch_tokens);
+  const auto order = by_cost(parts);
+  std::vector<collective::parcel> tasks;
+  for (const std::size_t i : order)
+    tasks.push_back(packed(state::task_for(groups, parts[i], batch, returns)));
+  const auto done = s.sum_up(tasks, stop);
+  for (std::size_t i = 0; i < done.results.size(); ++i) {
+    const double loss = state::take_in(done.results[i], report);
     if (!std::isfinite(loss)) {
-      for (const auto& p : part.parts)
+      for (const auto& p : parts[order[i]].parts)
         report.culprits.push_back(groups[p.group].id);
       return refuse(step_report::outcome::not_finite, "the critic's loss is not finite");
     }
     report.loss += loss;
     ++report.micro_batches;
   }
+  if (done.stopped)
+    return refuse(step_report::outcome::stopped,
+                  "stopped after " + std::to_string(report.micro_batches) + " micro-batches");
   report.gradient_norm = s.optimizer.gradient_norm();
   if (!std::isfinite(report.gradient_norm)) {
     for (const auto& group : groups)
@@ -190,7 +227,12 @@ void value_learner::apply() {
   state& s = *state_;
   s.use_threads();
   if (const double scale = std::exchange(s.scale, 0); scale > 0)
-    s.optimizer.step(scale, s.course);
+    s.ranks.apply(scale, s.course);
+}
+
+void value_learner::follow() {
+  state_->use_threads();
+  state_->ranks.follow();
 }
 
 const model::weights& value_learner::parameters() const {

@@ -8,6 +8,7 @@
 #include "runtime/model/weights.hpp"
 #include "runtime/train/optimizer.hpp"
 #include "runtime/train/step_report.hpp"
+#include "runtime/train/team.hpp"
 #include "runtime/train/training_group.hpp"
 
 #include <cstdint>
@@ -29,8 +30,9 @@ struct value_learner_options {
   optimizer_options optimizer;
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
   model::activations activations = model::activations::kept;
-  int threads = 0;             ///< of this process's LibTorch; 0: leave them as they are
-  std::string device = "auto"; ///< as `learner_options::device`
+  int threads = 0;                       ///< of this process's LibTorch; 0: leave them as they are
+  std::string device = "auto";           ///< as `learner_options::device`
+  std::shared_ptr<rank_link> ranks = {}; ///< as `learner_options::ranks`
 };
 
 /// What one gradient of the critic saw, or those of a step in parts. Means are over answer tokens.
@@ -60,7 +62,7 @@ struct value_report {
 ///
 /// A step has two halves, so that a critic and a policy in different processes change together or not at all:
 /// `gradient` computes, `apply` changes. Not thread-safe. The same inputs, options and threads give the same numbers
-/// bit for bit.
+/// bit for bit, whatever the number of ranks.
 class value_learner {
 public:
   /// Copies `parameters` (with `score.weight`) to the device.
@@ -92,6 +94,9 @@ public:
   /// empty
   value_report gradient(std::span<const training_group> groups, std::uint32_t version, std::stop_token stop = {},
                         std::span<const float> returns = {});
+
+  /// As `learner::follow`.
+  void follow();
 
   /// One update with the last gradient, which is spent; nothing where there is none.
   void apply();

@@ -1,0 +1,31 @@
+#pragma once
+
+#include "runtime/collective/group.hpp"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace millrace::collective {
+
+/// What one rank hands another: whole numbers, numbers and tensors, in an order that both know.
+struct parcel {
+  std::vector<std::int64_t> words;
+  std::vector<double> numbers;
+  std::vector<at::Tensor> tensors; ///< on the CPU; may be undefined
+};
+
+/// The first rank hands every other rank its parcel: `parcels[r - 1]` to rank r. @throws lost
+void hand_out(group& ranks, const std::vector<parcel>& parcels);
+
+/// What the first rank hands this one. @throws lost
+parcel take(group& ranks);
+
+/// Hands the first rank a parcel. @throws lost
+void hand_in(group& ranks, const parcel& what);
+
+/// What every other rank hands the first one, in the order of ranks. @throws lost
+std::vector<parcel> collect(group& ranks);
+
+} // namespace millrace::collective

@@ -1,0 +1,191 @@
+#include "runtime/train/micro_batch_task.hpp"
+
+#include "algorithms/diagnostic_fields.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <numeric>
+
+namespace millrace::train {
+namespace {
+
+using algorithms::answer_columns;
+using collective::parcel;
+
+constexpr std::array<at::Tensor answer_columns::*, 11> sent_columns{
+    &answer_columns::old_logprob, &answer_columns::behaviour_logprob,
+    &answer_columns::ref_logprob, &answer_columns::advantage,
+    &answer_columns::version,     &answer_columns::trains,
+    &answer_columns::step_weight, &answer_columns::length,
+    &answer_columns::reward,      &answer_columns::group,
+    &answer_columns::group_tokens};
+
+template <class T>
+at::Tensor as_tensor(const std::vector<T>& values, at::ScalarType type) {
+  at::Tensor made = at::empty({static_cast<std::int64_t>(values.size())}, type);
+  if (!values.empty())
+    std::memcpy(made.mutable_data_ptr(), values.data(), values.size() * sizeof(T));
+  return made;
+}
+
+/// Takes `count` values off the front of what is left of a tensor.
+template <class T>
+class front_of {
+public:
+  explicit front_of(const at::Tensor& whole) : whole_(whole), next_(whole.const_data_ptr<T>()) {}
+
+  std::vector<T> take(std::int64_t count) {
+    std::vector<T> taken(next_, next_ + count);
+    next_ += count;
+    return taken;
+  }
+
+private:
+  at::Tensor whole_;
+  const T* next_;
+};
+
+/// Visits every number of figures, those of inner figures too.
+template <class Figures, class Visit>
+void each_number(Figures& figures, Visit&& visit) {
+  each_field(figures, [&](const char*, auto& field) {
+    if constexpr (std::is_arithmetic_v<std::remove_reference_t<decltype(field)>>)
+      visit(field);
+    else
+      for (auto& inner : field)
+        each_number(inner, visit);
+  });
+}
+
+} // namespace
+
+micro_batch_task task_of(micro_batch_task::kind what, std::span<const training_group> groups,
+                         const micro_batch& batch) {
+  micro_batch_task task;
+  task.what = what;
+  task.batch = batch;
+  task.batch.parts.clear();
+  task.batch.first_token = task.batch.first_answer = 0;
+  for (const auto& part : batch.parts) {
+    const auto& group = groups[part.group];
+    auto& own = task.groups.emplace_back();
+    own.prompt = group.prompt;
+    const auto first = static_cast<std::ptrdiff_t>(part.first_answer),
+               end = static_cast<std::ptrdiff_t>(part.first_answer + part.answers);
+    own.answers.assign(group.answers.begin() + first, group.answers.begin() + end);
+    if (!group.mask.empty())
+      own.mask.assign(group.mask.begin() + first, group.mask.begin() + end);
+    task.batch.parts.push_back({task.groups.size() - 1, 0, part.answers});
+  }
+  return task;
+}
+
+parcel packed(const micro_batch_task& task) {
+  parcel out;
+  std::vector<std::int32_t> tokens;
+  std::vector<std::uint8_t> masks;
+  out.words = {static_cast<std::int64_t>(task.what),
+               task.first_update,
+               task.from_start,
+               task.answers.policy_version,
+               task.totals.tokens,
+               task.totals.answers,
+               task.totals.groups,
+               task.batch.fed_tokens,
+               task.batch.tokens,
+               task.batch.answers,
+               static_cast<std::int64_t>(task.groups.size())};
+  for (const auto& group : task.groups) {
+    out.words.insert(out.words.end(), {static_cast<std::int64_t>(group.prompt.size()),
+                                       static_cast<std::int64_t>(group.answers.size()), !group.mask.empty()});
+    tokens.insert(tokens.end(), group.prompt.begin(), group.prompt.end());
+    for (const auto& answer : group.answers) {
+      out.words.push_back(static_cast<std::int64_t>(answer.size()));
+      tokens.insert(tokens.end(), answer.begin(), answer.end());
+    }
+    for (const auto& mask : group.mask)
+      masks.insert(masks.end(), mask.begin(), mask.end());
+  }
+  out.numbers = {task.coefficient};
+  out.tensors = {as_tensor(tokens, at::kInt), as_tensor(masks, at::kByte), task.value, task.returns};
+  for (const auto column : sent_columns)
+    out.tensors.push_back(task.answers.*column);
+  return out;
+}
+
+micro_batch_task unpacked_task(const parcel& parcel) {
+  micro_batch_task task;
+  std::size_t at = 0;
+  const auto next = [&] { return parcel.words.at(at++); };
+  task.what = static_cast<micro_batch_task::kind>(next());
+  task.first_update = next() != 0;
+  task.from_start = next() != 0;
+  task.answers.policy_version = next();
+  task.totals.tokens = next();
+  task.totals.answers = next();
+  task.totals.groups = next();
+  task.batch.fed_tokens = next();
+  task.batch.tokens = next();
+  task.batch.answers = next();
+  task.groups.resize(static_cast<std::size_t>(next()));
+  front_of<std::int32_t> tokens(parcel.tensors.at(0));
+  front_of<std::uint8_t> masks(parcel.tensors.at(1));
+  for (std::size_t g = 0; g < task.groups.size(); ++g) {
+    auto& group = task.groups[g];
+    const auto prompt = next(), answers = next();
+    const bool masked = next() != 0;
+    group.prompt = tokens.take(prompt);
+    for (std::int64_t i = 0; i < answers; ++i) {
+      const auto length = next();
+      group.answers.push_back(tokens.take(length));
+      if (masked)
+        group.mask.push_back(masks.take(length));
+    }
+    task.batch.parts.push_back({g, 0, group.answers.size()});
+  }
+  task.coefficient = parcel.numbers.at(0);
+  task.value = parcel.tensors.at(2);
+  task.returns = parcel.tensors.at(3);
+  for (std::size_t i = 0; i < sent_columns.size(); ++i)
+    task.answers.*sent_columns[i] = parcel.tensors.at(4 + i);
+  return task;
+}
+
+parcel packed(const micro_batch_result& result) {
+  parcel out;
+  out.words = {result.pairs, result.pairs_right};
+  out.numbers = {result.loss, result.logprob_mismatch, result.forward_s, result.backward_s};
+  each_number(result.seen, [&](const auto& number) { out.numbers.push_back(static_cast<double>(number)); });
+  out.tensors = {result.logprob};
+  return out;
+}
+
+micro_batch_result unpacked_result(const parcel& parcel) {
+  micro_batch_result result;
+  result.pairs = parcel.words.at(0);
+  result.pairs_right = parcel.words.at(1);
+  std::size_t at = 0;
+  const auto next = [&] { return parcel.numbers.at(at++); };
+  result.loss = next();
+  result.logprob_mismatch = next();
+  result.forward_s = next();
+  result.backward_s = next();
+  each_number(result.seen,
+              [&](auto& number) { number = static_cast<std::remove_reference_t<decltype(number)>>(next()); });
+  result.logprob = parcel.tensors.at(0);
+  return result;
+}
+
+std::vector<std::size_t> by_cost(std::span<const micro_batch> batches) {
+  std::vector<std::size_t> order(batches.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::erase_if(order, [&](std::size_t i) { return batches[i].tokens == 0; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return batches[a].fed_tokens > batches[b].fed_tokens; });
+  return order;
+}
+
+} // namespace millrace::train

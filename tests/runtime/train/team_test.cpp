@@ -1,0 +1,276 @@
+#include "runtime/model/score_head.hpp"
+#include "runtime/train/learner.hpp"
+#include "runtime/train/value_learner.hpp"
+#include "tests/runtime/model/random_decoder.hpp"
+#include "tests/runtime/train/ranks_in_memory.hpp"
+
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include <future>
+#include <limits>
+#include <random>
+
+namespace team_test {
+
+using namespace millrace;
+
+namespace {
+
+const model::model_config config = tests::tiny_config("llama");
+
+/// Made once: LibTorch's random numbers are those of the process.
+const model::weights& start() {
+  static const auto made = tests::random_weights(config, 3, at::kFloat, false);
+  return made;
+}
+
+/// Five groups of four answers of 1 to 9 tokens, stamped with made-up log-probabilities and values.
+std::vector<train::training_group> some_groups(std::uint64_t seed, std::uint32_t version) {
+  std::mt19937_64 random(seed);
+  const auto below = [&](std::uint64_t n) { return random() % n; };
+  std::vector<train::training_group> groups(5);
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    auto& group = groups[g];
+    group.id = g;
+    for (std::uint64_t i = 0, n = 2 + below(5); i < n; ++i)
+      group.prompt.push_back(static_cast<std::int32_t>(below(40)));
+    for (int a = 0; a < 4; ++a) {
+      const auto length = 1 + below(9);
+      auto& answer = group.answers.emplace_back();
+      for (std::uint64_t i = 0; i < length; ++i) {
+        answer.push_back(static_cast<std::int32_t>(below(40)));
+      }
+      const auto numbers = [&](float mean) {
+        std::vector<float> made;
+        for (std::uint64_t i = 0; i < length; ++i)
+          made.push_back(mean + static_cast<float>(below(1000)) / 1000);
+        return made;
+      };
+      group.behaviour_logprob.push_back(numbers(-4));
+      group.ref_logprob.push_back(numbers(-4));
+      group.value.push_back(numbers(0));
+      group.version.emplace_back(length, version);
+      group.reward.push_back(static_cast<float>(below(3)));
+    }
+  }
+  return groups;
+}
+
+bool equal_bits(const model::weights& a, const model::weights& b) {
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (!at::equal(a[i].tensor, b[i].tensor))
+      return false;
+  return a.size() == b.size();
+}
+
+struct trained {
+  std::vector<double> figures; ///< of each step: loss, gradient norm, KL, entropy
+  model::weights parameters;
+  int groups_of_ranks = 0;
+};
+
+constexpr int steps = 30;
+
+model::weights copy_of(const model::weights& parameters) {
+  model::weights copies;
+  for (const auto& parameter : parameters)
+    copies.push_back({parameter.name, parameter.tensor.detach().clone()});
+  return copies;
+}
+
+/// Runs `lead` on a learner of so many ranks. The others live on threads of their own.
+template <class Make, class Lead>
+void with_team(int ranks, tests::ranks_in_memory& team, Make make, Lead lead) {
+  std::vector<std::future<void>> others;
+  for (int r = 1; r < ranks; ++r)
+    others.push_back(std::async(std::launch::async, [&, r] { make(team.link(r)).follow(); }));
+  auto leader = make(ranks > 1 ? team.link(0) : nullptr);
+  lead(leader);
+  team.end();
+  for (auto& other : others)
+    other.get();
+}
+
+struct losing {
+  int rank = 0;
+  std::int64_t exchanges = 0; ///< 0: nothing is lost
+};
+
+trained train_policy(int ranks, const train::learner_options& options, losing lost = {}) {
+  trained out;
+  tests::ranks_in_memory team(ranks);
+  if (lost.exchanges > 0)
+    team.lose(lost.rank, lost.exchanges);
+  with_team(
+      ranks, team,
+      [&](std::shared_ptr<train::rank_link> link) {
+        auto own = options;
+        own.ranks = std::move(link);
+        return train::learner(config, start(), own);
+      },
+      [&](train::learner& learner) {
+        for (std::uint32_t step = 0; step < steps; ++step) {
+          const auto report = learner.step(some_groups(step, step), step);
+          REQUIRE(report.result == train::step_report::outcome::applied);
+          for (const double figure :
+               {report.loss, report.gradient_norm, report.seen.kl_k3(), report.seen.mean_entropy(),
+                report.logprob_mismatch, static_cast<double>(report.micro_batches)})
+            out.figures.push_back(figure);
+        }
+        out.parameters = copy_of(learner.parameters());
+      });
+  out.groups_of_ranks = team.groups();
+  return out;
+}
+
+train::learner_options options_of(const std::string& algorithm) {
+  train::learner_options options;
+  options.algorithm = algorithm;
+  options.device = "cpu";
+  options.threads = 1;
+  options.optimizer.lr = 1e-3;
+  options.micro_batch_tokens = 24; // some ten micro-batches a step
+  return options;
+}
+
+void check_same(const trained& one, const trained& other) {
+  CHECK(one.figures == other.figures);
+  CHECK(equal_bits(one.parameters, other.parameters));
+}
+
+} // namespace
+
+TEST_CASE("ranks: the gradients of parameters lie one after another, each on a cache line of its own") {
+  model::weights parameters;
+  for (const std::int64_t numbers : {3, 16, 17})
+    parameters.push_back({std::to_string(numbers), at::zeros({numbers}).requires_grad_()});
+  train::gradient_buffer buffer(parameters);
+  CHECK(buffer.flat().numel() == 16 + 16 + 32);
+  parameters[1].tensor.mutable_grad().fill_(2);
+  CHECK(buffer.flat().sum().item<float>() == 32);
+  CHECK(buffer.flat().narrow(0, 16, 16).sum().item<float>() == 32);
+  // Four lines for three ranks: 1, 1 and 2.
+  CHECK(buffer.share_begin(0, 3) == 0);
+  CHECK(buffer.share_begin(1, 3) == 16);
+  CHECK(buffer.share_begin(2, 3) == 32);
+  CHECK(buffer.share_begin(3, 3) == 64);
+  buffer.clear();
+  CHECK(parameters[1].tensor.grad().sum().item<float>() == 0);
+}
+
+TEST_CASE("ranks: learners of one process do not disturb each other") {
+  const auto options = options_of("ppo");
+  const auto one = train_policy(1, options);
+  std::vector<std::future<trained>> several;
+  for (int i = 0; i < 4; ++i)
+    several.push_back(std::async(std::launch::async, [&] { return train_policy(1, options); }));
+  for (auto& other : several)
+    check_same(one, other.get());
+}
+
+TEST_CASE("ranks: a policy learns the same bits for any number of them") {
+  for (const std::string algorithm : {"grpo", "ppo", "dapo", "dr_grpo", "sft"}) {
+    CAPTURE(algorithm);
+    const auto options = options_of(algorithm);
+    const auto one = train_policy(1, options);
+    CHECK(one.figures[5] > 3); // micro-batches of the first step: ranks have something to share
+    for (const int ranks : {2, 3, 4}) {
+      CAPTURE(ranks);
+      check_same(one, train_policy(ranks, options));
+    }
+  }
+}
+
+TEST_CASE("ranks: several updates, epochs, KL that follows a target and activations that are recomputed") {
+  auto options = options_of("grpo");
+  options.updates_per_batch = 2;
+  options.epochs = 2;
+  options.loss.kl_coefficient = 0.05;
+  options.loss.entropy_coefficient = 0.01;
+  options.kl_control = {.target = 0.1, .horizon = 100};
+  options.activations = model::activations::recomputed;
+  check_same(train_policy(1, options), train_policy(3, options));
+}
+
+TEST_CASE("ranks: more of them than a step has micro-batches") {
+  auto options = options_of("grpo");
+  options.micro_batch_tokens = 100'000;
+  const auto one = train_policy(1, options);
+  CHECK(one.figures[5] == 1);
+  check_same(one, train_policy(3, options));
+}
+
+TEST_CASE("ranks: one that is lost at any moment changes no number") {
+  const auto options = options_of("grpo");
+  const auto whole = train_policy(1, options);
+  std::mt19937_64 random(7);
+  for (int trial = 0; trial < 12; ++trial) {
+    const losing lost{.rank = trial % 3, .exchanges = 1 + static_cast<std::int64_t>(random() % 400)};
+    CAPTURE(lost.rank);
+    CAPTURE(lost.exchanges);
+    const auto again = train_policy(3, options, lost);
+    CHECK(again.groups_of_ranks == 2);
+    check_same(whole, again);
+  }
+}
+
+TEST_CASE("ranks: a loss that is not finite ends the step for all of them") {
+  const auto options = options_of("grpo");
+  for (const int ranks : {1, 3}) {
+    tests::ranks_in_memory team(ranks);
+    with_team(
+        ranks, team,
+        [&](std::shared_ptr<train::rank_link> link) {
+          auto own = options;
+          own.ranks = std::move(link);
+          own.algorithm_options = {};
+          own.loss.kl_coefficient = std::numeric_limits<double>::infinity();
+          return train::learner(config, start(), own);
+        },
+        [&](train::learner& learner) {
+          const auto report = learner.step(some_groups(1, 0), 0);
+          CHECK(report.result == train::step_report::outcome::not_finite);
+          CHECK(report.micro_batches == 0);
+          CHECK(!report.culprits.empty());
+        });
+  }
+}
+
+TEST_CASE("ranks: a critic learns the same bits for any number of them") {
+  model::checkpoint scorer;
+  scorer.config = config;
+  scorer.parameters = tests::random_weights(config, 5, at::kFloat, false);
+  scorer = model::with_score_head(std::move(scorer));
+  const auto train_critic = [&](int ranks) {
+    trained out;
+    tests::ranks_in_memory team(ranks);
+    with_team(
+        ranks, team,
+        [&](std::shared_ptr<train::rank_link> link) {
+          train::value_learner_options options;
+          options.device = "cpu";
+          options.threads = 1;
+          options.optimizer.lr = 1e-3;
+          options.micro_batch_tokens = 40;
+          options.ranks = std::move(link);
+          return train::value_learner(scorer.config, scorer.parameters, options);
+        },
+        [&](train::value_learner& learner) {
+          for (std::uint32_t step = 0; step < steps; ++step) {
+            const auto report = learner.gradient(some_groups(step, step), step);
+            for (const double figure : {report.loss, report.gradient_norm, report.seen.explained_variance()})
+              out.figures.push_back(figure);
+            if (step % 5 != 4) // a gradient that does not count
+              learner.apply();
+          }
+          out.parameters = copy_of(learner.parameters());
+        });
+    return out;
+  };
+  const auto one = train_critic(1);
+  for (const int ranks : {2, 3, 4})
+    check_same(one, train_critic(ranks));
+}
+
+} // namespace team_test
