@@ -32,9 +32,10 @@ std::string named(const std::vector<int>& ranks) {
 
 } // namespace
 
-exchange::exchange(gloo_wire& wire, int rank, std::span<const at::Tensor> outgoing,
+exchange::exchange(std::string name, gloo_wire& wire, int rank, std::span<const at::Tensor> outgoing,
                    std::span<const at::Tensor> incoming)
-    : wire_(wire), rank_(rank), size_(static_cast<int>(outgoing.size())), outgoing_(outgoing), incoming_(incoming),
+    : name_(std::move(name)), wire_(wire), rank_(rank), size_(static_cast<int>(outgoing.size())), outgoing_(outgoing),
+      incoming_(incoming),
       since_s_(std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count()),
       talking_(size_ - 1), stages_(outgoing.size(), stage::connecting) {
   stages_[static_cast<std::size_t>(rank)] = stage::gone_well;
@@ -95,10 +96,10 @@ group::waiting exchange::waits() const {
 }
 
 std::vector<int> exchange::behind(stage& where) const {
-  where = *std::ranges::min_element(stages_);
+  where = std::max(*std::ranges::min_element(stages_), stage::coming);
   std::vector<int> found;
   for (int peer = 0; peer < size_; ++peer)
-    if (const auto at = stages_[static_cast<std::size_t>(peer)]; at == where && at != stage::gone_well)
+    if (const auto at = stages_[static_cast<std::size_t>(peer)]; at <= where && at != stage::gone_well)
       found.push_back(peer);
   return found;
 }
@@ -108,18 +109,13 @@ std::string exchange::late(std::chrono::milliseconds within) const {
   const auto ranks = behind(where);
   const auto time = " within " + std::to_string(within.count()) + " ms";
   if (ranks.empty())
-    return "the exchange has not ended" + time;
+    return "the " + name_ + " has not ended" + time;
   const std::string has = named(ranks) + (ranks.size() == 1 ? " has" : " have");
-  switch (where) {
-  case stage::connecting:
-    return has + " not been connected" + time;
-  case stage::coming:
-    return has + " not come to the exchange" + time;
-  case stage::sending:
-    return has + " not sent or taken all bytes of the exchange" + time;
-  default:
-    return has + " not ended the exchange" + time;
-  }
+  if (where == stage::coming)
+    return has + " not come to the " + name_ + time;
+  if (where == stage::sending)
+    return has + " not sent or taken all bytes of the " + name_ + time;
+  return has + " not ended the " + name_ + time;
 }
 
 void exchange::guarded(int peer, void (exchange::*part)(int)) {

@@ -20,13 +20,15 @@ namespace millrace::collective {
 /// Two threads for each other rank: one talks, one waits for the farewell. The caller's own thread keeps the deadline.
 class exchange {
 public:
-  /// How far another rank is, as this one sees it.
+  /// How far another rank is, as this one sees it. A frozen rank may seem connected, since its kernel is awake: so the
+  /// first two are the same to people.
   enum class stage { connecting, coming, sending, leaving, gone_well };
 
-  /// @param outgoing @param incoming one tensor a rank, as `group::exchange` wants them
-  exchange(gloo_wire& wire, int rank, std::span<const at::Tensor> outgoing, std::span<const at::Tensor> incoming);
+  /// @param name for people: what a rank does not come to @param outgoing, incoming as `group::exchange` wants them
+  exchange(std::string name, gloo_wire& wire, int rank, std::span<const at::Tensor> outgoing,
+           std::span<const at::Tensor> incoming);
 
-  /// @throws lost
+  /// @param within what the deadline was, for people @throws lost
   void run(std::chrono::milliseconds within, std::chrono::steady_clock::time_point deadline);
 
   /// Ends it with `lost(why)`. Any thread.
@@ -50,6 +52,7 @@ private:
   std::vector<int> behind(stage& where) const; ///< with the lock held
   std::string late(std::chrono::milliseconds within) const;
 
+  const std::string name_;
   gloo_wire& wire_;
   const int rank_, size_;
   std::span<const at::Tensor> outgoing_, incoming_;

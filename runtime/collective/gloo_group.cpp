@@ -38,7 +38,7 @@ public:
                                                      .within = options.connect_deadline},
                                         std::move(words));
     const std::vector<at::Tensor> nothing(static_cast<std::size_t>(size_));
-    run(nothing, nothing, options.connect_deadline, deadline);
+    run("group", nothing, nothing, options.connect_deadline, deadline);
   }
 
   int rank() const override { return rank_; }
@@ -48,7 +48,7 @@ public:
   void exchange(std::span<const at::Tensor> outgoing, std::span<const at::Tensor> incoming) override {
     check_tensors(outgoing, rank_, size_, "outgoing");
     check_tensors(incoming, rank_, size_, "incoming");
-    run(outgoing, incoming, within_, clk::now() + within_);
+    run("exchange", outgoing, incoming, within_, clk::now() + within_);
   }
 
   void abort(const std::string& why) override {
@@ -71,8 +71,8 @@ private:
       ended_ = why;
   }
 
-  void run(std::span<const at::Tensor> outgoing, std::span<const at::Tensor> incoming, std::chrono::milliseconds within,
-           clk::time_point deadline) {
+  void run(const char* name, std::span<const at::Tensor> outgoing, std::span<const at::Tensor> incoming,
+           std::chrono::milliseconds within, clk::time_point deadline) {
     std::unique_ptr<collective::exchange> one;
     {
       const std::lock_guard lock(mutex_);
@@ -82,7 +82,7 @@ private:
         throw std::logic_error("an exchange is under way already");
       if (size_ == 1)
         return;
-      one = std::make_unique<collective::exchange>(*wire_, rank_, outgoing, incoming);
+      one = std::make_unique<collective::exchange>(name, *wire_, rank_, outgoing, incoming);
       now_ = one.get();
     }
     std::optional<std::string> failed;

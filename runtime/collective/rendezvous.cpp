@@ -46,7 +46,7 @@ std::string rendezvous::wait(const std::string& key, const std::string& whose,
     throw lost(*aborted_);
   const auto found = words_.find(key);
   if (found == words_.end())
-    throw lost(whose + " has not come within " + std::to_string(within.count()) + " ms");
+    throw lost(whose + " has not come to the group within " + std::to_string(within.count()) + " ms");
   return found->second;
 }
 

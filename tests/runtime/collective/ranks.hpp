@@ -24,16 +24,26 @@ inline gloo_options options_of(int rank, int size) {
   return options;
 }
 
-/// The rendezvous of ranks that are threads of this process: what one says, all others are told.
+/// The rendezvous of the ranks that are threads of this process: what one says, all others are told, and an outsider.
 class words_of_all {
 public:
-  explicit words_of_all(int size) {
+  using outsider = std::function<void(const std::string& key, const std::string& value)>;
+
+  explicit words_of_all(int size, outsider told_too = {}) {
     for (int rank = 0; rank < size; ++rank)
-      each_.push_back(std::make_shared<rendezvous>([this, rank](const std::string& key, const std::string& value) {
-        for (std::size_t other = 0; other < each_.size(); ++other)
-          if (other != static_cast<std::size_t>(rank))
-            each_[other]->told(key, value);
-      }));
+      each_.push_back(
+          std::make_shared<rendezvous>([this, rank, told_too](const std::string& key, const std::string& value) {
+            tell(key, value, rank);
+            if (told_too)
+              told_too(key, value);
+          }));
+  }
+
+  /// To all but `teller`.
+  void tell(const std::string& key, const std::string& value, int teller = -1) const {
+    for (std::size_t other = 0; other < each_.size(); ++other)
+      if (static_cast<int>(other) != teller)
+        each_[other]->told(key, value);
   }
 
   std::shared_ptr<rendezvous> of(int rank) const { return each_[static_cast<std::size_t>(rank)]; }

@@ -23,7 +23,8 @@ TEST_CASE("who waits for a word gets it when it comes, or is told who did not sa
   words.told("b", "2");
   CHECK(waits.get() == "2");
   const auto start = clk::now();
-  CHECK_THROWS_WITH_AS(words.wait("c", "rank 3", start + 20ms, 20ms), "rank 3 has not come within 20 ms", lost);
+  CHECK_THROWS_WITH_AS(words.wait("c", "rank 3", start + 20ms, 20ms), "rank 3 has not come to the group within 20 ms",
+                       lost);
   CHECK(milliseconds_since(start) >= 20);
 }
 
