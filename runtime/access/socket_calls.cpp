@@ -47,6 +47,7 @@ const libc_calls& libc() {
 }
 
 thread_local const key256* data_key = nullptr;
+thread_local const key256* ranks_key = nullptr;
 
 /// The guarded ports of this process and the thread that serves them. It lives as long as the process.
 class port_guard {
@@ -171,6 +172,8 @@ std::vector<key256> keys_of(const void* caller) {
   const auto library = path.substr(path.rfind('/') + 1);
   if (library.starts_with("libucs.so") && data_key != nullptr)
     return {*data_key};
+  if (library.starts_with("libtorch_cpu.so") && ranks_key != nullptr)
+    return {*ranks_key};
   if (library.starts_with("libcaf_io.so"))
     return port_guard::own().actor_keys();
   return {};
@@ -249,6 +252,14 @@ guard_data::~guard_data() {
   data_key = before_;
 }
 
+guard_ranks::guard_ranks(const key256& key) : key_(key), before_(ranks_key) {
+  ranks_key = &key_;
+}
+
+guard_ranks::~guard_ranks() {
+  ranks_key = before_;
+}
+
 std::uint64_t guarded_ports() {
   return port_guard::own().opened();
 }
@@ -259,7 +270,7 @@ void tell_refusals(refusals::teller tell) {
 
 } // namespace millrace::access
 
-// The program's symbols come before a library's: CAF and UCX call these four.
+// The program's symbols come before a library's: CAF, UCX and Gloo call these four.
 
 extern "C" int listen(int descriptor, int backlog) noexcept {
   using namespace millrace::access;

@@ -8,9 +8,10 @@
 
 namespace millrace::access {
 
-/// Puts a `guarded_port` in front of every port that CAF or UCX opens, and a proof before every byte that they send.
+/// Puts a `guarded_port` in front of every port that CAF, UCX or Gloo opens, and a proof before every byte that they
+/// send.
 ///
-/// Neither library can be given a connection that somebody else has accepted. But both call the C library's listen,
+/// None of them can be given a connection that somebody else has accepted. But all call the C library's listen,
 /// accept, connect and getsockname, and the program's symbols come before a library's. So these four are ours. `listen`
 /// keeps the real socket for a guarded port and leaves the library one end of a line in its place; `accept` takes
 /// proven connections from the line; `getsockname` names the real socket; `connect` waits for the connection and sends
@@ -28,6 +29,20 @@ public:
   ~guard_data();
   guard_data(const guard_data&) = delete;
   guard_data& operator=(const guard_data&) = delete;
+
+private:
+  key256 key_;
+  const key256* before_;
+};
+
+/// The key of the connections that Gloo, inside LibTorch, makes and takes on this thread, while this object lives.
+/// Gloo's own thread makes none.
+class guard_ranks {
+public:
+  explicit guard_ranks(const key256& key);
+  ~guard_ranks();
+  guard_ranks(const guard_ranks&) = delete;
+  guard_ranks& operator=(const guard_ranks&) = delete;
 
 private:
   key256 key_;

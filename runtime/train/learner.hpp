@@ -39,7 +39,7 @@ struct learner_options {
   model::activations activations = model::activations::kept;
   int threads = 0;                       ///< of this process's LibTorch; 0: leave them as they are
   std::string device = "auto";           ///< "auto", "cpu", "cuda", "cuda:1"
-  std::shared_ptr<rank_link> ranks = {}; ///< to the learner's other processes; nullptr: there are none
+  std::shared_ptr<collective::group_source> ranks = {}; ///< to the learner's other processes; nullptr: there are none
 };
 
 /// Whether the targets of a critic are made of the policy's log-probabilities: V-trace's.

@@ -29,9 +29,9 @@ std::int64_t number_of(Word word) {
 
 } // namespace
 
-team::team(std::shared_ptr<rank_link> link, model::weights parameters, gradient_buffer& gradients, adamw& optimizer,
+team::team(std::shared_ptr<collective::group_source> others, model::weights parameters, gradient_buffer& gradients, adamw& optimizer,
            compute own)
-    : link_(std::move(link)), parameters_(std::move(parameters)), gradients_(gradients), optimizer_(optimizer),
+    : others_(std::move(others)), parameters_(std::move(parameters)), gradients_(gradients), optimizer_(optimizer),
       own_(std::move(own)) {
 }
 
@@ -138,10 +138,10 @@ double team::apply(double scale, std::int64_t course) {
 
 /// The group at work; nullptr in a team of one.
 std::shared_ptr<group> team::present() {
-  if (!link_)
+  if (!others_)
     return nullptr;
   while (!group_) {
-    auto next = link_->group_after(lost_.get());
+    auto next = others_->group_after(lost_.get());
     if (!next)
       throw std::runtime_error("the learner ends");
     try {
@@ -259,11 +259,11 @@ void team::share_sums(group& ranks) {
 
 void team::follow() {
   std::shared_ptr<group> last;
-  while (auto next = link_->group_after(last.get())) {
+  while (auto next = others_->group_after(last.get())) {
     last = std::move(next);
     try {
       follow(*last);
-    } catch (const collective::lost&) { // the link knows why, and makes the next one
+    } catch (const collective::lost&) { // whoever forms groups knows why, and makes the next one
     } catch (const std::exception& failure) {
       last->abort(failure.what());
       throw;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/collective/group_source.hpp"
 #include "runtime/collective/parcel.hpp"
 #include "runtime/train/gradient_buffer.hpp"
 #include "runtime/train/optimizer.hpp"
@@ -11,16 +12,6 @@
 #include <vector>
 
 namespace millrace::train {
-
-/// How a rank of a learner finds the others, again and again: a group that has lost a rank is of no use any more.
-class rank_link {
-public:
-  virtual ~rank_link() = default;
-
-  /// The newest group. Waits until there is one other than `lost`. @returns nullptr: there will be none
-  /// @throws std::runtime_error where none comes about in time
-  virtual std::shared_ptr<collective::group> group_after(const collective::group* lost) = 0;
-};
 
 /// The ranks of one learner at work. The first rank leads: it holds the step, cuts it into tasks, deals them out and
 /// decides. The others hold the same parameters and do as they are told, in `follow`. A learner of one process is a
@@ -38,8 +29,8 @@ public:
   /// loss; if that is not finite, no gradient was added.
   using compute = std::function<collective::parcel(const collective::parcel& task)>;
 
-  /// @param link nullptr: a team of one @param parameters what `optimizer` changes; their gradients are `gradients`
-  team(std::shared_ptr<rank_link> link, model::weights parameters, gradient_buffer& gradients, adamw& optimizer,
+  /// @param others nullptr: a team of one @param parameters what `optimizer` changes; their gradients are `gradients`
+  team(std::shared_ptr<collective::group_source> others, model::weights parameters, gradient_buffer& gradients, adamw& optimizer,
        compute own);
 
   /// What became of tasks.
@@ -90,7 +81,7 @@ private:
   void add_up(collective::group* ranks, int computed);
   void share_sums(collective::group& ranks);
 
-  std::shared_ptr<rank_link> link_;
+  std::shared_ptr<collective::group_source> others_;
   model::weights parameters_;
   gradient_buffer& gradients_;
   adamw& optimizer_;

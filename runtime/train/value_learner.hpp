@@ -32,7 +32,7 @@ struct value_learner_options {
   model::activations activations = model::activations::kept;
   int threads = 0;                       ///< of this process's LibTorch; 0: leave them as they are
   std::string device = "auto";           ///< as `learner_options::device`
-  std::shared_ptr<rank_link> ranks = {}; ///< as `learner_options::ranks`
+  std::shared_ptr<collective::group_source> ranks = {}; ///< as `learner_options::ranks`
 };
 
 /// What one gradient of the critic saw, or those of a step in parts. Means are over answer tokens.

@@ -40,7 +40,7 @@ public:
     return generation_ + 1;
   }
 
-  std::shared_ptr<train::rank_link> link(int rank) { return std::make_shared<own_link>(*this, rank); }
+  std::shared_ptr<collective::group_source> link(int rank) { return std::make_shared<own_link>(*this, rank); }
 
 private:
   class own_group : public collective::group {
@@ -69,14 +69,14 @@ private:
     int rank_, generation_;
   };
 
-  class own_link : public train::rank_link {
+  class own_link : public collective::group_source {
   public:
     own_link(ranks_in_memory& all, int rank) : all_(all), rank_(rank) {}
 
-    std::shared_ptr<collective::group> group_after(const collective::group* lost) override {
-      const int last = lost ? static_cast<const own_group*>(lost)->generation() : -1;
+    std::shared_ptr<collective::group> group_after(const collective::group* last) override {
+      const int before = last ? static_cast<const own_group*>(last)->generation() : -1;
       std::unique_lock lock(all_.mutex_);
-      all_.changed_.wait(lock, [&] { return all_.ended_ || all_.generation_ > last; });
+      all_.changed_.wait(lock, [&] { return all_.ended_ || all_.generation_ > before; });
       if (all_.ended_)
         return nullptr;
       return std::make_shared<own_group>(all_, rank_, all_.generation_);

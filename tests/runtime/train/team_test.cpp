@@ -104,7 +104,7 @@ trained train_policy(int ranks, const train::learner_options& options, losing lo
     team.lose(lost.rank, lost.exchanges);
   with_team(
       ranks, team,
-      [&](std::shared_ptr<train::rank_link> link) {
+      [&](std::shared_ptr<collective::group_source> link) {
         auto own = options;
         own.ranks = std::move(link);
         return train::learner(config, start(), own);
@@ -221,7 +221,7 @@ TEST_CASE("ranks: a loss that is not finite ends the step for all of them") {
     tests::ranks_in_memory team(ranks);
     with_team(
         ranks, team,
-        [&](std::shared_ptr<train::rank_link> link) {
+        [&](std::shared_ptr<collective::group_source> link) {
           auto own = options;
           own.ranks = std::move(link);
           own.algorithm_options = {};
@@ -247,7 +247,7 @@ TEST_CASE("ranks: a critic learns the same bits for any number of them") {
     tests::ranks_in_memory team(ranks);
     with_team(
         ranks, team,
-        [&](std::shared_ptr<train::rank_link> link) {
+        [&](std::shared_ptr<collective::group_source> link) {
           train::value_learner_options options;
           options.device = "cpu";
           options.threads = 1;

@@ -1,0 +1,145 @@
+#include "runtime/collective/gloo_wire.hpp"
+
+#include "runtime/access/socket_calls.hpp"
+#include "runtime/collective/group.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#define USE_C10D_GLOO
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+
+namespace millrace::collective {
+namespace {
+
+/// Gloo would try again on its own thread, where an exception ends the process. It reads this once, at its first
+/// connection, so the program says it before it has threads.
+[[maybe_unused]] const int no_retries = ::setenv("GLOO_DISABLE_CONNECTION_RETRIES", "1", 1);
+
+/// Gloo's own deadline, for what never is late: the group has its own.
+constexpr auto never = std::chrono::hours(24);
+
+std::string hex_of(const std::vector<std::uint8_t>& bytes) {
+  constexpr char digits[] = "0123456789abcdef";
+  std::string text;
+  for (const auto byte : bytes)
+    text += {digits[byte >> 4], digits[byte & 15]};
+  return text;
+}
+
+std::vector<std::uint8_t> bytes_of(const std::string& hex, const std::string& whose) {
+  const auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
+  std::vector<std::uint8_t> bytes;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
+    const int high = digit(hex[i]), low = digit(hex[i + 1]);
+    if (high < 0 || low < 0)
+      break;
+    bytes.push_back(static_cast<std::uint8_t>(high << 4 | low));
+  }
+  if (bytes.empty() || bytes.size() * 2 != hex.size())
+    throw lost(whose + "'s address: want pairs of digits 0-9a-f, got \"" + hex.substr(0, 40) + "\"");
+  return bytes;
+}
+
+/// What LibTorch keeps in a store, kept in words. Each rank puts one word, its address; the key ends in "/RANK".
+class word_store : public c10d::Store {
+public:
+  word_store(std::shared_ptr<rendezvous> words, std::chrono::steady_clock::time_point deadline,
+             std::chrono::milliseconds within)
+      : words_(std::move(words)), deadline_(deadline), within_(within) {}
+
+  c10::intrusive_ptr<Store> clone() override { return c10::make_intrusive<word_store>(words_, deadline_, within_); }
+
+  void set(const std::string& key, const std::vector<std::uint8_t>& value) override { words_->put(key, hex_of(value)); }
+
+  std::vector<std::uint8_t> get(const std::string& key) override {
+    return bytes_of(words_->wait(key, whose(key), deadline_, within_), whose(key));
+  }
+
+  bool check(const std::vector<std::string>& keys) override {
+    return std::all_of(keys.begin(), keys.end(), [this](const auto& key) { return words_->has(key); });
+  }
+
+  void wait(const std::vector<std::string>& keys) override {
+    for (const auto& key : keys)
+      get(key);
+  }
+
+  void wait(const std::vector<std::string>& keys, const std::chrono::milliseconds&) override { wait(keys); }
+
+  std::int64_t add(const std::string& key, std::int64_t) override { return no_word(key); }
+
+  bool deleteKey(const std::string& key) override { return no_word(key) != 0; }
+
+  std::int64_t getNumKeys() override { return no_word("all"); }
+
+private:
+  static std::string whose(const std::string& key) { return "rank " + key.substr(key.rfind('/') + 1); }
+
+  static std::int64_t no_word(const std::string& key) {
+    throw std::logic_error("Gloo wants more of \"" + key + "\" than a word");
+  }
+
+  std::shared_ptr<rendezvous> words_;
+  std::chrono::steady_clock::time_point deadline_;
+  std::chrono::milliseconds within_;
+};
+
+class gloo_post : public gloo_wire::post {
+public:
+  explicit gloo_post(c10::intrusive_ptr<c10d::Work> work) : work_(std::move(work)) {}
+
+  bool wait() override { return work_->wait(never); }
+
+  void cancel() override { work_->abort(); }
+
+private:
+  c10::intrusive_ptr<c10d::Work> work_;
+};
+
+} // namespace
+
+struct gloo_wire::library {
+  c10::intrusive_ptr<c10d::ProcessGroupGloo> group;
+  c10::intrusive_ptr<c10d::Work> nobodys; ///< waits for a tensor that nobody sends
+};
+
+gloo_wire::gloo_wire(const wire_options& options, std::shared_ptr<rendezvous> words)
+    : library_(std::make_unique<library>()) {
+  const access::guard_ranks guard(options.key);
+  const auto guarded_before = access::guarded_ports();
+  auto how = c10d::ProcessGroupGloo::Options::create(never);
+  how->threads = 1; // for collective operations, of which there are none
+  how->devices = {c10d::ProcessGroupGloo::createDeviceForHostname(options.host, /*lazyInit=*/true)};
+  if (access::guarded_ports() == guarded_before)
+    throw std::logic_error("Gloo has opened a port that nobody guards");
+  const auto store = c10::make_intrusive<word_store>(std::move(words), options.deadline, options.within);
+  library_->group = c10::make_intrusive<c10d::ProcessGroupGloo>(store, options.rank, options.size, how);
+  // From whomever it may come: so the connections to all are begun here.
+  std::vector<at::Tensor> nothing{at::empty({1}, at::kByte)};
+  library_->nobodys = library_->group->recvAnysource(nothing, static_cast<int>(kind::farewell) + 1);
+}
+
+gloo_wire::~gloo_wire() = default;
+
+std::unique_ptr<gloo_wire::post> gloo_wire::send(const at::Tensor& tensor, int to, kind what) {
+  std::vector<at::Tensor> one{tensor};
+  return std::make_unique<gloo_post>(library_->group->send(one, to, static_cast<int>(what)));
+}
+
+std::unique_ptr<gloo_wire::post> gloo_wire::receive(const at::Tensor& tensor, int from, kind what) {
+  std::vector<at::Tensor> one{tensor};
+  return std::make_unique<gloo_post>(library_->group->recv(one, from, static_cast<int>(what)));
+}
+
+void gloo_wire::hang_up() {
+  try {
+    library_->nobodys->wait(std::chrono::milliseconds(1));
+  } catch (const std::exception&) {
+    // A wait that is too late closes every connection, which is what it is for.
+  }
+}
+
+} // namespace millrace::collective

@@ -1,0 +1,134 @@
+#include "runtime/access/socket_calls.hpp"
+#include "runtime/collective/gloo_wire.hpp"
+#include "tests/runtime/collective/ranks.hpp"
+#include "tests/support/eventually.hpp"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <cstring>
+
+namespace gloo_wire_test {
+
+using namespace millrace::collective;
+using namespace millrace::collective::testing;
+using namespace millrace::tests;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Where a rank listens, out of the word that it says: length and text of a host's name, length of an address, and the
+/// address.
+sockaddr_in address_in(const std::string& hex) {
+  std::string bytes;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
+    bytes += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  std::uint64_t name = 0;
+  REQUIRE(bytes.size() > sizeof name);
+  std::memcpy(&name, bytes.data(), sizeof name);
+  const auto at = 2 * sizeof name + name;
+  sockaddr_in address{};
+  REQUIRE(bytes.size() >= at + sizeof address);
+  std::memcpy(&address, bytes.data() + at, sizeof address);
+  REQUIRE(address.sin_family == AF_INET);
+  return address;
+}
+
+/// Somebody who connects to a rank's port without a proof.
+class stranger {
+public:
+  stranger(const sockaddr_in& to, const std::string& says) : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    REQUIRE(::connect(socket_, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0);
+    CHECK(::send(socket_, says.data(), says.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(says.size()));
+  }
+
+  ~stranger() { ::close(socket_); }
+
+  stranger(const stranger&) = delete;
+  stranger& operator=(const stranger&) = delete;
+
+  /// Whether the port has closed the connection, and has said nothing before.
+  bool turned_away() const {
+    pollfd wait{socket_, POLLIN, 0};
+    char byte = 0;
+    return ::poll(&wait, 1, 10'000) == 1 && ::recv(socket_, &byte, 1, 0) <= 0;
+  }
+
+private:
+  int socket_;
+};
+
+} // namespace
+
+TEST_CASE("a stranger at a rank's port is turned away, and the group forms all the same") {
+  watched<std::vector<std::string>> refused;
+  millrace::access::tell_refusals(
+      [&](const std::string& line) { refused.change([&](auto& all) { all.push_back(line); }); });
+  const auto guarded_before = millrace::access::guarded_ports();
+  std::mutex mutex;
+  std::vector<std::unique_ptr<stranger>> strangers;
+  // What rank 1 would say if nobody asked for a proof: the number of the connection that rank 0 waits for.
+  const std::string number("\1\0\0\0\0\0\0\0", 8), silent;
+  const words_of_all words(2, [&](const std::string&, const std::string& value) {
+    const std::lock_guard lock(mutex);
+    strangers.push_back(std::make_unique<stranger>(address_in(value), number + std::string(60, 'x')));
+    strangers.push_back(std::make_unique<stranger>(address_in(value), silent));
+  });
+  std::vector<std::unique_ptr<group>> groups(2);
+  CHECK(on_ranks(2,
+                 [&](int rank) {
+                   groups[static_cast<std::size_t>(rank)] = connect_gloo(options_of(rank, 2), words.of(rank));
+                   exchange_one(*groups[static_cast<std::size_t>(rank)]);
+                 })
+        == std::vector<std::string>(2));
+  CHECK(millrace::access::guarded_ports() == guarded_before + 2);
+  REQUIRE(strangers.size() == 4);
+  for (const auto& one : strangers)
+    CHECK(one->turned_away());
+  CHECK(refused.wait([](const auto& all) { return !all.empty(); }));
+  CHECK(refused.get().front().find("no proof that it holds this port's key") != std::string::npos);
+  millrace::access::tell_refusals({});
+}
+
+TEST_CASE("a rank with another key joins nobody") {
+  for (int again = 0; again < 4; ++again) { // the one with the higher port connects
+    const words_of_all words(2);
+    const auto thrown = on_ranks(2, [&](int rank) {
+      auto options = options_of(rank, 2);
+      options.connect_deadline = 300ms;
+      if (rank == 1)
+        options.key.fill(std::byte{0x5b});
+      connect_gloo(options, words.of(rank));
+    });
+    for (const int rank : {0, 1}) {
+      const auto& why = thrown[static_cast<std::size_t>(rank)];
+      CAPTURE(why);
+      const auto other = "rank " + std::to_string(1 - rank);
+      CHECK((why == other + " has not come to the group within 300 ms" || why.starts_with(other + " is gone: ")));
+    }
+  }
+}
+
+TEST_CASE("a word that is no address is said") {
+  for (const std::string word : {"", "0", "0g", "not hex"}) {
+    const words_of_all words(1);
+    words.of(0)->told("0/1", word);
+    const auto thrown = on_ranks(1, [&](int) {
+      auto options = options_of(0, 2);
+      options.connect_deadline = 300ms;
+      connect_gloo(options, words.of(0));
+    });
+    CHECK(thrown[0] == "rank 1's address: want pairs of digits 0-9a-f, got \"" + word + "\"");
+  }
+}
+
+TEST_CASE("a host that is no address of this host is said") {
+  const words_of_all words(1);
+  auto options = options_of(0, 2);
+  options.host = "192.0.2.1"; // of documentation (RFC 5737)
+  CHECK_THROWS_AS(connect_gloo(options, words.of(0)), std::exception);
+  CHECK_FALSE(words.of(0)->has("0/0"));
+}
+
+} // namespace gloo_wire_test

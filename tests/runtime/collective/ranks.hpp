@@ -1,0 +1,96 @@
+#pragma once
+
+#include "runtime/collective/gloo_group.hpp"
+
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <future>
+#include <thread>
+
+namespace millrace::collective::testing {
+
+using clk = std::chrono::steady_clock;
+
+inline double milliseconds_since(clk::time_point start) {
+  return std::chrono::duration<double, std::milli>(clk::now() - start).count();
+}
+
+inline gloo_options options_of(int rank, int size) {
+  gloo_options options{.rank = rank, .size = size};
+  options.key.fill(std::byte{0x5a});
+  options.connect_deadline = options.exchange_deadline = std::chrono::seconds(30);
+  return options;
+}
+
+/// The rendezvous of the ranks that are threads of this process: what one says, all others are told, and an outsider.
+class words_of_all {
+public:
+  using outsider = std::function<void(const std::string& key, const std::string& value)>;
+
+  explicit words_of_all(int size, outsider told_too = {}) {
+    for (int rank = 0; rank < size; ++rank)
+      each_.push_back(
+          std::make_shared<rendezvous>([this, rank, told_too](const std::string& key, const std::string& value) {
+            tell(key, value, rank);
+            if (told_too)
+              told_too(key, value);
+          }));
+  }
+
+  /// To all but `teller`.
+  void tell(const std::string& key, const std::string& value, int teller = -1) const {
+    for (std::size_t other = 0; other < each_.size(); ++other)
+      if (static_cast<int>(other) != teller)
+        each_[other]->told(key, value);
+  }
+
+  std::shared_ptr<rendezvous> of(int rank) const { return each_[static_cast<std::size_t>(rank)]; }
+
+private:
+  std::vector<std::shared_ptr<rendezvous>> each_;
+};
+
+/// Runs `work(rank)` on a thread for each rank. @returns what each threw, "" for nothing
+template <class Work>
+std::vector<std::string> on_ranks(int size, Work work) {
+  std::vector<std::string> thrown(static_cast<std::size_t>(size));
+  std::vector<std::thread> threads;
+  for (int rank = 0; rank < size; ++rank)
+    threads.emplace_back([&, rank] {
+      try {
+        work(rank);
+      } catch (const std::exception& error) {
+        thrown[static_cast<std::size_t>(rank)] = error.what();
+      }
+    });
+  for (auto& thread : threads)
+    thread.join();
+  return thrown;
+}
+
+/// A group of threads, connected. At index r: rank r's.
+inline std::vector<std::unique_ptr<group>> connected(int size, std::chrono::milliseconds exchange_deadline = {}) {
+  std::vector<std::unique_ptr<group>> groups(static_cast<std::size_t>(size));
+  const words_of_all words(size);
+  const auto thrown = on_ranks(size, [&](int rank) {
+    auto options = options_of(rank, size);
+    if (exchange_deadline.count() != 0)
+      options.exchange_deadline = exchange_deadline;
+    groups[static_cast<std::size_t>(rank)] = connect_gloo(options, words.of(rank));
+  });
+  REQUIRE(thrown == std::vector<std::string>(static_cast<std::size_t>(size)));
+  return groups;
+}
+
+/// One exchange in which each rank sends each other rank one float.
+inline void exchange_one(group& ranks) {
+  const std::vector<std::int64_t> ones(static_cast<std::size_t>(ranks.size()), 1);
+  const auto got = gather(ranks, at::full({1}, ranks.rank() + 0.5, at::kFloat), ones);
+  for (int rank = 0; rank < ranks.size(); ++rank)
+    if (got[static_cast<std::size_t>(rank)].item<float>() != static_cast<float>(rank) + 0.5F)
+      throw std::runtime_error("rank " + std::to_string(rank) + "'s number is another one");
+}
+
+} // namespace millrace::collective::testing
