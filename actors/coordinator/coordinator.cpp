@@ -99,7 +99,12 @@ void coordinator_state::each_state_keeper(const visit_role& visit) const {
 bool coordinator_state::models_are_loaded() const {
   const auto& all = config_.pipeline->roles;
   return std::all_of(all.begin(), all.end(), [this](const auto& role) {
-    return !pipeline::abilities_of(role).trains || find({role.name, 0, 0}) != nullptr;
+    if (!pipeline::abilities_of(role).trains)
+      return true;
+    for (std::int64_t i = 0; i < std::max<std::int64_t>(1, config_.pipeline->processes_of(role.name)); ++i)
+      if (!find({role.name, static_cast<std::uint32_t>(i), 0}))
+        return false;
+    return true;
   });
 }
 
@@ -115,6 +120,8 @@ actor::setup coordinator(coordinator_config config) {
     in.on<process_up>([state](const process_up& up) { state->process_is_up(up); });
     in.on<role_ready>([state](const role_ready& ready) { state->role_is_ready(ready); });
     in.on<evaluation_progress>([state](const evaluation_progress& progress) { state->evaluation_goes_on(progress); });
+    in.on<rank_word>([state](const rank_word& word) { state->pass_on(word); });
+    in.on<ranks_lost>([state](const ranks_lost& what) { state->ranks_are_lost(what); });
     in.on<role_failed>([state](const role_failed& failed) { state->role_has_failed(failed); });
     in.on<process_failed>([state](const process_failed& failed) {
       state->process_has_failed(failed);

@@ -34,6 +34,8 @@ public:
   void process_is_up(const process_up& up); ///< CR-3: ignored unless it joined
   void role_is_ready(const role_ready& ready);
   void evaluation_goes_on(const evaluation_progress& progress);
+  void pass_on(const rank_word& word);
+  void ranks_are_lost(const ranks_lost& what);
   void role_has_failed(const role_failed& failed);
   void process_has_failed(const process_failed& failed);
   void process_has_ended(const process_ended& ended);
@@ -115,6 +117,12 @@ private:
     std::vector<role_instance> roles; ///< that ran there
   };
 
+  /// The ranks of one role.
+  struct rank_group {
+    std::uint32_t generation = 0; ///< of the newest group
+    int losses = 0;               ///< groups that failed in a row, although every rank was up
+  };
+
   using visit_role = std::function<void(const role_ready&)>;
 
   // -- processes.cpp
@@ -138,6 +146,12 @@ private:
   void look_for_node(const std::string& host);
   void node_not_found(const std::string& host, const std::string& why);
   void node_is_back(const std::string& host, const handle<starts_processes>& node);
+
+  // -- ranks.cpp
+  void each_rank(const std::string& role, const visit_role& visit) const;
+  void form_ranks_if_all_up(const std::string& role);
+  void part_ranks_of(const role_ready& gone, const std::string& how);
+  void ranks_have_worked();
 
   // -- effects.cpp
   void processed(const role_instance& adder, const group_columns& answer);
@@ -214,6 +228,7 @@ private:
   std::map<std::string, supervision::placed_process> lives_;
   std::map<std::string, lost_node> lost_nodes_; ///< by the name that the placement gives them
   std::map<group_attempt, open_fetch> fetches_;
+  std::map<std::string, rank_group> ranks_; ///< by role
   supervision::restart_rule restarts_;
   supervision::unscored_answers unscored_;
   supervision::prompt_results prompt_results_; ///< of the step under way

@@ -217,7 +217,12 @@ void coordinator_state::take_role_in(const role_ready& ready) {
     line += ": trains " + std::to_string(ready.parameters) + " parameters";
   if (ready.evaluator)
     line += ": " + std::to_string(ready.rows) + " held-out prompts";
+  if (ready.rank)
+    line += std::string(ready.trainer ? ", " : ": ") + "rank " + std::to_string(ready.who.index) + " of "
+            + std::to_string(config_.pipeline->processes_of(ready.who.role));
   telemetry::log_info(ready.who.name(), line);
+  if (ready.rank)
+    form_ranks_if_all_up(ready.who.role);
   if (ready.generator) {
     const auto& placed = config_.pipeline->placement.roles;
     const auto first = placed.find(leader_role_);
@@ -286,7 +291,8 @@ void coordinator_state::remove_process(std::uint64_t node, const std::string& ho
     start_if_introduced(live);
   for (const auto& role : process.mapped().roles) {
     telemetry::log_warning(role.name(), "process " + std::to_string(process.mapped().pid) + " is gone (" + how + ")");
-    roles_.erase(role.name());
+    if (const auto gone = roles_.extract(role.name()); gone && gone.mapped().rank)
+      part_ranks_of(gone.mapped(), how);
   }
   router_->node_gone(node, now());
   progressed();

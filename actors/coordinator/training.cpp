@@ -125,6 +125,7 @@ void coordinator_state::batch_done(const batch_report& report, const std::vector
 }
 
 void coordinator_state::step_done(const batch_report& report) {
+  ranks_have_worked();
   // Before the checkpoint of the step and the prompts of the next one are asked for.
   if (auto results = prompt_results_.take(); !results.prompts.empty())
     tell(source_, std::move(results));

@@ -395,9 +395,29 @@ auto inspect(Inspector& f, process_up& x) {
 }
 
 template <class Inspector>
+auto inspect(Inspector& f, form_ranks& x) {
+  return f(x.generation, x.size);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, rank_word& x) {
+  return f(x.from, x.generation, x.key, x.value);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, part_ranks& x) {
+  return f(x.generation, x.why);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, ranks_lost& x) {
+  return f(x.from, x.generation, x.why);
+}
+
+template <class Inspector>
 auto inspect(Inspector& f, role_ready& x) {
   return f(x.who, x.node, x.generator, x.column_adder, x.trainer, x.publisher, x.weights_taker, x.evaluator,
-           x.state_keeper, x.capacity_groups, x.parameters, x.needs_returns, x.rows);
+           x.state_keeper, x.rank, x.capacity_groups, x.parameters, x.needs_returns, x.rows);
 }
 
 template <class Inspector>

@@ -141,6 +141,12 @@ void serve(inbox& in, const std::shared_ptr<roles::state_keeper>& role) {
   });
 }
 
+void serve(inbox& in, const std::shared_ptr<roles::rank>& role) {
+  in.on<form_ranks>([role](const form_ranks& how) { role->form(how); });
+  in.on<rank_word>([role](const rank_word& word) { role->hear(word); });
+  in.on<part_ranks>([role](const part_ranks& how) { role->part(how); });
+}
+
 } // namespace
 
 actor::setup role_actor(role_place place, roles::role_abilities abilities) {
@@ -159,6 +165,8 @@ actor::setup role_actor(role_place place, roles::role_abilities abilities) {
       serve(in, abilities.evaluates);
     if (abilities.keeps_state)
       serve(in, abilities.keeps_state);
+    if (abilities.joins_ranks)
+      serve(in, abilities.joins_ranks);
   };
 }
 
@@ -175,6 +183,7 @@ role_ready ready_message(const role_place& place, const roles::role_abilities& a
   offer(ready.weights_taker, abilities.takes_weights);
   offer(ready.evaluator, abilities.evaluates);
   offer(ready.state_keeper, abilities.keeps_state);
+  offer(ready.rank, abilities.joins_ranks);
   ready.capacity_groups = abilities.places;
   if (abilities.trains) {
     ready.parameters = abilities.trains->parameter_count();

@@ -16,6 +16,8 @@ roles::role_events events_for(const role_instance& who, const handle<decides>& c
   events.generated = [coordinator](group_generated what) { tell(coordinator, std::move(what)); };
   events.interrupted = [coordinator](group_interrupted what) { tell(coordinator, std::move(what)); };
   events.progress = [coordinator](evaluation_progress what) { tell(coordinator, std::move(what)); };
+  events.word = [coordinator](rank_word what) { tell(coordinator, std::move(what)); };
+  events.ranks_are_lost = [coordinator](ranks_lost what) { tell(coordinator, std::move(what)); };
   events.failed = [coordinator, who](std::string why) {
     tell(coordinator, role_failed{.who = who, .why = std::move(why)});
   };

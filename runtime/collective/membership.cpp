@@ -4,6 +4,12 @@
 #include <utility>
 
 namespace millrace::collective {
+namespace {
+
+/// How long after a failed exchange the news that a rank is gone may take.
+constexpr std::chrono::seconds news_of_a_death{2};
+
+} // namespace
 
 membership::membership(options own, tell to_others, complain of_loss)
     : own_(std::move(own)), to_others_(std::move(to_others)), of_loss_(std::move(of_loss)) {
@@ -55,6 +61,7 @@ void membership::end_newest(const std::string& why) {
   newest_->words->abort(why);
   if (newest_->made)
     newest_->made->abort(why);
+  changed_.notify_all();
 }
 
 std::optional<group::waiting> membership::waits() const {
@@ -77,8 +84,9 @@ std::optional<membership::forming> membership::wait_for_order(std::unique_lock<s
 
 std::shared_ptr<group> membership::group_after(const group* last) {
   std::unique_lock lock(mutex_);
-  // A group that failed although nobody is said to be gone: whoever knows who lives must look, and form another.
-  if (last && newest_ && !newest_->over && newest_->made.get() == last
+  const auto failed = [&] { return last && newest_ && !newest_->over && newest_->made.get() == last; };
+  // If nobody is said to be gone, whoever knows who lives must look, and form another group.
+  if (failed() && !changed_.wait_for(lock, news_of_a_death, [&] { return !failed(); })
       && std::exchange(told_lost_, newest_->generation) != newest_->generation)
     of_loss_(newest_->generation, "an exchange failed");
   while (auto next = wait_for_order(lock, last)) {
@@ -95,6 +103,8 @@ std::shared_ptr<group> membership::group_after(const group* last) {
                            .connect_deadline = own_.form_deadline,
                            .exchange_deadline = own_.exchange_deadline},
                           next->words);
+      if (own_.dressed)
+        made = own_.dressed(std::move(made));
     } catch (const lost& why) {
       failure = why.what();
     }

@@ -31,6 +31,8 @@ public:
     std::chrono::milliseconds form_deadline{60'000};      ///< for a group to come about, from when it is asked for
     std::chrono::milliseconds exchange_deadline{600'000}; ///< of each exchange
     bool leads = false; ///< it asks for groups when it needs them; others wait for one however long it takes
+    /// What a new group is handed on as: somebody may want to see its exchanges. Empty: as it is.
+    std::function<std::shared_ptr<group>(std::shared_ptr<group>)> dressed = {};
   };
 
   /// A word for every other rank of a generation. Any thread; must not block.

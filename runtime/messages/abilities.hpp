@@ -6,6 +6,7 @@
 #include "runtime/messages/generate.hpp"
 #include "runtime/messages/prompts.hpp"
 #include "runtime/messages/protocol.hpp"
+#include "runtime/messages/ranks.hpp"
 #include "runtime/messages/train.hpp"
 #include "runtime/messages/weights.hpp"
 #include "runtime/words/ids.hpp"
@@ -63,6 +64,12 @@ using evaluates = protocol<asked<evaluate_version, version_evaluated>>;
 /// the last checkpoint.
 using keeps_state = protocol<asked<write_checkpoint, checkpoint_written>, asked<find_file, file_found>>;
 
+/// Is one of the ranks that train as one: several processes of a role. The first one has the role's other abilities
+/// too.
+/// - RK-1: the group of a generation has the same ranks for its whole life.
+/// - RK-2: a rank that comes back gets the first rank's state before it computes anything.
+using joins_ranks = protocol<told<form_ranks>, told<rank_word>, told<part_ranks>>;
+
 /// What a role that is up can do: a handle for each of its abilities. role -> coordinator, once in each of its lives.
 struct role_ready {
   role_instance who;
@@ -74,6 +81,7 @@ struct role_ready {
   handle<takes_weights> weights_taker;
   handle<evaluates> evaluator;
   handle<keeps_state> state_keeper;
+  handle<joins_ranks> rank;
   std::uint32_t capacity_groups = 0; ///< of a generator: groups that it takes at once
   std::uint64_t parameters = 0;      ///< of a trainer: how many numbers it trains
   bool needs_returns = false;        ///< of a trainer: only the leader's answer to the step makes its targets

@@ -421,7 +421,7 @@ void check_placement(const pipeline& p, reading& into) {
     }
     const std::int64_t count = p.processes_of(name);
     const std::string key = path + (placed.processes > 0 ? ".processes" : ".hosts");
-    if (count > 1 && !r->replicated())
+    if (count > 1 && !r->replicated() && !r->ranks())
       into.wrong(into.place(key), key + ": found " + std::to_string(count) + " processes, want 1: a role of kind \""
                                       + std::string(r->kind()) + "\" is one");
     if (placed.processes > 0 && placed.processes < static_cast<std::int64_t>(placed.hosts.size()))

@@ -19,6 +19,7 @@ struct critic_table {
   static constexpr std::string_view summary = "values of answer tokens, trained with the policy's step";
   static constexpr bool heavy = true;
   static constexpr bool replicated = false;
+  static constexpr bool ranks = true;
 
   std::string model;
   optimizer_table optimizer{.lr = 1e-5};

@@ -47,6 +47,16 @@ bool role::heavy() const {
   return std::visit([](const auto& table) { return table.heavy; }, options);
 }
 
+bool role::ranks() const {
+  return std::visit(
+      [](const auto& table) {
+        return requires {
+          table.ranks;
+        };
+      },
+      options);
+}
+
 bool role::replicated() const {
   return std::visit([](const auto& table) { return table.replicated; }, options);
 }

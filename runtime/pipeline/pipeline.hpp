@@ -31,7 +31,8 @@ struct role {
   std::string_view kind() const;
   std::string_view summary() const;
   bool heavy() const;      ///< whether its work fills cores for long
-  bool replicated() const; ///< whether it may run in several processes
+  bool replicated() const; ///< whether it may run in several processes that know nothing of each other
+  bool ranks() const;      ///< whether several processes of it are ranks that train as one
 
   bool operator==(const role&) const = default;
 };

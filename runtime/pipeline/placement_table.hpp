@@ -21,7 +21,9 @@ struct role_placement {
   template <class Self, class Visitor>
   static void visit(Self& s, Visitor& v) {
     v("processes", s.processes, between(0, 256),
-      "processes of the role; 0 = in the run's own process, or one on each of `hosts`");
+      "processes of the role; of a policy or a critic: ranks that train as one; 0 = in the run's own process, or one "
+      "on "
+      "each of `hosts`");
     v("hosts", s.hosts, any(), "HOST:PORT of the `millrace node`s that start them, in turn; empty = this host");
   }
 };

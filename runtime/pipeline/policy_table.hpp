@@ -30,6 +30,7 @@ struct policy_table {
   static constexpr std::string_view summary = "trains the weights and publishes them";
   static constexpr bool heavy = true;
   static constexpr bool replicated = false;
+  static constexpr bool ranks = true;
 
   std::string model;
   std::vector<std::string> publishes_to;

@@ -5,6 +5,7 @@
 #include "runtime/messages/checkpoint.hpp"
 #include "runtime/messages/evaluate.hpp"
 #include "runtime/messages/generate.hpp"
+#include "runtime/messages/ranks.hpp"
 #include "runtime/messages/train.hpp"
 #include "runtime/messages/weights.hpp"
 #include "runtime/transport/bundle.hpp"
@@ -37,6 +38,8 @@ struct role_events {
   std::function<void(group_generated)> generated = [](auto&&) {};
   std::function<void(group_interrupted)> interrupted = [](auto&&) {};
   std::function<void(evaluation_progress)> progress = [](auto&&) {};
+  std::function<void(rank_word)> word = [](auto&&) {};
+  std::function<void(ranks_lost)> ranks_are_lost = [](auto&&) {};
   /// The role can do nothing any more. @param why one line
   std::function<void(std::string why)> failed = [](auto&&) {};
 };
@@ -164,6 +167,16 @@ public:
   virtual void write(const write_checkpoint& ask, answer_to<checkpoint_written> done) = 0;
 };
 
+/// Is one of the ranks that train as one.
+class rank {
+public:
+  virtual ~rank() = default;
+
+  virtual void form(const form_ranks& how) = 0;
+  virtual void hear(const rank_word& word) = 0;
+  virtual void part(const part_ranks& how) = 0;
+};
+
 /// The abilities of one role; null where the role lacks one. Several may be the same object. They live until the last
 /// of them is let go of, on a thread that is none of the role's own.
 struct role_abilities {
@@ -174,6 +187,7 @@ struct role_abilities {
   std::shared_ptr<weights_taker> takes_weights = nullptr;
   std::shared_ptr<evaluator> evaluates = nullptr;
   std::shared_ptr<state_keeper> keeps_state = nullptr;
+  std::shared_ptr<rank> joins_ranks = nullptr;
   std::uint32_t places = 0; ///< groups that `generates` takes at once
 };
 

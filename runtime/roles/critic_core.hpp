@@ -35,8 +35,12 @@ class critic_core {
 public:
   /// Loads the critic's model, or goes on from a checkpoint that `write_checkpoint` wrote.
   /// @throws input_error in one line: model or checkpoint unusable, a tokenizer that is not the rollout's
+  /// @param ranks as of `policy_core`
   critic_core(const pipeline::pipeline& p, const pipeline::critic_table& table, const std::filesystem::path& checkpoint,
-              int threads);
+              int threads, std::shared_ptr<collective::group_source> ranks = nullptr);
+
+  /// The life of a rank that does not lead, as `learner::follow`.
+  void follow() { learner_.follow(); }
 
   /// Keeps a group that was fetched, as `policy_core::keep` does.
   bool keep(std::uint64_t group, const columns::column_set& columns, std::string domain);

@@ -1,6 +1,7 @@
 #include "runtime/roles/critic_role.hpp"
 
 #include "runtime/roles/fetch_for_training.hpp"
+#include "runtime/roles/rank_seat.hpp"
 #include "runtime/roles/role_kinds.hpp"
 #include "runtime/train/learner.hpp"
 
@@ -10,8 +11,16 @@
 
 namespace millrace::roles {
 
-critic_role::critic_role(const role_setup& setup, const pipeline::critic_table& table)
-    : setup_(setup), core_(std::make_shared<critic_core>(*setup.pipeline, table, setup.checkpoint, setup.threads())) {
+critic_role::critic_role(const role_setup& setup, const pipeline::critic_table& table,
+                         std::shared_ptr<collective::membership> ranks)
+    : setup_(setup), ranks_(std::move(ranks)),
+      core_(std::make_shared<critic_core>(*setup.pipeline, table, setup.checkpoint, setup.threads(), ranks_)) {
+}
+
+critic_role::~critic_role() {
+  stop_.request_stop();
+  if (ranks_)
+    ranks_->close();
 }
 
 void critic_role::add(const process_group&, columns::column_set columns, answer_to<added_columns> done) {
@@ -63,8 +72,16 @@ void critic_role::write(const write_checkpoint& ask, answer_to<checkpoint_writte
 }
 
 role_abilities made(const role_setup& setup, const pipeline::critic_table& table) {
-  const auto role = std::make_shared<critic_role>(setup, table);
-  return {.adds_columns = role, .trains = role, .keeps_state = role};
+  const auto ranks = setup.membership();
+  if (ranks && setup.who.index > 0)
+    return {.joins_ranks = std::make_shared<following_rank<critic_core>>(
+                setup, ranks,
+                std::make_shared<critic_core>(*setup.pipeline, table, setup.checkpoint, setup.threads(), ranks))};
+  const auto role = std::make_shared<critic_role>(setup, table, ranks);
+  return {.adds_columns = role,
+          .trains = role,
+          .keeps_state = role,
+          .joins_ranks = ranks ? std::make_shared<rank_seat>(ranks) : nullptr};
 }
 
 } // namespace millrace::roles

@@ -20,9 +20,11 @@ namespace millrace::roles {
 class critic_role : public column_adder, public trainer, public state_keeper {
 public:
   /// Loads the model, or the checkpoint. @throws input_error
-  critic_role(const role_setup& setup, const pipeline::critic_table& table);
+  /// @param ranks as of `policy_role`
+  critic_role(const role_setup& setup, const pipeline::critic_table& table,
+              std::shared_ptr<collective::membership> ranks);
 
-  ~critic_role() override { stop_.request_stop(); } // the thread is waited for
+  ~critic_role() override; // the thread is waited for
 
   transport::wanted_columns reads() const override { return columns::wanted_by(setup_.role()); }
 
@@ -50,6 +52,7 @@ public:
 
 private:
   role_setup setup_;
+  std::shared_ptr<collective::membership> ranks_;
   std::shared_ptr<critic_core> core_; ///< pulls that are under way keep it
   std::stop_source stop_;
   job_thread thread_; ///< last: it ends before what its jobs use

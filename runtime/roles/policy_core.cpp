@@ -73,8 +73,10 @@ model::checkpoint load(const pipeline::pipeline& p, const std::filesystem::path&
 
 /// The learner's options, with the adapter that they ask for.
 train::learner_options options_for(const pipeline::pipeline& p, const std::filesystem::path& checkpoint,
-                                   const model::checkpoint& base, int threads) {
+                                   const model::checkpoint& base, int threads,
+                                   std::shared_ptr<collective::group_source> ranks) {
   auto options = learner_options_of(p, threads);
+  options.ranks = std::move(ranks);
   const auto& table = table_of(p);
   if (!table.lora)
     return options;
@@ -94,9 +96,10 @@ train::learner_options options_for(const pipeline::pipeline& p, const std::files
 
 } // namespace
 
-policy_core::policy_core(const pipeline::pipeline& p, const std::filesystem::path& checkpoint, int threads)
+policy_core::policy_core(const pipeline::pipeline& p, const std::filesystem::path& checkpoint, int threads,
+                         std::shared_ptr<collective::group_source> ranks)
     : table_(table_of(p)), model_(load(p, checkpoint)),
-      learner_(model_.config, model_.parameters, options_for(p, checkpoint, model_, threads)),
+      learner_(model_.config, model_.parameters, options_for(p, checkpoint, model_, threads, std::move(ranks))),
       rules_(columns::training_rules_of(p)), rewards_(reward_parts_of(p)), threads_(threads) {
   model_.parameters.clear();
   for (const auto* critic : p.of<pipeline::critic_table>())

@@ -28,7 +28,12 @@ class policy_core {
 public:
   /// Loads the policy's model, or goes on from a checkpoint that `write_checkpoint` wrote.
   /// @throws input_error in one line: model or checkpoint unusable, log-probabilities of an unknown version
-  policy_core(const pipeline::pipeline& p, const std::filesystem::path& checkpoint, int threads);
+  /// @param ranks to the other processes that train this policy; nullptr: there are none
+  policy_core(const pipeline::pipeline& p, const std::filesystem::path& checkpoint, int threads,
+              std::shared_ptr<collective::group_source> ranks = nullptr);
+
+  /// The life of a rank that does not lead, as `learner::follow`.
+  void follow() { learner_.follow(); }
 
   /// Keeps a group that was fetched. @returns whether all its rewards are the same
   /// @throws std::exception naming the column that is missing or of another length

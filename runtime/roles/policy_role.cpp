@@ -2,6 +2,7 @@
 
 #include "runtime/columns/column_builder.hpp"
 #include "runtime/roles/fetch_for_training.hpp"
+#include "runtime/roles/rank_seat.hpp"
 #include "runtime/roles/role_kinds.hpp"
 
 #include <string>
@@ -17,9 +18,16 @@ std::string in_words(const train_batch& batch) {
 
 } // namespace
 
-policy_role::policy_role(const role_setup& setup)
-    : setup_(setup), core_(std::make_shared<policy_core>(*setup.pipeline, setup.checkpoint, setup.threads())),
+policy_role::policy_role(const role_setup& setup, std::shared_ptr<collective::membership> ranks)
+    : setup_(setup), ranks_(std::move(ranks)),
+      core_(std::make_shared<policy_core>(*setup.pipeline, setup.checkpoint, setup.threads(), ranks_)),
       versions_(setup.data) {
+}
+
+policy_role::~policy_role() {
+  stop_.request_stop();
+  if (ranks_)
+    ranks_->close();
 }
 
 void policy_role::fetch(const fetch_group& ask, answer_to<group_fetched> done) {
@@ -57,8 +65,16 @@ void policy_role::write(const write_checkpoint& ask, answer_to<checkpoint_writte
 }
 
 role_abilities made(const role_setup& setup, const pipeline::policy_table&) {
-  const auto role = std::make_shared<policy_role>(setup);
-  return {.trains = role, .gives_weights = role, .keeps_state = role};
+  const auto ranks = setup.membership();
+  if (ranks && setup.who.index > 0)
+    return {
+        .joins_ranks = std::make_shared<following_rank<policy_core>>(
+            setup, ranks, std::make_shared<policy_core>(*setup.pipeline, setup.checkpoint, setup.threads(), ranks))};
+  const auto role = std::make_shared<policy_role>(setup, ranks);
+  return {.trains = role,
+          .gives_weights = role,
+          .keeps_state = role,
+          .joins_ranks = ranks ? std::make_shared<rank_seat>(ranks) : nullptr};
 }
 
 } // namespace millrace::roles

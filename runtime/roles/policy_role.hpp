@@ -16,9 +16,10 @@ namespace millrace::roles {
 class policy_role : public trainer, public weights_giver, public state_keeper {
 public:
   /// Loads the model, or the checkpoint. @throws input_error
-  explicit policy_role(const role_setup& setup);
+  /// @param ranks its place among the ranks, the first one; nullptr: there are no others
+  policy_role(const role_setup& setup, std::shared_ptr<collective::membership> ranks);
 
-  ~policy_role() override { stop_.request_stop(); } // the thread is waited for
+  ~policy_role() override; // the thread is waited for
 
   void fetch(const fetch_group& ask, answer_to<group_fetched> done) override;
 
@@ -46,6 +47,7 @@ public:
 
 private:
   role_setup setup_;
+  std::shared_ptr<collective::membership> ranks_;
   std::shared_ptr<policy_core> core_; ///< pulls that are under way keep it
   published_versions versions_;
   std::stop_source stop_;

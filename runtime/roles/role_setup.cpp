@@ -1,11 +1,50 @@
 #include "runtime/roles/role_setup.hpp"
 
+#include "runtime/telemetry/trace.hpp"
+#include "runtime/telemetry/waits.hpp"
 #include "runtime/words/cores.hpp"
 #include "runtime/words/milliseconds.hpp"
 
 #include <cstdint>
 
 namespace millrace::roles {
+namespace {
+
+/// A rank that is told what to do waits for as long as there is nothing to do. Whoever leads has a deadline.
+constexpr std::chrono::hours for_orders{24 * 365};
+
+/// A group whose exchanges are waits with a name.
+class named_group : public collective::group {
+public:
+  named_group(std::shared_ptr<collective::group> ranks, role_instance who)
+      : ranks_(std::move(ranks)), who_(std::move(who)) {
+    for (int r = 0; r < size(); ++r)
+      if (r != rank())
+        others_.push_back(role_instance{.role = who_.role, .index = static_cast<std::uint32_t>(r)}.name());
+  }
+
+  int rank() const override { return ranks_->rank(); }
+
+  int size() const override { return ranks_->size(); }
+
+  void exchange(std::span<const at::Tensor> outgoing, std::span<const at::Tensor> incoming) override {
+    const telemetry::waiting wait(
+        telemetry::process_waits(),
+        {.who = who_.name(), .what = "the other ranks", .on = others_, .since_s = telemetry::now_s()});
+    ranks_->exchange(outgoing, incoming);
+  }
+
+  void abort(const std::string& why) override { ranks_->abort(why); }
+
+  std::optional<waiting> waits() const override { return ranks_->waits(); }
+
+private:
+  std::shared_ptr<collective::group> ranks_;
+  role_instance who_;
+  std::vector<std::string> others_;
+};
+
+} // namespace
 
 std::chrono::milliseconds role_setup::deadline() const {
   return milliseconds_of(pipeline->run.request_deadline_s);
@@ -13,6 +52,31 @@ std::chrono::milliseconds role_setup::deadline() const {
 
 int role_setup::threads() const {
   return static_cast<int>(pipeline::threads_of(*pipeline, who.role, cores_here()));
+}
+
+std::shared_ptr<collective::membership> role_setup::membership() const {
+  if (pipeline->processes_of(who.role) <= 1)
+    return nullptr;
+  const auto& reached = data->options();
+  const bool leads = who.index == 0;
+  return std::make_shared<collective::membership>(
+      collective::membership::options{
+          .rank = static_cast<int>(who.index),
+          .host = reached.bind.empty() ? "127.0.0.1" : reached.bind,
+          .key = reached.key,
+          .form_deadline = milliseconds_of(pipeline->run.join_deadline_s),
+          .exchange_deadline =
+              leads ? 10 * milliseconds_of(pipeline->run.stall_after_s) : std::chrono::milliseconds(for_orders),
+          .leads = leads,
+          .dressed = [me = who](std::shared_ptr<collective::group> ranks) -> std::shared_ptr<collective::group> {
+            return std::make_shared<named_group>(std::move(ranks), me);
+          }},
+      [events = events, me = who](std::uint32_t generation, std::string key, std::string value) {
+        events.word({.from = me, .generation = generation, .key = std::move(key), .value = std::move(value)});
+      },
+      [events = events, me = who](std::uint32_t generation, std::string why) {
+        events.ranks_are_lost({.from = me, .generation = generation, .why = std::move(why)});
+      });
 }
 
 } // namespace millrace::roles

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/collective/membership.hpp"
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/roles/abilities.hpp"
 #include "runtime/transport/data_plane.hpp"
@@ -26,6 +27,9 @@ struct role_setup {
 
   /// Threads for the heavy work of this role, on this host.
   int threads() const;
+
+  /// Its place among the ranks of the role; nullptr: the role is one process.
+  std::shared_ptr<collective::membership> membership() const;
 };
 
 } // namespace millrace::roles

@@ -29,8 +29,8 @@ std::int64_t number_of(Word word) {
 
 } // namespace
 
-team::team(std::shared_ptr<collective::group_source> others, model::weights parameters, gradient_buffer& gradients, adamw& optimizer,
-           compute own)
+team::team(std::shared_ptr<collective::group_source> others, model::weights parameters, gradient_buffer& gradients,
+           adamw& optimizer, compute own)
     : others_(std::move(others)), parameters_(std::move(parameters)), gradients_(gradients), optimizer_(optimizer),
       own_(std::move(own)) {
 }

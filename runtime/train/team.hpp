@@ -30,8 +30,8 @@ public:
   using compute = std::function<collective::parcel(const collective::parcel& task)>;
 
   /// @param others nullptr: a team of one @param parameters what `optimizer` changes; their gradients are `gradients`
-  team(std::shared_ptr<collective::group_source> others, model::weights parameters, gradient_buffer& gradients, adamw& optimizer,
-       compute own);
+  team(std::shared_ptr<collective::group_source> others, model::weights parameters, gradient_buffer& gradients,
+       adamw& optimizer, compute own);
 
   /// What became of tasks.
   struct outcome {

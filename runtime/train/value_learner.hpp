@@ -30,8 +30,8 @@ struct value_learner_options {
   optimizer_options optimizer;
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
   model::activations activations = model::activations::kept;
-  int threads = 0;                       ///< of this process's LibTorch; 0: leave them as they are
-  std::string device = "auto";           ///< as `learner_options::device`
+  int threads = 0;                                      ///< of this process's LibTorch; 0: leave them as they are
+  std::string device = "auto";                          ///< as `learner_options::device`
   std::shared_ptr<collective::group_source> ranks = {}; ///< as `learner_options::ranks`
 };
 

@@ -140,6 +140,10 @@ std::uint64_t data_plane::node() const {
   return transfers_->options().node;
 }
 
+const data_plane_options& data_plane::options() const {
+  return transfers_->options();
+}
+
 std::vector<std::byte> data_plane::address() const {
   return transfers_->address();
 }

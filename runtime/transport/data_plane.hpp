@@ -97,6 +97,8 @@ public:
 
   std::uint64_t node() const;
 
+  const data_plane_options& options() const;
+
   /// What a peer passes to add_peer: opaque, around 200 bytes, of this life of the node only.
   std::vector<std::byte> address() const;
 

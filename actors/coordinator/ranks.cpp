@@ -1,0 +1,67 @@
+#include "actors/coordinator/coordinator_state.hpp"
+#include "runtime/telemetry/log.hpp"
+
+#include <algorithm>
+
+/// Ranks: the processes of a role that train as one. The coordinator knows who lives, and carries what they tell each
+/// other until they are connected.
+namespace millrace::actors {
+namespace {
+
+/// Groups that fail in a row although every rank is up. After more of them the run ends.
+constexpr int allowed_losses = 3;
+
+} // namespace
+
+void coordinator_state::each_rank(const std::string& role, const visit_role& visit) const {
+  for (const auto& [name, up] : roles_)
+    if (up.rank && up.who.role == role)
+      visit(up);
+}
+
+/// A group of ranks never changes: whoever comes makes a new one.
+void coordinator_state::form_ranks_if_all_up(const std::string& role) {
+  std::int64_t up = 0;
+  each_rank(role, [&](const role_ready&) { ++up; });
+  if (up < config_.pipeline->processes_of(role))
+    return;
+  const auto generation = ++ranks_[role].generation;
+  each_rank(role, [&](const role_ready& rank) {
+    tell(rank.rank, form_ranks{.generation = generation, .size = static_cast<std::uint32_t>(up)});
+  });
+}
+
+void coordinator_state::part_ranks_of(const role_ready& gone, const std::string& how) {
+  const auto generation = ranks_[gone.who.role].generation;
+  each_rank(gone.who.role, [&](const role_ready& rank) {
+    tell(rank.rank, part_ranks{.generation = generation, .why = gone.who.name() + " is gone (" + how + ")"});
+  });
+}
+
+void coordinator_state::pass_on(const rank_word& word) {
+  each_rank(word.from.role, [&](const role_ready& rank) {
+    if (rank.who.index != word.from.index)
+      tell(rank.rank, word);
+  });
+}
+
+/// If a process has died, its end is on the way, and the ranks form a group again when it is back.
+void coordinator_state::ranks_are_lost(const ranks_lost& what) {
+  auto& ranks = ranks_[what.from.role];
+  if (ended_ || ranks.generation != what.generation)
+    return;
+  const auto line = what.from.name() + " has lost the other ranks: " + what.why;
+  if (++ranks.losses > allowed_losses)
+    return fail(line + ", " + std::to_string(ranks.losses) + " times in a row");
+  telemetry::log_warning("run", line + "; they connect again");
+  form_ranks_if_all_up(what.from.role);
+}
+
+void coordinator_state::ranks_have_worked() {
+  for (auto& [role, ranks] : ranks_) {
+    ranks.losses = 0;
+    each_rank(role, [&](const role_ready& rank) { restarts_.worked(rank.who.name()); });
+  }
+}
+
+} // namespace millrace::actors

@@ -1,0 +1,100 @@
+#include "tests/tools/tiny_run.hpp"
+
+#include <doctest/doctest.h>
+
+#include <csignal>
+
+namespace ranks_test {
+
+using namespace millrace::tests;
+
+namespace {
+
+strings with_ranks(int ranks, strings more = {}) {
+  if (ranks > 1)
+    more.insert(more.end(), {"--set", "placement.learner.processes=" + std::to_string(ranks)});
+  // The same number of threads a rank, and micro-batches that ranks can share.
+  more.insert(more.end(), {"--set", "roles.learner.threads=1", "--set", "roles.learner.micro_batch_tokens=64"});
+  return more;
+}
+
+bool says(const running_command& run, const std::string& text) {
+  return run.err().find(text) != std::string::npos;
+}
+
+} // namespace
+
+TEST_CASE("ranks: a learner of one, two and three processes has the same curve, and replays") {
+  const int steps = 12;
+  const tiny_run alone({.steps = steps});
+  REQUIRE(run_to_end(alone.start(with_ranks(1))).status == 0);
+  for (const int ranks : {2, 3}) {
+    CAPTURE(ranks);
+    const tiny_run run({.steps = steps});
+    const auto end = run_to_end(run.start(with_ranks(ranks)));
+    CAPTURE(end.err);
+    REQUIRE(end.status == 0);
+    CHECK(end.err.find("rank 1 of " + std::to_string(ranks)) != std::string::npos);
+    CHECK(run.files().learning_curve() == alone.files().learning_curve());
+    const auto replayed = run_to_end(command_line({"replay", run.files().folder().string()}));
+    CAPTURE(replayed.out);
+    CHECK(replayed.status == 0);
+  }
+}
+
+TEST_CASE("ranks: a policy and a critic of two processes each") {
+  const int steps = 8;
+  const auto apart = [](strings more) {
+    more.insert(more.end(), {"--set", "roles.critic.threads=1", "--set", "roles.critic.micro_batch_tokens=64"});
+    return more;
+  };
+  const tiny_run alone({.steps = steps, .critic = true}), run({.steps = steps, .critic = true});
+  REQUIRE(run_to_end(alone.start(apart(with_ranks(1)))).status == 0);
+  const auto end = run_to_end(run.start(apart(with_ranks(2, {"--set", "placement.critic.processes=2"}))));
+  CAPTURE(end.err);
+  REQUIRE(end.status == 0);
+  CHECK(run.files().learning_curve() == alone.files().learning_curve());
+}
+
+TEST_CASE("ranks: one that is killed or frozen is replaced, and changes no number") {
+  const int steps = 60;
+  const tiny_run alone({.steps = steps});
+  REQUIRE(run_to_end(alone.start(with_ranks(1))).status == 0);
+  for (const int signal : {SIGKILL, SIGSTOP}) {
+    CAPTURE(signal);
+    const tiny_run run({.steps = steps});
+    running_command running(
+        run.start(with_ranks(3, {"--set", "run.heartbeat_ms=100", "--set", "run.peer_timeout_ms=1000"})));
+    REQUIRE(reaches(running, run.files(), 5));
+    const auto victim = run.files().process_of("learner/2");
+    REQUIRE(victim > 0);
+    REQUIRE(kill(victim, signal) == 0);
+    const auto end = running.wait(60);
+    CAPTURE(running.err());
+    CHECK(end.status == 0);
+    CHECK(says(running, "process " + std::to_string(victim) + " is gone"));
+    CHECK(says(running, "started again as process"));
+    CHECK(run.files().learning_curve() == alone.files().learning_curve());
+    check_each_group_once(run.files(), steps);
+    CHECK(run.files().status().at("ledger").at("live") == 0);
+  }
+}
+
+TEST_CASE(
+    "ranks: a checkpoint of three goes on with one and with two, and has the curve of a run that was not stopped") {
+  const int steps = 12;
+  const tiny_run whole({.steps = steps});
+  REQUIRE(run_to_end(whole.start(with_ranks(1))).status == 0);
+  for (const int ranks : {1, 2}) {
+    CAPTURE(ranks);
+    const tiny_run run({.steps = 6});
+    REQUIRE(run_to_end(run.start(with_ranks(3))).status == 0);
+    const auto end = run_to_end(run.resume({"--set", "run.steps=" + std::to_string(steps), "--set",
+                                            "placement.learner.processes=" + std::to_string(ranks == 1 ? 0 : ranks)}));
+    CAPTURE(end.err);
+    REQUIRE(end.status == 0);
+    CHECK(run.files().learning_curve() == whole.files().learning_curve());
+  }
+}
+
+} // namespace ranks_test
