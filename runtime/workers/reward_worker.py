@@ -195,7 +195,7 @@ def load(path, name, style):
     if style == "math_verify":
         return importlib.import_module("math_verify")
     if not os.path.isfile(path):
-        raise LookupError("found no such file")
+        raise LookupError("found no file " + path + ", want one with the function")
     folder = os.path.dirname(os.path.abspath(path))
     sys.path.insert(0, folder)
     module_name = os.path.splitext(os.path.basename(path))[0]

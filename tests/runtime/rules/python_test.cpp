@@ -207,7 +207,8 @@ TEST_CASE("a list of the wrong length is a failure of every answer of its group"
 TEST_CASE("a file that cannot be used says so in one line before anything is scored") {
   CHECK(python_rule("x = 1\n").made->unusable() == "found no function 'compute_score'");
   CHECK(python_rule(head + "return 1").made->unusable().empty());
-  CHECK(make_rule("python", {{"file", std::string("/no/such.py")}})->unusable() == "found no such file");
+  CHECK(make_rule("python", {{"file", std::string("/no/such.py")}})->unusable()
+        == "found no file /no/such.py, want one with the function");
   CHECK(
       python_rule(head + "return 1", {{"python", std::string("/no/python")}}).made->unusable().find("cannot be started")
       != std::string::npos);
