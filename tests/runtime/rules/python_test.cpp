@@ -84,6 +84,18 @@ TEST_CASE("an expected answer that is no text reaches the function as what it is
   }
 }
 
+TEST_CASE("integers of any length reach a function with all their digits, in the answer and in extra_info") {
+  const std::string digits = "123456789012345678901234567890123456789012345678901234567890";
+  const python_rule rule(head + "return [ground_truth, extra_info['n'], extra_info['list'][0]['m']] == [" + digits
+                         + ", -" + digits
+                         + ", 18446744073709551616] and type(ground_truth) is int and extra_info['x'] == 0.1");
+  const row_context row{.prompt = {{"user", "x"}},
+                        .extra_info = R"({"n": -)" + digits + R"(, "list": [{"m": 18446744073709551616}], "x": 0.1})",
+                        .ground_truth = digits};
+  CHECK(python_rule::words(rule.made->evaluate({.text = "x", .answer = digits, .row = &row})) == "1.00");
+  CHECK(python_rule::words(rule.made->evaluate({.text = "\xff", .answer = digits, .row = &row})) == "1.00");
+}
+
 TEST_CASE("whatever a function does instead of scoring is a failure of its kind, and the next answer is scored") {
   const python_rule rule(head
                              + "return eval(solution_str, globals())\n"
