@@ -207,6 +207,17 @@ TEST_CASE("a function in TRL's style gets a group's answers at once; None leaves
   CHECK(python_rule::words(scores[1]) == "not applicable");
 }
 
+TEST_CASE("in TRL's style a row's own columns come before what extra_info calls so, and extra_info is a column") {
+  const python_rule rule("def f(prompts, completions, answer, solution, data_source, level, extra_info):\n"
+                         "  return [answer == solution == ['4'] and data_source == ['sums'] and level == [3]\n"
+                         "          and extra_info == [{'answer': 'It is 4.', 'data_source': 'web', 'level': 3}]]\n",
+                         {{"function", std::string("f")}, {"style", std::string("trl")}});
+  const row_context row{.prompt = {{"user", "2 + 2?"}},
+                        .data_source = "sums",
+                        .extra_info = R"({"answer": "It is 4.", "data_source": "web", "level": 3})"};
+  CHECK(python_rule::words(rule.made->evaluate({.text = "4", .answer = "4", .row = &row})) == "1.00");
+}
+
 TEST_CASE("a list of the wrong length is a failure of every answer of its group") {
   const python_rule rule("def f(queries, prompts, labels):\n  return {'rewards': [1.0]}\n",
                          {{"function", std::string("f")}, {"style", std::string("openrlhf")}});
