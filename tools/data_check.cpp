@@ -2,6 +2,7 @@
 
 #include "runtime/data/source.hpp"
 #include "runtime/formats/quoted.hpp"
+#include "runtime/pipeline/located.hpp"
 #include "runtime/roles/demonstrations_role.hpp"
 #include "runtime/roles/row_options.hpp"
 #include "runtime/roles/rule_verifier_role.hpp"
@@ -93,8 +94,8 @@ std::string in_form(const std::string& answer, std::size_t form) {
 class gold_check {
 public:
   explicit gold_check(const scoring_role& scorer)
-      : rules_(started_rules(scorer.rules)), scores_(rules_, scorer.workers, scorer.deadline,
-                                                     [this](const auto& found) { found_.push_back(found.front()); }) {
+      : rules_(started_rules(scorer)), scores_(rules_, scorer.workers, scorer.deadline,
+                                               [this](const auto& found) { found_.push_back(found.front()); }) {
     for (std::size_t r = 0; r < scorer.rules.size(); ++r) {
       const auto* type = rules::find_rule_type(scorer.rules[r].type);
       // A rule that can score a row without an expected answer does not look at it.
@@ -212,9 +213,9 @@ private:
   ordered_scores scores_;
 };
 
-/// The rows of a table, once through, in the file's order.
+/// The rows of a table, once through, in the file's order. @param path of the table, as `roles.prompts`
 template <class Table>
-std::unique_ptr<data::source> rows_of_table(const pipeline::pipeline& p, const Table& table,
+std::unique_ptr<data::source> rows_of_table(const pipeline::pipeline& p, const Table& table, const std::string& path,
                                             std::vector<std::shared_ptr<const rules::rule_set>> rules,
                                             data::on_skip skip) {
   auto options = roles::row_options(table);
@@ -222,7 +223,8 @@ std::unique_ptr<data::source> rows_of_table(const pipeline::pipeline& p, const T
   options.epochs = 1;
   options.seed = static_cast<std::uint64_t>(p.run.seed);
   options.unusable = roles::unusable_by(std::move(rules));
-  return roles::rows_of(table, std::move(options), std::move(skip));
+  return pipeline::located(p, pipeline::rows_key(table, path),
+                           [&] { return roles::rows_of(table, std::move(options), std::move(skip)); });
 }
 
 /// Reads one role's rows, or those of one of its sources.
@@ -252,7 +254,7 @@ public:
   }
 
   template <class Table>
-  checked_data read(const Table& table, std::int64_t max_prompt_tokens) {
+  checked_data read(const Table& table, const std::string& path, std::int64_t max_prompt_tokens) {
     data_.made_up = table.generator && table.generator->endless();
     data_.from = table.generator ? table.generator->type + ", made up" : table.file.string();
     longest_ = std::min(max_prompt_tokens, words_.config.max_positions - 1);
@@ -260,8 +262,8 @@ public:
     for (const auto& gold : gold_)
       rules.push_back(gold->rules());
     try {
-      const auto rows =
-          rows_of_table(stage_.what, table, std::move(rules), [this](const std::string& line) { reasons_.add(line); });
+      const auto rows = rows_of_table(stage_.what, table, path, std::move(rules),
+                                      [this](const std::string& line) { reasons_.add(line); });
       while (!data_.made_up || data_.rows < most_made_up) {
         const auto row = rows->next();
         if (!row)
@@ -344,15 +346,16 @@ std::uint64_t gold_scores::full_rows() const {
 std::vector<checked_data> check_data(const pipeline::stage& stage, const pipeline::role& role) {
   std::vector<checked_data> found;
   if (const auto* evaluation = std::get_if<pipeline::evaluation_table>(&role.options)) {
-    found.push_back(data_reading(stage, role, "").read(*evaluation, evaluation->max_prompt_tokens));
+    found.push_back(
+        data_reading(stage, role, "").read(*evaluation, "roles." + role.name, evaluation->max_prompt_tokens));
     return found;
   }
   const auto& source = std::get<pipeline::source_table>(role.options);
-  pipeline::each_rows(source, role.name, [&](const auto& rows, const std::string&) {
+  pipeline::each_rows(source, role.name, [&](const auto& rows, const std::string& path) {
     std::string part;
     if constexpr (requires { rows.weight; })
       part = rows.name;
-    found.push_back(data_reading(stage, role, part).read(rows, source.max_prompt_tokens));
+    found.push_back(data_reading(stage, role, part).read(rows, path, source.max_prompt_tokens));
   });
   return found;
 }

@@ -46,9 +46,9 @@ scoring_role scoring_role_named(const std::vector<pipeline::stage>& stages, cons
                                  : "--role: found " + name + ", want one of " + names);
 }
 
-std::shared_ptr<const rules::rule_set> started_rules(std::span<const pipeline::rule_entry> rules) {
-  auto set = roles::rules_of(rules);
-  roles::start(*set);
+std::shared_ptr<const rules::rule_set> started_rules(const scoring_role& scorer) {
+  auto set = roles::rules_of(scorer.rules);
+  roles::start(*set, *scorer.in, scorer.role->name);
   return set;
 }
 

@@ -30,7 +30,7 @@ scoring_role scoring_role_of(const pipeline::stage& stage, const pipeline::role&
 /// @throws input_error that lists the roles there are
 scoring_role scoring_role_named(const std::vector<pipeline::stage>& stages, const std::string& name);
 
-/// The rules of the role, made and started. @throws input_error with the first that cannot be used
-std::shared_ptr<const rules::rule_set> started_rules(std::span<const pipeline::rule_entry> rules);
+/// The rules of the role, made and started. @throws input_error with each that cannot be used
+std::shared_ptr<const rules::rule_set> started_rules(const scoring_role& scorer);
 
 } // namespace millrace::tools

@@ -5,6 +5,7 @@
 #include "runtime/data/text_rows.hpp"
 #include "runtime/model/adapter.hpp"
 #include "runtime/model/checkpoint.hpp"
+#include "runtime/pipeline/located.hpp"
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/roles/role_model.hpp"
 #include "runtime/roles/rollout_requests.hpp"
@@ -55,20 +56,32 @@ rows_before first_row_of(const pipeline::pipeline& p, const pipeline::role& sour
   return {row.skipped_rows, row.skipped_first};
 }
 
-rows_before first_row_of(const pipeline::evaluation_table& table) {
+rows_before first_held_out_row_of(const pipeline::pipeline& p, const pipeline::role& evaluation) {
   rows_before found;
+  const auto& table = std::get<pipeline::evaluation_table>(evaluation.options);
   auto options = roles::row_options(table);
   options.shuffle = false;
   options.epochs = 1;
-  roles::rows_of(table, std::move(options), [&](const std::string& line) {
+  const auto skip = [&](const std::string& line) {
     if (found.skipped++ == 0)
       found.first = line;
+  };
+  pipeline::located(p, pipeline::rows_key(table, "roles." + evaluation.name), [&] {
+    return roles::rows_of(table, std::move(options), skip);
   })->next();
   return found;
 }
 
 void check_role(const pipeline::pipeline&, const pipeline::source_table&) {
   // `check_inputs` takes its first prompt
+}
+
+void check_role(const pipeline::pipeline&, const pipeline::evaluation_table&) {
+  // `check_inputs` takes its first row and starts its rules
+}
+
+void check_role(const pipeline::pipeline&, const pipeline::rule_verifier_table&) {
+  // `check_inputs` starts its rules
 }
 
 void check_role(const pipeline::pipeline& p, const pipeline::rollout_table& table) {
@@ -78,15 +91,6 @@ void check_role(const pipeline::pipeline& p, const pipeline::rollout_table& tabl
 
 void check_role(const pipeline::pipeline& p, const pipeline::demonstrations_table& table) {
   checked_text_model(p, table.model);
-}
-
-/// The rules were made when the file was read; those that run people's own code start it now.
-void check_rules(std::span<const pipeline::rule_entry> rules) {
-  roles::start(*roles::rules_of(rules));
-}
-
-void check_role(const pipeline::pipeline&, const pipeline::evaluation_table& table) {
-  check_rules(table.rules); // `check_inputs` takes its first row
 }
 
 void check_role(const pipeline::pipeline& p, const pipeline::policy_table& table) {
@@ -109,15 +113,18 @@ void check_role(const pipeline::pipeline& p, const pipeline::reference_table& ta
   check_reader(p, table.model, head::language);
 }
 
-void check_role(const pipeline::pipeline&, const pipeline::rule_verifier_table& table) {
-  check_rules(table.rules);
-}
-
 } // namespace
 
 std::vector<std::string> check_inputs(const pipeline::pipeline& p) {
   for (const auto& role : p.roles)
-    std::visit([&](const auto& table) { check_role(p, table); }, role.options);
+    std::visit(
+        [&](const auto& table) {
+          check_role(p, table);
+          // The rules were made when the file was read; those that run people's own code start it now.
+          if constexpr (requires { table.rules; })
+            roles::start(*roles::rules_of(table.rules), p, role.name);
+        },
+        role.options);
   std::vector<std::string> warnings;
   const auto warn = [&](const rows_before& rows) {
     if (rows.skipped > 0)
@@ -127,7 +134,7 @@ std::vector<std::string> check_inputs(const pipeline::pipeline& p) {
   for (const auto* source : p.of<pipeline::source_table>())
     warn(first_row_of(p, *source));
   for (const auto* role : p.of<pipeline::evaluation_table>())
-    warn(first_row_of(std::get<pipeline::evaluation_table>(role->options)));
+    warn(first_held_out_row_of(p, *role));
   if (!p.placement.secret_file.empty())
     cluster::credentials secret(p.placement.secret_file);
   return warnings;

@@ -9,11 +9,16 @@ namespace {
 
 using json = nlohmann::json;
 
+/// A text, a truth value, null, or a number that was read as a value.
+std::string scalar_text(const json& value) {
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
 void write(const json& value, std::string& out) {
   if (value.is_object()) {
     std::string_view between = "{";
     for (const auto& [key, member] : value.items()) {
-      out.append(between).append(json(key).dump()).append(":");
+      out.append(between).append(scalar_text(key)).append(":");
       write(member, out);
       between = ",";
     }
@@ -27,7 +32,7 @@ void write(const json& value, std::string& out) {
     }
     out += value.empty() ? "[]" : "]";
   } else {
-    out += is_number(value) ? number_text(value) : value.dump();
+    out += is_number(value) ? number_text(value) : scalar_text(value);
   }
 }
 
@@ -38,6 +43,10 @@ bool is_number(const json& value) {
 }
 
 std::string number_text(const json& number) {
+  if (number.is_number_unsigned())
+    return std::to_string(number.get<std::uint64_t>());
+  if (number.is_number_integer())
+    return std::to_string(number.get<std::int64_t>());
   if (!number.is_binary())
     return number.dump();
   const auto& digits = number.get_binary();

@@ -21,7 +21,7 @@ double number_of(const nlohmann::json& number);
 /// As `json::type_name`.
 std::string written_type(const nlohmann::json& value);
 
-/// The value as one line of JSON, its numbers as they were written.
+/// The value as one line of JSON, its numbers as they were written. Bytes that are not UTF-8 become U+FFFD.
 std::string written_text(const nlohmann::json& value);
 
 } // namespace millrace::formats

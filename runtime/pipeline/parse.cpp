@@ -137,6 +137,7 @@ pipeline pipeline_of(document from, const std::vector<std::string>& overrides, c
   if (!into.mistakes.empty())
     throw pipeline_errors(std::move(into.mistakes));
   p.origins = std::move(into.origins);
+  p.places = std::move(into.places);
   name_files(p, from);
   return p;
 }

@@ -95,6 +95,11 @@ std::int64_t pipeline::processes_of(std::string_view name) const {
   return p.processes > 0 ? p.processes : static_cast<std::int64_t>(p.hosts.size());
 }
 
+mistake pipeline::mistake_at(const std::string& path, const std::string& why) const {
+  const position* where = nearest_place(places, path);
+  return {where ? *where : position{.source = file.string()}, path + ": " + why};
+}
+
 bool pipeline::operator==(const pipeline& other) const {
   return run == other.run && models == other.models && roles == other.roles && schedule == other.schedule
          && placement == other.placement;

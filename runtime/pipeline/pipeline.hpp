@@ -48,6 +48,7 @@ struct pipeline {
   schedule_table schedule;
   placement_table placement;
   std::map<std::string, std::string> origins; ///< key path -> `file:line`, `--set ...`, `preset NAME` or `default`
+  std::map<std::string, position> places;     ///< key path -> where it stands; of the keys that are written
 
   /// The role of this name. @throws std::out_of_range if there is none
   const role& at(std::string_view name) const;
@@ -71,6 +72,11 @@ struct pipeline {
   std::vector<const role*> behind(std::string_view name) const;
   /// Processes that the role runs in beside the run's own; 0 = in the run's own.
   std::int64_t processes_of(std::string_view name) const;
+
+  /// A mistake that is found only when what the file names is opened: of the key of this path, or where that is not
+  /// written of the table around it.
+  /// @param path as `roles.rules.rules.0`  @param why one line: what was found, what was wanted
+  mistake mistake_at(const std::string& path, const std::string& why) const;
 
   /// Same run: everything but the file's place and the origins.
   bool operator==(const pipeline& other) const;

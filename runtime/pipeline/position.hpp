@@ -2,6 +2,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <map>
 #include <string>
 
 namespace millrace::pipeline {
@@ -19,5 +20,19 @@ struct position {
   /// `file:line`, or `--set key=value`.
   std::string brief() const { return line == 0 ? source : source + ':' + std::to_string(line); }
 };
+
+/// Where the key of this path stands; for one that is not written, the nearest table around it.
+/// @param places of every key that is written, by its path; "" is the whole file's
+/// @returns nullptr where not even the whole file has a place
+inline const position* nearest_place(const std::map<std::string, position>& places, std::string path) {
+  for (;;) {
+    if (const auto it = places.find(path); it != places.end())
+      return &it->second;
+    if (path.empty())
+      return nullptr;
+    const std::size_t dot = path.rfind('.');
+    path.resize(dot == std::string::npos ? 0 : dot);
+  }
+}
 
 } // namespace millrace::pipeline

@@ -15,14 +15,8 @@ std::filesystem::path reading::folder_at(const position& where) const {
 }
 
 position reading::place(std::string path) const {
-  for (;;) {
-    if (const auto it = places.find(path); it != places.end())
-      return it->second;
-    const std::size_t dot = path.rfind('.');
-    if (dot == std::string::npos)
-      return places.at("");
-    path.resize(dot);
-  }
+  const position* found = nearest_place(places, std::move(path));
+  return found ? *found : places.at("");
 }
 
 const value* reader::ask(const std::string& name) {

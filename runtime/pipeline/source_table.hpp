@@ -181,4 +181,10 @@ void each_rows(Table& source, const std::string& name, Each each) {
     each(source.sources[i], path + ".sources." + std::to_string(i));
 }
 
+/// The key that says where the rows of a table come from. @param path of the table, as `roles.prompts.sources.0`
+template <class Table>
+std::string rows_key(const Table& rows, const std::string& path) {
+  return path + (rows.generator ? ".generator" : ".file");
+}
+
 } // namespace millrace::pipeline

@@ -81,6 +81,7 @@ std::vector<stage> staged(const document& from, const value& list, const vocabul
     for (mistake& m : into.mistakes)
       mistakes.push_back({std::move(m.where), "stage " + in_quotes(called) + ": " + m.text});
     stages.back().what.origins = std::move(into.origins);
+    stages.back().what.places = std::move(into.places);
     names.push_back(called);
   }
   mistakes.insert(mistakes.end(), whole.mistakes.begin(), whole.mistakes.end());

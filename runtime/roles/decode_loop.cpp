@@ -176,6 +176,7 @@ void decode_loop::decode() {
     steps += engine_->last_step().sampled_tokens > 0;
     prefill_s += engine_->last_step().prefill_s;
     parked = std::max(parked, engine_->last_step().parked);
+    note_cache_wait(engine_->last_step().parked);
     for (auto& group : finished) {
       const auto entry = running_.extract(group.group);
       on_.finished(entry.mapped().attempt, entry.mapped().prompt, std::move(group));
@@ -192,6 +193,23 @@ void decode_loop::decode() {
     decoding.arg("waits_for_cache", parked);
 }
 
+void decode_loop::note_cache_wait(std::int32_t parked) {
+  if (parked == (cache_wait_ ? cache_wait_->parked : 0))
+    return;
+  const double since_s = cache_wait_ ? cache_wait_->since_s : telemetry::now_s();
+  if (cache_wait_)
+    telemetry::process_waits().end(cache_wait_->key);
+  cache_wait_.reset();
+  if (parked == 0)
+    return;
+  const std::string what = parked == 1 ? "1 answer" : std::to_string(parked) + " answers";
+  cache_wait_ = {
+      .since_s = since_s,
+      .parked = parked,
+      .key = telemetry::process_waits().begin(
+          {.who = track_, .what = "room in the cache for " + what, .since_s = since_s, .kind = wait_kind::cache})};
+}
+
 void decode_loop::run() {
   try {
     while (take_in()) {
@@ -200,10 +218,13 @@ void decode_loop::run() {
                                + std::to_string(running_.size()));
       if (engine_ && !engine_->idle())
         decode();
+      if (engine_ && engine_->idle())
+        note_cache_wait(0);
     }
   } catch (const std::exception& error) {
     on_.failed(error.what());
   }
+  note_cache_wait(0);
 }
 
 } // namespace millrace::roles

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/rollout/engine.hpp"
+#include "runtime/telemetry/waits.hpp"
 #include "runtime/words/group_attempt.hpp"
 #include "runtime/words/kv_on_flip.hpp"
 
@@ -102,6 +103,15 @@ private:
   void flip(next_weights next);
   void drop(std::uint64_t group); ///< from the engine, if it is there
   void hand_over(std::uint64_t group, std::uint32_t attempt);
+  /// Keeps the record of answers that wait for room in the cache. @param parked how many now
+  void note_cache_wait(std::int32_t parked);
+
+  /// That some of the answers wait.
+  struct cache_wait {
+    double since_s = 0;
+    std::int32_t parked = 0;
+    telemetry::wait_table::key key = 0;
+  };
 
   std::string track_;
   std::shared_ptr<const text::tokenizer> tok_;
@@ -120,6 +130,7 @@ private:
 
   std::optional<rollout::engine> engine_; ///< the loop's own from here on
   std::map<std::uint64_t, running_group> running_;
+  std::optional<cache_wait> cache_wait_;
   std::thread thread_;
 };
 

@@ -52,6 +52,8 @@ public:
 
   std::size_t rows() const { return rows_.size(); }
 
+  const rules::rule_set& rules() const { return *rules_; }
+
   const model::checkpoint& words() const { return words_; }
 
   /// Rows of the file that could not be used, and the first of them, "file:line: why".

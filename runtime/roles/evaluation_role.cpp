@@ -2,9 +2,11 @@
 
 #include "runtime/columns/weights_bundle.hpp"
 #include "runtime/model/inference_decoder.hpp"
+#include "runtime/pipeline/located.hpp"
 #include "runtime/roles/evaluation_answers.hpp"
 #include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/role_model.hpp"
+#include "runtime/roles/rule_verifier_role.hpp"
 #include "runtime/roles/thread_answer.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/train/trainable.hpp"
@@ -53,11 +55,16 @@ version_evaluated figures_of(const evaluation_core& core, const evaluation_setup
   return result;
 }
 
+std::shared_ptr<const evaluation_core> core_of(const role_setup& setup, const pipeline::evaluation_table& table) {
+  auto words = load_text_model(*setup.pipeline, table.model);
+  return pipeline::located(*setup.pipeline, pipeline::rows_key(table, "roles." + setup.who.role),
+                           [&] { return std::make_shared<const evaluation_core>(table, std::move(words)); });
+}
+
 } // namespace
 
 evaluation_role::evaluation_role(const role_setup& setup, const pipeline::evaluation_table& table)
-    : setup_(setup), answers_kept_(static_cast<std::size_t>(table.answers_kept)),
-      core_(std::make_shared<const evaluation_core>(table, load_text_model(*setup.pipeline, table.model))),
+    : setup_(setup), answers_kept_(static_cast<std::size_t>(table.answers_kept)), core_(core_of(setup, table)),
       thread_(std::make_shared<job_thread>()) {
   if (core_->skipped() > 0)
     telemetry::log_warning(setup_.who.name(),
@@ -109,6 +116,7 @@ void evaluation_role::evaluate(const evaluate_version& ask, answer_to<version_ev
 
 role_abilities made(const role_setup& setup, const pipeline::evaluation_table& table) {
   const auto role = std::make_shared<evaluation_role>(setup, table);
+  start(role->rules(), *setup.pipeline, setup.who.role); // better than an evaluation without a figure
   return {.takes_weights = role, .evaluates = role};
 }
 

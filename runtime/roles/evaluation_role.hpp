@@ -30,6 +30,8 @@ public:
 
   std::uint64_t rows() const override { return core_->rows(); }
 
+  const rules::rule_set& rules() const { return core_->rules(); }
+
 private:
   /// The weights taken last. Pulls that are under way share them.
   struct taken_weights {

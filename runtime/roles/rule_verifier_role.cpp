@@ -139,9 +139,16 @@ std::shared_ptr<const rules::rule_set> rules_of(std::span<const pipeline::rule_e
   return std::make_shared<const rules::rule_set>(std::move(weighted));
 }
 
-void start(const rules::rule_set& rules) {
-  if (const auto why = rules.unusable(); !why.empty())
-    throw input_error("rule " + why);
+void start(const rules::rule_set& rules, const pipeline::pipeline& p, const std::string& role) {
+  std::vector<pipeline::mistake> mistakes;
+  for (std::size_t i = 0; i < rules.rules().size(); ++i) {
+    const auto& rule = rules.rules()[i];
+    if (const auto why = rule.scorer->unusable(); !why.empty())
+      mistakes.push_back(
+          p.mistake_at("roles." + role + ".rules." + std::to_string(i), "rule " + rule.name + ": " + why));
+  }
+  if (!mistakes.empty())
+    throw pipeline::pipeline_errors(std::move(mistakes));
 }
 
 std::function<std::string(const data::row&)> unusable_by(std::vector<std::shared_ptr<const rules::rule_set>> sets) {
@@ -178,7 +185,7 @@ void rule_verifier_role::add(const process_group&, columns::column_set columns, 
 
 role_abilities made(const role_setup& setup, const pipeline::rule_verifier_table& table) {
   const auto role = std::make_shared<rule_verifier_role>(table, columns::wanted_by(setup.role()));
-  start(role->rules()); // better than losing group after group
+  start(role->rules(), *setup.pipeline, setup.who.role); // better than losing group after group
   return {.adds_columns = role};
 }
 

@@ -19,8 +19,9 @@ namespace millrace::roles {
 /// The rules of a table, made. @throws input_error as the rules do
 std::shared_ptr<const rules::rule_set> rules_of(std::span<const pipeline::rule_entry> entries);
 
-/// Starts what they need outside this process. @throws input_error "rule NAME: why" of the first that cannot be used
-void start(const rules::rule_set& rules);
+/// Starts what the rules of a role need outside this process.
+/// @throws pipeline::pipeline_errors with each that cannot be used, at its place in the pipeline's file
+void start(const rules::rule_set& rules, const pipeline::pipeline& p, const std::string& role);
 
 /// What says why one of the sets can score no answer to a row; "" = all can. For `data::file_options::unusable`.
 std::function<std::string(const data::row&)> unusable_by(std::vector<std::shared_ptr<const rules::rule_set>> sets);

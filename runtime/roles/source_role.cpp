@@ -1,6 +1,7 @@
 #include "runtime/roles/source_role.hpp"
 
 #include "runtime/columns/prompt_columns.hpp"
+#include "runtime/pipeline/located.hpp"
 #include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/row_options.hpp"
 #include "runtime/roles/rule_verifier_role.hpp"
@@ -38,18 +39,20 @@ data::mixture mixture_of(const pipeline::pipeline& p, const pipeline::role& role
   const auto rules = rules_behind(p, role.name);
   const auto& source = std::get<pipeline::source_table>(role.options);
   std::vector<data::mixture_part> parts;
-  pipeline::each_rows(source, role.name, [&](const auto& table, const std::string&) {
+  pipeline::each_rows(source, role.name, [&](const auto& table, const std::string& path) {
     data::mixture_part part;
     if constexpr (requires { table.weight; })
       part.weight = table.weight;
     auto options = options_of(table, static_cast<std::uint64_t>(p.run.seed), parts.size(), rules);
-    if (source.sampler == "difficulty") {
-      auto rows = std::make_unique<data::difficulty_source>(usable_rows_of(table, std::move(options), skip));
-      measured.push_back(rows.get());
-      part.rows = std::move(rows);
-    } else {
-      part.rows = rows_of(table, std::move(options), skip);
-    }
+    pipeline::located(p, pipeline::rows_key(table, path), [&] {
+      if (source.sampler == "difficulty") {
+        auto rows = std::make_unique<data::difficulty_source>(usable_rows_of(table, std::move(options), skip));
+        measured.push_back(rows.get());
+        part.rows = std::move(rows);
+      } else {
+        part.rows = rows_of(table, std::move(options), skip);
+      }
+    });
     parts.push_back(std::move(part));
   });
   return data::mixture(std::move(parts));

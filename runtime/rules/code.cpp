@@ -17,7 +17,7 @@ extern const rule_type code;
 namespace {
 
 constexpr std::string_view started = "ready\n"; ///< what the driver says before anything of the answer runs
-constexpr std::string_view broken = "broken ";  ///< in its place: the row's own tests are no Python
+constexpr std::string_view broken = "broken ";  ///< in its place: the row's own tests do not work
 constexpr std::int64_t frame_bytes = 64, words_bytes = 4096, most_frames_bytes = std::int64_t{256} << 20;
 
 struct code_settings {
@@ -92,7 +92,7 @@ public:
     try {
       const auto ran = sandbox_.run(job_of(tests, program, secret));
       if (ran.out.starts_with(broken))
-        return score::invalid("tests: found " + last_line(ran.out.substr(broken.size())) + ", want Python");
+        return score::invalid("tests: found " + last_line(ran.out.substr(broken.size())));
       if (!ran.out.starts_with(started))
         return score::error(not_started(ran), failure_kind::refused);
       return scored(tests, ends_in(ran.out), secret);

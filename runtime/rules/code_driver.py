@@ -4,11 +4,13 @@ stdin holds fields, each its length in bytes, a line end, and so many bytes: the
 "assert"), the seconds and the bytes of output that one test may take, "stop" to end at a test whose program fails, a
 token, the program, what runs before it, the function that is called; then a field a test.
 
-stdout gets "ready" and a line end before anything of the answer runs, or "broken" and why where the tests themselves are
-no Python. For each test follow a line, how the program
-ended (exit, error, time, output) and a length in bytes, and so many bytes: what it printed (stdin), the result as JSON
-(call), or the token if the test passed (assert). Nothing that a test expects is in here but in statements of assert.
+stdout gets "ready" and a line end before anything of the answer runs, or "broken" and why where what the row brings does
+not work by itself: it is no Python, or, tried in a process without the answer, its set-up fails or a module that its
+tests import is not there. For each test follow a line, how the program ended (exit, error, time, output) and a length in
+bytes, and so many bytes: what it printed (stdin), the result as JSON (call), or the token if the test passed (assert).
+Nothing that a test expects is in here but in statements of assert.
 """
+import ast
 import os
 import select
 import signal
@@ -92,15 +94,20 @@ def call(space, function, test):
     return json.dumps(called(*arguments)).encode()
 
 
-def run_program(ask, test, said):
+def set_up(ask):
+    """@returns the names of the module that the program becomes"""
     name = "__main__" if ask.kind == "stdin" else "answer"
     module = type(sys)(name)
     sys.modules[name] = module
     sys.argv = ["answer.py"]
     sys.setrecursionlimit(600000)
-    space = module.__dict__
     if ask.setup:
-        execute(ask.setup, "setup", space)
+        execute(ask.setup, "setup", module.__dict__)
+    return module.__dict__
+
+
+def run_program(ask, test, said):
+    space = set_up(ask)
     try:
         execute(ask.program, "answer.py", space)
     except SystemExit as end:
@@ -121,7 +128,32 @@ def run_program(ask, test, said):
     sys.stdout.flush()
 
 
-def become_program(ask, test, given, out, said):
+def imports_in(statements):
+    """What certainly runs of a test's imports, in its functions too: none that a `try` or an `if` stands around."""
+    for statement in statements:
+        if isinstance(statement, ast.Import):
+            yield statement
+        elif isinstance(statement, ast.ImportFrom) and statement.level == 0 and statement.module != "answer":
+            yield statement
+        elif isinstance(statement, ast.FunctionDef):
+            yield from imports_in(statement.body)
+
+
+def rehearse(ask, _, said):
+    """Runs what the row brings as far as it works without the answer, and says why it does not."""
+    part = "setup"
+    try:
+        space = dict(set_up(ask))
+        part = "test"
+        for test in ask.tests:
+            for statement in imports_in(ast.parse(test).body):
+                exec(compile(ast.Module([statement], []), "test", "exec"), space)
+    except BaseException as error:
+        return write_all(said, ("%s: %s" % (part, line_of(error))).encode(errors="replace"))
+    write_all(said, ask.token)
+
+
+def become_program(work, ask, test, given, out, said):
     status = 1
     try:
         os.setsid()
@@ -130,7 +162,7 @@ def become_program(ask, test, given, out, said):
             os.dup2(mine, number)
         said = os.dup2(said, 60, inheritable=False)
         os.closerange(3, 60)
-        run_program(ask, test, said)
+        work(ask, test, said)
         status = 0
     finally:
         os._exit(status)
@@ -207,14 +239,14 @@ def follow(ask, child, test, given, out, said):
     return how, found
 
 
-def run_test(ask, test):
+def run_test(ask, test, work=run_program):
     """@returns how the program ended, and what counts of what it wrote"""
     theirs_given, given = os.pipe()
     out, theirs_out = os.pipe()
     said, theirs_said = os.pipe()
     child = os.fork()
     if child == 0:
-        become_program(ask, test, theirs_given, theirs_out, theirs_said)
+        become_program(work, ask, test, theirs_given, theirs_out, theirs_said)
     for descriptor in (theirs_given, theirs_out, theirs_said):
         os.close(descriptor)
     os.set_blocking(given, False)
@@ -243,15 +275,34 @@ class Question:
         self.tests = fields[8:]
 
 
+def line_of(error):
+    words = " ".join(str(error).split())
+    return (type(error).__name__ + (": " + words if words else ""))[:300]
+
+
 def broken(ask):
-    """Why what the row brings is no Python; nothing where it is."""
-    texts = [("setup", ask.setup)] + [("test", test) for test in ask.tests if ask.kind == "assert"]
-    for name, text in texts:
+    """Why what the row brings does not work, whatever the answer is, and what was wanted; nothing where it does."""
+    if ask.kind != "assert":
+        return None
+    for name, text in [("setup", ask.setup)] + [("test", test) for test in ask.tests]:
         try:
             compile(text, name, "exec")
         except (SyntaxError, ValueError) as error:
-            return "%s: %s" % (name, str(error).split("\n")[0])
-    return None
+            return "%s: %s, want Python" % (name, str(error).split("\n")[0])
+    if not ask.setup and not any(b"import" in test for test in ask.tests):
+        return None
+    how, said = run_test(ask, b"", rehearse)
+    clear_all()
+    if how == "exit" and said == ask.token:
+        return None
+    words = said.decode(errors="replace") if how == "exit" and said else "setup: " + {
+        "time": "no end within %g s" % ask.seconds, "output": "more output than a test may have"}.get(how, "its process ended")
+    return words + ", want what runs before any answer, with modules that are in the sandbox"
+
+
+def clear_all():
+    for folder in ("/tmp", "/dev/shm"):
+        clear(folder)
 
 
 def main():
@@ -267,8 +318,7 @@ def main():
         write_all(1, b"%s %d\n" % (how.encode(), len(found)) + found)
         if ask.stop and how != "exit":
             break
-        for folder in ("/tmp", "/dev/shm"):
-            clear(folder)
+        clear_all()
 
 
 main()

@@ -1,6 +1,7 @@
 #include "runtime/rules/outside_question.hpp"
 
 #include "runtime/formats/strict_json.hpp"
+#include "runtime/formats/written_numbers.hpp"
 #include "runtime/words/enum_words.hpp"
 #include "runtime/words/input_error.hpp"
 
@@ -35,7 +36,8 @@ json call_of(const rule_input& input, question_form form, const std::string& pro
             {"ground_truth", std::string(input.answer)},
             {"extra_info", nullptr}};
   const auto take = [&](const char* name, const std::string& written) {
-    if (auto value = formats::json_or_discarded(written, {.keys = formats::json_keys::last_counts});
+    if (auto value = formats::json_or_discarded(
+            written, {.numbers = formats::json_numbers::as_written, .keys = formats::json_keys::last_counts});
         !value.is_discarded())
       call[name] = std::move(value);
   };
@@ -53,7 +55,7 @@ json call_of(const rule_input& input, question_form form, const std::string& pro
 }
 
 std::string text_of(const json& message) {
-  return message.dump(-1, ' ', false, json::error_handler_t::replace); // an answer may be no UTF-8
+  return formats::written_text(message);
 }
 
 json reply_in(const std::string& text) {

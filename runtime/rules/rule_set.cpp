@@ -104,13 +104,6 @@ bool rule_set::wants_groups() const {
   return std::any_of(rules_.begin(), rules_.end(), [](const auto& r) { return r.scorer->wants_groups(); });
 }
 
-std::string rule_set::unusable() const {
-  for (const weighted_rule& r : rules_)
-    if (const std::string why = r.scorer->unusable(); !why.empty())
-      return r.name + ": " + why;
-  return {};
-}
-
 std::chrono::milliseconds rule_set::longest(std::size_t callers) const {
   std::chrono::milliseconds sum{};
   for (const weighted_rule& r : rules_)

@@ -41,9 +41,6 @@ public:
   /// Whether a rule wants a group's answers together.
   bool wants_groups() const;
 
-  /// "rule: reason" of the first rule that cannot be used; "" where all can. Starts what they need.
-  std::string unusable() const;
-
   /// How long the rules that keep their own deadlines may take together, for `callers` threads.
   std::chrono::milliseconds longest(std::size_t callers) const;
 

@@ -21,4 +21,10 @@ enum class changed_data { refused, accepted };
 /// @throws storage_error
 void hold_data(const run_folder& folder, const data_files& files, changed_data changed);
 
+/// For a run that is only looked at: compares and writes nothing. A file that came into a role's folder, or went from
+/// it, is a difference too. Digests that are not there say nothing.
+/// @param digests `data.json` of the run's folder
+/// @throws input_error one line that names the changed files; or a file cannot be read
+void want_same_data(const std::filesystem::path& digests, const data_files& files);
+
 } // namespace millrace::run_files

@@ -6,6 +6,17 @@
 #include <algorithm>
 
 namespace millrace::supervision {
+namespace {
+
+/// " (crash 12, timeout 3)", or "" where no kind is known.
+std::string in_brackets(const std::map<std::string, std::int64_t>& kinds) {
+  std::string text;
+  for (const auto& [kind, count] : kinds)
+    text += (text.empty() ? " (" : ", ") + kind + ' ' + std::to_string(count);
+  return text.empty() ? text : text + ')';
+}
+
+} // namespace
 
 std::string unscored_answers::add(const std::string& role, const group_columns& group) {
   const bool dropped = !group.complaint.empty();
@@ -21,8 +32,17 @@ std::string unscored_answers::add(const std::string& role, const group_columns& 
     book.answers -= book.last.front()[1];
     book.last.pop_front();
   }
-  for (const auto& [kind, count] : group.scores.failures)
+  if (lost < answers) {
+    book.lost_in_a_row = 0;
+    book.failures_in_a_row.clear();
+  } else {
+    ++book.lost_in_a_row;
+  }
+  for (const auto& [kind, count] : group.scores.failures) {
     failures_[kind] += count;
+    if (lost == answers)
+      book.failures_in_a_row[kind] += count;
+  }
   if (lost == 0)
     return "";
   book.last_line = "group " + std::to_string(group.group) + ": " + (dropped ? group.complaint : group.scores.first);
@@ -39,16 +59,15 @@ std::string unscored_answers::add(const std::string& role, const group_columns& 
 
 std::string unscored_answers::too_many() const {
   for (const auto& [role, book] : books_) {
-    const auto most = most_lost_.find(role);
-    const bool named = most != most_lost_.end();
-    if (named ? book.last.size() < fewest
-                    || static_cast<double>(book.lost) <= most->second * static_cast<double>(book.answers)
-              : book.last.size() < window || book.lost < book.answers)
-      continue;
-    return "roles." + role + ": " + std::to_string(book.lost) + " of the last " + std::to_string(book.answers)
-           + (named ? " answers were lost for want of a score, more than its max_failures allows; the last one: "
-                    : " groups were lost; the last one: ")
-           + book.last_line;
+    if (const auto most = most_lost_.find(role);
+        most != most_lost_.end() && book.last.size() >= fewest
+        && static_cast<double>(book.lost) > most->second * static_cast<double>(book.answers))
+      return "roles." + role + ": " + std::to_string(book.lost) + " of the last " + std::to_string(book.answers)
+             + " answers were lost for want of a score, more than its max_failures allows; the last one: "
+             + book.last_line;
+    if (book.lost_in_a_row >= window)
+      return "roles." + role + ": every one of the last " + std::to_string(book.lost_in_a_row) + " groups was lost"
+             + in_brackets(book.failures_in_a_row) + ", and none is left to train; the last one: " + book.last_line;
   }
   return "";
 }

@@ -15,8 +15,8 @@ namespace millrace::supervision {
 /// by role and by kind of failure, and says when there are so many of them that the run has no use.
 class unscored_answers {
 public:
-  /// @param most_lost by role: the share of its last answers that may be lost, 0 to 1. A role that is not named may
-  ///        lose all but not those of `window` groups in a row
+  /// @param most_lost by role: the share of its last answers that may be lost, 0 to 1; a role that is not named may
+  ///        lose all. No role may lose `window` groups in a row: no step would ever end
   explicit unscored_answers(std::map<std::string, double> most_lost) : most_lost_(std::move(most_lost)) {}
 
   /// @param group  whose columns a role added or could not add
@@ -25,7 +25,8 @@ public:
   ///          elsewhere: a group that is dropped is told of by whoever drops it
   std::string add(const std::string& role, const group_columns& group);
 
-  /// Why the run is to end: one line; "" = each share is within its bound, or too few groups are known.
+  /// Why the run is to end: one line; "" = each share is within its bound, or too few groups are known, and no role has
+  /// lost all of its last ones.
   std::string too_many() const;
 
   /// Since the last call, figures of a step: groups dropped as `groups/unscored` and `groups/unscored/ROLE`, answers
@@ -36,8 +37,10 @@ public:
 
 private:
   struct role_book {
-    std::deque<std::array<std::int64_t, 2>> last; ///< of up to `window` groups: answers lost, answers
-    std::int64_t lost = 0, answers = 0;           ///< their sums
+    std::deque<std::array<std::int64_t, 2>> last;          ///< of up to `window` groups: answers lost, answers
+    std::int64_t lost = 0, answers = 0;                    ///< their sums
+    std::size_t lost_in_a_row = 0;                         ///< groups up to the last one
+    std::map<std::string, std::int64_t> failures_in_a_row; ///< answers of these, by kind
     std::string last_line;
   };
 

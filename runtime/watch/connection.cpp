@@ -34,14 +34,27 @@ void connection::read(std::chrono::milliseconds within) {
   parser_.emplace();
   parser_->header_limit(largest_head);
   stream_.expires_after(within);
-  http::async_read(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, std::size_t) {
-    if (self->is_closed)
-      return;
-    if (error) // torn, late, too long, with a body, or no HTTP at all
-      self->close();
-    else
-      self->serve();
-  });
+  http::async_read_header(stream_, buffer_, *parser_,
+                          [self = shared_from_this()](beast::error_code error, std::size_t) {
+                            if (self->is_closed)
+                              return;
+                            if (error)
+                              self->refuse(error);
+                            else
+                              self->serve();
+                          });
+}
+
+void connection::refuse(const beast::error_code& error) {
+  if (error == http::error::body_limit) // of what the head says; all of it was read
+    return serve();
+  if (error != http::error::header_limit && error != http::error::buffer_overflow)
+    return close(); // torn, late, or no HTTP at all
+  auto response = answers_.refuse(http::status::request_header_fields_too_large,
+                                  "want a request's line and fields in " + std::to_string(largest_head) + " bytes");
+  response.keep_alive(false);
+  response.prepare_payload();
+  reply(std::move(response));
 }
 
 void connection::serve() {
@@ -53,11 +66,15 @@ void connection::serve() {
                             .origin = field(http::field::origin),
                             .authorization = field(http::field::authorization),
                             .cookie = field(http::field::cookie)};
-  if (answers_.begins_stream(facts, shared_from_this()))
+  const bool has_body = !parser_->is_done();
+  if (!has_body && answers_.begins_stream(facts, shared_from_this()))
     return;
-  auto response = answers_.answer(facts);
+  const bool asks_for_a_page = facts.method == "GET" || facts.method == "HEAD";
+  auto response = has_body && asks_for_a_page
+                      ? answers_.refuse(http::status::payload_too_large, "want a request without a body")
+                      : answers_.answer(facts);
   response.version(request.version());
-  response.keep_alive(request.keep_alive());
+  response.keep_alive(request.keep_alive() && !has_body); // where the next request begins is not looked for
   response.prepare_payload();
   if (facts.method == "HEAD")
     response.body().clear(); // the length stays
@@ -70,11 +87,31 @@ void connection::reply(answerer::response response) {
   http::async_write(stream_, *response_, [self = shared_from_this()](beast::error_code error, std::size_t) {
     if (self->is_closed)
       return;
-    if (error || !self->response_->keep_alive())
+    if (error)
       return self->close();
+    if (!self->response_->keep_alive()) {
+      beast::error_code ignored;
+      self->stream_.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+      self->stream_.expires_after(self->limits_.patience);
+      return self->listen_to_the_end();
+    }
     self->response_.reset();
     self->read(self->limits_.idle);
   });
+}
+
+/// Closed with something unread, the connection would be reset, and the answer lost on its way.
+void connection::listen_to_the_end() {
+  buffer_.clear();
+  stream_.async_read_some(buffer_.prepare(largest_head),
+                          [self = shared_from_this()](beast::error_code error, std::size_t) {
+                            if (self->is_closed)
+                              return;
+                            if (error)
+                              self->close();
+                            else
+                              self->listen_to_the_end();
+                          });
 }
 
 void connection::begin_stream() {

@@ -29,6 +29,8 @@ public:
 
   virtual ~answerer() = default;
   virtual response answer(const request_facts& request) = 0;
+  /// What is said to a request that nobody reads to its end.
+  virtual response refuse(boost::beast::http::status status, const std::string& why) = 0;
   /// Whether the connection becomes an event stream now; else it gets the answer.
   virtual bool begins_stream(const request_facts& request, const std::shared_ptr<connection>& from) = 0;
   virtual void forget(const connection& closed) = 0;
@@ -60,8 +62,11 @@ public:
 
 private:
   void read(std::chrono::milliseconds within);
+  /// @param error of reading the head
+  void refuse(const boost::beast::error_code& error);
   void serve();
   void reply(answerer::response response);
+  void listen_to_the_end();
 
   boost::beast::tcp_stream stream_;
   answerer& answers_;

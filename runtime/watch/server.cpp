@@ -116,6 +116,8 @@ public:
     return route(request.target.substr(0, request.target.find('?')));
   }
 
+  response refuse(http::status status, const std::string& why) override { return plain(status, why); }
+
   bool begins_stream(const request_facts& request, const std::shared_ptr<connection>& from) override {
     if (request.target != "/events" || request.method != "GET" || gate_.refuses(request)
         || streams_.size() >= options_.streams)

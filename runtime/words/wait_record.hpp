@@ -24,11 +24,12 @@ enum class wait_kind : std::uint8_t {
   gate,      ///< a rollout worker, for production to be allowed further ahead
   training,  ///< the run, for the learner's step
   saving,    ///< the run, for its checkpoint
+  cache,     ///< a rollout worker, for room in its bounded cache of keys and values
 };
 
 constexpr auto words_for(wait_kind) {
-  return std::to_array<std::string_view>(
-      {"other", "groups", "bound", "turn", "columns", "hand_over", "worker", "weights", "gate", "training", "saving"});
+  return std::to_array<std::string_view>({"other", "groups", "bound", "turn", "columns", "hand_over", "worker",
+                                          "weights", "gate", "training", "saving", "cache"});
 }
 
 /// One wait with its name: `who` waits for `what` on `on`. No wait without one of these.

@@ -104,9 +104,10 @@ def trl(function, calls):
     columns = {"completion_ids": [call["completion_ids"] for call in calls]}
     for name in ("ground_truth", "answer", "solution", "data_source"):
         columns[name] = [call["data_source" if name == "data_source" else "ground_truth"] for call in calls]
-    extras = [call["extra_info"] if isinstance(call["extra_info"], dict) else {} for call in calls]
-    for name in sorted({key for extra in extras for key in extra}):
-        if name not in ("prompts", "completions", "completion_ids"):
+    columns["extra_info"] = [call["extra_info"] for call in calls]
+    extras = [extra if isinstance(extra, dict) else {} for extra in columns["extra_info"]]
+    for name in sorted({key for extra in extras for key in extra} - set(columns)):  # a row's own columns win
+        if name not in ("prompts", "completions"):
             columns[name] = [extra.get(name) for extra in extras]
     values = listed(waited(function(prompts=prompts, completions=completions, **accepted(function, columns))),
                     len(calls), "the function")
@@ -195,7 +196,7 @@ def load(path, name, style):
     if style == "math_verify":
         return importlib.import_module("math_verify")
     if not os.path.isfile(path):
-        raise LookupError("found no such file")
+        raise LookupError("found no file " + path + ", want one with the function")
     folder = os.path.dirname(os.path.abspath(path))
     sys.path.insert(0, folder)
     module_name = os.path.splitext(os.path.basename(path))[0]

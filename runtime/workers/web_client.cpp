@@ -29,6 +29,8 @@ namespace beast = boost::beast;
 namespace http = beast::http;
 using tcp = asio::ip::tcp;
 
+using answer_parser = http::response_parser<http::string_body>;
+
 std::string words_of(const beast::error_code& error) {
   return error.message();
 }
@@ -37,6 +39,11 @@ std::string words_of(const beast::error_code& error) {
 bool is_closed(const beast::error_code& error) {
   return error == http::error::end_of_stream || error == asio::error::connection_reset || error == asio::error::eof
          || error == asio::error::broken_pipe || error == asio::ssl::error::stream_truncated;
+}
+
+/// Whether the answer is yet to come: "100 Continue", "103 Early Hints". Nobody asked for another protocol (101).
+bool is_interim(unsigned status) {
+  return status >= 100 && status < 200 && status != 101;
 }
 
 /// What an answer that is no success says of the question.
@@ -65,6 +72,7 @@ struct web_client::connection {
   std::optional<beast::tcp_stream> plain;
   beast::flat_buffer buffer;
   bool goes_on = false;       ///< the server keeps it for the next question
+  bool has_begun = false;     ///< the server said that it works on the question
   bool closed_unseen = false; ///< it ended without a byte of an answer
 
   beast::tcp_stream& lowest() { return secured ? beast::get_lowest_layer(*secured) : *plain; }
@@ -98,16 +106,22 @@ struct web_client::connection {
 
   template <class Stream>
   std::optional<beast::error_code> exchange(Stream& stream, http::request<http::string_body>& request,
-                                            http::response_parser<http::string_body>& parser, time_point until) {
+                                            std::optional<answer_parser>& parser, time_point until) {
     auto error = done(until, [&](auto handler) { http::async_write(stream, request, std::move(handler)); });
     // A server may refuse what is too long for it before it has read all of it: what it says is worth reading.
     if (!error || (*error && !is_closed(*error)))
       return error;
-    // Read in one go, the body's limit would not hold for what arrives with the head (findings/beast-body-limit.sh).
-    error = done(until, [&](auto handler) { http::async_read_header(stream, buffer, parser, std::move(handler)); });
-    if (!error || *error)
-      return error;
-    return done(until, [&](auto handler) { http::async_read(stream, buffer, parser, std::move(handler)); });
+    for (;; has_begun = true) {
+      parser.emplace();
+      parser->body_limit(longest_answer);
+      // Read in one go, the body's limit would not hold for what arrives with the head (findings/beast-body-limit.sh).
+      error = done(until, [&](auto handler) { http::async_read_header(stream, buffer, *parser, std::move(handler)); });
+      if (!error || *error)
+        return error;
+      if (!is_interim(parser->get().result_int()))
+        break;
+    }
+    return done(until, [&](auto handler) { http::async_read(stream, buffer, *parser, std::move(handler)); });
   }
 };
 
@@ -148,15 +162,15 @@ std::string web_client::connection::ask(const web_server& server, const std::str
     request.set(http::field::authorization, "Bearer " + server.token);
   request.body() = body;
   request.prepare_payload();
-  http::response_parser<http::string_body> parser;
-  parser.body_limit(longest_answer);
+  std::optional<answer_parser> parser;
+  has_begun = false;
   const auto error = secured ? exchange(*secured, request, parser, until) : exchange(*plain, request, parser, until);
   if (!error)
     throw web_failure(failure_kind::timeout, "no answer before the deadline", false);
   if (*error == http::error::body_limit)
     throw web_failure(failure_kind::malformed, "an answer of more than " + std::to_string(longest_answer) + " bytes",
                       false);
-  if (*error && !parser.got_some() && is_closed(*error)) {
+  if (*error && !has_begun && !(parser && parser->got_some()) && is_closed(*error)) {
     closed_unseen = true;
     throw web_failure(failure_kind::crash, "the server closed the connection without an answer", true);
   }
@@ -166,11 +180,11 @@ std::string web_client::connection::ask(const web_server& server, const std::str
         (is_closed(*error) || *error == http::error::partial_message ? "half an answer: " : "no HTTP answer: ")
             + words_of(*error),
         is_closed(*error) || *error == http::error::partial_message);
-  const auto& answer = parser.get();
+  auto& answer = parser->get();
   if (answer.result_int() < 200 || answer.result_int() >= 300)
     throw failure_of(answer.result_int(), std::string(answer.reason()).substr(0, 100));
   goes_on = answer.keep_alive();
-  return std::move(parser.get().body());
+  return std::move(answer.body());
 }
 
 web_client::web_client(web_server server) : state_(std::make_unique<state>()) {

@@ -276,6 +276,18 @@ TEST_CASE("mistakes in a pipeline are told in one go, with what was probably mea
   CHECK_FALSE(std::filesystem::exists(run.files().folder()));
 }
 
+TEST_CASE("a rule or a generator that cannot be used is told at its place in the pipeline") {
+  const tiny_run run({.steps = 3,
+                      .source = "python = \"/no/python\"\n"
+                                "generator = { type = \"reasoning_gym\", dataset = \"doubling\" }"});
+  check_run_refused(run, {},
+                    {(run / "tiny.toml").string() + ":",
+                     ":13: roles.prompts.generator: reasoning_gym/doubling: the Python that reads it (/no/python)"});
+  const tiny_run other;
+  check_run_refused(other, set("roles.rules.rules=[{type=\"python\",file=\"/no/such.py\"}]"),
+                    {"/no/such.py\"}]: roles.rules.rules.0: rule python: found no file /no/such.py"});
+}
+
 // -- processes --------------------------------------------------------------------------------------------------------
 
 TEST_CASE("a node says so when its port is in use or its secret is none") {

@@ -84,7 +84,9 @@ TEST_CASE("a path of a file starts at this file's folder") {
   write_file(files.folder / "reward.py", reward); // beside the base, which does not name it
   const auto refused = files.run({"check"});
   CHECK(refused.status == 1);
-  CHECK(has(refused.err, "rule python: found no such file"));
+  CHECK(has(refused.err, (files.folder / "more/experiment.toml").string()
+                             + ":2:11: roles.rules.rules.0: rule python: found no file "
+                             + (files.folder / "more/reward.py").string()));
   write_file(files.folder / "more/reward.py", reward);
   const auto found = files.run({"check"});
   CAPTURE(found.err);

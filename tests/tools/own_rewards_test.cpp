@@ -120,6 +120,20 @@ void check_nothing_failed_was_trained(const run_on_disk& files) {
 
 } // namespace
 
+TEST_CASE("a function that fails at every answer ends the run by itself, even where all answers may be lost") {
+  const own_reward own("def compute_score(data_source, solution_str, ground_truth, extra_info=None):\n"
+                       "    raise ValueError('no score ever')\n");
+  auto how = own.rules();
+  how.insert(how.end(), {"--set", "roles.rules.max_failures=1"});
+  const auto done = run_to_end(own.run.start(how), 60);
+  CAPTURE(done.err);
+  CHECK(done.status == 1);
+  CHECK(done.err.find("roles.rules: every one of the last 64 groups was lost (crash 256), and none is left to train; "
+                      "the last one: group ")
+        != std::string::npos);
+  CHECK(done.err.find("crash: python: the function raised ValueError: no score ever") != std::string::npos);
+}
+
 TEST_CASE("a function that fails at some answers loses their groups, by name, and nothing of them is trained") {
   const own_reward own(raises_on_some);
   auto how = own.rules();

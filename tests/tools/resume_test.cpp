@@ -197,6 +197,11 @@ TEST_CASE("other data is refused by name, and taken where it is accepted") {
   CHECK(refused.err.find("--accept-data") != std::string::npos);
   CHECK(run.files().steps() == 4);
 
+  const auto again = run_to_end(command_line({"replay", run.files().folder().string()}));
+  CHECK(again.status == 1);
+  CHECK(again.err.find("rows.jsonl (role prompts) is not the file of the run's start") != std::string::npos);
+  CHECK(again.out.empty());
+
   for (const int count : {40, 30}) {
     CAPTURE(count);
     write_file(data / "rows.jsonl", rows_from(200, count));

@@ -1,5 +1,6 @@
-#include "runtime/pipeline/pipeline.hpp"
+#include "runtime/pipeline/located.hpp"
 #include "runtime/roles/evaluation_answers.hpp"
+#include "runtime/roles/rule_verifier_role.hpp"
 #include "runtime/train/trainable.hpp"
 #include "runtime/words/cores.hpp"
 #include "runtime/words/input_error.hpp"
@@ -45,7 +46,9 @@ int run_evaluate(const evaluate_arguments& given) {
     table.threads = cores_here();
   auto model =
       load_inference_model(given.model, p.models.at(table.model).chat_template, train::device_named(p.run.device));
-  const roles::evaluation_core work(table, std::move(model.about));
+  const auto work = pipeline::located(p, pipeline::rows_key(table, "roles." + role.name),
+                                      [&] { return roles::evaluation_core(table, std::move(model.about)); });
+  roles::start(work.rules(), p, role.name);
   if (work.skipped() > 0)
     std::fprintf(stderr, "%zu rows skipped, the first: %s\n", work.skipped(), work.skipped_first().c_str());
   const auto start = std::chrono::steady_clock::now();

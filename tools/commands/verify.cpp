@@ -45,7 +45,7 @@ std::string score_text(const rules::score& score) {
 class verification {
 public:
   explicit verification(const scoring_role& scorer)
-      : reader_(scorer), rules_(started_rules(scorer.rules)), together_(rules_->wants_groups()),
+      : reader_(scorer), rules_(started_rules(scorer)), together_(rules_->wants_groups()),
         scores_(rules_, scorer.workers, scorer.deadline, [this](const auto& scores) { print(scores); }) {}
 
   void score(const std::string& file) {

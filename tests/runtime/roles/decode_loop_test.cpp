@@ -1,4 +1,6 @@
+#include "kernels/cached_attention.hpp"
 #include "runtime/columns/answer_columns.hpp"
+#include "runtime/model/kv_cache.hpp"
 #include "runtime/roles/decode_loop.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 #include "tests/support/eventually.hpp"
@@ -6,6 +8,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <string>
 #include <vector>
@@ -66,10 +69,11 @@ struct loop {
     return o;
   }
 
-  explicit loop(std::function<void(loop&, std::uint64_t)> on_finished = {})
+  explicit loop(std::function<void(loop&, std::uint64_t)> on_finished = {},
+                const rollout::engine_options& how = options())
       : when_finished(std::move(on_finished)),
         decoding(
-            "rollout/0", nullptr, options(),
+            "rollout/0", nullptr, how,
             {[this](std::uint32_t attempt, const std::vector<std::int32_t>& prompt, rollout::finished_group group) {
                if (when_finished)
                  when_finished(*this, group.group);
@@ -106,6 +110,69 @@ struct loop {
 };
 
 } // namespace
+
+namespace {
+
+/// What the rollout waits for at its cache, as `millrace status` says it; "" = nothing.
+std::string cache_wait() {
+  for (const auto& wait : telemetry::process_waits().open())
+    if (wait.who == "rollout/0" && wait.kind == wait_kind::cache)
+      return wait.what;
+  return {};
+}
+
+/// Room for one answer of the whole context, prompt and all.
+rollout::engine_options of_one_answer() {
+  auto o = loop::options();
+  o.max_context = 64;
+  const std::int64_t blocks = o.max_context / kernels::cache_block_tokens + 1;
+  o.cache_bytes = blocks * model::kv_pool::make(tests::tiny_config("llama"))->bytes_per_block();
+  return o;
+}
+
+} // namespace
+
+TEST_CASE("answers that wait for room in the cache are a wait with a name, for as long as they do") {
+  std::atomic<bool> waited = false;
+  loop l([&](loop&, std::uint64_t) { waited = waited || cache_wait().starts_with("room in the cache for "); },
+         of_one_answer());
+  for (std::uint64_t group = 1; group <= 4; ++group)
+    l.decoding.submit(request(group, 50), 0); // all are here when decoding begins
+  l.decoding.hand_over_weights(tiny(1), 1, flip_time::in_flight);
+  REQUIRE(l.wait_for_ends(4));
+  CHECK(waited);
+  CHECK(tests::eventually([] { return cache_wait().empty(); }));
+}
+
+TEST_CASE("a wait for room in the cache ends with the groups that waited, without a further step") {
+  std::string waited;
+  loop l(
+      [&](loop& self, std::uint64_t first) {
+        waited = cache_wait();
+        for (std::uint64_t group = 1; group <= 4; ++group)
+          if (group != first)
+            self.decoding.cancel(group);
+      },
+      of_one_answer());
+  for (std::uint64_t group = 1; group <= 4; ++group)
+    l.decoding.submit(request(group, group == 1 ? 30 : 50), 0);
+  l.decoding.hand_over_weights(tiny(1), 1, flip_time::in_flight);
+  REQUIRE(l.wait_for_ends(1));
+  CHECK(waited.starts_with("room in the cache for "));
+  CHECK(tests::eventually([] { return cache_wait().empty(); }));
+  CHECK(l.seen.get().ends.size() == 1);
+}
+
+TEST_CASE("a decode loop that ends leaves no wait behind") {
+  {
+    loop l([](loop& self, std::uint64_t group) { self.decoding.submit(request(group + 4, 50), 0); }, of_one_answer());
+    for (std::uint64_t group = 1; group <= 4; ++group)
+      l.decoding.submit(request(group, 50), 0);
+    l.decoding.hand_over_weights(tiny(1), 1, flip_time::in_flight);
+    CHECK(tests::eventually([] { return !cache_wait().empty(); }));
+  }
+  CHECK(cache_wait().empty());
+}
 
 TEST_CASE("groups that come before the first weights begin with them") {
   loop l;

@@ -71,6 +71,11 @@ TEST_CASE("each kind of role can what it can") {
   CHECK(role_of("learner").trains->parameter_count() > 0);
   CHECK(letters(role_of("held_out")) == "we");
   CHECK(role_of("held_out").evaluates->rows() == 2);
+  for (const std::string role : {"rules", "held_out"})
+    CHECK_THROWS_WITH_AS(
+        role_of(role, {"roles." + role + R"(.rules=[{type="python",file="/no/such.py"}])"}),
+        doctest::Contains((": roles." + role + ".rules.0: rule python: found no file /no/such.py").c_str()),
+        pipeline::pipeline_errors);
   const tests::temporary_folder empty; // looks like a model, and is none
   tests::write_file(empty / "config.json", "{}");
   CHECK_THROWS_AS(role_of("learner", {"models.tiny.path=\"" + empty.path().string() + "\""}), input_error);

@@ -132,6 +132,19 @@ TEST_CASE("with failed = mask a group is dropped that keeps fewer than two answe
   CHECK(scored_with("mask", {"aa", "b", "X"}, true).complaint.find("match limit exceeded") != std::string::npos);
 }
 
+TEST_CASE("each rule that cannot be used is named at its place in the pipeline's file") {
+  const auto p = tests::tiny_pipeline({R"(roles.rules.rules=[{type="exact"},{type="python",file="/no/such.py"}])"});
+  const auto rules = rules_of(std::get<pipeline::rule_verifier_table>(p.at("rules").options).rules);
+  std::string said;
+  try {
+    start(*rules, p, "rules");
+  } catch (const pipeline::pipeline_errors& errors) {
+    said = errors.what();
+  }
+  CHECK(said.starts_with("--set roles.rules.rules="));
+  CHECK(said.ends_with(": roles.rules.rules.1: rule python: found no file /no/such.py, want one with the function"));
+}
+
 TEST_CASE("greedy answers have no part in the verifier's means") {
   auto verifier = make_verifier();
   const std::vector<std::uint8_t> greedy{0, 1};

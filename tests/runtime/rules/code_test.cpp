@@ -205,6 +205,58 @@ TEST_CASE("tests that are no Python are no fault of the answer") {
   }
 }
 
+TEST_CASE("set-up that fails, and a module of the tests that is not there, are no fault of the answer") {
+  if (!has_sandboxes())
+    return;
+  const std::string want = ", want what runs before any answer, with modules that are in the sandbox";
+  const auto said_of = [](const std::string& tests, option_values more = {}) {
+    const auto found = made(std::move(more))->evaluate({.text = block("def f(x):\n  return x"), .answer = tests});
+    CHECK(found.status == score_status::invalid);
+    return found.reason;
+  };
+  const auto with_setup = [](const std::string& setup) {
+    return R"({"test_list": ["assert f(1) == 1"], "test_setup_code": ")" + setup + "\"}";
+  };
+  CHECK(said_of(with_setup("import no_such_module"))
+        == "tests: found setup: ModuleNotFoundError: No module named 'no_such_module'" + want);
+  CHECK(said_of(with_setup("limit = 1 / 0")) == "tests: found setup: ZeroDivisionError: division by zero" + want);
+  CHECK(said_of(with_setup("exit(0)")) == "tests: found setup: SystemExit: 0" + want);
+  CHECK(said_of(with_setup("import os; os._exit(0)")) == "tests: found setup: its process ended" + want);
+  CHECK(said_of(with_setup("while True: pass"), {{"test_ms", std::int64_t{300}}})
+        == "tests: found setup: no end within 0.3 s" + want);
+  CHECK(
+      said_of("from no_such_module import x\nassert f(1) == 1").starts_with("tests: found setup: ModuleNotFoundError"));
+  CHECK(said_of(R"({"test": "import no_such_module\ndef check(c):\n  assert c(1) == 1", "entry_point": "f"})")
+        == "tests: found test: ModuleNotFoundError: No module named 'no_such_module'" + want);
+  CHECK(said_of(R"({"test": "def check(c):\n  from math import no_such\n  assert c(1) == 1", "entry_point": "f"})")
+            .starts_with("tests: found test: ImportError: cannot import name 'no_such' from 'math'"));
+}
+
+TEST_CASE("an answer cannot make its own failure one of the tests") {
+  if (!has_sandboxes())
+    return;
+  const std::string tests =
+      R"({"test_list": ["import math\nassert math.floor(f(1.5)) == 1"], "test_setup_code": "import json"})";
+  CHECK(scored("def f(x):\n  return x", tests).value == 1);
+  for (const std::string program :
+       {"import no_such_module", "raise ImportError('math')",
+        "import sys\nsys.modules['math'] = None\ndef f(x): return x",
+        "import os\nos.write(1, b'broken setup: no\\n')\nos._exit(0)", "def f(x): raise ModuleNotFoundError('json')"})
+    CHECK(scored(program, tests).value == 0);
+}
+
+TEST_CASE("tests may try for a module, and use what the answer defines") {
+  if (!has_sandboxes())
+    return;
+  CHECK(
+      scored(
+          "def f(x):\n  return x",
+          R"json({"test": "try:\n  import no_such_module\nexcept ImportError:\n  pass\nfrom answer import f as g\n)json"
+          R"json(same = f\ndef check(c):\n  assert same(1) == g(1) == c(1)", "entry_point": "f"})json")
+          .value
+      == 1);
+}
+
 TEST_CASE("an interpreter that is not there is a failure, never a score") {
   if (!has_sandboxes())
     return;

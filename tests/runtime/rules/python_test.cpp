@@ -84,6 +84,18 @@ TEST_CASE("an expected answer that is no text reaches the function as what it is
   }
 }
 
+TEST_CASE("integers of any length reach a function with all their digits, in the answer and in extra_info") {
+  const std::string digits = "123456789012345678901234567890123456789012345678901234567890";
+  const python_rule rule(head + "return [ground_truth, extra_info['n'], extra_info['list'][0]['m']] == [" + digits
+                         + ", -" + digits
+                         + ", 18446744073709551616] and type(ground_truth) is int and extra_info['x'] == 0.1");
+  const row_context row{.prompt = {{"user", "x"}},
+                        .extra_info = R"({"n": -)" + digits + R"(, "list": [{"m": 18446744073709551616}], "x": 0.1})",
+                        .ground_truth = digits};
+  CHECK(python_rule::words(rule.made->evaluate({.text = "x", .answer = digits, .row = &row})) == "1.00");
+  CHECK(python_rule::words(rule.made->evaluate({.text = "\xff", .answer = digits, .row = &row})) == "1.00");
+}
+
 TEST_CASE("whatever a function does instead of scoring is a failure of its kind, and the next answer is scored") {
   const python_rule rule(head
                              + "return eval(solution_str, globals())\n"
@@ -195,6 +207,17 @@ TEST_CASE("a function in TRL's style gets a group's answers at once; None leaves
   CHECK(python_rule::words(scores[1]) == "not applicable");
 }
 
+TEST_CASE("in TRL's style a row's own columns come before what extra_info calls so, and extra_info is a column") {
+  const python_rule rule("def f(prompts, completions, answer, solution, data_source, level, extra_info):\n"
+                         "  return [answer == solution == ['4'] and data_source == ['sums'] and level == [3]\n"
+                         "          and extra_info == [{'answer': 'It is 4.', 'data_source': 'web', 'level': 3}]]\n",
+                         {{"function", std::string("f")}, {"style", std::string("trl")}});
+  const row_context row{.prompt = {{"user", "2 + 2?"}},
+                        .data_source = "sums",
+                        .extra_info = R"({"answer": "It is 4.", "data_source": "web", "level": 3})"};
+  CHECK(python_rule::words(rule.made->evaluate({.text = "4", .answer = "4", .row = &row})) == "1.00");
+}
+
 TEST_CASE("a list of the wrong length is a failure of every answer of its group") {
   const python_rule rule("def f(queries, prompts, labels):\n  return {'rewards': [1.0]}\n",
                          {{"function", std::string("f")}, {"style", std::string("openrlhf")}});
@@ -207,7 +230,8 @@ TEST_CASE("a list of the wrong length is a failure of every answer of its group"
 TEST_CASE("a file that cannot be used says so in one line before anything is scored") {
   CHECK(python_rule("x = 1\n").made->unusable() == "found no function 'compute_score'");
   CHECK(python_rule(head + "return 1").made->unusable().empty());
-  CHECK(make_rule("python", {{"file", std::string("/no/such.py")}})->unusable() == "found no such file");
+  CHECK(make_rule("python", {{"file", std::string("/no/such.py")}})->unusable()
+        == "found no file /no/such.py, want one with the function");
   CHECK(
       python_rule(head + "return 1", {{"python", std::string("/no/python")}}).made->unusable().find("cannot be started")
       != std::string::npos);

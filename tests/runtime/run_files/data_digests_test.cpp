@@ -59,6 +59,33 @@ TEST_CASE("a moved file with the same bytes is the same data, and a role may com
   CHECK(refusal_of(folder, {{"exam", scratch.path() / "a.jsonl"}}) != "");
 }
 
+TEST_CASE("a run that is looked at is compared with its data as it is now, and its digests stay as they are") {
+  const temporary_folder scratch;
+  const auto folder = run_folder::create(scratch.path() / "run");
+  const auto rows = scratch.path() / "rows.jsonl", more = scratch.path() / "more.jsonl";
+  write_file(rows, "{\"a\": 1}\n");
+  write_file(more, "{}\n");
+  const auto said_of = [&](const data_files& files) {
+    try {
+      want_same_data(folder.data(), files);
+      return std::string();
+    } catch (const millrace::input_error& error) {
+      return std::string(error.what());
+    }
+  };
+  CHECK(said_of({{"prompts", rows}}) == ""); // no digests: nobody knows
+  CHECK(refusal_of(folder, {{"prompts", rows}, {"exam", more}}) == "");
+  CHECK(said_of({{"prompts", rows}}) == ""); // nobody asked for the exam's
+  write_file(rows, "{\"a\": 2}\n");
+  const auto digests = read_file(folder.data());
+  CHECK(said_of({{"prompts", rows}}).starts_with(rows.string() + " (role prompts) is not the file of the run's start"));
+  CHECK(said_of({{"prompts", rows}}).ends_with("made again from the data that it read"));
+  CHECK(said_of({{"exam/a", more}, {"exam/b", more}})
+            .starts_with(more.string() + " (role exam/a) is not among the files of the run's start; "));
+  CHECK(said_of({{"exam/a", more}}).find(more.string() + " (role exam) was among the files") != std::string::npos);
+  CHECK(read_file(folder.data()) == digests);
+}
+
 TEST_CASE("a file that is not there, and damaged digests, are said in a line") {
   const temporary_folder scratch;
   const auto folder = run_folder::create(scratch.path() / "run");

@@ -57,19 +57,33 @@ TEST_CASE("a role's share does not hide in the answers of another") {
       book.add("rules", scored());
   }
   CHECK(book.too_many().starts_with("roles.judge: "));
-  unscored_answers unbounded({{"rules", 1}});
-  for (int i = 0; i < 64; ++i)
-    unbounded.add("rules", dropped("no"));
-  CHECK(unbounded.too_many() == "");
-  // A role that has no such key may not lose everything for ever.
+}
+
+TEST_CASE("no role may lose everything for ever, whatever share it may lose") {
+  unscored_answers all({{"rules", 1}});
+  for (int i = 0; i < 63; ++i)
+    all.add("rules", dropped("crash: it raised", {{"crash", 3}, {"timeout", 1}}));
+  CHECK(all.too_many() == "");
+  all.add("rules", scored(3)); // one usable answer is enough to go on
+  for (int i = 0; i < 63; ++i)
+    all.add("rules", dropped("crash: it raised", {{"crash", 3}, {"timeout", 1}}));
+  CHECK(all.too_many() == "");
+  all.take_figures();
+  all.add("rules", dropped("timeout: too late", {{"timeout", 4}}));
+  CHECK(all.too_many()
+        == "roles.rules: every one of the last 64 groups was lost (crash 189, timeout 67), and none is left to train; "
+           "the last one: group 7: timeout: too late");
+  unscored_answers unbounded({}); // a role that has no such key
   const group_columns lost{
       .group = 9, .attempt = 0, .columns = {}, .summary = {}, .complaint = "1 of 4 answers have a score"};
   for (int i = 0; i < 63; ++i)
     unbounded.add("learner", lost);
   CHECK(unbounded.too_many() == "");
   unbounded.add("learner", lost);
-  CHECK(unbounded.too_many()
-        == "roles.learner: 64 of the last 64 groups were lost; the last one: group 9: 1 of 4 answers have a score");
+  CHECK(
+      unbounded.too_many()
+      == "roles.learner: every one of the last 64 groups was lost, and none is left to train; the last one: group 9: 1 "
+         "of 4 answers have a score");
 }
 
 TEST_CASE("what has no score is counted by role, by kind and by step") {

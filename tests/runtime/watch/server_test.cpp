@@ -56,6 +56,15 @@ public:
 
   bool ended() const { return ended_; }
 
+  /// Says one more byte. @returns whether nobody has closed the connection yet
+  bool is_heard() { return ::send(socket_, "x", 1, MSG_NOSIGNAL) == 1; }
+
+  /// Until the connection is reset, at most so long.
+  void wait_for_change(int at_most_ms) {
+    pollfd reset{.fd = socket_, .events = 0, .revents = 0};
+    ::poll(&reset, 1, at_most_ms);
+  }
+
 private:
   int socket_;
   std::string heard_;
@@ -127,17 +136,54 @@ TEST_CASE("a reader of events is told every part, and within a second each that 
   CHECK_FALSE(has(told.substr(before), "\"id\":\"ledger\""));
 }
 
-TEST_CASE("what is no request, too long, with a body or too slow is closed") {
+TEST_CASE("what is no request, or too slow, is closed") {
   const watched w({.at = {"127.0.0.1", 0}, .token = "", .patience = std::chrono::milliseconds(300)});
-  for (const auto& words :
-       {std::string("\x16\x03\x01garbage\r\n\r\n"), "GET / HTTP/1.1\r\nHost: " + std::string(9000, 'x'),
-        std::string("GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello"), std::string("GET / HT")}) {
+  for (const auto& words : {std::string("\x16\x03\x01garbage\r\n\r\n"), std::string("GET / HT"),
+                            std::string("GET / HTTP/1.1\r\nHost: lo")}) {
     visitor v(w.s.port());
     v.say(words);
     CHECK(v.hear_all() == "");
     CHECK(v.ended());
   }
   CHECK(get(w.s.port(), "/healthz").starts_with("HTTP/1.1 200"));
+}
+
+TEST_CASE("a request with a body or too long a head is told so, and its connection ends") {
+  const watched w({.at = {"127.0.0.1", 0}, .token = ""});
+  const auto told = [&](const std::string& words) {
+    visitor v(w.s.port());
+    v.say(words);
+    const auto heard = v.hear_all();
+    CHECK(v.ended());
+    CHECK(has(heard, "Connection: close\r\n"));
+    return heard.substr(0, heard.find('\r')) + heard.substr(heard.find("\r\n\r\n") + 3);
+  };
+  const std::string host = "Host: localhost\r\n", length = "Content-Length: 5\r\n\r\n";
+  const std::string method = "HTTP/1.1 405 Method Not Allowed\nwant GET or HEAD\n";
+  CHECK(told("POST / HTTP/1.1\r\n" + host + length + "hello") == method);
+  CHECK(told("POST / HTTP/1.1\r\n" + host + length) == method); // nobody waits for the body
+  CHECK(told("POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n") == method);
+  CHECK(told("PUT / HTTP/1.1\r\n" + host + "Content-Length: 99999999999\r\n\r\n" + std::string(100'000, 'x'))
+        == method);
+  const std::string body = "HTTP/1.1 413 Payload Too Large\nwant a request without a body\n";
+  CHECK(told("GET / HTTP/1.1\r\n" + host + length + "hello") == body);
+  CHECK(told("GET /events HTTP/1.1\r\n" + host + length + "hello") == body);
+  const std::string head =
+      "HTTP/1.1 431 Request Header Fields Too Large\nwant a request's line and fields in 8192 bytes\n";
+  CHECK(told("GET / HTTP/1.1\r\nHost: " + std::string(9'000, 'x')) == head);
+  CHECK(told("GET /" + std::string(100'000, 'x') + " HTTP/1.1\r\n" + host + "\r\n") == head);
+  CHECK(get(w.s.port(), "/healthz").starts_with("HTTP/1.1 200"));
+}
+
+TEST_CASE("a refused visitor who goes on talking is closed after the patience that every answer has") {
+  const watched w({.at = {"127.0.0.1", 0}, .token = "", .patience = std::chrono::milliseconds(300)});
+  visitor v(w.s.port());
+  v.say("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhello");
+  CHECK(v.hear_all().starts_with("HTTP/1.1 405"));
+  for (const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+       v.is_heard() && std::chrono::steady_clock::now() < until;)
+    v.wait_for_change(10);
+  CHECK_FALSE(v.is_heard());
 }
 
 TEST_CASE("half-open connections make room for others, and event streams have a cap of their own") {

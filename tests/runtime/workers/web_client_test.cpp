@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <string>
@@ -60,6 +61,29 @@ TEST_CASE("a connection that the server closed while nobody asked is not held ag
   for (int i = 0; i < 4; ++i)
     CHECK(asked(client) == "1");
   CHECK(server.requests() == 4);
+}
+
+TEST_CASE("what a server says before its answer is passed over") {
+  const std::string interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+  CHECK(asked_once({.raw = interim + "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n0.5"}) == "0.5");
+  CHECK(asked_once({.raw = interim + "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n"})
+        == "refused: the server answered 429 Too Many Requests (again)");
+  CHECK(asked_once({.raw = interim}).starts_with("malformed: half an answer: "));
+  CHECK(asked_once({.raw = interim, .hangs = true}, std::chrono::milliseconds(200))
+        == "timeout: no answer before the deadline");
+  CHECK(asked_once({.raw = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"})
+        == "refused: the server answered 101 Switching Protocols");
+}
+
+TEST_CASE("a question that a server began to work on is not asked again by itself") {
+  std::atomic<int> asked_so_far = 0;
+  test_server server([&](const test_request&) {
+    return asked_so_far++ == 0 ? test_reply{.body = "1"} : test_reply{.raw = "HTTP/1.1 100 Continue\r\n\r\n"};
+  });
+  web_client client({.address = web_address_from(server.url())});
+  CHECK(asked(client) == "1"); // the connection is kept
+  CHECK(asked(client).starts_with("malformed: half an answer: "));
+  CHECK(server.requests() == 2);
 }
 
 TEST_CASE("whatever a server does instead of answering is a failure of its kind") {
