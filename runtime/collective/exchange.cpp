@@ -1,10 +1,10 @@
 #include "runtime/collective/exchange.hpp"
 
+#include "runtime/collective/no_signals.hpp"
+
 #include <ATen/ATen.h>
-#include <pthread.h>
 
 #include <algorithm>
-#include <csignal>
 #include <thread>
 
 namespace millrace::collective {
@@ -43,10 +43,8 @@ exchange::exchange(std::string name, gloo_wire& wire, int rank, std::span<const 
 
 void exchange::run(std::chrono::milliseconds within, std::chrono::steady_clock::time_point deadline) {
   std::vector<std::thread> threads;
-  sigset_t all, before;
-  sigfillset(&all); // a connection whose other end is gone must not end the process (SIGPIPE)
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
+    const no_signals quiet;
     for (int peer = 0; peer < size_; ++peer)
       if (peer != rank_)
         for (const auto part : {&exchange::listen, &exchange::talk}) {
@@ -57,7 +55,6 @@ void exchange::run(std::chrono::milliseconds within, std::chrono::steady_clock::
   } catch (const std::system_error& error) {
     fail(std::string("no thread for an exchange: ") + error.what());
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   bool connecting = false;
   {
     std::unique_lock lock(mutex_);

@@ -2,6 +2,7 @@
 
 #include "runtime/access/socket_calls.hpp"
 #include "runtime/collective/group.hpp"
+#include "runtime/collective/no_signals.hpp"
 
 #include <ATen/ATen.h>
 
@@ -108,6 +109,7 @@ struct gloo_wire::library {
 
 gloo_wire::gloo_wire(const wire_options& options, std::shared_ptr<rendezvous> words)
     : library_(std::make_unique<library>()) {
+  const no_signals quiet;
   const access::guard_ranks guard(options.key);
   const auto guarded_before = access::guarded_ports();
   auto how = c10d::ProcessGroupGloo::Options::create(never);
@@ -122,7 +124,10 @@ gloo_wire::gloo_wire(const wire_options& options, std::shared_ptr<rendezvous> wo
   library_->nobodys = library_->group->recvAnysource(nothing, static_cast<int>(kind::farewell) + 1);
 }
 
-gloo_wire::~gloo_wire() = default;
+gloo_wire::~gloo_wire() {
+  if (library_->nobodys)
+    hang_up();
+}
 
 std::unique_ptr<gloo_wire::post> gloo_wire::send(const at::Tensor& tensor, int to, kind what) {
   std::vector<at::Tensor> one{tensor};

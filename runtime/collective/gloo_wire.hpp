@@ -27,6 +27,8 @@ struct wire_options {
 /// - A rank that dies in the middle of a tensor ends none of the waits for that tensor. It does end those for a tensor
 ///   that has not begun.
 /// - A tensor that is longer than expected ends the whole process; one that is shorter arrives without a word.
+/// - A tensor that has begun to arrive and is given up keeps Gloo's thread busy, and Gloo's destructors waiting, until
+///   its connection is closed. So the destructor hangs up first.
 /// - A wait that ends at its own deadline closes all connections.
 /// - Calls for a rank that is not connected yet wait for the connection, five times as long as they are told.
 class gloo_wire {
