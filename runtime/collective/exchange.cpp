@@ -67,7 +67,7 @@ void exchange::run(std::chrono::milliseconds within, std::chrono::steady_clock::
     connecting = failed_ && std::ranges::find(stages_, stage::connecting) != stages_.end();
   }
   if (connecting)
-    wire_.hang_up();
+    wire_.give_up_connecting();
   for (auto& thread : threads)
     thread.join();
   if (failed_)
@@ -145,8 +145,9 @@ void exchange::talk(int peer) {
   const auto& out = outgoing_[static_cast<std::size_t>(peer)];
   const auto& in = incoming_[static_cast<std::size_t>(peer)];
   const auto own = at::tensor({bytes_of(out), bytes_of(in)}, at::kLong), theirs = at::zeros({2}, at::kLong);
-  post(wire_.send(own, peer, kind::greeting));
-  if (!post(wire_.receive(theirs, peer, kind::greeting)).wait())
+  auto& said = post(wire_.send(own, peer, kind::greeting));
+  auto& heard = post(wire_.receive(theirs, peer, kind::greeting));
+  if (!heard.wait() || !said.wait()) // both, so that both see it if they disagree
     return;
   reached(peer, stage::sending);
   const auto sends = theirs.const_data_ptr<std::int64_t>()[0], expects = theirs.const_data_ptr<std::int64_t>()[1];
