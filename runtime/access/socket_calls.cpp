@@ -47,7 +47,7 @@ const libc_calls& libc() {
 }
 
 thread_local const key256* data_key = nullptr;
-thread_local const key256* ranks_key = nullptr;
+thread_local guard_ranks* ranks = nullptr;
 
 /// The guarded ports of this process and the thread that serves them. It lives as long as the process.
 class port_guard {
@@ -172,8 +172,8 @@ std::vector<key256> keys_of(const void* caller) {
   const auto library = path.substr(path.rfind('/') + 1);
   if (library.starts_with("libucs.so") && data_key != nullptr)
     return {*data_key};
-  if (library.starts_with("libtorch_cpu.so") && ranks_key != nullptr)
-    return {*ranks_key};
+  if (library.starts_with("libtorch_cpu.so") && ranks != nullptr)
+    return {ranks->key()};
   if (library.starts_with("libcaf_io.so"))
     return port_guard::own().actor_keys();
   return {};
@@ -252,12 +252,12 @@ guard_data::~guard_data() {
   data_key = before_;
 }
 
-guard_ranks::guard_ranks(const key256& key) : key_(key), before_(ranks_key) {
-  ranks_key = &key_;
+guard_ranks::guard_ranks(const key256& key) : key_(key), before_(ranks) {
+  ranks = this;
 }
 
 guard_ranks::~guard_ranks() {
-  ranks_key = before_;
+  ranks = before_;
 }
 
 std::uint64_t guarded_ports() {
@@ -277,7 +277,12 @@ extern "C" int listen(int descriptor, int backlog) noexcept {
   auto keys = keys_of(__builtin_return_address(0));
   if (keys.empty() || !is_internet_stream(descriptor))
     return libc().listen(descriptor, backlog);
-  return port_guard::own().guard(descriptor, backlog, std::move(keys));
+  const int result = port_guard::own().guard(descriptor, backlog, std::move(keys));
+  sockaddr_storage port{};
+  socklen_t size = sizeof port;
+  if (result == 0 && ranks != nullptr && ::getsockname(descriptor, reinterpret_cast<sockaddr*>(&port), &size) == 0)
+    ranks->opened(port);
+  return result;
 }
 
 extern "C" int accept(int descriptor, sockaddr* from, socklen_t* bytes) {

@@ -3,7 +3,10 @@
 #include "runtime/access/key.hpp"
 #include "runtime/access/refusals.hpp"
 
+#include <sys/socket.h>
+
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace millrace::access {
@@ -44,9 +47,17 @@ public:
   guard_ranks(const guard_ranks&) = delete;
   guard_ranks& operator=(const guard_ranks&) = delete;
 
+  const key256& key() const { return key_; }
+
+  /// Where the last port listens that was opened here. @returns nothing if none was
+  const std::optional<sockaddr_storage>& port() const { return port_; }
+
+  void opened(const sockaddr_storage& port) { port_ = port; }
+
 private:
   key256 key_;
-  const key256* before_;
+  std::optional<sockaddr_storage> port_;
+  guard_ranks* before_;
 };
 
 /// How many guarded ports this process has opened so far.

@@ -1,10 +1,10 @@
 #include "runtime/collective/exchange.hpp"
 
+#include "runtime/collective/no_signals.hpp"
+
 #include <ATen/ATen.h>
-#include <pthread.h>
 
 #include <algorithm>
-#include <csignal>
 #include <thread>
 
 namespace millrace::collective {
@@ -43,10 +43,8 @@ exchange::exchange(std::string name, gloo_wire& wire, int rank, std::span<const 
 
 void exchange::run(std::chrono::milliseconds within, std::chrono::steady_clock::time_point deadline) {
   std::vector<std::thread> threads;
-  sigset_t all, before;
-  sigfillset(&all); // a connection whose other end is gone must not end the process (SIGPIPE)
-  pthread_sigmask(SIG_SETMASK, &all, &before);
   try {
+    const no_signals quiet;
     for (int peer = 0; peer < size_; ++peer)
       if (peer != rank_)
         for (const auto part : {&exchange::listen, &exchange::talk}) {
@@ -57,7 +55,6 @@ void exchange::run(std::chrono::milliseconds within, std::chrono::steady_clock::
   } catch (const std::system_error& error) {
     fail(std::string("no thread for an exchange: ") + error.what());
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
   bool connecting = false;
   {
     std::unique_lock lock(mutex_);
@@ -70,7 +67,7 @@ void exchange::run(std::chrono::milliseconds within, std::chrono::steady_clock::
     connecting = failed_ && std::ranges::find(stages_, stage::connecting) != stages_.end();
   }
   if (connecting)
-    wire_.hang_up();
+    wire_.give_up_connecting();
   for (auto& thread : threads)
     thread.join();
   if (failed_)
@@ -148,8 +145,9 @@ void exchange::talk(int peer) {
   const auto& out = outgoing_[static_cast<std::size_t>(peer)];
   const auto& in = incoming_[static_cast<std::size_t>(peer)];
   const auto own = at::tensor({bytes_of(out), bytes_of(in)}, at::kLong), theirs = at::zeros({2}, at::kLong);
-  post(wire_.send(own, peer, kind::greeting));
-  if (!post(wire_.receive(theirs, peer, kind::greeting)).wait())
+  auto& said = post(wire_.send(own, peer, kind::greeting));
+  auto& heard = post(wire_.receive(theirs, peer, kind::greeting));
+  if (!heard.wait() || !said.wait()) // both, so that both see it if they disagree
     return;
   reached(peer, stage::sending);
   const auto sends = theirs.const_data_ptr<std::int64_t>()[0], expects = theirs.const_data_ptr<std::int64_t>()[1];

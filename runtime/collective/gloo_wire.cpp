@@ -1,9 +1,13 @@
 #include "runtime/collective/gloo_wire.hpp"
 
+#include "runtime/access/proof.hpp"
 #include "runtime/access/socket_calls.hpp"
 #include "runtime/collective/group.hpp"
+#include "runtime/collective/no_signals.hpp"
 
 #include <ATen/ATen.h>
+#include <netinet/in.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -99,22 +103,44 @@ private:
   c10::intrusive_ptr<c10d::Work> work_;
 };
 
+/// Connects to an own port as `rank` would, and closes the connection.
+void come_and_go(const sockaddr_storage& port, const access::key256& key, std::int64_t rank) {
+  const auto* const to = reinterpret_cast<const sockaddr*>(&port);
+  const int socket = ::socket(port.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (socket >= 0
+      && ::connect(socket, to, port.ss_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6)) == 0) {
+    const auto shown = access::make_proof(key, access::place_of(to));
+    // A fresh connection has room for both.
+    [[maybe_unused]] auto sent = ::send(socket, shown.data(), shown.size(), MSG_NOSIGNAL);
+    sent = ::send(socket, &rank, sizeof rank, MSG_NOSIGNAL);
+  }
+  if (socket >= 0)
+    ::close(socket);
+}
+
 } // namespace
 
 struct gloo_wire::library {
+  int size = 0;
+  access::key256 key;
+  sockaddr_storage port; ///< the own one
   c10::intrusive_ptr<c10d::ProcessGroupGloo> group;
   c10::intrusive_ptr<c10d::Work> nobodys; ///< waits for a tensor that nobody sends
 };
 
 gloo_wire::gloo_wire(const wire_options& options, std::shared_ptr<rendezvous> words)
     : library_(std::make_unique<library>()) {
+  const no_signals quiet;
   const access::guard_ranks guard(options.key);
   const auto guarded_before = access::guarded_ports();
   auto how = c10d::ProcessGroupGloo::Options::create(never);
   how->threads = 1; // for collective operations, of which there are none
   how->devices = {c10d::ProcessGroupGloo::createDeviceForHostname(options.host, /*lazyInit=*/true)};
-  if (access::guarded_ports() == guarded_before)
+  if (access::guarded_ports() == guarded_before || !guard.port())
     throw std::logic_error("Gloo has opened a port that nobody guards");
+  library_->size = options.size;
+  library_->key = options.key;
+  library_->port = *guard.port();
   const auto store = c10::make_intrusive<word_store>(std::move(words), options.deadline, options.within);
   library_->group = c10::make_intrusive<c10d::ProcessGroupGloo>(store, options.rank, options.size, how);
   // From whomever it may come: so the connections to all are begun here.
@@ -122,7 +148,9 @@ gloo_wire::gloo_wire(const wire_options& options, std::shared_ptr<rendezvous> wo
   library_->nobodys = library_->group->recvAnysource(nothing, static_cast<int>(kind::farewell) + 1);
 }
 
-gloo_wire::~gloo_wire() = default;
+gloo_wire::~gloo_wire() {
+  hang_up();
+}
 
 std::unique_ptr<gloo_wire::post> gloo_wire::send(const at::Tensor& tensor, int to, kind what) {
   std::vector<at::Tensor> one{tensor};
@@ -132,6 +160,11 @@ std::unique_ptr<gloo_wire::post> gloo_wire::send(const at::Tensor& tensor, int t
 std::unique_ptr<gloo_wire::post> gloo_wire::receive(const at::Tensor& tensor, int from, kind what) {
   std::vector<at::Tensor> one{tensor};
   return std::make_unique<gloo_post>(library_->group->recv(one, from, static_cast<int>(what)));
+}
+
+void gloo_wire::give_up_connecting() {
+  for (int rank = 0; rank < library_->size; ++rank)
+    come_and_go(library_->port, library_->key, rank);
 }
 
 void gloo_wire::hang_up() {

@@ -27,8 +27,11 @@ struct wire_options {
 /// - A rank that dies in the middle of a tensor ends none of the waits for that tensor. It does end those for a tensor
 ///   that has not begun.
 /// - A tensor that is longer than expected ends the whole process; one that is shorter arrives without a word.
+/// - A tensor that has begun to arrive and is given up keeps Gloo's thread busy, and Gloo's destructors waiting, until
+///   its connection is closed. So the destructor hangs up first.
 /// - A wait that ends at its own deadline closes all connections.
-/// - Calls for a rank that is not connected yet wait for the connection, five times as long as they are told.
+/// - Calls for a rank that is not connected yet wait for the connection, five times as long as they are told. A
+///   connection that is made after such a wait has ended ends the whole process.
 class gloo_wire {
 public:
   enum class kind { greeting, payload, farewell };
@@ -54,11 +57,13 @@ public:
   std::unique_ptr<post> send(const at::Tensor& tensor, int to, kind what);
   std::unique_ptr<post> receive(const at::Tensor& tensor, int from, kind what);
 
-  /// Closes every connection, and ends the waits for those that are not made yet. Any thread.
-  void hang_up();
+  /// Ends the waits for ranks that are not connected yet, as if these had come and gone. Any thread.
+  void give_up_connecting();
 
 private:
   struct library;
+  void hang_up();
+
   std::unique_ptr<library> library_;
 };
 

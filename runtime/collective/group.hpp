@@ -11,7 +11,8 @@
 
 namespace millrace::collective {
 
-/// An exchange that did not come about: a rank that is gone, an abort, a deadline. The group is of no use any more.
+/// An exchange that did not come about: a rank that is gone, an abort, a deadline. The group is of no use any more:
+/// destroy it soon, since a thread of its may be busy with what others still send.
 class lost : public std::runtime_error {
 public:
   using std::runtime_error::runtime_error;

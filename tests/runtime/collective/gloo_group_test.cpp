@@ -62,11 +62,11 @@ TEST_CASE("SIGKILL of a rank ends the exchange of all others at once, and names 
     group.other.signal(SIGKILL);
   });
   const auto thrown = group.exchange();
+  killer.join();
   MESSAGE("ended " << milliseconds_since(killed) << " ms after the SIGKILL: " << thrown[0]);
   CHECK(milliseconds_since(killed) < 1000);
-  killer.join();
   for (const auto& why : thrown)
-    CHECK(why.starts_with("rank 3 is gone: Connection "));
+    CHECK_MESSAGE(why.starts_with("rank 3 is gone: "), why);
   CHECK(group.exchange() == thrown); // CO-3
   CHECK_FALSE(group.own[0]->waits());
 }
@@ -93,7 +93,7 @@ TEST_CASE("a rank that destroys its group ends the exchange of the others") { //
   leaver.join();
   CHECK(milliseconds_since(start) < 1000);
   for (const auto& why : thrown)
-    CHECK(why.starts_with("rank 2 is gone: "));
+    CHECK_MESSAGE(why.starts_with("rank 2 is gone: "), why);
 }
 
 TEST_CASE("an abort ends an exchange with a frozen rank at once, and the group can be destroyed at once") {
@@ -172,7 +172,7 @@ TEST_CASE("a rank that never comes is named at the deadline") {
 }
 
 TEST_CASE("a rank that freezes while it connects costs no more than the deadline, or ends with an abort") {
-  for (const bool aborts : {false, true}) {
+  for (const bool aborts : {false, true, false, true}) { // who connects to whom is chance: the ports decide
     rank_process frozen(1, 2);
     const words_of_all words(
         1, [&](const std::string& key, const std::string& value) { frozen.say("word " + key + " " + value); });
@@ -190,7 +190,6 @@ TEST_CASE("a rank that freezes while it connects costs no more than the deadline
     });
     const auto thrown = on_ranks(1, [&](int) { connect_gloo(options, words.of(0)); });
     aborter.join();
-    MESSAGE("ended after " << milliseconds_since(start) << " ms");
     CHECK(milliseconds_since(start) < 1500);
     CHECK(thrown[0] == (aborts ? "host 7 does not answer" : "rank 1 has not come to the group within 500 ms"));
   }
