@@ -22,7 +22,7 @@ public:
   /// Loads the model, or the checkpoint. @throws input_error
   /// @param ranks as of `policy_role`
   critic_role(const role_setup& setup, const pipeline::critic_table& table,
-              std::shared_ptr<collective::membership> ranks);
+              std::shared_ptr<collective::membership> ranks = nullptr);
 
   ~critic_role() override; // the thread is waited for
 

@@ -17,7 +17,7 @@ class policy_role : public trainer, public weights_giver, public state_keeper {
 public:
   /// Loads the model, or the checkpoint. @throws input_error
   /// @param ranks its place among the ranks, the first one; nullptr: there are no others
-  policy_role(const role_setup& setup, std::shared_ptr<collective::membership> ranks);
+  explicit policy_role(const role_setup& setup, std::shared_ptr<collective::membership> ranks = nullptr);
 
   ~policy_role() override; // the thread is waited for
 
