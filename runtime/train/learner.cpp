@@ -77,8 +77,8 @@ learner::state::state(model::model_config config, const model::weights& paramete
     : options(std::move(given)), row(row_named(options.algorithm)), values(row.options, options.algorithm_options),
       device(device_named(options.device)), adapter(trainable_adapter(options.adapter, device)),
       decoder(std::move(config), adapter ? frozen(parameters, device) : trainable(parameters, device)),
-      gradients(trained()), optimizer(trained(), options.optimizer),
-      ranks(options.ranks, trained(), gradients, optimizer,
+      gradients(trained()), optimizer(trained(), options.optimizer, options.place.updates(gradients)),
+      ranks(options.ranks, options.place, gradients, optimizer,
             [this](const collective::parcel& task) { return compute(task); }) {
   check(options);
   if (adapter)
@@ -183,7 +183,7 @@ double learner::kl_coefficient() const {
 }
 
 void learner::save_state(const std::filesystem::path& folder) const {
-  save_optimizer(state_->optimizer, folder);
+  save_optimizer(state_->ranks.moments(), state_->optimizer.steps(), folder);
   if (!state_->start.empty())
     model::write_safetensors(start_file(folder), state_->start, model::saved_dtype::float32, {});
   if (state_->adapts())

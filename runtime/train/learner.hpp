@@ -39,6 +39,7 @@ struct learner_options {
   model::activations activations = model::activations::kept;
   int threads = 0;                                      ///< of this process's LibTorch; 0: leave them as they are
   std::string device = "auto";                          ///< "auto", "cpu", "cuda", "cuda:1"
+  team_place place = {};                                ///< among the learner's ranks
   std::shared_ptr<collective::group_source> ranks = {}; ///< to the learner's other processes; nullptr: there are none
 };
 

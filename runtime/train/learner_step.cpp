@@ -253,7 +253,7 @@ learner::state::update_end learner::state::update_once(step_state& step, const u
     loss += text_coefficient * report.text_loss;
     report.backward_s += watch.lap();
   }
-  const double norm = std::isfinite(loss) ? optimizer.gradient_norm() : loss;
+  const double norm = std::isfinite(loss) ? ranks.gradient_norm() : loss;
   if (!std::isfinite(norm)) {
     for (const auto& batch : part.micro_batches)
       for (const auto& p : batch.parts)

@@ -37,14 +37,26 @@ void check(const optimizer_options& o) {
   }
 }
 
+std::vector<parameter_piece> whole_parameters(const model::weights& parameters) {
+  std::vector<parameter_piece> pieces;
+  for (std::size_t p = 0; p < parameters.size(); ++p)
+    pieces.push_back({.parameter = p, .begin = 0, .numbers = parameters[p].tensor.numel()});
+  return pieces;
+}
+
 } // namespace
 
 adamw::adamw(model::weights parameters, optimizer_options options)
-    : parameters_(std::move(parameters)), options_(std::move(options)) {
+    : adamw(parameters, std::move(options), whole_parameters(parameters)) {
+}
+
+adamw::adamw(model::weights parameters, optimizer_options options, std::vector<parameter_piece> own)
+    : parameters_(std::move(parameters)), options_(std::move(options)), pieces_(std::move(own)) {
   check(options_);
-  for (const auto& parameter : parameters_) {
-    first_.push_back(at::zeros_like(parameter.tensor, at::TensorOptions().requires_grad(false)));
-    second_.push_back(at::zeros_like(first_.back()));
+  for (const auto& piece : pieces_) {
+    const at::Tensor values = piece.of(parameters_[piece.parameter].tensor.detach());
+    first_.push_back(at::zeros_like(values, at::MemoryFormat::Contiguous));
+    second_.push_back(at::zeros_like(values, at::MemoryFormat::Contiguous));
   }
   sort_into_slices();
 }
@@ -73,7 +85,9 @@ void adamw::sort_into_slices() {
     });
     if (found == slices_.end())
       found = slices_.insert(slices_.end(), wanted);
-    found->members.push_back(i);
+    for (std::size_t piece = 0; piece < pieces_.size(); ++piece)
+      if (pieces_[piece].parameter == i)
+        found->members.push_back(piece);
   }
   for (std::size_t g = 0; g < matched.size(); ++g)
     if (matched[g] == 0 && !parameters_.empty())
@@ -82,25 +96,19 @@ void adamw::sort_into_slices() {
                         + parameters_.front().name + "\"");
 }
 
-double adamw::gradient_norm() const {
-  double squares = 0;
-  for (const auto& parameter : parameters_)
-    squares += std::pow(parameter.tensor.grad().norm().item<double>(), 2);
-  return std::sqrt(squares);
-}
-
 double adamw::step(double scale, std::int64_t s) {
   const at::NoGradGuard no_grad;
   const double lr = learning_rate(options_, s);
   ++steps_;
   for (const slice& part : slices_) {
-    if (part.lr_factor == 0)
+    if (part.lr_factor == 0 || part.members.empty())
       continue;
     std::vector<at::Tensor> parameters, gradients, first, second, steps;
     for (const std::size_t i : part.members) {
-      const at::Tensor& p = parameters_[i].tensor;
+      const at::Tensor& whole = parameters_[pieces_[i].parameter].tensor;
+      const at::Tensor p = pieces_[i].of(whole);
       parameters.push_back(p);
-      gradients.push_back(p.grad());
+      gradients.push_back(pieces_[i].of(whole.grad()));
       first.push_back(first_[i]);
       second.push_back(second_[i]);
       steps.push_back(at::full({}, static_cast<float>(steps_), p.options().dtype(at::kFloat).requires_grad(false)));
@@ -113,16 +121,6 @@ double adamw::step(double scale, std::int64_t s) {
                       scale == 1 ? std::nullopt : std::optional(divisor));
   }
   return lr;
-}
-
-model::weights adamw::moments() const {
-  model::weights out;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    out.push_back({parameters_[i].name + ".m", first_[i]});
-    out.push_back({parameters_[i].name + ".v", second_[i]});
-  }
-  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
-  return out;
 }
 
 } // namespace millrace::train

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/model/weights.hpp"
+#include "runtime/train/gradient_buffer.hpp"
 #include "runtime/train/learning_rate.hpp"
 
 #include <ATen/core/Tensor.h>
@@ -43,8 +44,9 @@ public:
   ///         not compile or matches no parameter that an earlier group left
   adamw(model::weights parameters, optimizer_options options);
 
-  /// Norm of all gradients together: each tensor's in float, their squares summed in double in manifest order.
-  double gradient_norm() const;
+  /// The same of some pieces of the parameters: it has moments for them only, and changes nothing else.
+  /// @param own in the order of the manifest
+  adamw(model::weights parameters, optimizer_options options, std::vector<parameter_piece> own);
 
   /// One update with gradients scaled by `scale` (clipping), which are spent by it. A frozen parameter and its moments
   /// stay as they are.
@@ -54,8 +56,14 @@ public:
 
   std::int64_t steps() const { return steps_; } ///< updates: what the moments are corrected by
 
-  /// The moments under `<name>.m` and `<name>.v`, shared.
-  model::weights moments() const;
+  const model::weights& parameters() const { return parameters_; }
+
+  const std::vector<parameter_piece>& pieces() const { return pieces_; }
+
+  /// Of each piece, shared; a piece that is a whole parameter has its shape.
+  const std::vector<at::Tensor>& first_moments() const { return first_; }
+
+  const std::vector<at::Tensor>& second_moments() const { return second_; }
 
   void set_steps(std::int64_t steps) { steps_ = steps; }
 
@@ -64,7 +72,7 @@ private:
   struct slice {
     double lr_factor = 1; ///< of the optimizer's learning rate
     double weight_decay = 0;
-    std::vector<std::size_t> members;
+    std::vector<std::size_t> members; ///< pieces
   };
 
   void sort_into_slices();
@@ -72,7 +80,8 @@ private:
   model::weights parameters_;
   optimizer_options options_;
   std::vector<slice> slices_;
-  std::vector<at::Tensor> first_, second_; ///< m and v, in manifest order
+  std::vector<parameter_piece> pieces_;
+  std::vector<at::Tensor> first_, second_; ///< m and v of each piece
   std::int64_t steps_ = 0;
 };
 

@@ -7,6 +7,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <charconv>
 
 namespace millrace::train {
@@ -16,9 +17,20 @@ constexpr const char* state_file = "optimizer.safetensors";
 
 } // namespace
 
-void save_optimizer(const adamw& optimizer, const std::filesystem::path& folder) {
-  model::write_safetensors(folder / state_file, optimizer.moments(), model::saved_dtype::float32,
-                           {{"steps", std::to_string(optimizer.steps())}});
+model::weights named_moments(const model::weights& parameters, const std::vector<at::Tensor>& first,
+                             const std::vector<at::Tensor>& second) {
+  model::weights out;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    out.push_back({parameters[i].name + ".m", first[i]});
+    out.push_back({parameters[i].name + ".v", second[i]});
+  }
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  return out;
+}
+
+void save_optimizer(const model::weights& moments, std::int64_t steps, const std::filesystem::path& folder) {
+  model::write_safetensors(folder / state_file, moments, model::saved_dtype::float32,
+                           {{"steps", std::to_string(steps)}});
 }
 
 void load_optimizer(adamw& optimizer, const std::filesystem::path& folder) {
@@ -30,21 +42,30 @@ void load_optimizer(adamw& optimizer, const std::filesystem::path& folder) {
     std::from_chars(found->second.data(), found->second.data() + found->second.size(), steps);
   if (steps < 0)
     throw input_error(path.string() + ": no number of steps, want a file that this program wrote");
-  const model::weights moments = optimizer.moments();
-  if (file.tensors().size() != moments.size())
+  const auto& parameters = optimizer.parameters();
+  if (file.tensors().size() != 2 * parameters.size())
     throw input_error(path.string() + ": " + std::to_string(file.tensors().size()) + " tensors, want "
-                      + std::to_string(moments.size()));
-  std::vector<at::Tensor> read;
-  for (const auto& [name, tensor] : moments) {
+                      + std::to_string(2 * parameters.size()));
+  const auto read = [&](const parameter_piece& piece, const char* ending) {
+    const auto& [parameter, tensor] = parameters[piece.parameter];
+    const std::string name = parameter + ending;
     const formats::stored_tensor* stored = file.find(name);
     if (!stored)
       throw input_error(path.string() + ": no tensor '" + name + "'");
-    read.push_back(model::to_float32(*stored));
-    if (read.back().sizes() != tensor.sizes())
+    const at::Tensor whole = model::to_float32(*stored);
+    if (whole.sizes() != tensor.sizes())
       throw input_error(path.string() + ": tensor '" + name + "' is of another shape, want this model's");
+    return piece.of(whole);
+  };
+  std::vector<at::Tensor> first, second; // nothing changes before everything is read
+  for (const auto& piece : optimizer.pieces()) {
+    first.push_back(read(piece, ".m"));
+    second.push_back(read(piece, ".v"));
   }
-  for (std::size_t i = 0; i < moments.size(); ++i)
-    moments[i].tensor.copy_(read[i]);
+  for (std::size_t i = 0; i < first.size(); ++i) {
+    optimizer.first_moments()[i].copy_(first[i]);
+    optimizer.second_moments()[i].copy_(second[i]);
+  }
   optimizer.set_steps(steps);
 }
 

@@ -1,5 +1,7 @@
 #include "runtime/train/team.hpp"
 
+#include "runtime/train/optimizer_state.hpp"
+
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
@@ -29,10 +31,9 @@ std::int64_t number_of(Word word) {
 
 } // namespace
 
-team::team(std::shared_ptr<collective::group_source> others, model::weights parameters, gradient_buffer& gradients,
+team::team(std::shared_ptr<collective::group_source> others, team_place place, gradient_buffer& gradients,
            adamw& optimizer, compute own)
-    : others_(std::move(others)), parameters_(std::move(parameters)), gradients_(gradients), optimizer_(optimizer),
-      own_(std::move(own)) {
+    : others_(std::move(others)), place_(place), gradients_(gradients), optimizer_(optimizer), own_(std::move(own)) {
 }
 
 // -- the leader -------------------------------------------------------------------------------------------------------
@@ -57,8 +58,8 @@ team::outcome team::run(std::span<const parcel> tasks, purpose what, const std::
   const auto ranks = present();
   try {
     return run_with(ranks.get(), tasks, what, stop);
-  } catch (const collective::lost&) {
-    lost_ = std::exchange(group_, nullptr);
+  } catch (const collective::lost& why) {
+    lose_group(why.what());
     throw;
   } catch (const std::exception& failure) {
     if (ranks)
@@ -101,15 +102,33 @@ team::outcome team::run_with(group* ranks, std::span<const parcel> tasks, purpos
         return out;
     }
   }
-  if (ranks && what != purpose::none) {
-    const parcel order{.words = {number_of(command::share)}, .numbers = {}, .tensors = {}};
-    collective::hand_out(*ranks, std::vector<parcel>(size - 1, order));
-    share_sums(*ranks);
-  } else if (!alone && what != purpose::none) {
+  if (!alone && what != purpose::none)
+    end_sum(ranks);
+  else if (alone)
+    norm_ = norm_of(gradients_.squares(0, 1));
+  return out;
+}
+
+/// The sum is where the update needs it: of all numbers on every rank, or of each rank's share on that rank.
+void team::end_sum(group* ranks) {
+  if (!ranks) {
     gradients_.flat().copy_(sum_);
+    norm_ = norm_of(gradients_.squares(0, 1));
+  } else {
+    const parcel order{.words = {number_of(sharded() ? command::keep : command::share)}, .numbers = {}, .tensors = {}};
+    collective::hand_out(*ranks, std::vector<parcel>(static_cast<std::size_t>(ranks->size() - 1), order));
+    if (sharded()) {
+      keep_share(*ranks);
+      auto squares = gradients_.squares(0, ranks->size());
+      for (const auto& other : collective::collect(*ranks))
+        squares.insert(squares.end(), other.numbers.begin(), other.numbers.end());
+      norm_ = norm_of(squares);
+    } else {
+      share_sums(*ranks);
+      norm_ = norm_of(gradients_.squares(0, 1));
+    }
   }
   sum_ = at::Tensor();
-  return out;
 }
 
 /// One task a rank; ranks beyond the round's tasks hear what the round is for.
@@ -125,15 +144,68 @@ void team::deal_out(group& ranks, std::span<const parcel> round, purpose what) {
 }
 
 double team::apply(double scale, std::int64_t course) {
-  if (group_)
-    try {
+  const auto ranks = group_;
+  double rate = 0;
+  try {
+    if (ranks) {
       const parcel order{.words = {number_of(command::apply), course}, .numbers = {scale}, .tensors = {}};
-      collective::hand_out(*group_, std::vector<parcel>(static_cast<std::size_t>(group_->size() - 1), order));
-    } catch (const collective::lost&) { // the sum is here: whoever comes next gets this rank's state
-      lost_ = std::exchange(group_, nullptr);
+      collective::hand_out(*ranks, std::vector<parcel>(static_cast<std::size_t>(ranks->size() - 1), order));
     }
-  ++changes_;
-  return optimizer_.step(scale, course);
+    ++changes_;
+    rate = optimizer_.step(scale, course);
+    if (ranks && sharded())
+      exchange_parameters(*ranks);
+    return rate;
+  } catch (const collective::lost& why) {
+    changes_ += sharded();
+    lose_group(why.what());
+    // The whole sum is here: whoever comes next gets this rank's state.
+    return rate > 0 ? rate : (++changes_, optimizer_.step(scale, course));
+  }
+}
+
+model::weights team::moments() {
+  auto first = optimizer_.first_moments(), second = optimizer_.second_moments();
+  if (sharded()) {
+    const auto ranks = present();
+    std::vector<std::vector<at::Tensor>> pieces(2 * optimizer_.parameters().size());
+    const auto put = [&](const std::vector<parameter_piece>& places, std::span<const at::Tensor> tensors) {
+      for (std::size_t i = 0; i < places.size(); ++i) {
+        pieces[2 * places[i].parameter].push_back(tensors[i].reshape({-1}).cpu());
+        pieces[2 * places[i].parameter + 1].push_back(tensors[places.size() + i].reshape({-1}).cpu());
+      }
+    };
+    auto own = first;
+    own.insert(own.end(), second.begin(), second.end());
+    put(optimizer_.pieces(), own);
+    try {
+      const parcel order{.words = {number_of(command::moments)}, .numbers = {}, .tensors = {}};
+      collective::hand_out(*ranks, std::vector<parcel>(static_cast<std::size_t>(ranks->size() - 1), order));
+      int rank = 0;
+      for (const auto& other : collective::collect(*ranks))
+        put(gradients_.pieces(++rank, ranks->size()), other.tensors);
+    } catch (const collective::lost& why) {
+      lose_group(why.what());
+      throw;
+    }
+    first.clear();
+    second.clear();
+    for (std::size_t p = 0; p < optimizer_.parameters().size(); ++p) {
+      const auto shape = optimizer_.parameters()[p].tensor.sizes();
+      first.push_back(at::cat(pieces[2 * p]).view(shape));
+      second.push_back(at::cat(pieces[2 * p + 1]).view(shape));
+    }
+  }
+  return named_moments(optimizer_.parameters(), first, second);
+}
+
+/// @throws std::runtime_error where nobody has what the lost rank kept
+void team::lose_group(const std::string& why) {
+  lost_ = std::exchange(group_, nullptr);
+  if (sharded() && changes_ > 0)
+    throw std::runtime_error(why
+                             + ", and nobody else has its share of the optimizer's moments (shard = \"optimizer\"); "
+                               "`millrace resume` goes on from the last checkpoint");
 }
 
 /// The group at work; nullptr in a team of one.
@@ -161,6 +233,9 @@ void team::agree(group& ranks) {
     alike = alike && hello.words.at(0) == 0;
   if (alike)
     return;
+  if (sharded())
+    throw std::runtime_error("a rank that has just come has none of the optimizer's moments (shard = \"optimizer\"); "
+                             "`millrace resume` goes on from the last checkpoint");
   const parcel order{.words = {number_of(command::state), optimizer_.steps()}, .numbers = {}, .tensors = {}};
   collective::hand_out(ranks, std::vector<parcel>(static_cast<std::size_t>(ranks.size() - 1), order));
   exchange_state(ranks);
@@ -172,10 +247,10 @@ void team::agree(group& ranks) {
 void team::exchange_state(group& ranks) {
   const at::NoGradGuard no_grad;
   tensors state;
-  for (const auto& parameter : parameters_)
+  for (const auto& parameter : optimizer_.parameters())
     state.push_back(parameter.tensor.detach());
-  for (const auto& moment : optimizer_.moments())
-    state.push_back(moment.tensor);
+  for (const auto* moments : {&optimizer_.first_moments(), &optimizer_.second_moments()})
+    state.insert(state.end(), moments->begin(), moments->end());
   for (const auto& tensor : state) {
     at::Tensor here = tensor.to(at::kCPU).contiguous();
     auto outgoing = for_each_rank(ranks), incoming = for_each_rank(ranks);
@@ -255,6 +330,44 @@ void team::share_sums(group& ranks) {
   sum_ = at::Tensor();
 }
 
+/// Puts this rank's share of the sum into its place in the gradient buffer.
+void team::keep_share(group& ranks) {
+  gradients_.share(gradients_.flat(), ranks.rank(), ranks.size()).copy_(sum_);
+  sum_ = at::Tensor();
+}
+
+/// Every rank hands the parameters that it has updated to the others.
+void team::exchange_parameters(group& ranks) {
+  const at::NoGradGuard no_grad;
+  const auto& parameters = optimizer_.parameters();
+  auto outgoing = for_each_rank(ranks), incoming = for_each_rank(ranks);
+  const auto values_of = [&](const parameter_piece& piece) {
+    return piece.of(parameters[piece.parameter].tensor.detach()).reshape({-1});
+  };
+  tensors own;
+  for (const auto& piece : optimizer_.pieces())
+    own.push_back(values_of(piece));
+  const at::Tensor mine = own.empty() ? at::empty({0}, at::kFloat) : at::cat(own).cpu();
+  for (int r = 0; r < ranks.size(); ++r) {
+    if (r == ranks.rank())
+      continue;
+    std::int64_t numbers = 0;
+    for (const auto& piece : gradients_.pieces(r, ranks.size()))
+      numbers += piece.numbers;
+    outgoing[static_cast<std::size_t>(r)] = mine;
+    incoming[static_cast<std::size_t>(r)] = at::empty({numbers}, at::kFloat);
+  }
+  ranks.exchange(outgoing, incoming);
+  for (int r = 0; r < ranks.size(); ++r) {
+    std::int64_t next = 0;
+    if (r != ranks.rank())
+      for (const auto& piece : gradients_.pieces(r, ranks.size())) {
+        values_of(piece).copy_(incoming[static_cast<std::size_t>(r)].narrow(0, next, piece.numbers));
+        next += piece.numbers;
+      }
+  }
+}
+
 // -- the other ranks --------------------------------------------------------------------------------------------------
 
 void team::follow() {
@@ -295,10 +408,24 @@ void team::obey(group& ranks, parcel told) {
   case command::share:
     share_sums(ranks);
     return;
+  case command::keep:
+    keep_share(ranks);
+    collective::hand_in(ranks, {.words = {}, .numbers = gradients_.squares(ranks.rank(), ranks.size()), .tensors = {}});
+    return;
   case command::apply:
     ++changes_;
     optimizer_.step(told.numbers.at(0), told.words.at(1));
+    if (sharded())
+      exchange_parameters(ranks);
     return;
+  case command::moments: {
+    parcel own;
+    for (const auto* moments : {&optimizer_.first_moments(), &optimizer_.second_moments()})
+      for (const auto& moment : *moments)
+        own.tensors.push_back(moment.cpu());
+    collective::hand_in(ranks, own);
+    return;
+  }
   case command::state:
     ++changes_;
     exchange_state(ranks);

@@ -5,13 +5,39 @@
 #include "runtime/train/gradient_buffer.hpp"
 #include "runtime/train/optimizer.hpp"
 
+#include <array>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace millrace::train {
+
+/// What the ranks of a learner share out, so that each keeps 1 / n of it.
+enum class sharding : std::uint8_t {
+  none,      ///< each has everything
+  optimizer, ///< moments: each rank updates its share of the parameters and hands it to the others
+};
+
+constexpr auto words_for(sharding) {
+  return std::to_array<std::string_view>({"none", "optimizer"});
+}
+
+/// A rank's place in its team, which is the same for its whole life.
+struct team_place {
+  int rank = 0;
+  int size = 1;
+  sharding shard = sharding::none;
+
+  /// Of the parameters, what this rank updates.
+  std::vector<parameter_piece> updates(const gradient_buffer& gradients) const {
+    return shard == sharding::none ? gradients.pieces(0, 1) : gradients.pieces(rank, size);
+  }
+};
 
 /// The ranks of one learner at work. The first rank leads: it holds the step, cuts it into tasks, deals them out and
 /// decides. The others hold the same parameters and do as they are told, in `follow`. A learner of one process is a
@@ -21,17 +47,20 @@ namespace millrace::train {
 /// after another, in the order of tasks, whichever rank computes them. Rank r of n adds up the r-th share of all
 /// numbers and hands it on. So the sum is bit for bit the same for any number of ranks.
 ///
-/// A rank that is lost costs the work of the update under way: `collective::lost` says so, and nothing has changed. The
-/// next call works with the ranks that there are then, who get the leader's state. Not thread-safe.
+/// With `sharding::optimizer` no rank has what another one keeps. So a lost rank ends the training, once parameters
+/// have changed since they were loaded. Else, a rank that is lost costs the work of the update under way:
+/// `collective::lost` says so, and nothing has changed. The next call works with the ranks that there are then, who get
+/// the leader's state. Not thread-safe.
 class team {
 public:
   /// Adds the gradient of one task to the gradient buffer. `numbers[0]` of what it returns is the task's share of the
   /// loss; if that is not finite, no gradient was added.
   using compute = std::function<collective::parcel(const collective::parcel& task)>;
 
-  /// @param others nullptr: a team of one @param parameters what `optimizer` changes; their gradients are `gradients`
-  team(std::shared_ptr<collective::group_source> others, model::weights parameters, gradient_buffer& gradients,
-       adamw& optimizer, compute own);
+  /// @param others nullptr: a team of one @param optimizer of the parameters that `place` updates; their gradients are
+  ///        `gradients`
+  team(std::shared_ptr<collective::group_source> others, team_place place, gradient_buffer& gradients, adamw& optimizer,
+       compute own);
 
   /// What became of tasks.
   struct outcome {
@@ -56,6 +85,12 @@ public:
   /// The same on this rank alone.
   outcome compute_here(std::span<const collective::parcel> tasks, const std::function<bool()>& stop);
 
+  /// Of the last sum.
+  double gradient_norm() const { return norm_; }
+
+  /// The optimizer's moments, those of the other ranks too, by name. @throws std::runtime_error a rank is gone
+  model::weights moments();
+
   /// One update with the gradient buffer's content, as `adamw::step`, on every rank. @returns the learning rate
   double apply(double scale, std::int64_t course);
 
@@ -63,7 +98,7 @@ public:
   void follow();
 
 private:
-  enum class command : std::int64_t { compute, share, apply, state };
+  enum class command : std::int64_t { compute, share, keep, apply, state, moments };
   /// What a round of tasks is for: no gradients; a new sum; to be added to the sum that is in the gradient buffer; a
   /// further round of the sum under way.
   enum class purpose : std::int64_t { none, first, more, goes_on };
@@ -80,16 +115,24 @@ private:
   void begin_sum(collective::group* ranks, purpose what);
   void add_up(collective::group* ranks, int computed);
   void share_sums(collective::group& ranks);
+  void keep_share(collective::group& ranks);
+  void end_sum(collective::group* ranks);
+  void exchange_parameters(collective::group& ranks);
+
+  bool sharded() const { return others_ && place_.shard == sharding::optimizer; }
+
+  void lose_group(const std::string& why);
 
   std::shared_ptr<collective::group_source> others_;
-  model::weights parameters_;
+  team_place place_;
   gradient_buffer& gradients_;
   adamw& optimizer_;
   compute own_;
   std::shared_ptr<collective::group> group_; ///< of the leader; nullptr: none yet, or it is lost
   std::shared_ptr<collective::group> lost_;  ///< the last one that was of no use any more
-  std::int64_t changes_ = 0;                 ///< of parameters, since they were loaded
-  at::Tensor sum_;                           ///< this rank's share of the sum so far; undefined: nothing is added up
+  double norm_ = 0;
+  std::int64_t changes_ = 0; ///< of parameters, since they were loaded
+  at::Tensor sum_;           ///< this rank's share of the sum so far; undefined: nothing is added up
 };
 
 } // namespace millrace::train

@@ -69,8 +69,9 @@ struct value_learner::state {
   state(model::model_config config, const model::weights& parameters, value_learner_options o)
       : options(std::move(o)), row(row_with_returns(options.algorithm)), values(row.options, options.algorithm_options),
         device(device_named(options.device)), decoder(std::move(config), trainable(parameters, device)),
-        gradients(decoder.parameters()), optimizer(decoder.parameters(), options.optimizer),
-        ranks(options.ranks, decoder.parameters(), gradients, optimizer,
+        gradients(decoder.parameters()),
+        optimizer(decoder.parameters(), options.optimizer, options.place.updates(gradients)),
+        ranks(options.ranks, options.place, gradients, optimizer,
               [this](const collective::parcel& task) { return accumulate(unpacked_task(task)); }) {
     check(options);
     if (!decoder.config().score_head)
@@ -211,7 +212,7 @@ value_report value_learner::gradient(std::span<const training_group> all, std::u
   if (done.stopped)
     return refuse(step_report::outcome::stopped,
                   "stopped after " + std::to_string(report.micro_batches) + " micro-batches");
-  report.gradient_norm = s.optimizer.gradient_norm();
+  report.gradient_norm = s.ranks.gradient_norm();
   if (!std::isfinite(report.gradient_norm)) {
     for (const auto& group : groups)
       report.culprits.push_back(group.id);
@@ -244,7 +245,7 @@ std::int64_t value_learner::steps() const {
 }
 
 void value_learner::save_state(const std::filesystem::path& folder) const {
-  save_optimizer(state_->optimizer, folder);
+  save_optimizer(state_->ranks.moments(), state_->optimizer.steps(), folder);
 }
 
 void value_learner::load_state(const std::filesystem::path& folder) {

@@ -32,6 +32,7 @@ struct value_learner_options {
   model::activations activations = model::activations::kept;
   int threads = 0;                                      ///< of this process's LibTorch; 0: leave them as they are
   std::string device = "auto";                          ///< as `learner_options::device`
+  team_place place = {};                                ///< among the learner's ranks
   std::shared_ptr<collective::group_source> ranks = {}; ///< as `learner_options::ranks`
 };
 

@@ -3,10 +3,13 @@
 #include "runtime/train/value_learner.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 #include "tests/runtime/train/ranks_in_memory.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <future>
 #include <limits>
 #include <random>
@@ -81,15 +84,23 @@ model::weights copy_of(const model::weights& parameters) {
 
 /// Runs `lead` on a learner of so many ranks. The others live on threads of their own.
 template <class Make, class Lead>
-void with_team(int ranks, tests::ranks_in_memory& team, Make make, Lead lead) {
+void with_team(int ranks, train::sharding shard, tests::ranks_in_memory& team, Make make, Lead lead) {
+  const auto own = [&](int r) { return make(ranks > 1 ? team.link(r) : nullptr, train::team_place{r, ranks, shard}); };
   std::vector<std::future<void>> others;
   for (int r = 1; r < ranks; ++r)
-    others.push_back(std::async(std::launch::async, [&, r] { make(team.link(r)).follow(); }));
-  auto leader = make(ranks > 1 ? team.link(0) : nullptr);
-  lead(leader);
+    others.push_back(std::async(std::launch::async, [&, r] { own(r).follow(); }));
+  auto leader = own(0);
+  std::exception_ptr thrown;
+  try {
+    lead(leader);
+  } catch (...) {
+    thrown = std::current_exception();
+  }
   team.end();
   for (auto& other : others)
     other.get();
+  if (thrown)
+    std::rethrow_exception(thrown);
 }
 
 struct losing {
@@ -97,16 +108,18 @@ struct losing {
   std::int64_t exchanges = 0; ///< 0: nothing is lost
 };
 
-trained train_policy(int ranks, const train::learner_options& options, losing lost = {}) {
+trained train_policy(int ranks, const train::learner_options& options, losing lost = {},
+                     train::sharding shard = train::sharding::none) {
   trained out;
   tests::ranks_in_memory team(ranks);
   if (lost.exchanges > 0)
     team.lose(lost.rank, lost.exchanges);
   with_team(
-      ranks, team,
-      [&](std::shared_ptr<collective::group_source> link) {
+      ranks, shard, team,
+      [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
         auto own = options;
         own.ranks = std::move(link);
+        own.place = place;
         return train::learner(config, start(), own);
       },
       [&](train::learner& learner) {
@@ -141,22 +154,46 @@ void check_same(const trained& one, const trained& other) {
 
 } // namespace
 
-TEST_CASE("ranks: the gradients of parameters lie one after another, each on a cache line of its own") {
+TEST_CASE("ranks: the gradients of parameters lie one after another, and shares are whole blocks") {
   model::weights parameters;
   for (const std::int64_t numbers : {3, 16, 17})
     parameters.push_back({std::to_string(numbers), at::zeros({numbers}).requires_grad_()});
   train::gradient_buffer buffer(parameters);
-  CHECK(buffer.flat().numel() == 16 + 16 + 32);
+  CHECK(buffer.flat().numel() == 1024);
   parameters[1].tensor.mutable_grad().fill_(2);
   CHECK(buffer.flat().sum().item<float>() == 32);
   CHECK(buffer.flat().narrow(0, 16, 16).sum().item<float>() == 32);
-  // Four lines for three ranks: 1, 1 and 2.
-  CHECK(buffer.share_begin(0, 3) == 0);
-  CHECK(buffer.share_begin(1, 3) == 16);
-  CHECK(buffer.share_begin(2, 3) == 32);
-  CHECK(buffer.share_begin(3, 3) == 64);
+  CHECK(train::norm_of(buffer.squares(0, 1)) == 8);
   buffer.clear();
   CHECK(parameters[1].tensor.grad().sum().item<float>() == 0);
+}
+
+TEST_CASE("ranks: a share may end inside of a parameter, and no block's sum of squares depends on the cut") {
+  model::weights parameters;
+  for (const std::int64_t numbers : {1000, 3000}) // the second begins at 1008
+    parameters.push_back({std::to_string(numbers), at::zeros({numbers}).requires_grad_()});
+  train::gradient_buffer buffer(parameters);
+  CHECK(buffer.flat().numel() == 4096);
+  CHECK(buffer.share_begin(1, 3) == 1024);
+  CHECK(buffer.share_begin(2, 3) == 2048);
+  const auto first = buffer.pieces(0, 3), last = buffer.pieces(2, 3);
+  REQUIRE(first.size() == 2);
+  CHECK(first[0].numbers == 1000);
+  CHECK(first[1].parameter == 1);
+  CHECK(first[1].begin == 0);
+  CHECK(first[1].numbers == 16);
+  REQUIRE(last.size() == 1);
+  CHECK(last[0].begin == 1040);
+  CHECK(last[0].numbers == 1960);
+  parameters[1].tensor.mutable_grad().copy_(at::arange(3000) * 0.1);
+  const auto whole = buffer.squares(0, 1);
+  std::vector<double> together;
+  for (int rank = 0; rank < 3; ++rank) {
+    const auto own = buffer.squares(rank, 3);
+    together.insert(together.end(), own.begin(), own.end());
+  }
+  CHECK(whole == together);
+  CHECK(train::norm_of(whole) == doctest::Approx(at::arange(3000).mul(0.1).norm().item<double>()));
 }
 
 TEST_CASE("ranks: learners of one process do not disturb each other") {
@@ -178,6 +215,7 @@ TEST_CASE("ranks: a policy learns the same bits for any number of them") {
     for (const int ranks : {2, 3, 4}) {
       CAPTURE(ranks);
       check_same(one, train_policy(ranks, options));
+      check_same(one, train_policy(ranks, options, {}, train::sharding::optimizer));
     }
   }
 }
@@ -190,7 +228,9 @@ TEST_CASE("ranks: several updates, epochs, KL that follows a target and activati
   options.loss.entropy_coefficient = 0.01;
   options.kl_control = {.target = 0.1, .horizon = 100};
   options.activations = model::activations::recomputed;
-  check_same(train_policy(1, options), train_policy(3, options));
+  const auto one = train_policy(1, options);
+  check_same(one, train_policy(3, options));
+  check_same(one, train_policy(3, options, {}, train::sharding::optimizer));
 }
 
 TEST_CASE("ranks: more of them than a step has micro-batches") {
@@ -215,15 +255,81 @@ TEST_CASE("ranks: one that is lost at any moment changes no number") {
   }
 }
 
+TEST_CASE("ranks: who loses a rank that kept a share of the moments cannot go on, and says so") {
+  const auto options = options_of("grpo");
+  CHECK_THROWS_WITH_AS(train_policy(2, options, {.rank = 1, .exchanges = 200}, train::sharding::optimizer),
+                       doctest::Contains("share of the optimizer's moments"), std::runtime_error);
+  // Nothing has changed yet: they begin anew.
+  check_same(train_policy(1, options),
+             train_policy(2, options, {.rank = 1, .exchanges = 5}, train::sharding::optimizer));
+}
+
+TEST_CASE("ranks: the moments of all of them are written as one file, which any number of them reads") {
+  const tests::temporary_folder folder;
+  auto options = options_of("grpo");
+  const auto first_half = [&](int ranks, train::sharding shard, const std::filesystem::path& to) {
+    tests::ranks_in_memory team(ranks);
+    model::weights parameters;
+    with_team(
+        ranks, shard, team,
+        [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
+          auto own = options;
+          own.ranks = std::move(link);
+          own.place = place;
+          return train::learner(config, start(), own);
+        },
+        [&](train::learner& learner) {
+          for (std::uint32_t step = 0; step < 5; ++step)
+            learner.step(some_groups(step, step), step);
+          std::filesystem::create_directories(to);
+          learner.save_state(to);
+          parameters = copy_of(learner.parameters());
+        });
+    return parameters;
+  };
+  const auto parameters = first_half(1, train::sharding::none, folder.path() / "one");
+  CHECK(equal_bits(parameters, first_half(3, train::sharding::optimizer, folder.path() / "three")));
+  const auto text = [&](const char* name) {
+    std::ifstream file(folder.path() / name / "optimizer.safetensors", std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  CHECK(!text("one").empty());
+  CHECK(text("one") == text("three"));
+  const auto second_half = [&](int ranks) {
+    tests::ranks_in_memory team(ranks);
+    model::weights found;
+    with_team(
+        ranks, train::sharding::optimizer, team,
+        [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
+          auto own = options;
+          own.ranks = std::move(link);
+          own.place = place;
+          train::learner learner(config, parameters, own);
+          learner.load_state(folder.path() / "three");
+          return learner;
+        },
+        [&](train::learner& learner) {
+          for (std::uint32_t step = 5; step < 10; ++step)
+            learner.step(some_groups(step, step), step);
+          found = copy_of(learner.parameters());
+        });
+    return found;
+  };
+  const auto goes_on = second_half(1);
+  for (const int ranks : {2, 4})
+    CHECK(equal_bits(goes_on, second_half(ranks)));
+}
+
 TEST_CASE("ranks: a loss that is not finite ends the step for all of them") {
   const auto options = options_of("grpo");
   for (const int ranks : {1, 3}) {
     tests::ranks_in_memory team(ranks);
     with_team(
-        ranks, team,
-        [&](std::shared_ptr<collective::group_source> link) {
+        ranks, train::sharding::none, team,
+        [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
           auto own = options;
           own.ranks = std::move(link);
+          own.place = place;
           own.algorithm_options = {};
           own.loss.kl_coefficient = std::numeric_limits<double>::infinity();
           return train::learner(config, start(), own);
@@ -242,18 +348,19 @@ TEST_CASE("ranks: a critic learns the same bits for any number of them") {
   scorer.config = config;
   scorer.parameters = tests::random_weights(config, 5, at::kFloat, false);
   scorer = model::with_score_head(std::move(scorer));
-  const auto train_critic = [&](int ranks) {
+  const auto train_critic = [&](int ranks, train::sharding shard) {
     trained out;
     tests::ranks_in_memory team(ranks);
     with_team(
-        ranks, team,
-        [&](std::shared_ptr<collective::group_source> link) {
+        ranks, shard, team,
+        [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
           train::value_learner_options options;
           options.device = "cpu";
           options.threads = 1;
           options.optimizer.lr = 1e-3;
           options.micro_batch_tokens = 40;
           options.ranks = std::move(link);
+          options.place = place;
           return train::value_learner(scorer.config, scorer.parameters, options);
         },
         [&](train::value_learner& learner) {
@@ -268,9 +375,10 @@ TEST_CASE("ranks: a critic learns the same bits for any number of them") {
         });
     return out;
   };
-  const auto one = train_critic(1);
+  const auto one = train_critic(1, train::sharding::none);
   for (const int ranks : {2, 3, 4})
-    check_same(one, train_critic(ranks));
+    for (const auto shard : {train::sharding::none, train::sharding::optimizer})
+      check_same(one, train_critic(ranks, shard));
 }
 
 } // namespace team_test
