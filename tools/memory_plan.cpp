@@ -72,9 +72,12 @@ private:
     part(planned, what.c_str(), answers * tokens * size.bytes_a_token);
   }
 
-  static void training(planned_memory& planned, const model_size& size) {
-    part(planned, "gradients", size.weights);
-    part(planned, "moments", 2 * size.weights);
+  /// Ranks add up gradients in a second copy, and may share out the moments.
+  void training(planned_memory& planned, const model_size& size) const {
+    const auto placed = p_.placement.roles.find(planned.role);
+    const bool shares = placed != p_.placement.roles.end() && placed->second.shard == sharding::optimizer;
+    part(planned, "gradients", (planned.processes > 1 ? 2 : 1) * size.weights);
+    part(planned, shares ? "its share of the moments" : "moments", 2 * size.weights / (shares ? planned.processes : 1));
   }
 
   void add(planned_memory& planned, const pipeline::rollout_table& table, const model_size& size) const {
@@ -88,7 +91,7 @@ private:
     caches(planned, size, table.slots, table.max_prompt_tokens + table.max_new_tokens);
   }
 
-  static void add(planned_memory& planned, const pipeline::policy_table& table, const model_size& size) {
+  void add(planned_memory& planned, const pipeline::policy_table& table, const model_size& size) const {
     part(planned, "weights", size.weights);
     if (!table.lora) // adapters are small beside them
       training(planned, size);
@@ -96,7 +99,7 @@ private:
       part(planned, "the average", size.weights);
   }
 
-  static void add(planned_memory& planned, const pipeline::critic_table&, const model_size& size) {
+  void add(planned_memory& planned, const pipeline::critic_table&, const model_size& size) const {
     part(planned, "weights", size.weights);
     training(planned, size);
   }

@@ -424,6 +424,10 @@ void check_placement(const pipeline& p, reading& into) {
     if (count > 1 && !r->replicated() && !r->ranks())
       into.wrong(into.place(key), key + ": found " + std::to_string(count) + " processes, want 1: a role of kind \""
                                       + std::string(r->kind()) + "\" is one");
+    if (placed.shard != sharding::none && !r->ranks())
+      into.wrong(into.place(path + ".shard"), path + ".shard: found " + in_quotes(word(placed.shard))
+                                                  + " of a role of kind \"" + std::string(r->kind())
+                                                  + "\", want it of a policy or a critic");
     if (placed.processes > 0 && placed.processes < static_cast<std::int64_t>(placed.hosts.size()))
       into.wrong(into.place(key), key + ": found " + std::to_string(count) + " with "
                                       + std::to_string(placed.hosts.size()) + " hosts, want at least one for each");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/words/limits.hpp"
+#include "runtime/words/sharding.hpp"
 
 #include <array>
 #include <cstdint>
@@ -15,6 +16,7 @@ namespace millrace::pipeline {
 struct role_placement {
   std::int64_t processes = 0;
   std::vector<std::string> hosts;
+  sharding shard = sharding::none;
 
   bool operator==(const role_placement&) const = default;
 
@@ -25,6 +27,7 @@ struct role_placement {
       "on "
       "each of `hosts`");
     v("hosts", s.hosts, any(), "HOST:PORT of the `millrace node`s that start them, in turn; empty = this host");
+    v("shard", s.shard, any(), "what ranks share out: none = each has everything; optimizer = the moments");
   }
 };
 

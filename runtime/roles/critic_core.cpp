@@ -77,19 +77,18 @@ train::value_learner_options value_learner_options_of(const pipeline::pipeline& 
 namespace {
 
 train::value_learner_options options_with(const pipeline::pipeline& p, const pipeline::critic_table& table, int threads,
-                                          std::shared_ptr<collective::group_source> ranks) {
+                                          train::team_seat seat) {
   auto options = value_learner_options_of(p, table, threads);
-  options.ranks = std::move(ranks);
+  options.seat = std::move(seat);
   return options;
 }
 
 } // namespace
 
 critic_core::critic_core(const pipeline::pipeline& p, const pipeline::critic_table& table,
-                         const std::filesystem::path& checkpoint, int threads,
-                         std::shared_ptr<collective::group_source> ranks)
+                         const std::filesystem::path& checkpoint, int threads, train::team_seat seat)
     : model_(load_critic(p, table, checkpoint)),
-      learner_(model_.config, model_.parameters, options_with(p, table, threads, std::move(ranks))),
+      learner_(model_.config, model_.parameters, options_with(p, table, threads, std::move(seat))),
       rules_(columns::training_rules_of(p)), rewards_(reward_parts_of(p)), threads_(threads) {
   model_.parameters.clear();
   if (!checkpoint.empty())

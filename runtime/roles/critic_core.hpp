@@ -35,9 +35,9 @@ class critic_core {
 public:
   /// Loads the critic's model, or goes on from a checkpoint that `write_checkpoint` wrote.
   /// @throws input_error in one line: model or checkpoint unusable, a tokenizer that is not the rollout's
-  /// @param ranks as of `policy_core`
+  /// @param seat as of `policy_core`
   critic_core(const pipeline::pipeline& p, const pipeline::critic_table& table, const std::filesystem::path& checkpoint,
-              int threads, std::shared_ptr<collective::group_source> ranks = nullptr);
+              int threads, train::team_seat seat = {});
 
   /// The life of a rank that does not lead, as `learner::follow`.
   void follow() { learner_.follow(); }

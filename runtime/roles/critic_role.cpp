@@ -14,7 +14,8 @@ namespace millrace::roles {
 critic_role::critic_role(const role_setup& setup, const pipeline::critic_table& table,
                          std::shared_ptr<collective::membership> ranks)
     : setup_(setup), ranks_(std::move(ranks)),
-      core_(std::make_shared<critic_core>(*setup.pipeline, table, setup.checkpoint, setup.threads(), ranks_)) {
+      core_(std::make_shared<critic_core>(*setup.pipeline, table, setup.checkpoint, setup.threads(),
+                                          setup.seat(ranks_))) {
 }
 
 critic_role::~critic_role() {
@@ -76,7 +77,8 @@ role_abilities made(const role_setup& setup, const pipeline::critic_table& table
   if (ranks && setup.who.index > 0)
     return {.joins_ranks = std::make_shared<following_rank<critic_core>>(
                 setup, ranks,
-                std::make_shared<critic_core>(*setup.pipeline, table, setup.checkpoint, setup.threads(), ranks))};
+                std::make_shared<critic_core>(*setup.pipeline, table, setup.checkpoint, setup.threads(),
+                                              setup.seat(ranks)))};
   const auto role = std::make_shared<critic_role>(setup, table, ranks);
   return {.adds_columns = role,
           .trains = role,

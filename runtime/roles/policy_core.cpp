@@ -73,10 +73,9 @@ model::checkpoint load(const pipeline::pipeline& p, const std::filesystem::path&
 
 /// The learner's options, with the adapter that they ask for.
 train::learner_options options_for(const pipeline::pipeline& p, const std::filesystem::path& checkpoint,
-                                   const model::checkpoint& base, int threads,
-                                   std::shared_ptr<collective::group_source> ranks) {
+                                   const model::checkpoint& base, int threads, train::team_seat seat) {
   auto options = learner_options_of(p, threads);
-  options.ranks = std::move(ranks);
+  options.seat = std::move(seat);
   const auto& table = table_of(p);
   if (!table.lora)
     return options;
@@ -97,9 +96,9 @@ train::learner_options options_for(const pipeline::pipeline& p, const std::files
 } // namespace
 
 policy_core::policy_core(const pipeline::pipeline& p, const std::filesystem::path& checkpoint, int threads,
-                         std::shared_ptr<collective::group_source> ranks)
+                         train::team_seat seat)
     : table_(table_of(p)), model_(load(p, checkpoint)),
-      learner_(model_.config, model_.parameters, options_for(p, checkpoint, model_, threads, std::move(ranks))),
+      learner_(model_.config, model_.parameters, options_for(p, checkpoint, model_, threads, std::move(seat))),
       rules_(columns::training_rules_of(p)), rewards_(reward_parts_of(p)), threads_(threads) {
   model_.parameters.clear();
   for (const auto* critic : p.of<pipeline::critic_table>())

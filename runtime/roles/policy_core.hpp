@@ -28,9 +28,9 @@ class policy_core {
 public:
   /// Loads the policy's model, or goes on from a checkpoint that `write_checkpoint` wrote.
   /// @throws input_error in one line: model or checkpoint unusable, log-probabilities of an unknown version
-  /// @param ranks to the other processes that train this policy; nullptr: there are none
+  /// @param seat among the processes that train this policy
   policy_core(const pipeline::pipeline& p, const std::filesystem::path& checkpoint, int threads,
-              std::shared_ptr<collective::group_source> ranks = nullptr);
+              train::team_seat seat = {});
 
   /// The life of a rank that does not lead, as `learner::follow`.
   void follow() { learner_.follow(); }

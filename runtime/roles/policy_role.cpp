@@ -20,7 +20,7 @@ std::string in_words(const train_batch& batch) {
 
 policy_role::policy_role(const role_setup& setup, std::shared_ptr<collective::membership> ranks)
     : setup_(setup), ranks_(std::move(ranks)),
-      core_(std::make_shared<policy_core>(*setup.pipeline, setup.checkpoint, setup.threads(), ranks_)),
+      core_(std::make_shared<policy_core>(*setup.pipeline, setup.checkpoint, setup.threads(), setup.seat(ranks_))),
       versions_(setup.data) {
 }
 
@@ -67,9 +67,9 @@ void policy_role::write(const write_checkpoint& ask, answer_to<checkpoint_writte
 role_abilities made(const role_setup& setup, const pipeline::policy_table&) {
   const auto ranks = setup.membership();
   if (ranks && setup.who.index > 0)
-    return {
-        .joins_ranks = std::make_shared<following_rank<policy_core>>(
-            setup, ranks, std::make_shared<policy_core>(*setup.pipeline, setup.checkpoint, setup.threads(), ranks))};
+    return {.joins_ranks = std::make_shared<following_rank<policy_core>>(
+                setup, ranks,
+                std::make_shared<policy_core>(*setup.pipeline, setup.checkpoint, setup.threads(), setup.seat(ranks)))};
   const auto role = std::make_shared<policy_role>(setup, ranks);
   return {.trains = role,
           .gives_weights = role,

@@ -79,4 +79,13 @@ std::shared_ptr<collective::membership> role_setup::membership() const {
       });
 }
 
+train::team_seat role_setup::seat(std::shared_ptr<collective::group_source> others) const {
+  if (!others)
+    return {};
+  return {.place = {.rank = static_cast<int>(who.index),
+                    .size = static_cast<int>(pipeline->processes_of(who.role)),
+                    .shard = pipeline->placement.roles.at(who.role).shard},
+          .others = std::move(others)};
+}
+
 } // namespace millrace::roles

@@ -3,6 +3,7 @@
 #include "runtime/collective/membership.hpp"
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/roles/abilities.hpp"
+#include "runtime/train/team.hpp"
 #include "runtime/transport/data_plane.hpp"
 #include "runtime/words/role_instance.hpp"
 
@@ -30,6 +31,9 @@ struct role_setup {
 
   /// Its place among the ranks of the role; nullptr: the role is one process.
   std::shared_ptr<collective::membership> membership() const;
+
+  /// Its seat in the team of the role's ranks.
+  train::team_seat seat(std::shared_ptr<collective::group_source> others) const;
 };
 
 } // namespace millrace::roles

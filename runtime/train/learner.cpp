@@ -77,9 +77,8 @@ learner::state::state(model::model_config config, const model::weights& paramete
     : options(std::move(given)), row(row_named(options.algorithm)), values(row.options, options.algorithm_options),
       device(device_named(options.device)), adapter(trainable_adapter(options.adapter, device)),
       decoder(std::move(config), adapter ? frozen(parameters, device) : trainable(parameters, device)),
-      gradients(trained()), optimizer(trained(), options.optimizer, options.place.updates(gradients)),
-      ranks(options.ranks, options.place, gradients, optimizer,
-            [this](const collective::parcel& task) { return compute(task); }) {
+      gradients(trained()), optimizer(trained(), options.optimizer, options.seat.place.updates(gradients)),
+      ranks(options.seat, gradients, optimizer, [this](const collective::parcel& task) { return compute(task); }) {
   check(options);
   if (adapter)
     model::adapt(decoder, *adapter);

@@ -37,10 +37,9 @@ struct learner_options {
   double temperature = 1;                 ///< > 0; the one the answers were sampled at
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
   model::activations activations = model::activations::kept;
-  int threads = 0;                                      ///< of this process's LibTorch; 0: leave them as they are
-  std::string device = "auto";                          ///< "auto", "cpu", "cuda", "cuda:1"
-  team_place place = {};                                ///< among the learner's ranks
-  std::shared_ptr<collective::group_source> ranks = {}; ///< to the learner's other processes; nullptr: there are none
+  int threads = 0;             ///< of this process's LibTorch; 0: leave them as they are
+  std::string device = "auto"; ///< "auto", "cpu", "cuda", "cuda:1"
+  team_seat seat = {};         ///< among the learner's processes
 };
 
 /// Whether the targets of a critic are made of the policy's log-probabilities: V-trace's.

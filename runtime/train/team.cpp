@@ -24,6 +24,9 @@ bool is_finite(const parcel& result) {
   return std::isfinite(result.numbers.at(0));
 }
 
+/// One addition a token, and those of a head that shares it.
+constexpr std::string_view table_name = "model.embed_tokens.weight";
+
 template <class Word>
 std::int64_t number_of(Word word) {
   return static_cast<std::int64_t>(word);
@@ -31,9 +34,11 @@ std::int64_t number_of(Word word) {
 
 } // namespace
 
-team::team(std::shared_ptr<collective::group_source> others, team_place place, gradient_buffer& gradients,
-           adamw& optimizer, compute own)
-    : others_(std::move(others)), place_(place), gradients_(gradients), optimizer_(optimizer), own_(std::move(own)) {
+team::team(team_seat seat, gradient_buffer& gradients, adamw& optimizer, compute own)
+    : seat_(std::move(seat)), gradients_(gradients), optimizer_(optimizer), own_(std::move(own)) {
+  for (const auto& parameter : optimizer_.parameters())
+    if (parameter.name == table_name)
+      tables_.push_back(parameter.tensor);
 }
 
 // -- the leader -------------------------------------------------------------------------------------------------------
@@ -51,31 +56,68 @@ team::outcome team::compute_all(std::span<const parcel> tasks, const std::functi
 }
 
 team::outcome team::compute_here(std::span<const parcel> tasks, const std::function<bool()>& stop) {
-  return run_with(nullptr, tasks, purpose::none, stop);
+  return run_here(tasks, purpose::none, stop);
 }
 
 team::outcome team::run(std::span<const parcel> tasks, purpose what, const std::function<bool()>& stop) {
   const auto ranks = present();
+  if (!ranks)
+    return run_here(tasks, what, stop);
   try {
-    return run_with(ranks.get(), tasks, what, stop);
+    return run_with(*ranks, tasks, what, stop);
   } catch (const collective::lost& why) {
     lose_group(why.what());
     throw;
   } catch (const std::exception& failure) {
-    if (ranks)
-      ranks->abort(failure.what()); // the others wait for what does not come
+    ranks->abort(failure.what()); // the others wait for what does not come
     lost_ = std::exchange(group_, nullptr);
     throw;
   }
 }
 
-team::outcome team::run_with(group* ranks, std::span<const parcel> tasks, purpose what,
-                             const std::function<bool()>& stop) {
-  const auto size = static_cast<std::size_t>(ranks ? ranks->size() : 1);
-  outcome out{.results = {}, .stopped = false, .ranks = static_cast<int>(size)};
-  const bool alone = !ranks && what == purpose::first && tasks.size() <= 1; // its gradient is the sum
-  if (alone)
+/// A backward pass adds to most gradients once, so they are summed where they are. To those of tables it adds several
+/// times: between two tasks their sum stands apart, or it would depend on how often a task adds.
+team::outcome team::run_here(std::span<const parcel> tasks, purpose what, const std::function<bool()>& stop) {
+  const at::NoGradGuard no_grad;
+  if (what == purpose::first)
     gradients_.clear();
+  outcome out;
+  tensors sums(tables_.size());
+  const auto add_up = [&](std::size_t i) {
+    const at::Tensor gradient = tables_[i].grad();
+    if (sums[i].defined())
+      sums[i].add_(gradient);
+    else
+      sums[i] = gradient.clone();
+    return gradient;
+  };
+  for (const auto& task : tasks) {
+    if (stop()) {
+      out.stopped = true;
+      return out;
+    }
+    if (what == purpose::more || (what == purpose::first && !out.results.empty()))
+      for (std::size_t i = 0; i < tables_.size(); ++i)
+        add_up(i).zero_();
+    {
+      const at::AutoGradMode with_gradients(true);
+      out.results.push_back(own_(task));
+    }
+    if (!is_finite(out.results.back()))
+      return out;
+  }
+  for (std::size_t i = 0; i < tables_.size(); ++i)
+    if (sums[i].defined())
+      add_up(i).copy_(sums[i]);
+  if (what != purpose::none)
+    norm_ = norm_of(gradients_.squares(0, 1));
+  return out;
+}
+
+team::outcome team::run_with(group& ranks, std::span<const parcel> tasks, purpose what,
+                             const std::function<bool()>& stop) {
+  const auto size = static_cast<std::size_t>(ranks.size());
+  outcome out{.results = {}, .stopped = false, .ranks = ranks.size()};
   for (std::size_t next = 0; next == 0 || next < tasks.size(); next += size) {
     if (stop()) {
       out.stopped = true;
@@ -83,52 +125,24 @@ team::outcome team::run_with(group* ranks, std::span<const parcel> tasks, purpos
     }
     const auto round = tasks.subspan(next, std::min(size, tasks.size() - next));
     const auto now = next == 0 || what == purpose::none ? what : purpose::goes_on;
-    if (ranks)
-      deal_out(*ranks, round, now);
-    if (!alone)
-      begin_sum(ranks, now);
-    std::vector<parcel> results(std::max(size, round.size()));
+    deal_out(ranks, round, now);
+    begin_sum(ranks, now);
+    std::vector<parcel> results(1);
     if (!round.empty())
       results[0] = own_(round.front());
-    if (!alone && what != purpose::none)
+    if (what != purpose::none)
       add_up(ranks, static_cast<int>(round.size()));
-    if (ranks) {
-      auto others = collective::collect(*ranks);
-      std::move(others.begin(), others.end(), results.begin() + 1);
-    }
+    for (auto& other : collective::collect(ranks))
+      results.push_back(std::move(other));
     for (std::size_t i = 0; i < round.size(); ++i) {
       out.results.push_back(std::move(results[i]));
       if (!is_finite(out.results.back()))
         return out;
     }
   }
-  if (!alone && what != purpose::none)
+  if (what != purpose::none)
     end_sum(ranks);
-  else if (alone)
-    norm_ = norm_of(gradients_.squares(0, 1));
   return out;
-}
-
-/// The sum is where the update needs it: of all numbers on every rank, or of each rank's share on that rank.
-void team::end_sum(group* ranks) {
-  if (!ranks) {
-    gradients_.flat().copy_(sum_);
-    norm_ = norm_of(gradients_.squares(0, 1));
-  } else {
-    const parcel order{.words = {number_of(sharded() ? command::keep : command::share)}, .numbers = {}, .tensors = {}};
-    collective::hand_out(*ranks, std::vector<parcel>(static_cast<std::size_t>(ranks->size() - 1), order));
-    if (sharded()) {
-      keep_share(*ranks);
-      auto squares = gradients_.squares(0, ranks->size());
-      for (const auto& other : collective::collect(*ranks))
-        squares.insert(squares.end(), other.numbers.begin(), other.numbers.end());
-      norm_ = norm_of(squares);
-    } else {
-      share_sums(*ranks);
-      norm_ = norm_of(gradients_.squares(0, 1));
-    }
-  }
-  sum_ = at::Tensor();
 }
 
 /// One task a rank; ranks beyond the round's tasks hear what the round is for.
@@ -141,6 +155,22 @@ void team::deal_out(group& ranks, std::span<const parcel> round, purpose what) {
     words.insert(words.begin(), {number_of(command::compute), number_of(round.size()), number_of(what)});
   }
   collective::hand_out(ranks, orders);
+}
+
+/// The sum is where the update needs it: of all numbers on every rank, or of each rank's share on that rank.
+void team::end_sum(group& ranks) {
+  const parcel order{.words = {number_of(sharded() ? command::keep : command::share)}, .numbers = {}, .tensors = {}};
+  collective::hand_out(ranks, std::vector<parcel>(static_cast<std::size_t>(ranks.size() - 1), order));
+  if (sharded()) {
+    keep_share(ranks);
+    auto squares = gradients_.squares(0, ranks.size());
+    for (const auto& other : collective::collect(ranks))
+      squares.insert(squares.end(), other.numbers.begin(), other.numbers.end());
+    norm_ = norm_of(squares);
+  } else {
+    share_sums(ranks);
+    norm_ = norm_of(gradients_.squares(0, 1));
+  }
 }
 
 double team::apply(double scale, std::int64_t course) {
@@ -210,10 +240,10 @@ void team::lose_group(const std::string& why) {
 
 /// The group at work; nullptr in a team of one.
 std::shared_ptr<group> team::present() {
-  if (!others_)
+  if (!seat_.others)
     return nullptr;
   while (!group_) {
-    auto next = others_->group_after(lost_.get());
+    auto next = seat_.others->group_after(lost_.get());
     if (!next)
       throw std::runtime_error("the learner ends");
     try {
@@ -268,34 +298,29 @@ void team::exchange_state(group& ranks) {
 }
 
 /// Whatever is in the gradient buffer is gone or, where gradients are to be added to it, this rank's share of the sum.
-void team::begin_sum(group* ranks, purpose what) {
-  if (what == purpose::more) {
-    const int size = ranks ? ranks->size() : 1, me = ranks ? ranks->rank() : 0;
-    sum_ = gradients_.share(gradients_.flat(), me, size).to(at::kCPU, at::kFloat, false, true);
-  } else if (what == purpose::first) {
-    sum_ = at::Tensor();
-  }
-  if (what == purpose::first || what == purpose::more)
-    gradients_.clear();
+void team::begin_sum(const group& ranks, purpose what) {
+  if (what != purpose::first && what != purpose::more)
+    return;
+  sum_ = what == purpose::first
+             ? at::Tensor()
+             : gradients_.share(gradients_.flat(), ranks.rank(), ranks.size()).to(at::kCPU, at::kFloat, false, true);
+  gradients_.clear();
 }
 
 /// Adds the gradients of one round, those of the first `computed` ranks, to this rank's share of the sum.
-void team::add_up(group* ranks, int computed) {
+void team::add_up(group& ranks, int computed) {
   const at::NoGradGuard no_grad;
-  const int size = ranks ? ranks->size() : 1, me = ranks ? ranks->rank() : 0;
+  const int size = ranks.size(), me = ranks.rank();
   const at::Tensor flat = gradients_.flat().to(at::kCPU);
   const auto share = [&](int rank) { return gradients_.share(flat, rank, size); };
-  tensors from(static_cast<std::size_t>(size));
-  if (ranks) {
-    auto outgoing = for_each_rank(*ranks);
-    for (int r = 0; r < size; ++r)
-      if (r != me && me < computed)
-        outgoing[static_cast<std::size_t>(r)] = share(r);
-    for (int r = 0; r < computed; ++r)
-      if (r != me)
-        from[static_cast<std::size_t>(r)] = at::empty_like(share(me));
-    ranks->exchange(outgoing, from);
-  }
+  auto outgoing = for_each_rank(ranks), from = for_each_rank(ranks);
+  for (int r = 0; r < size; ++r)
+    if (r != me && me < computed)
+      outgoing[static_cast<std::size_t>(r)] = share(r);
+  for (int r = 0; r < computed; ++r)
+    if (r != me)
+      from[static_cast<std::size_t>(r)] = at::empty_like(share(me));
+  ranks.exchange(outgoing, from);
   if (me < computed)
     from[static_cast<std::size_t>(me)] = share(me);
   for (int r = 0; r < computed; ++r) {
@@ -372,7 +397,7 @@ void team::exchange_parameters(group& ranks) {
 
 void team::follow() {
   std::shared_ptr<group> last;
-  while (auto next = others_->group_after(last.get())) {
+  while (auto next = seat_.others->group_after(last.get())) {
     last = std::move(next);
     try {
       follow(*last);
@@ -396,12 +421,12 @@ void team::obey(group& ranks, parcel told) {
     const auto computed = static_cast<int>(told.words.at(1));
     const auto what = static_cast<purpose>(told.words.at(2));
     told.words.erase(told.words.begin(), told.words.begin() + 3);
-    begin_sum(&ranks, what);
+    begin_sum(ranks, what);
     parcel result;
     if (ranks.rank() < computed)
       result = own_(told);
     if (what != purpose::none)
-      add_up(&ranks, computed);
+      add_up(ranks, computed);
     collective::hand_in(ranks, result);
     return;
   }

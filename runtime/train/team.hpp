@@ -4,28 +4,17 @@
 #include "runtime/collective/parcel.hpp"
 #include "runtime/train/gradient_buffer.hpp"
 #include "runtime/train/optimizer.hpp"
+#include "runtime/words/sharding.hpp"
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace millrace::train {
-
-/// What the ranks of a learner share out, so that each keeps 1 / n of it.
-enum class sharding : std::uint8_t {
-  none,      ///< each has everything
-  optimizer, ///< moments: each rank updates its share of the parameters and hands it to the others
-};
-
-constexpr auto words_for(sharding) {
-  return std::to_array<std::string_view>({"none", "optimizer"});
-}
 
 /// A rank's place in its team, which is the same for its whole life.
 struct team_place {
@@ -37,6 +26,12 @@ struct team_place {
   std::vector<parameter_piece> updates(const gradient_buffer& gradients) const {
     return shard == sharding::none ? gradients.pieces(0, 1) : gradients.pieces(rank, size);
   }
+};
+
+/// Where a learner sits among its ranks.
+struct team_seat {
+  team_place place = {};
+  std::shared_ptr<collective::group_source> others = {}; ///< nullptr: there are none
 };
 
 /// The ranks of one learner at work. The first rank leads: it holds the step, cuts it into tasks, deals them out and
@@ -57,10 +52,8 @@ public:
   /// loss; if that is not finite, no gradient was added.
   using compute = std::function<collective::parcel(const collective::parcel& task)>;
 
-  /// @param others nullptr: a team of one @param optimizer of the parameters that `place` updates; their gradients are
-  ///        `gradients`
-  team(std::shared_ptr<collective::group_source> others, team_place place, gradient_buffer& gradients, adamw& optimizer,
-       compute own);
+  /// @param optimizer of the parameters that the seat's place updates; their gradients are `gradients`
+  team(team_seat seat, gradient_buffer& gradients, adamw& optimizer, compute own);
 
   /// What became of tasks.
   struct outcome {
@@ -104,7 +97,8 @@ private:
   enum class purpose : std::int64_t { none, first, more, goes_on };
 
   outcome run(std::span<const collective::parcel> tasks, purpose what, const std::function<bool()>& stop);
-  outcome run_with(collective::group* ranks, std::span<const collective::parcel> tasks, purpose what,
+  outcome run_here(std::span<const collective::parcel> tasks, purpose what, const std::function<bool()>& stop);
+  outcome run_with(collective::group& ranks, std::span<const collective::parcel> tasks, purpose what,
                    const std::function<bool()>& stop);
   void deal_out(collective::group& ranks, std::span<const collective::parcel> round, purpose what);
   std::shared_ptr<collective::group> present();
@@ -112,24 +106,24 @@ private:
   void exchange_state(collective::group& ranks);
   void follow(collective::group& ranks);
   void obey(collective::group& ranks, collective::parcel told);
-  void begin_sum(collective::group* ranks, purpose what);
-  void add_up(collective::group* ranks, int computed);
+  void begin_sum(const collective::group& ranks, purpose what);
+  void add_up(collective::group& ranks, int computed);
   void share_sums(collective::group& ranks);
   void keep_share(collective::group& ranks);
-  void end_sum(collective::group* ranks);
+  void end_sum(collective::group& ranks);
   void exchange_parameters(collective::group& ranks);
 
-  bool sharded() const { return others_ && place_.shard == sharding::optimizer; }
+  bool sharded() const { return seat_.others && seat_.place.shard == sharding::optimizer; }
 
   void lose_group(const std::string& why);
 
-  std::shared_ptr<collective::group_source> others_;
-  team_place place_;
+  team_seat seat_;
   gradient_buffer& gradients_;
   adamw& optimizer_;
   compute own_;
   std::shared_ptr<collective::group> group_; ///< of the leader; nullptr: none yet, or it is lost
   std::shared_ptr<collective::group> lost_;  ///< the last one that was of no use any more
+  std::vector<at::Tensor> tables_;           ///< parameters whose gradients one task adds to more than once
   double norm_ = 0;
   std::int64_t changes_ = 0; ///< of parameters, since they were loaded
   at::Tensor sum_;           ///< this rank's share of the sum so far; undefined: nothing is added up

@@ -70,8 +70,8 @@ struct value_learner::state {
       : options(std::move(o)), row(row_with_returns(options.algorithm)), values(row.options, options.algorithm_options),
         device(device_named(options.device)), decoder(std::move(config), trainable(parameters, device)),
         gradients(decoder.parameters()),
-        optimizer(decoder.parameters(), options.optimizer, options.place.updates(gradients)),
-        ranks(options.ranks, options.place, gradients, optimizer,
+        optimizer(decoder.parameters(), options.optimizer, options.seat.place.updates(gradients)),
+        ranks(options.seat, gradients, optimizer,
               [this](const collective::parcel& task) { return accumulate(unpacked_task(task)); }) {
     check(options);
     if (!decoder.config().score_head)

@@ -30,10 +30,9 @@ struct value_learner_options {
   optimizer_options optimizer;
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
   model::activations activations = model::activations::kept;
-  int threads = 0;                                      ///< of this process's LibTorch; 0: leave them as they are
-  std::string device = "auto";                          ///< as `learner_options::device`
-  team_place place = {};                                ///< among the learner's ranks
-  std::shared_ptr<collective::group_source> ranks = {}; ///< as `learner_options::ranks`
+  int threads = 0;             ///< of this process's LibTorch; 0: leave them as they are
+  std::string device = "auto"; ///< as `learner_options::device`
+  team_seat seat = {};         ///< among the learner's processes
 };
 
 /// What one gradient of the critic saw, or those of a step in parts. Means are over answer tokens.

@@ -56,6 +56,39 @@ TEST_CASE("ranks: a policy and a critic of two processes each") {
   CHECK(run.files().learning_curve() == alone.files().learning_curve());
 }
 
+TEST_CASE("ranks: shared moments change no number, and a checkpoint of two goes on with three and with one") {
+  const int steps = 8;
+  const tiny_run alone({.steps = steps}), shared({.steps = steps}), stopped({.steps = steps / 2});
+  REQUIRE(run_to_end(alone.start(with_ranks(1))).status == 0);
+  const strings shard{"--set", "placement.learner.shard=optimizer"};
+  REQUIRE(run_to_end(shared.start(with_ranks(3, shard))).status == 0);
+  CHECK(shared.files().learning_curve() == alone.files().learning_curve());
+  REQUIRE(run_to_end(stopped.start(with_ranks(2, shard))).status == 0);
+  const auto end = run_to_end(
+      stopped.resume({"--set", "run.steps=" + std::to_string(steps), "--set", "placement.learner.processes=3"}));
+  CAPTURE(end.err);
+  REQUIRE(end.status == 0);
+  CHECK(stopped.files().learning_curve() == alone.files().learning_curve());
+}
+
+TEST_CASE("ranks: one that kept a share of the moments and dies ends the run with one line; a resume goes on") {
+  const int steps = 40;
+  const tiny_run alone({.steps = steps}), run({.steps = steps});
+  REQUIRE(run_to_end(alone.start(with_ranks(1))).status == 0);
+  running_command running(
+      run.start(with_ranks(2, {"--set", "placement.learner.shard=optimizer", "--set", "run.checkpoint_every=2"})));
+  REQUIRE(reaches(running, run.files(), 6));
+  REQUIRE(kill(run.files().process_of("learner/1"), SIGKILL) == 0);
+  const auto end = running.wait(60);
+  CAPTURE(running.err());
+  CHECK(end.status == 1);
+  CHECK(says(running, "share of the optimizer's moments"));
+  const auto resumed = run_to_end(run.resume());
+  CAPTURE(resumed.err);
+  REQUIRE(resumed.status == 0);
+  CHECK(run.files().learning_curve() == alone.files().learning_curve());
+}
+
 TEST_CASE("ranks: one that is killed or frozen is replaced, and changes no number") {
   const int steps = 60;
   const tiny_run alone({.steps = steps});

@@ -84,7 +84,7 @@ model::weights copy_of(const model::weights& parameters) {
 
 /// Runs `lead` on a learner of so many ranks. The others live on threads of their own.
 template <class Make, class Lead>
-void with_team(int ranks, train::sharding shard, tests::ranks_in_memory& team, Make make, Lead lead) {
+void with_team(int ranks, sharding shard, tests::ranks_in_memory& team, Make make, Lead lead) {
   const auto own = [&](int r) { return make(ranks > 1 ? team.link(r) : nullptr, train::team_place{r, ranks, shard}); };
   std::vector<std::future<void>> others;
   for (int r = 1; r < ranks; ++r)
@@ -109,7 +109,7 @@ struct losing {
 };
 
 trained train_policy(int ranks, const train::learner_options& options, losing lost = {},
-                     train::sharding shard = train::sharding::none) {
+                     sharding shard = sharding::none) {
   trained out;
   tests::ranks_in_memory team(ranks);
   if (lost.exchanges > 0)
@@ -118,8 +118,7 @@ trained train_policy(int ranks, const train::learner_options& options, losing lo
       ranks, shard, team,
       [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
         auto own = options;
-        own.ranks = std::move(link);
-        own.place = place;
+        own.seat = {place, std::move(link)};
         return train::learner(config, start(), own);
       },
       [&](train::learner& learner) {
@@ -215,7 +214,7 @@ TEST_CASE("ranks: a policy learns the same bits for any number of them") {
     for (const int ranks : {2, 3, 4}) {
       CAPTURE(ranks);
       check_same(one, train_policy(ranks, options));
-      check_same(one, train_policy(ranks, options, {}, train::sharding::optimizer));
+      check_same(one, train_policy(ranks, options, {}, sharding::optimizer));
     }
   }
 }
@@ -230,7 +229,7 @@ TEST_CASE("ranks: several updates, epochs, KL that follows a target and activati
   options.activations = model::activations::recomputed;
   const auto one = train_policy(1, options);
   check_same(one, train_policy(3, options));
-  check_same(one, train_policy(3, options, {}, train::sharding::optimizer));
+  check_same(one, train_policy(3, options, {}, sharding::optimizer));
 }
 
 TEST_CASE("ranks: more of them than a step has micro-batches") {
@@ -257,25 +256,23 @@ TEST_CASE("ranks: one that is lost at any moment changes no number") {
 
 TEST_CASE("ranks: who loses a rank that kept a share of the moments cannot go on, and says so") {
   const auto options = options_of("grpo");
-  CHECK_THROWS_WITH_AS(train_policy(2, options, {.rank = 1, .exchanges = 200}, train::sharding::optimizer),
+  CHECK_THROWS_WITH_AS(train_policy(2, options, {.rank = 1, .exchanges = 200}, sharding::optimizer),
                        doctest::Contains("share of the optimizer's moments"), std::runtime_error);
   // Nothing has changed yet: they begin anew.
-  check_same(train_policy(1, options),
-             train_policy(2, options, {.rank = 1, .exchanges = 5}, train::sharding::optimizer));
+  check_same(train_policy(1, options), train_policy(2, options, {.rank = 1, .exchanges = 5}, sharding::optimizer));
 }
 
 TEST_CASE("ranks: the moments of all of them are written as one file, which any number of them reads") {
   const tests::temporary_folder folder;
   auto options = options_of("grpo");
-  const auto first_half = [&](int ranks, train::sharding shard, const std::filesystem::path& to) {
+  const auto first_half = [&](int ranks, sharding shard, const std::filesystem::path& to) {
     tests::ranks_in_memory team(ranks);
     model::weights parameters;
     with_team(
         ranks, shard, team,
         [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
           auto own = options;
-          own.ranks = std::move(link);
-          own.place = place;
+          own.seat = {place, std::move(link)};
           return train::learner(config, start(), own);
         },
         [&](train::learner& learner) {
@@ -287,8 +284,8 @@ TEST_CASE("ranks: the moments of all of them are written as one file, which any 
         });
     return parameters;
   };
-  const auto parameters = first_half(1, train::sharding::none, folder.path() / "one");
-  CHECK(equal_bits(parameters, first_half(3, train::sharding::optimizer, folder.path() / "three")));
+  const auto parameters = first_half(1, sharding::none, folder.path() / "one");
+  CHECK(equal_bits(parameters, first_half(3, sharding::optimizer, folder.path() / "three")));
   const auto text = [&](const char* name) {
     std::ifstream file(folder.path() / name / "optimizer.safetensors", std::ios::binary);
     return std::string(std::istreambuf_iterator<char>(file), {});
@@ -299,11 +296,10 @@ TEST_CASE("ranks: the moments of all of them are written as one file, which any 
     tests::ranks_in_memory team(ranks);
     model::weights found;
     with_team(
-        ranks, train::sharding::optimizer, team,
+        ranks, sharding::optimizer, team,
         [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
           auto own = options;
-          own.ranks = std::move(link);
-          own.place = place;
+          own.seat = {place, std::move(link)};
           train::learner learner(config, parameters, own);
           learner.load_state(folder.path() / "three");
           return learner;
@@ -325,11 +321,10 @@ TEST_CASE("ranks: a loss that is not finite ends the step for all of them") {
   for (const int ranks : {1, 3}) {
     tests::ranks_in_memory team(ranks);
     with_team(
-        ranks, train::sharding::none, team,
+        ranks, sharding::none, team,
         [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
           auto own = options;
-          own.ranks = std::move(link);
-          own.place = place;
+          own.seat = {place, std::move(link)};
           own.algorithm_options = {};
           own.loss.kl_coefficient = std::numeric_limits<double>::infinity();
           return train::learner(config, start(), own);
@@ -348,7 +343,7 @@ TEST_CASE("ranks: a critic learns the same bits for any number of them") {
   scorer.config = config;
   scorer.parameters = tests::random_weights(config, 5, at::kFloat, false);
   scorer = model::with_score_head(std::move(scorer));
-  const auto train_critic = [&](int ranks, train::sharding shard) {
+  const auto train_critic = [&](int ranks, sharding shard) {
     trained out;
     tests::ranks_in_memory team(ranks);
     with_team(
@@ -359,8 +354,7 @@ TEST_CASE("ranks: a critic learns the same bits for any number of them") {
           options.threads = 1;
           options.optimizer.lr = 1e-3;
           options.micro_batch_tokens = 40;
-          options.ranks = std::move(link);
-          options.place = place;
+          options.seat = {place, std::move(link)};
           return train::value_learner(scorer.config, scorer.parameters, options);
         },
         [&](train::value_learner& learner) {
@@ -375,9 +369,9 @@ TEST_CASE("ranks: a critic learns the same bits for any number of them") {
         });
     return out;
   };
-  const auto one = train_critic(1, train::sharding::none);
+  const auto one = train_critic(1, sharding::none);
   for (const int ranks : {2, 3, 4})
-    for (const auto shard : {train::sharding::none, train::sharding::optimizer})
+    for (const auto shard : {sharding::none, sharding::optimizer})
       check_same(one, train_critic(ranks, shard));
 }
 
