@@ -62,6 +62,7 @@ void exchange::run(std::chrono::milliseconds within, std::chrono::steady_clock::
     wire_.give_up_connecting();
   for (auto& thread : threads)
     thread.join();
+  const std::lock_guard lock(mutex_); // an abort may come even now
   if (failed_)
     throw lost(*failed_);
 }
