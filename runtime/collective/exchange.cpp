@@ -14,14 +14,6 @@ std::int64_t bytes_of(const at::Tensor& tensor) {
   return tensor.defined() ? static_cast<std::int64_t>(tensor.nbytes()) : 0;
 }
 
-/// What happened, out of a library's line: without where in its sources, and without its advice.
-std::string plain(std::string text) {
-  if (text.starts_with('['))
-    text = text.substr(std::min(text.find("] ") + 2, text.size()));
-  text = text.substr(0, text.find('\n'));
-  return text.substr(0, text.find(". "));
-}
-
 /// "rank 2", "ranks 1 and 2", "ranks 1, 2 and 3".
 std::string named(const std::vector<int>& ranks) {
   std::string text = ranks.size() == 1 ? "rank " : "ranks ";
@@ -70,6 +62,7 @@ void exchange::run(std::chrono::milliseconds within, std::chrono::steady_clock::
     wire_.give_up_connecting();
   for (auto& thread : threads)
     thread.join();
+  const std::lock_guard lock(mutex_); // an abort may come even now
   if (failed_)
     throw lost(*failed_);
 }
@@ -119,7 +112,7 @@ void exchange::guarded(int peer, void (exchange::*part)(int)) {
   try {
     (this->*part)(peer);
   } catch (const std::exception& error) {
-    fail("rank " + std::to_string(peer) + " is gone: " + plain(error.what()));
+    fail("rank " + std::to_string(peer) + " is gone: " + plain_words(error.what()));
   }
   const std::lock_guard lock(mutex_);
   --threads_;

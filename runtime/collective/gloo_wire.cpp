@@ -59,8 +59,12 @@ public:
   void set(const std::string& key, const std::vector<std::uint8_t>& value) override { words_->put(key, hex_of(value)); }
 
   std::vector<std::uint8_t> get(const std::string& key) override {
-    return bytes_of(words_->wait(key, whose(key), deadline_, within_), whose(key));
+    asked_ = whose(key);
+    return bytes_of(words_->wait(key, asked_, deadline_, within_), asked_);
   }
+
+  /// Of whom the last word was wanted: "rank 2".
+  const std::string& asked() const { return asked_; }
 
   bool check(const std::vector<std::string>& keys) override {
     return std::all_of(keys.begin(), keys.end(), [this](const auto& key) { return words_->has(key); });
@@ -89,6 +93,7 @@ private:
   std::shared_ptr<rendezvous> words_;
   std::chrono::steady_clock::time_point deadline_;
   std::chrono::milliseconds within_;
+  std::string asked_;
 };
 
 class gloo_post : public gloo_wire::post {
@@ -120,6 +125,16 @@ void come_and_go(const sockaddr_storage& port, const access::key256& key, std::i
 
 } // namespace
 
+std::string plain_words(std::string line) {
+  line = line.substr(0, line.find('\n'));
+  const bool enforced = line.starts_with("[enforce fail at "); // then comes a condition, and what it was about at last
+  if (const auto end = line.find("] "); line.starts_with('[') && end != std::string::npos)
+    line = line.substr(end + 2);
+  if (const auto last = line.rfind(". "); enforced && last != std::string::npos)
+    return line.substr(last + 2);
+  return line.substr(0, line.find(". "));
+}
+
 struct gloo_wire::library {
   int size = 0;
   access::key256 key;
@@ -145,7 +160,13 @@ gloo_wire::gloo_wire(const wire_options& options, std::shared_ptr<rendezvous> wo
   library_->group = c10::make_intrusive<c10d::ProcessGroupGloo>(store, options.rank, options.size, how);
   // From whomever it may come: so the connections to all are begun here.
   std::vector<at::Tensor> nothing{at::empty({1}, at::kByte)};
-  library_->nobodys = library_->group->recvAnysource(nothing, static_cast<int>(kind::farewell) + 1);
+  try {
+    library_->nobodys = library_->group->recvAnysource(nothing, static_cast<int>(kind::farewell) + 1);
+  } catch (const lost&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw lost(store->asked() + " is gone: " + plain_words(error.what()));
+  }
 }
 
 gloo_wire::~gloo_wire() {

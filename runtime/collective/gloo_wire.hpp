@@ -11,6 +11,9 @@
 
 namespace millrace::collective {
 
+/// What happened, out of a line of Gloo's: without where in its sources, and without its advice.
+std::string plain_words(std::string line);
+
 /// Where and how a rank is reached.
 struct wire_options {
   int rank = 0;
@@ -49,7 +52,8 @@ public:
     virtual void cancel() = 0;
   };
 
-  /// Opens the port, tells the others and waits for their words. @throws lost
+  /// Opens the port, tells the others and waits for their words.
+  /// @throws lost @throws std::exception if the port cannot be opened
   gloo_wire(const wire_options& options, std::shared_ptr<rendezvous> words);
   ~gloo_wire();
 

@@ -195,6 +195,36 @@ TEST_CASE("a rank that freezes while it connects costs no more than the deadline
   }
 }
 
+TEST_CASE("a rank that dies while it connects is gone, or has not come") {
+  for (int again = 0; again < 6; ++again) {
+    rank_process dying(2, 3);
+    const words_of_all words(2, [&](const std::string&, const std::string&) {});
+    dying.told_to(words);
+    dying.say("stop-after-words");
+    dying.say("connect");
+    dying.stopped();
+    std::thread killer([&] {
+      if (again % 2 == 1) // once the others have begun
+        CHECK(eventually([&] { return words.of(0)->has("0/1") && words.of(1)->has("0/0"); }));
+      dying.signal(SIGKILL);
+    });
+    const auto start = clk::now();
+    const auto thrown = on_ranks(2, [&](int rank) {
+      auto options = options_of(rank, 3);
+      options.connect_deadline = 500ms;
+      connect_gloo(options, words.of(rank));
+    });
+    killer.join();
+    // Who is refused leaves at once, and is gone itself to a rank that waits for the dead one to connect.
+    CHECK(std::any_of(thrown.begin(), thrown.end(), [](const auto& why) {
+      return why.starts_with("rank 2 is gone: ") || why == "rank 2 has not come to the group within 500 ms";
+    }));
+    for (const auto& why : thrown)
+      CHECK_MESSAGE((why.starts_with("rank ") && why.find("enforce") == std::string::npos), why);
+    CHECK(milliseconds_since(start) < 1500);
+  }
+}
+
 TEST_CASE("after a loss a new group forms in the same process, and nothing of the old ones stays") {
   CHECK(on_ranks(2, [&](int) {}) == std::vector<std::string>(2));
   exchange_one(*connected(1)[0]);

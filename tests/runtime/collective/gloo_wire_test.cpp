@@ -61,6 +61,16 @@ private:
 
 } // namespace
 
+TEST_CASE("a line of Gloo's is said in plain words") {
+  CHECK(plain_words("[/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:26297. This is typically "
+                    "caused by a remote worker crashing. Check the logs.")
+        == "Connection closed by peer [127.0.0.1]:26297");
+  CHECK(plain_words("[enforce fail at /gloo/socket.cc:143] rv != -1. -1 vs -1. connect: Connection refused\nmore")
+        == "connect: Connection refused");
+  CHECK(plain_words("something else") == "something else");
+  CHECK(plain_words("[") == "[");
+}
+
 TEST_CASE("a stranger at a rank's port is turned away, and the group forms all the same") {
   watched<std::vector<std::string>> refused;
   millrace::access::tell_refusals(

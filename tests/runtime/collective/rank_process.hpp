@@ -66,7 +66,7 @@ public:
 
   /// From here on, what it says to the others is told them.
   void told_to(const words_of_all& others) {
-    reader_ = std::thread([this, &others] {
+    reader_ = std::thread([this, all = others.all()] {
       std::string text;
       std::array<char, 4096> some;
       for (ssize_t got = 0; (got = ::read(up_, some.data(), some.size())) > 0;) {
@@ -75,7 +75,8 @@ public:
           std::istringstream line(text.substr(0, end));
           std::string key, value;
           line >> key >> value;
-          others.tell(key, value);
+          for (const auto& words : all)
+            words->told(key, value);
           text.erase(0, end + 1);
         }
       }

@@ -33,18 +33,15 @@ public:
     for (int rank = 0; rank < size; ++rank)
       each_.push_back(
           std::make_shared<rendezvous>([this, rank, told_too](const std::string& key, const std::string& value) {
-            tell(key, value, rank);
+            for (int other = 0; other < static_cast<int>(each_.size()); ++other)
+              if (other != rank)
+                of(other)->told(key, value);
             if (told_too)
               told_too(key, value);
           }));
   }
 
-  /// To all but `teller`.
-  void tell(const std::string& key, const std::string& value, int teller = -1) const {
-    for (std::size_t other = 0; other < each_.size(); ++other)
-      if (static_cast<int>(other) != teller)
-        each_[other]->told(key, value);
-  }
+  const std::vector<std::shared_ptr<rendezvous>>& all() const { return each_; }
 
   std::shared_ptr<rendezvous> of(int rank) const { return each_[static_cast<std::size_t>(rank)]; }
 
