@@ -113,15 +113,35 @@ void check_schedule(const schedule_table& s, const run_table& run, reading& into
   }
 }
 
+namespace {
+
+/// Ranks that have nothing to do.
+std::vector<std::string> rank_warnings(const pipeline& p, const schedule::config& c) {
+  std::vector<std::string> lines;
+  for (const auto& role : p.roles) {
+    const auto* policy = std::get_if<policy_table>(&role.options);
+    const auto updates = c.clock.minibatches * (policy ? policy->updates_per_batch : 1);
+    const auto groups = std::max<std::int64_t>(1, static_cast<std::int64_t>(c.groups_per_step) / updates);
+    if (const auto ranks = p.processes_of(role.name); role.ranks() && ranks > groups)
+      lines.push_back("placement." + role.name + ".processes = " + std::to_string(ranks) + ": an update has "
+                      + std::to_string(groups) + (groups == 1 ? " group" : " groups")
+                      + "; ranks beyond its micro-batches (roles." + role.name
+                      + ".micro_batch_tokens) have nothing to do");
+  }
+  return lines;
+}
+
+} // namespace
+
 std::vector<std::string> schedule_warnings(const pipeline& p, const vocabulary& words) {
   using schedule::stale_action;
-  if (p.of<rollout_table>().empty())
-    return {}; // nothing is sampled
   const auto c = schedule_of(p);
+  auto lines = rank_warnings(p, c);
+  if (p.of<rollout_table>().empty())
+    return lines; // nothing is sampled
   const auto& role = p.policy();
   const auto& policy = std::get<policy_table>(role.options);
   const auto bound = decimal(c.stale.max);
-  std::vector<std::string> lines;
   const auto* algorithm = words.algorithm(policy.algorithm);
   // What is generated may be trained by later steps than the one that its weights began.
   const bool ahead = c.gate.depth > 0 || c.gate.warmup > 0

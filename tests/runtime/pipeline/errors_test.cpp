@@ -354,6 +354,11 @@ TEST_CASE("schedules that seldom do what a person wants are warned of, a sentenc
     return schedule_warnings(parsed(valid + schedule, set), words());
   };
   CHECK(warned("preset = \"synchronous\"\n", {}).empty());
+  const std::string groups = std::to_string(parsed(valid + "preset = \"synchronous\"\n").schedule.groups_per_step);
+  CHECK(warned("preset = \"synchronous\"\n", {"placement.learner.processes=" + groups}).empty());
+  CHECK(warned("preset = \"synchronous\"\n", {"placement.learner.processes=200"})
+        == lines{"placement.learner.processes = 200: an update has " + groups
+                 + " groups; ranks beyond its micro-batches (roles.learner.micro_batch_tokens) have nothing to do"});
   CHECK(warned("", {"roles.learner.loss.corrections=[]"})
         == lines{"schedule.stale.max = 1 and roles.learner.loss.corrections is empty: what older weights sampled is "
                  "trained as if the newest had"});
@@ -414,15 +419,20 @@ TEST_CASE("ports of data planes are a first and a last one") {
 
 TEST_CASE("placement names roles, counts and addresses") {
   CHECK(errors_of(valid
-                  + "[placement]\nrollot = { processes = 2 }\nlearner = { processes = 2 }\nrules = { hosts = "
+                  + "[placement]\nrollot = { processes = 2 }\nprompts = { processes = 2 }\nrules = { hosts = "
                     "[\"nohost\"] }\ntransprt = \"tcp\"\n")
         == lines{
             R"(p.toml:33:1: placement: no role "rollot", did you mean "rollout"?)",
-            R"(p.toml:34:25: placement.learner.processes: found 2 processes, want 1: a role of kind "policy" is one)",
+            R"(p.toml:34:25: placement.prompts.processes: found 2 processes, want 1: a role of kind "source" is one)",
             "p.toml:35:19: placement.rules.hosts: found hosts without placement.secret_file, want the file with the "
             "nodes' secret",
             R"(p.toml:35:20: placement.rules.hosts: found "nohost", want ADDRESS:PORT of a `millrace node`)",
             R"(p.toml:36:1: unknown key "transprt" in [placement], did you mean "transport"?)"});
+  CHECK(errors_of(valid + "[placement]\nlearner = { processes = 2, shard = \"optimizer\" }\n").empty());
+  CHECK(
+      errors_of(valid + "[placement]\nrules = { processes = 2, shard = \"optimizer\" }\n")
+      == lines{
+          R"(p.toml:34:34: placement.rules.shard: found "optimizer" of a role of kind "rule_verifier", want it of a policy or a critic)"});
   CHECK(errors_of(valid
                   + "[placement]\nsecret_file = \"secret\"\ntransport = \"shm\"\nrollout = { processes = 1, hosts = "
                     "[\"a:1\", \"[::1]:2\"] }\n")
