@@ -44,6 +44,23 @@ private:
   std::vector<std::string> others_;
 };
 
+/// The same of waiting for a group.
+class named_source : public collective::group_source {
+public:
+  named_source(std::shared_ptr<collective::group_source> groups, role_instance who)
+      : groups_(std::move(groups)), who_(std::move(who)) {}
+
+  std::shared_ptr<collective::group> group_after(const collective::group* last) override {
+    const telemetry::waiting wait(telemetry::process_waits(),
+                                  {.who = who_.name(), .what = "all ranks to be up", .since_s = telemetry::now_s()});
+    return groups_->group_after(last);
+  }
+
+private:
+  std::shared_ptr<collective::group_source> groups_;
+  role_instance who_;
+};
+
 } // namespace
 
 std::chrono::milliseconds role_setup::deadline() const {
@@ -85,7 +102,7 @@ train::team_seat role_setup::seat(std::shared_ptr<collective::group_source> othe
   return {.place = {.rank = static_cast<int>(who.index),
                     .size = static_cast<int>(pipeline->processes_of(who.role)),
                     .shard = pipeline->placement.roles.at(who.role).shard},
-          .others = std::move(others)};
+          .others = std::make_shared<named_source>(std::move(others), who)};
 }
 
 } // namespace millrace::roles

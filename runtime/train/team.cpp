@@ -174,24 +174,22 @@ void team::end_sum(group& ranks) {
 }
 
 double team::apply(double scale, std::int64_t course) {
-  const auto ranks = group_;
-  double rate = 0;
-  try {
-    if (ranks) {
+  ++changes_; // of the others too, if only some of them hear of it
+  if (group_)
+    try {
       const parcel order{.words = {number_of(command::apply), course}, .numbers = {scale}, .tensors = {}};
-      collective::hand_out(*ranks, std::vector<parcel>(static_cast<std::size_t>(ranks->size() - 1), order));
+      collective::hand_out(*group_, std::vector<parcel>(static_cast<std::size_t>(group_->size() - 1), order));
+    } catch (const collective::lost& why) { // without shares the whole sum is here: whoever comes next gets this state
+      lose_group(why.what());
     }
-    ++changes_;
-    rate = optimizer_.step(scale, course);
-    if (ranks && sharded())
-      exchange_parameters(*ranks);
-    return rate;
-  } catch (const collective::lost& why) {
-    changes_ += sharded();
-    lose_group(why.what());
-    // The whole sum is here: whoever comes next gets this rank's state.
-    return rate > 0 ? rate : (++changes_, optimizer_.step(scale, course));
-  }
+  const double rate = optimizer_.step(scale, course);
+  if (group_ && sharded())
+    try {
+      exchange_parameters(*group_);
+    } catch (const collective::lost& why) {
+      lose_group(why.what());
+    }
+  return rate;
 }
 
 model::weights team::moments() {
