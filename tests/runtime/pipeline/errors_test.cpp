@@ -432,7 +432,7 @@ TEST_CASE("placement names roles, counts and addresses") {
   CHECK(
       errors_of(valid + "[placement]\nrules = { processes = 2, shard = \"optimizer\" }\n")
       == lines{
-          R"(p.toml:34:34: placement.rules.shard: found "optimizer" of a role of kind "rule_verifier", want it of a policy or a critic)"});
+          R"(p.toml:33:34: placement.rules.shard: found "optimizer" of a role of kind "rule_verifier", want it of a policy or a critic)"});
   CHECK(errors_of(valid
                   + "[placement]\nsecret_file = \"secret\"\ntransport = \"shm\"\nrollout = { processes = 1, hosts = "
                     "[\"a:1\", \"[::1]:2\"] }\n")
