@@ -18,15 +18,17 @@
 namespace {
 
 /// OpenMP threads that wait for work spin by default, and on a machine whose cores several roles share that costs them
-/// several times their speed. UCX by default catches crashes and prints backtraces without end, takes SIGHUP for a
-/// debug mode, and writes its log to stdout. Both libraries read their environment once, when they are loaded: so set
-/// it and start again. That comes before any library's own set-up, since LibTorch's takes a quarter of a second, and
-/// therefore does with what the system gives to a new process. What a person has set stays. A process that was started
-/// as /proc/self/exe is called "exe" until it says otherwise.
+/// several times their speed. The C library by default gives threads up to eight arenas a core, and what is freed in
+/// one is not used in another: a run's large tensors come and go on many threads. UCX by default catches crashes and
+/// prints backtraces without end, takes SIGHUP for a debug mode, and writes its log to stdout. These libraries read
+/// their environment once, when they are loaded: so set it and start again. That comes before any library's own set-up,
+/// since LibTorch's takes a quarter of a second, and therefore does with what the system gives to a new process. What a
+/// person has set stays. A process that was started as /proc/self/exe is called "exe" until it says otherwise.
 void start_with_environment(int, char** argv, char** environment) {
-  static char passive[] = "OMP_WAIT_POLICY=PASSIVE", no_handlers[] = "UCX_HANDLE_ERRORS=none",
-              no_debug_signal[] = "UCX_DEBUG_SIGNO=0", log_to_people[] = "UCX_LOG_FILE=stderr";
-  char* const defaults[] = {passive, no_handlers, no_debug_signal, log_to_people};
+  static char passive[] = "OMP_WAIT_POLICY=PASSIVE", few_arenas[] = "MALLOC_ARENA_MAX=2",
+              no_handlers[] = "UCX_HANDLE_ERRORS=none", no_debug_signal[] = "UCX_DEBUG_SIGNO=0",
+              log_to_people[] = "UCX_LOG_FILE=stderr";
+  char* const defaults[] = {passive, few_arenas, no_handlers, no_debug_signal, log_to_people};
   const auto given = [environment](std::string_view assignment) {
     for (char** entry = environment; *entry != nullptr; ++entry)
       if (std::string_view(*entry).starts_with(assignment.substr(0, assignment.find('=') + 1)))
