@@ -229,6 +229,7 @@ private:
   std::map<std::string, lost_node> lost_nodes_; ///< by the name that the placement gives them
   std::map<group_attempt, open_fetch> fetches_;
   std::map<std::string, rank_group> ranks_; ///< by role
+  bool has_trained_ = false;                ///< a part of a step, in this session
   supervision::restart_rule restarts_;
   supervision::unscored_answers unscored_;
   supervision::prompt_results prompt_results_; ///< of the step under way

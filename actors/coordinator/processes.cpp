@@ -294,6 +294,8 @@ void coordinator_state::remove_process(std::uint64_t node, const std::string& ho
     if (const auto gone = roles_.extract(role.name()); gone && gone.mapped().rank)
       part_ranks_of(gone.mapped(), how);
   }
+  if (ended_)
+    return;
   router_->node_gone(node, now());
   progressed();
 }

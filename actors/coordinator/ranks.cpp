@@ -32,6 +32,11 @@ void coordinator_state::form_ranks_if_all_up(const std::string& role) {
 }
 
 void coordinator_state::part_ranks_of(const role_ready& gone, const std::string& how) {
+  // Moments that nobody else has, and that are no longer those of the checkpoint.
+  if (has_trained_ && config_.pipeline->placement.roles.at(gone.who.role).shard == sharding::optimizer)
+    fail(gone.who.name() + " is gone (" + how
+         + "), and nobody else has its share of the optimizer's moments (placement." + gone.who.role
+         + ".shard = \"optimizer\"); `millrace resume` goes on from the last checkpoint");
   const auto generation = ranks_[gone.who.role].generation;
   each_rank(gone.who.role, [&](const role_ready& rank) {
     tell(rank.rank, part_ranks{.generation = generation, .why = gone.who.name() + " is gone (" + how + ")"});

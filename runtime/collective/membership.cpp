@@ -76,9 +76,9 @@ std::optional<membership::forming> membership::wait_for_order(std::unique_lock<s
   };
   if (!own_.leads)
     changed_.wait(lock, is_there);
-  else if (!changed_.wait_for(lock, own_.form_deadline, is_there))
+  else if (!changed_.wait_for(lock, own_.wait_deadline, is_there))
     throw std::runtime_error("the learner's ranks have not all come within "
-                             + std::to_string(own_.form_deadline.count() / 1000) + " s");
+                             + std::to_string(own_.wait_deadline.count() / 1000) + " s");
   return closed_ ? std::nullopt : newest_;
 }
 

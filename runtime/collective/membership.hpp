@@ -28,9 +28,10 @@ public:
     int rank = 0;
     std::string host = "127.0.0.1"; ///< address of this host that the others reach
     access::key256 key{};
-    std::chrono::milliseconds form_deadline{60'000};      ///< for a group to come about, from when it is asked for
+    std::chrono::milliseconds form_deadline{60'000};      ///< for ranks that are all there to connect
+    std::chrono::milliseconds wait_deadline{600'000};     ///< of whoever leads, for all ranks to be there
     std::chrono::milliseconds exchange_deadline{600'000}; ///< of each exchange
-    bool leads = false; ///< it asks for groups when it needs them; others wait for one however long it takes
+    bool leads = false; ///< it needs groups; others wait for one however long it takes
     /// What a new group is handed on as: somebody may want to see its exchanges. Empty: as it is.
     std::function<std::shared_ptr<group>(std::shared_ptr<group>)> dressed = {};
   };

@@ -64,7 +64,13 @@ bool critic_role::needs_returns() const {
 }
 
 void critic_role::end_step(const millrace::end_step& how) {
-  thread_.post([this, how] { core_->end_step(how); });
+  thread_.post([this, how] {
+    try {
+      core_->end_step(how);
+    } catch (const std::exception& failure) { // a rank is lost, and with it a part of the critic's state
+      setup_.events.failed(failure.what());
+    }
+  });
 }
 
 void critic_role::write(const write_checkpoint& ask, answer_to<checkpoint_written> done) {

@@ -18,9 +18,9 @@ class named_group : public collective::group {
 public:
   named_group(std::shared_ptr<collective::group> ranks, role_instance who)
       : ranks_(std::move(ranks)), who_(std::move(who)) {
-    for (int r = 0; r < size(); ++r)
-      if (r != rank())
-        others_.push_back(role_instance{.role = who_.role, .index = static_cast<std::uint32_t>(r)}.name());
+    // Ranks wait for each other in every exchange. Whoever leads names the others, so that no circle is seen.
+    for (int r = 1; rank() == 0 && r < size(); ++r)
+      others_.push_back(role_instance{.role = who_.role, .index = static_cast<std::uint32_t>(r)}.name());
   }
 
   int rank() const override { return ranks_->rank(); }
@@ -76,14 +76,15 @@ std::shared_ptr<collective::membership> role_setup::membership() const {
     return nullptr;
   const auto& reached = data->options();
   const bool leads = who.index == 0;
+  const auto work_deadline = 10 * milliseconds_of(pipeline->run.stall_after_s);
   return std::make_shared<collective::membership>(
       collective::membership::options{
           .rank = static_cast<int>(who.index),
           .host = reached.bind.empty() ? "127.0.0.1" : reached.bind,
           .key = reached.key,
           .form_deadline = milliseconds_of(pipeline->run.join_deadline_s),
-          .exchange_deadline =
-              leads ? 10 * milliseconds_of(pipeline->run.stall_after_s) : std::chrono::milliseconds(for_orders),
+          .wait_deadline = work_deadline, // whoever starts ranks again gives up before
+          .exchange_deadline = leads ? work_deadline : std::chrono::milliseconds(for_orders),
           .leads = leads,
           .dressed = [me = who](std::shared_ptr<collective::group> ranks) -> std::shared_ptr<collective::group> {
             return std::make_shared<named_group>(std::move(ranks), me);

@@ -73,20 +73,29 @@ TEST_CASE("ranks: shared moments change no number, and a checkpoint of two goes 
 
 TEST_CASE("ranks: one that kept a share of the moments and dies ends the run with one line; a resume goes on") {
   const int steps = 40;
-  const tiny_run alone({.steps = steps}), run({.steps = steps});
-  REQUIRE(run_to_end(alone.start(with_ranks(1))).status == 0);
-  running_command running(
-      run.start(with_ranks(2, {"--set", "placement.learner.shard=optimizer", "--set", "run.checkpoint_every=2"})));
-  REQUIRE(reaches(running, run.files(), 6));
-  REQUIRE(kill(run.files().process_of("learner/1"), SIGKILL) == 0);
-  const auto end = running.wait(60);
-  CAPTURE(running.err());
-  CHECK(end.status == 1);
-  CHECK(says(running, "share of the optimizer's moments"));
-  const auto resumed = run_to_end(run.resume());
-  CAPTURE(resumed.err);
-  REQUIRE(resumed.status == 0);
-  CHECK(run.files().learning_curve() == alone.files().learning_curve());
+  for (const std::string role : {"learner", "critic"}) {
+    CAPTURE(role);
+    const tiny_pipeline pipeline{.steps = steps, .critic = role == "critic"};
+    const tiny_run alone(pipeline), run(pipeline);
+    REQUIRE(run_to_end(alone.start(with_ranks(1)), 60).status == 0);
+    running_command running(
+        run.start(with_ranks(1, {"--set", "placement." + role + ".processes=2", "--set",
+                                 "placement." + role + ".shard=optimizer", "--set", "run.checkpoint_every=2"})));
+    REQUIRE(reaches(running, run.files(), 6));
+    REQUIRE(kill(run.files().process_of(role + "/1"), SIGKILL) == 0);
+    const auto end = running.wait(60);
+    CAPTURE(running.err());
+    CHECK(end.status == 1);
+    CHECK(says(running, role
+                            + "/1 is gone (signal 9 (Killed)), and nobody else has its share of the optimizer's "
+                              "moments (placement."
+                            + role + ".shard = \"optimizer\")"));
+    CHECK(!says(running, "terminate called"));
+    const auto resumed = run_to_end(run.resume(), 60);
+    CAPTURE(resumed.err);
+    REQUIRE(resumed.status == 0);
+    CHECK(run.files().learning_curve() == alone.files().learning_curve());
+  }
 }
 
 TEST_CASE("ranks: one that is killed or frozen is replaced, and changes no number") {

@@ -14,6 +14,7 @@
 #include <iostream>
 #include <memory>
 #include <optional>
+#include <set>
 
 namespace millrace::tools {
 
@@ -216,6 +217,10 @@ private:
       for (const auto& note : notes)
         std::fprintf(stderr, "# %s\n", note.c_str());
     }
+    for (const auto& role : p.roles)
+      if (role.ranks() && p.processes_of(role.name) > 1 && ranks_noted_.insert(role.name).second)
+        std::fprintf(stderr, "# %s: what its ranks gain and cost is not known; it is predicted as one process\n",
+                     role.name.c_str());
     auto settings = pipeline::schedule_of(p);
     settings.steps = given_.steps > 0 ? given_.steps : std::min<std::uint32_t>(settings.steps, 500);
     return tools::figures_of(schedule::simulate(settings, costs));
@@ -243,6 +248,7 @@ private:
   std::vector<bound> bounds_;
   std::optional<std::pair<std::string, json>> best_; ///< in words, and its line
   bool first_ = true;
+  std::set<std::string> ranks_noted_;
   std::size_t refused_ = 0;
 };
 

@@ -16,12 +16,13 @@ using seconds = std::chrono::seconds;
 /// The places of the ranks of a learner. What one says is carried to the others, as a coordinator does.
 class all_places {
 public:
-  explicit all_places(int size, seconds form_deadline = seconds(30)) {
+  explicit all_places(int size, seconds wait_deadline = seconds(30)) {
     for (int rank = 0; rank < size; ++rank)
       places_.push_back(std::make_unique<membership>(
           membership::options{.rank = rank,
                               .key = testing::options_of(rank, size).key,
-                              .form_deadline = form_deadline,
+                              .form_deadline = seconds(30),
+                              .wait_deadline = wait_deadline,
                               .exchange_deadline = seconds(30),
                               .leads = rank == 0},
           [this, rank](std::uint32_t generation, const std::string& key, const std::string& value) {

@@ -356,6 +356,8 @@ TEST_CASE("schedules that seldom do what a person wants are warned of, a sentenc
   CHECK(warned("preset = \"synchronous\"\n", {}).empty());
   const std::string groups = std::to_string(parsed(valid + "preset = \"synchronous\"\n").schedule.groups_per_step);
   CHECK(warned("preset = \"synchronous\"\n", {"placement.learner.processes=" + groups}).empty());
+  CHECK(warned("preset = \"synchronous\"\n", {"placement.learner.shard=optimizer"})
+        == lines{"placement.learner.shard = optimizer: one process has nobody to share with"});
   CHECK(warned("preset = \"synchronous\"\n", {"placement.learner.processes=200"})
         == lines{"placement.learner.processes = 200: an update has " + groups
                  + " groups; ranks beyond its micro-batches (roles.learner.micro_batch_tokens) have nothing to do"});
