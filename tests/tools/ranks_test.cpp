@@ -86,10 +86,9 @@ TEST_CASE("ranks: one that kept a share of the moments and dies ends the run wit
     const auto end = running.wait(60);
     CAPTURE(running.err());
     CHECK(end.status == 1);
-    CHECK(says(running, role
-                            + "/1 is gone (signal 9 (Killed)), and nobody else has its share of the optimizer's "
-                              "moments (placement."
-                            + role + ".shard = \"optimizer\")"));
+    CHECK(says(running, "millrace: " + role + "/1 is gone (")); // its end or its connection's, whichever is seen first
+    CHECK(says(running, "), and nobody else has its share of the optimizer's moments (placement." + role
+                            + ".shard = \"optimizer\")"));
     CHECK(!says(running, "terminate called"));
     const auto resumed = run_to_end(run.resume(), 60);
     CAPTURE(resumed.err);

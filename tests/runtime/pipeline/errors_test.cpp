@@ -431,10 +431,9 @@ TEST_CASE("placement names roles, counts and addresses") {
             R"(p.toml:35:20: placement.rules.hosts: found "nohost", want ADDRESS:PORT of a `millrace node`)",
             R"(p.toml:36:1: unknown key "transprt" in [placement], did you mean "transport"?)"});
   CHECK(errors_of(valid + "[placement]\nlearner = { processes = 2, shard = \"optimizer\" }\n").empty());
-  CHECK(
-      errors_of(valid + "[placement]\nrules = { processes = 2, shard = \"optimizer\" }\n")
-      == lines{
-          R"(p.toml:33:34: placement.rules.shard: found "optimizer" of a role of kind "rule_verifier", want it of a policy or a critic)"});
+  CHECK(errors_of(valid + "[placement]\nrules = { processes = 2, shard = \"optimizer\" }\n")
+        == lines{R"(p.toml:33:34: placement.rules.shard: found "optimizer" of a role of kind "rule_verifier", )"
+                 "want it of a policy or a critic"});
   CHECK(errors_of(valid
                   + "[placement]\nsecret_file = \"secret\"\ntransport = \"shm\"\nrollout = { processes = 1, hosts = "
                     "[\"a:1\", \"[::1]:2\"] }\n")
