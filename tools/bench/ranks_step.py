@@ -47,11 +47,12 @@ optimizer = {{ lr = 1e-5 }}
 def memory_of(process, peak):
     """Most memory of each process of a run, in bytes, until it ends."""
     while process.poll() is None:
-        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        try:
-            pids = [process.pid] + [int(pid) for pid in children.read_text().split()]
-        except OSError:
-            break
+        pids = [process.pid]
+        for children in pathlib.Path(f"/proc/{process.pid}/task").glob("*/children"):
+            try:
+                pids += [int(pid) for pid in children.read_text().split()]
+            except OSError:
+                pass
         for pid in pids:
             try:
                 for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
