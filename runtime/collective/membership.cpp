@@ -64,11 +64,6 @@ void membership::end_newest(const std::string& why) {
   changed_.notify_all();
 }
 
-std::optional<group::waiting> membership::waits() const {
-  const std::lock_guard lock(mutex_);
-  return newest_ && newest_->made ? newest_->made->waits() : std::nullopt;
-}
-
 /// The next group to connect, or one that is connected. @returns nothing: closed @throws std::runtime_error
 std::optional<membership::forming> membership::wait_for_order(std::unique_lock<std::mutex>& lock, const group* last) {
   const auto is_there = [&] {
@@ -103,8 +98,6 @@ std::shared_ptr<group> membership::group_after(const group* last) {
                            .connect_deadline = own_.form_deadline,
                            .exchange_deadline = own_.exchange_deadline},
                           next->words);
-      if (own_.dressed)
-        made = own_.dressed(std::move(made));
     } catch (const lost& why) {
       failure = why.what();
     }

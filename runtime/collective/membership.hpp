@@ -32,8 +32,6 @@ public:
     std::chrono::milliseconds wait_deadline{600'000};     ///< of whoever leads, for all ranks to be there
     std::chrono::milliseconds exchange_deadline{600'000}; ///< of each exchange
     bool leads = false; ///< it needs groups; others wait for one however long it takes
-    /// What a new group is handed on as: somebody may want to see its exchanges. Empty: as it is.
-    std::function<std::shared_ptr<group>(std::shared_ptr<group>)> dressed = {};
   };
 
   /// A word for every other rank of a generation. Any thread; must not block.
@@ -58,9 +56,6 @@ public:
 
   std::shared_ptr<group> group_after(const group* last) override;
 
-  /// Whom the exchange under way still waits for; nothing: there is none.
-  std::optional<group::waiting> waits() const;
-
 private:
   /// A group, and how it comes about.
   struct forming {
@@ -77,7 +72,7 @@ private:
   options own_;
   tell to_others_;
   complain of_loss_;
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<forming> newest_;
   std::uint32_t told_lost_ = 0; ///< the newest generation that was complained of

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <span>
@@ -143,6 +144,12 @@ void hand_out(group& ranks, const std::vector<parcel>& parcels) {
   tensors bytes(static_cast<std::size_t>(ranks.size()));
   for (std::size_t r = 1; r < bytes.size(); ++r)
     bytes[r] = packed(parcels[r - 1]);
+  send(ranks, bytes);
+}
+
+void hand_to_all(group& ranks, const parcel& what) {
+  tensors bytes(static_cast<std::size_t>(ranks.size()));
+  std::fill(bytes.begin() + 1, bytes.end(), packed(what));
   send(ranks, bytes);
 }
 

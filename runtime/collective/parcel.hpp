@@ -19,6 +19,9 @@ struct parcel {
 /// The first rank hands every other rank its parcel: `parcels[r - 1]` to rank r. @throws lost
 void hand_out(group& ranks, const std::vector<parcel>& parcels);
 
+/// The first rank hands every other rank the same parcel. @throws lost
+void hand_to_all(group& ranks, const parcel& what);
+
 /// What the first rank hands this one. @throws lost
 parcel take(group& ranks);
 

@@ -18,16 +18,6 @@ namespace {
 
 using outcome = step_report::outcome;
 
-/// Does work of several ranks until none is lost on the way.
-template <class Work>
-auto with_ranks(Work work) {
-  for (;;)
-    try {
-      return work();
-    } catch (const collective::lost&) { // the next try waits for the next group
-    }
-}
-
 void refuse(step_report& report, outcome result, std::string reason) {
   report.result = result;
   report.reason = std::move(reason);
@@ -217,7 +207,7 @@ bool learner::state::take_in(step_state& step, const micro_batch& batch, const m
 /// the ranks that there are then.
 learner::state::update_end learner::state::update(step_state& step, const update_part& part) {
   const auto before = step.report;
-  return with_ranks([&] {
+  return until_none_is_lost([&] {
     step.report = before;
     return update_once(step, part);
   });
@@ -316,7 +306,7 @@ bool learner::state::take_old_logprobs(step_state& step) {
     found = old_logprobs(step, true);
     swap_start();
   } else {
-    found = with_ranks([&] { return old_logprobs(step, false); });
+    found = until_none_is_lost([&] { return old_logprobs(step, false); });
   }
   step.report.forward_s += watch.lap();
   step.batch.columns.old_logprob = found;

@@ -159,8 +159,8 @@ void team::deal_out(group& ranks, std::span<const parcel> round, purpose what) {
 
 /// The sum is where the update needs it: of all numbers on every rank, or of each rank's share on that rank.
 void team::end_sum(group& ranks) {
-  const parcel order{.words = {number_of(sharded() ? command::keep : command::share)}, .numbers = {}, .tensors = {}};
-  collective::hand_out(ranks, std::vector<parcel>(static_cast<std::size_t>(ranks.size() - 1), order));
+  collective::hand_to_all(
+      ranks, {.words = {number_of(sharded() ? command::keep : command::share)}, .numbers = {}, .tensors = {}});
   if (sharded()) {
     keep_share(ranks);
     auto squares = gradients_.squares(0, ranks.size());
@@ -177,8 +177,8 @@ double team::apply(double scale, std::int64_t course) {
   ++changes_; // of the others too, if only some of them hear of it
   if (group_)
     try {
-      const parcel order{.words = {number_of(command::apply), course}, .numbers = {scale}, .tensors = {}};
-      collective::hand_out(*group_, std::vector<parcel>(static_cast<std::size_t>(group_->size() - 1), order));
+      collective::hand_to_all(*group_,
+                              {.words = {number_of(command::apply), course}, .numbers = {scale}, .tensors = {}});
     } catch (const collective::lost& why) { // without shares the whole sum is here: whoever comes next gets this state
       lose_group(why.what());
     }
@@ -207,8 +207,7 @@ model::weights team::moments() {
     own.insert(own.end(), second.begin(), second.end());
     put(optimizer_.pieces(), own);
     try {
-      const parcel order{.words = {number_of(command::moments)}, .numbers = {}, .tensors = {}};
-      collective::hand_out(*ranks, std::vector<parcel>(static_cast<std::size_t>(ranks->size() - 1), order));
+      collective::hand_to_all(*ranks, {.words = {number_of(command::moments)}, .numbers = {}, .tensors = {}});
       int rank = 0;
       for (const auto& other : collective::collect(*ranks))
         put(gradients_.pieces(++rank, ranks->size()), other.tensors);
@@ -264,8 +263,8 @@ void team::agree(group& ranks) {
   if (sharded())
     throw std::runtime_error("a rank that has just come has none of the optimizer's moments (shard = \"optimizer\"); "
                              "`millrace resume` goes on from the last checkpoint");
-  const parcel order{.words = {number_of(command::state), optimizer_.steps()}, .numbers = {}, .tensors = {}};
-  collective::hand_out(ranks, std::vector<parcel>(static_cast<std::size_t>(ranks.size() - 1), order));
+  collective::hand_to_all(ranks,
+                          {.words = {number_of(command::state), optimizer_.steps()}, .numbers = {}, .tensors = {}});
   exchange_state(ranks);
 }
 
@@ -362,30 +361,25 @@ void team::keep_share(group& ranks) {
 /// Every rank hands the parameters that it has updated to the others.
 void team::exchange_parameters(group& ranks) {
   const at::NoGradGuard no_grad;
-  const auto& parameters = optimizer_.parameters();
-  auto outgoing = for_each_rank(ranks), incoming = for_each_rank(ranks);
   const auto values_of = [&](const parameter_piece& piece) {
-    return piece.of(parameters[piece.parameter].tensor.detach()).reshape({-1});
+    return piece.of(optimizer_.parameters()[piece.parameter].tensor.detach()).reshape({-1});
   };
-  tensors own;
+  tensors own{at::empty({0}, at::kFloat)}; // a rank may have no share
   for (const auto& piece : optimizer_.pieces())
-    own.push_back(values_of(piece));
-  const at::Tensor mine = own.empty() ? at::empty({0}, at::kFloat) : at::cat(own).cpu();
+    own.push_back(values_of(piece).cpu());
+  std::vector<std::vector<parameter_piece>> pieces;
+  std::vector<std::int64_t> lengths;
   for (int r = 0; r < ranks.size(); ++r) {
-    if (r == ranks.rank())
-      continue;
-    std::int64_t numbers = 0;
-    for (const auto& piece : gradients_.pieces(r, ranks.size()))
-      numbers += piece.numbers;
-    outgoing[static_cast<std::size_t>(r)] = mine;
-    incoming[static_cast<std::size_t>(r)] = at::empty({numbers}, at::kFloat);
+    lengths.push_back(0);
+    for (const auto& piece : pieces.emplace_back(gradients_.pieces(r, ranks.size())))
+      lengths.back() += piece.numbers;
   }
-  ranks.exchange(outgoing, incoming);
-  for (int r = 0; r < ranks.size(); ++r) {
+  const auto updated = collective::gather(ranks, at::cat(own), lengths);
+  for (std::size_t r = 0; r < updated.size(); ++r) {
     std::int64_t next = 0;
-    if (r != ranks.rank())
-      for (const auto& piece : gradients_.pieces(r, ranks.size())) {
-        values_of(piece).copy_(incoming[static_cast<std::size_t>(r)].narrow(0, next, piece.numbers));
+    if (static_cast<int>(r) != ranks.rank())
+      for (const auto& piece : pieces[r]) {
+        values_of(piece).copy_(updated[r].narrow(0, next, piece.numbers));
         next += piece.numbers;
       }
   }

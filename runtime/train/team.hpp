@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,6 +32,16 @@ struct team_seat {
   team_place place = {};
   std::shared_ptr<collective::group_source> others = {}; ///< nullptr: there are none
 };
+
+/// Does work of several ranks again and again until none is lost on the way: each try waits for the next group.
+template <class Work>
+auto until_none_is_lost(Work work) {
+  for (;;)
+    try {
+      return work();
+    } catch (const collective::lost&) {
+    }
+}
 
 /// The ranks of one learner at work. The first rank leads: it holds the step, cuts it into tasks, deals them out and
 /// decides. The others hold the same parameters and do as they are told, in `follow`. A learner of one process is a
@@ -62,11 +71,10 @@ public:
     int ranks = 1;                           ///< that computed side by side
   };
 
-  /// @throws collective::lost a rank is gone; the sum means nothing and parameters are as they were
-
   /// Sums up the tasks' gradients in the gradient buffer; its old content is gone. Where a loss is not finite or `stop`
   /// says so, the buffer's content means nothing.
   /// @param stop asked before each round of tasks, one task a rank
+  /// @throws collective::lost a rank is gone; the sum means nothing and parameters are as they were. So do the others
   outcome sum_gradients(std::span<const collective::parcel> tasks, const std::function<bool()>& stop);
 
   /// Adds further tasks' gradients to the sum.

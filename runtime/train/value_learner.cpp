@@ -124,15 +124,6 @@ struct value_learner::state {
     task.totals = step.totals;
     return task;
   }
-
-  /// Sums up the gradients of a step, again and again until no rank is lost on the way.
-  team::outcome sum_up(std::span<const collective::parcel> tasks, const std::stop_token& stop) {
-    for (;;)
-      try {
-        return ranks.sum_gradients(tasks, [&] { return stop.stop_requested(); });
-      } catch (const collective::lost&) { // the next try waits for the next group
-      }
-  }
 };
 
 value_learner::value_learner(model::model_config config, const model::weights& parameters,
@@ -198,7 +189,8 @@ value_report value_learner::gradient(std::span<const training_group> all, std::u
   std::vector<collective::parcel> tasks;
   for (const std::size_t i : order)
     tasks.push_back(packed(state::task_for(groups, parts[i], batch, returns)));
-  const auto done = s.sum_up(tasks, stop);
+  const auto done =
+      until_none_is_lost([&] { return s.ranks.sum_gradients(tasks, [&] { return stop.stop_requested(); }); });
   for (std::size_t i = 0; i < done.results.size(); ++i) {
     const double loss = state::take_in(done.results[i], report);
     if (!std::isfinite(loss)) {

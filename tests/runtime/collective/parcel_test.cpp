@@ -44,6 +44,18 @@ TEST_CASE("parcel: what the first rank hands out comes back from every rank, bit
   CHECK(same(back[1], of_rank(2)));
 }
 
+TEST_CASE("parcel: one for all comes to every rank but the first") {
+  const auto groups = testing::connected(3);
+  const auto thrown = testing::on_ranks(3, [&](int rank) {
+    auto& ranks = *groups[static_cast<std::size_t>(rank)];
+    if (rank == 0)
+      hand_to_all(ranks, of_rank(5));
+    else if (!same(take(ranks), of_rank(5)))
+      throw std::runtime_error("it is another one");
+  });
+  CHECK(thrown == std::vector<std::string>(3));
+}
+
 TEST_CASE("parcel: one of nothing travels too") {
   const auto groups = testing::connected(2);
   const auto thrown = testing::on_ranks(2, [&](int rank) {
