@@ -240,8 +240,11 @@ void coordinator_state::take_role_in(const role_ready& ready) {
 }
 
 void coordinator_state::role_has_failed(const role_failed& failed) {
-  if (!ended_)
+  if (ended_)
+    return;
+  after_news_of_deaths(failed.who.role, [this, failed] {
     end({.ok = false, .line = failed.who.name() + ": " + failed.why, .at_start = failed.at_start});
+  });
 }
 
 void coordinator_state::process_has_failed(const process_failed& failed) {

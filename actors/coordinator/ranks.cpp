@@ -11,6 +11,9 @@ namespace {
 /// Groups that fail in a row although every rank is up. After more of them the run ends.
 constexpr int allowed_losses = 3;
 
+/// How much later than another rank the coordinator may hear that a rank is gone.
+constexpr std::chrono::seconds news_of_a_death{2};
+
 } // namespace
 
 void coordinator_state::each_rank(const std::string& role, const visit_role& visit) const {
@@ -33,10 +36,10 @@ void coordinator_state::form_ranks_if_all_up(const std::string& role) {
 
 void coordinator_state::part_ranks_of(const role_ready& gone, const std::string& how) {
   // Moments that nobody else has, and that are no longer those of the checkpoint.
-  if (has_trained_ && config_.pipeline->placement.roles.at(gone.who.role).shard == sharding::optimizer)
-    fail(gone.who.name() + " is gone (" + how
-         + "), and nobody else has its share of the optimizer's moments (placement." + gone.who.role
-         + ".shard = \"optimizer\"); `millrace resume` goes on from the last checkpoint");
+  if (has_trained_ && shares_moments(gone.who.role))
+    return fail(gone.who.name() + " is gone (" + how
+                + "), and nobody else has its share of the optimizer's moments (placement." + gone.who.role
+                + ".shard = \"optimizer\"); `millrace resume` goes on from the last checkpoint");
   const auto generation = ranks_[gone.who.role].generation;
   each_rank(gone.who.role, [&](const role_ready& rank) {
     tell(rank.rank, part_ranks{.generation = generation, .why = gone.who.name() + " is gone (" + how + ")"});
@@ -60,6 +63,21 @@ void coordinator_state::ranks_are_lost(const ranks_lost& what) {
     return fail(line + ", " + std::to_string(ranks.losses) + " times in a row");
   telemetry::log_warning("run", line + "; they connect again");
   form_ranks_if_all_up(what.from.role);
+}
+
+bool coordinator_state::shares_moments(const std::string& role) const {
+  const auto placed = config_.pipeline->placement.roles.find(role);
+  return placed != config_.pipeline->placement.roles.end() && placed->second.shard == sharding::optimizer;
+}
+
+/// A rank that cannot go on without another one may say so before the other's end is known here, which says more.
+void coordinator_state::after_news_of_deaths(const std::string& role, const std::function<void()>& act) {
+  if (!shares_moments(role))
+    return act();
+  self_.after(news_of_a_death, [this, act] {
+    if (!ended_)
+      act();
+  });
 }
 
 void coordinator_state::ranks_have_worked() {

@@ -24,7 +24,9 @@ void coordinator_state::train(const train_batch& what) {
   self_.ask(
       leader()->trainer, what, work_deadline(),
       [this, what](const batch_report& report) { leader_answered(what, report); },
-      [this](const refusal& why) { router_->training_failed(why.line); });
+      [this](const refusal& why) {
+        after_news_of_deaths(leader_role_, [this, line = why.line] { router_->training_failed(line); });
+      });
   if (!what.groups.empty())
     each_trainer([&](const role_ready& role) {
       if (!is_leader(role) && !role.needs_returns)
@@ -57,7 +59,7 @@ void coordinator_state::train_follower(const role_ready& trainer, const train_ba
       [this, who = trainer.who.role](const refusal& why) {
         // If no round is under way, the leader was interrupted and nobody needs this answer.
         if (open_step_.round.under_way())
-          router_->training_failed(who + ": " + why.line);
+          after_news_of_deaths(who, [this, line = who + ": " + why.line] { router_->training_failed(line); });
       });
 }
 
