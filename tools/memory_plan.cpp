@@ -75,8 +75,11 @@ private:
   /// Ranks add up gradients in a second copy, and may share out the moments.
   void training(planned_memory& planned, const model_size& size) const {
     const auto placed = p_.placement.roles.find(planned.role);
-    const bool shares = placed != p_.placement.roles.end() && placed->second.shard == sharding::optimizer;
-    part(planned, "gradients", (planned.processes > 1 ? 2 : 1) * size.weights);
+    const auto shard = placed == p_.placement.roles.end() ? sharding::none : placed->second.shard;
+    const bool shares = shard != sharding::none, full = shard == sharding::full;
+    part(planned, full ? "its share of the weights" : "weights", size.weights / (full ? planned.processes : 1));
+    part(planned, full ? "its share of the gradients" : "gradients",
+         full ? size.weights / planned.processes : (planned.processes > 1 ? 2 : 1) * size.weights);
     part(planned, shares ? "its share of the moments" : "moments", 2 * size.weights / (shares ? planned.processes : 1));
   }
 
@@ -92,15 +95,15 @@ private:
   }
 
   void add(planned_memory& planned, const pipeline::policy_table& table, const model_size& size) const {
-    part(planned, "weights", size.weights);
-    if (!table.lora) // adapters are small beside them
+    if (table.lora) // adapters are small beside them
+      part(planned, "weights", size.weights);
+    else
       training(planned, size);
     if (table.ema_decay > 0)
       part(planned, "the average", size.weights);
   }
 
   void add(planned_memory& planned, const pipeline::critic_table&, const model_size& size) const {
-    part(planned, "weights", size.weights);
     training(planned, size);
   }
 

@@ -1,5 +1,6 @@
 #include "actors/coordinator/coordinator_state.hpp"
 #include "runtime/telemetry/log.hpp"
+#include "runtime/words/enum_words.hpp"
 
 #include <algorithm>
 
@@ -35,11 +36,12 @@ void coordinator_state::form_ranks_if_all_up(const std::string& role) {
 }
 
 void coordinator_state::part_ranks_of(const role_ready& gone, const std::string& how) {
-  // Moments that nobody else has, and that are no longer those of the checkpoint.
-  if (has_trained_ && shares_moments(gone.who.role))
-    return fail(gone.who.name() + " is gone (" + how
-                + "), and nobody else has its share of the optimizer's moments (placement." + gone.who.role
-                + ".shard = \"optimizer\"); `millrace resume` goes on from the last checkpoint");
+  // What nobody else has is no longer that of the checkpoint.
+  const auto shard = shard_of(gone.who.role);
+  if (has_trained_ && shard != sharding::none)
+    return fail(gone.who.name() + " is gone (" + how + "), and nobody else has its share of the "
+                + (shard == sharding::full ? "parameters" : "optimizer's moments") + " (placement." + gone.who.role
+                + ".shard = \"" + word(shard) + "\"); `millrace resume` goes on from the last checkpoint");
   const auto generation = ranks_[gone.who.role].generation;
   each_rank(gone.who.role, [&](const role_ready& rank) {
     tell(rank.rank, part_ranks{.generation = generation, .why = gone.who.name() + " is gone (" + how + ")"});
@@ -65,14 +67,14 @@ void coordinator_state::ranks_are_lost(const ranks_lost& what) {
   form_ranks_if_all_up(what.from.role);
 }
 
-bool coordinator_state::shares_moments(const std::string& role) const {
+sharding coordinator_state::shard_of(const std::string& role) const {
   const auto placed = config_.pipeline->placement.roles.find(role);
-  return placed != config_.pipeline->placement.roles.end() && placed->second.shard == sharding::optimizer;
+  return placed == config_.pipeline->placement.roles.end() ? sharding::none : placed->second.shard;
 }
 
 /// A rank that cannot go on without another one may say so before the other's end is known here, which says more.
 void coordinator_state::after_news_of_deaths(const std::string& role, const std::function<void()>& act) {
-  if (!shares_moments(role))
+  if (shard_of(role) == sharding::none)
     return act();
   self_.after(news_of_a_death, [this, act] {
     if (!ended_)

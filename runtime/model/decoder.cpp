@@ -31,6 +31,11 @@ bool is_finite(const at::Tensor& tensor) {
          || std::isfinite(tensor.detach().sum(at::kDouble).item<double>());
 }
 
+void check_finite(const std::string& name, const at::Tensor& tensor) {
+  if (!is_finite(tensor))
+    throw input_error("parameter '" + name + "': holds NaN or infinity");
+}
+
 /// Hands parameters out by name and remembers which nobody asked for.
 class parameter_table {
 public:
@@ -47,8 +52,8 @@ public:
     if (tensor.sizes() != at::IntArrayRef(shape))
       throw input_error("parameter '" + name + "': shape " + shape_text(tensor.sizes()) + ", want "
                         + shape_text(shape));
-    if (!tensor.is_meta() && !is_finite(tensor))
-      throw input_error("parameter '" + name + "': holds NaN or infinity");
+    if (!tensor.is_meta() && tensor.storage().nbytes() > 0)
+      check_finite(name, tensor);
     left_.erase(found);
     return tensor;
   }
@@ -94,6 +99,15 @@ decoder::layer take_layer(parameter_table& table, const model_config& c, std::in
 }
 
 } // namespace
+
+at::Tensor operations::run(std::int64_t, const block& one, const at::Tensor& x) {
+  return one(*this, x);
+}
+
+void check_finite(const weights& parameters) {
+  for (const auto& parameter : parameters)
+    check_finite(parameter.name, parameter.tensor);
+}
 
 decoder::decoder(model_config config, const weights& parameters) : config_(std::move(config)), parameters_(parameters) {
   const auto& c = config_;
@@ -145,8 +159,8 @@ at::Tensor decoder::block(operations& ops, std::int64_t index, const at::Tensor&
 at::Tensor decoder::hidden(operations& ops, const at::Tensor& tokens, const at::Tensor& positions) const {
   at::Tensor x = ops.embed(embedding_, tokens);
   for (std::int64_t i = 0; i < config_.layers; ++i)
-    x = ops.run([this, i, positions](operations& with, const at::Tensor& in) { return block(with, i, in, positions); },
-                x);
+    x = ops.run(
+        i, [this, i, positions](operations& with, const at::Tensor& in) { return block(with, i, in, positions); }, x);
   return ops.rms_norm(x, final_norm_, config_.rms_norm_eps);
 }
 

@@ -64,9 +64,12 @@ public:
   /// lives.
   using block = std::function<at::Tensor(operations& with, const at::Tensor& x)>;
 
-  /// @returns [T, hidden] of the block over `x`
-  virtual at::Tensor run(const block& one, const at::Tensor& x) { return one(*this, x); }
+  /// @returns [T, hidden] of the block number `layer` over `x`
+  virtual at::Tensor run(std::int64_t layer, const block& one, const at::Tensor& x);
 };
+
+/// @throws input_error naming the parameter that holds NaN or infinity
+void check_finite(const weights& parameters);
 
 /// The decoder of every family (families.hpp): parameters plus one definition of the forward pass.
 class decoder {
@@ -79,7 +82,8 @@ public:
     linear_weight gate, up, down;
   };
 
-  /// Takes the tensors as they are (shared, not copied), after checking every name, shape and that values are finite.
+  /// Takes the tensors as they are (shared, not copied), after checking every name, shape and that values are finite;
+  /// not of tensors whose memory is away (`block_weights`).
   /// @throws input_error naming the parameter: missing, of the wrong shape, unknown, or holding NaN or infinity
   /// @throws std::invalid_argument for a configuration without a family
   decoder(model_config config, const weights& parameters);

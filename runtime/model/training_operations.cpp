@@ -118,12 +118,65 @@ struct rope_function : Function<rope_function> {
   }
 };
 
+/// A block whose parameters come and go; without `weights` they stay.
+struct block_of {
+  block_weights* weights = nullptr;
+  std::int64_t layer = 0;
+
+  void backward_begins() const {
+    if (weights)
+      weights->backward_begins(layer);
+  }
+
+  void backward_ends() const {
+    if (weights)
+      weights->backward_ends(layer);
+  }
+
+  void keep_in(AutogradContext* ctx) const {
+    ctx->saved_data["weights"] = reinterpret_cast<std::int64_t>(weights);
+    ctx->saved_data["layer"] = layer;
+  }
+
+  static block_of kept_in(AutogradContext* ctx) {
+    return {reinterpret_cast<block_weights*>(ctx->saved_data["weights"].toInt()), ctx->saved_data["layer"].toInt()};
+  }
+};
+
+/// A block's input: the last that a backward pass through the block comes to.
+struct block_input : Function<block_input> {
+  static Variable forward(AutogradContext* ctx, const Variable& x, const block_of& its) {
+    its.keep_in(ctx);
+    return x;
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    block_of::kept_in(ctx).backward_ends();
+    return {gradients[0], {}};
+  }
+};
+
+/// A block's output: the first that a backward pass through the block comes to.
+struct block_output : Function<block_output> {
+  static Variable forward(AutogradContext* ctx, const Variable& y, const block_of& its) {
+    its.keep_in(ctx);
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    block_of::kept_in(ctx).backward_begins();
+    return {gradients[0], {}};
+  }
+};
+
 /// A block, and operations of its own: those of the forward pass are gone when the gradient comes.
 struct block_to_repeat : torch::CustomClassHolder {
-  block_to_repeat(operations::block what, training_operations with) : one(std::move(what)), ops(std::move(with)) {}
+  block_to_repeat(operations::block what, training_operations with, block_of its)
+      : one(std::move(what)), ops(std::move(with)), weights(its) {}
 
   operations::block one;
   training_operations ops;
+  block_of weights;
 };
 
 /// Keeps x alone. The gradients of the block's parameters go to their `.grad` by a backward pass of its own.
@@ -140,18 +193,22 @@ struct recomputed_block : Function<recomputed_block> {
     const auto what = c10::static_intrusive_pointer_cast<block_to_repeat>(ctx->saved_data["block"].toCapsule());
     const Variable x = ctx->get_saved_variables()[0];
     const Variable input = x.detach().requires_grad_(x.requires_grad());
-    const at::AutoGradMode with_grad(true);
-    const Variable y = what->one(what->ops, input);
-    if (y.requires_grad())
-      torch::autograd::backward({y}, {gradients[0]});
+    what->weights.backward_begins();
+    {
+      const at::AutoGradMode with_grad(true);
+      const Variable y = what->one(what->ops, input);
+      if (y.requires_grad())
+        torch::autograd::backward({y}, {gradients[0]});
+    }
+    what->weights.backward_ends();
     return {input.grad(), {}, {}};
   }
 };
 
 } // namespace
 
-training_operations::training_operations(std::vector<packed_group> groups, activations kept)
-    : groups_(std::move(groups)), activations_(kept) {
+training_operations::training_operations(std::vector<packed_group> groups, activations kept, block_weights* blocks)
+    : groups_(std::move(groups)), activations_(kept), blocks_(blocks) {
 }
 
 at::Tensor training_operations::embed(const at::Tensor& table, const at::Tensor& tokens) {
@@ -197,15 +254,27 @@ at::Tensor training_operations::attention(std::int64_t, const at::Tensor& q, con
   return packed_attention(q, k, v, masks_);
 }
 
-at::Tensor training_operations::run(const block& one, const at::Tensor& x) {
-  if (activations_ == activations::kept || !at::GradMode::is_enabled())
-    return one(*this, x);
-  if (masks_.empty())
-    masks_ = attention_masks(groups_, x.device());
-  training_operations again = *this;
-  again.activations_ = activations::kept;
-  const at::Tensor anchor = at::zeros({}, x.options()).requires_grad_();
-  return recomputed_block::apply(x, anchor, c10::make_intrusive<block_to_repeat>(one, std::move(again)));
+at::Tensor training_operations::run(std::int64_t layer, const block& one, const at::Tensor& x) {
+  const bool back = at::GradMode::is_enabled();
+  const block_of its{.weights = blocks_, .layer = layer};
+  if (blocks_)
+    blocks_->forward_begins(layer);
+  at::Tensor y;
+  if (back && activations_ == activations::recomputed) {
+    if (masks_.empty())
+      masks_ = attention_masks(groups_, x.device());
+    training_operations again = *this;
+    again.activations_ = activations::kept;
+    const at::Tensor anchor = at::zeros({}, x.options()).requires_grad_();
+    y = recomputed_block::apply(x, anchor, c10::make_intrusive<block_to_repeat>(one, std::move(again), its));
+  } else if (back && blocks_) {
+    y = block_output::apply(one(*this, block_input::apply(x, its)), its);
+  } else {
+    y = one(*this, x);
+  }
+  if (blocks_)
+    blocks_->forward_ends(layer);
+  return y;
 }
 
 } // namespace millrace::model

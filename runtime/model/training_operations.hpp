@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/model/activations.hpp"
+#include "runtime/model/block_weights.hpp"
 #include "runtime/model/decoder.hpp"
 #include "runtime/model/packed_sequences.hpp"
 
@@ -20,7 +21,9 @@ namespace millrace::model {
 class training_operations final : public operations {
 public:
   /// @param groups the sequences of the calls to come; their tokens must add up to T
-  explicit training_operations(std::vector<packed_group> groups, activations kept = activations::kept);
+  /// @param blocks what brings the parameters of blocks; outlives the backward pass; nullptr: they are there
+  explicit training_operations(std::vector<packed_group> groups, activations kept = activations::kept,
+                               block_weights* blocks = nullptr);
 
   at::Tensor embed(const at::Tensor& table, const at::Tensor& tokens) override;
   void linear(const at::Tensor& x, std::span<const linear_weight* const> layers, std::span<at::Tensor> y) override;
@@ -30,11 +33,12 @@ public:
   at::Tensor rope(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& cos,
                   const at::Tensor& sin) override;
   at::Tensor attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
-  at::Tensor run(const block& one, const at::Tensor& x) override;
+  at::Tensor run(std::int64_t layer, const block& one, const at::Tensor& x) override;
 
 private:
   std::vector<packed_group> groups_;
   activations activations_;
+  block_weights* blocks_;
   std::vector<at::Tensor> masks_; ///< of the groups, once a layer has attended
 };
 

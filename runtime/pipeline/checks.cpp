@@ -428,6 +428,11 @@ void check_placement(const pipeline& p, reading& into) {
       into.wrong(into.place(path + ".shard"), path + ".shard: found " + in_quotes(word(placed.shard))
                                                   + " of a role of kind \"" + std::string(r->kind())
                                                   + "\", want it of a policy or a critic");
+    if (const auto* policy = std::get_if<policy_table>(&r->options);
+        policy && policy->lora && placed.shard == sharding::full)
+      into.wrong(into.place(path + ".shard"), path + ".shard: found \"full\" with roles." + name
+                                                  + ".lora, whose adapters alone are trained, want \"none\" or "
+                                                    "\"optimizer\"");
     if (placed.processes > 0 && placed.processes < static_cast<std::int64_t>(placed.hosts.size()))
       into.wrong(into.place(key), key + ": found " + std::to_string(count) + " with "
                                       + std::to_string(placed.hosts.size()) + " hosts, want at least one for each");

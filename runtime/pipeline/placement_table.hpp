@@ -27,7 +27,9 @@ struct role_placement {
       "on "
       "each of `hosts`");
     v("hosts", s.hosts, any(), "HOST:PORT of the `millrace node`s that start them, in turn; empty = this host");
-    v("shard", s.shard, any(), "what ranks share out: none = each has everything; optimizer = the moments");
+    v("shard", s.shard, any(),
+      "what ranks share out: none = each has everything; optimizer = the moments; full = weights, gradients and "
+      "moments");
   }
 };
 

@@ -173,10 +173,7 @@ void critic_core::write_checkpoint(const std::filesystem::path& folder) const {
 }
 
 std::uint64_t critic_core::parameter_count() const {
-  std::uint64_t count = 0;
-  for (const auto& parameter : learner_.parameters())
-    count += static_cast<std::uint64_t>(parameter.tensor.numel());
-  return count;
+  return learner_.trained_numbers();
 }
 
 } // namespace millrace::roles

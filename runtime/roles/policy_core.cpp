@@ -97,10 +97,10 @@ train::learner_options options_for(const pipeline::pipeline& p, const std::files
 
 policy_core::policy_core(const pipeline::pipeline& p, const std::filesystem::path& checkpoint, int threads,
                          train::team_seat seat)
-    : table_(table_of(p)), model_(load(p, checkpoint)),
+    : table_(table_of(p)), leads_(seat.place.rank == 0), model_(load(p, checkpoint)),
       learner_(model_.config, model_.parameters, options_for(p, checkpoint, model_, threads, std::move(seat))),
       rules_(columns::training_rules_of(p)), rewards_(reward_parts_of(p)), threads_(threads) {
-  model_.parameters.clear();
+  const auto loaded = std::exchange(model_.parameters, {});
   for (const auto* critic : p.of<pipeline::critic_table>())
     idle_steps_ = std::get<pipeline::critic_table>(critic->options).alone_steps;
   if (!checkpoint.empty()) {
@@ -109,10 +109,12 @@ policy_core::policy_core(const pipeline::pipeline& p, const std::filesystem::pat
     if (std::filesystem::exists(step_file(checkpoint)))
       so_far_ = train::step_report_from(run_files::read_file(step_file(checkpoint)));
   }
-  if (table_.ema_decay > 0)
-    average_.emplace(checkpoint.empty() ? learner_.parameters()
-                                        : model::load_checkpoint(average_folder(checkpoint)).parameters,
-                     table_.ema_decay);
+  if (table_.ema_decay > 0 && leads_) {
+    if (!checkpoint.empty())
+      average_.emplace(model::load_checkpoint(average_folder(checkpoint)).parameters, table_.ema_decay);
+    else
+      average_.emplace(table_.lora ? learner_.parameters() : loaded, table_.ema_decay);
+  }
   if (table_.pretraining)
     texts_.emplace(table_.pretraining->file);
 }
@@ -247,11 +249,7 @@ void policy_core::write_checkpoint(const std::filesystem::path& folder) const {
 }
 
 std::uint64_t policy_core::parameter_count() const {
-  std::uint64_t count = 0;
-  const auto* adapter = learner_.adapter();
-  for (const auto& parameter : adapter ? adapter->parameters : learner_.parameters())
-    count += static_cast<std::uint64_t>(parameter.tensor.numel());
-  return count;
+  return learner_.trained_numbers();
 }
 
 } // namespace millrace::roles

@@ -67,6 +67,7 @@ private:
   void end_step(const train_batch& batch, batch_report& report);
 
   const pipeline::policy_table table_;
+  const bool leads_;        ///< the first of its ranks
   model::checkpoint model_; ///< without its parameters: they are the learner's
   train::learner learner_;
   std::optional<train::moving_average> average_;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/model/activations.hpp"
+#include "runtime/model/block_weights.hpp"
 #include "runtime/model/decoder.hpp"
 #include "runtime/train/micro_batches.hpp"
 #include "runtime/train/training_group.hpp"
@@ -12,9 +13,11 @@
 namespace millrace::train {
 
 /// The number that a score head gives each answer of a micro-batch, read where `model::answer_scores` reads it.
+/// @param blocks as `model::training_operations` wants them
 /// @returns [answers of the micro-batch], differentiable in the parameters
 at::Tensor answer_scores(const model::decoder& decoder, std::span<const training_group> groups,
-                         const micro_batch& batch, model::activations kept = model::activations::kept);
+                         const micro_batch& batch, model::activations kept = model::activations::kept,
+                         model::block_weights* blocks = nullptr);
 
 /// Pairs of answers of a group with different rewards, and in how many of them the better one has the larger score.
 struct ranked_pairs {

@@ -76,30 +76,25 @@ std::string in_hexadecimal(double number) {
 learner::state::state(model::model_config config, const model::weights& parameters, learner_options given)
     : options(std::move(given)), row(row_named(options.algorithm)), values(row.options, options.algorithm_options),
       device(device_named(options.device)), adapter(trainable_adapter(options.adapter, device)),
-      decoder(std::move(config), adapter ? frozen(parameters, device) : trainable(parameters, device)),
-      gradients(trained()), optimizer(trained(), options.optimizer, options.seat.place.updates(gradients)),
-      ranks(options.seat, gradients, optimizer, [this](const collective::parcel& task) { return compute(task); }) {
+      held(adapter ? hold_whole(adapter->parameters, options.seat.place)
+                   : hold(parameters, device, options.seat.place)),
+      decoder(std::move(config), adapter ? frozen(parameters, device) : held->leaves()),
+      optimizer(trained(), options.optimizer, held->updates()),
+      ranks(options.seat, *held, optimizer, [this](const collective::parcel& task) { return compute(task); }) {
   check(options);
   if (adapter)
     model::adapt(decoder, *adapter);
 }
 
-model::weights learner::state::copy_of_trained() const {
-  model::weights out;
-  for (const auto& parameter : trained())
-    out.push_back({parameter.name, parameter.tensor.detach().clone()});
-  return out;
-}
-
 model::weights learner::state::start_of(const std::filesystem::path& folder) const {
   const formats::safetensors_file file(start_file(folder));
-  auto out = copy_of_trained();
-  for (auto& parameter : out) {
+  model::weights out;
+  for (const auto& parameter : trained()) {
     const auto* stored = file.find(parameter.name);
-    const at::Tensor read = stored ? model::to_float32(*stored) : at::Tensor();
+    at::Tensor read = stored ? model::to_float32(*stored) : at::Tensor();
     if (!read.defined() || read.sizes() != parameter.tensor.sizes())
       throw input_error(start_file(folder).string() + ": no tensor '" + parameter.name + "' of this model's shape");
-    parameter.tensor.copy_(read);
+    out.push_back({parameter.name, read.to(device)});
   }
   return out;
 }
@@ -121,9 +116,11 @@ step_report learner::step(std::span<const training_group> given, std::uint32_t v
                           step_part where) {
   state& s = *state_;
   if (where.begins)
-    s.start = where.ends ? model::weights{} : s.copy_of_trained();
-  else if (s.start.empty())
+    s.ranks.drop_start();
+  else if (!s.held->keeps_start())
     throw std::logic_error("a part of a step that has not begun");
+  if (where.begins && !where.ends)
+    s.ranks.keep_start();
   auto report = s.train(given, version, stop, where);
   if (where.ends && report.result != step_report::outcome::stopped)
     end_step();
@@ -136,7 +133,7 @@ void learner::follow() {
 }
 
 void learner::end_step() {
-  state_->start.clear();
+  state_->ranks.drop_start();
 }
 
 void learner::mix(std::vector<training_group> texts, double coefficient) {
@@ -147,10 +144,10 @@ void learner::mix(std::vector<training_group> texts, double coefficient) {
   state_->text_coefficient = coefficient;
 }
 
-const model::weights& learner::parameters() const {
+model::weights learner::parameters() const {
   state& s = *state_;
   if (!s.adapter)
-    return s.decoder.parameters();
+    return s.ranks.parameters();
   if (s.merged_at != s.optimizer.steps()) {
     s.merged = model::merged(s.decoder.parameters(), *s.adapter);
     s.merged_at = s.optimizer.steps();
@@ -159,18 +156,25 @@ const model::weights& learner::parameters() const {
 }
 
 model::weights learner::version_parameters() const {
-  const state& s = *state_;
-  if (s.start.empty())
+  state& s = *state_;
+  if (!s.held->keeps_start())
     return parameters();
   if (!s.adapter)
-    return s.start;
+    return s.ranks.parameters(true);
   model::adapter then = *s.adapter;
-  then.parameters = s.start;
+  then.parameters = s.ranks.parameters(true);
   return model::merged(s.decoder.parameters(), then);
 }
 
 const model::adapter* learner::adapter() const {
   return state_->adapter ? &*state_->adapter : nullptr;
+}
+
+std::uint64_t learner::trained_numbers() const {
+  std::uint64_t count = 0;
+  for (const auto& parameter : state_->trained())
+    count += static_cast<std::uint64_t>(parameter.tensor.numel());
+  return count;
 }
 
 std::int64_t learner::steps() const {
@@ -183,8 +187,8 @@ double learner::kl_coefficient() const {
 
 void learner::save_state(const std::filesystem::path& folder) const {
   save_optimizer(state_->ranks.moments(), state_->optimizer.steps(), folder);
-  if (!state_->start.empty())
-    model::write_safetensors(start_file(folder), state_->start, model::saved_dtype::float32, {});
+  if (state_->held->keeps_start())
+    model::write_safetensors(start_file(folder), state_->ranks.parameters(true), model::saved_dtype::float32, {});
   if (state_->adapts())
     formats::write_new_file(coefficient_file(folder), in_hexadecimal(kl_coefficient()) + '\n');
 }
@@ -192,9 +196,9 @@ void learner::save_state(const std::filesystem::path& folder) const {
 void learner::load_state(const std::filesystem::path& folder) {
   load_optimizer(state_->optimizer, folder);
   state_->merged_at = -1;
-  state_->start.clear();
+  state_->held->drop_start(); // each rank reads the folder for itself
   if (std::filesystem::exists(start_file(folder)))
-    state_->start = state_->start_of(folder);
+    state_->held->set_start(state_->start_of(folder));
   if (!state_->adapts())
     return;
   std::string word;

@@ -53,8 +53,8 @@ struct step_part {
 };
 
 /// Trains a decoder: packs groups, runs them in micro-batches, applies `epochs` times `updates_per_batch` optimizer
-/// updates a step. Holds the fp32 master parameters. Not thread-safe. The same inputs, options and threads give the
-/// same parameters bit for bit, whatever the number of ranks.
+/// updates a step. Holds the fp32 master parameters, or its rank's share. Not thread-safe. The same inputs, options and
+/// threads give the same parameters bit for bit, whatever the number of ranks.
 ///
 /// A step goes: `gather_columns` (what is not finite is left out) - a pass without gradients for `old_logprob`, only
 /// where somebody needs it - the row's advantages - for each update: micro-batches of forward, `policy_loss`, backward,
@@ -100,8 +100,9 @@ public:
   void mix(std::vector<training_group> texts, double coefficient);
 
   /// Current parameters by name, on the learner's device; the very tensors the next step changes. With an adapter:
-  /// merged, as they are now.
-  const model::weights& parameters() const;
+  /// merged, as they are now. Where the ranks hold shares: copies on the CPU, for which all ranks work.
+  /// @throws std::runtime_error a rank is gone that has a share of them
+  model::weights parameters() const;
 
   /// The parameters as they were when the step under way began: those of the newest whole version. `parameters` between
   /// steps.
@@ -109,6 +110,9 @@ public:
 
   /// What is trained in place of the parameters; nullptr: they are trained themselves. Tensors as `parameters`.
   const model::adapter* adapter() const;
+
+  /// Of `parameters`, or of the adapter.
+  std::uint64_t trained_numbers() const;
 
   /// Optimizer updates applied so far.
   std::int64_t steps() const;

@@ -2,7 +2,7 @@
 
 #include "algorithms/algorithm.hpp"
 #include "runtime/model/decoder.hpp"
-#include "runtime/train/gradient_buffer.hpp"
+#include "runtime/train/held_parameters.hpp"
 #include "runtime/train/learner.hpp"
 #include "runtime/train/micro_batch_task.hpp"
 #include "runtime/train/micro_batches.hpp"
@@ -20,21 +20,18 @@ struct learner::state {
   algorithms::hyperparameter_values values;
   at::Device device;
   std::optional<model::adapter> adapter;
+  std::unique_ptr<held_parameters> held; ///< what is trained
   model::decoder decoder;
-  gradient_buffer gradients;
   adamw optimizer;
   team ranks;
   std::vector<training_group> texts; ///< of the next step
   double text_coefficient = 0;
   model::weights merged;       ///< with an adapter
   std::int64_t merged_at = -1; ///< optimizer steps
-  model::weights start;        ///< what is trained, as it was when the step under way began; empty between steps
 
   state(model::model_config config, const model::weights& parameters, learner_options given);
 
-  const model::weights& trained() const { return adapter ? adapter->parameters : decoder.parameters(); }
-
-  model::weights copy_of_trained() const;
+  const model::weights& trained() const { return held->leaves(); }
 
   /// @throws input_error where the file is not that of this model
   model::weights start_of(const std::filesystem::path& folder) const;
@@ -68,7 +65,7 @@ private:
   void train_groups(step_state& step, std::uint32_t version);
   bool wants_old_pass(const step_state& step) const;
   bool take_old_logprobs(step_state& step);
-  at::Tensor old_logprobs(const step_state& step, bool here);
+  at::Tensor old_logprobs(const step_state& step);
   void take_returns(step_state& step) const;
   bool take_advantages(step_state& step) const;
   void update_all(step_state& step);
@@ -87,7 +84,6 @@ private:
   at::Tensor opinion_of(const algorithms::answer_columns& answers) const;
   void observe(const micro_batch_task& task, const algorithms::answer_columns& answers,
                micro_batch_result& result) const;
-  void swap_start();
 };
 
 } // namespace millrace::train

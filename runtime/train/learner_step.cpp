@@ -25,23 +25,13 @@ void refuse(step_report& report, outcome result, std::string reason) {
 
 } // namespace
 
-/// Exchanges what is trained and the copy of the step's start.
-void learner::state::swap_start() {
-  const at::NoGradGuard no_grad;
-  for (std::size_t i = 0; i < start.size(); ++i) {
-    const at::Tensor now = trained()[i].tensor.detach();
-    trained()[i].tensor.set_data(start[i].tensor);
-    start[i].tensor = now;
-  }
-}
-
 // -- one micro-batch -------------------------------------------------------------------------------
 
 learner::state::outputs learner::state::forward(std::span<const training_group> groups,
                                                 const micro_batch& batch) const {
   if (row.on == algorithms::head::score) {
     const at::Tensor zeros = at::zeros({batch.tokens}, at::TensorOptions(device).dtype(at::kFloat));
-    return {zeros, zeros, answer_scores(decoder, groups, batch, options.activations)};
+    return {zeros, zeros, answer_scores(decoder, groups, batch, options.activations, held->blocks())};
   }
   return language_model(groups, batch, options.temperature);
 }
@@ -49,7 +39,7 @@ learner::state::outputs learner::state::forward(std::span<const training_group> 
 learner::state::outputs learner::state::language_model(std::span<const training_group> groups, const micro_batch& batch,
                                                        double temperature) const {
   const model::packed_sequences packed = pack_part(groups, batch);
-  model::training_operations ops(packed.groups, options.activations);
+  model::training_operations ops(packed.groups, options.activations, held->blocks());
   const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
   const auto [logprob, entropy] =
       model::token_logprob(hidden, decoder.head(), packed.rows.to(device), packed.targets.to(device), temperature);
@@ -124,7 +114,7 @@ micro_batch_result learner::state::policy_gradient(const micro_batch_task& task)
   observe(task, answers, result);
   result.loss = loss.item<double>();
   result.forward_s = watch.lap();
-  if (std::isfinite(result.loss)) {
+  if (held->goes_back(std::isfinite(result.loss))) {
     loss.backward();
     result.backward_s = watch.lap();
   }
@@ -137,7 +127,7 @@ micro_batch_result learner::state::text_gradient(const micro_batch_task& task) {
   const at::Tensor share =
       language_model(task.groups, task.batch, 1).logprob.sum() / (-static_cast<double>(task.totals.tokens));
   result.loss = share.item<double>();
-  if (std::isfinite(result.loss))
+  if (held->goes_back(std::isfinite(result.loss)))
     (share * task.coefficient).backward();
   return result;
 }
@@ -274,9 +264,8 @@ bool learner::state::wants_old_pass(const step_state& step) const {
          || (options.loss.against == algorithms::proximal::recomputed && several);
 }
 
-/// Log-probabilities under the current weights. @param here on this rank alone
-/// @returns [N] on the CPU; undefined where `stop` ended it
-at::Tensor learner::state::old_logprobs(const step_state& step, bool here) {
+/// Log-probabilities at the start of the step. @returns [N] on the CPU; undefined where `stop` ended it
+at::Tensor learner::state::old_logprobs(const step_state& step) {
   std::vector<const micro_batch*> batches;
   std::vector<collective::parcel> tasks;
   std::int64_t tokens = 0;
@@ -287,7 +276,7 @@ at::Tensor learner::state::old_logprobs(const step_state& step, bool here) {
       tokens += batches.back()->tokens;
     }
   const auto stop = [&] { return step.stop.stop_requested(); };
-  const auto done = here ? ranks.compute_here(tasks, stop) : ranks.compute_all(tasks, stop);
+  const auto done = step.where.begins ? ranks.compute_all(tasks, stop) : ranks.compute_from_start(tasks, stop);
   if (done.stopped)
     return {};
   at::Tensor out = at::empty({tokens}, at::kFloat);
@@ -296,18 +285,10 @@ at::Tensor learner::state::old_logprobs(const step_state& step, bool here) {
   return out;
 }
 
-/// Log-probabilities at the start of the step. @returns false where `stop` ended it
+/// @returns false where `stop` ended it
 bool learner::state::take_old_logprobs(step_state& step) {
   stopwatch watch;
-  const bool moved = !step.where.begins; // the other ranks do not keep the weights of the start
-  at::Tensor found;
-  if (moved) {
-    swap_start();
-    found = old_logprobs(step, true);
-    swap_start();
-  } else {
-    found = until_none_is_lost([&] { return old_logprobs(step, false); });
-  }
+  const at::Tensor found = until_none_is_lost([&] { return old_logprobs(step); });
   step.report.forward_s += watch.lap();
   step.batch.columns.old_logprob = found;
   step.batch.answers.logprob = step.batch.answers.old_logprob = found;

@@ -37,26 +37,14 @@ void check(const optimizer_options& o) {
   }
 }
 
-std::vector<parameter_piece> whole_parameters(const model::weights& parameters) {
-  std::vector<parameter_piece> pieces;
-  for (std::size_t p = 0; p < parameters.size(); ++p)
-    pieces.push_back({.parameter = p, .begin = 0, .numbers = parameters[p].tensor.numel()});
-  return pieces;
-}
-
 } // namespace
 
-adamw::adamw(model::weights parameters, optimizer_options options)
-    : adamw(parameters, std::move(options), whole_parameters(parameters)) {
-}
-
-adamw::adamw(model::weights parameters, optimizer_options options, std::vector<parameter_piece> own)
+adamw::adamw(model::weights parameters, optimizer_options options, std::vector<updated_piece> own)
     : parameters_(std::move(parameters)), options_(std::move(options)), pieces_(std::move(own)) {
   check(options_);
   for (const auto& piece : pieces_) {
-    const at::Tensor values = piece.of(parameters_[piece.parameter].tensor.detach());
-    first_.push_back(at::zeros_like(values, at::MemoryFormat::Contiguous));
-    second_.push_back(at::zeros_like(values, at::MemoryFormat::Contiguous));
+    first_.push_back(at::zeros_like(piece.values, at::MemoryFormat::Contiguous));
+    second_.push_back(at::zeros_like(piece.values, at::MemoryFormat::Contiguous));
   }
   sort_into_slices();
 }
@@ -86,7 +74,7 @@ void adamw::sort_into_slices() {
     if (found == slices_.end())
       found = slices_.insert(slices_.end(), wanted);
     for (std::size_t piece = 0; piece < pieces_.size(); ++piece)
-      if (pieces_[piece].parameter == i)
+      if (pieces_[piece].where.parameter == i)
         found->members.push_back(piece);
   }
   for (std::size_t g = 0; g < matched.size(); ++g)
@@ -105,10 +93,9 @@ double adamw::step(double scale, std::int64_t s) {
       continue;
     std::vector<at::Tensor> parameters, gradients, first, second, steps;
     for (const std::size_t i : part.members) {
-      const at::Tensor& whole = parameters_[pieces_[i].parameter].tensor;
-      const at::Tensor p = pieces_[i].of(whole);
+      const at::Tensor& p = pieces_[i].values;
       parameters.push_back(p);
-      gradients.push_back(pieces_[i].of(whole.grad()));
+      gradients.push_back(pieces_[i].gradients);
       first.push_back(first_[i]);
       second.push_back(second_[i]);
       steps.push_back(at::full({}, static_cast<float>(steps_), p.options().dtype(at::kFloat).requires_grad(false)));

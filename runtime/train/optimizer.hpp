@@ -1,7 +1,7 @@
 #pragma once
 
 #include "runtime/model/weights.hpp"
-#include "runtime/train/gradient_buffer.hpp"
+#include "runtime/train/held_parameters.hpp"
 #include "runtime/train/learning_rate.hpp"
 
 #include <ATen/core/Tensor.h>
@@ -39,14 +39,11 @@ struct optimizer_options : learning_rate_options {
 /// Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2. Differs from it in: nothing.
 class adamw {
 public:
-  /// @param parameters kept by reference (tensors are shared); their `.grad` is what a step reads
-  /// @throws std::invalid_argument for an option out of range, naming it; input_error for a group whose pattern does
-  ///         not compile or matches no parameter that an earlier group left
-  adamw(model::weights parameters, optimizer_options options);
-
-  /// The same of some pieces of the parameters: it has moments for them only, and changes nothing else.
-  /// @param own in the order of the manifest
-  adamw(model::weights parameters, optimizer_options options, std::vector<parameter_piece> own);
+  /// @param parameters names and shapes of all @param own what this optimizer updates, in the order of
+  ///        `held_parameters::updates`: it has moments of these alone @throws std::invalid_argument for an option out
+  ///        of range, naming it; input_error for a group whose pattern does not compile or matches no parameter that an
+  ///        earlier group left
+  adamw(model::weights parameters, optimizer_options options, std::vector<updated_piece> own);
 
   /// One update with gradients scaled by `scale` (clipping), which are spent by it. A frozen parameter and its moments
   /// stay as they are.
@@ -58,7 +55,7 @@ public:
 
   const model::weights& parameters() const { return parameters_; }
 
-  const std::vector<parameter_piece>& pieces() const { return pieces_; }
+  const std::vector<updated_piece>& pieces() const { return pieces_; }
 
   /// Of each piece, shared; a piece that is a whole parameter has its shape.
   const std::vector<at::Tensor>& first_moments() const { return first_; }
@@ -80,7 +77,7 @@ private:
   model::weights parameters_;
   optimizer_options options_;
   std::vector<slice> slices_;
-  std::vector<parameter_piece> pieces_;
+  std::vector<updated_piece> pieces_;
   std::vector<at::Tensor> first_, second_; ///< m and v of each piece
   std::int64_t steps_ = 0;
 };

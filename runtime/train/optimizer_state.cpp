@@ -59,8 +59,8 @@ void load_optimizer(adamw& optimizer, const std::filesystem::path& folder) {
   };
   std::vector<at::Tensor> first, second; // nothing changes before everything is read
   for (const auto& piece : optimizer.pieces()) {
-    first.push_back(read(piece, ".m"));
-    second.push_back(read(piece, ".v"));
+    first.push_back(read(piece.where, ".m"));
+    second.push_back(read(piece.where, ".v"));
   }
   for (std::size_t i = 0; i < first.size(); ++i) {
     optimizer.first_moments()[i].copy_(first[i]);

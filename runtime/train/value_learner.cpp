@@ -4,7 +4,7 @@
 #include "runtime/model/computing_threads.hpp"
 #include "runtime/model/score_head.hpp"
 #include "runtime/model/training_operations.hpp"
-#include "runtime/train/gradient_buffer.hpp"
+#include "runtime/train/held_parameters.hpp"
 #include "runtime/train/learning_rate.hpp"
 #include "runtime/train/micro_batch_task.hpp"
 #include "runtime/train/micro_batches.hpp"
@@ -59,23 +59,46 @@ struct value_learner::state {
   const algorithms::algorithm& row;
   algorithms::hyperparameter_values values;
   at::Device device;
+  std::unique_ptr<held_parameters> held;
   model::decoder decoder;
-  gradient_buffer gradients;
   adamw optimizer;
   team ranks;
-  double scale = 0;        ///< of the gradient that waits to be applied; 0: there is none
-  std::int64_t course = 0; ///< where its learning rate stands
+  double scale = 0;                            ///< of the gradient that waits to be applied; 0: there is none
+  std::int64_t course = 0;                     ///< where its learning rate stands
+  std::shared_ptr<const model::decoder> whole; ///< where the ranks hold shares; nullptr: not needed yet
+  std::int64_t whole_at = -1;                  ///< optimizer steps
 
   state(model::model_config config, const model::weights& parameters, value_learner_options o)
       : options(std::move(o)), row(row_with_returns(options.algorithm)), values(row.options, options.algorithm_options),
-        device(device_named(options.device)), decoder(std::move(config), trainable(parameters, device)),
-        gradients(decoder.parameters()),
-        optimizer(decoder.parameters(), options.optimizer, options.seat.place.updates(gradients)),
-        ranks(options.seat, gradients, optimizer,
+        device(device_named(options.device)), held(hold(parameters, device, options.seat.place)),
+        decoder(std::move(config), held->leaves()), optimizer(held->leaves(), options.optimizer, held->updates()),
+        ranks(options.seat, *held, optimizer,
               [this](const collective::parcel& task) { return accumulate(unpacked_task(task)); }) {
     check(options);
     if (!decoder.config().score_head)
       throw std::invalid_argument("a language-model head, want a score head");
+  }
+
+  /// The decoder as it is now, whole, which no later update changes.
+  std::shared_ptr<const model::decoder> copy() {
+    auto parameters = ranks.parameters();
+    if (!held->in_shares())
+      parameters = frozen(parameters, device);
+    for (auto& parameter : parameters)
+      parameter.tensor = parameter.tensor.to(device);
+    return std::make_shared<const model::decoder>(decoder.config(), parameters);
+  }
+
+  /// The decoder as it is now, whole. Ranks that hold shares bring it together once an update.
+  std::shared_ptr<const model::decoder> scoring_decoder() {
+    if (!held->in_shares())
+      return {std::shared_ptr<const model::decoder>(), &decoder};
+    if (!whole || whole_at != optimizer.steps()) {
+      whole = nullptr;
+      whole = copy();
+      whole_at = optimizer.steps();
+    }
+    return whole;
   }
 
   void use_threads() const { model::use_computing_threads(options.threads); }
@@ -85,7 +108,7 @@ struct value_learner::state {
   collective::parcel accumulate(const micro_batch_task& task) const {
     const model::packed_sequences packed = pack_part(task.groups, task.batch);
     const auto column = [&](const at::Tensor& given) { return given.to(device, at::kFloat); };
-    model::training_operations ops(packed.groups, options.activations);
+    model::training_operations ops(packed.groups, options.activations, held->blocks());
     const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
     const at::Tensor value = model::token_scores(hidden, decoder.head(), packed.rows.to(device));
     algorithms::value_diagnostics seen;
@@ -96,7 +119,7 @@ struct value_learner::state {
                                 : losses;
     const at::Tensor loss = kept.sum() / static_cast<double>(task.totals.tokens);
     const double share = loss.item<double>();
-    if (std::isfinite(share))
+    if (held->goes_back(std::isfinite(share)))
       loss.backward();
     return {.words = {seen.tokens, seen.clipped},
             .numbers = {share, seen.squared_error, seen.returns, seen.returns_squared},
@@ -137,7 +160,7 @@ value_learner& value_learner::operator=(value_learner&&) noexcept = default;
 
 std::vector<float> value_learner::values(std::span<const std::int32_t> prompt,
                                          std::span<const std::vector<std::int32_t>> answers) const {
-  return values(state_->decoder, prompt, answers);
+  return values(*state_->scoring_decoder(), prompt, answers);
 }
 
 std::vector<float> value_learner::values(const model::decoder& then, std::span<const std::int32_t> prompt,
@@ -147,7 +170,7 @@ std::vector<float> value_learner::values(const model::decoder& then, std::span<c
 }
 
 std::shared_ptr<const model::decoder> value_learner::snapshot() const {
-  return std::make_shared<const model::decoder>(state_->decoder.config(), frozen(parameters(), state_->device));
+  return state_->held->in_shares() ? state_->scoring_decoder() : state_->copy();
 }
 
 value_report value_learner::gradient(std::span<const training_group> all, std::uint32_t version, std::stop_token stop,
@@ -228,8 +251,15 @@ void value_learner::follow() {
   state_->ranks.follow();
 }
 
-const model::weights& value_learner::parameters() const {
-  return state_->decoder.parameters();
+model::weights value_learner::parameters() const {
+  return state_->ranks.parameters();
+}
+
+std::uint64_t value_learner::trained_numbers() const {
+  std::uint64_t count = 0;
+  for (const auto& parameter : state_->held->leaves())
+    count += static_cast<std::uint64_t>(parameter.tensor.numel());
+  return count;
 }
 
 std::int64_t value_learner::steps() const {

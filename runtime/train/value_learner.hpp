@@ -101,8 +101,10 @@ public:
   /// One update with the last gradient, which is spent; nothing where there is none.
   void apply();
 
-  /// Current parameters by name, on the device; the very tensors that `apply` changes.
-  const model::weights& parameters() const;
+  /// As `learner::parameters`: the very tensors that `apply` changes, or copies.
+  model::weights parameters() const;
+
+  std::uint64_t trained_numbers() const;
 
   std::int64_t steps() const; ///< updates applied so far
 

@@ -48,27 +48,39 @@ TEST_CASE("ranks: a policy and a critic of two processes each") {
     more.insert(more.end(), {"--set", "roles.critic.threads=1", "--set", "roles.critic.micro_batch_tokens=64"});
     return more;
   };
-  const tiny_run alone({.steps = steps, .critic = true}), run({.steps = steps, .critic = true});
+  const tiny_run alone({.steps = steps, .critic = true});
   REQUIRE(run_to_end(alone.start(apart(with_ranks(1)))).status == 0);
-  const auto end = run_to_end(run.start(apart(with_ranks(2, {"--set", "placement.critic.processes=2"}))));
-  CAPTURE(end.err);
-  REQUIRE(end.status == 0);
-  CHECK(run.files().learning_curve() == alone.files().learning_curve());
+  for (const std::string shard : {"none", "full"}) {
+    CAPTURE(shard);
+    const tiny_run run({.steps = steps, .critic = true});
+    const auto end = run_to_end(run.start(
+        apart(with_ranks(2, {"--set", "placement.critic.processes=2", "--set", "placement.critic.shard=" + shard,
+                             "--set", "placement.learner.shard=" + shard}))));
+    CAPTURE(end.err);
+    REQUIRE(end.status == 0);
+    CHECK(run.files().learning_curve() == alone.files().learning_curve());
+  }
 }
 
-TEST_CASE("ranks: shared moments change no number, and a checkpoint of two goes on with three and with one") {
+TEST_CASE("ranks: what they share out changes no number, and a checkpoint of two goes on with three and with one") {
   const int steps = 8;
-  const tiny_run alone({.steps = steps}), shared({.steps = steps}), stopped({.steps = steps / 2});
+  const tiny_run alone({.steps = steps});
   REQUIRE(run_to_end(alone.start(with_ranks(1))).status == 0);
-  const strings shard{"--set", "placement.learner.shard=optimizer"};
-  REQUIRE(run_to_end(shared.start(with_ranks(3, shard))).status == 0);
-  CHECK(shared.files().learning_curve() == alone.files().learning_curve());
-  REQUIRE(run_to_end(stopped.start(with_ranks(2, shard))).status == 0);
-  const auto end = run_to_end(
-      stopped.resume({"--set", "run.steps=" + std::to_string(steps), "--set", "placement.learner.processes=3"}));
-  CAPTURE(end.err);
-  REQUIRE(end.status == 0);
-  CHECK(stopped.files().learning_curve() == alone.files().learning_curve());
+  for (const std::string what : {"optimizer", "full"}) {
+    CAPTURE(what);
+    const tiny_run shared({.steps = steps}), stopped({.steps = steps / 2});
+    const strings shard{"--set", "placement.learner.shard=" + what};
+    const auto whole = run_to_end(shared.start(with_ranks(3, shard)));
+    CAPTURE(whole.err);
+    REQUIRE(whole.status == 0);
+    CHECK(shared.files().learning_curve() == alone.files().learning_curve());
+    REQUIRE(run_to_end(stopped.start(with_ranks(2, shard))).status == 0);
+    const auto end = run_to_end(
+        stopped.resume({"--set", "run.steps=" + std::to_string(steps), "--set", "placement.learner.processes=3"}));
+    CAPTURE(end.err);
+    REQUIRE(end.status == 0);
+    CHECK(stopped.files().learning_curve() == alone.files().learning_curve());
+  }
 }
 
 TEST_CASE("ranks: one that kept a share of the moments and dies ends the run with one line; a resume goes on") {

@@ -1,5 +1,6 @@
 #include "runtime/train/optimizer.hpp"
 #include "runtime/train/optimizer_state.hpp"
+#include "runtime/train/whole_parameters.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
@@ -18,9 +19,12 @@ using namespace millrace::train;
 namespace {
 
 model::weights one(const at::Tensor& value) {
-  at::Tensor leaf = value.clone().requires_grad_();
-  leaf.mutable_grad() = at::zeros_like(value);
-  return {{"p", leaf}};
+  return {{"p", value.clone().requires_grad_()}};
+}
+
+/// Of whole parameters, which it gives gradients.
+adamw optimizer_of(const model::weights& w, const optimizer_options& o) {
+  return {w, o, whole_parameters(w).updates()};
 }
 
 } // namespace
@@ -30,8 +34,8 @@ TEST_CASE("the first AdamW step moves by the learning rate against the sign, aft
   o.lr = 0.1;
   o.weight_decay = 0.5;
   auto w = one(at::tensor({2.0f, -4.0f}).view({1, 2}));
+  auto optimizer = optimizer_of(w, o);
   w[0].tensor.grad().copy_(at::tensor({3.0f, -0.01f}).view({1, 2}));
-  adamw optimizer(w, o);
   CHECK(optimizer.step(1, 0) == 0.1);
   // 2 (1 - 0.05) - 0.1 and -4 (1 - 0.05) + 0.1
   CHECK((w[0].tensor.detach() - at::tensor({1.8f, -3.7f}).view({1, 2})).abs().max().item<float>() < 1e-5);
@@ -42,11 +46,11 @@ TEST_CASE("norms and biases do not decay") {
   o.lr = 0.1;
   o.weight_decay = 0.5;
   auto w = one(at::tensor({2.0f}));
-  adamw optimizer(w, o);
+  auto optimizer = optimizer_of(w, o);
   optimizer.step(1, 0);
   CHECK(w[0].tensor.item<float>() == 2);
   o.decay_norms = true;
-  adamw(w, o).step(1, 0);
+  optimizer_of(w, o).step(1, 0);
   CHECK(w[0].tensor.item<float>() == doctest::Approx(2 * 0.95));
 }
 
@@ -54,7 +58,6 @@ TEST_CASE("a group has a learning rate and a decay of its own; the first that ma
   const auto named = [](const char* name) {
     auto w = one(at::tensor({2.0f, -4.0f}).view({1, 2}));
     w[0].name = name;
-    w[0].tensor.grad().fill_(1);
     return w[0];
   };
   const model::weights w{named("model.a.weight"), named("model.b.weight"), named("model.embed_tokens.weight")};
@@ -62,7 +65,9 @@ TEST_CASE("a group has a learning rate and a decay of its own; the first that ma
   o.lr = 0.1;
   o.weight_decay = 0.5;
   o.groups = {{"embed", 0.0, {}}, {"^model\\.a", 0.01, 0.0}, {"^model\\.", {}, 1.0}};
-  adamw optimizer(w, o);
+  auto optimizer = optimizer_of(w, o);
+  for (const auto& parameter : w)
+    parameter.tensor.grad().fill_(1);
   CHECK(optimizer.step(1, 0) == 0.1);
   const auto value = [&](std::size_t i, int j) { return w[i].tensor.detach().view(-1)[j].item<float>(); };
   CHECK(value(0, 0) == doctest::Approx(2 - 0.01));             // no decay, a tenth of the rate
@@ -99,14 +104,14 @@ TEST_CASE("AdamW with groups, clipping and a cosine is torch.optim.AdamW") {
   o.schedule = decay::cosine;
   o.total_steps = 12;
   o.groups = {{"^lm_head", 0.002, 0.3}};
-  const train::gradient_buffer gradients(w);
-  adamw optimizer(w, o);
+  const whole_parameters held(w);
+  adamw optimizer(w, o, held.updates());
   for (int step = 0; step < 12; ++step) {
     for (std::size_t n = 0; n < w.size(); ++n)
       filled(w[n].tensor.grad(), [&](double i) {
         return std::sin(1 + step * 7 + static_cast<double>(n) * 13 + i) * static_cast<double>(1 + n);
       });
-    const double norm = train::norm_of(gradients.squares(0, 1));
+    const double norm = held.norm({held.squares()});
     CHECK(norm == doctest::Approx(golden.at("norms")[static_cast<std::size_t>(step)].get<double>()).epsilon(1e-6));
     optimizer.step(norm > 4 ? 4 / norm : 1, step);
   }
@@ -122,9 +127,10 @@ TEST_CASE("a group that matches nothing, or is no pattern, is an error that name
   auto w = one(at::zeros({2, 2}));
   optimizer_options o;
   o.groups = {{"lm_hed", 0.1, {}}};
-  CHECK_THROWS_WITH_AS(adamw(w, o), doctest::Contains("optimizer.groups.0.match: found \"lm_hed\""), input_error);
+  CHECK_THROWS_WITH_AS(optimizer_of(w, o), doctest::Contains("optimizer.groups.0.match: found \"lm_hed\""),
+                       input_error);
   o.groups = {{"(", 0.1, {}}};
-  CHECK_THROWS_WITH_AS(adamw(w, o), doctest::Contains("want a regular expression"), input_error);
+  CHECK_THROWS_WITH_AS(optimizer_of(w, o), doctest::Contains("want a regular expression"), input_error);
 }
 
 TEST_CASE("AdamW over many steps equals its formula in double") {
@@ -136,7 +142,7 @@ TEST_CASE("AdamW over many steps equals its formula in double") {
   at::manual_seed(1);
   auto w = one(at::randn({4, 5}));
   at::Tensor p = w[0].tensor.detach().to(at::kDouble), m = at::zeros_like(p), v = at::zeros_like(p);
-  adamw optimizer(w, o);
+  auto optimizer = optimizer_of(w, o);
   for (int t = 1; t <= 100; ++t) {
     const at::Tensor g = at::randn({4, 5});
     w[0].tensor.grad().copy_(g);
@@ -154,19 +160,19 @@ TEST_CASE("AdamW over many steps equals its formula in double") {
 TEST_CASE("the gradient's norm is that of all tensors together") {
   model::weights w = one(at::zeros({2, 2}));
   w.push_back(one(at::zeros({1}))[0]);
-  const train::gradient_buffer gradients(w);
+  const whole_parameters held(w);
   w[0].tensor.grad().fill_(1);
   w[1].tensor.grad().fill_(std::sqrt(5.0f));
-  CHECK(train::norm_of(gradients.squares(0, 1)) == doctest::Approx(3).epsilon(1e-6));
+  CHECK(held.norm({held.squares()}) == doctest::Approx(3).epsilon(1e-6));
 }
 
 TEST_CASE("options out of range are refused by name") {
   optimizer_options o;
   o.beta2 = 1;
-  CHECK_THROWS_WITH_AS(adamw({}, o), doctest::Contains("optimizer.beta2"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(optimizer_of({}, o), doctest::Contains("optimizer.beta2"), std::invalid_argument);
   o = {};
   o.schedule = decay::cosine;
-  CHECK_THROWS_WITH_AS(adamw({}, o), doctest::Contains("optimizer.total_steps"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(optimizer_of({}, o), doctest::Contains("optimizer.total_steps"), std::invalid_argument);
 }
 
 } // namespace optimizer_test

@@ -8,6 +8,7 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -74,6 +75,8 @@ struct trained {
 };
 
 constexpr int steps = 30;
+
+constexpr std::array all_shards{sharding::none, sharding::optimizer, sharding::full};
 
 model::weights copy_of(const model::weights& parameters) {
   model::weights copies;
@@ -153,48 +156,6 @@ void check_same(const trained& one, const trained& other) {
 
 } // namespace
 
-TEST_CASE("ranks: the gradients of parameters lie one after another, and shares are whole blocks") {
-  model::weights parameters;
-  for (const std::int64_t numbers : {3, 16, 17})
-    parameters.push_back({std::to_string(numbers), at::zeros({numbers}).requires_grad_()});
-  train::gradient_buffer buffer(parameters);
-  CHECK(buffer.flat().numel() == 1024);
-  parameters[1].tensor.mutable_grad().fill_(2);
-  CHECK(buffer.flat().sum().item<float>() == 32);
-  CHECK(buffer.flat().narrow(0, 16, 16).sum().item<float>() == 32);
-  CHECK(train::norm_of(buffer.squares(0, 1)) == 8);
-  buffer.clear();
-  CHECK(parameters[1].tensor.grad().sum().item<float>() == 0);
-}
-
-TEST_CASE("ranks: a share may end inside of a parameter, and no block's sum of squares depends on the cut") {
-  model::weights parameters;
-  for (const std::int64_t numbers : {1000, 3000}) // the second begins at 1008
-    parameters.push_back({std::to_string(numbers), at::zeros({numbers}).requires_grad_()});
-  train::gradient_buffer buffer(parameters);
-  CHECK(buffer.flat().numel() == 4096);
-  CHECK(buffer.share_begin(1, 3) == 1024);
-  CHECK(buffer.share_begin(2, 3) == 2048);
-  const auto first = buffer.pieces(0, 3), last = buffer.pieces(2, 3);
-  REQUIRE(first.size() == 2);
-  CHECK(first[0].numbers == 1000);
-  CHECK(first[1].parameter == 1);
-  CHECK(first[1].begin == 0);
-  CHECK(first[1].numbers == 16);
-  REQUIRE(last.size() == 1);
-  CHECK(last[0].begin == 1040);
-  CHECK(last[0].numbers == 1960);
-  parameters[1].tensor.mutable_grad().copy_(at::arange(3000) * 0.1);
-  const auto whole = buffer.squares(0, 1);
-  std::vector<double> together;
-  for (int rank = 0; rank < 3; ++rank) {
-    const auto own = buffer.squares(rank, 3);
-    together.insert(together.end(), own.begin(), own.end());
-  }
-  CHECK(whole == together);
-  CHECK(train::norm_of(whole) == doctest::Approx(at::arange(3000).mul(0.1).norm().item<double>()));
-}
-
 TEST_CASE("ranks: learners of one process do not disturb each other") {
   const auto options = options_of("ppo");
   const auto one = train_policy(1, options);
@@ -213,8 +174,8 @@ TEST_CASE("ranks: a policy learns the same bits for any number of them") {
     CHECK(one.figures[5] > 3); // micro-batches of the first step: ranks have something to share
     for (const int ranks : {2, 3, 4}) {
       CAPTURE(ranks);
-      check_same(one, train_policy(ranks, options));
-      check_same(one, train_policy(ranks, options, {}, sharding::optimizer));
+      for (const auto shard : all_shards)
+        check_same(one, train_policy(ranks, options, {}, shard));
     }
   }
 }
@@ -228,8 +189,50 @@ TEST_CASE("ranks: several updates, epochs, KL that follows a target and activati
   options.kl_control = {.target = 0.1, .horizon = 100};
   options.activations = model::activations::recomputed;
   const auto one = train_policy(1, options);
-  check_same(one, train_policy(3, options));
-  check_same(one, train_policy(3, options, {}, sharding::optimizer));
+  for (const auto shard : all_shards)
+    check_same(one, train_policy(3, options, {}, shard));
+}
+
+namespace {
+
+/// Steps in two parts, of which the second needs the parameters of the step's start.
+trained train_parts(int ranks, sharding shard) {
+  auto options = options_of("ppo");
+  options.loss.against = algorithms::proximal::recomputed;
+  trained out;
+  tests::ranks_in_memory team(ranks);
+  with_team(
+      ranks, shard, team,
+      [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
+        auto own = options;
+        own.seat = {place, std::move(link)};
+        return train::learner(config, start(), own);
+      },
+      [&](train::learner& learner) {
+        for (std::uint32_t step = 0; step < 6; ++step) {
+          const auto groups = some_groups(step, step);
+          const std::span all(groups);
+          for (const bool first : {true, false}) {
+            const auto report = learner.step(first ? all.first(2) : all.subspan(2), step, {},
+                                             {.begins = first, .ends = !first, .moves = true});
+            REQUIRE(report.result == train::step_report::outcome::applied);
+            out.figures.insert(out.figures.end(), {report.loss, report.gradient_norm, report.seen.kl_k3()});
+            const auto then = copy_of(learner.version_parameters());
+            out.figures.push_back(then[3].tensor.sum(at::kDouble).item<double>());
+          }
+        }
+        out.parameters = copy_of(learner.parameters());
+      });
+  return out;
+}
+
+} // namespace
+
+TEST_CASE("ranks: a step in parts keeps the parameters of its start") {
+  const auto one = train_parts(1, sharding::none);
+  CHECK(one.figures[3] != one.figures[7]); // the step has ended
+  for (const auto shard : all_shards)
+    check_same(one, train_parts(3, shard));
 }
 
 TEST_CASE("ranks: more of them than a step has micro-batches") {
@@ -237,7 +240,8 @@ TEST_CASE("ranks: more of them than a step has micro-batches") {
   options.micro_batch_tokens = 100'000;
   const auto one = train_policy(1, options);
   CHECK(one.figures[5] == 1);
-  check_same(one, train_policy(3, options));
+  for (const auto shard : all_shards)
+    check_same(one, train_policy(3, options, {}, shard));
 }
 
 TEST_CASE("ranks: one that is lost at any moment changes no number") {
@@ -254,8 +258,11 @@ TEST_CASE("ranks: one that is lost at any moment changes no number") {
   }
 }
 
-TEST_CASE("ranks: who loses a rank that kept a share of the moments cannot go on, and says so") {
+TEST_CASE("ranks: who loses a rank that kept a share of moments or parameters cannot go on, and says so") {
   const auto options = options_of("grpo");
+  CHECK_THROWS_WITH_AS(train_policy(2, options, {.rank = 1, .exchanges = 700}, sharding::full),
+                       doctest::Contains("share of the parameters"), std::runtime_error);
+  check_same(train_policy(1, options), train_policy(2, options, {.rank = 1, .exchanges = 20}, sharding::full));
   CHECK_THROWS_WITH_AS(train_policy(2, options, {.rank = 1, .exchanges = 200}, sharding::optimizer),
                        doctest::Contains("share of the optimizer's moments"), std::runtime_error);
   // Nothing has changed yet: they begin anew.
@@ -286,22 +293,24 @@ TEST_CASE("ranks: the moments of all of them are written as one file, which any 
   };
   const auto parameters = first_half(1, sharding::none, folder.path() / "one");
   CHECK(equal_bits(parameters, first_half(3, sharding::optimizer, folder.path() / "three")));
+  CHECK(equal_bits(parameters, first_half(4, sharding::full, folder.path() / "four")));
   const auto text = [&](const char* name) {
     std::ifstream file(folder.path() / name / "optimizer.safetensors", std::ios::binary);
     return std::string(std::istreambuf_iterator<char>(file), {});
   };
   CHECK(!text("one").empty());
   CHECK(text("one") == text("three"));
-  const auto second_half = [&](int ranks) {
+  CHECK(text("one") == text("four"));
+  const auto second_half = [&](int ranks, sharding shard) {
     tests::ranks_in_memory team(ranks);
     model::weights found;
     with_team(
-        ranks, sharding::optimizer, team,
+        ranks, shard, team,
         [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
           auto own = options;
           own.seat = {place, std::move(link)};
           train::learner learner(config, parameters, own);
-          learner.load_state(folder.path() / "three");
+          learner.load_state(folder.path() / "four");
           return learner;
         },
         [&](train::learner& learner) {
@@ -311,17 +320,19 @@ TEST_CASE("ranks: the moments of all of them are written as one file, which any 
         });
     return found;
   };
-  const auto goes_on = second_half(1);
-  for (const int ranks : {2, 4})
-    CHECK(equal_bits(goes_on, second_half(ranks)));
+  const auto goes_on = second_half(1, sharding::none);
+  for (const int ranks : {2, 3, 4})
+    for (const auto shard : all_shards)
+      CHECK(equal_bits(goes_on, second_half(ranks, shard)));
 }
 
 TEST_CASE("ranks: a loss that is not finite ends the step for all of them") {
   const auto options = options_of("grpo");
-  for (const int ranks : {1, 3}) {
+  for (const auto& [ranks, shard] :
+       {std::pair(1, sharding::none), std::pair(3, sharding::none), std::pair(3, sharding::full)}) {
     tests::ranks_in_memory team(ranks);
     with_team(
-        ranks, sharding::none, team,
+        ranks, shard, team,
         [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
           auto own = options;
           own.seat = {place, std::move(link)};
@@ -371,7 +382,7 @@ TEST_CASE("ranks: a critic learns the same bits for any number of them") {
   };
   const auto one = train_critic(1, sharding::none);
   for (const int ranks : {2, 3, 4})
-    for (const auto shard : {sharding::none, sharding::optimizer})
+    for (const auto shard : all_shards)
       check_same(one, train_critic(ranks, shard));
 }
 

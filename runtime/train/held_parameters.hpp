@@ -1,0 +1,110 @@
+#pragma once
+
+#include "runtime/collective/group.hpp"
+#include "runtime/collective/parcel.hpp"
+#include "runtime/model/block_weights.hpp"
+#include "runtime/model/weights.hpp"
+#include "runtime/train/flat_layout.hpp"
+#include "runtime/words/sharding.hpp"
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace millrace::train {
+
+/// A rank's place in its team, which is the same for its whole life.
+struct team_place {
+  int rank = 0;
+  int size = 1;
+  sharding shard = sharding::none;
+};
+
+/// What an optimizer updates: a piece, its values and the sum of its gradients.
+struct updated_piece {
+  parameter_piece where;
+  at::Tensor values, gradients; ///< the memory of whoever holds them; of the parameter's shape, or [numbers]
+};
+
+/// What a round of tasks, at most one a rank, is for: no gradients; a new sum of gradients; to be added to the sum
+/// that is there; a further round of the sum under way.
+enum class purpose : std::int64_t { none, first, more, goes_on };
+
+struct task_round {
+  purpose what = purpose::none;
+  int computing = 1;       ///< ranks that have a task, the first ones
+  bool from_start = false; ///< with the parameters of the start of the step
+};
+
+/// The parameters that a learner trains, as one of its ranks holds them, and the sum of their gradients.
+///
+/// A sum is added up one task after another, in the order of tasks, whichever rank computes them: so it is bit for bit
+/// the same however the parameters are held. The gradients of a task begin at 0.
+///
+/// Where there are several ranks, all call the same functions in the same order, those that say so excepted.
+/// Not thread-safe.
+class held_parameters {
+public:
+  /// Adds the gradients of one task to the `.grad` of the leaves.
+  using compute = std::function<collective::parcel(const collective::parcel& task)>;
+
+  virtual ~held_parameters() = default;
+
+  /// Leaves of autograd's graph, in the order of the manifest.
+  virtual const model::weights& leaves() const = 0;
+
+  /// What makes the leaves' memory come and go; nullptr: it is always there.
+  virtual model::block_weights* blocks() { return nullptr; }
+
+  /// Whether each rank has only a share of the parameters.
+  bool in_shares() { return blocks() != nullptr; }
+
+  /// What this rank updates. This rank alone.
+  virtual std::vector<updated_piece> updates() const = 0;
+
+  /// What a rank updates. This rank alone.
+  virtual std::vector<parameter_piece> pieces(int rank) const = 0;
+
+  /// The group of the calls to come. @param ranks nullptr: this rank is alone
+  virtual void join(std::shared_ptr<collective::group> ranks) = 0;
+
+  /// One round. @param task of this rank; nullptr: it has none @returns what `own` returns
+  /// @throws collective::lost a rank is gone; the sum means nothing
+  virtual collective::parcel work(const task_round& now, const collective::parcel* task, const compute& own) = 0;
+
+  /// Whether a task, whose loss is known, may go on to its gradients: within `own`, and before them.
+  virtual bool goes_back(bool loss_is_finite) { return loss_is_finite; }
+
+  /// The sum is where the update needs it.
+  virtual void end_sum() = 0;
+
+  /// Of the sum's blocks on this rank. This rank alone.
+  virtual std::vector<double> squares() const = 0;
+
+  /// Of the whole sum. @param squares of each rank that has others; else of this one. This rank alone
+  virtual double norm(const std::vector<std::vector<double>>& squares) const = 0;
+
+  /// The optimizer has updated its pieces: the others get them, where they have them too.
+  virtual void updated() = 0;
+
+  /// The parameters, on the first rank; the others return nothing. The very tensors that are trained, or copies on the
+  /// CPU where there are none. @param start as they were when the step began, if that is kept; always copies
+  virtual model::weights whole(bool start) = 0;
+
+  /// Keeps the parameters as they are now: the start of a step in parts. Without shares, this rank alone.
+  virtual void keep_start() = 0;
+  virtual void set_start(const model::weights& whole) = 0;
+  virtual void drop_start() = 0;
+  virtual bool keeps_start() const = 0;
+};
+
+/// Copies of parameters, as the place has them shared out. @throws input_error for NaN or infinity
+std::unique_ptr<held_parameters> hold(const model::weights& parameters, at::Device device, const team_place& place);
+
+/// Leaves that every rank has whole, as an adapter's.
+std::unique_ptr<held_parameters> hold_whole(model::weights leaves, const team_place& place);
+
+} // namespace millrace::train

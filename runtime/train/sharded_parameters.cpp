@@ -1,0 +1,386 @@
+#include "runtime/train/sharded_parameters.hpp"
+
+#include "runtime/model/decoder.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <stdexcept>
+#include <utility>
+
+namespace millrace::train {
+namespace {
+
+using collective::parcel;
+
+/// Gives a storage the memory of a tensor, which nothing else uses.
+void fill(const c10::Storage& storage, at::Tensor memory) {
+  auto* of = storage.unsafeGetStorageImpl();
+  void* data = memory.mutable_data_ptr();
+  const auto device = memory.device();
+  const auto bytes = memory.nbytes();
+  of->set_data_ptr_noswap(
+      {data, new at::Tensor(std::move(memory)), [](void* kept) { delete static_cast<at::Tensor*>(kept); }, device});
+  of->set_nbytes(bytes);
+}
+
+void empty(const c10::Storage& storage) {
+  auto* of = storage.unsafeGetStorageImpl();
+  of->set_data_ptr_noswap(at::DataPtr(nullptr, storage.device()));
+  of->set_nbytes(std::size_t{0});
+}
+
+} // namespace
+
+sharded_parameters::sharded_parameters(const model::weights& parameters, at::Device device, const team_place& place)
+    : place_(place), layout_(parameters) {
+  const at::NoGradGuard no_grad;
+  options_ = at::TensorOptions(device).dtype(at::kFloat);
+  std::int64_t numbers = 0;
+  for (const auto& part : layout_.units()) {
+    const auto own = flat_layout::share(part.range, place_.rank, place_.size);
+    if (part.layer < 0) {
+      others_.push_back(units_.size());
+    } else {
+      of_layer_.resize(std::max(of_layer_.size(), static_cast<std::size_t>(part.layer) + 1));
+      of_layer_[static_cast<std::size_t>(part.layer)] = units_.size();
+    }
+    units_.push_back({.range = part.range,
+                      .own = own,
+                      .begin = numbers,
+                      .memory = {},
+                      .coming = {},
+                      .comes = {},
+                      .here = false,
+                      .gradients = {}});
+    numbers += own.numbers;
+  }
+  model::check_finite(parameters);
+  own_ = share_of(parameters);
+  sum_ = at::zeros_like(own_);
+  make_leaves(parameters);
+}
+
+sharded_parameters::~sharded_parameters() = default;
+
+/// Leaves whose memory is away.
+void sharded_parameters::make_leaves(const model::weights& parameters) {
+  for (std::size_t u = 0; u < units_.size(); ++u) {
+    auto& one = units_[u];
+    const at::Tensor memory = at::empty({one.range.numbers}, options_);
+    one.memory = memory.storage();
+    const auto& part = layout_.units()[u];
+    for (std::size_t p = part.first; p < part.first + part.count; ++p) {
+      const at::Tensor& like = parameters[p].tensor;
+      at::Tensor leaf = at::empty({0}, options_);
+      leaf.set_(one.memory, layout_.place(p).begin - one.range.begin, like.sizes(),
+                c10::contiguous_strides(like.sizes()));
+      leaves_.push_back({parameters[p].name, leaf.requires_grad_()});
+    }
+    empty(one.memory);
+  }
+}
+
+/// This rank's shares of whole parameters. [numbers of the shares], on the device
+at::Tensor sharded_parameters::share_of(const model::weights& whole) const {
+  const at::NoGradGuard no_grad;
+  const auto& last = units_.back();
+  at::Tensor shares = at::zeros({last.begin + last.own.numbers}, options_);
+  for (const auto& one : units_)
+    for (const auto& piece : layout_.pieces(one.own)) {
+      const auto at = one.begin + layout_.place(piece.parameter).begin + piece.begin - one.own.begin;
+      shares.narrow(0, at, piece.numbers)
+          .copy_(whole[piece.parameter].tensor.detach().contiguous().view(-1).narrow(0, piece.begin, piece.numbers));
+    }
+  return shares;
+}
+
+/// The part of a rank's shares that belongs to a unit.
+at::Tensor sharded_parameters::shares_of(const unit& one, const at::Tensor& shares) const {
+  return shares.narrow(0, one.begin, one.own.numbers);
+}
+
+std::vector<parameter_piece> sharded_parameters::pieces(int rank) const {
+  std::vector<parameter_piece> found;
+  for (const auto& one : units_)
+    for (const auto& piece : layout_.pieces(flat_layout::share(one.range, rank, place_.size)))
+      found.push_back(piece);
+  return found;
+}
+
+std::vector<updated_piece> sharded_parameters::updates() const {
+  std::vector<updated_piece> found;
+  for (const auto& one : units_)
+    for (const auto& piece : layout_.pieces(one.own)) {
+      const at::Tensor& leaf = leaves_[piece.parameter].tensor;
+      const auto of = [&](const at::Tensor& shares) {
+        const auto at = one.begin + layout_.place(piece.parameter).begin + piece.begin - one.own.begin;
+        const at::Tensor numbers = shares.narrow(0, at, piece.numbers);
+        return piece.numbers == leaf.numel() ? numbers.view(leaf.sizes()) : numbers;
+      };
+      found.push_back({piece, of(own_), of(sum_)});
+    }
+  return found;
+}
+
+// -- parameters that come and go --------------------------------------------------------------------------------------
+
+void sharded_parameters::join(std::shared_ptr<collective::group> ranks) {
+  line_.reset();
+  forget_round();
+  if (ranks)
+    line_ = std::make_unique<collective::exchange_line>(std::move(ranks));
+}
+
+/// Asks the other ranks for their shares of a unit, unless it is here or on its way.
+void sharded_parameters::bring(unit& one) {
+  if (one.here || one.comes.valid())
+    return;
+  const at::NoGradGuard no_grad;
+  one.coming = at::empty({one.range.numbers}, options_.device(at::kCPU));
+  const auto share = [&](int rank) {
+    const auto part = flat_layout::share(one.range, rank, place_.size);
+    return one.coming.narrow(0, part.begin - one.range.begin, part.numbers);
+  };
+  const at::Tensor own = share(place_.rank);
+  own.copy_(shares_of(one, now_.from_start ? start_ : own_));
+  auto outgoing = for_each_rank(), incoming = for_each_rank();
+  for (int r = 0; r < place_.size; ++r)
+    if (r != place_.rank) {
+      outgoing[static_cast<std::size_t>(r)] = own;
+      incoming[static_cast<std::size_t>(r)] = share(r);
+    }
+  one.comes = line_->post(std::move(outgoing), std::move(incoming));
+}
+
+/// Waits until a unit is here.
+void sharded_parameters::have(unit& one) {
+  if (one.here)
+    return;
+  bring(one);
+  std::exchange(one.comes, {}).get();
+  fill(one.memory, std::exchange(one.coming, {}).to(options_.device()));
+  one.here = true;
+}
+
+void sharded_parameters::let_go(unit& one) {
+  empty(one.memory);
+  one.here = false;
+}
+
+void sharded_parameters::forward_begins(std::int64_t layer) {
+  have(of_layer(layer));
+  if (layer + 1 < layers())
+    bring(of_layer(layer + 1));
+}
+
+/// The way back begins with the last block.
+void sharded_parameters::forward_ends(std::int64_t layer) {
+  if (now_.what == purpose::none || layer + 1 < layers())
+    let_go(of_layer(layer));
+}
+
+void sharded_parameters::backward_begins(std::int64_t layer) {
+  have(of_layer(layer));
+  if (layer > 0)
+    bring(of_layer(layer - 1));
+  begin_gradients(of_layer_[static_cast<std::size_t>(layer)]);
+}
+
+void sharded_parameters::backward_ends(std::int64_t layer) {
+  deliver(of_layer_[static_cast<std::size_t>(layer)]);
+  let_go(of_layer(layer));
+}
+
+// -- gradients --------------------------------------------------------------------------------------------------------
+
+/// The gradients of a unit's leaves are zeros; none where this rank has no task.
+void sharded_parameters::begin_gradients(std::size_t at) {
+  if (!computes())
+    return;
+  auto& one = units_[at];
+  one.gradients = at::zeros({one.range.numbers}, options_);
+  const auto& part = layout_.units()[at];
+  for (std::size_t p = part.first; p < part.first + part.count; ++p) {
+    at::Tensor leaf = leaves_[p].tensor;
+    const auto& place = layout_.place(p);
+    leaf.mutable_grad() = one.gradients.narrow(0, place.begin - one.range.begin, place.numbers).view(leaf.sizes());
+  }
+}
+
+/// Sends the gradients of a unit to the ranks that keep them.
+void sharded_parameters::deliver(std::size_t at) {
+  take_delivery();
+  auto& one = units_[at];
+  const at::NoGradGuard no_grad;
+  const auto& part = layout_.units()[at];
+  for (std::size_t p = part.first; p < part.first + part.count; ++p)
+    leaves_[p].tensor.mutable_grad().reset();
+  const at::Tensor gradients = one.gradients.defined() ? std::exchange(one.gradients, {}).cpu() : at::Tensor();
+  auto outgoing = for_each_rank(), incoming = for_each_rank();
+  on_the_way_ = delivery{.to = at, .incoming = for_each_rank(), .done = {}};
+  for (int r = 0; r < place_.size; ++r) {
+    const auto to = static_cast<std::size_t>(r);
+    const auto share = flat_layout::share(one.range, r, place_.size);
+    at::Tensor& arrives = on_the_way_->incoming[to];
+    if (computes()) {
+      const at::Tensor theirs = gradients.narrow(0, share.begin - one.range.begin, share.numbers);
+      (r == place_.rank ? arrives : outgoing[to]) = theirs;
+    }
+    if (r != place_.rank && r < now_.computing)
+      incoming[to] = arrives = at::empty({one.own.numbers}, options_.device(at::kCPU));
+  }
+  on_the_way_->done = line_->post(std::move(outgoing), std::move(incoming));
+}
+
+/// Adds the gradients on their way to the sum, in the order of the round's tasks.
+void sharded_parameters::take_delivery() {
+  if (!on_the_way_)
+    return;
+  const at::NoGradGuard no_grad;
+  const auto one = *std::exchange(on_the_way_, {});
+  one.done.get();
+  at::Tensor sum = shares_of(units_[one.to], sum_);
+  for (int r = 0; r < now_.computing; ++r)
+    sum.add_(one.incoming[static_cast<std::size_t>(r)].to(options_.device()));
+}
+
+double sharded_parameters::norm(const std::vector<std::vector<double>>& squares) const {
+  std::vector<double> all;
+  std::vector<std::size_t> next(squares.size());
+  for (const auto& one : units_)
+    for (std::size_t r = 0; r < squares.size(); ++r) {
+      const auto share = flat_layout::share(one.range, static_cast<int>(r), place_.size);
+      for (std::int64_t i = 0; i < share.numbers; i += flat_layout::block)
+        all.push_back(squares[r].at(next[r]++));
+    }
+  return norm_of(all);
+}
+
+// -- a round ----------------------------------------------------------------------------------------------------------
+
+parcel sharded_parameters::work(const task_round& now, const parcel* task, const compute& own) {
+  const at::NoGradGuard no_grad;
+  try {
+    begin_round(now);
+    parcel result;
+    if (task) {
+      const at::AutoGradMode with_gradients(true);
+      result = own(*task);
+    } else {
+      go_along();
+    }
+    end_round();
+    return result;
+  } catch (...) {
+    forget_round();
+    throw;
+  }
+}
+
+void sharded_parameters::begin_round(const task_round& now) {
+  now_ = now;
+  went_back_ = false;
+  if (now.what == purpose::first)
+    sum_.zero_();
+  for (const auto u : others_)
+    bring(units_[u]);
+  for (const auto u : others_)
+    have(units_[u]);
+}
+
+/// As the ranks that have a task do, without one.
+void sharded_parameters::go_along() {
+  for (std::int64_t layer = 0; layer < layers(); ++layer) {
+    forward_begins(layer);
+    forward_ends(layer);
+  }
+  if (now_.what == purpose::none || !goes_back(true))
+    return;
+  for (std::int64_t layer = layers() - 1; layer >= 0; --layer) {
+    backward_begins(layer);
+    backward_ends(layer);
+  }
+}
+
+/// Either all ranks go back, or none.
+bool sharded_parameters::goes_back(bool loss_is_finite) {
+  const at::NoGradGuard no_grad;
+  auto outgoing = for_each_rank(), incoming = for_each_rank();
+  for (int r = 0; r < place_.size; ++r)
+    if (r != place_.rank) {
+      outgoing[static_cast<std::size_t>(r)] = at::full({1}, loss_is_finite ? 1 : 0, at::kLong);
+      incoming[static_cast<std::size_t>(r)] = at::empty({1}, at::kLong);
+    }
+  line_->post(outgoing, incoming).get();
+  went_back_ = loss_is_finite;
+  for (const auto& other : incoming)
+    went_back_ = went_back_ && (!other.defined() || other.item<std::int64_t>() == 1);
+  if (went_back_)
+    for (const auto u : others_)
+      begin_gradients(u);
+  return went_back_;
+}
+
+void sharded_parameters::end_round() {
+  if (went_back_)
+    for (const auto u : others_)
+      deliver(u);
+  take_delivery();
+  forget_round();
+}
+
+void sharded_parameters::forget_round() {
+  on_the_way_.reset();
+  for (auto& one : units_) {
+    one.comes = {};
+    one.coming.reset();
+    one.gradients.reset();
+    if (one.here)
+      let_go(one);
+  }
+  for (auto& leaf : leaves_)
+    leaf.tensor.mutable_grad().reset();
+  now_ = {};
+}
+
+// -- whole parameters -------------------------------------------------------------------------------------------------
+
+void sharded_parameters::keep_start() {
+  if (!keeps_start())
+    start_ = own_.clone();
+}
+
+/// One unit after another, so that no rank but the first needs more memory than its shares.
+model::weights sharded_parameters::whole(bool start) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor shares = (start && keeps_start() ? start_ : own_).cpu();
+  model::weights found;
+  for (std::size_t u = 0; u < units_.size(); ++u) {
+    const auto& one = units_[u];
+    auto outgoing = for_each_rank(), incoming = for_each_rank();
+    if (place_.rank > 0) {
+      outgoing[0] = shares_of(one, shares);
+      line_->ranks().exchange(outgoing, incoming);
+      continue;
+    }
+    const at::Tensor all = at::empty({one.range.numbers}, at::kFloat);
+    const auto share = [&](int rank) {
+      const auto part = flat_layout::share(one.range, rank, place_.size);
+      return all.narrow(0, part.begin - one.range.begin, part.numbers);
+    };
+    share(0).copy_(shares_of(one, shares));
+    for (int r = 1; r < place_.size; ++r)
+      incoming[static_cast<std::size_t>(r)] = share(r);
+    line_->ranks().exchange(outgoing, incoming);
+    const auto& part = layout_.units()[u];
+    for (std::size_t p = part.first; p < part.first + part.count; ++p) {
+      const auto& place = layout_.place(p);
+      found.push_back({leaves_[p].name,
+                       all.narrow(0, place.begin - one.range.begin, place.numbers).view(leaves_[p].tensor.sizes())});
+    }
+  }
+  return found;
+}
+
+} // namespace millrace::train

@@ -1,0 +1,234 @@
+#include "runtime/train/whole_parameters.hpp"
+
+#include "runtime/train/sharded_parameters.hpp"
+#include "runtime/train/trainable.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <utility>
+
+namespace millrace::train {
+namespace {
+
+using collective::parcel;
+using tensors = std::vector<at::Tensor>;
+
+/// One addition a token, and those of a head that shares it.
+constexpr std::string_view table_name = "model.embed_tokens.weight";
+
+} // namespace
+
+whole_parameters::whole_parameters(model::weights leaves, const team_place& place)
+    : leaves_(std::move(leaves)), place_(place), layout_(leaves_) {
+  const auto options = leaves_.empty() ? at::TensorOptions() : leaves_.front().tensor.options();
+  gradients_ = at::zeros({layout_.numbers()}, options.dtype(at::kFloat).requires_grad(false));
+  for (std::size_t p = 0; p < leaves_.size(); ++p) {
+    at::Tensor leaf = leaves_[p].tensor;
+    leaf.mutable_grad() = layout_.place(p).of(gradients_).view(leaf.sizes());
+    if (leaves_[p].name == table_name)
+      tables_.push_back(leaf);
+  }
+}
+
+flat_range whole_parameters::own_share() const {
+  return flat_layout::share(layout_.whole(), place_.rank, place_.size);
+}
+
+std::vector<parameter_piece> whole_parameters::pieces(int rank) const {
+  return layout_.pieces(place_.shard == sharding::none ? layout_.whole()
+                                                       : flat_layout::share(layout_.whole(), rank, place_.size));
+}
+
+std::vector<updated_piece> whole_parameters::updates() const {
+  std::vector<updated_piece> found;
+  for (const auto& piece : pieces(place_.rank)) {
+    const at::Tensor& leaf = leaves_[piece.parameter].tensor;
+    found.push_back({piece, piece.of(leaf.detach()), piece.of(leaf.grad())});
+  }
+  return found;
+}
+
+// -- a sum ------------------------------------------------------------------------------------------------------------
+
+/// Alone, a rank sums gradients where they are. With others, whatever is in the buffer is gone or, where gradients are
+/// to be added to it, this rank's share of the sum.
+void whole_parameters::begin(purpose what) {
+  if (!ranks_) {
+    if (what == purpose::first) {
+      gradients_.zero_();
+      table_sums_.clear();
+    } else if (what != purpose::none && has_gradients_) {
+      set_tables_apart();
+    }
+    has_gradients_ = has_gradients_ || what != purpose::none;
+    return;
+  }
+  if (what != purpose::first && what != purpose::more)
+    return;
+  sum_ = what == purpose::first ? at::Tensor() : own_share().of(gradients_).to(at::kCPU, at::kFloat, false, true);
+  gradients_.zero_();
+}
+
+/// A backward pass adds to most gradients once, so they are summed where they are. To those of tables it adds several
+/// times: between two tasks their sum stands apart, or it would depend on how often a task adds.
+void whole_parameters::set_tables_apart() {
+  for (std::size_t i = 0; i < tables_.size(); ++i) {
+    at::Tensor gradient = tables_[i].grad();
+    if (i < table_sums_.size())
+      table_sums_[i].add_(gradient);
+    else
+      table_sums_.push_back(gradient.clone());
+    gradient.zero_();
+  }
+}
+
+void whole_parameters::put_tables_back() {
+  for (std::size_t i = 0; i < table_sums_.size(); ++i)
+    tables_[i].grad().copy_(table_sums_[i].add_(tables_[i].grad()));
+  table_sums_.clear();
+}
+
+parcel whole_parameters::work(const task_round& now, const parcel* task, const compute& own) {
+  const at::NoGradGuard no_grad;
+  begin(now.what);
+  parcel result;
+  if (now.from_start)
+    swap_start();
+  if (task) {
+    const at::AutoGradMode with_gradients(true);
+    result = own(*task);
+  }
+  if (now.from_start)
+    swap_start();
+  if (ranks_ && now.what != purpose::none)
+    add_up(now);
+  return result;
+}
+
+/// Adds the gradients of one round to this rank's share of the sum.
+void whole_parameters::add_up(const task_round& now) {
+  const int size = place_.size, me = place_.rank;
+  const at::Tensor flat = gradients_.to(at::kCPU);
+  const auto share = [&](int rank) { return flat_layout::share(layout_.whole(), rank, size).of(flat); };
+  tensors outgoing(static_cast<std::size_t>(size)), from(static_cast<std::size_t>(size));
+  for (int r = 0; r < size; ++r) {
+    const auto at = static_cast<std::size_t>(r);
+    if (r != me && me < now.computing)
+      outgoing[at] = share(r);
+    if (r != me && r < now.computing)
+      from[at] = at::empty_like(share(me));
+  }
+  ranks_->exchange(outgoing, from);
+  for (int r = 0; r < now.computing; ++r) {
+    const at::Tensor addend = r == me ? share(me) : from[static_cast<std::size_t>(r)];
+    if (sum_.defined())
+      sum_.add_(addend);
+    else
+      sum_ = addend.clone();
+  }
+  if (!sum_.defined())
+    sum_ = at::zeros_like(share(me));
+  gradients_.zero_();
+}
+
+/// Puts the sum into the gradients: of all shares, or where updates are shared out this rank's own.
+void whole_parameters::end_sum() {
+  const at::NoGradGuard no_grad;
+  if (!ranks_) {
+    put_tables_back();
+    has_gradients_ = true;
+    return;
+  }
+  const at::Tensor sum = std::exchange(sum_, at::Tensor());
+  if (shares_updates()) {
+    own_share().of(gradients_).copy_(sum);
+    return;
+  }
+  const int size = place_.size;
+  tensors outgoing(static_cast<std::size_t>(size)), incoming(static_cast<std::size_t>(size));
+  const at::Tensor flat = gradients_.cpu();
+  own_share().of(flat).copy_(sum);
+  for (int r = 0; r < size; ++r)
+    if (r != place_.rank) {
+      outgoing[static_cast<std::size_t>(r)] = sum;
+      incoming[static_cast<std::size_t>(r)] = flat_layout::share(layout_.whole(), r, size).of(flat);
+    }
+  ranks_->exchange(outgoing, incoming);
+  if (!gradients_.is_cpu())
+    gradients_.copy_(flat);
+}
+
+std::vector<double> whole_parameters::squares() const {
+  return squares_of_blocks(shares_updates() ? own_share().of(gradients_) : gradients_);
+}
+
+double whole_parameters::norm(const std::vector<std::vector<double>>& squares) const {
+  std::vector<double> all;
+  for (const auto& of_rank : squares)
+    all.insert(all.end(), of_rank.begin(), of_rank.end());
+  return norm_of(all);
+}
+
+/// Where updates are shared out, every rank hands the parameters that it has updated to the others.
+void whole_parameters::updated() {
+  if (!shares_updates())
+    return;
+  const at::NoGradGuard no_grad;
+  const auto values_of = [&](const parameter_piece& piece) {
+    return piece.of(leaves_[piece.parameter].tensor.detach()).reshape({-1});
+  };
+  tensors own{at::empty({0}, at::kFloat)}; // a rank may have no share
+  for (const auto& piece : pieces(place_.rank))
+    own.push_back(values_of(piece).cpu());
+  std::vector<std::vector<parameter_piece>> of_ranks;
+  std::vector<std::int64_t> lengths;
+  for (int r = 0; r < place_.size; ++r) {
+    lengths.push_back(0);
+    for (const auto& piece : of_ranks.emplace_back(pieces(r)))
+      lengths.back() += piece.numbers;
+  }
+  const auto found = collective::gather(*ranks_, at::cat(own), lengths);
+  for (std::size_t r = 0; r < found.size(); ++r) {
+    std::int64_t next = 0;
+    if (static_cast<int>(r) != place_.rank)
+      for (const auto& piece : of_ranks[r]) {
+        values_of(piece).copy_(found[r].narrow(0, next, piece.numbers));
+        next += piece.numbers;
+      }
+  }
+}
+
+// -- whole parameters -------------------------------------------------------------------------------------------------
+
+model::weights whole_parameters::copies(const model::weights& parameters) {
+  model::weights out;
+  for (const auto& parameter : parameters)
+    out.push_back({parameter.name, parameter.tensor.detach().clone()});
+  return out;
+}
+
+model::weights whole_parameters::whole(bool start) {
+  return start && keeps_start() ? start_ : leaves_;
+}
+
+/// Exchanges the leaves' memory and that of the step's start.
+void whole_parameters::swap_start() {
+  for (std::size_t i = 0; i < start_.size(); ++i) {
+    const at::Tensor now = leaves_[i].tensor.detach();
+    leaves_[i].tensor.set_data(start_[i].tensor);
+    start_[i].tensor = now;
+  }
+}
+
+std::unique_ptr<held_parameters> hold_whole(model::weights leaves, const team_place& place) {
+  return std::make_unique<whole_parameters>(std::move(leaves), place);
+}
+
+std::unique_ptr<held_parameters> hold(const model::weights& parameters, at::Device device, const team_place& place) {
+  if (place.shard == sharding::full && place.size > 1)
+    return std::make_unique<sharded_parameters>(parameters, device, place);
+  return hold_whole(trainable(parameters, device), place);
+}
+
+} // namespace millrace::train

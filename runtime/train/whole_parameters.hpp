@@ -1,0 +1,67 @@
+#pragma once
+
+#include "runtime/train/held_parameters.hpp"
+
+#include <vector>
+
+namespace millrace::train {
+
+/// Every rank has all parameters and, within a round, all gradients: `sharding::none` and `optimizer`. Rank r of n adds
+/// up the r-th share of all gradients and hands the sum to the others, or keeps it where it alone updates them.
+class whole_parameters final : public held_parameters {
+public:
+  /// @param leaves of fp32, on one device; their gradients are replaced by zeros
+  explicit whole_parameters(model::weights leaves, const team_place& place = {});
+
+  const flat_layout& layout() const { return layout_; }
+
+  /// [numbers of the layout] f32, of which the leaves' gradients are parts; padding is 0.
+  const at::Tensor& gradients() const { return gradients_; }
+
+  const model::weights& leaves() const override { return leaves_; }
+
+  std::vector<updated_piece> updates() const override;
+  std::vector<parameter_piece> pieces(int rank) const override;
+
+  void join(std::shared_ptr<collective::group> ranks) override { ranks_ = std::move(ranks); }
+
+  collective::parcel work(const task_round& now, const collective::parcel* task, const compute& own) override;
+  void end_sum() override;
+  std::vector<double> squares() const override;
+  double norm(const std::vector<std::vector<double>>& squares) const override;
+  void updated() override;
+  model::weights whole(bool start) override;
+
+  void keep_start() override { start_ = copies(leaves_); }
+
+  void set_start(const model::weights& whole) override { start_ = copies(whole); }
+
+  void drop_start() override { start_.clear(); }
+
+  bool keeps_start() const override { return !start_.empty(); }
+
+private:
+  static model::weights copies(const model::weights& parameters);
+  flat_range own_share() const;
+
+  bool shares_updates() const { return ranks_ && place_.shard == sharding::optimizer; }
+
+  void begin(purpose what);
+  void set_tables_apart();
+  void put_tables_back();
+  void add_up(const task_round& now);
+  void swap_start();
+
+  model::weights leaves_;
+  team_place place_;
+  flat_layout layout_;
+  at::Tensor gradients_;
+  std::vector<at::Tensor> tables_;     ///< leaves to whose gradients one task adds more than once
+  std::vector<at::Tensor> table_sums_; ///< of this rank alone, between two tasks
+  bool has_gradients_ = false;         ///< of a task of the sum under way, where this rank is alone
+  std::shared_ptr<collective::group> ranks_;
+  at::Tensor sum_; ///< with other ranks: this rank's share of the sum so far; undefined: nothing is added up
+  model::weights start_;
+};
+
+} // namespace millrace::train

@@ -1,0 +1,81 @@
+#include "runtime/train/flat_layout.hpp"
+#include "runtime/train/whole_parameters.hpp"
+
+#include <ATen/ATen.h>
+#include <doctest/doctest.h>
+
+namespace flat_layout_test {
+
+using namespace millrace;
+using train::flat_layout;
+
+namespace {
+
+model::named_tensor leaf(const std::string& name, std::int64_t numbers) {
+  return {name, at::zeros({numbers}).requires_grad_()};
+}
+
+} // namespace
+
+TEST_CASE("flat layout: parameters lie one after another, and shares are whole blocks") {
+  const model::weights parameters{leaf("a", 3), leaf("b", 16), leaf("c", 17)};
+  train::whole_parameters held(parameters);
+  CHECK(held.gradients().numel() == 1024);
+  parameters[1].tensor.mutable_grad().fill_(2);
+  CHECK(held.gradients().sum().item<float>() == 32);
+  CHECK(held.gradients().narrow(0, 16, 16).sum().item<float>() == 32);
+  CHECK(held.norm({held.squares()}) == 8);
+}
+
+TEST_CASE("flat layout: a share may end inside of a parameter, and no block's sum of squares depends on the cut") {
+  const model::weights parameters{leaf("a", 1000), leaf("b", 3000)}; // the second begins at 1008
+  const flat_layout layout(parameters);
+  CHECK(layout.numbers() == 4096);
+  const auto share = [&](int rank) { return flat_layout::share(layout.whole(), rank, 3); };
+  CHECK(share(1).begin == 1024);
+  CHECK(share(2).begin == 2048);
+  const auto first = layout.pieces(share(0)), last = layout.pieces(share(2));
+  REQUIRE(first.size() == 2);
+  CHECK(first[0].numbers == 1000);
+  CHECK(first[1].parameter == 1);
+  CHECK(first[1].begin == 0);
+  CHECK(first[1].numbers == 16);
+  REQUIRE(last.size() == 1);
+  CHECK(last[0].begin == 1040);
+  CHECK(last[0].numbers == 1960);
+  const at::Tensor numbers = at::zeros({4096});
+  layout.place(1).of(numbers).copy_(at::arange(3000) * 0.1);
+  const auto whole = train::squares_of_blocks(numbers);
+  std::vector<double> together;
+  for (int rank = 0; rank < 3; ++rank)
+    for (const double square : train::squares_of_blocks(share(rank).of(numbers)))
+      together.push_back(square);
+  CHECK(whole == together);
+  CHECK(train::norm_of(whole) == doctest::Approx(at::arange(3000).mul(0.1).norm().item<double>()));
+}
+
+TEST_CASE("flat layout: a decoder's block is a unit of whole blocks of numbers") {
+  const model::weights parameters{leaf("lm_head.weight", 5),    leaf("model.embed_tokens.weight", 1020),
+                                  leaf("model.layers.0.a", 10), leaf("model.layers.10.a", 1025),
+                                  leaf("model.layers.10.b", 2), leaf("model.layers.2.a", 1),
+                                  leaf("model.norm.weight", 1)};
+  const flat_layout layout(parameters);
+  std::vector<std::int64_t> layers, begins, numbers;
+  std::vector<std::size_t> firsts, counts;
+  for (const auto& unit : layout.units()) {
+    layers.push_back(unit.layer);
+    begins.push_back(unit.range.begin);
+    numbers.push_back(unit.range.numbers);
+    firsts.push_back(unit.first);
+    counts.push_back(unit.count);
+  }
+  CHECK(layers == std::vector<std::int64_t>{-1, 0, 10, 2, -1});
+  CHECK(begins == std::vector<std::int64_t>{0, 2048, 3072, 5120, 6144}); // 16 + 1,020 numbers are two blocks
+  CHECK(numbers == std::vector<std::int64_t>{2048, 1024, 2048, 1024, 1024});
+  CHECK(firsts == std::vector<std::size_t>{0, 2, 3, 5, 6});
+  CHECK(counts == std::vector<std::size_t>{2, 1, 2, 1, 1});
+  CHECK(layout.numbers() == 7168);
+  CHECK(layout.place(4).begin == 3072 + 1040);
+}
+
+} // namespace flat_layout_test
