@@ -17,25 +17,30 @@ void check(const cached_attention_args& a) {
     throw std::invalid_argument("cached_attention: need rows >= 0, head_dim >= 1 and heads a multiple of kv_heads");
 }
 
+template <class Number>
 struct head_view {
-  const float* const* blocks;
-  std::int64_t keys;   ///< floats from a block's start to this layer's and head's keys
-  std::int64_t values; ///< and values
+  void* const* blocks;
+  std::int64_t keys_from;   ///< numbers from a block's start to this layer's and head's keys
+  std::int64_t values_from; ///< and values
   std::int64_t head_dim;
   std::int64_t count; ///< tokens seen
+
+  const Number* keys(std::int64_t block) const { return static_cast<const Number*>(blocks[block]) + keys_from; }
+
+  const Number* values(std::int64_t block) const { return static_cast<const Number*>(blocks[block]) + values_from; }
 };
 
 /// scores[g, t] for a run of `at_once` blocks: a chain over head_dim for each token.
-template <int group, int at_once>
-MILLRACE_INLINE void score_blocks(const head_view& h, std::int64_t block, const float* q, float scale, float* scores,
-                                  std::int64_t stride) {
+template <int group, int at_once, class Number>
+MILLRACE_INLINE void score_blocks(const head_view<Number>& h, std::int64_t block, const float* q, float scale,
+                                  float* scores, std::int64_t stride) {
   lanes sums[group][at_once] = {};
-  const float* keys[at_once];
+  const Number* keys[at_once];
   for (int b = 0; b < at_once; ++b)
-    keys[b] = h.blocks[block + b] + h.keys;
+    keys[b] = h.keys(block + b);
   for (std::int64_t d = 0; d < h.head_dim; ++d)
     for (int b = 0; b < at_once; ++b) {
-      const lanes k = load<lanes>(keys[b] + d * tokens);
+      const lanes k = load_lanes(keys[b] + d * tokens);
       for (int g = 0; g < group; ++g)
         sums[g][b] += k * q[g * h.head_dim + d];
     }
@@ -45,16 +50,16 @@ MILLRACE_INLINE void score_blocks(const head_view& h, std::int64_t block, const 
 }
 
 /// y[g, 16 * vectors] = sum over tokens of weight[g, t] * value[t], in the tokens' order.
-template <int group, int vectors>
-MILLRACE_INLINE void mix_values(const head_view& h, const float* weights, std::int64_t stride, const float* inverse,
-                                std::int64_t from, float* y) {
+template <int group, int vectors, class Number>
+MILLRACE_INLINE void mix_values(const head_view<Number>& h, const float* weights, std::int64_t stride,
+                                const float* inverse, std::int64_t from, float* y) {
   lanes sums[group][vectors] = {};
   for (std::int64_t first = 0; first < h.count; first += tokens) {
-    const float* value = h.blocks[first / tokens] + h.values + from;
+    const Number* value = h.values(first / tokens) + from;
     const std::int64_t last = std::min(h.count, first + tokens);
     for (std::int64_t t = first; t < last; ++t, value += h.head_dim)
       for (int v = 0; v < vectors; ++v) {
-        const lanes x = load<lanes>(value + 16 * v);
+        const lanes x = load_lanes(value + 16 * v);
         for (int g = 0; g < group; ++g)
           sums[g][v] += x * weights[g * stride + t];
       }
@@ -65,8 +70,8 @@ MILLRACE_INLINE void mix_values(const head_view& h, const float* weights, std::i
 }
 
 /// `group` query heads over the same keys and values. `scores` has room for group * stride floats.
-template <int group>
-MILLRACE_INLINE void attend(const head_view& h, const float* q, float scale, float* scores, std::int64_t stride,
+template <int group, class Number>
+MILLRACE_INLINE void attend(const head_view<Number>& h, const float* q, float scale, float* scores, std::int64_t stride,
                             float* y) {
   const std::int64_t blocks = (h.count + tokens - 1) / tokens;
   std::int64_t b = 0;
@@ -98,14 +103,15 @@ MILLRACE_INLINE void attend(const head_view& h, const float* q, float scale, flo
     for (int g = 0; g < group; ++g) {
       float mixed = 0;
       for (std::int64_t t = 0; t < h.count; ++t)
-        mixed += h.blocks[t / tokens][h.values + (t % tokens) * h.head_dim + d] * scores[g * stride + t];
+        mixed += widened(h.values(t / tokens)[(t % tokens) * h.head_dim + d]) * scores[g * stride + t];
       y[g * h.head_dim + d] = mixed * inverse[g];
     }
 }
 
 /// All query heads of one kv head, four at a time.
-MILLRACE_INLINE void attend_heads(const head_view& h, std::int64_t heads, const float* q, float scale, float* scores,
-                                  std::int64_t stride, float* y) {
+template <class Number>
+MILLRACE_INLINE void attend_heads(const head_view<Number>& h, std::int64_t heads, const float* q, float scale,
+                                  float* scores, std::int64_t stride, float* y) {
   for (; heads >= 4; heads -= 4, q += 4 * h.head_dim, y += 4 * h.head_dim)
     attend<4>(h, q, scale, scores, stride, y);
   if (heads == 3)
@@ -124,31 +130,68 @@ std::int64_t values_at(const cached_attention_args& a, std::int64_t kv_head) {
   return a.layer_offset + (a.kv_heads + kv_head) * tokens * a.head_dim;
 }
 
+float as_stored(float x, const float*) {
+  return x;
+}
+
+bfloat16 as_stored(float x, const bfloat16*) {
+  return rounded(x);
+}
+
+template <class Number>
+void append_row(const cached_attention_args& a, std::int64_t r, const float* k, const float* v) {
+  const auto& place = a.places[r];
+  auto* const block = static_cast<Number*>(place.blocks[place.position / tokens]);
+  const std::int64_t t = place.position % tokens;
+  for (std::int64_t h = 0; h < a.kv_heads; ++h) {
+    const std::int64_t from = (r * a.kv_heads + h) * a.head_dim;
+    Number* const keys = block + keys_at(a, h) + t;
+    Number* const values = block + values_at(a, h) + t * a.head_dim;
+    for (std::int64_t d = 0; d < a.head_dim; ++d) {
+      keys[d * tokens] = as_stored(k[from + d], keys);
+      values[d] = as_stored(v[from + d], values);
+    }
+  }
+}
+
+/// Items `first` .. `last` of the rows' kv heads.
+template <class Number>
+MILLRACE_INLINE void attend_items(const cached_attention_args& a, std::int64_t first, std::int64_t last, float scale,
+                                  float* scores, std::int64_t stride) {
+  const std::int64_t group = a.heads / a.kv_heads;
+  for (std::int64_t i = first; i < last; ++i) {
+    const std::int64_t kv_head = i / a.rows, r = i % a.rows; // neighbours share a head, rows of one prompt its keys
+    const std::int64_t at = (r * a.heads + kv_head * group) * a.head_dim;
+    const head_view<Number> h{a.places[r].blocks, keys_at(a, kv_head), values_at(a, kv_head), a.head_dim,
+                              a.places[r].position + 1};
+    attend_heads(h, group, a.q + at, scale, scores, stride, a.y + at);
+  }
+}
+
+/// A number of the cache, for the reference.
+float cached(const cached_attention_args& a, const cache_place& place, std::int64_t t, std::int64_t at) {
+  const void* const block = place.blocks[t / tokens];
+  return a.cached_as == storage::float32 ? static_cast<const float*>(block)[at]
+                                         : widened(static_cast<const bfloat16*>(block)[at]);
+}
+
 } // namespace
 
 void append_to_cache(const cached_attention_args& a, const float* k, const float* v, thread_team& team) {
   check(a);
   constexpr std::int64_t rows = 16;
   team.run(a.rows, rows, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t r = first; r < last; ++r) {
-      const auto& place = a.places[r];
-      float* block = place.blocks[place.position / tokens];
-      const std::int64_t t = place.position % tokens;
-      for (std::int64_t h = 0; h < a.kv_heads; ++h) {
-        const std::int64_t from = (r * a.kv_heads + h) * a.head_dim;
-        float* keys = block + keys_at(a, h) + t;
-        for (std::int64_t d = 0; d < a.head_dim; ++d)
-          keys[d * tokens] = k[from + d];
-        std::copy_n(v + from, a.head_dim, block + values_at(a, h) + t * a.head_dim);
-      }
-    }
+    for (std::int64_t r = first; r < last; ++r)
+      if (a.cached_as == storage::float32)
+        append_row<float>(a, r, k, v);
+      else
+        append_row<bfloat16>(a, r, k, v);
   });
 }
 
 void cached_attention(const cached_attention_args& a, thread_team& team) {
   check(a);
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(a.head_dim)));
-  const std::int64_t group = a.heads / a.kv_heads;
   std::int64_t longest = 0;
   for (std::int64_t r = 0; r < a.rows; ++r)
     longest = std::max(longest, a.places[r].position + 1);
@@ -162,15 +205,10 @@ void cached_attention(const cached_attention_args& a, thread_team& team) {
     float* const scores = room.data();
     with_instruction_set(
         team.instructions(), [&](auto) __attribute__((always_inline)) {
-          for (std::int64_t i = first; i < last; ++i) {
-            const std::int64_t kv_head = i / a.rows,
-                               r = i % a.rows; // neighbours share a head, rows of one prompt its keys
-            const std::int64_t at = (r * a.heads + kv_head * group) * a.head_dim;
-            const head_view h{a.places[r].blocks, a.layer_offset + kv_head * tokens * a.head_dim,
-                              a.layer_offset + (a.kv_heads + kv_head) * tokens * a.head_dim, a.head_dim,
-                              a.places[r].position + 1};
-            attend_heads(h, group, a.q + at, scale, scores, stride, a.y + at);
-          }
+          if (a.cached_as == storage::float32)
+            attend_items<float>(a, first, last, scale, scores, stride);
+          else
+            attend_items<bfloat16>(a, first, last, scale, scores, stride);
         });
   });
 }
@@ -186,10 +224,9 @@ void cached_attention_reference(const cached_attention_args& a) {
       std::vector<double> weight(static_cast<std::size_t>(count));
       double peak = -std::numeric_limits<double>::infinity(), total = 0;
       for (std::int64_t t = 0; t < count; ++t) {
-        const float* keys = place.blocks[t / tokens] + keys_at(a, kv_head) + t % tokens;
         double score = 0;
         for (std::int64_t d = 0; d < a.head_dim; ++d)
-          score += static_cast<double>(q[d]) * keys[d * tokens];
+          score += static_cast<double>(q[d]) * cached(a, place, t, keys_at(a, kv_head) + d * tokens + t % tokens);
         weight[static_cast<std::size_t>(t)] = score * scale;
         peak = std::max(peak, score * scale);
       }
@@ -199,7 +236,7 @@ void cached_attention_reference(const cached_attention_args& a) {
         double mixed = 0;
         for (std::int64_t t = 0; t < count; ++t)
           mixed += weight[static_cast<std::size_t>(t)]
-                   * place.blocks[t / tokens][values_at(a, kv_head) + t % tokens * a.head_dim + d];
+                   * cached(a, place, t, values_at(a, kv_head) + t % tokens * a.head_dim + d);
         a.y[(r * a.heads + h) * a.head_dim + d] = static_cast<float>(mixed / total);
       }
     }

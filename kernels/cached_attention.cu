@@ -16,7 +16,7 @@ constexpr std::size_t most_shared = 48 * 1024; ///< bytes that a block gets unas
 __global__ void append_kernel(cached_attention_args a, const float* k, const float* v) {
   const std::int64_t row = blockIdx.x, width = a.kv_heads * a.head_dim; // one block per row
   const cache_place place = a.places[row];
-  float* layer = place.blocks[place.position / tokens] + a.layer_offset;
+  float* layer = static_cast<float*>(place.blocks[place.position / tokens]) + a.layer_offset;
   const std::int64_t t = place.position % tokens;
   for (std::int64_t i = threadIdx.x; i < width; i += block_size) {
     const std::int64_t head = i / a.head_dim, d = i % a.head_dim;
@@ -220,7 +220,7 @@ __global__ void __launch_bounds__(block_size) attention_kernel(cached_attention_
   __syncthreads();
 
   for (std::int64_t b = warp; b < blocks; b += warps) {
-    const float* const block = place.blocks[b];
+    const float* const block = static_cast<const float*>(place.blocks[b]);
     const int seen = count - b * tokens < tokens ? static_cast<int>(count - b * tokens) : tokens;
     float4 score[group];
     score_block(score, block + keys_at, shared.q, head_dim, lane);
@@ -280,6 +280,8 @@ void attend(const cached_attention_args& a, CUstream_st* stream) {
 void check(const cached_attention_args& a) {
   if (a.rows < 0 || a.kv_heads < 1 || a.head_dim < 1 || a.heads < 1 || a.heads % a.kv_heads != 0)
     throw std::invalid_argument("cached_attention: need rows >= 0, head_dim >= 1 and heads a multiple of kv_heads");
+  if (a.cached_as != storage::float32)
+    throw std::invalid_argument("cached_attention_cuda: need a cache of float32");
 }
 
 } // namespace

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "kernels/bfloat16.hpp"
+
 #include <cstdint>
 
 struct CUstream_st;
@@ -12,14 +14,14 @@ class thread_team;
 /// that the scores of 16 tokens are one register) and the values [16, head_dim].
 inline constexpr std::int64_t cache_block_tokens = 16;
 
-/// Floats of one layer in a block: keys of every kv head, then values of every kv head.
-constexpr std::int64_t cache_layer_floats(std::int64_t kv_heads, std::int64_t head_dim) {
+/// Numbers of one layer in a block: keys of every kv head, then values of every kv head.
+constexpr std::int64_t cache_layer_numbers(std::int64_t kv_heads, std::int64_t head_dim) {
   return 2 * kv_heads * cache_block_tokens * head_dim;
 }
 
 /// Where a row stands: its sequence's blocks and its position there.
 struct cache_place {
-  float* const* blocks;  ///< block b holds positions [16 b, 16 b + 16)
+  void* const* blocks;   ///< block b holds positions [16 b, 16 b + 16)
   std::int64_t position; ///< >= 0
 };
 
@@ -32,16 +34,17 @@ struct cached_attention_args {
   std::int64_t heads;        ///< a multiple of kv_heads
   std::int64_t kv_heads;     ///< >= 1
   std::int64_t head_dim;     ///< >= 1
-  std::int64_t layer_offset; ///< floats from a block's start to this layer
+  std::int64_t layer_offset; ///< numbers from a block's start to this layer
+  storage cached_as = storage::float32;
 };
 
-/// Writes the rows' keys and values at their places.
+/// Writes the rows' keys and values at their places, rounded where the cache is bfloat16.
 /// @param k,v [rows, kv_heads, head_dim]
 void append_to_cache(const cached_attention_args& layout, const float* k, const float* v, thread_team& team);
 
 /// y = softmax(q k^T / sqrt(head_dim)) v. A row's result depends on its q, its position and the cached values only, bit
 /// for bit: the order of every sum is that of the positions.
-/// @throws std::invalid_argument if `heads` is no multiple of `kv_heads`
+/// @throws std::invalid_argument if `heads` is no multiple of `kv_heads` or the cache is bfloat16
 void cached_attention(const cached_attention_args& args, thread_team& team);
 
 /// The same in double, one head at a time.
@@ -53,7 +56,7 @@ void append_to_cache_cuda(const cached_attention_args& layout, const float* k, c
 
 /// One block for each row and up to eight query heads that share keys. As on the CPU, a row's result depends on its q,
 /// its position and the cached values only, bit for bit. Enqueues on `stream`; all memory is the device's.
-/// @throws std::invalid_argument if `heads` is no multiple of `kv_heads`
+/// @throws std::invalid_argument if `heads` is no multiple of `kv_heads` or the cache is bfloat16
 /// @throws std::runtime_error with CUDA's own text if the launch fails
 void cached_attention_cuda(const cached_attention_args& args, CUstream_st* stream);
 

@@ -6,11 +6,12 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <stdexcept>
-#include <utility>
+#include <string>
+#include <type_traits>
 #include <vector>
 
 namespace millrace::kernels {
@@ -23,66 +24,108 @@ constexpr std::int64_t panel_width = packed_matrix::panel_width;
 constexpr std::int64_t depth = 512;
 
 /// Where a tile's panel is followed by the next one in memory order: what to fetch while computing.
+template <class Number>
 struct ahead {
-  const float* from;
-  std::int64_t floats_per_step; ///< 0, 16 or 32
+  const Number* from;
+  std::int64_t numbers_per_step; ///< 0, 16 or 32
+  std::int64_t every = 1;        ///< steps between two fetches, a power of two
 };
+
+/// Where output `index` of a panel stands within a step.
+template <class Number>
+constexpr std::int64_t place_of(std::int64_t index) {
+  return std::is_same_v<Number, float> ? index : index % 16 * 2 + index / 16;
+}
+
+/// Outputs between the two vectors of a pair.
+template <class Number, int width>
+constexpr int apart = std::is_same_v<Number, float> ? width : 16;
+
+/// The next 2 * width weights of a step as a pair of vectors.
+template <int width>
+MILLRACE_INLINE void load_pair(const float* from, vector<width> (&w)[2]) {
+  w[0] = load<vector<width>>(from);
+  w[1] = load<vector<width>>(from + width);
+}
+
+template <int width>
+MILLRACE_INLINE void load_pair(const bfloat16* from, vector<width> (&w)[2]) {
+  typedef std::uint32_t ints __attribute__((vector_size(width * sizeof(float))));
+  ints both;
+  std::memcpy(&both, from, sizeof both);
+  const ints low = both << 16, high = both & 0xffff0000;
+  std::memcpy(&w[0], &low, sizeof low);
+  std::memcpy(&w[1], &high, sizeof high);
+}
 
 /// Steps that are summed in one chain. Rounding grows with the root of a chain's length: short chains, then their sums.
 constexpr std::int64_t chain = 128;
 
-/// y[rows, vectors * width] (+)= x[rows, steps] panel[steps, panel_width], each element in chains over the steps.
-template <int rows, int vectors, int width>
-MILLRACE_INLINE void tile(const float* x, std::int64_t x_stride, const float* panel, std::int64_t steps, float* y,
-                          std::int64_t y_stride, bool first, ahead next) {
+/// y (+)= x[rows, steps] panel[steps, panel_width] for `pairs` pairs of vectors of the panel's outputs from
+/// `first_pair` on, each element in chains over the steps.
+template <int rows, int pairs, int width, class Number>
+MILLRACE_INLINE void tile(const float* x, std::int64_t x_stride, const Number* panel, int first_pair,
+                          std::int64_t steps, float* y, std::int64_t y_stride, bool first, ahead<Number> next) {
   using V = vector<width>;
-  const float* fetch = next.from;
+  constexpr int second = apart<Number, width>;
+  constexpr int outputs = second == width ? 2 * width : width; ///< from one pair's first to the next one's
+  const Number* fetch = next.from;
+  panel += first_pair * 2 * width;
+  y += first_pair * outputs;
   for (std::int64_t begin = 0; begin < steps; begin += chain, first = false) {
-    V sums[rows][vectors] = {};
+    V sums[rows][pairs][2] = {};
     for (std::int64_t k = begin; k < std::min(steps, begin + chain);
-         ++k, panel += panel_width, fetch += next.floats_per_step) {
-      __builtin_prefetch(fetch, 0, 2);
-      V w[vectors];
+         ++k, panel += panel_width, fetch += next.numbers_per_step) {
+      if ((k & (next.every - 1)) == 0)
+        __builtin_prefetch(fetch, 0, 2);
+      V w[pairs][2];
 #pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v)
-        w[v] = load<V>(panel + v * width);
+      for (int p = 0; p < pairs; ++p)
+        load_pair<width>(panel + p * 2 * width, w[p]);
 #pragma GCC unroll 16
       for (int r = 0; r < rows; ++r) {
         const V in = V{} + x[r * x_stride + k];
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; ++v)
-          sums[r][v] += in * w[v];
+        for (int p = 0; p < pairs; ++p)
+          for (int v = 0; v < 2; ++v)
+            sums[r][p][v] += in * w[p][v];
       }
     }
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v) {
-        float* to = y + r * y_stride + v * width;
-        store(to, first ? sums[r][v] : load<V>(to) + sums[r][v]);
-      }
+      for (int p = 0; p < pairs; ++p)
+        for (int v = 0; v < 2; ++v) {
+          float* to = y + r * y_stride + p * outputs + v * second;
+          store(to, first ? sums[r][p][v] : load<V>(to) + sums[r][p][v]);
+        }
   }
 }
 
 /// How many registers of sums a tile has: 2 of weights, 1 of input, and what is left of 32 or 16.
 template <int width>
 constexpr int tile_rows = width == 16 ? 8 : 6;
-constexpr int tile_vectors = 2;
 
+/// Of a panel's outputs a tile takes 2 * width at a time; with a single row twice as many, where the panel has them:
+/// two chains alone would wait for each other's sums.
 template <int width, int rows>
-MILLRACE_INLINE void tile_of(std::int64_t count, const float* x, std::int64_t x_stride, const float* panel,
-                             std::int64_t steps, float* y, std::int64_t y_stride, bool first, ahead next) {
+constexpr int tile_pairs = rows == 1 && 2 * width < packed_matrix::panel_width ? 2 : 1;
+
+template <int width, int rows, class Number>
+MILLRACE_INLINE void tile_of(std::int64_t count, const float* x, std::int64_t x_stride, const Number* panel,
+                             std::int64_t steps, float* y, std::int64_t y_stride, bool first, ahead<Number> next) {
   if (count == rows)
-    for (int c = 0; c < panel_width; c += tile_vectors * width)
-      tile<rows, tile_vectors, width>(x, x_stride, panel + c, steps, y + c, y_stride, first, next);
+    for (int pair = 0; pair < panel_width / (2 * width); pair += tile_pairs<width, rows>)
+      tile<rows, tile_pairs<width, rows>, width>(x, x_stride, panel, pair, steps, y, y_stride, first, next);
   else if constexpr (rows > 1)
     tile_of<width, rows - 1>(count, x, x_stride, panel, steps, y, y_stride, first, next);
 }
 
 /// All rows of one panel. `scratch` [rows, panel_width] takes the sums where y has no room for a whole panel.
-template <int width>
+template <int width, class Number>
 MILLRACE_INLINE void panel_product(const float* x, std::int64_t rows, const packed_matrix& w, std::int64_t index,
                                    const float* bias, float* y, float* scratch) {
+  constexpr std::int64_t numbers_of_page = 4096 / sizeof(Number);
   const std::int64_t in = w.in(), out = w.out(), column = index * panel_width;
   const std::int64_t columns = std::min(panel_width, out - column);
   float* sums = columns == panel_width ? y + column : scratch;
@@ -90,13 +133,14 @@ MILLRACE_INLINE void panel_product(const float* x, std::int64_t rows, const pack
   const std::int64_t tiles = (rows + tile_rows<width> - 1) / tile_rows<width>;
   for (std::int64_t k = 0; k < in; k += depth) {
     const std::int64_t steps = std::min(depth, in - k);
-    const float* part = w.panel(index) + k * panel_width;
-    // With one tile the memory's own prefetcher needs only a head start; with more, the first ones fetch what follows.
+    const Number* part = w.panel<Number>(index) + k * panel_width;
+    // With one tile the memory's own prefetcher needs only a head start in the next page; with more, the first ones
+    // fetch what follows.
     for (std::int64_t t = 0; t < tiles; ++t) {
       const std::int64_t from = rows * t / tiles, to = rows * (t + 1) / tiles;
-      const ahead next = tiles == 1 ? ahead{part + 1024, 32}
-                         : t < 2    ? ahead{part + (steps + t * steps / 2) * panel_width, 16}
-                                    : ahead{part, 0};
+      const ahead<Number> next = tiles == 1 ? ahead<Number>{part + numbers_of_page, 32, 8}
+                                 : t < 2    ? ahead<Number>{part + (steps + t * steps / 2) * panel_width, 16}
+                                            : ahead<Number>{part, 0};
       tile_of<width, tile_rows<width>>(to - from, x + from * in + k, in, part, steps, sums + from * stride, stride,
                                        k == 0, next);
     }
@@ -116,30 +160,53 @@ void check(std::span<const packed_product> products) {
 
 } // namespace
 
-void packed_matrix::release::operator()(float* data) const {
+void packed_matrix::release::operator()(std::byte* data) const {
   std::free(data);
 }
 
-packed_matrix::packed_matrix(const float* w, std::int64_t out, std::int64_t in) : out_(out), in_(in) {
-  if (out < 1 || in < 1)
+template <class Number>
+void packed_matrix::lay_out(const Number* w) {
+  if (out_ < 1 || in_ < 1)
     throw std::invalid_argument("packed_matrix: need out >= 1 and in >= 1");
   constexpr std::size_t page = std::size_t{2} << 20;
-  const std::size_t bytes = static_cast<std::size_t>(panels() * in * panel_width) * sizeof(float);
+  const std::size_t bytes = static_cast<std::size_t>(panels() * in_ * panel_width) * sizeof(Number);
   const std::size_t alignment = bytes >= page ? page : 64;
-  data_.reset(static_cast<float*>(std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment)));
+  data_.reset(static_cast<std::byte*>(std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment)));
   if (!data_)
     throw std::bad_alloc();
   if (alignment == page)
     ::madvise(data_.get(), bytes, MADV_HUGEPAGE); // fewer page walks where the kernel has large pages; else nothing
   constexpr std::int64_t block = 16;
   for (std::int64_t p = 0; p < panels(); ++p) {
-    float* to = data_.get() + p * in * panel_width;
-    const std::int64_t columns = std::min(panel_width, out - p * panel_width);
-    for (std::int64_t k = 0; k < in; k += block)
+    Number* to = reinterpret_cast<Number*>(data_.get()) + p * in_ * panel_width;
+    const std::int64_t columns = std::min(panel_width, out_ - p * panel_width);
+    for (std::int64_t k = 0; k < in_; k += block)
       for (std::int64_t c = 0; c < panel_width; ++c)
-        for (std::int64_t i = k; i < std::min(in, k + block); ++i)
-          to[i * panel_width + c] = c < columns ? w[(p * panel_width + c) * in + i] : 0.0f;
+        for (std::int64_t i = k; i < std::min(in_, k + block); ++i)
+          to[i * panel_width + place_of<Number>(c)] = c < columns ? w[(p * panel_width + c) * in_ + i] : Number{};
   }
+}
+
+packed_matrix::packed_matrix(const float* w, std::int64_t out, std::int64_t in)
+    : out_(out), in_(in), stored_as_(storage::float32) {
+  lay_out(w);
+}
+
+packed_matrix::packed_matrix(const bfloat16* w, std::int64_t out, std::int64_t in)
+    : out_(out), in_(in), stored_as_(storage::bfloat16) {
+  lay_out(w);
+}
+
+void packed_matrix::copy_row(std::int64_t index, float* to) const {
+  const auto copy = [&]<class Number>(const Number* column) {
+    for (std::int64_t k = 0; k < in_; ++k)
+      to[k] = widened(column[k * panel_width]);
+  };
+  const std::int64_t at = index % panel_width;
+  if (stored_as_ == storage::float32)
+    copy(panel<float>(index / panel_width) + place_of<float>(at));
+  else
+    copy(panel<bfloat16>(index / panel_width) + place_of<bfloat16>(at));
 }
 
 void packed_linear(const float* x, std::int64_t rows, std::span<const packed_product> products, thread_team& team) {
@@ -164,7 +231,11 @@ void packed_linear(const float* x, std::int64_t rows, std::span<const packed_pro
             while (p - before >= products[product].weight->panels())
               before += products[product++].weight->panels();
             const auto& what = products[product];
-            panel_product<decltype(width)::value>(x, rows, *what.weight, p - before, what.bias, what.y, sums);
+            if (what.weight->stored_as() == storage::float32)
+              panel_product<decltype(width)::value, float>(x, rows, *what.weight, p - before, what.bias, what.y, sums);
+            else
+              panel_product<decltype(width)::value, bfloat16>(x, rows, *what.weight, p - before, what.bias, what.y,
+                                                              sums);
           }
         });
   });
@@ -172,15 +243,18 @@ void packed_linear(const float* x, std::int64_t rows, std::span<const packed_pro
 
 void packed_linear_reference(const float* x, std::int64_t rows, std::span<const packed_product> products) {
   check(products);
-  for (const auto& [w, bias, y] : products)
-    for (std::int64_t r = 0; r < rows; ++r)
-      for (std::int64_t o = 0; o < w->out(); ++o) {
-        const float* column = w->panel(o / panel_width) + o % panel_width;
+  for (const auto& [w, bias, y] : products) {
+    std::vector<float> row(static_cast<std::size_t>(w->in()));
+    for (std::int64_t o = 0; o < w->out(); ++o) {
+      w->copy_row(o, row.data());
+      for (std::int64_t r = 0; r < rows; ++r) {
         double sum = 0;
         for (std::int64_t k = 0; k < w->in(); ++k)
-          sum += static_cast<double>(x[r * w->in() + k]) * column[k * panel_width];
+          sum += static_cast<double>(x[r * w->in() + k]) * row[static_cast<std::size_t>(k)];
         y[r * w->out() + o] = static_cast<float>(sum + (bias ? bias[o] : 0.0));
       }
+    }
+  }
 }
 
 } // namespace millrace::kernels

@@ -1,5 +1,8 @@
 #pragma once
 
+#include "kernels/bfloat16.hpp"
+
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -9,7 +12,10 @@ namespace millrace::kernels {
 class thread_team;
 
 /// A weight matrix W [out, in] laid out for products with few rows: panels of `panel_width` outputs, each panel holding
-/// its `in` steps one after another, so that a product reads the weights once, front to back. Immutable; fp32.
+/// its `in` steps one after another, so that a product reads the weights once, front to back. Immutable.
+///
+/// Within a step, floats stand in the order of the outputs. A bfloat16 of one of the first 16 outputs has that of the
+/// output 16 further on as its neighbour: both widen without being moved.
 class packed_matrix {
 public:
   /// Outputs of one panel; the last panel is padded with zeros.
@@ -18,23 +24,36 @@ public:
   /// Copies `w`.
   /// @param w [out, in] row-major   @throws std::invalid_argument if a size is not positive
   packed_matrix(const float* w, std::int64_t out, std::int64_t in);
+  packed_matrix(const bfloat16* w, std::int64_t out, std::int64_t in);
 
   std::int64_t out() const { return out_; }
 
   std::int64_t in() const { return in_; }
 
+  storage stored_as() const { return stored_as_; }
+
   std::int64_t panels() const { return (out_ + panel_width - 1) / panel_width; }
 
-  /// [in, panel_width], 64-byte aligned.
-  const float* panel(std::int64_t index) const { return data_.get() + index * in_ * panel_width; }
+  /// [in, panel_width], 64-byte aligned. @tparam Number what `stored_as` says
+  template <class Number>
+  const Number* panel(std::int64_t index) const {
+    return reinterpret_cast<const Number*>(data_.get()) + index * in_ * panel_width;
+  }
+
+  /// Row `index` of W, widened. @param to [in]
+  void copy_row(std::int64_t index, float* to) const;
 
 private:
   struct release {
-    void operator()(float* data) const;
+    void operator()(std::byte* data) const;
   };
 
+  template <class Number>
+  void lay_out(const Number* w);
+
   std::int64_t out_, in_;
-  std::unique_ptr<float[], release> data_;
+  storage stored_as_;
+  std::unique_ptr<std::byte[], release> data_;
 };
 
 /// One of several products over the same input: y = x W^T + bias.
@@ -49,6 +68,7 @@ struct packed_product {
 /// Every element is a sum of chains of 128 fused multiply-adds over the inputs in their order (then the bias), whatever
 /// the number of rows, the row's place, the other products or the number of threads: a row's result depends on that row
 /// and W only, bit for bit. AVX-512 and AVX2 agree bit for bit; the portable version rounds each product on its own.
+/// Weights stored as bfloat16 give the bits that the same numbers stored as floats give.
 ///
 /// @param x [rows, in] row-major, rows >= 0; `in` of every weight   @throws std::invalid_argument if the inputs differ
 void packed_linear(const float* x, std::int64_t rows, std::span<const packed_product> products, thread_team& team);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "kernels/bfloat16.hpp"
+
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -26,6 +28,22 @@ template <class V>
 MILLRACE_INLINE V load(const float* from) {
   V v;
   std::memcpy(&v, from, sizeof v);
+  return v;
+}
+
+/// 16 numbers, widened.
+MILLRACE_INLINE lanes load_lanes(const float* from) {
+  return load<lanes>(from);
+}
+
+MILLRACE_INLINE lanes load_lanes(const bfloat16* from) {
+  typedef std::uint16_t halves __attribute__((vector_size(32)));
+  typedef std::uint32_t wholes __attribute__((vector_size(64)));
+  halves upper;
+  std::memcpy(&upper, from, sizeof upper);
+  const wholes bits = __builtin_convertvector(upper, wholes) << 16;
+  lanes v;
+  std::memcpy(&v, &bits, sizeof v);
   return v;
 }
 

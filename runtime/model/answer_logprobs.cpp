@@ -95,7 +95,7 @@ std::vector<float> answer_logprobs(const decoder& policy, std::span<const std::i
   std::vector<float> result(total);
   if (total == 0)
     return result;
-  const auto pool = kv_pool::make(policy.config(), policy.head().weight.device());
+  const auto pool = kv_pool::make(policy.config(), policy.device());
   const auto prompt_tokens = static_cast<std::int64_t>(prompt.size());
   pass work(policy, temperature > 0 ? static_cast<float>(temperature) : 1.0f, threads);
 

@@ -6,6 +6,7 @@
 #include "runtime/model/gguf_model.hpp"
 #include "runtime/model/hf_folder.hpp"
 #include "runtime/text/tokenizer_json.hpp"
+#include "runtime/words/enum_words.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
@@ -43,10 +44,10 @@ std::vector<std::span<const named_tensor>> cut_into_shards(const weights& parame
 }
 
 void write_weights(const fs::path& folder, const weights& parameters, const save_options& options) {
-  const std::int64_t element_bytes = options.dtype == saved_dtype::float32 ? 4 : 2;
+  const std::int64_t element_bytes = bytes_a_number(options.kept);
   const auto shards = cut_into_shards(parameters, element_bytes, options.shard_bytes);
   if (shards.size() == 1) {
-    write_safetensors(folder / weights_file, parameters, options.dtype);
+    write_safetensors(folder / weights_file, parameters, options.kept);
     return;
   }
   json map = json::object();
@@ -54,7 +55,7 @@ void write_weights(const fs::path& folder, const weights& parameters, const save
   for (std::size_t i = 0; i < shards.size(); ++i) {
     char name[64];
     std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, shards.size());
-    write_safetensors(folder / name, shards[i], options.dtype);
+    write_safetensors(folder / name, shards[i], options.kept);
     for (const auto& parameter : shards[i]) {
       map[parameter.name] = name;
       total += parameter.tensor.numel() * element_bytes;
@@ -161,8 +162,7 @@ const text::chat_template& chat_of(const checkpoint& model) {
 }
 
 void write_checkpoint_files(const fs::path& folder, const checkpoint& model, save_options options) {
-  const char* dtype = options.dtype == saved_dtype::float32 ? "float32" : "bfloat16";
-  formats::write_new_file(folder / "config.json", config_text(model.config, dtype));
+  formats::write_new_file(folder / "config.json", config_text(model.config, word(options.kept)));
   formats::write_new_file(folder / "generation_config.json", text::generation_config_text(model.generation));
   write_weights(folder, model.parameters, options);
   if (!model.tok)

@@ -23,7 +23,7 @@ namespace millrace::model {
 struct checkpoint {
   std::string origin; ///< the path it was read from, for error lines
   model_config config;
-  weights parameters;                              ///< fp32 on the CPU, sorted by name, memory of their own
+  weights parameters;                              ///< on the CPU, sorted by name, memory of their own
   std::shared_ptr<const text::tokenizer> tok;      ///< null: there is none
   std::shared_ptr<const text::chat_template> chat; ///< null: there is none, or it is of no known family
   std::string chat_source;                         ///< its Jinja text, also when `chat` is null; "" = none
@@ -32,9 +32,10 @@ struct checkpoint {
 };
 
 struct load_options {
-  bool weights = true;     ///< false: no tensor is read
-  bool shapes = false;     ///< without `weights`: `parameters` have their shapes, on the device "meta", and no values
-  bool score_head = false; ///< a sequence-classification checkpoint is taken too, not only a language model
+  bool weights = true; ///< false: no tensor is read
+  bool shapes = false; ///< without `weights`: `parameters` have their shapes, on the device "meta", and no values
+  precision kept = precision::float32; ///< what the weights are read as
+  bool score_head = false;             ///< a sequence-classification checkpoint is taken too, not only a language model
 };
 
 /// Reads a Hugging Face folder or a .gguf file.
@@ -56,7 +57,7 @@ void use_chat_template(checkpoint& model, std::string_view name);
 const text::chat_template& chat_of(const checkpoint& model);
 
 struct save_options {
-  saved_dtype dtype = saved_dtype::float32;
+  precision kept = precision::float32;
   std::int64_t shard_bytes = 5'000'000'000; ///< weights beyond it are spread over several files with an index
 };
 

@@ -11,6 +11,7 @@
 #include <map>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
 
 namespace millrace::model {
 namespace {
@@ -114,18 +115,18 @@ decoder::decoder(model_config config, const weights& parameters) : config_(std::
   if (c.family == nullptr)
     throw std::invalid_argument("decoder: a configuration without a family");
   parameter_table table(parameters_);
-  embedding_ = table.take("model.embed_tokens.weight", {c.vocab_size, c.hidden_size});
+  embedding_.weight = table.take("model.embed_tokens.weight", {c.vocab_size, c.hidden_size});
   for (std::int64_t i = 0; i < c.layers; ++i)
     layers_.push_back(take_layer(table, c, i));
   final_norm_ = table.take("model.norm.weight", {c.hidden_size});
   if (c.score_head)
     head_.weight = table.take("score.weight", {1, c.hidden_size});
   else
-    head_.weight = c.tie_embeddings ? embedding_ : table.take("lm_head.weight", {c.vocab_size, c.hidden_size});
+    head_.weight = c.tie_embeddings ? embedding_.weight : table.take("lm_head.weight", {c.vocab_size, c.hidden_size});
   table.done();
   auto [cos, sin] = rope_table(c);
-  cos_ = cos.to(embedding_.device());
-  sin_ = sin.to(embedding_.device());
+  cos_ = cos.to(embedding_.weight.device());
+  sin_ = sin.to(embedding_.weight.device());
 }
 
 at::Tensor decoder::block(operations& ops, std::int64_t index, const at::Tensor& input,
@@ -177,14 +178,36 @@ linear_weight* decoder::linear_named(std::string_view name) {
 }
 
 void decoder::pack() {
-  const auto pack_one = [](linear_weight& w) {
-    const at::Tensor source = w.weight.detach().contiguous();
-    w.packed = std::make_shared<kernels::packed_matrix>(source.data_ptr<float>(), source.size(0), source.size(1));
+  parameters_.clear();
+  const auto own = [](at::Tensor& vector) {
+    if (vector.defined())
+      vector = vector.detach().to(at::kFloat, false, true);
   };
-  for (auto& l : layers_)
+  const auto pack_one = [&](linear_weight& w) {
+    const at::Tensor source = std::exchange(w.weight, {}).detach().contiguous();
+    if (source.scalar_type() == at::kBFloat16)
+      w.packed = std::make_shared<kernels::packed_matrix>(
+          static_cast<const kernels::bfloat16*>(source.const_data_ptr()), source.size(0), source.size(1));
+    else
+      w.packed =
+          std::make_shared<kernels::packed_matrix>(source.const_data_ptr<float>(), source.size(0), source.size(1));
+    own(w.bias);
+  };
+  for (auto& l : layers_) {
     for (auto* w : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down})
       pack_one(*w);
-  pack_one(head_);
+    for (auto* norm : {&l.input_norm, &l.q_norm, &l.k_norm, &l.post_attention_norm})
+      own(*norm);
+  }
+  own(final_norm_);
+  const bool tied = embedding_.weight.is_same(head_.weight);
+  if (tied)
+    head_.weight.reset();
+  pack_one(embedding_);
+  if (tied)
+    head_ = embedding_;
+  else
+    pack_one(head_);
 }
 
 } // namespace millrace::model

@@ -20,9 +20,9 @@ namespace millrace::model {
 
 /// A linear layer's parameters: y = x W^T + b, while an adapter is trained + scale (x A^T) B^T.
 struct linear_weight {
-  at::Tensor weight;                                    ///< [out, in]
+  at::Tensor weight;                                    ///< [out, in]; undefined where it is packed
   at::Tensor bias;                                      ///< [out] or undefined
-  std::shared_ptr<const kernels::packed_matrix> packed; ///< inference only: `weight` in the kernel's layout
+  std::shared_ptr<const kernels::packed_matrix> packed; ///< inference on the CPU only: in the kernel's layout
   at::Tensor low_rank_a = {}, low_rank_b = {}; ///< training only: an adapter's halves [r, in], [out, r]; or undefined
   double low_rank_scale = 0;
 };
@@ -35,8 +35,8 @@ class operations {
 public:
   virtual ~operations() = default;
 
-  /// @returns [T, hidden] rows of `table` [vocab, hidden]
-  virtual at::Tensor embed(const at::Tensor& table, const at::Tensor& tokens) = 0;
+  /// @returns [T, hidden] rows of `table`, weight [vocab, hidden]
+  virtual at::Tensor embed(const linear_weight& table, const at::Tensor& tokens) = 0;
 
   /// Several layers over the same input, so that one parallel region may serve them all.
   /// @param x [T, in]   @param layers w[i]: [out_i, in]   @param y out[i]: receives [T, out_i]
@@ -99,10 +99,14 @@ public:
 
   const model_config& config() const { return config_; }
 
-  /// Parameters in manifest order, the very tensors this decoder computes with.
+  /// Where its parameters are.
+  at::Device device() const { return cos_.device(); }
+
+  /// Parameters in manifest order, the very tensors this decoder computes with; none once it is packed.
   const weights& parameters() const { return parameters_; }
 
-  /// Lays every linear weight (and the head) out for the inference kernels; afterwards `packed` is set everywhere.
+  /// Lays every matrix out for the inference kernels and lets its tensor go. Afterwards `packed` is set everywhere, and
+  /// the decoder shares no memory with the parameters that it was made of.
   void pack();
 
 private:
@@ -110,7 +114,7 @@ private:
 
   model_config config_;
   weights parameters_;
-  at::Tensor embedding_;
+  linear_weight embedding_;
   std::vector<layer> layers_;
   at::Tensor final_norm_;
   linear_weight head_;

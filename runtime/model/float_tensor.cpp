@@ -22,7 +22,7 @@ at::Tensor copied(const formats::stored_tensor& tensor, at::ScalarType type) {
   at::Tensor out = at::empty(tensor.shape, type);
   if (!tensor.bytes.empty())
     std::memcpy(out.data_ptr(), tensor.bytes.data(), tensor.bytes.size());
-  return out.to(at::kFloat);
+  return out;
 }
 
 at::Tensor dequantised(const formats::stored_tensor& tensor, block_kind kind) {
@@ -45,13 +45,13 @@ at::Tensor to_float32(const formats::stored_tensor& tensor) {
   using formats::storage;
   switch (tensor.kind) {
   case storage::f64:
-    return copied(tensor, at::kDouble);
+    return copied(tensor, at::kDouble).to(at::kFloat);
   case storage::f32:
     return copied(tensor, at::kFloat);
   case storage::f16:
-    return copied(tensor, at::kHalf);
+    return copied(tensor, at::kHalf).to(at::kFloat);
   case storage::bf16:
-    return copied(tensor, at::kBFloat16);
+    return copied(tensor, at::kBFloat16).to(at::kFloat);
   case storage::q8_0:
     return dequantised(tensor, {formats::q8_0_block_bytes, formats::dequantise_q8_0});
   case storage::q4_0:
@@ -64,10 +64,29 @@ at::Tensor to_float32(const formats::stored_tensor& tensor) {
   }
 }
 
-at::Tensor float32_over(const std::byte* memory, const std::vector<std::int64_t>& shape,
-                        std::shared_ptr<const void> owner) {
+at::Tensor to_bfloat16(const formats::stored_tensor& tensor) {
+  return tensor.kind == formats::storage::bf16 ? copied(tensor, at::kBFloat16) : to_float32(tensor).to(at::kBFloat16);
+}
+
+at::ScalarType scalar_type(precision kept) {
+  return kept == precision::float32 ? at::kFloat : at::kBFloat16;
+}
+
+weights in_precision(const weights& parameters, precision kept) {
+  weights out;
+  for (const auto& [name, tensor] : parameters)
+    out.push_back({name, tensor.detach().to(scalar_type(kept)).contiguous()});
+  return out;
+}
+
+at::Tensor widened(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kBFloat16 ? tensor.to(at::kFloat) : tensor;
+}
+
+at::Tensor floats_over(const std::byte* memory, const std::vector<std::int64_t>& shape, precision kept,
+                       std::shared_ptr<const void> owner) {
   return at::from_blob(
-      const_cast<std::byte*>(memory), shape, [owner = std::move(owner)](void*) {}, at::kFloat);
+      const_cast<std::byte*>(memory), shape, [owner = std::move(owner)](void*) {}, scalar_type(kept));
 }
 
 } // namespace millrace::model

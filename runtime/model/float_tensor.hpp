@@ -1,6 +1,8 @@
 #pragma once
 
 #include "runtime/formats/stored_tensor.hpp"
+#include "runtime/model/weights.hpp"
+#include "runtime/words/precision.hpp"
 
 #include <ATen/core/Tensor.h>
 
@@ -16,12 +18,23 @@ namespace millrace::model {
 /// @throws std::invalid_argument for integer kinds: no weight is stored so
 at::Tensor to_float32(const formats::stored_tensor& tensor);
 
+/// The same as bfloat16, rounded from the fp32 value; what is stored so is copied as it is.
+at::Tensor to_bfloat16(const formats::stored_tensor& tensor);
+
+at::ScalarType scalar_type(precision kept);
+
+/// @returns the parameters in that precision, where they are: the very tensors that are so already
+weights in_precision(const weights& parameters, precision kept);
+
+/// @returns bfloat16 as fp32, any other tensor as it is
+at::Tensor widened(const at::Tensor& tensor);
+
 /// @returns an fp32 tensor of that shape without values, on the device "meta"
 at::Tensor shape_alone(const formats::stored_tensor& tensor);
 
-/// @returns a contiguous fp32 tensor over memory that is not its own, which nobody may write to
+/// @returns a contiguous tensor over memory that is not its own, which nobody may write to
 /// @param owner keeps the memory alive as long as the tensor lives
-at::Tensor float32_over(const std::byte* memory, const std::vector<std::int64_t>& shape,
-                        std::shared_ptr<const void> owner);
+at::Tensor floats_over(const std::byte* memory, const std::vector<std::int64_t>& shape, precision kept,
+                       std::shared_ptr<const void> owner);
 
 } // namespace millrace::model

@@ -250,8 +250,9 @@ checkpoint load_gguf(const std::filesystem::path& path, load_options options) {
     out.tok = std::make_shared<const text::tokenizer>(text::tokenizer_from_gguf(vocabulary_of(file)));
   if (const std::string* source = file.text("tokenizer.chat_template"))
     out.chat_source = *source;
+  const auto values = options.kept == precision::float32 ? to_float32 : to_bfloat16;
   if (options.weights || options.shapes)
-    out.parameters = gguf_weights(file, out.config, options.weights ? to_float32 : shape_alone);
+    out.parameters = gguf_weights(file, out.config, options.weights ? values : shape_alone);
   return out;
 }
 

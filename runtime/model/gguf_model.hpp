@@ -14,7 +14,7 @@ checkpoint load_gguf(const std::filesystem::path& path, load_options options);
 /// @throws input_error `path: key: found, want`; another architecture is refused by name
 model_config gguf_config(const formats::gguf_file& file);
 
-/// Tensors in fp32 under their Hugging Face names, sorted. Where a family's GGUFs interleave each head's rows of q and
+/// Tensors under their Hugging Face names, sorted. Where a family's GGUFs interleave each head's rows of q and
 /// k, they are put back into halves.
 /// @param read makes a tensor of a stored one: its values, or its shape alone
 weights gguf_weights(const formats::gguf_file& file, const model_config& config,

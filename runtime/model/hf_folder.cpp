@@ -25,12 +25,12 @@ using json = nlohmann::json;
 constexpr std::size_t most_name_bytes = 255; // what Linux's file systems take
 
 /// Weights are floating point; anything else under a parameter's name is a mistake.
-at::Tensor parameter(const std::string& path, const formats::stored_tensor& stored) {
+at::Tensor parameter(const std::string& path, const formats::stored_tensor& stored, precision kept) {
   if (stored.kind != formats::storage::f32 && stored.kind != formats::storage::f16
       && stored.kind != formats::storage::bf16 && stored.kind != formats::storage::f64)
     throw input_error(path + ": tensor " + formats::in_quotes(stored.name) + ": dtype "
                       + std::string(formats::storage_name(stored.kind)) + ", want F32, F16, BF16 or F64");
-  return to_float32(stored);
+  return kept == precision::float32 ? to_float32(stored) : to_bfloat16(stored);
 }
 
 /// Shard -> the tensors that the index says lie in it.
@@ -79,14 +79,14 @@ public:
   bool have_own_head() const {
     const auto head = places_.find("lm_head.weight"), embedding = places_.find("model.embed_tokens.weight");
     return head != places_.end() && embedding != places_.end()
-           && !at::equal(tensor_at(head->second), tensor_at(embedding->second));
+           && !at::equal(tensor_at(head->second, precision::float32), tensor_at(embedding->second, precision::float32));
   }
 
   /// Sorted by name.
-  weights read() const {
+  weights read(precision kept) const {
     weights out;
     for (const auto& [name, where] : places_)
-      out.push_back({name, tensor_at(where)});
+      out.push_back({name, tensor_at(where, kept)});
     return out;
   }
 
@@ -142,7 +142,7 @@ private:
     places_ = std::move(named);
   }
 
-  static at::Tensor tensor_at(const place& where) { return parameter(where.path, *where.stored); }
+  static at::Tensor tensor_at(const place& where, precision kept) { return parameter(where.path, *where.stored, kept); }
 
   std::vector<std::unique_ptr<const formats::safetensors_file>> files_;
   std::map<std::string, place> places_;
@@ -201,8 +201,8 @@ void read_tokenizer(const fs::path& folder, checkpoint& out) {
 
 } // namespace
 
-weights read_hf_weights(const fs::path& folder) {
-  return stored_weights(folder).read();
+weights read_hf_weights(const fs::path& folder, precision kept) {
+  return stored_weights(folder).read(kept);
 }
 
 checkpoint load_hf_folder(const fs::path& folder, load_options options) {
@@ -227,7 +227,7 @@ checkpoint load_hf_folder(const fs::path& folder, load_options options) {
   out.config.tie_embeddings = out.config.tie_embeddings && !stored.have_own_head();
   if (!options.weights && !options.shapes)
     return out;
-  out.parameters = options.weights ? stored.read() : stored.shapes();
+  out.parameters = options.weights ? stored.read(options.kept) : stored.shapes();
   // Old exports keep a second copy of the tied head and buffers that are computed anyway.
   const bool no_head = out.config.tie_embeddings || out.config.score_head;
   std::erase_if(out.parameters, [&](const named_tensor& p) {

@@ -12,10 +12,10 @@ namespace millrace::model {
 /// @throws input_error
 checkpoint load_hf_folder(const std::filesystem::path& folder, load_options options);
 
-/// model.safetensors, or every shard that model.safetensors.index.json names, as fp32 sorted by name, under the names
+/// model.safetensors, or every shard that model.safetensors.index.json names, sorted by name, under the names
 /// that the decoder has for them. The index and the shards must name the same tensors; a shard lies in the folder
 /// itself, never elsewhere.
 /// @throws input_error
-weights read_hf_weights(const std::filesystem::path& folder);
+weights read_hf_weights(const std::filesystem::path& folder, precision kept = precision::float32);
 
 } // namespace millrace::model

@@ -38,15 +38,17 @@ struct free_when_read {
 
 weights placed_on(const weights& parameters, at::Device device) {
   weights placed;
-  for (const auto& [name, tensor] : parameters)
-    placed.push_back({name, tensor.detach().to(device, at::kFloat).contiguous()});
+  for (const auto& [name, tensor] : parameters) {
+    const bool stays = device.is_cpu() && tensor.dim() == 2 && tensor.scalar_type() == at::kBFloat16;
+    placed.push_back({name, tensor.detach().to(device, stays ? at::kBFloat16 : at::kFloat).contiguous()});
+  }
   return placed;
 }
 
-std::shared_ptr<const decoder> inference_decoder(const model_config& config, const weights& parameters,
-                                                 at::Device device) {
+std::shared_ptr<const decoder> inference_decoder(const model_config& config, weights parameters, at::Device device) {
   if (device.is_cpu()) {
     auto made = std::make_shared<decoder>(config, placed_on(parameters, device));
+    parameters.clear();
     made->pack();
     return made;
   }

@@ -9,15 +9,16 @@
 
 namespace millrace::model {
 
-/// The parameters in fp32 on `device`, without a gradient: the very tensors that are so already, copies of the others.
+/// The parameters on `device`, without a gradient: matrices of bfloat16 as they are on the CPU, everything else in
+/// fp32. The very tensors that are so already, copies of the others.
 weights placed_on(const weights& parameters, at::Device device);
 
-/// A decoder that generates and scores on `device`: packed on the CPU, where else the parameters' copies lie. Complete
-/// when this returns; while it is made, on a stream of its own, a GPU goes on with what other threads enqueued. On a
-/// GPU its memory is given back once LibTorch's default stream has ended what was enqueued there: decoding may still
-/// read it.
+/// A decoder that generates and scores on `device`: packed on the CPU, each matrix as it is given (bfloat16 or fp32).
+/// There it lets each tensor go once that is packed: who moves the parameters here needs no room for a second copy of
+/// them. Complete when this returns; while it is made, on a stream of its own, a GPU goes on with what other threads
+/// enqueued. On a GPU its memory is given back once LibTorch's default stream has ended what was enqueued there:
+/// decoding may still read it.
 /// @throws input_error as the decoder's constructor
-std::shared_ptr<const decoder> inference_decoder(const model_config& config, const weights& parameters,
-                                                 at::Device device);
+std::shared_ptr<const decoder> inference_decoder(const model_config& config, weights parameters, at::Device device);
 
 } // namespace millrace::model

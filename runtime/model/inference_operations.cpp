@@ -13,13 +13,12 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
-#include <cstring>
 #include <stdexcept>
 
 namespace millrace::model {
 namespace {
 
-static_assert(sizeof(float*) == 8 && sizeof(kernels::cache_place) == 16 && sizeof(kernels::sampling_rule) == 16);
+static_assert(sizeof(void*) == 8 && sizeof(kernels::cache_place) == 16 && sizeof(kernels::sampling_rule) == 16);
 
 /// LibTorch's stream of this thread: what is enqueued there runs in order with LibTorch's own operations.
 CUstream_st* current_stream(at::Device device) {
@@ -61,6 +60,12 @@ bool are_all(std::span<const std::int64_t> indices, std::int64_t rows) {
   return true;
 }
 
+const kernels::packed_matrix& packed_in(const linear_weight& layer) {
+  if (!layer.packed)
+    throw std::invalid_argument("inference_operations: the decoder is not packed");
+  return *layer.packed;
+}
+
 } // namespace
 
 at::Tensor inference_operations::forward(const decoder& policy, std::span<const inference_row> rows) {
@@ -75,7 +80,9 @@ at::Tensor inference_operations::forward(const decoder& policy, std::span<const 
                                   + std::to_string(row.sequence->length()) + ") and the context ("
                                   + std::to_string(config.max_positions) + ")");
   }
-  const auto device = policy.head().weight.device();
+  if (!rows.empty())
+    cached_as_ = rows.front().sequence->stored_as();
+  const auto device = policy.device();
   const auto [tokens, positions] = device.is_cpu() ? on_cpu(rows) : on_gpu(rows, device);
   return policy.hidden(*this, tokens, positions);
 }
@@ -115,11 +122,11 @@ inference_operations::inputs inference_operations::on_gpu(std::span<const infere
     if (begins_sequence(r)) {
       table = next;
       next += blocks_of(*row.sequence);
-      std::copy_n(row.sequence->blocks(), next - table, data.host<float*>(table));
+      std::copy_n(row.sequence->blocks(), next - table, data.host<void*>(table));
     }
     *data.host(i) = row.token;
     *data.host(count + i) = row.position;
-    *data.host<kernels::cache_place>(2 * count + 2 * i) = {data.device<float*>(table), row.position};
+    *data.host<kernels::cache_place>(2 * count + 2 * i) = {data.device<void*>(table), row.position};
   }
   uploaded_ = data.send();
   where_ = data.device<const kernels::cache_place>(2 * count);
@@ -131,10 +138,13 @@ at::Tensor inference_operations::logits(const decoder& policy, const at::Tensor&
                                         std::span<const std::int64_t> indices) {
   const c10::NoGradGuard no_grad;
   const auto count = static_cast<std::int64_t>(indices.size());
-  const at::Tensor index = at::from_blob(const_cast<std::int64_t*>(indices.data()), {count}, at::kLong);
   at::Tensor rows = hidden;
   if (hidden.is_cpu()) {
-    rows = embed(hidden, index);
+    const std::int64_t width = hidden.size(1);
+    rows = at::empty({count, width}, at::kFloat);
+    for (std::int64_t i = 0; i < count; ++i)
+      std::copy_n(hidden.const_data_ptr<float>() + indices[static_cast<std::size_t>(i)] * width, width,
+                  rows.data_ptr<float>() + i * width);
   } else if (!are_all(indices, hidden.size(0))) {
     upload data(count, hidden.device());
     std::copy(indices.begin(), indices.end(), data.host(0));
@@ -224,16 +234,14 @@ std::vector<float> inference_operations::logprobs(const at::Tensor& logits, std:
   return logprob;
 }
 
-at::Tensor inference_operations::embed(const at::Tensor& table, const at::Tensor& tokens) {
-  if (!table.is_cpu())
-    return table.index_select(0, tokens);
-  const std::int64_t width = table.size(1), count = tokens.size(0);
+at::Tensor inference_operations::embed(const linear_weight& table, const at::Tensor& tokens) {
+  if (!tokens.is_cpu())
+    return table.weight.index_select(0, tokens);
+  const auto& packed = packed_in(table);
+  const std::int64_t width = packed.in(), count = tokens.size(0);
   at::Tensor x = at::empty({count, width}, at::kFloat);
-  const float* from = table.data_ptr<float>();
-  const auto* token = tokens.data_ptr<std::int64_t>();
-  float* to = x.data_ptr<float>();
   for (std::int64_t t = 0; t < count; ++t)
-    std::memcpy(to + t * width, from + token[t] * width, static_cast<std::size_t>(width) * sizeof(float));
+    packed.copy_row(tokens.const_data_ptr<std::int64_t>()[t], x.data_ptr<float>() + t * width);
   return x;
 }
 
@@ -248,11 +256,10 @@ void inference_operations::linear(const at::Tensor& x, std::span<const linear_we
   products.reserve(layers.size());
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const auto& layer = *layers[i];
-    if (!layer.packed)
-      throw std::invalid_argument("inference_operations: the decoder is not packed");
-    y[i] = at::empty({x.size(0), layer.packed->out()}, at::kFloat);
+    const auto& packed = packed_in(layer);
+    y[i] = at::empty({x.size(0), packed.out()}, at::kFloat);
     products.push_back(
-        {layer.packed.get(), layer.bias.defined() ? layer.bias.data_ptr<float>() : nullptr, y[i].data_ptr<float>()});
+        {&packed, layer.bias.defined() ? layer.bias.data_ptr<float>() : nullptr, y[i].data_ptr<float>()});
   }
   kernels::packed_linear(x.data_ptr<float>(), x.size(0), products, team_);
 }
@@ -318,7 +325,8 @@ at::Tensor inference_operations::attention(std::int64_t layer, const at::Tensor&
                                             .heads = q.size(1),
                                             .kv_heads = k.size(1),
                                             .head_dim = q.size(2),
-                                            .layer_offset = layer * kernels::cache_layer_floats(k.size(1), q.size(2))};
+                                            .layer_offset = layer * kernels::cache_layer_numbers(k.size(1), q.size(2)),
+                                            .cached_as = cached_as_};
   if (q.is_cpu()) {
     kernels::append_to_cache(args, k.data_ptr<float>(), v.data_ptr<float>(), team_);
     kernels::cached_attention(args, team_);

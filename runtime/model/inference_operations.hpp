@@ -35,6 +35,7 @@ struct drawn_token {
 /// The decoder's arithmetic for generating and scoring: kernels over cached keys and values, no gradients. Operations
 /// may overwrite the tensors they are given.
 ///
+/// Everything is computed in fp32; weights, keys and values that are kept in bfloat16 are widened where they are read.
 /// On the CPU the weights are packed, and every row's result depends on its own tokens and the weights only, bit for
 /// bit: not on the other rows, on their number or on the number of threads. On a GPU that holds of every operation but
 /// the products of weights, whose order of adding cuBLAS chooses by the number of rows: rows agree to rounding there.
@@ -62,7 +63,7 @@ public:
   /// @param logits [targets, vocab]   @param temperature > 0
   std::vector<float> logprobs(const at::Tensor& logits, std::span<const std::int32_t> targets, float temperature);
 
-  at::Tensor embed(const at::Tensor& table, const at::Tensor& tokens) override;
+  at::Tensor embed(const linear_weight& table, const at::Tensor& tokens) override;
   void linear(const at::Tensor& x, std::span<const linear_weight* const> layers, std::span<at::Tensor> y) override;
   at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) override;
   at::Tensor add(const at::Tensor& a, const at::Tensor& b) override;
@@ -83,6 +84,7 @@ private:
   std::vector<kernels::cache_place> places_;    ///< of the rows, on the CPU
   at::Tensor uploaded_;                         ///< the rows' tokens, positions and places, on a GPU
   const kernels::cache_place* where_ = nullptr; ///< [rows], where the policy is
+  kernels::storage cached_as_ = kernels::storage::float32;
   CUstream_st* stream_ = nullptr;
 };
 

@@ -1,6 +1,7 @@
 #include "runtime/model/kv_cache.hpp"
 
 #include "kernels/cached_attention.hpp"
+#include "runtime/model/float_tensor.hpp"
 
 #include <ATen/ATen.h>
 
@@ -11,13 +12,13 @@ namespace millrace::model {
 
 using kernels::cache_block_tokens;
 
-kv_pool::kv_pool(const model_config& config, at::Device device)
-    : config_(config), device_(device), layers_(config.layers),
-      layer_floats_(kernels::cache_layer_floats(config.kv_heads, config.head_dim)) {
+kv_pool::kv_pool(const model_config& config, at::Device device, precision kept)
+    : config_(config), device_(device), kept_(kept), layers_(config.layers),
+      layer_numbers_(kernels::cache_layer_numbers(config.kv_heads, config.head_dim)) {
 }
 
-std::shared_ptr<kv_pool> kv_pool::make(const model_config& config, at::Device device) {
-  return std::shared_ptr<kv_pool>(new kv_pool(config, device));
+std::shared_ptr<kv_pool> kv_pool::make(const model_config& config, at::Device device, precision kept) {
+  return std::shared_ptr<kv_pool>(new kv_pool(config, device, kept));
 }
 
 std::shared_ptr<at::Tensor> kv_pool::take() {
@@ -32,7 +33,7 @@ std::shared_ptr<at::Tensor> kv_pool::take() {
     }
   }
   if (!memory.defined())
-    memory = at::empty({layers_ * layer_floats_}, at::TensorOptions().dtype(at::kFloat).device(device_));
+    memory = at::empty({layers_ * layer_numbers_}, at::TensorOptions().dtype(scalar_type(kept_)).device(device_));
   return {new at::Tensor(std::move(memory)), [pool = shared_from_this()](at::Tensor* block) {
             const std::lock_guard lock(pool->mutex_);
             pool->free_.push_back(std::move(*block));
@@ -52,7 +53,7 @@ std::int64_t kv_pool::blocks_in_use() const {
 
 void kv_sequence::append_block() {
   blocks_.push_back(pool_->take());
-  starts_.push_back(blocks_.back()->data_ptr<float>());
+  starts_.push_back(blocks_.back()->data_ptr());
 }
 
 kv_sequence kv_sequence::fork(std::int64_t tokens) const {

@@ -1,6 +1,8 @@
 #pragma once
 
+#include "kernels/bfloat16.hpp"
 #include "runtime/model/model_config.hpp"
+#include "runtime/words/precision.hpp"
 
 #include <ATen/core/Tensor.h>
 
@@ -15,15 +17,18 @@ namespace millrace::model {
 /// needed and kept for reuse; a pool outlives its blocks' users safely (they hold it). Thread-safe.
 class kv_pool : public std::enable_shared_from_this<kv_pool> {
 public:
-  static std::shared_ptr<kv_pool> make(const model_config& config, at::Device device = at::kCPU);
+  /// @param kept bfloat16 rounds keys and values once, when they are written
+  static std::shared_ptr<kv_pool> make(const model_config& config, at::Device device = at::kCPU,
+                                       precision kept = precision::float32);
 
   /// One block, its memory uninitialised; returns to the pool when the last holder lets go.
   std::shared_ptr<at::Tensor> take();
 
-  /// Floats from a block's start to a layer.
-  std::int64_t layer_offset(std::int64_t layer) const { return layer * layer_floats_; }
+  kernels::storage stored_as() const {
+    return kept_ == precision::float32 ? kernels::storage::float32 : kernels::storage::bfloat16;
+  }
 
-  std::int64_t bytes_per_block() const { return layers_ * layer_floats_ * 4; }
+  std::int64_t bytes_per_block() const { return layers_ * layer_numbers_ * bytes_a_number(kept_); }
 
   std::int64_t blocks_allocated() const;
 
@@ -33,11 +38,12 @@ public:
   const model_config& config() const { return config_; }
 
 private:
-  kv_pool(const model_config& config, at::Device device);
+  kv_pool(const model_config& config, at::Device device, precision kept);
 
   model_config config_;
   at::Device device_;
-  std::int64_t layers_, layer_floats_;
+  precision kept_;
+  std::int64_t layers_, layer_numbers_;
   mutable std::mutex mutex_;
   std::vector<at::Tensor> free_;
   std::int64_t allocated_ = 0;
@@ -62,7 +68,9 @@ public:
   void grow(std::int64_t tokens);
 
   /// [blocks] starts of the blocks' memory; valid until the next `grow`.
-  float* const* blocks() const { return starts_.data(); }
+  void* const* blocks() const { return starts_.data(); }
+
+  kernels::storage stored_as() const { return pool_->stored_as(); }
 
   const at::Tensor& block(std::int64_t index) const { return *blocks_[static_cast<std::size_t>(index)]; }
 
@@ -71,7 +79,7 @@ private:
 
   std::shared_ptr<kv_pool> pool_;
   std::vector<std::shared_ptr<at::Tensor>> blocks_;
-  std::vector<float*> starts_;
+  std::vector<void*> starts_;
   std::int64_t length_ = 0;
 };
 

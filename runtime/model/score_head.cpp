@@ -1,5 +1,6 @@
 #include "runtime/model/score_head.hpp"
 
+#include "runtime/model/float_tensor.hpp"
 #include "runtime/model/packed_sequences.hpp"
 #include "runtime/model/training_operations.hpp"
 
@@ -36,7 +37,7 @@ void check(const decoder& model, std::span<const std::int32_t> prompt,
 /// The number at the row that predicts each token of `answers`.
 std::vector<float> scores_of_pass(const decoder& model, std::span<const std::int32_t> prompt,
                                   std::span<const std::vector<std::int32_t>> answers) {
-  const at::Device device = model.head().weight.device();
+  const at::Device device = model.device();
   const prompt_and_answers group{prompt, {answers.begin(), answers.end()}};
   const packed_sequences packed = pack({&group, 1});
   if (packed.rows.numel() == 0)
@@ -77,7 +78,7 @@ checkpoint with_score_head(checkpoint model) {
 
 at::Tensor token_scores(const at::Tensor& hidden, const linear_weight& head, const at::Tensor& rows) {
   TORCH_CHECK(head.weight.dim() == 2 && head.weight.size(0) == 1, "head: want [1, hidden], got ", head.weight.sizes());
-  return hidden.index_select(0, rows).matmul(head.weight.squeeze(0));
+  return hidden.index_select(0, rows).matmul(widened(head.weight).squeeze(0));
 }
 
 std::vector<float> answer_values(const decoder& model, std::span<const std::int32_t> prompt,

@@ -149,7 +149,7 @@ token_logprobs token_logprob(const at::Tensor& hidden, const linear_weight& head
 std::vector<std::vector<float>> score_answers(const decoder& model, std::span<const std::int32_t> prompt,
                                               std::span<const std::vector<std::int32_t>> answers, double temperature) {
   const at::NoGradGuard no_grad;
-  const at::Device device = model.head().weight.device();
+  const at::Device device = model.device();
   prompt_and_answers group{prompt, {answers.begin(), answers.end()}};
   const packed_sequences packed = pack({&group, 1});
   training_operations ops(packed.groups);

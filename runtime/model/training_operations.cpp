@@ -1,5 +1,6 @@
 #include "runtime/model/training_operations.hpp"
 
+#include "runtime/model/float_tensor.hpp"
 #include "runtime/model/gradient_sink.hpp"
 #include "runtime/model/matrix_product.hpp"
 #include "runtime/model/packed_attention.hpp"
@@ -211,8 +212,8 @@ training_operations::training_operations(std::vector<packed_group> groups, activ
     : groups_(std::move(groups)), activations_(kept), blocks_(blocks) {
 }
 
-at::Tensor training_operations::embed(const at::Tensor& table, const at::Tensor& tokens) {
-  return embed_function::apply(table, tokens);
+at::Tensor training_operations::embed(const linear_weight& table, const at::Tensor& tokens) {
+  return widened(embed_function::apply(table.weight, tokens));
 }
 
 void training_operations::linear(const at::Tensor& x, std::span<const linear_weight* const> layers,
@@ -221,10 +222,10 @@ void training_operations::linear(const at::Tensor& x, std::span<const linear_wei
   for (std::size_t i = 0; i < layers.size(); ++i)
     if (const linear_weight& w = *layers[i]; w.low_rank_a.defined()) {
       const at::Tensor narrow = linear_function::apply(x, w.low_rank_a, std::nullopt);
-      y[i] = linear_function::apply(x, w.weight, w.bias.defined() ? std::optional(w.bias) : std::nullopt)
+      y[i] = linear_function::apply(x, widened(w.weight), w.bias.defined() ? std::optional(w.bias) : std::nullopt)
              + linear_function::apply(narrow, w.low_rank_b, std::nullopt) * w.low_rank_scale;
     } else {
-      y[i] = linear_function::apply(x, w.weight, w.bias.defined() ? std::optional(w.bias) : std::nullopt);
+      y[i] = linear_function::apply(x, widened(w.weight), w.bias.defined() ? std::optional(w.bias) : std::nullopt);
     }
 }
 

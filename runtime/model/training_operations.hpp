@@ -25,7 +25,7 @@ public:
   explicit training_operations(std::vector<packed_group> groups, activations kept = activations::kept,
                                block_weights* blocks = nullptr);
 
-  at::Tensor embed(const at::Tensor& table, const at::Tensor& tokens) override;
+  at::Tensor embed(const linear_weight& table, const at::Tensor& tokens) override;
   void linear(const at::Tensor& x, std::span<const linear_weight* const> layers, std::span<at::Tensor> y) override;
   at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) override;
   at::Tensor add(const at::Tensor& a, const at::Tensor& b) override;

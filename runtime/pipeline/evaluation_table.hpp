@@ -5,6 +5,7 @@
 #include "runtime/pipeline/source_table.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
 #include "runtime/words/limits.hpp"
+#include "runtime/words/precision.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -37,6 +38,7 @@ struct evaluation_table {
   std::vector<std::int64_t> pass_at{1};
   std::int64_t max_new_tokens = 256;
   std::int64_t slots = 16;
+  precision cache_dtype = precision::float32;
   std::int64_t threads = 1;
   double temperature = 1;
   std::int64_t top_k = 0;
@@ -88,6 +90,7 @@ struct evaluation_table {
     v("pass_at", s.pass_at, between(1, 1024), "each k of pass@k, at most n");
     v("max_new_tokens", s.max_new_tokens, between(1, 1 << 20), "tokens of the longest answer");
     v("slots", s.slots, between(1, 4096), "answers decoded at once");
+    v("cache_dtype", s.cache_dtype, any(), "what keys and values are kept as");
     v("threads", s.threads, between(1, 1024), "threads of its engine, at a lower priority than every other role's");
     v("temperature", s.temperature, between(0, 100), "softmax temperature; 0 = always the likeliest token");
     v("top_k", s.top_k, between(0, 1 << 20), "sample from this many likeliest tokens; 0 = all");

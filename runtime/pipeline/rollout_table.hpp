@@ -5,6 +5,7 @@
 #include "runtime/words/byte_count.hpp"
 #include "runtime/words/columns.hpp"
 #include "runtime/words/limits.hpp"
+#include "runtime/words/precision.hpp"
 
 #include <cstdint>
 #include <string>
@@ -24,6 +25,7 @@ struct rollout_table {
   std::int64_t max_new_tokens = 256;
   std::int64_t slots = 32;
   byte_count cache_bytes;
+  precision cache_dtype = precision::float32;
   double temperature = 1;
   std::int64_t top_k = 0;
   double top_p = 1;
@@ -58,6 +60,7 @@ struct rollout_table {
     v("slots", s.slots, between(1, 4096), "answers decoded at once, in each process");
     v("cache_bytes", s.cache_bytes, between(0, 9007199254740992),
       "most memory for keys and values, in each process: when it is full, the newest answers wait; 0 = no bound");
+    v("cache_dtype", s.cache_dtype, any(), "what keys and values are kept as");
     v("temperature", s.temperature, above(0, 100), "softmax temperature");
     v("top_k", s.top_k, between(0, 1 << 20), "sample from this many likeliest tokens; 0 = all");
     v("top_p", s.top_p, above(0, 1), "sample from the likeliest tokens that hold this probability; 1 = all");

@@ -100,6 +100,7 @@ evaluation_tally evaluation_core::run(std::shared_ptr<const model::decoder> poli
   rollout::engine_options options;
   options.slots = static_cast<std::int32_t>(table_.slots);
   options.threads = static_cast<int>(table_.threads);
+  options.cached = table_.cache_dtype;
   options.max_context = std::min(words_.config.max_positions, table_.max_prompt_tokens + table_.max_new_tokens);
   rollout::engine engine(std::move(policy), words_.tok, 0, options);
   const auto how = sampling_of(table_, words_.config);

@@ -19,9 +19,9 @@ std::int64_t longest_prompt(const pipeline::pipeline& p) {
 rollout_requests::rollout_requests(const pipeline::pipeline& p, const pipeline::rollout_table& table,
                                    model::checkpoint words)
     : words_(std::move(words)), how_(sampling_of(table, words_.config)), longest_prompt_(longest_prompt(p)),
-      slots_(static_cast<std::int32_t>(table.slots)), cache_bytes_(table.cache_bytes.bytes),
+      slots_(static_cast<std::int32_t>(table.slots)), cache_bytes_(table.cache_bytes.bytes), cached_(table.cache_dtype),
       greedy_(table.greedy_baseline ? 1 : 0) {
-  rollout::check_cache(cache_bytes_, words_.config, longest_sequence());
+  rollout::check_cache(cache_bytes_, cached_, words_.config, longest_sequence());
 }
 
 rollout::group_request rollout_requests::make(const generate_group& ask, const std::vector<chat_turn>& turns) const {
@@ -51,6 +51,7 @@ rollout::engine_options rollout_requests::engine_options(int threads) const {
   options.threads = threads;
   options.max_context = longest_sequence();
   options.cache_bytes = cache_bytes_;
+  options.cached = cached_;
   return options;
 }
 

@@ -39,6 +39,7 @@ private:
   std::int64_t longest_prompt_ = 0;
   std::int32_t slots_ = 1;
   std::int64_t cache_bytes_ = 0;
+  precision cached_ = precision::float32;
   std::int32_t greedy_ = 0;
 };
 

@@ -86,11 +86,12 @@ std::vector<slot*> cache_room::parked() const {
   return found;
 }
 
-void check_cache(std::int64_t bytes, const model::model_config& config, std::int64_t max_context) {
+void check_cache(std::int64_t bytes, precision cached, const model::model_config& config, std::int64_t max_context) {
   if (bytes == 0)
     return;
   // The prompt's last block may be there twice: the prompt's own and the answer's copy.
-  const std::int64_t one = (blocks_for(max_context) + 1) * model::kv_pool::make(config)->bytes_per_block();
+  const auto pool = model::kv_pool::make(config, at::kCPU, cached);
+  const std::int64_t one = (blocks_for(max_context) + 1) * pool->bytes_per_block();
   if (bytes < one)
     throw input_error("cache_bytes: " + std::to_string(bytes) + ", want at least " + std::to_string(one)
                       + ": one answer of " + std::to_string(max_context) + " tokens, prompt and all");

@@ -24,7 +24,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }
 
 void check_packed(const std::shared_ptr<const model::decoder>& policy) {
-  if (!policy || (policy->head().weight.is_cpu() && !policy->head().packed))
+  if (!policy || (policy->device().is_cpu() && !policy->head().packed))
     throw std::invalid_argument("rollout::engine: the policy is not packed");
 }
 
@@ -47,7 +47,7 @@ struct engine::state {
   state(std::shared_ptr<const model::decoder> first, std::shared_ptr<const text::tokenizer> tokenizer,
         std::uint32_t first_version, engine_options given)
       : policy(std::move(first)), tok(std::move(tokenizer)), version(first_version), options(given),
-        team(given.threads), pool(model::kv_pool::make(policy->config(), policy->head().weight.device())) {
+        team(given.threads), pool(model::kv_pool::make(policy->config(), policy->device(), options.cached)) {
     for (std::int32_t i = 0; i < options.slots; ++i)
       slots.push_back({nullptr, 0, model::kv_sequence(pool)});
   }
@@ -246,7 +246,7 @@ engine::engine(std::shared_ptr<const model::decoder> policy, std::shared_ptr<con
     throw std::invalid_argument("rollout::engine: want slots, prefill_rows and threads >= 1, max_context >= 0");
   const std::int64_t context = policy->config().max_positions;
   options.max_context = options.max_context == 0 ? context : std::min(options.max_context, context);
-  check_cache(options.cache_bytes, policy->config(), options.max_context);
+  check_cache(options.cache_bytes, options.cached, policy->config(), options.max_context);
   state_ = std::make_unique<state>(std::move(policy), std::move(tok), version, options);
 }
 
@@ -313,7 +313,7 @@ void engine::hand_over_weights(std::shared_ptr<const model::decoder> next, std::
   check_packed(next);
   const auto &a = next->config(), &b = state_->policy->config();
   if (a.hidden_size != b.hidden_size || a.layers != b.layers || a.kv_heads != b.kv_heads || a.head_dim != b.head_dim
-      || a.vocab_size != b.vocab_size || next->head().weight.device() != state_->policy->head().weight.device())
+      || a.vocab_size != b.vocab_size || next->device() != state_->policy->device())
     throw std::invalid_argument("rollout::engine: the policy handed over is of another shape or on another device");
   state_->next = std::move(next);
   state_->next_version = version;

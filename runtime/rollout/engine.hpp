@@ -4,6 +4,7 @@
 #include "runtime/rollout/sampling.hpp"
 #include "runtime/text/tokenizer.hpp"
 #include "runtime/words/kv_on_flip.hpp"
+#include "runtime/words/precision.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -13,11 +14,12 @@
 namespace millrace::rollout {
 
 struct engine_options {
-  std::int32_t slots = 32;         ///< answers decoded together, >= 1
-  std::int64_t max_context = 0;    ///< tokens of prompt and answer; 0 = the model's context
-  std::int64_t prefill_rows = 512; ///< prompt tokens computed in one step, >= 1
-  int threads = 1;                 ///< >= 1, of the CPU
-  std::int64_t cache_bytes = 0;    ///< most bytes of keys and values; 0 = no bound
+  std::int32_t slots = 32;               ///< answers decoded together, >= 1
+  std::int64_t max_context = 0;          ///< tokens of prompt and answer; 0 = the model's context
+  std::int64_t prefill_rows = 512;       ///< prompt tokens computed in one step, >= 1
+  int threads = 1;                       ///< >= 1, of the CPU
+  std::int64_t cache_bytes = 0;          ///< most bytes of keys and values; 0 = no bound
+  precision cached = precision::float32; ///< keys and values; bfloat16 on the CPU alone
 };
 
 /// What one step did.

@@ -35,7 +35,7 @@ at::Tensor answer_scores(const model::decoder& decoder, std::span<const training
     views.back().answers.emplace_back(longer[i]);
   }
   const model::packed_sequences packed = model::pack(views);
-  const at::Device device = decoder.head().weight.device();
+  const at::Device device = decoder.device();
   model::training_operations ops(packed.groups, kept, blocks);
   const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
   const at::Tensor rows = packed.rows.index_select(0, at::tensor(last, at::kLong)).to(device);

@@ -188,7 +188,7 @@ double learner::kl_coefficient() const {
 void learner::save_state(const std::filesystem::path& folder) const {
   save_optimizer(state_->ranks.moments(), state_->optimizer.steps(), folder);
   if (state_->held->keeps_start())
-    model::write_safetensors(start_file(folder), state_->ranks.parameters(true), model::saved_dtype::float32, {});
+    model::write_safetensors(start_file(folder), state_->ranks.parameters(true), precision::float32, {});
   if (state_->adapts())
     formats::write_new_file(coefficient_file(folder), in_hexadecimal(kl_coefficient()) + '\n');
 }

@@ -29,8 +29,7 @@ model::weights named_moments(const model::weights& parameters, const std::vector
 }
 
 void save_optimizer(const model::weights& moments, std::int64_t steps, const std::filesystem::path& folder) {
-  model::write_safetensors(folder / state_file, moments, model::saved_dtype::float32,
-                           {{"steps", std::to_string(steps)}});
+  model::write_safetensors(folder / state_file, moments, precision::float32, {{"steps", std::to_string(steps)}});
 }
 
 void load_optimizer(adamw& optimizer, const std::filesystem::path& folder) {

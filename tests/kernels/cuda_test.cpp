@@ -68,8 +68,8 @@ public:
   /// A copy on the host, and its blocks.
   std::vector<float> to_host() const { return memory_.to_host(); }
 
-  std::vector<float*> starts_in(float* memory) const {
-    std::vector<float*> starts;
+  std::vector<void*> starts_in(float* memory) const {
+    std::vector<void*> starts;
     for (std::int64_t b = 0; b < blocks_; ++b)
       starts.push_back(memory + b * block_floats_);
     return starts;
@@ -78,7 +78,7 @@ public:
 private:
   std::int64_t block_floats_, blocks_;
   device_buffer<float> memory_;
-  device_buffer<float*> starts_;
+  device_buffer<void*> starts_;
 };
 
 } // namespace
@@ -146,7 +146,7 @@ TEST_CASE(
         shape{10, 2, 128, 1}}) {
     CAPTURE(heads);
     CAPTURE(dim);
-    const std::int64_t layer = cache_layer_floats(kv_heads, dim);
+    const std::int64_t layer = cache_layer_numbers(kv_heads, dim);
     const device_cache cache(tokens, 2 * layer);
     const auto q = random_floats(tokens * heads * dim, 1), k = random_floats(tokens * kv_heads * dim, 2),
                v = random_floats(tokens * kv_heads * dim, 3);
@@ -183,7 +183,8 @@ TEST_CASE(
       most = std::max(most, std::isnan(got[i]) ? INFINITY : std::abs(static_cast<double>(got[i]) - want[i]));
     CHECK(most < 5e-6);                       // means of values near 1
     for (std::int64_t t = 0; t < tokens; ++t) // the cache holds what was written, as the CPU's lays it out
-      CHECK(starts[static_cast<std::size_t>(t / 16)][layer + ((kv_heads + kv_heads - 1) * 16 + t % 16) * dim]
+      CHECK(static_cast<float*>(
+                starts[static_cast<std::size_t>(t / 16)])[layer + ((kv_heads + kv_heads - 1) * 16 + t % 16) * dim]
             == v[static_cast<std::size_t>((t * kv_heads + kv_heads - 1) * dim)]);
 
     const device_buffer<float> alone{std::vector<float>(static_cast<std::size_t>(heads * dim), NAN)};

@@ -102,6 +102,53 @@ TEST_CASE("several products over one input equal each alone") {
   CHECK(yb == product(b, x, 5, nullptr, team));
 }
 
+TEST_CASE("bfloat16 weights: [1.5 -2; 3 0.25] x (2, 8), and the bits of the same numbers as floats at every size") {
+  const std::vector<float> by_hand{1.5f, -2, 3, 0.25f};
+  const auto halves_of = [](const std::vector<float>& w) {
+    std::vector<bfloat16> halves;
+    for (const float x : w)
+      halves.push_back(rounded(x));
+    return halves;
+  };
+  for (const auto set : instruction_sets_here()) {
+    thread_team team(2, set);
+    CHECK(product(packed_matrix(halves_of(by_hand).data(), 2, 2), {2, 8}, 1, nullptr, team)
+          == std::vector<float>{-13, 8});
+    for (const std::int64_t out : {1, 31, 32, 33, 100})
+      for (const std::int64_t in : {1, 15, 64, 513, 1100})
+        for (const std::int64_t rows : {1, 2, 7, 8, 9, 17, 33}) {
+          const auto x = random_floats(rows * in, 2), bias = random_floats(out, 3);
+          const auto halves = halves_of(random_floats(out * in, 1));
+          std::vector<float> same;
+          for (const auto half : halves)
+            same.push_back(widened(half));
+          const packed_matrix narrow(halves.data(), out, in), wide(same.data(), out, in);
+          CAPTURE(name(set));
+          CAPTURE(out);
+          CAPTURE(in);
+          CAPTURE(rows);
+          CHECK(product(narrow, x, rows, bias.data(), team) == product(wide, x, rows, bias.data(), team));
+        }
+  }
+}
+
+TEST_CASE("a row of the matrix comes back out of the layout") {
+  const auto w = random_floats(70 * 5, 8);
+  std::vector<bfloat16> halves;
+  for (const float x : w)
+    halves.push_back(rounded(x));
+  const packed_matrix wide(w.data(), 70, 5), narrow(halves.data(), 70, 5);
+  for (std::int64_t row = 0; row < 70; ++row) {
+    std::vector<float> whole(5), half(5);
+    wide.copy_row(row, whole.data());
+    narrow.copy_row(row, half.data());
+    for (std::size_t i = 0; i < 5; ++i) {
+      CHECK(whole[i] == w[static_cast<std::size_t>(row) * 5 + i]);
+      CHECK(half[i] == widened(halves[static_cast<std::size_t>(row) * 5 + i]));
+    }
+  }
+}
+
 TEST_CASE("weights over different inputs are refused, and so is an empty matrix") {
   const std::vector<float> w(12, 1.0f);
   const packed_matrix a(w.data(), 3, 4), b(w.data(), 4, 3);

@@ -77,7 +77,7 @@ double read_gb_s(thread_team& team, const std::vector<std::unique_ptr<packed_mat
           team.instructions(), [&](auto) __attribute__((always_inline)) {
             const auto& w = *weights[static_cast<std::size_t>(first)];
             kernels::lanes sums[4] = {};
-            for (const float *p = w.panel(0), *end = w.panel(w.panels()); p < end; p += 64)
+            for (const float *p = w.panel<float>(0), *end = w.panel<float>(w.panels()); p < end; p += 64)
               for (int j = 0; j < 4; ++j)
                 sums[j] += kernels::load<kernels::lanes>(p + 16 * j);
             sink[static_cast<std::size_t>(first)] = kernels::sum(sums[0] + sums[1] + sums[2] + sums[3]);

@@ -82,7 +82,7 @@ int measure(const sampling_arguments& given) {
     std::printf(
         "{\"batch\":%d,\"device\":\"%s\",\"threads\":%d,\"total_s\":%.3f,\"prefill_s\":%.3f,\"tokens_per_s\":%.1f,"
         "\"ms_per_decode_step\":%.2f}\n",
-        batch, policy->head().weight.device().str().c_str(), threads, best.total_s, best.prefill_s,
+        batch, policy->device().str().c_str(), threads, best.total_s, best.prefill_s,
         static_cast<double>(batch * new_tokens) / best.total_s, decode_s / static_cast<double>(best.steps - 1) * 1e3);
     std::fflush(stdout);
   }

@@ -11,13 +11,13 @@ namespace {
 
 struct convert_arguments {
   std::string in, out;
-  int dtype = static_cast<int>(model::saved_dtype::float32);
+  int dtype = static_cast<int>(precision::float32);
 };
 
 int run_convert(const convert_arguments& given) {
   const auto checkpoint = model::load_checkpoint(given.in, {.score_head = true});
   const model::decoder checked(checkpoint.config, checkpoint.parameters);
-  model::save_checkpoint(given.out, checkpoint, {static_cast<model::saved_dtype>(given.dtype)});
+  model::save_checkpoint(given.out, checkpoint, {static_cast<precision>(given.dtype)});
   std::int64_t elements = 0;
   for (const auto& parameter : checked.parameters())
     elements += parameter.tensor.numel();
@@ -41,8 +41,8 @@ command convert_command() {
                {.name = "--dtype",
                 .to = &given->dtype,
                 .help = "what the weights are stored as: float32 or bfloat16",
-                .words = {{"float32", static_cast<int>(model::saved_dtype::float32)},
-                          {"bfloat16", static_cast<int>(model::saved_dtype::bfloat16)}}}},
+                .words = {{"float32", static_cast<int>(precision::float32)},
+                          {"bfloat16", static_cast<int>(precision::bfloat16)}}}},
           .run = [given] { return run_convert(*given); }};
 }
 

@@ -330,7 +330,7 @@ TEST_CASE("save: what is written is read back, in one file or many") {
     CAPTURE(shard_bytes);
     const temporary_folder folder;
     const fs::path target = folder / "new" / "model";
-    model::save_checkpoint(target, saved, {model::saved_dtype::float32, shard_bytes});
+    model::save_checkpoint(target, saved, {precision::float32, shard_bytes});
     const auto loaded = model::load_checkpoint(target);
     check_same(loaded.parameters, saved.parameters);
     CHECK(model::config_text(loaded.config, "") == model::config_text(saved.config, ""));
@@ -342,7 +342,7 @@ TEST_CASE("save: what is written is read back, in one file or many") {
 TEST_CASE("save: bfloat16 halves the file and rounds once") {
   const temporary_folder folder;
   const auto saved = tiny_checkpoint();
-  model::save_checkpoint(folder / "b", saved, {model::saved_dtype::bfloat16});
+  model::save_checkpoint(folder / "b", saved, {precision::bfloat16});
   const auto loaded = model::load_checkpoint(folder / "b");
   for (std::size_t i = 0; i < saved.parameters.size(); ++i)
     CHECK(at::equal(loaded.parameters[i].tensor, saved.parameters[i].tensor.to(at::kBFloat16).to(at::kFloat)));

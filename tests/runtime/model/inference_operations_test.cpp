@@ -1,13 +1,19 @@
+#include "kernels/packed_matrix.hpp"
 #include "runtime/model/answer_logprobs.hpp"
+#include "runtime/model/float_tensor.hpp"
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/model/inference_operations.hpp"
 #include "runtime/model/matrix_product.hpp"
+#include "runtime/model/packed_sequences.hpp"
+#include "runtime/model/training_operations.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <memory>
 #include <numeric>
 
 namespace inference_operations_test {
@@ -24,7 +30,9 @@ namespace {
 /// One sequence, no cache, ATen only: the decoder as it is written in a textbook.
 class plain_operations final : public model::operations {
 public:
-  at::Tensor embed(const at::Tensor& table, const at::Tensor& tokens) override { return table.index_select(0, tokens); }
+  at::Tensor embed(const model::linear_weight& table, const at::Tensor& tokens) override {
+    return table.weight.index_select(0, tokens);
+  }
 
   void linear(const at::Tensor& x, std::span<const model::linear_weight* const> layers,
               std::span<at::Tensor> y) override {
@@ -58,9 +66,13 @@ public:
   }
 };
 
-decoder tiny(std::string_view family) {
+decoder unpacked(std::string_view family) {
   const auto config = tests::tiny_config(family);
-  decoder d(config, tests::random_weights(config, 7, at::kFloat, false));
+  return decoder(config, tests::random_weights(config, 7, at::kFloat, false));
+}
+
+decoder tiny(std::string_view family) {
+  decoder d = unpacked(family);
   d.pack();
   return d;
 }
@@ -72,10 +84,11 @@ std::vector<std::int32_t> some_tokens(std::int64_t count) {
   return tokens;
 }
 
-at::Tensor cached(const decoder& d, const std::vector<std::int32_t>& tokens, std::int64_t at_once, int threads) {
+at::Tensor cached(const decoder& d, const std::vector<std::int32_t>& tokens, std::int64_t at_once, int threads,
+                  precision kept = precision::float32) {
   kernels::thread_team team(threads);
   inference_operations ops(team);
-  kv_sequence sequence(kv_pool::make(d.config(), d.head().weight.device()));
+  kv_sequence sequence(kv_pool::make(d.config(), d.device(), kept));
   std::vector<at::Tensor> parts;
   for (std::size_t first = 0; first < tokens.size(); first += static_cast<std::size_t>(at_once)) {
     std::vector<inference_row> rows;
@@ -112,7 +125,7 @@ TEST_CASE("hidden states agree with the textbook's decoder in every family") {
   for (const auto& family : model::families()) {
     const decoder d = tiny(family.name);
     const auto tokens = some_tokens(41);
-    CHECK((cached(d, tokens, 41, 1) - plain(d, tokens)).abs().max().item<double>() < 2e-5);
+    CHECK((cached(d, tokens, 41, 1) - plain(unpacked(family.name), tokens)).abs().max().item<double>() < 2e-5);
   }
 }
 
@@ -162,7 +175,7 @@ TEST_CASE("blocks go back to the pool") {
 }
 
 TEST_CASE("answers' log-probabilities agree with a softmax over the textbook's logits") {
-  const decoder d = tiny("qwen3");
+  const decoder d = tiny("qwen3"), rows = unpacked("qwen3");
   const auto prompt = some_tokens(18);
   const std::vector<std::vector<std::int32_t>> answers{{1, 2, 3}, {}, {39}, {5, 5, 5, 5, 0, 7}};
   for (const double temperature : {1.0, 0.7}) {
@@ -173,7 +186,7 @@ TEST_CASE("answers' log-probabilities agree with a softmax over the textbook's l
       auto text = prompt;
       text.insert(text.end(), answer.begin(), answer.end());
       const at::Tensor logprobs =
-          at::log_softmax(at::linear(plain(d, text), d.head().weight).to(at::kDouble) / temperature, -1);
+          at::log_softmax(at::linear(plain(rows, text), rows.head().weight).to(at::kDouble) / temperature, -1);
       for (std::size_t i = 0; i < answer.size(); ++i)
         CHECK(std::abs(got[at++] - logprobs[static_cast<std::int64_t>(prompt.size() + i) - 1][answer[i]].item<double>())
               < 2e-5);
@@ -200,14 +213,74 @@ TEST_CASE("what does not fit is refused") {
   CHECK_THROWS_AS(model::answer_logprobs(d, none, answers, 1, 1), std::invalid_argument);
 }
 
-TEST_CASE("a decoder for inference on the CPU is packed and shares the parameters' memory") {
-  const auto config = tests::tiny_config("llama");
-  const auto parameters = tests::random_weights(config, 7, at::kFloat, true);
-  const auto made = model::inference_decoder(config, parameters, at::kCPU);
-  CHECK(made->head().packed);
-  REQUIRE(made->parameters().size() == parameters.size());
-  CHECK(made->parameters()[0].tensor.data_ptr() == parameters[0].tensor.data_ptr());
-  CHECK_FALSE(made->parameters()[0].tensor.requires_grad());
+TEST_CASE("a decoder for inference on the CPU is packed and lets every parameter go") {
+  for (const auto& family : model::families())
+    for (const auto kept : {precision::float32, precision::bfloat16}) {
+      const auto config = tests::tiny_config(family.name);
+      const auto parameters = model::in_precision(tests::random_weights(config, 7, at::kFloat, false), kept);
+      std::vector<std::weak_ptr<int>> alive;
+      model::weights watched;
+      for (const auto& [name, tensor] : parameters) {
+        const auto owner = std::make_shared<int>();
+        alive.push_back(owner);
+        watched.push_back({name, at::from_blob(
+                                     tensor.data_ptr(), tensor.sizes(), [owner](void*) {}, tensor.options())});
+      }
+      const auto made = model::inference_decoder(config, std::move(watched), at::kCPU);
+      CHECK(made->head().packed);
+      CHECK(std::ranges::all_of(alive, [](const auto& tensor) { return tensor.expired(); }));
+    }
+}
+
+TEST_CASE("bfloat16 weights give the bits of a model of the same numbers in fp32, in every family") {
+  for (const auto& family : model::families()) {
+    const auto config = tests::tiny_config(family.name);
+    const auto half = model::in_precision(tests::random_weights(config, 7, at::kFloat, false), precision::bfloat16);
+    const auto narrow = model::inference_decoder(config, half, at::kCPU);
+    const auto wide = model::inference_decoder(config, model::in_precision(half, precision::float32), at::kCPU);
+    CHECK(narrow->head().packed->stored_as() == kernels::storage::bfloat16);
+    const auto tokens = some_tokens(41);
+    CHECK(at::equal(cached(*narrow, tokens, 7, 2), cached(*wide, tokens, 41, 1)));
+    CHECK_FALSE(at::equal(cached(*wide, tokens, 41, 1), cached(tiny(family.name), tokens, 41, 1)));
+    const at::NoGradGuard no_grad;
+    model::training_operations differentiable(model::pack_sequence(at::arange(41)).groups), again = differentiable;
+    const auto hidden = [&](const model::weights& weights, model::training_operations& ops) {
+      const at::Tensor ids = at::tensor(at::ArrayRef<std::int32_t>(tokens)).to(at::kLong);
+      return decoder(config, model::placed_on(weights, at::kCPU)).hidden(ops, ids, at::arange(41));
+    };
+    CHECK(at::equal(hidden(half, differentiable), hidden(model::in_precision(half, precision::float32), again)));
+  }
+}
+
+TEST_CASE("a bfloat16 cache: half the bytes, one set of bits whatever the batching, forks and threads, near fp32's") {
+  const decoder d = tiny("llama");
+  CHECK(2 * kv_pool::make(d.config(), at::kCPU, precision::bfloat16)->bytes_per_block()
+        == kv_pool::make(d.config())->bytes_per_block());
+  const auto tokens = some_tokens(41);
+  const at::Tensor whole = cached(d, tokens, 41, 1, precision::bfloat16);
+  CHECK(at::equal(whole, cached(d, tokens, 1, 2, precision::bfloat16)));
+  CHECK(at::equal(whole, cached(d, tokens, 7, 3, precision::bfloat16)));
+  const at::Tensor exact = cached(d, tokens, 41, 1);
+  CHECK_FALSE(at::equal(whole, exact));
+  // Keys and values are off by 2^-9 of their size at most: hidden states near 1 by a few hundredths.
+  CHECK((whole - exact).abs().max().item<double>() < 0.05);
+
+  kernels::thread_team team(1);
+  inference_operations ops(team);
+  kv_sequence prompt(kv_pool::make(d.config(), at::kCPU, precision::bfloat16));
+  const auto rows_of = [&](kv_sequence& sequence, std::int64_t first, std::int64_t last) {
+    std::vector<inference_row> rows;
+    for (auto i = first; i < last; ++i)
+      rows.push_back({tokens[static_cast<std::size_t>(i)], &sequence, i});
+    return rows;
+  };
+  prompt.grow(33);
+  ops.forward(d, rows_of(prompt, 0, 33));
+  for (const std::int64_t shared : {16, 33}) {
+    kv_sequence fork = prompt.fork(shared);
+    fork.grow(41 - shared);
+    CHECK(at::equal(ops.forward(d, rows_of(fork, shared, 41)), whole.slice(0, shared, 41)));
+  }
 }
 
 TEST_CASE("sampling takes rows several times and in any order, each draw with its own rule") {

@@ -35,7 +35,7 @@ formats::stored_tensor stored(formats::storage kind, std::vector<std::int64_t> s
 TEST_CASE("weights file: a file of one number is these bytes") {
   const temporary_folder folder;
   const model::weights one{{"a", at::ones({1})}};
-  model::write_safetensors(folder / "a.safetensors", one, model::saved_dtype::float32, {});
+  model::write_safetensors(folder / "a.safetensors", one, precision::float32, {});
   std::string bytes = R"(________{"a":{"data_offsets":[0,4],"dtype":"F32","shape":[1]}}  )";
   bytes.replace(0, 8, std::string("\x38\0\0\0\0\0\0\0", 8));
   CHECK(tests::read_file(folder / "a.safetensors") == bytes + std::string("\x00\x00\x80\x3f", 4));
@@ -62,7 +62,7 @@ TEST_CASE("weights file: bfloat16 rounds to nearest, ties to even") {
   const temporary_folder folder;
   const float ulp = 1.0f / 128; // of bfloat16 at 1
   const model::weights parameters{{"x", at::tensor({1 + 0.5f * ulp, 1 + 1.5f * ulp, 1 + 0.6f * ulp, -3.0f})}};
-  model::write_safetensors(folder / "m.safetensors", parameters, model::saved_dtype::bfloat16);
+  model::write_safetensors(folder / "m.safetensors", parameters, precision::bfloat16);
   const safetensors_file file(folder / "m.safetensors");
   CHECK(file.find("x")->bytes.size() == 8);
   CHECK(at::equal(tensor_of(file, "x"), at::tensor({1.0f, 1 + 2 * ulp, 1 + ulp, -3.0f})));

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace millrace {
+
+/// What weights, keys and values are kept as, in memory, in files and on their way to other roles. A number that is
+/// rounded to bfloat16 goes to the nearest one, of two equally near the even one.
+enum class precision : std::uint8_t { float32, bfloat16 };
+
+constexpr auto words_for(precision) {
+  return std::to_array<std::string_view>({"float32", "bfloat16"});
+}
+
+constexpr std::int64_t bytes_a_number(precision kept) {
+  return kept == precision::float32 ? 4 : 2;
+}
+
+} // namespace millrace
