@@ -170,7 +170,7 @@ public:
   measurement(const pipeline::pipeline& p, machine_costs& found)
       : p_(p), found_(found), role_(*p.of<pipeline::rollout_table>().at(0)),
         table_(std::get<pipeline::rollout_table>(role_.options)), device_(train::device_named(p.run.device)),
-        words_(roles::load_model(p, table_.model)),
+        words_(roles::load_model(p, table_.model, p.models.at(table_.model).dtype)),
         policy_(model::inference_decoder(words_.config, std::exchange(words_.parameters, {}), device_)),
         from_(p, table_, words_),
         options_(from_.options(static_cast<int>(pipeline::threads_of(p, role_.name, cores_here())))) {}

@@ -13,24 +13,23 @@
 namespace millrace::tools {
 namespace {
 
-constexpr std::int64_t bytes_a_number = 4; // everything computes in fp32
-
 /// What a model is, without its weights.
 struct model_size {
-  std::int64_t weights = 0;        ///< bytes
-  std::int64_t bytes_a_token = 0;  ///< of an answer's keys and values
-  std::int64_t longest_answer = 0; ///< tokens of the model's context
+  std::int64_t learned = 0;         ///< bytes of the weights as a learner has them
+  std::int64_t weights = 0;         ///< and as the others have them
+  std::int64_t numbers_a_token = 0; ///< of an answer's keys and values
+  std::int64_t longest_answer = 0;  ///< tokens of the model's context
 };
 
-model_size model_size_of(const std::filesystem::path& path) {
+model_size model_size_of(const std::filesystem::path& path, precision kept) {
   const auto about = model::load_checkpoint(path, {.weights = false, .shapes = true, .score_head = true});
-  model_size size{.weights = 0,
-                  .bytes_a_token =
-                      2 * about.config.layers * about.config.kv_heads * about.config.head_dim * bytes_a_number,
-                  .longest_answer = about.config.max_positions};
+  std::int64_t count = 0;
   for (const auto& parameter : about.parameters)
-    size.weights += parameter.tensor.numel() * bytes_a_number;
-  return size;
+    count += parameter.tensor.numel();
+  return {.learned = count * bytes_a_number(precision::float32),
+          .weights = count * bytes_a_number(kept),
+          .numbers_a_token = 2 * about.config.layers * about.config.kv_heads * about.config.head_dim,
+          .longest_answer = about.config.max_positions};
 }
 
 /// Adds up the parts of each role.
@@ -52,9 +51,10 @@ public:
 
 private:
   const model_size& model(const std::string& name) {
+    const auto& source = p_.models.at(name);
     const auto known = sizes_.find(name);
     return known != sizes_.end() ? known->second
-                                 : sizes_.emplace(name, model_size_of(p_.models.at(name).path)).first->second;
+                                 : sizes_.emplace(name, model_size_of(source.path, source.dtype)).first->second;
   }
 
   static void part(planned_memory& planned, const char* what, std::int64_t bytes) {
@@ -64,12 +64,13 @@ private:
 
   /// @param bound of the caches; 0: none
   static void caches(planned_memory& planned, const model_size& size, std::int64_t answers, std::int64_t tokens,
-                     std::int64_t bound = 0) {
+                     precision cached, std::int64_t bound = 0) {
     tokens = std::min(tokens, size.longest_answer);
-    if (bound > 0 && bound < answers * tokens * size.bytes_a_token)
+    const std::int64_t bytes = answers * tokens * size.numbers_a_token * bytes_a_number(cached);
+    if (bound > 0 && bound < bytes)
       return part(planned, "caches within cache_bytes", bound);
     const auto what = "caches of " + std::to_string(answers) + " answers of " + std::to_string(tokens) + " tokens";
-    part(planned, what.c_str(), answers * tokens * size.bytes_a_token);
+    part(planned, what.c_str(), bytes);
   }
 
   /// Ranks add up gradients in a second copy, and may share out the moments.
@@ -77,30 +78,31 @@ private:
     const auto placed = p_.placement.roles.find(planned.role);
     const auto shard = placed == p_.placement.roles.end() ? sharding::none : placed->second.shard;
     const bool shares = shard != sharding::none, full = shard == sharding::full;
-    part(planned, full ? "its share of the weights" : "weights", size.weights / (full ? planned.processes : 1));
+    part(planned, full ? "its share of the weights" : "weights", size.learned / (full ? planned.processes : 1));
     part(planned, full ? "its share of the gradients" : "gradients",
-         full ? size.weights / planned.processes : (planned.processes > 1 ? 2 : 1) * size.weights);
-    part(planned, shares ? "its share of the moments" : "moments", 2 * size.weights / (shares ? planned.processes : 1));
+         full ? size.learned / planned.processes : (planned.processes > 1 ? 2 : 1) * size.learned);
+    part(planned, shares ? "its share of the moments" : "moments", 2 * size.learned / (shares ? planned.processes : 1));
   }
 
   void add(planned_memory& planned, const pipeline::rollout_table& table, const model_size& size) const {
     part(planned, "weights", size.weights);
     part(planned, "the next weights", size.weights);
-    caches(planned, size, table.slots, roles::longest_prompt(p_) + table.max_new_tokens, table.cache_bytes.bytes);
+    caches(planned, size, table.slots, roles::longest_prompt(p_) + table.max_new_tokens, table.cache_dtype,
+           table.cache_bytes.bytes);
   }
 
   static void add(planned_memory& planned, const pipeline::evaluation_table& table, const model_size& size) {
     part(planned, "weights", size.weights);
-    caches(planned, size, table.slots, table.max_prompt_tokens + table.max_new_tokens);
+    caches(planned, size, table.slots, table.max_prompt_tokens + table.max_new_tokens, table.cache_dtype);
   }
 
   void add(planned_memory& planned, const pipeline::policy_table& table, const model_size& size) const {
     if (table.lora) // adapters are small beside them
-      part(planned, "weights", size.weights);
+      part(planned, "weights", size.learned);
     else
       training(planned, size);
     if (table.ema_decay > 0)
-      part(planned, "the average", size.weights);
+      part(planned, "the average", size.learned);
   }
 
   void add(planned_memory& planned, const pipeline::critic_table&, const model_size& size) const {

@@ -17,7 +17,7 @@ struct planned_memory {
 };
 
 /// The roles that keep a model, in the pipeline's order: weights, what trains them, and the caches of answers that are
-/// written at once, all in fp32. Activations and the program itself come on top. A model that an earlier stage writes
+/// written at once. Activations and the program itself come on top. A model that an earlier stage writes
 /// has no shape yet: its roles are left out.
 /// @throws input_error for a model that cannot be read
 std::vector<planned_memory> planned_memory_of(const pipeline::pipeline& p);

@@ -394,6 +394,34 @@ void check_sampled(const pipeline& p, reading& into) {
              " with roles." + r->name + ".greedy_baseline: the group waits for that answer however long it is");
 }
 
+/// Where bfloat16 means nothing or cannot be.
+void check_precision(const pipeline& p, reading& into) {
+  const bool on_gpu = p.run.device == "cuda";
+  const auto refuse = [&](precision found, bool wrong, const std::string& key, const std::string& why) {
+    if (found == precision::bfloat16 && wrong)
+      into.wrong(into.place(key), key + ": found \"bfloat16\", want \"float32\" " + why);
+  };
+  const std::string gpu = "with run.device = \"cuda\": a GPU keeps float32 alone";
+  std::set<std::string> computing; ///< models that generate or score
+  for (const role& r : p.roles)
+    std::visit(
+        [&](const auto& table) {
+          using type = std::decay_t<decltype(table)>;
+          if constexpr (std::is_same_v<type, reference_table> || std::is_same_v<type, reward_model_table>)
+            computing.insert(table.model);
+          if constexpr (requires { table.cache_dtype; }) {
+            computing.insert(table.model);
+            refuse(table.cache_dtype, on_gpu, "roles." + r.name + ".cache_dtype", gpu);
+          }
+        },
+        r.options);
+  for (const auto& [name, model] : p.models) {
+    refuse(model.dtype, on_gpu, "models." + name + ".dtype", gpu);
+    refuse(model.dtype, !computing.contains(name), "models." + name + ".dtype",
+           "of a model that no role generates or scores with: learners keep float32");
+  }
+}
+
 bool is_address(std::string_view host) {
   const std::size_t colon = host.rfind(':');
   if (colon == std::string_view::npos || colon == 0 || host.size() > 255)
@@ -469,6 +497,7 @@ void check(pipeline& p, reading& into, bool whole) {
     check_roles(p, into);
     check_handing_over(p, into);
     check_sampled(p, into);
+    check_precision(p, into);
     check_placement(p, into);
   }
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/words/limits.hpp"
+#include "runtime/words/precision.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -111,6 +112,7 @@ struct run_table {
 struct model_table {
   std::filesystem::path path;
   std::string chat_template;
+  precision dtype = precision::float32;
 
   bool operator==(const model_table&) const = default;
 
@@ -118,6 +120,9 @@ struct model_table {
   static void visit(Self& s, Visitor& v) {
     v("path", s.path, needed(), "a Hugging Face folder or a .gguf file; relative to the pipeline file's folder");
     v("chat_template", s.chat_template, any(), "name of a chat template; empty = the model's own");
+    v("dtype", s.dtype, any(),
+      "what weights are kept as where they generate or score, and on their way there; learners keep and everybody "
+      "computes float32");
   }
 };
 

@@ -9,7 +9,6 @@
 #include "runtime/roles/rule_verifier_role.hpp"
 #include "runtime/roles/thread_answer.hpp"
 #include "runtime/telemetry/log.hpp"
-#include "runtime/train/trainable.hpp"
 
 #include <sys/resource.h>
 
@@ -64,8 +63,10 @@ std::shared_ptr<const evaluation_core> core_of(const role_setup& setup, const pi
 } // namespace
 
 evaluation_role::evaluation_role(const role_setup& setup, const pipeline::evaluation_table& table)
-    : setup_(setup), answers_kept_(static_cast<std::size_t>(table.answers_kept)), core_(core_of(setup, table)),
+    : setup_(setup), answers_kept_(static_cast<std::size_t>(table.answers_kept)),
+      device_(device_for(*setup.pipeline, table.model)), core_(core_of(setup, table)),
       thread_(std::make_shared<job_thread>()) {
+  device_for(*setup.pipeline, table.cache_dtype, "roles." + setup.who.role + ".cache_dtype");
   if (core_->skipped() > 0)
     telemetry::log_warning(setup_.who.name(),
                            std::to_string(core_->skipped()) + " rows skipped, the first: " + core_->skipped_first());
@@ -92,26 +93,24 @@ void evaluation_role::take(const new_weights& ask, answer_to<weights_live> done)
 }
 
 void evaluation_role::evaluate(const evaluate_version& ask, answer_to<version_evaluated> done) {
-  answer_from<version_evaluated>(*thread_,
-                                 {.track = setup_.who.name(),
-                                  .what = "evaluate version " + std::to_string(ask.version),
-                                  .cause = telemetry::cause::compute},
-                                 std::move(done),
-                                 [version = ask.version, core = core_, taken = taken_, stop = stop_.get_token(),
-                                  setup = evaluation_setup{.who = setup_.who,
-                                                           .events = setup_.events,
-                                                           .device = train::device_named(setup_.pipeline->run.device),
-                                                           .answers_kept = answers_kept_}] {
-                                   transport::bundle parameters;
-                                   {
-                                     const std::lock_guard lock(taken->mutex);
-                                     if (taken->version != version || taken->parameters.columns().empty())
-                                       throw std::runtime_error("the weights of version " + std::to_string(version)
-                                                                + " have not been taken");
-                                     parameters = taken->parameters;
-                                   }
-                                   return figures_of(*core, setup, version, parameters, stop);
-                                 });
+  answer_from<version_evaluated>(
+      *thread_,
+      {.track = setup_.who.name(),
+       .what = "evaluate version " + std::to_string(ask.version),
+       .cause = telemetry::cause::compute},
+      std::move(done),
+      [version = ask.version, core = core_, taken = taken_, stop = stop_.get_token(),
+       setup = evaluation_setup{
+           .who = setup_.who, .events = setup_.events, .device = device_, .answers_kept = answers_kept_}] {
+        transport::bundle parameters;
+        {
+          const std::lock_guard lock(taken->mutex);
+          if (taken->version != version || taken->parameters.columns().empty())
+            throw std::runtime_error("the weights of version " + std::to_string(version) + " have not been taken");
+          parameters = taken->parameters;
+        }
+        return figures_of(*core, setup, version, parameters, stop);
+      });
 }
 
 role_abilities made(const role_setup& setup, const pipeline::evaluation_table& table) {

@@ -42,6 +42,7 @@ private:
 
   role_setup setup_;
   std::size_t answers_kept_;
+  at::Device device_;
   std::shared_ptr<const evaluation_core> core_;
   std::shared_ptr<taken_weights> taken_ = std::make_shared<taken_weights>();
   std::stop_source stop_;

@@ -99,7 +99,8 @@ policy_core::policy_core(const pipeline::pipeline& p, const std::filesystem::pat
                          train::team_seat seat)
     : table_(table_of(p)), leads_(seat.place.rank == 0), model_(load(p, checkpoint)),
       learner_(model_.config, model_.parameters, options_for(p, checkpoint, model_, threads, std::move(seat))),
-      rules_(columns::training_rules_of(p)), rewards_(reward_parts_of(p)), threads_(threads) {
+      published_as_(p.models.at(table_.model).dtype), rules_(columns::training_rules_of(p)),
+      rewards_(reward_parts_of(p)), threads_(threads) {
   const auto loaded = std::exchange(model_.parameters, {});
   for (const auto* critic : p.of<pipeline::critic_table>())
     idle_steps_ = std::get<pipeline::critic_table>(critic->options).alone_steps;
@@ -220,7 +221,7 @@ void policy_core::end_step(const train_batch& batch, batch_report& report) {
 transport::bundle policy_core::snapshot(std::uint32_t version) const {
   if (version != version_)
     throw std::logic_error("the parameters are those of version " + std::to_string(version_));
-  return columns::bundle_of(learner_.version_parameters());
+  return columns::bundle_of(learner_.version_parameters(), published_as_);
 }
 
 void policy_core::write_checkpoint(const std::filesystem::path& folder) const {

@@ -48,7 +48,8 @@ public:
   /// empty.
   std::vector<float> take_returns() { return std::exchange(returns_, {}); }
 
-  /// A snapshot of the parameters of a version; while a step is trained in parts, as they were before it.
+  /// A snapshot of the parameters of a version, as its model's `dtype` says; while a step is trained in parts, as they
+  /// were before it.
   /// @throws std::logic_error if they are not those of `version` (any more)
   transport::bundle snapshot(std::uint32_t version) const;
 
@@ -72,6 +73,7 @@ private:
   train::learner learner_;
   std::optional<train::moving_average> average_;
   std::optional<data::text_rows> texts_;
+  precision published_as_;
   columns::training_rules rules_;
   std::vector<train::reward_part> rewards_; ///< empty: there is one
   int threads_ = 0;

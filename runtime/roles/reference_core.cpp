@@ -4,9 +4,9 @@
 #include "runtime/columns/column_origin.hpp"
 #include "runtime/formats/durable_write.hpp"
 #include "runtime/model/answer_logprobs.hpp"
+#include "runtime/model/float_tensor.hpp"
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/roles/role_model.hpp"
-#include "runtime/train/trainable.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <ATen/TensorOperators.h>
@@ -26,20 +26,29 @@ std::filesystem::path own_folder(const std::filesystem::path& checkpoint, const 
 } // namespace
 
 reference_core reference_core::load(const pipeline::pipeline& p, const pipeline::reference_table& table, int threads) {
-  return {table, load_model(p, table.model), pipeline::sampling_temperature(p), threads,
-          train::device_named(p.run.device)};
+  const auto kept = p.models.at(table.model).dtype;
+  return {table,
+          load_model(p, table.model, table.ema > 0 ? precision::float32 : kept),
+          pipeline::sampling_temperature(p),
+          threads,
+          device_for(p, table.model),
+          kept};
 }
 
 reference_core::reference_core(pipeline::reference_table table, model::checkpoint loaded, double temperature,
-                               int threads, at::Device device)
+                               int threads, at::Device device, precision kept)
     : table_(std::move(table)), model_(std::move(loaded)), temperature_(temperature), threads_(threads),
-      device_(device) {
+      device_(device), kept_(kept) {
   use(std::move(model_.parameters));
 }
 
 void reference_core::use(model::weights weights) {
-  model_.parameters = std::move(weights);
-  decoder_ = model::inference_decoder(model_.config, model_.parameters, device_);
+  model_.parameters.clear();
+  auto scored_with = model::in_precision(weights, kept_);
+  if (follows())
+    model_.parameters = table_.ema > 0 ? std::move(weights) : scored_with;
+  weights.clear();
+  decoder_ = model::inference_decoder(model_.config, std::move(scored_with), device_);
 }
 
 std::vector<float> reference_core::logprobs(std::span<const std::int32_t> prompt,
@@ -78,7 +87,8 @@ void reference_core::follow(std::uint32_t version, const model::weights& policy)
     if (own.name != policy[i].name || own.tensor.sizes() != policy[i].tensor.sizes())
       throw std::invalid_argument("the weights are of another model: found '" + policy[i].name + "', want '" + own.name
                                   + "' of the same shape");
-    next.push_back({own.name, own.tensor * kept + policy[i].tensor * (1 - kept)});
+    const at::Tensor fresh = policy[i].tensor.to(at::kFloat);
+    next.push_back({own.name, kept > 0 ? own.tensor * kept + fresh * (1 - kept) : fresh});
   }
   use(std::move(next));
   version_ = version;

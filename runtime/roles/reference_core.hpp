@@ -27,8 +27,9 @@ public:
 
   /// @param loaded its weights are the reference's first
   /// @param device where it scores
+  /// @param kept what it scores with; an average goes on in fp32 whatever it is
   reference_core(pipeline::reference_table table, model::checkpoint loaded, double temperature, int threads,
-                 at::Device device = at::kCPU);
+                 at::Device device = at::kCPU, precision kept = precision::float32);
 
   /// log p of every answer token, [sum of lengths], at the temperature the answers were sampled at.
   std::vector<float> logprobs(std::span<const std::int32_t> prompt,
@@ -60,11 +61,12 @@ private:
   void use(model::weights weights);
 
   pipeline::reference_table table_;
-  model::checkpoint model_; ///< with the weights of now
+  model::checkpoint model_; ///< with the weights of now where it follows the policy
   std::shared_ptr<const model::decoder> decoder_;
   double temperature_;
   int threads_;
   at::Device device_;
+  precision kept_;
   std::uint32_t version_ = 0;
 };
 

@@ -7,8 +7,8 @@
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/model/score_head.hpp"
 #include "runtime/roles/role_kinds.hpp"
+#include "runtime/roles/role_model.hpp"
 #include "runtime/roles/tokenizer_match.hpp"
-#include "runtime/train/trainable.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <algorithm>
@@ -46,7 +46,7 @@ reward_model_role::reward_model_role(pipeline::reward_model_table table, const m
 std::shared_ptr<reward_model_role> reward_model_role::load(const pipeline::pipeline& p,
                                                            const pipeline::reward_model_table& table, int threads) {
   const auto& source = p.models.at(table.model);
-  auto scorer = model::load_checkpoint(source.path, {.weights = true, .score_head = true});
+  auto scorer = model::load_checkpoint(source.path, {.weights = true, .kept = source.dtype, .score_head = true});
   if (!scorer.config.score_head)
     throw input_error(source.path.string() + ": a language model, want a sequence-classification model of one label");
   if (!source.chat_template.empty())
@@ -55,7 +55,7 @@ std::shared_ptr<reward_model_role> reward_model_role::load(const pipeline::pipel
   if (same)
     check_same_tokens(p, scorer);
   return std::make_shared<reward_model_role>(table, scorer, same ? ids::of_policy : ids::its_own, threads,
-                                             train::device_named(p.run.device));
+                                             device_for(p, table.model));
 }
 
 float reward_model_role::reward_of(const pipeline::reward_model_table& table, float score) {

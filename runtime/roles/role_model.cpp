@@ -1,6 +1,7 @@
 #include "runtime/roles/role_model.hpp"
 
-#include "runtime/words/input_error.hpp"
+#include "runtime/pipeline/located.hpp"
+#include "runtime/train/trainable.hpp"
 
 namespace millrace::roles {
 namespace {
@@ -17,14 +18,27 @@ model::checkpoint load_named(const pipeline::pipeline& p, const std::string& nam
 
 } // namespace
 
-model::checkpoint load_model(const pipeline::pipeline& p, const std::string& name) {
-  return load_named(p, name, {.weights = true});
+model::checkpoint load_model(const pipeline::pipeline& p, const std::string& name, precision kept) {
+  return load_named(p, name, {.weights = true, .kept = kept});
 }
 
 model::checkpoint load_text_model(const pipeline::pipeline& p, const std::string& name) {
   auto loaded = load_named(p, name, {.weights = false});
   model::chat_of(loaded);
   return loaded;
+}
+
+at::Device device_for(const pipeline::pipeline& p, precision kept, const std::string& path) {
+  const auto device = train::device_named(p.run.device);
+  if (!device.is_cpu() && kept == precision::bfloat16)
+    throw pipeline::pipeline_errors({p.mistake_at(path, path + ": found \"bfloat16\" and run.device = \"" + p.run.device
+                                                            + "\" finds a GPU, which keeps float32 alone; want "
+                                                              "\"float32\" or run.device = \"cpu\"")});
+  return device;
+}
+
+at::Device device_for(const pipeline::pipeline& p, const std::string& model) {
+  return device_for(p, p.models.at(model).dtype, "models." + model + ".dtype");
 }
 
 } // namespace millrace::roles

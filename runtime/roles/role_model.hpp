@@ -9,10 +9,17 @@ namespace millrace::roles {
 
 /// The model that a pipeline names, with the chat template that the pipeline names instead of the model's own.
 /// @throws input_error if it cannot be read or holds no tokenizer
-model::checkpoint load_model(const pipeline::pipeline& p, const std::string& name);
+/// @param kept what its weights are read as
+model::checkpoint load_model(const pipeline::pipeline& p, const std::string& name, precision kept);
 
 /// The same without its weights: tokenizer, template and shape. An unknown template is an error now, not at the first
 /// prompt.
 model::checkpoint load_text_model(const pipeline::pipeline& p, const std::string& name);
+
+/// Where a role generates or scores. @throws pipeline_errors at the key `path`, for bfloat16 on a GPU
+at::Device device_for(const pipeline::pipeline& p, precision kept, const std::string& path);
+
+/// Where a role computes with a model of the pipeline. @throws pipeline_errors for a `dtype` that cannot be there
+at::Device device_for(const pipeline::pipeline& p, const std::string& model);
 
 } // namespace millrace::roles

@@ -11,7 +11,6 @@
 #include "runtime/roles/rollout_requests.hpp"
 #include "runtime/roles/thread_answer.hpp"
 #include "runtime/telemetry/in_flight.hpp"
-#include "runtime/train/trainable.hpp"
 
 #include <map>
 #include <optional>
@@ -58,7 +57,9 @@ struct rollout_role::state {
 
   state(const role_setup& from, const pipeline::rollout_table& table)
       : setup(from), words(load_text_model(*from.pipeline, table.model)), requests(*from.pipeline, table, words),
-        in_flight(from.who.name()), device(train::device_named(from.pipeline->run.device)) {}
+        in_flight(from.who.name()), device(device_for(*from.pipeline, table.model)) {
+    device_for(*from.pipeline, table.cache_dtype, "roles." + from.who.role + ".cache_dtype");
+  }
 
   void accept(asked_group group, columns::column_set prompt, std::optional<columns::column_set> partial);
   void lay_out(coming_weights weights, transport::bundle parameters);

@@ -1,7 +1,7 @@
 #include "runtime/pipeline/located.hpp"
 #include "runtime/roles/evaluation_answers.hpp"
+#include "runtime/roles/role_model.hpp"
 #include "runtime/roles/rule_verifier_role.hpp"
-#include "runtime/train/trainable.hpp"
 #include "runtime/words/cores.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
@@ -44,8 +44,8 @@ int run_evaluate(const evaluate_arguments& given) {
   const bool threads_written = p.origins.at("roles." + role.name + ".threads") != "default";
   if (!threads_written) // nothing else works here
     table.threads = cores_here();
-  auto model =
-      load_inference_model(given.model, p.models.at(table.model).chat_template, train::device_named(p.run.device));
+  auto model = load_inference_model(given.model, p.models.at(table.model).chat_template,
+                                    roles::device_for(p, table.model), p.models.at(table.model).dtype);
   const auto work = pipeline::located(p, pipeline::rows_key(table, "roles." + role.name),
                                       [&] { return roles::evaluation_core(table, std::move(model.about)); });
   roles::start(work.rules(), p, role.name);

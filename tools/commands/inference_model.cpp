@@ -62,8 +62,8 @@ std::vector<argument> model_arguments(int& threads, std::string& device, std::st
 }
 
 inference_model load_inference_model(const std::filesystem::path& path, const std::string& template_name,
-                                     at::Device device) {
-  inference_model loaded{model::load_checkpoint(path), nullptr};
+                                     at::Device device, precision kept) {
+  inference_model loaded{model::load_checkpoint(path, {.kept = kept}), nullptr};
   if (!loaded.about.tok)
     throw input_error(path.string() + ": found no tokenizer, want one");
   if (!template_name.empty())

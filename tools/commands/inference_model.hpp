@@ -27,7 +27,7 @@ struct inference_model {
 /// @param template_name a chat template's name, which goes before the model's own; "" = the model's own
 /// @throws input_error as `load_checkpoint`, and for a model without a tokenizer
 inference_model load_inference_model(const std::filesystem::path& path, const std::string& template_name,
-                                     at::Device device);
+                                     at::Device device, precision kept = precision::float32);
 
 /// What a prompt of text is.
 enum class text_prompt {

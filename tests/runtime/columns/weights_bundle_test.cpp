@@ -31,6 +31,17 @@ TEST_CASE("a snapshot of weights that are not contiguous or not fp32 holds their
   CHECK(snapshot.at("half").spec.type == dtype::f32);
 }
 
+TEST_CASE(
+    "a snapshot in bfloat16 has half the bytes, every number the nearest one; weights made of it are its memory") {
+  const at::Tensor source = at::tensor({1.0f, 1 + 1.0f / 256, 1 + 3.0f / 256, -0.1f});
+  const auto snapshot = columns::bundle_of({{"w", source}}, precision::bfloat16);
+  CHECK(snapshot.at("w").spec.type == dtype::bf16);
+  CHECK(snapshot.at("w").bytes.size() == 8);
+  const auto weights = columns::weights_of(snapshot);
+  CHECK(weights.at(0).tensor.data_ptr() == snapshot.at("w").bytes.data());
+  CHECK(at::equal(weights.at(0).tensor.to(at::kFloat), at::tensor({1.0f, 1.0f, 1 + 2.0f / 128, -0.10009765625f})));
+}
+
 TEST_CASE("weights made of a bundle are its memory and keep it alive") {
   auto snapshot = columns::bundle_of({{"w", at::full({4}, 2.5)}});
   const void* memory = snapshot.at("w").bytes.data();

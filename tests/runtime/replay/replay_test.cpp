@@ -33,7 +33,7 @@ struct recorded_run {
   /// Generates, scores and trains two groups.
   void step(std::uint64_t number) {
     const auto& table = std::get<pipeline::rollout_table>(p.at("rollout").options);
-    const auto words = roles::load_model(p, table.model);
+    const auto words = roles::load_text_model(p, table.model);
     const roles::rollout_requests requests(p, table, words);
     const auto version = static_cast<std::uint32_t>(number - 1);
     const auto weights = columns::weights_of(policy.snapshot(version));

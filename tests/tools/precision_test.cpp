@@ -1,0 +1,123 @@
+#include "tests/tools/tiny_run.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cstddef>
+#include <string>
+
+namespace precision_test {
+
+// Weights, keys and values in bfloat16 through the whole program.
+
+using namespace millrace::tests;
+
+namespace {
+
+const strings in_half{"--set", "models.tiny.dtype=bfloat16", "--set", "roles.rollout.cache_dtype=bfloat16"};
+
+strings with(strings sets, const strings& more) {
+  sets.insert(sets.end(), more.begin(), more.end());
+  return sets;
+}
+
+strings curve_of(const tiny_run& run, const strings& sets) {
+  const auto done = run_to_end(run.start(sets), 60);
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  return run.files().learning_curve();
+}
+
+void check_replay(const tiny_run& run) {
+  const auto again = run_to_end(command_line({"replay", run.files().folder().string()}), 60);
+  CAPTURE(again.err);
+  CHECK(again.status == 0);
+}
+
+double mean_reward(const tiny_run& run, std::size_t first, std::size_t last) {
+  double sum = 0;
+  const auto rows = run.files().metrics();
+  for (std::size_t i = first; i < last; ++i)
+    sum += rows.at(i).at("reward").get<double>();
+  return sum / static_cast<double>(last - first);
+}
+
+} // namespace
+
+TEST_CASE("a bfloat16 rollout and reference: the model learns, a replay and several processes repeat every bit") {
+  const tiny_run longer({.steps = 40});
+  curve_of(longer, in_half);
+  CHECK(mean_reward(longer, 30, 40) > mean_reward(longer, 0, 5) + 0.05);
+
+  const tiny_pipeline pipeline{.steps = 6, .reference = true};
+  const tiny_run alone(pipeline), apart(pipeline), exact(pipeline);
+  const auto curve = curve_of(alone, in_half);
+  CHECK(curve_of(apart, with(placed_apart(true), in_half)) == curve);
+  CHECK(curve_of(exact, {}) != curve);
+  check_replay(alone);
+  const auto gap = [](const tiny_run& run) {
+    return run.files().metrics().front().at("rollout/logprob_max_difference").get<double>();
+  };
+  CHECK(gap(exact) < 1e-4);
+  CHECK(gap(alone) > 1e-4);
+}
+
+TEST_CASE("bfloat16 goes with adapters, averages, references that follow, critics and checkpoints") {
+  const tiny_pipeline pipeline{.steps = 4, .reference = true, .critic = true};
+  for (const strings& how : {strings{"--set", "roles.learner.lora.rank=4"},
+                             strings{"--set", "roles.learner.ema_decay=0.9", "--set", "roles.frozen.refresh_every=2"},
+                             strings{"--set", "roles.frozen.ema=0.9"}}) {
+    CAPTURE(how[1]);
+    const tiny_run whole(pipeline), halves(pipeline);
+    const auto sets = with(in_half, how);
+    const auto curve = curve_of(whole, sets);
+    check_replay(whole);
+    const auto first = run_to_end(halves.start(with(sets, {"--set", "run.steps=2"})), 60);
+    REQUIRE(first.status == 0);
+    const auto rest = run_to_end(halves.resume({"--set", "run.steps=4"}), 60);
+    CAPTURE(rest.err);
+    REQUIRE(rest.status == 0);
+    CHECK(halves.files().learning_curve() == curve);
+  }
+}
+
+TEST_CASE("bfloat16 where it means nothing and words that are none are refused at their place") {
+  const tiny_run run;
+  const auto refused = [&](const strings& sets, const std::string& want) {
+    const auto done = run_to_end(run.check(sets));
+    CAPTURE(done.err);
+    CHECK(done.status == 1);
+    CHECK(done.err.find(want) != std::string::npos);
+  };
+  refused({"--set", "models.tiny.dtype=half"},
+          "--set models.tiny.dtype=half: models.tiny.dtype: found \"half\", want one of \"float32\", \"bfloat16\"");
+  refused({"--set", "roles.rollout.cache_dtype=fp8"}, "roles.rollout.cache_dtype: found \"fp8\"");
+  refused({"--set", "models.other.path=" + tiny_model().string(), "--set", "models.other.dtype=bfloat16"},
+          "models.other.dtype: found \"bfloat16\", want \"float32\" of a model that no role generates or scores with");
+  refused(with(in_half, {"--set", "run.device=cuda"}), "models.tiny.dtype: found \"bfloat16\", want \"float32\" with "
+                                                       "run.device = \"cuda\"");
+  refused(with(in_half, {"--set", "run.device=cuda"}), "roles.rollout.cache_dtype: found \"bfloat16\"");
+}
+
+TEST_CASE("a dry run plans half the bytes where bfloat16 is kept, and all of them where a model is trained") {
+  const tiny_run run;
+  const auto plan_of = [&](const strings& sets) {
+    auto command = run.start(sets);
+    command.push_back("--dry-run");
+    const auto done = run_to_end(command);
+    CAPTURE(done.err);
+    REQUIRE(done.status == 0);
+    return done.err;
+  };
+  const auto line_of = [](const std::string& plan, const std::string& role) {
+    const auto at = plan.find(role);
+    REQUIRE(at != std::string::npos);
+    return plan.substr(at, plan.find('\n', at) - at);
+  };
+  const auto whole = plan_of({}), half = plan_of(in_half);
+  CAPTURE(whole);
+  CAPTURE(half);
+  CHECK(line_of(whole, "rollout") != line_of(half, "rollout"));
+  CHECK(line_of(whole, "learner") == line_of(half, "learner"));
+}
+
+} // namespace precision_test
