@@ -245,7 +245,7 @@ private:
   void sum_up_drops(); ///< those of the step that were not said one by one
   void carry_out(const schedule::checkpoint& k, double now);
   void carry_out(const schedule::finish& f, double now);
-  void send_weights(schedule::worker_id worker, version_id version, const ticket& parameters);
+  void send_weights(schedule::worker_id worker, version_id version, const weight_shares& parameters);
   std::vector<schedule::worker_id> remove_generators(node_id node);
   std::set<std::string> remove_adders(node_id node);
   void start_generation(std::uint64_t group);
@@ -275,7 +275,7 @@ private:
   std::map<node_id, std::string> state_keepers_; ///< by node: the role's kind
   std::set<std::uint64_t> asked_prompts_;
   std::optional<std::uint32_t> published_version_;
-  ticket published_;
+  weight_shares published_;
   std::optional<std::uint32_t> publishing_;
   std::set<schedule::worker_id> weights_wanted_; ///< workers to be sent the version being published
   std::optional<train_batch> training_;

@@ -106,7 +106,7 @@ void group_router::tell_version() {
     send_weights(worker, *published_version_, {});
 }
 
-void group_router::send_weights(schedule::worker_id worker, version_id version, const ticket& parameters) {
+void group_router::send_weights(schedule::worker_id worker, version_id version, const weight_shares& parameters) {
   if (auto* generator = generator_of(worker))
     effects_.send_weights(generator->who,
                           {.version = version, .parameters = parameters, .in_flight = graph_.flips_in_flight});

@@ -240,6 +240,11 @@ auto inspect(Inspector& f, publish_weights& x) {
 }
 
 template <class Inspector>
+auto inspect(Inspector& f, weight_shares& x) {
+  return f(x.tickets, x.whole);
+}
+
+template <class Inspector>
 auto inspect(Inspector& f, weights_published& x) {
   return f(x.version, x.parameters, x.copy_s);
 }

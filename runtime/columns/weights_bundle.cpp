@@ -2,13 +2,21 @@
 
 #include "runtime/model/float_tensor.hpp"
 
+#include <ATen/ATen.h>
+
+#include <cstring>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 
 namespace millrace::columns {
 
+dtype dtype_of(precision kept) {
+  return kept == precision::float32 ? dtype::f32 : dtype::bf16;
+}
+
 transport::bundle bundle_of(const model::weights& parameters, precision sent) {
-  const dtype type = sent == precision::float32 ? dtype::f32 : dtype::bf16;
+  const dtype type = dtype_of(sent);
   auto snapshot = std::make_shared<model::weights>();
   std::vector<transport::column> columns;
   for (const auto& parameter : parameters) {
@@ -33,6 +41,74 @@ model::weights weights_of(const transport::bundle& parameters) {
     result.push_back(
         {column.spec.name, model::floats_over(column.bytes.data(), column.spec.shape, kept, parameters.owner())});
   }
+  return result;
+}
+
+void pull_weights(transport::data_plane& data, const weight_shares& from, std::chrono::milliseconds timeout,
+                  std::function<void(pulled_weights pulled, std::string error)> done) {
+  if (from.tickets.empty())
+    return done({}, "no weights were published");
+
+  struct arrivals {
+    std::mutex mutex;
+    pulled_weights pulled;
+    std::string error;
+    std::size_t missing = 0;
+  };
+
+  const auto all = std::make_shared<arrivals>();
+  all->pulled.whole = from.whole;
+  all->pulled.shares.resize(from.tickets.size());
+  all->missing = from.tickets.size();
+  for (std::size_t i = 0; i < from.tickets.size(); ++i)
+    data.pull(from.tickets[i], timeout, [all, i, done](transport::pull_result one) {
+      {
+        const std::lock_guard lock(all->mutex);
+        if (one)
+          all->pulled.shares[i] = std::move(one.value);
+        else if (all->error.empty())
+          all->error = one.error;
+        if (--all->missing > 0)
+          return;
+      }
+      if (all->error.empty())
+        done(std::move(all->pulled), {});
+      else
+        done({}, all->error);
+    });
+}
+
+namespace {
+
+/// One tensor out of its pieces. @throws std::invalid_argument where they are not as many bytes as it has
+at::Tensor put_together(const tensor_spec& spec, const std::vector<transport::bundle>& shares) {
+  const auto type = spec.type == dtype::f32 ? at::kFloat : at::kBFloat16;
+  const at::Tensor whole = at::empty(spec.shape, type);
+  auto* const to = static_cast<std::byte*>(whole.mutable_data_ptr());
+  std::size_t next = 0;
+  for (const auto& share : shares) {
+    if (!share.has(spec.name))
+      continue;
+    const auto& piece = share.at(spec.name);
+    if (piece.spec.type != spec.type || next + piece.bytes.size() > whole.nbytes())
+      throw std::invalid_argument("weights: a share has " + to_string(piece.spec) + ", which is no piece of "
+                                  + to_string(spec));
+    std::memcpy(to + next, piece.bytes.data(), piece.bytes.size());
+    next += piece.bytes.size();
+  }
+  if (next != whole.nbytes())
+    throw std::invalid_argument("weights: the shares have " + std::to_string(next) + " bytes of " + to_string(spec));
+  return whole;
+}
+
+} // namespace
+
+model::weights weights_of(const pulled_weights& parameters) {
+  if (parameters.shares.size() == 1 && parameters.whole.empty())
+    return weights_of(parameters.shares.front());
+  model::weights result;
+  for (const auto& spec : parameters.whole)
+    result.push_back({spec.name, put_together(spec, parameters.shares)});
   return result;
 }
 

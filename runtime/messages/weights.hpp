@@ -3,18 +3,32 @@
 #include "runtime/words/ticket.hpp"
 
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 namespace millrace {
+
+/// Where a version's parameters can be pulled: from one place, or a share from each rank of the learner.
+struct weight_shares {
+  std::vector<ticket> tickets;    ///< in the order of ranks; none: nothing to pull
+  std::vector<tensor_spec> whole; ///< what several shares make up, tensor by tensor; of one ticket: empty
+
+  weight_shares() = default;
+
+  weight_shares(ticket one) : tickets{std::move(one)} {}
+
+  bool operator==(const weight_shares&) const = default;
+};
 
 /// Make the parameters as they are now available as a version. coordinator -> whoever publishes weights.
 struct publish_weights {
   std::uint32_t version = 0;
 };
 
-/// Answers `publish_weights`. The ticket lives until the next version's is published and acknowledged, longer if held.
+/// Answers `publish_weights`. The tickets live until the next version's are published and acknowledged, longer if held.
 struct weights_published {
   std::uint32_t version = 0;
-  ticket parameters;
+  weight_shares parameters;
   double copy_s = 0;
 };
 
@@ -30,7 +44,7 @@ struct hold_weights {
 /// has them.
 struct new_weights {
   std::uint32_t version = 0;
-  ticket parameters;
+  weight_shares parameters;
   bool in_flight = true; ///< flip between two decode steps; false: when no group of the old version runs
 };
 

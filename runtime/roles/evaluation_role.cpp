@@ -28,7 +28,7 @@ struct evaluation_setup {
 };
 
 version_evaluated figures_of(const evaluation_core& core, const evaluation_setup& setup, version_id version,
-                             const transport::bundle& parameters, std::stop_token stop) {
+                             const columns::pulled_weights& parameters, std::stop_token stop) {
   const double start = telemetry::now_s();
   double told = start;
   std::map<std::size_t, std::string> answers; // prompts end in any order
@@ -76,20 +76,20 @@ evaluation_role::evaluation_role(const role_setup& setup, const pipeline::evalua
 
 void evaluation_role::take(const new_weights& ask, answer_to<weights_live> done) {
   const double start = telemetry::now_s();
-  setup_.data->pull(
-      ask.parameters, setup_.deadline(),
-      [version = ask.version, start, done = std::move(done), taken = taken_](transport::pull_result pulled) {
-        if (!pulled) {
-          done({}, pulled.error);
-          return;
-        }
-        {
-          const std::lock_guard lock(taken->mutex);
-          taken->version = version;
-          taken->parameters = std::move(pulled.value);
-        }
-        done({.version = version, .pull_s = telemetry::now_s() - start}, "");
-      });
+  columns::pull_weights(*setup_.data, ask.parameters, setup_.deadline(),
+                        [version = ask.version, start, done = std::move(done),
+                         taken = taken_](columns::pulled_weights pulled, const std::string& error) {
+                          if (!error.empty()) {
+                            done({}, error);
+                            return;
+                          }
+                          {
+                            const std::lock_guard lock(taken->mutex);
+                            taken->version = version;
+                            taken->parameters = std::move(pulled);
+                          }
+                          done({.version = version, .pull_s = telemetry::now_s() - start}, "");
+                        });
 }
 
 void evaluation_role::evaluate(const evaluate_version& ask, answer_to<version_evaluated> done) {
@@ -102,10 +102,10 @@ void evaluation_role::evaluate(const evaluate_version& ask, answer_to<version_ev
       [version = ask.version, core = core_, taken = taken_, stop = stop_.get_token(),
        setup = evaluation_setup{
            .who = setup_.who, .events = setup_.events, .device = device_, .answers_kept = answers_kept_}] {
-        transport::bundle parameters;
+        columns::pulled_weights parameters;
         {
           const std::lock_guard lock(taken->mutex);
-          if (taken->version != version || taken->parameters.columns().empty())
+          if (taken->version != version || taken->parameters.empty())
             throw std::runtime_error("the weights of version " + std::to_string(version) + " have not been taken");
           parameters = taken->parameters;
         }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/columns/weights_bundle.hpp"
 #include "runtime/roles/abilities.hpp"
 #include "runtime/roles/evaluation_core.hpp"
 #include "runtime/roles/job_thread.hpp"
@@ -37,7 +38,7 @@ private:
   struct taken_weights {
     std::mutex mutex;
     version_id version = 0;
-    transport::bundle parameters;
+    columns::pulled_weights parameters;
   };
 
   role_setup setup_;

@@ -14,6 +14,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
+#include <bit>
 #include <fstream>
 #include <stdexcept>
 #include <utility>
@@ -58,6 +59,31 @@ std::filesystem::path adapter_folder(const std::filesystem::path& checkpoint) {
 
 std::filesystem::path average_folder(const std::filesystem::path& checkpoint) {
   return checkpoint / "ema";
+}
+
+/// A ticket on its way from another rank to the first one, which knows what that rank publishes.
+collective::parcel parcel_of(const ticket& published) {
+  collective::parcel sent;
+  const auto put = [&](std::uint64_t number) { sent.words.push_back(std::bit_cast<std::int64_t>(number)); };
+  put(published.owner);
+  put(published.id);
+  put(published.bytes);
+  std::for_each(published.checksums.begin(), published.checksums.end(), put);
+  return sent;
+}
+
+/// @param whole the model's tensors @param pieces what the rank publishes of them
+ticket ticket_in(const collective::parcel& sent, const std::vector<tensor_spec>& whole,
+                 const std::vector<train::parameter_piece>& pieces) {
+  const auto number = [&](std::size_t i) { return std::bit_cast<std::uint64_t>(sent.words.at(i)); };
+  ticket published{.owner = number(0), .id = number(1), .bytes = number(2), .layout = {}, .checksums = {}};
+  for (const auto& piece : pieces) {
+    const auto& spec = whole[piece.parameter];
+    published.layout.push_back({spec.name, spec.type, {piece.numbers}});
+  }
+  for (std::size_t i = 3; i < sent.words.size(); ++i)
+    published.checksums.push_back(number(i));
+  return published;
 }
 
 /// What training starts from. Adapters stand on the model as it was, also after a resume.
@@ -218,9 +244,38 @@ void policy_core::end_step(const train_batch& batch, batch_report& report) {
     average_->update(learner_.parameters());
 }
 
-transport::bundle policy_core::snapshot(std::uint32_t version) const {
+weight_shares policy_core::publish(std::uint32_t version, published_versions& to) const {
+  if (!learner_.in_shares())
+    return to.publish(version, snapshot(version));
+  check_version(version);
+  weight_shares shares;
+  for (const auto& [name, tensor] : learner_.trained())
+    shares.whole.push_back({name, columns::dtype_of(published_as_), tensor.sizes().vec()});
+  shares.tickets.push_back(to.publish(version, columns::bundle_of(learner_.version_share(), published_as_)));
+  collective::parcel order{.words = {version}, .numbers = {}, .tensors = {}};
+  for (const auto held : to.held())
+    order.words.push_back(held);
+  int rank = 0;
+  for (const auto& answer : learner_.send_on_errand(order))
+    shares.tickets.push_back(ticket_in(answer, shares.whole, learner_.pieces(++rank)));
+  return shares;
+}
+
+void policy_core::publish_when_told(std::shared_ptr<published_versions> to) {
+  learner_.on_errand([this, to = std::move(to)](const collective::parcel& order) {
+    to->hold_only({order.words.begin() + 1, order.words.end()});
+    return parcel_of(to->publish(static_cast<version_id>(order.words.at(0)),
+                                 columns::bundle_of(learner_.version_share(), published_as_)));
+  });
+}
+
+void policy_core::check_version(std::uint32_t version) const {
   if (version != version_)
     throw std::logic_error("the parameters are those of version " + std::to_string(version_));
+}
+
+transport::bundle policy_core::snapshot(std::uint32_t version) const {
+  check_version(version);
   return columns::bundle_of(learner_.version_parameters(), published_as_);
 }
 

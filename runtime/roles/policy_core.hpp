@@ -7,6 +7,7 @@
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/roles/kept_groups.hpp"
+#include "runtime/roles/published_versions.hpp"
 #include "runtime/train/learner.hpp"
 #include "runtime/train/moving_average.hpp"
 #include "runtime/train/reward_mix.hpp"
@@ -14,6 +15,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -53,6 +55,13 @@ public:
   /// @throws std::logic_error if they are not those of `version` (any more)
   transport::bundle snapshot(std::uint32_t version) const;
 
+  /// Publishes a version: its `snapshot`, or the share of each rank from that rank.
+  /// @throws as `snapshot`; std::runtime_error a rank is gone that has a share
+  weight_shares publish(std::uint32_t version, published_versions& to) const;
+
+  /// Another rank publishes its share of the parameters when the first one says so. Before `follow`.
+  void publish_when_told(std::shared_ptr<published_versions> to);
+
   /// Writes into an existing folder: `model` in Hugging Face layout, `optimizer`, and where the pipeline has them
   /// `adapter` in PEFT layout (then `model` is the merged model, or absent) and `ema`, the average. Between two parts
   /// of a step it writes the present weights, and `optimizer` also holds what the rest of the step needs.
@@ -64,6 +73,7 @@ public:
   std::uint64_t parameter_count() const;
 
 private:
+  void check_version(std::uint32_t version) const;
   std::vector<train::training_group> texts_of(std::uint64_t step) const;
   void end_step(const train_batch& batch, batch_report& report);
 

@@ -53,9 +53,9 @@ void policy_role::publish(const publish_weights& ask, answer_to<weights_publishe
                                   .cause = telemetry::cause::transfer},
                                  std::move(done), [this, ask] {
                                    const double start = telemetry::now_s();
-                                   auto published = versions_.publish(ask.version, core_->snapshot(ask.version));
-                                   published.copy_s = telemetry::now_s() - start;
-                                   return published;
+                                   return weights_published{.version = ask.version,
+                                                            .parameters = core_->publish(ask.version, versions_),
+                                                            .copy_s = telemetry::now_s() - start};
                                  });
 }
 
@@ -66,10 +66,11 @@ void policy_role::write(const write_checkpoint& ask, answer_to<checkpoint_writte
 
 role_abilities made(const role_setup& setup, const pipeline::policy_table&) {
   const auto ranks = setup.membership();
-  if (ranks && setup.who.index > 0)
-    return {.joins_ranks = std::make_shared<following_rank<policy_core>>(
-                setup, ranks,
-                std::make_shared<policy_core>(*setup.pipeline, setup.checkpoint, setup.threads(), setup.seat(ranks)))};
+  if (ranks && setup.who.index > 0) {
+    auto core = std::make_shared<policy_core>(*setup.pipeline, setup.checkpoint, setup.threads(), setup.seat(ranks));
+    core->publish_when_told(std::make_shared<published_versions>(setup.data));
+    return {.joins_ranks = std::make_shared<following_rank<policy_core>>(setup, ranks, std::move(core))};
+  }
   const auto role = std::make_shared<policy_role>(setup, ranks);
   return {.trains = role,
           .gives_weights = role,

@@ -4,12 +4,12 @@
 
 namespace millrace::roles {
 
-weights_published published_versions::publish(version_id version, transport::bundle parameters) {
-  weights_published result{.version = version, .parameters = data_->publish(std::move(parameters))};
+ticket published_versions::publish(version_id version, transport::bundle parameters) {
+  auto place = data_->publish(std::move(parameters));
   const std::lock_guard lock(mutex_);
-  published_.push_back({version, result.parameters.id});
+  published_.push_back({version, place.id});
   let_go_of_old();
-  return result;
+  return place;
 }
 
 void published_versions::hold(const hold_weights& ask) {
@@ -18,6 +18,16 @@ void published_versions::hold(const hold_weights& ask) {
     held_.insert(ask.version);
   else if (held_.erase(ask.version) > 0)
     let_go_of_old();
+}
+
+std::set<version_id> published_versions::held() const {
+  const std::lock_guard lock(mutex_);
+  return held_;
+}
+
+void published_versions::hold_only(std::set<version_id> versions) {
+  const std::lock_guard lock(mutex_);
+  held_ = std::move(versions);
 }
 
 void published_versions::let_go_of_old() {

@@ -18,8 +18,13 @@ public:
 
   explicit published_versions(std::shared_ptr<transport::data_plane> data) : data_(std::move(data)) {}
 
-  weights_published publish(version_id version, transport::bundle parameters);
+  ticket publish(version_id version, transport::bundle parameters);
   void hold(const hold_weights& ask);
+
+  std::set<version_id> held() const;
+
+  /// Holds these versions and no others.
+  void hold_only(std::set<version_id> versions);
 
 private:
   struct published {
@@ -30,7 +35,7 @@ private:
   void let_go_of_old(); ///< the lock is held
 
   std::shared_ptr<transport::data_plane> data_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::deque<published> published_; ///< the oldest first
   std::set<version_id> held_;
 };

@@ -11,14 +11,16 @@
 namespace millrace::roles {
 namespace {
 
-/// The bundle, waited for on a thread that may wait. @throws input_error with the line of what went wrong
-transport::bundle pulled(transport::data_plane& data, const ticket& ticket, std::chrono::milliseconds deadline) {
-  std::promise<transport::pull_result> arrived;
-  data.pull(ticket, deadline, [&](transport::pull_result result) { arrived.set_value(std::move(result)); });
-  auto result = arrived.get_future().get(); // the data plane answers within the deadline
-  if (!result)
-    throw input_error(result.error);
-  return std::move(result.value);
+/// Weights, waited for on a thread that may wait. @throws input_error with the line of what went wrong
+model::weights pulled(transport::data_plane& data, const weight_shares& from, std::chrono::milliseconds deadline) {
+  std::promise<std::pair<columns::pulled_weights, std::string>> arrived;
+  columns::pull_weights(data, from, deadline, [&](columns::pulled_weights weights, std::string error) {
+    arrived.set_value({std::move(weights), std::move(error)});
+  });
+  const auto [weights, error] = arrived.get_future().get(); // the data plane answers within the deadline
+  if (!error.empty())
+    throw input_error(error);
+  return columns::weights_of(weights);
 }
 
 } // namespace
@@ -36,16 +38,15 @@ void reference_role::add(const process_group&, columns::column_set columns, answ
 }
 
 void reference_role::take(const new_weights& ask, answer_to<weights_live> done) {
-  answer_from<weights_live>(
-      thread_,
-      {.track = setup_.who.name(),
-       .what = "follow version " + std::to_string(ask.version),
-       .cause = telemetry::cause::transfer},
-      std::move(done), [this, ask] {
-        if (core_.wants(ask.version))
-          core_.follow(ask.version, columns::weights_of(pulled(*setup_.data, ask.parameters, setup_.deadline())));
-        return weights_live{.version = ask.version};
-      });
+  answer_from<weights_live>(thread_,
+                            {.track = setup_.who.name(),
+                             .what = "follow version " + std::to_string(ask.version),
+                             .cause = telemetry::cause::transfer},
+                            std::move(done), [this, ask] {
+                              if (core_.wants(ask.version))
+                                core_.follow(ask.version, pulled(*setup_.data, ask.parameters, setup_.deadline()));
+                              return weights_live{.version = ask.version};
+                            });
 }
 
 void reference_role::write(const write_checkpoint& ask, answer_to<checkpoint_written> done) {

@@ -62,7 +62,7 @@ struct rollout_role::state {
   }
 
   void accept(asked_group group, columns::column_set prompt, std::optional<columns::column_set> partial);
-  void lay_out(coming_weights weights, transport::bundle parameters);
+  void lay_out(coming_weights weights, columns::pulled_weights parameters);
   void hand_over(coming_weights weights, std::shared_ptr<const model::decoder> policy, double laid_out_s);
   void flipped(std::uint32_t version);
   decode_loop::events loop_events();
@@ -215,18 +215,19 @@ void rollout_role::interrupt(const interrupt_group& ask) {
 void rollout_role::take(const new_weights& ask, answer_to<weights_live> done) {
   coming_weights weights{.ask = ask, .done = std::move(done), .asked_s = telemetry::now_s()};
   const auto& setup = state_->setup;
-  setup.data->pull(ask.parameters, setup.deadline(),
-                   [weights, post = state_->post](transport::pull_result pulled) mutable {
-                     if (!pulled) {
-                       weights.done({}, pulled.error);
-                       return;
-                     }
-                     weights.arrived_s = telemetry::now_s();
-                     post([weights, value = std::move(pulled.value)](state& self) { self.lay_out(weights, value); });
-                   });
+  columns::pull_weights(
+      *setup.data, ask.parameters, setup.deadline(),
+      [weights, post = state_->post](columns::pulled_weights pulled, const std::string& error) mutable {
+        if (!error.empty()) {
+          weights.done({}, error);
+          return;
+        }
+        weights.arrived_s = telemetry::now_s();
+        post([weights, pulled = std::move(pulled)](state& self) { self.lay_out(weights, pulled); });
+      });
 }
 
-void rollout_role::state::lay_out(coming_weights weights, transport::bundle parameters) {
+void rollout_role::state::lay_out(coming_weights weights, columns::pulled_weights parameters) {
   const std::string track = "layout of " + setup.who.name();
   telemetry::process_trace().record({.track = track,
                                      .name = "pull version " + std::to_string(weights.ask.version),

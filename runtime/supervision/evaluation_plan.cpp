@@ -47,7 +47,7 @@ void evaluation_plan::known(const std::string& role, std::uint32_t version) {
     found->second.evaluated = version;
 }
 
-void evaluation_plan::published(std::uint32_t version, const ticket& parameters) {
+void evaluation_plan::published(std::uint32_t version, const weight_shares& parameters) {
   if (const auto found = held_.find(version); found != held_.end())
     found->second = parameters;
 }

@@ -1,8 +1,8 @@
 #pragma once
 
+#include "runtime/messages/weights.hpp"
 #include "runtime/words/ids.hpp"
 #include "runtime/words/role_instance.hpp"
-#include "runtime/words/ticket.hpp"
 
 #include <cstdint>
 #include <map>
@@ -45,7 +45,7 @@ public:
   /// The version was evaluated before the resume.
   void known(const std::string& role, std::uint32_t version);
 
-  void published(std::uint32_t version, const ticket& parameters);
+  void published(std::uint32_t version, const weight_shares& parameters);
   /// The version will not be published: evaluations that wait for it are skipped.
   void unpublished(std::uint32_t version);
 
@@ -81,7 +81,7 @@ public:
   struct start {
     role_instance who;
     version_id version = 0;
-    ticket parameters;
+    weight_shares parameters;
   };
 
   /// What is to be done now, once: evaluations to start, and versions whose weights are needed no more.
@@ -104,7 +104,7 @@ private:
   bool used(std::uint32_t version) const;
 
   std::map<std::string, role_state> roles_;
-  std::map<std::uint32_t, std::optional<ticket>> held_; ///< by version; without a ticket: not published yet
+  std::map<std::uint32_t, std::optional<weight_shares>> held_; ///< by version; without a ticket: not published yet
   std::vector<std::uint32_t> released_;
   std::optional<std::uint32_t> last_;
 };

@@ -94,6 +94,11 @@ public:
   /// CPU where there are none. @param start as they were when the step began, if that is kept; always copies
   virtual model::weights whole(bool start) = 0;
 
+  /// What this rank updates, in the order of `pieces`, under the parameters' names: the memory that is trained. This
+  /// rank alone.
+  /// @param start as in `whole`
+  virtual model::weights own(bool start) const = 0;
+
   /// Keeps the parameters as they are now: the start of a step in parts. Without shares, this rank alone.
   virtual void keep_start() = 0;
   virtual void set_start(const model::weights& whole) = 0;

@@ -155,6 +155,30 @@ model::weights learner::parameters() const {
   return s.merged;
 }
 
+bool learner::in_shares() const {
+  return state_->held->in_shares();
+}
+
+model::weights learner::version_share() const {
+  return state_->held->own(true);
+}
+
+const model::weights& learner::trained() const {
+  return state_->trained();
+}
+
+std::vector<parameter_piece> learner::pieces(int rank) const {
+  return state_->held->pieces(rank);
+}
+
+void learner::on_errand(team::errand how) {
+  state_->ranks.on_errand(std::move(how));
+}
+
+std::vector<collective::parcel> learner::send_on_errand(const collective::parcel& order) const {
+  return state_->ranks.send_on_errand(order);
+}
+
 model::weights learner::version_parameters() const {
   state& s = *state_;
   if (!s.held->keeps_start())

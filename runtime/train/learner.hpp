@@ -104,6 +104,22 @@ public:
   /// @throws std::runtime_error a rank is gone that has a share of them
   model::weights parameters() const;
 
+  /// Whether each rank has only a share of the parameters.
+  bool in_shares() const;
+
+  /// This rank's share of `version_parameters`, as `held_parameters::own`.
+  model::weights version_share() const;
+
+  /// What is trained, tensor by tensor: names and shapes, of memory that may be away.
+  const model::weights& trained() const;
+
+  /// What a rank's `version_share` consists of.
+  std::vector<parameter_piece> pieces(int rank) const;
+
+  /// As `team`'s.
+  void on_errand(team::errand how);
+  std::vector<collective::parcel> send_on_errand(const collective::parcel& order) const;
+
   /// The parameters as they were when the step under way began: those of the newest whole version. `parameters` between
   /// steps.
   model::weights version_parameters() const;

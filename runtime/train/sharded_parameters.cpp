@@ -87,17 +87,20 @@ at::Tensor sharded_parameters::share_of(const model::weights& whole) const {
   const auto& last = units_.back();
   at::Tensor shares = at::zeros({last.begin + last.own.numbers}, options_);
   for (const auto& one : units_)
-    for (const auto& piece : layout_.pieces(one.own)) {
-      const auto at = one.begin + layout_.place(piece.parameter).begin + piece.begin - one.own.begin;
-      shares.narrow(0, at, piece.numbers)
-          .copy_(whole[piece.parameter].tensor.detach().contiguous().view(-1).narrow(0, piece.begin, piece.numbers));
-    }
+    for (const auto& piece : layout_.pieces(one.own))
+      piece_of(one, piece, shares).copy_(piece.of(whole[piece.parameter].tensor.detach().contiguous()).view(-1));
   return shares;
 }
 
 /// The part of a rank's shares that belongs to a unit.
 at::Tensor sharded_parameters::shares_of(const unit& one, const at::Tensor& shares) const {
   return shares.narrow(0, one.begin, one.own.numbers);
+}
+
+/// @returns [numbers of the piece]
+at::Tensor sharded_parameters::piece_of(const unit& one, const parameter_piece& piece, const at::Tensor& shares) const {
+  const auto at = one.begin + layout_.place(piece.parameter).begin + piece.begin - one.own.begin;
+  return shares.narrow(0, at, piece.numbers);
 }
 
 std::vector<parameter_piece> sharded_parameters::pieces(int rank) const {
@@ -114,8 +117,7 @@ std::vector<updated_piece> sharded_parameters::updates() const {
     for (const auto& piece : layout_.pieces(one.own)) {
       const at::Tensor& leaf = leaves_[piece.parameter].tensor;
       const auto of = [&](const at::Tensor& shares) {
-        const auto at = one.begin + layout_.place(piece.parameter).begin + piece.begin - one.own.begin;
-        const at::Tensor numbers = shares.narrow(0, at, piece.numbers);
+        const at::Tensor numbers = piece_of(one, piece, shares);
         return piece.numbers == leaf.numel() ? numbers.view(leaf.sizes()) : numbers;
       };
       found.push_back({piece, of(own_), of(sum_)});
@@ -345,6 +347,15 @@ void sharded_parameters::forget_round() {
 }
 
 // -- whole parameters -------------------------------------------------------------------------------------------------
+
+model::weights sharded_parameters::own(bool start) const {
+  const at::Tensor& shares = start && keeps_start() ? start_ : own_;
+  model::weights found;
+  for (const auto& one : units_)
+    for (const auto& piece : layout_.pieces(one.own))
+      found.push_back({leaves_[piece.parameter].name, piece_of(one, piece, shares)});
+  return found;
+}
 
 void sharded_parameters::keep_start() {
   if (!keeps_start())

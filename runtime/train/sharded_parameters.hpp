@@ -47,6 +47,7 @@ public:
   void updated() override {}
 
   model::weights whole(bool start) override;
+  model::weights own(bool start) const override;
   void keep_start() override;
 
   void set_start(const model::weights& whole) override { start_ = share_of(whole); }
@@ -81,6 +82,7 @@ private:
 
   at::Tensor share_of(const model::weights& whole) const;
   at::Tensor shares_of(const unit& one, const at::Tensor& shares) const;
+  at::Tensor piece_of(const unit& one, const parameter_piece& piece, const at::Tensor& shares) const;
 
   unit& of_layer(std::int64_t layer) { return units_[of_layer_[static_cast<std::size_t>(layer)]]; }
 

@@ -181,6 +181,19 @@ model::weights team::parameters(bool start) {
   });
 }
 
+std::vector<parcel> team::send_on_errand(const parcel& order) {
+  return until_none_is_lost([&] {
+    const auto ranks = present();
+    try {
+      tell(*ranks, command::errand, order.words, order.numbers);
+      return collective::collect(*ranks);
+    } catch (const collective::lost& why) {
+      lose_group(why.what());
+      throw;
+    }
+  });
+}
+
 model::weights team::moments() {
   auto first = optimizer_.first_moments(), second = optimizer_.second_moments();
   if (shared_out()) {
@@ -355,6 +368,10 @@ void team::obey(group& ranks, parcel told) {
     return;
   case command::drop_start:
     held_.drop_start();
+    return;
+  case command::errand:
+    told.words.erase(told.words.begin());
+    collective::hand_in(ranks, errand_(told));
     return;
   case command::state:
     ++changes_;

@@ -87,11 +87,31 @@ public:
   /// One update with the sum of the gradients, as `adamw::step`, on every rank. @returns the learning rate
   double apply(double scale, std::int64_t course);
 
+  /// What the role of a rank does for the first rank's role, beside training.
+  using errand = std::function<collective::parcel(const collective::parcel& order)>;
+
+  /// Before `follow`.
+  void on_errand(errand how) { errand_ = std::move(how); }
+
+  /// Has every other rank do its errand. @returns what they give back, in the order of ranks
+  /// @throws std::runtime_error a rank is gone that has a share of something
+  std::vector<collective::parcel> send_on_errand(const collective::parcel& order);
+
   /// Another rank's life: does what the leader says, until there is no group any more. Threads: the caller's.
   void follow();
 
 private:
-  enum class command : std::int64_t { compute, end_sum, apply, state, moments, parameters, keep_start, drop_start };
+  enum class command : std::int64_t {
+    compute,
+    end_sum,
+    apply,
+    state,
+    moments,
+    parameters,
+    keep_start,
+    drop_start,
+    errand
+  };
 
   outcome run(std::span<const collective::parcel> tasks, task_round what, const std::function<bool()>& stop);
   outcome run_rounds(collective::group* ranks, std::span<const collective::parcel> tasks, task_round what,
@@ -116,6 +136,7 @@ private:
   held_parameters& held_;
   adamw& optimizer_;
   compute own_;
+  errand errand_;
   std::shared_ptr<collective::group> group_; ///< of the leader; nullptr: none yet, or it is lost
   std::shared_ptr<collective::group> lost_;  ///< the last one that was of no use any more
   double norm_ = 0;

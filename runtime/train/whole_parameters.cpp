@@ -212,6 +212,14 @@ model::weights whole_parameters::whole(bool start) {
   return start && keeps_start() ? start_ : leaves_;
 }
 
+model::weights whole_parameters::own(bool start) const {
+  const auto& from = start && keeps_start() ? start_ : leaves_;
+  model::weights found;
+  for (const auto& piece : pieces(place_.rank))
+    found.push_back({leaves_[piece.parameter].name, piece.of(from[piece.parameter].tensor.detach())});
+  return found;
+}
+
 /// Exchanges the leaves' memory and that of the step's start.
 void whole_parameters::swap_start() {
   for (std::size_t i = 0; i < start_.size(); ++i) {

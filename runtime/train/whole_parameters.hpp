@@ -31,6 +31,7 @@ public:
   double norm(const std::vector<std::vector<double>>& squares) const override;
   void updated() override;
   model::weights whole(bool start) override;
+  model::weights own(bool start) const override;
 
   void keep_start() override { start_ = copies(leaves_); }
 

@@ -426,7 +426,7 @@ TEST_CASE("a version counts as published once every role that follows the leader
   run.send(run.leader_ready(learner.role, learner.node, heard));
   CHECK(heard->asked == tests::words{"publish 0"});
   CHECK(follower->asked == tests::words{"take 0"});
-  CHECK(follower->taking[0].first.parameters.id == 1000);
+  CHECK(follower->taking[0].first.parameters.tickets.at(0).id == 1000);
   CHECK(rollout->asked.empty()); // it has no weights
   run.answer(follower->taking[0].second, weights_live{.version = 0});
   CHECK(!rollout->asked.empty());

@@ -111,7 +111,7 @@ TEST_CASE("where no rollout takes weights, what stands in its place hears of ver
   CHECK(effects.published.empty());
   REQUIRE(effects.sent.size() == 1);
   CHECK(effects.sent[0].second.version == 0);
-  CHECK(effects.sent[0].second.parameters.id == 0);
+  CHECK(effects.sent[0].second.parameters.tickets.empty());
   CHECK(effects.generating.empty());
   c.weights_are_live(rows, 0, 0);
   CHECK_FALSE(effects.prompts.empty());
@@ -172,8 +172,8 @@ TEST_CASE("an evaluation that is lost is let go of once, and the run's end does 
   w.c.evaluation_up(held_out, 40);
   REQUIRE(w.effects.evaluating.size() == 1);
   CHECK(w.effects.evaluating[0].version == 0);
-  CHECK(w.effects.evaluating[0].parameters.owner == policy_node);
-  CHECK(w.effects.evaluating[0].parameters.id == 1);
+  CHECK(w.effects.evaluating[0].parameters.tickets.at(0).owner == policy_node);
+  CHECK(w.effects.evaluating[0].parameters.tickets.at(0).id == 1);
   CHECK_FALSE(w.c.evaluation_lost(held_out, 1)); // nobody was asked
   CHECK(w.c.evaluations().lost("held_out") == 0);
   CHECK(w.c.evaluation_lost(held_out, 0));

@@ -58,4 +58,32 @@ TEST_CASE("weights made of a bundle are its memory and keep it alive") {
                   std::invalid_argument);
 }
 
+namespace {
+
+transport::bundle share_of(std::initializer_list<std::pair<const char*, std::vector<float>>> pieces) {
+  model::weights own;
+  for (const auto& [name, numbers] : pieces)
+    own.push_back({name, at::tensor(numbers)});
+  return columns::bundle_of(own);
+}
+
+} // namespace
+
+TEST_CASE("weights made of the shares of ranks are the tensors that the pieces make up") {
+  columns::pulled_weights pulled{.shares = {share_of({{"a", {0, 1}}, {"b", {6}}}), share_of({{"a", {2, 3, 4}}}),
+                                            share_of({{"a", {5}}, {"b", {7}}})},
+                                 .whole = {{"a", dtype::f32, {2, 3}}, {"b", dtype::f32, {2}}}};
+  const auto weights = columns::weights_of(pulled);
+  REQUIRE(weights.size() == 2);
+  CHECK(weights[0].name == "a");
+  CHECK(at::equal(weights[0].tensor, at::arange(6, at::kFloat).view({2, 3})));
+  CHECK(at::equal(weights[1].tensor, at::tensor({6.0f, 7.0f})));
+  pulled.whole[1].shape = {3};
+  CHECK_THROWS_WITH_AS(columns::weights_of(pulled), "weights: the shares have 8 bytes of b: f32 [3]",
+                       std::invalid_argument);
+  pulled.whole[1].shape = {1};
+  CHECK_THROWS_WITH_AS(columns::weights_of(pulled), "weights: a share has b: f32 [1], which is no piece of b: f32 [1]",
+                       std::invalid_argument);
+}
+
 } // namespace weights_bundle_test

@@ -1,3 +1,4 @@
+#include "runtime/columns/weights_bundle.hpp"
 #include "runtime/model/adapter.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
@@ -8,10 +9,12 @@
 #include "runtime/words/input_error.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 #include "tests/runtime/roles/fixture.hpp"
+#include "tests/runtime/train/ranks_in_memory.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
 
+#include <future>
 #include <random>
 #include <regex>
 #include <stdexcept>
@@ -293,6 +296,45 @@ TEST_CASE("a step with masked answers trains the others and says how many tokens
   CHECK_FALSE(report.skipped);
   CHECK(report.trained_tokens + report.masked_tokens == all);
   CHECK(report.masked_tokens == one.masked_tokens);
+}
+
+TEST_CASE("ranks that hold shares of the parameters publish them, each its own, and they make up the version") {
+  const auto p = tests::tiny_pipeline();
+  policy_core alone(p, "", 1);
+  tests::ranks_in_memory team(2);
+  const auto seat = [&](int rank) { return train::team_seat{{rank, 2, sharding::full}, team.link(rank)}; };
+  const auto first = tests::data_plane_of(1), second = tests::data_plane_of(2);
+  first->add_peer(2, second->address());
+  second->add_peer(1, first->address());
+  auto other = std::async(std::launch::async, [&] {
+    policy_core core(p, "", 1, seat(1));
+    core.publish_when_told(std::make_shared<published_versions>(second));
+    core.follow();
+  });
+  {
+    policy_core leader(p, "", 1, seat(0));
+    published_versions versions(first);
+    for (std::uint64_t step = 1; step <= 2; ++step) {
+      train_step(alone, step);
+      train_step(leader, step);
+      const auto version = static_cast<std::uint32_t>(step);
+      const auto shares = leader.publish(version, versions);
+      REQUIRE(shares.tickets.size() == 2);
+      CHECK(shares.tickets[0].owner == 1);
+      CHECK(shares.tickets[1].owner == 2);
+      CHECK(shares.tickets[1].bytes > 0);
+      std::promise<std::pair<columns::pulled_weights, std::string>> arrived;
+      columns::pull_weights(*first, shares, std::chrono::seconds(20), [&](auto pulled, auto error) {
+        arrived.set_value({std::move(pulled), std::move(error)});
+      });
+      const auto [pulled, error] = arrived.get_future().get();
+      CHECK(error == "");
+      CHECK(same(columns::bundle_of(columns::weights_of(pulled)), alone.snapshot(version)));
+    }
+    CHECK_THROWS_AS(leader.publish(7, versions), std::logic_error);
+    team.end();
+  }
+  other.get();
 }
 
 } // namespace policy_core_test

@@ -146,7 +146,7 @@ TEST_CASE("a version that the parameters are not is refused, and the last two pu
   CHECK(policy.publish(5).second.find("those of version 0") != std::string::npos);
   std::vector<ticket> published;
   for (std::uint64_t step = 1; step <= 3; ++step) {
-    published.push_back(policy.publish(static_cast<std::uint32_t>(step - 1)).first.parameters);
+    published.push_back(policy.publish(static_cast<std::uint32_t>(step - 1)).first.parameters.tickets.at(0));
     CHECK(policy.fetch(policy.group(step)).empty());
     CHECK(policy.train(policy.step(step, {step})).second.empty());
   }
@@ -159,7 +159,7 @@ TEST_CASE("a version that the parameters are not is refused, and the last two pu
 TEST_CASE("a version that is held can be pulled however many follow, until it is let go of") {
   running_policy policy;
   policy.role->hold({.version = 0, .hold = true});
-  const auto held = policy.publish(0).first.parameters;
+  const auto held = policy.publish(0).first.parameters.tickets.at(0);
   for (std::uint64_t step = 1; step <= 2; ++step) {
     CHECK(policy.fetch(policy.group(step)).empty());
     CHECK(policy.train(policy.step(step, {step})).second.empty());

@@ -23,7 +23,7 @@ ticket ticket_of(std::uint32_t version) {
 std::vector<std::uint32_t> started(supervision::evaluation_plan& plan) {
   std::vector<std::uint32_t> versions;
   for (const auto& start : plan.take_starts()) {
-    CHECK(start.parameters == ticket_of(start.version));
+    CHECK(start.parameters == weight_shares(ticket_of(start.version)));
     versions.push_back(start.version);
   }
   return versions;
