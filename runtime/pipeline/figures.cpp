@@ -70,6 +70,7 @@ std::vector<figure> always() {
 void add_rare(std::vector<figure>& list) {
   list.push_back({std::string(metric::logprob_gap), "where the learner recomputes what was sampled: largest |rollout - "
                                                     "learner| of a log-probability, nats"});
+  list.push_back({std::string(metric::logprob_gap_mean), "the mean of the same differences"});
   list.push_back(
       {"tokens/masked", "where tokens were too old to be trained, or of answers without a score: their number"});
   for (const auto age : metric::ages) {

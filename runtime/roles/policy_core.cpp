@@ -128,6 +128,7 @@ policy_core::policy_core(const pipeline::pipeline& p, const std::filesystem::pat
       published_as_(p.models.at(table_.model).dtype), rules_(columns::training_rules_of(p)),
       rewards_(reward_parts_of(p)), threads_(threads) {
   const auto loaded = std::exchange(model_.parameters, {});
+  mismatch_is_known_ = !table_.loss.corrections.empty();
   for (const auto* critic : p.of<pipeline::critic_table>())
     idle_steps_ = std::get<pipeline::critic_table>(critic->options).alone_steps;
   if (!checkpoint.empty()) {
@@ -211,6 +212,10 @@ batch_report policy_core::train(const train_batch& batch, std::stop_token stop) 
   returns_ = std::exchange(result.returns, {});
   report.skipped = result.result == train::step_report::outcome::not_finite;
   report.complaint = complaint_of(result);
+  if (const auto mismatch = mismatch_is_known_ ? "" : mismatch_complaint_of(result); !mismatch.empty()) {
+    report.complaint += (report.complaint.empty() ? "" : "; ") + mismatch;
+    mismatch_is_known_ = true;
+  }
   if (!rewards_.empty()) // normalised, the mean says nothing
     result.reward_mean = train::mean_raw_reward(groups, rewards_);
   for (const auto& group : groups) {

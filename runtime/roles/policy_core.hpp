@@ -88,7 +88,8 @@ private:
   std::vector<train::reward_part> rewards_; ///< empty: there is one
   int threads_ = 0;
   std::uint32_t version_ = 0;
-  std::int64_t idle_steps_ = 0; ///< at the run's start: only the critic trains
+  bool mismatch_is_known_ = false; ///< people have been told, or correct it
+  std::int64_t idle_steps_ = 0;    ///< at the run's start: only the critic trains
   std::vector<float> returns_;
   std::optional<train::step_report> so_far_; ///< figures of the trained parts of the step under way
   kept_groups groups_;

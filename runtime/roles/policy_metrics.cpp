@@ -3,6 +3,7 @@
 #include "runtime/telemetry/metrics.hpp"
 
 #include <cstdint>
+#include <cstdio>
 #include <string_view>
 #include <vector>
 
@@ -27,6 +28,17 @@ std::string complaint_of(const train::step_report& r) {
   else if (!r.unusable.empty())
     out += (out.empty() ? "" : "; ") + listed(r.unusable) + " left out: a reward or log-probability is not finite";
   return out;
+}
+
+std::string mismatch_complaint_of(const train::step_report& r) {
+  if (!(r.mean_mismatch() > large_mismatch))
+    return "";
+  char text[256];
+  std::snprintf(text, sizeof text,
+                "log-probabilities of rollout and learner differ by %.3f nats a token for the same weights, more than "
+                "%.2f; loss.corrections that bound what this does: truncated, masked, icepop, rejection",
+                r.mean_mismatch(), large_mismatch);
+  return text;
 }
 
 /// The figures of a step under the names that dashboards know.
@@ -61,6 +73,8 @@ std::map<std::string, double> metrics_of(const train::step_report& r) {
   set("importance/effective_sample_fraction", r.seen.effective_sample_fraction());
   if (r.logprob_mismatch >= 0)
     set(metric::logprob_gap, r.logprob_mismatch);
+  if (r.mismatch_tokens > 0)
+    set(metric::logprob_gap_mean, r.mean_mismatch());
   if (r.pairs > 0)
     set("preference/accuracy", static_cast<double>(r.pairs_right) / static_cast<double>(r.pairs));
   if (r.text_loss >= 0)

@@ -84,8 +84,11 @@ void learner::state::observe(const micro_batch_task& task, const algorithms::ans
     return;
   const at::Tensor fresh = answers.version.eq(answers.policy_version);
   const at::Tensor mismatch = (answers.old_logprob - answers.behaviour_logprob).abs().masked_select(fresh);
-  if (mismatch.numel() > 0)
-    result.logprob_mismatch = mismatch.max().item<double>();
+  result.mismatch_tokens = mismatch.numel();
+  if (result.mismatch_tokens == 0)
+    return;
+  result.logprob_mismatch = mismatch.max().item<double>();
+  result.mismatch_sum = mismatch.sum(at::kDouble).item<double>();
 }
 
 /// One micro-batch, on whichever rank it falls to.
@@ -172,6 +175,8 @@ bool learner::state::take_in(step_state& step, const micro_batch& batch, const m
   report.pairs += result.pairs;
   report.pairs_right += result.pairs_right;
   report.logprob_mismatch = std::max(report.logprob_mismatch, result.logprob_mismatch);
+  report.mismatch_sum += result.mismatch_sum;
+  report.mismatch_tokens += result.mismatch_tokens;
   report.forward_s += result.forward_s / ranks_at_work;
   report.backward_s += result.backward_s / ranks_at_work;
   if (const auto first = static_cast<std::size_t>(batch.first_token);

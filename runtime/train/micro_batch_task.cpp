@@ -156,8 +156,8 @@ micro_batch_task unpacked_task(const parcel& parcel) {
 
 parcel packed(const micro_batch_result& result) {
   parcel out;
-  out.words = {result.pairs, result.pairs_right};
-  out.numbers = {result.loss, result.logprob_mismatch, result.forward_s, result.backward_s};
+  out.words = {result.pairs, result.pairs_right, result.mismatch_tokens};
+  out.numbers = {result.loss, result.logprob_mismatch, result.mismatch_sum, result.forward_s, result.backward_s};
   each_number(result.seen, [&](const auto& number) { out.numbers.push_back(static_cast<double>(number)); });
   out.tensors = {result.logprob};
   return out;
@@ -167,10 +167,12 @@ micro_batch_result unpacked_result(const parcel& parcel) {
   micro_batch_result result;
   result.pairs = parcel.words.at(0);
   result.pairs_right = parcel.words.at(1);
+  result.mismatch_tokens = parcel.words.at(2);
   std::size_t at = 0;
   const auto next = [&] { return parcel.numbers.at(at++); };
   result.loss = next();
   result.logprob_mismatch = next();
+  result.mismatch_sum = next();
   result.forward_s = next();
   result.backward_s = next();
   each_number(result.seen,

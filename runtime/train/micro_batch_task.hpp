@@ -44,6 +44,8 @@ struct micro_batch_result {
   algorithms::diagnostics seen;
   std::int64_t pairs = 0, pairs_right = 0; ///< as in `step_report`
   double logprob_mismatch = -1;            ///< as in `step_report`
+  double mismatch_sum = 0;                 ///< as in `step_report`
+  std::int64_t mismatch_tokens = 0;        ///< as in `step_report`
   double forward_s = 0, backward_s = 0;
   at::Tensor logprob; ///< [tokens of the micro-batch] f32 on the CPU, under the weights at hand; or undefined
 };

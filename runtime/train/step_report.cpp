@@ -54,6 +54,8 @@ void each_field(Report& r, Visit&& visit) {
   visit("stale_tokens", r.stale_tokens);
   visit("seen", r.seen);
   visit("logprob_mismatch", r.logprob_mismatch);
+  visit("mismatch_sum", r.mismatch_sum);
+  visit("mismatch_tokens", r.mismatch_tokens);
   visit("pairs", r.pairs);
   visit("pairs_right", r.pairs_right);
   visit("text_loss", r.text_loss);
@@ -143,6 +145,8 @@ step_report& step_report::operator+=(const step_report& next) {
   micro_batches += next.micro_batches;
   seen += next.seen;
   logprob_mismatch = std::max(logprob_mismatch, next.logprob_mismatch);
+  mismatch_sum += next.mismatch_sum;
+  mismatch_tokens += next.mismatch_tokens;
   pairs += next.pairs;
   pairs_right += next.pairs_right;
   if (next.text_loss >= 0)

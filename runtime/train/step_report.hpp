@@ -2,6 +2,7 @@
 
 #include "algorithms/diagnostics.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -49,6 +50,12 @@ struct step_report {
   /// Largest |logprob here - behaviour_logprob| over tokens sampled by the version being trained: what two
   /// implementations of the same model differ by. -1 where no such token was in the step.
   double logprob_mismatch = -1;
+  double mismatch_sum = 0;          ///< of the same differences
+  std::int64_t mismatch_tokens = 0; ///< that they are of
+
+  double mean_mismatch() const {
+    return mismatch_sum / static_cast<double>(std::max<std::int64_t>(1, mismatch_tokens));
+  }
 
   std::int64_t pairs = 0, pairs_right = 0; ///< of answers with different rewards; those whose better one scores higher
   double text_loss = -1;                   ///< mean loss of the plain text mixed in, of the last update; -1: none was

@@ -21,8 +21,9 @@ inline constexpr std::string_view gradient_norm = "actor/grad_norm";            
 inline constexpr std::string_view learning_rate = "actor/lr";                     ///< verl
 inline constexpr std::string_view mismatch_kl = "mismatch_kl";                    ///< prime-rl: rollout to learner
 inline constexpr std::string_view logprob_gap = "rollout/logprob_max_difference"; ///< max |rollout - learner|, nats
-inline constexpr std::string_view staleness_mean = "staleness/mean";              ///< versions, at use, by token
-inline constexpr std::string_view staleness_max = "staleness/max";                ///< versions, at use
+inline constexpr std::string_view logprob_gap_mean = "rollout/logprob_mean_difference"; ///< mean of the same
+inline constexpr std::string_view staleness_mean = "staleness/mean";                    ///< versions, at use, by token
+inline constexpr std::string_view staleness_max = "staleness/max";                      ///< versions, at use
 
 /// The ages, in versions, that figures are kept of apart.
 inline constexpr std::array<std::string_view, 6> ages{"0", "1", "2", "3-4", "5-8", "9+"};

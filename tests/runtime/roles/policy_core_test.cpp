@@ -3,6 +3,7 @@
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
 #include "runtime/roles/policy_core.hpp"
+#include "runtime/roles/policy_metrics.hpp"
 #include "runtime/roles/role_model.hpp"
 #include "runtime/text/pattern.hpp"
 #include "runtime/train/step_record.hpp"
@@ -335,6 +336,19 @@ TEST_CASE("ranks that hold shares of the parameters publish them, each its own, 
     team.end();
   }
   other.get();
+}
+
+TEST_CASE("a mismatch of rollout and learner beyond a tenth of the clip range names the corrections") {
+  train::step_report report;
+  CHECK(mismatch_complaint_of(report).empty());
+  report.mismatch_tokens = 100;
+  report.mismatch_sum = 2;
+  CHECK(mismatch_complaint_of(report).empty());
+  report.mismatch_sum = 2.5;
+  CHECK(
+      mismatch_complaint_of(report)
+      == "log-probabilities of rollout and learner differ by 0.025 nats a token for the same weights, more than 0.02; "
+         "loss.corrections that bound what this does: truncated, masked, icepop, rejection");
 }
 
 } // namespace policy_core_test

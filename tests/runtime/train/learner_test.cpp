@@ -314,7 +314,10 @@ TEST_CASE("the mismatch is measured on tokens of the version being trained only"
   auto& column = groups[0].behaviour_logprob;
   std::find_if(column.begin(), column.end(), [](const auto& answer) { return !answer.empty(); })->at(0) -= 0.25f;
   learner l(config, start(), some_options());
-  CHECK(l.step(groups, 4).logprob_mismatch == doctest::Approx(0.25).epsilon(1e-3));
+  const auto report = l.step(groups, 4);
+  CHECK(report.logprob_mismatch == doctest::Approx(0.25).epsilon(1e-3));
+  CHECK(report.mismatch_tokens > 1);
+  CHECK(report.mean_mismatch() == doctest::Approx(0.25 / static_cast<double>(report.mismatch_tokens)).epsilon(1e-3));
   CHECK(l.step(groups, 5).logprob_mismatch == -1);
 }
 
