@@ -269,6 +269,7 @@ weight_shares policy_core::publish(std::uint32_t version, published_versions& to
 void policy_core::publish_when_told(std::shared_ptr<published_versions> to) {
   learner_.on_errand([this, to = std::move(to)](const collective::parcel& order) {
     to->hold_only({order.words.begin() + 1, order.words.end()});
+    to->make_room();
     return parcel_of(to->publish(static_cast<version_id>(order.words.at(0)),
                                  columns::bundle_of(learner_.version_share(), published_as_)));
   });

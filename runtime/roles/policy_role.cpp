@@ -5,6 +5,7 @@
 #include "runtime/roles/rank_seat.hpp"
 #include "runtime/roles/role_kinds.hpp"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -16,12 +17,19 @@ std::string in_words(const train_batch& batch) {
   return "step " + std::to_string(batch.step) + (whole ? "" : ", part " + std::to_string(batch.part + 1));
 }
 
+std::size_t versions_kept(const pipeline::pipeline& p) {
+  const auto references = p.of<pipeline::reference_table>();
+  const bool followed = std::ranges::any_of(
+      references, [](const auto* role) { return std::get<pipeline::reference_table>(role->options).follows(); });
+  return followed ? 2 : 1;
+}
+
 } // namespace
 
 policy_role::policy_role(const role_setup& setup, std::shared_ptr<collective::membership> ranks)
     : setup_(setup), ranks_(std::move(ranks)),
       core_(std::make_shared<policy_core>(*setup.pipeline, setup.checkpoint, setup.threads(), setup.seat(ranks_))),
-      versions_(setup.data) {
+      versions_(setup.data, versions_kept(*setup.pipeline)) {
 }
 
 policy_role::~policy_role() {
@@ -53,6 +61,7 @@ void policy_role::publish(const publish_weights& ask, answer_to<weights_publishe
                                   .cause = telemetry::cause::transfer},
                                  std::move(done), [this, ask] {
                                    const double start = telemetry::now_s();
+                                   versions_.make_room();
                                    return weights_published{.version = ask.version,
                                                             .parameters = core_->publish(ask.version, versions_),
                                                             .copy_s = telemetry::now_s() - start};
@@ -68,7 +77,7 @@ role_abilities made(const role_setup& setup, const pipeline::policy_table&) {
   const auto ranks = setup.membership();
   if (ranks && setup.who.index > 0) {
     auto core = std::make_shared<policy_core>(*setup.pipeline, setup.checkpoint, setup.threads(), setup.seat(ranks));
-    core->publish_when_told(std::make_shared<published_versions>(setup.data));
+    core->publish_when_told(std::make_shared<published_versions>(setup.data, versions_kept(*setup.pipeline)));
     return {.joins_ranks = std::make_shared<following_rank<policy_core>>(setup, ranks, std::move(core))};
   }
   const auto role = std::make_shared<policy_role>(setup, ranks);

@@ -4,11 +4,16 @@
 
 namespace millrace::roles {
 
+void published_versions::make_room() {
+  const std::lock_guard lock(mutex_);
+  let_go_of_old(kept_ - 1);
+}
+
 ticket published_versions::publish(version_id version, transport::bundle parameters) {
   auto place = data_->publish(std::move(parameters));
   const std::lock_guard lock(mutex_);
   published_.push_back({version, place.id});
-  let_go_of_old();
+  let_go_of_old(kept_);
   return place;
 }
 
@@ -17,7 +22,7 @@ void published_versions::hold(const hold_weights& ask) {
   if (ask.hold)
     held_.insert(ask.version);
   else if (held_.erase(ask.version) > 0)
-    let_go_of_old();
+    let_go_of_old(kept_);
 }
 
 std::set<version_id> published_versions::held() const {
@@ -30,8 +35,8 @@ void published_versions::hold_only(std::set<version_id> versions) {
   held_ = std::move(versions);
 }
 
-void published_versions::let_go_of_old() {
-  for (std::size_t i = 0; i + kept_versions < published_.size();)
+void published_versions::let_go_of_old(std::size_t kept) {
+  for (std::size_t i = 0; i + kept < published_.size();)
     if (held_.contains(published_[i].version)) {
       ++i;
     } else {

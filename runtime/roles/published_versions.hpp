@@ -14,9 +14,13 @@ namespace millrace::roles {
 /// are held. Thread-safe.
 class published_versions {
 public:
-  static constexpr std::size_t kept_versions = 2; ///< the newest ones, for pulls that are under way
+  /// @param kept the newest ones, for pulls that are under way, >= 1. A rollout that comes too late for a version takes
+  ///             the next one; a reference that follows takes each
+  published_versions(std::shared_ptr<transport::data_plane> data, std::size_t kept)
+      : data_(std::move(data)), kept_(kept) {}
 
-  explicit published_versions(std::shared_ptr<transport::data_plane> data) : data_(std::move(data)) {}
+  /// Lets go of what the next version pushes out, so that its copy finds room.
+  void make_room();
 
   ticket publish(version_id version, transport::bundle parameters);
   void hold(const hold_weights& ask);
@@ -32,9 +36,10 @@ private:
     std::uint64_t ticket = 0;
   };
 
-  void let_go_of_old(); ///< the lock is held
+  void let_go_of_old(std::size_t kept); ///< the lock is held
 
   std::shared_ptr<transport::data_plane> data_;
+  std::size_t kept_;
   mutable std::mutex mutex_;
   std::deque<published> published_; ///< the oldest first
   std::set<version_id> held_;

@@ -87,6 +87,10 @@ public:
   /// Of the whole sum. @param squares of each rank that has others; else of this one. This rank alone
   virtual double norm(const std::vector<std::vector<double>>& squares) const = 0;
 
+  /// Between steps: gradients are zeros, and on the CPU the system has their memory until the next ones come. This rank
+  /// alone.
+  virtual void rest() {}
+
   /// The optimizer has updated its pieces: the others get them, where they have them too.
   virtual void updated() = 0;
 

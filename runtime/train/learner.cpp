@@ -122,6 +122,7 @@ step_report learner::step(std::span<const training_group> given, std::uint32_t v
   if (where.begins && !where.ends)
     s.ranks.keep_start();
   auto report = s.train(given, version, stop, where);
+  s.held->rest();
   if (where.ends && report.result != step_report::outcome::stopped)
     end_step();
   return report;

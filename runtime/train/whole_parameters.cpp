@@ -5,7 +5,10 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <cstring>
 #include <utility>
 
 namespace millrace::train {
@@ -168,6 +171,23 @@ double whole_parameters::norm(const std::vector<std::vector<double>>& squares) c
   for (const auto& of_rank : squares)
     all.insert(all.end(), of_rank.begin(), of_rank.end());
   return norm_of(all);
+}
+
+void whole_parameters::rest() {
+  if (!gradients_.is_cpu()) {
+    gradients_.zero_();
+    return;
+  }
+  static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  auto* const data = static_cast<std::byte*>(gradients_.data_ptr());
+  const auto start = reinterpret_cast<std::uintptr_t>(data), end = start + gradients_.nbytes();
+  const auto first = (start + page - 1) / page * page, last = end / page * page;
+  if (first >= last || ::madvise(data + (first - start), last - first, MADV_DONTNEED) != 0) {
+    gradients_.zero_();
+    return;
+  }
+  std::memset(data, 0, first - start); // whole pages come back as zeros
+  std::memset(data + (last - start), 0, end - last);
 }
 
 /// Where updates are shared out, every rank hands the parameters that it has updated to the others.

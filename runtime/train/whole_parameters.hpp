@@ -29,6 +29,7 @@ public:
   void end_sum() override;
   std::vector<double> squares() const override;
   double norm(const std::vector<std::vector<double>>& squares) const override;
+  void rest() override;
   void updated() override;
   model::weights whole(bool start) override;
   model::weights own(bool start) const override;

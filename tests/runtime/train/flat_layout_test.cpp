@@ -27,6 +27,18 @@ TEST_CASE("flat layout: parameters lie one after another, and shares are whole b
   CHECK(held.norm({held.squares()}) == 8);
 }
 
+TEST_CASE("whole parameters: gradients that rest are zeros, in whole pages and in what is left of two") {
+  for (const std::int64_t numbers : {3, 30'000}) {
+    const model::weights parameters{leaf("a", 100), leaf("b", numbers)};
+    train::whole_parameters held(parameters);
+    held.gradients().fill_(3);
+    held.rest();
+    CHECK(held.gradients().abs().max().item<float>() == 0);
+    parameters[1].tensor.mutable_grad().fill_(2);
+    CHECK(held.gradients().sum().item<double>() == 2 * static_cast<double>(numbers));
+  }
+}
+
 TEST_CASE("flat layout: a share may end inside of a parameter, and no block's sum of squares depends on the cut") {
   const model::weights parameters{leaf("a", 1000), leaf("b", 3000)}; // the second begins at 1008
   const flat_layout layout(parameters);
