@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 /// Inlined into whichever instruction set the caller is compiled for (see instruction_set.hpp).
 #define MILLRACE_INLINE [[gnu::always_inline]] inline
@@ -32,19 +33,20 @@ MILLRACE_INLINE V load(const float* from) {
 }
 
 /// 16 numbers, widened.
-MILLRACE_INLINE lanes load_lanes(const float* from) {
-  return load<lanes>(from);
-}
-
-MILLRACE_INLINE lanes load_lanes(const bfloat16* from) {
-  typedef std::uint16_t halves __attribute__((vector_size(32)));
-  typedef std::uint32_t wholes __attribute__((vector_size(64)));
-  halves upper;
-  std::memcpy(&upper, from, sizeof upper);
-  const wholes bits = __builtin_convertvector(upper, wholes) << 16;
-  lanes v;
-  std::memcpy(&v, &bits, sizeof v);
-  return v;
+template <class Number>
+MILLRACE_INLINE lanes load_lanes(const Number* from) {
+  if constexpr (std::is_same_v<Number, float>) {
+    return load<lanes>(from);
+  } else {
+    typedef std::uint16_t halves __attribute__((vector_size(32)));
+    typedef std::uint32_t wholes __attribute__((vector_size(64)));
+    halves upper;
+    std::memcpy(&upper, from, sizeof upper);
+    const wholes bits = __builtin_convertvector(upper, wholes) << 16;
+    lanes v;
+    std::memcpy(&v, &bits, sizeof v);
+    return v;
+  }
 }
 
 template <class V>

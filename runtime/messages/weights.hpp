@@ -25,7 +25,8 @@ struct publish_weights {
   std::uint32_t version = 0;
 };
 
-/// Answers `publish_weights`. The tickets live until the next version's are published and acknowledged, longer if held.
+/// Answers `publish_weights`. The tickets live until the next version is published, longer if held; where a reference
+/// follows, until the one after that is.
 struct weights_published {
   std::uint32_t version = 0;
   weight_shares parameters;

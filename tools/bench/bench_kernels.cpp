@@ -1,6 +1,6 @@
 // The products of a decode step of SmolLM2-135M (106 M weights of its layers, as [1536, 576] matrices) with few rows:
-// packed_linear against LibTorch's at::linear, in turns, best of several. Prints one JSON line a number of rows, after
-// one with what this machine can do at best.
+// packed_linear against LibTorch's at::linear, and against itself with weights in bfloat16 (there in CPU time), in
+// turns, best of several. Prints one JSON line a number of rows, after one with what this machine can do at best.
 //
 //   bench_kernels [threads]
 
@@ -16,6 +16,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 #include <vector>
 
@@ -27,6 +28,12 @@ using kernels::thread_team;
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double cpu_now() {
+  timespec time{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 template <int width>
@@ -100,23 +107,32 @@ int main(int argc, char** argv) {
   thread_team team(threads);
   constexpr std::int64_t out = 1536, in = 576, count = 120;
   std::vector<at::Tensor> plain;
-  std::vector<std::unique_ptr<packed_matrix>> packed;
+  std::vector<std::unique_ptr<packed_matrix>> packed, halves;
   for (std::int64_t i = 0; i < count; ++i) {
     plain.push_back(at::randn({out, in}));
     packed.push_back(std::make_unique<packed_matrix>(plain.back().data_ptr<float>(), out, in));
+    const at::Tensor half = plain.back().to(at::kBFloat16);
+    halves.push_back(
+        std::make_unique<packed_matrix>(static_cast<const kernels::bfloat16*>(half.const_data_ptr()), out, in));
   }
   const double peak = peak_gflops(team), bandwidth = read_gb_s(team, packed);
   std::printf("{\"threads\":%d,\"instructions\":\"%s\",\"peak_gflops\":%.0f,\"read_gb_s\":%.1f}\n", threads,
               name(team.instructions()), peak, bandwidth);
   for (const std::int64_t rows : {1, 2, 4, 8, 16, 32, 64, 128, 256, 512}) {
     const at::Tensor x = at::randn({rows, in}), y = at::empty({rows, out});
-    double ours = 1e9, theirs = 1e9;
+    double ours = 1e9, theirs = 1e9, cpu = 1e9, half_cpu = 1e9;
     for (int repeat = 0; repeat < 5; ++repeat) {
+      const auto multiply = [&](const auto& weights) {
+        const double start = cpu_now();
+        for (const auto& w : weights) {
+          const kernels::packed_product product{w.get(), nullptr, y.data_ptr<float>()};
+          kernels::packed_linear(x.data_ptr<float>(), rows, {&product, 1}, team);
+        }
+        return cpu_now() - start;
+      };
+      half_cpu = std::min(half_cpu, multiply(halves));
       double start = now();
-      for (const auto& w : packed) {
-        const kernels::packed_product product{w.get(), nullptr, y.data_ptr<float>()};
-        kernels::packed_linear(x.data_ptr<float>(), rows, {&product, 1}, team);
-      }
+      cpu = std::min(cpu, multiply(packed));
       ours = std::min(ours, now() - start);
       start = now();
       for (const auto& w : plain)
@@ -125,8 +141,8 @@ int main(int argc, char** argv) {
     }
     const double flops = 2.0 * rows * out * in * count, bytes = 4.0 * out * in * count;
     std::printf("{\"rows\":%lld,\"packed_ms\":%.2f,\"linear_ms\":%.2f,\"ratio\":%.2f,\"of_peak\":%.2f,"
-                "\"of_bandwidth\":%.2f}\n",
+                "\"of_bandwidth\":%.2f,\"cpu_ms\":%.2f,\"bfloat16_cpu_ms\":%.2f,\"bfloat16_ratio\":%.2f}\n",
                 static_cast<long long>(rows), ours * 1e3, theirs * 1e3, theirs / ours, flops / ours * 1e-9 / peak,
-                bytes / ours * 1e-9 / bandwidth);
+                bytes / ours * 1e-9 / bandwidth, cpu * 1e3, half_cpu * 1e3, cpu / half_cpu);
   }
 }

@@ -1,4 +1,6 @@
 #include "runtime/model/config_json.hpp"
+#include "runtime/model/float_tensor.hpp"
+#include "runtime/model/inference_decoder.hpp"
 #include "runtime/model/packed_sequences.hpp"
 #include "runtime/model/score_head.hpp"
 #include "runtime/model/training_operations.hpp"
@@ -90,6 +92,17 @@ TEST_CASE("score head: scores and token scores of every family equal transformer
     check_golden(loaded, golden_of(name), 1);
     check_golden(loaded, golden_of(name), 3);
   }
+}
+
+TEST_CASE("score head: weights in bfloat16 give the bits of the same numbers in fp32, values and scores alike") {
+  const auto half = model::load_checkpoint(models + "score_llama", {.kept = precision::bfloat16, .score_head = true});
+  const model::decoder narrow(half.config, model::placed_on(half.parameters, at::kCPU));
+  const model::decoder wide(half.config, model::in_precision(half.parameters, precision::float32));
+  CHECK((narrow.head().weight.scalar_type() == at::kBFloat16));
+  const tokens prompt{5, 6, 7};
+  const std::vector<tokens> answers{{8, 9, 10}, {11}};
+  CHECK(model::answer_scores(narrow, prompt, answers) == model::answer_scores(wide, prompt, answers));
+  CHECK(model::answer_values(narrow, prompt, answers) == model::answer_values(wide, prompt, answers));
 }
 
 TEST_CASE("score head: a written checkpoint is read again, and its config names the architecture and one label") {
