@@ -35,6 +35,7 @@ Function* in_libc(const char* name) {
 
 /// The C library's own functions: looked up at the first call, which may come before this file's statics exist.
 struct libc_calls {
+  int (*bind)(int, const sockaddr*, socklen_t) = in_libc<int(int, const sockaddr*, socklen_t)>("bind");
   int (*listen)(int, int) = in_libc<int(int, int)>("listen");
   int (*accept)(int, sockaddr*, socklen_t*) = in_libc<int(int, sockaddr*, socklen_t*)>("accept");
   int (*connect)(int, const sockaddr*, socklen_t) = in_libc<int(int, const sockaddr*, socklen_t)>("connect");
@@ -270,7 +271,14 @@ void tell_refusals(refusals::teller tell) {
 
 } // namespace millrace::access
 
-// The program's symbols come before a library's: CAF, UCX and Gloo call these four.
+// The program's symbols come before a library's: CAF, UCX and Gloo call these five.
+
+extern "C" int bind(int descriptor, const sockaddr* where, socklen_t bytes) noexcept {
+  using namespace millrace::access;
+  if (const int reuse = 1; !keys_of(__builtin_return_address(0)).empty() && is_internet_stream(descriptor))
+    ::setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse);
+  return libc().bind(descriptor, where, bytes);
+}
 
 extern "C" int listen(int descriptor, int backlog) noexcept {
   using namespace millrace::access;

@@ -14,8 +14,9 @@ namespace millrace::access {
 /// Puts a `guarded_port` in front of every port that CAF, UCX or Gloo opens, and a proof before every byte that they
 /// send.
 ///
-/// None of them can be given a connection that somebody else has accepted. But all call the C library's listen,
-/// accept, connect and getsockname, and the program's symbols come before a library's. So these four are ours. `listen`
+/// None of them can be given a connection that somebody else has accepted. But all call the C library's bind, listen,
+/// accept, connect and getsockname, and the program's symbols come before a library's. So these five are ours. `bind`
+/// takes a port whose earlier connections the kernel still remembers: those of a process that has just died. `listen`
 /// keeps the real socket for a guarded port and leaves the library one end of a line in its place; `accept` takes
 /// proven connections from the line; `getsockname` names the real socket; `connect` waits for the connection and sends
 /// the proof. Calls of everybody else go through untouched.
