@@ -74,8 +74,11 @@ void coordinator_state::find_checkpoints(const role_ready& keeper, const std::st
       },
       [this, keeper, host, folder, forget](const refusal& why) {
         forget();
-        fail(keeper.who.name() + " on " + host + " does not see the run's checkpoints in " + folder.string() + " ("
-             + why.line + "): want --output on a file system that both hosts share");
+        after_news_of_deaths([this, keeper, host, folder, line = why.line] {
+          if (processes_.contains(keeper.node)) // else it is started again
+            fail(keeper.who.name() + " on " + host + " does not see the run's checkpoints in " + folder.string() + " ("
+                 + line + "): want --output on a file system that both hosts share");
+        });
       });
 }
 
@@ -176,10 +179,27 @@ void coordinator_state::fail(const std::string& why) {
     end({.ok = false, .line = why});
 }
 
+/// A process is gone, and with it what only the last checkpoint has.
+void coordinator_state::lose(const role_instance& who, const std::string& how, const std::string& what) {
+  if (ended_)
+    return;
+  const auto at = router_->scheduler().at();
+  const auto line = who.name() + " is gone (" + how + ")";
+  if (router_->scheduler().settings().faults.learner == schedule::lost_learner::end)
+    return fail(line + ", and nobody else has " + what + "; `millrace resume` goes on from the last checkpoint");
+  if (const int deaths = config_.deaths->died({at.step, at.part}); deaths >= supervision::learner_deaths::most)
+    return fail(line + ", the last of " + std::to_string(deaths)
+                + " such deaths without a further step; `millrace resume` goes on from the last checkpoint");
+  end({.ok = false, .line = line, .goes_on = true});
+}
+
 /// At a good end the run asks its other processes for a last report. A frozen process delays the end by one second.
 void coordinator_state::end(run_outcome outcome) {
   if (std::exchange(ended_, true))
     return;
+  outcome.step = router_->scheduler().at().step;
+  if (outcome.goes_on || (outcome.at_start && !config_.checkpoint.empty()))
+    return take_down(std::move(outcome));
   last_reports_ = 1;
   const auto one_less = [this, outcome] {
     if (--last_reports_ == 0)
@@ -200,12 +220,34 @@ void coordinator_state::end(run_outcome outcome) {
   one_less();
 }
 
+/// The run may begin again from a checkpoint: no process of this session may work on beside those of the next.
+void coordinator_state::take_down(run_outcome outcome) {
+  constexpr std::chrono::seconds patience{3};
+  taking_down_ = std::move(outcome);
+  each_trainer([this](const role_ready& role) {
+    tell(role.trainer, millrace::interrupt_training{std::uint64_t{taking_down_->step} + 1});
+  });
+  std::erase_if(pids_, [this](const auto& started) { return lost_nodes_.contains(lives_.at(started.first).host); });
+  for (const auto& [name, pid] : pids_)
+    kill(lives_.at(name).host, pid);
+  if (pids_.empty())
+    return conclude_taken_down();
+  self_.after(patience, [this] { conclude_taken_down(); });
+}
+
+void coordinator_state::conclude_taken_down() {
+  if (taking_down_)
+    conclude(*std::exchange(taking_down_, std::nullopt));
+}
+
 void coordinator_state::conclude(run_outcome outcome) {
-  const std::string word = outcome.ok ? outcome.line : "failed";
+  const std::string word = outcome.ok ? outcome.line : outcome.goes_on ? "starting" : "failed";
   try {
     config_.record->add_trace(telemetry::process_trace().take(), getpid(), "run", 0);
     config_.record->write_status(router_->scheduler(), word, role_states(), {});
-    if (!outcome.at_start) // nothing was done that a summary could tell of
+    if (outcome.goes_on)
+      config_.record->close();
+    else if (!outcome.at_start) // nothing was done that a summary could tell of
       config_.record->finish(router_->scheduler(), word);
   } catch (const std::exception& error) {
     outcome = {.ok = false, .line = error.what()};

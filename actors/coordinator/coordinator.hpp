@@ -6,6 +6,7 @@
 #include "runtime/messages/run.hpp"
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/run_files/checkpoint_store.hpp"
+#include "runtime/supervision/learner_deaths.hpp"
 #include "runtime/supervision/placed_processes.hpp"
 #include "runtime/supervision/step_figures.hpp"
 #include "runtime/transport/data_plane.hpp"
@@ -27,6 +28,9 @@ struct run_outcome {
   std::string line;      ///< why not, for people; "" if ok
   bool at_start = false; ///< not ok: a role did not start, from the models or from the checkpoint
   bool stopped = false;  ///< ok, but a person or the system stopped it before its end: `resume` goes on
+  /// Not ok: a process died whose state only the last checkpoint has, and the run goes on from that. `line` says who.
+  bool goes_on = false;
+  std::uint32_t step = 0; ///< trained
 };
 
 /// What the coordinator is started with.
@@ -42,6 +46,7 @@ struct coordinator_config {
   std::string checkpoint;                         ///< folder that roles with state go on from; "" = from their models
   supervision::step_figures within_step;   ///< of a half-trained step, from a checkpoint between two of its parts
   std::optional<source_position> position; ///< where the data goes on
+  std::shared_ptr<supervision::learner_deaths> deaths; ///< of all sessions of this process
 
   /// Starts the role that gives prompts, beside the coordinator. @throws input_error
   std::function<handle<gives_prompts>(actor& beside, std::optional<source_position> from)> start_source;

@@ -153,7 +153,7 @@ private:
   void part_ranks_of(const role_ready& gone, const std::string& how);
   void ranks_have_worked();
   sharding shard_of(const std::string& role) const;
-  void after_news_of_deaths(const std::string& role, const std::function<void()>& act);
+  void after_news_of_deaths(const std::function<void()>& act);
 
   // -- effects.cpp
   void processed(const role_instance& adder, const group_columns& answer);
@@ -179,7 +179,10 @@ private:
   void find_checkpoints(const role_ready& keeper, const std::string& host);
   void add_position(const std::shared_ptr<open_checkpoint>& open);
   void store(const open_checkpoint& open, const source_position& position);
+  void lose(const role_instance& who, const std::string& how, const std::string& what);
   void end(run_outcome outcome);
+  void take_down(run_outcome outcome);
+  void conclude_taken_down();
   void conclude(run_outcome outcome); ///< the files, the processes, this actor
 
   // -- waits.cpp
@@ -242,7 +245,8 @@ private:
   std::int64_t skipped_in_a_row_ = 0;
   bool stop_asked_ = false; ///< by a person or the system, not by `run.stop_when`
   bool ended_ = false;
-  std::size_t last_reports_ = 0; ///< asked for at the end, not answered
+  std::size_t last_reports_ = 0;           ///< asked for at the end, not answered
+  std::optional<run_outcome> taking_down_; ///< how the run ends once its processes are gone
   double progress_s_ = 0;
   double stall_told_s_ = 0;
   std::optional<std::uint32_t> refused_checkpoint_; ///< step of the newest that was not written, and that was said

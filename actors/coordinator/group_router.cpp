@@ -58,11 +58,6 @@ void group_router::evaluation_up(const role_instance& who, std::uint64_t node) {
 }
 
 void group_router::node_gone(node_id node, double now) {
-  if (const auto keeper = state_keepers_.find(node); keeper != state_keepers_.end()) {
-    effects_.fail("the process of the " + keeper->second
-                  + " ended: go on from the last checkpoint with `millrace resume`");
-    return;
-  }
   for (const auto& who : evaluations_.gone(node))
     effects_.complain(who.name() + " is gone: what it was evaluating is lost, nothing else");
   advance_evaluations();

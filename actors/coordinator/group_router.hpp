@@ -107,11 +107,6 @@ public:
   void adder_up(const role_instance& who, std::uint64_t node);
   void leader_up(node_id node);
 
-  /// The process of a role that keeps state. Its state exists only there and in the checkpoint, so the run ends when
-  /// the process ends.
-  /// @param what the role's kind, for people
-  void state_keeper_up(std::uint64_t node, std::string what) { state_keepers_[node] = std::move(what); }
-
   void evaluation_up(const role_instance& who, std::uint64_t node);
 
   /// A process died: every role in it, and every bundle it owned.
@@ -272,7 +267,6 @@ private:
   std::map<std::string, schedule::worker_id> worker_numbers_;
   std::map<std::string, int> weight_refusals_; ///< in a row, by instance name
   std::optional<std::uint64_t> leader_node_;
-  std::map<node_id, std::string> state_keepers_; ///< by node: the role's kind
   std::set<std::uint64_t> asked_prompts_;
   std::optional<std::uint32_t> published_version_;
   weight_shares published_;

@@ -185,8 +185,6 @@ void coordinator_state::role_is_ready(const role_ready& ready) {
   const auto name = ready.who.name();
   restarts_.ready(name);
   last_words_.erase(name);
-  if (ready.state_keeper && ready.node != own_node)
-    router_->state_keeper_up(ready.node, std::string(config_.pipeline->at(ready.who.role).kind()));
   const auto& host = processes_.at(ready.node).host;
   if (ready.state_keeper && !host.empty())
     return find_checkpoints(ready, host);
@@ -195,7 +193,6 @@ void coordinator_state::role_is_ready(const role_ready& ready) {
 
 /// A role that follows the leader gets the newest weights before it is taken in.
 void coordinator_state::bring_up_to_date(const role_ready& ready) {
-  const auto name = ready.who.name();
   const bool follows = ready.weights_taker && !ready.generator && !ready.evaluator;
   if (!follows || !newest_) {
     take_role_in(ready);
@@ -204,7 +201,12 @@ void coordinator_state::bring_up_to_date(const role_ready& ready) {
   self_.ask(
       ready.weights_taker, new_weights{.version = newest_->version, .parameters = newest_->parameters},
       request_deadline(), [this, ready](const weights_live&) { take_role_in(ready); },
-      [this, name](const refusal& why) { fail(name + ": " + why.line); });
+      [this, ready](const refusal& why) {
+        after_news_of_deaths([this, ready, line = why.line] {
+          if (processes_.contains(ready.node)) // else it is started again
+            fail(ready.who.name() + ": " + line);
+        });
+      });
 }
 
 void coordinator_state::take_role_in(const role_ready& ready) {
@@ -242,9 +244,13 @@ void coordinator_state::take_role_in(const role_ready& ready) {
 void coordinator_state::role_has_failed(const role_failed& failed) {
   if (ended_)
     return;
-  after_news_of_deaths(failed.who.role, [this, failed] {
+  const auto act = [this, failed] {
     end({.ok = false, .line = failed.who.name() + ": " + failed.why, .at_start = failed.at_start});
-  });
+  };
+  if (shares_moments(failed.who.role))
+    after_news_of_deaths(act);
+  else
+    act();
 }
 
 void coordinator_state::process_has_failed(const process_failed& failed) {
@@ -266,6 +272,10 @@ void coordinator_state::agent_is_down(node_id node) {
 }
 
 void coordinator_state::process_has_ended(const process_ended& ended) {
+  const auto pid = pids_.find(ended.role.name());
+  const bool newest = pid != pids_.end() && pid->second == ended.pid;
+  if (newest)
+    pids_.erase(pid);
   const auto found = std::find_if(processes_.begin(), processes_.end(), [&](const auto& entry) {
     return entry.second.pid == ended.pid && entry.second.host == ended.host;
   });
@@ -273,10 +283,10 @@ void coordinator_state::process_has_ended(const process_ended& ended) {
     remove_process(found->first, ended.how);
   std::erase_if(awaited_, [&](const auto& entry) { return entry.second.role == ended.role; });
   std::erase_if(joined_, [&](const auto& entry) { return entry.second == ended.role; });
-  const auto pid = pids_.find(ended.role.name());
-  if (ended_ || lost_nodes_.contains(ended.host) || pid == pids_.end() || pid->second != ended.pid)
-    return;
-  start_again(ended.role, ended.host, ended.how);
+  if (taking_down_ && pids_.empty())
+    return conclude_taken_down();
+  if (!ended_ && newest && !lost_nodes_.contains(ended.host))
+    start_again(ended.role, ended.host, ended.how);
 }
 
 /// CR-2: every other process closes its connections to this one. Then the scheduler hears which groups it held.
@@ -294,7 +304,10 @@ void coordinator_state::remove_process(std::uint64_t node, const std::string& ho
     start_if_introduced(live);
   for (const auto& role : process.mapped().roles) {
     telemetry::log_warning(role.name(), "process " + std::to_string(process.mapped().pid) + " is gone (" + how + ")");
-    if (const auto gone = roles_.extract(role.name()); gone && gone.mapped().rank)
+    const auto gone = roles_.extract(role.name());
+    if (gone && gone.mapped().state_keeper && node != own_node)
+      lose(role, how, "its state");
+    else if (gone && gone.mapped().rank)
       part_ranks_of(gone.mapped(), how);
   }
   if (ended_)

@@ -12,7 +12,7 @@ namespace {
 /// Groups that fail in a row although every rank is up. After more of them the run ends.
 constexpr int allowed_losses = 3;
 
-/// How much later than another rank the coordinator may hear that a rank is gone.
+/// How much later the coordinator may hear that a process is gone than others do.
 constexpr std::chrono::seconds news_of_a_death{2};
 
 } // namespace
@@ -37,11 +37,10 @@ void coordinator_state::form_ranks_if_all_up(const std::string& role) {
 
 void coordinator_state::part_ranks_of(const role_ready& gone, const std::string& how) {
   // What nobody else has is no longer that of the checkpoint.
-  const auto shard = shard_of(gone.who.role);
-  if (has_trained_ && shard != sharding::none)
-    return fail(gone.who.name() + " is gone (" + how + "), and nobody else has its share of the "
-                + (shard == sharding::full ? "parameters" : "optimizer's moments") + " (placement." + gone.who.role
-                + ".shard = \"" + word(shard) + "\"); `millrace resume` goes on from the last checkpoint");
+  if (const auto shard = shard_of(gone.who.role); has_trained_ && shard != sharding::none)
+    return lose(gone.who, how,
+                "its share of the " + std::string(shard == sharding::full ? "parameters" : "optimizer's moments")
+                    + " (placement." + gone.who.role + ".shard = \"" + word(shard) + "\")");
   const auto generation = ranks_[gone.who.role].generation;
   each_rank(gone.who.role, [&](const role_ready& rank) {
     tell(rank.rank, part_ranks{.generation = generation, .why = gone.who.name() + " is gone (" + how + ")"});
@@ -72,10 +71,11 @@ sharding coordinator_state::shard_of(const std::string& role) const {
   return placed == config_.pipeline->placement.roles.end() ? sharding::none : placed->second.shard;
 }
 
-/// A rank that cannot go on without another one may say so before the other's end is known here, which says more.
-void coordinator_state::after_news_of_deaths(const std::string& role, const std::function<void()>& act) {
-  if (shard_of(role) == sharding::none)
-    return act();
+/// Who needs a process that has died may say so before its end is known here, which says more: the connection to it is
+/// lost, its weights cannot be pulled, a rank cannot go on without it.
+void coordinator_state::after_news_of_deaths(const std::function<void()>& act) {
+  if (processes_.size() < 2)
+    return act(); // all that others can have died of is known
   self_.after(news_of_a_death, [this, act] {
     if (!ended_)
       act();

@@ -389,10 +389,14 @@ void run_record::write_status(const schedule::scheduler& scheduler, const std::s
   keep_writing("status.json", [&] { telemetry::write_status(folder_->status(), status); });
 }
 
-void run_record::finish(const schedule::scheduler& scheduler, const std::string& outcome) {
+void run_record::close() {
   line_.finish();
   write_waiting();
   write_newest();
+}
+
+void run_record::finish(const schedule::scheduler& scheduler, const std::string& outcome) {
+  close();
   best_.finish();
   if (outcome == "failed" && step_ == 0)
     return; // no step was trained: the line that says why the run ended is enough

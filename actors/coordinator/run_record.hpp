@@ -75,6 +75,9 @@ public:
   void write_status(const schedule::scheduler& scheduler, const std::string& state,
                     std::vector<telemetry::role_status> roles, std::vector<wait_record> waits);
 
+  /// Writes what waits: another session goes on with these files.
+  void close();
+
   /// The end: closes the files, prints the summary.
   void finish(const schedule::scheduler& scheduler, const std::string& outcome);
 

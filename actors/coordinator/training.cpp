@@ -25,7 +25,7 @@ void coordinator_state::train(const train_batch& what) {
       leader()->trainer, what, work_deadline(),
       [this, what](const batch_report& report) { leader_answered(what, report); },
       [this](const refusal& why) {
-        after_news_of_deaths(leader_role_, [this, line = why.line] { router_->training_failed(line); });
+        after_news_of_deaths([this, line = why.line] { router_->training_failed(line); });
       });
   if (!what.groups.empty())
     each_trainer([&](const role_ready& role) {
@@ -59,7 +59,7 @@ void coordinator_state::train_follower(const role_ready& trainer, const train_ba
       [this, who = trainer.who.role](const refusal& why) {
         // If no round is under way, the leader was interrupted and nobody needs this answer.
         if (open_step_.round.under_way())
-          after_news_of_deaths(who, [this, line = who + ": " + why.line] { router_->training_failed(line); });
+          after_news_of_deaths([this, line = who + ": " + why.line] { router_->training_failed(line); });
       });
 }
 
@@ -83,7 +83,9 @@ void coordinator_state::step_answered(std::optional<supervision::training_round:
     self_.ask(
         role.trainer, end_step{.step = end->report.step, .apply = end->apply, .part = end->report.part},
         request_deadline(), [one_less](const step_ended&) { one_less(); },
-        [this, who = role.who.role](const refusal& why) { router_->training_failed(who + ": " + why.line); });
+        [this, who = role.who.role](const refusal& why) {
+          after_news_of_deaths([this, line = who + ": " + why.line] { router_->training_failed(line); });
+        });
   });
   one_less();
 }
@@ -205,7 +207,9 @@ void coordinator_state::take_weights_after(const weights_published& what) {
     self_.ask(
         role.weights_taker, new_weights{.version = what.version, .parameters = what.parameters}, work_deadline(),
         [one_less](const weights_live&) { one_less(); },
-        [this, who = role.who.name()](const refusal& why) { fail(who + ": " + why.line); });
+        [this, who = role.who](const refusal& why) {
+          after_news_of_deaths([this, line = who.name() + ": " + why.line] { fail(line); });
+        });
   });
   one_less();
 }
@@ -230,7 +234,8 @@ void coordinator_state::send_weights(const role_instance& generator, const new_w
       },
       [this, answered, generator, version = what.version](const refusal& why) {
         answered(version);
-        router_->weights_failed(generator, version, why.line);
+        after_news_of_deaths(
+            [this, generator, version, line = why.line] { router_->weights_failed(generator, version, line); });
       });
 }
 

@@ -15,10 +15,12 @@
 #include "runtime/cluster/grace.hpp"
 #include "runtime/cluster/signals.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
+#include "runtime/run_files/checkpoint_store.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/telemetry/progress.hpp"
 #include "runtime/telemetry/run_status.hpp"
 #include "runtime/words/input_error.hpp"
+#include "runtime/words/milliseconds.hpp"
 
 #include <unistd.h>
 
@@ -88,21 +90,26 @@ private:
   cluster::child_processes children_; ///< last: its watcher uses the rest
 };
 
-/// Connects to a node of the placement. @param patience_s how long it may take until somebody listens there
-/// @throws input_error when it is not there or refuses
-handle<starts_processes> connect_node(actor_system& system, const std::string& host, double patience_s) {
+/// Waits until somebody listens at a node of the placement. @throws input_error after `patience_s`
+void await_node(const std::string& host, double patience_s) {
   const auto where = cluster::parse_endpoint(host);
   const double start_s = telemetry::now_s();
   bool said = false;
-  while (!cluster::reachable(where, 3) && telemetry::now_s() - start_s < patience_s) {
+  while (!cluster::reachable(where, 3)) {
+    if (telemetry::now_s() - start_s >= patience_s)
+      throw input_error("node " + host + ": nobody listens there; start `millrace node --listen " + host
+                        + " --secret-file FILE` on that host");
     if (!std::exchange(said, true))
       telemetry::log_info("run", "waiting for node " + host + ", up to " + telemetry::in_time(patience_s)
                                      + " (placement.connect_timeout_s)");
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
-  if (!cluster::reachable(where, 3))
-    throw input_error("node " + host + ": nobody listens there; start `millrace node --listen " + host
-                      + " --secret-file FILE` on that host");
+}
+
+/// Connects to a node that listens. @throws input_error when it is not there or refuses
+handle<starts_processes> connect_node(actor_system& system, const std::string& host) {
+  await_node(host, 0);
+  const auto where = cluster::parse_endpoint(host);
   for (int attempt = 1;; ++attempt) {
     const auto found = system.find(where, encryption::mutual_tls);
     if (found.who)
@@ -255,8 +262,8 @@ run_outcome conduct(actor_system& system, placed_children& children, coordinator
   const auto p = config.pipeline;
   std::uint16_t local_port = 0;
   for (const auto& host : hosts)
-    config.nodes.emplace(host, connect_node(system, host, p->placement.connect_timeout_s));
-  config.find_node = [&system](const std::string& host) { return connect_node(system, host, 0); };
+    config.nodes.emplace(host, connect_node(system, host));
+  config.find_node = [&system](const std::string& host) { return connect_node(system, host); };
   config.start_process = [&](const supervision::placed_process& what, const std::string& token) {
     return children.start(what, token, local_port);
   };
@@ -296,39 +303,86 @@ void say_why(const pipeline::pipeline& p, const run_files::run_folder& folder, c
   }
 }
 
-/// From here on every way out is said at once and ends within the grace: the destructors of CAF and UCX may wait for
+/// What a run has from its first session to its last.
+struct whole_run {
+  const pipeline::pipeline& p;
+  run_files::run_folder& folder;
+  stop_line& stop;
+  std::optional<cluster::credentials> secret;
+  std::shared_ptr<supervision::learner_deaths> deaths = std::make_shared<supervision::learner_deaths>();
+};
+
+void say_why_and_show(const whole_run& run, const std::string& line) {
+  say_why(run.p, run.folder, line);
+  telemetry::process_log().say("millrace: " + line);
+}
+
+struct session_end {
+  int status = 0;                 ///< of the program, if this was the last session
+  std::optional<resumption> next; ///< how the run goes on
+};
+
+/// Whether another session follows. @param step where this one began
+std::optional<resumption> next_after(const run_outcome& outcome, const whole_run& run, std::int64_t step,
+                                     run_files::changed_data data) {
+  // A checkpoint of a later step than the run came to is of a past that `resume --before` has left.
+  if (outcome.goes_on)
+    return resumption{.data = data,
+                      .before = std::int64_t{outcome.step} + 1,
+                      .after = lost_learner{.line = outcome.line, .steps = outcome.step}};
+  if (!outcome.at_start || !run_files::latest_checkpoint(run.folder.checkpoints(), {}, step))
+    return {};
+  telemetry::log_warning("run", "the checkpoint of step " + std::to_string(step)
+                                    + " does not load, so the run goes on from the one before it: " + outcome.line);
+  return resumption{.data = data, .before = step};
+}
+
+/// What is left of a session ends within this: after the last one nothing matters any more, but before another one an
+/// embedded role may have to end its work.
+std::chrono::milliseconds grace_of(const session_end& end, const pipeline::pipeline& p) {
+  return end.next ? milliseconds_of(10 * p.run.stall_after_s) : std::chrono::milliseconds(cluster::parting_grace);
+}
+
+/// From its end on every way out is said at once and ends within the grace: the destructors of CAF and UCX may wait for
 /// connections that nobody answers.
-int run_connected(const pipeline::pipeline& p, const run_files::run_folder& folder, coordinator_config config,
-                  const std::optional<cluster::credentials>& secret, stop_line& stop,
-                  const std::function<void(const std::string&)>& without_checkpoint) {
+session_end run_session(const whole_run& run, run_start start) {
+  const auto data_taken = start.data;
+  const std::int64_t first_step = start.scheduler->at().step;
+  const bool from_checkpoint = !start.checkpoint.empty();
+  auto config = config_of(run.p, run.folder, std::move(start));
+  config.deaths = run.deaths;
   cluster::grace_period grace; // first: the others are gone when it ends
-  const auto hosts = hosts_of(p);
+  const auto hosts = hosts_of(run.p);
+  for (const auto& host : hosts)
+    await_node(host, run.p.placement.connect_timeout_s);
   const auto data = data_plane_for(config, hosts); // held here too: its own thread must not be the last to let it go
   const auto door = access::random_key();
-  const auto liveness = liveness_of(p, secret, door);
+  const auto liveness = liveness_of(run.p, run.secret, door);
   access::tell_refusals([](const std::string& line) { telemetry::log_warning("ports", line); });
   actor_system system(liveness);
   placed_children children(liveness, door);
   run_outcome outcome;
+  session_end end;
   try {
-    outcome = conduct(system, children, std::move(config), stop, hosts);
-    if (outcome.at_start && without_checkpoint)
-      without_checkpoint(outcome.line);
+    outcome = conduct(system, children, std::move(config), run.stop, hosts);
+    if (outcome.goes_on || from_checkpoint)
+      end.next = next_after(outcome, run, first_step, data_taken);
   } catch (const std::exception& error) {
     outcome = {.ok = false, .line = error.what()};
   }
-  if (!outcome.ok) {
-    say_why(p, folder, outcome.line);
-    telemetry::process_log().say("millrace: " + outcome.line);
-  }
-  const int status = !outcome.ok ? failed_status : outcome.stopped ? stopped_status : 0;
-  grace.begin(cluster::parting_grace, status);
-  return status;
+  if (!outcome.ok && !end.next)
+    say_why_and_show(run, outcome.line);
+  end.status = !outcome.ok ? failed_status : outcome.stopped ? stopped_status : 0;
+  grace.begin(grace_of(end, run.p), end.status, [&run, goes_on = end.next.has_value()] {
+    if (goes_on)
+      say_why_and_show(run, "what is left of the run does not end: `millrace resume` goes on from the last checkpoint");
+  });
+  return end;
 }
 
 } // namespace
 
-int run_pipeline(const pipeline::pipeline& p, const run_files::run_folder& folder, run_start start) {
+int run_pipeline(const pipeline::pipeline& p, run_files::run_folder& folder, run_start start) {
   cluster::survive_refused_writes();
   cluster::raise_descriptor_limit();
   stop_line stop; // before all other threads: they leave the signals to it
@@ -336,12 +390,17 @@ int run_pipeline(const pipeline::pipeline& p, const run_files::run_folder& folde
   for (const auto& warning : pipeline::schedule_warnings(p))
     telemetry::log_warning("run", warning);
   try {
-    std::optional<cluster::credentials> secret;
+    whole_run run{.p = p, .folder = folder, .stop = stop, .secret = {}};
     if (!hosts_of(p).empty())
-      secret.emplace(p.placement.secret_file);
-    run_files::hold_data(folder, data_files_of(p), start.data);
-    const auto without_checkpoint = start.without_checkpoint;
-    return run_connected(p, folder, config_of(p, folder, std::move(start)), secret, stop, without_checkpoint);
+      run.secret.emplace(p.placement.secret_file);
+    for (;;) {
+      run_files::hold_data(folder, data_files_of(p), start.data);
+      const auto end = run_session(run, std::move(start));
+      if (!end.next)
+        return end.status;
+      folder.begin_session();
+      start = newest_start(p, folder, *end.next);
+    }
   } catch (const std::exception& error) {
     say_why(p, folder, error.what());
     throw;

@@ -42,13 +42,27 @@ void warn_of_checkpoint(const std::string& line) {
   telemetry::log_warning("run", line);
 }
 
-/// A role did not start from the checkpoint of `step`: goes on from the one before, if there is one.
-void leave(std::int64_t step, const std::filesystem::path& checkpoints, const resumption& how, const std::string& why) {
-  if (!how.again || !run_files::latest_checkpoint(checkpoints, {}, step))
-    return;
-  warn_of_checkpoint("the checkpoint of step " + std::to_string(step)
-                     + " does not load, so the run goes on from the one before it: " + why);
-  how.again(step);
+/// "steps 9 to 11 are trained again"
+std::string repeated(std::int64_t from, std::int64_t to) {
+  if (from == to)
+    return "no whole step is trained again";
+  if (from + 1 == to)
+    return "step " + std::to_string(to) + " is trained again";
+  return std::to_string(to - from) + " steps are trained again, " + std::to_string(from + 1) + " to "
+         + std::to_string(to);
+}
+
+/// @param step of the checkpoint; nothing: there is none
+void say_where(std::optional<std::int64_t> step, const std::optional<lost_learner>& after) {
+  if (after)
+    warn_of_checkpoint(after->line
+                       + (step ? ": the run goes on from the checkpoint of step " + std::to_string(*step)
+                               : ": there is no checkpoint yet, so the run begins again")
+                       + "; " + repeated(step.value_or(0), after->steps));
+  else if (step)
+    telemetry::log_info("run", "going on from step " + std::to_string(*step));
+  else
+    warn_of_checkpoint("there is no checkpoint yet: the run begins again");
 }
 
 } // namespace
@@ -100,15 +114,12 @@ run_start newest_start(const pipeline::pipeline& p, const run_files::run_folder&
     try {
       auto start = start_from(p, found->folder);
       start.data = how.data;
-      start.without_checkpoint = [how, step = found->step, checkpoints = folder.checkpoints()](const std::string& why) {
-        leave(step, checkpoints, how, why);
-      };
       if (newest_error)
         warn_of_checkpoint("the checkpoint of step " + std::to_string(before)
                            + " cannot be read, so the run goes on from the one "
                              "before it: "
                            + newest_error->what());
-      telemetry::log_info("run", "going on from step " + std::to_string(found->step));
+      say_where(found->step, how.after);
       return start;
     } catch (const input_error& error) {
       if (!newest_error)
@@ -118,9 +129,9 @@ run_start newest_start(const pipeline::pipeline& p, const run_files::run_folder&
   }
   if (newest_error)
     throw *newest_error;
-  if (how.before != std::numeric_limits<std::int64_t>::max())
+  if (!how.after && how.before != std::numeric_limits<std::int64_t>::max())
     throw input_error(folder.checkpoints().string() + ": no checkpoint of a step before " + std::to_string(how.before));
-  warn_of_checkpoint("there is no checkpoint yet: the run begins again");
+  say_where({}, how.after);
   auto start = first_start(p);
   start.data = how.data;
   return start;

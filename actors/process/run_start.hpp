@@ -9,7 +9,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -24,16 +23,19 @@ struct run_start {
   std::optional<source_position> position;
   supervision::step_figures within_step; ///< of a half-trained step
   run_files::changed_data data = run_files::changed_data::refused;
-  /// Called, before this process gives up, with the reason why a role did not start from the checkpoint.
-  std::function<void(const std::string& why)> without_checkpoint = {};
 };
 
-/// What a person may say to `resume`.
+/// Why a run goes on from a checkpoint by itself.
+struct lost_learner {
+  std::string line;       ///< who is gone, and how
+  std::int64_t steps = 0; ///< that were trained until then
+};
+
+/// How a run goes on from a checkpoint: as a person says to `resume`, or as its coordinator does.
 struct resumption {
   run_files::changed_data data = run_files::changed_data::refused;
   std::int64_t before = std::numeric_limits<std::int64_t>::max(); ///< only checkpoints of earlier steps
-  /// Goes on from a checkpoint before `step`, in this process's place. It returns if that cannot be.
-  std::function<void(std::int64_t step)> again = {};
+  std::optional<lost_learner> after = {};                         ///< nothing: a person asked for it
 };
 
 /// The data files that roles of this host read.
@@ -43,8 +45,7 @@ run_files::data_files data_files_of(const pipeline::pipeline& p);
 run_start first_start(const pipeline::pipeline& p);
 
 /// From the newest checkpoint of the folder that is whole and can be read; the ones left out for it are named in the
-/// log, a line each. From the beginning if the run has none. If a role does not load what a whole checkpoint holds, the
-/// run goes on from the one before it, in a new process.
+/// log, a line each, and so is where the run goes on. From the beginning if the run has none.
 /// @throws input_error if it has some, and none can be read
 run_start newest_start(const pipeline::pipeline& p, const run_files::run_folder& folder, const resumption& how);
 

@@ -2,13 +2,18 @@
 
 #include <unistd.h>
 
+#include <utility>
+
 namespace millrace::cluster {
 
-void grace_period::begin(std::chrono::milliseconds grace, int status) {
-  watch_ = std::thread([this, grace, status] {
+void grace_period::begin(std::chrono::milliseconds grace, int status, std::function<void()> last_words) {
+  watch_ = std::thread([this, grace, status, last_words = std::move(last_words)] {
     std::unique_lock lock(mutex_);
-    if (!over_.wait_for(lock, grace, [this] { return gone_; }))
-      _exit(status);
+    if (over_.wait_for(lock, grace, [this] { return gone_; }))
+      return;
+    if (last_words)
+      last_words();
+    _exit(status);
   });
 }
 

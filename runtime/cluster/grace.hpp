@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -20,8 +21,8 @@ public:
   grace_period(const grace_period&) = delete;
   grace_period& operator=(const grace_period&) = delete;
 
-  /// Once. @param status of the process if it has to be ended so
-  void begin(std::chrono::milliseconds grace, int status);
+  /// Once. @param status of the process if it has to be ended so   @param last_words called before that
+  void begin(std::chrono::milliseconds grace, int status, std::function<void()> last_words = {});
 
 private:
   std::mutex mutex_;

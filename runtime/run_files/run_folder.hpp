@@ -13,9 +13,9 @@ namespace millrace::run_files {
 /// The folder of one run, held by one process at a time (flock on `lock`, released by the kernel when it dies).
 ///
 ///     resolved.toml  data.json  status.json  log.txt  metrics.jsonl  replay.jsonl  events.out.tfevents.*
-///     checkpoints/step-000042/ trajectories-1.jsonl.zst  trace.json                 (session 2, the first resume:
-///     trajectories-2, trace-2) resolved-1.toml                                      (the pipeline up to session 1, if
-///     a resume changed it)  newest_groups.jsonl
+///     checkpoints/step-000042/ trajectories-1.jsonl.zst  trace.json                 (session 2, the first that goes on
+///     from a checkpoint: trajectories-2, trace-2) resolved-1.toml                          (the pipeline up to session
+///     1, if a resume changed it)  newest_groups.jsonl
 ///
 /// A folder is a run once `resolved.toml` is in it: write that first.
 class run_folder {
@@ -31,8 +31,11 @@ public:
 
   const std::filesystem::path& path() const { return path_; }
 
-  /// 1 for a new run, one more for each resume.
+  /// 1 for a new run, one more each time that it goes on from a checkpoint.
   int session() const { return session_; }
+
+  /// The run goes on from a checkpoint, in this process.
+  void begin_session() { ++session_; }
 
   /// From this session on the run is this pipeline. The pipeline of the sessions before stays beside it.
   void change_pipeline(std::string_view resolved) const;

@@ -325,6 +325,16 @@ constexpr auto words_for(lost_group) {
   return std::to_array<std::string_view>({"replace", "shrink", "fail"});
 }
 
+/// What follows when a process dies whose state is in the last checkpoint alone. The scheduler leaves that to the run.
+enum class lost_learner : std::uint8_t {
+  restart, ///< the run goes on from the last checkpoint
+  end,     ///< the run ends
+};
+
+constexpr auto words_for(lost_learner) {
+  return std::to_array<std::string_view>({"restart", "end"});
+}
+
 struct faults_table {
   std::uint32_t attempts = 5;
   std::uint32_t data_attempts = 1;
@@ -332,6 +342,7 @@ struct faults_table {
   double min_batch_fraction = 0;
   std::uint32_t consecutive_losses = 0; ///< 0: any number
   double call_deadline_s = 0;           ///< 0: any time
+  lost_learner learner = lost_learner::restart;
 
   bool operator==(const faults_table&) const = default;
 
@@ -346,6 +357,10 @@ struct faults_table {
       "groups lost with none ready in between that end the run; 0 = any number");
     v("call_deadline_s", s.call_deadline_s, between(0, 1e6),
       "seconds that a group may generate, or wait for its columns, before the attempt counts as lost; 0 = any time");
+    v("learner", s.learner, any(),
+      "when a process dies whose state only the last checkpoint has (a policy's, a critic's): the run goes on from "
+      "that "
+      "checkpoint, or ends");
   }
 };
 

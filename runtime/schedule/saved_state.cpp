@@ -12,8 +12,14 @@ namespace millrace::schedule {
 
 namespace {
 
-constexpr std::string_view first_line = "millrace schedule 5";
-constexpr std::string_view line_of_version_4 = "millrace schedule 4"; ///< the same, but for the names of the settings
+constexpr std::string_view first_line = "millrace schedule 6";
+constexpr std::string_view line_of_version_5 = "millrace schedule 5"; ///< the same, without `faults.learner`
+constexpr std::string_view line_of_version_4 = "millrace schedule 4"; ///< as 5, but for the names of the settings
+
+/// Version 6 brought this setting.
+bool is_in_version_5(const std::string& path) {
+  return path != "faults.learner";
+}
 
 std::string quoted(std::string_view text) {
   std::string result("'");
@@ -164,6 +170,8 @@ config read_settings_of_version_4(line_reader& in) {
     values.emplace(text.substr(0, text.find('=')), text.substr(text.find('=') + 1));
   }
   each_field(result, [&](const std::string& path, auto& field, const limits&, const char*) {
+    if (!is_in_version_5(path))
+      return;
     const auto name = name_in_version_4(path);
     const auto found = values.find(name);
     if (found == values.end())
@@ -174,10 +182,12 @@ config read_settings_of_version_4(line_reader& in) {
   return result;
 }
 
-config read_settings(line_reader& in) {
+config read_settings(line_reader& in, bool of_version_5) {
   config result;
   in.next("settings");
   each_field(result, [&](const std::string& path, auto& field, const limits&, const char*) {
+    if (of_version_5 && !is_in_version_5(path))
+      return;
     const auto text = in.word();
     if (!text.starts_with(path + '='))
       in.fail(quoted(text), quoted(path + "=..."));
@@ -289,10 +299,14 @@ std::string write(const saved_state& state) {
 saved_state read_saved_state(std::string_view text) {
   line_reader in(text);
   saved_state result;
-  const bool earlier = in.took(line_of_version_4);
-  if (!earlier)
-    in.next_exactly(first_line);
-  result.settings = earlier ? read_settings_of_version_4(in) : read_settings(in);
+  if (in.took(line_of_version_4)) {
+    result.settings = read_settings_of_version_4(in);
+  } else {
+    const bool of_version_5 = in.took(line_of_version_5);
+    if (!of_version_5)
+      in.next_exactly(first_line);
+    result.settings = read_settings(in, of_version_5);
+  }
   in.next("step");
   result.step = in.number<std::uint32_t>();
   result.part = in.number<std::uint32_t>();

@@ -12,7 +12,7 @@ namespace {
 bool may_change(const std::string& path) {
   return path == "steps" || path == "checkpoint_every" || path == "flat_groups_per_step" || path == "publish.deadline_s"
          || path == "faults.attempts" || path == "faults.data_attempts" || path == "faults.consecutive_losses"
-         || path == "faults.call_deadline_s";
+         || path == "faults.call_deadline_s" || path == "faults.learner";
 }
 
 /// "gate.depth 1, now 2; ...": the fields that must not change between save and restore, and did.

@@ -334,4 +334,89 @@ TEST_CASE("the cable is cut: noticed within seconds and named; plugged in again,
   stop(running);
 }
 
+namespace {
+
+/// A run whose policy is on the far host, behind ports of which each host has just as many as it needs.
+strings policy_far_away() {
+  return {"--set", "placement.learner.hosts=[\"10.99.0.2:7000\"]",
+          "--set", "placement.rollout.hosts=[]",
+          "--set", "placement.rollout.processes=0",
+          "--set", "placement.port=7300",
+          "--set", "placement.data_ports=[7400, 7400]",
+          "--set", "roles.learner.threads=1"};
+}
+
+strings curve_of_one_process(const tiny_pipeline& pipeline) {
+  const tiny_run run(pipeline);
+  REQUIRE(run_to_end(run.start({"--set", "roles.learner.threads=1"})).status == 0);
+  return run.files().learning_curve();
+}
+
+} // namespace
+
+TEST_CASE("a policy on another host dies, twice: the run goes on from its last checkpoint, on the same ports") {
+  if (!can_have_two_hosts())
+    return;
+  const tiny_pipeline pipeline{.steps = 60, .run = "checkpoint_every = 4\n"};
+  const scene s(pipeline);
+  running_command node(s.node());
+  REQUIRE(comes_to_say(node, "listening on"));
+  running_command running(s.start(policy_far_away()));
+  pid_t before = 0;
+  for (const std::size_t step : {6U, 25U}) {
+    CAPTURE(running.err());
+    REQUIRE(wait_until([&] { return running.ended() || s.run.files().process_of("learner/0") != before; }));
+    REQUIRE(reaches(running, s.run.files(), step));
+    before = s.run.files().process_of("learner/0");
+    REQUIRE(kill(before, SIGKILL) == 0);
+  }
+  const auto end = running.wait(60);
+  CAPTURE(running.err());
+  REQUIRE(end.status == 0);
+  CHECK(says(running, "learner/0 is gone ("));
+  CHECK(says(running, "): the run goes on from the checkpoint of step "));
+  CHECK(s.run.files().learning_curve() == curve_of_one_process(pipeline));
+  check_each_group_once(s.run.files(), 60);
+  CHECK(!node.ended());
+}
+
+TEST_CASE("the node with the policy is killed and started again: the run goes on from its last checkpoint") {
+  if (!can_have_two_hosts())
+    return;
+  const tiny_pipeline pipeline{.steps = 40, .run = "checkpoint_every = 4\n"};
+  const scene s(pipeline);
+  auto node = std::make_unique<running_command>(s.node());
+  REQUIRE(comes_to_say(*node, "listening on"));
+  running_command running(s.start(policy_far_away()));
+  REQUIRE(reaches(running, s.run.files(), 6));
+  REQUIRE(kill(node->pid(), SIGKILL) == 0);
+  node->wait();
+  CHECK(comes_to_say(running, "): the run goes on from the checkpoint of step "));
+  node = std::make_unique<running_command>(s.node());
+  const auto end = running.wait(60);
+  CAPTURE(running.err());
+  REQUIRE(end.status == 0);
+  CHECK(s.run.files().learning_curve() == curve_of_one_process(pipeline));
+}
+
+TEST_CASE("the cable to the policy is cut and plugged in again: the run goes on from its last checkpoint") {
+  if (!can_have_two_hosts())
+    return;
+  const tiny_pipeline pipeline{.steps = 60, .run = "checkpoint_every = 4\n"};
+  const scene s(pipeline);
+  running_command node(s.node());
+  REQUIRE(comes_to_say(node, "listening on"));
+  running_command running(s.start(policy_far_away()));
+  REQUIRE(reaches(running, s.run.files(), 6));
+  const auto cut_off = s.run.files().process_of("learner/0");
+  s.hosts.connect(false);
+  CHECK(comes_to_say(running, "): the run goes on from the checkpoint of step ", 30));
+  CHECK(wait_until([&] { return !is_running(cut_off); }, 10)); // no orphan works on
+  s.hosts.connect(true);
+  const auto end = running.wait(60);
+  CAPTURE(running.err());
+  REQUIRE(end.status == 0);
+  CHECK(s.run.files().learning_curve() == curve_of_one_process(pipeline));
+}
+
 } // namespace node_test

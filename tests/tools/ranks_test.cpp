@@ -83,16 +83,16 @@ TEST_CASE("ranks: what they share out changes no number, and a checkpoint of two
   }
 }
 
-TEST_CASE("ranks: one that kept a share of the moments and dies ends the run with one line; a resume goes on") {
+TEST_CASE("ranks: where the death of one that kept a share of the moments ends the run: one line; a resume goes on") {
   const int steps = 40;
   for (const std::string role : {"learner", "critic"}) {
     CAPTURE(role);
     const tiny_pipeline pipeline{.steps = steps, .critic = role == "critic"};
     const tiny_run alone(pipeline), run(pipeline);
     REQUIRE(run_to_end(alone.start(with_ranks(1)), 60).status == 0);
-    running_command running(
-        run.start(with_ranks(1, {"--set", "placement." + role + ".processes=2", "--set",
-                                 "placement." + role + ".shard=optimizer", "--set", "run.checkpoint_every=2"})));
+    running_command running(run.start(
+        with_ranks(1, {"--set", "placement." + role + ".processes=2", "--set", "placement." + role + ".shard=optimizer",
+                       "--set", "run.checkpoint_every=2", "--set", "schedule.faults.learner=end"})));
     REQUIRE(reaches(running, run.files(), 6));
     REQUIRE(kill(run.files().process_of(role + "/1"), SIGKILL) == 0);
     const auto end = running.wait(60);

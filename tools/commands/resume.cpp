@@ -4,9 +4,6 @@
 #include "tools/command.hpp"
 #include "tools/commands/watched_run.hpp"
 
-#include <linux/close_range.h>
-#include <unistd.h>
-
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -25,27 +22,11 @@ struct resume_arguments {
   std::string listen;
 };
 
-/// This program again, as `resume` from an earlier checkpoint. @returns only if that cannot be
-void resume_again(const resume_arguments& given, std::int64_t before) {
-  std::vector<std::string> text{"millrace", "resume", given.folder, "--before", std::to_string(before)};
-  if (given.accept_data)
-    text.push_back("--accept-data");
-  if (!given.listen.empty())
-    text.insert(text.end(), {"--listen", given.listen});
-  std::vector<char*> arguments;
-  for (auto& argument : text)
-    arguments.push_back(argument.data());
-  arguments.push_back(nullptr);
-  close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC); // the folder's lock too
-  execv("/proc/self/exe", arguments.data());
-}
-
 int resume_run(const resume_arguments& given) {
   auto folder = run_files::run_folder::open(given.folder);
   const actors::resumption how{.data = given.accept_data ? run_files::changed_data::accepted
                                                          : run_files::changed_data::refused,
-                               .before = given.before,
-                               .again = [given](std::int64_t step) { resume_again(given, step); }};
+                               .before = given.before};
   const auto stages = pipeline::read_stages(folder.resolved(), with_listen(given.overrides, given.listen));
   const auto listening = listening_for(stages);
   if (listening)

@@ -28,6 +28,16 @@ std::vector<fs::path> folders_of(const fs::path& run) {
   return folders;
 }
 
+/// Of every session.
+std::vector<fs::path> trajectories_in(const fs::path& run) {
+  std::vector<fs::path> files;
+  std::error_code gone;
+  for (const auto& folder : folders_of(run))
+    for (int session = 1; fs::exists(run_files::trajectories_of(folder, session), gone); ++session)
+      files.push_back(run_files::trajectories_of(folder, session));
+  return files;
+}
+
 void print(std::string text) {
   if (text.empty())
     return;
@@ -64,8 +74,7 @@ void shown_samples::follow() {
   std::map<fs::path, telemetry::trajectory_follower> files;
   for (bool last = false; !last;) {
     last = ended_; // before reading: what was written until then is read below
-    for (const auto& folder : folders_of(run_)) {
-      const auto path = run_files::trajectories_of(folder, 1);
+    for (const auto& path : trajectories_in(run_)) {
       const auto file = files.try_emplace(path, path).first;
       print(telemetry::samples_in_words(file->second.more(), answers_));
     }

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,71 @@ TEST_CASE("a process that does not come up within its deadline is killed, whethe
   CHECK(run.log().find("has not joined within") != std::string::npos);
   run.send(process_ended{rules.pid, "", rules.what.role, "signal 9 (Killed)"});
   CHECK(run.starts.back().what.role == role_instance{"rules", 0, 2});
+}
+
+TEST_CASE("the process of the policy dies: its session ends when no other process of it is left") {
+  run_of_stand_ins run;
+  const auto heard = run.start_everything();
+  const auto learner = run.start_of_role("learner/0"), rules = run.start_of_role("rules/0"),
+             rollout = run.start_of_role("rollout/0");
+  run.finish_training(*heard);
+  run.send(process_ended{learner.pid, "", learner.what.role, "signal 9 (Killed)"});
+  CHECK(!run.outcome);
+  CHECK(heard->asked.back() != "interrupt 2"); // it is gone
+  std::sort(run.killed.begin(), run.killed.end());
+  CHECK(run.killed == std::vector<std::int64_t>{std::min(rules.pid, rollout.pid), std::max(rules.pid, rollout.pid)});
+  run.send(process_ended{rules.pid, "", rules.what.role, "signal 9 (Killed)"});
+  CHECK(!run.outcome);
+  run.send(process_ended{rollout.pid, "", rollout.what.role, "signal 9 (Killed)"});
+  REQUIRE(run.outcome);
+  CHECK(run.outcome->goes_on);
+  CHECK(run.outcome->step == 1);
+  CHECK(run.outcome->line == "learner/0 is gone (signal 9 (Killed))");
+  CHECK(has(run.own_agent->told, "end"));
+}
+
+TEST_CASE("the process of the policy dies, and another one does not end: the session does not wait for it") {
+  run_of_stand_ins run;
+  run.start_everything();
+  const auto learner = run.start_of_role("learner/0");
+  run.send(process_ended{learner.pid, "", learner.what.role, "signal 9 (Killed)"});
+  run.system.advance(std::chrono::seconds(4));
+  REQUIRE(run.outcome);
+  CHECK(run.outcome->goes_on);
+}
+
+TEST_CASE("the process of the policy dies where the file says that this ends the run") {
+  run_of_stand_ins run({"schedule.faults.learner=end"});
+  run.start_everything();
+  const auto learner = run.start_of_role("learner/0");
+  run.send(process_ended{learner.pid, "", learner.what.role, "signal 9 (Killed)"});
+  REQUIRE(run.outcome);
+  CHECK(!run.outcome->goes_on);
+  CHECK(run.outcome->line
+        == "learner/0 is gone (signal 9 (Killed)), and nobody else has its state; `millrace resume` goes on from the "
+           "last checkpoint");
+}
+
+TEST_CASE("a step that fails because the policy's process is gone waits for the news of its death") {
+  run_of_stand_ins run;
+  const auto heard = std::make_shared<trainer_stand_in>();
+  const auto process = run.bring_up("learner/0");
+  const auto ready = run.leader_ready(process.role, process.node, heard);
+  run.send(ready);
+  const auto rules = run.bring_up("rules/0");
+  run.send(run.adder_ready(rules.role, rules.node));
+  const auto rollout = run.bring_up("rollout/0");
+  run.send(run.rollout_ready(rollout.role, rollout.node, std::make_shared<rollout_stand_in>()));
+  REQUIRE(heard->training.size() == 1);
+  actors::end_actor(ready.trainer);
+  run.system.run();
+  heard->training.clear(); // the request fails
+  run.system.run();
+  CHECK(!run.outcome);
+  run.send(process_ended{process.pid, "", process.role, "signal 9 (Killed)"});
+  run.system.advance(std::chrono::seconds(4));
+  REQUIRE(run.outcome);
+  CHECK(run.outcome->goes_on);
 }
 
 } // namespace coordinator_faults_test

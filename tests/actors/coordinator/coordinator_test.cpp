@@ -96,15 +96,6 @@ TEST_CASE("a role that cannot start ends the run with its line, and every proces
   CHECK(has(rules.heard->told, "end"));
 }
 
-TEST_CASE("the process of the policy cannot be replaced: the run ends and says how to go on") {
-  run_of_stand_ins run;
-  run.start_everything();
-  const auto learner = run.start_of_role("learner/0");
-  run.send(process_ended{learner.pid, "", learner.what.role, "signal 9 (Killed)"});
-  REQUIRE(run.outcome);
-  CHECK(run.outcome->line.find("millrace resume") != std::string::npos);
-}
-
 TEST_CASE("what leaves a handler as an exception ends the run with its line") {
   run_of_stand_ins run({"run.steps=1", "schedule.groups_per_step=1"});
   const auto learner = run.bring_up("learner/0");
@@ -399,6 +390,7 @@ TEST_CASE("an interrupted leader ends the step at once: the others are interrupt
 TEST_CASE("a trainer beside the leader that fails ends the run with its name") {
   three_trainers all;
   all.run.refuse(all.early->training[0].second, "out of memory");
+  all.run.system.advance(std::chrono::seconds(3)); // no news of a death, which would say more
   REQUIRE(all.run.outcome);
   CHECK(all.run.outcome->line == "training failed: early: out of memory");
 }
@@ -446,6 +438,7 @@ TEST_CASE("a follower that comes up after a version takes it first; one that can
   }
   SUBCASE("refused") {
     run.refuse(follower->taking[0].second, "wrong shape");
+    run.system.advance(std::chrono::seconds(3)); // no news of a death, which would say more
     REQUIRE(run.outcome);
     CHECK(run.outcome->line == "frozen/0: wrong shape");
   }

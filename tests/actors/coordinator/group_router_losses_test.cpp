@@ -209,13 +209,6 @@ TEST_CASE("a group whose prompt is not here yet is interrupted without asking an
   CHECK(w.c.scheduler().at().generating == 4);
 }
 
-TEST_CASE("the death of the policy fails the run with what to do") {
-  router_world w;
-  w.all_up();
-  w.c.node_gone(policy_node, w.now);
-  CHECK(w.effects.failure.find("millrace resume") != std::string::npos);
-}
-
 TEST_CASE("a group that a role does not have in two reports is named and generated again; one whose answer came is "
           "not looked for") { // CO-7
   router_world w;

@@ -141,10 +141,7 @@ struct router_world {
     c.generator_up(who, node, {.capacity_groups = 8}, now);
   }
 
-  void leader_up() {
-    c.leader_up(policy_node);
-    c.state_keeper_up(policy_node, "policy");
-  }
+  void leader_up() { c.leader_up(policy_node); }
 
   /// Every rollout that was sent weights flips.
   void flip() {

@@ -361,6 +361,7 @@ private:
       return starts.back().pid;
     };
     config.kill_process = [this](std::int64_t pid) { killed.push_back(pid); };
+    config.deaths = std::make_shared<supervision::learner_deaths>();
     config.on_end = [this](actors::run_outcome how) { outcome = std::move(how); };
     return config;
   }

@@ -309,12 +309,12 @@ TEST_CASE("ranks that hold shares of the parameters publish them, each its own, 
   second->add_peer(1, first->address());
   auto other = std::async(std::launch::async, [&] {
     policy_core core(p, "", 1, seat(1));
-    core.publish_when_told(std::make_shared<published_versions>(second));
+    core.publish_when_told(std::make_shared<published_versions>(second, 1));
     core.follow();
   });
   {
     policy_core leader(p, "", 1, seat(0));
-    published_versions versions(first);
+    published_versions versions(first, 1);
     for (std::uint64_t step = 1; step <= 2; ++step) {
       train_step(alone, step);
       train_step(leader, step);

@@ -34,7 +34,7 @@ scheduler one_step_in() {
 }
 
 constexpr const char* text =
-    "millrace schedule 5\n"
+    "millrace schedule 6\n"
     "settings groups_per_step=2 steps=10 flat_groups_per_step=0 checkpoint_every=0 clock.unit=step clock.minibatches=1 "
     "clock.publish_every=1 gate.depth=1 gate.warmup=0 gate.max_inflight=0 gate.burst=inf select.order=in_order "
     "select.min_ready=0 select.tokens_per_step=0 select.on_policy_min=0 stale.max=1 stale.measure=head "
@@ -42,7 +42,8 @@ constexpr const char* text =
     "publish.rolling_width=1 publish.ack=0 publish.deadline_s=0 tail.oversample_prompts=1 tail.oversample_attempts=1 "
     "tail.stop=all tail.surplus=keep tail.repack_below=0 place.mode=disjoint place.reclaim_at=0 "
     "place.reclaim_adapt=false faults.attempts=5 faults.data_attempts=1 faults.lost_group=replace "
-    "faults.min_batch_fraction=0 faults.consecutive_losses=0 faults.call_deadline_s=0\n"
+    "faults.min_batch_fraction=0 faults.consecutive_losses=0 faults.call_deadline_s=0 "
+    "faults.learner=restart\n"
     "step 1 0\n"
     "reclaim_at 0\n"
     "prompts unknown\n"
@@ -91,6 +92,7 @@ TEST_CASE("steps, checkpoints and attempts may change at a restart, the schedule
   changed.steps = 20;
   changed.checkpoint_every = 3;
   changed.faults.attempts = 2;
+  changed.faults.learner = lost_learner::end;
   changed.publish.deadline_s = 7;
   CHECK(scheduler::restore(changed, text).settings() == changed);
   changed.gate.depth = 0.5;
@@ -110,8 +112,8 @@ TEST_CASE("damaged state is refused with its line") {
     }
     return std::string("accepted");
   };
-  CHECK(broken("schedule 5", "schedule 3")
-        == "schedule state:1: found line 'millrace schedule 3', want 'millrace schedule 5'");
+  CHECK(broken("schedule 6", "schedule 3")
+        == "schedule state:1: found line 'millrace schedule 3', want 'millrace schedule 6'");
   CHECK(broken("per_step=2", "per_step=0")
         == "schedule state:2: found groups_per_step: found 0, want an integer from 1 to 1000000 (groups trained in "
            "each step), want settings that can be run");
@@ -134,6 +136,13 @@ TEST_CASE("a state cut off anywhere is refused") {
   for (std::size_t size = 0; size < whole.size(); ++size)
     CHECK_THROWS_AS(read_saved_state(whole.substr(0, size)), millrace::input_error);
   CHECK_THROWS_AS(read_saved_state(whole + "x"), millrace::input_error);
+}
+
+TEST_CASE("a state of version 5, which does not say what a learner's death costs, is the same state") {
+  std::string before(text);
+  before.replace(before.find("schedule 6"), 10, "schedule 5");
+  before.replace(before.find(" faults.learner=restart"), 23, "");
+  CHECK(write(read_saved_state(before)) == text);
 }
 
 TEST_CASE("a state of version 4, whose settings have other names and another order, is the same state") {
