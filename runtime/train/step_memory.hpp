@@ -1,0 +1,37 @@
+#pragma once
+
+#include "runtime/model/activations.hpp"
+#include "runtime/model/model_config.hpp"
+
+#include <cstdint>
+
+namespace millrace::train {
+
+/// Bytes of one number of weights, gradients, moments, activations and caches: everything computes in fp32.
+std::int64_t number_bytes(const model::model_config& config);
+
+/// A micro-batch as memory sees it.
+struct micro_batch_size {
+  std::int64_t tokens = 0; ///< fed
+  std::int64_t squares =
+      0; ///< sum of the squares of its groups' fed tokens: attention has a mask [tokens, tokens] of each
+  std::int64_t rows = 0; ///< tokens that predict one
+};
+
+/// The largest micro-batch of a step, if each of its groups is as long as it may be.
+struct longest_groups {
+  std::int64_t groups = 0;  ///< in one update
+  std::int64_t answers = 0; ///< of each
+  std::int64_t prompt = 0;  ///< tokens
+  std::int64_t answer = 0;  ///< tokens
+};
+
+/// As `cut_micro_batches` cuts it. @param budget tokens of a micro-batch
+micro_batch_size largest_micro_batch(const longest_groups& longest, std::int64_t budget);
+
+/// The most bytes that the forward and the backward pass of a micro-batch take at a time, beside weights and gradients.
+/// @param adapter_rank of LoRA; 0: none
+std::int64_t activation_bytes(const model::model_config& config, const micro_batch_size& batch, model::activations kept,
+                              std::int64_t adapter_rank = 0);
+
+} // namespace millrace::train
