@@ -1,146 +1,382 @@
 #include "tools/memory_plan.hpp"
 
+#include "kernels/packed_matrix.hpp"
+#include "runtime/model/adapter.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/pipeline/stages.hpp"
+#include "runtime/roles/published_versions.hpp"
 #include "runtime/roles/rollout_requests.hpp"
+#include "runtime/text/pattern.hpp"
+#include "runtime/train/step_memory.hpp"
+#include "runtime/train/trainable.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
+#include <limits>
 #include <map>
 #include <utility>
 
 namespace millrace::tools {
 namespace {
 
-/// What a model is, without its weights.
-struct model_size {
-  std::int64_t learned = 0;         ///< bytes of the weights as a learner has them
-  std::int64_t weights = 0;         ///< and as the others have them
-  std::int64_t numbers_a_token = 0; ///< of an answer's keys and values
-  std::int64_t longest_answer = 0;  ///< tokens of the model's context
-};
+constexpr std::int64_t mebibyte = std::int64_t{1} << 20;
 
-model_size model_size_of(const std::filesystem::path& path, precision kept) {
-  const auto about = model::load_checkpoint(path, {.weights = false, .shapes = true, .score_head = true});
-  std::int64_t count = 0;
-  for (const auto& parameter : about.parameters)
-    count += parameter.tensor.numel();
-  return {.learned = count * bytes_a_number(precision::float32),
-          .weights = count * bytes_a_number(kept),
-          .numbers_a_token = 2 * about.config.layers * about.config.kv_heads * about.config.head_dim,
-          .longest_answer = about.config.max_positions};
+/// Measured, of a process that computes nothing: LibTorch, CAF, UCX, small tables.
+constexpr std::int64_t program_bytes = 135 * mebibyte;
+
+/// Measured, of a tokenizer: for each of its tokens.
+constexpr std::int64_t token_bytes = 200;
+
+/// Measured, of whoever trains: what LibTorch and its libraries set up, and the workspaces of products of large
+/// matrices.
+std::int64_t trainer_bytes(std::int64_t weights) {
+  return 45 * mebibyte + std::min(64 * mebibyte, weights / 2);
 }
 
-/// Adds up the parts of each role.
+/// Prompt tokens that an engine computes in one step.
+constexpr std::int64_t prefill_rows = 512;
+
+/// What a model is, without its weights. Bytes are those of fp32.
+struct model_size {
+  model::model_config config;
+  model::weights shapes;
+  std::int64_t weights = 0; ///< bytes
+  std::int64_t table = 0;   ///< bytes of the embedding
+  std::int64_t packed = 0;  ///< bytes of the matrices as an engine lays them out
+  std::int64_t adapted = 0; ///< bytes of the linear layers of blocks
+};
+
+model_size read_model_size(const std::filesystem::path& path) {
+  auto about = model::load_checkpoint(path, {.weights = false, .shapes = true, .score_head = true});
+  model_size size{.config = about.config, .shapes = std::move(about.parameters)};
+  const auto width = train::number_bytes(size.config);
+  for (const auto& [name, tensor] : size.shapes) {
+    const auto bytes = tensor.numel() * width;
+    const bool table = name == "model.embed_tokens.weight";
+    size.weights += bytes;
+    size.table += table ? bytes : 0;
+    size.adapted += name.ends_with("_proj.weight") ? bytes : 0;
+    if (tensor.dim() == 2) {
+      constexpr auto panel = kernels::packed_matrix::panel_width;
+      size.packed += (tensor.size(0) + panel - 1) / panel * panel * tensor.size(1) * width;
+    }
+  }
+  return size;
+}
+
+/// Read once: a change is looked for by planning again and again.
+const model_size& model_size_of(const std::filesystem::path& path) {
+  static std::map<std::filesystem::path, model_size> known;
+  const auto found = known.find(path);
+  return found != known.end() ? found->second : known.emplace(path, read_model_size(path)).first->second;
+}
+
+/// Bytes of fp32 numbers as another precision has them.
+std::int64_t kept_as(precision kept, std::int64_t bytes) {
+  return bytes * bytes_a_number(kept) / bytes_a_number(precision::float32);
+}
+
+/// When a part is needed. A learner either trains or publishes. Unless generation goes on while a batch is trained, new
+/// weights are laid out while nothing is trained.
+enum class moment : std::uint8_t { always, training, publishing, changing };
+
+struct timed_part {
+  memory_part part;
+  moment when = moment::always;
+};
+
+/// Adds up the parts of each process.
 class memory_planner {
 public:
-  explicit memory_planner(const pipeline::pipeline& p) : p_(p) {}
+  explicit memory_planner(const pipeline::pipeline& p)
+      : p_(p), overlaps_(p.schedule.gate.depth > 0), on_gpu_(train::device_named(p.run.device).is_cuda()) {}
 
-  planned_memory plan(const pipeline::role& role) {
-    planned_memory planned{.role = role.name, .processes = std::max<std::int64_t>(1, p_.processes_of(role.name))};
-    std::visit(
-        [&](const auto& table) {
-          if constexpr (requires { table.model; })
-            if (!pipeline::stage_reference_of(p_.models.at(table.model).path))
-              add(planned, table, model(table.model));
-        },
-        role.options);
-    return planned;
+  memory_plan plan() {
+    process_ = "run";
+    of_process(process_, "");
+    for (const auto& [name, table] : p_.models) // the source's words are those of the policy's model
+      if (!pipeline::stage_reference_of(table.path)) {
+        add(memory_kind::program, token_bytes * model_size_of(table.path).config.vocab_size);
+        break;
+      }
+    for (const auto& role : p_.roles) {
+      const auto count = p_.processes_of(role.name);
+      const auto placed = p_.placement.roles.find(role.name);
+      for (std::int64_t i = 0; i < std::max<std::int64_t>(count, 1); ++i) {
+        const auto& hosts = count > 0 ? placed->second.hosts : none_;
+        process_ = count == 0 ? "run" : role.name + '/' + std::to_string(i);
+        of_process(process_, hosts.empty() ? "" : hosts[static_cast<std::size_t>(i) % hosts.size()]);
+        role_ = role.name;
+        rank_ = i;
+        ranks_ = std::max<std::int64_t>(count, 1);
+        std::visit([&](const auto& table) { add_role(table); }, role.options);
+      }
+    }
+    memory_plan made{.processes = {}, .on_gpu = on_gpu_};
+    for (auto& [name, host] : order_)
+      made.processes.push_back({.process = name, .host = host, .parts = at_most(parts_.at(name))});
+    return made;
   }
 
 private:
-  const model_size& model(const std::string& name) {
-    const auto& source = p_.models.at(name);
-    const auto known = sizes_.find(name);
-    return known != sizes_.end() ? known->second
-                                 : sizes_.emplace(name, model_size_of(source.path, source.dtype)).first->second;
+  using parts = std::vector<timed_part>;
+
+  void of_process(const std::string& name, const std::string& host) {
+    if (parts_.contains(name))
+      return;
+    order_.emplace_back(name, host);
+    parts_[name].push_back({{.role = "", .kind = memory_kind::program, .bytes = program_bytes}});
   }
 
-  static void part(planned_memory& planned, const char* what, std::int64_t bytes) {
-    planned.bytes += bytes;
-    planned.parts += (planned.parts.empty() ? "" : ", ") + std::string(what) + ' ' + bytes_in_words(bytes);
+  void add(memory_kind kind, std::int64_t bytes, moment when = moment::always) {
+    auto& all = parts_.at(process_);
+    const auto same = std::find_if(all.begin(), all.end(), [&](const timed_part& known) {
+      return known.part.role == role_ && known.part.kind == kind && known.when == when;
+    });
+    if (same != all.end())
+      same->part.bytes += bytes;
+    else if (bytes > 0)
+      all.push_back({{.role = role_, .kind = kind, .bytes = bytes}, when});
   }
 
-  /// @param bound of the caches; 0: none
-  static void caches(planned_memory& planned, const model_size& size, std::int64_t answers, std::int64_t tokens,
-                     precision cached, std::int64_t bound = 0) {
-    tokens = std::min(tokens, size.longest_answer);
-    const std::int64_t bytes = answers * tokens * size.numbers_a_token * bytes_a_number(cached);
-    if (bound > 0 && bound < bytes)
-      return part(planned, "caches within cache_bytes", bound);
-    const auto what = "caches of " + std::to_string(answers) + " answers of " + std::to_string(tokens) + " tokens";
-    part(planned, what.c_str(), bytes);
+  /// The parts of the moment at which the process keeps most.
+  std::vector<memory_part> at_most(const parts& all) const {
+    const auto sum = [&](moment when) {
+      std::int64_t bytes = 0;
+      for (const auto& one : all)
+        bytes += one.when == when ? one.part.bytes : 0;
+      return bytes;
+    };
+    const auto with_training = sum(moment::training) + (overlaps_ ? sum(moment::changing) : 0);
+    const bool trains = with_training >= sum(moment::publishing) + sum(moment::changing);
+    std::vector<memory_part> kept;
+    for (const auto& [part, when] : all) {
+      if ((when == moment::training && !trains) || (when == moment::publishing && trains)
+          || (when == moment::changing && trains && !overlaps_))
+        continue;
+      const auto same = std::find_if(kept.begin(), kept.end(),
+                                     [&](const auto& k) { return k.role == part.role && k.kind == part.kind; });
+      if (same != kept.end())
+        same->bytes += part.bytes;
+      else
+        kept.push_back(part);
+    }
+    return kept;
   }
 
-  /// Ranks add up gradients in a second copy, and may share out the moments.
-  void training(planned_memory& planned, const model_size& size) const {
-    const auto placed = p_.placement.roles.find(planned.role);
-    const auto shard = placed == p_.placement.roles.end() ? sharding::none : placed->second.shard;
-    const bool shares = shard != sharding::none, full = shard == sharding::full;
-    part(planned, full ? "its share of the weights" : "weights", size.learned / (full ? planned.processes : 1));
-    part(planned, full ? "its share of the gradients" : "gradients",
-         full ? size.learned / planned.processes : (planned.processes > 1 ? 2 : 1) * size.learned);
-    part(planned, shares ? "its share of the moments" : "moments", 2 * size.learned / (shares ? planned.processes : 1));
+  template <class Table>
+  void add_role(const Table& table) {
+    if constexpr (requires { table.model; })
+      if (!pipeline::stage_reference_of(p_.models.at(table.model).path))
+        add_model(table, model_size_of(p_.models.at(table.model).path));
   }
 
-  void add(planned_memory& planned, const pipeline::rollout_table& table, const model_size& size) const {
-    part(planned, "weights", size.weights);
-    part(planned, "the next weights", size.weights);
-    caches(planned, size, table.slots, roles::longest_prompt(p_) + table.max_new_tokens, table.cache_dtype,
-           table.cache_bytes.bytes);
+  template <class Table>
+  void add_model(const Table& table, const model_size& size) {
+    add_parts(table, size);
+    if (process_ != "run")
+      add(memory_kind::program, token_bytes * size.config.vocab_size);
   }
 
-  static void add(planned_memory& planned, const pipeline::evaluation_table& table, const model_size& size) {
-    part(planned, "weights", size.weights);
-    caches(planned, size, table.slots, table.max_prompt_tokens + table.max_new_tokens, table.cache_dtype);
+  bool beside_policy() const { return process_ == "run" && p_.processes_of(p_.policy().name) == 0; }
+
+  /// Of an engine: weights as they are laid out, those of the next version as they come and are laid out, caches.
+  template <class Table>
+  void generation(const Table& table, const model_size& size, std::int64_t answers, std::int64_t answers_per_prompt, std::int64_t prompt,
+                  std::int64_t answer, std::int64_t bound = 0) {
+    const auto dtype = p_.models.at(table.model).dtype;
+    add(memory_kind::weights, kept_as(dtype, size.packed));
+    if (!beside_policy()) // else these are the published ones
+      add(memory_kind::staging, kept_as(dtype, size.weights)); // goes on lying there for the version after
+    add(memory_kind::staging, kept_as(dtype, size.packed), moment::changing);
+    const auto& c = size.config;
+    constexpr std::int64_t block = 16; // tokens
+    const auto blocks = [](std::int64_t tokens) { return (tokens + block - 1) / block; };
+    prompt = std::min(prompt, c.max_positions - 1);
+    const std::int64_t whole = std::min(prompt + answer, c.max_positions);
+    const std::int64_t tokens = block
+                                * (answers * blocks(whole - prompt / block * block)
+                                   + (answers + answers_per_prompt - 1) / answers_per_prompt * blocks(prompt));
+    const std::int64_t cache = tokens * 2 * c.layers * c.kv_heads * c.head_dim * bytes_a_number(table.cache_dtype);
+    add(memory_kind::cache, bound > 0 ? std::min(bound, cache) : cache);
+    add(memory_kind::activations,
+        (prefill_rows * (4 * c.hidden_size + 3 * c.ffn_size) + answers * c.vocab_size) * train::number_bytes(c));
   }
 
-  void add(planned_memory& planned, const pipeline::policy_table& table, const model_size& size) const {
-    if (table.lora) // adapters are small beside them
-      part(planned, "weights", size.learned);
-    else
-      training(planned, size);
-    if (table.ema_decay > 0)
-      part(planned, "the average", size.learned);
+  /// The longest groups that the policy is given.
+  train::longest_groups longest(std::int64_t updates) const {
+    train::longest_groups all{.groups = (p_.schedule.groups_per_step + updates - 1) / updates,
+                              .answers = 1,
+                              .prompt = roles::longest_prompt(p_),
+                              .answer = 1};
+    for (const auto& role : p_.roles)
+      if (const auto* rollout = std::get_if<pipeline::rollout_table>(&role.options)) {
+        all.answers = std::max(all.answers, rollout->answers_per_prompt);
+        all.answer = std::max(all.answer, rollout->max_new_tokens);
+      } else if (const auto* rows = std::get_if<pipeline::demonstrations_table>(&role.options)) {
+        all.answer = std::max(all.answer, rows->max_answer_tokens);
+      }
+    return all;
   }
 
-  void add(planned_memory& planned, const pipeline::critic_table&, const model_size& size) const {
-    training(planned, size);
+  /// @param trained bytes of the parameters that are trained   @param table bytes of those that are a table
+  template <class Table>
+  void training(const Table& table, const model_size& size, std::int64_t trained, std::int64_t tables,
+                std::int64_t updates, std::int64_t adapter_rank) {
+    const auto placed = p_.placement.roles.find(role_);
+    const auto shard = placed == p_.placement.roles.end() || ranks_ == 1 ? sharding::none : placed->second.shard;
+    auto groups = longest(updates);
+    groups.prompt = std::min(groups.prompt, size.config.max_positions - 1);
+    groups.answer = std::min(groups.answer, size.config.max_positions - groups.prompt);
+    const auto batch = train::largest_micro_batch(groups, table.micro_batch_tokens);
+    constexpr auto no_bound = std::numeric_limits<std::int64_t>::max();
+    const bool several = batch.tokens < train::largest_micro_batch(groups, no_bound).tokens;
+    add(memory_kind::program, trainer_bytes(size.weights));
+    add(memory_kind::gradients, shard == sharding::full ? trained / ranks_ : trained);
+    if (shard == sharding::full) { // the table and the head with their gradients; three blocks on their way
+      add(memory_kind::communication, 2 * (size.config.tie_embeddings ? 1 : 2) * size.table);
+      add(memory_kind::communication, 6 * size.adapted / std::max<std::int64_t>(1, size.config.layers));
+    } else if (ranks_ > 1) {
+      add(memory_kind::gradients, trained / ranks_); // its share of the sum
+      add(memory_kind::communication, trained);      // shares of others, coming and going
+      if (shard == sharding::optimizer)
+        add(memory_kind::communication, trained); // and those of the updated parameters
+    } else if (several) {
+      add(memory_kind::gradients, tables); // summed apart
+    }
+    add(memory_kind::moments, 2 * trained / (shard == sharding::none ? 1 : ranks_));
+    const auto passes = train::activation_bytes(
+        size.config, batch, table.activation_checkpointing ? model::activations::recomputed : model::activations::kept,
+        adapter_rank);
+    // Measured: micro-batches of other sizes leave pieces that nothing fits into.
+    add(memory_kind::activations, several ? passes + passes / 5 : passes, moment::training);
+  }
+
+  /// Bytes of the adapters. Their layers are known by the names of the files that would hold them.
+  std::int64_t adapters(const pipeline::lora_table& lora, const model_size& size) const {
+    const text::pattern targets(lora.targets, "roles." + role_ + ".lora.targets");
+    text::pattern::workspace own;
+    std::int64_t numbers = 0;
+    for (const auto& [name, tensor] : size.shapes)
+      if (name.ends_with("_proj.weight") && targets.find(name.substr(0, name.rfind('.')), 0, own))
+        numbers += lora.rank * (tensor.size(0) + tensor.size(1));
+    return numbers * train::number_bytes(size.config);
+  }
+
+  void add_parts(const pipeline::policy_table& table, const model_size& size) {
+    const std::int64_t trained = table.lora ? adapters(*table.lora, size) : size.weights;
+    const std::int64_t updates = p_.schedule.clock.minibatches * table.updates_per_batch;
+    const auto placed = p_.placement.roles.find(role_);
+    const bool in_shares = ranks_ > 1 && placed->second.shard == sharding::full;
+    const std::int64_t share = in_shares ? ranks_ : 1;
+    add(memory_kind::weights, size.weights / share + (table.lora ? trained : 0));
+    training(table, size, trained, table.lora ? 0 : size.table, updates, table.lora ? table.lora->rank : 0);
+    if (p_.schedule.clock.minibatches > 1)
+      add(memory_kind::weights, trained / share); // those of the step's start
+    if (rank_ > 0 && !in_shares)
+      return;
+    if (table.ema_decay > 0 && rank_ == 0)
+      add(memory_kind::average, size.weights);
+    if (table.publishes_to.empty())
+      return;
+    const std::int64_t merged = table.lora ? size.adapted : 0;
+    const auto version = kept_as(p_.models.at(table.model).dtype, size.weights / share);
+    add(memory_kind::publication, static_cast<std::int64_t>(roles::versions_kept(p_)) * version);
+    add(memory_kind::publication, merged, moment::publishing);
+    // Measured: pieces of versions that went, which nothing fits into.
+    add(memory_kind::publication, (version + merged) / 4);
+  }
+
+  void add_parts(const pipeline::critic_table& table, const model_size& size) {
+    auto scored = size;
+    scored.config.score_head = true;
+    const auto placed = p_.placement.roles.find(role_);
+    const bool in_shares = ranks_ > 1 && placed->second.shard == sharding::full;
+    add(memory_kind::weights, size.weights / (in_shares ? ranks_ : 1));
+    if (in_shares && rank_ == 0)
+      add(memory_kind::weights, size.weights); // it scores with the whole model
+    training(table, scored, size.weights, size.table, p_.schedule.clock.minibatches, 0);
+  }
+
+  void add_parts(const pipeline::rollout_table& table, const model_size& size) {
+    const double steps = 1 + p_.schedule.gate.depth;
+    const auto live = static_cast<std::int64_t>(
+        std::min(1e9, steps * static_cast<double>(p_.schedule.groups_per_step * table.answers_per_prompt)));
+    generation(table, size, std::min(table.slots, live), table.answers_per_prompt, roles::longest_prompt(p_),
+               table.max_new_tokens, table.cache_bytes.bytes);
+  }
+
+  void add_parts(const pipeline::evaluation_table& table, const model_size& size) {
+    generation(table, size, table.slots, table.answers_per_prompt, table.max_prompt_tokens, table.max_new_tokens);
+  }
+
+  void add_parts(const pipeline::reference_table& table, const model_size& size) {
+    const auto dtype = p_.models.at(table.model).dtype;
+    add(memory_kind::weights, kept_as(dtype, size.packed));
+    if (table.follows())
+      add(memory_kind::staging, kept_as(dtype, (beside_policy() ? 0 : 1) * size.weights + size.packed),
+          moment::changing);
+    add(memory_kind::activations, passes(size));
+  }
+
+  void add_parts(const pipeline::reward_model_table& table, const model_size& size) {
+    add(memory_kind::weights, kept_as(p_.models.at(table.model).dtype, size.weights));
+    add(memory_kind::activations, passes(size));
   }
 
   /// It has the tokenizer alone.
-  static void add(planned_memory&, const pipeline::demonstrations_table&, const model_size&) {}
+  void add_parts(const pipeline::demonstrations_table&, const model_size&) {}
 
-  template <class Table>
-  static void add(planned_memory& planned, const Table&, const model_size& size) {
-    part(planned, "weights", size.weights);
+  /// A forward pass over the answers of a group.
+  std::int64_t passes(const model_size& size) const {
+    const auto groups = longest(1);
+    const auto& c = size.config;
+    return groups.answers * (groups.prompt + groups.answer) * (4 * c.hidden_size + 3 * c.ffn_size)
+           * train::number_bytes(c);
   }
 
   const pipeline::pipeline& p_;
-  std::map<std::string, model_size> sizes_; ///< by the model's name
+  bool overlaps_, on_gpu_;
+  const std::vector<std::string> none_;
+  std::map<std::string, parts> parts_;                     ///< by process
+  std::vector<std::pair<std::string, std::string>> order_; ///< processes and their hosts
+  std::string process_, role_;                             ///< whose parts are added
+  std::int64_t rank_ = 0, ranks_ = 1;
 };
+
+/// Lies in the host's memory also where models are on a GPU.
+bool on_host(memory_kind kind) {
+  return kind == memory_kind::program || kind == memory_kind::publication || kind == memory_kind::communication;
+}
 
 } // namespace
 
-std::vector<planned_memory> planned_memory_of(const pipeline::pipeline& p) {
-  memory_planner each(p);
-  std::vector<planned_memory> all;
-  for (const auto& role : p.roles)
-    if (auto planned = each.plan(role); planned.bytes > 0)
-      all.push_back(std::move(planned));
-  return all;
+std::int64_t process_memory::bytes() const {
+  std::int64_t sum = 0;
+  for (const auto& part : parts)
+    sum += part.bytes;
+  return sum;
 }
 
-std::string bytes_in_words(std::int64_t bytes) {
-  constexpr std::array<const char*, 4> units{"KiB", "MiB", "GiB", "TiB"};
-  double shown = static_cast<double>(bytes) / 1024;
-  std::size_t unit = 0;
-  for (; shown >= 1024 && unit + 1 < units.size(); ++unit)
-    shown /= 1024;
-  char text[32];
-  std::snprintf(text, sizeof text, "%.1f %s", shown, units[unit]);
-  return text;
+std::int64_t memory_plan::bytes_here() const {
+  std::int64_t sum = 0;
+  for (const auto& process : processes)
+    if (process.host.empty())
+      for (const auto& part : process.parts)
+        sum += !on_gpu || on_host(part.kind) ? part.bytes : 0;
+  return sum;
+}
+
+std::int64_t memory_plan::bytes_on_gpu() const {
+  std::int64_t sum = 0;
+  for (const auto& process : processes)
+    if (process.host.empty())
+      for (const auto& part : process.parts)
+        sum += on_gpu && !on_host(part.kind) ? part.bytes : 0;
+  return sum;
+}
+
+memory_plan memory_plan_of(const pipeline::pipeline& p) {
+  return memory_planner(p).plan();
 }
 
 } // namespace millrace::tools

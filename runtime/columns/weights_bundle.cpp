@@ -2,8 +2,6 @@
 
 #include "runtime/model/float_tensor.hpp"
 
-#include <ATen/ATen.h>
-
 #include <cstring>
 #include <memory>
 #include <mutex>

@@ -5,7 +5,6 @@
 #include "runtime/roles/rank_seat.hpp"
 #include "runtime/roles/role_kinds.hpp"
 
-#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -15,13 +14,6 @@ namespace {
 std::string in_words(const train_batch& batch) {
   const bool whole = batch.part == 0 && batch.ends_step;
   return "step " + std::to_string(batch.step) + (whole ? "" : ", part " + std::to_string(batch.part + 1));
-}
-
-std::size_t versions_kept(const pipeline::pipeline& p) {
-  const auto references = p.of<pipeline::reference_table>();
-  const bool followed = std::ranges::any_of(
-      references, [](const auto* role) { return std::get<pipeline::reference_table>(role->options).follows(); });
-  return followed ? 2 : 1;
 }
 
 } // namespace

@@ -1,8 +1,16 @@
 #include "runtime/roles/published_versions.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace millrace::roles {
+
+std::size_t versions_kept(const pipeline::pipeline& p) {
+  const auto references = p.of<pipeline::reference_table>();
+  const bool followed = std::ranges::any_of(
+      references, [](const auto* role) { return std::get<pipeline::reference_table>(role->options).follows(); });
+  return followed ? 2 : 1;
+}
 
 void published_versions::make_room() {
   const std::lock_guard lock(mutex_);

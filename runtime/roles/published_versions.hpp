@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/messages/weights.hpp"
+#include "runtime/pipeline/pipeline.hpp"
 #include "runtime/transport/data_plane.hpp"
 
 #include <deque>
@@ -9,6 +10,9 @@
 #include <set>
 
 namespace millrace::roles {
+
+/// Versions of the policy's weights that stay available: the newest, and where a reference follows the one before.
+std::size_t versions_kept(const pipeline::pipeline& p);
 
 /// The versions of the weights that a role has published. Lets go of old ones, but for the newest and for those that
 /// are held. Thread-safe.

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <regex>
 
 namespace memory_test {
@@ -58,7 +60,7 @@ TEST_CASE("a dry run plans the bounded cache") {
   const auto done = run_to_end(command);
   CAPTURE(done.err);
   CHECK(done.status == 0);
-  CHECK(done.err.find("caches within cache_bytes 256.0 KiB") != std::string::npos);
+  CHECK(std::regex_search(done.err, std::regex("rollout's cache +256.0 KiB")));
 }
 
 TEST_CASE("bytes are written with a unit or as a number, and anything else is refused in a line") {
@@ -71,6 +73,103 @@ TEST_CASE("bytes are written with a unit or as a number, and anything else is re
     CHECK(done.status == 1);
     CHECK(done.err.find("want bytes as an integer, or as text with a unit such as \"24 GiB\"") != std::string::npos);
   }
+}
+
+namespace {
+
+/// What `check --memory --json` says of a run.
+nlohmann::json planned(const tiny_run& run, strings sets = {}) {
+  sets.insert(sets.end(), {"--memory", "--json"});
+  const auto done = run_to_end(run.check(sets));
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  return nlohmann::json::parse(done.out).at("memory");
+}
+
+/// Bytes of a kind that a process keeps for a role; 0: none.
+std::int64_t bytes_of(const nlohmann::json& plan, const std::string& process, const std::string& role,
+                      const std::string& kind) {
+  for (const auto& one : plan.at("processes"))
+    if (one.at("process") == process)
+      for (const auto& part : one.at("parts"))
+        if (part.at("role") == role && part.at("kind") == kind)
+          return part.at("bytes");
+  return 0;
+}
+
+constexpr std::int64_t tiny_weights = 28608 * 4;
+
+} // namespace
+
+TEST_CASE("the plan of memory: what training and publishing keep of a model, by hand, and sums that add up") {
+  const tiny_run run({.critic = true});
+  const auto alone = planned(run);
+  CHECK(bytes_of(alone, "run", "learner", "weights") == tiny_weights);
+  CHECK(bytes_of(alone, "run", "learner", "moments") == 2 * tiny_weights);
+  CHECK(bytes_of(alone, "run", "learner", "publication") >= 2 * tiny_weights);
+  CHECK(bytes_of(alone, "run", "critic", "publication") == 0);
+  CHECK(bytes_of(alone, "run", "critic", "activations") > 0);
+  const auto ranks = planned(run, {"--set", "placement.learner.processes=2", "--set",
+                                   "placement.learner.shard=optimizer", "--set", "placement.rollout.processes=1"});
+  CHECK(bytes_of(ranks, "learner/0", "learner", "moments") == tiny_weights);
+  CHECK(bytes_of(ranks, "learner/1", "learner", "moments") == tiny_weights);
+  CHECK(bytes_of(ranks, "learner/1", "learner", "gradients") == tiny_weights + tiny_weights / 2);
+  CHECK(bytes_of(ranks, "learner/1", "learner", "publication") == 0);
+  CHECK(bytes_of(ranks, "rollout/0", "rollout", "weights") > tiny_weights); // as they came and as they are laid out
+  for (const auto& plan : {alone, ranks}) {
+    std::int64_t all = 0;
+    for (const auto& process : plan.at("processes")) {
+      std::int64_t sum = 0;
+      for (const auto& part : process.at("parts"))
+        sum += part.at("bytes").get<std::int64_t>();
+      CHECK(process.at("bytes") == sum);
+      all += sum;
+    }
+    CHECK(plan.at("bytes") == all);
+  }
+}
+
+TEST_CASE("the plan of memory: what saves memory makes its part smaller, and no other larger") {
+  const tiny_run run({.max_new_tokens = 64});
+  const auto whole = planned(run);
+  const auto saves = [&](const std::string& set, const std::string& role, const std::string& kind) {
+    CAPTURE(set);
+    const auto less = planned(run, {"--set", set});
+    CHECK(bytes_of(less, "run", role, kind) < bytes_of(whole, "run", role, kind));
+    CHECK(less.at("bytes") < whole.at("bytes"));
+  };
+  saves("roles.learner.activation_checkpointing=true", "learner", "activations");
+  saves("roles.learner.micro_batch_tokens=128", "learner", "activations");
+  saves("roles.rollout.cache_bytes=262144", "rollout", "cache");
+  saves("roles.rollout.slots=4", "rollout", "cache");
+}
+
+TEST_CASE("a run that does not fit is refused before it starts, and the change that is named makes it fit") {
+  const tiny_run run;
+  const strings huge{"--set", "schedule.groups_per_step=500000", "--set", "roles.learner.micro_batch_tokens=16777216"};
+  const auto refused = run_to_end(run.start(huge));
+  CAPTURE(refused.err);
+  CHECK(refused.status == 1);
+  CHECK(std::count(refused.err.begin(), refused.err.end(), '\n') == 1);
+  CHECK_FALSE(std::filesystem::exists(run.files().folder()));
+  std::smatch found;
+  REQUIRE(std::regex_search(refused.err, found,
+                            std::regex("millrace: the run does not fit on this host: it may come to ([0-9.]+) GiB, "
+                                       "found .* of memory.*; most are learner's activations in run, .*; it fits with "
+                                       "--set (\\S+)\n")));
+  auto smaller = huge;
+  smaller.insert(smaller.end(), {"--set", found[2]});
+  smaller.push_back("--memory");
+  const auto fits = run_to_end(run.check(smaller));
+  CAPTURE(fits.err);
+  CHECK(fits.status == 0);
+  CHECK(fits.out.find("the largest part") != std::string::npos);
+  auto as_it_is = huge;
+  as_it_is.push_back("--memory");
+  const auto checked = run_to_end(run.check(as_it_is));
+  CHECK(checked.status == 1);
+  CHECK(checked.out.find("learner's activations") != std::string::npos); // the table all the same
+  CHECK(checked.err == refused.err);
 }
 
 } // namespace memory_test

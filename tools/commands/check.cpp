@@ -6,6 +6,7 @@
 #include "tools/command.hpp"
 #include "tools/commands/pipeline_arguments.hpp"
 #include "tools/data_check.hpp"
+#include "tools/memory_plan.hpp"
 #include "tools/text_models.hpp"
 
 #include <nlohmann/json.hpp>
@@ -27,6 +28,7 @@ struct check_arguments {
   bool resolved = false;
   bool json = false;
   bool data = false;
+  bool memory = false;
 };
 
 nlohmann::ordered_json in_json(const pipeline::stage& stage, const std::vector<std::string>& warnings) {
@@ -69,6 +71,13 @@ void print_data(const std::vector<checked_data>& all, const check_arguments& giv
       std::fputs(('\n' + in_words(data)).c_str(), given.resolved ? stderr : stdout);
 }
 
+/// @throws input_error for a run that would be refused
+int end_of_check(const std::vector<pipeline::stage>& stages, const check_arguments& given) {
+  if (given.memory)
+    want_memory(stages);
+  return 0;
+}
+
 int run_check(const check_arguments& given) {
   if (given.keys) {
     std::fputs(pipeline::key_reference().c_str(), stdout);
@@ -93,10 +102,15 @@ int run_check(const check_arguments& given) {
       all.push_back(std::move(line));
   }
   if (given.json) {
-    for (std::size_t i = 0; i < stages.size(); ++i)
-      std::printf("%s\n", in_json(stages[i], warnings[i]).dump().c_str());
+    for (std::size_t i = 0; i < stages.size(); ++i) {
+      auto object = in_json(stages[i], warnings[i]);
+      if (given.memory)
+        object["memory"] =
+            nlohmann::ordered_json::parse(in_json(memory_plan_of(stages[i].what), memory_of_this_host()));
+      std::printf("%s\n", object.dump().c_str());
+    }
     print_data(data, given);
-    return 0;
+    return end_of_check(stages, given);
   }
   if (given.resolved)
     std::fputs(pipeline::resolved_stages(stages).c_str(), stdout);
@@ -106,7 +120,9 @@ int run_check(const check_arguments& given) {
     for (const auto& warning : of_stage)
       std::fprintf(given.resolved ? stderr : stdout, "warning: %s\n", warning.c_str());
   print_data(data, given);
-  return 0;
+  if (given.memory)
+    std::fputs(('\n' + memory_in_words(stages)).c_str(), given.resolved ? stderr : stdout);
+  return end_of_check(stages, given);
 }
 
 } // namespace
@@ -125,6 +141,10 @@ command check_command() {
                          .help = "Reads every row of every source and evaluation: what is skipped and why, how long "
                                  "prompts are, the first ones as the model sees them, and whether each rule gives the "
                                  "rows' own expected answers full marks. Loads the tokenizer, no weights"},
+                        {.name = "--memory",
+                         .to = &given->memory,
+                         .help = "How much memory each process takes at most, by role and kind; a run that does not "
+                                 "fit on this host is refused, with the smallest change that makes it fit"},
                         {.name = "--json",
                          .to = &given->json,
                          .help = "A JSON object for each stage, and with --data for each source, instead of words"},

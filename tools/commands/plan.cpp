@@ -5,6 +5,7 @@
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/pipeline_arguments.hpp"
+#include "tools/memory_plan.hpp"
 #include "tools/plan_costs.hpp"
 
 #include <nlohmann/json.hpp>
@@ -216,6 +217,8 @@ private:
       std::fprintf(stderr, "# %s\n", in_words(costs).c_str());
       for (const auto& note : notes)
         std::fprintf(stderr, "# %s\n", note.c_str());
+      if (given_.cluster.empty()) // whose memory is not this host's
+        std::fputs(memory_in_words({{"", p}}).c_str(), stderr);
     }
     for (const auto& role : p.roles)
       if (role.ranks() && p.processes_of(role.name) > 1 && ranks_noted_.insert(role.name).second)

@@ -3,6 +3,7 @@
 #include "runtime/telemetry/log.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/watched_run.hpp"
+#include "tools/memory_plan.hpp"
 
 #include <cstdint>
 #include <limits>
@@ -28,6 +29,7 @@ int resume_run(const resume_arguments& given) {
                                                          : run_files::changed_data::refused,
                                .before = given.before};
   const auto stages = pipeline::read_stages(folder.resolved(), with_listen(given.overrides, given.listen));
+  want_memory(stages);
   const auto listening = listening_for(stages);
   if (listening)
     watch_run(*listening, folder.path(), stages);

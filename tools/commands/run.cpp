@@ -36,13 +36,10 @@ int show_run(const std::vector<pipeline::stage>& stages) {
       warnings.push_back(std::move(line));
     for (const auto& warning : warnings)
       std::fprintf(stderr, "%swarning: %s\n", head.c_str(), formats::printable_lines(warning).c_str());
-    for (const auto& role : planned_memory_of(p))
-      std::fprintf(stderr, "%smemory: %s: at least %s%s: %s\n", head.c_str(), role.role.c_str(),
-                   bytes_in_words(role.bytes).c_str(),
-                   role.processes > 1 ? (" in each of " + std::to_string(role.processes) + " processes").c_str() : "",
-                   role.parts.c_str());
   }
+  std::fputs(memory_in_words(stages).c_str(), stderr);
   std::fputs(pipeline::resolved_stages(stages).c_str(), stdout);
+  want_memory(stages);
   return 0;
 }
 
@@ -50,6 +47,7 @@ int start_run(const run_arguments& given) {
   const auto stages = pipeline::read_stages(given.pipeline.files, with_listen(given.pipeline.overrides, given.listen));
   if (given.dry)
     return show_run(stages);
+  want_memory(stages);
   const auto listening = listening_for(stages);
   auto folder = run_files::run_folder::create(
       given.output.empty() ? run_files::default_run_path("runs", pipeline::name_of_run(stages), run_files::today())
@@ -87,7 +85,7 @@ Exit status: 0 finished, 1 failed (one line says why), 2 wrong command line, 3 s
                     {.name = "--dry-run",
                      .to = &given->dry,
                      .help = "Starts nothing: checks the pipeline and its inputs, prints it with every key spelled "
-                             "out on stdout, and on stderr what its roles keep in memory at least"},
+                             "out on stdout, and on stderr how much memory its processes take at most"},
                     {.name = "--listen",
                      .to = &given->listen,
                      .help = "ADDRESS:PORT at which a browser or Prometheus watches the run, as run.listen"},

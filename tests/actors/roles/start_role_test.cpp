@@ -205,7 +205,7 @@ TEST_CASE("a learner's actor trains, publishes what it trained, and goes on from
           != std::string::npos);
     const auto published = here.ask(learner.publisher, publish_weights{1}).first;
     CHECK(published.version == 1);
-    CHECK(published.parameters.owner == 1);
+    CHECK(published.parameters.tickets.at(0).owner == 1);
     CHECK(here.ask(learner.state_keeper, write_checkpoint{folder.path().string()}).second.empty());
   }
   process again;
