@@ -75,6 +75,11 @@ std::int64_t kept_as(precision kept, std::int64_t bytes) {
   return bytes * bytes_a_number(kept) / bytes_a_number(precision::float32);
 }
 
+/// A file for a GPU is planned on machines without one, too.
+bool is_on_gpu(const std::string& device) {
+  return device == "cuda" || (device == "auto" && train::device_named(device).is_cuda());
+}
+
 /// When a part is needed. A learner either trains or publishes. Unless generation goes on while a batch is trained, new
 /// weights are laid out while nothing is trained.
 enum class moment : std::uint8_t { always, training, publishing, changing };
@@ -88,7 +93,7 @@ struct timed_part {
 class memory_planner {
 public:
   explicit memory_planner(const pipeline::pipeline& p)
-      : p_(p), overlaps_(p.schedule.gate.depth > 0), on_gpu_(train::device_named(p.run.device).is_cuda()) {}
+      : p_(p), overlaps_(p.schedule.gate.depth > 0), on_gpu_(is_on_gpu(p.run.device)) {}
 
   memory_plan plan() {
     process_ = "run";
@@ -181,11 +186,11 @@ private:
 
   /// Of an engine: weights as they are laid out, those of the next version as they come and are laid out, caches.
   template <class Table>
-  void generation(const Table& table, const model_size& size, std::int64_t answers, std::int64_t answers_per_prompt, std::int64_t prompt,
-                  std::int64_t answer, std::int64_t bound = 0) {
+  void generation(const Table& table, const model_size& size, std::int64_t answers, std::int64_t answers_per_prompt,
+                  std::int64_t prompt, std::int64_t answer, std::int64_t bound = 0) {
     const auto dtype = p_.models.at(table.model).dtype;
     add(memory_kind::weights, kept_as(dtype, size.packed));
-    if (!beside_policy()) // else these are the published ones
+    if (!beside_policy())                                      // else these are the published ones
       add(memory_kind::staging, kept_as(dtype, size.weights)); // goes on lying there for the version after
     add(memory_kind::staging, kept_as(dtype, size.packed), moment::changing);
     const auto& c = size.config;

@@ -80,8 +80,8 @@ namespace {
 
 /// One tensor out of its pieces. @throws std::invalid_argument where they are not as many bytes as it has
 at::Tensor put_together(const tensor_spec& spec, const std::vector<transport::bundle>& shares) {
-  const auto type = spec.type == dtype::f32 ? at::kFloat : at::kBFloat16;
-  const at::Tensor whole = at::empty(spec.shape, type);
+  const at::Tensor whole =
+      model::floats_of_shape(spec.shape, spec.type == dtype::f32 ? precision::float32 : precision::bfloat16);
   auto* const to = static_cast<std::byte*>(whole.mutable_data_ptr());
   std::size_t next = 0;
   for (const auto& share : shares) {

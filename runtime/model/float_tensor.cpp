@@ -68,6 +68,10 @@ at::Tensor to_bfloat16(const formats::stored_tensor& tensor) {
   return tensor.kind == formats::storage::bf16 ? copied(tensor, at::kBFloat16) : to_float32(tensor).to(at::kBFloat16);
 }
 
+at::Tensor floats_of_shape(const std::vector<std::int64_t>& shape, precision kept) {
+  return at::empty(shape, scalar_type(kept));
+}
+
 at::ScalarType scalar_type(precision kept) {
   return kept == precision::float32 ? at::kFloat : at::kBFloat16;
 }

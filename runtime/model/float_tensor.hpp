@@ -32,6 +32,9 @@ at::Tensor widened(const at::Tensor& tensor);
 /// @returns an fp32 tensor of that shape without values, on the device "meta"
 at::Tensor shape_alone(const formats::stored_tensor& tensor);
 
+/// @returns a contiguous tensor on the CPU without values
+at::Tensor floats_of_shape(const std::vector<std::int64_t>& shape, precision kept);
+
 /// @returns a contiguous tensor over memory that is not its own, which nobody may write to
 /// @param owner keeps the memory alive as long as the tensor lives
 at::Tensor floats_over(const std::byte* memory, const std::vector<std::int64_t>& shape, precision kept,

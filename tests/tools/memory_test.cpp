@@ -144,6 +144,13 @@ TEST_CASE("the plan of memory: what saves memory makes its part smaller, and no 
   saves("roles.rollout.slots=4", "rollout", "cache");
 }
 
+TEST_CASE("the plan of memory for a GPU that is not here: what lies there is none of this host's") {
+  const tiny_run run;
+  const auto host = planned(run), gpu = planned(run, {"--set", "run.device=cuda"});
+  CHECK(gpu.at("gpu_bytes") > 0);
+  CHECK(gpu.at("bytes").get<std::int64_t>() + gpu.at("gpu_bytes").get<std::int64_t>() == host.at("bytes"));
+}
+
 TEST_CASE("a run that does not fit is refused before it starts, and the change that is named makes it fit") {
   const tiny_run run;
   const strings huge{"--set", "schedule.groups_per_step=500000", "--set", "roles.learner.micro_batch_tokens=16777216"};

@@ -37,7 +37,7 @@ TEST_CASE("unknown keys and tables name the nearest known one, or all") {
   CHECK(with("slots = 4", "slotz = 4")
         == lines{R"(p.toml:16:1: unknown key "slotz" in [roles.rollout], did you mean "slots"?)"});
   CHECK(with("path = \"model.gguf\"", "path = \"model.gguf\"\nzzzzzzzz = 1")
-        == lines{R"(p.toml:7:1: unknown key "zzzzzzzz" in [models.tiny], want one of path, chat_template)"});
+        == lines{R"(p.toml:7:1: unknown key "zzzzzzzz" in [models.tiny], want one of path, chat_template, dtype)"});
   CHECK(errors_of("[runs]\n" + valid) == lines{R"(p.toml:1:2: unknown table "runs", did you mean "run"?)"});
   CHECK(with("optimizer = { lr = 1e-4 }", "optimizer = { lr = 1e-4, warmup_step = 3 }")
         == lines{
@@ -430,7 +430,12 @@ TEST_CASE("placement names roles, counts and addresses") {
             "nodes' secret",
             R"(p.toml:35:20: placement.rules.hosts: found "nohost", want ADDRESS:PORT of a `millrace node`)",
             R"(p.toml:36:1: unknown key "transprt" in [placement], did you mean "transport"?)"});
-  CHECK(errors_of(valid + "[placement]\nlearner = { processes = 2, shard = \"optimizer\" }\n").empty());
+  for (const std::string shard : {"none", "optimizer", "full"})
+    CHECK(errors_of(valid + "[placement]\nlearner = { processes = 2, shard = \"" + shard + "\" }\n").empty());
+  CHECK(
+      errors_of(valid + "[placement]\nlearner = { processes = 2, shard = \"full\" }\n[roles.learner.lora]\nrank = 4\n")
+      == lines{R"(p.toml:33:36: placement.learner.shard: found "full" with roles.learner.lora, whose adapters alone )"
+               R"(are trained, want "none" or "optimizer")"});
   CHECK(errors_of(valid + "[placement]\nrules = { processes = 2, shard = \"optimizer\" }\n")
         == lines{R"(p.toml:33:34: placement.rules.shard: found "optimizer" of a role of kind "rule_verifier", )"
                  "want it of a policy or a critic"});
