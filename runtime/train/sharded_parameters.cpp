@@ -134,12 +134,22 @@ void sharded_parameters::join(std::shared_ptr<collective::group> ranks) {
     line_ = std::make_unique<collective::exchange_line>(std::move(ranks));
 }
 
+/// Memory without values for a unit or a share of one. Allocated anew for each block, it would lie in pieces all over the
+/// heap.
+at::Tensor sharded_parameters::buffer(std::int64_t numbers, const at::TensorOptions& options) {
+  for (const auto& known : buffers_)
+    if (known.numel() == numbers && known.device() == options.device() && known.use_count() == 1
+        && known.storage().use_count() == 1)
+      return known;
+  return buffers_.emplace_back(at::empty({numbers}, options));
+}
+
 /// Asks the other ranks for their shares of a unit, unless it is here or on its way.
 void sharded_parameters::bring(unit& one) {
   if (one.here || one.comes.valid())
     return;
   const at::NoGradGuard no_grad;
-  one.coming = at::empty({one.range.numbers}, options_.device(at::kCPU));
+  one.coming = buffer(one.range.numbers, options_.device(at::kCPU));
   const auto share = [&](int rank) {
     const auto part = flat_layout::share(one.range, rank, place_.size);
     return one.coming.narrow(0, part.begin - one.range.begin, part.numbers);
@@ -201,7 +211,7 @@ void sharded_parameters::begin_gradients(std::size_t at) {
   if (!computes())
     return;
   auto& one = units_[at];
-  one.gradients = at::zeros({one.range.numbers}, options_);
+  one.gradients = buffer(one.range.numbers, options_).zero_();
   const auto& part = layout_.units()[at];
   for (std::size_t p = part.first; p < part.first + part.count; ++p) {
     at::Tensor leaf = leaves_[p].tensor;
@@ -230,7 +240,7 @@ void sharded_parameters::deliver(std::size_t at) {
       (r == place_.rank ? arrives : outgoing[to]) = theirs;
     }
     if (r != place_.rank && r < now_.computing)
-      incoming[to] = arrives = at::empty({one.own.numbers}, options_.device(at::kCPU));
+      incoming[to] = arrives = buffer(one.own.numbers, options_.device(at::kCPU));
   }
   on_the_way_->done = line_->post(std::move(outgoing), std::move(incoming));
 }

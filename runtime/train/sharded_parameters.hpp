@@ -95,6 +95,7 @@ private:
   }
 
   void make_leaves(const model::weights& parameters);
+  at::Tensor buffer(std::int64_t numbers, const at::TensorOptions& options);
   void bring(unit& one);
   void have(unit& one);
   void let_go(unit& one);
@@ -118,6 +119,7 @@ private:
   task_round now_;
   bool went_back_ = false;
   std::optional<delivery> on_the_way_;
+  std::vector<at::Tensor> buffers_; ///< of this round and of those before, used again once nobody else has them
 };
 
 } // namespace millrace::train
