@@ -195,37 +195,17 @@ std::vector<parcel> team::send_on_errand(const parcel& order) {
 }
 
 model::weights team::moments() {
-  auto first = optimizer_.first_moments(), second = optimizer_.second_moments();
-  if (shared_out()) {
-    const auto ranks = present();
-    std::vector<std::vector<at::Tensor>> pieces(2 * optimizer_.parameters().size());
-    const auto put = [&](const std::vector<parameter_piece>& places, std::span<const at::Tensor> tensors) {
-      for (std::size_t i = 0; i < places.size(); ++i) {
-        pieces[2 * places[i].parameter].push_back(tensors[i].reshape({-1}).cpu());
-        pieces[2 * places[i].parameter + 1].push_back(tensors[places.size() + i].reshape({-1}).cpu());
-      }
-    };
-    auto own = first;
-    own.insert(own.end(), second.begin(), second.end());
-    put(held_.pieces(0), own);
-    try {
-      tell(*ranks, command::moments);
-      int rank = 0;
-      for (const auto& other : collective::collect(*ranks))
-        put(held_.pieces(++rank), other.tensors);
-    } catch (const collective::lost& why) {
-      lose_group(why.what());
-      throw;
-    }
-    first.clear();
-    second.clear();
-    for (std::size_t p = 0; p < optimizer_.parameters().size(); ++p) {
-      const auto shape = optimizer_.parameters()[p].tensor.sizes();
-      first.push_back(at::cat(pieces[2 * p]).view(shape));
-      second.push_back(at::cat(pieces[2 * p + 1]).view(shape));
-    }
+  if (!shared_out())
+    return named_moments(optimizer_.parameters(), optimizer_.first_moments(), optimizer_.second_moments());
+  const auto ranks = present();
+  try {
+    tell(*ranks, command::moments);
+    const auto [first, second] = exchange_moments(*ranks);
+    return named_moments(optimizer_.parameters(), first, second);
+  } catch (const collective::lost& why) {
+    lose_group(why.what());
+    throw;
   }
-  return named_moments(optimizer_.parameters(), first, second);
 }
 
 /// @throws std::runtime_error where nobody has what the lost rank kept
@@ -307,6 +287,38 @@ void team::exchange_state(group& ranks) {
   }
 }
 
+/// The moments of all ranks, whole, on the first one. They travel piece by piece, so that no other rank needs more memory.
+std::pair<std::vector<at::Tensor>, std::vector<at::Tensor>> team::exchange_moments(group& ranks) {
+  const auto size = static_cast<std::size_t>(ranks.size());
+  std::vector<std::vector<parameter_piece>> pieces;
+  std::size_t rounds = 0;
+  for (int r = 0; r < ranks.size(); ++r)
+    rounds = std::max(rounds, pieces.emplace_back(held_.pieces(r)).size());
+  const auto gather = [&](const std::vector<at::Tensor>& own) {
+    std::vector<at::Tensor> whole;
+    if (ranks.rank() == 0)
+      for (const auto& parameter : optimizer_.parameters())
+        whole.push_back(at::empty(parameter.tensor.sizes(), at::kFloat));
+    for (std::size_t i = 0; i < rounds; ++i) {
+      std::vector<at::Tensor> outgoing(size), incoming(size);
+      if (ranks.rank() > 0) {
+        if (i < own.size())
+          outgoing[0] = own[i].cpu();
+      } else {
+        for (std::size_t r = 0; r < size; ++r)
+          if (i < pieces[r].size())
+            incoming[r] = pieces[r][i].of(whole[pieces[r][i].parameter]);
+        if (i < own.size())
+          incoming[0].copy_(own[i]);
+      }
+      ranks.exchange(outgoing, incoming);
+    }
+    return whole;
+  };
+  auto first = gather(optimizer_.first_moments());
+  return {std::move(first), gather(optimizer_.second_moments())};
+}
+
 // -- the other ranks --------------------------------------------------------------------------------------------------
 
 void team::follow() {
@@ -352,14 +364,9 @@ void team::obey(group& ranks, parcel told) {
     optimizer_.step(told.numbers.at(0), told.words.at(1));
     held_.updated();
     return;
-  case command::moments: {
-    parcel own;
-    for (const auto* moments : {&optimizer_.first_moments(), &optimizer_.second_moments()})
-      for (const auto& moment : *moments)
-        own.tensors.push_back(moment.cpu());
-    collective::hand_in(ranks, own);
+  case command::moments:
+    exchange_moments(ranks);
     return;
-  }
   case command::parameters:
     held_.whole(told.words.at(1) != 0);
     return;

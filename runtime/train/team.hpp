@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace millrace::train {
@@ -123,6 +124,7 @@ private:
   void tell_of_start(command what);
   void agree(collective::group& ranks);
   void exchange_state(collective::group& ranks);
+  std::pair<std::vector<at::Tensor>, std::vector<at::Tensor>> exchange_moments(collective::group& ranks);
   void follow(collective::group& ranks);
   void obey(collective::group& ranks, collective::parcel told);
   void end_sum(collective::group* ranks);
