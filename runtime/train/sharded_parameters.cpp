@@ -134,8 +134,8 @@ void sharded_parameters::join(std::shared_ptr<collective::group> ranks) {
     line_ = std::make_unique<collective::exchange_line>(std::move(ranks));
 }
 
-/// Memory without values for a unit or a share of one. Allocated anew for each block, it would lie in pieces all over the
-/// heap.
+/// Memory without values for a unit or a share of one. Allocated anew for each block, it would lie in pieces all over
+/// the heap.
 at::Tensor sharded_parameters::buffer(std::int64_t numbers, const at::TensorOptions& options) {
   for (const auto& known : buffers_)
     if (known.numel() == numbers && known.device() == options.device() && known.use_count() == 1

@@ -287,7 +287,8 @@ void team::exchange_state(group& ranks) {
   }
 }
 
-/// The moments of all ranks, whole, on the first one. They travel piece by piece, so that no other rank needs more memory.
+/// The moments of all ranks, whole, on the first one. They travel piece by piece, so that no other rank needs more
+/// memory.
 std::pair<std::vector<at::Tensor>, std::vector<at::Tensor>> team::exchange_moments(group& ranks) {
   const auto size = static_cast<std::size_t>(ranks.size());
   std::vector<std::vector<parameter_piece>> pieces;

@@ -37,6 +37,7 @@ const std::vector<victim> victims{
     {.process = "learner/0", .placement = {"placement.learner.processes=1", "placement.rollout.processes=2"}},
     {.process = "learner/0", .placement = {"placement.learner.processes=2"}},
     {.process = "learner/1", .placement = {"placement.learner.processes=2", "placement.learner.shard=optimizer"}},
+    {.process = "learner/1", .placement = {"placement.learner.processes=2", "placement.learner.shard=full"}},
     {.process = "critic/0", .placement = {"placement.critic.processes=1"}, .critic = true},
     {.process = "critic/1",
      .placement = {"placement.learner.processes=1", "placement.critic.processes=2", "placement.critic.shard=optimizer"},

@@ -106,7 +106,11 @@ TEST_CASE("the plan of memory: what training and publishing keep of a model, by 
   const auto alone = planned(run);
   CHECK(bytes_of(alone, "run", "learner", "weights") == tiny_weights);
   CHECK(bytes_of(alone, "run", "learner", "moments") == 2 * tiny_weights);
-  CHECK(bytes_of(alone, "run", "learner", "publication") >= 2 * tiny_weights);
+  CHECK(bytes_of(alone, "run", "learner", "publication") == tiny_weights + tiny_weights / 4); // and what lies in pieces
+  const auto narrow = planned(run, {"--set", "models.tiny.dtype=bfloat16"});
+  CHECK(bytes_of(narrow, "run", "learner", "publication") == tiny_weights / 2 + tiny_weights / 8);
+  CHECK(bytes_of(narrow, "run", "rollout", "weights") * 2 == bytes_of(alone, "run", "rollout", "weights"));
+  CHECK(bytes_of(narrow, "run", "learner", "weights") == tiny_weights);
   CHECK(bytes_of(alone, "run", "critic", "publication") == 0);
   CHECK(bytes_of(alone, "run", "critic", "activations") > 0);
   const auto ranks = planned(run, {"--set", "placement.learner.processes=2", "--set",
@@ -115,8 +119,13 @@ TEST_CASE("the plan of memory: what training and publishing keep of a model, by 
   CHECK(bytes_of(ranks, "learner/1", "learner", "moments") == tiny_weights);
   CHECK(bytes_of(ranks, "learner/1", "learner", "gradients") == tiny_weights + tiny_weights / 2);
   CHECK(bytes_of(ranks, "learner/1", "learner", "publication") == 0);
-  CHECK(bytes_of(ranks, "rollout/0", "rollout", "weights") > tiny_weights); // as they came and as they are laid out
-  for (const auto& plan : {alone, ranks}) {
+  CHECK(bytes_of(ranks, "rollout/0", "rollout", "staging") > tiny_weights); // the next ones, as they come and laid out
+  const auto shares = planned(run, {"--set", "placement.learner.processes=4", "--set", "placement.learner.shard=full"});
+  for (const std::string kind : {"weights", "gradients"})
+    CHECK(bytes_of(shares, "learner/3", "learner", kind) == tiny_weights / 4);
+  CHECK(bytes_of(shares, "learner/3", "learner", "moments") == tiny_weights / 2);
+  CHECK(bytes_of(shares, "learner/3", "learner", "publication") == tiny_weights / 4 + tiny_weights / 16);
+  for (const auto& plan : {alone, narrow, ranks, shares}) {
     std::int64_t all = 0;
     for (const auto& process : plan.at("processes")) {
       std::int64_t sum = 0;
