@@ -243,8 +243,6 @@ private:
     } else if (ranks_ > 1) {
       add(memory_kind::gradients, trained / ranks_); // its share of the sum
       add(memory_kind::communication, trained);      // shares of others, coming and going
-      if (shard == sharding::optimizer)
-        add(memory_kind::communication, trained); // and those of the updated parameters
     } else if (several) {
       add(memory_kind::gradients, tables); // summed apart
     }
