@@ -273,6 +273,9 @@ private:
     const std::int64_t share = in_shares ? ranks_ : 1;
     add(memory_kind::weights, size.weights / share + (table.lora ? trained : 0));
     training(table, size, trained, table.lora ? 0 : size.table, updates, table.lora ? table.lora->rank : 0);
+    // Measured: the model as it was read leaves pieces. Gradients and moments of the whole model take them up.
+    if (table.lora)
+      add(memory_kind::program, size.weights);
     if (p_.schedule.clock.minibatches > 1)
       add(memory_kind::weights, trained / share); // those of the step's start
     if (rank_ > 0 && !in_shares)
@@ -284,7 +287,8 @@ private:
     const std::int64_t merged = table.lora ? size.adapted : 0;
     const auto version = kept_as(p_.models.at(table.model).dtype, size.weights / share);
     add(memory_kind::publication, static_cast<std::int64_t>(roles::versions_kept(p_)) * version);
-    add(memory_kind::publication, merged, moment::publishing);
+    add(memory_kind::publication, merged);                     // layers with their adapters, until the next step's
+    add(memory_kind::publication, merged, moment::publishing); // come
     // Measured: pieces of versions that went, which nothing fits into.
     add(memory_kind::publication, (version + merged) / 4);
   }
