@@ -1,4 +1,6 @@
 #include "runtime/train/flat_layout.hpp"
+#include "runtime/train/optimizer.hpp"
+#include "runtime/train/sharded_parameters.hpp"
 #include "runtime/train/whole_parameters.hpp"
 
 #include <ATen/ATen.h>
@@ -88,6 +90,35 @@ TEST_CASE("flat layout: a decoder's block is a unit of whole blocks of numbers")
   CHECK(counts == std::vector<std::size_t>{2, 1, 2, 1, 1});
   CHECK(layout.numbers() == 7168);
   CHECK(layout.place(4).begin == 3072 + 1040);
+}
+
+TEST_CASE("sharded parameters: values, gradients and moments of n ranks are 1 / n of one's, and together all of them") {
+  model::weights parameters{leaf("model.embed_tokens.weight", 200'000)};
+  for (const char* layer : {"0", "1", "2", "3"})
+    for (const char* part : {"a", "b"})
+      parameters.push_back(leaf(std::string("model.layers.") + layer + '.' + part, 60'000));
+  parameters.push_back(leaf("model.norm.weight", 64));
+  constexpr std::int64_t all = 200'000 + 8 * 60'000 + 64;
+  for (const int ranks : {2, 3, 4}) {
+    CAPTURE(ranks);
+    std::int64_t sum = 0;
+    for (int rank = 0; rank < ranks; ++rank) {
+      train::sharded_parameters held(parameters, at::kCPU, {rank, ranks, sharding::full});
+      const train::adamw optimizer(held.leaves(), {}, held.updates());
+      std::int64_t values = 0, numbers = 0;
+      for (std::size_t i = 0; i < optimizer.pieces().size(); ++i) {
+        const auto& piece = optimizer.pieces()[i];
+        values += piece.values.numel();
+        numbers += piece.values.numel() + piece.gradients.numel() + optimizer.first_moments()[i].numel()
+                   + optimizer.second_moments()[i].numel();
+      }
+      CHECK(static_cast<double>(numbers) <= 1.1 * 4 * static_cast<double>(all) / ranks);
+      for (const auto& away : held.leaves())
+        CHECK(away.tensor.storage().nbytes() == 0);
+      sum += values;
+    }
+    CHECK(sum == all);
+  }
 }
 
 } // namespace flat_layout_test
