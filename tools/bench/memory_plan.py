@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
+
+from process_memory import watch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PIPELINE = """
@@ -97,28 +98,6 @@ def first_layers(millrace, model, folder, layers):
     text = json.dumps(kept).encode()
     text += b" " * (-len(text) % 8)
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(parts))
-
-
-def watch(process, peak, cpu):
-    """Most memory, and CPU seconds, of each process of a run, until it ends."""
-    tick = 100
-    while process.poll() is None:
-        pids = [process.pid]
-        for children in pathlib.Path(f"/proc/{process.pid}/task").glob("*/children"):
-            try:
-                pids += [int(pid) for pid in children.read_text().split()]
-            except OSError:
-                pass
-        for pid in pids:
-            try:
-                for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-                    if line.startswith("VmHWM:"):
-                        peak[pid] = int(line.split()[1]) * 1024
-                fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-                cpu[pid] = (int(fields[11]) + int(fields[12])) / tick
-            except OSError:
-                pass
-        time.sleep(0.05)
 
 
 def measured(given, folder, name, command):

@@ -18,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
+
+from process_memory import watch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PIPELINE = """
@@ -44,25 +45,6 @@ optimizer = {{ lr = 1e-5 }}
 """
 
 
-def memory_of(process, peak):
-    """Most memory of each process of a run, in bytes, until it ends."""
-    while process.poll() is None:
-        pids = [process.pid]
-        for children in pathlib.Path(f"/proc/{process.pid}/task").glob("*/children"):
-            try:
-                pids += [int(pid) for pid in children.read_text().split()]
-            except OSError:
-                pass
-        for pid in pids:
-            try:
-                for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-                    if line.startswith("VmHWM:"):
-                        peak[pid] = int(line.split()[1]) * 1024
-            except OSError:
-                pass
-        time.sleep(0.2)
-
-
 def run(given, folder, name, sets):
     out = folder / name
     command = [given.millrace, "run", str(folder / "p.toml"), "--output", str(out), "--set", f"run.steps={given.steps}",
@@ -71,7 +53,7 @@ def run(given, folder, name, sets):
         command += ["--set", setting]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     peak = {}
-    watcher = threading.Thread(target=memory_of, args=(process, peak))
+    watcher = threading.Thread(target=watch, args=(process, peak), kwargs={"every_s": 0.2})
     watcher.start()
     errors = process.communicate()[1]
     watcher.join()

@@ -106,6 +106,15 @@ void with_team(int ranks, sharding shard, tests::ranks_in_memory& team, Make mak
     std::rethrow_exception(thrown);
 }
 
+/// How a rank makes its learner.
+auto learner_with(train::learner_options options) {
+  return [options](std::shared_ptr<collective::group_source> link, train::team_place place) {
+    auto own = options;
+    own.seat = {place, std::move(link)};
+    return train::learner(config, start(), own);
+  };
+}
+
 struct losing {
   int rank = 0;
   std::int64_t exchanges = 0; ///< 0: nothing is lost
@@ -117,24 +126,16 @@ trained train_policy(int ranks, const train::learner_options& options, losing lo
   tests::ranks_in_memory team(ranks);
   if (lost.exchanges > 0)
     team.lose(lost.rank, lost.exchanges);
-  with_team(
-      ranks, shard, team,
-      [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
-        auto own = options;
-        own.seat = {place, std::move(link)};
-        return train::learner(config, start(), own);
-      },
-      [&](train::learner& learner) {
-        for (std::uint32_t step = 0; step < steps; ++step) {
-          const auto report = learner.step(some_groups(step, step), step);
-          REQUIRE(report.result == train::step_report::outcome::applied);
-          for (const double figure :
-               {report.loss, report.gradient_norm, report.seen.kl_k3(), report.seen.mean_entropy(),
-                report.logprob_mismatch, static_cast<double>(report.micro_batches)})
-            out.figures.push_back(figure);
-        }
-        out.parameters = copy_of(learner.parameters());
-      });
+  with_team(ranks, shard, team, learner_with(options), [&](train::learner& learner) {
+    for (std::uint32_t step = 0; step < steps; ++step) {
+      const auto report = learner.step(some_groups(step, step), step);
+      REQUIRE(report.result == train::step_report::outcome::applied);
+      for (const double figure : {report.loss, report.gradient_norm, report.seen.kl_k3(), report.seen.mean_entropy(),
+                                  report.logprob_mismatch, static_cast<double>(report.micro_batches)})
+        out.figures.push_back(figure);
+    }
+    out.parameters = copy_of(learner.parameters());
+  });
   out.groups_of_ranks = team.groups();
   return out;
 }
@@ -201,28 +202,21 @@ trained train_parts(int ranks, sharding shard) {
   options.loss.against = algorithms::proximal::recomputed;
   trained out;
   tests::ranks_in_memory team(ranks);
-  with_team(
-      ranks, shard, team,
-      [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
-        auto own = options;
-        own.seat = {place, std::move(link)};
-        return train::learner(config, start(), own);
-      },
-      [&](train::learner& learner) {
-        for (std::uint32_t step = 0; step < 6; ++step) {
-          const auto groups = some_groups(step, step);
-          const std::span all(groups);
-          for (const bool first : {true, false}) {
-            const auto report = learner.step(first ? all.first(2) : all.subspan(2), step, {},
-                                             {.begins = first, .ends = !first, .moves = true});
-            REQUIRE(report.result == train::step_report::outcome::applied);
-            out.figures.insert(out.figures.end(), {report.loss, report.gradient_norm, report.seen.kl_k3()});
-            const auto then = copy_of(learner.version_parameters());
-            out.figures.push_back(then[3].tensor.sum(at::kDouble).item<double>());
-          }
-        }
-        out.parameters = copy_of(learner.parameters());
-      });
+  with_team(ranks, shard, team, learner_with(options), [&](train::learner& learner) {
+    for (std::uint32_t step = 0; step < 6; ++step) {
+      const auto groups = some_groups(step, step);
+      const std::span all(groups);
+      for (const bool first : {true, false}) {
+        const auto report = learner.step(first ? all.first(2) : all.subspan(2), step, {},
+                                         {.begins = first, .ends = !first, .moves = true});
+        REQUIRE(report.result == train::step_report::outcome::applied);
+        out.figures.insert(out.figures.end(), {report.loss, report.gradient_norm, report.seen.kl_k3()});
+        const auto then = copy_of(learner.version_parameters());
+        out.figures.push_back(then[3].tensor.sum(at::kDouble).item<double>());
+      }
+    }
+    out.parameters = copy_of(learner.parameters());
+  });
   return out;
 }
 
@@ -275,20 +269,13 @@ TEST_CASE("ranks: the moments of all of them are written as one file, which any 
   const auto first_half = [&](int ranks, sharding shard, const std::filesystem::path& to) {
     tests::ranks_in_memory team(ranks);
     model::weights parameters;
-    with_team(
-        ranks, shard, team,
-        [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
-          auto own = options;
-          own.seat = {place, std::move(link)};
-          return train::learner(config, start(), own);
-        },
-        [&](train::learner& learner) {
-          for (std::uint32_t step = 0; step < 5; ++step)
-            learner.step(some_groups(step, step), step);
-          std::filesystem::create_directories(to);
-          learner.save_state(to);
-          parameters = copy_of(learner.parameters());
-        });
+    with_team(ranks, shard, team, learner_with(options), [&](train::learner& learner) {
+      for (std::uint32_t step = 0; step < 5; ++step)
+        learner.step(some_groups(step, step), step);
+      std::filesystem::create_directories(to);
+      learner.save_state(to);
+      parameters = copy_of(learner.parameters());
+    });
     return parameters;
   };
   const auto parameters = first_half(1, sharding::none, folder.path() / "one");
@@ -327,25 +314,17 @@ TEST_CASE("ranks: the moments of all of them are written as one file, which any 
 }
 
 TEST_CASE("ranks: a loss that is not finite ends the step for all of them") {
-  const auto options = options_of("grpo");
+  auto options = options_of("grpo");
+  options.loss.kl_coefficient = std::numeric_limits<double>::infinity();
   for (const auto& [ranks, shard] :
        {std::pair(1, sharding::none), std::pair(3, sharding::none), std::pair(3, sharding::full)}) {
     tests::ranks_in_memory team(ranks);
-    with_team(
-        ranks, shard, team,
-        [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
-          auto own = options;
-          own.seat = {place, std::move(link)};
-          own.algorithm_options = {};
-          own.loss.kl_coefficient = std::numeric_limits<double>::infinity();
-          return train::learner(config, start(), own);
-        },
-        [&](train::learner& learner) {
-          const auto report = learner.step(some_groups(1, 0), 0);
-          CHECK(report.result == train::step_report::outcome::not_finite);
-          CHECK(report.micro_batches == 0);
-          CHECK(!report.culprits.empty());
-        });
+    with_team(ranks, shard, team, learner_with(options), [&](train::learner& learner) {
+      const auto report = learner.step(some_groups(1, 0), 0);
+      CHECK(report.result == train::step_report::outcome::not_finite);
+      CHECK(report.micro_batches == 0);
+      CHECK(!report.culprits.empty());
+    });
   }
 }
 
