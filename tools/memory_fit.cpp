@@ -88,8 +88,7 @@ void add_changes_of_learner(changes_by_harm& all, const pipeline::pipeline& p, s
   for (auto tokens = table->micro_batch_tokens / 2; tokens >= 64; tokens /= 2)
     fewer.values.emplace_back(std::to_string(tokens),
                               [i, tokens](auto& changed) { table_of<Table>(changed, i).micro_batch_tokens = tokens; });
-  if (const auto placed = p.placement.roles.find(name);
-      placed != p.placement.roles.end() && placed->second.shard == sharding::none && p.processes_of(name) > 1)
+  if (p.shard_of(name) == sharding::none && p.processes_of(name) > 1)
     all[4].push_back({"placement." + name + ".shard", {{"optimizer", [name](auto& changed) {
                                                           changed.placement.roles.at(name).shard = sharding::optimizer;
                                                         }}}});

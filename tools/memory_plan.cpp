@@ -1,11 +1,14 @@
 #include "tools/memory_plan.hpp"
 
+#include "kernels/cached_attention.hpp"
 #include "kernels/packed_matrix.hpp"
 #include "runtime/model/adapter.hpp"
 #include "runtime/model/checkpoint.hpp"
+#include "runtime/model/kv_cache.hpp"
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/roles/published_versions.hpp"
 #include "runtime/roles/rollout_requests.hpp"
+#include "runtime/rollout/engine.hpp"
 #include "runtime/text/pattern.hpp"
 #include "runtime/train/step_memory.hpp"
 #include "runtime/train/trainable.hpp"
@@ -32,8 +35,8 @@ std::int64_t trainer_bytes(std::int64_t weights) {
   return 45 * mebibyte + std::min(64 * mebibyte, weights / 2);
 }
 
-/// Prompt tokens that an engine computes in one step.
-constexpr std::int64_t prefill_rows = 512;
+/// Of what is computed with.
+constexpr std::int64_t number_bytes = bytes_a_number(precision::float32);
 
 /// What a model is, without its weights. Bytes are those of fp32.
 struct model_size {
@@ -48,16 +51,15 @@ struct model_size {
 model_size read_model_size(const std::filesystem::path& path) {
   auto about = model::load_checkpoint(path, {.weights = false, .shapes = true, .score_head = true});
   model_size size{.config = about.config, .shapes = std::move(about.parameters)};
-  const auto width = train::number_bytes(size.config);
   for (const auto& [name, tensor] : size.shapes) {
-    const auto bytes = tensor.numel() * width;
+    const auto bytes = tensor.numel() * number_bytes;
     const bool table = name == "model.embed_tokens.weight";
     size.weights += bytes;
     size.table += table ? bytes : 0;
     size.adapted += name.ends_with("_proj.weight") ? bytes : 0;
     if (tensor.dim() == 2) {
       constexpr auto panel = kernels::packed_matrix::panel_width;
-      size.packed += (tensor.size(0) + panel - 1) / panel * panel * tensor.size(1) * width;
+      size.packed += (tensor.size(0) + panel - 1) / panel * panel * tensor.size(1) * number_bytes;
     }
   }
   return size;
@@ -184,6 +186,9 @@ private:
 
   bool beside_policy() const { return process_ == "run" && p_.processes_of(p_.policy().name) == 0; }
 
+  /// Whether each rank of the role has only a share of its parameters.
+  bool in_shares() const { return ranks_ > 1 && p_.shard_of(role_) == sharding::full; }
+
   /// Of an engine: weights as they are laid out, those of the next version as they come and are laid out, caches.
   template <class Table>
   void generation(const Table& table, const model_size& size, std::int64_t answers, std::int64_t answers_per_prompt,
@@ -194,17 +199,17 @@ private:
       add(memory_kind::staging, kept_as(dtype, size.weights)); // goes on lying there for the version after
     add(memory_kind::staging, kept_as(dtype, size.packed), moment::changing);
     const auto& c = size.config;
-    constexpr std::int64_t block = 16; // tokens
+    constexpr auto block = kernels::cache_block_tokens;
     const auto blocks = [](std::int64_t tokens) { return (tokens + block - 1) / block; };
     prompt = std::min(prompt, c.max_positions - 1);
     const std::int64_t whole = std::min(prompt + answer, c.max_positions);
-    const std::int64_t tokens = block
-                                * (answers * blocks(whole - prompt / block * block)
-                                   + (answers + answers_per_prompt - 1) / answers_per_prompt * blocks(prompt));
-    const std::int64_t cache = tokens * 2 * c.layers * c.kv_heads * c.head_dim * bytes_a_number(table.cache_dtype);
+    const std::int64_t cache = (answers * blocks(whole - prompt / block * block)
+                                + (answers + answers_per_prompt - 1) / answers_per_prompt * blocks(prompt))
+                               * model::kv_pool::make(c, at::kCPU, table.cache_dtype)->bytes_per_block();
     add(memory_kind::cache, bound > 0 ? std::min(bound, cache) : cache);
     add(memory_kind::activations,
-        (prefill_rows * (4 * c.hidden_size + 3 * c.ffn_size) + answers * c.vocab_size) * train::number_bytes(c));
+        (rollout::engine_options{}.prefill_rows * (4 * c.hidden_size + 3 * c.ffn_size) + answers * c.vocab_size)
+            * number_bytes);
   }
 
   /// The longest groups that the policy is given.
@@ -227,8 +232,7 @@ private:
   template <class Table>
   void training(const Table& table, const model_size& size, std::int64_t trained, std::int64_t tables,
                 std::int64_t updates, std::int64_t adapter_rank) {
-    const auto placed = p_.placement.roles.find(role_);
-    const auto shard = placed == p_.placement.roles.end() || ranks_ == 1 ? sharding::none : placed->second.shard;
+    const auto shard = ranks_ == 1 ? sharding::none : p_.shard_of(role_);
     auto groups = longest(updates);
     groups.prompt = std::min(groups.prompt, size.config.max_positions - 1);
     groups.answer = std::min(groups.answer, size.config.max_positions - groups.prompt);
@@ -262,15 +266,13 @@ private:
     for (const auto& [name, tensor] : size.shapes)
       if (name.ends_with("_proj.weight") && targets.find(name.substr(0, name.rfind('.')), 0, own))
         numbers += lora.rank * (tensor.size(0) + tensor.size(1));
-    return numbers * train::number_bytes(size.config);
+    return numbers * number_bytes;
   }
 
   void add_parts(const pipeline::policy_table& table, const model_size& size) {
     const std::int64_t trained = table.lora ? adapters(*table.lora, size) : size.weights;
     const std::int64_t updates = p_.schedule.clock.minibatches * table.updates_per_batch;
-    const auto placed = p_.placement.roles.find(role_);
-    const bool in_shares = ranks_ > 1 && placed->second.shard == sharding::full;
-    const std::int64_t share = in_shares ? ranks_ : 1;
+    const std::int64_t share = in_shares() ? ranks_ : 1;
     add(memory_kind::weights, size.weights / share + (table.lora ? trained : 0));
     training(table, size, trained, table.lora ? 0 : size.table, updates, table.lora ? table.lora->rank : 0);
     // Measured: the model as it was read leaves pieces. Gradients and moments of the whole model take them up.
@@ -278,7 +280,7 @@ private:
       add(memory_kind::program, size.weights);
     if (p_.schedule.clock.minibatches > 1)
       add(memory_kind::weights, trained / share); // those of the step's start
-    if (rank_ > 0 && !in_shares)
+    if (rank_ > 0 && !in_shares())
       return;
     if (table.ema_decay > 0 && rank_ == 0)
       add(memory_kind::average, size.weights);
@@ -296,10 +298,8 @@ private:
   void add_parts(const pipeline::critic_table& table, const model_size& size) {
     auto scored = size;
     scored.config.score_head = true;
-    const auto placed = p_.placement.roles.find(role_);
-    const bool in_shares = ranks_ > 1 && placed->second.shard == sharding::full;
-    add(memory_kind::weights, size.weights / (in_shares ? ranks_ : 1));
-    if (in_shares && rank_ == 0)
+    add(memory_kind::weights, size.weights / (in_shares() ? ranks_ : 1));
+    if (in_shares() && rank_ == 0)
       add(memory_kind::weights, size.weights); // it scores with the whole model
     training(table, scored, size.weights, size.table, p_.schedule.clock.minibatches, 0);
   }
@@ -337,8 +337,7 @@ private:
   std::int64_t passes(const model_size& size) const {
     const auto groups = longest(1);
     const auto& c = size.config;
-    return groups.answers * (groups.prompt + groups.answer) * (4 * c.hidden_size + 3 * c.ffn_size)
-           * train::number_bytes(c);
+    return groups.answers * (groups.prompt + groups.answer) * (4 * c.hidden_size + 3 * c.ffn_size) * number_bytes;
   }
 
   const pipeline::pipeline& p_;

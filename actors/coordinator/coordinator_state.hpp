@@ -152,7 +152,6 @@ private:
   void form_ranks_if_all_up(const std::string& role);
   void part_ranks_of(const role_ready& gone, const std::string& how);
   void ranks_have_worked();
-  sharding shard_of(const std::string& role) const;
   void after_news_of_deaths(const std::function<void()>& act);
 
   // -- effects.cpp

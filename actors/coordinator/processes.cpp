@@ -247,7 +247,7 @@ void coordinator_state::role_has_failed(const role_failed& failed) {
   const auto act = [this, failed] {
     end({.ok = false, .line = failed.who.name() + ": " + failed.why, .at_start = failed.at_start});
   };
-  if (shard_of(failed.who.role) != sharding::none)
+  if (config_.pipeline->shard_of(failed.who.role) != sharding::none)
     after_news_of_deaths(act);
   else
     act();

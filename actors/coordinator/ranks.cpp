@@ -37,7 +37,7 @@ void coordinator_state::form_ranks_if_all_up(const std::string& role) {
 
 void coordinator_state::part_ranks_of(const role_ready& gone, const std::string& how) {
   // What nobody else has is no longer that of the checkpoint.
-  if (const auto shard = shard_of(gone.who.role); has_trained_ && shard != sharding::none)
+  if (const auto shard = config_.pipeline->shard_of(gone.who.role); has_trained_ && shard != sharding::none)
     return lose(gone.who, how,
                 "its share of the " + std::string(shard == sharding::full ? "parameters" : "optimizer's moments")
                     + " (placement." + gone.who.role + ".shard = \"" + word(shard) + "\")");
@@ -64,11 +64,6 @@ void coordinator_state::ranks_are_lost(const ranks_lost& what) {
     return fail(line + ", " + std::to_string(ranks.losses) + " times in a row");
   telemetry::log_warning("run", line + "; they connect again");
   form_ranks_if_all_up(what.from.role);
-}
-
-sharding coordinator_state::shard_of(const std::string& role) const {
-  const auto placed = config_.pipeline->placement.roles.find(role);
-  return placed == config_.pipeline->placement.roles.end() ? sharding::none : placed->second.shard;
 }
 
 /// Who needs a process that has died may say so before its end is known here, which says more: the connection to it is

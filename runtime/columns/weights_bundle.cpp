@@ -30,14 +30,23 @@ transport::bundle bundle_of(const model::weights& parameters, precision sent) {
   return transport::bundle::wrap(std::move(columns), std::move(snapshot));
 }
 
+namespace {
+
+/// @throws std::invalid_argument for what is no weight
+precision precision_of(const tensor_spec& spec) {
+  for (const auto kept : {precision::float32, precision::bfloat16})
+    if (spec.type == dtype_of(kept))
+      return kept;
+  throw std::invalid_argument("weights: " + to_string(spec) + ", want f32 or bf16");
+}
+
+} // namespace
+
 model::weights weights_of(const transport::bundle& parameters) {
   model::weights result;
   for (const auto& column : parameters.columns()) {
-    if (column.spec.type != dtype::f32 && column.spec.type != dtype::bf16)
-      throw std::invalid_argument("weights: " + to_string(column.spec) + ", want f32 or bf16");
-    const auto kept = column.spec.type == dtype::f32 ? precision::float32 : precision::bfloat16;
-    result.push_back(
-        {column.spec.name, model::floats_over(column.bytes.data(), column.spec.shape, kept, parameters.owner())});
+    result.push_back({column.spec.name, model::floats_over(column.bytes.data(), column.spec.shape,
+                                                           precision_of(column.spec), parameters.owner())});
   }
   return result;
 }
@@ -80,8 +89,7 @@ namespace {
 
 /// One tensor out of its pieces. @throws std::invalid_argument where they are not as many bytes as it has
 at::Tensor put_together(const tensor_spec& spec, const std::vector<transport::bundle>& shares) {
-  const at::Tensor whole =
-      model::floats_of_shape(spec.shape, spec.type == dtype::f32 ? precision::float32 : precision::bfloat16);
+  const at::Tensor whole = model::floats_of_shape(spec.shape, precision_of(spec));
   auto* const to = static_cast<std::byte*>(whole.mutable_data_ptr());
   std::size_t next = 0;
   for (const auto& share : shares) {

@@ -64,8 +64,10 @@ at::Tensor to_float32(const formats::stored_tensor& tensor) {
   }
 }
 
-at::Tensor to_bfloat16(const formats::stored_tensor& tensor) {
-  return tensor.kind == formats::storage::bf16 ? copied(tensor, at::kBFloat16) : to_float32(tensor).to(at::kBFloat16);
+at::Tensor to_floats(const formats::stored_tensor& tensor, precision kept) {
+  if (kept == precision::bfloat16 && tensor.kind == formats::storage::bf16)
+    return copied(tensor, at::kBFloat16);
+  return to_float32(tensor).to(scalar_type(kept));
 }
 
 at::Tensor floats_of_shape(const std::vector<std::int64_t>& shape, precision kept) {

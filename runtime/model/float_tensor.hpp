@@ -18,8 +18,8 @@ namespace millrace::model {
 /// @throws std::invalid_argument for integer kinds: no weight is stored so
 at::Tensor to_float32(const formats::stored_tensor& tensor);
 
-/// The same as bfloat16, rounded from the fp32 value; what is stored so is copied as it is.
-at::Tensor to_bfloat16(const formats::stored_tensor& tensor);
+/// The same in a precision: bfloat16 is rounded from the fp32 value; what is stored so is copied as it is.
+at::Tensor to_floats(const formats::stored_tensor& tensor, precision kept);
 
 at::ScalarType scalar_type(precision kept);
 

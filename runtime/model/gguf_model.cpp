@@ -215,7 +215,7 @@ model_config gguf_config(const formats::gguf_file& file) {
 }
 
 weights gguf_weights(const formats::gguf_file& file, const model_config& config,
-                     at::Tensor read(const formats::stored_tensor&)) {
+                     const std::function<at::Tensor(const formats::stored_tensor&)>& read) {
   weights out;
   for (const auto& stored : file.tensors()) {
     if (stored.name == "rope_freqs.weight")
@@ -250,9 +250,11 @@ checkpoint load_gguf(const std::filesystem::path& path, load_options options) {
     out.tok = std::make_shared<const text::tokenizer>(text::tokenizer_from_gguf(vocabulary_of(file)));
   if (const std::string* source = file.text("tokenizer.chat_template"))
     out.chat_source = *source;
-  const auto values = options.kept == precision::float32 ? to_float32 : to_bfloat16;
+  const auto values = [&](const formats::stored_tensor& stored) {
+    return options.weights ? to_floats(stored, options.kept) : shape_alone(stored);
+  };
   if (options.weights || options.shapes)
-    out.parameters = gguf_weights(file, out.config, options.weights ? values : shape_alone);
+    out.parameters = gguf_weights(file, out.config, values);
   return out;
 }
 

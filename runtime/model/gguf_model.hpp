@@ -18,6 +18,6 @@ model_config gguf_config(const formats::gguf_file& file);
 /// k, they are put back into halves.
 /// @param read makes a tensor of a stored one: its values, or its shape alone
 weights gguf_weights(const formats::gguf_file& file, const model_config& config,
-                     at::Tensor read(const formats::stored_tensor&) = to_float32);
+                     const std::function<at::Tensor(const formats::stored_tensor&)>& read = to_float32);
 
 } // namespace millrace::model

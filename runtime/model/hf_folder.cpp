@@ -30,7 +30,7 @@ at::Tensor parameter(const std::string& path, const formats::stored_tensor& stor
       && stored.kind != formats::storage::bf16 && stored.kind != formats::storage::f64)
     throw input_error(path + ": tensor " + formats::in_quotes(stored.name) + ": dtype "
                       + std::string(formats::storage_name(stored.kind)) + ", want F32, F16, BF16 or F64");
-  return kept == precision::float32 ? to_float32(stored) : to_bfloat16(stored);
+  return to_floats(stored, kept);
 }
 
 /// Shard -> the tensors that the index says lie in it.

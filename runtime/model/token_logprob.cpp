@@ -22,11 +22,6 @@ using torch::autograd::variable_list;
 /// Logits that exist at a time; 16 MB in float, inside the last-level cache of a server core.
 constexpr std::int64_t logits_at_once = std::int64_t{1} << 22;
 
-/// Words of the vocabulary in one block of logits for so many rows.
-std::int64_t block_words(std::int64_t rows, std::int64_t vocab) {
-  return std::min(vocab, std::max<std::int64_t>(64, logits_at_once / std::max<std::int64_t>(rows, 1) / 64 * 64));
-}
-
 /// Running log-sum-exp of each row, with the sum of the logits weighted by their exponentials for the entropy.
 class running_softmax {
 public:
@@ -70,7 +65,7 @@ struct token_logprob_function : Function<token_logprob_function> {
                                const at::Tensor& rows, const at::Tensor& targets, double temperature) {
     const auto [distinct, row_of_token] = at::_unique(rows, true, true);
     const at::Tensor h = hidden.index_select(0, distinct).div_(temperature);
-    const std::int64_t vocab = weight.size(0), step = block_words(h.size(0), vocab);
+    const std::int64_t vocab = weight.size(0), step = words_at_once(h.size(0), vocab);
     running_softmax softmax(h);
     at::Tensor picked = at::empty({targets.size(0)}, h.options());
     for (std::int64_t begin = 0; begin < vocab; begin += step) {
@@ -111,7 +106,7 @@ struct token_logprob_function : Function<token_logprob_function> {
     if (own)
       sink = at::zeros_like(weight);
     at::Tensor dh = at::zeros_like(h);
-    const std::int64_t vocab = weight.size(0), step = block_words(h.size(0), vocab);
+    const std::int64_t vocab = weight.size(0), step = words_at_once(h.size(0), vocab);
     for (std::int64_t begin = 0; begin < vocab; begin += step) {
       const std::int64_t words = std::min(step, vocab - begin);
       const at::Tensor block = weight.narrow(0, begin, words);
@@ -135,6 +130,10 @@ struct token_logprob_function : Function<token_logprob_function> {
 };
 
 } // namespace
+
+std::int64_t words_at_once(std::int64_t rows, std::int64_t vocab) {
+  return std::min(vocab, std::max<std::int64_t>(64, logits_at_once / std::max<std::int64_t>(rows, 1) / 64 * 64));
+}
 
 token_logprobs token_logprob(const at::Tensor& hidden, const linear_weight& head, const at::Tensor& rows,
                              const at::Tensor& targets, double temperature) {

@@ -25,6 +25,9 @@ struct token_logprobs {
 token_logprobs token_logprob(const at::Tensor& hidden, const linear_weight& head, const at::Tensor& rows,
                              const at::Tensor& targets, double temperature);
 
+/// Words of the vocabulary in one of `token_logprob`'s blocks. @param rows distinct ones
+std::int64_t words_at_once(std::int64_t rows, std::int64_t vocab);
+
 /// Log-probability of every token of some answers to one prompt, without gradients: what a reference role and
 /// `millrace score` need. @returns one row per answer
 std::vector<std::vector<float>> score_answers(const decoder& model, std::span<const std::int32_t> prompt,

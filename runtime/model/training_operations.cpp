@@ -133,40 +133,27 @@ struct block_of {
     if (weights)
       weights->backward_ends(layer);
   }
-
-  void keep_in(AutogradContext* ctx) const {
-    ctx->saved_data["weights"] = reinterpret_cast<std::int64_t>(weights);
-    ctx->saved_data["layer"] = layer;
-  }
-
-  static block_of kept_in(AutogradContext* ctx) {
-    return {reinterpret_cast<block_weights*>(ctx->saved_data["weights"].toInt()), ctx->saved_data["layer"].toInt()};
-  }
 };
 
-/// A block's input: the last that a backward pass through the block comes to.
-struct block_input : Function<block_input> {
-  static Variable forward(AutogradContext* ctx, const Variable& x, const block_of& its) {
-    its.keep_in(ctx);
+/// What a backward pass comes to: a block's output first, its input last.
+enum class edge : std::int64_t { input, output };
+
+struct block_edge : Function<block_edge> {
+  static Variable forward(AutogradContext* ctx, const Variable& x, const block_of& its, edge which) {
+    ctx->saved_data["weights"] = reinterpret_cast<std::int64_t>(its.weights);
+    ctx->saved_data["layer"] = its.layer;
+    ctx->saved_data["edge"] = static_cast<std::int64_t>(which);
     return x;
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
-    block_of::kept_in(ctx).backward_ends();
-    return {gradients[0], {}};
-  }
-};
-
-/// A block's output: the first that a backward pass through the block comes to.
-struct block_output : Function<block_output> {
-  static Variable forward(AutogradContext* ctx, const Variable& y, const block_of& its) {
-    its.keep_in(ctx);
-    return y;
-  }
-
-  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
-    block_of::kept_in(ctx).backward_begins();
-    return {gradients[0], {}};
+    const block_of its{.weights = reinterpret_cast<block_weights*>(ctx->saved_data["weights"].toInt()),
+                       .layer = ctx->saved_data["layer"].toInt()};
+    if (static_cast<edge>(ctx->saved_data["edge"].toInt()) == edge::output)
+      its.backward_begins();
+    else
+      its.backward_ends();
+    return {gradients[0], {}, {}};
   }
 };
 
@@ -269,7 +256,7 @@ at::Tensor training_operations::run(std::int64_t layer, const block& one, const 
     const at::Tensor anchor = at::zeros({}, x.options()).requires_grad_();
     y = recomputed_block::apply(x, anchor, c10::make_intrusive<block_to_repeat>(one, std::move(again), its));
   } else if (back && blocks_) {
-    y = block_output::apply(one(*this, block_input::apply(x, its)), its);
+    y = block_edge::apply(one(*this, block_edge::apply(x, its, edge::input)), its, edge::output);
   } else {
     y = one(*this, x);
   }

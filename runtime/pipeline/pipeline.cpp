@@ -95,6 +95,11 @@ std::int64_t pipeline::processes_of(std::string_view name) const {
   return p.processes > 0 ? p.processes : static_cast<std::int64_t>(p.hosts.size());
 }
 
+sharding pipeline::shard_of(std::string_view name) const {
+  const auto it = placement.roles.find(std::string(name));
+  return it == placement.roles.end() ? sharding::none : it->second.shard;
+}
+
 mistake pipeline::mistake_at(const std::string& path, const std::string& why) const {
   const position* where = nearest_place(places, path);
   return {where ? *where : position{.source = file.string()}, path + ": " + why};

@@ -72,6 +72,8 @@ struct pipeline {
   std::vector<const role*> behind(std::string_view name) const;
   /// Processes that the role runs in beside the run's own; 0 = in the run's own.
   std::int64_t processes_of(std::string_view name) const;
+  /// What the processes of the role share out.
+  sharding shard_of(std::string_view name) const;
 
   /// A mistake that is found only when what the file names is opened: of the key of this path, or where that is not
   /// written of the table around it.

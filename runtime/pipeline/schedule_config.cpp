@@ -122,10 +122,8 @@ std::vector<std::string> rank_warnings(const pipeline& p, const schedule::config
     const auto* policy = std::get_if<policy_table>(&role.options);
     const auto updates = c.clock.minibatches * (policy ? policy->updates_per_batch : 1);
     const auto groups = std::max<std::int64_t>(1, static_cast<std::int64_t>(c.groups_per_step) / updates);
-    const auto placed = p.placement.roles.find(role.name);
-    if (placed != p.placement.roles.end() && placed->second.shard != sharding::none && p.processes_of(role.name) <= 1)
-      lines.push_back("placement." + role.name + ".shard = " + word(placed->second.shard)
-                      + ": one process has nobody to share with");
+    if (const auto shard = p.shard_of(role.name); shard != sharding::none && p.processes_of(role.name) <= 1)
+      lines.push_back("placement." + role.name + ".shard = " + word(shard) + ": one process has nobody to share with");
     if (const auto ranks = p.processes_of(role.name); role.ranks() && ranks > groups)
       lines.push_back("placement." + role.name + ".processes = " + std::to_string(ranks) + ": an update has "
                       + std::to_string(groups) + (groups == 1 ? " group" : " groups")

@@ -127,7 +127,12 @@ policy_core::policy_core(const pipeline::pipeline& p, const std::filesystem::pat
       learner_(model_.config, model_.parameters, options_for(p, checkpoint, model_, threads, std::move(seat))),
       published_as_(p.models.at(table_.model).dtype), rules_(columns::training_rules_of(p)),
       rewards_(reward_parts_of(p)), threads_(threads) {
-  const auto loaded = std::exchange(model_.parameters, {});
+  if (table_.ema_decay > 0 && leads_)
+    average_.emplace(!checkpoint.empty()    ? model::load_checkpoint(average_folder(checkpoint)).parameters
+                     : learner_.in_shares() ? model_.parameters
+                                            : learner_.parameters(),
+                     table_.ema_decay);
+  model_.parameters.clear();
   mismatch_is_known_ = !table_.loss.corrections.empty();
   for (const auto* critic : p.of<pipeline::critic_table>())
     idle_steps_ = std::get<pipeline::critic_table>(critic->options).alone_steps;
@@ -136,12 +141,6 @@ policy_core::policy_core(const pipeline::pipeline& p, const std::filesystem::pat
     version_ = read_version(checkpoint);
     if (std::filesystem::exists(step_file(checkpoint)))
       so_far_ = train::step_report_from(run_files::read_file(step_file(checkpoint)));
-  }
-  if (table_.ema_decay > 0 && leads_) {
-    if (!checkpoint.empty())
-      average_.emplace(model::load_checkpoint(average_folder(checkpoint)).parameters, table_.ema_decay);
-    else
-      average_.emplace(table_.lora ? learner_.parameters() : loaded, table_.ema_decay);
   }
   if (table_.pretraining)
     texts_.emplace(table_.pretraining->file);

@@ -50,7 +50,7 @@ train::team_seat role_setup::seat(std::shared_ptr<collective::group_source> othe
     return {};
   return {.place = {.rank = static_cast<int>(who.index),
                     .size = static_cast<int>(pipeline->processes_of(who.role)),
-                    .shard = pipeline->placement.roles.at(who.role).shard},
+                    .shard = pipeline->shard_of(who.role)},
           .others = std::make_shared<named_ranks>(std::move(others), who)};
 }
 

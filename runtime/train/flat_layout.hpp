@@ -47,6 +47,8 @@ public:
     std::int64_t layer = -1; ///< -1: outside of the decoder's blocks
     flat_range range;
     std::size_t first = 0, count = 0; ///< parameters
+
+    std::size_t end() const { return first + count; }
   };
 
   explicit flat_layout(const model::weights& parameters);

@@ -59,6 +59,14 @@ public:
   /// What makes the leaves' memory come and go; nullptr: it is always there.
   virtual model::block_weights* blocks() { return nullptr; }
 
+  /// How many numbers the leaves have.
+  std::uint64_t numbers() const {
+    std::uint64_t count = 0;
+    for (const auto& leaf : leaves())
+      count += static_cast<std::uint64_t>(leaf.tensor.numel());
+    return count;
+  }
+
   /// Whether each rank has only a share of the parameters.
   bool in_shares() { return blocks() != nullptr; }
 

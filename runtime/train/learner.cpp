@@ -196,10 +196,7 @@ const model::adapter* learner::adapter() const {
 }
 
 std::uint64_t learner::trained_numbers() const {
-  std::uint64_t count = 0;
-  for (const auto& parameter : state_->trained())
-    count += static_cast<std::uint64_t>(parameter.tensor.numel());
-  return count;
+  return state_->held->numbers();
 }
 
 std::int64_t learner::steps() const {

@@ -45,7 +45,7 @@ sharded_parameters::sharded_parameters(const model::weights& parameters, at::Dev
       of_layer_.resize(std::max(of_layer_.size(), static_cast<std::size_t>(part.layer) + 1));
       of_layer_[static_cast<std::size_t>(part.layer)] = units_.size();
     }
-    units_.push_back({.range = part.range,
+    units_.push_back({.what = part,
                       .own = own,
                       .begin = numbers,
                       .memory = {},
@@ -65,15 +65,13 @@ sharded_parameters::~sharded_parameters() = default;
 
 /// Leaves whose memory is away.
 void sharded_parameters::make_leaves(const model::weights& parameters) {
-  for (std::size_t u = 0; u < units_.size(); ++u) {
-    auto& one = units_[u];
-    const at::Tensor memory = at::empty({one.range.numbers}, options_);
+  for (auto& one : units_) {
+    const at::Tensor memory = at::empty({one.what.range.numbers}, options_);
     one.memory = memory.storage();
-    const auto& part = layout_.units()[u];
-    for (std::size_t p = part.first; p < part.first + part.count; ++p) {
+    for (std::size_t p = one.what.first; p < one.what.end(); ++p) {
       const at::Tensor& like = parameters[p].tensor;
       at::Tensor leaf = at::empty({0}, options_);
-      leaf.set_(one.memory, layout_.place(p).begin - one.range.begin, like.sizes(),
+      leaf.set_(one.memory, layout_.place(p).begin - one.what.range.begin, like.sizes(),
                 c10::contiguous_strides(like.sizes()));
       leaves_.push_back({parameters[p].name, leaf.requires_grad_()});
     }
@@ -97,6 +95,17 @@ at::Tensor sharded_parameters::shares_of(const unit& one, const at::Tensor& shar
   return shares.narrow(0, one.begin, one.own.numbers);
 }
 
+/// The share of a rank, counted from the unit's first number.
+flat_range sharded_parameters::part_of(const unit& one, int rank) const {
+  return flat_layout::share({0, one.what.range.numbers}, rank, place_.size);
+}
+
+/// @param numbers of the whole unit @returns the part that is a parameter, of its shape
+at::Tensor sharded_parameters::parameter_in(const unit& one, std::size_t parameter, const at::Tensor& numbers) const {
+  const auto& place = layout_.place(parameter);
+  return numbers.narrow(0, place.begin - one.what.range.begin, place.numbers).view(leaves_[parameter].tensor.sizes());
+}
+
 /// @returns [numbers of the piece]
 at::Tensor sharded_parameters::piece_of(const unit& one, const parameter_piece& piece, const at::Tensor& shares) const {
   const auto at = one.begin + layout_.place(piece.parameter).begin + piece.begin - one.own.begin;
@@ -106,7 +115,7 @@ at::Tensor sharded_parameters::piece_of(const unit& one, const parameter_piece& 
 std::vector<parameter_piece> sharded_parameters::pieces(int rank) const {
   std::vector<parameter_piece> found;
   for (const auto& one : units_)
-    for (const auto& piece : layout_.pieces(flat_layout::share(one.range, rank, place_.size)))
+    for (const auto& piece : layout_.pieces(flat_layout::share(one.what.range, rank, place_.size)))
       found.push_back(piece);
   return found;
 }
@@ -149,18 +158,14 @@ void sharded_parameters::bring(unit& one) {
   if (one.here || one.comes.valid())
     return;
   const at::NoGradGuard no_grad;
-  one.coming = buffer(one.range.numbers, options_.device(at::kCPU));
-  const auto share = [&](int rank) {
-    const auto part = flat_layout::share(one.range, rank, place_.size);
-    return one.coming.narrow(0, part.begin - one.range.begin, part.numbers);
-  };
-  const at::Tensor own = share(place_.rank);
+  one.coming = buffer(one.what.range.numbers, options_.device(at::kCPU));
+  const at::Tensor own = part_of(one, place_.rank).of(one.coming);
   own.copy_(shares_of(one, now_.from_start ? start_ : own_));
   auto outgoing = for_each_rank(), incoming = for_each_rank();
   for (int r = 0; r < place_.size; ++r)
     if (r != place_.rank) {
       outgoing[static_cast<std::size_t>(r)] = own;
-      incoming[static_cast<std::size_t>(r)] = share(r);
+      incoming[static_cast<std::size_t>(r)] = part_of(one, r).of(one.coming);
     }
   one.comes = line_->post(std::move(outgoing), std::move(incoming));
 }
@@ -196,49 +201,39 @@ void sharded_parameters::backward_begins(std::int64_t layer) {
   have(of_layer(layer));
   if (layer > 0)
     bring(of_layer(layer - 1));
-  begin_gradients(of_layer_[static_cast<std::size_t>(layer)]);
+  begin_gradients(of_layer(layer));
 }
 
 void sharded_parameters::backward_ends(std::int64_t layer) {
-  deliver(of_layer_[static_cast<std::size_t>(layer)]);
+  deliver(of_layer(layer));
   let_go(of_layer(layer));
 }
 
 // -- gradients --------------------------------------------------------------------------------------------------------
 
 /// The gradients of a unit's leaves are zeros; none where this rank has no task.
-void sharded_parameters::begin_gradients(std::size_t at) {
+void sharded_parameters::begin_gradients(unit& one) {
   if (!computes())
     return;
-  auto& one = units_[at];
-  one.gradients = buffer(one.range.numbers, options_).zero_();
-  const auto& part = layout_.units()[at];
-  for (std::size_t p = part.first; p < part.first + part.count; ++p) {
-    at::Tensor leaf = leaves_[p].tensor;
-    const auto& place = layout_.place(p);
-    leaf.mutable_grad() = one.gradients.narrow(0, place.begin - one.range.begin, place.numbers).view(leaf.sizes());
-  }
+  one.gradients = buffer(one.what.range.numbers, options_).zero_();
+  for (std::size_t p = one.what.first; p < one.what.end(); ++p)
+    leaves_[p].tensor.mutable_grad() = parameter_in(one, p, one.gradients);
 }
 
 /// Sends the gradients of a unit to the ranks that keep them.
-void sharded_parameters::deliver(std::size_t at) {
+void sharded_parameters::deliver(unit& one) {
   take_delivery();
-  auto& one = units_[at];
   const at::NoGradGuard no_grad;
-  const auto& part = layout_.units()[at];
-  for (std::size_t p = part.first; p < part.first + part.count; ++p)
+  for (std::size_t p = one.what.first; p < one.what.end(); ++p)
     leaves_[p].tensor.mutable_grad().reset();
   const at::Tensor gradients = one.gradients.defined() ? std::exchange(one.gradients, {}).cpu() : at::Tensor();
   auto outgoing = for_each_rank(), incoming = for_each_rank();
-  on_the_way_ = delivery{.to = at, .incoming = for_each_rank(), .done = {}};
+  on_the_way_ = delivery{.to = &one, .incoming = for_each_rank(), .done = {}};
   for (int r = 0; r < place_.size; ++r) {
     const auto to = static_cast<std::size_t>(r);
-    const auto share = flat_layout::share(one.range, r, place_.size);
     at::Tensor& arrives = on_the_way_->incoming[to];
-    if (computes()) {
-      const at::Tensor theirs = gradients.narrow(0, share.begin - one.range.begin, share.numbers);
-      (r == place_.rank ? arrives : outgoing[to]) = theirs;
-    }
+    if (computes())
+      (r == place_.rank ? arrives : outgoing[to]) = part_of(one, r).of(gradients);
     if (r != place_.rank && r < now_.computing)
       incoming[to] = arrives = buffer(one.own.numbers, options_.device(at::kCPU));
   }
@@ -252,7 +247,7 @@ void sharded_parameters::take_delivery() {
   const at::NoGradGuard no_grad;
   const auto one = *std::exchange(on_the_way_, {});
   one.done.get();
-  at::Tensor sum = shares_of(units_[one.to], sum_);
+  at::Tensor sum = shares_of(*one.to, sum_);
   for (int r = 0; r < now_.computing; ++r)
     sum.add_(one.incoming[static_cast<std::size_t>(r)].to(options_.device()));
 }
@@ -262,8 +257,7 @@ double sharded_parameters::norm(const std::vector<std::vector<double>>& squares)
   std::vector<std::size_t> next(squares.size());
   for (const auto& one : units_)
     for (std::size_t r = 0; r < squares.size(); ++r) {
-      const auto share = flat_layout::share(one.range, static_cast<int>(r), place_.size);
-      for (std::int64_t i = 0; i < share.numbers; i += flat_layout::block)
+      for (std::int64_t i = 0; i < part_of(one, static_cast<int>(r)).numbers; i += flat_layout::block)
         all.push_back(squares[r].at(next[r]++));
     }
   return norm_of(all);
@@ -330,14 +324,14 @@ bool sharded_parameters::goes_back(bool loss_is_finite) {
     went_back_ = went_back_ && (!other.defined() || other.item<std::int64_t>() == 1);
   if (went_back_)
     for (const auto u : others_)
-      begin_gradients(u);
+      begin_gradients(units_[u]);
   return went_back_;
 }
 
 void sharded_parameters::end_round() {
   if (went_back_)
     for (const auto u : others_)
-      deliver(u);
+      deliver(units_[u]);
   take_delivery();
   forget_round();
 }
@@ -377,29 +371,20 @@ model::weights sharded_parameters::whole(bool start) {
   const at::NoGradGuard no_grad;
   const at::Tensor shares = (start && keeps_start() ? start_ : own_).cpu();
   model::weights found;
-  for (std::size_t u = 0; u < units_.size(); ++u) {
-    const auto& one = units_[u];
+  for (const auto& one : units_) {
     auto outgoing = for_each_rank(), incoming = for_each_rank();
     if (place_.rank > 0) {
       outgoing[0] = shares_of(one, shares);
       line_->ranks().exchange(outgoing, incoming);
       continue;
     }
-    const at::Tensor all = at::empty({one.range.numbers}, at::kFloat);
-    const auto share = [&](int rank) {
-      const auto part = flat_layout::share(one.range, rank, place_.size);
-      return all.narrow(0, part.begin - one.range.begin, part.numbers);
-    };
-    share(0).copy_(shares_of(one, shares));
+    const at::Tensor all = at::empty({one.what.range.numbers}, at::kFloat);
+    part_of(one, 0).of(all).copy_(shares_of(one, shares));
     for (int r = 1; r < place_.size; ++r)
-      incoming[static_cast<std::size_t>(r)] = share(r);
+      incoming[static_cast<std::size_t>(r)] = part_of(one, r).of(all);
     line_->ranks().exchange(outgoing, incoming);
-    const auto& part = layout_.units()[u];
-    for (std::size_t p = part.first; p < part.first + part.count; ++p) {
-      const auto& place = layout_.place(p);
-      found.push_back({leaves_[p].name,
-                       all.narrow(0, place.begin - one.range.begin, place.numbers).view(leaves_[p].tensor.sizes())});
-    }
+    for (std::size_t p = one.what.first; p < one.what.end(); ++p)
+      found.push_back({leaves_[p].name, parameter_in(one, p, all)});
   }
   return found;
 }

@@ -59,8 +59,9 @@ public:
 private:
   /// Parameters that are at hand together.
   struct unit {
-    flat_range range, own;          ///< of the layout
-    std::int64_t begin = 0;         ///< of its share among this rank's shares
+    flat_layout::unit what;
+    flat_range own;                 ///< of the layout: this rank's share
+    std::int64_t begin = 0;         ///< of that share among this rank's shares
     c10::Storage memory;            ///< of its leaves; empty while they are away
     at::Tensor coming;              ///< [numbers] on the CPU: its parameters, on their way
     std::shared_future<void> comes; ///< valid while they are
@@ -70,7 +71,7 @@ private:
 
   /// Gradients on their way to those who keep them.
   struct delivery {
-    std::size_t to = 0;               ///< the unit
+    unit* to = nullptr;
     std::vector<at::Tensor> incoming; ///< [own numbers] of each rank that computes
     std::shared_future<void> done;
   };
@@ -83,6 +84,9 @@ private:
   at::Tensor share_of(const model::weights& whole) const;
   at::Tensor shares_of(const unit& one, const at::Tensor& shares) const;
   at::Tensor piece_of(const unit& one, const parameter_piece& piece, const at::Tensor& shares) const;
+
+  flat_range part_of(const unit& one, int rank) const;
+  at::Tensor parameter_in(const unit& one, std::size_t parameter, const at::Tensor& numbers) const;
 
   unit& of_layer(std::int64_t layer) { return units_[of_layer_[static_cast<std::size_t>(layer)]]; }
 
@@ -99,8 +103,8 @@ private:
   void bring(unit& one);
   void have(unit& one);
   void let_go(unit& one);
-  void begin_gradients(std::size_t at);
-  void deliver(std::size_t at);
+  void begin_gradients(unit& one);
+  void deliver(unit& one);
   void take_delivery();
   void begin_round(const task_round& now);
   void go_along();

@@ -1,5 +1,8 @@
 #include "runtime/train/step_memory.hpp"
 
+#include "runtime/model/token_logprob.hpp"
+#include "runtime/words/precision.hpp"
+
 #include <algorithm>
 
 namespace millrace::train {
@@ -20,18 +23,13 @@ std::int64_t kept_by_block(const model::model_config& c, std::int64_t adapter_ra
 
 /// The head's logits exist a block at a time: twice, and with the gradient of the block's words.
 std::int64_t numbers_of_head(const model::model_config& c, std::int64_t rows) {
-  constexpr std::int64_t logits_at_once = std::int64_t{1} << 22; // as token_logprob has it
   if (c.score_head || rows == 0)
     return 0;
-  const std::int64_t words = std::min(c.vocab_size, std::max<std::int64_t>(64, logits_at_once / rows));
+  const std::int64_t words = model::words_at_once(rows, c.vocab_size);
   return 2 * words * rows + words * c.hidden_size;
 }
 
 } // namespace
-
-std::int64_t number_bytes(const model::model_config&) {
-  return 4;
-}
 
 micro_batch_size largest_micro_batch(const longest_groups& longest, std::int64_t budget) {
   const std::int64_t rows = std::max<std::int64_t>(longest.answer - 1, 0);
@@ -65,7 +63,7 @@ std::int64_t activation_bytes(const model::model_config& c, const micro_batch_si
   const std::int64_t of_backward =
       batch.tokens * (2 * c.ffn_size + c.hidden_size / 2) + (kept == model::activations::kept ? 0 : block);
   const std::int64_t at_once = std::max(numbers_of_head(c, batch.rows), of_backward);
-  return (blocks + around + at_once) * number_bytes(c) + batch.squares;
+  return (blocks + around + at_once) * bytes_a_number(precision::float32) + batch.squares;
 }
 
 } // namespace millrace::train

@@ -7,9 +7,6 @@
 
 namespace millrace::train {
 
-/// Bytes of one number of weights, gradients, moments, activations and caches: everything computes in fp32.
-std::int64_t number_bytes(const model::model_config& config);
-
 /// A micro-batch as memory sees it.
 struct micro_batch_size {
   std::int64_t tokens = 0; ///< fed

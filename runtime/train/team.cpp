@@ -33,6 +33,19 @@ team::team(team_seat seat, held_parameters& held, adamw& optimizer, compute own)
 
 // -- the leader -------------------------------------------------------------------------------------------------------
 
+/// Work of all ranks, in the group at work. @throws collective::lost the group is gone, and the state is as it was;
+/// std::runtime_error as `lose_group`
+template <class Work>
+auto team::with_group(Work work) {
+  const auto ranks = present();
+  try {
+    return work(*ranks);
+  } catch (const collective::lost& why) {
+    lose_group(why.what());
+    throw;
+  }
+}
+
 team::outcome team::sum_gradients(std::span<const parcel> tasks, const std::function<bool()>& stop) {
   return run(tasks, {.what = purpose::first}, stop);
 }
@@ -155,57 +168,37 @@ void team::drop_start() {
 }
 
 void team::tell_of_start(command what) {
-  until_none_is_lost([&] {
-    const auto ranks = present();
-    try {
-      tell(*ranks, what);
-    } catch (const collective::lost& why) {
-      lose_group(why.what());
-      throw;
-    }
-  });
+  until_none_is_lost([&] { with_group([&](group& ranks) { tell(ranks, what); }); });
 }
 
 model::weights team::parameters(bool start) {
   if (!held_.in_shares())
     return held_.whole(start);
   return until_none_is_lost([&] {
-    const auto ranks = present();
-    try {
-      tell(*ranks, command::parameters, {start ? 1 : 0});
+    return with_group([&](group& ranks) {
+      tell(ranks, command::parameters, {start ? 1 : 0});
       return held_.whole(start);
-    } catch (const collective::lost& why) {
-      lose_group(why.what());
-      throw;
-    }
+    });
   });
 }
 
 std::vector<parcel> team::send_on_errand(const parcel& order) {
   return until_none_is_lost([&] {
-    const auto ranks = present();
-    try {
-      tell(*ranks, command::errand, order.words, order.numbers);
-      return collective::collect(*ranks);
-    } catch (const collective::lost& why) {
-      lose_group(why.what());
-      throw;
-    }
+    return with_group([&](group& ranks) {
+      tell(ranks, command::errand, order.words, order.numbers);
+      return collective::collect(ranks);
+    });
   });
 }
 
 model::weights team::moments() {
   if (!shared_out())
     return named_moments(optimizer_.parameters(), optimizer_.first_moments(), optimizer_.second_moments());
-  const auto ranks = present();
-  try {
-    tell(*ranks, command::moments);
-    const auto [first, second] = exchange_moments(*ranks);
+  return with_group([&](group& ranks) {
+    tell(ranks, command::moments);
+    const auto [first, second] = exchange_moments(ranks);
     return named_moments(optimizer_.parameters(), first, second);
-  } catch (const collective::lost& why) {
-    lose_group(why.what());
-    throw;
-  }
+  });
 }
 
 /// @throws std::runtime_error where nobody has what the lost rank kept
@@ -213,9 +206,14 @@ void team::lose_group(const std::string& why) {
   held_.join(nullptr);
   lost_ = std::exchange(group_, nullptr);
   if (shared_out() && changes_ > 0)
-    throw std::runtime_error(why + ", and nobody else has its share of the "
-                             + (held_.in_shares() ? "parameters" : "optimizer's moments") + " (shard = \""
-                             + word(seat_.place.shard) + "\"); `millrace resume` goes on from the last checkpoint");
+    cannot_go_on(why + ", and nobody else has its share of the ");
+}
+
+/// @param why ends before what is shared out
+void team::cannot_go_on(const std::string& why) const {
+  throw std::runtime_error(why + (seat_.place.shard == sharding::full ? "parameters" : "optimizer's moments")
+                           + " (shard = \"" + word(seat_.place.shard)
+                           + "\"); `millrace resume` goes on from the last checkpoint");
 }
 
 /// The group at work; nullptr in a team of one.
@@ -248,9 +246,7 @@ void team::agree(group& ranks) {
     return;
   }
   if (shared_out())
-    throw std::runtime_error("a rank that has just come has none of the "
-                             + std::string(held_.in_shares() ? "parameters" : "optimizer's moments") + " (shard = \""
-                             + word(seat_.place.shard) + "\"); `millrace resume` goes on from the last checkpoint");
+    cannot_go_on("a rank that has just come has none of the ");
   tell(ranks, command::state, {optimizer_.steps()});
   exchange_state(ranks);
 }

@@ -119,6 +119,8 @@ private:
                      const std::function<bool()>& stop);
   void deal_out(collective::group& ranks, std::span<const collective::parcel> round, const task_round& what);
   std::shared_ptr<collective::group> present();
+  template <class Work>
+  auto with_group(Work work);
   void tell(collective::group& ranks, command what, std::vector<std::int64_t> words = {},
             std::vector<double> numbers = {});
   void tell_of_start(command what);
@@ -133,6 +135,7 @@ private:
   bool shared_out() const { return seat_.others && seat_.place.shard != sharding::none; }
 
   void lose_group(const std::string& why);
+  [[noreturn]] void cannot_go_on(const std::string& why) const;
 
   team_seat seat_;
   held_parameters& held_;

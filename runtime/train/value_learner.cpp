@@ -256,10 +256,7 @@ model::weights value_learner::parameters() const {
 }
 
 std::uint64_t value_learner::trained_numbers() const {
-  std::uint64_t count = 0;
-  for (const auto& parameter : state_->held->leaves())
-    count += static_cast<std::uint64_t>(parameter.tensor.numel());
-  return count;
+  return state_->held->numbers();
 }
 
 std::int64_t value_learner::steps() const {

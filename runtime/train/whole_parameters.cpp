@@ -198,9 +198,9 @@ void whole_parameters::updated() {
   const auto values_of = [&](const parameter_piece& piece) {
     return piece.of(leaves_[piece.parameter].tensor.detach()).reshape({-1});
   };
-  tensors own{at::empty({0}, at::kFloat)}; // a rank may have no share
-  for (const auto& piece : pieces(place_.rank))
-    own.push_back(values_of(piece).cpu());
+  tensors updated{at::empty({0}, at::kFloat)}; // a rank may have no share
+  for (const auto& piece : own(false))
+    updated.push_back(piece.tensor.reshape({-1}).cpu());
   std::vector<std::vector<parameter_piece>> of_ranks;
   std::vector<std::int64_t> lengths;
   for (int r = 0; r < place_.size; ++r) {
@@ -208,7 +208,7 @@ void whole_parameters::updated() {
     for (const auto& piece : of_ranks.emplace_back(pieces(r)))
       lengths.back() += piece.numbers;
   }
-  const auto found = collective::gather(*ranks_, at::cat(own), lengths);
+  const auto found = collective::gather(*ranks_, at::cat(updated), lengths);
   for (std::size_t r = 0; r < found.size(); ++r) {
     std::int64_t next = 0;
     if (static_cast<int>(r) != place_.rank)
