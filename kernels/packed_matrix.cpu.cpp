@@ -1,17 +1,15 @@
 #include "kernels/packed_matrix.hpp"
 
+#include "kernels/system_memory.hpp"
 #include "kernels/thread_team.hpp"
 #include "kernels/vector.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace millrace::kernels {
@@ -160,22 +158,18 @@ void check(std::span<const packed_product> products) {
 
 } // namespace
 
-void packed_matrix::release::operator()(std::byte* data) const {
-  std::free(data);
+std::size_t packed_matrix::bytes_of(std::int64_t out, std::int64_t in, storage stored_as) {
+  if (out < 1 || in < 1)
+    throw std::invalid_argument("packed_matrix: need out >= 1 and in >= 1");
+  const auto numbers = static_cast<std::size_t>((out + panel_width - 1) / panel_width * panel_width * in);
+  return numbers * (stored_as == storage::float32 ? sizeof(float) : sizeof(bfloat16));
 }
 
 template <class Number>
 void packed_matrix::lay_out(const Number* w) {
-  if (out_ < 1 || in_ < 1)
-    throw std::invalid_argument("packed_matrix: need out >= 1 and in >= 1");
-  constexpr std::size_t page = std::size_t{2} << 20;
-  const std::size_t bytes = static_cast<std::size_t>(panels() * in_ * panel_width) * sizeof(Number);
-  const std::size_t alignment = bytes >= page ? page : 64;
-  data_.reset(static_cast<std::byte*>(std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment)));
+  const std::size_t bytes = bytes_of(out_, in_, stored_as_);
   if (!data_)
-    throw std::bad_alloc();
-  if (alignment == page)
-    ::madvise(data_.get(), bytes, MADV_HUGEPAGE); // fewer page walks where the kernel has large pages; else nothing
+    data_ = system_memory(bytes);
   constexpr std::int64_t block = 16;
   for (std::int64_t p = 0; p < panels(); ++p) {
     Number* to = reinterpret_cast<Number*>(data_.get()) + p * in_ * panel_width;
@@ -187,13 +181,13 @@ void packed_matrix::lay_out(const Number* w) {
   }
 }
 
-packed_matrix::packed_matrix(const float* w, std::int64_t out, std::int64_t in)
-    : out_(out), in_(in), stored_as_(storage::float32) {
+packed_matrix::packed_matrix(const float* w, std::int64_t out, std::int64_t in, std::shared_ptr<std::byte> room)
+    : out_(out), in_(in), stored_as_(storage::float32), data_(std::move(room)) {
   lay_out(w);
 }
 
-packed_matrix::packed_matrix(const bfloat16* w, std::int64_t out, std::int64_t in)
-    : out_(out), in_(in), stored_as_(storage::bfloat16) {
+packed_matrix::packed_matrix(const bfloat16* w, std::int64_t out, std::int64_t in, std::shared_ptr<std::byte> room)
+    : out_(out), in_(in), stored_as_(storage::bfloat16), data_(std::move(room)) {
   lay_out(w);
 }
 

@@ -21,10 +21,15 @@ public:
   /// Outputs of one panel; the last panel is padded with zeros.
   static constexpr std::int64_t panel_width = 32;
 
+  /// Memory that a matrix takes, a multiple of 64. @throws std::invalid_argument if a size is not positive
+  static std::size_t bytes_of(std::int64_t out, std::int64_t in, storage stored_as);
+
   /// Copies `w`.
-  /// @param w [out, in] row-major   @throws std::invalid_argument if a size is not positive
-  packed_matrix(const float* w, std::int64_t out, std::int64_t in);
-  packed_matrix(const bfloat16* w, std::int64_t out, std::int64_t in);
+  /// @param w [out, in] row-major
+  /// @param room `bytes_of` the matrix, aligned to 64 bytes, of nobody else; null: memory of its own
+  /// @throws std::invalid_argument if a size is not positive
+  packed_matrix(const float* w, std::int64_t out, std::int64_t in, std::shared_ptr<std::byte> room = nullptr);
+  packed_matrix(const bfloat16* w, std::int64_t out, std::int64_t in, std::shared_ptr<std::byte> room = nullptr);
 
   std::int64_t out() const { return out_; }
 
@@ -44,16 +49,12 @@ public:
   void copy_row(std::int64_t index, float* to) const;
 
 private:
-  struct release {
-    void operator()(std::byte* data) const;
-  };
-
   template <class Number>
   void lay_out(const Number* w);
 
   std::int64_t out_, in_;
   storage stored_as_;
-  std::unique_ptr<std::byte[], release> data_;
+  std::shared_ptr<std::byte> data_;
 };
 
 /// One of several products over the same input: y = x W^T + bias.

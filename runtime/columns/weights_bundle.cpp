@@ -1,5 +1,6 @@
 #include "runtime/columns/weights_bundle.hpp"
 
+#include "kernels/system_memory.hpp"
 #include "runtime/model/float_tensor.hpp"
 
 #include <cstring>
@@ -13,21 +14,33 @@ dtype dtype_of(precision kept) {
   return kept == precision::float32 ? dtype::f32 : dtype::bf16;
 }
 
+namespace {
+
+/// Tensors begin where vectors may be loaded.
+std::int64_t padded(std::int64_t numbers) {
+  constexpr std::int64_t line = 64;
+  return (numbers + line - 1) / line * line;
+}
+
+} // namespace
+
 transport::bundle bundle_of(const model::weights& parameters, precision sent) {
   const dtype type = dtype_of(sent);
-  auto snapshot = std::make_shared<model::weights>();
+  std::int64_t numbers = 0;
+  for (const auto& parameter : parameters)
+    numbers += padded(parameter.tensor.numel());
+  auto all = kernels::system_memory(static_cast<std::size_t>(numbers * bytes_a_number(sent)));
   std::vector<transport::column> columns;
+  std::int64_t next = 0;
   for (const auto& parameter : parameters) {
-    // A copy also where the source is on the CPU and of the right type: the source goes on changing.
-    at::Tensor copy = parameter.tensor.detach().to(at::kCPU, model::scalar_type(sent)).contiguous();
-    if (copy.data_ptr() == parameter.tensor.data_ptr())
-      copy = copy.clone();
-    const auto bytes = static_cast<std::size_t>(copy.nbytes());
-    columns.push_back(
-        {{parameter.name, type, copy.sizes().vec()}, {static_cast<const std::byte*>(copy.data_ptr()), bytes}});
-    snapshot->push_back({parameter.name, std::move(copy)});
+    const at::Tensor& tensor = parameter.tensor;
+    std::byte* const here = all.get() + next * bytes_a_number(sent);
+    model::floats_over(here, tensor.sizes().vec(), sent, all).copy_(tensor.detach());
+    columns.push_back({{parameter.name, type, tensor.sizes().vec()},
+                       {here, static_cast<std::size_t>(tensor.numel() * bytes_a_number(sent))}});
+    next += padded(tensor.numel());
   }
-  return transport::bundle::wrap(std::move(columns), std::move(snapshot));
+  return transport::bundle::wrap(std::move(columns), std::move(all));
 }
 
 namespace {

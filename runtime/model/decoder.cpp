@@ -1,6 +1,7 @@
 #include "runtime/model/decoder.hpp"
 
 #include "kernels/packed_matrix.hpp"
+#include "kernels/system_memory.hpp"
 #include "runtime/model/rope_table.hpp"
 #include "runtime/words/input_error.hpp"
 
@@ -9,6 +10,8 @@
 #include <array>
 #include <cmath>
 #include <map>
+#include <memory>
+#include <span>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
@@ -35,6 +38,31 @@ bool is_finite(const at::Tensor& tensor) {
 void check_finite(const std::string& name, const at::Tensor& tensor) {
   if (!is_finite(tensor))
     throw input_error("parameter '" + name + "': holds NaN or infinity");
+}
+
+kernels::storage stored_as(const at::Tensor& matrix) {
+  return matrix.scalar_type() == at::kBFloat16 ? kernels::storage::bfloat16 : kernels::storage::float32;
+}
+
+/// Lays matrices out in one piece of memory, and lets each one's tensor go.
+void pack_matrices(std::span<linear_weight* const> matrices) {
+  using kernels::packed_matrix;
+  std::size_t bytes = 0;
+  for (const auto* w : matrices)
+    bytes += packed_matrix::bytes_of(w->weight.size(0), w->weight.size(1), stored_as(w->weight));
+  const auto all = kernels::system_memory(bytes);
+  std::size_t next = 0;
+  for (auto* w : matrices) {
+    const at::Tensor source = std::exchange(w->weight, {}).detach().contiguous();
+    const std::int64_t out = source.size(0), in = source.size(1);
+    const std::shared_ptr<std::byte> room(all, all.get() + next);
+    next += packed_matrix::bytes_of(out, in, stored_as(source));
+    if (stored_as(source) == kernels::storage::bfloat16)
+      w->packed = std::make_shared<packed_matrix>(static_cast<const kernels::bfloat16*>(source.const_data_ptr()), out,
+                                                  in, room);
+    else
+      w->packed = std::make_shared<packed_matrix>(source.const_data_ptr<float>(), out, in, room);
+  }
 }
 
 /// Hands parameters out by name and remembers which nobody asked for.
@@ -183,31 +211,24 @@ void decoder::pack() {
     if (vector.defined())
       vector = vector.detach().to(at::kFloat, false, true);
   };
-  const auto pack_one = [&](linear_weight& w) {
-    const at::Tensor source = std::exchange(w.weight, {}).detach().contiguous();
-    if (source.scalar_type() == at::kBFloat16)
-      w.packed = std::make_shared<kernels::packed_matrix>(
-          static_cast<const kernels::bfloat16*>(source.const_data_ptr()), source.size(0), source.size(1));
-    else
-      w.packed =
-          std::make_shared<kernels::packed_matrix>(source.const_data_ptr<float>(), source.size(0), source.size(1));
-    own(w.bias);
-  };
+  const bool tied = embedding_.weight.is_same(head_.weight);
+  if (tied)
+    head_.weight.reset();
+  std::vector<linear_weight*> matrices;
   for (auto& l : layers_) {
-    for (auto* w : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down})
-      pack_one(*w);
+    matrices.insert(matrices.end(), {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down});
     for (auto* norm : {&l.input_norm, &l.q_norm, &l.k_norm, &l.post_attention_norm})
       own(*norm);
   }
   own(final_norm_);
-  const bool tied = embedding_.weight.is_same(head_.weight);
-  if (tied)
-    head_.weight.reset();
-  pack_one(embedding_);
+  matrices.push_back(&embedding_);
+  if (!tied)
+    matrices.push_back(&head_);
+  for (auto* w : matrices)
+    own(w->bias);
+  pack_matrices(matrices);
   if (tied)
     head_ = embedding_;
-  else
-    pack_one(head_);
 }
 
 } // namespace millrace::model

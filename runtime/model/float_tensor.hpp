@@ -35,7 +35,7 @@ at::Tensor shape_alone(const formats::stored_tensor& tensor);
 /// @returns a contiguous tensor on the CPU without values
 at::Tensor floats_of_shape(const std::vector<std::int64_t>& shape, precision kept);
 
-/// @returns a contiguous tensor over memory that is not its own, which nobody may write to
+/// @returns a contiguous tensor over memory that is not its own; nobody may write to what others read
 /// @param owner keeps the memory alive as long as the tensor lives
 at::Tensor floats_over(const std::byte* memory, const std::vector<std::int64_t>& shape, precision kept,
                        std::shared_ptr<const void> owner);

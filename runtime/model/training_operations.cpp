@@ -1,5 +1,6 @@
 #include "runtime/model/training_operations.hpp"
 
+#include "kernels/system_memory.hpp"
 #include "runtime/model/float_tensor.hpp"
 #include "runtime/model/gradient_sink.hpp"
 #include "runtime/model/matrix_product.hpp"
@@ -157,6 +158,9 @@ struct block_edge : Function<block_edge> {
   }
 };
 
+/// Measured: what repeated blocks have freed lies about in the heap, more of it the longer the pass goes on.
+constexpr std::int64_t blocks_between_trims = 8;
+
 /// A block, and operations of its own: those of the forward pass are gone when the gradient comes.
 struct block_to_repeat : torch::CustomClassHolder {
   block_to_repeat(operations::block what, training_operations with, block_of its)
@@ -189,6 +193,8 @@ struct recomputed_block : Function<recomputed_block> {
         torch::autograd::backward({y}, {gradients[0]});
     }
     what->weights.backward_ends();
+    if (x.is_cpu() && what->weights.layer % blocks_between_trims == 0)
+      kernels::trim_heap();
     return {input.grad(), {}, {}};
   }
 };

@@ -1,11 +1,14 @@
 #include "kernels/packed_matrix.hpp"
+#include "kernels/system_memory.hpp"
 #include "kernels/thread_team.hpp"
 #include "tests/kernels/random_floats.hpp"
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 namespace packed_matrix_test {
 
@@ -147,6 +150,34 @@ TEST_CASE("a row of the matrix comes back out of the layout") {
       CHECK(half[i] == widened(halves[static_cast<std::size_t>(row) * 5 + i]));
     }
   }
+}
+
+TEST_CASE("several matrices share one piece of memory, which lives as long as one of them") {
+  CHECK(packed_matrix::bytes_of(3, 5, storage::float32) == 32 * 5 * 4);
+  CHECK(packed_matrix::bytes_of(33, 5, storage::bfloat16) == 64 * 5 * 2);
+  std::vector<float> w(33 * 5);
+  std::iota(w.begin(), w.end(), 1.0f);
+  const auto bytes = packed_matrix::bytes_of(33, 5, storage::float32);
+  auto all = system_memory(2 * bytes);
+  CHECK(std::all_of(all.get(), all.get() + 2 * bytes, [](std::byte b) { return b == std::byte{}; }));
+  const packed_matrix first(w.data(), 33, 5, {all, all.get()}), second(w.data(), 33, 5, {all, all.get() + bytes});
+  CHECK(all.use_count() == 3);
+  all.reset();
+  const packed_matrix alone(w.data(), 33, 5);
+  std::vector<float> row(5), want(5);
+  for (std::int64_t r = 0; r < 33; ++r) {
+    alone.copy_row(r, want.data());
+    for (const auto* m : {&first, &second}) {
+      m->copy_row(r, row.data());
+      CHECK(row == want);
+    }
+  }
+}
+
+TEST_CASE("system memory begins where vectors, and large pages, may begin") {
+  CHECK(reinterpret_cast<std::uintptr_t>(system_memory(100).get()) % 64 == 0);
+  CHECK(reinterpret_cast<std::uintptr_t>(system_memory(std::size_t{5} << 20).get()) % (std::size_t{2} << 20) == 0);
+  CHECK(system_memory(0) != nullptr);
 }
 
 TEST_CASE("weights over different inputs are refused, and so is an empty matrix") {

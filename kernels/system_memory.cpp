@@ -1,0 +1,33 @@
+#include "kernels/system_memory.hpp"
+
+#include <malloc.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <new>
+
+namespace millrace::kernels {
+
+std::shared_ptr<std::byte> system_memory(std::size_t bytes) {
+  constexpr std::size_t page = std::size_t{2} << 20;
+  // A large page begins at a multiple of its size.
+  const std::size_t room = bytes >= page ? bytes + page : std::max<std::size_t>(bytes, 1);
+  void* const mapped = ::mmap(nullptr, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED)
+    throw std::bad_alloc();
+  auto* start = static_cast<std::byte*>(mapped);
+  if (bytes >= page) {
+    start += (page - reinterpret_cast<std::uintptr_t>(mapped) % page) % page;
+    ::madvise(start, bytes, MADV_HUGEPAGE); // else small ones
+  }
+  return {start, [mapped, room](std::byte*) { ::munmap(mapped, room); }};
+}
+
+void trim_heap() {
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
+}
+
+} // namespace millrace::kernels
