@@ -11,11 +11,13 @@ namespace millrace::actors {
 
 group_graph graph_of(const pipeline::pipeline& p) {
   group_graph graph;
+  graph.instances = 0;
   for (const auto& role : p.roles) {
     const auto can = pipeline::abilities_of(role);
-    if (can.answers)
+    if (can.answers) {
       graph.generators.emplace(role.name, *can.answers);
-    else if (can.evaluates)
+      graph.instances += static_cast<std::size_t>(std::max<std::int64_t>(1, p.processes_of(role.name)));
+    } else if (can.evaluates)
       graph.evaluations.push_back({role.name, can.evaluates->every, can.evaluates->at_start});
     else if (can.leads) {
       graph.leader = role.name;

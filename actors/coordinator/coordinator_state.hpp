@@ -60,6 +60,7 @@ public:
   void publish(std::uint32_t version) override;
   void send_weights(const role_instance& generator, const new_weights& what) override;
   void hold_weights(const millrace::hold_weights& what) override;
+  void let_go(const weights_taken& what) override;
   void evaluate(const role_instance& evaluator, const new_weights& what) override;
   void checkpoint(std::uint32_t step, const std::string& scheduler_state) override;
   void batch_done(const batch_report& report, const std::vector<std::uint64_t>& groups) override;

@@ -28,6 +28,7 @@ struct adder_node {
 /// train.
 struct group_graph {
   std::map<std::string, std::int32_t> generators; ///< answers a prompt, by role
+  std::size_t instances = 1;                      ///< of all generators together
   std::vector<adder_node> adders;
   std::string leader; ///< of the roles that train: it publishes the weights
   std::vector<std::string> leader_from;
@@ -66,6 +67,7 @@ public:
   virtual void send_weights(const role_instance& generator, const new_weights& what) = 0;
   /// Before a version is published: its weights live until they are held no more.
   virtual void hold_weights(const hold_weights& what) = 0;
+  virtual void let_go(const weights_taken& what) = 0;
   /// Has it take the weights, then ask the held-out prompts of that version.
   virtual void evaluate(const role_instance& evaluator, const new_weights& what) = 0;
   virtual void checkpoint(std::uint32_t step, const std::string& scheduler_state) = 0;
@@ -218,9 +220,10 @@ private:
   struct live_role {
     role_instance who;
     std::uint64_t node = 0;
-    schedule::worker_id worker = 0; ///< rollouts
-    std::int64_t busy = 0;          ///< of a role that adds columns: groups at work
-    std::uint64_t asked = 0;        ///< requests sent to this role so far
+    schedule::worker_id worker = 0;         ///< rollouts
+    std::int64_t busy = 0;                  ///< of a role that adds columns: groups at work
+    std::uint64_t asked = 0;                ///< requests sent to this role so far
+    std::optional<version_id> samples_from; ///< of a generator: the newest version that it said so of
   };
 
   void train(train_batch batch);
@@ -241,6 +244,8 @@ private:
   void carry_out(const schedule::checkpoint& k, double now);
   void carry_out(const schedule::finish& f, double now);
   void send_weights(schedule::worker_id worker, version_id version, const weight_shares& parameters);
+  /// Once all generators of the run have the published version, its bytes are needed no more.
+  void let_go_of_taken();
   std::vector<schedule::worker_id> remove_generators(node_id node);
   std::set<std::string> remove_adders(node_id node);
   void start_generation(std::uint64_t group);

@@ -127,8 +127,21 @@ void group_router::publishing_failed(std::uint32_t version, const std::string& w
 void group_router::weights_are_live(const role_instance& who, std::uint32_t version, double now) {
   const auto found = generators_.find(who.name());
   weight_refusals_.erase(who.name());
-  if (found != generators_.end() && found->second.who == who)
-    act(schedule::version_acknowledged{found->second.worker, version}, now);
+  if (found == generators_.end() || found->second.who != who)
+    return;
+  found->second.samples_from = version;
+  act(schedule::version_acknowledged{found->second.worker, version}, now);
+  let_go_of_taken();
+}
+
+void group_router::let_go_of_taken() {
+  const auto has_it = [&](const auto& entry) { return entry.second.samples_from == published_version_; };
+  if (!graph_.publishes || !published_version_ || publishing_ || generators_.size() < graph_.instances
+      || !std::ranges::all_of(generators_, has_it))
+    return;
+  effects_.let_go({*published_version_});
+  published_version_.reset();
+  published_ = {};
 }
 
 void group_router::weights_failed(const role_instance& who, std::uint32_t version, const std::string& why) {

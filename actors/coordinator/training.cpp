@@ -244,6 +244,11 @@ void coordinator_state::hold_weights(const millrace::hold_weights& what) {
     tell(first->publisher, what);
 }
 
+void coordinator_state::let_go(const weights_taken& what) {
+  if (const auto* first = leader())
+    tell(first->publisher, what);
+}
+
 // -- evaluations -----------------------------------------------------------------------------------------------------
 
 void coordinator_state::evaluate(const role_instance& evaluator, const new_weights& what) {

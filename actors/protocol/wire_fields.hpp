@@ -255,6 +255,11 @@ auto inspect(Inspector& f, hold_weights& x) {
 }
 
 template <class Inspector>
+auto inspect(Inspector& f, weights_taken& x) {
+  return f(x.version);
+}
+
+template <class Inspector>
 auto inspect(Inspector& f, new_weights& x) {
   return f(x.version, x.parameters, x.in_flight);
 }

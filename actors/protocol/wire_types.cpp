@@ -121,6 +121,7 @@ const std::vector<wire_type>& all() {
       row<publish_weights>("publish_weights"),
       row<weights_published>("weights_published"),
       row<hold_weights>("hold_weights"),
+      row<weights_taken>("weights_taken"),
       row<new_weights>("new_weights"),
       row<weights_live>("weights_live"),
       row<write_checkpoint>("write_checkpoint"),

@@ -113,6 +113,7 @@ void serve(inbox& in, const std::shared_ptr<roles::weights_giver>& role) {
     role->publish(ask, answering(std::move(done)));
   });
   in.on<hold_weights>([role](const hold_weights& what) { role->hold(what); });
+  in.on<weights_taken>([role](const weights_taken& what) { role->let_go(what); });
 }
 
 void serve(inbox& in, const std::shared_ptr<roles::weights_taker>& role) {

@@ -50,7 +50,7 @@ using trains = protocol<asked<fetch_group, group_fetched>, told<forget_group>, a
 
 /// Makes its parameters available, version by version.
 /// - PO-3: version v is the parameters after v whole steps, also while a later step is trained in parts.
-using publishes_weights = protocol<asked<publish_weights, weights_published>, told<hold_weights>>;
+using publishes_weights = protocol<asked<publish_weights, weights_published>, told<hold_weights>, told<weights_taken>>;
 
 /// Goes on with the parameters of newer versions.
 /// - RO-3: versions rise: a `new_weights` older than the newest one taken is answered with the newer one.

@@ -25,8 +25,8 @@ struct publish_weights {
   std::uint32_t version = 0;
 };
 
-/// Answers `publish_weights`. The tickets live until the next version is published, longer if held; where a reference
-/// follows, until the one after that is.
+/// Answers `publish_weights`. The tickets live until every rollout has the version (`weights_taken`) or the next one is
+/// published, longer if held; where a reference follows, until the one after the next is published.
 struct weights_published {
   std::uint32_t version = 0;
   weight_shares parameters;
@@ -38,6 +38,12 @@ struct weights_published {
 struct hold_weights {
   std::uint32_t version = 0;
   bool hold = true; ///< false: they are needed no more
+};
+
+/// Every rollout samples from a version: its bytes are needed no more, unless they are held or a reference follows. A
+/// rollout that comes up later has the version published again. coordinator -> whoever publishes weights.
+struct weights_taken {
+  std::uint32_t version = 0;
 };
 
 /// A new version's parameters can be pulled. coordinator -> whoever takes weights. Answered when a rollout samples

@@ -129,6 +129,7 @@ public:
   /// Takes its turn among the requests of `trainer`.
   virtual void publish(const publish_weights& ask, answer_to<weights_published> done) = 0;
   virtual void hold(const hold_weights& ask) = 0;
+  virtual void let_go(const weights_taken& what) = 0;
 };
 
 /// Takes up new versions of the weights: a rollout samples from them, a reference that follows averages them in.

@@ -43,6 +43,8 @@ public:
 
   void hold(const hold_weights& ask) override { versions_.hold(ask); }
 
+  void let_go(const weights_taken& what) override { versions_.let_go(what); }
+
   void write(const write_checkpoint& ask, answer_to<checkpoint_written> done) override;
 
 private:

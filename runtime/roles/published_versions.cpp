@@ -20,7 +20,7 @@ void published_versions::make_room() {
 ticket published_versions::publish(version_id version, transport::bundle parameters) {
   auto place = data_->publish(std::move(parameters));
   const std::lock_guard lock(mutex_);
-  published_.push_back({version, place.id});
+  published_.push_back({.version = version, .ticket = place.id});
   let_go_of_old(kept_);
   return place;
 }
@@ -31,6 +31,13 @@ void published_versions::hold(const hold_weights& ask) {
     held_.insert(ask.version);
   else if (held_.erase(ask.version) > 0)
     let_go_of_old(kept_);
+}
+
+void published_versions::let_go(const weights_taken& what) {
+  const std::lock_guard lock(mutex_);
+  for (auto& one : published_)
+    one.taken = one.taken || (one.version == what.version && kept_ == 1);
+  let_go_of_old(kept_);
 }
 
 std::set<version_id> published_versions::held() const {
@@ -44,13 +51,14 @@ void published_versions::hold_only(std::set<version_id> versions) {
 }
 
 void published_versions::let_go_of_old(std::size_t kept) {
-  for (std::size_t i = 0; i + kept < published_.size();)
-    if (held_.contains(published_[i].version)) {
-      ++i;
-    } else {
-      data_->release(published_[i].ticket);
-      published_.erase(published_.begin() + static_cast<std::ptrdiff_t>(i));
-    }
+  auto from_here = published_.size(); // how many follow, this one included
+  std::erase_if(published_, [&](const published& one) {
+    const bool old = from_here-- > kept;
+    const bool wanted = held_.contains(one.version) || (!old && !one.taken);
+    if (!wanted)
+      data_->release(one.ticket);
+    return !wanted;
+  });
 }
 
 } // namespace millrace::roles

@@ -14,8 +14,8 @@ namespace millrace::roles {
 /// Versions of the policy's weights that stay available: the newest, and where a reference follows the one before.
 std::size_t versions_kept(const pipeline::pipeline& p);
 
-/// The versions of the weights that a role has published. Lets go of old ones, but for the newest and for those that
-/// are held. Thread-safe.
+/// The versions of the weights that a role has published. Lets go of those that all have, and of old ones, but for
+/// those that are held. Thread-safe.
 class published_versions {
 public:
   /// @param kept the newest ones, for pulls that are under way, >= 1. A rollout that comes too late for a version takes
@@ -29,6 +29,9 @@ public:
   ticket publish(version_id version, transport::bundle parameters);
   void hold(const hold_weights& ask);
 
+  /// Where several versions are kept, a reference that comes up late may want any of them: all stay.
+  void let_go(const weights_taken& what);
+
   std::set<version_id> held() const;
 
   /// Holds these versions and no others.
@@ -38,6 +41,7 @@ private:
   struct published {
     version_id version = 0;
     std::uint64_t ticket = 0;
+    bool taken = false; ///< all have it
   };
 
   void let_go_of_old(std::size_t kept); ///< the lock is held

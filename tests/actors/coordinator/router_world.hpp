@@ -74,6 +74,8 @@ struct recorded_effects : router_effects {
     done.push_back((what.hold ? "hold " : "let go of ") + std::to_string(what.version));
   }
 
+  void let_go(const weights_taken& what) override { done.push_back("all have " + std::to_string(what.version)); }
+
   void evaluate(const role_instance& e, const new_weights& what) override {
     done.push_back("evaluate " + std::to_string(what.version) + " on " + e.name());
     evaluating.push_back(what);
@@ -117,6 +119,7 @@ struct router_world {
 
   static group_graph make_graph(std::vector<evaluation_node> evaluations = {}) {
     return {.generators = {{"rollout", 4}},
+            .instances = 2, // one of them is missing: versions stay for it
             .adders = {{"rules", {"rollout"}}},
             .leader = "learner",
             .leader_from = {"rules"},

@@ -102,6 +102,7 @@ struct trainer_stand_in {
         return weights_published{.version = ask.version, .parameters = parameters, .copy_s = 0};
       });
       in.on<hold_weights>([](const hold_weights&) {});
+      in.on<weights_taken>([](const weights_taken&) {});
       in.on<write_checkpoint>([heard](const write_checkpoint&, actors::reply<checkpoint_written> done) {
         heard->asked.push_back("checkpoint");
         heard->checkpoints.push_back(std::move(done));

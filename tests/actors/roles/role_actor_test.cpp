@@ -85,6 +85,8 @@ struct able_role : roles::generator,
 
   void hold(const hold_weights& ask) override { hear(ask.hold ? "hold" : "let go of", ask.version); }
 
+  void let_go(const weights_taken& what) override { hear("all have", what.version); }
+
   void take(const new_weights& ask, answer_to<weights_live> done) override {
     hear("take", ask.version);
     done({.version = ask.version}, error);
@@ -205,12 +207,14 @@ TEST_CASE("each ability is handed its messages, and its answers go to whoever as
   CHECK(actor.ask<publishes_weights>(publish_weights{9}).first.version == 9);
   tell(handle<publishes_weights>(actor.where), hold_weights{.version = 10, .hold = true});
   tell(handle<publishes_weights>(actor.where), hold_weights{.version = 11, .hold = false});
+  tell(handle<publishes_weights>(actor.where), weights_taken{.version = 11});
   CHECK(actor.ask<takes_weights>(new_weights{.version = 12}).first.version == 12);
   CHECK(actor.ask<evaluates>(evaluate_version{.version = 13}).first.figures.at("pass@1") == 0.5);
   CHECK(actor.ask<keeps_state>(write_checkpoint{"14"}).first.folder == "14");
   CHECK(role->heard
         == words{"generate 1", "cancel 2", "interrupt group 3", "fetch 4", "forget 5", "train 6", "interrupt step 7",
-                 "end step 8", "publish 9", "hold 10", "let go of 11", "take 12", "evaluate 13", "write 14"});
+                 "end step 8", "publish 9", "hold 10", "let go of 11", "all have 11", "take 12", "evaluate 13",
+                 "write 14"});
 }
 
 TEST_CASE("the line of an ability's error is the asker's refusal") {
