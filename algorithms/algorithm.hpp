@@ -71,6 +71,7 @@ struct algorithm {
   unit whole = unit::answer;
   head on = head::language_model;
   bool wants_old_logprob = false; ///< `advantages` reads step_columns::old_logprob
+  bool by_advantage = false;      ///< every loss is a product with the token's advantage: where it is 0, no gradient
   bool corrects = false;          ///< weighs stale tokens itself: a pipeline that names no correction gets none
   /// 1, or 2 where answers are compared inside their group: an answer alone in its group trains nothing.
   std::int64_t least_answers = 1;

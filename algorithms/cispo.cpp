@@ -43,6 +43,7 @@ const algorithm cispo{
                    "0.2). A token that the weight met is counted as clipped.",
     .columns = cispo_row::columns,
     .options = cispo_row::options,
+    .by_advantage = true,
     .least_answers = 2,
     .advantages = group_advantages_at_tokens,
     .losses = cispo_row::losses,

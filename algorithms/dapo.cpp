@@ -68,6 +68,7 @@ const algorithm dapo{
         "add dual_clip 10; OpenRLHF has clip_high 0.27 and a k3 term.",
     .columns = dapo_row::columns,
     .options = dapo_row::options,
+    .by_advantage = true,
     .least_answers = 2,
     .advantages = dapo_row::advantages,
     .losses = clipped_losses,

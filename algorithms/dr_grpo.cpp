@@ -36,6 +36,7 @@ const algorithm dr_grpo{
     .columns = dr_grpo_row::columns,
     .options = dr_grpo_row::options,
     .how = aggregation::fixed_length,
+    .by_advantage = true,
     .least_answers = 2,
     .advantages = dr_grpo_row::advantages,
     .losses = clipped_losses,

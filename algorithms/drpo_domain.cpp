@@ -113,6 +113,7 @@ const algorithm drpo_domain{
         "or turn the sign. Their KL damping is commented out in the code read and is not here.",
     .columns = drpo_domain_row::columns,
     .options = drpo_domain_row::options,
+    .by_advantage = true,
     .least_answers = 2,
     .advantages = drpo_domain_row::advantages,
     .losses = clipped_losses,

@@ -51,6 +51,7 @@ const algorithm gmpo{
     .columns = gmpo_row::columns,
     .options = gmpo_row::options,
     .how = aggregation::sequence_mean,
+    .by_advantage = true,
     .least_answers = 2,
     .advantages = group_advantages_at_tokens,
     .losses = gmpo_row::losses,

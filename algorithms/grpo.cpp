@@ -63,6 +63,7 @@ const algorithm grpo{
                    "one its reward: keep_lone; it also has dual_clip 3, which TRL calls delta.",
     .columns = grpo_row::columns,
     .options = grpo_row::options,
+    .by_advantage = true,
     .least_answers = 2,
     .least_switch = "keep_lone",
     .advantages = grpo_row::advantages,

@@ -53,6 +53,7 @@ const algorithm gspo{
     .columns = gspo_row::columns,
     .options = gspo_row::options,
     .how = aggregation::sequence_mean,
+    .by_advantage = true,
     .least_answers = 2,
     .advantages = group_advantages_at_tokens,
     .losses = gspo_row::losses,

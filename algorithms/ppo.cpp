@@ -79,6 +79,7 @@ const algorithm ppo{
         "reward is of the policy that sampled, the peers' of the policy at the start of the step.",
     .columns = ppo_row::columns,
     .options = ppo_row::options,
+    .by_advantage = true,
     .advantages = ppo_row::advantages,
     .returns = ppo_row::returns,
     .losses = clipped_losses,

@@ -63,6 +63,7 @@ const algorithm raft{
                    "w is 1 and a step with few good answers is a small step. A step that keeps nothing trains nothing.",
     .columns = raft_row::columns,
     .options = raft_row::options,
+    .by_advantage = true,
     .corrects = true,
     .advantages = raft_row::advantages,
     .losses = raft_row::losses,

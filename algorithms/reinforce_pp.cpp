@@ -50,6 +50,7 @@ const algorithm reinforce_pp{
         "discounts over masked ones.",
     .columns = reinforce_pp_row::columns,
     .options = reinforce_pp_row::options,
+    .by_advantage = true,
     .advantages = reinforce_pp_row::advantages,
     .losses = clipped_losses,
 };

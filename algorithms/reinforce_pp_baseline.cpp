@@ -46,6 +46,7 @@ const algorithm reinforce_pp_baseline{
                    "rewards is not 0 after whitening unless the step's mean is.",
     .columns = reinforce_pp_baseline_row::columns,
     .options = reinforce_pp_baseline_row::options,
+    .by_advantage = true,
     .least_answers = 2,
     .advantages = reinforce_pp_baseline_row::advantages,
     .losses = clipped_losses,

@@ -50,6 +50,7 @@ const algorithm remax{
                    "baseline is not cut by reward_clip and pays no KL.",
     .columns = remax_row::columns,
     .options = remax_row::options,
+    .by_advantage = true,
     .advantages = remax_row::advantages,
     .losses = remax_row::losses,
 };

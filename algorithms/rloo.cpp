@@ -70,6 +70,7 @@ const algorithm rloo{
                    "group of one its reward; here it gets 0, as in TRL.",
     .columns = rloo_row::columns,
     .options = rloo_row::options,
+    .by_advantage = true,
     .least_answers = 2,
     .advantages = rloo_row::advantages,
     .losses = rloo_row::losses,

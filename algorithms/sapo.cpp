@@ -51,6 +51,7 @@ const algorithm sapo{
     .columns = sapo_row::columns,
     .options = sapo_row::options,
     .how = aggregation::sequence_mean,
+    .by_advantage = true,
     .least_answers = 2,
     .advantages = group_advantages_at_tokens,
     .losses = sapo_row::losses,

@@ -77,6 +77,7 @@ const algorithm topr{
         "wrong answers weigh nothing. It corrects by itself: no correction is wanted beside it.",
     .columns = topr_row::columns,
     .options = topr_row::options,
+    .by_advantage = true,
     .corrects = true,
     .least_switch = "centre",
     .advantages = topr_row::advantages,

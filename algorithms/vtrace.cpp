@@ -58,6 +58,7 @@ const algorithm vtrace{
     .columns = vtrace_row::columns,
     .options = vtrace_row::options,
     .wants_old_logprob = true,
+    .by_advantage = true,
     .corrects = true,
     .advantages = vtrace_row::advantages,
     .returns = vtrace_row::returns,

@@ -82,8 +82,8 @@ bool is_on_gpu(const std::string& device) {
   return device == "cuda" || (device == "auto" && train::device_named(device).is_cuda());
 }
 
-/// When a part is needed. A learner either trains or publishes. Unless generation goes on while a batch is trained, new
-/// weights are laid out while nothing is trained.
+/// When a part is needed. A learner either trains or publishes. Rollouts that are idle by then, or flip in flight, have
+/// new weights before the first gradients come; others take them at any time of the training.
 enum class moment : std::uint8_t { always, training, publishing, changing };
 
 struct timed_part {
@@ -95,7 +95,8 @@ struct timed_part {
 class memory_planner {
 public:
   explicit memory_planner(const pipeline::pipeline& p)
-      : p_(p), overlaps_(p.schedule.gate.depth > 0), on_gpu_(is_on_gpu(p.run.device)) {}
+      : p_(p), flips_late_(p.schedule.gate.depth > 1 && p.schedule.interrupt.mode != schedule::interrupt_mode::pause),
+        on_gpu_(is_on_gpu(p.run.device)) {}
 
   memory_plan plan() {
     process_ = "run";
@@ -153,12 +154,12 @@ private:
         bytes += one.when == when ? one.part.bytes : 0;
       return bytes;
     };
-    const auto with_training = sum(moment::training) + (overlaps_ ? sum(moment::changing) : 0);
+    const auto with_training = sum(moment::training) + (flips_late_ ? sum(moment::changing) : 0);
     const bool trains = with_training >= sum(moment::publishing) + sum(moment::changing);
     std::vector<memory_part> kept;
     for (const auto& [part, when] : all) {
       if ((when == moment::training && !trains) || (when == moment::publishing && trains)
-          || (when == moment::changing && trains && !overlaps_))
+          || (when == moment::changing && trains && !flips_late_))
         continue;
       const auto same = std::find_if(kept.begin(), kept.end(),
                                      [&](const auto& k) { return k.role == part.role && k.kind == part.kind; });
@@ -228,10 +229,10 @@ private:
     return all;
   }
 
-  /// @param trained bytes of the parameters that are trained   @param table bytes of those that are a table
+  /// @param trained bytes of the parameters that are trained
   template <class Table>
-  void training(const Table& table, const model_size& size, std::int64_t trained, std::int64_t tables,
-                std::int64_t updates, std::int64_t adapter_rank) {
+  void training(const Table& table, const model_size& size, std::int64_t trained, std::int64_t updates,
+                std::int64_t adapter_rank) {
     const auto shard = ranks_ == 1 ? sharding::none : p_.shard_of(role_);
     auto groups = longest(updates);
     groups.prompt = std::min(groups.prompt, size.config.max_positions - 1);
@@ -240,15 +241,16 @@ private:
     constexpr auto no_bound = std::numeric_limits<std::int64_t>::max();
     const bool several = batch.tokens < train::largest_micro_batch(groups, no_bound).tokens;
     add(memory_kind::program, trainer_bytes(size.weights));
-    add(memory_kind::gradients, shard == sharding::full ? trained / ranks_ : trained);
+    if (shard == sharding::full)
+      add(memory_kind::gradients, trained / ranks_);
+    else
+      add(memory_kind::gradients, trained, moment::training); // between steps the system has them
     if (shard == sharding::full) { // the table and the head with their gradients; three blocks on their way
       add(memory_kind::communication, 2 * (size.config.tie_embeddings ? 1 : 2) * size.table);
       add(memory_kind::communication, 6 * size.adapted / std::max<std::int64_t>(1, size.config.layers));
     } else if (ranks_ > 1) {
       add(memory_kind::gradients, trained / ranks_); // its share of the sum
       add(memory_kind::communication, trained);      // shares of others, coming and going
-    } else if (several) {
-      add(memory_kind::gradients, tables); // summed apart
     }
     add(memory_kind::moments, 2 * trained / (shard == sharding::none ? 1 : ranks_));
     const auto passes = train::activation_bytes(
@@ -274,7 +276,7 @@ private:
     const std::int64_t updates = p_.schedule.clock.minibatches * table.updates_per_batch;
     const std::int64_t share = in_shares() ? ranks_ : 1;
     add(memory_kind::weights, size.weights / share + (table.lora ? trained : 0));
-    training(table, size, trained, table.lora ? 0 : size.table, updates, table.lora ? table.lora->rank : 0);
+    training(table, size, trained, updates, table.lora ? table.lora->rank : 0);
     // Measured: the model as it was read leaves pieces. Gradients and moments of the whole model take them up.
     if (table.lora)
       add(memory_kind::program, size.weights);
@@ -288,11 +290,15 @@ private:
       return;
     const std::int64_t merged = table.lora ? size.adapted : 0;
     const auto version = kept_as(p_.models.at(table.model).dtype, size.weights / share);
-    add(memory_kind::publication, static_cast<std::int64_t>(roles::versions_kept(p_)) * version);
-    add(memory_kind::publication, merged);                     // layers with their adapters, until the next step's
-    add(memory_kind::publication, merged, moment::publishing); // come
-    // Measured: pieces of versions that went, which nothing fits into.
-    add(memory_kind::publication, (version + merged) / 4);
+    if (const auto kept = static_cast<std::int64_t>(roles::versions_kept(p_)); kept > 1 || in_shares())
+      add(memory_kind::publication, kept * version);
+    else
+      add(memory_kind::publication, version, moment::changing); // until all have it
+    // Layers with their adapters, until the next step's come.
+    add(memory_kind::publication, merged);
+    add(memory_kind::publication, merged, moment::publishing);
+    // Measured: pieces in the heap that nothing fits into.
+    add(memory_kind::publication, (version + merged) * 7 / 10);
   }
 
   void add_parts(const pipeline::critic_table& table, const model_size& size) {
@@ -301,7 +307,7 @@ private:
     add(memory_kind::weights, size.weights / (in_shares() ? ranks_ : 1));
     if (in_shares() && rank_ == 0)
       add(memory_kind::weights, size.weights); // it scores with the whole model
-    training(table, scored, size.weights, size.table, p_.schedule.clock.minibatches, 0);
+    training(table, scored, size.weights, p_.schedule.clock.minibatches, 0);
   }
 
   void add_parts(const pipeline::rollout_table& table, const model_size& size) {
@@ -341,7 +347,7 @@ private:
   }
 
   const pipeline::pipeline& p_;
-  bool overlaps_, on_gpu_;
+  bool flips_late_, on_gpu_;
   const std::vector<std::string> none_;
   std::map<std::string, parts> parts_;                     ///< by process
   std::vector<std::pair<std::string, std::string>> order_; ///< processes and their hosts

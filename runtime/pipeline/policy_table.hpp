@@ -44,6 +44,7 @@ struct policy_table {
   double target_kl = 0;
   std::int64_t micro_batch_tokens = 2048;
   bool activation_checkpointing = false;
+  bool skip_flat_groups = true;
   bool mask_truncated = false;
   std::optional<lora_table> lora;
   double ema_decay = 0;
@@ -93,6 +94,10 @@ struct policy_table {
     v("pretraining", s.pretraining, any(), "plain text whose loss is mixed in");
     v("micro_batch_tokens", s.micro_batch_tokens, between(16, 1 << 24),
       "tokens trained at once; the gradient is the same for any");
+    v("skip_flat_groups", s.skip_flat_groups, any(),
+      "groups whose every advantage is 0 are not computed where the gradient is the same without them: no KL in the "
+      "loss, "
+      "no entropy bonus, no target_kl. Entropy, KL and ratios are then means over the tokens computed");
     v("activation_checkpointing", s.activation_checkpointing, any(),
       "keep each block's input alone and compute the rest again for the gradient, which is the same bit for bit: less "
       "memory, more time");

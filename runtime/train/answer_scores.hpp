@@ -12,12 +12,17 @@
 
 namespace millrace::train {
 
-/// The number that a score head gives each answer of a micro-batch, read where `model::answer_scores` reads it.
+/// What a score head makes of a micro-batch.
+struct scored_answers {
+  at::Tensor score; ///< [answers], differentiable in the parameters
+  at::Tensor fed;   ///< [tokens fed] int64
+};
+
+/// Scores each answer of a micro-batch, read where `model::answer_scores` reads it.
 /// @param blocks as `model::training_operations` wants them
-/// @returns [answers of the micro-batch], differentiable in the parameters
-at::Tensor answer_scores(const model::decoder& decoder, std::span<const training_group> groups,
-                         const micro_batch& batch, model::activations kept = model::activations::kept,
-                         model::block_weights* blocks = nullptr);
+scored_answers answer_scores(const model::decoder& decoder, std::span<const training_group> groups,
+                             const micro_batch& batch, model::activations kept = model::activations::kept,
+                             model::block_weights* blocks = nullptr);
 
 /// Pairs of answers of a group with different rewards, and in how many of them the better one has the larger score.
 struct ranked_pairs {

@@ -84,7 +84,8 @@ public:
   virtual collective::parcel work(const task_round& now, const collective::parcel* task, const compute& own) = 0;
 
   /// Whether a task, whose loss is known, may go on to its gradients: within `own`, and before them.
-  virtual bool goes_back(bool loss_is_finite) { return loss_is_finite; }
+  /// @param fed [tokens] int64: the rows of the embedding that get gradients
+  virtual bool goes_back(bool loss_is_finite, const at::Tensor& fed) = 0;
 
   /// The sum is where the update needs it.
   virtual void end_sum() = 0;

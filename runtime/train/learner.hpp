@@ -36,6 +36,7 @@ struct learner_options {
   std::optional<model::adapter> adapter;  ///< trained in place of the parameters; nothing: the parameters are
   double temperature = 1;                 ///< > 0; the one the answers were sampled at
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
+  bool skip_flat_groups = true;           ///< see `taught_part`; only where the gradient is the same without them
   model::activations activations = model::activations::kept;
   int threads = 0;             ///< of this process's LibTorch; 0: leave them as they are
   std::string device = "auto"; ///< "auto", "cpu", "cuda", "cuda:1"
@@ -57,10 +58,10 @@ struct step_part {
 /// threads give the same parameters bit for bit, whatever the number of ranks.
 ///
 /// A step goes: `gather_columns` (what is not finite is left out) - a pass without gradients for `old_logprob`, only
-/// where somebody needs it - the row's advantages - for each update: micro-batches of forward, `policy_loss`, backward,
-/// then the optimizer. What sits on the decoder's output (another head, another loss) belongs into `state::columns_of`,
-/// what changes parameters or gradients (adapters) into the constructor of `state` and `state::update_once`. The ranks
-/// of a learner are a `team`.
+/// where somebody needs it - the row's advantages, and the groups that teach nothing leave - for each update:
+/// micro-batches of forward, `policy_loss`, backward, then the optimizer. What sits on the decoder's output (another
+/// head, another loss) belongs into `state::columns_of`, what changes parameters or gradients (adapters) into the
+/// constructor of `state` and `state::update_once`. The ranks of a learner are a `team`.
 class learner {
 public:
   /// Copies `parameters` to the device.

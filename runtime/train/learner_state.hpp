@@ -7,8 +7,11 @@
 #include "runtime/train/micro_batch_task.hpp"
 #include "runtime/train/micro_batches.hpp"
 #include "runtime/train/step_columns.hpp"
+#include "runtime/train/taught_part.hpp"
 
 #include <ATen/core/Tensor.h>
+
+#include <optional>
 
 namespace millrace::train {
 
@@ -48,6 +51,7 @@ private:
     at::Tensor logprob; ///< [tokens of the micro-batch]; zeros for a score head
     at::Tensor entropy; ///< [tokens]
     at::Tensor score;   ///< [answers], of a score head only
+    at::Tensor fed;     ///< [tokens fed] int64
   };
 
   /// A step under way.
@@ -55,6 +59,7 @@ private:
     std::span<const training_group> groups;
     step_batch batch;
     std::vector<update_part> parts;
+    std::optional<taught_part> taught; ///< where some groups teach nothing: what groups, answers and parts are of
     step_part where;
     const std::stop_token& stop;
     step_report report;
@@ -68,6 +73,7 @@ private:
   at::Tensor old_logprobs(const step_state& step);
   void take_returns(step_state& step) const;
   bool take_advantages(step_state& step) const;
+  void leave_flat_groups_out(step_state& step) const;
   void update_all(step_state& step);
   update_end update(step_state& step, const update_part& part);
   update_end update_once(step_state& step, const update_part& part);

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace millrace::train {
 namespace {
@@ -23,6 +24,17 @@ void refuse(step_report& report, outcome result, std::string reason) {
   report.reason = std::move(reason);
 }
 
+/// @param places of the numbers, ascending   @returns the numbers at their places, NaN at others
+std::vector<float> spread(const std::vector<float>& numbers, const at::Tensor& places) {
+  std::vector<float> all;
+  const auto* at = places.const_data_ptr<std::int64_t>();
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    all.resize(static_cast<std::size_t>(at[i]), std::numeric_limits<float>::quiet_NaN());
+    all.push_back(numbers[i]);
+  }
+  return all;
+}
+
 } // namespace
 
 // -- one micro-batch -------------------------------------------------------------------------------
@@ -31,7 +43,8 @@ learner::state::outputs learner::state::forward(std::span<const training_group> 
                                                 const micro_batch& batch) const {
   if (row.on == algorithms::head::score) {
     const at::Tensor zeros = at::zeros({batch.tokens}, at::TensorOptions(device).dtype(at::kFloat));
-    return {zeros, zeros, answer_scores(decoder, groups, batch, options.activations, held->blocks())};
+    auto [score, fed] = answer_scores(decoder, groups, batch, options.activations, held->blocks());
+    return {zeros, zeros, std::move(score), std::move(fed)};
   }
   return language_model(groups, batch, options.temperature);
 }
@@ -43,7 +56,7 @@ learner::state::outputs learner::state::language_model(std::span<const training_
   const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
   const auto [logprob, entropy] =
       model::token_logprob(hidden, decoder.head(), packed.rows.to(device), packed.targets.to(device), temperature);
-  return {logprob, entropy, {}};
+  return {logprob, entropy, {}, packed.tokens};
 }
 
 algorithms::answer_columns learner::state::columns_of(const micro_batch_task& task, const outputs& out) const {
@@ -117,7 +130,7 @@ micro_batch_result learner::state::policy_gradient(const micro_batch_task& task)
   observe(task, answers, result);
   result.loss = loss.item<double>();
   result.forward_s = watch.lap();
-  if (held->goes_back(std::isfinite(result.loss))) {
+  if (held->goes_back(std::isfinite(result.loss), out.fed)) {
     loss.backward();
     result.backward_s = watch.lap();
   }
@@ -127,10 +140,10 @@ micro_batch_result learner::state::policy_gradient(const micro_batch_task& task)
 /// Adds the gradients of a micro-batch of plain text. @returns its share of the mean loss, not weighted
 micro_batch_result learner::state::text_gradient(const micro_batch_task& task) {
   micro_batch_result result;
-  const at::Tensor share =
-      language_model(task.groups, task.batch, 1).logprob.sum() / (-static_cast<double>(task.totals.tokens));
+  const outputs out = language_model(task.groups, task.batch, 1);
+  const at::Tensor share = out.logprob.sum() / (-static_cast<double>(task.totals.tokens));
   result.loss = share.item<double>();
-  if (held->goes_back(std::isfinite(result.loss)))
+  if (held->goes_back(std::isfinite(result.loss), out.fed))
     (share * task.coefficient).backward();
   return result;
 }
@@ -317,6 +330,22 @@ bool learner::state::take_advantages(step_state& step) const {
   return true;
 }
 
+/// Without a part of the loss that the advantage is no factor of, groups of advantage 0 give no gradient.
+void learner::state::leave_flat_groups_out(step_state& step) const {
+  const auto& loss = options.loss;
+  if (!options.skip_flat_groups || !row.by_advantage || loss.kl_coefficient > 0 || loss.entropy_coefficient > 0
+      || options.target_kl > 0 || adapts())
+    return;
+  const auto whole = step.batch.answers.advantage.numel();
+  step.taught = taught_part_of(step.groups, step.batch.answers, step.parts, options.micro_batch_tokens, row.whole);
+  if (!step.taught)
+    return;
+  step.groups = step.taught->groups;
+  step.batch.answers = step.taught->answers;
+  step.parts = step.taught->parts;
+  step.report.flat_tokens_left_out = whole - step.taught->tokens.numel();
+}
+
 /// Every update of every epoch, until one ends the step.
 void learner::state::update_all(step_state& step) {
   step_report& report = step.report;
@@ -361,7 +390,10 @@ void learner::state::train_groups(step_state& step, std::uint32_t version) {
       report.culprits.push_back(group.id);
     return refuse(report, outcome::not_finite, "the advantages are not finite");
   }
+  leave_flat_groups_out(step);
   update_all(step);
+  if (step.taught)
+    report.policy_logprob = spread(report.policy_logprob, step.taught->tokens);
   if (report.result != outcome::applied)
     return;
   report.loss /= static_cast<double>(std::max<std::int64_t>(report.updates, 1));
@@ -375,7 +407,8 @@ step_report learner::state::train(std::span<const training_group> given, std::ui
   model::use_computing_threads(options.threads);
   stopwatch whole;
   const finite_groups finite(given);
-  step_state step{.groups = finite.groups(), .batch = {}, .parts = {}, .where = where, .stop = stop, .report = {}};
+  step_state step{
+      .groups = finite.groups(), .batch = {}, .parts = {}, .taught = {}, .where = where, .stop = stop, .report = {}};
   step.report.unusable = finite.left_out();
   if (step.groups.empty() && !given.empty()) {
     step.report.culprits = step.report.unusable;

@@ -75,13 +75,12 @@ std::vector<micro_batch> cut_micro_batches(std::span<const training_group> group
   return out;
 }
 
-std::vector<update_part> cut_updates(std::span<const training_group> groups, std::int64_t updates, std::int64_t budget,
-                                     algorithms::unit whole) {
-  const std::size_t parts = std::min(groups.size(), static_cast<std::size_t>(std::max<std::int64_t>(updates, 1)));
+std::vector<update_part> cut_at(std::span<const training_group> groups, std::span<const std::size_t> ends,
+                                std::int64_t budget, algorithms::unit whole) {
   std::vector<update_part> out;
   std::int64_t token = 0, answer = 0;
-  for (std::size_t u = 0; u < parts; ++u) {
-    const std::size_t first = groups.size() * u / parts, end = groups.size() * (u + 1) / parts;
+  std::size_t first = 0;
+  for (const std::size_t end : ends) {
     const auto own = groups.subspan(first, end - first);
     update_part part{cut_micro_batches(own, budget, whole), totals_of(own)};
     for (micro_batch& batch : part.micro_batches) {
@@ -94,8 +93,18 @@ std::vector<update_part> cut_updates(std::span<const training_group> groups, std
     for (const auto& group : own)
       answer += static_cast<std::int64_t>(group.answers.size());
     out.push_back(std::move(part));
+    first = end;
   }
   return out;
+}
+
+std::vector<update_part> cut_updates(std::span<const training_group> groups, std::int64_t updates, std::int64_t budget,
+                                     algorithms::unit whole) {
+  const std::size_t parts = std::min(groups.size(), static_cast<std::size_t>(std::max<std::int64_t>(updates, 1)));
+  std::vector<std::size_t> ends;
+  for (std::size_t u = 1; u <= parts; ++u)
+    ends.push_back(groups.size() * u / parts);
+  return cut_at(groups, ends, budget, whole);
 }
 
 model::packed_sequences pack_part(std::span<const training_group> groups, const micro_batch& batch) {

@@ -39,6 +39,10 @@ struct update_part {
   algorithms::step_totals totals;         ///< the denominators of this update
 };
 
+/// Cuts a step into parts that end before the groups `ends`, ascending; the last is the number of groups.
+std::vector<update_part> cut_at(std::span<const training_group> groups, std::span<const std::size_t> ends,
+                                std::int64_t budget, algorithms::unit whole);
+
 /// Cuts a step into `updates` parts of whole groups whose counts differ by one at most; fewer where there are fewer
 /// groups.
 /// @param updates >= 1

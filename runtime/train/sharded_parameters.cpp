@@ -301,7 +301,7 @@ void sharded_parameters::go_along() {
     forward_begins(layer);
     forward_ends(layer);
   }
-  if (now_.what == purpose::none || !goes_back(true))
+  if (now_.what == purpose::none || !goes_back(true, {}))
     return;
   for (std::int64_t layer = layers() - 1; layer >= 0; --layer) {
     backward_begins(layer);
@@ -310,7 +310,7 @@ void sharded_parameters::go_along() {
 }
 
 /// Either all ranks go back, or none.
-bool sharded_parameters::goes_back(bool loss_is_finite) {
+bool sharded_parameters::goes_back(bool loss_is_finite, const at::Tensor&) {
   const at::NoGradGuard no_grad;
   auto outgoing = for_each_rank(), incoming = for_each_rank();
   for (int r = 0; r < place_.size; ++r)

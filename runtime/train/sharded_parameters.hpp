@@ -36,7 +36,7 @@ public:
   std::vector<parameter_piece> pieces(int rank) const override;
   void join(std::shared_ptr<collective::group> ranks) override;
   collective::parcel work(const task_round& now, const collective::parcel* task, const compute& own) override;
-  bool goes_back(bool loss_is_finite) override;
+  bool goes_back(bool loss_is_finite, const at::Tensor& fed) override;
 
   void end_sum() override {}
 

@@ -235,8 +235,13 @@ step_batch gather_columns(std::span<const training_group> groups, std::int64_t v
   return gatherer.take();
 }
 
-algorithms::answer_columns slice(const algorithms::answer_columns& step, const micro_batch& batch, at::Device device) {
-  using algorithms::answer_columns;
+namespace {
+
+using algorithms::answer_columns;
+
+/// @param of_tokens,of_answers what becomes of a column [N], and of a column [A]
+template <class OfTokens, class OfAnswers>
+answer_columns columns_by(const answer_columns& step, const OfTokens& of_tokens, const OfAnswers& of_answers) {
   static constexpr at::Tensor answer_columns::*by_token[] = {
       &answer_columns::old_logprob, &answer_columns::behaviour_logprob, &answer_columns::ref_logprob,
       &answer_columns::advantage,   &answer_columns::version,           &answer_columns::trains,
@@ -246,11 +251,25 @@ algorithms::answer_columns slice(const algorithms::answer_columns& step, const m
   answer_columns out;
   for (const auto column : by_token)
     if (const at::Tensor& whole = step.*column; whole.defined())
-      out.*column = whole.narrow(0, batch.first_token, batch.tokens).to(device);
+      out.*column = of_tokens(whole);
   for (const auto column : by_answer)
-    out.*column = (step.*column).narrow(0, batch.first_answer, batch.answers).to(device);
+    out.*column = of_answers(step.*column);
   out.policy_version = step.policy_version;
   return out;
+}
+
+} // namespace
+
+answer_columns slice(const answer_columns& step, const micro_batch& batch, at::Device device) {
+  return columns_by(
+      step, [&](const at::Tensor& whole) { return whole.narrow(0, batch.first_token, batch.tokens).to(device); },
+      [&](const at::Tensor& whole) { return whole.narrow(0, batch.first_answer, batch.answers).to(device); });
+}
+
+answer_columns selected(const answer_columns& step, const at::Tensor& tokens, const at::Tensor& answers) {
+  return columns_by(
+      step, [&](const at::Tensor& whole) { return whole.index_select(0, tokens); },
+      [&](const at::Tensor& whole) { return whole.index_select(0, answers); });
 }
 
 namespace {

@@ -46,6 +46,10 @@ step_batch gather_columns(std::span<const training_group> groups, std::int64_t v
 /// and so do those that take a forward pass: `logprob`, `entropy` and `score`.
 algorithms::answer_columns slice(const algorithms::answer_columns& step, const micro_batch& batch, at::Device device);
 
+/// Some answers of a step, as `slice` gives them. @param tokens,answers int64 places, ascending
+algorithms::answer_columns selected(const algorithms::answer_columns& step, const at::Tensor& tokens,
+                                    const at::Tensor& answers);
+
 /// Everything of the report that is known before the model runs.
 step_report describe(std::span<const training_group> groups, const step_batch& batch, std::uint32_t version);
 

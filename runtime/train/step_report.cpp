@@ -49,6 +49,7 @@ void each_field(Report& r, Visit&& visit) {
   visit("prompt_tokens", r.prompt_tokens);
   visit("fed_tokens", r.fed_tokens);
   visit("micro_batches", r.micro_batches);
+  visit("flat_tokens_left_out", r.flat_tokens_left_out);
   visit("staleness_mean", r.staleness_mean);
   visit("staleness_max", r.staleness_max);
   visit("stale_tokens", r.stale_tokens);
@@ -143,6 +144,7 @@ step_report& step_report::operator+=(const step_report& next) {
   prompt_tokens += next.prompt_tokens;
   fed_tokens += next.fed_tokens;
   micro_batches += next.micro_batches;
+  flat_tokens_left_out += next.flat_tokens_left_out;
   seen += next.seen;
   logprob_mismatch = std::max(logprob_mismatch, next.logprob_mismatch);
   mismatch_sum += next.mismatch_sum;

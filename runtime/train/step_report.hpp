@@ -42,7 +42,8 @@ struct step_report {
   std::int64_t prompt_tokens = 0;        ///< each prompt counted once
   std::int64_t fed_tokens = 0;           ///< rows computed, all micro-batches
   std::int64_t micro_batches = 0;
-  double staleness_mean = 0; ///< policy versions between sampling and training
+  std::int64_t flat_tokens_left_out = 0; ///< of the trained tokens: not computed, since their groups teach nothing
+  double staleness_mean = 0;             ///< policy versions between sampling and training
   std::uint32_t staleness_max = 0;
   std::int64_t stale_tokens = 0; ///< trained tokens that the two are of
   algorithms::diagnostics seen;  ///< clip fraction, KL, importance weights, entropy

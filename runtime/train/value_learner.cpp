@@ -119,7 +119,7 @@ struct value_learner::state {
                                 : losses;
     const at::Tensor loss = kept.sum() / static_cast<double>(task.totals.tokens);
     const double share = loss.item<double>();
-    if (held->goes_back(std::isfinite(share)))
+    if (held->goes_back(std::isfinite(share), packed.tokens))
       loss.backward();
     return {.words = {seen.tokens, seen.clipped},
             .numbers = {share, seen.squared_error, seen.returns, seen.returns_squared},

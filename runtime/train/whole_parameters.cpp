@@ -17,7 +17,7 @@ namespace {
 using collective::parcel;
 using tensors = std::vector<at::Tensor>;
 
-/// One addition a token, and those of a head that shares it.
+/// A task adds to it once a token, and for a head that shares it.
 constexpr std::string_view table_name = "model.embed_tokens.weight";
 
 } // namespace
@@ -25,7 +25,8 @@ constexpr std::string_view table_name = "model.embed_tokens.weight";
 whole_parameters::whole_parameters(model::weights leaves, const team_place& place)
     : leaves_(std::move(leaves)), place_(place), layout_(leaves_) {
   const auto options = leaves_.empty() ? at::TensorOptions() : leaves_.front().tensor.options();
-  gradients_ = at::zeros({layout_.numbers()}, options.dtype(at::kFloat).requires_grad(false));
+  gradients_ = at::empty({layout_.numbers()}, options.dtype(at::kFloat).requires_grad(false));
+  whole_parameters::rest();
   for (std::size_t p = 0; p < leaves_.size(); ++p) {
     at::Tensor leaf = leaves_[p].tensor;
     leaf.mutable_grad() = layout_.place(p).of(gradients_).view(leaf.sizes());
@@ -57,39 +58,44 @@ std::vector<updated_piece> whole_parameters::updates() const {
 /// Alone, a rank sums gradients where they are. With others, whatever is in the buffer is gone or, where gradients are
 /// to be added to it, this rank's share of the sum.
 void whole_parameters::begin(purpose what) {
+  row_sums_.clear(); // of a task that was stopped
   if (!ranks_) {
-    if (what == purpose::first) {
-      gradients_.zero_();
-      table_sums_.clear();
-    } else if (what != purpose::none && has_gradients_) {
-      set_tables_apart();
-    }
-    has_gradients_ = has_gradients_ || what != purpose::none;
+    if (what == purpose::first)
+      rest();
     return;
   }
   if (what != purpose::first && what != purpose::more)
     return;
   sum_ = what == purpose::first ? at::Tensor() : own_share().of(gradients_).to(at::kCPU, at::kFloat, false, true);
-  gradients_.zero_();
+  rest();
 }
 
-/// A backward pass adds to most gradients once, so they are summed where they are. To those of tables it adds several
-/// times: between two tasks their sum stands apart, or it would depend on how often a task adds.
-void whole_parameters::set_tables_apart() {
-  for (std::size_t i = 0; i < tables_.size(); ++i) {
-    at::Tensor gradient = tables_[i].grad();
-    if (i < table_sums_.size())
-      table_sums_[i].add_(gradient);
-    else
-      table_sums_.push_back(gradient.clone());
-    gradient.zero_();
+bool whole_parameters::goes_back(bool loss_is_finite, const at::Tensor& fed) {
+  if (loss_is_finite && !ranks_ && !zeros_ && !tables_.empty())
+    set_rows_apart(fed);
+  zeros_ = zeros_ && !loss_is_finite;
+  return loss_is_finite;
+}
+
+/// A backward pass adds to most gradients once, so they are summed where they are. To the rows of tables that it was
+/// fed it adds several times: meanwhile their sum stands apart, or it would depend on how often a task adds.
+void whole_parameters::set_rows_apart(const at::Tensor& fed) {
+  const at::NoGradGuard no_grad;
+  rows_apart_ = std::get<0>(at::_unique(fed)).to(gradients_.device());
+  for (const auto& table : tables_) {
+    at::Tensor gradient = table.grad();
+    row_sums_.push_back(gradient.index_select(0, rows_apart_));
+    gradient.index_fill_(0, rows_apart_, 0);
   }
 }
 
-void whole_parameters::put_tables_back() {
-  for (std::size_t i = 0; i < table_sums_.size(); ++i)
-    tables_[i].grad().copy_(table_sums_[i].add_(tables_[i].grad()));
-  table_sums_.clear();
+void whole_parameters::put_rows_back() {
+  for (std::size_t i = 0; i < row_sums_.size(); ++i) {
+    at::Tensor gradient = tables_[i].grad();
+    gradient.index_copy_(0, rows_apart_, row_sums_[i].add_(gradient.index_select(0, rows_apart_)));
+  }
+  row_sums_.clear();
+  rows_apart_.reset();
 }
 
 parcel whole_parameters::work(const task_round& now, const parcel* task, const compute& own) {
@@ -104,6 +110,7 @@ parcel whole_parameters::work(const task_round& now, const parcel* task, const c
   }
   if (now.from_start)
     swap_start();
+  put_rows_back();
   if (ranks_ && now.what != purpose::none)
     add_up(now);
   return result;
@@ -132,17 +139,15 @@ void whole_parameters::add_up(const task_round& now) {
   }
   if (!sum_.defined())
     sum_ = at::zeros_like(share(me));
-  gradients_.zero_();
+  rest();
 }
 
 /// Puts the sum into the gradients: of all shares, or where updates are shared out this rank's own.
 void whole_parameters::end_sum() {
   const at::NoGradGuard no_grad;
-  if (!ranks_) {
-    put_tables_back();
-    has_gradients_ = true;
+  if (!ranks_)
     return;
-  }
+  zeros_ = false;
   const at::Tensor sum = std::exchange(sum_, at::Tensor());
   if (shares_updates()) {
     own_share().of(gradients_).copy_(sum);
@@ -174,6 +179,8 @@ double whole_parameters::norm(const std::vector<std::vector<double>>& squares) c
 }
 
 void whole_parameters::rest() {
+  if (std::exchange(zeros_, true))
+    return;
   if (!gradients_.is_cpu()) {
     gradients_.zero_();
     return;

@@ -26,6 +26,7 @@ public:
   void join(std::shared_ptr<collective::group> ranks) override { ranks_ = std::move(ranks); }
 
   collective::parcel work(const task_round& now, const collective::parcel* task, const compute& own) override;
+  bool goes_back(bool loss_is_finite, const at::Tensor& fed) override;
   void end_sum() override;
   std::vector<double> squares() const override;
   double norm(const std::vector<std::vector<double>>& squares) const override;
@@ -49,8 +50,8 @@ private:
   bool shares_updates() const { return ranks_ && place_.shard == sharding::optimizer; }
 
   void begin(purpose what);
-  void set_tables_apart();
-  void put_tables_back();
+  void set_rows_apart(const at::Tensor& fed);
+  void put_rows_back();
   void add_up(const task_round& now);
   void swap_start();
 
@@ -58,9 +59,10 @@ private:
   team_place place_;
   flat_layout layout_;
   at::Tensor gradients_;
-  std::vector<at::Tensor> tables_;     ///< leaves to whose gradients one task adds more than once
-  std::vector<at::Tensor> table_sums_; ///< of this rank alone, between two tasks
-  bool has_gradients_ = false;         ///< of a task of the sum under way, where this rank is alone
+  std::vector<at::Tensor> tables_;   ///< leaves to some of whose rows a task adds more than once
+  at::Tensor rows_apart_;            ///< [rows] int64, of all tables, while a task goes back; else undefined
+  std::vector<at::Tensor> row_sums_; ///< [rows, hidden] of each table: their gradients but for the task's
+  bool zeros_ = false;               ///< the gradients
   std::shared_ptr<collective::group> ranks_;
   at::Tensor sum_; ///< with other ranks: this rank's share of the sum so far; undefined: nothing is added up
   model::weights start_;

@@ -126,6 +126,23 @@ whole_step reordered(const whole_step& s, const std::vector<std::int64_t>& answe
 
 } // namespace
 
+TEST_CASE(
+    "every algorithm: where the row says that its losses are products with the advantage, tokens of advantage 0 have "
+    "neither loss nor gradient, and only there") {
+  for (const algorithm* row : all()) {
+    CAPTURE(std::string(row->name));
+    const hyperparameter_values values(row->options);
+    const whole_step s = random_step(5);
+    answer_columns a = answers_of_step(*row, s, values);
+    a.advantage = at::zeros_like(a.advantage);
+    diagnostics found;
+    const at::Tensor losses = row->losses(a, values, found);
+    losses.sum().backward();
+    const bool silent = at::all(losses.eq(0)).item<bool>() && at::all(leaf_of(*row, a).grad().eq(0)).item<bool>();
+    CHECK(silent == row->by_advantage);
+  }
+}
+
 TEST_CASE("every algorithm: the gradient equals finite differences") {
   constexpr double step = 1e-6;
   for (const algorithm* row : all()) {

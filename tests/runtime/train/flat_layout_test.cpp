@@ -32,8 +32,19 @@ TEST_CASE("flat layout: parameters lie one after another, and shares are whole b
 TEST_CASE("whole parameters: gradients that rest are zeros, in whole pages and in what is left of two") {
   for (const std::int64_t numbers : {3, 30'000}) {
     const model::weights parameters{leaf("a", 100), leaf("b", numbers)};
+    const collective::parcel no_task;
     train::whole_parameters held(parameters);
-    held.gradients().fill_(3);
+    const auto adds = [&](float each) {
+      held.work({.what = train::purpose::first}, &no_task, [&](const collective::parcel&) {
+        CHECK(held.goes_back(true, {}));
+        CHECK(held.gradients().abs().max().item<float>() == 0);
+        held.gradients().fill_(each);
+        return collective::parcel{};
+      });
+      CHECK(held.gradients().min().item<float>() == each);
+    };
+    adds(3);
+    adds(4); // another sum begins at zero
     held.rest();
     CHECK(held.gradients().abs().max().item<float>() == 0);
     parameters[1].tensor.mutable_grad().fill_(2);

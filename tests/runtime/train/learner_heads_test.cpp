@@ -120,7 +120,7 @@ TEST_CASE("the score that is trained is the one a reward model gives") {
   const model::decoder decoder(model.config, model.parameters);
   const auto batches = train::cut_micro_batches(groups, 100, algorithms::unit::group);
   REQUIRE(batches.size() == 1);
-  const at::Tensor scores = train::answer_scores(decoder, groups, batches[0]);
+  const at::Tensor scores = train::answer_scores(decoder, groups, batches[0]).score;
   std::vector<float> want;
   for (const auto& group : groups)
     for (const float score : model::answer_scores(decoder, group.prompt, group.answers))
