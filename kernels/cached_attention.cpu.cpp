@@ -1,8 +1,12 @@
 #include "kernels/cached_attention.hpp"
 
-#include "kernels/softmax_row.hpp"
+#include "kernels/attention_chunk.hpp"
 #include "kernels/thread_team.hpp"
 
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <numeric>
 #include <stdexcept>
 #include <vector>
 
@@ -10,116 +14,17 @@ namespace millrace::kernels {
 namespace {
 
 constexpr std::int64_t tokens = cache_block_tokens;
-constexpr float unseen = -std::numeric_limits<float>::infinity();
+
+/// Query heads of a tile, which fetch keys and values together.
+constexpr std::int64_t tile_queries = 24;
 
 void check(const cached_attention_args& a) {
   if (a.rows < 0 || a.kv_heads < 1 || a.head_dim < 1 || a.heads < 1 || a.heads % a.kv_heads != 0)
     throw std::invalid_argument("cached_attention: need rows >= 0, head_dim >= 1 and heads a multiple of kv_heads");
 }
 
-template <class Number>
-struct head_view {
-  void* const* blocks;
-  std::int64_t keys_from;   ///< numbers from a block's start to this layer's and head's keys
-  std::int64_t values_from; ///< and values
-  std::int64_t head_dim;
-  std::int64_t count; ///< tokens seen
-
-  const Number* keys(std::int64_t block) const { return static_cast<const Number*>(blocks[block]) + keys_from; }
-
-  const Number* values(std::int64_t block) const { return static_cast<const Number*>(blocks[block]) + values_from; }
-};
-
-/// scores[g, t] for a run of `at_once` blocks: a chain over head_dim for each token.
-template <int group, int at_once, class Number>
-MILLRACE_INLINE void score_blocks(const head_view<Number>& h, std::int64_t block, const float* q, float scale,
-                                  float* scores, std::int64_t stride) {
-  lanes sums[group][at_once] = {};
-  const Number* keys[at_once];
-  for (int b = 0; b < at_once; ++b)
-    keys[b] = h.keys(block + b);
-  for (std::int64_t d = 0; d < h.head_dim; ++d)
-    for (int b = 0; b < at_once; ++b) {
-      const lanes k = load_lanes(keys[b] + d * tokens);
-      for (int g = 0; g < group; ++g)
-        sums[g][b] += k * q[g * h.head_dim + d];
-    }
-  for (int b = 0; b < at_once; ++b)
-    for (int g = 0; g < group; ++g)
-      store(scores + g * stride + (block + b) * tokens, sums[g][b] * scale);
-}
-
-/// y[g, 16 * vectors] = sum over tokens of weight[g, t] * value[t], in the tokens' order.
-template <int group, int vectors, class Number>
-MILLRACE_INLINE void mix_values(const head_view<Number>& h, const float* weights, std::int64_t stride,
-                                const float* inverse, std::int64_t from, float* y) {
-  lanes sums[group][vectors] = {};
-  for (std::int64_t first = 0; first < h.count; first += tokens) {
-    const Number* value = h.values(first / tokens) + from;
-    const std::int64_t last = std::min(h.count, first + tokens);
-    for (std::int64_t t = first; t < last; ++t, value += h.head_dim)
-      for (int v = 0; v < vectors; ++v) {
-        const lanes x = load_lanes(value + 16 * v);
-        for (int g = 0; g < group; ++g)
-          sums[g][v] += x * weights[g * stride + t];
-      }
-  }
-  for (int g = 0; g < group; ++g)
-    for (int v = 0; v < vectors; ++v)
-      store(y + g * h.head_dim + from + 16 * v, sums[g][v] * inverse[g]);
-}
-
-/// `group` query heads over the same keys and values. `scores` has room for group * stride floats.
-template <int group, class Number>
-MILLRACE_INLINE void attend(const head_view<Number>& h, const float* q, float scale, float* scores, std::int64_t stride,
-                            float* y) {
-  const std::int64_t blocks = (h.count + tokens - 1) / tokens;
-  std::int64_t b = 0;
-  for (; b + 2 <= blocks; b += 2)
-    score_blocks<group, 2>(h, b, q, scale, scores, stride);
-  if (b < blocks)
-    score_blocks<group, 1>(h, b, q, scale, scores, stride);
-  float inverse[group];
-  for (int g = 0; g < group; ++g) {
-    float* s = scores + g * stride;
-    // Places of the last block that nobody has written hold anything, NaN too.
-    for (std::int64_t t = h.count; t < blocks * tokens; ++t)
-      s[t] = unseen;
-    const float peak = row_peak(s, blocks * tokens);
-    lanes total{};
-    for (std::int64_t t = 0; t < blocks * tokens; t += tokens) {
-      const lanes w = weight_of(load<lanes>(s + t), peak, 1.0f);
-      total += w;
-      store(s + t, w);
-    }
-    inverse[g] = 1.0f / sum(total);
-  }
-  std::int64_t d = 0;
-  for (; d + 64 <= h.head_dim; d += 64)
-    mix_values<group, 4>(h, scores, stride, inverse, d, y);
-  for (; d + 16 <= h.head_dim; d += 16)
-    mix_values<group, 1>(h, scores, stride, inverse, d, y);
-  for (; d < h.head_dim; ++d)
-    for (int g = 0; g < group; ++g) {
-      float mixed = 0;
-      for (std::int64_t t = 0; t < h.count; ++t)
-        mixed += widened(h.values(t / tokens)[(t % tokens) * h.head_dim + d]) * scores[g * stride + t];
-      y[g * h.head_dim + d] = mixed * inverse[g];
-    }
-}
-
-/// All query heads of one kv head, four at a time.
-template <class Number>
-MILLRACE_INLINE void attend_heads(const head_view<Number>& h, std::int64_t heads, const float* q, float scale,
-                                  float* scores, std::int64_t stride, float* y) {
-  for (; heads >= 4; heads -= 4, q += 4 * h.head_dim, y += 4 * h.head_dim)
-    attend<4>(h, q, scale, scores, stride, y);
-  if (heads == 3)
-    attend<3>(h, q, scale, scores, stride, y);
-  else if (heads == 2)
-    attend<2>(h, q, scale, scores, stride, y);
-  else if (heads == 1)
-    attend<1>(h, q, scale, scores, stride, y);
+std::int64_t blocks_of(std::int64_t count) {
+  return (count + tokens - 1) / tokens;
 }
 
 std::int64_t keys_at(const cached_attention_args& a, std::int64_t kv_head) {
@@ -154,19 +59,267 @@ void append_row(const cached_attention_args& a, std::int64_t r, const float* k, 
   }
 }
 
-/// Items `first` .. `last` of the rows' kv heads.
-template <class Number>
-MILLRACE_INLINE void attend_items(const cached_attention_args& a, std::int64_t first, std::int64_t last, float scale,
-                                  float* scores, std::int64_t stride) {
-  const std::int64_t group = a.heads / a.kv_heads;
-  for (std::int64_t i = first; i < last; ++i) {
-    const std::int64_t kv_head = i / a.rows, r = i % a.rows; // neighbours share a head, rows of one prompt its keys
-    const std::int64_t at = (r * a.heads + kv_head * group) * a.head_dim;
-    const head_view<Number> h{a.places[r].blocks, keys_at(a, kv_head), values_at(a, kv_head), a.head_dim,
-                              a.places[r].position + 1};
-    attend_heads(h, group, a.q + at, scale, scores, stride, a.y + at);
+/// Rows whose sequences begin with the same block, and so may share more: a prompt's, or the answers' of one prompt.
+struct row_tile {
+  std::int64_t first, rows; ///< in the plan's order
+  std::int64_t chunks;      ///< that the row which sees most sees
+};
+
+/// A run of chunks of one tile and kv head: what a thread does at a time.
+struct piece {
+  row_tile tile;
+  std::int64_t kv_head, first_chunk, last_chunk;
+  std::int64_t partials; ///< where those of the tile and head begin, [chunks, queries]; -1: the piece has all chunks
+};
+
+/// How a call is cut. No bit depends on it: a query's sums begin anew with each chunk and are joined in their order.
+struct work_plan {
+  std::vector<std::int64_t> order; ///< the rows, those of a tile beside each other
+  std::vector<piece> pieces;
+  std::vector<piece> joined; ///< all chunks of tiles and heads that several pieces have
+  std::int64_t partial_floats = 0;
+  std::int64_t pieces_at_once = 1; ///< that a thread fetches
+
+  work_plan(const cached_attention_args& a, int threads) : order(static_cast<std::size_t>(a.rows)) {
+    const auto first_block = [&](std::int64_t row) { return a.places[row].blocks[0]; };
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::stable_sort(order, std::less<>(), first_block);
+    const std::int64_t group = a.heads / a.kv_heads;
+    const std::int64_t most_rows = std::max<std::int64_t>(1, tile_queries / group);
+    std::vector<row_tile> tiles;
+    std::int64_t work = 0;
+    for (std::int64_t i = 0; i < a.rows; ++i) {
+      const std::int64_t row = order[static_cast<std::size_t>(i)];
+      if (tiles.empty() || tiles.back().rows == most_rows
+          || first_block(row) != first_block(order[static_cast<std::size_t>(i - 1)]))
+        tiles.push_back({i, 0, 0});
+      tiles.back().rows += 1;
+      tiles.back().chunks = std::max(tiles.back().chunks, a.places[row].position / chunk_tokens + 1);
+    }
+    for (const auto& tile : tiles)
+      work += tile.rows * tile.chunks * a.kv_heads;
+    const std::int64_t share = threads == 1 ? work : work / (8 * threads);
+    for (std::int64_t kv_head = 0; kv_head < a.kv_heads; ++kv_head)
+      for (const auto& tile : tiles)
+        cut(tile, kv_head, std::max<std::int64_t>(1, share / tile.rows),
+            tile.rows * group * partial::floats(a.head_dim));
+    const auto count = static_cast<std::int64_t>(pieces.size());
+    pieces_at_once = std::clamp<std::int64_t>(8 * count / std::max<std::int64_t>(1, work), 1,
+                                              std::max<std::int64_t>(1, count / (4 * threads)));
   }
-}
+
+private:
+  void cut(const row_tile& tile, std::int64_t kv_head, std::int64_t chunks, std::int64_t floats_a_chunk) {
+    if (chunks >= tile.chunks) {
+      pieces.push_back({tile, kv_head, 0, tile.chunks, -1});
+      return;
+    }
+    joined.push_back({tile, kv_head, 0, tile.chunks, partial_floats});
+    for (std::int64_t first = 0; first < tile.chunks; first += chunks)
+      pieces.push_back({tile, kv_head, first, std::min(tile.chunks, first + chunks), partial_floats});
+    partial_floats += tile.chunks * floats_a_chunk;
+  }
+};
+
+/// Memory of a thread, 64-byte aligned, kept from call to call.
+class scratch {
+public:
+  float* room(std::int64_t floats) {
+    if (lines_.size() * 16 < static_cast<std::size_t>(floats))
+      lines_.resize(static_cast<std::size_t>(floats + 15) / 16);
+    return lines_.data()->floats;
+  }
+
+private:
+  struct alignas(64) line {
+    float floats[16];
+  };
+
+  std::vector<line> lines_;
+};
+
+/// The rows of one tile and the query heads of one kv head.
+template <int width>
+class tile_attention {
+public:
+  MILLRACE_INLINE tile_attention(const cached_attention_args& a, const std::vector<std::int64_t>& order,
+                                 const row_tile& tile, std::int64_t kv_head)
+      : a_(a), rows_(order.data() + tile.first), tile_(tile),
+        behind_(a.places[order[static_cast<std::size_t>((tile.first + tile.rows) % a.rows)]]), kv_head_(kv_head),
+        group_(a.heads / a.kv_heads), queries_(tile.rows * group_), partial_floats_(partial::floats(a.head_dim)) {
+    thread_local scratch mine;
+    const std::int64_t q_floats = (queries_ * a.head_dim + 15) / 16 * 16;
+    const std::int64_t wide_floats = a.cached_as == storage::float32 ? 0 : 2 * chunk_tokens * a.head_dim;
+    q_ = mine.room(q_floats + queries_ * (chunk_tokens + 2 * partial_floats_) + wide_floats);
+    scores_ = q_ + q_floats;
+    next_ = scores_ + queries_ * chunk_tokens;
+    sums_ = next_ + queries_ * partial_floats_;
+    wide_ = sums_ + queries_ * partial_floats_;
+  }
+
+  /// Chunks [first, last): all of them and the result, or each into `partials` [chunks, queries].
+  MILLRACE_INLINE void attend(std::int64_t first, std::int64_t last, float* partials) {
+    gather();
+    for (std::int64_t chunk = first; chunk < last; ++chunk) {
+      float* const to = partials ? partials + chunk * queries_ * partial_floats_ : next_;
+      attend_chunk(chunk, to);
+      if (!partials)
+        join(chunk, to);
+    }
+    if (!partials)
+      finish();
+  }
+
+  /// The result of what `attend` put into `partials`.
+  MILLRACE_INLINE void join_all(float* partials) {
+    for (std::int64_t chunk = 0; chunk < tile_.chunks; ++chunk)
+      join(chunk, partials + chunk * queries_ * partial_floats_);
+    finish();
+  }
+
+private:
+  const cache_place& place(std::int64_t i) const { return a_.places[rows_[i]]; }
+
+  /// Numbers from the start of q or y to the heads of row `i`.
+  std::int64_t heads_at(std::int64_t i) const { return (rows_[i] * a_.heads + kv_head_ * group_) * a_.head_dim; }
+
+  /// Tokens of a chunk that row `i` sees, below 1 if none.
+  std::int64_t seen(std::int64_t i, std::int64_t chunk) const {
+    return std::min(chunk_tokens, place(i).position + 1 - chunk * chunk_tokens);
+  }
+
+  /// q as [head_dim, queries], scaled.
+  void gather() {
+    const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(a_.head_dim)));
+    for (std::int64_t i = 0; i < tile_.rows; ++i)
+      for (std::int64_t g = 0; g < group_; ++g)
+        for (std::int64_t d = 0; d < a_.head_dim; ++d)
+          q_[d * queries_ + i * group_ + g] = a_.q[heads_at(i) + g * a_.head_dim + d] * scale;
+  }
+
+  /// Whether row `j` reads the blocks that row `i` reads of a chunk.
+  bool shares(std::int64_t i, std::int64_t j, std::int64_t chunk) const {
+    if (seen(j, chunk) < 1)
+      return false;
+    const auto blocks = [&](std::int64_t row) { return blocks_of(seen(row, chunk)); };
+    void* const* const of_i = place(i).blocks + chunk * chunk_blocks;
+    void* const* const of_j = place(j).blocks + chunk * chunk_blocks;
+    return of_i == of_j || (blocks(i) == blocks(j) && std::equal(of_i, of_i + blocks(i), of_j));
+  }
+
+  MILLRACE_INLINE void attend_chunk(std::int64_t chunk, float* partials) {
+    for (std::int64_t i = 0, end; i < tile_.rows; i = end) {
+      end = i + 1;
+      if (seen(i, chunk) < 1)
+        continue;
+      while (end < tile_.rows && shares(i, end, chunk))
+        ++end;
+      attend_shared(chunk, i, end, partials);
+    }
+  }
+
+  /// The first `seen` tokens of row i's chunk where the cache has them.
+  template <class Number>
+  head_chunk<Number> in_place(std::int64_t i, std::int64_t chunk, std::int64_t seen) const {
+    head_chunk<Number> h{
+        .keys = {}, .next = {}, .to_values = values_at(a_, kv_head_) - keys_at(a_, kv_head_), .head_dim = a_.head_dim};
+    const auto block = [](void* const* blocks, std::int64_t b) { return static_cast<const Number*>(blocks[b]); };
+    const std::int64_t first = chunk * chunk_blocks, rest = place(i).position / tokens - first - chunk_blocks;
+    for (std::int64_t b = 0; b < blocks_of(seen); ++b) {
+      h.keys[b] = block(place(i).blocks, first + b) + keys_at(a_, kv_head_);
+      h.next[b] = (rest >= 0 ? block(place(i).blocks, first + chunk_blocks + std::min(b, rest))
+                             : block(behind_.blocks, std::min(b, behind_.position / tokens)))
+                  + keys_at(a_, kv_head_);
+    }
+    return h;
+  }
+
+  /// Its first `seen` tokens as floats, once for all who share it.
+  MILLRACE_INLINE head_chunk<float> widened_chunk(const head_chunk<bfloat16>& h, std::int64_t seen) const {
+    const std::int64_t numbers = tokens * h.head_dim;
+    head_chunk<float> wide{.keys = {}, .next = {}, .to_values = numbers, .head_dim = h.head_dim};
+    for (std::int64_t b = 0; b < blocks_of(seen); ++b) {
+      float* const keys = wide_ + 2 * b * numbers;
+      for (std::int64_t n = 0; n < numbers; n += width) {
+        store(keys + n, load_widened<vector<width>>(h.keys[b] + n));
+        store(keys + numbers + n, load_widened<vector<width>>(h.keys[b] + h.to_values + n));
+      }
+      wide.keys[b] = wide.next[b] = keys;
+    }
+    return wide;
+  }
+
+  /// Rows [first, last), which share the chunk's blocks.
+  MILLRACE_INLINE void attend_shared(std::int64_t chunk, std::int64_t first, std::int64_t last, float* partials) {
+    std::int64_t most = 0;
+    for (std::int64_t i = first; i < last; ++i)
+      most = std::max(most, seen(i, chunk));
+    if (a_.cached_as == storage::float32)
+      return attend_shared(in_place<float>(first, chunk, most), chunk, first, last, partials);
+    const auto stored = in_place<bfloat16>(first, chunk, most);
+    if ((last - first) * group_ > most_queries<width>)
+      attend_shared(widened_chunk(stored, most), chunk, first, last, partials);
+    else
+      attend_shared(stored, chunk, first, last, partials);
+  }
+
+  template <class Number>
+  MILLRACE_INLINE void attend_shared(const head_chunk<Number>& h, std::int64_t chunk, std::int64_t first,
+                                     std::int64_t last, float* partials) {
+    std::int64_t least = chunk_tokens, most = 0;
+    for (std::int64_t i = first; i < last; ++i) {
+      least = std::min(least, seen(i, chunk));
+      most = std::max(most, seen(i, chunk));
+    }
+    const float* const q = q_ + first * group_;
+    const std::int64_t queries = (last - first) * group_, blocks = blocks_of(most);
+    partials += first * group_ * partial_floats_;
+    for_queries<width>(
+        queries, [&](std::int64_t g, auto count) __attribute__((always_inline)) {
+          constexpr int at_once = std::clamp(vectors_a_query<width, count> * width / static_cast<int>(tokens), 1, 4);
+          std::int64_t b = 0;
+          for (; b + at_once <= blocks; b += at_once)
+            score_blocks<width, count, at_once>(h, b, q + g, queries_, scores_ + g * chunk_tokens);
+          for (; b < blocks; ++b)
+            score_blocks<width, count, 1>(h, b, q + g, queries_, scores_ + g * chunk_tokens);
+        });
+    for (std::int64_t g = 0; g < queries; ++g) {
+      const partial its(partials + g * partial_floats_, a_.head_dim);
+      weigh<width>(scores_ + g * chunk_tokens, seen(first + g / group_, chunk), its.peak(), its.total());
+    }
+    for_queries<width>(
+        queries, [&](std::int64_t g, auto count) __attribute__((always_inline)) {
+          mix_head<width, count>(h, 0, least, scores_ + g * chunk_tokens, partials + g * partial_floats_,
+                                 partial_floats_);
+        });
+    // Beyond what all of them see: each its own tokens, since a later one's value may be infinite.
+    for (std::int64_t g = 0; g < queries; ++g)
+      if (const std::int64_t upto = seen(first + g / group_, chunk); upto > least)
+        mix_head<width, 1>(h, least, upto, scores_ + g * chunk_tokens, partials + g * partial_floats_, partial_floats_);
+  }
+
+  MILLRACE_INLINE void join(std::int64_t chunk, float* partials) {
+    for (std::int64_t g = 0; g < queries_; ++g) {
+      const partial all(sums_ + g * partial_floats_, a_.head_dim);
+      if (chunk == 0)
+        all.clear();
+      if (seen(g / group_, chunk) >= 1)
+        all.template add<width>({partials + g * partial_floats_, a_.head_dim});
+    }
+  }
+
+  MILLRACE_INLINE void finish() {
+    for (std::int64_t g = 0; g < queries_; ++g)
+      partial(sums_ + g * partial_floats_, a_.head_dim).finish(a_.y + heads_at(g / group_) + g % group_ * a_.head_dim);
+  }
+
+  const cached_attention_args& a_;
+  const std::int64_t* rows_;
+  row_tile tile_;
+  const cache_place& behind_; ///< of the row that follows the tile
+  std::int64_t kv_head_, group_, queries_, partial_floats_;
+  float *q_, *scores_, *next_, *sums_, *wide_;
+};
 
 /// A number of the cache, for the reference.
 float cached(const cached_attention_args& a, const cache_place& place, std::int64_t t, std::int64_t at) {
@@ -191,26 +344,27 @@ void append_to_cache(const cached_attention_args& a, const float* k, const float
 
 void cached_attention(const cached_attention_args& a, thread_team& team) {
   check(a);
-  const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(a.head_dim)));
-  std::int64_t longest = 0;
-  for (std::int64_t r = 0; r < a.rows; ++r)
-    longest = std::max(longest, a.places[r].position + 1);
-  const std::int64_t stride = (longest + 2 * tokens - 1) / tokens * tokens;
-  const std::int64_t items = a.rows * a.kv_heads;
-  const std::int64_t piece = std::max<std::int64_t>(1, std::min<std::int64_t>(8, items / (4 * team.threads())));
-  team.run(items, piece, [&](std::int64_t first, std::int64_t last) {
-    thread_local std::vector<float> room;
-    if (room.size() < static_cast<std::size_t>(4 * stride))
-      room.resize(static_cast<std::size_t>(4 * stride));
-    float* const scores = room.data();
-    with_instruction_set(
-        team.instructions(), [&](auto) __attribute__((always_inline)) {
-          if (a.cached_as == storage::float32)
-            attend_items<float>(a, first, last, scale, scores, stride);
-          else
-            attend_items<bfloat16>(a, first, last, scale, scores, stride);
-        });
-  });
+  const work_plan plan(a, team.threads());
+  thread_local scratch kept;
+  float* const partials = kept.room(plan.partial_floats + 1);
+  const auto for_tiles = [&](const std::vector<piece>& pieces, std::int64_t at_once, const auto& body) {
+    team.run(static_cast<std::int64_t>(pieces.size()), at_once, [&](std::int64_t first, std::int64_t last) {
+      with_instruction_set(
+          team.instructions(), [&](auto width) __attribute__((always_inline)) {
+            for (std::int64_t i = first; i < last; ++i) {
+              const piece& p = pieces[static_cast<std::size_t>(i)];
+              body(p, tile_attention<decltype(width)::value>(a, plan.order, p.tile, p.kv_head));
+            }
+          });
+    });
+  };
+  for_tiles(
+      plan.pieces, plan.pieces_at_once, [&](const piece& p, auto tile) __attribute__((always_inline)) {
+        tile.attend(p.first_chunk, p.last_chunk, p.partials < 0 ? nullptr : partials + p.partials);
+      });
+  for_tiles(
+      plan.joined,
+      1, [&](const piece& p, auto tile) __attribute__((always_inline)) { tile.join_all(partials + p.partials); });
 }
 
 void cached_attention_reference(const cached_attention_args& a) {

@@ -11,7 +11,7 @@ namespace millrace::kernels {
 class thread_team;
 
 /// Tokens of one block of a key/value cache. Within a block, the keys of one layer and head are [head_dim, 16] (so
-/// that the scores of 16 tokens are one register) and the values [16, head_dim].
+/// that the scores of 16 tokens fill registers) and the values [16, head_dim].
 inline constexpr std::int64_t cache_block_tokens = 16;
 
 /// Numbers of one layer in a block: keys of every kv head, then values of every kv head.
@@ -43,8 +43,12 @@ struct cached_attention_args {
 void append_to_cache(const cached_attention_args& layout, const float* k, const float* v, thread_team& team);
 
 /// y = softmax(q k^T / sqrt(head_dim)) v. A row's result depends on its q, its position and the cached values only, bit
-/// for bit: the order of every sum is that of the positions.
-/// @throws std::invalid_argument if `heads` is no multiple of `kv_heads` or the cache is bfloat16
+/// for bit: not on the other rows, on threads, or on whether a prompt or a decode step brought the row. Sums over
+/// tokens go in the order of the positions within chunks of 128, and then over the chunks in their order. AVX-512 and
+/// AVX2 agree bit for bit; the portable version rounds each product on its own.
+///
+/// Rows whose places name the same blocks read these once together: the rows of a prompt, the answers of a group.
+/// @throws std::invalid_argument if `heads` is no multiple of `kv_heads`
 void cached_attention(const cached_attention_args& args, thread_team& team);
 
 /// The same in double, one head at a time.

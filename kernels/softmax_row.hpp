@@ -10,7 +10,8 @@
 namespace millrace::kernels {
 
 /// exp((x - peak) * inverse_temperature), the one formula of unnormalised probabilities here.
-MILLRACE_INLINE lanes weight_of(lanes x, float peak, float inverse_temperature) {
+template <class V>
+MILLRACE_INLINE V weight_of(V x, float peak, float inverse_temperature) {
   return exp((x - peak) * inverse_temperature);
 }
 

@@ -16,6 +16,8 @@ namespace millrace::kernels {
 template <int width>
 struct vector_of {
   typedef float type __attribute__((vector_size(width * sizeof(float))));
+  typedef std::int32_t ints __attribute__((vector_size(width * sizeof(float))));
+  typedef std::uint16_t halves __attribute__((vector_size(width * sizeof(std::uint16_t))));
 };
 
 template <int width>
@@ -23,7 +25,6 @@ using vector = typename vector_of<width>::type;
 
 /// The lanes in which sums and maxima are taken whatever the registers' width, so that their order is one.
 using lanes = vector<16>;
-typedef std::int32_t lane_ints __attribute__((vector_size(64)));
 
 template <class V>
 MILLRACE_INLINE V load(const float* from) {
@@ -32,20 +33,23 @@ MILLRACE_INLINE V load(const float* from) {
   return v;
 }
 
-/// 16 numbers, widened.
-template <class Number>
-MILLRACE_INLINE lanes load_lanes(const Number* from) {
+/// As many numbers as V has lanes, widened.
+template <class V, class Number>
+MILLRACE_INLINE V load_widened(const Number* from) {
   if constexpr (std::is_same_v<Number, float>) {
-    return load<lanes>(from);
+    return load<V>(from);
   } else {
-    typedef std::uint16_t halves __attribute__((vector_size(32)));
-    typedef std::uint32_t wholes __attribute__((vector_size(64)));
-    halves upper;
-    std::memcpy(&upper, from, sizeof upper);
-    const wholes bits = __builtin_convertvector(upper, wholes) << 16;
-    lanes v;
-    std::memcpy(&v, &bits, sizeof v);
-    return v;
+    constexpr int width = sizeof(V) / sizeof(float);
+    typename vector_of<width>::ints wide;
+    if constexpr (width >= 8) {
+      // GCC 12 makes five instructions of __builtin_convertvector.
+      asm("vpmovzxwd %1, %0" : "=v"(wide) : "m"(*reinterpret_cast<const Number(*)[width]>(from)));
+    } else {
+      typename vector_of<width>::halves upper;
+      std::memcpy(&upper, from, sizeof upper);
+      wide = __builtin_convertvector(upper, typename vector_of<width>::ints);
+    }
+    return std::bit_cast<V>(wide << 16);
   }
 }
 
@@ -54,8 +58,10 @@ MILLRACE_INLINE void store(float* to, V v) {
   std::memcpy(to, &v, sizeof v);
 }
 
-MILLRACE_INLINE lanes broadcast(float x) {
-  return lanes{} + x;
+/// x in every lane: a shuffle, which GCC makes one load of. V{} + x would stay an addition, since -0 + 0 is 0.
+template <class V = lanes>
+MILLRACE_INLINE V broadcast(float x) {
+  return __builtin_shuffle(V{x}, typename vector_of<sizeof(V) / sizeof(float)>::ints{});
 }
 
 /// The first `count` floats; the other lanes get `fill`.
@@ -65,13 +71,16 @@ MILLRACE_INLINE lanes load_some(const float* from, int count, float fill) {
   return v;
 }
 
-MILLRACE_INLINE lanes max(lanes a, lanes b) {
+template <class V>
+MILLRACE_INLINE V max(V a, V b) {
   return a > b ? a : b;
 }
 
-/// Sum of the lanes as a tree, always the same one.
-MILLRACE_INLINE float sum(lanes v) {
+/// Sum of the lanes, one vector of 16 or several narrower ones, as a tree, always the same one.
+template <class Lanes>
+MILLRACE_INLINE float sum(const Lanes& v) {
   float x[16];
+  static_assert(sizeof v == sizeof x);
   std::memcpy(x, &v, sizeof x);
   for (int half = 8; half > 0; half /= 2)
     for (int i = 0; i < half; ++i)
@@ -79,8 +88,10 @@ MILLRACE_INLINE float sum(lanes v) {
   return x[0];
 }
 
-MILLRACE_INLINE float max(lanes v) {
+template <class Lanes>
+MILLRACE_INLINE float max(const Lanes& v) {
   float x[16];
+  static_assert(sizeof v == sizeof x);
   std::memcpy(x, &v, sizeof x);
   float peak = x[0];
   for (int i = 1; i < 16; ++i)
@@ -89,24 +100,22 @@ MILLRACE_INLINE float max(lanes v) {
 }
 
 /// e^x within 2 units in the last place for x <= 88; 0 below -87 (and for -inf), where e^x stops being normal.
-MILLRACE_INLINE lanes exp(lanes x) {
+template <class V>
+MILLRACE_INLINE V exp(V x) {
+  using ints = typename vector_of<sizeof(V) / sizeof(float)>::ints;
   constexpr float round = 0x1.8p23f; // adding and taking it away again rounds to a whole number
-  const lanes bounded = x > -87.0f ? (x < 88.0f ? x : broadcast(88.0f)) : broadcast(-87.0f);
-  const lanes shifted = bounded * 0x1.715476p0f + round;
-  const lanes n = shifted - round;
-  const lanes r = (bounded - n * 0x1.62e400p-1f) - n * 0x1.7f7d1cp-20f;
-  lanes p = broadcast(0x1.6850e4p-10f);
+  const V bounded = x > -87.0f ? (x < 88.0f ? x : broadcast<V>(88.0f)) : broadcast<V>(-87.0f);
+  const V shifted = bounded * 0x1.715476p0f + round;
+  const V n = shifted - round;
+  const V r = (bounded - n * 0x1.62e400p-1f) - n * 0x1.7f7d1cp-20f;
+  V p = broadcast<V>(0x1.6850e4p-10f);
   p = p * r + 0x1.123bccp-7f;
   p = p * r + 0x1.555b98p-5f;
   p = p * r + 0x1.55548ep-3f;
   p = p * r + 0x1.fffff8p-2f;
   p = p * r * r + r + 1.0f;
-  lane_ints bits;
-  std::memcpy(&bits, &shifted, sizeof bits);
-  lane_ints scale = (bits << 23) + (127 << 23);
-  lanes power;
-  std::memcpy(&power, &scale, sizeof power);
-  return x > -87.0f ? p * power : lanes{};
+  const ints scale = (std::bit_cast<ints>(shifted) << 23) + (127 << 23);
+  return x > -87.0f ? p * std::bit_cast<V>(scale) : V{};
 }
 
 } // namespace millrace::kernels

@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
+#include <random>
+#include <utility>
 
 namespace cached_attention_test {
 
@@ -37,6 +40,111 @@ struct shape {
 };
 
 constexpr shape shapes[] = {{9, 3, 64, 50}, {4, 4, 16, 33}, {14, 2, 64, 16}, {2, 1, 8, 17}, {8, 1, 80, 70}};
+
+/// Sequences as a rollout has them: some begin with the blocks of one before and go on in their own. All of them are
+/// filled with random keys and values, the places behind them with NaN.
+template <class Number>
+struct sequences {
+  shape of;
+  std::int64_t layer = cache_layer_numbers(of.kv_heads, of.dim);
+  std::deque<std::vector<Number>> memory;
+  std::deque<std::vector<void*>> tables;
+  std::vector<std::int64_t> lengths;
+
+  sequences(const shape& what, std::int64_t count, std::mt19937& rng) : of(what) {
+    thread_team single(1);
+    for (std::int64_t s = 0; s < count; ++s) {
+      const auto below = [&](std::int64_t most) {
+        return static_cast<std::int64_t>(rng() % static_cast<unsigned>(most));
+      };
+      auto& table = tables.emplace_back();
+      std::int64_t shared = 0;
+      if (s > 0 && below(3) > 0) {
+        const auto from = static_cast<std::size_t>(below(s));
+        shared = below(lengths[from] / cache_block_tokens + 1);
+        table.assign(tables[from].begin(), tables[from].begin() + shared);
+      }
+      lengths.push_back(shared * cache_block_tokens + 1 + below(below(2) == 0 ? 20 : of.tokens));
+      const std::int64_t blocks = (lengths.back() + cache_block_tokens - 1) / cache_block_tokens;
+      while (static_cast<std::int64_t>(table.size()) < blocks) {
+        if constexpr (std::is_same_v<Number, float>)
+          memory.emplace_back(static_cast<std::size_t>(2 * layer), NAN);
+        else
+          memory.emplace_back(static_cast<std::size_t>(2 * layer), rounded(NAN));
+        table.push_back(memory.back().data());
+      }
+      std::vector<cache_place> own;
+      for (std::int64_t t = shared * cache_block_tokens; t < lengths.back(); ++t)
+        own.push_back({table.data(), t});
+      const auto rows = static_cast<std::int64_t>(own.size());
+      const auto k = random_floats(rows * of.kv_heads * of.dim, rng()),
+                 v = random_floats(rows * of.kv_heads * of.dim, rng());
+      append_to_cache(args(nullptr, own, nullptr), k.data(), v.data(), single);
+    }
+  }
+
+  cached_attention_args args(const float* q, const std::vector<cache_place>& places, float* y) const {
+    return {.q = q,
+            .places = places.data(),
+            .y = y,
+            .rows = static_cast<std::int64_t>(places.size()),
+            .heads = of.heads,
+            .kv_heads = of.kv_heads,
+            .head_dim = of.dim,
+            .layer_offset = layer,
+            .cached_as = std::is_same_v<Number, float> ? storage::float32 : storage::bfloat16};
+  }
+
+  /// Prompts' rows one after another and answers' last rows, in any order of sequences.
+  std::vector<cache_place> some_rows(std::mt19937& rng) const {
+    std::vector<cache_place> places;
+    for (std::size_t s = 0; s < tables.size(); ++s) {
+      const std::size_t who = rng() % tables.size();
+      const auto count = rng() % 2 == 0 ? 1 : static_cast<std::int64_t>(rng() % 40);
+      for (std::int64_t t = std::max<std::int64_t>(0, lengths[who] - count); t < lengths[who]; ++t)
+        places.push_back({tables[who].data(), t});
+    }
+    if (rng() % 3 == 0)
+      std::shuffle(places.begin(), places.end(), rng);
+    return places;
+  }
+};
+
+/// What random calls on random sequences give: each row's bits are those of the row alone on one thread.
+template <class Number>
+void rows_do_not_depend_on_each_other(const shape& what, unsigned seed) {
+  std::mt19937 rng{seed};
+  const sequences<Number> all(what, 1 + static_cast<std::int64_t>(rng() % 9), rng);
+  const auto places = all.some_rows(rng);
+  const std::int64_t row = what.heads * what.dim, numbers = static_cast<std::int64_t>(places.size()) * row;
+  const auto q = random_floats(numbers, rng());
+  std::vector<float> want(q.size());
+  cached_attention_reference(all.args(q.data(), places, want.data()));
+  std::vector<std::pair<instruction_set, std::vector<float>>> results;
+  for (const auto set : instruction_sets_here()) {
+    thread_team single(1, set);
+    std::vector<float> alone(q.size());
+    for (std::size_t r = 0; r < places.size(); ++r) {
+      const std::int64_t at = static_cast<std::int64_t>(r) * row;
+      cached_attention(all.args(q.data() + at, {places[r]}, alone.data() + at), single);
+    }
+    for (const int threads : {1, 2, 5}) {
+      CAPTURE(name(set));
+      CAPTURE(threads);
+      thread_team team(threads, set);
+      std::vector<float> together(q.size());
+      cached_attention(all.args(q.data(), places, together.data()), team);
+      CHECK(together == alone);
+    }
+    double worst = 0;
+    for (std::size_t i = 0; i < want.size(); ++i)
+      worst = std::max(worst, std::abs(static_cast<double>(alone[i]) - want[i]));
+    CHECK(worst < 5e-6); // means of values near 1
+    results.emplace_back(set, std::move(alone));
+  }
+  for (std::size_t i = 2; i < results.size(); ++i)
+    CHECK(results[i].second == results[1].second); // AVX2 and AVX-512 add in the same order
+}
 
 } // namespace
 
@@ -140,6 +248,56 @@ TEST_CASE("a bfloat16 cache gives the bits of a float cache of rounded keys and 
       CAPTURE(dim);
       CHECK(got == want);
     }
+}
+
+TEST_CASE("a row's bits do not depend on the rows beside it, on what they share, or on threads") {
+  constexpr shape long_shapes[] = {{9, 3, 64, 700}, {4, 4, 16, 300}, {7, 1, 80, 260}, {2, 1, 8, 400}, {64, 2, 16, 140}};
+  for (unsigned seed = 0; seed < 40; ++seed) {
+    CAPTURE(seed);
+    const shape& what = long_shapes[seed % std::size(long_shapes)];
+    rows_do_not_depend_on_each_other<float>(what, seed);
+    rows_do_not_depend_on_each_other<bfloat16>(what, seed);
+  }
+}
+
+TEST_CASE("one long row is shared among threads, with the same bits") {
+  std::mt19937 rng{1};
+  const sequences<float> all({9, 3, 64, 3000}, 1, rng);
+  const std::vector<cache_place> last{{all.tables[0].data(), all.lengths[0] - 1}};
+  REQUIRE(all.lengths[0] > 1000);
+  const auto q = random_floats(9 * 64, 2);
+  std::vector<float> one(q.size()), many(q.size());
+  thread_team single(1), team(4);
+  cached_attention(all.args(q.data(), last, one.data()), single);
+  cached_attention(all.args(q.data(), last, many.data()), team);
+  CHECK(many == one);
+}
+
+TEST_CASE("a value that is infinite reaches the rows that see it and no earlier one of its prompt") {
+  for (const auto set : instruction_sets_here()) {
+    thread_team team(1, set);
+    constexpr std::int64_t tokens = 30, bad = 20, dim = 16;
+    cache<float> store(tokens, cache_layer_numbers(1, dim));
+    const auto q = random_floats(tokens * dim, 1), k = random_floats(tokens * dim, 2);
+    auto v = random_floats(tokens * dim, 3);
+    v[bad * dim] = INFINITY;
+    std::vector<cache_place> places;
+    for (std::int64_t t = 0; t < tokens; ++t)
+      places.push_back({store.blocks.data(), t});
+    std::vector<float> y(q.size());
+    const cached_attention_args args{.q = q.data(),
+                                     .places = places.data(),
+                                     .y = y.data(),
+                                     .rows = tokens,
+                                     .heads = 1,
+                                     .kv_heads = 1,
+                                     .head_dim = dim,
+                                     .layer_offset = 0};
+    append_to_cache(args, k.data(), v.data(), team);
+    cached_attention(args, team);
+    for (std::int64_t t = 0; t < tokens; ++t)
+      CHECK(std::isinf(y[static_cast<std::size_t>(t * dim)]) == (t >= bad));
+  }
 }
 
 TEST_CASE("heads that do not divide are refused") {

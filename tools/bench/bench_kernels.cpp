@@ -1,9 +1,12 @@
-// The products of a decode step of SmolLM2-135M (106 M weights of its layers, as [1536, 576] matrices) with few rows:
-// packed_linear against LibTorch's at::linear, and against itself with weights in bfloat16 (there in CPU time), in
-// turns, best of several. Prints one JSON line a number of rows, after one with what this machine can do at best.
+// The kernels of SmolLM2-135M alone. Prints JSON lines: what this machine can do at best, then
+// - attention over the cache (9 heads, 3 kv heads of 64) in prefill and in decoding, in CPU time, best of several;
+// - the products of a decode step (106 M weights of its layers, as [1536, 576] matrices) with few rows: packed_linear
+//   against LibTorch's at::linear, and against itself with weights in bfloat16 (there in CPU time), in turns, best of
+//   several.
 //
-//   bench_kernels [threads]
+//   bench_kernels [threads] [attention | products]
 
+#include "kernels/cached_attention.hpp"
 #include "kernels/packed_matrix.hpp"
 #include "kernels/thread_team.hpp"
 #include "kernels/vector.hpp"
@@ -18,6 +21,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -98,14 +102,113 @@ double read_gb_s(thread_team& team, const std::vector<std::unique_ptr<packed_mat
   return best;
 }
 
-} // namespace
+/// The rows of one call of attention: `sequences` of `rows` rows each, the last one at `context` - 1. Sequences may
+/// share their first tokens, as the answers of a group share their prompt.
+struct attention_shape {
+  const char* what;
+  std::int64_t sequences, rows, context, shared;
+};
 
-int main(int argc, char** argv) {
-  const int threads = argc > 1 ? std::atoi(argv[1]) : 2;
-  const c10::NoGradGuard no_grad;
-  at::set_num_threads(threads);
-  thread_team team(threads);
-  constexpr std::int64_t out = 1536, in = 576, count = 120;
+constexpr attention_shape attention_shapes[] = {
+    {"prefill of 512 rows, context 512", 1, 512, 512, 0},
+    {"prefill of 512 rows, context 1,024", 1, 512, 1024, 0},
+    {"prefill of 512 rows, context 4,096", 1, 512, 4096, 0},
+    {"decode, batch 1, context 50", 1, 1, 50, 0},
+    {"decode, batch 1, context 2,000", 1, 1, 2000, 0},
+    {"decode, batch 8, context 50", 8, 1, 50, 0},
+    {"decode, batch 8, context 2,000", 8, 1, 2000, 0},
+    {"decode, batch 8 of one prompt, context 2,000", 8, 1, 2000, 1984},
+};
+
+/// What attention of that shape is given. A block holds `layers` layers and each call takes the next one, so that keys
+/// and values come from as far away as they do in a decode step.
+template <class Number>
+class attention_call {
+public:
+  explicit attention_call(const attention_shape& shape) {
+    constexpr std::int64_t tokens = kernels::cache_block_tokens;
+    constexpr auto stored = std::is_same_v<Number, float> ? at::kFloat : at::kBFloat16;
+    for (std::int64_t s = 0; s < shape.sequences; ++s) {
+      auto& table = tables_.emplace_back();
+      for (std::int64_t first = 0; first < shape.context; first += tokens) {
+        if (s > 0 && first + tokens <= shape.shared) {
+          table.push_back(tables_[0][table.size()]);
+          continue;
+        }
+        memory_.push_back(at::randn({layers * layer_numbers}).to(stored));
+        table.push_back(memory_.back().data_ptr());
+      }
+    }
+    for (const auto& table : tables_)
+      for (std::int64_t r = 0; r < shape.rows; ++r)
+        places_.push_back({table.data(), shape.context - shape.rows + r});
+    q_ = at::randn({static_cast<std::int64_t>(places_.size()), heads, dim});
+    y_ = at::empty_like(q_);
+  }
+
+  void run(std::int64_t layer, thread_team& team) {
+    kernels::cached_attention(
+        {.q = q_.template data_ptr<float>(),
+         .places = places_.data(),
+         .y = y_.template data_ptr<float>(),
+         .rows = static_cast<std::int64_t>(places_.size()),
+         .heads = heads,
+         .kv_heads = kv_heads,
+         .head_dim = dim,
+         .layer_offset = layer % layers * layer_numbers,
+         .cached_as = std::is_same_v<Number, float> ? kernels::storage::float32 : kernels::storage::bfloat16},
+        team);
+  }
+
+  double flops() const {
+    double seen = 0;
+    for (const auto& place : places_)
+      seen += static_cast<double>(place.position + 1);
+    return 4.0 * heads * dim * seen;
+  }
+
+private:
+  static constexpr std::int64_t heads = 9, kv_heads = 3, dim = 64, layers = 8;
+  static constexpr std::int64_t layer_numbers = kernels::cache_layer_numbers(kv_heads, dim);
+
+  std::vector<at::Tensor> memory_;
+  std::vector<std::vector<void*>> tables_;
+  std::vector<kernels::cache_place> places_;
+  at::Tensor q_, y_;
+};
+
+/// CPU seconds and seconds of one call.
+template <class Number>
+std::pair<double, double> attention_time(const attention_shape& shape, thread_team& team) {
+  attention_call<Number> call(shape);
+  const auto calls = std::max<std::int64_t>(8, static_cast<std::int64_t>(1e9 / call.flops()));
+  double best = 1e9, wall = 1e9;
+  for (int repeat = 0; repeat < 5; ++repeat) {
+    const double start = now(), cpu = cpu_now();
+    for (std::int64_t i = 0; i < calls; ++i)
+      call.run(i, team);
+    best = std::min(best, (cpu_now() - cpu) / static_cast<double>(calls));
+    wall = std::min(wall, (now() - start) / static_cast<double>(calls));
+  }
+  return {best, wall};
+}
+
+void measure_attention(thread_team& team) {
+  for (const auto& shape : attention_shapes) {
+    const double flops = attention_call<float>(shape).flops();
+    const auto [cpu, wall] = attention_time<float>(shape, team);
+    const auto [half_cpu, half_wall] = attention_time<kernels::bfloat16>(shape, team);
+    std::printf("{\"attention\":\"%s\",\"cpu_ms\":%.3f,\"ms\":%.3f,\"gflops\":%.1f,\"bfloat16_cpu_ms\":%.3f,"
+                "\"bfloat16_ms\":%.3f,\"bfloat16_gflops\":%.1f}\n",
+                shape.what, cpu * 1e3, wall * 1e3, flops / cpu * 1e-9, half_cpu * 1e3, half_wall * 1e3,
+                flops / half_cpu * 1e-9);
+    std::fflush(stdout);
+  }
+}
+
+constexpr std::int64_t out = 1536, in = 576, count = 120;
+
+void measure_products(thread_team& team, double peak) {
   std::vector<at::Tensor> plain;
   std::vector<std::unique_ptr<packed_matrix>> packed, halves;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -115,9 +218,8 @@ int main(int argc, char** argv) {
     halves.push_back(
         std::make_unique<packed_matrix>(static_cast<const kernels::bfloat16*>(half.const_data_ptr()), out, in));
   }
-  const double peak = peak_gflops(team), bandwidth = read_gb_s(team, packed);
-  std::printf("{\"threads\":%d,\"instructions\":\"%s\",\"peak_gflops\":%.0f,\"read_gb_s\":%.1f}\n", threads,
-              name(team.instructions()), peak, bandwidth);
+  const double bandwidth = read_gb_s(team, packed);
+  std::printf("{\"read_gb_s\":%.1f}\n", bandwidth);
   for (const std::int64_t rows : {1, 2, 4, 8, 16, 32, 64, 128, 256, 512}) {
     const at::Tensor x = at::randn({rows, in}), y = at::empty({rows, out});
     double ours = 1e9, theirs = 1e9, cpu = 1e9, half_cpu = 1e9;
@@ -145,4 +247,21 @@ int main(int argc, char** argv) {
                 static_cast<long long>(rows), ours * 1e3, theirs * 1e3, theirs / ours, flops / ours * 1e-9 / peak,
                 bytes / ours * 1e-9 / bandwidth, cpu * 1e3, half_cpu * 1e3, cpu / half_cpu);
   }
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  const int threads = argc > 1 ? std::atoi(argv[1]) : 2;
+  const std::string_view only = argc > 2 ? argv[2] : "";
+  const c10::NoGradGuard no_grad;
+  at::set_num_threads(threads);
+  thread_team team(threads);
+  const double peak = peak_gflops(team);
+  std::printf("{\"threads\":%d,\"instructions\":\"%s\",\"peak_gflops\":%.0f}\n", threads, name(team.instructions()),
+              peak);
+  if (only != "products")
+    measure_attention(team);
+  if (only != "attention")
+    measure_products(team, peak);
 }
