@@ -82,7 +82,7 @@ MILLRACE_INLINE void tile(const float* x, std::int64_t x_stride, const Number* p
         load_pair<width>(panel + p * 2 * width, w[p]);
 #pragma GCC unroll 16
       for (int r = 0; r < rows; ++r) {
-        const V in = V{} + x[r * x_stride + k];
+        const V in = broadcast<V>(x[r * x_stride + k]);
 #pragma GCC unroll 4
         for (int p = 0; p < pairs; ++p)
           for (int v = 0; v < 2; ++v)
