@@ -102,31 +102,22 @@ MILLRACE_INLINE void score_blocks(const head_chunk<Number>& h, std::int64_t bloc
 /// @param scores [chunk_tokens]   @param seen in [1, chunk_tokens]
 template <int width>
 MILLRACE_INLINE void weigh(float* scores, std::int64_t seen, float& peak, float& total) {
-  using V = vector<width>;
-  constexpr int of_block = cache_block_tokens / width;
+  static_assert(cache_block_tokens == 16);
   const std::int64_t upto = (seen + cache_block_tokens - 1) / cache_block_tokens * cache_block_tokens;
   // Places of the last block that nobody has written hold anything, NaN too.
   for (std::int64_t t = seen; t < upto; ++t)
     scores[t] = unseen;
-  V peaks[of_block], totals[of_block];
-#pragma GCC unroll 4
-  for (int v = 0; v < of_block; ++v) {
-    peaks[v] = broadcast<V>(unseen);
-    totals[v] = V{};
+  auto peaks = lanes<width>::all(unseen);
+  for (std::int64_t t = 0; t < upto; t += cache_block_tokens)
+    peaks.raise(lanes<width>::load(scores + t));
+  peak = peaks.max();
+  lanes<width> totals{};
+  for (std::int64_t t = 0; t < upto; t += cache_block_tokens) {
+    const auto weights = weight_of(lanes<width>::load(scores + t), peak, 1.0f);
+    totals += weights;
+    weights.store(scores + t);
   }
-  for (std::int64_t t = 0; t < upto; t += cache_block_tokens)
-#pragma GCC unroll 4
-    for (int v = 0; v < of_block; ++v)
-      peaks[v] = max(peaks[v], load<V>(scores + t + v * width));
-  peak = max(peaks);
-  for (std::int64_t t = 0; t < upto; t += cache_block_tokens)
-#pragma GCC unroll 4
-    for (int v = 0; v < of_block; ++v) {
-      const V w = weight_of(load<V>(scores + t + v * width), peak, 1.0f);
-      totals[v] += w;
-      store(scores + t + v * width, w);
-    }
-  total = sum(totals);
+  total = totals.sum();
 }
 
 /// y[g, from_dim ...] += sum over tokens [first, last) of weight[g, t] * value[t], in the tokens' order, for

@@ -15,21 +15,23 @@ void check(const rms_norm_args& a) {
     throw std::invalid_argument("rms_norm: need rows >= 0, width >= 1");
 }
 
-MILLRACE_INLINE void norm_row(const float* x, const float* weight, float* y, std::int64_t width, float eps) {
-  lanes squares{};
+template <int width>
+MILLRACE_INLINE void norm_row(const float* x, const float* weight, float* y, std::int64_t count, float eps) {
+  lanes<width> squares{};
+  const auto add = [&](const lanes<width>& v) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+    for (int i = 0; i < v.parts; ++i)
+      squares.part[i] += v.part[i] * v.part[i];
+  };
   std::int64_t i = 0;
-  for (; i + 16 <= width; i += 16) {
-    const lanes v = load<lanes>(x + i);
-    squares += v * v;
-  }
-  if (i < width) {
-    const lanes v = load_some(x + i, static_cast<int>(width - i), 0.0f);
-    squares += v * v;
-  }
-  const float scale = 1.0f / std::sqrt(sum(squares) / static_cast<float>(width) + eps);
-  for (i = 0; i + 16 <= width; i += 16)
-    store(y + i, load<lanes>(x + i) * scale * load<lanes>(weight + i));
-  for (; i < width; ++i)
+  for (; i + 16 <= count; i += 16)
+    add(lanes<width>::load(x + i));
+  if (i < count)
+    add(lanes<width>::load_some(x + i, count - i, 0.0f));
+  const float scale = 1.0f / std::sqrt(squares.sum() / static_cast<float>(count) + eps);
+  for (i = 0; i + width <= count; i += width)
+    store(y + i, load<vector<width>>(x + i) * scale * load<vector<width>>(weight + i));
+  for (; i < count; ++i)
     y[i] = x[i] * scale * weight[i];
 }
 
@@ -52,9 +54,9 @@ void rms_norm(const rms_norm_args& a, thread_team& team) {
   check(a);
   team.run(a.rows, rows_a_piece(a.width), [&](std::int64_t first, std::int64_t last) {
     with_instruction_set(
-        team.instructions(), [&](auto) __attribute__((always_inline)) {
+        team.instructions(), [&](auto width) __attribute__((always_inline)) {
           for (std::int64_t r = first; r < last; ++r)
-            norm_row(a.x + r * a.width, a.weight, a.y + r * a.width, a.width, a.eps);
+            norm_row<decltype(width)::value>(a.x + r * a.width, a.weight, a.y + r * a.width, a.width, a.eps);
         });
   });
 }

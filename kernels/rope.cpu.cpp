@@ -14,11 +14,13 @@ void check(const rope_args& a) {
     throw std::invalid_argument("rope: need rows >= 0, heads >= 1 and an even head_dim >= 2");
 }
 
+template <int width>
 MILLRACE_INLINE void rotate(float* head, const float* cos, const float* sin, std::int64_t half) {
   std::int64_t i = 0;
-  for (; i + 16 <= half; i += 16) {
-    const lanes a = load<lanes>(head + i), b = load<lanes>(head + half + i);
-    const lanes c = load<lanes>(cos + i), s = load<lanes>(sin + i);
+  for (; i + width <= half; i += width) {
+    using V = vector<width>;
+    const V a = load<V>(head + i), b = load<V>(head + half + i);
+    const V c = load<V>(cos + i), s = load<V>(sin + i);
     store(head + i, a * c - b * s);
     store(head + half + i, b * c + a * s);
   }
@@ -50,11 +52,11 @@ void rope(const rope_args& a, thread_team& team) {
   const std::int64_t half = a.head_dim / 2;
   team.run(a.rows, rows_a_piece(a.heads * a.head_dim), [&](std::int64_t first, std::int64_t last) {
     with_instruction_set(
-        team.instructions(), [&](auto) __attribute__((always_inline)) {
+        team.instructions(), [&](auto width) __attribute__((always_inline)) {
           for (std::int64_t r = first; r < last; ++r)
             for (std::int64_t h = 0; h < a.heads; ++h)
-              rotate(a.x + (r * a.heads + h) * a.head_dim, a.cos + a.positions[r] * half, a.sin + a.positions[r] * half,
-                     half);
+              rotate<decltype(width)::value>(a.x + (r * a.heads + h) * a.head_dim, a.cos + a.positions[r] * half,
+                                             a.sin + a.positions[r] * half, half);
         });
   });
 }

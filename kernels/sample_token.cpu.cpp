@@ -40,12 +40,13 @@ struct distribution {
 };
 
 /// Walks the words in their order; whole blocks first.
+template <int width>
 MILLRACE_INLINE std::int32_t draw_from_all(const distribution& d, double uniform) {
   thread_local std::vector<double> blocks;
   blocks.clear();
   double total = 0;
   for (std::int64_t i = 0; i < d.vocab; i += softmax_block) {
-    blocks.push_back(block_weight(d.logits + i, std::min(softmax_block, d.vocab - i), d.peak, d.inverse));
+    blocks.push_back(block_weight<width>(d.logits + i, std::min(softmax_block, d.vocab - i), d.peak, d.inverse));
     total += blocks.back();
   }
   double left = uniform * total;
@@ -59,11 +60,8 @@ MILLRACE_INLINE std::int32_t draw_from_all(const distribution& d, double uniform
   const std::int64_t from = static_cast<std::int64_t>(block) * softmax_block;
   const std::int64_t count = std::min(softmax_block, d.vocab - from);
   float weights[softmax_block];
-  constexpr float none = -std::numeric_limits<float>::infinity();
   for (std::int64_t i = 0; i < count; i += 16)
-    store(weights + i,
-          weight_of(load_some(d.logits + from + i, static_cast<int>(std::min<std::int64_t>(16, count - i)), none),
-                    d.peak, d.inverse));
+    weight_of(words<width>(d.logits + from + i, count - i), d.peak, d.inverse).store(weights + i);
   std::int64_t chosen = -1;
   for (std::int64_t i = 0; i < count; ++i) {
     if (weights[i] == 0)
@@ -77,7 +75,7 @@ MILLRACE_INLINE std::int32_t draw_from_all(const distribution& d, double uniform
 }
 
 MILLRACE_INLINE float weight_of_one(const distribution& d, float logit) {
-  return weight_of(broadcast(logit), d.peak, d.inverse)[0];
+  return weight_of(broadcast<vector<4>>(logit), d.peak, d.inverse)[0];
 }
 
 /// The likeliest words first, as many as top-k and top-p leave.
@@ -137,15 +135,16 @@ MILLRACE_INLINE std::int32_t draw_from_some(const distribution& d, const samplin
   return kept.back().token;
 }
 
+template <int width>
 MILLRACE_INLINE void sample_row(const sample_token_args& a, std::int64_t r) {
   const auto& rule = a.rules[r];
   distribution d{a.logits[r], a.vocab, 0, rule.temperature > 0 ? 1.0f / rule.temperature : 1.0f, 0};
-  d.peak = row_peak(d.logits, d.vocab);
-  d.total = row_weight(d.logits, d.vocab, d.peak, d.inverse);
+  d.peak = row_peak<width>(d.logits, d.vocab);
+  d.total = row_weight<width>(d.logits, d.vocab, d.peak, d.inverse);
   if (rule.temperature == 0)
     a.token[r] = static_cast<std::int32_t>(std::find(d.logits, d.logits + d.vocab, d.peak) - d.logits);
   else if (rule.top_k == 0 && rule.top_p >= 1 && rule.min_p == 0)
-    a.token[r] = draw_from_all(d, a.uniform[r]);
+    a.token[r] = draw_from_all<width>(d, a.uniform[r]);
   else
     a.token[r] = draw_from_some(d, rule, a.uniform[r]);
   a.logprob[r] = logprob_of(d.logits[a.token[r]], d.peak, d.inverse, d.total);
@@ -157,9 +156,9 @@ void sample_token(const sample_token_args& a, thread_team& team) {
   check(a);
   team.run(a.rows, 1, [&](std::int64_t first, std::int64_t last) {
     with_instruction_set(
-        team.instructions(), [&](auto) __attribute__((always_inline)) {
+        team.instructions(), [&](auto width) __attribute__((always_inline)) {
           for (std::int64_t r = first; r < last; ++r)
-            sample_row(a, r);
+            sample_row<decltype(width)::value>(a, r);
         });
   });
 }

@@ -3,7 +3,6 @@
 #include "kernels/thread_team.hpp"
 #include "kernels/vector.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
@@ -16,8 +15,9 @@ void check(const swiglu_args& a) {
 }
 
 // Clamped so that the exponential stays finite: silu(-88) is 0 to the last place of anything it is added to.
-MILLRACE_INLINE lanes gated(lanes gate, lanes up) {
-  const lanes bounded = max(gate, broadcast(-88.0f));
+template <class V>
+MILLRACE_INLINE V gated(V gate, V up) {
+  const V bounded = max(gate, broadcast<V>(-88.0f));
   return gate / (1.0f + exp(-bounded)) * up;
 }
 
@@ -34,15 +34,13 @@ void swiglu(const swiglu_args& a, thread_team& team) {
   constexpr std::int64_t piece = 4096;
   team.run(a.count, piece, [&](std::int64_t first, std::int64_t last) {
     with_instruction_set(
-        team.instructions(), [&](auto) __attribute__((always_inline)) {
+        team.instructions(), [&](auto width) __attribute__((always_inline)) {
+          using V = vector<decltype(width)::value>;
           std::int64_t i = first;
-          for (; i + 16 <= last; i += 16)
-            store(a.y + i, gated(load<lanes>(a.gate + i), load<lanes>(a.up + i)));
-          if (i < last) {
-            const int rest = static_cast<int>(last - i);
-            const lanes y = gated(load_some(a.gate + i, rest, 0.0f), load_some(a.up + i, rest, 0.0f));
-            std::memcpy(a.y + i, &y, static_cast<std::size_t>(rest) * sizeof(float));
-          }
+          for (; i + width <= last; i += width)
+            store(a.y + i, gated(load<V>(a.gate + i), load<V>(a.up + i)));
+          for (; i < last; ++i)
+            a.y[i] = gated(broadcast<V>(a.gate[i]), broadcast<V>(a.up[i]))[0];
         });
   });
 }

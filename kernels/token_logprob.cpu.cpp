@@ -36,15 +36,16 @@ void token_logprob(const token_logprob_args& a, thread_team& team) {
   const float inverse = 1.0f / a.temperature;
   team.run(a.tokens, 1, [&](std::int64_t first, std::int64_t last) {
     with_instruction_set(
-        team.instructions(), [&](auto) __attribute__((always_inline)) {
+        team.instructions(), [&](auto w) __attribute__((always_inline)) {
+          constexpr int width = decltype(w)::value;
           for (std::int64_t t = first; t < last; ++t) {
             if (a.targets[t] == ignore_token) {
               a.logprob[t] = 0.0f;
               continue;
             }
             const float* row = a.logits + t * a.vocab;
-            const float peak = row_peak(row, a.vocab);
-            a.logprob[t] = logprob_of(row[a.targets[t]], peak, inverse, row_weight(row, a.vocab, peak, inverse));
+            const float peak = row_peak<width>(row, a.vocab);
+            a.logprob[t] = logprob_of(row[a.targets[t]], peak, inverse, row_weight<width>(row, a.vocab, peak, inverse));
           }
         });
   });

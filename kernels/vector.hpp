@@ -23,9 +23,6 @@ struct vector_of {
 template <int width>
 using vector = typename vector_of<width>::type;
 
-/// The lanes in which sums and maxima are taken whatever the registers' width, so that their order is one.
-using lanes = vector<16>;
-
 template <class V>
 MILLRACE_INLINE V load(const float* from) {
   V v;
@@ -59,44 +56,14 @@ MILLRACE_INLINE void store(float* to, V v) {
 }
 
 /// x in every lane: a shuffle, which GCC makes one load of. V{} + x would stay an addition, since -0 + 0 is 0.
-template <class V = lanes>
+template <class V>
 MILLRACE_INLINE V broadcast(float x) {
   return __builtin_shuffle(V{x}, typename vector_of<sizeof(V) / sizeof(float)>::ints{});
-}
-
-/// The first `count` floats; the other lanes get `fill`.
-MILLRACE_INLINE lanes load_some(const float* from, int count, float fill) {
-  lanes v = broadcast(fill);
-  std::memcpy(&v, from, static_cast<std::size_t>(count) * sizeof(float));
-  return v;
 }
 
 template <class V>
 MILLRACE_INLINE V max(V a, V b) {
   return a > b ? a : b;
-}
-
-/// Sum of the lanes, one vector of 16 or several narrower ones, as a tree, always the same one.
-template <class Lanes>
-MILLRACE_INLINE float sum(const Lanes& v) {
-  float x[16];
-  static_assert(sizeof v == sizeof x);
-  std::memcpy(x, &v, sizeof x);
-  for (int half = 8; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i)
-      x[i] += x[i + half];
-  return x[0];
-}
-
-template <class Lanes>
-MILLRACE_INLINE float max(const Lanes& v) {
-  float x[16];
-  static_assert(sizeof v == sizeof x);
-  std::memcpy(x, &v, sizeof x);
-  float peak = x[0];
-  for (int i = 1; i < 16; ++i)
-    peak = x[i] > peak ? x[i] : peak;
-  return peak;
 }
 
 /// e^x within 2 units in the last place for x <= 88; 0 below -87 (and for -inf), where e^x stops being normal.
@@ -117,5 +84,78 @@ MILLRACE_INLINE V exp(V x) {
   const ints scale = (std::bit_cast<ints>(shifted) << 23) + (127 << 23);
   return x > -87.0f ? p * std::bit_cast<V>(scale) : V{};
 }
+
+/// Sixteen floats in registers of `width`. Sums and maxima are taken in them, so that their order is one whatever the
+/// registers are wide.
+template <int width>
+struct lanes {
+  using V = vector<width>;
+  static constexpr int parts = 16 / width;
+
+  V part[parts];
+
+  MILLRACE_INLINE static lanes all(float x) {
+    lanes v;
+#pragma GCC unroll 4
+    for (V& p : v.part)
+      p = broadcast<V>(x);
+    return v;
+  }
+
+  MILLRACE_INLINE static lanes load(const float* from) {
+    lanes v;
+#pragma GCC unroll 4
+    for (int i = 0; i < parts; ++i)
+      v.part[i] = kernels::load<V>(from + i * width);
+    return v;
+  }
+
+  /// The first `count` floats; the others are `fill`.
+  MILLRACE_INLINE static lanes load_some(const float* from, std::int64_t count, float fill) {
+    float x[16];
+    for (int i = 0; i < 16; ++i)
+      x[i] = i < count ? from[i] : fill;
+    return load(x);
+  }
+
+  MILLRACE_INLINE void store(float* to) const {
+#pragma GCC unroll 4
+    for (int i = 0; i < parts; ++i)
+      kernels::store(to + i * width, part[i]);
+  }
+
+  MILLRACE_INLINE lanes& operator+=(const lanes& other) {
+#pragma GCC unroll 4
+    for (int i = 0; i < parts; ++i)
+      part[i] += other.part[i];
+    return *this;
+  }
+
+  /// Each lane the larger of itself and that of `other`.
+  MILLRACE_INLINE void raise(const lanes& other) {
+#pragma GCC unroll 4
+    for (int i = 0; i < parts; ++i)
+      part[i] = kernels::max(part[i], other.part[i]);
+  }
+
+  /// As a tree, always the same one.
+  MILLRACE_INLINE float sum() const {
+    float x[16];
+    store(x);
+    for (int half = 8; half > 0; half /= 2)
+      for (int i = 0; i < half; ++i)
+        x[i] += x[i + half];
+    return x[0];
+  }
+
+  MILLRACE_INLINE float max() const {
+    float x[16];
+    store(x);
+    float peak = x[0];
+    for (int i = 1; i < 16; ++i)
+      peak = x[i] > peak ? x[i] : peak;
+    return peak;
+  }
+};
 
 } // namespace millrace::kernels

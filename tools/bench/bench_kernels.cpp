@@ -85,13 +85,14 @@ double read_gb_s(thread_team& team, const std::vector<std::unique_ptr<packed_mat
     const double start = now();
     team.run(static_cast<std::int64_t>(weights.size()), 1, [&](std::int64_t first, std::int64_t) {
       with_instruction_set(
-          team.instructions(), [&](auto) __attribute__((always_inline)) {
+          team.instructions(), [&](auto width) __attribute__((always_inline)) {
             const auto& w = *weights[static_cast<std::size_t>(first)];
-            kernels::lanes sums[4] = {};
-            for (const float *p = w.panel<float>(0), *end = w.panel<float>(w.panels()); p < end; p += 64)
+            using V = kernels::vector<decltype(width)::value>;
+            V sums[4] = {};
+            for (const float *p = w.panel<float>(0), *end = w.panel<float>(w.panels()); p < end; p += 4 * width)
               for (int j = 0; j < 4; ++j)
-                sums[j] += kernels::load<kernels::lanes>(p + 16 * j);
-            sink[static_cast<std::size_t>(first)] = kernels::sum(sums[0] + sums[1] + sums[2] + sums[3]);
+                sums[j] += kernels::load<V>(p + j * width);
+            sink[static_cast<std::size_t>(first)] = (sums[0] + sums[1] + sums[2] + sums[3])[0];
           });
     });
     double bytes = 0;
