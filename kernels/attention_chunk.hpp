@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
@@ -18,12 +19,11 @@ constexpr std::int64_t chunk_blocks = chunk_tokens / cache_block_tokens;
 
 constexpr float unseen = -std::numeric_limits<float>::infinity();
 
-/// The keys and values of one kv head in the blocks of a chunk.
+/// The keys or the values of one kv head in the blocks of a chunk.
 template <class Number>
 struct head_chunk {
-  const Number* keys[chunk_blocks]; ///< [head_dim, cache_block_tokens] each
-  const Number* next[chunk_blocks]; ///< what is read after the values: fetched meanwhile
-  std::int64_t to_values;           ///< numbers from a block's keys to its values [cache_block_tokens, head_dim]
+  const Number* numbers[chunk_blocks]; ///< keys [head_dim, cache_block_tokens] or values [cache_block_tokens, head_dim]
+  const Number* next[chunk_blocks]; ///< what is read after them: fetched meanwhile. Each as far off where keys are read
   std::int64_t head_dim;
 };
 
@@ -58,7 +58,7 @@ MILLRACE_INLINE void for_queries(std::int64_t queries, const Body& body) {
   }
 }
 
-/// scores[g, t] of a run of `at_once` blocks: one chain over head_dim for each query and token.
+/// scores[g, t] of a run of `at_once` blocks of keys: one chain over head_dim for each query and token.
 /// @param q [head_dim, q_stride], scaled   @param scores [queries, chunk_tokens]
 template <int width, int queries, int at_once, class Number>
 MILLRACE_INLINE void score_blocks(const head_chunk<Number>& h, std::int64_t block, const float* q,
@@ -69,12 +69,13 @@ MILLRACE_INLINE void score_blocks(const head_chunk<Number>& h, std::int64_t bloc
   const Number* keys[at_once];
 #pragma GCC unroll 4
   for (int b = 0; b < at_once; ++b)
-    keys[b] = h.keys[block + b];
+    keys[b] = h.numbers[block + b];
+  const std::ptrdiff_t to_next = h.next[block] - keys[0]; // one number, not as many pointers as there are blocks
   for (std::int64_t d = 0; d < h.head_dim; ++d, q += q_stride) {
     V key[at_once][of_block];
 #pragma GCC unroll 4
     for (int b = 0; b < at_once; ++b) {
-      __builtin_prefetch(keys[b] + h.to_values + d * cache_block_tokens, 0, 2);
+      __builtin_prefetch(keys[b] + to_next + d * cache_block_tokens, 0, 2);
 #pragma GCC unroll 4
       for (int v = 0; v < of_block; ++v)
         key[b][v] = load_widened<V>(keys[b] + d * cache_block_tokens + v * width);
@@ -136,7 +137,7 @@ MILLRACE_INLINE void mix_values(const head_chunk<Number>& h, std::int64_t first,
       sums[g][v] = first == 0 ? V{} : load<V>(y + g * y_stride + v * width);
   for (std::int64_t t = first; t < last;) {
     const std::int64_t at = t % cache_block_tokens * h.head_dim + from_dim;
-    const Number* value = h.keys[t / cache_block_tokens] + h.to_values + at;
+    const Number* value = h.numbers[t / cache_block_tokens] + at;
     const Number* fetch = h.next[t / cache_block_tokens] + at;
     const std::int64_t end = std::min(last, (t / cache_block_tokens + 1) * cache_block_tokens);
     for (; t < end; ++t, value += h.head_dim, fetch += h.head_dim) {

@@ -149,7 +149,7 @@ public:
         group_(a.heads / a.kv_heads), queries_(tile.rows * group_), partial_floats_(partial::floats(a.head_dim)) {
     thread_local scratch mine;
     const std::int64_t q_floats = (queries_ * a.head_dim + 15) / 16 * 16;
-    const std::int64_t wide_floats = a.cached_as == storage::float32 ? 0 : 2 * chunk_tokens * a.head_dim;
+    const std::int64_t wide_floats = a.cached_as == storage::float32 ? 0 : chunk_tokens * a.head_dim;
     q_ = mine.room(q_floats + queries_ * (chunk_tokens + 2 * partial_floats_) + wide_floats);
     scores_ = q_ + q_floats;
     next_ = scores_ + queries_ * chunk_tokens;
@@ -197,105 +197,150 @@ private:
           q_[d * queries_ + i * group_ + g] = a_.q[heads_at(i) + g * a_.head_dim + d] * scale;
   }
 
-  /// Whether row `j` reads the blocks that row `i` reads of a chunk.
-  bool shares(std::int64_t i, std::int64_t j, std::int64_t chunk) const {
-    if (seen(j, chunk) < 1)
-      return false;
-    const auto blocks = [&](std::int64_t row) { return blocks_of(seen(row, chunk)); };
-    void* const* const of_i = place(i).blocks + chunk * chunk_blocks;
-    void* const* const of_j = place(j).blocks + chunk * chunk_blocks;
-    return of_i == of_j || (blocks(i) == blocks(j) && std::equal(of_i, of_i + blocks(i), of_j));
+  /// Blocks of a chunk that row `i` sees.
+  std::int64_t blocks_seen(std::int64_t i, std::int64_t chunk) const { return blocks_of(seen(i, chunk)); }
+
+  void* const* blocks(std::int64_t i, std::int64_t chunk) const { return place(i).blocks + chunk * chunk_blocks; }
+
+  /// Rows next to each other that begin a chunk with the same blocks.
+  struct sharing {
+    std::int64_t first, last;
+    std::int64_t blocks; ///< that all of them have in common, as far as they see them; those are `first`'s
+  };
+
+  sharing sharing_from(std::int64_t first, std::int64_t chunk) const {
+    sharing s{first, first + 1, blocks_seen(first, chunk)};
+    for (std::int64_t i = first; i < tile_.rows; ++i)
+      if (blocks(i, chunk) == blocks(first, chunk))
+        s.blocks = std::max(s.blocks, blocks_seen(i, chunk));
+    for (; s.last < tile_.rows && seen(s.last, chunk) >= 1; ++s.last) {
+      void* const* const mine = blocks(first, chunk);
+      void* const* const its = blocks(s.last, chunk);
+      if (its == mine)
+        continue;
+      const std::int64_t upto = std::min(s.blocks, blocks_seen(s.last, chunk));
+      const std::int64_t same = std::mismatch(mine, mine + upto, its).first - mine;
+      if (same == 0)
+        break;
+      if (same < upto)
+        s.blocks = same;
+    }
+    return s;
   }
 
   MILLRACE_INLINE void attend_chunk(std::int64_t chunk, float* partials) {
-    for (std::int64_t i = 0, end; i < tile_.rows; i = end) {
-      end = i + 1;
-      if (seen(i, chunk) < 1)
-        continue;
-      while (end < tile_.rows && shares(i, end, chunk))
-        ++end;
-      attend_shared(chunk, i, end, partials);
-    }
+    for (std::int64_t i = 0; i < tile_.rows;)
+      if (seen(i, chunk) < 1) {
+        ++i;
+      } else {
+        const sharing rows = sharing_from(i, chunk);
+        attend_shared(rows, chunk, partials);
+        i = rows.last;
+      }
   }
 
-  /// The first `seen` tokens of row i's chunk where the cache has them.
+  /// body(numbers): the keys or the values of the first `count` blocks of row i's chunk, where the cache has them, or
+  /// widened once for all if many `queries` read bfloat16.
+  template <class Body>
+  MILLRACE_INLINE void with_numbers(std::int64_t i, std::int64_t chunk, std::int64_t count, bool keys,
+                                    std::int64_t queries, const Body& body) {
+    head_chunk<float> numbers;
+    if (a_.cached_as == storage::float32) {
+      numbers = in_place<float>(i, chunk, count, keys);
+    } else {
+      const auto stored = in_place<bfloat16>(i, chunk, count, keys);
+      if (queries <= most_queries<width>)
+        return body(stored);
+      numbers = widened(stored, count);
+    }
+    body(numbers);
+  }
+
   template <class Number>
-  head_chunk<Number> in_place(std::int64_t i, std::int64_t chunk, std::int64_t seen) const {
-    head_chunk<Number> h{
-        .keys = {}, .next = {}, .to_values = values_at(a_, kv_head_) - keys_at(a_, kv_head_), .head_dim = a_.head_dim};
-    const auto block = [](void* const* blocks, std::int64_t b) { return static_cast<const Number*>(blocks[b]); };
-    const std::int64_t first = chunk * chunk_blocks, rest = place(i).position / tokens - first - chunk_blocks;
-    for (std::int64_t b = 0; b < blocks_of(seen); ++b) {
-      h.keys[b] = block(place(i).blocks, first + b) + keys_at(a_, kv_head_);
-      h.next[b] = (rest >= 0 ? block(place(i).blocks, first + chunk_blocks + std::min(b, rest))
-                             : block(behind_.blocks, std::min(b, behind_.position / tokens)))
-                  + keys_at(a_, kv_head_);
+  head_chunk<Number> in_place(std::int64_t i, std::int64_t chunk, std::int64_t count, bool keys) const {
+    head_chunk<Number> h{.numbers = {}, .next = {}, .head_dim = a_.head_dim};
+    const std::int64_t keys_from = keys_at(a_, kv_head_), values_from = values_at(a_, kv_head_);
+    const std::int64_t rest = place(i).position / tokens - (chunk + 1) * chunk_blocks;
+    for (std::int64_t b = 0; b < count; ++b) {
+      const auto* const block = static_cast<const Number*>(blocks(i, chunk)[b]);
+      const void* const later =
+          rest >= 0 ? blocks(i, chunk + 1)[std::min(b, rest)] : behind_.blocks[std::min(b, behind_.position / tokens)];
+      h.numbers[b] = block + (keys ? keys_from : values_from);
+      h.next[b] = keys ? block + values_from : static_cast<const Number*>(later) + keys_from;
     }
     return h;
   }
 
-  /// Its first `seen` tokens as floats, once for all who share it.
-  MILLRACE_INLINE head_chunk<float> widened_chunk(const head_chunk<bfloat16>& h, std::int64_t seen) const {
+  MILLRACE_INLINE head_chunk<float> widened(const head_chunk<bfloat16>& h, std::int64_t count) const {
+    head_chunk<float> wide{.numbers = {}, .next = {}, .head_dim = h.head_dim};
     const std::int64_t numbers = tokens * h.head_dim;
-    head_chunk<float> wide{.keys = {}, .next = {}, .to_values = numbers, .head_dim = h.head_dim};
-    for (std::int64_t b = 0; b < blocks_of(seen); ++b) {
-      float* const keys = wide_ + 2 * b * numbers;
-      for (std::int64_t n = 0; n < numbers; n += width) {
-        store(keys + n, load_widened<vector<width>>(h.keys[b] + n));
-        store(keys + numbers + n, load_widened<vector<width>>(h.keys[b] + h.to_values + n));
-      }
-      wide.keys[b] = wide.next[b] = keys;
+    for (std::int64_t b = 0; b < count; ++b) {
+      float* const to = wide_ + b * numbers;
+      for (std::int64_t n = 0; n < numbers; n += width)
+        store(to + n, load_widened<vector<width>>(h.numbers[b] + n));
+      wide.numbers[b] = wide.next[b] = to;
     }
     return wide;
   }
 
-  /// Rows [first, last), which share the chunk's blocks.
-  MILLRACE_INLINE void attend_shared(std::int64_t chunk, std::int64_t first, std::int64_t last, float* partials) {
-    std::int64_t most = 0;
-    for (std::int64_t i = first; i < last; ++i)
-      most = std::max(most, seen(i, chunk));
-    if (a_.cached_as == storage::float32)
-      return attend_shared(in_place<float>(first, chunk, most), chunk, first, last, partials);
-    const auto stored = in_place<bfloat16>(first, chunk, most);
-    if ((last - first) * group_ > most_queries<width>)
-      attend_shared(widened_chunk(stored, most), chunk, first, last, partials);
-    else
-      attend_shared(stored, chunk, first, last, partials);
+  /// The part of a chunk that rows have in common, for all of them at once, and what each has beyond it by itself.
+  MILLRACE_INLINE void attend_shared(const sharing& rows, std::int64_t chunk, float* partials) {
+    // Beyond what all of them see each row goes on by itself, also in a common block: a later value may be infinite.
+    std::int64_t common = rows.blocks * tokens;
+    for (std::int64_t i = rows.first; i < rows.last; ++i)
+      common = std::min(common, seen(i, chunk));
+    for (std::int64_t part = rows.first - 1; part < rows.last; ++part) {
+      const bool all = part < rows.first;
+      const std::int64_t i = all ? rows.first : part, queries = group_ * (all ? rows.last - rows.first : 1);
+      const std::int64_t from = all ? 0 : rows.blocks, upto = all ? rows.blocks : blocks_seen(i, chunk);
+      if (from < upto)
+        with_numbers(
+            i, chunk, upto, true, queries, [&](const auto& keys) __attribute__((always_inline)) {
+              score(keys, from, upto, i * group_, queries);
+            });
+    }
+    for (std::int64_t g = rows.first * group_; g < rows.last * group_; ++g) {
+      const partial its(partials + g * partial_floats_, a_.head_dim);
+      weigh<width>(scores_ + g * chunk_tokens, seen(g / group_, chunk), its.peak(), its.total());
+    }
+    for (std::int64_t part = rows.first - 1; part < rows.last; ++part) {
+      const bool all = part < rows.first;
+      const std::int64_t i = all ? rows.first : part, queries = group_ * (all ? rows.last - rows.first : 1);
+      const std::int64_t from = all ? 0 : common, upto = all ? common : seen(i, chunk);
+      if (from < upto)
+        with_numbers(
+            i, chunk, blocks_of(upto), false, queries, [&](const auto& values) __attribute__((always_inline)) {
+              mix(values, from, upto, i * group_, queries, partials);
+            });
+    }
   }
 
+  /// Scores of blocks [from, upto) for queries [first, first + queries).
   template <class Number>
-  MILLRACE_INLINE void attend_shared(const head_chunk<Number>& h, std::int64_t chunk, std::int64_t first,
-                                     std::int64_t last, float* partials) {
-    std::int64_t least = chunk_tokens, most = 0;
-    for (std::int64_t i = first; i < last; ++i) {
-      least = std::min(least, seen(i, chunk));
-      most = std::max(most, seen(i, chunk));
-    }
-    const float* const q = q_ + first * group_;
-    const std::int64_t queries = (last - first) * group_, blocks = blocks_of(most);
-    partials += first * group_ * partial_floats_;
+  MILLRACE_INLINE void score(const head_chunk<Number>& keys, std::int64_t from, std::int64_t upto, std::int64_t first,
+                             std::int64_t queries) {
     for_queries<width>(
         queries, [&](std::int64_t g, auto count) __attribute__((always_inline)) {
           constexpr int at_once = std::clamp(vectors_a_query<width, count> * width / static_cast<int>(tokens), 1, 4);
-          std::int64_t b = 0;
-          for (; b + at_once <= blocks; b += at_once)
-            score_blocks<width, count, at_once>(h, b, q + g, queries_, scores_ + g * chunk_tokens);
-          for (; b < blocks; ++b)
-            score_blocks<width, count, 1>(h, b, q + g, queries_, scores_ + g * chunk_tokens);
+          const float* const q = q_ + first + g;
+          float* const scores = scores_ + (first + g) * chunk_tokens;
+          std::int64_t b = from;
+          for (; b + at_once <= upto; b += at_once)
+            score_blocks<width, count, at_once>(keys, b, q, queries_, scores);
+          for (; b < upto; ++b)
+            score_blocks<width, count, 1>(keys, b, q, queries_, scores);
         });
-    for (std::int64_t g = 0; g < queries; ++g) {
-      const partial its(partials + g * partial_floats_, a_.head_dim);
-      weigh<width>(scores_ + g * chunk_tokens, seen(first + g / group_, chunk), its.peak(), its.total());
-    }
+  }
+
+  /// Values of tokens [from, upto) for queries [first, first + queries).
+  template <class Number>
+  MILLRACE_INLINE void mix(const head_chunk<Number>& values, std::int64_t from, std::int64_t upto, std::int64_t first,
+                           std::int64_t queries, float* partials) {
     for_queries<width>(
         queries, [&](std::int64_t g, auto count) __attribute__((always_inline)) {
-          mix_head<width, count>(h, 0, least, scores_ + g * chunk_tokens, partials + g * partial_floats_,
-                                 partial_floats_);
+          mix_head<width, count>(values, from, upto, scores_ + (first + g) * chunk_tokens,
+                                 partials + (first + g) * partial_floats_, partial_floats_);
         });
-    // Beyond what all of them see: each its own tokens, since a later one's value may be infinite.
-    for (std::int64_t g = 0; g < queries; ++g)
-      if (const std::int64_t upto = seen(first + g / group_, chunk); upto > least)
-        mix_head<width, 1>(h, least, upto, scores_ + g * chunk_tokens, partials + g * partial_floats_, partial_floats_);
   }
 
   MILLRACE_INLINE void join(std::int64_t chunk, float* partials) {
