@@ -124,8 +124,6 @@ void serve(actor_system& system, const handle<decides>& coordinator, const worke
 } // namespace
 
 int run_worker(const worker_options& options) {
-  // A terminal's signals reach every process of the run: the run's own process decides, this one is told.
-  cluster::leave_terminal_to_others();
   cluster::survive_refused_writes();
   cluster::raise_descriptor_limit();
   std::optional<cluster::credentials> secret;

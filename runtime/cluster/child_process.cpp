@@ -1,5 +1,6 @@
 #include "runtime/cluster/child_process.hpp"
 
+#include "runtime/cluster/signals.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <fcntl.h>
@@ -78,6 +79,7 @@ pid_t child_processes::start(const std::vector<std::string>& arguments,
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
       _exit(127);
+    leave_stopping_to_others(); // before its first signal can come
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);

@@ -21,7 +21,8 @@ struct child_exit {
 
 /// Starts this program again with other arguments and watches the children: every exit is reported once.
 ///
-/// Children die with this process, also when it is killed. (PR_SET_PDEATHSIG follows the thread that forks, so `start`
+/// Signals that ask a program to stop do not end a child: this process decides. Children die with it, also when it is
+/// killed. (PR_SET_PDEATHSIG follows the thread that forks, so `start`
 /// belongs on a thread that lives as long as the children.)
 class child_processes {
 public:

@@ -64,9 +64,9 @@ void survive_refused_writes() {
   std::signal(SIGXFSZ, SIG_IGN);
 }
 
-void leave_terminal_to_others() {
-  std::signal(SIGINT, SIG_IGN);
-  std::signal(SIGHUP, SIG_IGN);
+void leave_stopping_to_others() {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1})
+    std::signal(number, SIG_IGN);
 }
 
 } // namespace millrace::cluster

@@ -26,7 +26,8 @@ private:
 /// (SIGPIPE), beyond a limit of size (SIGXFSZ).
 void survive_refused_writes();
 
-/// From here on neither Ctrl-C nor a closed terminal reaches this program: another process decides about it.
-void leave_terminal_to_others();
+/// From here on none of the signals of `stop_signals` ends this program, nor what it becomes by exec: they often reach
+/// a whole process group, and another process decides. May be called between fork and exec.
+void leave_stopping_to_others();
 
 } // namespace millrace::cluster

@@ -33,7 +33,8 @@ std::string system_words(const std::string& what) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  signal(SIGPIPE, SIG_DFL);
+  for (const int number : {SIGPIPE, SIGTERM, SIGUSR1}) // this process may ignore them; what the child starts must not
+    signal(number, SIG_DFL);
   if (command.memory_bytes > 0) {
     const rlimit most{static_cast<rlim_t>(command.memory_bytes), static_cast<rlim_t>(command.memory_bytes)};
     setrlimit(RLIMIT_DATA, &most);

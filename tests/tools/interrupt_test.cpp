@@ -103,17 +103,15 @@ TEST_CASE("a second Ctrl-C ends the run at once") {
   CHECK(wait_until([&] { return !is_running(learner); }, 2));
 }
 
-TEST_CASE("SIGTERM, a closed terminal and a batch system's warning stop with a checkpoint, placed processes too") {
+TEST_CASE("SIGTERM, a closed terminal and a batch system's warning to every process of a run: it stops with a "
+          "checkpoint") {
   ::signal(SIGHUP, SIG_DFL); // a run that nohup started leaves it alone
   for (const int number : {SIGTERM, SIGHUP, SIGUSR1}) {
     CAPTURE(number);
     const tiny_run run({.steps = 1000});
     running_command running(run.start(placed_apart(false)));
     REQUIRE(reaches(running, run.files(), 2));
-    if (number == SIGHUP)
-      running.signal_group(number);
-    else
-      running.signal(number);
+    running.signal_group(number); // as batch systems send them
     const auto end = running.wait();
     CAPTURE(running.err());
     CHECK(end.status == 3);

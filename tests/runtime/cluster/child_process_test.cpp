@@ -55,6 +55,17 @@ TEST_CASE("a killed child is reported with its signal") {
   CHECK_FALSE(log.seen[0].clean);
 }
 
+TEST_CASE("no signal that asks a program to stop ends a child, from its first moment on") {
+  exits log;
+  child_processes children([&](child_exit e) { log.add(std::move(e)); });
+  const pid_t child =
+      children.start({"--test-case=*waits until it is killed*", "--no-skip"}, {{"MILLRACE_TEST_WAIT", "1"}});
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGKILL})
+    children.signal(child, number);
+  REQUIRE(log.wait_for(1));
+  CHECK(log.seen[0].how.starts_with("signal 9"));
+}
+
 TEST_CASE("destroying the object kills and reaps what still runs") {
   exits log;
   pid_t child = 0;

@@ -67,6 +67,16 @@ TEST_CASE("how a process ends is the failure's kind and line") {
   CHECK(failure_of(shell("printf '\\377\\377\\377\\377' >&3; sleep 60", framing::length)).starts_with("malformed: "));
 }
 
+TEST_CASE("a signal that the process above ignores ends what a worker starts all the same") {
+  for (const int number : {SIGPIPE, SIGTERM, SIGUSR1}) {
+    CAPTURE(number);
+    const auto before = std::signal(number, SIG_IGN);
+    CHECK(failure_of(shell("kill -" + std::to_string(number) + " $$; sleep 60"))
+              .starts_with("crash: the process ended by signal " + std::to_string(number)));
+    std::signal(number, before);
+  }
+}
+
 TEST_CASE("what a process has forked dies with it") {
   pid_t forked = 0;
   {
