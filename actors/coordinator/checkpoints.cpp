@@ -254,6 +254,7 @@ void coordinator_state::conclude(run_outcome outcome) {
   }
   for (const auto& [node, process] : processes_)
     tell(process.agent, end_process{outcome.line});
+  kill_who_is_not_up();
   std::set<address> actors{source_};
   for (const auto& [name, role] : roles_)
     actors.insert({role.generator, role.column_adder, role.trainer, role.publisher, role.weights_taker, role.evaluator,

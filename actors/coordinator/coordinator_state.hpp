@@ -132,6 +132,7 @@ private:
   void start_on_host(const supervision::placed_process& placed, const std::string& token);
   void started(const supervision::placed_process& placed, std::int64_t pid);
   void kill(const std::string& host, std::int64_t pid);
+  void kill_who_is_not_up();
   void introduce(live_process& fresh);
   void introduced(node_id node, node_id by);
   bool has_joined(const role_instance& role) const; ///< let in, not up

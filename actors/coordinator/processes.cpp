@@ -111,6 +111,17 @@ void coordinator_state::kill(const std::string& host, std::int64_t pid) {
     tell(config_.nodes.at(host), kill_on_node{pid});
 }
 
+/// Nobody tells such a process that the run has ended: it would look for it.
+void coordinator_state::kill_who_is_not_up() {
+  for (const auto& [name, pid] : pids_) {
+    const auto& host = lives_.at(name).host;
+    if (std::none_of(processes_.begin(), processes_.end(), [&, pid = pid](const auto& entry) {
+          return entry.second.pid == pid && entry.second.host == host;
+        }))
+      kill(host, pid);
+  }
+}
+
 welcome coordinator_state::join(const join_run& ask) {
   const auto found = awaited_.find(ask.token);
   if (found == awaited_.end() || found->second.role != ask.role)

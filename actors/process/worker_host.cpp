@@ -57,7 +57,8 @@ welcome join(actor_system& system, const handle<decides>& coordinator, const wor
   const auto token = secret_from_environment(token_variable);
   const auto answer = system.ask_and_wait(coordinator, join_run{token, options.role}, join_deadline);
   if (const auto* why = std::get_if<refusal>(&answer))
-    throw input_error("the run does not let this process in: " + why->line);
+    throw input_error((why->by_the_asked ? "the run does not let this process in: " : "cannot join the run: ")
+                      + why->line);
   return std::get<welcome>(answer);
 }
 

@@ -12,6 +12,8 @@ refusal refusal_of(const caf::error& error) {
     return {.line = to_string(error)};
   if (error.code() == static_cast<std::uint8_t>(caf::sec::request_timeout))
     return {.line = "no answer within the deadline"};
+  if (error.code() == static_cast<std::uint8_t>(caf::sec::request_receiver_down))
+    return {.line = "who was asked is gone"};
   const bool said = error.code() == static_cast<std::uint8_t>(caf::sec::runtime_error);
   if (error.context().size() == 1 && error.context().match_element<std::string>(0))
     return {.line = error.context().get_as<std::string>(0), .by_the_asked = said};

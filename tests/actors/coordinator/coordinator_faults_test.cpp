@@ -67,6 +67,18 @@ TEST_CASE("a process that does not come up within its deadline is killed, whethe
   CHECK(run.starts.back().what.role == role_instance{"rules", 0, 2});
 }
 
+TEST_CASE("a run that ends kills the processes that are not up, whether they have joined or not") {
+  run_of_stand_ins run;
+  const auto rules = run.start_of_role("rules/0"), learner = run.start_of_role("learner/0");
+  run.join(learner.token, learner.what.role);
+  const auto rollout = run.bring_up("rollout/0");
+  run.send(role_failed{.who = rollout.role, .why = "no such file"});
+  REQUIRE(run.outcome);
+  std::sort(run.killed.begin(), run.killed.end());
+  CHECK(run.killed == std::vector<std::int64_t>{std::min(rules.pid, learner.pid), std::max(rules.pid, learner.pid)});
+  CHECK(has(rollout.heard->told, "end"));
+}
+
 TEST_CASE("the process of the policy dies: its session ends when no other process of it is left") {
   run_of_stand_ins run;
   const auto heard = run.start_everything();
