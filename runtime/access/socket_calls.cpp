@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -13,8 +14,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <map>
@@ -27,6 +30,9 @@ namespace {
 
 /// How long a connection may take. A host that is gone answers nothing, and the caller's thread waits.
 constexpr int connect_patience_ms = 3'000;
+
+/// How long a range of ports may be full. A port that this process has closed is free a moment later.
+constexpr std::chrono::milliseconds full_range_patience{1'000};
 
 template <class Function>
 Function* in_libc(const char* name) {
@@ -73,8 +79,9 @@ public:
     tell_ = std::move(tell);
   }
 
+  /// @param real the socket to guard, which listens; owned from here on, also in a failure
   /// @returns 0, or -1 with errno, as listen does
-  int guard(int library_end, int backlog, std::vector<key256> keys);
+  int guard(int library_end, int real, std::vector<key256> keys);
 
   /// The real socket behind a library's end. @returns -1 if there is none
   int real_socket(int library_end) const {
@@ -129,12 +136,11 @@ private:
   std::once_flag served_;
 };
 
-int port_guard::guard(int library_end, int backlog, std::vector<key256> keys) {
-  const int real = ::fcntl(library_end, F_DUPFD_CLOEXEC, 0);
+int port_guard::guard(int library_end, int real, std::vector<key256> keys) {
   int line[2] = {-1, -1};
   const int flags = ::fcntl(library_end, F_GETFL), descriptor_flags = ::fcntl(library_end, F_GETFD);
-  if (real < 0 || libc().listen(real, backlog) != 0
-      || ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) != 0 || ::dup2(line[0], library_end) < 0) {
+  if (real < 0 || ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) != 0
+      || ::dup2(line[0], library_end) < 0) {
     const int why = errno;
     for (const int descriptor : {real, line[0], line[1]})
       if (descriptor >= 0)
@@ -162,6 +168,51 @@ int port_guard::guard(int library_end, int backlog, std::vector<key256> keys) {
     });
   });
   return 0;
+}
+
+int closed_with_errno(int descriptor) {
+  const int why = errno;
+  if (descriptor >= 0)
+    ::close(descriptor);
+  errno = why;
+  return -1;
+}
+
+/// The socket of a library's end, listening. @returns -1 with errno if it cannot
+int listening(int library_end, int backlog) {
+  const int real = ::fcntl(library_end, F_DUPFD_CLOEXEC, 0);
+  return real >= 0 && libc().listen(real, backlog) == 0 ? real : closed_with_errno(real);
+}
+
+/// A socket that listens on a port, at the address of a library's end. @returns -1 with errno if it cannot
+int listening_at(int library_end, std::uint16_t port, int backlog) {
+  sockaddr_storage where{};
+  socklen_t size = sizeof where;
+  if (libc().getsockname(library_end, reinterpret_cast<sockaddr*>(&where), &size) != 0)
+    return -1;
+  (where.ss_family == AF_INET ? reinterpret_cast<sockaddr_in*>(&where)->sin_port
+                              : reinterpret_cast<sockaddr_in6*>(&where)->sin6_port) = htons(port);
+  const int made = ::socket(where.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), reuse = 1;
+  ::setsockopt(made, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse);
+  return made >= 0 && libc().bind(made, reinterpret_cast<const sockaddr*>(&where), size) == 0
+                 && libc().listen(made, backlog) == 0
+             ? made
+             : closed_with_errno(made);
+}
+
+/// The same, on the first port of a range that is free. Two that look at once do not get the same port: only one of
+/// them can listen there.
+int listening_within(int library_end, const std::array<std::uint16_t, 2>& ports, int backlog) {
+  const auto deadline = std::chrono::steady_clock::now() + full_range_patience;
+  for (;;) {
+    for (int port = ports[0]; port <= ports[1]; ++port)
+      if (const int made = listening_at(library_end, static_cast<std::uint16_t>(port), backlog);
+          made >= 0 || errno != EADDRINUSE)
+        return made;
+    if (std::chrono::steady_clock::now() >= deadline)
+      return -1;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
 }
 
 /// The keys of a call that comes from `caller`. @returns none: it is no business of ours
@@ -253,7 +304,8 @@ guard_data::~guard_data() {
   data_key = before_;
 }
 
-guard_ranks::guard_ranks(const key256& key) : key_(key), before_(ranks) {
+guard_ranks::guard_ranks(const key256& key, std::array<std::uint16_t, 2> ports)
+    : key_(key), ports_(ports), before_(ranks) {
   ranks = this;
 }
 
@@ -285,7 +337,9 @@ extern "C" int listen(int descriptor, int backlog) noexcept {
   auto keys = keys_of(__builtin_return_address(0));
   if (keys.empty() || !is_internet_stream(descriptor))
     return libc().listen(descriptor, backlog);
-  const int result = port_guard::own().guard(descriptor, backlog, std::move(keys));
+  const int real = ranks != nullptr && ranks->ports()[1] > 0 ? listening_within(descriptor, ranks->ports(), backlog)
+                                                             : listening(descriptor, backlog);
+  const int result = port_guard::own().guard(descriptor, real, std::move(keys));
   sockaddr_storage port{};
   socklen_t size = sizeof port;
   if (result == 0 && ranks != nullptr && ::getsockname(descriptor, reinterpret_cast<sockaddr*>(&port), &size) == 0)

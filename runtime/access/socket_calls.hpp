@@ -5,6 +5,7 @@
 
 #include <sys/socket.h>
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -17,9 +18,9 @@ namespace millrace::access {
 /// None of them can be given a connection that somebody else has accepted. But all call the C library's bind, listen,
 /// accept, connect and getsockname, and the program's symbols come before a library's. So these five are ours. `bind`
 /// takes a port whose earlier connections the kernel still remembers: those of a process that has just died. `listen`
-/// keeps the real socket for a guarded port and leaves the library one end of a line in its place; `accept` takes
-/// proven connections from the line; `getsockname` names the real socket; `connect` waits for the connection and sends
-/// the proof. Calls of everybody else go through untouched.
+/// keeps the real socket for a guarded port, or one of a range of ports where Gloo would take any, and leaves the
+/// library one end of a line in its place; `accept` takes proven connections from the line; `getsockname` names the
+/// real socket; `connect` waits for the connection and sends the proof. Calls of everybody else go through untouched.
 ///
 /// What is set here is checked by its effect: after a library has opened a port, ask `guarded_ports`.
 
@@ -43,12 +44,15 @@ private:
 /// Gloo's own thread makes none.
 class guard_ranks {
 public:
-  explicit guard_ranks(const key256& key);
+  /// @param ports first and last port that Gloo may listen on; 0 and 0: any that is free
+  explicit guard_ranks(const key256& key, std::array<std::uint16_t, 2> ports = {});
   ~guard_ranks();
   guard_ranks(const guard_ranks&) = delete;
   guard_ranks& operator=(const guard_ranks&) = delete;
 
   const key256& key() const { return key_; }
+
+  const std::array<std::uint16_t, 2>& ports() const { return ports_; }
 
   /// Where the last port listens that was opened here. @returns nothing if none was
   const std::optional<sockaddr_storage>& port() const { return port_; }
@@ -57,6 +61,7 @@ public:
 
 private:
   key256 key_;
+  std::array<std::uint16_t, 2> ports_;
   std::optional<sockaddr_storage> port_;
   guard_ranks* before_;
 };

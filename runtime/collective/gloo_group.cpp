@@ -33,6 +33,7 @@ public:
     wire_ = std::make_unique<gloo_wire>(wire_options{.rank = rank_,
                                                      .size = size_,
                                                      .host = options.host,
+                                                     .ports = options.ports,
                                                      .key = options.key,
                                                      .deadline = deadline,
                                                      .within = options.connect_deadline},

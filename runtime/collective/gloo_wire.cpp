@@ -146,11 +146,19 @@ struct gloo_wire::library {
 gloo_wire::gloo_wire(const wire_options& options, std::shared_ptr<rendezvous> words)
     : library_(std::make_unique<library>()) {
   const no_signals quiet;
-  const access::guard_ranks guard(options.key);
+  const access::guard_ranks guard(options.key, options.ports);
   const auto guarded_before = access::guarded_ports();
   auto how = c10d::ProcessGroupGloo::Options::create(never);
   how->threads = 1; // for collective operations, of which there are none
-  how->devices = {c10d::ProcessGroupGloo::createDeviceForHostname(options.host, /*lazyInit=*/true)};
+  try {
+    how->devices = {c10d::ProcessGroupGloo::createDeviceForHostname(options.host, /*lazyInit=*/true)};
+  } catch (const std::exception& error) {
+    if (options.ports[1] == 0 || guard.port())
+      throw;
+    throw std::runtime_error("no port from " + std::to_string(options.ports[0]) + " to "
+                             + std::to_string(options.ports[1]) + " of " + options.host
+                             + " can be listened on for ranks: " + plain_words(error.what()));
+  }
   if (access::guarded_ports() == guarded_before || !guard.port())
     throw std::logic_error("Gloo has opened a port that nobody guards");
   library_->size = options.size;

@@ -5,7 +5,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <array>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -18,8 +20,9 @@ std::string plain_words(std::string line);
 struct wire_options {
   int rank = 0;
   int size = 1;
-  std::string host;   ///< address of this host that the others reach
-  access::key256 key; ///< without a proof that one has it, nobody is connected
+  std::string host;                     ///< address of this host that the others reach
+  std::array<std::uint16_t, 2> ports{}; ///< first and last that it may listen on; 0 and 0: any that is free
+  access::key256 key;                   ///< without a proof that one has it, nobody is connected
   std::chrono::steady_clock::time_point deadline;
   std::chrono::milliseconds within{0}; ///< what the deadline was, for people
 };
@@ -53,7 +56,7 @@ public:
   };
 
   /// Opens the port, tells the others and waits for their words.
-  /// @throws lost @throws std::exception if the port cannot be opened
+  /// @throws lost @throws std::exception if no port can be opened, as long as others have them all
   gloo_wire(const wire_options& options, std::shared_ptr<rendezvous> words);
   ~gloo_wire();
 

@@ -1,5 +1,8 @@
 #include "runtime/collective/membership.hpp"
 
+#include "runtime/access/hmac.hpp"
+
+#include <span>
 #include <stdexcept>
 #include <utility>
 
@@ -8,6 +11,11 @@ namespace {
 
 /// How long after a failed exchange the news that a rank is gone may take.
 constexpr std::chrono::seconds news_of_a_death{2};
+
+access::key256 key_of(std::uint32_t generation, const access::key256& ranks) {
+  const auto words = "generation " + std::to_string(generation);
+  return access::hmac_sha256(ranks, std::as_bytes(std::span(words)));
+}
 
 } // namespace
 
@@ -64,10 +72,12 @@ void membership::end_newest(const std::string& why) {
   changed_.notify_all();
 }
 
-/// The next group to connect, or one that is connected. @returns nothing: closed @throws std::runtime_error
-std::optional<membership::forming> membership::wait_for_order(std::unique_lock<std::mutex>& lock, const group* last) {
+/// The next group to connect, or one that is connected. @param last the generation that was before @returns nothing:
+/// closed @throws std::runtime_error
+std::optional<membership::forming> membership::wait_for_order(std::unique_lock<std::mutex>& lock,
+                                                              std::optional<std::uint32_t> last) {
   const auto is_there = [&] {
-    return closed_ || (newest_ && !newest_->over && (!newest_->made || newest_->made.get() != last));
+    return closed_ || (newest_ && !newest_->over && (!newest_->made || newest_->generation != last));
   };
   if (!own_.leads)
     changed_.wait(lock, is_there);
@@ -77,24 +87,29 @@ std::optional<membership::forming> membership::wait_for_order(std::unique_lock<s
   return closed_ ? std::nullopt : newest_;
 }
 
-std::shared_ptr<group> membership::group_after(const group* last) {
+std::shared_ptr<group> membership::group_after(std::shared_ptr<group> last) {
   std::unique_lock lock(mutex_);
-  const auto failed = [&] { return last && newest_ && !newest_->over && newest_->made.get() == last; };
+  std::optional<std::uint32_t> before;
+  if (last && newest_ && newest_->made == last)
+    before = newest_->generation;
+  const auto failed = [&] { return before && !newest_->over && newest_->generation == before; };
   // If nobody is said to be gone, whoever knows who lives must look, and form another group.
   if (failed() && !changed_.wait_for(lock, news_of_a_death, [&] { return !failed(); })
       && std::exchange(told_lost_, newest_->generation) != newest_->generation)
     of_loss_(newest_->generation, "an exchange failed");
-  while (auto next = wait_for_order(lock, last)) {
+  while (auto next = wait_for_order(lock, before)) {
     if (next->made)
       return next->made;
     lock.unlock();
+    last.reset();
     std::shared_ptr<group> made;
     std::string failure;
     try {
       made = connect_gloo({.rank = own_.rank,
                            .size = next->size,
                            .host = own_.host,
-                           .key = own_.key,
+                           .ports = own_.ports,
+                           .key = key_of(next->generation, own_.key),
                            .connect_deadline = own_.form_deadline,
                            .exchange_deadline = own_.exchange_deadline},
                           next->words);

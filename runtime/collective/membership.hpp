@@ -4,6 +4,7 @@
 #include "runtime/collective/group_source.hpp"
 #include "runtime/collective/rendezvous.hpp"
 
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -21,13 +22,17 @@ namespace millrace::collective {
 /// One rank's place among the ranks of a learner. Whoever knows which ranks live (the coordinator) says when they are
 /// to form a group, and when one of them is gone. A group of one generation has the same ranks for its whole life.
 ///
+/// Each generation has a key of its own: a rank that is late, and looks for one of an earlier group at a port that has
+/// been taken again, is turned away there.
+///
 /// `form`, `hear` and `part` return at once; groups are connected on the thread that calls `group_after`.
 class membership : public group_source {
 public:
   struct options {
     int rank = 0;
-    std::string host = "127.0.0.1"; ///< address of this host that the others reach
-    access::key256 key{};
+    std::string host = "127.0.0.1";                       ///< address of this host that the others reach
+    std::array<std::uint16_t, 2> ports{};                 ///< first and last to listen on; 0 and 0: any that is free
+    access::key256 key{};                                 ///< of these ranks, in all generations
     std::chrono::milliseconds form_deadline{60'000};      ///< for ranks that are all there to connect
     std::chrono::milliseconds wait_deadline{600'000};     ///< of whoever leads, for all ranks to be there
     std::chrono::milliseconds exchange_deadline{600'000}; ///< of each exchange
@@ -54,7 +59,7 @@ public:
   /// There will be no group any more. What is under way ends at once.
   void close();
 
-  std::shared_ptr<group> group_after(const group* last) override;
+  std::shared_ptr<group> group_after(std::shared_ptr<group> last) override;
 
 private:
   /// A group, and how it comes about.
@@ -66,7 +71,7 @@ private:
     bool over = false;           ///< a rank is gone
   };
 
-  std::optional<forming> wait_for_order(std::unique_lock<std::mutex>& lock, const group* last);
+  std::optional<forming> wait_for_order(std::unique_lock<std::mutex>& lock, std::optional<std::uint32_t> last);
   void end_newest(const std::string& why);
 
   options own_;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <string_view>
 
 namespace millrace::pipeline {
@@ -19,6 +20,35 @@ bool is_address(std::string_view host) {
     return c < 0x80 && (std::isalnum(c) || c == '.' || c == '-' || (bracketed && (c == ':' || c == '[' || c == ']')));
   });
   return plain && error == std::errc() && end == host.data() + host.size() && port >= 1 && port <= 65535;
+}
+
+/// How many ports each host needs, by the name that the placement gives it; "" is this host.
+std::map<std::string, std::int64_t> ports_needed(const pipeline& p) {
+  std::map<std::string, std::int64_t> needed{{"", 1}}; // the run's own process
+  for (const auto& [name, placed] : p.placement.roles) {
+    const std::int64_t count = p.processes_of(name);
+    const auto role = std::find_if(p.roles.begin(), p.roles.end(),
+                                   [&, &wanted = name](const auto& other) { return other.name == wanted; });
+    const std::int64_t each = role != p.roles.end() && role->ranks() && count > 1 ? 2 : 1;
+    for (std::int64_t i = 0; i < count; ++i)
+      needed[placed.hosts.empty() ? "" : placed.hosts[static_cast<std::size_t>(i) % placed.hosts.size()]] += each;
+  }
+  return needed;
+}
+
+void check_data_ports(const pipeline& p, reading& into) {
+  const auto& ports = p.placement.data_ports;
+  if (ports.empty())
+    return;
+  const auto place = into.place("placement.data_ports");
+  if (ports.size() != 2 || ports[0] > ports[1])
+    return into.wrong(place, "placement.data_ports: want the first and the last port, such as [7100, 7199]");
+  const auto there = ports[1] - ports[0] + 1;
+  for (const auto& [host, needed] : ports_needed(p))
+    if (there < needed)
+      into.wrong(place, "placement.data_ports: found " + std::to_string(there) + (there == 1 ? " port" : " ports")
+                            + ", want " + std::to_string(needed) + " for " + (host.empty() ? "this host" : host)
+                            + ": one for each process, and one more for each rank");
 }
 
 } // namespace
@@ -63,10 +93,7 @@ void check_placement(const pipeline& p, reading& into) {
       into.wrong(into.place(path + ".hosts"),
                  path + ".hosts: found hosts without placement.secret_file, want the file with the nodes' secret");
   }
-  const auto& ports = p.placement.data_ports;
-  if (!ports.empty() && (ports.size() != 2 || ports[0] > ports[1]))
-    into.wrong(into.place("placement.data_ports"),
-               "placement.data_ports: want the first and the last port, such as [7100, 7199]");
+  check_data_ports(p, into);
   if (remote && p.placement.transport == "shm")
     into.wrong(into.place("placement.transport"),
                "placement.transport: found \"shm\" with roles on other hosts, want \"auto\" or \"tcp\"");

@@ -59,7 +59,7 @@ struct placement_table {
       "seconds that a run waits at its start for nodes that nobody has started yet");
     v("port", s.port, between(0, 65535), "where processes of other hosts find the run; 0 = any port that is free");
     v("data_ports", s.data_ports, between(1, 65535),
-      "first and last port of the processes' data planes, one each; empty = any that are free");
+      "first and last port of the processes' data planes, one each, and of ranks, one each; empty = any that are free");
     v.entries(s.roles, "where a role runs");
   }
 };

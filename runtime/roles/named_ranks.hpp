@@ -20,10 +20,12 @@ public:
   named_ranks(std::shared_ptr<collective::group_source> groups, role_instance who)
       : groups_(std::move(groups)), who_(std::move(who)) {}
 
-  std::shared_ptr<collective::group> group_after(const collective::group* last) override {
+  std::shared_ptr<collective::group> group_after(std::shared_ptr<collective::group> last) override {
     const telemetry::waiting wait(telemetry::process_waits(),
                                   {.who = who_.name(), .what = "all ranks to be up", .since_s = telemetry::now_s()});
-    auto next = groups_->group_after(last ? static_cast<const named_group*>(last)->ranks.get() : nullptr);
+    auto ranks = last ? static_cast<const named_group&>(*last).ranks : nullptr;
+    last.reset();
+    auto next = groups_->group_after(std::move(ranks));
     return next ? std::make_shared<named_group>(std::move(next), who_) : nullptr;
   }
 

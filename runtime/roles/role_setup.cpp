@@ -1,10 +1,12 @@
 #include "runtime/roles/role_setup.hpp"
 
+#include "runtime/access/hmac.hpp"
 #include "runtime/roles/named_ranks.hpp"
 #include "runtime/words/cores.hpp"
 #include "runtime/words/milliseconds.hpp"
 
 #include <cstdint>
+#include <span>
 
 namespace millrace::roles {
 namespace {
@@ -31,7 +33,8 @@ std::shared_ptr<collective::membership> role_setup::membership() const {
   return std::make_shared<collective::membership>(
       collective::membership::options{.rank = static_cast<int>(who.index),
                                       .host = reached.bind.empty() ? "127.0.0.1" : reached.bind,
-                                      .key = reached.key,
+                                      .ports = reached.ports,
+                                      .key = access::hmac_sha256(reached.key, std::as_bytes(std::span(who.role))),
                                       .form_deadline = milliseconds_of(pipeline->run.join_deadline_s),
                                       .wait_deadline = work_deadline, // whoever starts ranks again gives up before
                                       .exchange_deadline =

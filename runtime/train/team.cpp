@@ -221,7 +221,7 @@ std::shared_ptr<group> team::present() {
   if (!seat_.others)
     return nullptr;
   while (!group_) {
-    auto next = seat_.others->group_after(lost_.get());
+    auto next = seat_.others->group_after(std::exchange(lost_, nullptr));
     if (!next)
       throw std::runtime_error("the learner ends");
     try {
@@ -320,7 +320,7 @@ std::pair<std::vector<at::Tensor>, std::vector<at::Tensor>> team::exchange_momen
 
 void team::follow() {
   std::shared_ptr<group> last;
-  while (auto next = seat_.others->group_after(last.get())) {
+  while (auto next = seat_.others->group_after(std::move(last))) {
     last = std::move(next);
     held_.join(last);
     try {

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <mutex>
+#include <set>
 
 namespace gloo_wire_test {
 
@@ -99,6 +101,43 @@ TEST_CASE("a stranger at a rank's port is turned away, and the group forms all t
   CHECK(refused.wait([](const auto& all) { return !all.empty(); }));
   CHECK(refused.get().front().find("no proof that it holds this port's key") != std::string::npos);
   millrace::access::tell_refusals({});
+}
+
+TEST_CASE("ranks listen on the ports that they are given; one that finds none says so") {
+  const auto ports = free_ports(2);
+  std::mutex mutex;
+  std::set<std::uint16_t> heard;
+  const words_of_all words(2, [&](const std::string&, const std::string& value) {
+    const auto port = ntohs(address_in(value).sin_port);
+    const std::lock_guard lock(mutex);
+    heard.insert(port);
+  });
+  const auto options_within = [&](int rank) {
+    auto options = options_of(rank, 2);
+    options.ports = ports;
+    return options;
+  };
+  std::vector<std::unique_ptr<group>> groups(2);
+  const auto connect = [&](int rank) {
+    groups[static_cast<std::size_t>(rank)] = connect_gloo(options_within(rank), words.of(rank));
+    exchange_one(*groups[static_cast<std::size_t>(rank)]);
+  };
+  REQUIRE(on_ranks(2, connect) == std::vector<std::string>(2));
+  CHECK(heard == std::set<std::uint16_t>{ports[0], ports[1]});
+  const words_of_all others(2);
+  CHECK_THROWS_WITH_AS(connect_gloo(options_within(0), others.of(0)),
+                       ("no port from " + std::to_string(ports[0]) + " to " + std::to_string(ports[1])
+                        + " of 127.0.0.1 can be listened on for ranks: listen: Address already in use")
+                           .c_str(),
+                       std::runtime_error);
+  groups.clear();
+  groups.resize(2);
+  CHECK(on_ranks(2,
+                 [&](int rank) {
+                   groups[static_cast<std::size_t>(rank)] = connect_gloo(options_within(rank), others.of(rank));
+                   exchange_one(*groups[static_cast<std::size_t>(rank)]);
+                 })
+        == std::vector<std::string>(2));
 }
 
 TEST_CASE("a rank with another key joins nobody") {

@@ -3,8 +3,13 @@
 #include "runtime/collective/gloo_group.hpp"
 
 #include <ATen/ATen.h>
+#include <arpa/inet.h>
 #include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <future>
 #include <thread>
@@ -65,6 +70,24 @@ std::vector<std::string> on_ranks(int size, Work work) {
   for (auto& thread : threads)
     thread.join();
   return thrown;
+}
+
+/// First and last of `count` ports of loopback, one after another, that nobody listens on.
+inline std::array<std::uint16_t, 2> free_ports(int count) {
+  static int next = 20'000 + ::getpid() % 1000 * 10;
+  int first = next;
+  for (int port = first; port < first + count; ++port) {
+    sockaddr_in where{};
+    where.sin_family = AF_INET;
+    where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    where.sin_port = htons(static_cast<std::uint16_t>(port));
+    const int probe = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (::bind(probe, reinterpret_cast<const sockaddr*>(&where), sizeof where) != 0)
+      first = port + 1;
+    ::close(probe);
+  }
+  next = first + count;
+  return {static_cast<std::uint16_t>(first), static_cast<std::uint16_t>(first + count - 1)};
 }
 
 /// A group of threads, connected. At index r: rank r's.

@@ -417,6 +417,12 @@ TEST_CASE("ports of data planes are a first and a last one") {
           == lines{"p.toml:33:14: placement.data_ports: want the first and the last port, such as [7100, 7199]"});
   }
   CHECK(errors_of(valid + "[placement]\ndata_ports = [7100, 7199]\nport = 7000\n").empty());
+  // The run's own process, one of the rollout, and two ranks with two ports each.
+  const std::string few = "placement.data_ports: found 5 ports, want 6 for this host: one for each process, and one "
+                          "more for each rank";
+  const std::string roles = "rollout = { processes = 1 }\nlearner = { processes = 2 }\n";
+  CHECK(errors_of(valid + "[placement]\ndata_ports = [7100, 7104]\n" + roles) == lines{"p.toml:33:14: " + few});
+  CHECK(errors_of(valid + "[placement]\ndata_ports = [7100, 7105]\n" + roles).empty());
 }
 
 TEST_CASE("placement names roles, counts and addresses") {

@@ -73,8 +73,8 @@ private:
   public:
     own_link(ranks_in_memory& all, int rank) : all_(all), rank_(rank) {}
 
-    std::shared_ptr<collective::group> group_after(const collective::group* last) override {
-      const int before = last ? static_cast<const own_group*>(last)->generation() : -1;
+    std::shared_ptr<collective::group> group_after(std::shared_ptr<collective::group> last) override {
+      const int before = last ? static_cast<const own_group&>(*last).generation() : -1;
       std::unique_lock lock(all_.mutex_);
       all_.changed_.wait(lock, [&] { return all_.ended_ || all_.generation_ > before; });
       if (all_.ended_)
