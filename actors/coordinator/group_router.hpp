@@ -229,6 +229,8 @@ private:
   void train(train_batch batch);
   void end_step_without_groups();
   void publish_for_evaluation(std::uint32_t version);
+  void keep_for_rollouts(std::uint32_t besides);
+  void let_go_of_rollouts_version();
   /// In a run without rollouts, tells each demonstrations role which version is being trained. The role stamps its
   /// tokens with that version.
   void tell_version();
@@ -276,7 +278,8 @@ private:
   std::optional<std::uint32_t> published_version_;
   weight_shares published_;
   std::optional<std::uint32_t> publishing_;
-  std::set<schedule::worker_id> weights_wanted_; ///< workers to be sent the version being published
+  std::set<schedule::worker_id> weights_wanted_;   ///< workers to be sent the version being published
+  std::optional<std::uint32_t> kept_for_rollouts_; ///< their version, while the policy has published a newer one
   std::optional<train_batch> training_;
   std::optional<train_batch> open_step_; ///< some of its parts are trained; this request ends it if no groups are left
   std::deque<schedule::event> events_;   ///< to be told to the scheduler; the first is being carried out

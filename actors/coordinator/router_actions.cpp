@@ -76,6 +76,8 @@ void group_router::carry_out(const schedule::publish& p, double) {
     return;
   }
   weights_wanted_.insert(p.workers.begin(), p.workers.end());
+  if (kept_for_rollouts_ != p.version)
+    let_go_of_rollouts_version(); // before its successor needs the room
   const bool asked = publishing_ == p.version || publishing_for_evaluation_ == p.version;
   publishing_ = p.version;
   if (!asked && leader_node_)

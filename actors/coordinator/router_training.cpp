@@ -57,15 +57,33 @@ void group_router::publish_for_evaluation(std::uint32_t version) {
   publishing_for_evaluation_ = version;
   if (!leader_node_)
     return;
+  keep_for_rollouts(version);
   effects_.hold_weights({.version = version, .hold = true});
   effects_.publish(version);
+}
+
+/// A rollout that is late, or starts again, is sent the version of the others. A version that rollouts do not get
+/// pushes that one out, unless it is held.
+void group_router::keep_for_rollouts(std::uint32_t besides) {
+  const auto theirs = publishing_ ? publishing_ : published_version_;
+  const bool comes_to_them = besides % scheduler_.settings().clock.publish_every == 0;
+  if (!graph_.publishes || finishing_ || kept_for_rollouts_ || !theirs || theirs == besides || comes_to_them)
+    return;
+  kept_for_rollouts_ = theirs;
+  effects_.hold_weights({.version = *theirs, .hold = true});
+}
+
+void group_router::let_go_of_rollouts_version() {
+  if (const auto version = std::exchange(kept_for_rollouts_, std::nullopt); version && !evaluations_.holds(*version))
+    effects_.hold_weights({.version = *version, .hold = false});
 }
 
 void group_router::advance_evaluations() {
   for (const auto& start : evaluations_.take_starts())
     effects_.evaluate(start.who, {.version = start.version, .parameters = start.parameters, .in_flight = true});
   for (const auto version : evaluations_.take_released())
-    effects_.hold_weights({.version = version, .hold = false});
+    if (version != kept_for_rollouts_)
+      effects_.hold_weights({.version = version, .hold = false});
   if (finishing_ && evaluations_.idle() && !std::exchange(finished_, true))
     effects_.finish(*finishing_);
 }

@@ -88,6 +88,9 @@ public:
   std::vector<start> take_starts();
   std::vector<std::uint32_t> take_released();
 
+  /// Whether an evaluation needs the weights of this version, now or later.
+  bool holds(std::uint32_t version) const { return held_.contains(version); }
+
 private:
   struct role_state {
     evaluation_node node;

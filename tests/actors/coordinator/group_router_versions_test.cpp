@@ -203,6 +203,49 @@ TEST_CASE(
   CHECK(w.effects.finished);
 }
 
+TEST_CASE("the version that rollouts run is kept while newer ones are evaluated, until they are to get another") {
+  auto config = schedule::preset("bounded");
+  config.groups_per_step = 2;
+  config.steps = 9;
+  config.clock.publish_every = 3;
+  config.gate.depth = 3;
+  router_world w(config, {{"held_out", 1, false}});
+  w.all_up();
+  w.c.evaluation_up({"held_out", 0, 1}, 40);
+  const auto told = [&](const std::string& what) {
+    return std::count(w.effects.done.begin(), w.effects.done.end(), what);
+  };
+  std::uint64_t group = 0;
+  const auto train_next = [&] {
+    w.give_prompts();
+    for (const auto last = group + 2; group < last; ++group)
+      w.score_and_fetch(group);
+    w.effects.done.clear();
+    w.train();
+  };
+  train_next();
+  CHECK(w.effects.published.back() == 1); // for the evaluation alone
+  CHECK(std::ranges::find(w.effects.done, "hold 0") < std::ranges::find(w.effects.done, "hold 1"));
+  w.c.published({.version = 1, .parameters = w.ticket_of(policy_node), .copy_s = 0});
+  CHECK(w.effects.sent.empty());
+  w.c.evaluated({"held_out", 0, 1}, 1);
+  CHECK(told("let go of 1") == 1);
+  CHECK(told("let go of 0") == 0);
+
+  w.rollout_up({"rollout", 1, 1}, 11); // a late one is sent what the other one has
+  w.give_prompts();
+  REQUIRE(w.effects.sent.size() == 1);
+  CHECK(w.effects.sent.back().second.version == 0);
+
+  train_next();
+  CHECK(told("hold 0") == 0); // it is held
+  w.c.published({.version = 2, .parameters = w.ticket_of(policy_node), .copy_s = 0});
+  train_next();
+  CHECK(w.effects.published.back() == 3); // for the rollouts too
+  CHECK(told("let go of 0") == 1);
+  CHECK(told("hold 2") == 0);
+}
+
 TEST_CASE("a person who stops a run waits for no evaluation; an early stop does") { // CO-5
   for (const auto haste : {group_router::haste::some, group_router::haste::none}) {
     router_world w(2, {{"held_out", 0, true}});

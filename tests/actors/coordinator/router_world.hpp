@@ -130,8 +130,8 @@ struct router_world {
                         std::uint32_t flat_groups_per_step = 0, const char* preset = "synchronous")
       : c(make_graph(std::move(evaluations)), make_scheduler(steps, flat_groups_per_step, preset), 7, effects) {}
 
-  explicit router_world(const schedule::config& schedule)
-      : c(make_graph(), schedule::scheduler(schedule), 7, effects) {}
+  explicit router_world(const schedule::config& schedule, std::vector<evaluation_node> evaluations = {})
+      : c(make_graph(std::move(evaluations)), schedule::scheduler(schedule), 7, effects) {}
 
   void all_up() {
     c.adder_up(rules, verifier_node);
