@@ -1,8 +1,15 @@
+#include "runtime/columns/weights_bundle.hpp"
+#include "runtime/model/checkpoint.hpp"
+#include "runtime/roles/published_versions.hpp"
+#include "runtime/roles/rollout_role.hpp"
 #include "tests/actors/coordinator/router_world.hpp"
+#include "tests/runtime/roles/ask.hpp"
+#include "tests/runtime/roles/fixture.hpp"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +34,73 @@ TEST_CASE("a rollout that cannot take a version is sent it again, and the third 
   w.c.weights_failed(w.rollout, 0, "wrong shape");
   CHECK(w.effects.sent.size() == 3);
   CHECK(w.effects.failure == "rollout/0 could not take version 0 three times, the last one: wrong shape");
+}
+
+TEST_CASE("a rollout that pulls a version too late, when its weights are gone, is sent the next one and goes on") {
+  const auto p = std::make_shared<const pipeline::pipeline>(tiny_pipeline());
+  const auto data = data_plane_of(policy_node);
+  const auto weights = model::load_checkpoint(tiny_model()).parameters;
+  REQUIRE(roles::versions_kept(*p) == 1);
+  roles::published_versions versions(data, 1);
+  const auto ended = std::make_shared<watched<std::vector<group_generated>>>();
+  roles::role_events events;
+  events.generated = [ended](group_generated what) { ended->change([&](auto& all) { all.push_back(what); }); };
+  const role_instance late{"rollout", 1, 1};
+  auto role = std::make_unique<roles::rollout_role>(
+      roles::role_setup{.pipeline = p, .who = late, .data = data, .events = events},
+      std::get<pipeline::rollout_table>(p->at("rollout").options));
+
+  router_world w;
+  w.c.adder_up(w.rules, verifier_node);
+  w.leader_up();
+  w.rollout_up(w.rollout, rollout_node);
+  w.rollout_up(late, 11);
+  const auto publish = [&](std::uint32_t version) {
+    REQUIRE(w.effects.published.back() == version);
+    w.effects.sent.clear();
+    versions.make_room();
+    w.c.published(
+        {.version = version, .parameters = versions.publish(version, columns::bundle_of(weights)), .copy_s = 0});
+    REQUIRE(w.effects.sent.size() == 2);
+    const auto& [who, ask] = w.effects.sent[w.effects.sent[0].first == late ? 0 : 1];
+    CHECK(ask.version == version);
+    return ask;
+  };
+  const auto first = publish(0);
+  w.c.weights_are_live(w.rollout, 0, 0);
+  w.give_prompts();
+  for (const std::uint64_t group : {0, 1})
+    w.score_and_fetch(group);
+  w.train();
+  const auto next = publish(1); // the first version goes for it
+  const auto [nothing, why] = ask(*role, &roles::rollout_role::take, first);
+  CHECK(why.find("the bundle was released") != std::string::npos);
+  w.effects.done.clear();
+  w.effects.sent.clear();
+  w.c.weights_failed(late, first.version, why);
+  CHECK(w.effects.done.empty());
+  CHECK(w.effects.sent.empty());
+  CHECK(w.effects.failure.empty());
+
+  const auto [live, no_error] = ask(*role, &roles::rollout_role::take, next);
+  CHECK(no_error.empty());
+  w.c.weights_are_live(late, live.version, 0);
+  w.c.weights_are_live(w.rollout, 1, 0);
+  w.give_prompts();
+  const auto on_late = std::ranges::find_if(w.effects.done, [](const auto& line) {
+    return line.starts_with("generate ") && line.ends_with(" on rollout/1");
+  });
+  REQUIRE(on_late != w.effects.done.end());
+  auto group = *std::ranges::find_if(w.effects.generating, [&](const auto& one) {
+    return *on_late == "generate " + std::to_string(one.group) + " on rollout/1";
+  });
+  group.columns = data->publish(prompt_columns("What is 1 plus 2?"));
+  CHECK(ask(*role, &roles::rollout_role::generate, group).second.empty());
+  REQUIRE(ended->wait([](const auto& all) { return !all.empty(); }));
+  CHECK(ended->get().front().tokens.contains(1));
+  CHECK(ended->get().front().tokens.size() == 1);
+  role.reset();
+  CHECK(eventually([&] { return data.use_count() == 2; })); // this and `versions`: its own thread must not be the last
 }
 
 namespace {
