@@ -40,15 +40,6 @@ std::vector<pid_t> children_of(pid_t parent) {
   return children;
 }
 
-/// Names in a folder.
-std::set<std::string> names_in(const std::filesystem::path& folder) {
-  std::set<std::string> names;
-  std::error_code gone;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, gone))
-    names.insert(entry.path().filename().string());
-  return names;
-}
-
 struct strike {
   int signal = SIGKILL;
   double after_s = 0;
@@ -90,20 +81,6 @@ int session_under(const strike& blow, const strings& command, std::set<pid_t>& s
   return end.signal > 0 ? -end.signal : end.status;
 }
 
-void check_books(const run_on_disk& files) {
-  std::set<std::uint64_t> once;
-  std::size_t trained = 0;
-  for (const auto& [step, groups] : files.trained_groups()) {
-    trained += groups.size();
-    once.insert(groups.begin(), groups.end());
-  }
-  CHECK(files.steps() == steps);
-  CHECK(trained == std::size_t{steps} * groups_per_step);
-  CHECK(once.size() == trained);
-  CHECK(files.status().at("state") == "finished");
-  CHECK(files.status().at("ledger").at("live") == 0);
-}
-
 void try_seed(std::uint64_t seed) {
   CAPTURE(seed);
   std::mt19937_64 random(seed);
@@ -115,8 +92,7 @@ void try_seed(std::uint64_t seed) {
   const auto files = run.files();
   const bool placed = random() % 4 != 0;
   const auto shared_before = names_in("/dev/shm");
-  const temporary_folder scratch; // the runs' TMPDIR
-  setenv("TMPDIR", scratch.path().c_str(), 1);
+  const scratch_folder scratch;
   std::set<pid_t> seen;
   int status = -1;
   for (int session = 0; status != 0 && session < 6; ++session) {
@@ -137,10 +113,9 @@ void try_seed(std::uint64_t seed) {
     for (const auto child : seen)
       CHECK(wait_until([&] { return !is_running(child); }, 5)); // no orphans
   }
-  unsetenv("TMPDIR");
   CHECK(status == 0);
-  check_books(files);
-  CHECK(names_in(scratch.path()).empty());
+  check_books(files, steps);
+  CHECK(scratch.left().empty());
   CHECK(names_in("/dev/shm") == shared_before);
 }
 

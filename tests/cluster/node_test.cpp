@@ -70,14 +70,6 @@ void stop(running_command& running) {
   CHECK(end.status == 3);
 }
 
-bool can_have_two_hosts() {
-  static const bool possible = two_hosts::possible();
-  if (!possible)
-    MESSAGE("SKIPPED: this machine does not let us make network namespaces (`ip netns add` needs root), "
-            "so nothing here was tested between hosts");
-  return possible;
-}
-
 } // namespace
 
 TEST_CASE("a role on another host: the run ends well and its bytes cross the cable over UCX") {

@@ -1,9 +1,12 @@
 #include "tests/support/two_hosts.hpp"
 
 #include <arpa/inet.h>
+#include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -117,6 +120,29 @@ std::vector<std::string> listeners_beside(pid_t pid) {
     }
   }
   return found;
+}
+
+std::vector<pid_t> processes_beside(pid_t pid) {
+  const auto space_of = [](const std::string& process) {
+    std::error_code gone;
+    return std::filesystem::read_symlink("/proc/" + process + "/ns/net", gone).string();
+  };
+  const auto own = space_of(std::to_string(pid));
+  std::vector<pid_t> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    const auto name = entry.path().filename().string();
+    if (std::ranges::all_of(name, [](unsigned char c) { return std::isdigit(c); }) && space_of(name) == own)
+      found.push_back(static_cast<pid_t>(std::stol(name)));
+  }
+  return found;
+}
+
+bool can_have_two_hosts() {
+  static const bool possible = two_hosts::possible();
+  if (!possible)
+    MESSAGE("SKIPPED: this machine does not let us make network namespaces (`ip netns add` needs root), "
+            "so nothing here was tested between hosts");
+  return possible;
 }
 
 } // namespace millrace::tests

@@ -50,4 +50,10 @@ private:
 /// The TCP addresses, `127.0.0.1:7000`, that the namespace of process `pid` listens on.
 std::vector<std::string> listeners_beside(pid_t pid);
 
+/// The processes that live in the network namespace of process `pid`, itself among them.
+std::vector<pid_t> processes_beside(pid_t pid);
+
+/// Whether a test can have `two_hosts`. If not, it says aloud that it is skipped.
+bool can_have_two_hosts();
+
 } // namespace millrace::tests
