@@ -343,6 +343,14 @@ std::chrono::milliseconds grace_of(const session_end& end, const pipeline::pipel
   return end.next ? milliseconds_of(10 * p.run.stall_after_s) : std::chrono::milliseconds(cluster::parting_grace);
 }
 
+/// Closes a data plane when it goes itself: the last of the roles may be let go of on the data plane's own thread,
+/// which must not be the last to hold it.
+struct closing_data {
+  transport::data_plane& data;
+
+  ~closing_data() { data.close(); }
+};
+
 /// From its end on every way out is said at once and ends within the grace: the destructors of CAF and UCX may wait for
 /// connections that nobody answers.
 session_end run_session(const whole_run& run, run_start start) {
@@ -355,7 +363,8 @@ session_end run_session(const whole_run& run, run_start start) {
   const auto hosts = hosts_of(run.p);
   for (const auto& host : hosts)
     await_node(host, run.p.placement.connect_timeout_s);
-  const auto data = data_plane_for(config, hosts); // held here too: its own thread must not be the last to let it go
+  const auto data = data_plane_for(config, hosts);
+  const closing_data when_all_is_gone{*data};
   const auto door = access::random_key();
   const auto liveness = liveness_of(run.p, run.secret, door);
   access::tell_refusals([](const std::string& line) { telemetry::log_warning("ports", line); });

@@ -83,8 +83,16 @@ data_plane::transfer_loop::transfer_loop(data_plane_options options)
 }
 
 data_plane::transfer_loop::~transfer_loop() {
+  end();
+}
+
+void data_plane::transfer_loop::end() {
+  if (!thread_.joinable())
+    return;
   post([this] { close(); });
   thread_.join();
+  loop_.restart();
+  loop_.poll(); // what came when the thread had ended
 }
 
 void data_plane::transfer_loop::run() {
@@ -188,6 +196,10 @@ void data_plane::pull(ticket t, std::chrono::milliseconds timeout, pull_handler 
 
 void data_plane::pull(ticket t, wanted_columns wanted, std::chrono::milliseconds timeout, pull_handler done) {
   transfers_->start_pull(std::move(t), std::move(wanted), timeout, std::move(done));
+}
+
+void data_plane::close() {
+  transfers_->end();
 }
 
 data_plane_stats data_plane::stats() const {

@@ -83,8 +83,8 @@ struct data_plane_stats {
 /// Every message carries an HMAC-SHA256 with the run's key over who asks whom for what, and a sequence number that is
 /// accepted once. The bytes themselves are not encrypted.
 ///
-/// Failure: a peer that dies or is dropped ends its pulls at once; no pull outlives its deadline; destruction ends
-/// all pulls with `closed`.
+/// Failure: a peer that dies or is dropped ends its pulls at once; no pull outlives its deadline; `close` and
+/// destruction end all pulls with `closed`.
 class data_plane {
 public:
   using pull_handler = std::function<void(pull_result)>;
@@ -127,6 +127,11 @@ public:
   /// checked against its own checksum. A ticket of this node gives them in the published memory, without a copy. If
   /// the ticket has none of them (all are optional), the pull ends well at once, with a bundle without columns.
   void pull(ticket t, wanted_columns wanted, std::chrono::milliseconds timeout, pull_handler done);
+
+  /// Ends all pulls, and then the thread. What is asked afterwards is not answered. After this any thread may be the
+  /// last to let go of the data plane; before it not the data plane's own, where `done` is called, which cannot wait
+  /// for its own end. Not on that thread.
+  void close();
 
   data_plane_stats stats() const;
 

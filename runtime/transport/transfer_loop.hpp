@@ -33,6 +33,7 @@ public:
 
   data_plane_stats stats() const;
   std::string describe();
+  void end(); ///< any thread but this one's
   /// Runs `work` on the thread, in the order of the calls.
   void post(std::function<void()> work);
   /// Posts `pull`. @param wanted nothing: every column

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <atomic>
 #include <filesystem>
 #include <future>
 #include <random>
@@ -360,6 +361,18 @@ TEST_CASE("destruction ends the pulls that are open") {
   }
   const auto got = promise.get_future().get();
   CHECK((got.status == pull_status::closed || got.status == pull_status::ok));
+}
+
+TEST_CASE("once a data plane is closed, no callback of its own thread holds it any more") {
+  const auto plane = std::make_shared<data_plane>(options_of(1));
+  const auto t = plane->publish(random_bundle(1000, 1));
+  std::atomic<int> answered = 0;
+  for (int i = 0; i < 100; ++i)
+    plane->pull(t, 60s, [&answered, plane](const pull_result&) { ++answered; });
+  plane->close();
+  CHECK(answered == 100);
+  CHECK(plane.use_count() == 1);
+  plane->close();
 }
 
 TEST_CASE("what is chosen for a peer is told, and nothing listens beyond loopback") {
