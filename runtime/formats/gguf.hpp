@@ -48,6 +48,9 @@ public:
 
   const stored_tensor* find(std::string_view name) const;
 
+  /// As `mapped_file` does. @param read one of `tensors()`
+  void let_go(const stored_tensor& read) const { file_.let_go(read.bytes); }
+
   /// @returns null when there is no such key
   const gguf_value* value(std::string_view key) const;
 

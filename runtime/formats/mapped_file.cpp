@@ -41,6 +41,13 @@ mapped_file::mapped_file(const std::filesystem::path& path) {
   ::close(descriptor);
 }
 
+void mapped_file::let_go(std::span<const std::byte> read) const {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const auto before = static_cast<std::size_t>(read.data() - data_) % page; // the mapping begins at a page
+  if (!read.empty())
+    ::madvise(const_cast<std::byte*>(read.data()) - before, read.size() + before, MADV_DONTNEED);
+}
+
 mapped_file::~mapped_file() {
   if (data_ != nullptr)
     ::munmap(const_cast<std::byte*>(data_), size_);

@@ -17,6 +17,10 @@ public:
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
+  /// What was read for the last time no longer counts as memory of this process. It can be read again.
+  /// @param read a part of `bytes()`
+  void let_go(std::span<const std::byte> read) const;
+
 private:
   const std::byte* data_ = nullptr;
   std::size_t size_ = 0;

@@ -36,6 +36,9 @@ public:
   /// @returns null when there is none of that name
   const stored_tensor* find(std::string_view name) const;
 
+  /// As `mapped_file` does. @param read one of `tensors()`
+  void let_go(const stored_tensor& read) const { file_.let_go(read.bytes); }
+
   /// `__metadata__`.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 

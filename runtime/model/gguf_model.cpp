@@ -251,7 +251,11 @@ checkpoint load_gguf(const std::filesystem::path& path, load_options options) {
   if (const std::string* source = file.text("tokenizer.chat_template"))
     out.chat_source = *source;
   const auto values = [&](const formats::stored_tensor& stored) {
-    return options.weights ? to_floats(stored, options.kept) : shape_alone(stored);
+    if (!options.weights)
+      return shape_alone(stored);
+    at::Tensor read = to_floats(stored, options.kept);
+    file.let_go(stored);
+    return read;
   };
   if (options.weights || options.shapes)
     out.parameters = gguf_weights(file, out.config, values);

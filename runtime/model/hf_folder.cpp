@@ -69,7 +69,7 @@ public:
       open_shards(folder, index);
     else if (fs::exists(folder / one_file))
       for (const auto& stored : open(folder / one_file).tensors())
-        places_.emplace(stored.name, place{(folder / one_file).string(), &stored});
+        places_.emplace(stored.name, place{(folder / one_file).string(), files_.back().get(), &stored});
     else
       throw input_error(folder.string() + ": has neither " + one_file + " nor " + index_file);
     add_prefix();
@@ -101,6 +101,7 @@ public:
 private:
   struct place {
     std::string path;
+    const formats::safetensors_file* file;
     const formats::stored_tensor* stored;
   };
 
@@ -123,7 +124,7 @@ private:
         if (stored == nullptr)
           throw input_error(index.string() + ": says that " + formats::in_quotes(name) + " lies in "
                             + formats::in_quotes(shard) + ", which has none of that name");
-        places_.emplace(name, place{path.string(), stored});
+        places_.emplace(name, place{path.string(), &file, stored});
       }
       for (const auto& stored : file.tensors())
         if (!names.contains(stored.name))
@@ -142,7 +143,11 @@ private:
     places_ = std::move(named);
   }
 
-  static at::Tensor tensor_at(const place& where, precision kept) { return parameter(where.path, *where.stored, kept); }
+  static at::Tensor tensor_at(const place& where, precision kept) {
+    at::Tensor read = parameter(where.path, *where.stored, kept);
+    where.file->let_go(*where.stored);
+    return read;
+  }
 
   std::vector<std::unique_ptr<const formats::safetensors_file>> files_;
   std::map<std::string, place> places_;
