@@ -290,7 +290,8 @@ private:
       return;
     const std::int64_t merged = table.lora ? size.adapted : 0;
     const auto version = kept_as(p_.models.at(table.model).dtype, size.weights / share);
-    if (const auto kept = static_cast<std::int64_t>(roles::versions_kept(p_)); kept > 1 || in_shares())
+    const auto kept = static_cast<std::int64_t>(roles::versions_kept(p_));
+    if (kept > 1 || in_shares() || p_.schedule.clock.publish_every > 1)
       add(memory_kind::publication, kept * version);
     else
       add(memory_kind::publication, version, moment::changing); // until all have it

@@ -154,7 +154,8 @@ void group_router::weights_are_live(const role_instance& who, std::uint32_t vers
 
 void group_router::let_go_of_taken() {
   const auto has_it = [&](const auto& entry) { return entry.second.samples_from == published_version_; };
-  if (!graph_.publishes || !published_version_ || publishing_ || generators_.size() < graph_.instances
+  const bool comes_again = scheduler_.settings().clock.publish_every == 1; // else the policy may be versions ahead
+  if (!graph_.publishes || !comes_again || !published_version_ || publishing_ || generators_.size() < graph_.instances
       || !std::ranges::all_of(generators_, has_it))
     return;
   effects_.let_go({*published_version_});

@@ -55,6 +55,7 @@ std::vector<figure> always() {
       {"steps/skipped", "1 where the step changed nothing: its loss or gradient was not finite"},
       {"tokens/prompt", "tokens of the step's prompts"},
       {"tokens/fed", "tokens that the learner's forward passes were fed"},
+      {"tokens/flat_left_out", "tokens of groups whose every advantage is 0, which were not computed"},
       {std::string(metric::tokens), "answer tokens trained since the run began"},
       {std::string(metric::tokens_generated), "answer tokens generated since the run began"},
       {std::string(metric::version), "version of the weights after the step"},

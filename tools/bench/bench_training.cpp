@@ -4,6 +4,7 @@
 //
 //   bench_training [--threads N ...] [--steps N] [--micro-batch-tokens N] [--device cpu|cuda]
 //                  [--activations kept|recomputed] [--layers N] [--answer-tokens N: two answers of N tokens instead]
+//                  [--groups N] [--flat N: so many of them have answers of one reward]
 
 #include "runtime/model/matrix_product.hpp"
 #include "runtime/train/learner.hpp"
@@ -66,10 +67,11 @@ model::weights random_weights(const model::model_config& c) {
   return out;
 }
 
-std::vector<train::training_group> batch(const model::model_config& c, int answer_tokens) {
+/// @param flat so many groups, the first ones, have answers of one reward
+std::vector<train::training_group> batch(const model::model_config& c, int answer_tokens, int count, int flat) {
   std::mt19937_64 random(1);
   const auto token = [&] { return static_cast<std::int32_t>(random() % static_cast<std::uint64_t>(c.vocab_size)); };
-  std::vector<train::training_group> groups(answer_tokens > 0 ? 1 : 4);
+  std::vector<train::training_group> groups(static_cast<std::size_t>(answer_tokens > 0 ? 1 : count));
   const std::vector<int> lengths = answer_tokens > 0 ? std::vector{answer_tokens, answer_tokens}
                                                      : std::vector{5, 12, 20, 28, 36, 44, 55, 64}; // mean 33
   for (std::size_t g = 0; g < groups.size(); ++g) {
@@ -86,6 +88,8 @@ std::vector<train::training_group> batch(const model::model_config& c, int answe
       groups[g].reward.push_back(answer_tokens > 0 ? static_cast<float>(groups[g].reward.size())
                                                    : static_cast<float>(random() % 2));
     }
+    if (g < static_cast<std::size_t>(flat))
+      groups[g].reward.assign(lengths.size(), 1);
   }
   return groups;
 }
@@ -138,7 +142,7 @@ void forget_memory_peak() {
 int main(int argc, char** argv) {
   std::vector<int> threads;
   int steps = 4;
-  int answer_tokens = 0;
+  int answer_tokens = 0, groups_a_step = 4, flat = 0;
   auto config = smollm2();
   train::learner_options options;
   options.device = "cpu";
@@ -158,6 +162,10 @@ int main(int argc, char** argv) {
       config.layers = std::atoll(argv[i + 1]);
     else if (flag == "--answer-tokens")
       answer_tokens = std::atoi(argv[i + 1]);
+    else if (flag == "--groups")
+      groups_a_step = std::atoi(argv[i + 1]);
+    else if (flag == "--flat")
+      flat = std::atoi(argv[i + 1]);
     else if (flag == "--device")
       options.device = argv[i + 1];
     else
@@ -166,7 +174,7 @@ int main(int argc, char** argv) {
   if (threads.empty())
     threads = {1, 2};
   at::manual_seed(1);
-  const auto groups = batch(config, answer_tokens);
+  const auto groups = batch(config, answer_tokens, groups_a_step, flat);
   const auto weights = random_weights(config);
   for (const int count : threads) {
     options.threads = count;

@@ -3,7 +3,7 @@
 
     python3 tools/bench/memory_plan.py [--millrace build/release/millrace] [--model GGUF] [--steps 3] [--only NAME ...]
 
-Ten configurations of SmolLM2-135M, whole and cut down to its first six layers, whose answers run to their longest. Prints
+Thirteen configurations of SmolLM2-135M, whole and cut down to its first six layers, whose answers run to their longest. Prints
 a line a process: predicted, measured, their ratio; and the CPU seconds of all processes. Exit status 1 if a ratio is
 further from 1 than 10 %.
 """
@@ -27,6 +27,8 @@ seed = 1
 checkpoint_every_s = 0
 [models.m]
 path = "{model}"
+[models.judge]
+path = "{judge}"
 [roles.prompts]
 kind = "source"
 generator = {{ type = "arithmetic", operation = "add", min = 1, max = 20 }}
@@ -47,7 +49,7 @@ rules = [ {{ type = "format", pattern = "(cat|dog|1).*e", match = "search" }} ]
 kind = "policy"
 from = [{reads}]
 model = "m"
-publishes_to = ["rollout"]
+publishes_to = [{publishes_to}]
 algorithm = "{algorithm}"
 optimizer = {{ lr = 1e-6 }}
 micro_batch_tokens = 2048
@@ -57,6 +59,19 @@ groups_per_step = 4
 """
 CRITIC = '[roles.critic]\nkind = "critic"\nfrom = ["rollout"]\nmodel = "m"\nmicro_batch_tokens = 1024\n'
 REFERENCE = '[roles.frozen]\nkind = "reference"\nfrom = ["rollout"]\nmodel = "m"\n'
+JUDGE = '[roles.judge]\nkind = "reward_model"\nfrom = ["rollout"]\nmodel = "judge"\n'
+HELD_OUT = """[roles.held_out]
+kind = "evaluation"
+model = "m"
+generator = { type = "arithmetic", operation = "add", min = 1, max = 20 }
+rules = [ { type = "number" } ]
+max_prompt_tokens = 48
+rows = 32
+answers_per_prompt = 1
+max_new_tokens = 32
+slots = 32
+every = 1
+"""
 LONG = ["roles.rollout.max_new_tokens=512", "roles.learner.micro_batch_tokens=2048", "schedule.groups_per_step=1"]
 APART = ["placement.learner.processes=1", "placement.rollout.processes=1"]
 RANKS = ["placement.learner.processes=2", "roles.learner.micro_batch_tokens=512", "roles.learner.threads=1"]
@@ -67,20 +82,29 @@ CONFIGURATIONS = {
     "placed": ("whole", "", APART),
     "ranks, shard none": ("six", "", RANKS),
     "ranks, shard optimizer": ("six", "", RANKS + ["placement.learner.shard=optimizer"]),
+    "ranks, shard full": ("six", "", RANKS + ["placement.learner.shard=full"]),
     "small micro-batches": ("six", "", APART + ["roles.learner.micro_batch_tokens=256"]),
     "long answers": ("six", "", APART + LONG),
     "long, recomputed": ("six", "", APART + LONG + ["roles.learner.activation_checkpointing=true"]),
     "long, bounded cache": ("six", "", APART + LONG + ["roles.rollout.cache_bytes=\"24 MiB\""]),
     "PPO with critic": ("six", CRITIC, ["placement.critic.processes=1"]),
+    "reward model placed": ("six", JUDGE, APART + ["placement.judge.processes=1",
+                                                   'roles.learner.rewards=[{name="format"},{name="judge"}]']),
+    "evaluation placed": ("six", HELD_OUT, APART + ["placement.held_out.processes=1"]),
     "LoRA, reference": ("whole", REFERENCE, ["roles.learner.lora.rank=16", "roles.learner.loss.kl_coefficient=0.1"]),
 }
 
 
-def first_layers(millrace, model, folder, layers):
-    """The model as a Hugging Face folder with its first layers alone: what it writes makes no sense, and has no end."""
+def first_layers(millrace, model, folder, layers, judges=False):
+    """The model as a Hugging Face folder with its first layers alone: what it writes makes no sense, and has no end.
+
+    Where it judges, it has the head of a reward model, of zeros.
+    """
     subprocess.run([millrace, "convert", str(model), str(folder)], check=True, capture_output=True)
     config = json.loads((folder / "config.json").read_text())
     config["num_hidden_layers"] = layers
+    if judges:
+        config |= {"architectures": ["LlamaForSequenceClassification"], "num_labels": 1}
     (folder / "config.json").write_text(json.dumps(config))
     path = folder / "model.safetensors"
     data = path.read_bytes()
@@ -95,6 +119,11 @@ def first_layers(millrace, model, folder, layers):
         kept[name] = entry | {"data_offsets": [end, end + stop - begin]}
         parts.append(body[begin:stop])
         end += stop - begin
+    if judges:
+        head = bytes(4 * config["hidden_size"])
+        kept["score.weight"] = {"dtype": "F32", "shape": [1, config["hidden_size"]],
+                                "data_offsets": [end, end + len(head)]}
+        parts.append(head)
     text = json.dumps(kept).encode()
     text += b" " * (-len(text) % 8)
     path.write_bytes(struct.pack("<Q", len(text)) + text + b"".join(parts))
@@ -114,10 +143,15 @@ def measured(given, folder, name, command):
         sys.exit(f"{name}: exit status {process.returncode}\n{errors}")
     names = {process.pid: "run"}
     for line in (out / "log.txt").read_text().splitlines():
-        if found := re.search(r"info +(\S+) +started as process (\d+)", line):
+        if found := re.search(r"info +(\S+) +started (?:again )?as process (\d+)", line):
             names[int(found.group(2))] = found.group(1)
-    lengths = [json.loads(line)["response_length/mean"] for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return {names[pid]: size for pid, size in peak.items() if pid in names}, sum(cpu.values()), lengths
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    lengths = [row["response_length/mean"] for row in rows if "response_length/mean" in row]
+    most = {}
+    for pid, size in peak.items():
+        if pid in names: # a process that had to be started again is measured in all its lives
+            most[names[pid]] = max(size, most.get(names[pid], 0))
+    return most, sum(cpu.values()), lengths
 
 
 def main():
@@ -132,13 +166,18 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
         first_layers(given.millrace, given.model, folder / "six", 6)
+        first_layers(given.millrace, given.model, folder / "judge", 6, judges=True)
         for name, (model, more, sets) in CONFIGURATIONS.items():
             if given.only and name not in given.only:
                 continue
-            reads = '"rules"' + (', "critic"' if more == CRITIC else "") + (', "frozen"' if more == REFERENCE else "")
+            reads = '"rules"'
+            for role, of in (("critic", CRITIC), ("frozen", REFERENCE), ("judge", JUDGE)):
+                reads += f', "{role}"' if more == of else ""
             path = folder / "p.toml"
             path.write_text(PIPELINE.format(model=given.model if model == "whole" else folder / "six", more=more,
-                                            reads=reads, algorithm="ppo" if more == CRITIC else "grpo"))
+                                            judge=folder / "judge", reads=reads,
+                                            publishes_to='"rollout", "held_out"' if more == HELD_OUT else '"rollout"',
+                                            algorithm="ppo" if more == CRITIC else "grpo"))
             command = [str(path), "--set", f"run.steps={given.steps}"]
             for setting in sets:
                 command += ["--set", setting]

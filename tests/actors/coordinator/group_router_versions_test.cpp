@@ -207,21 +207,26 @@ TEST_CASE("once all rollouts sample from a version its bytes are let go, and a r
   CHECK(let_go() == 2);
 }
 
-TEST_CASE("while a rollout is missing, the newest version stays for it") {
-  auto config = schedule::preset("synchronous");
-  config.groups_per_step = 1;
-  config.steps = 2;
-  auto graph = router_world::make_graph();
-  graph.instances = 3;
-  two_rollouts here(config, graph);
-  auto& [effects, c, first, second] = here;
-  c.weights_are_live(first, 0, 1);
-  c.weights_are_live(second, 0, 1);
-  CHECK(std::count(effects.done.begin(), effects.done.end(), "all have 0") == 0);
-  effects.sent.clear();
-  c.generator_up({"rollout", 2, 1}, 12, {.capacity_groups = 1}, 3);
-  CHECK(effects.published == std::vector<std::uint32_t>{0});
-  CHECK(effects.sent.size() == 1);
+TEST_CASE("while a rollout is missing, or where the policy may be versions ahead, the newest version stays") {
+  for (const std::uint32_t publish_every : {1u, 2u}) {
+    auto config = schedule::preset(publish_every == 1 ? "synchronous" : "bounded");
+    config.groups_per_step = 1;
+    config.steps = 2;
+    config.clock.publish_every = publish_every;
+    if (publish_every > 1)
+      config.gate.depth = publish_every;
+    auto graph = router_world::make_graph();
+    graph.instances = publish_every == 1 ? 3 : 2;
+    two_rollouts here(config, graph);
+    auto& [effects, c, first, second] = here;
+    c.weights_are_live(first, 0, 1);
+    c.weights_are_live(second, 0, 1);
+    CHECK(std::count(effects.done.begin(), effects.done.end(), "all have 0") == 0);
+    effects.sent.clear();
+    c.generator_up({"rollout", 2, 1}, 12, {.capacity_groups = 1}, 3);
+    CHECK(effects.published == std::vector<std::uint32_t>{0});
+    CHECK(effects.sent.size() == 1);
+  }
 }
 
 TEST_CASE("where no rollout takes weights, what stands in its place hears of versions once there is a policy, and "
