@@ -53,6 +53,7 @@ publishes_to = [{publishes_to}]
 algorithm = "{algorithm}"
 optimizer = {{ lr = 1e-6 }}
 micro_batch_tokens = 2048
+skip_flat_groups = false
 [schedule]
 preset = "synchronous"
 groups_per_step = 4
