@@ -29,10 +29,12 @@ constexpr std::int64_t program_bytes = 135 * mebibyte;
 /// Measured, of a tokenizer: for each of its tokens.
 constexpr std::int64_t token_bytes = 200;
 
-/// Measured, of whoever trains: what LibTorch and its libraries set up, and the workspaces of products of large
-/// matrices.
+/// Measured, of whoever computes with LibTorch's own products: what it and its libraries set up.
+constexpr std::int64_t products_bytes = 45 * mebibyte;
+
+/// Measured, of whoever trains: the same, and the workspaces of products of large matrices.
 std::int64_t trainer_bytes(std::int64_t weights) {
-  return 45 * mebibyte + std::min(64 * mebibyte, weights / 2);
+  return products_bytes + std::min(64 * mebibyte, weights / 2);
 }
 
 /// Of what is computed with.
@@ -82,9 +84,10 @@ bool is_on_gpu(const std::string& device) {
   return device == "cuda" || (device == "auto" && train::device_named(device).is_cuda());
 }
 
-/// When a part is needed. A learner either trains or publishes. Rollouts that are idle by then, or flip in flight, have
-/// new weights before the first gradients come; others take them at any time of the training.
-enum class moment : std::uint8_t { always, training, publishing, changing };
+/// When a part is needed. A learner either trains, or publishes, or writes a checkpoint. Rollouts that are idle by
+/// then, or flip in flight, have new weights before the first gradients come; others take them at any time of the
+/// training.
+enum class moment : std::uint8_t { always, training, publishing, changing, saving };
 
 struct timed_part {
   memory_part part;
@@ -154,12 +157,22 @@ private:
         bytes += one.when == when ? one.part.bytes : 0;
       return bytes;
     };
-    const auto with_training = sum(moment::training) + (flips_late_ ? sum(moment::changing) : 0);
-    const bool trains = with_training >= sum(moment::publishing) + sum(moment::changing);
+    const std::vector<moment> training =
+        flips_late_ ? std::vector{moment::training, moment::changing} : std::vector{moment::training};
+    std::vector<moment> most;
+    std::int64_t most_bytes = -1;
+    for (const auto& together : {training, {moment::publishing, moment::changing}, {moment::saving}}) {
+      std::int64_t bytes = 0;
+      for (const auto when : together)
+        bytes += sum(when);
+      if (bytes > most_bytes) {
+        most = together;
+        most_bytes = bytes;
+      }
+    }
     std::vector<memory_part> kept;
     for (const auto& [part, when] : all) {
-      if ((when == moment::training && !trains) || (when == moment::publishing && trains)
-          || (when == moment::changing && trains && !flips_late_))
+      if (when != moment::always && std::ranges::find(most, when) == most.end())
         continue;
       const auto same = std::find_if(kept.begin(), kept.end(),
                                      [&](const auto& k) { return k.role == part.role && k.kind == part.kind; });
@@ -190,6 +203,14 @@ private:
   /// Whether each rank of the role has only a share of its parameters.
   bool in_shares() const { return ranks_ > 1 && p_.shard_of(role_) == sharding::full; }
 
+  /// The next version, from when it has come until it is live. @param weights, packed bytes of it
+  void change(std::int64_t weights, std::int64_t packed) {
+    add(memory_kind::staging, packed, moment::changing);
+    const auto& policy = p_.policy().name;
+    if (p_.processes_of(policy) > 1 && p_.shard_of(policy) == sharding::full)
+      add(memory_kind::staging, weights, moment::changing); // put together out of the ranks' shares
+  }
+
   /// Of an engine: weights as they are laid out, those of the next version as they come and are laid out, caches.
   template <class Table>
   void generation(const Table& table, const model_size& size, std::int64_t answers, std::int64_t answers_per_prompt,
@@ -198,7 +219,7 @@ private:
     add(memory_kind::weights, kept_as(dtype, size.packed));
     if (!beside_policy())                                      // else these are the published ones
       add(memory_kind::staging, kept_as(dtype, size.weights)); // goes on lying there for the version after
-    add(memory_kind::staging, kept_as(dtype, size.packed), moment::changing);
+    change(kept_as(dtype, size.weights), kept_as(dtype, size.packed));
     const auto& c = size.config;
     constexpr auto block = kernels::cache_block_tokens;
     const auto blocks = [](std::int64_t tokens) { return (tokens + block - 1) / block; };
@@ -241,18 +262,21 @@ private:
     constexpr auto no_bound = std::numeric_limits<std::int64_t>::max();
     const bool several = batch.tokens < train::largest_micro_batch(groups, no_bound).tokens;
     add(memory_kind::program, trainer_bytes(size.weights));
+    // Whole gradients are let go of when a step ends.
     if (shard == sharding::full)
       add(memory_kind::gradients, trained / ranks_);
     else
-      add(memory_kind::gradients, trained, moment::training); // between steps the system has them
+      add(memory_kind::gradients, trained, moment::training);
     if (shard == sharding::full) { // the table and the head with their gradients; three blocks on their way
       add(memory_kind::communication, 2 * (size.config.tie_embeddings ? 1 : 2) * size.table);
       add(memory_kind::communication, 6 * size.adapted / std::max<std::int64_t>(1, size.config.layers));
     } else if (ranks_ > 1) {
-      add(memory_kind::gradients, trained / ranks_); // its share of the sum
-      add(memory_kind::communication, trained);      // shares of others, coming and going
+      add(memory_kind::gradients, trained / ranks_, moment::training);                    // its share of the sum
+      add(memory_kind::communication, trained / ranks_ * (ranks_ - 1), moment::training); // what others have for it
     }
     add(memory_kind::moments, 2 * trained / (shard == sharding::none ? 1 : ranks_));
+    if (shard != sharding::none && rank_ == 0)
+      add(memory_kind::communication, 2 * trained, moment::saving); // the moments of all ranks
     const auto passes = train::activation_bytes(
         size.config, batch, table.activation_checkpointing ? model::activations::recomputed : model::activations::kept,
         adapter_rank);
@@ -295,6 +319,13 @@ private:
       add(memory_kind::publication, kept * version);
     else
       add(memory_kind::publication, version, moment::changing); // until all have it
+    const auto evaluations = p_.of<pipeline::evaluation_table>();
+    const bool held = std::ranges::any_of(evaluations, [](const auto* role) {
+      const auto& when = std::get<pipeline::evaluation_table>(role->options);
+      return when.every > 0 || when.at_start;
+    });
+    if (held)
+      add(memory_kind::publication, version); // that is evaluated
     // Layers with their adapters, until the next step's come.
     add(memory_kind::publication, merged);
     add(memory_kind::publication, merged, moment::publishing);
@@ -326,25 +357,28 @@ private:
   void add_parts(const pipeline::reference_table& table, const model_size& size) {
     const auto dtype = p_.models.at(table.model).dtype;
     add(memory_kind::weights, kept_as(dtype, size.packed));
-    if (table.follows())
-      add(memory_kind::staging, kept_as(dtype, (beside_policy() ? 0 : 1) * size.weights + size.packed),
-          moment::changing);
-    add(memory_kind::activations, passes(size));
+    if (table.follows()) {
+      add(memory_kind::staging, kept_as(dtype, (beside_policy() ? 0 : 1) * size.weights), moment::changing);
+      change(kept_as(dtype, size.weights), kept_as(dtype, size.packed));
+    }
+    add(memory_kind::activations, passes(size, std::numeric_limits<std::int64_t>::max()));
   }
 
   void add_parts(const pipeline::reward_model_table& table, const model_size& size) {
     add(memory_kind::weights, kept_as(p_.models.at(table.model).dtype, size.weights));
-    add(memory_kind::activations, passes(size));
+    add(memory_kind::program, products_bytes);
+    add(memory_kind::activations, passes(size, table.tokens_at_once));
   }
 
   /// It has the tokenizer alone.
   void add_parts(const pipeline::demonstrations_table&, const model_size&) {}
 
-  /// A forward pass over the answers of a group.
-  std::int64_t passes(const model_size& size) const {
+  /// A forward pass over the answers of a group. @param tokens at most
+  std::int64_t passes(const model_size& size, std::int64_t tokens) const {
     const auto groups = longest(1);
     const auto& c = size.config;
-    return groups.answers * (groups.prompt + groups.answer) * (4 * c.hidden_size + 3 * c.ffn_size) * number_bytes;
+    return std::min(tokens, groups.answers * (groups.prompt + groups.answer)) * (4 * c.hidden_size + 3 * c.ffn_size)
+           * number_bytes;
   }
 
   const pipeline::pipeline& p_;

@@ -106,9 +106,9 @@ TEST_CASE("the plan of memory: what training and publishing keep of a model, by 
   const auto alone = planned(run);
   CHECK(bytes_of(alone, "run", "learner", "weights") == tiny_weights);
   CHECK(bytes_of(alone, "run", "learner", "moments") == 2 * tiny_weights);
-  CHECK(bytes_of(alone, "run", "learner", "publication") == tiny_weights + tiny_weights / 4); // and what lies in pieces
+  CHECK(bytes_of(alone, "run", "learner", "publication") == tiny_weights * 7 / 10); // and what lies in pieces
   const auto narrow = planned(run, {"--set", "models.tiny.dtype=bfloat16"});
-  CHECK(bytes_of(narrow, "run", "learner", "publication") == tiny_weights / 2 + tiny_weights / 8);
+  CHECK(bytes_of(narrow, "run", "learner", "publication") == tiny_weights / 2 * 7 / 10);
   CHECK(bytes_of(narrow, "run", "rollout", "weights") * 2 == bytes_of(alone, "run", "rollout", "weights"));
   CHECK(bytes_of(narrow, "run", "learner", "weights") == tiny_weights);
   CHECK(bytes_of(alone, "run", "critic", "publication") == 0);
@@ -118,13 +118,17 @@ TEST_CASE("the plan of memory: what training and publishing keep of a model, by 
   CHECK(bytes_of(ranks, "learner/0", "learner", "moments") == tiny_weights);
   CHECK(bytes_of(ranks, "learner/1", "learner", "moments") == tiny_weights);
   CHECK(bytes_of(ranks, "learner/1", "learner", "gradients") == tiny_weights + tiny_weights / 2);
+  CHECK(bytes_of(ranks, "learner/1", "learner", "communication") == tiny_weights / 2); // the other's part for its sum
   CHECK(bytes_of(ranks, "learner/1", "learner", "publication") == 0);
   CHECK(bytes_of(ranks, "rollout/0", "rollout", "staging") > tiny_weights); // the next ones, as they come and laid out
-  const auto shares = planned(run, {"--set", "placement.learner.processes=4", "--set", "placement.learner.shard=full"});
+  const auto shares = planned(run, {"--set", "placement.learner.processes=4", "--set", "placement.learner.shard=full",
+                                    "--set", "placement.rollout.processes=1"});
   for (const std::string kind : {"weights", "gradients"})
     CHECK(bytes_of(shares, "learner/3", "learner", kind) == tiny_weights / 4);
   CHECK(bytes_of(shares, "learner/3", "learner", "moments") == tiny_weights / 2);
-  CHECK(bytes_of(shares, "learner/3", "learner", "publication") == tiny_weights / 4 + tiny_weights / 16);
+  CHECK(bytes_of(shares, "learner/3", "learner", "publication") == tiny_weights / 4 + tiny_weights / 4 * 7 / 10);
+  CHECK(bytes_of(shares, "rollout/0", "rollout", "staging") // pulled, put together, and laid out
+        == 2 * tiny_weights + bytes_of(shares, "rollout/0", "rollout", "weights"));
   for (const auto& plan : {alone, narrow, ranks, shares}) {
     std::int64_t all = 0;
     for (const auto& process : plan.at("processes")) {
@@ -136,6 +140,26 @@ TEST_CASE("the plan of memory: what training and publishing keep of a model, by 
     }
     CHECK(plan.at("bytes") == all);
   }
+}
+
+TEST_CASE("the plan of memory: the first rank writes the moments of all, and a version that is evaluated is kept") {
+  const tiny_run run;
+  const strings small{"--set", "roles.learner.micro_batch_tokens=16", "--set", "roles.prompts.max_prompt_tokens=16",
+                      "--set", "roles.rollout.max_new_tokens=1",      "--set", "placement.learner.processes=2",
+                      "--set", "placement.learner.shard=full"};
+  const auto ranks = planned(run, small);
+  CHECK(bytes_of(ranks, "learner/0", "learner", "communication")
+        == bytes_of(ranks, "learner/1", "learner", "communication") + 2 * tiny_weights);
+  CHECK(bytes_of(ranks, "learner/0", "learner", "activations") == 0); // gone by then
+  CHECK(bytes_of(ranks, "learner/1", "learner", "activations") > 0);
+
+  auto text = read_file(run / "tiny.toml");
+  const std::string to = "publishes_to = [\"rollout\"";
+  text.replace(text.find(to), to.size(), to + ", \"held_out\"");
+  write_file(run / "tiny.toml", text
+                                    + "[roles.held_out]\nkind = \"evaluation\"\nmodel = \"tiny\"\nevery = 2\nrows = 4\n"
+                                      "generator = { type = \"arithmetic\" }\nrules = [ { type = \"number\" } ]\n");
+  CHECK(bytes_of(planned(run), "run", "learner", "publication") == tiny_weights + tiny_weights * 7 / 10);
 }
 
 TEST_CASE("the plan of memory: what saves memory makes its part smaller, and no other larger") {
