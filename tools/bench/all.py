@@ -91,6 +91,16 @@ def sampling(given):
                               f"tokens/s ({x['ratio']:.1f}x)" for x in lines)
 
 
+@row("prompts and contexts of thousands of tokens, one thread, CPU time, on AVX2 and AVX-512",
+     "prefill 1x transformers on AVX2, 1.5x on AVX-512; a step at 2,000 against 50 1.5x and 1.4x", on_request=True)
+def long(given):
+    need("torch", "transformers", "accelerate")
+    program = need_file(given.build / "tools/bench/bench_sampling", "configure with -DMILLRACE_BENCHES=ON")
+    command = [sys.executable, ROOT / "tools/bench/long_contexts.py", program, given.model, "--repeat", given.steps]
+    lines = [json.loads(line) for line in output_of(command).splitlines()]
+    return command, "; ".join(f"{x.pop('instructions')} " + ", ".join(str(v) for v in x.values()) for x in lines)
+
+
 # -- agreement with the peers ------------------------------------------------------------------------------------------
 
 @row("log-probabilities of SmolLM2 against transformers, largest difference", "1e-4")
