@@ -72,14 +72,20 @@ pid_t child_processes::start(const std::vector<std::string>& arguments,
 
   const pid_t parent = getpid();
   std::unique_lock lock(mutex_);
+  sigset_t all, before; // a signal that finds the child on its way waits until the child leaves it to others
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
   const pid_t pid = fork();
+  const int failure = errno;
+  if (pid != 0)
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0)
-    throw input_error(std::string("cannot start a process: ") + std::strerror(errno));
+    throw input_error(std::string("cannot start a process: ") + std::strerror(failure));
   if (pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
       _exit(127);
-    leave_stopping_to_others(); // before its first signal can come
+    leave_stopping_to_others();
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
