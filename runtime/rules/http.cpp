@@ -4,8 +4,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <optional>
-#include <thread>
 
 namespace millrace::rules {
 
@@ -114,6 +115,15 @@ public:
 
   bool wants_groups() const override { return true; }
 
+  void give_up() const override {
+    {
+      const std::lock_guard hold(lock_);
+      given_up_ = true;
+    }
+    no_more_tries_.notify_all();
+    client_.close();
+  }
+
   std::string unusable() const override {
     const auto failed = tried([&](auto until) { client_.connect(until); });
     return failed ? failed->reason : "";
@@ -146,12 +156,16 @@ private:
       } catch (const workers::worker_failure& failure) {
         return score::error(failure.what(), failure.kind);
       }
-      std::this_thread::sleep_for(pause_before(again));
+      std::unique_lock hold(lock_);
+      no_more_tries_.wait_for(hold, pause_before(again), [this] { return given_up_; });
     }
   }
 
   http_settings settings_;
   mutable workers::web_client client_;
+  mutable std::mutex lock_;
+  mutable std::condition_variable no_more_tries_;
+  mutable bool given_up_ = false;
 };
 
 std::unique_ptr<rule> make_http(const option_values& given) {

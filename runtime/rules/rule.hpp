@@ -86,6 +86,10 @@ public:
   /// @param callers threads that may ask at once
   virtual std::chrono::milliseconds longest(std::size_t) const { return {}; }
 
+  /// Nobody wants the scores of what is asked now or later: such evaluations end as failures at once, where the rule
+  /// waits for somebody outside this process. Any thread.
+  virtual void give_up() const {}
+
   /// Whether the rule can score a row with this expected answer, whatever the model answers: a row that it cannot score
   /// is best left out before anything is generated for it.
   /// @returns the reason in one line why not, the one of `evaluate`'s `invalid`; "" where it can

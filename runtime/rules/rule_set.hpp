@@ -44,6 +44,12 @@ public:
   /// How long the rules that keep their own deadlines may take together, for `callers` threads.
   std::chrono::milliseconds longest(std::size_t callers) const;
 
+  /// As each rule does.
+  void give_up() const {
+    for (const auto& one : rules_)
+      one.scorer->give_up();
+  }
+
   /// Why no answer to a row can be scored: that no rule is for its data source, or "rule: reason" of the first of those
   /// rules that cannot read its expected answer; "" where all can.
   std::string unreadable(std::string_view answer, std::string_view data_source) const;

@@ -146,6 +146,7 @@ struct verifier_pool::state : std::enable_shared_from_this<state> {
     hold.unlock();
     for (const auto& done_call : finished)
       answer(done_call);
+    rules->give_up();
     hold.lock();
     thread_ended.wait(hold, [&] { return threads == 0; });
   }

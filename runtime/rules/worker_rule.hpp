@@ -36,6 +36,8 @@ public:
 
   bool wants_groups() const override { return settings_.groups; }
 
+  void give_up() const override { pool_.close(); }
+
   std::string unusable() const override;
   std::chrono::milliseconds longest(std::size_t callers) const override;
 

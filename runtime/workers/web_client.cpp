@@ -14,10 +14,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -63,10 +65,13 @@ struct web_client::state {
   asio::ssl::context tls{asio::ssl::context::tls_client};
   std::mutex lock;
   std::vector<std::unique_ptr<connection>> idle;
+  std::set<connection*> used;
+  std::atomic<bool> closed = false; ///< set before the loops of those that are used are stopped
 };
 
 /// One connection with an event loop of its own: whoever uses it runs the loop until its step is done or time is up.
 struct web_client::connection {
+  const std::atomic<bool>& closed;
   asio::io_context loop{1};
   std::optional<beast::ssl_stream<beast::tcp_stream>> secured;
   std::optional<beast::tcp_stream> plain;
@@ -75,15 +80,19 @@ struct web_client::connection {
   bool has_begun = false;     ///< the server said that it works on the question
   bool closed_unseen = false; ///< it ended without a byte of an answer
 
+  explicit connection(const state& of) : closed(of.closed) {}
+
   beast::tcp_stream& lowest() { return secured ? beast::get_lowest_layer(*secured) : *plain; }
 
-  /// Starts `step(handler)` and waits for its end. @returns its error; nothing where time was up first
+  /// Starts `step(handler)` and waits for its end. @returns its error; nothing where time was up first, or the client
+  /// is closed
   template <class Step>
   std::optional<beast::error_code> done(time_point until, Step step) {
     std::optional<beast::error_code> result;
     step([&result](const beast::error_code& error, auto&&...) { result = error; });
     loop.restart();
-    loop.run_until(until);
+    if (!closed)
+      loop.run_until(until);
     if (result)
       return result;
     lowest().close(); // the step's handler looks at `result`: it must run before this returns
@@ -204,10 +213,39 @@ web_client::web_client(web_server server) : state_(std::make_unique<state>()) {
 
 web_client::~web_client() = default;
 
+/// A connection whose loop is stopped when the client is closed.
+class web_client::in_use {
+public:
+  in_use(state& of, connection& one) : of_(of), one_(one) {
+    const std::lock_guard hold(of_.lock);
+    of_.used.insert(&one_);
+  }
+
+  ~in_use() {
+    const std::lock_guard hold(of_.lock);
+    of_.used.erase(&one_);
+  }
+
+  in_use(const in_use&) = delete;
+  in_use& operator=(const in_use&) = delete;
+
+private:
+  state& of_;
+  connection& one_;
+};
+
 std::unique_ptr<web_client::connection> web_client::opened(time_point until) {
-  auto fresh = std::make_unique<connection>();
+  auto fresh = std::make_unique<connection>(*state_);
+  const in_use its_opening(*state_, *fresh);
   fresh->open(*state_, until);
   return fresh;
+}
+
+void web_client::close() {
+  const std::lock_guard hold(state_->lock);
+  state_->closed = true;
+  for (auto* const one : state_->used)
+    one->loop.stop();
 }
 
 void web_client::keep(std::unique_ptr<connection> healthy) {
@@ -233,7 +271,11 @@ std::string web_client::post(const std::string& body, time_point until) {
     if (!mine)
       mine = opened(until);
     try {
-      auto answer = mine->ask(state_->server, body, until);
+      std::string answer;
+      {
+        const in_use its_question(*state_, *mine);
+        answer = mine->ask(state_->server, body, until);
+      }
       if (mine->goes_on)
         keep(std::move(mine));
       return answer;

@@ -44,11 +44,15 @@ public:
   /// Connects, so that a server which is not there is found before anything is asked. @throws as `post`
   void connect(time_point until);
 
+  /// What is asked now or later fails at once. Any thread.
+  void close();
+
   static constexpr std::size_t longest_answer = std::size_t{16} << 20; ///< bytes
 
 private:
   struct connection;
   struct state;
+  class in_use;
   std::unique_ptr<connection> opened(time_point until);
   void keep(std::unique_ptr<connection> healthy);
 

@@ -22,7 +22,7 @@ public:
   /// @param greet     of processes that speak first; empty: they do not
   /// @param start_up  how long a process may take until it has spoken
   worker_pool(worker_command command, std::size_t count, greeting greet, std::chrono::milliseconds start_up);
-  ~worker_pool(); ///< kills the processes; nobody asks any more
+  ~worker_pool(); ///< as `close`; nobody asks any more
   worker_pool(const worker_pool&) = delete;
   worker_pool& operator=(const worker_pool&) = delete;
 
@@ -30,6 +30,9 @@ public:
   /// @throws worker_failure as the process does, refused if none can be started; whatever `talk` throws. After each of
   ///         these the process is gone
   std::string ask(const std::function<std::string(worker_process&)>& talk);
+
+  /// Kills the processes. What is asked of them now or later is a failure at once. Any thread.
+  void close();
 
   std::size_t count() const { return count_; }
 

@@ -152,9 +152,11 @@ TEST_CASE("an asynchronous run whose learner dies trains no group twice and leav
 }
 
 TEST_CASE("a learner that dies again and again without a further step ends the run with one line") {
-  SUBCASE("whenever it is ready") {
+  SUBCASE("whenever it is ready, and nobody waits for the scores that are asked for") {
     const tiny_run run({.steps = steps});
-    write_file(run / "reward.py", "import time\ndef compute_score(**given):\n  time.sleep(1000)\n"); // no step ends
+    const auto asked = run / "asked";
+    write_file(run / "reward.py", "import pathlib, time\ndef compute_score(**given):\n  pathlib.Path(\""
+                                      + asked.string() + "\").touch()\n  time.sleep(1000)\n"); // no step ends
     running_command running(run.start(
         set_all({"placement.learner.processes=1", "roles.rules.rules=[{type = \"python\", file = \""
                                                       + (run / "reward.py").string() + "\", deadline_ms = 900000}]"})));
@@ -163,10 +165,11 @@ TEST_CASE("a learner that dies again and again without a further step ends the r
       const auto log = run.files().log();
       const auto ready = log.rfind("learner/0    ready");
       return ready != std::string::npos && ready > log.rfind("learner/0    started")
-             && run.files().process_of("learner/0") != killed;
+             && run.files().process_of("learner/0") != killed && std::filesystem::exists(asked);
     };
     while (wait_until([&] { return running.ended() || is_ready(); }) && !running.ended()) {
       killed = run.files().process_of("learner/0");
+      std::filesystem::remove(asked);
       kill(killed, SIGKILL);
     }
     const auto end = running.wait(30);

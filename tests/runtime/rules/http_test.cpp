@@ -9,8 +9,10 @@
 #include <nlohmann/json.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace http_test {
@@ -54,6 +56,22 @@ std::vector<std::string> found(const std::string& style, const std::string& body
 }
 
 } // namespace
+
+TEST_CASE("a rule that gives up does not wait for its next try") {
+  test_server server([](const test_request&) { return test_reply{.status = 503}; });
+  const auto rule =
+      make_rule("http", {{"url", server.url()}, {"backoff_ms", std::int64_t{10'000}}, {"retries", std::int64_t{10}}});
+  const auto before = std::chrono::steady_clock::now();
+  std::string said;
+  std::thread asks([&] { said = words(rule->evaluate(two[0])); });
+  while (server.requests() == 0)
+    std::this_thread::yield();
+  rule->give_up();
+  asks.join();
+  CHECK(!said.empty());
+  CHECK(server.requests() == 1);
+  CHECK(std::chrono::steady_clock::now() - before < std::chrono::seconds(5));
+}
 
 TEST_CASE("openrlhf: one request has query, prompts and labels of a group, and the answer its rewards") {
   json seen;

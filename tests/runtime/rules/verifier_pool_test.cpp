@@ -1,4 +1,5 @@
 #include "runtime/rules/verifier_pool.hpp"
+#include "runtime/rules/worker_rule.hpp"
 
 #include <doctest/doctest.h>
 
@@ -126,6 +127,24 @@ TEST_CASE("verifier_pool: closing it answers what is open and waits for the rule
   CHECK(answers == 1);
   CHECK(scores[0].total.reason == "the verifier pool was closed");
   CHECK(scores[1].total.status == score_status::error);
+}
+
+TEST_CASE("verifier_pool: closing it does not wait for somebody outside who has not answered") { // VP-3
+  const auto rule = std::make_shared<worker_rule>(worker_settings{
+      .command = {.arguments = {"/bin/sh", "-c", "read line; sleep 1000"}, .frames = workers::framing::line},
+      .form = question_form::row,
+      .deadline = 900s,
+      .retries = 3});
+  std::promise<std::vector<rule_set_score>> open;
+  const auto before = std::chrono::steady_clock::now();
+  {
+    verifier_pool pool(std::make_shared<rule_set>(std::vector<weighted_rule>{{.name = "asks", .scorer = rule}}), 1);
+    pool.submit({{"", "", 1, false}}, 900s,
+                [&](std::vector<rule_set_score> scores) { open.set_value(std::move(scores)); });
+  }
+  CHECK(open.get_future().get().at(0).total.reason == "the verifier pool was closed");
+  CHECK(std::chrono::steady_clock::now() - before < 10s);
+  CHECK(rule->evaluate({}).reason == "its processes were ended");
 }
 
 TEST_CASE("verifier_pool: refuses no threads and no deadline") {

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <filesystem>
 #include <string>
+#include <thread>
 
 namespace web_client_test {
 
@@ -53,6 +54,26 @@ TEST_CASE("a question is posted with its token, and the connection kept for the 
   client.connect(in(patience));
   CHECK(asked(client) == "/score?a=bBearer secret-1{}");
   CHECK(server.connections() == 2);
+}
+
+TEST_CASE("a client that is closed ends what it has asked, and asks no more") {
+  std::atomic<bool> heard = false;
+  test_server server([&](const test_request&) {
+    heard = true;
+    return test_reply{.hangs = true};
+  });
+  web_client client({.address = web_address_from(server.url())});
+  std::string said;
+  std::thread asks([&] { said = asked(client); });
+  while (!heard)
+    std::this_thread::yield();
+  const auto before = std::chrono::steady_clock::now();
+  client.close();
+  asks.join();
+  CHECK(said == "timeout: no answer before the deadline");
+  CHECK(asked(client) == "timeout: no answer before the deadline");
+  CHECK(std::chrono::steady_clock::now() - before < patience / 2);
+  CHECK(server.requests() == 1);
 }
 
 TEST_CASE("a connection that the server closed while nobody asked is not held against it") {

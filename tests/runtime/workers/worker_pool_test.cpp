@@ -46,6 +46,37 @@ TEST_CASE("a process that hangs is killed, and the next question goes to another
   CHECK(echoed(pool, "x") == "done");
 }
 
+TEST_CASE("a pool that is closed ends what is asked of it, while processes start as well, and is asked no more") {
+  const auto silent = [](std::string_view) { return std::string(); };
+  worker_pool answering(shell("read line; sleep 1000"), 1, {}, patience),
+      starting(shell("sleep 1000"), 1, silent, patience);
+  for (auto* pool : {&answering, &starting}) {
+    std::atomic<bool> talks = false;
+    std::string why;
+    std::thread asks([&] {
+      try {
+        pool->ask([&](worker_process& process) {
+          process.send("x", steady::now() + patience);
+          talks = true;
+          return process.receive(steady::now() + patience);
+        });
+      } catch (const worker_failure& failure) {
+        why = failure.what();
+      }
+    });
+    std::thread waits([&] { CHECK_THROWS_AS(echoed(*pool, "y"), worker_failure); }); // all processes are busy
+    while (pool == &answering && !talks)
+      std::this_thread::yield();
+    const auto before = steady::now();
+    pool->close();
+    asks.join();
+    waits.join();
+    CHECK(steady::now() - before < patience / 2);
+    CHECK(!why.empty());
+    CHECK_THROWS_WITH_AS(echoed(*pool, "z"), "its processes were ended", worker_failure);
+  }
+}
+
 TEST_CASE("a process that greets with a complaint is refused") {
   const auto complain = [](std::string_view message) { return std::string(message); };
   worker_pool pool(shell("echo 'no such function'; cat"), 1, complain, patience);
