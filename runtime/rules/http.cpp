@@ -145,19 +145,23 @@ private:
   template <class Do>
   std::optional<score> tried(Do once) const {
     for (int again = 0;; ++again) {
+      std::optional<score> failed;
       try {
         once(std::chrono::steady_clock::now() + settings_.deadline);
         return std::nullopt;
       } catch (const workers::web_failure& failure) {
+        failed =
+            failure.kind == failure_kind::timeout
+                ? score::error("no score within " + std::to_string(settings_.deadline.count()) + " ms", failure.kind)
+                : score::error(failure.what(), failure.kind);
         if (!failure.worth_asking || again >= settings_.retries)
-          return failure.kind == failure_kind::timeout ? score::error(
-                     "no score within " + std::to_string(settings_.deadline.count()) + " ms", failure.kind)
-                                                       : score::error(failure.what(), failure.kind);
+          return failed;
       } catch (const workers::worker_failure& failure) {
         return score::error(failure.what(), failure.kind);
       }
       std::unique_lock hold(lock_);
-      no_more_tries_.wait_for(hold, pause_before(again), [this] { return given_up_; });
+      if (no_more_tries_.wait_for(hold, pause_before(again), [this] { return given_up_; }))
+        return failed;
     }
   }
 

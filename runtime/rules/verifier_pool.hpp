@@ -37,8 +37,7 @@ struct verifier_row {
 /// - VP-1: every `submit` is answered exactly once, with one score per row in the order of the rows.
 /// - VP-2: a row past its deadline holds up no other row.
 /// - VP-3: after the destructor no callback runs. It answers every open call with errors, has the rules give up, and
-/// waits
-///   for those that still run: rules must end (the ones in this folder do).
+///   waits for those that still run: rules must end (the ones in this folder do).
 class verifier_pool {
 public:
   using callback = std::function<void(std::vector<rule_set_score>)>;

@@ -88,6 +88,8 @@ struct web_client::connection {
   /// is closed
   template <class Step>
   std::optional<beast::error_code> done(time_point until, Step step) {
+    if (closed)
+      return std::nullopt;
     std::optional<beast::error_code> result;
     step([&result](const beast::error_code& error, auto&&...) { result = error; });
     loop.restart();
