@@ -1,6 +1,7 @@
 #include "runtime/access/socket_calls.hpp"
 
 #include "runtime/access/guarded_port.hpp"
+#include "runtime/words/no_signals.hpp"
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -18,7 +19,6 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -99,14 +99,11 @@ private:
   port_guard() = default;
 
   void serve() {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const no_signals quiet;
     std::thread([this] {
       pthread_setname_np(pthread_self(), "ports");
       loop_.run();
     }).detach();
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
   static ino_t inode_of(int descriptor) {

@@ -2,6 +2,7 @@
 
 #include "runtime/cluster/signals.hpp"
 #include "runtime/words/input_error.hpp"
+#include "runtime/words/no_signals.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -72,15 +73,10 @@ pid_t child_processes::start(const std::vector<std::string>& arguments,
 
   const pid_t parent = getpid();
   std::unique_lock lock(mutex_);
-  sigset_t all, before; // a signal that finds the child on its way waits until the child leaves it to others
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const no_signals quiet; // a signal that finds the child on its way waits until the child leaves it to others
   const pid_t pid = fork();
-  const int failure = errno;
-  if (pid != 0)
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0)
-    throw input_error(std::string("cannot start a process: ") + std::strerror(failure));
+    throw input_error(std::string("cannot start a process: ") + std::strerror(errno));
   if (pid == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)

@@ -1,6 +1,6 @@
 #include "runtime/collective/exchange.hpp"
 
-#include "runtime/collective/no_signals.hpp"
+#include "runtime/words/no_signals.hpp"
 
 #include <ATen/ATen.h>
 

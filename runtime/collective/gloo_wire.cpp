@@ -3,7 +3,7 @@
 #include "runtime/access/proof.hpp"
 #include "runtime/access/socket_calls.hpp"
 #include "runtime/collective/group.hpp"
-#include "runtime/collective/no_signals.hpp"
+#include "runtime/words/no_signals.hpp"
 
 #include <ATen/ATen.h>
 #include <netinet/in.h>

@@ -2,10 +2,10 @@
 
 #include "runtime/sandbox/bubblewrap_words.hpp"
 #include "runtime/sandbox/sandbox.hpp"
+#include "runtime/words/no_signals.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -121,14 +121,8 @@ void offer_to_be_killed() {
 }
 
 pid_t start_with_signals_blocked(start_plan& plan) {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  const pid_t child = start_child(plan);
-  const int error = errno;
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  errno = error;
-  return child;
+  const no_signals quiet;
+  return start_child(plan);
 }
 
 std::vector<char*> pointers_to(std::vector<std::string>& texts) {

@@ -3,13 +3,13 @@
 #include "runtime/access/socket_calls.hpp"
 #include "runtime/transport/interface.hpp"
 #include "runtime/transport/transfer_loop.hpp"
+#include "runtime/words/no_signals.hpp"
 
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
 #include <openssl/rand.h>
 #include <pthread.h>
 
-#include <csignal>
 #include <future>
 #include <stdexcept>
 
@@ -74,12 +74,8 @@ data_plane::transfer_loop::transfer_loop(data_plane_options options)
   if (access::guarded_ports() == guarded_before)
     throw std::logic_error("UCX has opened a port that nobody guards");
   address_ = write(node_address{life_, tcp_->address()});
-  // Signals are the business of the threads that expect them.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const no_signals quiet;
   thread_ = std::thread([this] { run(); });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 data_plane::transfer_loop::~transfer_loop() {

@@ -8,6 +8,7 @@
 #include "runtime/watch/page.hpp"
 #include "runtime/watch/prometheus.hpp"
 #include "runtime/words/input_error.hpp"
+#include "runtime/words/no_signals.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -17,7 +18,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <random>
 #include <thread>
 
@@ -77,12 +77,8 @@ public:
 
   void start(std::function<std::filesystem::path()> folder) {
     reader_.emplace(std::move(folder));
-    // Signals are for the threads of the run. New threads inherit the mask.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const no_signals quiet;
     thread_ = std::thread([this] { run(); });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
   void stop() {

@@ -4,11 +4,11 @@
 #include "runtime/telemetry/log.hpp"
 #include "runtime/telemetry/samples.hpp"
 #include "runtime/telemetry/trajectories.hpp"
+#include "runtime/words/no_signals.hpp"
 
 #include <unistd.h>
 
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <map>
 #include <vector>
@@ -55,12 +55,8 @@ void print(std::string text) {
 shown_samples::shown_samples(fs::path run, std::size_t answers) : run_(std::move(run)), answers_(answers) {
   if (answers_ == 0)
     return;
-  // The run takes the signals: not a thread that was there before it.
-  sigset_t all, before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const no_signals quiet; // the run takes the signals: not a thread that was there before it
   thread_ = std::thread([this] { follow(); });
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 shown_samples::~shown_samples() {

@@ -4,10 +4,10 @@
 
 #include <csignal>
 
-namespace millrace::collective {
+namespace millrace {
 
 /// While it lives, this thread and those that it starts take no signals: signals are the business of the threads that
-/// expect them, and a connection whose other end is gone must not end the process (SIGPIPE).
+/// expect them, and a connection whose other end is gone must not end the process (SIGPIPE). errno stays as it is.
 class no_signals {
 public:
   no_signals() {
@@ -25,4 +25,4 @@ private:
   sigset_t before_;
 };
 
-} // namespace millrace::collective
+} // namespace millrace
