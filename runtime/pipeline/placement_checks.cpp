@@ -31,7 +31,7 @@ std::map<std::string, std::int64_t> ports_needed(const pipeline& p) {
                                    [&, &wanted = name](const auto& other) { return other.name == wanted; });
     const std::int64_t each = role != p.roles.end() && role->ranks() && count > 1 ? 2 : 1;
     for (std::int64_t i = 0; i < count; ++i)
-      needed[placed.hosts.empty() ? "" : placed.hosts[static_cast<std::size_t>(i) % placed.hosts.size()]] += each;
+      needed[placed.host_of(i)] += each;
   }
   return needed;
 }

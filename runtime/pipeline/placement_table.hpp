@@ -18,14 +18,18 @@ struct role_placement {
   std::vector<std::string> hosts;
   sharding shard = sharding::none;
 
+  /// Where process `index` of the role runs: hosts in turn; "" is this host.
+  std::string host_of(std::int64_t index) const {
+    return hosts.empty() ? std::string() : hosts[static_cast<std::size_t>(index) % hosts.size()];
+  }
+
   bool operator==(const role_placement&) const = default;
 
   template <class Self, class Visitor>
   static void visit(Self& s, Visitor& v) {
     v("processes", s.processes, between(0, 256),
       "processes of the role; of a policy or a critic: ranks that train as one; 0 = in the run's own process, or one "
-      "on "
-      "each of `hosts`");
+      "on each of `hosts`");
     v("hosts", s.hosts, any(), "HOST:PORT of the `millrace node`s that start them, in turn; empty = this host");
     v("shard", s.shard, any(),
       "what ranks share out: none = each has everything; optimizer = the moments; full = weights, gradients and "

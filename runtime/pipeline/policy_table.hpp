@@ -96,8 +96,7 @@ struct policy_table {
       "tokens trained at once; the gradient is the same for any");
     v("skip_flat_groups", s.skip_flat_groups, any(),
       "groups whose every advantage is 0 are not computed where the gradient is the same without them: no KL in the "
-      "loss, "
-      "no entropy bonus, no target_kl. Entropy, KL and ratios are then means over the tokens computed");
+      "loss, no entropy bonus, no target_kl. Entropy, KL and ratios are then means over the tokens computed");
     v("activation_checkpointing", s.activation_checkpointing, any(),
       "keep each block's input alone and compute the rest again for the gradient, which is the same bit for bit: less "
       "memory, more time");

@@ -10,9 +10,7 @@ std::vector<placed_process> placed_processes(const pipeline::pipeline& p) {
   for (const auto& [name, where] : p.placement.roles) {
     const auto count = p.processes_of(name);
     for (std::int64_t i = 0; i < count; ++i)
-      result.push_back(
-          {{name, static_cast<std::uint32_t>(i), 1},
-           where.hosts.empty() ? std::string() : where.hosts[static_cast<std::size_t>(i) % where.hosts.size()]});
+      result.push_back({{name, static_cast<std::uint32_t>(i), 1}, where.host_of(i)});
   }
   return result;
 }

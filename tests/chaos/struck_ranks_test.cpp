@@ -26,10 +26,6 @@ constexpr int run_port = 7300, first_port = 7400,
               last_port = 7402; // a host has at most a run, a rank's data and a rank
 constexpr double killed_noticed_within_s = 1, frozen_noticed_within_s = 3;
 
-double since(clk::time_point start) {
-  return std::chrono::duration<double>(clk::now() - start).count();
-}
-
 /// A node on each of two hosts. They serve one run after another.
 struct two_nodes {
   temporary_folder folder;

@@ -24,10 +24,6 @@ namespace {
 
 constexpr int steps = 30;
 
-double since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 /// The processes that a process has started and that have not ended.
 std::vector<pid_t> children_of(pid_t parent) {
   std::vector<pid_t> children;

@@ -52,6 +52,11 @@ private:
 /// Looks every millisecond until `holds`, or the deadline has passed. @returns whether it held
 bool wait_until(const std::function<bool()>& holds, double deadline_s = 30);
 
+/// @returns the seconds that have passed
+inline double since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 /// Whether a process of this id is there and has not ended (a zombie has).
 bool is_running(pid_t pid);
 

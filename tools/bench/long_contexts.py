@@ -32,11 +32,9 @@ DECODES = {  # batch, answers of a prompt, context
 def transformers_prefill(path, tokens, threads):
     """CPU seconds of one prefill, in this process."""
     import torch
-    import transformers
+    from sampling_peer import load_model
     torch.set_num_threads(threads)
-    where = dict(gguf_file=path.name) if path.suffix == ".gguf" else {}
-    model = transformers.AutoModelForCausalLM.from_pretrained(path.parent if where else path, dtype=torch.float32, **where)
-    model.eval()
+    model = load_model(path)
     ids = torch.tensor([[(t * 7919 + 13) % model.config.vocab_size for t in range(tokens)]])
     times = []
     for _ in range(2):  # the first call also warms LibTorch up

@@ -17,6 +17,14 @@ import torch
 import transformers
 
 
+def load_model(path):
+    """transformers' model of a GGUF file or an HF folder, in fp32."""
+    path = path.resolve()
+    where = dict(gguf_file=path.name) if path.suffix == ".gguf" else {}
+    model = transformers.AutoModelForCausalLM.from_pretrained(path.parent if where else path, dtype=torch.float32, **where)
+    return model.eval()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
@@ -29,10 +37,7 @@ def main():
     args = parser.parse_args()
 
     torch.set_num_threads(args.threads)
-    path = args.model.resolve()
-    where = dict(gguf_file=path.name) if path.suffix == ".gguf" else {}
-    model = transformers.AutoModelForCausalLM.from_pretrained(path.parent if where else path, dtype=torch.float32, **where)
-    model.eval()
+    model = load_model(args.model)
     vocab = model.config.vocab_size
 
     def theirs(batch):
@@ -48,7 +53,7 @@ def main():
         return seconds
 
     def ours(batch):
-        line = subprocess.run([args.program, str(path), "--threads", str(args.threads), "--batch", str(batch),
+        line = subprocess.run([args.program, str(args.model.resolve()), "--threads", str(args.threads), "--batch", str(batch),
                                "--repeat", "1", "--new-tokens", str(args.new_tokens), "--prompt-tokens",
                                str(args.prompt_tokens)], check=True, capture_output=True, text=True).stdout
         return json.loads(line)["total_s"]
