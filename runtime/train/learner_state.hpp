@@ -7,11 +7,11 @@
 #include "runtime/train/micro_batch_task.hpp"
 #include "runtime/train/micro_batches.hpp"
 #include "runtime/train/step_columns.hpp"
-#include "runtime/train/taught_part.hpp"
 
 #include <ATen/core/Tensor.h>
 
 #include <optional>
+#include <vector>
 
 namespace millrace::train {
 
@@ -59,7 +59,8 @@ private:
     std::span<const training_group> groups;
     step_batch batch;
     std::vector<update_part> parts;
-    std::optional<taught_part> taught; ///< where some groups teach nothing: what groups, answers and parts are of
+    std::vector<training_group> taught_groups; ///< `groups`, where some groups teach nothing
+    at::Tensor taught_tokens; ///< undefined where all teach; else [tokens of `groups`] int64, their places
     step_part where;
     const std::stop_token& stop;
     step_report report;

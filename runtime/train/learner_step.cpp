@@ -5,6 +5,7 @@
 #include "runtime/train/answer_scores.hpp"
 #include "runtime/train/learner_state.hpp"
 #include "runtime/train/stopwatch.hpp"
+#include "runtime/train/taught_part.hpp"
 #include "runtime/train/trainable.hpp"
 
 #include <ATen/ATen.h>
@@ -337,13 +338,15 @@ void learner::state::leave_flat_groups_out(step_state& step) const {
       || options.target_kl > 0 || adapts())
     return;
   const auto whole = step.batch.answers.advantage.numel();
-  step.taught = taught_part_of(step.groups, step.batch.answers, step.parts, options.micro_batch_tokens, row.whole);
-  if (!step.taught)
+  auto taught = taught_part_of(step.groups, step.batch.answers, step.parts, options.micro_batch_tokens, row.whole);
+  if (!taught)
     return;
-  step.groups = step.taught->groups;
-  step.batch.answers = step.taught->answers;
-  step.parts = step.taught->parts;
-  step.report.flat_tokens_left_out = whole - step.taught->tokens.numel();
+  step.taught_groups = std::move(taught->groups);
+  step.groups = step.taught_groups;
+  step.batch.answers = std::move(taught->answers);
+  step.parts = std::move(taught->parts);
+  step.taught_tokens = std::move(taught->tokens);
+  step.report.flat_tokens_left_out = whole - step.taught_tokens.numel();
 }
 
 /// Every update of every epoch, until one ends the step.
@@ -392,8 +395,8 @@ void learner::state::train_groups(step_state& step, std::uint32_t version) {
   }
   leave_flat_groups_out(step);
   update_all(step);
-  if (step.taught)
-    report.policy_logprob = spread(report.policy_logprob, step.taught->tokens);
+  if (step.taught_tokens.defined())
+    report.policy_logprob = spread(report.policy_logprob, step.taught_tokens);
   if (report.result != outcome::applied)
     return;
   report.loss /= static_cast<double>(std::max<std::int64_t>(report.updates, 1));
@@ -407,8 +410,14 @@ step_report learner::state::train(std::span<const training_group> given, std::ui
   model::use_computing_threads(options.threads);
   stopwatch whole;
   const finite_groups finite(given);
-  step_state step{
-      .groups = finite.groups(), .batch = {}, .parts = {}, .taught = {}, .where = where, .stop = stop, .report = {}};
+  step_state step{.groups = finite.groups(),
+                  .batch = {},
+                  .parts = {},
+                  .taught_groups = {},
+                  .taught_tokens = {},
+                  .where = where,
+                  .stop = stop,
+                  .report = {}};
   step.report.unusable = finite.left_out();
   if (step.groups.empty() && !given.empty()) {
     step.report.culprits = step.report.unusable;

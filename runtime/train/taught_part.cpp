@@ -5,17 +5,10 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <functional>
 
 namespace millrace::train {
 namespace {
-
-/// The number of each answer's group. @returns [A] int64
-at::Tensor groups_of_answers(std::span<const training_group> groups) {
-  std::vector<std::int64_t> of_answers;
-  for (std::size_t g = 0; g < groups.size(); ++g)
-    of_answers.insert(of_answers.end(), groups[g].answers.size(), static_cast<std::int64_t>(g));
-  return at::tensor(of_answers, at::kLong);
-}
 
 /// One after the last group of an update.
 std::size_t end_of(const update_part& part) {
@@ -27,23 +20,22 @@ std::size_t end_of(const update_part& part) {
 std::optional<taught_part> taught_part_of(std::span<const training_group> groups,
                                           const algorithms::answer_columns& answers, std::span<const update_part> parts,
                                           std::int64_t budget, algorithms::unit whole) {
-  const at::Tensor of_answer = groups_of_answers(groups), of_token = of_answer.repeat_interleave(answers.length);
+  const at::Tensor of_token = answers.group.repeat_interleave(answers.length);
   at::Tensor teaches = answers.advantage.ne(0);
   if (answers.trains.defined())
     teaches = teaches.logical_and(answers.trains);
   const at::Tensor tokens = at::bincount(of_token.masked_select(teaches), {}, static_cast<std::int64_t>(groups.size()));
-  at::Tensor stays = tokens.gt(0);
-  const auto stays_at = [&](std::size_t group) { return stays[static_cast<std::int64_t>(group)].item<bool>(); };
+  const at::Tensor stays = tokens.gt(0);
+  const std::span stay(stays.mutable_data_ptr<bool>(), groups.size());
   taught_part kept;
   std::vector<std::size_t> ends;
   std::size_t first = 0;
   for (const auto& part : parts) {
     const std::size_t end = std::max(first, end_of(part));
-    if (end > first
-        && !stays.slice(0, static_cast<std::int64_t>(first), static_cast<std::int64_t>(end)).any().item<bool>())
-      stays[static_cast<std::int64_t>(first)] = true;
+    if (end > first && std::ranges::none_of(stay.subspan(first, end - first), std::identity()))
+      stay[first] = true;
     for (std::size_t g = first; g < end; ++g)
-      if (stays_at(g))
+      if (stay[g])
         kept.groups.push_back(groups[g]);
     ends.push_back(kept.groups.size());
     first = end;
@@ -51,7 +43,7 @@ std::optional<taught_part> taught_part_of(std::span<const training_group> groups
   if (kept.groups.size() == groups.size())
     return std::nullopt;
   kept.tokens = stays.index_select(0, of_token).nonzero().squeeze(1);
-  kept.answers = selected(answers, kept.tokens, stays.index_select(0, of_answer).nonzero().squeeze(1));
+  kept.answers = selected(answers, kept.tokens, stays.index_select(0, answers.group).nonzero().squeeze(1));
   kept.parts = cut_at(kept.groups, ends, budget, whole);
   for (std::size_t u = 0; u < parts.size(); ++u)
     kept.parts[u].totals = parts[u].totals;

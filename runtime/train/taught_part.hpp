@@ -23,7 +23,7 @@ struct taught_part {
 
 /// Leaves out groups whose every trained token has the advantage 0. An update keeps its first group where it would keep
 /// none.
-/// @param answers of the whole step, with advantages   @param parts of the whole step
+/// @param answers of these groups, numbered from 0 as they stand, with advantages   @param parts of the whole step
 /// @param budget,whole as `cut_updates` takes them
 /// @returns nothing where all groups stay
 std::optional<taught_part> taught_part_of(std::span<const training_group> groups,
