@@ -84,10 +84,10 @@ bool is_on_gpu(const std::string& device) {
   return device == "cuda" || (device == "auto" && train::device_named(device).is_cuda());
 }
 
-/// When a part is needed. A learner either trains, or publishes, or writes a checkpoint. Rollouts that are idle by
-/// then, or flip in flight, have new weights before the first gradients come; others take them at any time of the
+/// When a part is needed. A learner either trains or publishes; a checkpoint takes nothing more. Rollouts that are idle
+/// by then, or flip in flight, have new weights before the first gradients come; others take them at any time of the
 /// training.
-enum class moment : std::uint8_t { always, training, publishing, changing, saving };
+enum class moment : std::uint8_t { always, training, publishing, changing };
 
 struct timed_part {
   memory_part part;
@@ -113,9 +113,8 @@ public:
       const auto count = p_.processes_of(role.name);
       const auto placed = p_.placement.roles.find(role.name);
       for (std::int64_t i = 0; i < std::max<std::int64_t>(count, 1); ++i) {
-        const auto& hosts = count > 0 ? placed->second.hosts : none_;
         process_ = count == 0 ? "run" : role.name + '/' + std::to_string(i);
-        of_process(process_, hosts.empty() ? "" : hosts[static_cast<std::size_t>(i) % hosts.size()]);
+        of_process(process_, count == 0 ? "" : placed->second.host_of(i));
         role_ = role.name;
         rank_ = i;
         ranks_ = std::max<std::int64_t>(count, 1);
@@ -161,7 +160,7 @@ private:
         flips_late_ ? std::vector{moment::training, moment::changing} : std::vector{moment::training};
     std::vector<moment> most;
     std::int64_t most_bytes = -1;
-    for (const auto& together : {training, {moment::publishing, moment::changing}, {moment::saving}}) {
+    for (const auto& together : {training, {moment::publishing, moment::changing}}) {
       std::int64_t bytes = 0;
       for (const auto when : together)
         bytes += sum(when);
@@ -262,21 +261,19 @@ private:
     constexpr auto no_bound = std::numeric_limits<std::int64_t>::max();
     const bool several = batch.tokens < train::largest_micro_batch(groups, no_bound).tokens;
     add(memory_kind::program, trainer_bytes(size.weights));
-    // Whole gradients are let go of when a step ends.
-    if (shard == sharding::full)
+    if (shard == sharding::full) {
       add(memory_kind::gradients, trained / ranks_);
-    else
-      add(memory_kind::gradients, trained, moment::training);
-    if (shard == sharding::full) { // the table and the head with their gradients; three blocks on their way
+      // The table and the head with their gradients; three blocks on their way.
       add(memory_kind::communication, 2 * (size.config.tie_embeddings ? 1 : 2) * size.table);
       add(memory_kind::communication, 6 * size.adapted / std::max<std::int64_t>(1, size.config.layers));
-    } else if (ranks_ > 1) {
-      add(memory_kind::gradients, trained / ranks_, moment::training);                    // its share of the sum
-      add(memory_kind::communication, trained / ranks_ * (ranks_ - 1), moment::training); // what others have for it
+    } else {
+      add(memory_kind::gradients, trained, moment::training); // let go of when a step ends
+      if (ranks_ > 1) {
+        add(memory_kind::gradients, trained / ranks_, moment::training);                    // its share of the sum
+        add(memory_kind::communication, trained / ranks_ * (ranks_ - 1), moment::training); // what others have for it
+      }
     }
     add(memory_kind::moments, 2 * trained / (shard == sharding::none ? 1 : ranks_));
-    if (shard != sharding::none && rank_ == 0)
-      add(memory_kind::communication, 2 * trained, moment::saving); // the moments of all ranks
     const auto passes = train::activation_bytes(
         size.config, batch, table.activation_checkpointing ? model::activations::recomputed : model::activations::kept,
         adapter_rank);
@@ -383,7 +380,6 @@ private:
 
   const pipeline::pipeline& p_;
   bool flips_late_, on_gpu_;
-  const std::vector<std::string> none_;
   std::map<std::string, parts> parts_;                     ///< by process
   std::vector<std::pair<std::string, std::string>> order_; ///< processes and their hosts
   std::string process_, role_;                             ///< whose parts are added

@@ -50,12 +50,12 @@ void coordinator_state::checkpoint(std::uint32_t step, const std::string& schedu
   });
 }
 
-/// A role on another host must see the folder that its part of each checkpoint goes into. That is found at the start,
-/// not when the first checkpoint is due.
-void coordinator_state::find_checkpoints(const role_ready& keeper, const std::string& host) {
+/// A role, or a rank, on another host must see the folder that its part of each checkpoint goes into. That is found at
+/// the start, not when the first checkpoint is due.
+void coordinator_state::find_checkpoints(const role_ready& writer, const std::string& host) {
   const auto folder = std::filesystem::absolute(config_.checkpoints->folder());
-  const auto file = folder / (".partial-seen-by-" + keeper.who.role);
-  const auto content = keeper.who.name() + " " + std::to_string(telemetry::now_s());
+  const auto file = folder / (".partial-seen-by-" + writer.who.role + "-" + std::to_string(writer.who.index));
+  const auto content = writer.who.name() + " " + std::to_string(telemetry::now_s());
   try {
     run_files::replace_file(file, content, run_files::survives::power_cut);
   } catch (const run_files::storage_error& error) {
@@ -66,20 +66,26 @@ void coordinator_state::find_checkpoints(const role_ready& keeper, const std::st
     std::error_code ignored;
     std::filesystem::remove(file, ignored);
   };
-  self_.ask(
-      keeper.state_keeper, find_file{.path = file.string(), .content = content}, request_deadline(),
-      [this, keeper, forget](const file_found&) {
-        forget();
-        bring_up_to_date(keeper);
-      },
-      [this, keeper, host, folder, forget](const refusal& why) {
-        forget();
-        after_news_of_deaths([this, keeper, host, folder, line = why.line] {
-          if (processes_.contains(keeper.node)) // else it is started again
-            fail(keeper.who.name() + " on " + host + " does not see the run's checkpoints in " + folder.string() + " ("
-                 + line + "): want --output on a file system that both hosts share");
+  const auto ask = [&](const auto& whom) {
+    self_.ask(
+        whom, find_file{.path = file.string(), .content = content}, request_deadline(),
+        [this, writer, forget](const file_found&) {
+          forget();
+          bring_up_to_date(writer);
+        },
+        [this, writer, host, folder, forget](const refusal& why) {
+          forget();
+          after_news_of_deaths([this, writer, host, folder, line = why.line] {
+            if (processes_.contains(writer.node)) // else it is started again
+              fail(writer.who.name() + " on " + host + " does not see the run's checkpoints in " + folder.string()
+                   + " (" + line + "): want --output on a file system that both hosts share");
+          });
         });
-      });
+  };
+  if (writer.state_keeper)
+    ask(writer.state_keeper);
+  else
+    ask(writer.rank);
 }
 
 void coordinator_state::add_position(const std::shared_ptr<open_checkpoint>& open) {

@@ -177,7 +177,7 @@ private:
   void version_is_evaluated(const role_instance& who, const version_evaluated& result);
 
   // -- checkpoints.cpp
-  void find_checkpoints(const role_ready& keeper, const std::string& host);
+  void find_checkpoints(const role_ready& writer, const std::string& host);
   void add_position(const std::shared_ptr<open_checkpoint>& open);
   void store(const open_checkpoint& open, const source_position& position);
   void lose(const role_instance& who, const std::string& how, const std::string& what);

@@ -197,7 +197,8 @@ void coordinator_state::role_is_ready(const role_ready& ready) {
   restarts_.ready(name);
   last_words_.erase(name);
   const auto& host = processes_.at(ready.node).host;
-  if (ready.state_keeper && !host.empty())
+  const bool has_a_share = ready.rank && config_.pipeline->shard_of(ready.who.role) != sharding::none;
+  if ((ready.state_keeper || has_a_share) && !host.empty())
     return find_checkpoints(ready, host);
   bring_up_to_date(ready);
 }

@@ -131,21 +131,22 @@ void serve(inbox& in, const std::shared_ptr<roles::state_keeper>& role) {
   in.on<write_checkpoint>([role](const write_checkpoint& ask, reply<checkpoint_written> done) {
     role->write(ask, answering(std::move(done)));
   });
-  in.on<find_file>([](const find_file& ask) {
-    try {
-      if (run_files::read_file(ask.path) == ask.content)
-        return file_found{};
-    } catch (const run_files::storage_error& error) {
-      throw input_error(error.what());
-    }
-    throw input_error(ask.path + " is another file here");
-  });
 }
 
 void serve(inbox& in, const std::shared_ptr<roles::rank>& role) {
   in.on<form_ranks>([role](const form_ranks& how) { role->form(how); });
   in.on<rank_word>([role](const rank_word& word) { role->hear(word); });
   in.on<part_ranks>([role](const part_ranks& how) { role->part(how); });
+}
+
+file_found found(const find_file& ask) {
+  try {
+    if (run_files::read_file(ask.path) == ask.content)
+      return {};
+  } catch (const run_files::storage_error& error) {
+    throw input_error(error.what());
+  }
+  throw input_error(ask.path + " is another file here");
 }
 
 } // namespace
@@ -168,6 +169,8 @@ actor::setup role_actor(role_place place, roles::role_abilities abilities) {
       serve(in, abilities.keeps_state);
     if (abilities.joins_ranks)
       serve(in, abilities.joins_ranks);
+    if (abilities.keeps_state || abilities.joins_ranks)
+      in.on<find_file>(found);
   };
 }
 

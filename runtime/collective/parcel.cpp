@@ -140,6 +140,17 @@ std::vector<parcel> receive(group& ranks, std::span<const int> from) {
 
 } // namespace
 
+std::vector<std::int64_t> words_of(std::string_view text) {
+  return {text.begin(), text.end()};
+}
+
+std::string text_of(std::span<const std::int64_t> words) {
+  std::string text;
+  for (const auto word : words)
+    text += static_cast<char>(word);
+  return text;
+}
+
 void hand_out(group& ranks, const std::vector<parcel>& parcels) {
   tensors bytes(static_cast<std::size_t>(ranks.size()));
   for (std::size_t r = 1; r < bytes.size(); ++r)

@@ -5,6 +5,9 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 namespace millrace::collective {
@@ -15,6 +18,10 @@ struct parcel {
   std::vector<double> numbers;
   std::vector<at::Tensor> tensors; ///< on the CPU; may be undefined
 };
+
+/// A text as words of a parcel, a byte each.
+std::vector<std::int64_t> words_of(std::string_view text);
+std::string text_of(std::span<const std::int64_t> words);
 
 /// The first rank hands every other rank its parcel: `parcels[r - 1]` to rank r. @throws lost
 void hand_out(group& ranks, const std::vector<parcel>& parcels);

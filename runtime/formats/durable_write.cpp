@@ -68,6 +68,59 @@ void new_file::finish() {
   }
 }
 
+placed_file::placed_file(fs::path path, int flags)
+    : path_(std::move(path)), descriptor_(::open(path_.c_str(), O_WRONLY | O_CLOEXEC | flags, 0666)) {
+  if (descriptor_ < 0)
+    fail(path_, (flags & O_CREAT) != 0 ? "create" : "open", errno);
+}
+
+placed_file::placed_file(placed_file&& other) noexcept
+    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {
+}
+
+placed_file::~placed_file() {
+  if (descriptor_ >= 0)
+    ::close(descriptor_);
+}
+
+placed_file placed_file::made(const fs::path& path, std::int64_t bytes) {
+  placed_file file(path, O_CREAT | O_TRUNC);
+  if (::fallocate(file.descriptor_, 0, 0, bytes) == 0)
+    return file;
+  if (errno != EOPNOTSUPP && errno != ENOSYS)
+    fail(path, "write", errno);
+  if (::ftruncate(file.descriptor_, bytes) != 0)
+    fail(path, "write", errno);
+  return file;
+}
+
+placed_file placed_file::opened(const fs::path& path, std::int64_t bytes) {
+  placed_file file(path, 0);
+  const auto found = ::lseek(file.descriptor_, 0, SEEK_END);
+  if (found < 0)
+    fail(path, "read", errno);
+  if (found != bytes)
+    throw input_error(path.string() + ": " + std::to_string(found) + " bytes, want the " + std::to_string(bytes)
+                      + " that another writer made room for");
+  return file;
+}
+
+void placed_file::write(std::int64_t at, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const auto written = ::pwrite(descriptor_, bytes.data(), bytes.size(), at);
+    if (written < 0 && errno == EINTR)
+      continue;
+    if (written < 0)
+      fail(path_, "write", errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+    at += written;
+  }
+}
+
+void placed_file::finish() {
+  sync_and_close(path_, std::exchange(descriptor_, -1), "write");
+}
+
 void write_new_file(const fs::path& path, std::string_view text) {
   new_file file(path);
   file.write(text);

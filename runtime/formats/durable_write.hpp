@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -25,6 +26,32 @@ public:
   void finish();
 
 private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+};
+
+/// A file of a known size that is written at any places, by several writers at once. Move-only.
+class placed_file {
+public:
+  /// Makes a file of so many bytes, with room for them on the disk where the file system can say so; replaces one that
+  /// is there. @throws input_error naming the path and the system's reason
+  static placed_file made(const std::filesystem::path& path, std::int64_t bytes);
+
+  /// Opens one that another writer has made. @throws input_error, also if it is of another size
+  static placed_file opened(const std::filesystem::path& path, std::int64_t bytes);
+
+  placed_file(placed_file&& other) noexcept;
+  placed_file& operator=(placed_file&&) = delete;
+  ~placed_file();
+
+  /// @throws input_error
+  void write(std::int64_t at, std::span<const std::byte> bytes);
+
+  /// Syncs to the disk and closes. @throws input_error
+  void finish();
+
+private:
+  placed_file(std::filesystem::path path, int flags);
   std::filesystem::path path_;
   int descriptor_ = -1;
 };

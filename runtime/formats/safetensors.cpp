@@ -130,6 +130,21 @@ std::string header_text(std::span<const tensor_header> entries, const std::map<s
   return text;
 }
 
+/// All that comes before the tensors' bytes.
+std::string head_of(std::span<const tensor_header> entries, const std::map<std::string, std::string>& metadata) {
+  const std::string text = header_text(entries, metadata);
+  const std::uint64_t length = text.size();
+  return std::string(reinterpret_cast<const char*>(&length), sizeof length) + text;
+}
+
+/// @throws std::invalid_argument
+void check_order(std::span<const tensor_header> entries) {
+  for (std::size_t i = 1; i < entries.size(); ++i)
+    if (!(entries[i - 1].name < entries[i].name))
+      throw std::invalid_argument("tensors: want names sorted and unique, got " + entries[i - 1].name + " before "
+                                  + entries[i].name);
+}
+
 } // namespace
 
 safetensors_file::safetensors_file(const std::filesystem::path& path, safetensors_limits limits) : file_(path) {
@@ -180,18 +195,12 @@ const stored_tensor* safetensors_file::find(std::string_view name) const {
 
 void write_safetensors(const std::filesystem::path& path, std::span<const tensor_header> entries,
                        const entry_bytes& bytes_of, const std::map<std::string, std::string>& metadata) {
-  for (std::size_t i = 1; i < entries.size(); ++i)
-    if (!(entries[i - 1].name < entries[i].name))
-      throw std::invalid_argument("tensors: want names sorted and unique, got " + entries[i - 1].name + " before "
-                                  + entries[i].name);
+  check_order(entries);
   std::filesystem::path temporary = path.parent_path() / ".";
   temporary += path.filename();
   temporary += ".partial-" + std::to_string(::getpid());
   new_file file(temporary);
-  const std::string header = header_text(entries, metadata);
-  const std::uint64_t length = header.size();
-  file.write(std::as_bytes(std::span(&length, 1)));
-  file.write(header);
+  file.write(head_of(entries, metadata));
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const auto bytes = bytes_of(i);
     if (static_cast<std::int64_t>(bytes.size()) != bytes_of_entry(entries[i]))
@@ -206,6 +215,38 @@ void write_safetensors(const std::filesystem::path& path, std::span<const tensor
     throw input_error(path.string() + ": cannot create: " + std::strerror(reason));
   }
   sync_folder(path.has_parent_path() ? path.parent_path() : ".");
+}
+
+safetensors_parts::safetensors_parts(std::filesystem::path path, std::vector<tensor_header> entries,
+                                     const std::map<std::string, std::string>& metadata)
+    : path_(std::move(path)), entries_(std::move(entries)) {
+  check_order(entries_);
+  head_ = head_of(entries_, metadata);
+  begins_.push_back(static_cast<std::int64_t>(head_.size()));
+  for (const auto& entry : entries_)
+    begins_.push_back(begins_.back() + bytes_of_entry(entry));
+}
+
+void safetensors_parts::make_room() const {
+  placed_file file = placed_file::made(path_, begins_.back());
+  file.write(0, std::as_bytes(std::span(head_)));
+  file.finish();
+  sync_folder(path_.has_parent_path() ? path_.parent_path() : ".");
+}
+
+void safetensors_parts::write(std::size_t entry, std::int64_t at, std::span<const std::byte> bytes) {
+  const auto room = begins_.at(entry + 1) - begins_[entry];
+  if (at < 0 || at > room || static_cast<std::int64_t>(bytes.size()) > room - at)
+    throw std::invalid_argument("tensor " + in_quotes(entries_[entry].name) + ": " + std::to_string(bytes.size())
+                                + " bytes at " + std::to_string(at) + " are beyond its " + std::to_string(room));
+  if (!file_)
+    file_.emplace(placed_file::opened(path_, begins_.back()));
+  file_->write(begins_[entry] + at, bytes);
+}
+
+void safetensors_parts::finish() {
+  if (file_)
+    std::exchange(file_, std::nullopt)->finish();
 }
 
 } // namespace millrace::formats

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/formats/durable_write.hpp"
 #include "runtime/formats/mapped_file.hpp"
 #include "runtime/formats/stored_tensor.hpp"
 
@@ -7,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -64,5 +66,31 @@ using entry_bytes = std::function<std::span<const std::byte>(std::size_t i)>;
 /// @throws input_error on a full disk or any other failure to write; nothing is left behind
 void write_safetensors(const std::filesystem::path& path, std::span<const tensor_header> entries,
                        const entry_bytes& bytes_of, const std::map<std::string, std::string>& metadata);
+
+/// A safetensors file that several writers fill side by side, each its part, from processes or hosts that share a
+/// folder. All of them give the same entries and metadata; so the file has the bytes that one writer would write.
+class safetensors_parts {
+public:
+  /// Touches nothing yet. @throws std::invalid_argument as `write_safetensors`
+  safetensors_parts(std::filesystem::path path, std::vector<tensor_header> entries,
+                    const std::map<std::string, std::string>& metadata);
+
+  /// One of the writers, before any writes: the file with its header, and room for every tensor. One that is there is
+  /// replaced. @throws input_error on a full disk or any other failure
+  void make_room() const;
+
+  /// @param at of the entry's bytes, from 0 @throws input_error; std::invalid_argument beyond the entry
+  void write(std::size_t entry, std::int64_t at, std::span<const std::byte> bytes);
+
+  /// The parts of this writer are on the disk. @throws input_error
+  void finish();
+
+private:
+  std::filesystem::path path_;
+  std::vector<tensor_header> entries_;
+  std::string head_;
+  std::vector<std::int64_t> begins_; ///< of each entry in the file, and the file's end
+  std::optional<placed_file> file_;  ///< open since the first `write`
+};
 
 } // namespace millrace::formats

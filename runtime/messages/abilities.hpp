@@ -68,7 +68,7 @@ using keeps_state = protocol<asked<write_checkpoint, checkpoint_written>, asked<
 /// too.
 /// - RK-1: the group of a generation has the same ranks for its whole life.
 /// - RK-2: a rank that comes back gets the first rank's state before it computes anything.
-using joins_ranks = protocol<told<form_ranks>, told<rank_word>, told<part_ranks>>;
+using joins_ranks = protocol<told<form_ranks>, told<rank_word>, told<part_ranks>, asked<find_file, file_found>>;
 
 /// What a role that is up can do: a handle for each of its abilities. role -> coordinator, once in each of its lives.
 struct role_ready {

@@ -11,7 +11,8 @@ struct write_checkpoint {
 };
 
 /// Asks whether a file of the run's folder is the same one there: a role that writes its part of a checkpoint on
-/// another host needs the folder on a file system that both hosts share. coordinator -> any role that keeps state.
+/// another host needs the folder on a file system that both hosts share. coordinator -> any role that keeps
+/// state, any rank.
 struct find_file {
   std::string path; ///< absolute
   std::string content;

@@ -12,6 +12,7 @@
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <span>
 
@@ -23,46 +24,57 @@ namespace {
 using json = nlohmann::json;
 
 constexpr char weights_file[] = "model.safetensors";
+constexpr char index_file[] = "model.safetensors.index.json";
+
+/// A file of weights in a folder.
+struct shard {
+  fs::path path;
+  std::size_t first = 0; ///< of its parameters
+  std::span<const named_tensor> parameters;
+};
+
+std::int64_t bytes_of(const named_tensor& parameter, precision kept) {
+  return parameter.tensor.numel() * bytes_a_number(kept);
+}
 
 /// Consecutive parameters, each shard as full as `shard_bytes` allows and never empty.
-std::vector<std::span<const named_tensor>> cut_into_shards(const weights& parameters, std::int64_t element_bytes,
-                                                           std::int64_t shard_bytes) {
-  std::vector<std::span<const named_tensor>> out;
-  std::size_t start = 0;
+std::vector<shard> shards_of(const fs::path& folder, std::span<const named_tensor> parameters,
+                             const save_options& options) {
+  std::vector<std::size_t> starts{0};
   std::int64_t bytes = 0;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const std::int64_t more = parameters[i].tensor.numel() * element_bytes;
-    if (i > start && bytes + more > shard_bytes) {
-      out.push_back(std::span(parameters).subspan(start, i - start));
-      start = i;
+    const auto more = bytes_of(parameters[i], options.kept);
+    if (i > starts.back() && bytes + more > options.shard_bytes) {
+      starts.push_back(i);
       bytes = 0;
     }
     bytes += more;
   }
-  out.push_back(std::span(parameters).subspan(start));
-  return out;
+  if (starts.size() == 1)
+    return {{folder / weights_file, 0, parameters}};
+  std::vector<shard> shards;
+  for (std::size_t i = 0; i < starts.size(); ++i) {
+    char name[64];
+    std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, starts.size());
+    const auto end = i + 1 < starts.size() ? starts[i + 1] : parameters.size();
+    shards.push_back({folder / name, starts[i], parameters.subspan(starts[i], end - starts[i])});
+  }
+  return shards;
 }
 
-void write_weights(const fs::path& folder, const weights& parameters, const save_options& options) {
-  const std::int64_t element_bytes = bytes_a_number(options.kept);
-  const auto shards = cut_into_shards(parameters, element_bytes, options.shard_bytes);
-  if (shards.size() == 1) {
-    write_safetensors(folder / weights_file, parameters, options.kept);
+/// Says which file each parameter is in, where there are several.
+void write_index(const fs::path& folder, const std::vector<shard>& shards, precision kept) {
+  if (shards.size() == 1)
     return;
-  }
   json map = json::object();
   std::int64_t total = 0;
-  for (std::size_t i = 0; i < shards.size(); ++i) {
-    char name[64];
-    std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", i + 1, shards.size());
-    write_safetensors(folder / name, shards[i], options.kept);
-    for (const auto& parameter : shards[i]) {
-      map[parameter.name] = name;
-      total += parameter.tensor.numel() * element_bytes;
+  for (const auto& one : shards)
+    for (const auto& parameter : one.parameters) {
+      map[parameter.name] = one.path.filename().string();
+      total += bytes_of(parameter, kept);
     }
-  }
   const json index = {{"metadata", {{"total_size", total}}}, {"weight_map", std::move(map)}};
-  formats::write_new_file(folder / "model.safetensors.index.json", index.dump(2) + "\n");
+  formats::write_new_file(folder / index_file, index.dump(2) + "\n");
 }
 
 /// The token as a template or tokenizer_config.json writes it.
@@ -161,10 +173,9 @@ const text::chat_template& chat_of(const checkpoint& model) {
   throw input_error(model.origin + ": has no chat template, or several and none called default; name one of " + names);
 }
 
-void write_checkpoint_files(const fs::path& folder, const checkpoint& model, save_options options) {
-  formats::write_new_file(folder / "config.json", config_text(model.config, word(options.kept)));
+void write_description_files(const fs::path& folder, const checkpoint& model, precision kept) {
+  formats::write_new_file(folder / "config.json", config_text(model.config, word(kept)));
   formats::write_new_file(folder / "generation_config.json", text::generation_config_text(model.generation));
-  write_weights(folder, model.parameters, options);
   if (!model.tok)
     return;
   formats::write_new_file(folder / "tokenizer.json", text::write_tokenizer_json(model.tok->data()));
@@ -172,6 +183,39 @@ void write_checkpoint_files(const fs::path& folder, const checkpoint& model, sav
                           model.tokenizer_config.empty() ? tokenizer_config_text(model) : model.tokenizer_config);
   if (!model.chat_source.empty())
     formats::write_new_file(folder / "chat_template.jinja", model.chat_source);
+}
+
+void write_checkpoint_files(const fs::path& folder, const checkpoint& model, save_options options) {
+  write_description_files(folder, model, options.kept);
+  const auto shards = shards_of(folder, model.parameters, options);
+  for (const auto& one : shards)
+    write_safetensors(one.path, one.parameters, options.kept);
+  write_index(folder, shards, options.kept);
+}
+
+checkpoint_parts::checkpoint_parts(fs::path folder, const weights& shapes, std::int64_t shard_bytes)
+    : folder_(std::move(folder)), shapes_(shapes), shard_bytes_(shard_bytes) {
+  for (const auto& one : shards_of(folder_, shapes_, {.shard_bytes = shard_bytes_})) {
+    files_.emplace_back(one.path, one.parameters);
+    ends_.push_back(one.first + one.parameters.size());
+  }
+}
+
+void checkpoint_parts::make_room() const {
+  for (const auto& file : files_)
+    file.make_room();
+  fs::remove(folder_ / index_file);
+  write_index(folder_, shards_of(folder_, shapes_, {.shard_bytes = shard_bytes_}), precision::float32);
+}
+
+void checkpoint_parts::write(std::size_t parameter, std::int64_t begin, const at::Tensor& numbers) {
+  const auto file = static_cast<std::size_t>(std::ranges::upper_bound(ends_, parameter) - ends_.begin());
+  files_.at(file).write(parameter - (file == 0 ? 0 : ends_[file - 1]), begin, numbers);
+}
+
+void checkpoint_parts::finish() {
+  for (auto& file : files_)
+    file.finish();
 }
 
 void save_checkpoint(const fs::path& folder, const checkpoint& model, save_options options) {

@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace millrace::model {
 
@@ -69,5 +70,35 @@ void save_checkpoint(const std::filesystem::path& folder, const checkpoint& mode
 /// The same files into a folder that is there already and that the caller makes durable (as part of a larger
 /// checkpoint): every file is synced, the folder is not.
 void write_checkpoint_files(const std::filesystem::path& folder, const checkpoint& model, save_options options = {});
+
+/// The same without the files of the weights. @param kept what those files keep
+void write_description_files(const std::filesystem::path& folder, const checkpoint& model,
+                             precision kept = precision::float32);
+
+/// The files of the weights in fp32, filled side by side by several writers, each with its part of the numbers.
+class checkpoint_parts {
+public:
+  /// @param shapes as all writers give them, sorted by name; no value of theirs is read
+  checkpoint_parts(std::filesystem::path folder, const weights& shapes,
+                   std::int64_t shard_bytes = save_options().shard_bytes);
+
+  /// One of the writers, before any writes: the files, with room for every number, and their index. Those that are
+  /// there are replaced.
+  /// @throws input_error on a full disk or any other failure
+  void make_room() const;
+
+  /// @param begin of the parameter's numbers, row by row @param numbers on any device @throws input_error
+  void write(std::size_t parameter, std::int64_t begin, const at::Tensor& numbers);
+
+  /// The parts of this writer are on the disk. @throws input_error
+  void finish();
+
+private:
+  std::filesystem::path folder_;
+  weights shapes_;
+  std::int64_t shard_bytes_;
+  std::vector<weights_file_parts> files_;
+  std::vector<std::size_t> ends_; ///< of each file: one after its last parameter
+};
 
 } // namespace millrace::model

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/formats/safetensors.hpp"
 #include "runtime/model/weights.hpp"
 #include "runtime/words/precision.hpp"
 
@@ -17,5 +18,27 @@ namespace millrace::model {
 void write_safetensors(const std::filesystem::path& path, std::span<const named_tensor> tensors,
                        precision kept = precision::float32,
                        const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
+
+/// A safetensors file of fp32 tensors that several writers fill side by side, each its part of the numbers. All of them
+/// give the same names and shapes; so the file has the bytes that `write_safetensors` would write.
+class weights_file_parts {
+public:
+  /// @param shapes sorted by name; no value of theirs is read
+  weights_file_parts(const std::filesystem::path& path, std::span<const named_tensor> shapes,
+                     const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
+
+  /// As `formats::safetensors_parts::make_room`.
+  void make_room() const { file_.make_room(); }
+
+  /// @param tensor its place among the shapes @param begin of the tensor's numbers, row by row
+  /// @param numbers on any device @throws input_error
+  void write(std::size_t tensor, std::int64_t begin, const at::Tensor& numbers);
+
+  /// @throws input_error
+  void finish() { file_.finish(); }
+
+private:
+  formats::safetensors_parts file_;
+};
 
 } // namespace millrace::model

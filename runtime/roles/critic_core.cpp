@@ -165,10 +165,8 @@ void critic_core::write_checkpoint(const std::filesystem::path& folder) const {
     throw input_error(folder.string() + ": no such folder, want one to write the checkpoint into");
   std::filesystem::create_directories(critic_model_folder(folder));
   std::filesystem::create_directories(critic_optimizer_folder(folder));
-  auto whole = model_;
-  for (const auto& parameter : learner_.parameters())
-    whole.parameters.push_back({parameter.name, parameter.tensor.detach().cpu()});
-  model::write_checkpoint_files(critic_model_folder(folder), whole);
+  model::write_description_files(critic_model_folder(folder), model_);
+  learner_.write_parameters(critic_model_folder(folder));
   learner_.save_state(critic_optimizer_folder(folder));
 }
 

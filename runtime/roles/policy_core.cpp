@@ -294,8 +294,13 @@ void policy_core::write_checkpoint(const std::filesystem::path& folder) const {
       whole.parameters.push_back({parameter.name, parameter.tensor.detach().cpu()});
     model::write_checkpoint_files(into, whole);
   };
-  if (!table_.lora || table_.lora->merged)
+  if (!table_.lora) {
+    std::filesystem::create_directories(model_folder(folder));
+    model::write_description_files(model_folder(folder), model_);
+    learner_.write_parameters(model_folder(folder));
+  } else if (table_.lora->merged) {
     write_model(model_folder(folder), learner_.parameters());
+  }
   if (average_)
     write_model(average_folder(folder), average_->parameters());
   if (const auto* adapter = learner_.adapter()) {

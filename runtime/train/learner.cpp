@@ -156,6 +156,10 @@ model::weights learner::parameters() const {
   return s.merged;
 }
 
+void learner::write_parameters(const std::filesystem::path& folder) const {
+  state_->ranks.write(team::written::parameters, folder);
+}
+
 bool learner::in_shares() const {
   return state_->held->in_shares();
 }
@@ -208,9 +212,9 @@ double learner::kl_coefficient() const {
 }
 
 void learner::save_state(const std::filesystem::path& folder) const {
-  save_optimizer(state_->ranks.moments(), state_->optimizer.steps(), folder);
+  state_->ranks.write(team::written::moments, folder);
   if (state_->held->keeps_start())
-    model::write_safetensors(start_file(folder), state_->ranks.parameters(true), precision::float32, {});
+    state_->ranks.write(team::written::start, start_file(folder));
   if (state_->adapts())
     formats::write_new_file(coefficient_file(folder), in_hexadecimal(kl_coefficient()) + '\n');
 }

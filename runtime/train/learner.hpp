@@ -105,6 +105,11 @@ public:
   /// @throws std::runtime_error a rank is gone that has a share of them
   model::weights parameters() const;
 
+  /// Writes the files of the weights into a folder (`model::checkpoint_parts`); without an adapter. Where ranks share
+  /// out parameters or moments, each writes its share at the same time, so all of them see the folder.
+  /// @throws input_error; std::runtime_error a rank is gone that has a share of them
+  void write_parameters(const std::filesystem::path& folder) const;
+
   /// Whether each rank has only a share of the parameters.
   bool in_shares() const;
 
@@ -137,8 +142,8 @@ public:
   /// Of the next step's loss: the option, or what it has adapted to.
   double kl_coefficient() const;
 
-  /// Writes optimizer moments, the update count, an adapted KL coefficient and, within a step, the copy of the step's
-  /// start to `folder` (parameters are the checkpoint's own business).
+  /// Writes, as `write_parameters` does, optimizer moments, the update count, an adapted KL coefficient and, within a
+  /// step, the copy of the step's start to `folder` (parameters are the checkpoint's own business).
   void save_state(const std::filesystem::path& folder) const;
 
   /// Reads what `save_state` wrote; with the same parameters, training goes on bit for bit.

@@ -15,21 +15,42 @@ namespace {
 
 constexpr const char* state_file = "optimizer.safetensors";
 
-} // namespace
-
-model::weights named_moments(const model::weights& parameters, const std::vector<at::Tensor>& first,
-                             const std::vector<at::Tensor>& second) {
+/// The names of all moments, each with a tensor of its shape. Sorted by name.
+model::weights moment_shapes(const adamw& optimizer) {
   model::weights out;
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    out.push_back({parameters[i].name + ".m", first[i]});
-    out.push_back({parameters[i].name + ".v", second[i]});
+  for (const auto& parameter : optimizer.parameters()) {
+    out.push_back({parameter.name + ".m", parameter.tensor});
+    out.push_back({parameter.name + ".v", parameter.tensor});
   }
-  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  std::ranges::sort(out, {}, &model::named_tensor::name);
   return out;
 }
 
-void save_optimizer(const model::weights& moments, std::int64_t steps, const std::filesystem::path& folder) {
-  model::write_safetensors(folder / state_file, moments, precision::float32, {{"steps", std::to_string(steps)}});
+model::weights_file_parts parts_of(const adamw& optimizer, const model::weights& shapes,
+                                   const std::filesystem::path& folder) {
+  return {folder / state_file, shapes, {{"steps", std::to_string(optimizer.steps())}}};
+}
+
+} // namespace
+
+void make_optimizer_file(const adamw& optimizer, const std::filesystem::path& folder) {
+  parts_of(optimizer, moment_shapes(optimizer), folder).make_room();
+}
+
+void write_moments(const adamw& optimizer, const std::filesystem::path& folder) {
+  const auto shapes = moment_shapes(optimizer);
+  auto file = parts_of(optimizer, shapes, folder);
+  const auto write = [&](const parameter_piece& piece, const char* ending, const at::Tensor& moment) {
+    const auto name = optimizer.parameters()[piece.parameter].name + ending;
+    const auto at = std::ranges::lower_bound(shapes, name, {}, &model::named_tensor::name);
+    file.write(static_cast<std::size_t>(at - shapes.begin()), piece.begin, moment);
+  };
+  for (std::size_t i = 0; i < optimizer.pieces().size(); ++i) {
+    const auto& piece = optimizer.pieces()[i].where;
+    write(piece, ".m", optimizer.first_moments()[i]);
+    write(piece, ".v", optimizer.second_moments()[i]);
+  }
+  file.finish();
 }
 
 void load_optimizer(adamw& optimizer, const std::filesystem::path& folder) {

@@ -6,15 +6,14 @@
 
 namespace millrace::train {
 
-/// Moments of parameters, of each under its `<name>.m` and `<name>.v`, sorted by name.
-/// @param first, second whole, one for each parameter
-model::weights named_moments(const model::weights& parameters, const std::vector<at::Tensor>& first,
-                             const std::vector<at::Tensor>& second);
+/// Makes the file of an optimizer's moments and update count in an existing folder, with room for the moments of all
+/// ranks. @throws input_error
+void make_optimizer_file(const adamw& optimizer, const std::filesystem::path& folder);
 
-/// Writes moments and the update count into an existing folder. @throws input_error
-void save_optimizer(const model::weights& moments, std::int64_t steps, const std::filesystem::path& folder);
+/// Writes the moments that this optimizer has into that file, side by side with other ranks. @throws input_error
+void write_moments(const adamw& optimizer, const std::filesystem::path& folder);
 
-/// Reads what `save_optimizer` wrote; of a piece of a parameter only its part.
+/// Reads what all ranks wrote, any number of them; of a piece of a parameter only its part.
 /// @throws input_error naming the file that is missing, truncated or of another model
 void load_optimizer(adamw& optimizer, const std::filesystem::path& folder);
 

@@ -1,7 +1,9 @@
 #include "runtime/train/team.hpp"
 
+#include "runtime/model/checkpoint.hpp"
 #include "runtime/train/optimizer_state.hpp"
 #include "runtime/words/enum_words.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -9,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 namespace millrace::train {
 namespace {
@@ -191,14 +194,29 @@ std::vector<parcel> team::send_on_errand(const parcel& order) {
   });
 }
 
-model::weights team::moments() {
-  if (!shared_out())
-    return named_moments(optimizer_.parameters(), optimizer_.first_moments(), optimizer_.second_moments());
-  return with_group([&](group& ranks) {
-    tell(ranks, command::moments);
-    const auto [first, second] = exchange_moments(ranks);
-    return named_moments(optimizer_.parameters(), first, second);
+/// Ranks that are alike leave it to the leader.
+void team::write(written what, const std::filesystem::path& to) {
+  if (what == written::start && !held_.in_shares()) // the leader alone has it
+    return model::write_safetensors(to, held_.whole(true), precision::float32, {});
+  if (!shared_out()) {
+    make_files(what, to);
+    return write_own(what, to);
+  }
+  std::vector<std::string> failures;
+  until_none_is_lost([&] {
+    with_group([&](group& ranks) {
+      make_files(what, to);
+      auto order = collective::words_of(to.string());
+      order.insert(order.begin(), number_of(what));
+      tell(ranks, command::write, std::move(order));
+      failures = {failure_to_write_own(what, to)};
+      for (const auto& other : collective::collect(ranks))
+        failures.push_back(collective::text_of(other.words));
+    });
   });
+  for (const auto& failure : failures)
+    if (!failure.empty())
+      throw input_error(failure);
 }
 
 /// @throws std::runtime_error where nobody has what the lost rank kept
@@ -283,37 +301,43 @@ void team::exchange_state(group& ranks) {
   }
 }
 
-/// The moments of all ranks, whole, on the first one. They travel piece by piece, so that no other rank needs more
-/// memory.
-std::pair<std::vector<at::Tensor>, std::vector<at::Tensor>> team::exchange_moments(group& ranks) {
-  const auto size = static_cast<std::size_t>(ranks.size());
-  std::vector<std::vector<parameter_piece>> pieces;
-  std::size_t rounds = 0;
-  for (int r = 0; r < ranks.size(); ++r)
-    rounds = std::max(rounds, pieces.emplace_back(held_.pieces(r)).size());
-  const auto gather = [&](const std::vector<at::Tensor>& own) {
-    std::vector<at::Tensor> whole;
-    if (ranks.rank() == 0)
-      for (const auto& parameter : optimizer_.parameters())
-        whole.push_back(at::empty(parameter.tensor.sizes(), at::kFloat));
-    for (std::size_t i = 0; i < rounds; ++i) {
-      std::vector<at::Tensor> outgoing(size), incoming(size);
-      if (ranks.rank() > 0) {
-        if (i < own.size())
-          outgoing[0] = own[i].cpu();
-      } else {
-        for (std::size_t r = 0; r < size; ++r)
-          if (i < pieces[r].size())
-            incoming[r] = pieces[r][i].of(whole[pieces[r][i].parameter]);
-        if (i < own.size())
-          incoming[0].copy_(own[i]);
-      }
-      ranks.exchange(outgoing, incoming);
-    }
-    return whole;
+/// With room for what all ranks write.
+void team::make_files(written what, const std::filesystem::path& to) const {
+  switch (what) {
+  case written::moments:
+    return make_optimizer_file(optimizer_, to);
+  case written::parameters:
+    return model::checkpoint_parts(to, held_.leaves()).make_room();
+  case written::start:
+    return model::weights_file_parts(to, held_.leaves(), {}).make_room();
+  }
+}
+
+void team::write_own(written what, const std::filesystem::path& to) const {
+  if (what == written::moments)
+    return write_moments(optimizer_, to);
+  const bool start = what == written::start;
+  const auto pieces = held_.pieces(seat_.place.rank);
+  const auto own = held_.own(start);
+  const auto write_into = [&](auto file) {
+    for (std::size_t i = 0; i < pieces.size(); ++i)
+      file.write(pieces[i].parameter, pieces[i].begin, own[i].tensor);
+    file.finish();
   };
-  auto first = gather(optimizer_.first_moments());
-  return {std::move(first), gather(optimizer_.second_moments())};
+  if (start)
+    write_into(model::weights_file_parts(to, held_.leaves(), {}));
+  else
+    write_into(model::checkpoint_parts(to, held_.leaves()));
+}
+
+/// @returns "": it is written
+std::string team::failure_to_write_own(written what, const std::filesystem::path& to) const {
+  try {
+    write_own(what, to);
+    return "";
+  } catch (const std::exception& failure) {
+    return *failure.what() ? failure.what() : "cannot write";
+  }
 }
 
 // -- the other ranks --------------------------------------------------------------------------------------------------
@@ -361,9 +385,12 @@ void team::obey(group& ranks, parcel told) {
     optimizer_.step(told.numbers.at(0), told.words.at(1));
     held_.updated();
     return;
-  case command::moments:
-    exchange_moments(ranks);
-    return;
+  case command::write: {
+    const auto what = static_cast<written>(told.words.at(1));
+    const auto to = collective::text_of(std::span(told.words).subspan(2));
+    return collective::hand_in(
+        ranks, {.words = collective::words_of(failure_to_write_own(what, to)), .numbers = {}, .tensors = {}});
+  }
   case command::parameters:
     held_.whole(told.words.at(1) != 0);
     return;

@@ -5,11 +5,11 @@
 #include "runtime/train/optimizer.hpp"
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace millrace::train {
@@ -82,8 +82,16 @@ public:
   /// @throws std::runtime_error a rank is gone that has a share of them
   model::weights parameters(bool start = false);
 
-  /// The optimizer's moments, those of the other ranks too, by name. @throws std::runtime_error a rank is gone
-  model::weights moments();
+  /// What ranks write side by side, each what it has. They all see the folder.
+  enum class written : std::int64_t {
+    moments,    ///< into `make_optimizer_file`'s file in a folder
+    parameters, ///< into the files of the weights in a folder
+    start       ///< the parameters of the step's start, into a safetensors file
+  };
+
+  /// @param to a folder that is there, or the file @throws input_error the first failure to write, of whichever rank;
+  /// std::runtime_error a rank is gone that has a share of it
+  void write(written what, const std::filesystem::path& to);
 
   /// One update with the sum of the gradients, as `adamw::step`, on every rank. @returns the learning rate
   double apply(double scale, std::int64_t course);
@@ -107,7 +115,7 @@ private:
     end_sum,
     apply,
     state,
-    moments,
+    write,
     parameters,
     keep_start,
     drop_start,
@@ -126,7 +134,9 @@ private:
   void tell_of_start(command what);
   void agree(collective::group& ranks);
   void exchange_state(collective::group& ranks);
-  std::pair<std::vector<at::Tensor>, std::vector<at::Tensor>> exchange_moments(collective::group& ranks);
+  void make_files(written what, const std::filesystem::path& to) const;
+  void write_own(written what, const std::filesystem::path& to) const;
+  std::string failure_to_write_own(written what, const std::filesystem::path& to) const;
   void follow(collective::group& ranks);
   void obey(collective::group& ranks, collective::parcel told);
   void end_sum(collective::group* ranks);

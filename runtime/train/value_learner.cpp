@@ -255,6 +255,10 @@ model::weights value_learner::parameters() const {
   return state_->ranks.parameters();
 }
 
+void value_learner::write_parameters(const std::filesystem::path& folder) const {
+  state_->ranks.write(team::written::parameters, folder);
+}
+
 std::uint64_t value_learner::trained_numbers() const {
   return state_->held->numbers();
 }
@@ -264,7 +268,7 @@ std::int64_t value_learner::steps() const {
 }
 
 void value_learner::save_state(const std::filesystem::path& folder) const {
-  save_optimizer(state_->ranks.moments(), state_->optimizer.steps(), folder);
+  state_->ranks.write(team::written::moments, folder);
 }
 
 void value_learner::load_state(const std::filesystem::path& folder) {

@@ -104,6 +104,9 @@ public:
   /// As `learner::parameters`: the very tensors that `apply` changes, or copies.
   model::weights parameters() const;
 
+  /// As `learner::write_parameters`.
+  void write_parameters(const std::filesystem::path& folder) const;
+
   std::uint64_t trained_numbers() const;
 
   std::int64_t steps() const; ///< updates applied so far

@@ -117,8 +117,11 @@ TEST_CASE(
     "a policy on another host keeps checkpoints on a folder that both share; without one the run says so at once") {
   if (!can_have_two_hosts())
     return;
-  for (const bool shared : {true, false}) {
+  const std::vector<std::string> alone,
+      ranks{"--set", "placement.learner.processes=2", "--set", "placement.learner.shard=optimizer"};
+  for (const auto& [shared, more] : {std::pair(true, alone), {false, alone}, {true, ranks}, {false, ranks}}) {
     CAPTURE(shared);
+    CAPTURE(more.size());
     const scene s({.steps = 4, .run = "checkpoint_every = 2\n"});
     auto command = s.node();
     if (!shared) { // `ip netns exec` gives the far host mounts of its own
@@ -128,7 +131,9 @@ TEST_CASE(
     }
     running_command node(command);
     REQUIRE(comes_to_say(node, "listening on"));
-    const auto done = run_to_end(s.start({"--set", "placement.learner.hosts=[\"10.99.0.2:7000\"]"}));
+    std::vector<std::string> options{"--set", "placement.learner.hosts=[\"10.99.0.2:7000\"]"};
+    options.insert(options.end(), more.begin(), more.end());
+    const auto done = run_to_end(s.start(options));
     CAPTURE(done.err);
     if (shared) {
       CHECK(done.status == 0);
@@ -136,7 +141,7 @@ TEST_CASE(
     } else {
       CHECK(done.status == 1);
       CHECK(s.run.files().steps() == 0);
-      CHECK(done.err.find("learner/0 on 10.99.0.2:7000 does not see the run's checkpoints in") != std::string::npos);
+      CHECK(done.err.find(" on 10.99.0.2:7000 does not see the run's checkpoints in") != std::string::npos);
       CHECK(done.err.find("want --output on a file system that both hosts share") != std::string::npos);
     }
   }

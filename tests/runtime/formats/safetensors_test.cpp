@@ -200,4 +200,35 @@ TEST_CASE("safetensors: injured files are refused or read, never more") {
   CHECK(refused > 2000);
 }
 
+TEST_CASE("safetensors: several writers fill one file, and it is the one that a single writer writes") {
+  const temporary_folder folder;
+  const std::vector<float> a{1, 2, 3, 4}, b{5, 6};
+  const std::vector tensors{plain("a", formats::storage::f32, {2, 2}, a), plain("b", formats::storage::f32, {2}, b)};
+  write(folder / "one.safetensors", tensors);
+  const auto writer = [&](const char* name) {
+    return formats::safetensors_parts(folder / name, {tensors[0].entry, tensors[1].entry}, {{"format", "pt"}});
+  };
+  const auto bytes = [](const std::vector<float>& of, std::size_t first, std::size_t count) {
+    return std::as_bytes(std::span(of).subspan(first, count));
+  };
+  auto one = writer("two.safetensors"), other = writer("two.safetensors");
+  CHECK_THROWS_WITH_AS(other.write(1, 0, bytes(b, 0, 1)), doctest::Contains("two.safetensors: cannot open"),
+                       input_error);
+  one.make_room();
+  other.write(1, 4, bytes(b, 1, 1));
+  one.write(0, 0, bytes(a, 0, 3));
+  other.write(0, 12, bytes(a, 3, 1));
+  one.write(1, 0, bytes(b, 0, 1));
+  one.finish();
+  other.finish();
+  CHECK(tests::read_file(folder / "two.safetensors") == tests::read_file(folder / "one.safetensors"));
+  CHECK_THROWS_AS(one.write(1, 4, bytes(b, 0, 2)), std::invalid_argument);
+  CHECK_THROWS_AS(one.write(0, -1, bytes(a, 0, 1)), std::invalid_argument);
+
+  tests::write_file(folder / "three.safetensors", "of another run");
+  auto third = writer("three.safetensors");
+  CHECK_THROWS_WITH_AS(third.write(0, 0, bytes(a, 0, 1)), doctest::Contains("three.safetensors: 14 bytes, want the"),
+                       input_error);
+}
+
 } // namespace safetensors_test

@@ -339,6 +339,34 @@ TEST_CASE("save: what is written is read back, in one file or many") {
   }
 }
 
+TEST_CASE("save: two writers, each with half of every parameter, write the files that one writes") {
+  const auto saved = tiny_checkpoint("qwen3");
+  for (const std::int64_t shard_bytes : {std::int64_t{5'000'000'000}, std::int64_t{20'000}}) {
+    CAPTURE(shard_bytes);
+    const temporary_folder folder;
+    model::save_checkpoint(folder / "one", saved, {precision::float32, shard_bytes});
+    fs::create_directory(folder / "two");
+    model::write_description_files(folder / "two", saved);
+    for (const bool first : {true, false}) {
+      model::checkpoint_parts files(folder / "two", saved.parameters, shard_bytes);
+      if (first) {
+        files.make_room();
+        files.make_room(); // begun again, what is there is replaced
+      }
+      for (std::size_t i = saved.parameters.size(); i-- > 0;) {
+        const auto numbers = saved.parameters[i].tensor.view(-1);
+        const auto half = numbers.numel() / 2;
+        files.write(i, first ? 0 : half,
+                    first ? numbers.narrow(0, 0, half) : numbers.narrow(0, half, numbers.numel() - half));
+      }
+      files.finish();
+    }
+    CHECK(entries(folder / "two") == entries(folder / "one"));
+    for (const auto& file : fs::directory_iterator(folder / "one"))
+      CHECK(tests::read_file(file.path()) == tests::read_file(folder / "two" / file.path().filename()));
+  }
+}
+
 TEST_CASE("save: bfloat16 halves the file and rounds once") {
   const temporary_folder folder;
   const auto saved = tiny_checkpoint();

@@ -73,10 +73,8 @@ TEST_CASE("a group has a learning rate and a decay of its own; the first that ma
   CHECK(value(0, 0) == doctest::Approx(2 - 0.01));             // no decay, a tenth of the rate
   CHECK(value(1, 1) == doctest::Approx(-4 * (1 - 0.1) - 0.1)); // twice the decay, the optimizer's rate
   CHECK(value(2, 0) == 2);
-  const auto moments =
-      train::named_moments(optimizer.parameters(), optimizer.first_moments(), optimizer.second_moments());
-  CHECK(moments[4].name == "model.embed_tokens.weight.m");
-  CHECK(moments[4].tensor.abs().max().item<float>() == 0);
+  CHECK(optimizer.parameters()[2].name == "model.embed_tokens.weight");
+  CHECK(optimizer.first_moments()[2].abs().max().item<float>() == 0);
 }
 
 TEST_CASE("AdamW with groups, clipping and a cosine is torch.optim.AdamW") {

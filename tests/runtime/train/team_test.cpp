@@ -1,6 +1,9 @@
+#include "runtime/formats/safetensors.hpp"
+#include "runtime/model/float_tensor.hpp"
 #include "runtime/model/score_head.hpp"
 #include "runtime/train/learner.hpp"
 #include "runtime/train/value_learner.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 #include "tests/runtime/train/ranks_in_memory.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -263,7 +266,7 @@ TEST_CASE("ranks: who loses a rank that kept a share of moments or parameters ca
   check_same(train_policy(1, options), train_policy(2, options, {.rank = 1, .exchanges = 5}, sharding::optimizer));
 }
 
-TEST_CASE("ranks: the moments of all of them are written as one file, which any number of them reads") {
+TEST_CASE("ranks: all of them write one checkpoint, which any number of them reads") {
   const tests::temporary_folder folder;
   auto options = options_of("grpo");
   const auto first_half = [&](int ranks, sharding shard, const std::filesystem::path& to) {
@@ -272,8 +275,11 @@ TEST_CASE("ranks: the moments of all of them are written as one file, which any 
     with_team(ranks, shard, team, learner_with(options), [&](train::learner& learner) {
       for (std::uint32_t step = 0; step < 5; ++step)
         learner.step(some_groups(step, step), step);
+      CHECK_THROWS_WITH_AS(learner.save_state(to), doctest::Contains("optimizer.safetensors: cannot create"),
+                           input_error); // and the ranks go on
       std::filesystem::create_directories(to);
       learner.save_state(to);
+      learner.write_parameters(to);
       parameters = copy_of(learner.parameters());
     });
     return parameters;
@@ -281,13 +287,18 @@ TEST_CASE("ranks: the moments of all of them are written as one file, which any 
   const auto parameters = first_half(1, sharding::none, folder.path() / "one");
   CHECK(equal_bits(parameters, first_half(3, sharding::optimizer, folder.path() / "three")));
   CHECK(equal_bits(parameters, first_half(4, sharding::full, folder.path() / "four")));
-  const auto text = [&](const char* name) {
-    std::ifstream file(folder.path() / name / "optimizer.safetensors", std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(file), {});
-  };
-  CHECK(!text("one").empty());
-  CHECK(text("one") == text("three"));
-  CHECK(text("one") == text("four"));
+  for (const auto* file_name : {"optimizer.safetensors", "model.safetensors"}) {
+    const auto text = [&](const char* name) {
+      std::ifstream file(folder.path() / name / file_name, std::ios::binary);
+      return std::string(std::istreambuf_iterator<char>(file), {});
+    };
+    CHECK(!text("one").empty());
+    CHECK(text("one") == text("three"));
+    CHECK(text("one") == text("four"));
+  }
+  const formats::safetensors_file written(folder.path() / "four" / "model.safetensors");
+  for (const auto& parameter : parameters)
+    CHECK(at::equal(model::to_float32(*written.find(parameter.name)), parameter.tensor));
   const auto second_half = [&](int ranks, sharding shard) {
     tests::ranks_in_memory team(ranks);
     model::weights found;
