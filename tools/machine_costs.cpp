@@ -162,6 +162,7 @@ void refuse_large(const std::filesystem::path& model) {
 struct trained_tokens {
   double seconds = 0;
   double tokens = 0;
+  double prompt_tokens = 0;
 };
 
 /// The pipeline's model, loaded for generation and for training, and what is measured with it.
@@ -226,6 +227,9 @@ public:
                                               : one.seconds / one.tokens);
     costs.train_s = std::max(0.0, one.seconds - costs.train_token_s * one.tokens);
     costs.first_train_s = std::max(0.0, first.seconds - one.seconds);
+    // An update of a whole step has full micro-batches.
+    const auto budget = static_cast<double>(std::get<pipeline::policy_table>(p_.policy().options).micro_batch_tokens);
+    costs.rank_tokens = budget * two.tokens / (two.tokens + two.prompt_tokens);
   }
 
   /// The copy, then what generation computes with.
@@ -277,7 +281,7 @@ private:
   trained_tokens train(std::size_t groups) {
     const bool critic = !p_.of<pipeline::critic_table>().empty();
     std::vector<std::uint64_t> ids;
-    std::int64_t tokens = 0;
+    std::int64_t tokens = 0, prompt_tokens = 0;
     for (std::size_t i = 0; i < groups; ++i) {
       const auto& group = groups_.groups[i % groups_.groups.size()];
       auto made = to_train(group, groups_.prompts.at(group.group), 1000 * steps_ + i);
@@ -287,12 +291,13 @@ private:
       ids.push_back(made.id);
       for (const auto& one : made.answers)
         tokens += static_cast<std::int64_t>(one.size());
+      prompt_tokens += static_cast<std::int64_t>(made.prompt.size());
       learning_->keep(std::move(made));
     }
     const double start = now_s();
     learning_->train({steps_ + 1, steps_, ids}, {});
     ++steps_;
-    return {now_s() - start, static_cast<double>(tokens)};
+    return {now_s() - start, static_cast<double>(tokens), static_cast<double>(prompt_tokens)};
   }
 
   const pipeline::pipeline& p_;

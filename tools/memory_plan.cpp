@@ -418,6 +418,10 @@ std::int64_t memory_plan::bytes_on_gpu() const {
   return sum;
 }
 
+std::uint64_t numbers_of_model(const std::filesystem::path& model) {
+  return static_cast<std::uint64_t>(model_size_of(model).weights / number_bytes);
+}
+
 memory_plan memory_plan_of(const pipeline::pipeline& p) {
   return memory_planner(p).plan();
 }

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -59,6 +60,9 @@ struct memory_plan {
 
 /// @throws input_error for a model that cannot be read
 memory_plan memory_plan_of(const pipeline::pipeline& p);
+
+/// Numbers of a model's weights. @throws input_error for a model that cannot be read
+std::uint64_t numbers_of_model(const std::filesystem::path& model);
 
 /// What this host lets a run have.
 struct host_memory {

@@ -89,6 +89,10 @@ std::vector<std::string> differences(const pipeline::pipeline& recorded, const p
   return notes;
 }
 
+std::int64_t ranks_of(const pipeline::pipeline& p) {
+  return std::max<std::int64_t>(1, p.processes_of(p.policy().name));
+}
+
 } // namespace
 
 cost_source::cost_source(plan_costs from) : from_(std::move(from)) {
@@ -107,14 +111,17 @@ planned_costs cost_source::of(const pipeline::pipeline& p) {
   const auto here = pipeline::layout_contention(p, cores_here());
   if (recorded_) {
     found.costs.layout_contention = here;
+    found.costs.ranks = static_cast<std::uint32_t>(ranks_to_add(p));
     auto recorded = report::costs_of(*recorded_, found.costs);
     found = {std::move(recorded.costs), std::move(recorded.notes)};
     for (auto& note : differences(*recorded_pipeline_, p))
       found.notes.push_back(std::move(note));
+    add_ranks(p, found);
   } else if (!from_.trace.empty()) {
     read_csv(from_.trace, found.costs);
   } else if (cluster_) {
-    found.costs = pipeline::on_cluster(std::move(found.costs), *cluster_, p.schedule.place.mode);
+    found.costs =
+        with_traffic(pipeline::on_cluster(std::move(found.costs), *cluster_, p.schedule.place.mode), p, *cluster_);
   } else if (from_.given.empty()) {
     if (!measured_)
       measured_ = measure_machine(p, found.costs);
@@ -126,10 +133,37 @@ planned_costs cost_source::of(const pipeline::pipeline& p) {
     costs.max_tokens = found.costs.max_tokens;
     costs.layout_contention = here;
     found = {std::move(costs), measured_->notes};
+    add_ranks(p, found);
   }
   for (const auto& one : from_.given)
     take(one, found.costs);
   return found;
+}
+
+/// Of the policy, where the costs are those of one process; else 1.
+std::int64_t cost_source::ranks_to_add(const pipeline::pipeline& p) const {
+  return !recorded_ || ranks_of(*recorded_pipeline_) == 1 ? ranks_of(p) : 1;
+}
+
+void cost_source::add_ranks(const pipeline::pipeline& p, planned_costs& found) {
+  const auto ranks = ranks_to_add(p);
+  const auto& name = p.policy().name;
+  if (recorded_ && ranks_of(*recorded_pipeline_) > 1 && ranks_of(*recorded_pipeline_) != ranks_of(p))
+    found.notes.push_back("ranks of " + name + ": " + std::to_string(ranks_of(*recorded_pipeline_))
+                          + " in the trace, and they count as those, want a trace of one process or of "
+                          + std::to_string(ranks_of(p)));
+  if (ranks == 1)
+    return;
+  if (found.costs.rank_tokens <= 0)
+    found.notes.push_back("the trace does not tell micro-batches: what ranks of " + name
+                          + " gain is not known, want a trace of this version");
+  const auto& hosts = p.placement.roles.at(name).hosts;
+  if (std::ranges::any_of(hosts, [&](const auto& host) { return host != hosts.front(); }))
+    found.notes.push_back("ranks of " + name + " on several hosts count as on this one: their network is not measured");
+  if (!of_ranks_.contains(ranks))
+    of_ranks_[ranks] =
+        measure_ranks(static_cast<int>(ranks), static_cast<int>(pipeline::threads_of(p, name, cores_here())));
+  found.costs = with_ranks(std::move(found.costs), p, of_ranks_.at(ranks));
 }
 
 std::string in_words(const schedule::workload& costs) {

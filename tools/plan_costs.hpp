@@ -5,8 +5,11 @@
 #include "runtime/report/recorded_run.hpp"
 #include "runtime/schedule/workload.hpp"
 #include "tools/machine_costs.hpp"
+#include "tools/rank_costs.hpp"
 
+#include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,6 +46,10 @@ private:
   std::optional<pipeline::pipeline> recorded_pipeline_;
   std::optional<pipeline::cluster_table> cluster_;
   std::optional<machine_costs> measured_;
+  std::map<std::int64_t, rank_costs> of_ranks_; ///< by their number
+
+  std::int64_t ranks_to_add(const pipeline::pipeline& p) const;
+  void add_ranks(const pipeline::pipeline& p, planned_costs& found);
 };
 
 /// The costs as one line of `name=value`, but for lengths; the decode table at its ends.

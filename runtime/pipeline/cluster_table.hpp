@@ -43,24 +43,34 @@ struct cluster_training {
   std::int64_t gpus = 0;
   double tokens_per_s = 0;
   double step_s = 0;
+  double exchange_bytes_per_s = 0;
 
   template <class Self, class Visitor>
   static void visit(Self& s, Visitor& v) {
     v("gpus", s.gpus, needed(between(1, 1 << 20)), "GPUs that train");
     v("tokens_per_s", s.tokens_per_s, needed(above(0, 1e9)), "answer tokens a second that one of them trains");
     v("step_s", s.step_s, between(0, 1e6), "seconds of a step whatever its tokens: optimizer, collectives");
+    v("exchange_bytes_per_s", s.exchange_bytes_per_s, between(0, 1e13),
+      "bytes a second that a rank receives from the others: gradients, and with shard = full parameters, for each "
+      "round "
+      "of micro-batches; 0 = step_s and tokens_per_s hold it");
   }
 };
 
 struct cluster_publication {
   double copy_s = 0;
   double transfer_s = 0;
+  double bytes_per_s = 0;
   double pause_s = 0;
 
   template <class Self, class Visitor>
   static void visit(Self& s, Visitor& v) {
     v("copy_s", s.copy_s, between(0, 1e6), "training stands still");
     v("transfer_s", s.transfer_s, between(0, 1e6), "from then until engines can take the weights; they go on decoding");
+    v("bytes_per_s", s.bytes_per_s, between(0, 1e13),
+      "bytes of the weights, in the model's dtype, that come to an engine in a second, besides transfer_s; 0 = "
+      "transfer_s "
+      "holds it");
     v("pause_s", s.pause_s, between(0, 1e6), "an engine stands still to take them");
   }
 };

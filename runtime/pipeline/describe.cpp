@@ -2,6 +2,7 @@
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/pipeline/wording.hpp"
 #include "runtime/words/decimal.hpp"
+#include "runtime/words/enum_words.hpp"
 
 namespace millrace::pipeline {
 
@@ -10,8 +11,11 @@ std::string place_of(const pipeline& p, const role& r) {
   const std::int64_t count = p.processes_of(r.name);
   if (count == 0)
     return "this process";
-  const std::string processes = std::to_string(count) + (count == 1 ? " process" : " processes");
-  return placed->second.hosts.empty() ? processes + " of this host" : processes + " on " + joined(placed->second.hosts);
+  const bool ranks = r.ranks() && count > 1;
+  const std::string processes = std::to_string(count) + (ranks ? " ranks" : count == 1 ? " process" : " processes");
+  const auto shard = p.shard_of(r.name);
+  return processes + (placed->second.hosts.empty() ? " of this host" : " on " + joined(placed->second.hosts))
+         + (ranks && shard != sharding::none ? ", shard " + std::string(word(shard)) : "");
 }
 
 std::string describe(const pipeline& p) {

@@ -2,6 +2,7 @@
 
 #include "runtime/pipeline/checks.hpp"
 #include "runtime/pipeline/wording.hpp"
+#include "runtime/words/enum_words.hpp"
 
 #include <algorithm>
 
@@ -35,6 +36,13 @@ std::vector<std::string> columns_between(const pipeline& p, const std::string& f
   return taken;
 }
 
+std::string published_by(const pipeline& p, const role& policy) {
+  const auto dtype = p.models.at(std::get<policy_table>(policy.options).model).dtype;
+  const bool shares = p.processes_of(policy.name) > 1 && p.shard_of(policy.name) == sharding::full;
+  return "weights" + (dtype == precision::float32 ? "" : ", " + std::string(word(dtype)))
+         + (shares ? ", a share from each rank" : "");
+}
+
 namespace {
 
 /// @param prefix of every identifier
@@ -50,7 +58,8 @@ std::string dot_body(const pipeline& p, const std::string& prefix, const std::st
              + "];\n";
   for (const role* policy : p.of<policy_table>())
     for (const std::string& to : std::get<policy_table>(policy->options).publishes_to)
-      out += indent + id(policy->name) + " -> " + id(to) + " [label=\"weights\", style=dashed, constraint=false];\n";
+      out += indent + id(policy->name) + " -> " + id(to) + " [label=" + in_quotes(published_by(p, *policy))
+             + ", style=dashed, constraint=false];\n";
   return out;
 }
 
@@ -68,7 +77,7 @@ std::string mermaid_body(const pipeline& p, const std::string& prefix, const std
     }
   for (const role* policy : p.of<policy_table>())
     for (const std::string& to : std::get<policy_table>(policy->options).publishes_to)
-      out += indent + prefix + policy->name + " -.->|weights| " + prefix + to + '\n';
+      out += indent + prefix + policy->name + " -.->|" + published_by(p, *policy) + "| " + prefix + to + '\n';
   return out;
 }
 

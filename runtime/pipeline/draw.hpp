@@ -33,4 +33,7 @@ std::string draw_svg(const std::vector<stage>& stages);
 /// where that is one of them, else from the first that has it.
 std::vector<std::string> columns_between(const pipeline& p, const std::string& from, const role& reader);
 
+/// What the arrow of publication says: in which numbers weights travel, if not in fp32, and from whom.
+std::string published_by(const pipeline& p, const role& policy);
+
 } // namespace millrace::pipeline

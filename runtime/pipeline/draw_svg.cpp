@@ -194,7 +194,7 @@ private:
                + ' ' + xy(from_x - 40, below) + " L" + xy(to_x + 40, below) + " C" + xy(to_x, below) + ' '
                + xy(to_x, below) + ' ' + xy(to_x, t.y + box_height / 2)
                + "\" fill=\"none\" stroke=\"#b3541e\" stroke-dasharray=\"6 4\" marker-end=\"url(#head)\"/>\n"
-               + text_at((from_x + to_x) / 2, below - 6, "small", "weights");
+               + text_at((from_x + to_x) / 2, below - 6, "small", published_by(p_, *policy));
         below += 22;
       }
     height_ = std::max(height_, below + margin - 16);

@@ -41,6 +41,7 @@ std::vector<figure> always() {
       {"importance/effective_sample_fraction",
        "(sum of weights)^2 / (tokens x sum of squares): 1 = every token counts alike, near 0 = a few rule the step"},
       {"updates", "optimizer updates of the step"},
+      {std::string(metric::micro_batches), "micro-batches that the step's updates were computed in"},
       {"updates/stopped_on_kl", "1 where target_kl ended the step early"},
       {"groups/unusable", "groups of the step left out: a reward or log-probability was not finite"},
       {"groups/zero_variance", "groups dropped because all their rewards were equal, since the run began"},

@@ -209,33 +209,68 @@ std::map<std::int64_t, step_tokens> tokens_by_step(const recorded_run& run) {
   return steps;
 }
 
+/// 0: the run does not say it.
+double tokens_of_micro_batch(const recorded_run& run, const std::map<std::int64_t, step_tokens>& steps) {
+  double tokens = 0, batches = 0;
+  for (const auto& row : run.metrics)
+    if (const auto count = row.get(telemetry::metric::micro_batches))
+      if (const auto step = steps.find(row.step); step != steps.end()) {
+        tokens += step->second.tokens;
+        batches += *count;
+      }
+  return batches > 0 ? tokens / batches : 0;
+}
+
+/// Seconds of each step that its passes do not take; of those steps that tell it.
+std::map<std::int64_t, double> beside_micro_batches(const recorded_run& run) {
+  std::map<std::int64_t, double> fixed;
+  for (const auto& row : run.metrics) {
+    const auto all = row.get(telemetry::metric::timing("train")),
+               forward = row.get(telemetry::metric::timing("forward")),
+               backward = row.get(telemetry::metric::timing("backward"));
+    if (all && forward && backward)
+      fixed[row.step] = std::max(0.0, *all - *forward - *backward);
+  }
+  return fixed;
+}
+
+double mean_of(const std::map<std::int64_t, double>& by_step) {
+  double sum = 0;
+  for (const auto& [step, value] : by_step)
+    sum += value;
+  return by_step.empty() ? 0 : sum / static_cast<double>(by_step.size());
+}
+
 void read_training(const recorded_run& run, const recorded_work& work, recorded_costs& found) {
   std::vector<moment> generation;
   for (const auto& one : work.decode)
     generation.push_back(one.at);
   generation = joined(std::move(generation));
   const auto steps = tokens_by_step(run);
+  found.costs.rank_tokens = tokens_of_micro_batch(run, steps);
+  const auto fixed = found.costs.ranks > 1 ? beside_micro_batches(run) : std::map<std::int64_t, double>{};
   std::vector<std::vector<double>> rows;
   std::vector<double> seconds, shares;
   for (const auto& [step, at] : work.train) {
     const auto tokens = steps.find(step);
     if (step == work.train.begin()->first || tokens == steps.end())
       continue; // the first step warms caches up
-    rows.push_back({1, tokens->second.tokens, tokens->second.squares});
-    seconds.push_back(at.seconds());
+    const auto told = fixed.find(step);
+    rows.push_back({told == fixed.end() ? 1.0 : 0.0, tokens->second.tokens, tokens->second.squares});
+    seconds.push_back(at.seconds() - (told == fixed.end() ? 0 : told->second));
     shares.push_back(share_beside(at, generation));
   }
   if (rows.empty())
     throw input_error("the trace holds fewer than two steps, want at least two");
   const auto factor = [](double share, double contention) { return 1 / (1 - share + share / contention); };
   const auto fitted = fit_slowed(rows, seconds, shares, "training", "generation", found.notes, factor);
-  found.costs.train_s = fitted.coefficients[0];
+  found.costs.train_s = fixed.empty() ? fitted.coefficients[0] : mean_of(fixed);
   found.costs.train_token_s = fitted.coefficients[1];
   found.costs.train_square_s = fitted.coefficients[2];
   found.costs.train_contention = fitted.contention;
   const auto& [first, at] = *work.train.begin();
   if (const auto tokens = steps.find(first); tokens != steps.end()) {
-    const auto warm = fitted.coefficients[0] + fitted.coefficients[1] * tokens->second.tokens
+    const auto warm = found.costs.train_s + fitted.coefficients[1] * tokens->second.tokens
                       + fitted.coefficients[2] * tokens->second.squares;
     found.costs.first_train_s =
         std::max(0.0, at.seconds() - warm * factor(share_beside(at, generation), fitted.contention));

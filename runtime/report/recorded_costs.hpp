@@ -18,7 +18,7 @@ struct recorded_costs {
 ///
 /// - decoding: seconds of a step by occupied slots, and the slowdown beside training, out of the spans `decode`
 /// - training: seconds of an update by tokens and by squared lengths (attention), the slowdown beside decoding, and the
-///   extra time of the first update, out of the spans `train step N`
+///   extra time of the first update, out of the spans `train step N`; tokens of a micro-batch
 /// - publication: seconds from the end of a step to the end of the copy, from there to the end of layout, and the
 ///   slowdown of layout beside training
 /// - columns: mean seconds between generated and fetched, by Little's law from the counter of groups that wait for
@@ -26,7 +26,8 @@ struct recorded_costs {
 /// - lengths: the lengths of the trained answers, by group
 ///
 /// @param shape workers, slots, answers and the longest answer of the run to be predicted, and its `layout_contention`,
-///              which a trace shows only if the run had it
+///              which a trace shows only if the run had it. With `ranks` above 1, seconds of an update that its
+///              micro-batches do not take are those that the run's timings tell, and not fitted
 /// @throws input_error if the run recorded no spans, no answers, or fewer than two steps
 recorded_costs costs_of(const recorded_run& run, schedule::workload shape);
 

@@ -64,6 +64,7 @@ std::map<std::string, double> metrics_of(const train::step_report& r) {
   set("kl/proximal", r.seen.proximal_kl());
   set("kl/coefficient", r.kl_coefficient);
   set("updates", static_cast<double>(r.updates));
+  set(metric::micro_batches, static_cast<double>(r.micro_batches));
   set("updates/stopped_on_kl", r.stopped_on_kl ? 1 : 0);
   set("groups/unusable", static_cast<double>(r.unusable.size()));
   set("importance/masked_fraction", r.seen.masked_fraction());

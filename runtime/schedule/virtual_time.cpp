@@ -365,10 +365,11 @@ private:
     const auto& set = scheduler_.settings();
     const auto share =
         static_cast<double>(set.part_begin(what.part + 1) - set.part_begin(what.part)) / set.groups_per_step;
-    auto seconds = costs_.train_s * share + costs_.train_token_s * static_cast<double>(batch_tokens_);
+    auto seconds = costs_.train_token_s * static_cast<double>(batch_tokens_);
     if (costs_.train_square_s > 0)
       for (const auto group : what.groups)
         seconds += costs_.train_square_s * squares_.extract(group).mapped();
+    seconds = costs_.train_s * share + on_ranks_s(costs_, seconds, static_cast<double>(batch_tokens_));
     learner_.take({what.step, what.part, what.ends_step}, seconds, now_s_);
     slow_down_hosts();
     plan_learner();

@@ -39,6 +39,7 @@ void check(const workload& costs) {
   want(costs.answers_per_group <= most_answers, "answers_per_group: want at most 1048576");
   want(costs.mean_tokens > 0 && costs.max_tokens >= 1 && costs.max_tokens <= 1e9 && costs.tokens_per_s > 0,
        "mean_tokens, max_tokens, tokens_per_s: want more than 0, max_tokens at most 1e9");
+  want(costs.ranks >= 1 && costs.rank_contention >= 1, "ranks, rank_contention: want at least 1 of each");
   want(costs.contention >= 1 && costs.train_contention >= 1 && costs.layout_beside >= 1 && costs.layout_contention >= 1,
        "contention, train_contention, layout_beside, layout_contention: want at least 1");
   workload::each(costs, [&](const std::string& name, const auto& value) {
@@ -64,6 +65,18 @@ double answer_tokens(const workload& costs, group_id group, std::uint32_t answer
                          : log_normal(costs.mean_tokens, costs.length_cv, uniform(costs.seed, group, 2 * answer),
                                       uniform(costs.seed, group, 2 * answer + 1));
   return std::clamp(std::round(drawn), 1.0, std::floor(costs.max_tokens));
+}
+
+double on_ranks_s(const workload& costs, double seconds, double tokens) {
+  if (costs.ranks <= 1)
+    return seconds;
+  const double batches = costs.rank_tokens > 0 ? std::max(1e-9, tokens / costs.rank_tokens) : 1;
+  const double full = std::floor(batches), last = batches - full, ranks = costs.ranks;
+  const double rounds_of_all = std::floor(full / ranks), left = full - rounds_of_all * ranks;
+  const double longest = left > 0 ? 1 : last; // of the round that not all ranks have a whole micro-batch for
+  const bool one_alone = left == 0 || (left == 1 && last == 0);
+  const double in_turn = rounds_of_all * costs.rank_contention + longest * (one_alone ? 1 : costs.rank_contention);
+  return seconds / batches * in_turn + costs.exchange_s * (rounds_of_all + (longest > 0 ? 1 : 0));
 }
 
 double columns_s(const workload& costs, group_id group) {

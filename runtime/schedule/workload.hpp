@@ -41,12 +41,16 @@ struct workload {
   double train_s = 1;        ///< a step; each of its updates takes its share of it
   double train_token_s = 0;  ///< more for each token
   double train_square_s = 0; ///< more for each squared length of an answer: attention
-  double first_train_s = 0;  ///< more for the first update of the run: memory and caches are cold
-  double copy_s = 0;         ///< the learner stands still this long when it makes a version available
-  double layout_s = 0;       ///< from then until a worker can take the weights; it goes on decoding
-  double publish_s = 0;      ///< a worker stands still this long when it takes new weights
-  double contention = 1;     ///< decode steps take so many times as long while the learner computes, >= 1; under `lend`
-                             ///< those of lent workers
+  std::uint32_t ranks = 1;   ///< of the learner: they compute micro-batches side by side, each one a round; >= 1
+  double rank_tokens = 0;    ///< of a micro-batch, trained ones; 0: a step is one micro-batch
+  double rank_contention = 1; ///< a micro-batch takes so many times as long beside those of other ranks, >= 1
+  double exchange_s = 0;      ///< more for each round, in which gradients travel
+  double first_train_s = 0;   ///< more for the first update of the run: memory and caches are cold
+  double copy_s = 0;          ///< the learner stands still this long when it makes a version available
+  double layout_s = 0;        ///< from then until a worker can take the weights; it goes on decoding
+  double publish_s = 0;       ///< a worker stands still this long when it takes new weights
+  double contention = 1; ///< decode steps take so many times as long while the learner computes, >= 1; under `lend`
+                         ///< those of lent workers
   /// The learner takes so many times as long while groups are generated, >= 1; under `lend` by lent workers.
   double train_contention = 1;
   double layout_beside = 1;     ///< laying out takes so many times as long while the learner computes, >= 1
@@ -76,6 +80,10 @@ struct workload {
     visit("train_s", s.train_s);
     visit("train_token_s", s.train_token_s);
     visit("train_square_s", s.train_square_s);
+    visit("ranks", s.ranks);
+    visit("rank_tokens", s.rank_tokens);
+    visit("rank_contention", s.rank_contention);
+    visit("exchange_s", s.exchange_s);
     visit("first_train_s", s.first_train_s);
     visit("copy_s", s.copy_s);
     visit("layout_s", s.layout_s);
@@ -97,6 +105,10 @@ void check(const workload& costs);
 
 /// Tokens of an answer in the end: a function of the costs, the group and the answer alone.
 double answer_tokens(const workload& costs, group_id group, std::uint32_t answer);
+
+/// Seconds of an update's micro-batches on all ranks, out of those that they would take one after another. Each round
+/// is as long as its longest micro-batch; all but the last of an update have `rank_tokens`.
+double on_ranks_s(const workload& costs, double seconds, double tokens);
 
 /// Seconds from a group's last token to ready.
 double columns_s(const workload& costs, group_id group);

@@ -21,6 +21,7 @@ inline constexpr std::string_view gradient_norm = "actor/grad_norm";            
 inline constexpr std::string_view learning_rate = "actor/lr";                     ///< verl
 inline constexpr std::string_view mismatch_kl = "mismatch_kl";                    ///< prime-rl: rollout to learner
 inline constexpr std::string_view logprob_gap = "rollout/logprob_max_difference"; ///< max |rollout - learner|, nats
+inline constexpr std::string_view micro_batches = "micro_batches";                ///< of all updates of a step
 inline constexpr std::string_view logprob_gap_mean = "rollout/logprob_mean_difference"; ///< mean of the same
 inline constexpr std::string_view staleness_mean = "staleness/mean";                    ///< versions, at use, by token
 inline constexpr std::string_view staleness_max = "staleness/max";                      ///< versions, at use

@@ -99,6 +99,26 @@ TEST_CASE("plan predicts a cluster that is not there, built in or from a file, a
     CHECK(rows[0]["step_s"].get<double>() > 320); // an answer of 32,000 tokens at 97 tokens/s
   }
   CHECK(figures[0] == figures[1]);
+  // Ranks and the wire's dtype, where the file says how fast bytes travel. The model has 28,608 numbers.
+  auto with_rates = shown.out;
+  with_rates.replace(with_rates.find("step_s = 15"), 11, "step_s = 1\nexchange_bytes_per_s = 1000");
+  with_rates.replace(with_rates.find("transfer_s = 11.5"), 17, "transfer_s = 1\nbytes_per_s = 1000");
+  std::ofstream(folder.path() / "rates.toml") << with_rates;
+  const auto traffic =
+      run_to_end(command_line({"plan", (folder.path() / "p.toml").string(), "--cluster",
+                               (folder.path() / "rates.toml").string(), "--set", "placement.learner.processes=2",
+                               "--set", "placement.learner.shard=full", "--set", "models.tiny.dtype=bfloat16"}));
+  CAPTURE(traffic.err);
+  const double numbers = 28'608;
+  const auto holds = [&](const std::string& name, double value) {
+    std::ostringstream text;
+    text << ' ' << name << '=' << value << ' ';
+    CAPTURE(text.str());
+    CHECK(traffic.err.find(text.str()) != std::string::npos);
+  };
+  holds("ranks", 2);
+  holds("exchange_s", 3 * 4 * numbers / 2 / 1000); // gradients, and parameters twice: half of them are elsewhere
+  holds("layout_s", 1 + 2 * numbers / 1000);
   const auto refused = run_to_end(command_line({"plan", (folder.path() / "p.toml").string(), "--cluster", "h100"}));
   CHECK(refused.status == 1);
   CHECK(refused.err.find("want one or h200-8, h100-64, h100-1024") != std::string::npos);
@@ -138,6 +158,13 @@ TEST_CASE("a recorded run predicts itself") {
   CHECK(rows[0]["step_s"].get<double>() > measured / 3);
   CHECK(rows[0]["step_s"].get<double>() < measured * 3);
   CHECK(rows[0]["staleness_max"] == 0);
+  const auto ranks = run_to_end(command_line({"plan", (run / "run/resolved.toml").string(), "--trace",
+                                              (run / "run").string(), "--set", "placement.learner.processes=2"}));
+  CAPTURE(ranks.err);
+  CHECK(ranks.status == 0);
+  CHECK(ranks.err.find(" ranks=2 ") != std::string::npos);
+  CHECK(ranks.err.find(" rank_tokens=0 ") == std::string::npos);
+  CHECK(ranks.err.find("does not tell micro-batches") == std::string::npos);
   const auto page =
       run_to_end(command_line({"report", (run / "run").string(), "--output", (run / "page.html").string()}));
   CHECK(page.status == 0);

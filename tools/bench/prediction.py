@@ -4,7 +4,7 @@
 predicted beside measured.
 
     python3 tools/bench/prediction.py [--millrace build/release/millrace] [--steps 24] [--rounds 1] [--keep FOLDER]
-        [--only NAME ...] [--literature]
+        [--only NAME ...] [--literature] [--ranks]
 
 The job: a random decoder of 13 million parameters, 4 groups of 8 answers a step. An answer ends at a stop string, about one
 token in fifty, and not before: lengths are geometric, standard deviation about their mean, cut at 400. The learning rate is
@@ -14,6 +14,9 @@ answers. Generation has a process and a thread of its own, training the run's pr
 Pace is that between the end of the first step and that of the last. A round runs every schedule once, in turn; figures are
 medians over rounds, those of the prediction too, which is made from the trace of its own round. Exit status 1 if a figure is
 out of its bound: 10 % for pace, 0.25 for mean staleness.
+
+--ranks predicts and runs, instead of schedules, learners of two and of four ranks out of the trace of one process: steps of
+16 groups in micro-batches of 256 tokens.
 
 --literature prints another table of the same runs: what each schedule pays for its speed on a task with a long tail.
 """
@@ -96,6 +99,17 @@ SCHEDULES = [
     ("rounds of 1.5 batches, slow groups in a round of their own (RollPacker)",
      schedule("roll_packer", tail__oversample_prompts=1.5, tail__oversample_attempts=1)),
 ]
+
+STEP = ["schedule.groups_per_step=16", "roles.learner.micro_batch_tokens=256", "placement.learner.processes=1"]
+
+
+def ranks(number, shard="none"):
+    return schedule("synchronous") + STEP[:-1] + [f"placement.learner.processes={number}", f"placement.learner.shard={shard}"]
+
+
+RECORDED_ALONE = ("one process", schedule("synchronous") + STEP)
+RANKS = [("2 ranks", ranks(2)), ("2 ranks, shard optimizer", ranks(2, "optimizer")), ("2 ranks, shard full", ranks(2, "full")),
+         ("4 ranks", ranks(4)), ("4 ranks, shard full", ranks(4, "full"))]
 
 
 def write_model(folder):
@@ -205,22 +219,24 @@ def main():
     ask.add_argument("--keep", type=pathlib.Path, help="where the runs go; a folder that goes away without it")
     ask.add_argument("--only", nargs="*", help="schedules whose names hold one of these words")
     ask.add_argument("--literature", action="store_true")
+    ask.add_argument("--ranks", action="store_true")
     given = ask.parse_args()
     given.millrace = given.millrace.resolve()
     with tempfile.TemporaryDirectory() as temporary:
         base = (given.keep or pathlib.Path(temporary)).resolve()
         base.mkdir(parents=True, exist_ok=True)
-        wanted = [s for s in SCHEDULES if not given.only or any(word in s[0] for word in given.only)]
+        recorded, all_of_them = (RECORDED_ALONE, RANKS) if given.ranks else (RECORDED, SCHEDULES)
+        wanted = [s for s in all_of_them if not given.only or any(word in s[0] for word in given.only)]
         real, told = {}, {}
         for number in range(given.rounds):
             given.folder = base / f"round-{number + 1}"
             given.folder.mkdir()
             write_model(given.folder / "model")
             (given.folder / "job.toml").write_text(PIPELINE.format(steps=given.steps, answers=ANSWERS, groups=GROUPS))
-            figures, trace = run(given, *RECORDED)
-            print(f"recorded {RECORDED[0]}: {figures['step_s']:.3f} s a step", file=sys.stderr)
-            for name, sets in [RECORDED, *wanted]:
-                measured = figures if name == RECORDED[0] else run(given, name, sets)[0]
+            figures, trace = run(given, *recorded)
+            print(f"recorded {recorded[0]}: {figures['step_s']:.3f} s a step", file=sys.stderr)
+            for name, sets in [recorded, *wanted]:
+                measured = figures if name == recorded[0] else run(given, name, sets)[0]
                 real.setdefault(name, []).append(measured)
                 told.setdefault(name, []).append(predict(given, trace, sets))
                 print(f"{name}: measured {measured['step_s']:.3f}, predicted {told[name][-1]['step_s']:.3f} s a step", file=sys.stderr)

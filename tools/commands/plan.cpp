@@ -15,7 +15,6 @@
 #include <iostream>
 #include <memory>
 #include <optional>
-#include <set>
 
 namespace millrace::tools {
 
@@ -220,10 +219,6 @@ private:
       if (given_.cluster.empty()) // whose memory is not this host's
         std::fputs(memory_in_words({{"", p}}).c_str(), stderr);
     }
-    for (const auto& role : p.roles)
-      if (role.ranks() && p.processes_of(role.name) > 1 && ranks_noted_.insert(role.name).second)
-        std::fprintf(stderr, "# %s: what its ranks gain and cost is not known; it is predicted as one process\n",
-                     role.name.c_str());
     auto settings = pipeline::schedule_of(p);
     settings.steps = given_.steps > 0 ? given_.steps : std::min<std::uint32_t>(settings.steps, 500);
     return tools::figures_of(schedule::simulate(settings, costs));
@@ -251,7 +246,6 @@ private:
   std::vector<bound> bounds_;
   std::optional<std::pair<std::string, json>> best_; ///< in words, and its line
   bool first_ = true;
-  std::set<std::string> ranks_noted_;
   std::size_t refused_ = 0;
 };
 

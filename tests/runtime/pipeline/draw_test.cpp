@@ -47,6 +47,17 @@ TEST_CASE("DOT and Mermaid") {
   CHECK(mermaid.find("  role_learner -.->|weights| role_rollout\n") != std::string::npos);
 }
 
+TEST_CASE("ranks, what they share out and what weights travel in stand in the picture") {
+  const auto p =
+      parsed(valid, {"placement.learner.processes=2", "placement.learner.shard=full", "models.tiny.dtype=bfloat16"});
+  const std::string dot = draw_dot(p), weights = "weights, bfloat16, a share from each rank";
+  CHECK(dot.find("\"learner\" [label=\"learner\\npolicy\\n2 ranks of this host, shard full\"];") != std::string::npos);
+  CHECK(dot.find("\"learner\" -> \"rollout\" [label=\"" + weights + "\", style=dashed, constraint=false];")
+        != std::string::npos);
+  CHECK(draw_mermaid(p).find("  role_learner -.->|" + weights + "| role_rollout\n") != std::string::npos);
+  CHECK(draw_svg(p).find('>' + weights + '<') != std::string::npos);
+}
+
 TEST_CASE("the SVG has a box for each role, an arrow for each edge, and refers to nothing outside") {
   const std::string svg = draw_svg(parsed(with_reference));
   CHECK(count(svg, "class=\"name\"") == 5);

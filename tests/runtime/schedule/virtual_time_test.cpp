@@ -69,6 +69,29 @@ double late_share(const prediction& result, std::uint32_t bound) {
 
 } // namespace
 
+TEST_CASE("ranks compute an update's micro-batches in rounds") {
+  workload costs = even();
+  costs.rank_tokens = 100;
+  costs.rank_contention = 1.25;
+  costs.exchange_s = 0.1;
+  const auto seconds = [&](std::uint32_t ranks, double batches) {
+    costs.ranks = ranks;
+    return on_ranks_s(costs, batches, 100 * batches); // a second each
+  };
+  CHECK(seconds(1, 32) == 32);
+  CHECK(seconds(2, 32) == doctest::Approx(16 * (1.25 + 0.1)));
+  CHECK(seconds(3, 32) == doctest::Approx(11 * (1.25 + 0.1)));     // two in the last round
+  CHECK(seconds(4, 5) == doctest::Approx(1.25 + 1 + 2 * 0.1));     // the last has nobody beside it
+  CHECK(seconds(4, 4.5) == doctest::Approx(1.25 + 0.5 + 2 * 0.1)); // and is half as long
+  CHECK(seconds(4, 0.5) == doctest::Approx(0.5 + 0.1));
+  costs.ranks = 2;
+  costs.train_token_s = 0.01;
+  const auto result = simulate(made("synchronous", 4, 10), costs);
+  CHECK(result.seconds == doctest::Approx(10 * (1.0 + 0.5 + 2 + 16 * 1.35) + 9 * 0.25));
+  costs.ranks = 0;
+  CHECK_THROWS_WITH_AS(check(costs), "workload: ranks, rank_contention: want at least 1 of each", input_error);
+}
+
 TEST_CASE("synchronous steps take generation, columns, training and publication one after another") {
   const auto result = simulate(made("synchronous", 4, 10), even());
   // The last step publishes nothing.
