@@ -160,14 +160,14 @@ void critic_core::end_step(const millrace::end_step& how) {
   groups_.forget(batch.groups);
 }
 
-void critic_core::write_checkpoint(const std::filesystem::path& folder) const {
+std::shared_future<std::string> critic_core::begin_checkpoint(const std::filesystem::path& folder) const {
   if (!std::filesystem::is_directory(folder))
     throw input_error(folder.string() + ": no such folder, want one to write the checkpoint into");
   std::filesystem::create_directories(critic_model_folder(folder));
   std::filesystem::create_directories(critic_optimizer_folder(folder));
   model::write_description_files(critic_model_folder(folder), model_);
-  learner_.write_parameters(critic_model_folder(folder));
-  learner_.save_state(critic_optimizer_folder(folder));
+  learner_.begin_to_save(critic_optimizer_folder(folder), critic_model_folder(folder));
+  return learner_.own_saving();
 }
 
 std::uint64_t critic_core::parameter_count() const {

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <optional>
 #include <span>
@@ -73,7 +74,15 @@ public:
   void end_step(const millrace::end_step& how);
 
   /// Writes `critic/` into an existing folder: weights as a sequence-classification model, the optimizer's state.
-  void write_checkpoint(const std::filesystem::path& folder) const;
+  void write_checkpoint(const std::filesystem::path& folder) const {
+    begin_checkpoint(folder);
+    end_checkpoint();
+  }
+
+  /// As those of `policy_core`.
+  std::shared_future<std::string> begin_checkpoint(const std::filesystem::path& folder) const;
+
+  void end_checkpoint() const { learner_.end_saving(); }
 
   bool keeps(std::uint64_t group) const { return groups_.has(group); }
 

@@ -74,8 +74,7 @@ void critic_role::end_step(const millrace::end_step& how) {
 }
 
 void critic_role::write(const write_checkpoint& ask, answer_to<checkpoint_written> done) {
-  write_state(thread_, setup_.who, ask, std::move(done),
-              [this](const std::filesystem::path& folder) { core_->write_checkpoint(folder); });
+  write_state_beside(thread_, storage_, setup_.who, ask, std::move(done), core_);
 }
 
 role_abilities made(const role_setup& setup, const pipeline::critic_table& table) {

@@ -55,7 +55,8 @@ private:
   std::shared_ptr<collective::membership> ranks_;
   std::shared_ptr<critic_core> core_; ///< pulls that are under way keep it
   std::stop_source stop_;
-  job_thread thread_; ///< last: it ends before what its jobs use
+  job_thread storage_; ///< waits until checkpoints are written
+  job_thread thread_;  ///< last: it ends before what its jobs use
 };
 
 } // namespace millrace::roles

@@ -284,7 +284,7 @@ transport::bundle policy_core::snapshot(std::uint32_t version) const {
   return columns::bundle_of(learner_.version_parameters(), published_as_);
 }
 
-void policy_core::write_checkpoint(const std::filesystem::path& folder) const {
+std::shared_future<std::string> policy_core::begin_checkpoint(const std::filesystem::path& folder) const {
   if (!std::filesystem::is_directory(folder))
     throw input_error(folder.string() + ": no such folder, want one to write the checkpoint into");
   const auto write_model = [&](const std::filesystem::path& into, const model::weights& parameters) {
@@ -297,7 +297,6 @@ void policy_core::write_checkpoint(const std::filesystem::path& folder) const {
   if (!table_.lora) {
     std::filesystem::create_directories(model_folder(folder));
     model::write_description_files(model_folder(folder), model_);
-    learner_.write_parameters(model_folder(folder));
   } else if (table_.lora->merged) {
     write_model(model_folder(folder), learner_.parameters());
   }
@@ -308,10 +307,11 @@ void policy_core::write_checkpoint(const std::filesystem::path& folder) const {
     model::write_adapter_files(adapter_folder(folder), *adapter, learner_.parameters());
   }
   std::filesystem::create_directories(optimizer_folder(folder));
-  learner_.save_state(optimizer_folder(folder));
   formats::write_new_file(version_file(folder), std::to_string(version_) + '\n');
   if (so_far_)
     formats::write_new_file(step_file(folder), train::to_json(*so_far_));
+  learner_.begin_to_save(optimizer_folder(folder), table_.lora ? std::filesystem::path() : model_folder(folder));
+  return learner_.own_saving();
 }
 
 std::uint64_t policy_core::parameter_count() const {

@@ -14,6 +14,7 @@
 #include "runtime/transport/bundle.hpp"
 
 #include <cstdint>
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -66,7 +67,18 @@ public:
   /// `adapter` in PEFT layout (then `model` is the merged model, or absent) and `ema`, the average. Between two parts
   /// of a step it writes the present weights, and `optimizer` also holds what the rest of the step needs.
   /// @throws input_error
-  void write_checkpoint(const std::filesystem::path& folder) const;
+  void write_checkpoint(const std::filesystem::path& folder) const {
+    begin_checkpoint(folder);
+    end_checkpoint();
+  }
+
+  /// The same, while the next step may begin: its first update waits until this rank has written.
+  /// @returns what to wait for on another thread, so that `end_checkpoint` does not wait long @throws as
+  /// `end_checkpoint`
+  std::shared_future<std::string> begin_checkpoint(const std::filesystem::path& folder) const;
+
+  /// Waits until all ranks have written. @throws input_error; std::runtime_error a rank is gone that has a share
+  void end_checkpoint() const { learner_.end_saving(); }
 
   bool keeps(std::uint64_t group) const { return groups_.has(group); }
 

@@ -61,8 +61,7 @@ void policy_role::publish(const publish_weights& ask, answer_to<weights_publishe
 }
 
 void policy_role::write(const write_checkpoint& ask, answer_to<checkpoint_written> done) {
-  write_state(thread_, setup_.who, ask, std::move(done),
-              [this](const std::filesystem::path& folder) { core_->write_checkpoint(folder); });
+  write_state_beside(thread_, storage_, setup_.who, ask, std::move(done), core_);
 }
 
 role_abilities made(const role_setup& setup, const pipeline::policy_table&) {

@@ -53,7 +53,8 @@ private:
   std::shared_ptr<policy_core> core_; ///< pulls that are under way keep it
   published_versions versions_;
   std::stop_source stop_;
-  job_thread thread_; ///< last: it ends before what its jobs use
+  job_thread storage_; ///< waits until checkpoints are written
+  job_thread thread_;  ///< last: it ends before what its jobs use
 };
 
 } // namespace millrace::roles

@@ -6,6 +6,7 @@
 #include "runtime/words/role_instance.hpp"
 
 #include <exception>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -54,6 +55,32 @@ void write_state(job_thread& thread, const role_instance& who, const write_check
                                     write(folder);
                                     return checkpoint_written{.folder = folder, .seconds = telemetry::now_s() - start};
                                   });
+}
+
+/// Writes the state of a core while its thread goes on with other jobs. In the trace stands the time for which the
+/// thread stood still.
+template <class Core>
+void write_state_beside(job_thread& thread, job_thread& storage, const role_instance& who, const write_checkpoint& ask,
+                        answer_to<checkpoint_written> done, std::shared_ptr<Core> core) {
+  const double start = telemetry::now_s();
+  const auto ended = [done, core, folder = ask.folder, start] {
+    answer_now<checkpoint_written>(done, [&] {
+      core->end_checkpoint();
+      return checkpoint_written{.folder = folder, .seconds = telemetry::now_s() - start};
+    });
+  };
+  thread.post([core, track = who.name(), folder = ask.folder, done, ended, later = storage.weak_poster(),
+               back = thread.weak_poster()] {
+    try {
+      const telemetry::timed span(telemetry::process_trace(), track, "checkpoint", telemetry::cause::storage);
+      later([ended, back, writing = core->begin_checkpoint(folder)] {
+        writing.wait();
+        back(ended);
+      });
+    } catch (const std::exception& failure) {
+      done({}, failure.what());
+    }
+  });
 }
 
 } // namespace millrace::roles

@@ -156,8 +156,23 @@ model::weights learner::parameters() const {
   return s.merged;
 }
 
-void learner::write_parameters(const std::filesystem::path& folder) const {
-  state_->ranks.write(team::written::parameters, folder);
+void learner::begin_to_save(const std::filesystem::path& folder, const std::filesystem::path& weights) const {
+  std::vector<team::file> files{{team::written::moments, folder}};
+  if (state_->held->keeps_start())
+    files.push_back({team::written::start, start_file(folder)});
+  if (!weights.empty())
+    files.push_back({team::written::parameters, weights});
+  if (state_->adapts())
+    formats::write_new_file(coefficient_file(folder), in_hexadecimal(kl_coefficient()) + '\n');
+  state_->ranks.begin_to_write(std::move(files));
+}
+
+void learner::end_saving() const {
+  state_->ranks.end_writing();
+}
+
+std::shared_future<std::string> learner::own_saving() const {
+  return state_->ranks.own_writing();
 }
 
 bool learner::in_shares() const {
@@ -209,14 +224,6 @@ std::int64_t learner::steps() const {
 
 double learner::kl_coefficient() const {
   return state_->options.loss.kl_coefficient;
-}
-
-void learner::save_state(const std::filesystem::path& folder) const {
-  state_->ranks.write(team::written::moments, folder);
-  if (state_->held->keeps_start())
-    state_->ranks.write(team::written::start, start_file(folder));
-  if (state_->adapts())
-    formats::write_new_file(coefficient_file(folder), in_hexadecimal(kl_coefficient()) + '\n');
 }
 
 void learner::load_state(const std::filesystem::path& folder) {

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -105,11 +106,6 @@ public:
   /// @throws std::runtime_error a rank is gone that has a share of them
   model::weights parameters() const;
 
-  /// Writes the files of the weights into a folder (`model::checkpoint_parts`); without an adapter. Where ranks share
-  /// out parameters or moments, each writes its share at the same time, so all of them see the folder.
-  /// @throws input_error; std::runtime_error a rank is gone that has a share of them
-  void write_parameters(const std::filesystem::path& folder) const;
-
   /// Whether each rank has only a share of the parameters.
   bool in_shares() const;
 
@@ -142,11 +138,27 @@ public:
   /// Of the next step's loss: the option, or what it has adapted to.
   double kl_coefficient() const;
 
-  /// Writes, as `write_parameters` does, optimizer moments, the update count, an adapted KL coefficient and, within a
-  /// step, the copy of the step's start to `folder` (parameters are the checkpoint's own business).
-  void save_state(const std::filesystem::path& folder) const;
+  /// Begins to write optimizer moments, the update count, an adapted KL coefficient and, within a step, the copy of the
+  /// step's start to `folder`. Ranks that share out parameters or moments write their shares at the same time, so all
+  /// of them see the folders. A step may begin meanwhile: its first update waits for the writing.
+  /// @param weights a folder, which gets the files of the weights (`model::checkpoint_parts`); empty, and with an
+  ///        adapter: parameters are the caller's business
+  /// @throws input_error; std::runtime_error a rank is gone that has a share of them
+  void begin_to_save(const std::filesystem::path& folder, const std::filesystem::path& weights = {}) const;
 
-  /// Reads what `save_state` wrote; with the same parameters, training goes on bit for bit.
+  /// Waits until everything is written. @throws as `begin_to_save`
+  void end_saving() const;
+
+  /// Both.
+  void save_state(const std::filesystem::path& folder, const std::filesystem::path& weights = {}) const {
+    begin_to_save(folder, weights);
+    end_saving();
+  }
+
+  /// As `team::own_writing`.
+  std::shared_future<std::string> own_saving() const;
+
+  /// Reads what was saved; with the same parameters, training goes on bit for bit.
   /// @throws input_error naming the file that is missing, truncated or of another model
   void load_state(const std::filesystem::path& folder);
 

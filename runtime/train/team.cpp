@@ -1,9 +1,6 @@
 #include "runtime/train/team.hpp"
 
-#include "runtime/model/checkpoint.hpp"
-#include "runtime/train/optimizer_state.hpp"
 #include "runtime/words/enum_words.hpp"
-#include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -11,7 +8,6 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
-#include <utility>
 
 namespace millrace::train {
 namespace {
@@ -32,6 +28,10 @@ std::int64_t number_of(Word word) {
 
 team::team(team_seat seat, held_parameters& held, adamw& optimizer, compute own)
     : seat_(std::move(seat)), held_(held), optimizer_(optimizer), own_(std::move(own)) {
+}
+
+team::~team() {
+  await_own_writing();
 }
 
 // -- the leader -------------------------------------------------------------------------------------------------------
@@ -148,6 +148,7 @@ double team::apply(double scale, std::int64_t course) {
     } catch (const collective::lost& why) { // without shares the whole sum is here: whoever comes next gets this state
       lose_group(why.what());
     }
+  await_own_writing();
   const double rate = optimizer_.step(scale, course);
   if (group_)
     try {
@@ -192,31 +193,6 @@ std::vector<parcel> team::send_on_errand(const parcel& order) {
       return collective::collect(ranks);
     });
   });
-}
-
-/// Ranks that are alike leave it to the leader.
-void team::write(written what, const std::filesystem::path& to) {
-  if (what == written::start && !held_.in_shares()) // the leader alone has it
-    return model::write_safetensors(to, held_.whole(true), precision::float32, {});
-  if (!shared_out()) {
-    make_files(what, to);
-    return write_own(what, to);
-  }
-  std::vector<std::string> failures;
-  until_none_is_lost([&] {
-    with_group([&](group& ranks) {
-      make_files(what, to);
-      auto order = collective::words_of(to.string());
-      order.insert(order.begin(), number_of(what));
-      tell(ranks, command::write, std::move(order));
-      failures = {failure_to_write_own(what, to)};
-      for (const auto& other : collective::collect(ranks))
-        failures.push_back(collective::text_of(other.words));
-    });
-  });
-  for (const auto& failure : failures)
-    if (!failure.empty())
-      throw input_error(failure);
 }
 
 /// @throws std::runtime_error where nobody has what the lost rank kept
@@ -301,45 +277,6 @@ void team::exchange_state(group& ranks) {
   }
 }
 
-/// With room for what all ranks write.
-void team::make_files(written what, const std::filesystem::path& to) const {
-  switch (what) {
-  case written::moments:
-    return make_optimizer_file(optimizer_, to);
-  case written::parameters:
-    return model::checkpoint_parts(to, held_.leaves()).make_room();
-  case written::start:
-    return model::weights_file_parts(to, held_.leaves(), {}).make_room();
-  }
-}
-
-void team::write_own(written what, const std::filesystem::path& to) const {
-  if (what == written::moments)
-    return write_moments(optimizer_, to);
-  const bool start = what == written::start;
-  const auto pieces = held_.pieces(seat_.place.rank);
-  const auto own = held_.own(start);
-  const auto write_into = [&](auto file) {
-    for (std::size_t i = 0; i < pieces.size(); ++i)
-      file.write(pieces[i].parameter, pieces[i].begin, own[i].tensor);
-    file.finish();
-  };
-  if (start)
-    write_into(model::weights_file_parts(to, held_.leaves(), {}));
-  else
-    write_into(model::checkpoint_parts(to, held_.leaves()));
-}
-
-/// @returns "": it is written
-std::string team::failure_to_write_own(written what, const std::filesystem::path& to) const {
-  try {
-    write_own(what, to);
-    return "";
-  } catch (const std::exception& failure) {
-    return *failure.what() ? failure.what() : "cannot write";
-  }
-}
-
 // -- the other ranks --------------------------------------------------------------------------------------------------
 
 void team::follow() {
@@ -382,15 +319,14 @@ void team::obey(group& ranks, parcel told) {
     return;
   case command::apply:
     ++changes_;
+    await_own_writing();
     optimizer_.step(told.numbers.at(0), told.words.at(1));
     held_.updated();
     return;
-  case command::write: {
-    const auto what = static_cast<written>(told.words.at(1));
-    const auto to = collective::text_of(std::span(told.words).subspan(2));
-    return collective::hand_in(
-        ranks, {.words = collective::words_of(failure_to_write_own(what, to)), .numbers = {}, .tensors = {}});
-  }
+  case command::write:
+    return obey_to_write(std::span(told.words).subspan(1));
+  case command::end_writing:
+    return obey_to_end_writing(ranks);
   case command::parameters:
     held_.whole(told.words.at(1) != 0);
     return;
@@ -406,6 +342,7 @@ void team::obey(group& ranks, parcel told) {
     return;
   case command::state:
     ++changes_;
+    await_own_writing();
     exchange_state(ranks);
     optimizer_.set_steps(told.words.at(1));
     return;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <memory>
 #include <span>
 #include <string>
@@ -48,6 +49,9 @@ public:
 
   /// @param optimizer of what `held` says that the rank updates
   team(team_seat seat, held_parameters& held, adamw& optimizer, compute own);
+  ~team();
+  team(const team&) = delete;
+  team& operator=(const team&) = delete;
 
   /// What became of tasks.
   struct outcome {
@@ -89,9 +93,22 @@ public:
     start       ///< the parameters of the step's start, into a safetensors file
   };
 
-  /// @param to a folder that is there, or the file @throws input_error the first failure to write, of whichever rank;
-  /// std::runtime_error a rank is gone that has a share of it
-  void write(written what, const std::filesystem::path& to);
+  struct file {
+    written what;
+    std::filesystem::path path; ///< of the file, or of the folder, which is there
+  };
+
+  /// Begins to write, on a thread of each rank. Gradients may be computed meanwhile; the next update waits until its
+  /// rank has written. What was begun before ends first.
+  /// @throws input_error the files cannot be made; std::runtime_error a rank is gone that has a share
+  void begin_to_write(std::vector<file> files);
+
+  /// Waits until all ranks have written. @throws input_error the first failure of whichever rank, one that is gone too;
+  /// std::runtime_error as `parameters`
+  void end_writing();
+
+  /// The end of this rank's own writing, for any thread to wait for; not valid where nothing was begun.
+  std::shared_future<std::string> own_writing() const { return writing_; }
 
   /// One update with the sum of the gradients, as `adamw::step`, on every rank. @returns the learning rate
   double apply(double scale, std::int64_t course);
@@ -116,6 +133,7 @@ private:
     apply,
     state,
     write,
+    end_writing,
     parameters,
     keep_start,
     drop_start,
@@ -134,9 +152,12 @@ private:
   void tell_of_start(command what);
   void agree(collective::group& ranks);
   void exchange_state(collective::group& ranks);
-  void make_files(written what, const std::filesystem::path& to) const;
-  void write_own(written what, const std::filesystem::path& to) const;
-  std::string failure_to_write_own(written what, const std::filesystem::path& to) const;
+  void make_room(const file& one) const;
+  std::function<void()> writer_of(const file& one) const;
+  void begin_own_writing(const std::vector<file>& files);
+  void await_own_writing() const;
+  void obey_to_write(std::span<const std::int64_t> words);
+  void obey_to_end_writing(collective::group& ranks);
   void follow(collective::group& ranks);
   void obey(collective::group& ranks, collective::parcel told);
   void end_sum(collective::group* ranks);
@@ -152,8 +173,10 @@ private:
   adamw& optimizer_;
   compute own_;
   errand errand_;
-  std::shared_ptr<collective::group> group_; ///< of the leader; nullptr: none yet, or it is lost
-  std::shared_ptr<collective::group> lost_;  ///< the last one that was of no use any more
+  std::shared_ptr<collective::group> group_;   ///< of the leader; nullptr: none yet, or it is lost
+  std::shared_ptr<collective::group> lost_;    ///< the last one that was of no use any more
+  std::shared_ptr<collective::group> writers_; ///< of the leader: the group that was told to write
+  std::shared_future<std::string> writing_;    ///< "": this rank has written; else why it could not
   double norm_ = 0;
   std::int64_t changes_ = 0; ///< of parameters, since they were loaded
 };

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <future>
 #include <map>
 #include <memory>
 #include <span>
@@ -104,15 +105,20 @@ public:
   /// As `learner::parameters`: the very tensors that `apply` changes, or copies.
   model::weights parameters() const;
 
-  /// As `learner::write_parameters`.
-  void write_parameters(const std::filesystem::path& folder) const;
-
   std::uint64_t trained_numbers() const;
 
   std::int64_t steps() const; ///< updates applied so far
 
-  /// Optimizer moments and step count, as `learner::save_state`.
-  void save_state(const std::filesystem::path& folder) const;
+  /// Optimizer moments and step count, and the files of the weights, as `learner::begin_to_save`.
+  void begin_to_save(const std::filesystem::path& folder, const std::filesystem::path& weights = {}) const;
+  void end_saving() const;
+
+  void save_state(const std::filesystem::path& folder, const std::filesystem::path& weights = {}) const {
+    begin_to_save(folder, weights);
+    end_saving();
+  }
+
+  std::shared_future<std::string> own_saving() const;
   /// @throws input_error as `learner::load_state`
   void load_state(const std::filesystem::path& folder);
 

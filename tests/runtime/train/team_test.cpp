@@ -3,6 +3,7 @@
 #include "runtime/model/score_head.hpp"
 #include "runtime/train/learner.hpp"
 #include "runtime/train/value_learner.hpp"
+#include "runtime/words/enum_words.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 #include "tests/runtime/train/ranks_in_memory.hpp"
@@ -12,6 +13,7 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -269,7 +271,7 @@ TEST_CASE("ranks: who loses a rank that kept a share of moments or parameters ca
 TEST_CASE("ranks: all of them write one checkpoint, which any number of them reads") {
   const tests::temporary_folder folder;
   auto options = options_of("grpo");
-  const auto first_half = [&](int ranks, sharding shard, const std::filesystem::path& to) {
+  const auto first_half = [&](int ranks, sharding shard, const std::filesystem::path& to, bool goes_on = false) {
     tests::ranks_in_memory team(ranks);
     model::weights parameters;
     with_team(ranks, shard, team, learner_with(options), [&](train::learner& learner) {
@@ -278,15 +280,23 @@ TEST_CASE("ranks: all of them write one checkpoint, which any number of them rea
       CHECK_THROWS_WITH_AS(learner.save_state(to), doctest::Contains("optimizer.safetensors: cannot create"),
                            input_error); // and the ranks go on
       std::filesystem::create_directories(to);
-      learner.save_state(to);
-      learner.write_parameters(to);
       parameters = copy_of(learner.parameters());
+      learner.begin_to_save(to, to);
+      if (goes_on) { // what is written is the state before the step, whose update waits
+        learner.step(some_groups(5, 5), 5);
+        CHECK(learner.own_saving().wait_for(std::chrono::seconds(0)) == std::future_status::ready);
+      }
+      learner.end_saving();
     });
     return parameters;
   };
   const auto parameters = first_half(1, sharding::none, folder.path() / "one");
   CHECK(equal_bits(parameters, first_half(3, sharding::optimizer, folder.path() / "three")));
   CHECK(equal_bits(parameters, first_half(4, sharding::full, folder.path() / "four")));
+  for (const auto& [ranks, shard] :
+       {std::pair(1, sharding::none), std::pair(2, sharding::optimizer), std::pair(2, sharding::full)})
+    CHECK(
+        equal_bits(parameters, first_half(ranks, shard, folder.path() / ("beside " + std::string(word(shard))), true)));
   for (const auto* file_name : {"optimizer.safetensors", "model.safetensors"}) {
     const auto text = [&](const char* name) {
       std::ifstream file(folder.path() / name / file_name, std::ios::binary);
@@ -295,6 +305,8 @@ TEST_CASE("ranks: all of them write one checkpoint, which any number of them rea
     CHECK(!text("one").empty());
     CHECK(text("one") == text("three"));
     CHECK(text("one") == text("four"));
+    for (const auto* beside : {"beside none", "beside optimizer", "beside full"})
+      CHECK(text("one") == text(beside));
   }
   const formats::safetensors_file written(folder.path() / "four" / "model.safetensors");
   for (const auto& parameter : parameters)
