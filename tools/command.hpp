@@ -72,6 +72,7 @@ command convert_command();
 command generate_command();
 command evaluate_command();
 command score_command();
+command serve_command();
 command verify_command();
 command tokenize_command();
 command algorithm_command();

@@ -43,6 +43,7 @@ struct engine::state {
   std::vector<slot> slots;
   std::uint64_t admitted = 0;
   step_stats stats;
+  std::vector<drawn_token> told;
 
   state(std::shared_ptr<const model::decoder> first, std::shared_ptr<const text::tokenizer> tokenizer,
         std::uint32_t first_version, engine_options given)
@@ -224,6 +225,7 @@ void engine::state::take(slot& who, std::int32_t token, float logprob) {
   out.tokens.push_back(token);
   out.logprob.push_back(logprob);
   out.version.push_back(version);
+  told.push_back({group.request.group, who.index, token, logprob, std::nullopt});
   if (group.result.first_token_s == 0)
     group.result.first_token_s = seconds_since(group.admitted);
   const auto end = end_of_answer(out.tokens, group.request.how, tok.get(), options.max_context - group.prompt_tokens());
@@ -233,6 +235,7 @@ void engine::state::take(slot& who, std::int32_t token, float logprob) {
     who.started = true;
     return;
   }
+  told.back().end = end;
   out.finish = *end;
   out.text = text_of_answer(out.tokens, *end, group.request.how, tok.get());
   group.ended[static_cast<std::size_t>(who.index)] = 1;
@@ -323,6 +326,7 @@ void engine::hand_over_weights(std::shared_ptr<const model::decoder> next, std::
 std::vector<finished_group> engine::step() {
   auto& s = *state_;
   s.stats = {};
+  s.told.clear();
   if (s.next)
     s.flip();
   if (s.groups.empty())
@@ -392,6 +396,10 @@ std::int64_t engine::cache_bytes() const {
 
 const step_stats& engine::last_step() const {
   return state_->stats;
+}
+
+const std::vector<drawn_token>& engine::last_tokens() const {
+  return state_->told;
 }
 
 } // namespace millrace::rollout

@@ -33,6 +33,15 @@ struct step_stats {
   double decode_s = 0;             ///< the rest
 };
 
+/// A token as it was drawn.
+struct drawn_token {
+  std::uint64_t group = 0;
+  std::int32_t answer = 0; ///< its index in the group
+  std::int32_t token = 0;
+  float logprob = 0;
+  std::optional<finish_reason> end; ///< the answer has ended with it
+};
+
 /// Generates answers by continuous batching: a fixed number of slots, each decoding one answer; a slot whose answer is
 /// finished takes the next waiting answer at the next step. The answers of a group share one computation of their
 /// prompt, and its cached keys and values.
@@ -99,6 +108,9 @@ public:
   std::int64_t max_context() const;
   std::int64_t cache_bytes() const; ///< allocated for keys and values
   const step_stats& last_step() const;
+
+  /// The tokens that the last step drew.
+  const std::vector<drawn_token>& last_tokens() const;
 
 private:
   struct state;

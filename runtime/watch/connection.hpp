@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/watch/gate.hpp"
+#include "runtime/access/web_gate.hpp"
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -19,6 +19,8 @@
 #include <string>
 
 namespace millrace::watch {
+
+using access::request_facts;
 
 class connection;
 

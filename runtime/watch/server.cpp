@@ -1,7 +1,6 @@
 #include "runtime/watch/server.hpp"
 
 #include "runtime/formats/strict_json.hpp"
-#include "runtime/run_files/storage.hpp"
 #include "runtime/telemetry/printed.hpp"
 #include "runtime/watch/connection.hpp"
 #include "runtime/watch/memory.hpp"
@@ -229,7 +228,7 @@ private:
   }
 
   server_options options_;
-  gate gate_;
+  access::web_gate gate_;
   asio::io_context loop_{1};
   tcp::acceptor acceptor_;
   asio::steady_timer pause_, tick_;
@@ -257,23 +256,6 @@ std::string server::url() const {
 
 std::uint16_t server::port() const {
   return state_->port();
-}
-
-std::string read_token(const std::filesystem::path& file) {
-  std::string token;
-  try {
-    token = run_files::read_file(file);
-  } catch (const run_files::storage_error& error) {
-    throw input_error(error.what());
-  }
-  while (token.ends_with('\n') || token.ends_with('\r'))
-    token.pop_back();
-  const bool is_plain = std::all_of(token.begin(), token.end(), [](unsigned char c) {
-    return c < 0x80 && (std::isalnum(c) || c == '-' || c == '_' || c == '.');
-  });
-  if (!is_plain || token.size() < 16 || token.size() > 256)
-    throw input_error(file.string() + ": want a token of 16 to 256 letters, digits, '-', '_' and '.'");
-  return token;
 }
 
 } // namespace millrace::watch

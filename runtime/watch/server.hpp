@@ -48,8 +48,4 @@ private:
   std::shared_ptr<state> state_;
 };
 
-/// The token in a file, without the line's end. @throws input_error if it cannot be read, or holds none of 16 to 256
-/// letters, digits, '-', '_' and '.'
-std::string read_token(const std::filesystem::path& file);
-
 } // namespace millrace::watch

@@ -1,6 +1,7 @@
 #include "tools/commands/watched_run.hpp"
 
 #include "actors/process/staged_run.hpp"
+#include "runtime/access/web_gate.hpp"
 #include "runtime/telemetry/log.hpp"
 
 namespace millrace::tools {
@@ -17,7 +18,7 @@ std::unique_ptr<watch::server> listening_for(const std::vector<pipeline::stage>&
   if (!at)
     return nullptr;
   return std::make_unique<watch::server>(watch::server_options{
-      .at = *at, .token = run.listen_token_file.empty() ? "" : watch::read_token(run.listen_token_file)});
+      .at = *at, .token = run.listen_token_file.empty() ? "" : access::read_token(run.listen_token_file)});
 }
 
 void watch_run(watch::server& server, const std::filesystem::path& folder, const std::vector<pipeline::stage>& stages) {

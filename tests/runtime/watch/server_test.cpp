@@ -240,15 +240,4 @@ TEST_CASE("a port that is taken is said in one line") {
                        input_error);
 }
 
-TEST_CASE("a token file holds one line of letters and digits") {
-  const temporary_folder folder;
-  write_file(folder / "good", "0123456789abcdef\n");
-  CHECK(read_token(folder / "good") == "0123456789abcdef");
-  for (const auto* text : {"", "short", "0123456789abcdef; x", "0123456789\nabcdef"}) {
-    write_file(folder / "bad", text);
-    CHECK_THROWS_AS(read_token(folder / "bad"), input_error);
-  }
-  CHECK_THROWS_AS(read_token(folder / "none"), input_error);
-}
-
 } // namespace watch_server_test

@@ -1,12 +1,17 @@
-#include "runtime/watch/gate.hpp"
+#include "runtime/access/web_gate.hpp"
+
+#include "runtime/words/input_error.hpp"
 
 #include <openssl/crypto.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cctype>
+#include <fstream>
+#include <iterator>
 
-namespace millrace::watch {
+namespace millrace::access {
 namespace {
 
 constexpr std::string_view bearer = "Bearer ", cookie_name = "millrace_token=", opening = "/?token=";
@@ -39,7 +44,7 @@ std::string own_name() {
 
 } // namespace
 
-bool gate::names_us(std::string_view host) const {
+bool web_gate::names_us(std::string_view host) const {
   const auto port =
       std::min(host.find(':', host.starts_with('[') ? std::min(host.find(']'), host.size()) : 0), host.size());
   if (!is_port(host.substr(port)))
@@ -54,31 +59,49 @@ bool gate::names_us(std::string_view host) const {
   return address.has_value() || name == own_name();
 }
 
-bool gate::is_token(std::string_view shown) const {
+bool web_gate::is_token(std::string_view shown) const {
   return shown.size() == token_.size() && ::CRYPTO_memcmp(shown.data(), token_.data(), shown.size()) == 0;
 }
 
-std::optional<refusal> gate::refuses(const request_facts& request) const {
-  if (request.method != "GET" && request.method != "HEAD")
-    return refusal{405, "want GET or HEAD"};
+std::optional<web_refusal> web_gate::refuses(const request_facts& request) const {
+  const bool pages = face_ == web_face::pages;
+  if (request.method != "GET" && request.method != (pages ? "HEAD" : "POST"))
+    return web_refusal{405, pages ? "want GET or HEAD" : "want GET or POST"};
   if (!names_us(request.host))
-    return refusal{421, "Host names another server"};
+    return web_refusal{421, "Host names another server"};
   if (!request.origin.empty() && request.origin != "http://" + std::string(request.host))
-    return refusal{403, "Origin is another site"};
+    return web_refusal{403, "Origin is another site"};
   if (token_.empty() || opens(request))
     return std::nullopt;
   const auto& shown = request.authorization;
-  if (shown.starts_with(bearer) ? is_token(shown.substr(bearer.size())) : is_token(cookie_value(request.cookie)))
+  if (shown.starts_with(bearer) ? is_token(shown.substr(bearer.size()))
+                                : pages && is_token(cookie_value(request.cookie)))
     return std::nullopt;
-  return refusal{401, "want the token: open /?token=TOKEN, or send Authorization: Bearer TOKEN"};
+  return web_refusal{401, pages ? "want the token: open /?token=TOKEN, or send Authorization: Bearer TOKEN"
+                                : "want the token: Authorization: Bearer TOKEN"};
 }
 
-bool gate::opens(const request_facts& request) const {
-  return !token_.empty() && request.target.starts_with(opening) && is_token(request.target.substr(opening.size()));
+bool web_gate::opens(const request_facts& request) const {
+  return face_ == web_face::pages && !token_.empty() && request.target.starts_with(opening)
+         && is_token(request.target.substr(opening.size()));
 }
 
-std::string gate::cookie() const {
+std::string web_gate::cookie() const {
   return std::string(cookie_name) + token_ + "; HttpOnly; SameSite=Strict; Path=/";
 }
 
-} // namespace millrace::watch
+std::string read_token(const std::filesystem::path& file) {
+  std::ifstream in(file);
+  if (!in)
+    throw input_error(file.string() + ": cannot be read, want a token");
+  std::string token(std::istreambuf_iterator<char>(in), {});
+  while (token.ends_with('\n') || token.ends_with('\r'))
+    token.pop_back();
+  const bool is_plain = std::ranges::all_of(
+      token, [](unsigned char c) { return c < 0x80 && (std::isalnum(c) || c == '-' || c == '_' || c == '.'); });
+  if (!is_plain || token.size() < 16 || token.size() > 256)
+    throw input_error(file.string() + ": want a token of 16 to 256 letters, digits, '-', '_' and '.'");
+  return token;
+}
+
+} // namespace millrace::access

@@ -1,0 +1,76 @@
+#pragma once
+
+#include "runtime/endpoint/completion_request.hpp"
+#include "runtime/endpoint/generation.hpp"
+#include "runtime/endpoint/reply_text.hpp"
+#include "runtime/endpoint/stop_guard.hpp"
+#include "runtime/text/tokenizer.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace millrace::endpoint {
+
+/// A model that is served.
+struct served_model {
+  request_defaults defaults;
+  std::shared_ptr<const text::tokenizer> tok;
+  /// The tokens of a conversation, the assistant's turn opened. @throws input_error
+  std::function<std::vector<std::int32_t>(const std::vector<chat_turn>&)> encode_chat;
+  std::int64_t vocabulary = 0;
+  std::int64_t created = 0; ///< seconds since 1970
+};
+
+/// One request on its way to its reply. Everything on one thread, the asker's, but what `generation` tells.
+class answering : public std::enable_shared_from_this<answering> {
+public:
+  /// How the reply goes out.
+  struct way {
+    std::function<void(std::function<void()>)> on_thread; ///< runs on the asker's thread
+    std::function<void(std::string)> whole;               ///< the reply of a request that is no stream
+    std::function<void(std::string)> piece;               ///< of a stream
+    std::function<void()> end;                            ///< of a stream
+    std::function<void(const request_error&)> refused;    ///< instead of a reply of which nothing has gone out
+  };
+
+  answering(const served_model& model, generation& from, completion_request asked, way out);
+
+  /// What is under way is cancelled.
+  ~answering();
+
+  answering(const answering&) = delete;
+  answering& operator=(const answering&) = delete;
+
+  /// @throws request_error 400 for a prompt that cannot be taken, 429 where too many wait
+  void begin();
+
+private:
+  struct choice {
+    stop_guard guard;
+    choice_piece so_far; ///< of a stream, since its last event
+    std::size_t tokens = 0;
+  };
+
+  std::vector<std::int32_t> tokens_of(const prompt& given) const;
+  void take(std::size_t of_prompt, const generation::news& what);
+  void take(choice& of, const rollout::drawn_token& token);
+  void send(choice& of);
+  void finish();
+
+  const served_model& model_;
+  generation& from_;
+  completion_request asked_;
+  way out_;
+  reply_text text_;
+  std::vector<std::vector<std::int32_t>> prompts_;
+  std::vector<std::uint64_t> groups_; ///< of the prompts
+  std::vector<choice> choices_;
+  token_counts counts_;
+  std::size_t open_ = 0; ///< choices that have not ended
+  bool begun_ = false;   ///< something has gone out
+};
+
+} // namespace millrace::endpoint

@@ -1,0 +1,69 @@
+#pragma once
+
+#include "runtime/endpoint/completion_request.hpp"
+#include "runtime/rollout/sampling.hpp"
+#include "runtime/text/tokenizer.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace millrace::endpoint {
+
+/// What is said of a request in each of its replies.
+struct reply_head {
+  bool chat = false;
+  std::string id, model;
+  std::int64_t created = 0; ///< seconds since 1970
+};
+
+/// An answer, or what has come of it since the last piece.
+struct choice_piece {
+  std::size_t index = 0; ///< prompt times answers, plus answer
+  std::string text;
+  std::vector<std::int32_t> tokens;
+  std::vector<float> logprobs; ///< of each token
+  std::optional<rollout::finish_reason> end;
+  std::size_t text_offset = 0; ///< of the answer's text, characters: where the piece begins
+};
+
+struct token_counts {
+  std::int64_t prompt = 0, completion = 0;
+};
+
+/// Writes replies as OpenAI's servers do. With `token_ids` a choice also has `token_ids`, and the reply
+/// `prompt_token_ids`, as vLLM's have.
+class reply_text {
+public:
+  reply_text(reply_head head, const completion_request& asked, const text::tokenizer& tok)
+      : head_(std::move(head)), asked_(asked), tok_(tok) {}
+
+  /// The whole reply. @param pieces one an answer @param prompts the tokens of each
+  std::string whole(const std::vector<choice_piece>& pieces, const token_counts& counts,
+                    const std::vector<std::vector<std::int32_t>>& prompts) const;
+
+  /// Events of a stream, each with its empty line. `opening` comes once for each choice of a chat.
+  std::string opening(std::size_t choice) const;
+  std::string event(const choice_piece& piece) const;
+  std::string usage_event(const token_counts& counts) const;
+
+private:
+  reply_head head_;
+  const completion_request& asked_;
+  const text::tokenizer& tok_;
+};
+
+/// The end of every stream.
+inline constexpr const char* end_of_stream = "data: [DONE]\n\n";
+
+/// {"error": {"message", "type", "param", "code"}}
+std::string error_text(int status, const std::string& why, const std::string& field = {});
+
+/// Of `/v1/models/NAME`. @param created seconds since 1970
+std::string model_text(const std::string& model, std::int64_t max_context, std::int64_t created);
+
+/// Of `/v1/models`.
+std::string models_text(const std::string& model, std::int64_t max_context, std::int64_t created);
+
+} // namespace millrace::endpoint
