@@ -183,6 +183,7 @@ std::shared_ptr<transport::data_plane> data_plane_for(coordinator_config& config
   options.transport = transport::wire_from(config.pipeline->placement.transport);
   options.bind = config.bind;
   options.ports = config.pipeline->placement.data_port_range();
+  options.tell = [](const std::string& line) { telemetry::log_warning("data plane", line); };
   config.run_key = wire_bytes(options.key);
   config.data = std::make_shared<transport::data_plane>(options);
   return config.data;

@@ -99,6 +99,7 @@ void serve(actor_system& system, const handle<decides>& coordinator, const worke
   data_options.transport = transport::wire_from(p->placement.transport);
   data_options.bind = options.host.empty() ? run.bind : cluster::address_towards(options.coordinator_host);
   data_options.ports = p->placement.data_port_range();
+  data_options.tell = [](const std::string& line) { telemetry::log_warning("data plane", line); };
   auto data = std::make_shared<transport::data_plane>(data_options);
 
   std::promise<std::string> ended;

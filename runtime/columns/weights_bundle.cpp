@@ -1,6 +1,5 @@
 #include "runtime/columns/weights_bundle.hpp"
 
-#include "kernels/system_memory.hpp"
 #include "runtime/model/float_tensor.hpp"
 
 #include <cstring>
@@ -14,33 +13,16 @@ dtype dtype_of(precision kept) {
   return kept == precision::float32 ? dtype::f32 : dtype::bf16;
 }
 
-namespace {
-
-/// Tensors begin where vectors may be loaded.
-std::int64_t padded(std::int64_t numbers) {
-  constexpr std::int64_t line = 64;
-  return (numbers + line - 1) / line * line;
-}
-
-} // namespace
-
 transport::bundle bundle_of(const model::weights& parameters, precision sent) {
   const dtype type = dtype_of(sent);
-  std::int64_t numbers = 0;
+  std::vector<tensor_spec> layout;
   for (const auto& parameter : parameters)
-    numbers += padded(parameter.tensor.numel());
-  auto all = kernels::system_memory(static_cast<std::size_t>(numbers * bytes_a_number(sent)));
-  std::vector<transport::column> columns;
-  std::int64_t next = 0;
-  for (const auto& parameter : parameters) {
-    const at::Tensor& tensor = parameter.tensor;
-    std::byte* const here = all.get() + next * bytes_a_number(sent);
-    model::floats_over(here, tensor.sizes().vec(), sent, all).copy_(tensor.detach());
-    columns.push_back({{parameter.name, type, tensor.sizes().vec()},
-                       {here, static_cast<std::size_t>(tensor.numel() * bytes_a_number(sent))}});
-    next += padded(tensor.numel());
-  }
-  return transport::bundle::wrap(std::move(columns), std::move(all));
+    layout.push_back({parameter.name, type, parameter.tensor.sizes().vec()});
+  const auto where = transport::pack(layout);
+  auto all = transport::shared_memory::make(where.bytes);
+  for (std::size_t i = 0; i < layout.size(); ++i)
+    model::floats_over(all->data() + where.offsets[i], layout[i].shape, sent, all).copy_(parameters[i].tensor.detach());
+  return transport::bundle::over(layout, std::move(all));
 }
 
 namespace {

@@ -51,6 +51,12 @@ bundle bundle::over(std::span<const tensor_spec> layout, std::span<const std::by
   return result;
 }
 
+bundle bundle::over(std::span<const tensor_spec> layout, std::shared_ptr<const shared_memory> memory) {
+  bundle result = over(layout, memory->bytes(), memory);
+  result.shared_ = std::move(memory);
+  return result;
+}
+
 std::vector<tensor_spec> bundle::layout() const {
   std::vector<tensor_spec> result;
   for (const auto& c : columns_)
@@ -114,10 +120,18 @@ bundle_builder& bundle_builder::add_bytes(tensor_spec spec, std::span<const std:
 bundle bundle_builder::finish() const {
   const auto layout = bundle::wrap(columns_, nullptr).layout();
   const packing where = pack(layout);
+  const auto fill = [&](std::byte* memory) {
+    for (std::size_t i = 0; i < columns_.size(); ++i)
+      if (!columns_[i].bytes.empty())
+        std::memcpy(memory + where.offsets[i], columns_[i].bytes.data(), columns_[i].bytes.size());
+  };
+  if (where.bytes >= smallest_shared) {
+    auto memory = shared_memory::make(where.bytes);
+    fill(memory->data());
+    return bundle::over(layout, std::move(memory));
+  }
   const auto memory = aligned_zeros(where.bytes);
-  for (std::size_t i = 0; i < columns_.size(); ++i)
-    if (!columns_[i].bytes.empty())
-      std::memcpy(memory.get() + where.offsets[i], columns_[i].bytes.data(), columns_[i].bytes.size());
+  fill(memory.get());
   return bundle::over(layout, {memory.get(), where.bytes}, memory);
 }
 

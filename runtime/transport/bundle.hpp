@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/transport/packing.hpp"
+#include "runtime/transport/shared_memory.hpp"
 #include "runtime/words/tensor_spec.hpp"
 
 #include <memory>
@@ -29,6 +30,9 @@ public:
   static bundle over(std::span<const tensor_spec> layout, std::span<const std::byte> block,
                      std::shared_ptr<const void> owner);
 
+  /// As above, over memory that other processes of this host can read in place.
+  static bundle over(std::span<const tensor_spec> layout, std::shared_ptr<const shared_memory> memory);
+
   std::span<const column> columns() const { return columns_; }
 
   std::vector<tensor_spec> layout() const;
@@ -55,6 +59,9 @@ public:
   /// The one block that holds every column as `pack(layout())` says; nothing for a wrapped bundle.
   const std::optional<std::span<const std::byte>>& block() const { return block_; }
 
+  /// What `block` begins, if other processes of this host can read it in place; else null.
+  const std::shared_ptr<const shared_memory>& shared() const { return shared_; }
+
   /// XXH3-64 of each column's bytes, in order.
   std::vector<std::uint64_t> checksums() const;
 
@@ -68,9 +75,10 @@ private:
   std::vector<column> columns_;
   std::optional<std::span<const std::byte>> block_;
   std::shared_ptr<const void> owner_;
+  std::shared_ptr<const shared_memory> shared_;
 };
 
-/// Collects columns by copy into one block.
+/// Collects columns by copy into one block: in shared memory, if they are at least `smallest_shared` bytes.
 ///
 ///     auto b = bundle_builder().add<std::int32_t>("tokens", tokens).add<float>("reward", rewards).finish();
 class bundle_builder {

@@ -41,6 +41,8 @@ std::string_view name_of(pull_status status) {
     return "no such column";
   case pull_status::corrupt:
     return "corrupt";
+  case pull_status::not_shared:
+    return "not shared";
   case pull_status::timed_out:
     return "timed out";
   case pull_status::closed:
@@ -67,13 +69,10 @@ data_plane::transfer_loop::transfer_loop(data_plane_options options)
     throw std::invalid_argument("max_outstanding_pulls: want at least 1");
   const access::guard_data guard(options_.key);
   const auto guarded_before = access::guarded_ports();
-  if (options_.transport == wire::shm)
-    // Not "cma": it reads the peer's memory by process id, and UCX 1.13 aborts this process if that one is dead.
-    shm_context_ = std::make_unique<ucx_context>("posix,sysv", "all");
-  tcp_ = std::make_unique<ucx_worker>(loop_, tcp_context_, [this](ucx_worker::incoming& in) { on_message(*tcp_, in); });
+  tcp_ = std::make_unique<ucx_worker>(loop_, tcp_context_, [this](ucx_worker::incoming& in) { on_message(in); });
   if (access::guarded_ports() == guarded_before)
     throw std::logic_error("UCX has opened a port that nobody guards");
-  address_ = write(node_address{life_, tcp_->address()});
+  address_ = write(node_address{life_, tcp_->address(), open_door()});
   const no_signals quiet;
   thread_ = std::thread([this] { run(); });
 }
@@ -102,8 +101,13 @@ void data_plane::transfer_loop::close() {
   while (!pulls_.empty())
     finish(pulls_.begin()->first, pull_status::closed, "the data plane is shut down");
   for (auto& [node, p] : peers_)
-    tcp_->close(p->tcp);
+    disconnect(*p);
   peers_.clear();
+  door_.reset();
+  for (const auto& line : strangers_)
+    line->close();
+  for (const auto& [who, line] : lines_)
+    line->close();
   tcp_.reset();
   work_.reset();
 }
@@ -166,6 +170,8 @@ void data_plane::drop_peer(std::uint64_t node) {
 }
 
 ticket data_plane::publish(bundle value, checksums how) {
+  if (value.shared())
+    value.shared()->seal();
   ticket t;
   t.owner = node();
   t.bytes = value.bytes();

@@ -13,9 +13,9 @@
 namespace millrace::transport {
 
 enum class wire {
-  automatic, ///< what survives every fault at the best speed: TCP
-  tcp,       ///< UCX over TCP with peer-failure handling
-  shm,       ///< shared memory (posix, sysv) to peers of this host, TCP to others
+  automatic, ///< within a host the reader maps the owner's memory where it can; else TCP
+  tcp,       ///< UCX over TCP with peer-failure handling, within a host too
+  shm,       ///< every peer is of this host and lends its memory: a pull from another one fails
 };
 
 /// "auto", "tcp" or "shm". @throws std::invalid_argument for another word
@@ -30,6 +30,8 @@ struct data_plane_options {
   std::array<std::uint16_t, 2> ports{};
   std::size_t max_outstanding_pulls = 16;        ///< the others wait their turn
   std::size_t pool_bytes = std::size_t{2} << 30; ///< idle receive memory that is kept for reuse
+  /// Takes a line that a person should read. On any thread; empty: nobody reads it.
+  std::function<void(const std::string& line)> tell = {};
 };
 
 enum class pull_status {
@@ -40,6 +42,7 @@ enum class pull_status {
   released,       ///< the owner has no such bundle any more
   no_such_column, ///< the bundle has no column of a name that is required
   corrupt,        ///< what came is not what the ticket says
+  not_shared,     ///< wire::shm, and the owner's memory cannot be read in place
   timed_out,
   closed, ///< this data plane was shut down
 };
@@ -58,8 +61,10 @@ struct pull_result {
 enum class checksums { computed, left_out };
 
 struct data_plane_stats {
-  std::uint64_t bytes_pulled = 0;      ///< of columns, over UCX, arrived
-  std::uint64_t bytes_served = 0;      ///< of columns, over UCX, begun
+  std::uint64_t bytes_pulled = 0;      ///< of columns of other nodes, arrived
+  std::uint64_t bytes_mapped = 0;      ///< of these, not copied: they lie in the owner's memory
+  std::uint64_t bytes_served = 0;      ///< of columns, begun
+  std::uint64_t bytes_lent = 0;        ///< of these, not copied
   std::uint64_t pulls = 0;             ///< asked for, also in-process
   std::uint64_t pulls_in_process = 0;  ///< answered with the same memory
   std::uint64_t pulls_failed = 0;      ///< for whatever reason
@@ -76,9 +81,10 @@ struct data_plane_stats {
 /// a thread of its own; every member may be called from any thread and returns at once.
 ///
 /// Each pair of nodes shares a TCP connection with UCX's peer-failure handling: it carries requests, and it is how a
-/// dead peer is noticed (milliseconds after a SIGKILL; a frozen one is noticed by nobody but the deadlines). Under
-/// wire::shm the bytes go through a UCX worker of shared memory that belongs to this pair only and is destroyed with
-/// it, because UCX never ends an operation on shared memory whose peer died.
+/// dead peer is noticed (milliseconds after a SIGKILL; a frozen one is noticed by nobody but the deadlines). A bundle
+/// of at least `smallest_shared` bytes lies in memory that its owner lends to the nodes of its host: they map it, read
+/// it in place, and hold it for as long as they hold the bundle, whether the owner lives or not. Nobody can write to
+/// it, and its checksums are not computed again. Everything else is copied over UCX.
 ///
 /// Every message carries an HMAC-SHA256 with the run's key over who asks whom for what, and a sequence number that is
 /// accepted once. The bytes themselves are not encrypted.

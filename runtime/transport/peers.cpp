@@ -18,6 +18,10 @@ void data_plane::transfer_loop::drop_peer(std::uint64_t node) {
   if (known == peers_.end())
     return;
   dropped_.insert({node, known->second->life});
+  if (const auto line = lines_.find({node, known->second->life}); line != lines_.end()) {
+    line->second->close();
+    lines_.erase(line);
+  }
   forget(node, "it was dropped");
 }
 
@@ -32,23 +36,18 @@ void data_plane::transfer_loop::connect(std::uint64_t node, const node_address& 
     p.tcp = tcp_->connect(where.ucx, [this, node, connection = p.connection](ucs_status_t status) {
       post([=, this] { lost(node, connection, ucs_status_string(status)); });
     });
-    if (shm_context_)
-      p.shm = std::make_unique<ucx_worker>(loop_, *shm_context_,
-                                           [this, &p](ucx_worker::incoming& in) { on_message(*p.shm, in); });
   } catch (const std::runtime_error& error) {
-    if (p.tcp != nullptr)
-      tcp_->close(p.tcp);
     lost_[node] = error.what();
     return;
   }
   lost_.erase(node);
   peers_[node] = std::move(made);
+  knock(p, where.door);
   greet(p);
 }
 
 void data_plane::transfer_loop::greet(peer& to) {
-  auto payload = std::make_shared<const std::vector<std::byte>>(
-      write(greeting{to.connection, address_, to.shm ? to.shm->address() : std::vector<std::byte>{}}));
+  auto payload = std::make_shared<const std::vector<std::byte>>(write(greeting{to.connection, address_}));
   message m = new_message(message_kind::greeting, to);
   seal(m, options_.key, *payload);
   // A greeting that does not arrive means a dead connection, which the endpoint reports by itself.
@@ -72,18 +71,7 @@ void data_plane::transfer_loop::on_greeting(const message& m, const greeting& g)
     if (known == peers_.end())
       return;
   }
-  peer& p = *known->second;
-  p.remote_connection = g.connection;
-  if (!p.shm || p.shm_endpoint != nullptr)
-    return;
-  try {
-    if (g.shm.empty())
-      p.shm.reset();
-    else
-      p.shm_endpoint = p.shm->connect(g.shm, nullptr);
-  } catch (const std::runtime_error&) {
-    p.shm.reset(); // a peer of another host: TCP is the way
-  }
+  known->second->remote_connection = g.connection;
 }
 
 void data_plane::transfer_loop::lost(std::uint64_t node, std::uint64_t connection, const std::string& cause) {
@@ -97,8 +85,7 @@ void data_plane::transfer_loop::forget(std::uint64_t node, const std::string& ca
   const auto last = std::move(known->second);
   peers_.erase(known);
   lost_[node] = cause;
-  tcp_->close(last->tcp);
-  last->shm.reset();
+  disconnect(*last);
   std::vector<std::uint64_t> numbers;
   for (const auto& [number, p] : pulls_)
     if (p.wanted.owner == node)
@@ -107,13 +94,19 @@ void data_plane::transfer_loop::forget(std::uint64_t node, const std::string& ca
     finish(number, pull_status::peer_lost, cause);
 }
 
+void data_plane::transfer_loop::disconnect(peer& from) {
+  tcp_->close(from.tcp);
+  if (from.line)
+    from.line->close();
+}
+
 std::string data_plane::transfer_loop::describe_peers() const {
   std::string text = "node " + std::to_string(options_.node) + ": listens on " + interface_ + "\n";
   for (const auto& [node, p] : peers_) {
     text += "node " + std::to_string(node) + ": " + tcp_->transports(p->tcp) + ", peer failure handling";
-    if (p->shm_endpoint != nullptr)
-      text += "; bytes over " + p->shm->transports(p->shm_endpoint);
-    else if (p->remote_connection == 0)
+    if (p->lending == peer::loans::given)
+      text += "; its memory is mapped";
+    if (p->remote_connection == 0)
       text += "; not greeted yet";
     text += "\n";
   }

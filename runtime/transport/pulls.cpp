@@ -125,14 +125,22 @@ void data_plane::transfer_loop::request(std::uint64_t number) {
     return gone == lost_.end() ? finish(number, pull_status::peer_unknown, "this node has no such peer")
                                : finish(number, pull_status::peer_lost, gone->second);
   }
-  try {
-    p.block = pool_.take(p.where.bytes);
-  } catch (const std::bad_alloc&) {
-    return finish(number, pull_status::corrupt, "no memory for " + std::to_string(p.where.bytes) + " bytes");
+  peer& owner = *known->second;
+  const bool must_be_shared = options_.transport == wire::shm;
+  if (owner.lending == peer::loans::asked_for && (must_be_shared || p.bytes >= smallest_shared)) {
+    owner.waiting.push_back(number);
+    return;
   }
+  if (must_be_shared && owner.lending != peer::loans::given)
+    return finish(number, pull_status::not_shared, "its memory cannot be mapped here: " + owner.cause);
   ++outstanding_;
-  p.life = known->second->life;
-  message m = new_message(message_kind::pull, *known->second);
+  p.life = owner.life;
+  ask(number, owner);
+}
+
+void data_plane::transfer_loop::ask(std::uint64_t number, peer& owner) {
+  const pending_pull& p = pulls_.at(number);
+  message m = new_message(owner.lending == peer::loans::given ? message_kind::pull : message_kind::copy, owner);
   m.ticket = p.wanted.id;
   m.pull = number;
   m.argument = p.wanted.bytes;
@@ -140,19 +148,23 @@ void data_plane::transfer_loop::request(std::uint64_t number) {
   if (p.places.size() < p.wanted.layout.size())
     *payload = write_places(p.places, p.wanted.layout.size());
   seal(m, options_.key, *payload);
-  const way there = way_to(*known->second);
-  there.worker->send(there.endpoint, std::as_bytes(std::span(&m, 1)), *payload, payload,
-                     [this, number](ucs_status_t status) {
-                       if (status != UCS_OK)
-                         finish(number, pull_status::peer_lost, ucs_status_string(status));
-                     });
+  tcp_->send(owner.tcp, std::as_bytes(std::span(&m, 1)), *payload, payload, [this, number](ucs_status_t status) {
+    if (status != UCS_OK)
+      finish(number, pull_status::peer_lost, ucs_status_string(status));
+  });
 }
 
-void data_plane::transfer_loop::on_piece(ucx_worker& worker, ucx_worker::incoming& in, const message& m) {
+void data_plane::transfer_loop::on_piece(ucx_worker::incoming& in, const message& m) {
   const auto found = pulls_.find(m.pull);
   if (found == pulls_.end() || found->second.wanted.owner != m.from || found->second.life != m.from_life)
     return;
   pending_pull& p = found->second;
+  try {
+    if (p.block.bytes.empty())
+      p.block = pool_.take(p.where.bytes);
+  } catch (const std::bad_alloc&) {
+    return finish(m.pull, pull_status::corrupt, "no memory for " + std::to_string(p.where.bytes) + " bytes");
+  }
   std::span<std::byte> to = p.block.bytes;
   std::size_t columns = p.columns_missing;
   bool expected = m.ticket == p.wanted.id;
@@ -172,8 +184,8 @@ void data_plane::transfer_loop::on_piece(ucx_worker& worker, ucx_worker::incomin
   }
   if (!expected || in.bytes != to.size())
     return finish(m.pull, pull_status::corrupt, "the owner sent what the ticket does not say");
-  worker.receive(in, to, p.block.memory,
-                 [this, number = m.pull, columns](ucs_status_t status) { arrived(number, columns, status); });
+  tcp_->receive(in, to, p.block.memory,
+                [this, number = m.pull, columns](ucs_status_t status) { arrived(number, columns, status); });
 }
 
 void data_plane::transfer_loop::arrived(std::uint64_t number, std::size_t columns, ucs_status_t status) {
@@ -219,8 +231,7 @@ void data_plane::transfer_loop::release_remote(const ticket& t) {
   message m = new_message(message_kind::release, *known->second);
   m.ticket = t.id;
   seal(m, options_.key);
-  const way there = way_to(*known->second);
-  there.worker->send(there.endpoint, std::as_bytes(std::span(&m, 1)), {}, nullptr, nullptr);
+  tcp_->send(known->second->tcp, std::as_bytes(std::span(&m, 1)), {}, nullptr, nullptr);
 }
 
 /// The handler runs later, from the loop: never inside UCX.

@@ -13,32 +13,40 @@ message data_plane::transfer_loop::new_message(message_kind kind, const peer& to
   return m;
 }
 
-data_plane::transfer_loop::way data_plane::transfer_loop::way_to(peer& to) {
-  return to.shm_endpoint != nullptr ? way{to.shm.get(), to.shm_endpoint} : way{tcp_.get(), to.tcp};
+message data_plane::transfer_loop::answer_to(const message& request, message_kind kind) const {
+  message m;
+  m.kind = kind;
+  m.from = options_.node;
+  m.from_life = life_;
+  m.to = request.from;
+  m.to_life = request.from_life;
+  m.ticket = request.ticket;
+  m.pull = request.pull;
+  return m;
 }
 
-/// The only door for what others say: nothing after it sees a message whose MAC is wrong, except refusals, which say
-/// of themselves whether they are authentic.
-void data_plane::transfer_loop::on_message(ucx_worker& worker, ucx_worker::incoming& in) {
+/// The only entrance for what others say over UCX: nothing after it sees a message whose MAC is wrong, except refusals,
+/// which say of themselves whether they are authentic.
+void data_plane::transfer_loop::on_message(ucx_worker::incoming& in) {
   const auto refused = [this] { count([](data_plane_stats& s) { ++s.requests_refused; }); };
   const auto m = read_message(in.header);
   if (closed_ || !m)
     return refused();
   if (m->kind == message_kind::piece) {
-    if (m->to == options_.node && m->to_life == life_ && sealed_with(*m, options_.key))
-      on_piece(worker, in, *m);
+    if (is_for_us(*m) && sealed_with(*m, options_.key))
+      on_piece(in, *m);
     return;
   }
   if (in.data != nullptr)
     return refused(); // nothing but a piece is large
-  const bool authentic = m->to == options_.node && m->to_life == life_ && sealed_with(*m, options_.key, in.payload);
+  const bool authentic = is_for_us(*m) && sealed_with(*m, options_.key, in.payload);
   if (m->kind == message_kind::refusal)
     return on_refusal(*m, authentic);
   const bool fresh = authentic && windows_[{m->from, m->from_life}].accept(m->sequence);
-  if (m->kind == message_kind::pull) {
-    way back{&worker, in.reply};
+  if (m->kind == message_kind::pull || m->kind == message_kind::copy) {
+    ucp_ep_h back = in.reply;
     if (const auto known = peers_.find(m->from); fresh && known != peers_.end() && known->second->life == m->from_life)
-      back = way_to(*known->second);
+      back = known->second->tcp;
     if (!fresh || dropped_.contains({m->from, m->from_life}))
       return refuse(back, *m, authentic && !fresh ? refusal_reason::replayed : refusal_reason::not_authorised);
     return serve(back, *m, in.payload);
@@ -55,8 +63,8 @@ void data_plane::transfer_loop::on_message(ucx_worker& worker, ucx_worker::incom
   }
 }
 
-void data_plane::transfer_loop::serve(way back, const message& request, std::span<const std::byte> payload) {
-  if (back.endpoint == nullptr)
+void data_plane::transfer_loop::serve(ucp_ep_h back, const message& request, std::span<const std::byte> payload) {
+  if (back == nullptr)
     return;
   const auto found = published_.find(request.ticket);
   if (!found || found->bytes() != request.argument)
@@ -66,14 +74,11 @@ void data_plane::transfer_loop::serve(way back, const message& request, std::spa
     return refuse(back, request, refusal_reason::other_columns);
   const bundle asked = found->only(*wanted);
   count([&](data_plane_stats& s) { s.bytes_served += asked.bytes(); });
-  message header;
-  header.kind = message_kind::piece;
-  header.from = options_.node;
-  header.from_life = life_;
-  header.to = request.from;
-  header.to_life = request.from_life;
-  header.ticket = request.ticket;
-  header.pull = request.pull;
+  if (request.kind == message_kind::pull && asked.bytes() >= smallest_shared && lend(request, *found)) {
+    count([&](data_plane_stats& s) { s.bytes_lent += asked.bytes(); });
+    return;
+  }
+  message header = answer_to(request, message_kind::piece);
   header.argument = whole_block;
   if (asked.block() || asked.bytes() == 0)
     return send_piece(back, header, asked, asked.block().value_or(std::span<const std::byte>{}));
@@ -84,28 +89,21 @@ void data_plane::transfer_loop::serve(way back, const message& request, std::spa
   }
 }
 
-void data_plane::transfer_loop::send_piece(way back, message header, const bundle& from,
+void data_plane::transfer_loop::send_piece(ucp_ep_h back, message header, const bundle& from,
                                            std::span<const std::byte> bytes) {
   seal(header, options_.key);
-  back.worker->send(back.endpoint, std::as_bytes(std::span(&header, 1)), bytes, from.owner(), nullptr);
+  tcp_->send(back, std::as_bytes(std::span(&header, 1)), bytes, from.owner(), nullptr);
 }
 
-void data_plane::transfer_loop::refuse(way back, const message& request, refusal_reason reason) {
+void data_plane::transfer_loop::refuse(ucp_ep_h back, const message& request, refusal_reason reason) {
   if (reason == refusal_reason::not_authorised || reason == refusal_reason::replayed)
     count([](data_plane_stats& s) { ++s.requests_refused; });
-  if (back.endpoint == nullptr)
+  if (back == nullptr)
     return;
-  message m;
-  m.kind = message_kind::refusal;
-  m.from = options_.node;
-  m.from_life = life_;
-  m.to = request.from;
-  m.to_life = request.from_life;
-  m.ticket = request.ticket;
-  m.pull = request.pull;
+  message m = answer_to(request, message_kind::refusal);
   m.argument = static_cast<std::uint64_t>(reason);
   seal(m, options_.key);
-  back.worker->send(back.endpoint, std::as_bytes(std::span(&m, 1)), {}, nullptr, nullptr);
+  tcp_->send(back, std::as_bytes(std::span(&m, 1)), {}, nullptr, nullptr);
 }
 
 } // namespace millrace::transport

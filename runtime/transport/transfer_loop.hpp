@@ -2,6 +2,7 @@
 
 #include "runtime/transport/buffer_pool.hpp"
 #include "runtime/transport/data_plane.hpp"
+#include "runtime/transport/descriptor_line.hpp"
 #include "runtime/transport/published.hpp"
 #include "runtime/transport/ucx_worker.hpp"
 #include "runtime/transport/wire_format.hpp"
@@ -49,20 +50,25 @@ public:
 
 private:
   struct peer {
+    enum class loans {
+      none,      ///< it lends no memory to this node
+      asked_for, ///< it has not answered at its door
+      given,
+      failed, ///< it is on this host, and yet its memory cannot be read
+    };
+
     std::uint64_t node = 0;
     std::uint64_t life = 0;
     std::vector<std::byte> address;
     std::uint64_t connection = 0;        ///< of our side
     std::uint64_t remote_connection = 0; ///< of theirs; 0: not greeted yet
     ucp_ep_h tcp{};
-    std::unique_ptr<ucx_worker> shm; ///< null: TCP only
-    ucp_ep_h shm_endpoint{};         ///< null until they have greeted
-  };
 
-  /// A worker and an endpoint of it.
-  struct way {
-    ucx_worker* worker = nullptr;
-    ucp_ep_h endpoint{};
+    loans lending = loans::none;
+    std::string cause;                     ///< why it is `none` or `failed`
+    std::shared_ptr<descriptor_line> line; ///< over which it lends; null: `none`
+    std::uint64_t knocked = 0;             ///< sequence of our knock
+    std::vector<std::uint64_t> waiting;    ///< pulls that wait for its answer
   };
 
   struct pending_pull {
@@ -83,19 +89,36 @@ private:
   void run();
   void close();
   message new_message(message_kind kind, const peer& to);
-  way way_to(peer& to);
+
+  bool is_for_us(const message& m) const { return m.to == options_.node && m.to_life == life_; }
+
+  message answer_to(const message& request, message_kind kind) const;
 
   void connect(std::uint64_t node, const node_address& where, std::vector<std::byte> packed);
   void greet(peer& to);
   void on_greeting(const message& m, const greeting& g);
   void lost(std::uint64_t node, std::uint64_t connection, const std::string& cause);
   void forget(std::uint64_t node, const std::string& cause);
+  void disconnect(peer& from);
   std::string describe_peers() const;
 
-  void on_message(ucx_worker& worker, ucx_worker::incoming& in);
-  void serve(way back, const message& request, std::span<const std::byte> payload);
-  void send_piece(way back, message header, const bundle& from, std::span<const std::byte> bytes);
-  void refuse(way back, const message& request, refusal_reason reason);
+  void on_message(ucx_worker::incoming& in);
+  void serve(ucp_ep_h back, const message& request, std::span<const std::byte> payload);
+  void send_piece(ucp_ep_h back, message header, const bundle& from, std::span<const std::byte> bytes);
+  void refuse(ucp_ep_h back, const message& request, refusal_reason reason);
+
+  // Memory that is lent within the host (loans.cpp).
+  std::string open_door(); ///< its name; "" without one
+  void tell(const std::string& line) const;
+  void take_in(std::shared_ptr<descriptor_line> line);
+  std::shared_ptr<descriptor_line> forget_line(const descriptor_line& line);
+  void on_knock(descriptor_line& line, std::span<const std::byte> bytes);
+  bool lend(const message& request, const bundle& whole);
+  void knock(peer& at, const std::string& door);
+  void on_line(peer& from, std::span<const std::byte> bytes, int lent);
+  void on_loan(peer& from, const message& m, int lent);
+  void no_loans(peer& from, const std::string& cause);
+  void resume(peer& with);
 
   /// Which columns the pull fetches and where they will lie. @throws std::invalid_argument for a ticket that
   /// contradicts itself, std::out_of_range for a required column that is not there
@@ -103,7 +126,8 @@ private:
   void start_next();
   void note_load();
   void request(std::uint64_t number);
-  void on_piece(ucx_worker& worker, ucx_worker::incoming& in, const message& m);
+  void ask(std::uint64_t number, peer& owner);
+  void on_piece(ucx_worker::incoming& in, const message& m);
   void arrived(std::uint64_t number, std::size_t columns, ucs_status_t status);
   void check_and_finish(std::uint64_t number, const pending_pull& p);
   void on_refusal(const message& m, bool authentic);
@@ -126,8 +150,10 @@ private:
   boost::asio::io_context loop_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{loop_.get_executor()};
   ucx_context tcp_context_;
-  std::unique_ptr<ucx_context> shm_context_; ///< null: TCP only
   std::unique_ptr<ucx_worker> tcp_;
+  std::unique_ptr<descriptor_door> door_;                  ///< null: nothing is lent
+  std::deque<std::shared_ptr<descriptor_line>> strangers_; ///< have not knocked yet, the oldest first
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::shared_ptr<descriptor_line>> lines_; ///< of nodes and lives
   bool closed_ = false;
 
   std::map<std::uint64_t, std::unique_ptr<peer>> peers_;

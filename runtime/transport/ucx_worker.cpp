@@ -151,22 +151,18 @@ ucx_worker::ucx_worker(boost::asio::io_context& loop, const ucx_context& context
 ucx_worker::~ucx_worker() {
   *alive_ = false;
   events_.release(); // it belongs to UCX
-  if (failure_handling_) {
-    const auto patience = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
-    while (!operations_.empty() && std::chrono::steady_clock::now() < patience)
-      ucp_worker_progress(worker_);
-    if (!operations_.empty()) {
-      // UCX 1.13 may abort the process when it ends operations that are under way (assertions in uct_iface.h and
-      // ucp_request.c). A frozen peer is no reason for that: worker, operations and their memory are left to the
-      // process's end.
-      context_.leave_alone();
-      return;
-    }
-    close_waiting();
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
+  while (!operations_.empty() && std::chrono::steady_clock::now() < patience)
+    ucp_worker_progress(worker_);
+  if (!operations_.empty()) {
+    // UCX 1.13 may abort the process when it ends operations that are under way (assertions in uct_iface.h and
+    // ucp_request.c). A frozen peer is no reason for that: worker, operations and their memory are left to the
+    // process's end.
+    context_.leave_alone();
+    return;
   }
+  close_waiting();
   ucp_worker_destroy(worker_);
-  for (operation* op : operations_)
-    delete op;
 }
 
 std::vector<std::byte> ucx_worker::address() const {
@@ -183,21 +179,17 @@ ucp_ep_h ucx_worker::connect(std::span<const std::byte> address, outcome_handler
   auto state = std::make_unique<endpoint_state>();
   state->on_failure = std::move(on_failure);
   ucp_ep_params_t parameters{};
-  parameters.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE;
+  parameters.field_mask =
+      UCP_EP_PARAM_FIELD_REMOTE_ADDRESS | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UCP_EP_PARAM_FIELD_ERR_HANDLER;
   parameters.address = reinterpret_cast<const ucp_address_t*>(address.data());
-  parameters.err_mode = UCP_ERR_HANDLING_MODE_NONE;
-  if (state->on_failure) {
-    parameters.field_mask |= UCP_EP_PARAM_FIELD_ERR_HANDLER;
-    parameters.err_mode = UCP_ERR_HANDLING_MODE_PEER;
-    failure_handling_ = true;
-    parameters.err_handler.arg = state.get();
-    parameters.err_handler.cb = [](void* arg, ucp_ep_h, ucs_status_t status) {
-      auto* failing = static_cast<endpoint_state*>(arg);
-      failing->failed = true;
-      if (auto handler = std::exchange(failing->on_failure, nullptr))
-        handler(status);
-    };
-  }
+  parameters.err_mode = UCP_ERR_HANDLING_MODE_PEER;
+  parameters.err_handler.arg = state.get();
+  parameters.err_handler.cb = [](void* arg, ucp_ep_h, ucs_status_t status) {
+    auto* failing = static_cast<endpoint_state*>(arg);
+    failing->failed = true;
+    if (auto handler = std::exchange(failing->on_failure, nullptr))
+      handler(status);
+  };
   check(ucp_ep_create(worker_, &parameters, &state->handle), "endpoint");
   endpoints_.push_back(std::move(state));
   wake();

@@ -44,8 +44,7 @@ private:
 };
 
 /// A UCX worker with its endpoints, driven by an Asio loop through the worker's event descriptor. Everything, the
-/// destructor too, runs on the loop's thread. Destroying it ends every operation without a word, also those that UCX
-/// would never end because the peer of a shared memory endpoint is dead.
+/// destructor too, runs on the loop's thread. Destroying it ends every operation without a word.
 class ucx_worker {
 public:
   /// An active message that has come in; valid during the handler only.
@@ -70,7 +69,7 @@ public:
 
   std::vector<std::byte> address() const;
 
-  /// @param on_failure called at most once, when UCX finds the peer dead; null: an endpoint without failure handling
+  /// @param on_failure called at most once, when UCX finds the peer dead
   /// @throws std::runtime_error if the address cannot be reached by the context's transports
   ucp_ep_h connect(std::span<const std::byte> address, outcome_handler on_failure);
 
@@ -85,7 +84,7 @@ public:
   /// Brings the payload of `message` to `to`, which has as many bytes; `keep` is held until `done`.
   void receive(incoming& message, std::span<std::byte> to, std::shared_ptr<const void> keep, outcome_handler done);
 
-  /// Transports that the endpoint uses, e.g. "tcp/lo" or "posix/memory + cma/memory".
+  /// Transports that the endpoint uses, e.g. "tcp/lo".
   std::string transports(ucp_ep_h endpoint) const;
 
 private:
@@ -113,7 +112,6 @@ private:
   std::unordered_set<operation*> operations_;
   std::vector<std::unique_ptr<endpoint_state>> endpoints_;
   std::vector<ucp_ep_h> waiting_to_close_;
-  bool failure_handling_ = false; ///< has endpoints that notice a dead peer
 };
 
 } // namespace millrace::transport

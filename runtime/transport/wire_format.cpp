@@ -60,7 +60,7 @@ private:
   bool short_ = false;
 };
 
-constexpr std::uint64_t address_magic = 0x315244444158524d; // "MRXADDR1"
+constexpr std::uint64_t address_magic = 0x325244444158524d; // "MRXADDR2"
 
 } // namespace
 
@@ -130,6 +130,7 @@ std::vector<std::byte> write(const node_address& address) {
   put(out, address_magic);
   put(out, address.life);
   put(out, address.ucx);
+  put(out, std::as_bytes(std::span(address.door)));
   put(out, XXH3_64bits(out.data(), out.size()));
   return out;
 }
@@ -143,6 +144,8 @@ std::optional<node_address> read_address(std::span<const std::byte> bytes) {
   node_address address;
   address.life = in.number();
   address.ucx = in.bytes();
+  const auto door = in.bytes();
+  address.door.assign(reinterpret_cast<const char*>(door.data()), door.size());
   const bool intact = reader(bytes.last(sizeof(std::uint64_t))).number() == XXH3_64bits(body.data(), body.size());
   return magic && intact && in.whole() && !address.ucx.empty() ? std::optional(address) : std::nullopt;
 }
@@ -151,7 +154,6 @@ std::vector<std::byte> write(const greeting& g) {
   std::vector<std::byte> out;
   put(out, g.connection);
   put(out, g.address);
-  put(out, g.shm);
   return out;
 }
 
@@ -160,7 +162,6 @@ std::optional<greeting> read_greeting(std::span<const std::byte> bytes) {
   greeting g;
   g.connection = in.number();
   g.address = in.bytes();
-  g.shm = in.bytes();
   return in.whole() ? std::optional(g) : std::nullopt;
 }
 

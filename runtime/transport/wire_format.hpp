@@ -5,6 +5,7 @@
 #include <bitset>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace millrace::transport {
@@ -13,10 +14,15 @@ namespace millrace::transport {
 enum class message_kind : std::uint32_t {
   greeting = 1, ///< payload: see `greeting`
   pull = 2,     ///< `ticket`, `pull`, `argument` = bytes of the whole bundle; payload: see `write_places`; answered by
-                ///< pieces or one refusal
+                ///< one loan, by pieces or by one refusal
   release = 3,  ///< `ticket`
   refusal = 4,  ///< `pull`, `argument` = refusal_reason
   piece = 5,    ///< `pull`, `argument` = place of the column, or `whole_block`; payload: its bytes, not in the MAC
+  knock = 6,    ///< first on a descriptor_line, by who opened it
+  welcome = 7,  ///< answers it, over the line; `argument` = `sequence` of the knock
+  loan = 8, ///< answers a pull, over the line, with a descriptor; `pull`, `argument` = bytes of the memory, in which
+            ///< the whole bundle lies as `pack` says
+  copy = 9, ///< a pull that pieces are to answer, or one refusal
 };
 
 enum class refusal_reason : std::uint64_t {
@@ -30,7 +36,7 @@ enum class refusal_reason : std::uint64_t {
 inline constexpr std::uint64_t whole_block = ~std::uint64_t{0};
 
 struct message {
-  std::uint32_t magic = 0x3258524d; ///< "MRX2"
+  std::uint32_t magic = 0x3358524d; ///< "MRX3"
   message_kind kind{};
   std::uint64_t from = 0;
   std::uint64_t from_life = 0; ///< random, new whenever the node starts
@@ -77,6 +83,7 @@ private:
 struct node_address {
   std::uint64_t life = 0;
   std::vector<std::byte> ucx; ///< of the worker all peers share
+  std::string door;           ///< name of its descriptor_door; empty: it lends no memory
 };
 
 std::vector<std::byte> write(const node_address& address);
@@ -88,7 +95,6 @@ std::optional<node_address> read_address(std::span<const std::byte> bytes);
 struct greeting {
   std::uint64_t connection = 0;   ///< random, new whenever the sender makes its side anew
   std::vector<std::byte> address; ///< of the sender, as `write(node_address)`
-  std::vector<std::byte> shm;     ///< UCX address of the sender's worker for this peer only; empty: TCP only
 };
 
 std::vector<std::byte> write(const greeting& g);

@@ -61,25 +61,26 @@ reader of_messages() {
 } // namespace
 
 readers wire_readers(const std::filesystem::path&) {
-  const transport::node_address address{.life = 5, .ucx = std::vector<std::byte>(40, std::byte{7})};
+  const transport::node_address address{
+      .life = 5, .ucx = std::vector<std::byte>(40, std::byte{7}), .door = "host/door"};
   const std::vector<std::size_t> places{0, 3, 11};
-  return {of_messages(),
-          {.name = "address of a node",
-           .whole = {text_of(transport::write(address))},
-           .read = [](const auto& bytes) { want(transport::read_address(bytes_in(bytes))); }},
-          {.name = "greeting",
-           .whole = {text_of(transport::write(
-               transport::greeting{.connection = 9, .address = transport::write(address), .shm = address.ucx}))},
-           .read = [](const auto& bytes) { want(transport::read_greeting(bytes_in(bytes))); }},
-          {.name = "header of a transfer",
-           .whole = {text_of(std::as_bytes(std::span(std::make_unique<transport::message>().get(), 1)))},
-           .read = [](const auto& bytes) { want(transport::read_message(bytes_in(bytes))); }},
-          {.name = "places of columns",
-           .whole = {text_of(transport::write_places(places, 12))},
-           .read = [](const auto& bytes) { want(transport::read_places(bytes_in(bytes), 12)); }},
-          {.name = "endpoint", .whole = {"10.0.0.2:7000", "127.0.0.1:0"}, .read = [](const auto& bytes) {
-             cluster::parse_endpoint(bytes);
-           }}};
+  return {
+      of_messages(),
+      {.name = "address of a node",
+       .whole = {text_of(transport::write(address))},
+       .read = [](const auto& bytes) { want(transport::read_address(bytes_in(bytes))); }},
+      {.name = "greeting",
+       .whole = {text_of(transport::write(transport::greeting{.connection = 9, .address = transport::write(address)}))},
+       .read = [](const auto& bytes) { want(transport::read_greeting(bytes_in(bytes))); }},
+      {.name = "header of a transfer",
+       .whole = {text_of(std::as_bytes(std::span(std::make_unique<transport::message>().get(), 1)))},
+       .read = [](const auto& bytes) { want(transport::read_message(bytes_in(bytes))); }},
+      {.name = "places of columns",
+       .whole = {text_of(transport::write_places(places, 12))},
+       .read = [](const auto& bytes) { want(transport::read_places(bytes_in(bytes), 12)); }},
+      {.name = "endpoint", .whole = {"10.0.0.2:7000", "127.0.0.1:0"}, .read = [](const auto& bytes) {
+         cluster::parse_endpoint(bytes);
+       }}};
 }
 
 } // namespace millrace::fuzz

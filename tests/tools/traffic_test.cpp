@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <optional>
 #include <random>
 #include <set>
 
@@ -80,14 +81,17 @@ std::uint16_t actor_port(pid_t worker) {
   return at == std::string::npos ? 0 : static_cast<std::uint16_t>(std::stoul(line.substr(at + 10)));
 }
 
-} // namespace
+/// Bytes that the sockets of a run's processes have received.
+struct traffic {
+  std::uint64_t actors = 0;
+  std::uint64_t tensors = 0;
+};
 
-TEST_CASE("actors' sockets carry under 1 % of the bytes of a run in five processes; tensors go over UCX") {
-  const temporary_folder models;
-  write_wide_model(models / "wide");
-  const tiny_run run({.steps = 12, .reference = true, .model = models / "wide"});
+/// The traffic of twelve steps in five processes. @returns nothing where this kernel does not tell
+std::optional<traffic> traffic_of(const std::filesystem::path& model, const std::string& transport) {
+  const tiny_run run({.steps = 12, .reference = true, .model = model});
   auto sets = placed_apart(true);
-  sets.insert(sets.end(), {"--set", "placement.transport=tcp"});
+  sets.insert(sets.end(), {"--set", "placement.transport=" + transport});
   running_command running(run.start(sets));
 
   std::map<std::uint32_t, tcp_socket> seen; // by inode: as last looked at
@@ -111,18 +115,42 @@ TEST_CASE("actors' sockets carry under 1 % of the bytes of a run in five process
   REQUIRE(running.ended()->status == 0);
   if (seen.empty()) {
     MESSAGE("SKIPPED: this kernel has no inet_diag: nothing tells how many bytes a socket carried");
-    return;
+    return std::nullopt;
   }
   REQUIRE(port != 0);
-  std::uint64_t actors = 0, tensors = 0;
+  traffic found;
   for (const auto& [inode, socket] : seen)
-    (socket.local_port == port || socket.remote_port == port ? actors : tensors) += socket.bytes_received;
-  const double share = static_cast<double>(actors) / static_cast<double>(actors + tensors);
-  MESSAGE("actors' sockets received " << actors << ", the data plane's " << tensors << ": " << 100 * share << " %");
+    (socket.local_port == port || socket.remote_port == port ? found.actors : found.tensors) += socket.bytes_received;
+  return found;
+}
+
+} // namespace
+
+TEST_CASE("actors' sockets carry under 1 % of the bytes of a run in five processes; tensors go over UCX") {
+  const temporary_folder models;
+  write_wide_model(models / "wide");
+  const auto found = traffic_of(models / "wide", "tcp");
+  if (!found)
+    return;
+  const double share = static_cast<double>(found->actors) / static_cast<double>(found->actors + found->tensors);
+  MESSAGE("actors' sockets received " << found->actors << ", the data plane's " << found->tensors << ": " << 100 * share
+                                      << " %");
   const std::uint64_t weights = std::filesystem::file_size(models / "wide" / "model.safetensors");
-  CHECK(tensors > 2 * 11 * weights); // each of 11 versions to each of two rollouts
-  CHECK(actors > 0);
+  CHECK(found->tensors > 2 * 11 * weights); // each of 11 versions to each of two rollouts
+  CHECK(found->actors > 0);
   CHECK(share < 0.01);
+}
+
+TEST_CASE("processes of one host read weights in place: no socket carries them") {
+  const temporary_folder models;
+  write_wide_model(models / "wide");
+  const std::uint64_t weights = std::filesystem::file_size(models / "wide" / "model.safetensors");
+  for (const std::string transport : {"auto", "shm"})
+    if (const auto found = traffic_of(models / "wide", transport)) {
+      MESSAGE(transport << ": the data plane's sockets received " << found->tensors);
+      CHECK(found->tensors > 0);
+      CHECK(found->tensors < weights / 4); // of 22 times the weights
+    }
 }
 
 } // namespace traffic_test

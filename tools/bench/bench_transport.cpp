@@ -1,10 +1,12 @@
-// MB/s of pulls between two processes of this host, by size, wire and number of pulls at once.
+// Pulls between two processes of this host, each read through once: by size, wire and number of pulls at once. "auto"
+// maps the owner's memory, "tcp" copies it. CPU seconds a GB of the owner and of the reader stand beside the rate.
 //
 //     bench_transport [seconds per figure, default 0.5]
 #include "runtime/transport/data_plane.hpp"
 
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,7 +24,7 @@ using clk = std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::size_t sizes[] = {8, 64 << 10, 1 << 20, 16 << 20, 256 << 20};
+constexpr std::size_t sizes[] = {8, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 256 << 20};
 
 /// What stands in for a model's weights: 272 tensors, 540 MB, as SmolLM2-135M in fp32.
 constexpr std::size_t tensors = 272, tensor_bytes = std::size_t{540'000'000} / tensors / 4 * 4;
@@ -40,12 +42,32 @@ bundle of_size(std::size_t bytes) {
 }
 
 bundle weights() {
-  auto memory = std::make_shared<std::vector<std::byte>>(tensors * tensor_bytes, std::byte{1});
-  std::vector<column> columns;
+  const std::vector<float> numbers(tensor_bytes / 4, 1);
+  bundle_builder builder;
   for (std::size_t i = 0; i < tensors; ++i)
-    columns.push_back({{std::to_string(i), dtype::f32, {std::int64_t(tensor_bytes / 4)}},
-                       std::span(*memory).subspan(i * tensor_bytes, tensor_bytes)});
-  return bundle::wrap(columns, memory);
+    builder.add<float>(std::to_string(i), numbers);
+  return builder.finish();
+}
+
+/// CPU seconds that a process has used, in all its threads.
+double cpu_of(pid_t process) {
+  clockid_t clock;
+  timespec used{};
+  if (::clock_getcpuclockid(process, &clock) != 0 || ::clock_gettime(clock, &used) != 0)
+    return 0;
+  return static_cast<double>(used.tv_sec) + 1e-9 * static_cast<double>(used.tv_nsec);
+}
+
+/// Reads every byte.
+std::uint64_t sum_of(const bundle& value) {
+  std::uint64_t sum = 0;
+  for (const auto& column : value.columns())
+    for (std::size_t i = 0; i + 8 <= column.bytes.size(); i += 8) {
+      std::uint64_t word;
+      std::memcpy(&word, column.bytes.data() + i, sizeof word);
+      sum += word;
+    }
+  return sum;
 }
 
 /// The owner: publishes, says its address on the socket, and lives until the socket closes.
@@ -73,18 +95,22 @@ millrace::ticket ticket_of(std::uint64_t id, const bundle& like, checksums how) 
 struct rate {
   double pulls_per_s;
   double megabytes_per_s;
+  double owner_cpu_s; ///< a GB
+  double reader_cpu_s;
 };
 
 /// Keeps `window` pulls of a ticket in flight for some time.
-rate measure(data_plane& plane, const ticket& t, int window, double seconds) {
+rate measure(data_plane& plane, pid_t owner, const ticket& t, int window, double seconds) {
   struct state {
     std::mutex mutex;
     long done = 0;
     int open = 0;
     std::promise<void> ended;
+    std::uint64_t sum = 0;
   } s;
 
   const auto start = clk::now();
+  const double owner_before = cpu_of(owner), reader_before = cpu_of(::getpid());
   const auto deadline = start + std::chrono::duration_cast<clk::duration>(std::chrono::duration<double>(seconds));
   std::function<void()> next = [&] {
     plane.pull(t, std::chrono::seconds(30), [&](pull_result got) {
@@ -93,6 +119,7 @@ rate measure(data_plane& plane, const ticket& t, int window, double seconds) {
         std::exit(1);
       }
       ++s.done;
+      s.sum += sum_of(got.value);
       if (clk::now() < deadline)
         next();
       else if (--s.open == 0)
@@ -104,7 +131,9 @@ rate measure(data_plane& plane, const ticket& t, int window, double seconds) {
     next();
   s.ended.get_future().wait();
   const double took = std::chrono::duration<double>(clk::now() - start).count();
-  return {s.done / took, s.done * double(t.bytes) / took / 1e6};
+  const double gigabytes = s.done * double(t.bytes) / 1e9;
+  return {s.done / took, 1e3 * gigabytes / took, (cpu_of(owner) - owner_before) / gigabytes,
+          (cpu_of(::getpid()) - reader_before) / gigabytes};
 }
 
 int compare(const char* program, const char* wire_name, double seconds) {
@@ -126,19 +155,21 @@ int compare(const char* program, const char* wire_name, double seconds) {
   plane.add_peer(1, std::span(address).first(bytes));
   for (std::size_t i = 0; i < std::size(sizes); ++i) {
     const bundle like = of_size(sizes[i]);
-    for (const bool checked : {false, true}) {
-      const ticket t = ticket_of(i + 1, like, checked ? checksums::computed : checksums::left_out);
-      const rate one = measure(plane, t, 1, seconds), four = measure(plane, t, 4, seconds);
-      std::printf("%-4s %10zu B %-9s  1 at once: %8.1f us %8.0f MB/s   4 at once: %8.0f MB/s\n", wire_name, sizes[i],
-                  checked ? "checksum" : "", 1e6 / one.pulls_per_s, one.megabytes_per_s, four.megabytes_per_s);
-    }
+    const ticket t = ticket_of(i + 1, like, checksums::computed);
+    measure(plane, owner, t, 1, seconds);
+    const rate one = measure(plane, owner, t, 1, seconds), four = measure(plane, owner, t, 4, seconds);
+    std::printf(
+        "%-4s %10zu B  1 at once: %9.1f us %6.0f MB/s, CPU s/GB owner %.4f reader %.4f  4 at once: %6.0f MB/s\n",
+        wire_name, sizes[i], 1e6 / one.pulls_per_s, one.megabytes_per_s, one.owner_cpu_s, one.reader_cpu_s,
+        four.megabytes_per_s);
   }
   const bundle like = weights();
   const ticket t = ticket_of(std::size(sizes) + 1, like, checksums::computed);
-  measure(plane, t, 1, seconds);
-  const rate one = measure(plane, t, 1, seconds);
-  std::printf("%-4s weights, %zu tensors, %zu MB, checksum: %.0f ms, %.0f MB/s\n%s", wire_name, tensors,
-              like.bytes() / 1'000'000, 1e3 / one.pulls_per_s, one.megabytes_per_s, plane.describe().c_str());
+  measure(plane, owner, t, 1, seconds);
+  const rate one = measure(plane, owner, t, 1, 4 * seconds);
+  std::printf("%-4s weights, %zu tensors, %zu MB: %.0f ms, %.0f MB/s, CPU s/GB owner %.5f reader %.4f\n%s", wire_name,
+              tensors, like.bytes() / 1'000'000, 1e3 / one.pulls_per_s, one.megabytes_per_s, one.owner_cpu_s,
+              one.reader_cpu_s, plane.describe().c_str());
   ::close(sockets[0]);
   ::waitpid(owner, nullptr, 0);
   return 0;
@@ -150,5 +181,5 @@ int main(int count, char** arguments) {
   if (count == 4 && std::strcmp(arguments[1], "--own") == 0)
     return own(arguments[2], std::atoi(arguments[3]));
   const double seconds = count > 1 ? std::atof(arguments[1]) : 0.5;
-  return compare(arguments[0], "tcp", seconds) + compare(arguments[0], "shm", seconds);
+  return compare(arguments[0], "tcp", seconds) + compare(arguments[0], "auto", seconds);
 }

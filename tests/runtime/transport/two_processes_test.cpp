@@ -1,14 +1,15 @@
-#include "tests/runtime/transport/planes.hpp"
+#include "runtime/transport/descriptor_line.hpp"
+#include "runtime/transport/wire_format.hpp"
+#include "tests/runtime/transport/owner_process.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <csignal>
-
-extern char** environ;
+#include <filesystem>
+#include <set>
 
 namespace two_processes_test {
 
@@ -20,90 +21,48 @@ using clk = std::chrono::steady_clock;
 
 namespace {
 
-constexpr int to_parent = 3, from_parent = 4; // descriptors of the child
-constexpr std::size_t sizes[] = {0, 1, 100'000, 64 << 20};
-
-bool write_all(int to, const void* data, std::size_t bytes) {
-  return ::write(to, data, bytes) == static_cast<ssize_t>(bytes);
-}
-
-/// This program again, running the test case "owner process" as node 1 with a bundle of each size, tickets 1, 2, ...
-class owner_process {
-public:
-  explicit owner_process(wire how) {
-    int up[2], down[2];
-    REQUIRE(::pipe2(up, O_CLOEXEC) == 0);
-    REQUIRE(::pipe2(down, O_CLOEXEC) == 0);
-    // Out of the way first, so that no source is a target, whatever descriptors this process was started with.
-    for (int* end : {&up[1], &down[0]}) {
-      const int high = ::fcntl(*end, F_DUPFD_CLOEXEC, from_parent + 1);
-      REQUIRE(high > from_parent);
-      ::close(*end);
-      *end = high;
-    }
-    posix_spawn_file_actions_t actions;
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_adddup2(&actions, up[1], to_parent);
-    ::posix_spawn_file_actions_adddup2(&actions, down[0], from_parent);
-    ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    std::string program = "/proc/self/exe", all = "--no-skip", which = "--test-case=owner process over ";
-    which += how == wire::shm ? "shm" : "tcp";
-    char* arguments[] = {program.data(), all.data(), which.data(), nullptr};
-    REQUIRE(::posix_spawn(&pid_, "/proc/self/exe", &actions, nullptr, arguments, environ) == 0);
-    ::posix_spawn_file_actions_destroy(&actions);
-    ::close(up[1]);
-    ::close(down[0]);
-    alive_ = down[1];
-    std::vector<std::byte> message(4096);
-    const auto got = ::read(up[0], message.data(), message.size());
-    ::close(up[0]);
-    REQUIRE(got > 0);
-    address_.assign(message.begin(), message.begin() + got);
-  }
-
-  ~owner_process() {
-    signal(SIGKILL);
-    ::close(alive_);
-    ::waitpid(pid_, nullptr, 0);
-  }
-
-  owner_process(const owner_process&) = delete;
-  owner_process& operator=(const owner_process&) = delete;
-
-  void signal(int number) const { ::kill(pid_, number); }
-
-  const std::vector<std::byte>& address() const { return address_; }
-
-  static ticket ticket_of(std::size_t index) {
-    const bundle b = random_bundle(sizes[index], index);
-    return {.owner = 1, .id = index + 1, .bytes = b.bytes(), .layout = b.layout(), .checksums = b.checksums()};
-  }
-
-private:
-  pid_t pid_ = -1;
-  int alive_ = -1;
-  std::vector<std::byte> address_;
-};
-
-void own(wire how) {
-  data_plane plane(options_of(1, how));
-  for (std::size_t i = 0; i < std::size(sizes); ++i)
-    plane.publish(random_bundle(sizes[i], i));
-  const auto address = plane.address();
-  REQUIRE(write_all(to_parent, address.data(), address.size()));
-  char nothing;
-  while (::read(from_parent, &nothing, 1) > 0) {
-  }
-}
-
 double milliseconds_since(clk::time_point start) {
   return std::chrono::duration<double, std::milli>(clk::now() - start).count();
+}
+
+/// A reader that keeps what it is told.
+struct reader {
+  explicit reader(wire how) {
+    auto options = options_of(2, how);
+    options.tell = [this](const std::string& line) {
+      const std::lock_guard lock(mutex);
+      told.push_back(line);
+    };
+    plane.emplace(options);
+  }
+
+  std::vector<std::string> lines() {
+    const std::lock_guard lock(mutex);
+    return told;
+  }
+
+  std::mutex mutex;
+  std::vector<std::string> told;
+  std::optional<data_plane> plane; // last: its thread tells
+};
+
+const char* const other_user = "MILLRACE_TEST_OWNER_OF_ANOTHER_USER";
+
+/// Whether a mapping of lent memory is held by this process.
+bool maps_lent_memory() {
+  return tests::read_file("/proc/self/maps").find("/memfd:millrace") != std::string::npos;
 }
 
 } // namespace
 
 TEST_CASE("owner process over tcp" * doctest::skip()) {
   own(wire::tcp);
+}
+
+TEST_CASE("owner process over auto" * doctest::skip()) {
+  if (std::getenv(other_user) != nullptr)
+    REQUIRE(::setresuid(65534, 65534, 65534) == 0);
+  own(wire::automatic);
 }
 
 TEST_CASE("owner process over shm" * doctest::skip()) {
@@ -115,16 +74,16 @@ TEST_CASE("bundles of another process arrive whole, into memory that is used aga
     owner_process owner(how);
     data_plane plane(options_of(2, how));
     plane.add_peer(1, owner.address());
-    for (std::size_t i = 0; i < std::size(sizes); ++i) {
+    for (std::size_t i = 0; i < std::size(owned_sizes); ++i) {
       const auto got = pull(plane, owner_process::ticket_of(i));
       REQUIRE_MESSAGE(got, got.error);
-      CHECK(same(got.value, random_bundle(sizes[i], i)));
+      CHECK(same(got.value, random_bundle(owned_sizes[i], i)));
     }
     const auto before = plane.stats().pool_bytes;
     CHECK(pull(plane, owner_process::ticket_of(3)));
     CHECK(plane.stats().pool_bytes == before);
     MESSAGE(plane.describe());
-    CHECK((plane.describe().find("bytes over") != std::string::npos) == (how == wire::shm));
+    CHECK((plane.describe().find("its memory is mapped") != std::string::npos) == (how == wire::shm));
   }
 }
 
@@ -186,7 +145,7 @@ TEST_CASE("a frozen owner costs no more than the deadline, and dropping it ends 
     plane.add_peer(1, owner.address());
     const ticket big = owner_process::ticket_of(3);
     CHECK(pull(plane, big));
-    owner.signal(SIGSTOP);
+    owner.freeze();
     auto start = clk::now();
     CHECK(pull(plane, big, 100ms).status == pull_status::timed_out);
     CHECK(milliseconds_since(start) >= 100);
@@ -213,6 +172,149 @@ TEST_CASE("a SIGKILL is noticed on an idle connection too") {
     CHECK(eventually([&] { return plane.describe().find("node 1: gone: connection lost") != std::string::npos; }));
     MESSAGE("noticed after " << milliseconds_since(start) << " ms");
   }
+}
+
+TEST_CASE("a bundle of a process of this host is read where its owner put it, and outlives the owner") {
+  auto owner = std::make_unique<owner_process>(wire::automatic);
+  reader two(wire::automatic);
+  two.plane->add_peer(1, owner->address());
+  auto got = pull(*two.plane, owner_process::ticket_of(3));
+  REQUIRE_MESSAGE(got, got.error);
+  CHECK(two.plane->stats().bytes_mapped == got.value.bytes());
+  CHECK(two.plane->stats().bytes_pulled == got.value.bytes());
+  CHECK(two.plane->stats().pool_high_water == 0);
+  CHECK(two.lines().empty());
+  CHECK(maps_lent_memory());
+  owner.reset(); // SIGKILL
+  CHECK(same(got.value, random_bundle(owned_sizes[3], 3)));
+  got = {};
+  CHECK_FALSE(maps_lent_memory());
+}
+
+TEST_CASE("small bundles, and few columns of large ones, are copied") {
+  owner_process owner(wire::automatic);
+  reader two(wire::automatic);
+  two.plane->add_peer(1, owner.address());
+  CHECK(pull(*two.plane, owner_process::ticket_of(2)));
+  const auto floats = pull(*two.plane, owner_process::ticket_of(3), {.required = {"floats"}});
+  CHECK(floats);
+  CHECK(two.plane->stats().bytes_mapped == 0);
+  CHECK_FALSE(maps_lent_memory());
+}
+
+TEST_CASE("where one side says tcp, everything is copied, without a word") {
+  for (const auto& [ours, theirs] : {std::pair(wire::tcp, wire::automatic), std::pair(wire::automatic, wire::tcp)}) {
+    owner_process owner(theirs);
+    reader two(ours);
+    two.plane->add_peer(1, owner.address());
+    CHECK(pull(*two.plane, owner_process::ticket_of(3)));
+    CHECK(two.plane->stats().bytes_mapped == 0);
+    CHECK(two.lines().empty());
+  }
+  owner_process owner(wire::tcp);
+  reader two(wire::shm);
+  two.plane->add_peer(1, owner.address());
+  const auto got = pull(*two.plane, owner_process::ticket_of(3));
+  CHECK(got.status == pull_status::not_shared);
+  CHECK(got.error.find("its memory cannot be mapped here: it lends none") != std::string::npos);
+}
+
+TEST_CASE("the memory of another user's process is not lent: one line, and a copy; an error where it is demanded") {
+  if (::geteuid() != 0) {
+    MESSAGE("skipped: only root can be another user");
+    return;
+  }
+  ::setenv(other_user, "1", 1);
+  owner_process owner(wire::automatic);
+  ::unsetenv(other_user);
+  reader two(wire::automatic);
+  two.plane->add_peer(1, owner.address());
+  for (int i = 0; i < 2; ++i) {
+    const auto got = pull(*two.plane, owner_process::ticket_of(3));
+    REQUIRE_MESSAGE(got, got.error);
+  }
+  CHECK(two.plane->stats().bytes_mapped == 0);
+  REQUIRE(two.lines().size() == 1);
+  CHECK(two.lines()[0]
+        == "node 1 of this host cannot lend its memory (it is user 65534's, this process user 0's): its tensors are "
+           "copied");
+  reader three(wire::shm);
+  three.plane->add_peer(1, owner.address());
+  CHECK(pull(*three.plane, owner_process::ticket_of(3)).status == pull_status::not_shared);
+}
+
+TEST_CASE("a reader without a free descriptor copies, and says so once") {
+  for (const wire how : {wire::automatic, wire::shm}) {
+    owner_process owner(wire::automatic);
+    reader two(how);
+    two.plane->add_peer(1, owner.address());
+    REQUIRE(pull(*two.plane, owner_process::ticket_of(3)));
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const int first_free = ::dup(0);
+    ::close(first_free);
+    rlimit none = before;
+    none.rlim_cur = static_cast<rlim_t>(first_free); // whatever is open stays so
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &none) == 0);
+    const auto got = pull(*two.plane, owner_process::ticket_of(3)),
+               again = pull(*two.plane, owner_process::ticket_of(3));
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+    if (how == wire::shm) {
+      CHECK(got.status == pull_status::not_shared);
+      continue;
+    }
+    REQUIRE_MESSAGE(got, got.error);
+    CHECK(same(got.value, random_bundle(owned_sizes[3], 3)));
+    CHECK(again);
+    CHECK(two.plane->stats().bytes_mapped == got.value.bytes());
+    REQUIRE(two.lines().size() == 1);
+    CHECK(two.lines()[0].find("no descriptor came") != std::string::npos);
+  }
+}
+
+TEST_CASE("an owner that is frozen before it has answered at its door costs a pull its deadline") {
+  owner_process owner(wire::automatic);
+  owner.freeze();
+  reader two(wire::automatic);
+  two.plane->add_peer(1, owner.address());
+  const auto start = clk::now();
+  CHECK(pull(*two.plane, owner_process::ticket_of(3), 100ms).status == pull_status::timed_out);
+  CHECK(milliseconds_since(start) < 1000);
+  std::promise<pull_result> open;
+  two.plane->pull(owner_process::ticket_of(3), 30s, [&](pull_result got) { open.set_value(std::move(got)); });
+  owner.signal(SIGCONT);
+  const auto got = open.get_future().get();
+  REQUIRE_MESSAGE(got, got.error);
+  CHECK(two.plane->stats().bytes_mapped == got.value.bytes());
+}
+
+TEST_CASE("a door is known by name alone, which ends with its process, and opens to nobody without the key") {
+  auto owner = std::make_unique<owner_process>(wire::automatic);
+  const auto where = read_address(owner->address());
+  REQUIRE(where);
+  const auto listed = [&] { return tests::read_file("/proc/net/unix").find(where->door) != std::string::npos; };
+  CHECK(listed());
+  boost::asio::io_context loop;
+  const auto line = descriptor_line::to_door(loop, where->door);
+  message knock;
+  knock.kind = message_kind::knock;
+  knock.from = 2;
+  knock.from_life = 7;
+  knock.to = 1;
+  knock.to_life = where->life;
+  knock.sequence = 1;
+  auto key = options_of(1).key;
+  key[0] ^= std::byte{1};
+  seal(knock, key);
+  int messages = 0;
+  bool closed = false;
+  line->listen([&](std::span<const std::byte>, int) { ++messages; }, [&] { closed = true; });
+  REQUIRE(line->send(std::as_bytes(std::span(&knock, 1))));
+  loop.run_for(10s);
+  CHECK(closed);
+  CHECK(messages == 0);
+  owner.reset(); // SIGKILL
+  CHECK_FALSE(listed());
 }
 
 } // namespace two_processes_test
