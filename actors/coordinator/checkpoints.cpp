@@ -250,7 +250,7 @@ void coordinator_state::conclude(run_outcome outcome) {
   const std::string word = outcome.ok ? outcome.line : outcome.goes_on ? "starting" : "failed";
   try {
     config_.record->add_trace(telemetry::process_trace().take(), getpid(), "run", 0);
-    config_.record->write_status(router_->scheduler(), word, role_states(), {});
+    config_.record->write_status(router_->scheduler(), word, role_states(), used_lanes(), {});
     if (outcome.goes_on)
       config_.record->close();
     else if (!outcome.at_start) // nothing was done that a summary could tell of

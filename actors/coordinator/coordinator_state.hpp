@@ -81,6 +81,7 @@ private:
     bool started = false;
     double clock_offset_s = 0;
     std::vector<wait_record> waits;
+    std::map<node_id, peer_lane> lanes; ///< from which processes its tensors come, and how
   };
 
   /// A group that is being taken by everyone who needs it.
@@ -193,6 +194,9 @@ private:
   std::vector<wait_record> all_waits() const;
   wait_record explained(wait_record wait) const;
   std::vector<telemetry::role_status> role_states() const;
+  std::string name_of(const live_process& process) const;
+  void take_lanes(live_process& process, const std::vector<peer_lane>& lanes);
+  std::vector<telemetry::lane_status> used_lanes() const;
 
   /// The role that leads those that train; nullptr until it is up.
   const role_ready* leader() const;

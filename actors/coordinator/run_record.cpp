@@ -361,7 +361,8 @@ void run_record::show_progress(const schedule::scheduler& scheduler) {
 }
 
 void run_record::write_status(const schedule::scheduler& scheduler, const std::string& state,
-                              std::vector<telemetry::role_status> roles, std::vector<wait_record> waits) {
+                              std::vector<telemetry::role_status> roles, std::vector<telemetry::lane_status> lanes,
+                              std::vector<wait_record> waits) {
   write_waiting();
   write_newest();
   show_progress(scheduler);
@@ -380,6 +381,7 @@ void run_record::write_status(const schedule::scheduler& scheduler, const std::s
   status.staleness = staleness_;
   status.checkpoint_step = checkpoint_step_;
   status.roles = std::move(roles);
+  status.lanes = std::move(lanes);
   status.waits = telemetry::waits_relative_to(std::move(waits), telemetry::now_s());
   status.ledger = totals_of(scheduler.books());
   for (std::size_t i = 0; i < schedule::group_states; ++i) {

@@ -73,7 +73,8 @@ public:
 
   /// About once a second.
   void write_status(const schedule::scheduler& scheduler, const std::string& state,
-                    std::vector<telemetry::role_status> roles, std::vector<wait_record> waits);
+                    std::vector<telemetry::role_status> roles, std::vector<telemetry::lane_status> lanes,
+                    std::vector<wait_record> waits);
 
   /// Writes what waits: another session goes on with these files.
   void close();

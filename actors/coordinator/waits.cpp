@@ -22,19 +22,51 @@ void coordinator_state::take_report(const process_report& report) {
     const double difference = now() - report.now_s;
     process.clock_offset_s = process.clock_offset_s == 0 ? difference : std::min(process.clock_offset_s, difference);
   }
-  std::string label = report.node == own_node ? "run" : process.roles.at(0).name();
-  if (!process.host.empty())
-    label += " on " + process.host;
   try {
-    config_.record->add_trace(report.trace, process.pid, label, process.clock_offset_s);
+    config_.record->add_trace(report.trace, process.pid, name_of(process), process.clock_offset_s);
   } catch (const std::exception& error) {
     complain(error.what());
   }
   process.waits = report.waits;
   for (const auto& role : report.in_flight)
     router_->holds(report.node, role, now());
-  if (!report.transports.empty())
-    telemetry::log_info(label, "data plane: " + report.transports);
+  take_lanes(process, report.lanes);
+}
+
+std::string coordinator_state::name_of(const live_process& process) const {
+  const std::string name = process.node == own_node ? "run" : process.roles.at(0).name();
+  return process.host.empty() ? name : name + " on " + process.host;
+}
+
+/// A line for each kind of lane, with the processes that have come since the last report.
+void coordinator_state::take_lanes(live_process& process, const std::vector<peer_lane>& lanes) {
+  std::map<std::string, std::string> peers_of; // by lane
+  for (const auto& lane : lanes) {
+    const auto peer = processes_.find(lane.node);
+    if (peer == processes_.end())
+      continue;
+    auto& known = process.lanes[lane.node];
+    if (known.lane != lane.lane) {
+      auto& peers = peers_of[lane.lane];
+      peers += (peers.empty() ? "" : ", ") + name_of(peer->second);
+    }
+    known = lane;
+  }
+  for (const auto& [lane, peers] : peers_of)
+    telemetry::log_info(name_of(process), "tensors come over " + lane + " from " + peers);
+}
+
+std::vector<telemetry::lane_status> coordinator_state::used_lanes() const {
+  std::vector<telemetry::lane_status> used;
+  for (const auto& [node, process] : processes_)
+    for (const auto& [from, lane] : process.lanes)
+      if (const auto peer = processes_.find(from); lane.bytes_pulled > 0 && peer != processes_.end())
+        used.push_back({.to = name_of(process),
+                        .from = name_of(peer->second),
+                        .lane = lane.lane,
+                        .bytes_pulled = lane.bytes_pulled,
+                        .bytes_mapped = lane.bytes_mapped});
+  return used;
 }
 
 /// The scheduler knows that a group is awaited. The coordinator knows which role has it.
@@ -105,7 +137,7 @@ void coordinator_state::tick() {
   self_.after(std::chrono::seconds(1), [this] { tick(); });
   try {
     config_.record->write_status(router_->scheduler(), router_->stopping() ? "stopping" : "running", role_states(),
-                                 all_waits());
+                                 used_lanes(), all_waits());
   } catch (const std::exception& error) {
     complain(error.what());
   }

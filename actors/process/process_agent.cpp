@@ -15,13 +15,6 @@ std::span<const std::byte> as_bytes(const std::vector<std::uint8_t>& bytes) {
   return std::as_bytes(std::span(bytes));
 }
 
-std::string in_one_line(const std::string& lines) {
-  std::string line;
-  for (const char c : lines)
-    line += c == '\n' ? std::string("; ") : std::string(1, c);
-  return line.substr(0, line.find_last_not_of("; ") + 1);
-}
-
 class agent_state {
 public:
   explicit agent_state(process_agent_config config) : config_(std::move(config)) {}
@@ -44,19 +37,12 @@ public:
   }
 
   process_report report() {
-    const auto stats = config_.data->stats();
-    auto transports = in_one_line(config_.data->describe());
-    process_report report{.node = config_.node,
-                          .trace = telemetry::process_trace().take(),
-                          .waits = telemetry::process_waits().open(),
-                          .now_s = telemetry::now_s(),
-                          .bytes_pulled = stats.bytes_pulled,
-                          .bytes_served = stats.bytes_served,
-                          .transports = "",
-                          .in_flight = telemetry::process_in_flight().all()};
-    if (transports != transports_)
-      report.transports = transports_ = std::move(transports);
-    return report;
+    return {.node = config_.node,
+            .trace = telemetry::process_trace().take(),
+            .waits = telemetry::process_waits().open(),
+            .now_s = telemetry::now_s(),
+            .lanes = config_.data->lanes(),
+            .in_flight = telemetry::process_in_flight().all()};
   }
 
   /// Once a second.
@@ -74,7 +60,6 @@ public:
 
 private:
   process_agent_config config_;
-  std::string transports_;     ///< as last reported
   roles::job_thread starting_; ///< roles load here
 };
 

@@ -14,6 +14,7 @@
 #include "runtime/cluster/endpoint.hpp"
 #include "runtime/cluster/grace.hpp"
 #include "runtime/cluster/signals.hpp"
+#include "runtime/pipeline/located.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/run_files/checkpoint_store.hpp"
 #include "runtime/telemetry/log.hpp"
@@ -400,6 +401,8 @@ int run_pipeline(const pipeline::pipeline& p, run_files::run_folder& folder, run
   for (const auto& warning : pipeline::schedule_warnings(p))
     telemetry::log_warning("run", warning);
   try {
+    pipeline::located(p, "placement.transport",
+                      [&] { transport::check_wire(transport::wire_from(p.placement.transport)); });
     whole_run run{.p = p, .folder = folder, .stop = stop, .secret = {}};
     if (!hosts_of(p).empty())
       run.secret.emplace(p.placement.secret_file);

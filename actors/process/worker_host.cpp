@@ -11,6 +11,7 @@
 #include "runtime/cluster/endpoint.hpp"
 #include "runtime/cluster/grace.hpp"
 #include "runtime/cluster/signals.hpp"
+#include "runtime/pipeline/located.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/words/input_error.hpp"
 
@@ -100,6 +101,7 @@ void serve(actor_system& system, const handle<decides>& coordinator, const worke
   data_options.bind = options.host.empty() ? run.bind : cluster::address_towards(options.coordinator_host);
   data_options.ports = p->placement.data_port_range();
   data_options.tell = [](const std::string& line) { telemetry::log_warning("data plane", line); };
+  pipeline::located(*p, "placement.transport", [&] { transport::check_wire(data_options.transport); });
   auto data = std::make_shared<transport::data_plane>(data_options);
 
   std::promise<std::string> ended;

@@ -345,8 +345,13 @@ auto inspect(Inspector& f, report_now&) {
 }
 
 template <class Inspector>
+auto inspect(Inspector& f, peer_lane& x) {
+  return f(x.node, x.lane, x.bytes_pulled, x.bytes_mapped);
+}
+
+template <class Inspector>
 auto inspect(Inspector& f, process_report& x) {
-  return f(x.node, x.trace, x.waits, x.now_s, x.bytes_pulled, x.bytes_served, x.transports, x.in_flight);
+  return f(x.node, x.trace, x.waits, x.now_s, x.lanes, x.in_flight);
 }
 
 template <class Inspector>

@@ -3,6 +3,7 @@
 #include "runtime/messages/protocol.hpp"
 #include "runtime/telemetry/in_flight.hpp"
 #include "runtime/telemetry/trace.hpp"
+#include "runtime/words/peer_lane.hpp"
 #include "runtime/words/role_instance.hpp"
 #include "runtime/words/wait_record.hpp"
 
@@ -52,10 +53,8 @@ struct process_report {
   std::uint64_t node = 0;
   telemetry::trace_batch trace;
   std::vector<wait_record> waits;
-  double now_s = 0;               ///< the process's own monotonic clock when it sent this
-  std::uint64_t bytes_pulled = 0; ///< over UCX, since it began
-  std::uint64_t bytes_served = 0;
-  std::string transports;                             ///< what UCX chose for each peer; "" when nothing changed
+  double now_s = 0; ///< the process's own monotonic clock when it sent this
+  std::vector<peer_lane> lanes;
   std::vector<telemetry::in_flight_report> in_flight; ///< groups that its roles have
 };
 

@@ -96,7 +96,7 @@ void check_placement(const pipeline& p, reading& into) {
   check_data_ports(p, into);
   if (remote && p.placement.transport == "shm")
     into.wrong(into.place("placement.transport"),
-               "placement.transport: found \"shm\" with roles on other hosts, want \"auto\" or \"tcp\"");
+               "placement.transport: found \"shm\" with roles on other hosts, want another one");
 }
 
 } // namespace millrace::pipeline

@@ -57,7 +57,10 @@ struct placement_table {
 
   template <class Self, class Visitor>
   static void visit(Self& s, Visitor& v) {
-    v("transport", s.transport, one_of({"auto", "tcp", "shm"}), "how tensors travel between processes");
+    v("transport", s.transport, one_of({"auto", "rdma", "shm", "tcp"}),
+      "how tensors travel between processes: auto = large ones are mapped within a host, the others go over RDMA or "
+      "TCP; "
+      "rdma = without TCP; shm = a pull that cannot be mapped fails; tcp = nothing is mapped");
     v("secret_file", s.secret_file, any(), "file with the secret shared with the nodes; needed with `hosts`");
     v("connect_timeout_s", s.connect_timeout_s, between(0, 86400),
       "seconds that a run waits at its start for nodes that nobody has started yet");

@@ -38,6 +38,13 @@ json in_json(const run_status& status) {
   json roles = json::array();
   for (const auto& role : status.roles)
     roles.push_back({{"name", role.name}, {"pid", role.pid}, {"host", role.host}, {"state", role.state}});
+  json lanes = json::array();
+  for (const auto& lane : status.lanes)
+    lanes.push_back({{"to", lane.to},
+                     {"from", lane.from},
+                     {"lane", lane.lane},
+                     {"bytes_pulled", lane.bytes_pulled},
+                     {"bytes_mapped", lane.bytes_mapped}});
   json waits = json::array();
   for (const auto& wait : status.waits)
     waits.push_back({{"who", wait.who},
@@ -66,6 +73,7 @@ json in_json(const run_status& status) {
               {"staleness", status.staleness},
               {"checkpoint_step", nullptr},
               {"roles", std::move(roles)},
+              {"lanes", std::move(lanes)},
               {"waits", std::move(waits)},
               {"ledger",
                {{"generated", status.ledger.generated},
@@ -102,6 +110,13 @@ run_status from_json(const json& object) {
     status.checkpoint_step = object["checkpoint_step"].get<std::int64_t>();
   for (const auto& role : object.at("roles"))
     status.roles.push_back({words(role.at("name")), role.at("pid"), words(role.at("host")), words(role.at("state"))});
+  const auto lanes = object.value("lanes", json::array());
+  for (const auto& lane : lanes)
+    status.lanes.push_back({.to = words(lane.at("to")),
+                            .from = words(lane.at("from")),
+                            .lane = words(lane.at("lane")),
+                            .bytes_pulled = lane.at("bytes_pulled"),
+                            .bytes_mapped = lane.at("bytes_mapped")});
   for (const auto& wait : object.at("waits"))
     status.waits.push_back({.who = words(wait.at("who")),
                             .what = words(wait.at("what")),
@@ -193,6 +208,10 @@ std::string in_words(const run_status& status, const fs::path& folder, run_proce
     text += printed("  %-14.48s ", role.name.c_str()) + role.state + " (process " + std::to_string(role.pid)
             + (role.host.empty() ? "" : " on " + role.host) + ")\n";
   }
+  for (const auto& lane : status.lanes)
+    text += printed("  %-14.48s ", lane.to.c_str()) + printed("pulled %.1f MB from ", 1e-6 * double(lane.bytes_pulled))
+            + lane.from + " over " + lane.lane
+            + (lane.bytes_mapped > 0 ? printed(" (%.1f MB)", 1e-6 * double(lane.bytes_mapped)) : "") + "\n";
   for (const auto& line : stall_report(status.waits, {}, std::max(age_s, 0.0)))
     text += "  " + line + "\n";
   return text;

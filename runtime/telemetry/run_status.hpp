@@ -19,6 +19,15 @@ struct role_status {
   std::string state; ///< in words: "decoding, 24 of 32 slots", "gone"
 };
 
+/// Tensors that a process has pulled from another one.
+struct lane_status {
+  std::string to;   ///< "rollout/1", "rollout/1 on 10.0.0.2:7000"
+  std::string from; ///< as `to`
+  std::string lane; ///< as in `peer_lane`
+  std::uint64_t bytes_pulled = 0;
+  std::uint64_t bytes_mapped = 0; ///< of these, not copied
+};
+
 /// status.json: how the run stood when it was written, about once a second.
 struct run_status {
   std::string name;
@@ -36,6 +45,7 @@ struct run_status {
   double staleness = 0;
   std::optional<std::int64_t> checkpoint_step; ///< the last one
   std::vector<role_status> roles;
+  std::vector<lane_status> lanes = {};
   std::vector<wait_record> waits; ///< `since_s` counts from this writing: -12.3 began 12.3 s before
   ledger_totals ledger;
   std::vector<std::pair<std::string, std::int64_t>> groups = {}; ///< live ones by state: how deep each queue is

@@ -1,7 +1,6 @@
 #include "runtime/transport/data_plane.hpp"
 
 #include "runtime/access/socket_calls.hpp"
-#include "runtime/transport/interface.hpp"
 #include "runtime/transport/transfer_loop.hpp"
 #include "runtime/words/no_signals.hpp"
 
@@ -18,11 +17,17 @@ namespace millrace::transport {
 wire wire_from(std::string_view name) {
   if (name == "auto")
     return wire::automatic;
+  if (name == "rdma")
+    return wire::rdma;
   if (name == "tcp")
     return wire::tcp;
   if (name == "shm")
     return wire::shm;
-  throw std::invalid_argument("transport '" + std::string(name) + "': want auto, tcp or shm");
+  throw std::invalid_argument("transport '" + std::string(name) + "': want auto, rdma, shm or tcp");
+}
+
+void check_wire(wire how) {
+  choose(how, look_around({}));
 }
 
 std::string_view name_of(pull_status status) {
@@ -62,17 +67,17 @@ std::uint64_t random_number() {
 // ---- the thread -----------------------------------------------------------------------------------------------------
 
 data_plane::transfer_loop::transfer_loop(data_plane_options options)
-    : options_(std::move(options)), interface_(interface_of(options_.bind)), life_(random_number()),
-      pool_(options_.pool_bytes),
-      tcp_context_("tcp", interface_, {.ports = options_.ports, .v6 = options_.bind.find(':') != std::string::npos}) {
+    : options_(std::move(options)), choice_(choose(options_.transport, look_around(options_.bind))),
+      life_(random_number()), pool_(options_.pool_bytes),
+      context_(choice_, {.ports = options_.ports, .v6 = options_.bind.find(':') != std::string::npos}) {
   if (options_.max_outstanding_pulls == 0)
     throw std::invalid_argument("max_outstanding_pulls: want at least 1");
   const access::guard_data guard(options_.key);
   const auto guarded_before = access::guarded_ports();
-  tcp_ = std::make_unique<ucx_worker>(loop_, tcp_context_, [this](ucx_worker::incoming& in) { on_message(in); });
-  if (access::guarded_ports() == guarded_before)
+  worker_ = std::make_unique<ucx_worker>(loop_, context_, [this](ucx_worker::incoming& in) { on_message(in); });
+  if (choice_.tcp && access::guarded_ports() == guarded_before)
     throw std::logic_error("UCX has opened a port that nobody guards");
-  address_ = write(node_address{life_, tcp_->address(), open_door()});
+  address_ = write(node_address{life_, worker_->address(), open_door()});
   const no_signals quiet;
   thread_ = std::thread([this] { run(); });
 }
@@ -108,7 +113,7 @@ void data_plane::transfer_loop::close() {
     line->close();
   for (const auto& [who, line] : lines_)
     line->close();
-  tcp_.reset();
+  worker_.reset();
   work_.reset();
 }
 
@@ -135,6 +140,12 @@ std::string data_plane::transfer_loop::describe() {
   std::promise<std::string> text;
   boost::asio::dispatch(loop_, [&] { text.set_value(describe_peers()); });
   return text.get_future().get();
+}
+
+std::vector<peer_lane> data_plane::transfer_loop::lanes() {
+  std::promise<std::vector<peer_lane>> found;
+  boost::asio::dispatch(loop_, [&] { found.set_value(settled_lanes()); });
+  return found.get_future().get();
 }
 
 // ---- the public face ------------------------------------------------------------------------------------------------
@@ -210,6 +221,10 @@ data_plane_stats data_plane::stats() const {
 
 std::string data_plane::describe() const {
   return transfers_->describe();
+}
+
+std::vector<peer_lane> data_plane::lanes() const {
+  return transfers_->lanes();
 }
 
 } // namespace millrace::transport

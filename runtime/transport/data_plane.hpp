@@ -3,6 +3,7 @@
 #include "runtime/access/key.hpp"
 #include "runtime/transport/bundle.hpp"
 #include "runtime/transport/wanted_columns.hpp"
+#include "runtime/words/peer_lane.hpp"
 #include "runtime/words/ticket.hpp"
 
 #include <array>
@@ -13,13 +14,18 @@
 namespace millrace::transport {
 
 enum class wire {
-  automatic, ///< within a host the reader maps the owner's memory where it can; else TCP
+  automatic, ///< within a host the reader maps the owner's memory where it can; else the best of RDMA and TCP
+  rdma,      ///< the same, without TCP
   tcp,       ///< UCX over TCP with peer-failure handling, within a host too
   shm,       ///< every peer is of this host and lends its memory: a pull from another one fails
 };
 
-/// "auto", "tcp" or "shm". @throws std::invalid_argument for another word
+/// "auto", "rdma", "shm" or "tcp". @throws std::invalid_argument for another word
 wire wire_from(std::string_view name);
+
+/// Whether this machine, and UCX_TLS of the environment, have what `how` needs.
+/// @throws input_error in one line that names the devices which are there
+void check_wire(wire how);
 
 struct data_plane_options {
   std::uint64_t node = 0; ///< unique among the nodes of a run
@@ -80,11 +86,11 @@ struct data_plane_stats {
 /// The bytes of a run: publishes bundles under tickets and pulls those of other nodes over UCX. One per process, with
 /// a thread of its own; every member may be called from any thread and returns at once.
 ///
-/// Each pair of nodes shares a TCP connection with UCX's peer-failure handling: it carries requests, and it is how a
-/// dead peer is noticed (milliseconds after a SIGKILL; a frozen one is noticed by nobody but the deadlines). A bundle
-/// of at least `smallest_shared` bytes lies in memory that its owner lends to the nodes of its host: they map it, read
-/// it in place, and hold it for as long as they hold the bundle, whether the owner lives or not. Nobody can write to
-/// it, and its checksums are not computed again. Everything else is copied over UCX.
+/// Each pair of nodes shares a connection over TCP or RDMA with UCX's peer-failure handling: it carries requests, and
+/// it is how a dead peer is noticed (milliseconds after a SIGKILL; a frozen one is noticed by nobody but the
+/// deadlines). A bundle of at least `smallest_shared` bytes lies in memory that its owner lends to the nodes of its
+/// host: they map it, read it in place, and hold it for as long as they hold the bundle, whether the owner lives or
+/// not. Nobody can write to it, and its checksums are not computed again. Everything else is copied over UCX.
 ///
 /// Every message carries an HMAC-SHA256 with the run's key over who asks whom for what, and a sequence number that is
 /// accepted once. The bytes themselves are not encrypted.
@@ -96,6 +102,7 @@ public:
   using pull_handler = std::function<void(pull_result)>;
 
   /// @throws std::runtime_error in one line if UCX cannot start or `bind` is not on this machine
+  /// and input_error as check_wire
   explicit data_plane(data_plane_options options);
   ~data_plane();
   data_plane(const data_plane&) = delete;
@@ -143,6 +150,9 @@ public:
 
   /// One line per peer: what UCX chose for it. Waits for the data plane's thread.
   std::string describe() const;
+
+  /// Of each peer that has answered. Waits for the data plane's thread.
+  std::vector<peer_lane> lanes() const;
 
 private:
   class transfer_loop;

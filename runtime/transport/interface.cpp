@@ -6,15 +6,23 @@
 
 #include <memory>
 #include <stdexcept>
+#include <vector>
 
 namespace millrace::transport {
+namespace {
 
-std::string interface_of(const std::string& bind) {
+struct interface_address {
+  std::string name;
+  std::string address;
+  bool loopback = false;
+};
+
+std::vector<interface_address> interface_addresses() {
   ifaddrs* first = nullptr;
   if (::getifaddrs(&first) != 0)
     throw std::runtime_error("cannot list this machine's network interfaces");
   const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> list(first, ::freeifaddrs);
-  std::string known;
+  std::vector<interface_address> found;
   for (const ifaddrs* entry = first; entry != nullptr; entry = entry->ifa_next) {
     const int family = entry->ifa_addr == nullptr ? AF_UNSPEC : entry->ifa_addr->sa_family;
     if (family != AF_INET && family != AF_INET6)
@@ -24,12 +32,26 @@ std::string interface_of(const std::string& bind) {
                           : &reinterpret_cast<const sockaddr_in6*>(entry->ifa_addr)->sin6_addr;
     char text[INET6_ADDRSTRLEN] = {};
     ::inet_ntop(family, address, text, sizeof text);
-    const bool loopback = (entry->ifa_flags & IFF_LOOPBACK) != 0;
-    if (bind.empty() ? loopback : bind == entry->ifa_name || bind == text)
-      return entry->ifa_name;
-    known += (known.empty() ? "" : ", ") + std::string(entry->ifa_name) + " " + text;
+    found.push_back({entry->ifa_name, text, (entry->ifa_flags & IFF_LOOPBACK) != 0});
   }
-  throw std::runtime_error("bind '" + bind + "': want an address or interface of this machine (" + known + ")");
+  return found;
+}
+
+} // namespace
+
+std::string interfaces_in_words() {
+  std::string known;
+  for (const auto& one : interface_addresses())
+    known += (known.empty() ? "" : ", ") + one.name + " " + one.address;
+  return known;
+}
+
+std::string interface_of(const std::string& bind) {
+  for (const auto& one : interface_addresses())
+    if (bind.empty() ? one.loopback : bind == one.name || bind == one.address)
+      return one.name;
+  throw std::runtime_error("bind '" + bind + "': want an address or interface of this machine (" + interfaces_in_words()
+                           + ")");
 }
 
 } // namespace millrace::transport

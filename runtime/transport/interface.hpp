@@ -8,4 +8,7 @@ namespace millrace::transport {
 /// @throws std::runtime_error in one line that lists what this machine has
 std::string interface_of(const std::string& bind);
 
+/// Those that have an address, "lo 127.0.0.1, eth0 10.0.0.5". @throws std::runtime_error if the system does not say
+std::string interfaces_in_words();
+
 } // namespace millrace::transport

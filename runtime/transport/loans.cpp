@@ -171,6 +171,8 @@ void data_plane::transfer_loop::on_loan(peer& from, const message& m, int lent) 
       s.bytes_pulled += p.bytes;
       s.bytes_mapped += p.bytes;
     });
+    from.bytes_pulled += p.bytes;
+    from.bytes_mapped += p.bytes;
     finish(m.pull, pull_status::ok, {}, value);
   } catch (const std::runtime_error& error) {
     no_loans(from, error.what());

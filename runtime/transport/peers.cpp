@@ -33,7 +33,7 @@ void data_plane::transfer_loop::connect(std::uint64_t node, const node_address& 
   p.address = std::move(packed);
   p.connection = random_number();
   try {
-    p.tcp = tcp_->connect(where.ucx, [this, node, connection = p.connection](ucs_status_t status) {
+    p.endpoint = worker_->connect(where.ucx, [this, node, connection = p.connection](ucs_status_t status) {
       post([=, this] { lost(node, connection, ucs_status_string(status)); });
     });
   } catch (const std::runtime_error& error) {
@@ -51,7 +51,7 @@ void data_plane::transfer_loop::greet(peer& to) {
   message m = new_message(message_kind::greeting, to);
   seal(m, options_.key, *payload);
   // A greeting that does not arrive means a dead connection, which the endpoint reports by itself.
-  tcp_->send(to.tcp, std::as_bytes(std::span(&m, 1)), *payload, payload, nullptr);
+  worker_->send(to.endpoint, std::as_bytes(std::span(&m, 1)), *payload, payload, nullptr);
 }
 
 void data_plane::transfer_loop::on_greeting(const message& m, const greeting& g) {
@@ -95,15 +95,16 @@ void data_plane::transfer_loop::forget(std::uint64_t node, const std::string& ca
 }
 
 void data_plane::transfer_loop::disconnect(peer& from) {
-  tcp_->close(from.tcp);
+  worker_->close(from.endpoint);
   if (from.line)
     from.line->close();
 }
 
 std::string data_plane::transfer_loop::describe_peers() const {
-  std::string text = "node " + std::to_string(options_.node) + ": listens on " + interface_ + "\n";
+  std::string text =
+      "node " + std::to_string(options_.node) + ": " + choice_.transports + " on " + choice_.devices + "\n";
   for (const auto& [node, p] : peers_) {
-    text += "node " + std::to_string(node) + ": " + tcp_->transports(p->tcp) + ", peer failure handling";
+    text += "node " + std::to_string(node) + ": " + worker_->transports(p->endpoint) + ", peer failure handling";
     if (p->lending == peer::loans::given)
       text += "; its memory is mapped";
     if (p->remote_connection == 0)
@@ -113,6 +114,18 @@ std::string data_plane::transfer_loop::describe_peers() const {
   for (const auto& [node, cause] : lost_)
     text += "node " + std::to_string(node) + ": gone: " + cause + "\n";
   return text;
+}
+
+std::vector<peer_lane> data_plane::transfer_loop::settled_lanes() const {
+  std::vector<peer_lane> lanes;
+  for (const auto& [node, p] : peers_)
+    if (p->remote_connection != 0 && p->lending != peer::loans::asked_for)
+      lanes.push_back(
+          {.node = node,
+           .lane = worker_->transports(p->endpoint) + (p->lending == peer::loans::given ? ", large ones mapped" : ""),
+           .bytes_pulled = p->bytes_pulled,
+           .bytes_mapped = p->bytes_mapped});
+  return lanes;
 }
 
 } // namespace millrace::transport

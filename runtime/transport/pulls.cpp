@@ -148,10 +148,11 @@ void data_plane::transfer_loop::ask(std::uint64_t number, peer& owner) {
   if (p.places.size() < p.wanted.layout.size())
     *payload = write_places(p.places, p.wanted.layout.size());
   seal(m, options_.key, *payload);
-  tcp_->send(owner.tcp, std::as_bytes(std::span(&m, 1)), *payload, payload, [this, number](ucs_status_t status) {
-    if (status != UCS_OK)
-      finish(number, pull_status::peer_lost, ucs_status_string(status));
-  });
+  worker_->send(owner.endpoint, std::as_bytes(std::span(&m, 1)), *payload, payload,
+                [this, number](ucs_status_t status) {
+                  if (status != UCS_OK)
+                    finish(number, pull_status::peer_lost, ucs_status_string(status));
+                });
 }
 
 void data_plane::transfer_loop::on_piece(ucx_worker::incoming& in, const message& m) {
@@ -184,8 +185,8 @@ void data_plane::transfer_loop::on_piece(ucx_worker::incoming& in, const message
   }
   if (!expected || in.bytes != to.size())
     return finish(m.pull, pull_status::corrupt, "the owner sent what the ticket does not say");
-  tcp_->receive(in, to, p.block.memory,
-                [this, number = m.pull, columns](ucs_status_t status) { arrived(number, columns, status); });
+  worker_->receive(in, to, p.block.memory,
+                   [this, number = m.pull, columns](ucs_status_t status) { arrived(number, columns, status); });
 }
 
 void data_plane::transfer_loop::arrived(std::uint64_t number, std::size_t columns, ucs_status_t status) {
@@ -199,6 +200,8 @@ void data_plane::transfer_loop::arrived(std::uint64_t number, std::size_t column
   if (p.columns_missing != 0)
     return;
   count([&](data_plane_stats& s) { s.bytes_pulled += p.bytes; });
+  if (const auto from = peers_.find(p.wanted.owner); from != peers_.end())
+    from->second->bytes_pulled += p.bytes;
   check_and_finish(number, p);
 }
 
@@ -231,7 +234,7 @@ void data_plane::transfer_loop::release_remote(const ticket& t) {
   message m = new_message(message_kind::release, *known->second);
   m.ticket = t.id;
   seal(m, options_.key);
-  tcp_->send(known->second->tcp, std::as_bytes(std::span(&m, 1)), {}, nullptr, nullptr);
+  worker_->send(known->second->endpoint, std::as_bytes(std::span(&m, 1)), {}, nullptr, nullptr);
 }
 
 /// The handler runs later, from the loop: never inside UCX.

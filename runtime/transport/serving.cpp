@@ -46,7 +46,7 @@ void data_plane::transfer_loop::on_message(ucx_worker::incoming& in) {
   if (m->kind == message_kind::pull || m->kind == message_kind::copy) {
     ucp_ep_h back = in.reply;
     if (const auto known = peers_.find(m->from); fresh && known != peers_.end() && known->second->life == m->from_life)
-      back = known->second->tcp;
+      back = known->second->endpoint;
     if (!fresh || dropped_.contains({m->from, m->from_life}))
       return refuse(back, *m, authentic && !fresh ? refusal_reason::replayed : refusal_reason::not_authorised);
     return serve(back, *m, in.payload);
@@ -92,7 +92,7 @@ void data_plane::transfer_loop::serve(ucp_ep_h back, const message& request, std
 void data_plane::transfer_loop::send_piece(ucp_ep_h back, message header, const bundle& from,
                                            std::span<const std::byte> bytes) {
   seal(header, options_.key);
-  tcp_->send(back, std::as_bytes(std::span(&header, 1)), bytes, from.owner(), nullptr);
+  worker_->send(back, std::as_bytes(std::span(&header, 1)), bytes, from.owner(), nullptr);
 }
 
 void data_plane::transfer_loop::refuse(ucp_ep_h back, const message& request, refusal_reason reason) {
@@ -103,7 +103,7 @@ void data_plane::transfer_loop::refuse(ucp_ep_h back, const message& request, re
   message m = answer_to(request, message_kind::refusal);
   m.argument = static_cast<std::uint64_t>(reason);
   seal(m, options_.key);
-  tcp_->send(back, std::as_bytes(std::span(&m, 1)), {}, nullptr, nullptr);
+  worker_->send(back, std::as_bytes(std::span(&m, 1)), {}, nullptr, nullptr);
 }
 
 } // namespace millrace::transport

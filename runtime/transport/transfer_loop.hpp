@@ -4,6 +4,7 @@
 #include "runtime/transport/data_plane.hpp"
 #include "runtime/transport/descriptor_line.hpp"
 #include "runtime/transport/published.hpp"
+#include "runtime/transport/ucx_choice.hpp"
 #include "runtime/transport/ucx_worker.hpp"
 #include "runtime/transport/wire_format.hpp"
 
@@ -34,6 +35,7 @@ public:
 
   data_plane_stats stats() const;
   std::string describe();
+  std::vector<peer_lane> lanes();
   void end(); ///< any thread but this one's
   /// Runs `work` on the thread, in the order of the calls.
   void post(std::function<void()> work);
@@ -62,13 +64,16 @@ private:
     std::vector<std::byte> address;
     std::uint64_t connection = 0;        ///< of our side
     std::uint64_t remote_connection = 0; ///< of theirs; 0: not greeted yet
-    ucp_ep_h tcp{};
+    ucp_ep_h endpoint{};
 
     loans lending = loans::none;
     std::string cause;                     ///< why it is `none` or `failed`
     std::shared_ptr<descriptor_line> line; ///< over which it lends; null: `none`
     std::uint64_t knocked = 0;             ///< sequence of our knock
     std::vector<std::uint64_t> waiting;    ///< pulls that wait for its answer
+
+    std::uint64_t bytes_pulled = 0;
+    std::uint64_t bytes_mapped = 0; ///< of these
   };
 
   struct pending_pull {
@@ -101,6 +106,7 @@ private:
   void forget(std::uint64_t node, const std::string& cause);
   void disconnect(peer& from);
   std::string describe_peers() const;
+  std::vector<peer_lane> settled_lanes() const;
 
   void on_message(ucx_worker::incoming& in);
   void serve(ucp_ep_h back, const message& request, std::span<const std::byte> payload);
@@ -140,7 +146,7 @@ private:
   }
 
   const data_plane_options options_;
-  const std::string interface_;
+  const ucx_choice choice_;
   std::uint64_t life_ = 0;
   std::uint64_t last_sequence_ = 0;
   std::vector<std::byte> address_;
@@ -149,8 +155,8 @@ private:
 
   boost::asio::io_context loop_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{loop_.get_executor()};
-  ucx_context tcp_context_;
-  std::unique_ptr<ucx_worker> tcp_;
+  ucx_context context_;
+  std::unique_ptr<ucx_worker> worker_;
   std::unique_ptr<descriptor_door> door_;                  ///< null: nothing is lent
   std::deque<std::shared_ptr<descriptor_line>> strangers_; ///< have not knocked yet, the oldest first
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::shared_ptr<descriptor_line>> lines_; ///< of nodes and lives

@@ -55,7 +55,7 @@ void set_listening(const listening& where) {
 
 } // namespace
 
-ucx_context::ucx_context(const std::string& transports, const std::string& device, const listening& where) {
+ucx_context::ucx_context(const ucx_choice& allowed, const listening& where) {
   make_ucx_quiet();
   static std::once_flag once;
   std::call_once(once, set_keepalive);
@@ -63,18 +63,18 @@ ucx_context::ucx_context(const std::string& transports, const std::string& devic
   ucp_config_t* read = nullptr;
   check(ucp_config_read(nullptr, nullptr, &read), "configuration");
   const std::unique_ptr<ucp_config_t, void (*)(ucp_config_t*)> config(read, ucp_config_release);
-  const std::pair<const char*, std::string> settings[] = {
-      {"TLS", transports},
-      {"NET_DEVICES", device},
-      // UCX's own keep-alive keeps unacknowledged data on the socket, and then the kernel's never fires.
-      {"KEEPALIVE_INTERVAL", "inf"},
-  };
+  std::vector<std::pair<const char*, std::string>> settings{{"TLS", allowed.transports},
+                                                            {"NET_DEVICES", allowed.devices}};
+  // UCX's own keep-alive keeps unacknowledged data on a socket, and then the kernel's never fires. RDMA has no other.
+  if (!allowed.rdma)
+    settings.emplace_back("KEEPALIVE_INTERVAL", "inf");
   for (const auto& [name, value] : settings)
     check(ucp_config_modify(config.get(), name, value.c_str()), name);
   ucp_params_t parameters{};
   parameters.field_mask = UCP_PARAM_FIELD_FEATURES;
   parameters.features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP;
-  check(ucp_init(&parameters, config.get(), &context_), ("transports " + transports + " on " + device).c_str());
+  check(ucp_init(&parameters, config.get(), &context_),
+        ("transports " + allowed.transports + " on " + allowed.devices).c_str());
 }
 
 ucx_context::~ucx_context() {

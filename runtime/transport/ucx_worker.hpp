@@ -1,5 +1,7 @@
 #pragma once
 
+#include "runtime/transport/ucx_choice.hpp"
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <ucp/api/ucp.h>
@@ -22,13 +24,11 @@ struct listening {
   bool v6 = false;                      ///< on the device's IPv6 address
 };
 
-/// A UCX context that is allowed one family of transports.
+/// A UCX context that is allowed some transports and devices.
 class ucx_context {
 public:
-  /// @param transports a UCX_TLS list, e.g. "tcp"
-  /// @param device     the only network device to use, e.g. "lo"
   /// @throws std::runtime_error in one line
-  ucx_context(const std::string& transports, const std::string& device, const listening& where = {});
+  ucx_context(const ucx_choice& allowed, const listening& where);
   ~ucx_context();
   ucx_context(const ucx_context&) = delete;
   ucx_context& operator=(const ucx_context&) = delete;

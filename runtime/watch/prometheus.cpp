@@ -75,6 +75,14 @@ void add_status(exposition& out, const telemetry::run_status& status) {
   for (const auto& [reason, tokens] : ledger.dropped)
     out.sample(static_cast<double>(tokens), {{"reason", reason}});
   out.gauge("live_tokens", "Generated tokens whose fate is open", static_cast<double>(ledger.live));
+  out.family("pulled_bytes_total", "counter", "Tensors between processes by lane, copied or mapped");
+  for (const auto& lane : status.lanes) {
+    const auto add = [&](const char* how, std::uint64_t bytes) {
+      out.sample(static_cast<double>(bytes), {{"to", lane.to}, {"from", lane.from}, {"lane", lane.lane}, {"how", how}});
+    };
+    add("copied", lane.bytes_pulled - std::min(lane.bytes_mapped, lane.bytes_pulled));
+    add("mapped", lane.bytes_mapped);
+  }
   out.gauge("waits", "Open waits", static_cast<double>(status.waits.size()));
   const auto overdue = std::count_if(status.waits.begin(), status.waits.end(), [](const wait_record& wait) {
     return wait.deadline_s > 0 && -wait.since_s > wait.deadline_s;

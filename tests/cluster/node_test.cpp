@@ -79,7 +79,7 @@ TEST_CASE("a role on another host: the run ends well and its bytes cross the cab
   running_command node(s.node());
   REQUIRE(comes_to_say(node, "listening on 10.99.0.2:7000"));
   running_command running(s.start());
-  CHECK(comes_to_say(running, "tcp/" + s.hosts.interface() + ", peer failure handling"));
+  CHECK(comes_to_say(running, "tensors come over tcp/" + s.hosts.interface() + " from"));
   const auto first_bytes = s.hosts.bytes_on_cable();
   const auto first_step = s.run.files().steps();
   CHECK(s.trains_on(running, 20));

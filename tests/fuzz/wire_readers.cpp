@@ -35,7 +35,7 @@ reader of_messages() {
   const auto actors = std::make_shared<tests::deterministic_system>();
   auto& to = *actors;
   process_report report;
-  report.transports = "tcp";
+  report.lanes.push_back({.node = 2, .lane = "tcp/lo", .bytes_pulled = 24, .bytes_mapped = 0});
   report.trace.spans.push_back({"rollout/0", "decode", "compute", 1, 2, {{"tokens", 5}}});
   report.waits.push_back(
       {.who = "rules", .what = "columns", .on = {"rollout/0"}, .since_s = 1, .deadline_s = 2, .group = 7});

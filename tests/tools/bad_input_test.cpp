@@ -166,6 +166,18 @@ TEST_CASE("a model that is missing, cut off or of an unknown kind ends the run w
   CHECK(run_to_end(run.start()).status == 0); // the folder was given again and again, and still can be
 }
 
+TEST_CASE("RDMA on a machine without a device for it: the key's place, and the devices that are there") {
+  if (std::error_code none; !std::filesystem::is_empty("/sys/class/infiniband", none) && !none) {
+    MESSAGE("skipped: this machine has RDMA devices");
+    return;
+  }
+  const tiny_run run;
+  check_run_refused(
+      run, set("placement.transport=rdma"),
+      {"placement.transport: found \"rdma\" on a machine without an RDMA device that is up", "lo 127.0.0.1"},
+      found_by::run_alone);
+}
+
 TEST_CASE("a NaN in the weights is found before anything is generated or trained") {
   const spoilt_model model;
   auto bytes = read_file(model / "model.safetensors");

@@ -87,6 +87,28 @@ struct traffic {
   std::uint64_t tensors = 0;
 };
 
+/// What the log and the status say of the way from the learner to a rollout.
+void check_lanes(const tiny_run& run, const std::filesystem::path& model, const std::string& said,
+                 const std::string& transport) {
+  const std::string lane = transport == "tcp" ? "tcp/lo" : "tcp/lo, large ones mapped";
+  const auto line = "tensors come over " + lane + " from";
+  std::size_t told = 0;
+  for (auto at = said.find("rollout/0"); at != std::string::npos; at = said.find("rollout/0", at + 1))
+    told += said.substr(at, said.find('\n', at) - at).find(line) != std::string::npos;
+  CHECK(told == 1);
+  const auto weights = std::filesystem::file_size(model / "model.safetensors");
+  bool found = false;
+  const auto status = run.files().status();
+  for (const auto& one : status.at("lanes"))
+    if (one.at("to") == "rollout/0" && one.at("from") == "learner/0") {
+      found = true;
+      CHECK(one.at("lane") == lane);
+      CHECK(one.at("bytes_pulled").get<std::uint64_t>() > 10 * weights);
+      CHECK((one.at("bytes_mapped").get<std::uint64_t>() > 10 * weights) == (transport != "tcp"));
+    }
+  CHECK_MESSAGE(found, status.at("lanes").dump());
+}
+
 /// The traffic of twelve steps in five processes. @returns nothing where this kernel does not tell
 std::optional<traffic> traffic_of(const std::filesystem::path& model, const std::string& transport) {
   const tiny_run run({.steps = 12, .reference = true, .model = model});
@@ -113,6 +135,7 @@ std::optional<traffic> traffic_of(const std::filesystem::path& model, const std:
   REQUIRE(wait_until(look, 60));
   CAPTURE(running.err());
   REQUIRE(running.ended()->status == 0);
+  check_lanes(run, model, running.err(), transport);
   if (seen.empty()) {
     MESSAGE("SKIPPED: this kernel has no inet_diag: nothing tells how many bytes a socket carried");
     return std::nullopt;

@@ -131,7 +131,7 @@ TEST_CASE("a few of the groups trained last stand in a file of their own, with t
   for (const std::uint64_t group : {7, 8})
     run.record->keep(of_group(group));
   run.record->trained(1, 0, {7, 8}, {{.group = 8, .answers = {tokens}}, {.group = 9, .answers = {tokens}}});
-  run.record->write_status(run.scheduler, "running", {}, {}); // a first step may be within the first second
+  run.record->write_status(run.scheduler, "running", {}, {}, {}); // a first step may be within the first second
   const auto rows = tests::read_file(file);
   CHECK(lines(rows) == 1);
   CHECK(rows.find("\"group\":8") != std::string::npos);

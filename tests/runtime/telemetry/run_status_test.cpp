@@ -35,6 +35,12 @@ run_status status_of_a_run() {
   status.staleness = 1;
   status.checkpoint_step = 40;
   status.roles = {{"learner", 4711, "", "training step 43"}, {"rollout/1", 4712, "", "decoding, 24 of 32 slots"}};
+  status.lanes = {{.to = "rollout/1",
+                   .from = "learner",
+                   .lane = "tcp/lo, large ones mapped",
+                   .bytes_pulled = 539'500'000,
+                   .bytes_mapped = 539'000'000},
+                  {.to = "learner", .from = "rollout/1", .lane = "rc_mlx5/mlx5_0:1", .bytes_pulled = 2'000'000}};
   status.waits = waits_relative_to({wait_of("learner", "group 17", {"rollout/1"}, 88, 60)}, 100);
   status.ledger = {100, 80, 15, {{"stale", 5}}};
   return status;
@@ -141,6 +147,8 @@ TEST_CASE("the words of a run that is alive tell progress, roles, waits and the 
            "last checkpoint: step 40\n"
            "  learner        training step 43 (process 4711)\n"
            "  rollout/1      decoding, 24 of 32 slots (process 4712)\n"
+           "  rollout/1      pulled 539.5 MB from learner over tcp/lo, large ones mapped (539.0 MB)\n"
+           "  learner        pulled 2.0 MB from rollout/1 over rc_mlx5/mlx5_0:1\n"
            "  learner waits for group 17 on rollout/1 since 12.3 s (deadline 60 s)\n");
 }
 

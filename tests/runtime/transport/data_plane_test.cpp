@@ -382,10 +382,30 @@ TEST_CASE("what is chosen for a peer is told, and nothing listens beyond loopbac
   CHECK(tcp.b.describe().find("node 1: tcp/lo, peer failure handling\n") != std::string::npos);
   CHECK(shm.b.describe().find("node 1: tcp/lo, peer failure handling; its memory is mapped\n") != std::string::npos);
   CHECK(wire_from("shm") == wire::shm);
-  CHECK_THROWS_AS(wire_from("rdma"), std::invalid_argument);
+  CHECK(wire_from("rdma") == wire::rdma);
+  CHECK_THROWS_AS(wire_from("TCP"), std::invalid_argument);
   auto elsewhere = options_of(3);
   elsewhere.bind = "203.0.113.7";
   CHECK_THROWS_AS(data_plane{elsewhere}, std::runtime_error);
+}
+
+TEST_CASE("the lane of each peer is told once it has answered, with what came over it") {
+  pair_of_planes tcp(wire::tcp), shm(wire::shm);
+  const auto lanes_of = [](data_plane& plane) {
+    REQUIRE(eventually([&] { return plane.lanes().size() == 1; }));
+    return plane.lanes();
+  };
+  CHECK(lanes_of(tcp.b) == std::vector<peer_lane>{{.node = 1, .lane = "tcp/lo"}});
+  CHECK(lanes_of(shm.b) == std::vector<peer_lane>{{.node = 1, .lane = "tcp/lo, large ones mapped"}});
+  const bundle large = random_bundle(2'000'000, 1), small = random_bundle(10, 1);
+  CHECK(pull(shm.b, shm.a.publish(large)));
+  CHECK(pull(shm.b, shm.a.publish(small)));
+  CHECK(pull(tcp.b, tcp.a.publish(large)));
+  CHECK(shm.b.lanes()[0].bytes_pulled == large.bytes() + small.bytes());
+  CHECK(shm.b.lanes()[0].bytes_mapped == large.bytes());
+  CHECK(tcp.b.lanes()[0].bytes_pulled == large.bytes());
+  CHECK(tcp.b.lanes()[0].bytes_mapped == 0);
+  CHECK(tcp.a.lanes()[0].bytes_pulled == 0);
 }
 
 } // namespace data_plane_test

@@ -34,6 +34,10 @@ TEST_CASE("metrics hold the ledger, the queues, the waits and the staleness of t
   for (const auto* line :
        {"millrace_step 2\n", "millrace_groups{state=\"queued\"} 3\n", "millrace_tokens_total{role=\"rollout\"} 1000\n",
         "millrace_tokens_total{role=\"policy\"} 900\n", "millrace_dropped_tokens_total{reason=\"stale\\\"\\\\\"} 80\n",
+        "millrace_pulled_bytes_total{to=\"rollout/0\",from=\"learner\",lane=\"tcp/lo, large ones "
+        "mapped\",how=\"copied\"} 30\n",
+        "millrace_pulled_bytes_total{to=\"rollout/0\",from=\"learner\",lane=\"tcp/lo, large ones "
+        "mapped\",how=\"mapped\"} 20\n",
         "millrace_overdue_waits 1\n", "millrace_staleness_versions_bucket{le=\"0\"} 60\n",
         "millrace_staleness_versions_bucket{le=\"2\"} 60\n", "millrace_staleness_versions_bucket{le=\"4\"} 80\n",
         "millrace_staleness_versions_bucket{le=\"+Inf\"} 80\n", "millrace_staleness_versions_count 80\n",

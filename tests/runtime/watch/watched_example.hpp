@@ -62,6 +62,11 @@ groups_per_step = 2
   status.step = 2;
   status.steps = 10;
   status.roles = {{"rollout/0", ::getpid(), "", hostile_text}};
+  status.lanes = {{.to = "rollout/0",
+                   .from = "learner",
+                   .lane = "tcp/lo, large ones mapped",
+                   .bytes_pulled = 50,
+                   .bytes_mapped = 20}};
   status.waits = {{.who = "learner", .what = hostile_text, .on = {"rollout/0"}, .since_s = -70, .deadline_s = 60}};
   status.ledger = {1000, 900, 20, {{"stale\"\\", 80}}};
   status.tokens_per_s = 321;
