@@ -29,6 +29,7 @@ std::string data_plane::transfer_loop::open_door() {
   try {
     door_ = std::make_unique<descriptor_door>(
         loop_, name, [this](std::shared_ptr<descriptor_line> line) { take_in(std::move(line)); });
+    host_ = host_identity();
     return name;
   } catch (const std::runtime_error& error) {
     const auto why = std::string("this node cannot lend its memory: ") + error.what();
@@ -105,8 +106,9 @@ bool data_plane::transfer_loop::lend(const message& request, const bundle& whole
 
 void data_plane::transfer_loop::knock(peer& at, const std::string& door) {
   if (options_.transport == wire::tcp)
-    return;
-  if (door.empty() || host_of(door) != host_identity()) {
+    return; // to this node everyone is a host of his own
+  at.host = host_of(door);
+  if (door.empty() || at.host != host_identity()) {
     at.cause = door.empty() ? "it lends none" : "it is on another host";
     return;
   }
@@ -150,7 +152,7 @@ void data_plane::transfer_loop::on_line(peer& from, std::span<const std::byte> b
 /// The owner's sums are not computed again: they are of these very pages, which nobody could change since.
 void data_plane::transfer_loop::on_loan(peer& from, const message& m, int lent) {
   const auto found = pulls_.find(m.pull);
-  if (found == pulls_.end() || found->second.wanted.owner != m.from || found->second.life != m.from_life
+  if (found == pulls_.end() || found->second.giver != m.from || found->second.life != m.from_life
       || found->second.wanted.id != m.ticket) {
     if (lent >= 0)
       ::close(lent);
@@ -178,7 +180,7 @@ void data_plane::transfer_loop::on_loan(peer& from, const message& m, int lent) 
     no_loans(from, error.what());
     if (options_.transport == wire::shm)
       return finish(m.pull, pull_status::not_shared, error.what());
-    ask(m.pull, from);
+    ask_owner(m.pull, error.what());
   }
 }
 

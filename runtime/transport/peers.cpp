@@ -84,14 +84,16 @@ void data_plane::transfer_loop::forget(std::uint64_t node, const std::string& ca
   const auto known = peers_.find(node);
   const auto last = std::move(known->second);
   peers_.erase(known);
+  for (auto& [ticket, fan] : fans_)
+    fan.lost({node, last->life});
   lost_[node] = cause;
   disconnect(*last);
   std::vector<std::uint64_t> numbers;
   for (const auto& [number, p] : pulls_)
-    if (p.wanted.owner == node)
+    if ((p.life != 0 ? p.giver : p.wanted.owner) == node)
       numbers.push_back(number);
   for (const std::uint64_t number : numbers)
-    finish(number, pull_status::peer_lost, cause);
+    failed(number, pull_status::peer_lost, cause);
 }
 
 void data_plane::transfer_loop::disconnect(peer& from) {

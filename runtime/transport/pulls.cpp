@@ -93,11 +93,15 @@ void data_plane::transfer_loop::plan(pending_pull& p, const std::optional<wanted
   for (const std::size_t place : p.places) {
     p.layout.push_back(whole[place]);
     p.bytes += bytes_of(whole[place]);
-    p.columns_missing += bytes_of(whole[place]) != 0;
   }
-  p.columns_missing = std::max<std::size_t>(p.columns_missing, 1);
-  p.arriving.resize(p.layout.size());
   p.where = pack(p.layout);
+  expect_all(p);
+}
+
+void data_plane::transfer_loop::expect_all(pending_pull& p) {
+  p.arriving.assign(p.layout.size(), false);
+  const auto with_bytes = std::ranges::count_if(p.layout, [](const tensor_spec& spec) { return bytes_of(spec) != 0; });
+  p.columns_missing = std::max<std::size_t>(static_cast<std::size_t>(with_bytes), 1);
 }
 
 void data_plane::transfer_loop::start_next() {
@@ -134,35 +138,42 @@ void data_plane::transfer_loop::request(std::uint64_t number) {
   if (must_be_shared && owner.lending != peer::loans::given)
     return finish(number, pull_status::not_shared, "its memory cannot be mapped here: " + owner.cause);
   ++outstanding_;
+  p.giver = owner.node;
   p.life = owner.life;
-  ask(number, owner);
+  ask(number, owner, owner.lending == peer::loans::failed ? message_kind::copy : message_kind::pull);
 }
 
-void data_plane::transfer_loop::ask(std::uint64_t number, peer& owner) {
+void data_plane::transfer_loop::ask(std::uint64_t number, peer& giver, message_kind kind) {
   const pending_pull& p = pulls_.at(number);
-  message m = new_message(owner.lending == peer::loans::given ? message_kind::pull : message_kind::copy, owner);
+  message m = new_message(kind, giver);
   m.ticket = p.wanted.id;
+  m.owner = p.wanted.owner;
   m.pull = number;
   m.argument = p.wanted.bytes;
   auto payload = std::make_shared<std::vector<std::byte>>();
   if (p.places.size() < p.wanted.layout.size())
     *payload = write_places(p.places, p.wanted.layout.size());
   seal(m, options_.key, *payload);
-  worker_->send(owner.endpoint, std::as_bytes(std::span(&m, 1)), *payload, payload,
-                [this, number](ucs_status_t status) {
-                  if (status != UCS_OK)
-                    finish(number, pull_status::peer_lost, ucs_status_string(status));
+  worker_->send(giver.endpoint, std::as_bytes(std::span(&m, 1)), *payload, payload,
+                [this, number, attempt = p.attempt](ucs_status_t status) {
+                  const auto found = pulls_.find(number);
+                  if (status != UCS_OK && found != pulls_.end() && found->second.attempt == attempt)
+                    failed(number, pull_status::peer_lost, ucs_status_string(status));
                 });
 }
 
 void data_plane::transfer_loop::on_piece(ucx_worker::incoming& in, const message& m) {
   const auto found = pulls_.find(m.pull);
-  if (found == pulls_.end() || found->second.wanted.owner != m.from || found->second.life != m.from_life)
+  if (found == pulls_.end() || found->second.giver != m.from || found->second.life != m.from_life)
     return;
   pending_pull& p = found->second;
   try {
-    if (p.block.bytes.empty())
+    if (p.block.bytes.empty() && has_neighbours(p)) {
+      p.shared = shared_memory::make(p.where.bytes);
+      p.block = {{p.shared, p.shared->data()}, {p.shared->data(), p.where.bytes}};
+    } else if (p.block.bytes.empty()) {
       p.block = pool_.take(p.where.bytes);
+    }
   } catch (const std::bad_alloc&) {
     return finish(m.pull, pull_status::corrupt, "no memory for " + std::to_string(p.where.bytes) + " bytes");
   }
@@ -185,28 +196,29 @@ void data_plane::transfer_loop::on_piece(ucx_worker::incoming& in, const message
   }
   if (!expected || in.bytes != to.size())
     return finish(m.pull, pull_status::corrupt, "the owner sent what the ticket does not say");
-  worker_->receive(in, to, p.block.memory,
-                   [this, number = m.pull, columns](ucs_status_t status) { arrived(number, columns, status); });
+  worker_->receive(in, to, p.block.memory, [this, number = m.pull, attempt = p.attempt, columns](ucs_status_t status) {
+    arrived(number, attempt, columns, status);
+  });
 }
 
-void data_plane::transfer_loop::arrived(std::uint64_t number, std::size_t columns, ucs_status_t status) {
+void data_plane::transfer_loop::arrived(std::uint64_t number, int attempt, std::size_t columns, ucs_status_t status) {
   const auto found = pulls_.find(number);
-  if (found == pulls_.end())
+  if (found == pulls_.end() || found->second.attempt != attempt)
     return;
   if (status != UCS_OK)
-    return finish(number, pull_status::peer_lost, ucs_status_string(status));
+    return failed(number, pull_status::peer_lost, ucs_status_string(status));
   pending_pull& p = found->second;
   p.columns_missing -= columns;
   if (p.columns_missing != 0)
     return;
   count([&](data_plane_stats& s) { s.bytes_pulled += p.bytes; });
-  if (const auto from = peers_.find(p.wanted.owner); from != peers_.end())
+  if (const auto from = peers_.find(p.giver); from != peers_.end())
     from->second->bytes_pulled += p.bytes;
   check_and_finish(number, p);
 }
 
 void data_plane::transfer_loop::check_and_finish(std::uint64_t number, const pending_pull& p) {
-  bundle value = bundle::over(p.layout, p.block.bytes, p.block.memory);
+  bundle value = p.shared ? bundle::over(p.layout, p.shared) : bundle::over(p.layout, p.block.bytes, p.block.memory);
   if (!p.wanted.checksums.empty()) {
     const auto sums = value.checksums();
     for (std::size_t i = 0; i < sums.size(); ++i)
@@ -214,17 +226,21 @@ void data_plane::transfer_loop::check_and_finish(std::uint64_t number, const pen
         return finish(number, pull_status::corrupt,
                       "the checksum of column '" + p.layout[i].name + "' is not the ticket's");
   }
+  if (p.shared)
+    p.shared->seal();
+  if (p.places.size() == p.wanted.layout.size())
+    keep(p.wanted, value);
   finish(number, pull_status::ok, {}, std::move(value));
 }
 
 void data_plane::transfer_loop::on_refusal(const message& m, bool authentic) {
   const auto found = pulls_.find(m.pull);
-  if (found == pulls_.end() || found->second.wanted.owner != m.from || found->second.life != m.from_life)
+  if (found == pulls_.end() || found->second.giver != m.from || found->second.life != m.from_life)
     return;
   if (!authentic)
     return finish(m.pull, pull_status::refused, "the owner holds the key of another run");
   const auto [status, cause] = meaning_of(m.argument);
-  finish(m.pull, status, cause);
+  failed(m.pull, status, cause);
 }
 
 void data_plane::transfer_loop::release_remote(const ticket& t) {
@@ -248,6 +264,7 @@ void data_plane::transfer_loop::finish(std::uint64_t number, pull_status status,
   if (last.life != 0)
     --outstanding_;
   note_load();
+  hand_on_to_all(last.waiting);
   pull_result result{status, std::move(value), {}};
   if (status != pull_status::ok) {
     const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(clock::now() - last.asked).count();

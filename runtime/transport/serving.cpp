@@ -21,6 +21,7 @@ message data_plane::transfer_loop::answer_to(const message& request, message_kin
   m.to = request.from;
   m.to_life = request.from_life;
   m.ticket = request.ticket;
+  m.owner = request.owner;
   m.pull = request.pull;
   return m;
 }
@@ -42,6 +43,8 @@ void data_plane::transfer_loop::on_message(ucx_worker::incoming& in) {
   const bool authentic = is_for_us(*m) && sealed_with(*m, options_.key, in.payload);
   if (m->kind == message_kind::refusal)
     return on_refusal(*m, authentic);
+  if (m->kind == message_kind::elsewhere)
+    return authentic ? on_elsewhere(*m) : refused();
   const bool fresh = authentic && windows_[{m->from, m->from_life}].accept(m->sequence);
   if (m->kind == message_kind::pull || m->kind == message_kind::copy) {
     ucp_ep_h back = in.reply;
@@ -66,24 +69,37 @@ void data_plane::transfer_loop::on_message(ucx_worker::incoming& in) {
 void data_plane::transfer_loop::serve(ucp_ep_h back, const message& request, std::span<const std::byte> payload) {
   if (back == nullptr)
     return;
+  if (request.owner != options_.node)
+    return payload.empty() ? hand_on(back, request) : refuse(back, request, refusal_reason::other_columns);
   const auto found = published_.find(request.ticket);
   if (!found || found->bytes() != request.argument)
     return refuse(back, request, found ? refusal_reason::other_size : refusal_reason::no_such_bundle);
   const auto wanted = read_places(payload, found->columns().size());
   if (!wanted)
     return refuse(back, request, refusal_reason::other_columns);
-  const bundle asked = found->only(*wanted);
-  count([&](data_plane_stats& s) { s.bytes_served += asked.bytes(); });
-  if (request.kind == message_kind::pull && asked.bytes() >= smallest_shared && lend(request, *found)) {
-    count([&](data_plane_stats& s) { s.bytes_lent += asked.bytes(); });
+  give(back, request, *found, *wanted);
+}
+
+void data_plane::transfer_loop::give(ucp_ep_h back, const message& request, const bundle& whole,
+                                     const std::vector<std::size_t>& places) {
+  const bundle asked = whole.only(places);
+  const bool large = request.kind == message_kind::pull && asked.bytes() >= smallest_shared;
+  const bool lent = large && lend(request, whole);
+  if (large && !lent && request.owner == options_.node && places.size() == whole.columns().size()
+      && send_elsewhere(back, request))
     return;
-  }
+  count([&](data_plane_stats& s) {
+    s.bytes_served += asked.bytes();
+    s.bytes_lent += lent ? asked.bytes() : 0;
+  });
+  if (lent)
+    return;
   message header = answer_to(request, message_kind::piece);
   header.argument = whole_block;
   if (asked.block() || asked.bytes() == 0)
     return send_piece(back, header, asked, asked.block().value_or(std::span<const std::byte>{}));
-  for (std::size_t i = 0; i < wanted->size(); ++i) {
-    header.argument = (*wanted)[i];
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    header.argument = places[i];
     if (const auto bytes = asked.columns()[i].bytes; !bytes.empty())
       send_piece(back, header, asked, bytes);
   }

@@ -3,6 +3,7 @@
 #include "runtime/transport/buffer_pool.hpp"
 #include "runtime/transport/data_plane.hpp"
 #include "runtime/transport/descriptor_line.hpp"
+#include "runtime/transport/fan_out.hpp"
 #include "runtime/transport/published.hpp"
 #include "runtime/transport/ucx_choice.hpp"
 #include "runtime/transport/ucx_worker.hpp"
@@ -62,6 +63,7 @@ private:
     std::uint64_t node = 0;
     std::uint64_t life = 0;
     std::vector<std::byte> address;
+    std::string host;                    ///< as its door names it; "" if it does not say
     std::uint64_t connection = 0;        ///< of our side
     std::uint64_t remote_connection = 0; ///< of theirs; 0: not greeted yet
     ucp_ep_h endpoint{};
@@ -81,14 +83,18 @@ private:
     pull_handler done;
     clock::time_point asked;
     std::unique_ptr<boost::asio::steady_timer> timer;
-    std::uint64_t life = 0;          ///< of the owner, when the request was sent; 0: queued
+    std::uint64_t giver = 0;         ///< who was asked for it: the owner, or who has it from the owner
+    std::uint64_t life = 0;          ///< of the giver, when the request was sent; 0: queued
+    int attempt = 0;                 ///< counts the givers
     std::vector<std::size_t> places; ///< of the columns that are fetched, in the ticket's layout, ascending
     std::vector<tensor_spec> layout; ///< of these columns
     std::uint64_t bytes = 0;         ///< of these columns
     packing where;
     buffer_pool::block block;
-    std::vector<bool> arriving;      ///< by fetched column: a piece with it has begun
-    std::size_t columns_missing = 0; ///< not arrived, of those that have bytes; 1 if none has bytes
+    std::shared_ptr<shared_memory> shared; ///< where `block` is, if others of this host may ask for it
+    std::vector<message> waiting;          ///< requests of nodes that were sent here for it
+    std::vector<bool> arriving;            ///< by fetched column: a piece with it has begun
+    std::size_t columns_missing = 0;       ///< not arrived, of those that have bytes; 1 if none has bytes
   };
 
   void run();
@@ -110,6 +116,7 @@ private:
 
   void on_message(ucx_worker::incoming& in);
   void serve(ucp_ep_h back, const message& request, std::span<const std::byte> payload);
+  void give(ucp_ep_h back, const message& request, const bundle& whole, const std::vector<std::size_t>& places);
   void send_piece(ucp_ep_h back, message header, const bundle& from, std::span<const std::byte> bytes);
   void refuse(ucp_ep_h back, const message& request, refusal_reason reason);
 
@@ -132,12 +139,31 @@ private:
   void start_next();
   void note_load();
   void request(std::uint64_t number);
-  void ask(std::uint64_t number, peer& owner);
+  void ask(std::uint64_t number, peer& giver, message_kind kind);
   void on_piece(ucx_worker::incoming& in, const message& m);
-  void arrived(std::uint64_t number, std::size_t columns, ucs_status_t status);
+  static void expect_all(pending_pull& p);
+  void arrived(std::uint64_t number, int attempt, std::size_t columns, ucs_status_t status);
   void check_and_finish(std::uint64_t number, const pending_pull& p);
   void on_refusal(const message& m, bool authentic);
   void finish(std::uint64_t number, pull_status status, const std::string& cause, bundle value = {});
+
+  // Bundles that go from one reader to the next (handing_on.cpp).
+  struct kept_bundle {
+    std::vector<tensor_spec> layout;
+    std::span<const std::byte> block;
+    std::weak_ptr<const void> memory;
+    std::weak_ptr<const shared_memory> shared;
+  };
+
+  bool send_elsewhere(ucp_ep_h back, const message& request); ///< false: the owner is to give it
+  void on_elsewhere(const message& m);
+  void ask_owner(std::uint64_t number, const std::string& cause);
+  void failed(std::uint64_t number, pull_status status, const std::string& cause); ///< the owner is asked, or it ends
+  bool has_neighbours(const pending_pull& p) const;
+  bool on_this_host(const peer& other) const;
+  void keep(const ticket& t, const bundle& value);
+  void hand_on(ucp_ep_h back, const message& request);
+  void hand_on_to_all(const std::vector<message>& waiting);
 
   template <class Change>
   void count(Change change) {
@@ -149,6 +175,7 @@ private:
   const ucx_choice choice_;
   std::uint64_t life_ = 0;
   std::uint64_t last_sequence_ = 0;
+  std::string host_; ///< "" without a door
   std::vector<std::byte> address_;
   published published_;
   buffer_pool pool_;
@@ -166,6 +193,9 @@ private:
   std::map<std::uint64_t, std::string> lost_;                 ///< why a peer that was there is not
   std::set<std::pair<std::uint64_t, std::uint64_t>> dropped_; ///< lives that do not come back
   std::map<std::pair<std::uint64_t, std::uint64_t>, replay_window> windows_;
+
+  std::map<std::uint64_t, fan_out> fans_;                               ///< by ticket of this node
+  std::map<std::pair<std::uint64_t, std::uint64_t>, kept_bundle> kept_; ///< by owner and ticket
 
   std::map<std::uint64_t, pending_pull> pulls_;
   std::deque<std::uint64_t> queue_;

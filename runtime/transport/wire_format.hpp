@@ -13,8 +13,8 @@ namespace millrace::transport {
 /// What data planes say to each other. Fixed size, little-endian, the header of a UCX active message.
 enum class message_kind : std::uint32_t {
   greeting = 1, ///< payload: see `greeting`
-  pull = 2,     ///< `ticket`, `pull`, `argument` = bytes of the whole bundle; payload: see `write_places`; answered by
-                ///< one loan, by pieces or by one refusal
+  pull = 2,     ///< `ticket`, `owner`, `pull`, `argument` = bytes of the whole bundle; payload: see `write_places`;
+                ///< answered by one loan, by pieces, by one refusal or by `elsewhere`
   release = 3,  ///< `ticket`
   refusal = 4,  ///< `pull`, `argument` = refusal_reason
   piece = 5,    ///< `pull`, `argument` = place of the column, or `whole_block`; payload: its bytes, not in the MAC
@@ -23,6 +23,7 @@ enum class message_kind : std::uint32_t {
   loan = 8, ///< answers a pull, over the line, with a descriptor; `pull`, `argument` = bytes of the memory, in which
             ///< the whole bundle lies as `pack` says
   copy = 9, ///< a pull that pieces are to answer, or one refusal
+  elsewhere = 10, ///< answers a pull; `pull`, `argument` = node to be asked for it
 };
 
 enum class refusal_reason : std::uint64_t {
@@ -44,12 +45,13 @@ struct message {
   std::uint64_t to_life = 0;
   std::uint64_t sequence = 0; ///< of the sender, each number once in its life
   std::uint64_t ticket = 0;
-  std::uint64_t pull = 0; ///< number that the requester gave to the pull
+  std::uint64_t owner = 0; ///< node that gave the ticket
+  std::uint64_t pull = 0;  ///< number that the requester gave to the pull
   std::uint64_t argument = 0;
   access::mac256 mac{};
 };
 
-static_assert(sizeof(message) == 104);
+static_assert(sizeof(message) == 112);
 
 /// Sets the MAC over everything before it and over `payload`.
 void seal(message& m, const access::key256& key, std::span<const std::byte> payload = {});

@@ -97,6 +97,31 @@ TEST_CASE("a role on another host: the run ends well and its bytes cross the cab
   CHECK(node.wait(10).status == 0);
 }
 
+TEST_CASE("of each version one copy crosses the cable, however many rollouts are on the other host") {
+  if (!can_have_two_hosts())
+    return;
+  const temporary_folder models;
+  write_wide_model(models / "wide");
+  const scene s({.steps = endless, .preset = "synchronous", .model = models / "wide"});
+  running_command node(s.node());
+  REQUIRE(comes_to_say(node, "listening on 10.99.0.2:7000"));
+  running_command running(s.start({"--set", "placement.rollout.processes=3"}));
+  REQUIRE(s.trains_on(running, 5));
+  const auto first_bytes = s.hosts.bytes_on_cable();
+  const auto first_step = s.run.files().steps();
+  CHECK(s.trains_on(running, 20));
+  const auto bytes = static_cast<double>(s.hosts.bytes_on_cable() - first_bytes);
+  const auto steps = static_cast<double>(s.run.files().steps() - first_step);
+  const auto weights = static_cast<double>(std::filesystem::file_size(models / "wide" / "model.safetensors"));
+  MESSAGE((bytes / steps / weights) << " copies a step, for three rollouts");
+  CHECK(bytes / steps / weights < 1.5);
+  CHECK(bytes / steps / weights > 0.7);
+  CHECK(says(running, "large ones mapped from"));
+  stop(running);
+  node.signal(SIGINT);
+  CHECK(node.wait(10).status == 0);
+}
+
 TEST_CASE("hosts find each other under IPv6 addresses, control messages and tensors alike") {
   if (!can_have_two_hosts() || !two_hosts::has_v6())
     return;

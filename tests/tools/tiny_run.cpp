@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
+#include <random>
 #include <sstream>
 
 namespace millrace::tests {
@@ -169,6 +171,54 @@ void check_each_group_once(const run_on_disk& files, int steps) {
       wanted.push_back(next++);
     CHECK(sorted == wanted);
   }
+}
+
+void write_wide_model(const std::filesystem::path& folder) {
+  constexpr int hidden = 256, ffn = 512, heads = 4, kv_heads = 2, layers = 3;
+  std::filesystem::create_directories(folder);
+  for (const auto* name : {"tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"})
+    std::filesystem::copy_file(tiny_model() / name, folder / name);
+  auto config = nlohmann::json::parse(read_file(tiny_model() / "config.json"));
+  config.update({{"hidden_size", hidden},
+                 {"intermediate_size", ffn},
+                 {"num_attention_heads", heads},
+                 {"num_key_value_heads", kv_heads},
+                 {"num_hidden_layers", layers},
+                 {"head_dim", hidden / heads}});
+  write_file(folder / "config.json", config.dump());
+
+  const int kv = kv_heads * hidden / heads;
+  const int vocabulary = config.at("vocab_size");
+  std::map<std::string, std::vector<int>> shapes{{"model.embed_tokens.weight", {vocabulary, hidden}},
+                                                 {"model.norm.weight", {hidden}}};
+  for (int i = 0; i < layers; ++i) {
+    const auto layer = "model.layers." + std::to_string(i) + ".";
+    shapes.insert({{layer + "input_layernorm.weight", {hidden}},
+                   {layer + "post_attention_layernorm.weight", {hidden}},
+                   {layer + "self_attn.q_proj.weight", {hidden, hidden}},
+                   {layer + "self_attn.k_proj.weight", {kv, hidden}},
+                   {layer + "self_attn.v_proj.weight", {kv, hidden}},
+                   {layer + "self_attn.o_proj.weight", {hidden, hidden}},
+                   {layer + "mlp.gate_proj.weight", {ffn, hidden}},
+                   {layer + "mlp.up_proj.weight", {ffn, hidden}},
+                   {layer + "mlp.down_proj.weight", {hidden, ffn}}});
+  }
+  nlohmann::json header;
+  std::string data;
+  std::mt19937 random(1);
+  for (const auto& [name, shape] : shapes) {
+    const auto start = data.size();
+    const int count = shape[0] * (shape.size() > 1 ? shape[1] : 1);
+    for (int i = 0; i < count; ++i) {
+      const float noise = static_cast<float>(random()) / static_cast<float>(random.max()) - 0.5F;
+      const float value = shape.size() == 1 ? 1 : 0.1F * noise;
+      data.append(reinterpret_cast<const char*>(&value), sizeof value);
+    }
+    header[name] = {{"dtype", "F32"}, {"shape", shape}, {"data_offsets", {start, data.size()}}};
+  }
+  const auto text = header.dump();
+  const std::uint64_t length = text.size();
+  write_file(folder / "model.safetensors", std::string(reinterpret_cast<const char*>(&length), 8) + text + data);
 }
 
 } // namespace millrace::tests

@@ -19,6 +19,9 @@ using strings = std::vector<std::string>;
 std::filesystem::path program();
 std::filesystem::path tiny_model();
 
+/// Writes the tiny model with matrices large enough (2 million numbers) that weights are what a network carries.
+void write_wide_model(const std::filesystem::path& folder);
+
 /// `millrace ARGUMENTS...`
 strings command_line(const strings& arguments);
 

@@ -26,7 +26,14 @@ inline bool write_all(int to, const void* data, std::size_t bytes) {
 /// 2, ...
 class owner_process {
 public:
-  explicit owner_process(wire how) {
+  explicit owner_process(wire how)
+      : owner_process(std::string("owner process over ")
+                      + (how == wire::shm   ? "shm"
+                         : how == wire::tcp ? "tcp"
+                                            : "auto")) {}
+
+  /// @param test_case what it runs, which says its address first, as `own` does
+  explicit owner_process(const std::string& test_case) {
     int up[2], down[2];
     REQUIRE(::pipe2(up, O_CLOEXEC) == 0);
     REQUIRE(::pipe2(down, O_CLOEXEC) == 0);
@@ -42,8 +49,7 @@ public:
     ::posix_spawn_file_actions_adddup2(&actions, up[1], to_parent);
     ::posix_spawn_file_actions_adddup2(&actions, down[0], from_parent);
     ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    std::string program = "/proc/self/exe", all = "--no-skip", which = "--test-case=owner process over ";
-    which += how == wire::shm ? "shm" : how == wire::tcp ? "tcp" : "auto";
+    std::string program = "/proc/self/exe", all = "--no-skip", which = "--test-case=" + test_case;
     char* arguments[] = {program.data(), all.data(), which.data(), nullptr};
     REQUIRE(::posix_spawn(&pid_, "/proc/self/exe", &actions, nullptr, arguments, environ) == 0);
     ::posix_spawn_file_actions_destroy(&actions);
@@ -77,6 +83,9 @@ public:
   }
 
   const std::vector<std::byte>& address() const { return address_; }
+
+  /// Sends it something, on `from_parent`.
+  void tell(const std::vector<std::byte>& bytes) const { REQUIRE(write_all(alive_, bytes.data(), bytes.size())); }
 
   static ticket ticket_of(std::size_t index) {
     const bundle b = random_bundle(owned_sizes[index], index);
