@@ -10,12 +10,8 @@ struct bfloat16 {
   std::uint16_t bits;
 };
 
-/// What weights, keys and values are stored as. Arithmetic is in float, whatever they are stored as.
-enum class storage : std::uint8_t { float32, bfloat16 };
-
-constexpr std::int64_t bytes_of(storage kind) {
-  return kind == storage::float32 ? 4 : 2;
-}
+/// What weights, keys and values are stored as; int8 is for weights alone (packed_matrix.hpp).
+enum class storage : std::uint8_t { float32, bfloat16, int8 };
 
 /// The nearest bfloat16, of two equally near the one whose last bit is 0. NaN stays NaN.
 constexpr bfloat16 rounded(float x) {

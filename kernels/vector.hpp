@@ -18,6 +18,7 @@ struct vector_of {
   typedef float type __attribute__((vector_size(width * sizeof(float))));
   typedef std::int32_t ints __attribute__((vector_size(width * sizeof(float))));
   typedef std::uint16_t halves __attribute__((vector_size(width * sizeof(std::uint16_t))));
+  typedef std::int8_t bytes __attribute__((vector_size(width)));
 };
 
 template <int width>

@@ -21,10 +21,9 @@ inline std::vector<float> random_floats(std::int64_t count, unsigned seed, float
 inline std::vector<kernels::instruction_set> instruction_sets_here() {
   using enum kernels::instruction_set;
   std::vector<kernels::instruction_set> sets{portable};
-  if (kernels::best_instruction_set() != portable)
-    sets.push_back(avx2);
-  if (kernels::best_instruction_set() == avx512)
-    sets.push_back(avx512);
+  for (const auto wider : {avx2, avx512, avx512vnni})
+    if (kernels::best_instruction_set() >= wider)
+      sets.push_back(wider);
   return sets;
 }
 

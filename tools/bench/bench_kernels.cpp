@@ -1,13 +1,14 @@
 // The kernels of SmolLM2-135M alone. Prints JSON lines: what this machine can do at best, then
 // - attention over the cache (9 heads, 3 kv heads of 64) in prefill and in decoding, in CPU time, best of several;
 // - the products of a decode step (106 M weights of its layers, as [1536, 576] matrices) with few rows: packed_linear
-//   against LibTorch's at::linear, and against itself with weights in bfloat16 (there in CPU time), in turns, best of
-//   several.
+//   against LibTorch's at::linear, and against itself with weights in bfloat16 and in int8 (there in CPU time), in
+//   turns, best of several.
 //
 //   bench_kernels [threads] [attention | products]
 
 #include "kernels/cached_attention.hpp"
 #include "kernels/packed_matrix.hpp"
+#include "kernels/system_memory.hpp"
 #include "kernels/thread_team.hpp"
 #include "kernels/vector.hpp"
 
@@ -60,7 +61,7 @@ MILLRACE_INLINE float multiply_add(std::int64_t rounds) {
 
 double peak_gflops(thread_team& team) {
   constexpr std::int64_t rounds = 4'000'000;
-  const int width = team.instructions() == kernels::instruction_set::avx512 ? 16
+  const int width = team.instructions() >= kernels::instruction_set::avx512 ? 16
                     : team.instructions() == kernels::instruction_set::avx2 ? 8
                                                                             : 4;
   std::vector<float> sink(static_cast<std::size_t>(team.threads()));
@@ -209,21 +210,37 @@ void measure_attention(thread_team& team) {
 
 constexpr std::int64_t out = 1536, in = 576, count = 120;
 
+/// All matrices of one kind in one piece of memory, as a decoder has them: else small ones get no large pages.
+template <class Make>
+std::vector<std::unique_ptr<packed_matrix>> laid_out(kernels::storage stored_as, const Make& make) {
+  const std::size_t bytes = packed_matrix::bytes_of(out, in, stored_as);
+  const auto all = kernels::system_memory(bytes * count);
+  std::vector<std::unique_ptr<packed_matrix>> made;
+  for (std::size_t i = 0; i < count; ++i)
+    made.push_back(std::make_unique<packed_matrix>(make(i, std::shared_ptr<std::byte>(all, all.get() + i * bytes))));
+  return made;
+}
+
 void measure_products(thread_team& team, double peak) {
+  using room = std::shared_ptr<std::byte>;
   std::vector<at::Tensor> plain;
-  std::vector<std::unique_ptr<packed_matrix>> packed, halves;
-  for (std::int64_t i = 0; i < count; ++i) {
+  for (std::int64_t i = 0; i < count; ++i)
     plain.push_back(at::randn({out, in}));
-    packed.push_back(std::make_unique<packed_matrix>(plain.back().data_ptr<float>(), out, in));
-    const at::Tensor half = plain.back().to(at::kBFloat16);
-    halves.push_back(
-        std::make_unique<packed_matrix>(static_cast<const kernels::bfloat16*>(half.const_data_ptr()), out, in));
-  }
+  const auto packed = laid_out(kernels::storage::float32, [&](std::size_t i, const room& to) {
+    return packed_matrix(plain[i].const_data_ptr<float>(), out, in, to);
+  });
+  const auto halves = laid_out(kernels::storage::bfloat16, [&](std::size_t i, const room& to) {
+    const at::Tensor half = plain[i].to(at::kBFloat16);
+    return packed_matrix(static_cast<const kernels::bfloat16*>(half.const_data_ptr()), out, in, to);
+  });
+  const auto bytes = laid_out(kernels::storage::int8, [&](std::size_t i, const room& to) {
+    return packed_matrix::as_int8(plain[i].const_data_ptr<float>(), out, in, to);
+  });
   const double bandwidth = read_gb_s(team, packed);
   std::printf("{\"read_gb_s\":%.1f}\n", bandwidth);
   for (const std::int64_t rows : {1, 2, 4, 8, 16, 32, 64, 128, 256, 512}) {
     const at::Tensor x = at::randn({rows, in}), y = at::empty({rows, out});
-    double ours = 1e9, theirs = 1e9, cpu = 1e9, half_cpu = 1e9;
+    double ours = 1e9, theirs = 1e9, cpu = 1e9, half_cpu = 1e9, byte_cpu = 1e9;
     for (int repeat = 0; repeat < 5; ++repeat) {
       const auto multiply = [&](const auto& weights) {
         const double start = cpu_now();
@@ -234,6 +251,7 @@ void measure_products(thread_team& team, double peak) {
         return cpu_now() - start;
       };
       half_cpu = std::min(half_cpu, multiply(halves));
+      byte_cpu = std::min(byte_cpu, multiply(bytes));
       double start = now();
       cpu = std::min(cpu, multiply(packed));
       ours = std::min(ours, now() - start);
@@ -242,11 +260,13 @@ void measure_products(thread_team& team, double peak) {
         at::linear(x, w);
       theirs = std::min(theirs, now() - start);
     }
-    const double flops = 2.0 * rows * out * in * count, bytes = 4.0 * out * in * count;
+    const double flops = 2.0 * rows * out * in * count, read = 4.0 * out * in * count;
     std::printf("{\"rows\":%lld,\"packed_ms\":%.2f,\"linear_ms\":%.2f,\"ratio\":%.2f,\"of_peak\":%.2f,"
-                "\"of_bandwidth\":%.2f,\"cpu_ms\":%.2f,\"bfloat16_cpu_ms\":%.2f,\"bfloat16_ratio\":%.2f}\n",
+                "\"of_bandwidth\":%.2f,\"cpu_ms\":%.2f,\"bfloat16_cpu_ms\":%.2f,\"bfloat16_ratio\":%.2f,"
+                "\"int8_cpu_ms\":%.2f,\"int8_ratio\":%.2f}\n",
                 static_cast<long long>(rows), ours * 1e3, theirs * 1e3, theirs / ours, flops / ours * 1e-9 / peak,
-                bytes / ours * 1e-9 / bandwidth, cpu * 1e3, half_cpu * 1e3, cpu / half_cpu);
+                read / ours * 1e-9 / bandwidth, cpu * 1e3, half_cpu * 1e3, cpu / half_cpu, byte_cpu * 1e3,
+                cpu / byte_cpu);
   }
 }
 
