@@ -71,14 +71,6 @@ MILLRACE_INLINE std::int32_t largest_bits(const float* x, std::int64_t count) {
 /// Added to a float below 2^22 in size, it leaves the nearest whole number, of two the even one, in the last bits.
 constexpr float to_whole = 0x1.8p23f;
 
-/// The first `count` floats; the others are 0.
-template <class V>
-MILLRACE_INLINE V load_some(const float* from, std::int64_t count) {
-  V some = {};
-  std::memcpy(&some, from, static_cast<std::size_t>(count) * sizeof(float));
-  return some;
-}
-
 /// One part. The scale is the power of two that leaves the largest number 15 bits and a sign. A product with it is
 /// exact: an addition that is fused with it has the same bits as one that is not.
 template <int width>
@@ -117,34 +109,36 @@ MILLRACE_INLINE void round_inputs(const float* x, std::int64_t in, std::int16_t*
   std::fill(numbers + in, numbers + padded_inputs(in), std::int16_t{});
 }
 
-/// Sums of squares: of weights, and of what rounding changed of them.
+/// Sums of squares of some weights and of what rounding changed of them.
+template <int width>
 struct rounding {
+  vector<width> weights = {}, changes = {};
+};
+
+/// Of a matrix: the sums of squares of its weights and of what rounding changed of them, and whether all went in.
+struct rounded_matrix {
   double weights = 0, changes = 0;
+  bool finite = true;
 };
 
 /// A block of weights in whole numbers from -127 to 127: w = scale * number, to the nearest. The scale is the least
 /// half that lets the largest weight be 127 at most; infinity if it is too large, or not finite.
-/// @param numbers [count]   @param count at most int8_block
+/// @param w, numbers [int8_block]
 template <int width>
-MILLRACE_INLINE half round_weights(const float* w, std::int64_t count, std::int8_t* numbers, rounding& sums) {
-  const float largest = std::bit_cast<float>(detail::largest_bits<width>(w, count));
+MILLRACE_INLINE half round_weights(const float* w, std::int8_t* numbers, rounding<width>& sums) {
+  using V = vector<width>;
+  const float largest = std::bit_cast<float>(detail::largest_bits<width>(w, int8_block));
   const half scale = half_at_least(largest / 127);
   const float step = largest > 0 ? widened(scale) : 1;
-  using V = vector<width>;
-  V weights = {}, changes = {};
-  for (std::int64_t k = 0; k < count; k += width) {
-    const V some = k + width <= count ? load<V>(w + k) : detail::load_some<V>(w + k, count - k);
-    const V whole = some / step + detail::to_whole;
+#pragma GCC unroll 8
+  for (std::int64_t k = 0; k < int8_block; k += width) {
+    const V some = load<V>(w + k), whole = some / step + detail::to_whole;
     const auto narrow =
         __builtin_convertvector(std::bit_cast<detail::ints<width>>(whole), typename vector_of<width>::bytes);
-    std::memcpy(numbers + k, &narrow, static_cast<std::size_t>(std::min<std::int64_t>(width, count - k)));
+    std::memcpy(numbers + k, &narrow, sizeof narrow);
     const V change = some - (whole - detail::to_whole) * step;
-    weights += some * some;
-    changes += change * change;
-  }
-  for (int i = 0; i < width; ++i) {
-    sums.weights += weights[i];
-    sums.changes += changes[i];
+    sums.weights += some * some;
+    sums.changes += change * change;
   }
   return scale;
 }

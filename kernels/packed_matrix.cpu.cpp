@@ -47,71 +47,86 @@ packed_matrix::packed_matrix(std::int64_t out, std::int64_t in, storage stored_a
     data_ = system_memory(bytes);
 }
 
-template <class Number>
+template <class Stored, class Number>
 void packed_matrix::lay_out(const Number* w) {
+  const auto stored = [](Number number) {
+    if constexpr (std::is_same_v<Stored, Number>)
+      return number;
+    else
+      return rounded(number);
+  };
   constexpr std::int64_t block = 16;
   for (std::int64_t p = 0; p < panels(); ++p) {
-    Number* to = reinterpret_cast<Number*>(data_.get() + p * panel_bytes_);
+    Stored* to = reinterpret_cast<Stored*>(data_.get() + p * panel_bytes_);
     const std::int64_t columns = std::min(panel_width, out_ - p * panel_width);
     for (std::int64_t k = 0; k < in_; k += block)
       for (std::int64_t c = 0; c < panel_width; ++c)
         for (std::int64_t i = k; i < std::min(in_, k + block); ++i)
-          to[i * panel_width + place_of<Number>(c)] = c < columns ? w[(p * panel_width + c) * in_ + i] : Number{};
+          to[i * panel_width + place_of<Stored>(c)] =
+              c < columns ? stored(w[(p * panel_width + c) * in_ + i]) : Stored{};
   }
 }
 
 packed_matrix::packed_matrix(const float* w, std::int64_t out, std::int64_t in, std::shared_ptr<std::byte> room)
     : packed_matrix(out, in, storage::float32, std::move(room)) {
-  lay_out(w);
+  lay_out<float>(w);
 }
 
 packed_matrix::packed_matrix(const bfloat16* w, std::int64_t out, std::int64_t in, std::shared_ptr<std::byte> room)
     : packed_matrix(out, in, storage::bfloat16, std::move(room)) {
-  lay_out(w);
+  lay_out<bfloat16>(w);
+}
+
+packed_matrix packed_matrix::as_bfloat16(const float* w, std::int64_t out, std::int64_t in,
+                                         std::shared_ptr<std::byte> room) {
+  packed_matrix made(out, in, storage::bfloat16, std::move(room));
+  made.lay_out<bfloat16>(w);
+  return made;
 }
 
 namespace {
 
 /// A block of a panel: rounds the weights [columns, count] of its outputs, `in` apart.
-/// @returns whether every scale is finite
 template <int width, class Number>
-MILLRACE_INLINE bool round_block(const Number* w, std::int64_t in, std::int64_t columns, std::int64_t count,
-                                 std::int8_t* block, rounding& sums) {
-  alignas(64) float wide[int8_block];
+MILLRACE_INLINE void round_block(const Number* w, std::int64_t in, std::int64_t columns, std::int64_t count,
+                                 std::int8_t* block, rounded_matrix& whole) {
+  alignas(64) float wide[int8_block] = {};
   alignas(64) std::int8_t numbers[panel_width][int8_block] = {};
   half scales[panel_width] = {};
-  bool finite = true;
+  rounding<width> sums;
   for (std::int64_t c = 0; c < columns; ++c) {
     for (std::int64_t k = 0; k < count; ++k)
       wide[k] = widened(w[c * in + k]);
-    scales[c] = round_weights<width>(wide, count, numbers[c], sums);
-    finite &= scales[c].bits < 0x7c00;
+    scales[c] = round_weights<width>(wide, numbers[c], sums);
+    whole.finite &= scales[c].bits < 0x7c00;
   }
   std::memcpy(block, scales, sizeof scales);
   for (std::int64_t k = 0; k < padded_inputs(count); k += 2)
     for (std::int64_t c = 0; c < panel_width; ++c)
       std::memcpy(block + int8_layout::place(c, k), &numbers[c][k], 2);
-  return finite;
+  for (int i = 0; i < width; ++i) {
+    whole.weights += sums.weights[i];
+    whole.changes += sums.changes[i];
+  }
 }
 
 } // namespace
 
 template <class Number>
 void packed_matrix::round(const Number* w) {
-  rounding sums;
-  bool finite = true;
+  rounded_matrix whole;
   with_instruction_set(
       best_instruction_set(), [&](auto width) __attribute__((always_inline)) {
         for (std::int64_t p = 0; p < panels(); ++p)
           for (std::int64_t k = 0; k < in_; k += int8_block)
-            finite &= round_block<decltype(width)::value>(
+            round_block<decltype(width)::value>(
                 w + p * panel_width * in_ + k, in_, std::min(panel_width, out_ - p * panel_width),
                 std::min(int8_block, in_ - k),
-                reinterpret_cast<std::int8_t*>(data_.get() + p * panel_bytes_) + int8_layout::offset(k), sums);
+                reinterpret_cast<std::int8_t*>(data_.get() + p * panel_bytes_) + int8_layout::offset(k), whole);
       });
-  if (!finite)
+  if (!whole.finite)
     throw std::invalid_argument("packed_matrix: a weight is not finite or too large for int8");
-  rounding_error_ = sums.weights > 0 ? std::sqrt(sums.changes / sums.weights) : 0;
+  rounding_error_ = whole.weights > 0 ? std::sqrt(whole.changes / whole.weights) : 0;
 }
 
 packed_matrix packed_matrix::as_int8(const float* w, std::int64_t out, std::int64_t in,

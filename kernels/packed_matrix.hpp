@@ -31,9 +31,13 @@ public:
   packed_matrix(const float* w, std::int64_t out, std::int64_t in, std::shared_ptr<std::byte> room = nullptr);
   packed_matrix(const bfloat16* w, std::int64_t out, std::int64_t in, std::shared_ptr<std::byte> room = nullptr);
 
+  /// Rounds to bfloat16.
+  static packed_matrix as_bfloat16(const float* w, std::int64_t out, std::int64_t in,
+                                   std::shared_ptr<std::byte> room = nullptr);
+
   /// Rounds to int8. Every 32 weights of an output, from input 0 on, share a scale s, the least 16-bit float of which
-  /// 127 steps reach the largest of them: each becomes the nearest of the numbers -127 s, -126 s, ... 127 s. So what
-  /// was rounded so before, or a GGUF's Q8_0, stays as it is.
+  /// 127 steps reach the largest of them: each becomes the nearest of the numbers -127 s, -126 s, ... 127 s. What was
+  /// rounded so before, or is a GGUF's Q8_0, stays as it is where the largest is 0.002 or more.
   /// @throws std::invalid_argument also for a weight that is not finite, or above 127 * 65504 in size
   static packed_matrix as_int8(const float* w, std::int64_t out, std::int64_t in,
                                std::shared_ptr<std::byte> room = nullptr);
@@ -63,7 +67,7 @@ public:
 private:
   packed_matrix(std::int64_t out, std::int64_t in, storage stored_as, std::shared_ptr<std::byte> room);
 
-  template <class Number>
+  template <class Stored, class Number>
   void lay_out(const Number* w);
   template <class Number>
   void round(const Number* w);

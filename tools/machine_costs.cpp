@@ -172,7 +172,8 @@ public:
       : p_(p), found_(found), role_(*p.of<pipeline::rollout_table>().at(0)),
         table_(std::get<pipeline::rollout_table>(role_.options)), device_(train::device_named(p.run.device)),
         words_(roles::load_model(p, table_.model, p.models.at(table_.model).dtype)),
-        policy_(model::inference_decoder(words_.config, std::exchange(words_.parameters, {}), device_)),
+        policy_(model::inference_decoder(words_.config, std::exchange(words_.parameters, {}), device_,
+                                         p.models.at(table_.model).sampled_as())),
         from_(p, table_, words_),
         options_(from_.options(static_cast<int>(pipeline::threads_of(p, role_.name, cores_here())))) {}
 
@@ -238,7 +239,8 @@ public:
     const auto snapshot = learning_->snapshot(steps_);
     found_.costs.copy_s = now_s() - begin;
     begin = now_s();
-    model::inference_decoder(words_.config, columns::weights_of(snapshot), device_);
+    model::inference_decoder(words_.config, columns::weights_of(snapshot), device_,
+                             p_.models.at(table_.model).sampled_as());
     found_.costs.layout_s = now_s() - begin;
   }
 

@@ -40,13 +40,14 @@ std::int64_t trainer_bytes(std::int64_t weights) {
 /// Of what is computed with.
 constexpr std::int64_t number_bytes = bytes_a_number(precision::float32);
 
-/// What a model is, without its weights. Bytes are those of fp32.
+/// What a model is, without its weights. Bytes are those of fp32 unless they say more.
 struct model_size {
   model::model_config config;
   model::weights shapes;
   std::int64_t weights = 0; ///< bytes
   std::int64_t table = 0;   ///< bytes of the embedding
   std::int64_t packed = 0;  ///< bytes of the matrices as an engine lays them out
+  std::int64_t packed_int8 = 0;
   std::int64_t adapted = 0; ///< bytes of the linear layers of blocks
 };
 
@@ -60,8 +61,11 @@ model_size read_model_size(const std::filesystem::path& path) {
     size.table += table ? bytes : 0;
     size.adapted += name.ends_with("_proj.weight") ? bytes : 0;
     if (tensor.dim() == 2) {
-      constexpr auto panel = kernels::packed_matrix::panel_width;
-      size.packed += (tensor.size(0) + panel - 1) / panel * panel * tensor.size(1) * number_bytes;
+      const auto packed = [&tensor](kernels::storage stored_as) {
+        return static_cast<std::int64_t>(kernels::packed_matrix::bytes_of(tensor.size(0), tensor.size(1), stored_as));
+      };
+      size.packed += packed(kernels::storage::float32);
+      size.packed_int8 += packed(kernels::storage::int8);
     }
   }
   return size;
@@ -77,6 +81,19 @@ const model_size& model_size_of(const std::filesystem::path& path) {
 /// Bytes of fp32 numbers as another precision has them.
 std::int64_t kept_as(precision kept, std::int64_t bytes) {
   return bytes * bytes_a_number(kept) / bytes_a_number(precision::float32);
+}
+
+/// Bytes of the matrices as an engine lays them out.
+std::int64_t packed_as(sampling_precision kept, const model_size& size) {
+  switch (kept) {
+  case sampling_precision::float32:
+    return size.packed;
+  case sampling_precision::bfloat16:
+    return kept_as(precision::bfloat16, size.packed);
+  case sampling_precision::int8:
+    break;
+  }
+  return size.packed_int8;
 }
 
 /// A file for a GPU is planned on machines without one, too.
@@ -211,14 +228,15 @@ private:
   }
 
   /// Of an engine: weights as they are laid out, those of the next version as they come and are laid out, caches.
+  /// @param packed bytes of the weights as they are laid out
   template <class Table>
-  void generation(const Table& table, const model_size& size, std::int64_t answers, std::int64_t answers_per_prompt,
-                  std::int64_t prompt, std::int64_t answer, std::int64_t bound = 0) {
+  void generation(const Table& table, const model_size& size, std::int64_t packed, std::int64_t answers,
+                  std::int64_t answers_per_prompt, std::int64_t prompt, std::int64_t answer, std::int64_t bound = 0) {
     const auto dtype = p_.models.at(table.model).dtype;
-    add(memory_kind::weights, kept_as(dtype, size.packed));
+    add(memory_kind::weights, packed);
     if (!beside_policy())                                      // else these are the published ones
       add(memory_kind::staging, kept_as(dtype, size.weights)); // goes on lying there for the version after
-    change(kept_as(dtype, size.weights), kept_as(dtype, size.packed));
+    change(kept_as(dtype, size.weights), packed);
     const auto& c = size.config;
     constexpr auto block = kernels::cache_block_tokens;
     const auto blocks = [](std::int64_t tokens) { return (tokens + block - 1) / block; };
@@ -343,12 +361,15 @@ private:
     const double steps = 1 + p_.schedule.gate.depth;
     const auto live = static_cast<std::int64_t>(
         std::min(1e9, steps * static_cast<double>(p_.schedule.groups_per_step * table.answers_per_prompt)));
-    generation(table, size, std::min(table.slots, live), table.answers_per_prompt, roles::longest_prompt(p_),
+    const auto packed = packed_as(p_.models.at(table.model).sampled_as(), size);
+    generation(table, size, packed, std::min(table.slots, live), table.answers_per_prompt, roles::longest_prompt(p_),
                table.max_new_tokens, table.cache_bytes.bytes);
   }
 
   void add_parts(const pipeline::evaluation_table& table, const model_size& size) {
-    generation(table, size, table.slots, table.answers_per_prompt, table.max_prompt_tokens, table.max_new_tokens);
+    const auto packed = kept_as(p_.models.at(table.model).dtype, size.packed);
+    generation(table, size, packed, table.slots, table.answers_per_prompt, table.max_prompt_tokens,
+               table.max_new_tokens);
   }
 
   void add_parts(const pipeline::reference_table& table, const model_size& size) {

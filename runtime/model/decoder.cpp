@@ -14,6 +14,8 @@
 #include <span>
 #include <sstream>
 #include <stdexcept>
+#include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace millrace::model {
@@ -40,28 +42,64 @@ void check_finite(const std::string& name, const at::Tensor& tensor) {
     throw input_error("parameter '" + name + "': holds NaN or infinity");
 }
 
-kernels::storage stored_as(const at::Tensor& matrix) {
-  return matrix.scalar_type() == at::kBFloat16 ? kernels::storage::bfloat16 : kernels::storage::float32;
+/// What a matrix is laid out as.
+kernels::storage stored_as(const at::Tensor& matrix, sampling_precision kept) {
+  if (kept == sampling_precision::int8)
+    return kernels::storage::int8;
+  return matrix.scalar_type() == at::kBFloat16 || kept == sampling_precision::bfloat16 ? kernels::storage::bfloat16
+                                                                                       : kernels::storage::float32;
+}
+
+/// A layer's matrix and the parameter's name.
+struct named_matrix {
+  linear_weight* layer;
+  std::string name;
+};
+
+/// @param source [out, in] contiguous, of a float or bfloat16
+template <class Number>
+kernels::packed_matrix laid_out(const at::Tensor& source, kernels::storage stored_as,
+                                const std::shared_ptr<std::byte>& room) {
+  using kernels::packed_matrix;
+  const auto* w = static_cast<const Number*>(source.const_data_ptr());
+  const std::int64_t out = source.size(0), in = source.size(1);
+  if (stored_as == kernels::storage::int8)
+    return packed_matrix::as_int8(w, out, in, room);
+  if constexpr (std::is_same_v<Number, float>)
+    if (stored_as == kernels::storage::bfloat16)
+      return packed_matrix::as_bfloat16(w, out, in, room);
+  return packed_matrix(w, out, in, room);
+}
+
+kernels::packed_matrix packed(const at::Tensor& source, kernels::storage stored_as, const std::string& name,
+                              const std::shared_ptr<std::byte>& room) {
+  constexpr double most_moved = 0.02;
+  const std::string where = "parameter '" + name + "': ";
+  try {
+    auto made = source.scalar_type() == at::kBFloat16 ? laid_out<kernels::bfloat16>(source, stored_as, room)
+                                                      : laid_out<float>(source, stored_as, room);
+    if (made.rounding_error() > most_moved)
+      throw input_error(where + "int8 moves it by " + std::to_string(made.rounding_error() * 100).substr(0, 4)
+                        + " % of its size, want at most 2 %, or a wider rollout_dtype");
+    return made;
+  } catch (const std::invalid_argument& error) {
+    throw input_error(where + error.what());
+  }
 }
 
 /// Lays matrices out in one piece of memory, and lets each one's tensor go.
-void pack_matrices(std::span<linear_weight* const> matrices) {
+void pack_matrices(std::span<const named_matrix> matrices, sampling_precision kept) {
   using kernels::packed_matrix;
   std::size_t bytes = 0;
-  for (const auto* w : matrices)
-    bytes += packed_matrix::bytes_of(w->weight.size(0), w->weight.size(1), stored_as(w->weight));
+  for (const auto& [w, name] : matrices)
+    bytes += packed_matrix::bytes_of(w->weight.size(0), w->weight.size(1), stored_as(w->weight, kept));
   const auto all = kernels::system_memory(bytes);
   std::size_t next = 0;
-  for (auto* w : matrices) {
+  for (const auto& [w, name] : matrices) {
     const at::Tensor source = std::exchange(w->weight, {}).detach().contiguous();
-    const std::int64_t out = source.size(0), in = source.size(1);
-    const std::shared_ptr<std::byte> room(all, all.get() + next);
-    next += packed_matrix::bytes_of(out, in, stored_as(source));
-    if (stored_as(source) == kernels::storage::bfloat16)
-      w->packed = std::make_shared<packed_matrix>(static_cast<const kernels::bfloat16*>(source.const_data_ptr()), out,
-                                                  in, room);
-    else
-      w->packed = std::make_shared<packed_matrix>(source.const_data_ptr<float>(), out, in, room);
+    const auto as = stored_as(source, kept);
+    w->packed = std::make_shared<packed_matrix>(packed(source, as, name, {all, all.get() + next}));
+    next += packed_matrix::bytes_of(source.size(0), source.size(1), as);
   }
 }
 
@@ -193,19 +231,29 @@ at::Tensor decoder::hidden(operations& ops, const at::Tensor& tokens, const at::
   return ops.rms_norm(x, final_norm_, config_.rms_norm_eps);
 }
 
+namespace {
+
+constexpr std::pair<std::string_view, linear_weight decoder::layer::*> linear_parts[] = {
+    {"self_attn.q_proj", &decoder::layer::q}, {"self_attn.k_proj", &decoder::layer::k},
+    {"self_attn.v_proj", &decoder::layer::v}, {"self_attn.o_proj", &decoder::layer::o},
+    {"mlp.gate_proj", &decoder::layer::gate}, {"mlp.up_proj", &decoder::layer::up},
+    {"mlp.down_proj", &decoder::layer::down}};
+
+std::string linear_name(std::size_t layer, std::string_view part) {
+  return "model.layers." + std::to_string(layer) + '.' + std::string(part);
+}
+
+} // namespace
+
 linear_weight* decoder::linear_named(std::string_view name) {
-  static constexpr std::pair<std::string_view, linear_weight layer::*> parts[] = {
-      {"self_attn.q_proj", &layer::q}, {"self_attn.k_proj", &layer::k}, {"self_attn.v_proj", &layer::v},
-      {"self_attn.o_proj", &layer::o}, {"mlp.gate_proj", &layer::gate}, {"mlp.up_proj", &layer::up},
-      {"mlp.down_proj", &layer::down}};
   for (std::size_t i = 0; i < layers_.size(); ++i)
-    for (const auto& [part, member] : parts)
-      if (name == "model.layers." + std::to_string(i) + '.' + std::string(part))
+    for (const auto& [part, member] : linear_parts)
+      if (name == linear_name(i, part))
         return &(layers_[i].*member);
   return nullptr;
 }
 
-void decoder::pack() {
+void decoder::pack(sampling_precision kept) {
   parameters_.clear();
   const auto own = [](at::Tensor& vector) {
     if (vector.defined())
@@ -214,19 +262,21 @@ void decoder::pack() {
   const bool tied = embedding_.weight.is_same(head_.weight);
   if (tied)
     head_.weight.reset();
-  std::vector<linear_weight*> matrices;
-  for (auto& l : layers_) {
-    matrices.insert(matrices.end(), {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down});
+  std::vector<named_matrix> matrices;
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    auto& l = layers_[i];
+    for (const auto& [part, member] : linear_parts)
+      matrices.push_back({&(l.*member), linear_name(i, part) + ".weight"});
     for (auto* norm : {&l.input_norm, &l.q_norm, &l.k_norm, &l.post_attention_norm})
       own(*norm);
   }
   own(final_norm_);
-  matrices.push_back(&embedding_);
+  matrices.push_back({&embedding_, "model.embed_tokens.weight"});
   if (!tied)
-    matrices.push_back(&head_);
-  for (auto* w : matrices)
+    matrices.push_back({&head_, config_.score_head ? "score.weight" : "lm_head.weight"});
+  for (const auto& [w, name] : matrices)
     own(w->bias);
-  pack_matrices(matrices);
+  pack_matrices(matrices, kept);
   if (tied)
     head_ = embedding_;
 }

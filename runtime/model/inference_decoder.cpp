@@ -45,11 +45,12 @@ weights placed_on(const weights& parameters, at::Device device) {
   return placed;
 }
 
-std::shared_ptr<const decoder> inference_decoder(const model_config& config, weights parameters, at::Device device) {
+std::shared_ptr<const decoder> inference_decoder(const model_config& config, weights parameters, at::Device device,
+                                                 sampling_precision kept) {
   if (device.is_cpu()) {
     auto made = std::make_shared<decoder>(config, placed_on(parameters, device));
     parameters.clear();
-    made->pack();
+    made->pack(kept);
     return made;
   }
   const device_calls gpu(device.type());

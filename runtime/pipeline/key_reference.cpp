@@ -168,6 +168,12 @@ private:
     put_line(name, "unset", range("number", l), meaning);
   }
 
+  template <enum_with_words Enum>
+  void put(const std::string& name, const std::optional<Enum>&, const limits&, const std::string& meaning) {
+    constexpr auto words = words_of<Enum>();
+    put_line(name, "unset", joined({words.begin(), words.end()}, " | "), meaning);
+  }
+
   template <class Table>
   void put(const std::string& name, const std::optional<Table>&, const limits&, const std::string& meaning) {
     put_line(name, "unset", "a table", meaning);

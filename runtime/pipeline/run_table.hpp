@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -113,6 +114,10 @@ struct model_table {
   std::filesystem::path path;
   std::string chat_template;
   precision dtype = precision::float32;
+  std::optional<sampling_precision> rollout_dtype;
+
+  /// What rollouts keep its matrices as.
+  sampling_precision sampled_as() const { return rollout_dtype.value_or(millrace::sampled_as(dtype)); }
 
   bool operator==(const model_table&) const = default;
 
@@ -123,6 +128,9 @@ struct model_table {
     v("dtype", s.dtype, any(),
       "what weights are kept as where they generate or score, and on their way there; learners keep and everybody "
       "computes float32");
+    v("rollout_dtype", s.rollout_dtype, any(),
+      "what rollouts keep matrices as, rounded there from `dtype`; int8 is also multiplied with inputs of 16 bits; "
+      "unset = dtype");
   }
 };
 

@@ -137,6 +137,7 @@ void replayer::join(const pipeline::role&, const pipeline::source_table&) {
 void replayer::join(const pipeline::role& role, const pipeline::rollout_table& table) {
   auto words = roles::load_text_model(pipeline_, table.model);
   sampled_ = words.config;
+  sampled_as_ = pipeline_.models.at(table.model).sampled_as();
   roles::rollout_requests requests(pipeline_, table, words);
   answering_.push_back({.role = &role, .words = std::move(words), .requests = std::move(requests)});
 }
@@ -243,7 +244,7 @@ replayer::shared_policy replayer::policy_of(std::uint32_t version) {
     throw input_error("version " + std::to_string(version) + " is wanted and the learner is at version "
                       + std::to_string(version_));
   return policies_[version] = model::inference_decoder(sampled_.value(), columns::weights_of(policy_.snapshot(version)),
-                                                       train::device_named(pipeline_.run.device));
+                                                       train::device_named(pipeline_.run.device), sampled_as_);
 }
 
 const roles::source_prompt& replayer::row_of(const train::lineage& recorded) {

@@ -110,6 +110,7 @@ private:
   std::vector<oldest_weights> oldest_; ///< by index in the record
   std::vector<answering_role> answering_;
   std::optional<model::model_config> sampled_; ///< of the model that rollouts sample from, if there are some
+  sampling_precision sampled_as_ = sampling_precision::float32;
   roles::policy_core policy_;
   std::uint32_t version_;
   std::map<std::uint32_t, shared_policy> policies_; ///< packed

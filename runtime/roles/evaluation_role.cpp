@@ -66,7 +66,7 @@ evaluation_role::evaluation_role(const role_setup& setup, const pipeline::evalua
     : setup_(setup), answers_kept_(static_cast<std::size_t>(table.answers_kept)),
       device_(device_for(*setup.pipeline, table.model)), core_(core_of(setup, table)),
       thread_(std::make_shared<job_thread>()) {
-  device_for(*setup.pipeline, table.cache_dtype, "roles." + setup.who.role + ".cache_dtype");
+  device_for(*setup.pipeline, word(table.cache_dtype), "roles." + setup.who.role + ".cache_dtype");
   if (core_->skipped() > 0)
     telemetry::log_warning(setup_.who.name(),
                            std::to_string(core_->skipped()) + " rows skipped, the first: " + core_->skipped_first());

@@ -28,17 +28,18 @@ model::checkpoint load_text_model(const pipeline::pipeline& p, const std::string
   return loaded;
 }
 
-at::Device device_for(const pipeline::pipeline& p, precision kept, const std::string& path) {
+at::Device device_for(const pipeline::pipeline& p, const std::string& kept, const std::string& path) {
   const auto device = train::device_named(p.run.device);
-  if (!device.is_cpu() && kept == precision::bfloat16)
-    throw pipeline::pipeline_errors({p.mistake_at(path, path + ": found \"bfloat16\" and run.device = \"" + p.run.device
-                                                            + "\" finds a GPU, which keeps float32 alone; want "
-                                                              "\"float32\" or run.device = \"cpu\"")});
+  if (!device.is_cpu() && kept != word(precision::float32))
+    throw pipeline::pipeline_errors(
+        {p.mistake_at(path, path + ": found \"" + kept + "\" and run.device = \"" + p.run.device
+                                + "\" finds a GPU, which keeps float32 alone; want "
+                                  "\"float32\" or run.device = \"cpu\"")});
   return device;
 }
 
 at::Device device_for(const pipeline::pipeline& p, const std::string& model) {
-  return device_for(p, p.models.at(model).dtype, "models." + model + ".dtype");
+  return device_for(p, word(p.models.at(model).dtype), "models." + model + ".dtype");
 }
 
 } // namespace millrace::roles

@@ -16,8 +16,9 @@ model::checkpoint load_model(const pipeline::pipeline& p, const std::string& nam
 /// prompt.
 model::checkpoint load_text_model(const pipeline::pipeline& p, const std::string& name);
 
-/// Where a role generates or scores. @throws pipeline_errors at the key `path`, for bfloat16 on a GPU
-at::Device device_for(const pipeline::pipeline& p, precision kept, const std::string& path);
+/// Where a role generates or scores. @throws pipeline_errors at the key `path`, for what a GPU does not keep
+/// @param kept the word of a precision
+at::Device device_for(const pipeline::pipeline& p, const std::string& kept, const std::string& path);
 
 /// Where a role computes with a model of the pipeline. @throws pipeline_errors for a `dtype` that cannot be there
 at::Device device_for(const pipeline::pipeline& p, const std::string& model);

@@ -57,8 +57,10 @@ struct rollout_role::state {
 
   state(const role_setup& from, const pipeline::rollout_table& table)
       : setup(from), words(load_text_model(*from.pipeline, table.model)), requests(*from.pipeline, table, words),
-        in_flight(from.who.name()), device(device_for(*from.pipeline, table.model)) {
-    device_for(*from.pipeline, table.cache_dtype, "roles." + from.who.role + ".cache_dtype");
+        in_flight(from.who.name()), device(device_for(*from.pipeline, table.model)),
+        kept(from.pipeline->models.at(table.model).sampled_as()) {
+    device_for(*from.pipeline, word(kept), "models." + table.model + ".rollout_dtype");
+    device_for(*from.pipeline, word(table.cache_dtype), "roles." + from.who.role + ".cache_dtype");
   }
 
   void accept(asked_group group, columns::column_set prompt, std::optional<columns::column_set> partial);
@@ -75,6 +77,7 @@ struct rollout_role::state {
   rollout_requests requests;
   telemetry::in_flight_groups in_flight;
   at::Device device;
+  sampling_precision kept; ///< of matrices
   poster post;
   std::map<std::uint64_t, pulling> pulls; ///< by group
   std::vector<waiting_flip> flips;
@@ -236,13 +239,13 @@ void rollout_role::state::lay_out(coming_weights weights, columns::pulled_weight
                                      .duration_s = weights.arrived_s - weights.asked_s,
                                      .args = {}});
   layout->post([weights = std::move(weights), parameters = std::move(parameters), track, post = post,
-                config = words.config, on = device] {
+                config = words.config, on = device, kept = kept] {
     std::shared_ptr<const model::decoder> policy;
     try {
       const telemetry::timed span(telemetry::process_trace(), track,
                                   "layout of version " + std::to_string(weights.ask.version),
                                   telemetry::cause::compute);
-      policy = model::inference_decoder(config, columns::weights_of(parameters), on);
+      policy = model::inference_decoder(config, columns::weights_of(parameters), on, kept);
     } catch (const std::exception& error) {
       weights.done({}, error.what());
       return;

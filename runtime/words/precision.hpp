@@ -14,6 +14,18 @@ constexpr auto words_for(precision) {
   return std::to_array<std::string_view>({"float32", "bfloat16"});
 }
 
+/// What the matrices of a model are kept as where it samples. int8: 32 numbers of a row, in whole steps from -127 to
+/// 127 of a scale of 16 bits.
+enum class sampling_precision : std::uint8_t { float32, bfloat16, int8 };
+
+constexpr auto words_for(sampling_precision) {
+  return std::to_array<std::string_view>({"float32", "bfloat16", "int8"});
+}
+
+constexpr sampling_precision sampled_as(precision kept) {
+  return kept == precision::float32 ? sampling_precision::float32 : sampling_precision::bfloat16;
+}
+
 constexpr std::int64_t bytes_a_number(precision kept) {
   return kept == precision::float32 ? 4 : 2;
 }

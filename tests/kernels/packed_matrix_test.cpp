@@ -198,6 +198,31 @@ TEST_CASE("int8: each weight moves by half a step of its block at most, and what
   }
 }
 
+TEST_CASE("int8: weights are what plain arithmetic makes of them, those half way between two steps too") {
+  constexpr std::int64_t out = 50, in = 96;
+  auto w = random_floats(out * in, 21, 0.1f);
+  for (std::size_t k = 0; k < w.size(); k += 3)
+    w[k] = std::round(w[k] * 254) / 254;
+  for (std::size_t k = 0; k < w.size(); k += 32)
+    w[k + 5] = 0.5f; // the steps are halves of those
+  const auto packed = packed_matrix::as_int8(w.data(), out, in);
+  std::vector<float> row(in);
+  std::size_t wrong = 0;
+  for (std::int64_t o = 0; o < out; ++o) {
+    packed.copy_row(o, row.data());
+    for (std::int64_t begin = 0; begin < in; begin += 32) {
+      const float* block = w.data() + o * in + begin;
+      float largest = 0;
+      for (std::int64_t k = 0; k < 32; ++k)
+        largest = std::max(largest, std::abs(block[k]));
+      const float step = widened(half_at_least(largest / 127));
+      for (std::int64_t k = 0; k < 32; ++k)
+        wrong += row[static_cast<std::size_t>(begin + k)] != std::nearbyint(block[k] / step) * step;
+    }
+  }
+  CHECK(wrong == 0);
+}
+
 TEST_CASE("int8: every instruction set, any number of rows and threads give the bits of the plain reference") {
   for (const std::int64_t out : {1, 31, 32, 33, 100})
     for (const std::int64_t in : {1, 15, 32, 64, 513, 576, 1100}) {
@@ -302,6 +327,9 @@ TEST_CASE("a row of the matrix comes back out of the layout") {
   for (const float x : w)
     halves.push_back(rounded(x));
   const packed_matrix wide(w.data(), 70, 5), narrow(halves.data(), 70, 5);
+  CHECK(std::memcmp(packed_matrix::as_bfloat16(w.data(), 70, 5).panel<bfloat16>(0), narrow.panel<bfloat16>(0),
+                    packed_matrix::bytes_of(70, 5, storage::bfloat16))
+        == 0);
   for (std::int64_t row = 0; row < 70; ++row) {
     std::vector<float> whole(5), half(5);
     wide.copy_row(row, whole.data());

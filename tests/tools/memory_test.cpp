@@ -111,6 +111,14 @@ TEST_CASE("the plan of memory: what training and publishing keep of a model, by 
   CHECK(bytes_of(narrow, "run", "learner", "publication") == tiny_weights / 2 * 7 / 10);
   CHECK(bytes_of(narrow, "run", "rollout", "weights") * 2 == bytes_of(alone, "run", "rollout", "weights"));
   CHECK(bytes_of(narrow, "run", "learner", "weights") == tiny_weights);
+  const auto bytes = planned(run, {"--set", "models.tiny.rollout_dtype=int8"});
+  // 1 byte a number and 2 for each 32 of them, where fp32 has 4 a number.
+  CHECK(bytes_of(bytes, "run", "rollout", "weights") * 64 == bytes_of(alone, "run", "rollout", "weights") * 17);
+  const auto placed =
+      planned(run, {"--set", "models.tiny.rollout_dtype=int8", "--set", "placement.rollout.processes=1"});
+  CHECK(bytes_of(placed, "rollout/0", "rollout", "staging") // as they come, and laid out
+        == tiny_weights + bytes_of(bytes, "run", "rollout", "weights"));
+  CHECK(bytes_of(bytes, "run", "learner", "publication") == bytes_of(alone, "run", "learner", "publication"));
   CHECK(bytes_of(alone, "run", "critic", "publication") == 0);
   CHECK(bytes_of(alone, "run", "critic", "activations") > 0);
   const auto ranks = planned(run, {"--set", "placement.learner.processes=2", "--set",

@@ -61,6 +61,27 @@ TEST_CASE("a bfloat16 rollout and reference: the model learns, a replay and seve
   CHECK(gap(alone) > 1e-4);
 }
 
+TEST_CASE("an int8 rollout: the model learns, a replay and several processes repeat every bit, weights travel wide") {
+  const strings in_bytes{"--set", "models.tiny.rollout_dtype=int8"};
+  const tiny_run longer({.steps = 40});
+  curve_of(longer, in_bytes);
+  CHECK(mean_reward(longer, 30, 40) > mean_reward(longer, 0, 5) + 0.03); // of 0.09 to the largest reward, 1.5
+
+  const tiny_pipeline pipeline{.steps = 6, .reference = true};
+  const tiny_run alone(pipeline), apart(pipeline), exact(pipeline), both(pipeline);
+  const auto curve = curve_of(alone, in_bytes);
+  CHECK(curve_of(apart, with(placed_apart(true), in_bytes)) == curve);
+  CHECK(curve_of(exact, {}) != curve);
+  check_replay(alone);
+  curve_of(both, with(in_half, in_bytes));
+  check_replay(both);
+  const auto gap = [](const tiny_run& run) {
+    return run.files().metrics().front().at("rollout/logprob_max_difference").get<double>();
+  };
+  CHECK(gap(exact) < 1e-4);
+  CHECK(gap(alone) > 1e-4);
+}
+
 TEST_CASE("bfloat16 goes with adapters, averages, references that follow, critics and checkpoints") {
   const tiny_pipeline pipeline{.steps = 4, .reference = true, .critic = true};
   for (const strings& how : {strings{"--set", "roles.learner.lora.rank=4"},
@@ -91,6 +112,14 @@ TEST_CASE("bfloat16 where it means nothing and words that are none are refused a
   refused({"--set", "models.tiny.dtype=half"},
           "--set models.tiny.dtype=half: models.tiny.dtype: found \"half\", want one of \"float32\", \"bfloat16\"");
   refused({"--set", "roles.rollout.cache_dtype=fp8"}, "roles.rollout.cache_dtype: found \"fp8\"");
+  refused({"--set", "models.tiny.rollout_dtype=int4"},
+          "models.tiny.rollout_dtype: found \"int4\", want one of \"float32\", \"bfloat16\", \"int8\"");
+  refused(with(in_half, {"--set", "models.tiny.rollout_dtype=float32"}),
+          "models.tiny.rollout_dtype: found \"float32\", want \"bfloat16\" or \"int8\": dtype has rounded");
+  refused({"--set", "models.other.path=" + tiny_model().string(), "--set", "models.other.rollout_dtype=int8"},
+          "models.other.rollout_dtype: found \"int8\", want no such key");
+  refused({"--set", "models.tiny.rollout_dtype=int8", "--set", "run.device=cuda"},
+          "models.tiny.rollout_dtype: found \"int8\", want \"float32\" with run.device = \"cuda\"");
   refused({"--set", "models.other.path=" + tiny_model().string(), "--set", "models.other.dtype=bfloat16"},
           "models.other.dtype: found \"bfloat16\", want \"float32\" of a model that no role generates or scores with");
   refused(with(in_half, {"--set", "run.device=cuda"}), "models.tiny.dtype: found \"bfloat16\", want \"float32\" with "

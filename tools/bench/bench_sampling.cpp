@@ -2,7 +2,8 @@
 // one JSON line a batch. The tokens are random: what counts is the shape.
 //
 //   bench_sampling MODEL [--threads N] [--batch N]... [--answers N] [--prompt-tokens N] [--new-tokens N] [--repeat N]
-//                 [--prefill-rows N] [--device cpu|cuda] [--dtype float32|bfloat16] [--cache-dtype float32|bfloat16]
+//                 [--prefill-rows N] [--device cpu|cuda] [--dtype float32|bfloat16|int8] [--cache-dtype
+//                 float32|bfloat16]
 //
 // tools/bench/sampling_peer.py runs this and transformers' generate in turns and prints the ratio;
 // tools/bench/long_contexts.py does so for prompts of thousands of tokens.
@@ -82,9 +83,10 @@ struct sampling_arguments {
 int measure(const sampling_arguments& given) {
   const auto& [path, device, dtype, cache_dtype, threads, repeat, answers, prompt_tokens, new_tokens, prefill_rows,
                batches] = given;
-  auto loaded = model::load_checkpoint(path, {.kept = value_of<precision>(dtype).value()});
+  const auto weights = value_of<sampling_precision>(dtype).value();
+  auto loaded = model::load_checkpoint(path, {.kept = value_of<precision>(dtype).value_or(precision::float32)});
   const auto policy = model::inference_decoder(loaded.config, std::exchange(loaded.parameters, {}),
-                                               train::device_named(device, "--device"));
+                                               train::device_named(device, "--device"), weights);
   for (const auto batch : batches) {
     timing best;
     for (int i = 0; i < repeat; ++i) {
@@ -133,7 +135,7 @@ int main(int argc, char** argv) {
                     {.name = "--prefill-rows", .to = &given.prefill_rows, .help = "Prompt tokens computed in one step"},
                     {.name = "--repeat", .to = &given.repeat},
                     {.name = "--device", .to = &given.device, .one_of = {"auto", "cpu", "cuda"}},
-                    {.name = "--dtype", .to = &given.dtype, .one_of = {"float32", "bfloat16"}},
+                    {.name = "--dtype", .to = &given.dtype, .one_of = {"float32", "bfloat16", "int8"}},
                     {.name = "--cache-dtype", .to = &given.cache_dtype, .one_of = {"float32", "bfloat16"}}},
       .run = [&given] { return measure(given); }};
   return tools::run_program(only, argc, argv);

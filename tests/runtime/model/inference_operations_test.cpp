@@ -252,6 +252,68 @@ TEST_CASE("bfloat16 weights give the bits of a model of the same numbers in fp32
   }
 }
 
+TEST_CASE("int8 weights: one set of bits whatever the batching and threads, near a model of the same numbers in fp32") {
+  for (const auto& family : model::families()) {
+    const auto config = tests::tiny_config(family.name);
+    const auto exact = tests::random_weights(config, 7, at::kFloat, false);
+    const auto narrow = model::inference_decoder(config, exact, at::kCPU, sampling_precision::int8);
+    CHECK(narrow->head().packed->stored_as() == kernels::storage::int8);
+    const auto tokens = some_tokens(41);
+    const at::Tensor whole = cached(*narrow, tokens, 41, 1);
+    CHECK(at::equal(whole, cached(*narrow, tokens, 1, 2)));
+    CHECK(at::equal(whole, cached(*narrow, tokens, 7, 3)));
+    model::weights rounded;
+    for (const auto& [name, tensor] : exact) {
+      rounded.push_back({name, tensor});
+      if (tensor.dim() != 2)
+        continue;
+      const auto stored =
+          kernels::packed_matrix::as_int8(tensor.const_data_ptr<float>(), tensor.size(0), tensor.size(1));
+      rounded.back().tensor = at::empty_like(tensor);
+      for (std::int64_t row = 0; row < tensor.size(0); ++row)
+        stored.copy_row(row, rounded.back().tensor.data_ptr<float>() + row * tensor.size(1));
+    }
+    // Inputs of 16 bits are off by 2^-16 of the largest at most: hidden states near 1 by some 1e-4 after two layers.
+    const at::Tensor same = cached(*model::inference_decoder(config, rounded, at::kCPU), tokens, 41, 1);
+    CHECK((whole - same).abs().max().item<double>() < 1e-3);
+    CHECK((whole - cached(tiny(family.name), tokens, 41, 1)).abs().max().item<double>() > 5e-3);
+  }
+}
+
+TEST_CASE("matrices in fp32 may be laid out in bfloat16, with the bits of what is rounded before") {
+  const auto config = tests::tiny_config("llama");
+  const auto exact = tests::random_weights(config, 7, at::kFloat, false);
+  auto rounded = exact;
+  for (auto& [name, tensor] : rounded)
+    if (tensor.dim() == 2)
+      tensor = tensor.to(at::kBFloat16);
+  const auto later = model::inference_decoder(config, exact, at::kCPU, sampling_precision::bfloat16);
+  const auto before = model::inference_decoder(config, rounded, at::kCPU);
+  CHECK(later->head().packed->stored_as() == kernels::storage::bfloat16);
+  CHECK(at::equal(cached(*later, some_tokens(9), 9, 1), cached(*before, some_tokens(9), 9, 1)));
+}
+
+TEST_CASE("a matrix that int8 moves too far, or that is too large for it, is named") {
+  const auto config = tests::tiny_config("llama");
+  const auto refused = [&](double scale, const std::string& want) {
+    auto weights = tests::random_weights(config, 7, at::kFloat, false);
+    const std::string name = "model.layers.1.mlp.up_proj.weight";
+    const auto one = std::ranges::find(weights, name, &model::named_tensor::name);
+    REQUIRE(one != weights.end());
+    one->tensor = one->tensor * scale;
+    CHECK_NOTHROW(model::inference_decoder(config, weights, at::kCPU));
+    std::string message;
+    try {
+      model::inference_decoder(config, weights, at::kCPU, sampling_precision::int8);
+    } catch (const input_error& error) {
+      message = error.what();
+    }
+    CHECK(message.starts_with("parameter '" + name + "': " + want));
+  };
+  refused(1e-6, "int8 moves it by "); // steps of 2^-24 at least, as large as the numbers
+  refused(1e9, "packed_matrix: a weight is not finite or too large for int8");
+}
+
 TEST_CASE("a bfloat16 cache: half the bytes, one set of bits whatever the batching, forks and threads, near fp32's") {
   const decoder d = tiny("llama");
   CHECK(2 * kv_pool::make(d.config(), at::kCPU, precision::bfloat16)->bytes_per_block()
