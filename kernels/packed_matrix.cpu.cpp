@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace millrace::kernels {
 namespace {
@@ -86,27 +87,43 @@ packed_matrix packed_matrix::as_bfloat16(const float* w, std::int64_t out, std::
 
 namespace {
 
-/// A block of a panel: rounds the weights [columns, count] of its outputs, `in` apart.
+/// A row of weights, block by block. @param scales `apart` bytes from block to block   @param numbers [in], and zeros
 template <int width, class Number>
-MILLRACE_INLINE void round_block(const Number* w, std::int64_t in, std::int64_t columns, std::int64_t count,
-                                 std::int8_t* block, rounded_matrix& whole) {
-  alignas(64) float wide[int8_block] = {};
-  alignas(64) std::int8_t numbers[panel_width][int8_block] = {};
-  half scales[panel_width] = {};
+MILLRACE_INLINE void round_row(const Number* w, std::int64_t in, std::int8_t* scales, std::int64_t apart,
+                               std::int8_t* numbers, rounded_matrix& whole) {
   rounding<width> sums;
-  for (std::int64_t c = 0; c < columns; ++c) {
-    for (std::int64_t k = 0; k < count; ++k)
-      wide[k] = widened(w[c * in + k]);
-    scales[c] = round_weights<width>(wide, numbers[c], sums);
-    whole.finite &= scales[c].bits < 0x7c00;
+  for (std::int64_t k = 0; k < in; k += int8_block, scales += apart) {
+    alignas(64) float copy[int8_block] = {};
+    const float* block = copy;
+    if (std::is_same_v<Number, float> && in - k >= int8_block)
+      block = reinterpret_cast<const float*>(w + k);
+    else
+      for (std::int64_t i = 0; i < std::min(int8_block, in - k); ++i)
+        copy[i] = widened(w[k + i]);
+    const half scale = round_weights<width>(block, numbers + k, sums);
+    std::memcpy(scales, &scale, sizeof scale);
+    whole.finite &= scale.bits < 0x7c00;
   }
-  std::memcpy(block, scales, sizeof scales);
-  for (std::int64_t k = 0; k < padded_inputs(count); k += 2)
-    for (std::int64_t c = 0; c < panel_width; ++c)
-      std::memcpy(block + int8_layout::place(c, k), &numbers[c][k], 2);
   for (int i = 0; i < width; ++i) {
     whole.weights += sums.weights[i];
     whole.changes += sums.changes[i];
+  }
+}
+
+/// A panel out of the rows [columns, in] of its outputs. @param numbers [panel_width, blocks of in], room to work in
+template <int width, class Number>
+MILLRACE_INLINE void round_panel(const Number* w, std::int64_t in, std::int64_t columns, std::int8_t* panel,
+                                 std::int8_t* numbers, rounded_matrix& whole) {
+  const std::int64_t stride = int8_blocks(in) * int8_block, apart = int8_layout::offset(int8_block);
+  if (columns < panel_width) // zeros for the outputs that there are not
+    std::fill(panel, panel + int8_layout::bytes(in), std::int8_t{});
+  for (std::int64_t c = 0; c < columns; ++c)
+    round_row<width>(w + c * in, in, panel + c * sizeof(half), apart, numbers + c * stride, whole);
+  for (std::int64_t begin = 0; begin < in; begin += int8_block) {
+    std::int8_t* const block = panel + int8_layout::offset(begin);
+    for (std::int64_t k = 0; k < padded_inputs(std::min(int8_block, in - begin)); k += 2)
+      for (std::int64_t c = 0; c < columns; ++c)
+        std::memcpy(block + int8_layout::place(c, k), numbers + c * stride + begin + k, 2);
   }
 }
 
@@ -115,14 +132,13 @@ MILLRACE_INLINE void round_block(const Number* w, std::int64_t in, std::int64_t 
 template <class Number>
 void packed_matrix::round(const Number* w) {
   rounded_matrix whole;
+  std::vector<std::int8_t> numbers(static_cast<std::size_t>(panel_width * int8_blocks(in_) * int8_block));
   with_instruction_set(
       best_instruction_set(), [&](auto width) __attribute__((always_inline)) {
         for (std::int64_t p = 0; p < panels(); ++p)
-          for (std::int64_t k = 0; k < in_; k += int8_block)
-            round_block<decltype(width)::value>(
-                w + p * panel_width * in_ + k, in_, std::min(panel_width, out_ - p * panel_width),
-                std::min(int8_block, in_ - k),
-                reinterpret_cast<std::int8_t*>(data_.get() + p * panel_bytes_) + int8_layout::offset(k), whole);
+          round_panel<decltype(width)::value>(
+              w + p * panel_width * in_, in_, std::min(panel_width, out_ - p * panel_width),
+              reinterpret_cast<std::int8_t*>(data_.get() + p * panel_bytes_), numbers.data(), whole);
       });
   if (!whole.finite)
     throw std::invalid_argument("packed_matrix: a weight is not finite or too large for int8");
