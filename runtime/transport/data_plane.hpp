@@ -92,6 +92,9 @@ struct data_plane_stats {
 /// host: they map it, read it in place, and hold it for as long as they hold the bundle, whether the owner lives or
 /// not. Nobody can write to it, and its checksums are not computed again. Everything else is copied over UCX.
 ///
+/// The owner sends two copies of a large bundle that is pulled whole. Further readers get it from those that have it,
+/// first from one of their own host; the owner gives it once more to whoever is let down.
+///
 /// Every message carries an HMAC-SHA256 with the run's key over who asks whom for what, and a sequence number that is
 /// accepted once. The bytes themselves are not encrypted.
 ///

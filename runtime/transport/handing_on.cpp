@@ -104,6 +104,16 @@ void data_plane::transfer_loop::hand_on(ucp_ep_h back, const message& request) {
   give(back, request, whole, places);
 }
 
+void data_plane::transfer_loop::refuse_waiting(const peer& of) {
+  for (auto& [number, p] : pulls_)
+    std::erase_if(p.waiting, [&](const message& request) {
+      const bool its = request.from == of.node && request.from_life == of.life;
+      if (its)
+        refuse(of.endpoint, request, refusal_reason::not_authorised);
+      return its;
+    });
+}
+
 void data_plane::transfer_loop::hand_on_to_all(const std::vector<message>& waiting) {
   for (const auto& request : waiting)
     if (const auto reader = peers_.find(request.from);

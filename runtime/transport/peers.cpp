@@ -18,6 +18,7 @@ void data_plane::transfer_loop::drop_peer(std::uint64_t node) {
   if (known == peers_.end())
     return;
   dropped_.insert({node, known->second->life});
+  refuse_waiting(*known->second);
   if (const auto line = lines_.find({node, known->second->life}); line != lines_.end()) {
     line->second->close();
     lines_.erase(line);

@@ -164,6 +164,7 @@ private:
   void keep(const ticket& t, const bundle& value);
   void hand_on(ucp_ep_h back, const message& request);
   void hand_on_to_all(const std::vector<message>& waiting);
+  void refuse_waiting(const peer& of);
 
   template <class Change>
   void count(Change change) {
