@@ -198,6 +198,22 @@ TEST_CASE("int8: each weight moves by half a step of its block at most, and what
   }
 }
 
+TEST_CASE("int8: blocks of a GGUF's Q8_0, a half times whole numbers of which the largest is 127, stay as they are") {
+  std::vector<float> w;
+  for (std::int64_t block = 0; block < 40; ++block) {
+    const half scale{static_cast<std::uint16_t>(0x0100 + block * 700)}; // from 2^-16 to 3500
+    for (std::int64_t k = 0; k < 32; ++k)
+      w.push_back(widened(scale) * static_cast<float>(k == block % 32 ? -127 : (k * 37 + block * 11) % 255 - 127));
+  }
+  const auto packed = packed_matrix::as_int8(w.data(), 8, 160);
+  CHECK(packed.rounding_error() == 0);
+  std::vector<float> row(160);
+  for (std::int64_t o = 0; o < 8; ++o) {
+    packed.copy_row(o, row.data());
+    CHECK(std::equal(row.begin(), row.end(), w.begin() + o * 160));
+  }
+}
+
 TEST_CASE("int8: weights are what plain arithmetic makes of them, those half way between two steps too") {
   constexpr std::int64_t out = 50, in = 96;
   auto w = random_floats(out * in, 21, 0.1f);

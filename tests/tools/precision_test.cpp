@@ -68,11 +68,14 @@ TEST_CASE("an int8 rollout: the model learns, a replay and several processes rep
   CHECK(mean_reward(longer, 30, 40) > mean_reward(longer, 0, 5) + 0.03); // of 0.09 to the largest reward, 1.5
 
   const tiny_pipeline pipeline{.steps = 6, .reference = true};
-  const tiny_run alone(pipeline), apart(pipeline), exact(pipeline), both(pipeline);
+  const tiny_run alone(pipeline), apart(pipeline), exact(pipeline), both(pipeline), halves(pipeline);
   const auto curve = curve_of(alone, in_bytes);
   CHECK(curve_of(apart, with(placed_apart(true), in_bytes)) == curve);
   CHECK(curve_of(exact, {}) != curve);
   check_replay(alone);
+  REQUIRE(run_to_end(halves.start(with(in_bytes, {"--set", "run.steps=2"})), 60).status == 0);
+  REQUIRE(run_to_end(halves.resume({"--set", "run.steps=6"}), 60).status == 0);
+  CHECK(halves.files().learning_curve() == curve);
   curve_of(both, with(in_half, in_bytes));
   check_replay(both);
   const auto gap = [](const tiny_run& run) {

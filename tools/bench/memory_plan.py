@@ -3,7 +3,7 @@
 
     python3 tools/bench/memory_plan.py [--millrace build/release/millrace] [--model GGUF] [--steps 3] [--only NAME ...]
 
-Thirteen configurations of SmolLM2-135M, whole and cut down to its first six layers, whose answers run to their longest. Prints
+Fourteen configurations of SmolLM2-135M, whole and cut down to its first six layers, whose answers run to their longest. Prints
 a line a process: predicted, measured, their ratio; and the CPU seconds of all processes. Exit status 1 if a ratio is
 further from 1 than 10 %.
 """
@@ -84,6 +84,7 @@ CONFIGURATIONS = {
     "ranks, shard none": ("six", "", RANKS),
     "ranks, shard optimizer": ("six", "", RANKS + ["placement.learner.shard=optimizer"]),
     "ranks, shard full": ("six", "", RANKS + ["placement.learner.shard=full"]),
+    "int8 rollout": ("whole", "", APART + ["models.m.rollout_dtype=int8"]),
     "small micro-batches": ("six", "", APART + ["roles.learner.micro_batch_tokens=256"]),
     "long answers": ("six", "", APART + LONG),
     "long, recomputed": ("six", "", APART + LONG + ["roles.learner.activation_checkpointing=true"]),
