@@ -125,6 +125,7 @@ void is_on_policy(const preset_run& run) {
 void is_one_behind(const preset_run& run) {
   for (const auto& row : run.steps)
     if (row.at("step") > 1) {
+      CAPTURE(row.at("step"));
       CHECK(row.at("staleness/mean") == 1);
       CHECK(row.at("staleness/max") == 1);
     }
@@ -354,7 +355,7 @@ void try_preset(const preset_row& row) {
 TEST_CASE("every preset runs: it finishes, its ledger closes, its bound holds, and it is what it is there for") {
   for (const auto& row : table())
     SUBCASE(*row.title ? row.title : row.name) {
-      CAPTURE(row.name);
+      CAPTURE(std::string(row.name));
       try_preset(row);
     }
 }
