@@ -100,7 +100,9 @@ SCHEDULES = [
      schedule("roll_packer", tail__oversample_prompts=1.5, tail__oversample_attempts=1)),
 ]
 
-STEP = ["schedule.groups_per_step=16", "roles.learner.micro_batch_tokens=256", "placement.learner.processes=1"]
+# Every group is trained, so that training takes its share of a step.
+STEP = ["schedule.groups_per_step=16", "roles.learner.micro_batch_tokens=256", "roles.learner.skip_flat_groups=false",
+        "placement.learner.processes=1"]
 
 
 def ranks(number, shard="none"):
