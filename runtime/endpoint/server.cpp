@@ -1,13 +1,12 @@
 #include "runtime/endpoint/server.hpp"
 
 #include "runtime/access/web_gate.hpp"
-#include "runtime/words/input_error.hpp"
+#include "runtime/access/web_listener.hpp"
 #include "runtime/words/no_signals.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
@@ -15,7 +14,6 @@
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sys/socket.h>
 
@@ -70,22 +68,8 @@ class server::state {
 public:
   state(server_options options, const served_model& model, generation& from)
       : options_(std::move(options)), gate_(options_.at, options_.token, access::web_face::api), model_(model),
-        from_(from), acceptor_(loop_), pause_(loop_) {
-    boost::system::error_code error;
-    const tcp::endpoint at(asio::ip::make_address(options_.at.host), options_.at.port);
-    acceptor_.open(at.protocol(), error);
-    if (!error)
-      acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
-    if (!error)
-      ::fcntl(acceptor_.native_handle(), F_SETFD, FD_CLOEXEC);
-    if (!error)
-      acceptor_.bind(at, error);
-    if (!error)
-      acceptor_.listen(512, error);
-    if (error)
-      throw input_error("cannot listen on " + options_.at.host_in_url() + ":" + std::to_string(options_.at.port) + " ("
-                        + error.message() + "): want an address of this host and a free port");
-    accept();
+        from_(from), listener_(loop_, options_.at, 512) {
+    listener_.start([this](tcp::socket socket) { greet(std::move(socket)); });
     const no_signals quiet;
     thread_ = std::thread([this] {
       pthread_setname_np(pthread_self(), "endpoint");
@@ -99,7 +83,7 @@ public:
     at_work_.clear();
   }
 
-  std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
+  std::uint16_t port() const { return listener_.port(); }
 
   const server_options& options() const { return options_; }
 
@@ -107,22 +91,6 @@ public:
 
 private:
   class connection;
-
-  void accept() {
-    acceptor_.async_accept([this](boost::system::error_code error, tcp::socket socket) {
-      if (error == asio::error::operation_aborted)
-        return;
-      if (error) { // no descriptor is left, for example
-        pause_.expires_after(std::chrono::milliseconds(100));
-        return pause_.async_wait([this](boost::system::error_code stopped) {
-          if (!stopped)
-            accept();
-        });
-      }
-      greet(std::move(socket));
-      accept();
-    });
-  }
 
   void greet(tcp::socket socket);
   std::optional<response> refused(const http::request<http::string_body>& request) const;
@@ -133,8 +101,7 @@ private:
   const served_model& model_;
   generation& from_;
   asio::io_context loop_{1};
-  tcp::acceptor acceptor_;
-  asio::steady_timer pause_;
+  access::web_listener listener_;
   std::atomic<std::size_t> open_ = 0;
   std::set<std::shared_ptr<connection>> at_work_; ///< an answer is made for them: nothing else may keep them
   std::thread thread_;
@@ -353,7 +320,6 @@ private:
 };
 
 void server::state::greet(tcp::socket socket) {
-  ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
   boost::system::error_code ignored;
   socket.set_option(tcp::no_delay(true), ignored);
   const bool full = open_ >= options_.connections;

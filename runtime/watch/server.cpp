@@ -1,17 +1,16 @@
 #include "runtime/watch/server.hpp"
 
+#include "runtime/access/web_listener.hpp"
 #include "runtime/formats/strict_json.hpp"
 #include "runtime/telemetry/printed.hpp"
 #include "runtime/watch/connection.hpp"
 #include "runtime/watch/memory.hpp"
 #include "runtime/watch/page.hpp"
 #include "runtime/watch/prometheus.hpp"
-#include "runtime/words/input_error.hpp"
 #include "runtime/words/no_signals.hpp"
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <fcntl.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -54,23 +53,8 @@ response plain(http::status status, const std::string& line) {
 class server::state : public answerer {
 public:
   explicit state(server_options options)
-      : options_(std::move(options)), gate_(options_.at, options_.token), acceptor_(loop_), pause_(loop_),
-        tick_(loop_) {
-    boost::system::error_code error;
-    const tcp::endpoint at(asio::ip::make_address(options_.at.host), options_.at.port);
-    acceptor_.open(at.protocol(), error);
-    if (!error)
-      acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
-    if (!error)
-      ::fcntl(acceptor_.native_handle(), F_SETFD, FD_CLOEXEC);
-    if (!error)
-      acceptor_.bind(at, error);
-    if (!error)
-      acceptor_.listen(128, error);
-    if (error)
-      throw input_error("cannot listen on " + options_.at.host_in_url() + ":" + std::to_string(options_.at.port) + " ("
-                        + error.message() + "): want an address of this host and a free port");
-  }
+      : options_(std::move(options)), gate_(options_.at, options_.token), listener_(loop_, options_.at, 128),
+        tick_(loop_) {}
 
   ~state() override { stop(); }
 
@@ -89,7 +73,7 @@ public:
         std::shared_ptr<connection>(list->front())->close();
   }
 
-  std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
+  std::uint16_t port() const { return listener_.port(); }
 
   const listen_address& at() const { return options_.at; }
 
@@ -132,7 +116,7 @@ private:
     pthread_setname_np(pthread_self(), "watch");
     ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 10); // of this thread alone, on Linux
     look();
-    accept();
+    listener_.start([this](tcp::socket socket) { greet(std::move(socket)); });
     loop_.run();
   }
 
@@ -161,24 +145,7 @@ private:
     return r;
   }
 
-  void accept() {
-    acceptor_.async_accept([this](boost::system::error_code error, tcp::socket socket) {
-      if (error == asio::error::operation_aborted)
-        return;
-      if (error) { // no descriptor is left, for example
-        pause_.expires_after(std::chrono::milliseconds(100));
-        return pause_.async_wait([this](boost::system::error_code stopped) {
-          if (!stopped)
-            accept();
-        });
-      }
-      greet(std::move(socket));
-      accept();
-    });
-  }
-
   void greet(tcp::socket socket) {
-    ::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
     if (asking_.size() >= options_.connections)
       std::shared_ptr<connection>(asking_.front())->close();
     const auto made_now = std::make_shared<connection>(
@@ -230,8 +197,8 @@ private:
   server_options options_;
   access::web_gate gate_;
   asio::io_context loop_{1};
-  tcp::acceptor acceptor_;
-  asio::steady_timer pause_, tick_;
+  access::web_listener listener_;
+  asio::steady_timer tick_;
   std::list<std::shared_ptr<connection>> asking_, streams_; ///< oldest first
   std::optional<run_reader> reader_;
   sections parts_;

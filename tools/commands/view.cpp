@@ -1,9 +1,9 @@
 #include "runtime/run_files/run_folder.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
+#include "tools/commands/end_signals.hpp"
 #include "tools/commands/watched_run.hpp"
 
-#include <csignal>
 #include <memory>
 
 namespace millrace::tools {
@@ -20,15 +20,10 @@ int view_run(const view_arguments& given) {
   const auto at = parse_listen_address(given.listen);
   if (!at || !at->is_loopback())
     throw input_error("--listen: found '" + given.listen + "', want a loopback address and a port: 127.0.0.1:7070");
-  sigset_t ends;
-  sigemptyset(&ends);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP})
-    sigaddset(&ends, signal);
-  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+  const end_signals ends;
   watch::server server({.at = *at, .token = ""});
   watch_run(server, given.folder, pipeline::read_stages(given.folder / "resolved.toml"));
-  int signal = 0;
-  sigwait(&ends, &signal);
+  ends.wait();
   return 0;
 }
 
