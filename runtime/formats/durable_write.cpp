@@ -20,6 +20,19 @@ namespace {
   throw input_error(path.string() + ": cannot " + what + ": " + std::strerror(reason));
 }
 
+/// @param put as ::write and ::pwrite, how much of what is left was written
+template <class Put>
+void put_all(const fs::path& path, std::span<const std::byte> bytes, Put put) {
+  while (!bytes.empty()) {
+    const ssize_t written = put(bytes);
+    if (written < 0 && errno == EINTR)
+      continue;
+    if (written < 0)
+      fail(path, "write", errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+}
+
 void sync_and_close(const fs::path& path, int descriptor, const char* what) {
   const int failed = ::fsync(descriptor) != 0 ? errno : 0;
   // Some file systems report a full disk or a quota only here.
@@ -44,14 +57,7 @@ new_file::~new_file() {
 }
 
 void new_file::write(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const auto written = ::write(descriptor_, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR)
-      continue;
-    if (written < 0)
-      fail(path_, "write", errno);
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
+  put_all(path_, bytes, [this](auto left) { return ::write(descriptor_, left.data(), left.size()); });
 }
 
 void new_file::write(std::string_view text) {
@@ -106,15 +112,10 @@ placed_file placed_file::opened(const fs::path& path, std::int64_t bytes) {
 }
 
 void placed_file::write(std::int64_t at, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const auto written = ::pwrite(descriptor_, bytes.data(), bytes.size(), at);
-    if (written < 0 && errno == EINTR)
-      continue;
-    if (written < 0)
-      fail(path_, "write", errno);
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-    at += written;
-  }
+  const auto end = at + static_cast<std::int64_t>(bytes.size());
+  put_all(path_, bytes, [this, end](auto left) {
+    return ::pwrite(descriptor_, left.data(), left.size(), end - static_cast<std::int64_t>(left.size()));
+  });
 }
 
 void placed_file::finish() {

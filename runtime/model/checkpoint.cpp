@@ -62,10 +62,10 @@ std::vector<shard> shards_of(const fs::path& folder, std::span<const named_tenso
   return shards;
 }
 
-/// Says which file each parameter is in, where there are several.
-void write_index(const fs::path& folder, const std::vector<shard>& shards, precision kept) {
+/// Says which file each parameter is in; "" where there is one file.
+std::string index_text(const std::vector<shard>& shards, precision kept) {
   if (shards.size() == 1)
-    return;
+    return "";
   json map = json::object();
   std::int64_t total = 0;
   for (const auto& one : shards)
@@ -74,7 +74,12 @@ void write_index(const fs::path& folder, const std::vector<shard>& shards, preci
       total += bytes_of(parameter, kept);
     }
   const json index = {{"metadata", {{"total_size", total}}}, {"weight_map", std::move(map)}};
-  formats::write_new_file(folder / index_file, index.dump(2) + "\n");
+  return index.dump(2) + "\n";
+}
+
+void write_index(const fs::path& folder, const std::string& text) {
+  if (!text.empty())
+    formats::write_new_file(folder / index_file, text);
 }
 
 /// The token as a template or tokenizer_config.json writes it.
@@ -173,6 +178,10 @@ const text::chat_template& chat_of(const checkpoint& model) {
   throw input_error(model.origin + ": has no chat template, or several and none called default; name one of " + names);
 }
 
+std::vector<std::int32_t> encode_chat(const checkpoint& model, std::span<const chat_turn> turns) {
+  return model.tok->encode(chat_of(model).render(turns, text::opening::assistant));
+}
+
 void write_description_files(const fs::path& folder, const checkpoint& model, precision kept) {
   formats::write_new_file(folder / "config.json", config_text(model.config, word(kept)));
   formats::write_new_file(folder / "generation_config.json", text::generation_config_text(model.generation));
@@ -190,22 +199,24 @@ void write_checkpoint_files(const fs::path& folder, const checkpoint& model, sav
   const auto shards = shards_of(folder, model.parameters, options);
   for (const auto& one : shards)
     write_safetensors(one.path, one.parameters, options.kept);
-  write_index(folder, shards, options.kept);
+  write_index(folder, index_text(shards, options.kept));
 }
 
 checkpoint_parts::checkpoint_parts(fs::path folder, const weights& shapes, std::int64_t shard_bytes)
-    : folder_(std::move(folder)), shapes_(shapes), shard_bytes_(shard_bytes) {
-  for (const auto& one : shards_of(folder_, shapes_, {.shard_bytes = shard_bytes_})) {
+    : folder_(std::move(folder)) {
+  const auto shards = shards_of(folder_, shapes, {.shard_bytes = shard_bytes});
+  for (const auto& one : shards) {
     files_.emplace_back(one.path, one.parameters);
     ends_.push_back(one.first + one.parameters.size());
   }
+  index_ = index_text(shards, precision::float32);
 }
 
 void checkpoint_parts::make_room() const {
   for (const auto& file : files_)
     file.make_room();
   fs::remove(folder_ / index_file);
-  write_index(folder_, shards_of(folder_, shapes_, {.shard_bytes = shard_bytes_}), precision::float32);
+  write_index(folder_, index_);
 }
 
 void checkpoint_parts::write(std::size_t parameter, std::int64_t begin, const at::Tensor& numbers) {

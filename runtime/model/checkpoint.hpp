@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,6 +58,10 @@ void use_chat_template(checkpoint& model, std::string_view name);
 /// @throws input_error
 const text::chat_template& chat_of(const checkpoint& model);
 
+/// The tokens of a conversation, the assistant's turn opened. The model has a tokenizer.
+/// @throws input_error as `chat_of` and `text::chat_template::render`
+std::vector<std::int32_t> encode_chat(const checkpoint& model, std::span<const chat_turn> turns);
+
 struct save_options {
   precision kept = precision::float32;
   std::int64_t shard_bytes = 5'000'000'000; ///< weights beyond it are spread over several files with an index
@@ -95,10 +100,9 @@ public:
 
 private:
   std::filesystem::path folder_;
-  weights shapes_;
-  std::int64_t shard_bytes_;
   std::vector<weights_file_parts> files_;
   std::vector<std::size_t> ends_; ///< of each file: one after its last parameter
+  std::string index_;             ///< "": there is one file
 };
 
 } // namespace millrace::model

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <ranges>
 
 namespace millrace::report {
 namespace {
@@ -89,7 +90,8 @@ double share_beside(const moment& one, const std::vector<moment>& others) {
   return one.seconds() > 0 ? sum / one.seconds() : 0;
 }
 
-double mean_of(const std::vector<double>& values) {
+template <class Values>
+double mean_of(const Values& values) {
   double sum = 0;
   for (const auto value : values)
     sum += value;
@@ -234,13 +236,6 @@ std::map<std::int64_t, double> beside_micro_batches(const recorded_run& run) {
   return fixed;
 }
 
-double mean_of(const std::map<std::int64_t, double>& by_step) {
-  double sum = 0;
-  for (const auto& [step, value] : by_step)
-    sum += value;
-  return by_step.empty() ? 0 : sum / static_cast<double>(by_step.size());
-}
-
 void read_training(const recorded_run& run, const recorded_work& work, recorded_costs& found) {
   std::vector<moment> generation;
   for (const auto& one : work.decode)
@@ -264,7 +259,7 @@ void read_training(const recorded_run& run, const recorded_work& work, recorded_
     throw input_error("the trace holds fewer than two steps, want at least two");
   const auto factor = [](double share, double contention) { return 1 / (1 - share + share / contention); };
   const auto fitted = fit_slowed(rows, seconds, shares, "training", "generation", found.notes, factor);
-  found.costs.train_s = fixed.empty() ? fitted.coefficients[0] : mean_of(fixed);
+  found.costs.train_s = fixed.empty() ? fitted.coefficients[0] : mean_of(std::views::values(fixed));
   found.costs.train_token_s = fitted.coefficients[1];
   found.costs.train_square_s = fitted.coefficients[2];
   found.costs.train_contention = fitted.contention;

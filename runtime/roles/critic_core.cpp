@@ -166,8 +166,7 @@ std::shared_future<std::string> critic_core::begin_checkpoint(const std::filesys
   std::filesystem::create_directories(critic_model_folder(folder));
   std::filesystem::create_directories(critic_optimizer_folder(folder));
   model::write_description_files(critic_model_folder(folder), model_);
-  learner_.begin_to_save(critic_optimizer_folder(folder), critic_model_folder(folder));
-  return learner_.own_saving();
+  return learner_.begin_to_save(critic_optimizer_folder(folder), critic_model_folder(folder));
 }
 
 std::uint64_t critic_core::parameter_count() const {

@@ -310,8 +310,7 @@ std::shared_future<std::string> policy_core::begin_checkpoint(const std::filesys
   formats::write_new_file(version_file(folder), std::to_string(version_) + '\n');
   if (so_far_)
     formats::write_new_file(step_file(folder), train::to_json(*so_far_));
-  learner_.begin_to_save(optimizer_folder(folder), table_.lora ? std::filesystem::path() : model_folder(folder));
-  return learner_.own_saving();
+  return learner_.begin_to_save(optimizer_folder(folder), table_.lora ? std::filesystem::path() : model_folder(folder));
 }
 
 std::uint64_t policy_core::parameter_count() const {

@@ -156,7 +156,8 @@ model::weights learner::parameters() const {
   return s.merged;
 }
 
-void learner::begin_to_save(const std::filesystem::path& folder, const std::filesystem::path& weights) const {
+std::shared_future<std::string> learner::begin_to_save(const std::filesystem::path& folder,
+                                                       const std::filesystem::path& weights) const {
   std::vector<team::file> files{{team::written::moments, folder}};
   if (state_->held->keeps_start())
     files.push_back({team::written::start, start_file(folder)});
@@ -164,15 +165,11 @@ void learner::begin_to_save(const std::filesystem::path& folder, const std::file
     files.push_back({team::written::parameters, weights});
   if (state_->adapts())
     formats::write_new_file(coefficient_file(folder), in_hexadecimal(kl_coefficient()) + '\n');
-  state_->ranks.begin_to_write(std::move(files));
+  return state_->ranks.begin_to_write(std::move(files));
 }
 
 void learner::end_saving() const {
   state_->ranks.end_writing();
-}
-
-std::shared_future<std::string> learner::own_saving() const {
-  return state_->ranks.own_writing();
 }
 
 bool learner::in_shares() const {

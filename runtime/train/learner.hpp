@@ -143,8 +143,10 @@ public:
   /// of them see the folders. A step may begin meanwhile: its first update waits for the writing.
   /// @param weights a folder, which gets the files of the weights (`model::checkpoint_parts`); empty, and with an
   ///        adapter: parameters are the caller's business
+  /// @returns the end of this rank's own writing, for any thread to wait for
   /// @throws input_error; std::runtime_error a rank is gone that has a share of them
-  void begin_to_save(const std::filesystem::path& folder, const std::filesystem::path& weights = {}) const;
+  std::shared_future<std::string> begin_to_save(const std::filesystem::path& folder,
+                                                const std::filesystem::path& weights = {}) const;
 
   /// Waits until everything is written. @throws as `begin_to_save`
   void end_saving() const;
@@ -154,9 +156,6 @@ public:
     begin_to_save(folder, weights);
     end_saving();
   }
-
-  /// As `team::own_writing`.
-  std::shared_future<std::string> own_saving() const;
 
   /// Reads what was saved; with the same parameters, training goes on bit for bit.
   /// @throws input_error naming the file that is missing, truncated or of another model

@@ -324,9 +324,9 @@ void team::obey(group& ranks, parcel told) {
     held_.updated();
     return;
   case command::write:
-    return obey_to_write(std::span(told.words).subspan(1));
+    return begin_own_writing(std::span(told.words).subspan(1));
   case command::end_writing:
-    return obey_to_end_writing(ranks);
+    return collective::hand_in(ranks, {.words = collective::words_of(own_failure()), .numbers = {}, .tensors = {}});
   case command::parameters:
     held_.whole(told.words.at(1) != 0);
     return;

@@ -100,15 +100,13 @@ public:
 
   /// Begins to write, on a thread of each rank. Gradients may be computed meanwhile; the next update waits until its
   /// rank has written. What was begun before ends first.
+  /// @returns the end of this rank's own writing, for any thread to wait for
   /// @throws input_error the files cannot be made; std::runtime_error a rank is gone that has a share
-  void begin_to_write(std::vector<file> files);
+  std::shared_future<std::string> begin_to_write(std::vector<file> files);
 
   /// Waits until all ranks have written. @throws input_error the first failure of whichever rank, one that is gone too;
   /// std::runtime_error as `parameters`
   void end_writing();
-
-  /// The end of this rank's own writing, for any thread to wait for; not valid where nothing was begun.
-  std::shared_future<std::string> own_writing() const { return writing_; }
 
   /// One update with the sum of the gradients, as `adamw::step`, on every rank. @returns the learning rate
   double apply(double scale, std::int64_t course);
@@ -155,9 +153,9 @@ private:
   void make_room(const file& one) const;
   std::function<void()> writer_of(const file& one) const;
   void begin_own_writing(const std::vector<file>& files);
+  void begin_own_writing(std::span<const std::int64_t> told);
   void await_own_writing() const;
-  void obey_to_write(std::span<const std::int64_t> words);
-  void obey_to_end_writing(collective::group& ranks);
+  std::string own_failure() const;
   void follow(collective::group& ranks);
   void obey(collective::group& ranks, collective::parcel told);
   void end_sum(collective::group* ranks);

@@ -86,12 +86,22 @@ void team::begin_own_writing(const std::vector<file>& files) {
   writing_ = std::async(std::launch::async, [writers = std::move(writers)] { return failure_of(writers); }).share();
 }
 
+/// Another rank. @param told by the first one: what `words_of` made
+void team::begin_own_writing(std::span<const std::int64_t> told) {
+  begin_own_writing(files_in(told));
+}
+
+/// "": it has written, or nothing was begun
+std::string team::own_failure() const {
+  return writing_.valid() ? writing_.get() : "";
+}
+
 void team::await_own_writing() const {
   if (writing_.valid())
     writing_.wait();
 }
 
-void team::begin_to_write(std::vector<file> files) {
+std::shared_future<std::string> team::begin_to_write(std::vector<file> files) {
   await_own_writing();
   // Ranks that are alike leave it to the leader, who alone has the start then.
   std::erase_if(files, [&](const file& one) {
@@ -115,10 +125,11 @@ void team::begin_to_write(std::vector<file> files) {
     });
   writers_ = group_;
   begin_own_writing(files);
+  return writing_;
 }
 
 void team::end_writing() {
-  std::vector<std::string> failures{writing_.valid() ? writing_.get() : ""};
+  std::vector<std::string> failures{own_failure()};
   if (shared_out()) {
     const std::string gone = "a rank is gone that was writing its share";
     if (writers_ != group_ || !group_)
@@ -135,16 +146,6 @@ void team::end_writing() {
   for (const auto& failure : failures)
     if (!failure.empty())
       throw input_error(failure);
-}
-
-/// Another rank.
-void team::obey_to_write(std::span<const std::int64_t> words) {
-  begin_own_writing(files_in(words));
-}
-
-void team::obey_to_end_writing(group& ranks) {
-  collective::hand_in(
-      ranks, {.words = collective::words_of(writing_.valid() ? writing_.get() : ""), .numbers = {}, .tensors = {}});
 }
 
 } // namespace millrace::train

@@ -263,19 +263,16 @@ std::int64_t value_learner::steps() const {
   return state_->optimizer.steps();
 }
 
-void value_learner::begin_to_save(const std::filesystem::path& folder, const std::filesystem::path& weights) const {
+std::shared_future<std::string> value_learner::begin_to_save(const std::filesystem::path& folder,
+                                                             const std::filesystem::path& weights) const {
   std::vector<team::file> files{{team::written::moments, folder}};
   if (!weights.empty())
     files.push_back({team::written::parameters, weights});
-  state_->ranks.begin_to_write(std::move(files));
+  return state_->ranks.begin_to_write(std::move(files));
 }
 
 void value_learner::end_saving() const {
   state_->ranks.end_writing();
-}
-
-std::shared_future<std::string> value_learner::own_saving() const {
-  return state_->ranks.own_writing();
 }
 
 void value_learner::load_state(const std::filesystem::path& folder) {

@@ -110,7 +110,8 @@ public:
   std::int64_t steps() const; ///< updates applied so far
 
   /// Optimizer moments and step count, and the files of the weights, as `learner::begin_to_save`.
-  void begin_to_save(const std::filesystem::path& folder, const std::filesystem::path& weights = {}) const;
+  std::shared_future<std::string> begin_to_save(const std::filesystem::path& folder,
+                                                const std::filesystem::path& weights = {}) const;
   void end_saving() const;
 
   void save_state(const std::filesystem::path& folder, const std::filesystem::path& weights = {}) const {
@@ -118,7 +119,6 @@ public:
     end_saving();
   }
 
-  std::shared_future<std::string> own_saving() const;
   /// @throws input_error as `learner::load_state`
   void load_state(const std::filesystem::path& folder);
 

@@ -281,10 +281,10 @@ TEST_CASE("ranks: all of them write one checkpoint, which any number of them rea
                            input_error); // and the ranks go on
       std::filesystem::create_directories(to);
       parameters = copy_of(learner.parameters());
-      learner.begin_to_save(to, to);
+      const auto written = learner.begin_to_save(to, to);
       if (goes_on) { // what is written is the state before the step, whose update waits
         learner.step(some_groups(5, 5), 5);
-        CHECK(learner.own_saving().wait_for(std::chrono::seconds(0)) == std::future_status::ready);
+        CHECK(written.wait_for(std::chrono::seconds(0)) == std::future_status::ready);
       }
       learner.end_saving();
     });
