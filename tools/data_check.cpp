@@ -287,7 +287,7 @@ private:
   void take(const data::row& row, std::int64_t max_prompt_tokens) {
     std::vector<std::int32_t> tokens;
     try {
-      tokens = words_.tok->encode(model::chat_of(words_).render(row.prompt, text::opening::assistant));
+      tokens = model::encode_chat(words_, row.prompt);
       ++data_.lengths[tokens.size()];
       if (static_cast<std::int64_t>(tokens.size()) > longest_)
         throw input_error("a prompt of " + std::to_string(tokens.size()) + " tokens, want at most "

@@ -1,5 +1,7 @@
 #include "runtime/endpoint/answering.hpp"
 
+#include "runtime/text/utf8.hpp"
+
 #include <random>
 #include <utility>
 
@@ -13,13 +15,6 @@ std::string fresh_id(bool chat) {
   for (int i = 0; i < 24; ++i)
     id += digits[random() % 16];
   return id;
-}
-
-std::size_t characters_of(const std::string& text) {
-  std::size_t count = 0;
-  for (const char byte : text)
-    count += (static_cast<unsigned char>(byte) & 0xC0) != 0x80 ? 1 : 0;
-  return count;
 }
 
 } // namespace
@@ -135,7 +130,7 @@ void answering::send(choice& of) {
   begun_ = true;
   of.tokens += piece.tokens.size();
   out_.piece(text_.event(piece));
-  piece = {.index = piece.index, .text_offset = piece.text_offset + characters_of(piece.text)};
+  piece = {.index = piece.index, .text_offset = piece.text_offset + text::characters_in(piece.text)};
 }
 
 void answering::finish() {

@@ -1,5 +1,7 @@
 #include "runtime/endpoint/reply_text.hpp"
 
+#include "runtime/text/utf8.hpp"
+
 #include <nlohmann/json.hpp>
 
 namespace millrace::endpoint {
@@ -41,11 +43,10 @@ ordered_json completion_logprobs(const choice_piece& piece, const text::tokenize
   ordered_json tokens = ordered_json::array(), offsets = ordered_json::array();
   auto offset = piece.text_offset;
   for (const auto token : piece.tokens) {
-    const std::string text(tok.bytes(token));
-    tokens.push_back(text);
+    const std::string bytes(tok.bytes(token));
+    tokens.push_back(bytes);
     offsets.push_back(offset);
-    for (const char byte : text)
-      offset += (static_cast<unsigned char>(byte) & 0xC0) != 0x80 ? 1 : 0;
+    offset += text::characters_in(bytes);
   }
   return {{"tokens", std::move(tokens)},
           {"token_logprobs", piece.logprobs},

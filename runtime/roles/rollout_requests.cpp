@@ -25,7 +25,7 @@ rollout_requests::rollout_requests(const pipeline::pipeline& p, const pipeline::
 }
 
 rollout::group_request rollout_requests::make(const generate_group& ask, const std::vector<chat_turn>& turns) const {
-  auto prompt = words_.tok->encode(model::chat_of(words_).render(turns, text::opening::assistant));
+  auto prompt = model::encode_chat(words_, turns);
   const auto length = static_cast<std::int64_t>(prompt.size());
   const auto context_tokens = words_.config.max_positions;
   if (length > longest_prompt_)

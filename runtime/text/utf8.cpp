@@ -1,5 +1,6 @@
 #include "runtime/text/utf8.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace millrace::text {
@@ -86,6 +87,11 @@ void take_characters(std::string& bytes, std::string& text) {
     at += c.bytes;
   }
   bytes.erase(0, at);
+}
+
+std::size_t characters_in(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
 std::string lossy_utf8(std::string_view bytes) {

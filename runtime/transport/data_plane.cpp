@@ -2,6 +2,7 @@
 
 #include "runtime/access/socket_calls.hpp"
 #include "runtime/transport/transfer_loop.hpp"
+#include "runtime/words/enum_words.hpp"
 #include "runtime/words/no_signals.hpp"
 
 #include <boost/asio/dispatch.hpp>
@@ -15,14 +16,8 @@
 namespace millrace::transport {
 
 wire wire_from(std::string_view name) {
-  if (name == "auto")
-    return wire::automatic;
-  if (name == "rdma")
-    return wire::rdma;
-  if (name == "tcp")
-    return wire::tcp;
-  if (name == "shm")
-    return wire::shm;
+  if (const auto found = value_of<wire>(name))
+    return *found;
   throw std::invalid_argument("transport '" + std::string(name) + "': want auto, rdma, shm or tcp");
 }
 

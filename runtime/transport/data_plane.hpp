@@ -20,6 +20,10 @@ enum class wire {
   shm,       ///< every peer is of this host and lends its memory: a pull from another one fails
 };
 
+constexpr auto words_for(wire) {
+  return std::to_array<std::string_view>({"auto", "rdma", "tcp", "shm"});
+}
+
 /// "auto", "rdma", "shm" or "tcp". @throws std::invalid_argument for another word
 wire wire_from(std::string_view name);
 

@@ -2,24 +2,24 @@
 
 namespace millrace::transport {
 
-message data_plane::transfer_loop::new_message(message_kind kind, const peer& to) {
+message data_plane::transfer_loop::message_to(std::uint64_t node, std::uint64_t life, message_kind kind) const {
   message m;
   m.kind = kind;
   m.from = options_.node;
   m.from_life = life_;
-  m.to = to.node;
-  m.to_life = to.life;
+  m.to = node;
+  m.to_life = life;
+  return m;
+}
+
+message data_plane::transfer_loop::new_message(message_kind kind, const peer& to) {
+  message m = message_to(to.node, to.life, kind);
   m.sequence = ++last_sequence_;
   return m;
 }
 
 message data_plane::transfer_loop::answer_to(const message& request, message_kind kind) const {
-  message m;
-  m.kind = kind;
-  m.from = options_.node;
-  m.from_life = life_;
-  m.to = request.from;
-  m.to_life = request.from_life;
+  message m = message_to(request.from, request.from_life, kind);
   m.ticket = request.ticket;
   m.owner = request.owner;
   m.pull = request.pull;

@@ -99,6 +99,7 @@ private:
 
   void run();
   void close();
+  message message_to(std::uint64_t node, std::uint64_t life, message_kind kind) const; ///< without a sequence
   message new_message(message_kind kind, const peer& to);
 
   bool is_for_us(const message& m) const { return m.to == options_.node && m.to_life == life_; }

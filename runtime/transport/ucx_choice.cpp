@@ -1,6 +1,7 @@
 #include "runtime/transport/ucx_choice.hpp"
 
 #include "runtime/transport/interface.hpp"
+#include "runtime/words/enum_words.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <algorithm>
@@ -56,10 +57,6 @@ strings allowed(const std::string& tls, const strings& wanted) {
   return left;
 }
 
-std::string word_of(wire how) {
-  return how == wire::rdma ? "rdma" : how == wire::tcp ? "tcp" : how == wire::shm ? "shm" : "auto";
-}
-
 std::string devices_in_words(const ucx_surroundings& here) {
   std::string text = here.network_devices;
   for (const auto& port : here.up)
@@ -109,7 +106,7 @@ ucx_choice choose(wire how, const ucx_surroundings& here) {
     wanted.push_back("tcp");
   const auto left = allowed(here.tls, wanted);
   if (left.empty())
-    throw input_error("found \"" + word_of(how) + "\" with UCX_TLS=" + here.tls
+    throw input_error("found \"" + word(how) + "\" with UCX_TLS=" + here.tls
                       + " in the environment, which allows none of " + list_of(wanted)
                       + ": these notice a dead peer here; devices: " + devices_in_words(here));
   ucx_choice choice{.transports = list_of(left), .devices = here.net_devices, .tcp = has(left, "tcp"), .rdma = false};

@@ -79,7 +79,7 @@ std::vector<std::int32_t> encode_prompt(const inference_model& model, const nloh
     return model.about.tok->encode(prompt.get_ref<const std::string&>(), text::edges::special);
   const auto messages =
       prompt.is_array() ? messages_of(prompt) : std::vector<chat_turn>{{"user", prompt.get<std::string>()}};
-  return model.about.tok->encode(model::chat_of(model.about).render(messages, text::opening::assistant));
+  return model::encode_chat(model.about, messages);
 }
 
 std::vector<json_row> read_json_rows(const std::filesystem::path& file) {

@@ -4,11 +4,11 @@
 #include "runtime/words/cores.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
+#include "tools/commands/end_signals.hpp"
 #include "tools/commands/inference_model.hpp"
 
 #include <nlohmann/json.hpp>
 
-#include <csignal>
 #include <cstdio>
 #include <ctime>
 #include <memory>
@@ -51,10 +51,7 @@ endpoint::served_model served(const serve_arguments& given, const inference_mode
                        .end_tokens = about.config.eos_ids,
                        .max_context = max_context},
           .tok = about.tok,
-          .encode_chat =
-              [&about](const std::vector<chat_turn>& messages) {
-                return about.tok->encode(model::chat_of(about).render(messages, text::opening::assistant));
-              },
+          .encode_chat = [&about](const std::vector<chat_turn>& turns) { return model::encode_chat(about, turns); },
           .vocabulary = about.config.vocab_size,
           .created = std::time(nullptr)};
 }
@@ -62,11 +59,7 @@ endpoint::served_model served(const serve_arguments& given, const inference_mode
 int run_serve(const serve_arguments& given) {
   const auto at = address_of(given);
   const auto token = given.token_file.empty() ? std::string() : access::read_token(given.token_file);
-  sigset_t ends;
-  sigemptyset(&ends);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP})
-    sigaddset(&ends, signal);
-  pthread_sigmask(SIG_BLOCK, &ends, nullptr); // before the first thread
+  const end_signals ends;
   const auto model =
       load_inference_model(given.model, given.template_name, train::device_named(given.device, "--device"));
   rollout::engine engine(model.policy, model.about.tok, 0,
@@ -76,8 +69,7 @@ int run_serve(const serve_arguments& given) {
   const endpoint::server server({.at = at, .token = token}, what, generation);
   std::printf("%s serves %s\n", server.url().c_str(), what.defaults.model.c_str());
   std::fflush(stdout);
-  int signal = 0;
-  sigwait(&ends, &signal);
+  ends.wait();
   return 0;
 }
 

@@ -39,10 +39,7 @@ struct served {
   explicit served(server_options options = {}, std::int32_t slots = 8, std::size_t waiting = 100)
       : what{.defaults = {.model = "tiny-chat", .end_tokens = about.config.eos_ids, .max_context = 256},
              .tok = about.tok,
-             .encode_chat =
-                 [this](const std::vector<chat_turn>& messages) {
-                   return about.tok->encode(model::chat_of(about).render(messages, text::opening::assistant));
-                 },
+             .encode_chat = [this](const std::vector<chat_turn>& turns) { return model::encode_chat(about, turns); },
              .vocabulary = about.config.vocab_size,
              .created = 1},
         from(engine(slots), waiting), open(with_address(std::move(options)), what, from) {}
