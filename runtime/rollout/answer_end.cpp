@@ -19,8 +19,9 @@ std::size_t first_stop(const std::string& text, const sampling& how) {
 
 } // namespace
 
-std::optional<finish_reason> end_of_answer(std::span<const std::int32_t> tokens, const sampling& how,
+std::optional<finish_reason> end_of_answer(std::span<const std::int32_t> tokens, std::size_t first, const sampling& how,
                                            const text::tokenizer* tok, std::int64_t room) {
+  const auto turn = tokens.subspan(first);
   if (is_end_token(tokens.back(), how))
     return finish_reason::stop;
   if (!how.stop.empty()) {
@@ -28,14 +29,29 @@ std::optional<finish_reason> end_of_answer(std::span<const std::int32_t> tokens,
     std::size_t longest = 0;
     for (const auto& stop : how.stop)
       longest = std::max(longest, stop.size());
-    const auto tail = tokens.last(std::min(tokens.size(), longest + 1));
+    const auto tail = turn.last(std::min(turn.size(), longest + 1));
     if (first_stop(tok->decode(tail, text::specials::skip), how) != std::string::npos)
       return finish_reason::stop;
   }
-  const auto count = static_cast<std::int64_t>(tokens.size());
-  if (count >= how.max_new_tokens || count >= room)
+  const bool long_turn = how.max_turn_tokens > 0 && static_cast<std::int64_t>(turn.size()) >= how.max_turn_tokens;
+  if (is_full(tokens.size(), how, room) || long_turn)
     return finish_reason::length;
   return std::nullopt;
+}
+
+bool is_full(std::size_t count, const sampling& how, std::int64_t room) {
+  return static_cast<std::int64_t>(count) >= std::min(how.max_new_tokens, room);
+}
+
+std::span<const std::int32_t> last_turn(const answer& a) {
+  return std::span(a.tokens).subspan(a.turns.empty() ? 0 : static_cast<std::size_t>(a.turns.back().begin));
+}
+
+std::int64_t sampled_tokens(const answer& a) {
+  auto count = static_cast<std::int64_t>(a.turns.empty() ? a.tokens.size() : 0);
+  for (const auto& turn : a.turns)
+    count += (turn.end < 0 ? static_cast<std::int64_t>(a.tokens.size()) : turn.end) - turn.begin;
+  return count;
 }
 
 std::string text_of_answer(std::span<const std::int32_t> tokens, finish_reason end, const sampling& how,

@@ -10,11 +10,19 @@
 
 namespace millrace::rollout {
 
-/// Whether the last of `tokens` ends the answer, and why. An end token goes before a stop string, either before length.
+/// Whether the last of `tokens` ends the answer, or its turn, and why. An end token goes before a stop string, either
+/// before length.
+/// @param first of the turn under way
 /// @param tok  may be null if there are no stop strings
 /// @param room tokens that fit into the context behind the prompt
-std::optional<finish_reason> end_of_answer(std::span<const std::int32_t> tokens, const sampling& how,
+std::optional<finish_reason> end_of_answer(std::span<const std::int32_t> tokens, std::size_t first, const sampling& how,
                                            const text::tokenizer* tok, std::int64_t room);
+
+/// Whether an answer of `count` tokens can have no other.
+bool is_full(std::size_t count, const sampling& how, std::int64_t room);
+
+/// The tokens of an answer's last turn; of an answer without turns all of them.
+std::span<const std::int32_t> last_turn(const answer& a);
 
 /// The answer's text without special tokens, cut before the first stop string if it ended for one.
 /// @param tok null: ""

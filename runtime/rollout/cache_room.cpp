@@ -65,6 +65,12 @@ group_state* cache_room::idle_prompt() const {
   return nullptr;
 }
 
+group_state* cache_room::away() const {
+  const auto found =
+      std::find_if(groups_.rbegin(), groups_.rend(), [](const auto& group) { return !group->kept_keys.empty(); });
+  return found == groups_.rend() ? nullptr : found->get();
+}
+
 slot* cache_room::newest() const {
   slot* found = nullptr;
   std::int64_t running = 0;

@@ -23,6 +23,9 @@ public:
   /// A group with keys and values of its prompt and no answer that runs; nullptr if there is none.
   group_state* idle_prompt() const;
 
+  /// The newest group with keys and values of answers without a slot; nullptr if there is none.
+  group_state* away() const;
+
   /// The answer that came last of those that run; nullptr where no other runs.
   slot* newest() const;
 

@@ -44,6 +44,7 @@ struct engine::state {
   std::uint64_t admitted = 0;
   step_stats stats;
   std::vector<drawn_token> told;
+  std::vector<ended_turn> turns;
 
   state(std::shared_ptr<const model::decoder> first, std::shared_ptr<const text::tokenizer> tokenizer,
         std::uint32_t first_version, engine_options given)
@@ -62,12 +63,16 @@ struct engine::state {
   }
 
   void flip();
+  void stamp_unread(group_state& group, std::int32_t index, std::int64_t computed) const;
   void begin_again(slot& who); ///< its keys and values are computed again
   void fill_slots();
   void make_room(); ///< in a bounded cache, for what the next step computes
   step_plan plan();
   void draw(const step_plan& plan, const at::Tensor& hidden);
   void take(slot& who, std::int32_t token, float logprob);
+
+  std::int64_t room_behind(const group_state& group) const { return options.max_context - group.prompt_tokens(); }
+
   void release(slot& who);
   void cut_off(); ///< answers that are not kept whatever else they sample
 };
@@ -93,6 +98,8 @@ void engine::state::make_room() {
     if (group_state* idle = room.idle_prompt()) {
       idle->computed = 0;
       idle->prompt = model::kv_sequence(pool);
+    } else if (group_state* away = room.away()) {
+      away->kept_keys.erase(std::prev(away->kept_keys.end()));
     } else if (slot* newest = room.newest()) {
       begin_again(*newest);
       newest->parked = true;
@@ -120,6 +127,17 @@ void engine::state::cut_off() {
       release(s);
 }
 
+/// What an environment said is read under the new version where it was not read before.
+/// @param computed tokens of prompt and answer with keys and values
+void engine::state::stamp_unread(group_state& group, std::int32_t index, std::int64_t computed) const {
+  auto& out = group.result.answers[static_cast<std::size_t>(index)];
+  if (out.turns.size() < 2 || out.turns.back().begin != static_cast<std::int32_t>(out.tokens.size()))
+    return;
+  const auto said = std::int64_t{out.turns[out.turns.size() - 2].end};
+  const auto first = std::max(said, computed - group.prompt_tokens());
+  std::fill(out.version.begin() + first, out.version.end(), version);
+}
+
 /// Prompts are computed under the version that draws from them, and so is what an answer has when it goes on: only keys
 /// and values that a token was drawn from may stay.
 void engine::state::flip() {
@@ -128,7 +146,17 @@ void engine::state::flip() {
   for (auto& group : groups) {
     group->computed = 0;
     group->prompt = model::kv_sequence(pool);
+    if (next_cache == kv_on_flip::recompute)
+      group->kept_keys.clear();
   }
+  for (auto& group : groups)
+    for (const auto index : group->back) {
+      const auto keys = group->kept_keys.find(index);
+      stamp_unread(*group, index, keys == group->kept_keys.end() ? 0 : keys->second.length());
+    }
+  for (auto& s : slots)
+    if (s.group)
+      stamp_unread(*s.group, s.index, s.sequence.length());
   for (auto& s : slots)
     if (s.started && (next_cache == kv_on_flip::recompute || s.anew))
       begin_again(s);
@@ -147,9 +175,12 @@ void engine::state::fill_slots() {
     if (g.result.queued_s == 0)
       g.result.queued_s = seconds_since(g.admitted);
     s.group = &g;
-    s.index = g.placed++;
-    s.started = false;
-    s.parked = options.cache_bytes > 0; // make_room lets it in
+    s.index = g.next_placed();
+    auto kept = g.kept_keys.extract(s.index);
+    s.started = bool(kept);
+    if (kept)
+      s.sequence = std::move(kept.mapped());
+    s.parked = options.cache_bytes > 0 && !s.started; // make_room lets it in
   }
 }
 
@@ -228,16 +259,32 @@ void engine::state::take(slot& who, std::int32_t token, float logprob) {
   told.push_back({group.request.group, who.index, token, logprob, std::nullopt});
   if (group.result.first_token_s == 0)
     group.result.first_token_s = seconds_since(group.admitted);
-  const auto end = end_of_answer(out.tokens, group.request.how, tok.get(), options.max_context - group.prompt_tokens());
-  if (!end) {
+  const auto& how = group.request.how;
+  const auto first = out.tokens.size() - last_turn(out).size();
+  const auto end = end_of_answer(out.tokens, first, how, tok.get(), room_behind(group));
+  if (!end || group.request.episodes) {
     if (!who.started)
       who.sequence = group.prompt.fork(group.prompt_tokens());
     who.started = true;
+  }
+  if (!end)
+    return;
+  out.finish = *end;
+  out.text = text_of_answer(last_turn(out), *end, how, tok.get());
+  if (group.request.episodes)
+    out.turns.back().end = static_cast<std::int32_t>(out.tokens.size());
+  const bool full = is_full(out.tokens.size(), how, room_behind(group));
+  if (group.request.episodes && !(full && *end == finish_reason::length)) {
+    turns.push_back({.group = group.request.group,
+                     .answer = who.index,
+                     .turn = static_cast<std::int32_t>(out.turns.size()) - 1,
+                     .text = out.text,
+                     .finish = *end});
+    group.kept_keys.insert_or_assign(who.index, std::move(who.sequence));
+    release(who);
     return;
   }
   told.back().end = end;
-  out.finish = *end;
-  out.text = text_of_answer(out.tokens, *end, group.request.how, tok.get());
   group.ended[static_cast<std::size_t>(who.index)] = 1;
   release(who);
 }
@@ -281,9 +328,13 @@ void engine::admit(group_request request, std::optional<partial_group> so_far) {
     group->ended = std::move(so_far->ended);
     for (std::size_t i = 0; i < group->ended.size(); ++i)
       if (auto& done = group->result.answers[i]; group->ended[i]) // texts are not handed over
-        done.text = text_of_answer(done.tokens, done.finish, request.how, s.tok.get());
+        done.text = text_of_answer(last_turn(done), done.finish, request.how, s.tok.get());
   }
   group->result.answers.resize(static_cast<std::size_t>(request.answers));
+  if (request.episodes)
+    for (auto& begun : group->result.answers)
+      if (begun.turns.empty())
+        begun.turns.emplace_back();
   group->ended.resize(static_cast<std::size_t>(request.answers));
   group->request = std::move(request);
   if (group->oversampled())
@@ -312,6 +363,35 @@ std::optional<partial_group> engine::interrupt(std::uint64_t group) {
   return so_far;
 }
 
+bool engine::go_on(std::uint64_t group, std::int32_t answer, const turn_reply& reply) {
+  auto& s = *state_;
+  const auto found = s.find(group);
+  if (found == s.groups.end() || answer < 0 || answer >= (*found)->request.answers || !(*found)->is_away(answer))
+    return false;
+  check_tokens(reply.tokens, s.policy->config());
+  auto& g = **found;
+  auto& out = g.result.answers[static_cast<std::size_t>(answer)];
+  out.turns.back().reward = reply.reward;
+  const auto longer = out.tokens.size() + reply.tokens.size();
+  const bool fits = !is_full(longer, g.request.how, s.room_behind(g));
+  if (reply.done || !fits) {
+    if (!reply.done)
+      out.finish = finish_reason::length;
+    g.ended[static_cast<std::size_t>(answer)] = 1;
+    g.kept_keys.erase(answer);
+    if (g.oversampled())
+      g.find_last_kept();
+    return true;
+  }
+  out.tokens.insert(out.tokens.end(), reply.tokens.begin(), reply.tokens.end());
+  out.logprob.resize(longer, 0);
+  out.version.resize(longer, version());
+  out.turns.push_back({.begin = static_cast<std::int32_t>(longer)});
+  if (answer < g.placed) // else it has not had a slot here
+    g.back.push_back(answer);
+  return true;
+}
+
 void engine::hand_over_weights(std::shared_ptr<const model::decoder> next, std::uint32_t version, kv_on_flip cache) {
   check_packed(next);
   const auto &a = next->config(), &b = state_->policy->config();
@@ -327,6 +407,7 @@ std::vector<finished_group> engine::step() {
   auto& s = *state_;
   s.stats = {};
   s.told.clear();
+  s.turns.clear();
   if (s.next)
     s.flip();
   if (s.groups.empty())
@@ -366,15 +447,22 @@ bool engine::idle() const {
   return state_->groups.empty();
 }
 
+bool engine::waits() const {
+  return free_slots() == state_->options.slots
+         && std::ranges::all_of(state_->groups, [](const auto& g) { return g->all_placed() && !g->done(); });
+}
+
 std::int32_t engine::free_slots() const {
   return static_cast<std::int32_t>(std::ranges::count_if(state_->slots, [](const auto& s) { return !s.group; }));
 }
 
 std::int64_t engine::waiting_answers() const {
   std::int64_t count = 0;
-  for (const auto& g : state_->groups)
+  for (const auto& g : state_->groups) {
+    count += static_cast<std::int64_t>(g->back.size());
     for (std::int32_t i = g->placed; i < g->request.answers; ++i)
-      count += !g->settled(i);
+      count += !g->settled(i) && !g->is_away(i);
+  }
   return count;
 }
 
@@ -400,6 +488,10 @@ const step_stats& engine::last_step() const {
 
 const std::vector<drawn_token>& engine::last_tokens() const {
   return state_->told;
+}
+
+const std::vector<ended_turn>& engine::last_turns() const {
+  return state_->turns;
 }
 
 } // namespace millrace::rollout

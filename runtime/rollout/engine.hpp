@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace millrace::rollout {
@@ -42,6 +43,22 @@ struct drawn_token {
   std::optional<finish_reason> end; ///< the answer has ended with it
 };
 
+/// A turn of an episode that has ended. Its answer has no slot until `engine::go_on`.
+struct ended_turn {
+  std::uint64_t group = 0;
+  std::int32_t answer = 0;                    ///< its index in the group
+  std::int32_t turn = 0;                      ///< its index in the answer
+  std::string text;                           ///< as `answer::text`
+  finish_reason finish = finish_reason::stop; ///< length: the turn was cut off
+};
+
+/// What an environment says to a turn.
+struct turn_reply {
+  std::vector<std::int32_t> tokens = {}; ///< for the model to read before its next turn
+  float reward = 0;
+  bool done = false; ///< the episode has ended; `tokens` are not wanted
+};
+
 /// Generates answers by continuous batching: a fixed number of slots, each decoding one answer; a slot whose answer is
 /// finished takes the next waiting answer at the next step. The answers of a group share one computation of their
 /// prompt, and its cached keys and values.
@@ -63,6 +80,10 @@ struct drawn_token {
 /// as soon as `needed` answers have ended and no other can still become shorter than those. An answer that can no
 /// longer be among the kept leaves its slot at once. So which answers are kept follows from the answers alone. Slots
 /// and timing decide only how many tokens of the others were sampled in vain.
+///
+/// An answer of a group with `episodes` ends its turn where it would end otherwise, and leaves its slot. `last_turns`
+/// says so, and `go_on` takes what the environment says to it. Meanwhile its keys and values are kept where the cache
+/// is not bounded or has room. An answer that has no room for one more token ends, whatever the environment says.
 ///
 /// Has neither threads of its own that outlive a step's work nor locks: one caller at a time.
 class engine {
@@ -96,11 +117,17 @@ public:
   void hand_over_weights(std::shared_ptr<const model::decoder> next, std::uint32_t version,
                          kv_on_flip cache = kv_on_flip::keep);
 
+  /// Goes on with an answer whose turn has ended: with its next turn, or not at all.
+  /// @returns false where no such answer waits here
+  /// @throws std::invalid_argument for tokens that are not of the vocabulary
+  bool go_on(std::uint64_t group, std::int32_t answer, const turn_reply& reply);
+
   /// Fills free slots, computes prompts and one token for each running answer, and returns the groups whose last
   /// answer ended, in the order in which they were admitted. Returns at once when idle.
   std::vector<finished_group> step();
 
-  bool idle() const; ///< no group here
+  bool idle() const;  ///< no group here
+  bool waits() const; ///< `step` has nothing to do: every answer here waits for its environment, or there is none
   std::int32_t free_slots() const;
   std::int64_t waiting_answers() const; ///< admitted, without a slot
   std::int64_t groups() const;          ///< admitted, not finished
@@ -111,6 +138,9 @@ public:
 
   /// The tokens that the last step drew.
   const std::vector<drawn_token>& last_tokens() const;
+
+  /// The turns that ended with the last step.
+  const std::vector<ended_turn>& last_turns() const;
 
 private:
   struct state;

@@ -6,6 +6,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
+#include <map>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -20,6 +22,8 @@ struct group_state {
   std::uint64_t admission = 0;     ///< counts the engine's groups: an older one has less
   std::int32_t placed = 0;         ///< answers below it have, had or need no slot
   std::vector<std::uint8_t> ended; ///< [answers]
+  std::deque<std::int32_t> back;   ///< answers that go on after their environment's reply and have no slot yet
+  std::map<std::int32_t, model::kv_sequence> kept_keys; ///< keys and values of answers that had a slot and will again
   /// Tokens and index of the last of the `needed` shortest answers that have ended, once there are so many.
   std::optional<std::pair<std::size_t, std::int32_t>> last_kept;
   finished_group result;
@@ -47,10 +51,26 @@ struct group_state {
     return true;
   }
 
-  bool all_placed() { // passes over answers that were settled when they came
-    while (placed < request.answers && settled(placed))
+  /// Its turn has ended, and the environment has not replied.
+  bool is_away(std::int32_t index) const {
+    return !settled(index) && waits_for_reply(result.answers[static_cast<std::size_t>(index)]);
+  }
+
+  /// No answer wants a slot.
+  bool all_placed() { // passes over answers that were settled when they came, or away
+    std::erase_if(back, [&](std::int32_t index) { return settled(index); });
+    while (placed < request.answers && (settled(placed) || is_away(placed)))
       ++placed;
-    return placed == request.answers;
+    return back.empty() && placed == request.answers;
+  }
+
+  /// The next answer that wants a slot, where one does.
+  std::int32_t next_placed() {
+    if (back.empty())
+      return placed++;
+    const auto index = back.front();
+    back.pop_front();
+    return index;
   }
 
   void find_last_kept();

@@ -5,6 +5,22 @@
 #include <string>
 
 namespace millrace::rollout {
+namespace {
+
+/// Turns one after another, each but the last one with its end, the last one up to the last token.
+bool are_turns_of(const answer& each, bool ended) {
+  std::int32_t from = 0;
+  for (std::size_t i = 0; i < each.turns.size(); ++i) {
+    const auto& turn = each.turns[i];
+    const bool open = turn.end < 0;
+    if (turn.begin < from || (open ? ended || i + 1 < each.turns.size() : turn.end <= turn.begin))
+      return false;
+    from = open ? turn.begin : turn.end;
+  }
+  return from <= static_cast<std::int32_t>(each.tokens.size());
+}
+
+} // namespace
 
 void check_request(const group_request& request, const model::model_config& config, const text::tokenizer* tok) {
   const auto& how = request.how;
@@ -19,9 +35,15 @@ void check_request(const group_request& request, const model::model_config& conf
     throw std::invalid_argument("rollout::engine: want temperature >= 0, top_k >= 0, top_p in (0, 1], min_p in [0, 1]");
   if (!how.stop.empty() && tok == nullptr)
     throw std::invalid_argument("rollout::engine: stop strings need a tokenizer");
-  for (const auto token : request.prompt)
+  if (how.max_turn_tokens < 0)
+    throw std::invalid_argument("rollout::engine: want max_turn_tokens >= 0");
+  check_tokens(request.prompt, config);
+}
+
+void check_tokens(std::span<const std::int32_t> tokens, const model::model_config& config) {
+  for (const auto token : tokens)
     if (token < 0 || token >= config.vocab_size)
-      throw std::invalid_argument("rollout::engine: prompt token " + std::to_string(token) + ", want one in [0, "
+      throw std::invalid_argument("rollout::engine: token " + std::to_string(token) + ", want one in [0, "
                                   + std::to_string(config.vocab_size) + ")");
 }
 
@@ -40,7 +62,9 @@ void check_partial(const partial_group& so_far, const group_request& request, co
     const auto tokens = static_cast<std::int64_t>(each.tokens.size());
     if (each.logprob.size() != each.tokens.size() || each.version.size() != each.tokens.size())
       refuse("want a log-probability and a version for each token");
-    if (so_far.ended[i] ? tokens == 0 : tokens >= room)
+    if (!are_turns_of(each, so_far.ended[i] != 0) || (!each.turns.empty() && !request.episodes))
+      refuse("want turns one after another, of a request with episodes");
+    if (so_far.ended[i] ? tokens == 0 : !waits_for_reply(each) && tokens >= room)
       refuse("want a token in each answer that has ended, and room for one in each other");
     for (const auto token : each.tokens)
       if (token < 0 || token >= config.vocab_size)

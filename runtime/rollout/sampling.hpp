@@ -14,7 +14,8 @@ struct sampling {
   double min_p = 0;                     ///< in [0, 1]
   std::vector<std::string> stop;        ///< an answer ends with the token that completes one of these
   std::vector<std::int32_t> end_tokens; ///< an answer ends with any of these
-  std::int64_t max_new_tokens = 64;     ///< >= 1, per answer
+  std::int64_t max_new_tokens = 64;     ///< >= 1, per answer; of an episode with what its environment says
+  std::int64_t max_turn_tokens = 0;     ///< of one turn of an episode; 0 = no bound of its own
 };
 
 /// One prompt and how many answers are wanted of it.
@@ -27,12 +28,22 @@ struct group_request {
   std::int32_t greedy = 0; ///< so many of the answers, the last ones, take the likeliest token always; in [0, answers]
   std::uint64_t seed = 0;  ///< answer i draws from (seed, i)
   sampling how;
+  bool episodes = false; ///< an answer that stops waits for what its environment says: `engine::go_on`
 };
 
 /// Why an answer ended. The values are those of the `finish` column.
 enum class finish_reason : std::uint8_t {
   stop = 0,   ///< an end token or a stop string
   length = 1, ///< max_new_tokens, or the context is full
+};
+
+/// Tokens of an episode that the policy sampled without anybody in between.
+struct answer_turn {
+  std::int32_t begin = 0; ///< its first token in the answer
+  std::int32_t end = -1;  ///< one after its last token; -1: it goes on
+  float reward = 0;       ///< that the environment gave for it
+
+  bool operator==(const answer_turn&) const = default;
 };
 
 struct answer {
@@ -42,9 +53,22 @@ struct answer {
   /// Tokens, ascending, before which the keys and values of prompt and answer were computed anew by that token's
   /// version. Those of the first token always are; it is not listed.
   std::vector<std::int32_t> recomputed;
+  /// Of an episode: who wrote what. Tokens between two turns are the environment's: nobody sampled them, `logprob` is 0
+  /// and `version` the one that they were read under. Empty: all tokens are sampled, in one turn.
+  std::vector<answer_turn> turns = {};
   finish_reason finish = finish_reason::length;
-  std::string text; ///< UTF-8 without special tokens, up to the stop string if one ended it; "" without a tokenizer
+  /// UTF-8 without special tokens, up to the stop string if one ended it; "" without a tokenizer. Of an episode the
+  /// text of its last turn.
+  std::string text;
 };
+
+/// Whether the answer has ended a turn and its environment has not replied. Of one that has not ended.
+inline bool waits_for_reply(const answer& a) {
+  return !a.turns.empty() && a.turns.back().end >= 0;
+}
+
+/// Tokens that the policy sampled.
+std::int64_t sampled_tokens(const answer& a);
 
 /// The answers of a group whose generation was stopped. Nothing else is needed to go on as if it had not been: keys and
 /// values follow from the tokens, the next random number from their count.
