@@ -3,6 +3,7 @@
 #include "runtime/columns/column_builder.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -14,7 +15,9 @@ struct packed_answers {
   std::vector<std::int32_t> tokens, lengths;
   std::vector<float> logprob;
   std::vector<std::uint32_t> version;
-  std::vector<std::uint8_t> finish, recomputed;
+  std::vector<std::uint8_t> finish, recomputed, mask;
+  std::vector<std::int32_t> turns, turn_begins, turn_ends;
+  std::vector<float> turn_reward;
 
   explicit packed_answers(const std::vector<rollout::answer>& answers) {
     for (const auto& answer : answers) {
@@ -27,6 +30,20 @@ struct packed_answers {
         recomputed[first + static_cast<std::size_t>(token)] = 1;
       lengths.push_back(static_cast<std::int32_t>(answer.tokens.size()));
       finish.push_back(static_cast<std::uint8_t>(answer.finish));
+      add_turns(answer, first);
+    }
+  }
+
+  /// @param first token of the answer among all
+  void add_turns(const rollout::answer& answer, std::size_t first) {
+    mask.resize(tokens.size(), answer.turns.empty() ? 1 : 0);
+    turns.push_back(static_cast<std::int32_t>(answer.turns.size()));
+    for (const auto& turn : answer.turns) {
+      const auto end = turn.end < 0 ? mask.end() : mask.begin() + static_cast<std::ptrdiff_t>(first) + turn.end;
+      std::fill(mask.begin() + static_cast<std::ptrdiff_t>(first) + turn.begin, end, std::uint8_t{1});
+      turn_begins.push_back(turn.begin);
+      turn_ends.push_back(turn.end);
+      turn_reward.push_back(turn.reward);
     }
   }
 
@@ -38,8 +55,23 @@ struct packed_answers {
         .add(column::finish, finish);
     if (std::find(recomputed.begin(), recomputed.end(), 1) != recomputed.end())
       columns.add(column::recomputed, recomputed);
+    if (!turn_begins.empty())
+      columns.add(column::turns, turns)
+          .add(column::turn_begins, turn_begins)
+          .add(column::turn_ends, turn_ends)
+          .add(column::turn_reward, turn_reward);
   }
 };
+
+/// Calls `visit` with the version of each token that the policy sampled.
+template <class Visit>
+void each_sampled(const rollout::answer& answer, Visit visit) {
+  if (answer.turns.empty())
+    std::for_each(answer.version.begin(), answer.version.end(), visit);
+  for (const auto& turn : answer.turns)
+    std::for_each(answer.version.begin() + turn.begin,
+                  turn.end < 0 ? answer.version.end() : answer.version.begin() + turn.end, visit);
+}
 
 } // namespace
 
@@ -52,12 +84,11 @@ transport::bundle columns_of(const std::vector<std::int32_t>& prompt, const roll
     text += answer.text;
     text_lengths.push_back(static_cast<std::int32_t>(answer.text.size()));
   }
-  const std::vector<std::uint8_t> mask(packed.tokens.size(), 1);
   std::vector<std::uint8_t> is_greedy(group.answers.size(), 0);
   std::fill(is_greedy.end() - static_cast<std::ptrdiff_t>(greedy), is_greedy.end(), 1);
   column_builder columns; // copies when it is finished: what is added lives until then
   columns.add(column::prompt_tokens, prompt)
-      .add(column::mask, mask)
+      .add(column::mask, packed.mask)
       .add(column::text, text)
       .add(column::text_lengths, text_lengths);
   packed.add_to(columns);
@@ -76,6 +107,22 @@ transport::bundle columns_of(const rollout::partial_group& group) {
   return columns.finish();
 }
 
+std::vector<std::vector<rollout::answer_turn>> turns_in(const column_set& columns) {
+  std::vector<std::vector<rollout::answer_turn>> turns;
+  if (!columns.has(column::turns))
+    return turns;
+  const auto counts = columns.view(column::turns);
+  const auto begins = by_answer(columns.view(column::turn_begins), counts);
+  const auto ends = by_answer(columns.view(column::turn_ends), counts);
+  const auto rewards = by_answer(columns.view(column::turn_reward), counts);
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    auto& of_answer = turns.emplace_back();
+    for (std::size_t k = 0; k < begins[i].size(); ++k)
+      of_answer.push_back({.begin = begins[i][k], .end = ends[i][k], .reward = rewards[i][k]});
+  }
+  return turns;
+}
+
 rollout::partial_group partial_of(std::uint64_t group, const column_set& columns) {
   const auto lengths = columns.view(column::lengths);
   const auto ended = columns.view(column::ended), finish = columns.view(column::finish);
@@ -92,6 +139,9 @@ rollout::partial_group partial_of(std::uint64_t group, const column_set& columns
     answer.version.assign(version[i].begin(), version[i].end());
     answer.finish = static_cast<rollout::finish_reason>(finish[i]);
   }
+  if (const auto turns = turns_in(columns); !turns.empty())
+    for (std::size_t i = 0; i < lengths.size(); ++i)
+      out.answers[i].turns = turns[i];
   if (columns.has(column::recomputed)) {
     const auto recomputed = by_answer(columns.view(column::recomputed), lengths);
     for (std::size_t i = 0; i < lengths.size(); ++i)
@@ -106,8 +156,7 @@ std::map<std::uint32_t, std::int64_t> tokens_by_version(const std::vector<rollou
                                                         std::size_t greedy) {
   std::map<std::uint32_t, std::int64_t> tokens;
   for (std::size_t i = 0; i + greedy < answers.size(); ++i)
-    for (const auto version : answers[i].version)
-      ++tokens[version];
+    each_sampled(answers[i], [&](std::uint32_t version) { ++tokens[version]; });
   return tokens;
 }
 
@@ -115,15 +164,18 @@ std::map<std::uint32_t, std::int64_t> tokens_by_oldest_version(const rollout::fi
                                                                std::size_t greedy) {
   std::map<std::uint32_t, std::int64_t> tokens;
   for (std::size_t i = 0; i + greedy < group.answers.size(); ++i)
-    if (const auto& versions = group.answers[i].version; !versions.empty())
-      tokens[*std::min_element(versions.begin(), versions.end())] += static_cast<std::int64_t>(versions.size());
+    if (const auto sampled = sampled_tokens(group.answers[i]); sampled > 0) {
+      auto oldest = std::numeric_limits<std::uint32_t>::max();
+      each_sampled(group.answers[i], [&](std::uint32_t version) { oldest = std::min(oldest, version); });
+      tokens[oldest] += sampled;
+    }
   return tokens;
 }
 
 std::int64_t greedy_tokens(const rollout::finished_group& group, std::size_t greedy) {
   std::int64_t tokens = 0;
   for (std::size_t i = group.answers.size() - greedy; i < group.answers.size(); ++i)
-    tokens += static_cast<std::int64_t>(group.answers[i].tokens.size());
+    tokens += sampled_tokens(group.answers[i]);
   return tokens;
 }
 

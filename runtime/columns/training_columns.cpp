@@ -38,7 +38,8 @@ void take_answers(train::training_group& group, const column_set& columns) {
   group.answers = nested(columns.view(column::tokens), lengths);
   if (const auto mask = columns.view(column::mask); std::find(mask.begin(), mask.end(), 0) != mask.end()) {
     group.mask = nested(mask, lengths);
-    group.masked_tokens = std::count(mask.begin(), mask.end(), 0);
+    if (!columns.has(column::turns)) // else nobody sampled them
+      group.masked_tokens = std::count(mask.begin(), mask.end(), 0);
   }
   group.behaviour_logprob = nested(columns.view(column::logprob), lengths);
   group.version = nested(columns.view(column::version), lengths);

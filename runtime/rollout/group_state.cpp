@@ -21,7 +21,7 @@ void group_state::keep_shortest() {
   for (std::int32_t i = 0; i < request.answers; ++i) {
     auto& each = result.answers[static_cast<std::size_t>(i)];
     if (!ended[static_cast<std::size_t>(i)] || rank(i) > *last_kept) {
-      result.surplus_tokens += static_cast<std::int64_t>(each.tokens.size());
+      result.surplus_tokens += sampled_tokens(each);
       continue;
     }
     result.kept.push_back(i);

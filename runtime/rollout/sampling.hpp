@@ -53,13 +53,13 @@ struct answer {
   /// Tokens, ascending, before which the keys and values of prompt and answer were computed anew by that token's
   /// version. Those of the first token always are; it is not listed.
   std::vector<std::int32_t> recomputed;
-  /// Of an episode: who wrote what. Tokens between two turns are the environment's: nobody sampled them, `logprob` is 0
-  /// and `version` the one that they were read under. Empty: all tokens are sampled, in one turn.
-  std::vector<answer_turn> turns = {};
   finish_reason finish = finish_reason::length;
   /// UTF-8 without special tokens, up to the stop string if one ended it; "" without a tokenizer. Of an episode the
   /// text of its last turn.
   std::string text;
+  /// Of an episode: who wrote what. Tokens between two turns are the environment's: nobody sampled them, `logprob` is 0
+  /// and `version` the one that they were read under. Empty: all tokens are sampled, in one turn.
+  std::vector<answer_turn> turns = {};
 };
 
 /// Whether the answer has ended a turn and its environment has not replied. Of one that has not ended.

@@ -1,7 +1,7 @@
 #include "runtime/rules/worker_rule.hpp"
 
 #include "runtime/formats/strict_json.hpp"
-#include "runtime/workers/reward_worker.hpp"
+#include "runtime/workers/python_workers.hpp"
 
 #include <nlohmann/json.hpp>
 

@@ -13,7 +13,7 @@
 namespace millrace {
 
 /// What a column has one element for.
-enum class column_unit : std::uint8_t { group, prompt_token, answer, answer_token, text, text_byte };
+enum class column_unit : std::uint8_t { group, prompt_token, answer, answer_token, turn, text, text_byte };
 
 /// Whether a column comes with every group of a role that adds it.
 enum class column_presence : std::uint8_t { always, sometimes };
@@ -62,6 +62,10 @@ inline constexpr std::array column_table = [] {
        "1: keys and values of everything before the token were computed anew"},
       {"greedy", u8, answer, sometimes, "rollout", "1: the likeliest tokens, there for its reward alone, not trained"},
       {"kept", i32, answer, sometimes, "rollout", "place of each answer among those that were begun"},
+      {"turns", i32, answer, sometimes, "rollout", "of an episode: turns that the policy wrote in the answer"},
+      {"turn_begins", i32, turn, sometimes, "rollout", "first token of the turn, counted within its answer"},
+      {"turn_ends", i32, turn, sometimes, "rollout", "one after the last token of the turn; -1: it goes on"},
+      {"turn_reward", f32, turn, sometimes, "rollout", "what the environment gave for the turn"},
       {"ended", u8, answer, always, "rollout", "of a group that was interrupted. 1: the answer is complete"},
       // -- what other roles say of them ------------------------------------------------------------------------------
       {"reward", f32, answer, always, "rule_verifier, reward_model, demonstrations",
@@ -134,6 +138,10 @@ inline constexpr auto text_lengths = of<std::int32_t>("text_lengths");
 inline constexpr auto recomputed = of<std::uint8_t>("recomputed");
 inline constexpr auto greedy = of<std::uint8_t>("greedy");
 inline constexpr auto kept = of<std::int32_t>("kept");
+inline constexpr auto turns = of<std::int32_t>("turns");
+inline constexpr auto turn_begins = of<std::int32_t>("turn_begins");
+inline constexpr auto turn_ends = of<std::int32_t>("turn_ends");
+inline constexpr auto turn_reward = of<float>("turn_reward");
 inline constexpr auto ended = of<std::uint8_t>("ended");
 
 inline constexpr auto reward = of<float>("reward");

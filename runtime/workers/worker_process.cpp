@@ -107,19 +107,21 @@ void worker_process::ended() {
                                             : "the process ended with exit status " + std::to_string(how.si_status));
 }
 
-void worker_process::wait_for(short events, time_point until) {
+bool worker_process::wait_for(short events, time_point until, int wake) {
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now()).count();
     if (left <= 0)
       throw worker_failure(failure_kind::timeout, "no reply before the deadline");
-    pollfd watched[]{{socket_, events, 0}, {process_, POLLIN, 0}};
-    const int ready = poll(watched, 2, static_cast<int>(std::min<decltype(left)>(left, 1 << 20)));
+    pollfd watched[]{{socket_, events, 0}, {process_, POLLIN, 0}, {wake, POLLIN, 0}};
+    const int ready = poll(watched, wake < 0 ? 2 : 3, static_cast<int>(std::min<decltype(left)>(left, 1 << 20)));
     if (ready < 0 && errno != EINTR)
       throw worker_failure(failure_kind::crash, system_words("poll"));
     if (ready > 0 && watched[0].revents != 0)
-      return;
+      return true;
     if (ready > 0 && watched[1].revents != 0)
       ended();
+    if (ready > 0 && watched[2].revents != 0)
+      return false;
   }
 }
 
@@ -167,24 +169,36 @@ bool worker_process::take(std::string& message) {
   return true;
 }
 
+bool worker_process::read_some() {
+  if (received_.size() > longest_message + 4)
+    throw worker_failure(failure_kind::malformed, "a reply of more than " + std::to_string(longest_message) + " bytes");
+  char bytes[65536];
+  const auto count = ::recv(socket_, bytes, sizeof bytes, 0);
+  if (count > 0)
+    received_.append(bytes, static_cast<std::size_t>(count));
+  else if (count < 0 && errno == EAGAIN)
+    return false;
+  else if (count == 0 || errno != EINTR) {
+    pollfd gone{process_, POLLIN, 0}; // the socket closes a moment before the process can be asked how it ended
+    poll(&gone, 1, 100);
+    ended();
+  }
+  return true;
+}
+
 std::string worker_process::receive(time_point until) {
   std::string message;
-  char bytes[65536];
-  while (!take(message)) {
-    if (received_.size() > longest_message + 4)
-      throw worker_failure(failure_kind::malformed,
-                           "a reply of more than " + std::to_string(longest_message) + " bytes");
-    const auto count = ::recv(socket_, bytes, sizeof bytes, 0);
-    if (count > 0)
-      received_.append(bytes, static_cast<std::size_t>(count));
-    else if (count < 0 && errno == EAGAIN)
+  while (!take(message))
+    if (!read_some())
       wait_for(POLLIN, until);
-    else if (count == 0 || errno != EINTR) {
-      pollfd gone{process_, POLLIN, 0}; // the socket closes a moment before the process can be asked how it ended
-      poll(&gone, 1, 100);
-      ended();
-    }
-  }
+  return message;
+}
+
+std::optional<std::string> worker_process::receive_or_wake(time_point until, int wake) {
+  std::string message;
+  while (!take(message))
+    if (!read_some() && !wait_for(POLLIN, until, wake))
+      return std::nullopt;
   return message;
 }
 

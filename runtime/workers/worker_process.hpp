@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -52,11 +53,16 @@ public:
   /// The next message. @throws worker_failure (timeout, crash, malformed)
   std::string receive(time_point until);
 
+  /// The next message, or nothing as soon as the descriptor `wake` can be read. @throws as `receive`
+  std::optional<std::string> receive_or_wake(time_point until, int wake);
+
   pid_t id() const { return pid_; }
 
 private:
   bool take(std::string& message);
-  void wait_for(short events, time_point until);
+  bool read_some(); ///< false: there is nothing to read yet
+  /// @param wake a further descriptor to read from, or -1 @returns whether the socket is ready
+  bool wait_for(short events, time_point until, int wake = -1);
   [[noreturn]] void ended();
 
   framing frames_;

@@ -111,6 +111,37 @@ std::span<const rule_type* const> rule_types() { return rows; }
     TESTS ${rule_tests} ${arg_TESTS})
 endfunction()
 
+# millrace_add_environments(calculator ... [SHARED plain_environment.cpp ...] [TESTS expression_test.cpp ...])
+#
+# The one list of environments, as `millrace_add_rules` has it for rules: `const environment_type <name>` in
+# runtime/environments/<name>.cpp.
+function(millrace_add_environments)
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "" "SHARED;TESTS")
+  millrace_rows(environment environment_type runtime/environments "${arg_UNPARSED_ARGUMENTS}")
+  file(CONFIGURE OUTPUT table.cpp @ONLY CONTENT [[
+// Written by millrace_add_environments(): edit the list there, not this file.
+#include "runtime/environments/environment.hpp"
+
+namespace millrace::environments {
+
+@environment_declarations@
+namespace {
+
+constexpr const environment_type* rows[] = {
+@environment_addresses@};
+
+} // namespace
+
+std::span<const environment_type* const> environment_types() { return rows; }
+
+} // namespace millrace::environments
+]])
+  millrace_add_module(environments
+    SOURCES ${environment_sources} ${arg_SHARED} ${CMAKE_CURRENT_BINARY_DIR}/table.cpp
+    DEPENDS millrace_words millrace_formats millrace_kernels millrace_workers Threads::Threads
+    TESTS ${environment_tests} ${arg_TESTS})
+endfunction()
+
 # millrace_add_roles(SHARED role_setup.cpp ... DEPENDS millrace_pipeline ... [TESTS setup_test.cpp ...])
 #
 # The role kinds are the tables in the variant `role_options` of runtime/pipeline/role_options.hpp. Each kind compiles

@@ -58,4 +58,27 @@ TEST_CASE("a group's columns hold its answers one after another, and its tokens 
   CHECK(std::vector<std::int32_t>(kept.begin(), kept.end()) == group.kept);
 }
 
+TEST_CASE("what an environment said is masked, sampled by nobody and counted for no version") {
+  rollout::finished_group group;
+  group.answers = {{{10, 11, 12, 13, 14}, {-1, -2, 0, 0, -5}, {4, 4, 5, 5, 6}, {}, rollout::finish_reason::stop, "b"},
+                   {{20, 21}, {-4, -6}, {5, 7}, {}, rollout::finish_reason::length, "c"}};
+  group.answers[0].turns = {{.begin = 0, .end = 2, .reward = 0.5}, {.begin = 4, .end = 5, .reward = 1}};
+  group.answers[1].turns = {{.begin = 0, .end = 2, .reward = -1}};
+  const columns::column_set columns(columns::columns_of({1, 2}, group));
+  const auto mask = columns.view(column::mask);
+  CHECK(std::vector<std::uint8_t>(mask.begin(), mask.end()) == std::vector<std::uint8_t>{1, 1, 0, 0, 1, 1, 1});
+  const auto turns = columns::turns_in(columns);
+  REQUIRE(turns.size() == 2);
+  CHECK((turns[0] == group.answers[0].turns));
+  CHECK((turns[1] == group.answers[1].turns));
+  CHECK(columns::tokens_by_version(group.answers)
+        == std::map<std::uint32_t, std::int64_t>{{4, 2}, {5, 1}, {6, 1}, {7, 1}});
+  CHECK(columns::tokens_by_oldest_version(group, 0) == std::map<std::uint32_t, std::int64_t>{{4, 3}, {5, 2}});
+  rollout::partial_group begun{9, group.answers, {0, 0}};
+  begun.answers[1].turns[0].end = -1;
+  const auto again = columns::partial_of(9, columns::column_set(columns::columns_of(begun)));
+  for (std::size_t i = 0; i < 2; ++i)
+    CHECK((again.answers[i].turns == begun.answers[i].turns));
+}
+
 } // namespace answer_columns_test

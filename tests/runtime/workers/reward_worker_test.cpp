@@ -1,4 +1,4 @@
-#include "runtime/workers/reward_worker.hpp"
+#include "runtime/workers/python_workers.hpp"
 #include "runtime/workers/worker_process.hpp"
 #include "tests/support/temporary_folder.hpp"
 

@@ -6,4 +6,7 @@ namespace millrace::workers {
 /// file's own comment describes its messages.
 extern const char* const reward_worker_script;
 
+/// The text of `environment_worker.py`, which plays episodes with a user's class: python3 -c SCRIPT FILE CLASS THREADS.
+extern const char* const environment_worker_script;
+
 } // namespace millrace::workers

@@ -1,0 +1,164 @@
+"""Plays episodes with a user's class for Millrace: python3 -c SCRIPT FILE CLASS THREADS. Python 3.8 or later, no
+packages.
+
+The messages (frames.py, which stands before this) are JSON. The first one says whether the class can be used: {"error":
+"" or one line}. Then comes {"id", "do": "begin", "group", "attempt", "answers", "seed", "row": {...}}, answered by {"id",
+"messages": [...]}, and {"id", "do": "step", "group", "attempt", "answer", "text", "cut_off"}, answered by {"id",
+"messages", "reward", "done"}; either by {"id", "failure": line}. {"do": "end", "group", "attempt"} has no answer. Many
+questions are open at once: coroutines wait beside each other, plain functions in THREADS threads.
+"""
+import asyncio
+import concurrent.futures
+import importlib.util
+import inspect
+import json
+import math
+import sys
+import threading
+
+
+class NotAsWanted(Exception):
+    """What came back is of another form."""
+
+
+episodes = {}
+sending = threading.Lock()
+
+
+def send(message):
+    data = json.dumps(message).encode()
+    with sending:
+        send_bytes(data)
+
+
+def line_of(error):
+    words = " ".join(str(error).split())
+    return (type(error).__name__ + (": " + words if words else ""))[:300]
+
+
+def messages_of(found, what):
+    if found is None:
+        return []
+    if isinstance(found, str):
+        return [{"role": "user", "content": found}]
+    if isinstance(found, dict):
+        found = [found]
+    if not isinstance(found, (list, tuple)):
+        raise NotAsWanted(what + " gave " + type(found).__name__ + " for its messages, want a list of messages")
+    for message in found:
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str) \
+                or not isinstance(message.get("content"), str):
+            raise NotAsWanted(what + " gave a message " + repr(message)[:80] + ", want {'role': text, 'content': text}")
+    return [{"role": message["role"], "content": message["content"]} for message in found]
+
+
+async def called(pool, function, *arguments):
+    if inspect.iscoroutinefunction(function):
+        return await function(*arguments)
+    value = await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+    return await value if inspect.isawaitable(value) else value
+
+
+async def begin(pool, cls, ask):
+    begun, prompts = [], []
+    for _ in range(ask["answers"]):
+        one = cls()
+        prompts.append(messages_of(await called(pool, one.reset, dict(ask["row"], seed=ask["seed"])), "reset"))
+        begun.append([one, list(prompts[-1])])
+    if not prompts[0]:
+        raise NotAsWanted("reset gave no message, want the prompt")
+    if any(prompt != prompts[0] for prompt in prompts):
+        raise NotAsWanted("reset gave two answers of a row different prompts, want one: draw from random.Random(seed)")
+    episodes[(ask["group"], ask["attempt"])] = begun
+    return {"messages": prompts[0]}
+
+
+async def step(pool, ask):
+    begun = episodes.get((ask["group"], ask["attempt"]))
+    if begun is None:
+        raise NotAsWanted("no such episode is here")
+    one, conversation = begun[ask["answer"]]
+    conversation.append({"role": "assistant", "content": ask["text"]})
+    found = await called(pool, one.step, [dict(message) for message in conversation])
+    if not isinstance(found, (list, tuple)) or len(found) != 3:
+        raise NotAsWanted("step returned " + (type(found).__name__ if not isinstance(found, (list, tuple))
+                                              else str(len(found)) + " values") + ", want (messages, reward, done)")
+    messages = messages_of(found[0], "step")
+    try:
+        reward = float(0 if found[1] is None else found[1])
+    except Exception:
+        reward = math.nan
+    if not math.isfinite(reward):
+        raise NotAsWanted("step returned the reward " + repr(found[1])[:60] + ", want a finite number")
+    if not found[2] and not messages:
+        raise NotAsWanted("step returned no message and done = " + repr(found[2])[:20] + ", want one of them")
+    conversation.extend(messages)
+    return {"messages": messages, "reward": reward, "done": bool(found[2])}
+
+
+async def answer(pool, cls, ask):
+    try:
+        result = await (begin(pool, cls, ask) if ask["do"] == "begin" else step(pool, ask))
+    except NotAsWanted as error:
+        result = {"failure": str(error)}
+    except Exception as error:
+        result = {"failure": ("reset" if ask["do"] == "begin" else "step") + " raised " + line_of(error)}
+    result["id"] = ask["id"]
+    send(result)
+
+
+async def play(cls, threads):
+    loop = asyncio.get_running_loop()
+    pool = concurrent.futures.ThreadPoolExecutor(threads)
+    running = set()
+
+    def take(ask):
+        if ask["do"] == "end":
+            episodes.pop((ask["group"], ask["attempt"]), None)
+            return
+        task = loop.create_task(answer(pool, cls, ask))
+        running.add(task)  # the loop itself keeps no reference
+        task.add_done_callback(running.discard)
+
+    def listen():
+        while True:
+            loop.call_soon_threadsafe(take, json.loads(received().decode("utf-8", "replace")))
+
+    threading.Thread(target=listen, daemon=True).start()
+    await asyncio.Event().wait()
+
+
+def load(path, name):
+    if not os.path.isfile(path):
+        raise LookupError("found no file " + path + ", want one with the class")
+    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
+    module_name = os.path.splitext(os.path.basename(path))[0]
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    spec.loader.exec_module(module)
+    if not hasattr(module, name):
+        raise LookupError("found no class '" + name + "'")
+    cls = getattr(module, name)
+    for method in ("reset", "step"):
+        if not callable(getattr(cls, method, None)):
+            raise LookupError("'" + name + "' has no method " + method + ", want reset(row) and step(messages)")
+    return cls
+
+
+def main():
+    path, name, threads = sys.argv[1:4]
+    sys.argv = [path]
+    try:
+        cls = load(path, name)
+    except LookupError as error:
+        send({"error": str(error)})
+        return
+    except BaseException as error:
+        send({"error": "cannot be imported: " + line_of(error)})
+        return
+    send({"error": ""})
+    asyncio.run(play(cls, int(threads)))
+
+
+main()
