@@ -2,6 +2,7 @@
 
 #include "runtime/data/source.hpp"
 #include "runtime/formats/quoted.hpp"
+#include "runtime/model/chat_tokens.hpp"
 #include "runtime/pipeline/located.hpp"
 #include "runtime/roles/demonstrations_role.hpp"
 #include "runtime/roles/row_options.hpp"

@@ -178,10 +178,6 @@ const text::chat_template& chat_of(const checkpoint& model) {
   throw input_error(model.origin + ": has no chat template, or several and none called default; name one of " + names);
 }
 
-std::vector<std::int32_t> encode_chat(const checkpoint& model, std::span<const chat_turn> turns) {
-  return model.tok->encode(chat_of(model).render(turns, text::opening::assistant));
-}
-
 void write_description_files(const fs::path& folder, const checkpoint& model, precision kept) {
   formats::write_new_file(folder / "config.json", config_text(model.config, word(kept)));
   formats::write_new_file(folder / "generation_config.json", text::generation_config_text(model.generation));

@@ -58,10 +58,6 @@ void use_chat_template(checkpoint& model, std::string_view name);
 /// @throws input_error
 const text::chat_template& chat_of(const checkpoint& model);
 
-/// The tokens of a conversation, the assistant's turn opened. The model has a tokenizer.
-/// @throws input_error as `chat_of` and `text::chat_template::render`
-std::vector<std::int32_t> encode_chat(const checkpoint& model, std::span<const chat_turn> turns);
-
 struct save_options {
   precision kept = precision::float32;
   std::int64_t shard_bytes = 5'000'000'000; ///< weights beyond it are spread over several files with an index

@@ -1,6 +1,7 @@
 #include "runtime/roles/evaluation_core.hpp"
 
 #include "runtime/data/source.hpp"
+#include "runtime/model/chat_tokens.hpp"
 #include "runtime/roles/group_seed.hpp"
 #include "runtime/roles/role_sampling.hpp"
 #include "runtime/roles/row_options.hpp"
@@ -65,13 +66,13 @@ evaluation_core::evaluation_core(const pipeline::evaluation_table& table, model:
       skipped_first_ = line;
   };
   const auto source = held_out_source(table_, skip);
-  const auto& chat = model::chat_of(words_);
+  model::chat_of(words_); // or nothing can be asked
   const auto longest = std::min(table_.max_prompt_tokens, words_.config.max_positions - 1);
   while (table_.rows == 0 || static_cast<std::int64_t>(rows_.size()) < table_.rows) {
     auto row = source->next();
     if (!row)
       break;
-    auto prompt = words_.tok->encode(chat.render(row->prompt, text::opening::assistant));
+    auto prompt = model::encode_chat(words_, row->prompt);
     if (static_cast<std::int64_t>(prompt.size()) > longest)
       skip(row->where + ": a prompt of " + std::to_string(prompt.size()) + " tokens, want at most "
            + std::to_string(longest));

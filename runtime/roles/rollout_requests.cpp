@@ -1,5 +1,6 @@
 #include "runtime/roles/rollout_requests.hpp"
 
+#include "runtime/model/chat_tokens.hpp"
 #include "runtime/roles/role_sampling.hpp"
 #include "runtime/words/input_error.hpp"
 

@@ -27,8 +27,20 @@ void require_known_roles(std::string_view name, std::span<const chat_turn> messa
   if (messages.empty())
     throw wrong("no message", "at least one");
   for (std::size_t i = 0; i < messages.size(); ++i)
-    if (const std::string& role = messages[i].role; role != "system" && role != "user" && role != "assistant")
-      throw wrong("the role \"" + role + "\" in message " + std::to_string(i + 1), "system, user or assistant");
+    if (const std::string& role = messages[i].role;
+        role != "system" && role != "user" && role != "assistant" && role != "tool")
+      throw wrong("the role \"" + role + "\" in message " + std::to_string(i + 1), "system, user, assistant or tool");
+}
+
+/// The results of tools as Qwen writes them: turns of the user, those that follow each other in one.
+std::string qwen_tool_turn(std::span<const chat_turn> messages, std::size_t i) {
+  std::string text;
+  if (i == 0 || messages[i - 1].role != "tool")
+    text += "<|im_start|>user";
+  text += "\n<tool_response>\n" + messages[i].content + "\n</tool_response>";
+  if (i + 1 == messages.size() || messages[i + 1].role != "tool")
+    text += "<|im_end|>\n";
+  return text;
 }
 
 constexpr std::string_view chatml_turn_end = "<|im_end|>", llama3_turn_end = "<|eot_id|>";
@@ -36,16 +48,20 @@ constexpr std::string_view chatml_turn_end = "<|im_end|>", llama3_turn_end = "<|
 /// `<|im_start|>role\ncontent<|im_end|>\n`, with a system turn in front where the conversation has none.
 class chatml_template final : public chat_template {
 public:
-  chatml_template(std::string_view name, std::string source, std::string default_system)
-      : chat_template(name, std::move(source)), default_system_(std::move(default_system)) {}
+  /// @param qwen_tools the results of tools are written as Qwen does
+  chatml_template(std::string_view name, std::string source, std::string default_system, bool qwen_tools)
+      : chat_template(name, std::move(source)), default_system_(std::move(default_system)), qwen_tools_(qwen_tools) {}
 
   std::string render(std::span<const chat_turn> messages, opening next) const override {
     require_known_roles(name(), messages);
     std::string text;
     if (!default_system_.empty() && messages[0].role != "system")
       text = "<|im_start|>system\n" + default_system_ + "<|im_end|>\n";
-    for (const chat_turn& m : messages)
-      text += "<|im_start|>" + m.role + "\n" + m.content + "<|im_end|>\n";
+    for (std::size_t i = 0; i < messages.size(); ++i)
+      if (const chat_turn& m = messages[i]; qwen_tools_ && m.role == "tool")
+        text += qwen_tool_turn(messages, i);
+      else
+        text += "<|im_start|>" + m.role + "\n" + m.content + "<|im_end|>\n";
     if (next == opening::assistant)
       text += "<|im_start|>assistant\n";
     return text;
@@ -55,6 +71,7 @@ public:
 
 private:
   std::string default_system_;
+  bool qwen_tools_;
 };
 
 /// ChatML whose answers may begin with a `<think>` part: it is kept behind the last question and dropped before it.
@@ -75,6 +92,10 @@ public:
     std::string text;
     for (std::size_t i = 0; i < messages.size(); ++i) {
       const chat_turn& m = messages[i];
+      if (m.role == "tool") {
+        text += qwen_tool_turn(messages, i);
+        continue;
+      }
       text += "<|im_start|>" + m.role + "\n";
       if (m.role == "assistant")
         text += answer(m.content, i > last_question, i + 1 == messages.size());
@@ -129,7 +150,10 @@ public:
       text += "<|eot_id|>";
     }
     for (const chat_turn& m : messages)
-      text += header(m.role) + std::string(strip_unicode(m.content)) + "<|eot_id|>";
+      if (dates_ && m.role == "tool")
+        text += header("ipython") + in_json(m.content) + "<|eot_id|>";
+      else
+        text += header(m.role) + std::string(strip_unicode(m.content)) + "<|eot_id|>";
     if (next == opening::assistant)
       text += header("assistant");
     return text;
@@ -138,6 +162,23 @@ public:
   std::string_view turn_end() const override { return llama3_turn_end; }
 
 private:
+  /// A text as Python's json.dumps writes it without ensure_ascii.
+  static std::string in_json(std::string_view text) {
+    constexpr std::string_view escaped = "\"\\\b\f\n\r\t", letters = "\"\\bfnrt";
+    std::string out = "\"";
+    for (const char c : text)
+      if (const auto at = escaped.find(c); at != std::string_view::npos) {
+        (out += '\\') += letters[at];
+      } else if (static_cast<unsigned char>(c) < 0x20) {
+        std::array<char, 8> code{};
+        std::snprintf(code.data(), code.size(), "\\u%04x", static_cast<unsigned>(c));
+        out += code.data();
+      } else {
+        out += c;
+      }
+    return out + '"';
+  }
+
   static std::string header(std::string_view role) {
     return "<|start_header_id|>" + std::string(role) + "<|end_header_id|>\n\n";
   }
@@ -202,7 +243,8 @@ std::shared_ptr<const chat_template> make(const family_entry& f, std::string sou
   case shape::chatml:
     break;
   }
-  return std::make_shared<chatml_template>(f.name, std::move(source), std::move(default_system));
+  return std::make_shared<chatml_template>(f.name, std::move(source), std::move(default_system),
+                                           f.name == "qwen2.5" || f.name == "qwen3-2507");
 }
 
 std::string names_in_words() {

@@ -23,8 +23,10 @@ public:
 
   /// The text of `messages`, and behind it the opening of a further turn.
   ///
-  /// @throws input_error for a role or an order of roles that the family's template does not take (a `tool` role is
-  ///         never taken)
+  /// The result of a tool is a turn of the role `tool`, and stands as the family's template writes it. A call of a tool
+  /// is text of the assistant's turn.
+  ///
+  /// @throws input_error for a role that the templates do not take, or no message
   virtual std::string render(std::span<const chat_turn> messages, opening next) const = 0;
 
   /// The token that ends each turn, as it stands in the text.

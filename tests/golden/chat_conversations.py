@@ -22,4 +22,7 @@ CONVERSATIONS = [
     [("user", "a"), ("system", "a late system turn"), ("user", "b")],
     [("system", "one"), ("system", "two"), ("user", "u")],
     [("system", "only a system turn")],
+    [("user", "347 * 86?"), ("assistant", "<tool_call>\n{}\n</tool_call>"), ("tool", "29842")],
+    [("user", "q"), ("assistant", "call"), ("tool", "a \"quoted\"\tresult \\ <b>&'\x01\u00e9\n"), ("tool", " two "), ("assistant", "done"), ("user", "next")],
+    [("user", "q"), ("assistant", "<think>t</think>call"), ("tool", "1"), ("assistant", "<think>u</think>again"), ("tool", "2")],
 ]

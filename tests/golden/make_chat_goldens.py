@@ -9,12 +9,13 @@ the templates then fall back to a fixed date.
 """
 
 import argparse
+import importlib.util
 import json
 import sys
 from pathlib import Path
 
 import gguf
-import trl
+
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -30,7 +31,7 @@ given = parser.parse_args()
 smollm2 = gguf.GGUFReader(given.gguf).fields["tokenizer.chat_template"].contents()
 default_line = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 assert default_line in smollm2
-folder = Path(trl.__file__).parent / "chat_templates"
+folder = Path(importlib.util.find_spec("trl").origin).parent / "chat_templates"
 read = lambda name: (folder / name).read_text()  # noqa: E731
 templates = {"chatml": (CHATML, {}), "smollm2": (smollm2, {}), "qwen2": (smollm2.replace(default_line, "You are a helpful assistant."), {}),
              "qwen2.5": (read("qwen2_5.jinja"), {}), "qwen3": (read("qwen3.jinja"), {}),
@@ -38,6 +39,7 @@ templates = {"chatml": (CHATML, {}), "smollm2": (smollm2, {}), "qwen2": (smollm2
              "llama3": (read("llama3.jinja"), {}), "llama3.1": (read("llama3_1.jinja"), {}), "llama3.2": (read("llama3_2.jinja"), {})}
 
 environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+environment.filters["tojson"] = lambda x: json.dumps(x, ensure_ascii=False)
 with (Path(__file__).parent / "chat_templates.jsonl").open("w") as out:
     for name, (source, options) in templates.items():
         template = environment.from_string(source)

@@ -2,6 +2,7 @@
 
 #include "runtime/formats/strict_json.hpp"
 #include "runtime/formats/text_lines.hpp"
+#include "runtime/model/chat_tokens.hpp"
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/words/input_error.hpp"
 

@@ -1,5 +1,6 @@
 #include "runtime/access/web_gate.hpp"
 #include "runtime/endpoint/server.hpp"
+#include "runtime/model/chat_tokens.hpp"
 #include "runtime/train/trainable.hpp"
 #include "runtime/words/cores.hpp"
 #include "runtime/words/input_error.hpp"
