@@ -15,6 +15,8 @@ group_graph graph_of(const pipeline::pipeline& p) {
   for (const auto& role : p.roles) {
     const auto can = pipeline::abilities_of(role);
     if (can.answers) {
+      if (!can.environment.empty())
+        graph.environments.emplace(role.name, std::string(can.environment));
       graph.generators.emplace(role.name, *can.answers);
       graph.instances += static_cast<std::size_t>(std::max<std::int64_t>(1, p.processes_of(role.name)));
     } else if (can.evaluates)
@@ -132,6 +134,7 @@ actor::setup coordinator(coordinator_config config) {
     in.on<process_ended>([state](const process_ended& ended) { state->process_has_ended(ended); });
     in.on<group_generated>([state](const group_generated& generated) { state->group_is_generated(generated); });
     in.on<group_interrupted>([state](const group_interrupted& what) { state->group_is_interrupted(what); });
+    in.on<generation_lost>([state](const generation_lost& what) { state->generation_is_lost(what); });
     in.on<process_report>([state](const process_report& report) { state->take_report(report); });
     in.on<checkpoint_stored>([state](const checkpoint_stored& stored) { state->checkpoint_is_stored(stored); });
     in.on<stop_run>([state](const stop_run& why) { state->stop(why); });

@@ -41,6 +41,7 @@ public:
   void process_has_ended(const process_ended& ended);
   void group_is_generated(const group_generated& generated);
   void group_is_interrupted(const group_interrupted& interrupted);
+  void generation_is_lost(const generation_lost& lost);
   void take_report(const process_report& report);
   void checkpoint_is_stored(const checkpoint_stored& stored);
   void stop(const stop_run& why);
@@ -51,6 +52,7 @@ public:
   void generate(const role_instance& generator, const generate_group& what) override;
   void cancel(const role_instance& generator, const cancel_group& what) override;
   void interrupt(const role_instance& generator, const interrupt_group& what) override;
+  void end_episodes(const role_instance& environment, const millrace::end_episodes& what) override;
   void process(const role_instance& adder, const process_group& what) override;
   void fetch(const fetch_group& what) override;
   void forget(std::uint64_t group) override;

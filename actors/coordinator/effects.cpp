@@ -25,6 +25,16 @@ void coordinator_state::group_is_interrupted(const group_interrupted& interrupte
   progressed();
 }
 
+void coordinator_state::generation_is_lost(const generation_lost& lost) {
+  complain(lost.from.name() + ": group " + std::to_string(lost.group) + " begins anew: " + lost.why);
+  router_->generation_lost(lost, now());
+}
+
+void coordinator_state::end_episodes(const role_instance& environment, const millrace::end_episodes& what) {
+  if (const auto* role = find(environment))
+    tell(role->environment, what);
+}
+
 void coordinator_state::take_prompt(std::uint64_t index) {
   self_.ask(
       source_, millrace::take_prompt{index}, request_deadline(),

@@ -63,9 +63,23 @@ void group_router::node_gone(node_id node, double now) {
   advance_evaluations();
   const auto lost_workers = remove_generators(node);
   const auto lost_adders = remove_adders(node);
-  std::vector<group_attempt> lost_groups;
+  const auto lost_environments = remove_environments(node);
+  std::vector<group_attempt> lost_groups, lost_episodes;
   std::vector<std::pair<group_id, std::string>> work_again;
   for (auto& [group, record] : groups_) {
+    if (record.environment && lost_environments.contains(record.environment->name())) { // CO-8
+      record.environment.reset();
+      if (!record.generator) {
+        lost_groups.push_back({group, record.attempt});
+        continue;
+      }
+      if (generators_.contains(record.generator->name())) {
+        effects_.cancel(*record.generator, {group});
+        lost_episodes.push_back({group, record.attempt});
+      }
+      record.generator.reset();
+      continue;
+    }
     if (record.generator) {
       if (!generators_.contains(record.generator->name()))
         record.generator.reset(); // CO-4: an answer that is still on its way comes too late
@@ -88,6 +102,9 @@ void group_router::node_gone(node_id node, double now) {
       release_columns(*record);
       act(schedule::group_lost{lost.group, lost.attempt}, now);
     }
+  for (const auto& [group, attempt] : lost_episodes)
+    if (current(group, attempt))
+      act(schedule::group_failed{group, attempt, true, 0, "the process that played its episodes is gone"}, now);
   for (const auto& [group, role] : work_again)
     if (const auto found = groups_.find(group); found != groups_.end() && found->second.at.erase(role) > 0)
       hand_to_adder(group, role);
@@ -174,6 +191,13 @@ void group_router::start_generation(std::uint64_t group) {
       effects_.take_prompt(group);
     return;
   }
+  episode_place played;
+  if (const auto plays = graph_.environments.find(record.generator->role); plays != graph_.environments.end()) {
+    if (!find_environment(record, plays->second))
+      return;
+    played = environments_.at(record.environment->name()).place;
+    played.since = record.episodes_since;
+  }
   if (const auto asked = generators_.find(record.generator->name()); asked != generators_.end())
     record.asked = ++asked->second.asked;
   const auto answers = graph_.generators.at(record.generator->role);
@@ -185,7 +209,8 @@ void group_router::start_generation(std::uint64_t group) {
                                         .answers = answers,
                                         .seed = roles::group_seed(run_seed_, group),
                                         .partial = record.partial,
-                                        .started = static_cast<std::int32_t>(started)});
+                                        .started = static_cast<std::int32_t>(started),
+                                        .played = played});
 }
 
 void group_router::prompt_arrived(const prompt_row& row, double now) {
@@ -239,6 +264,7 @@ void group_router::generated(const group_generated& what, double now) {
     return;
   }
   record->generator.reset();
+  end_episodes(what.group, *record);
   record->done.insert(what.from.role);
   record->columns.push_back(what.columns);
   schedule::group_finished event{.group = what.group,
@@ -376,13 +402,15 @@ void group_router::forget_group_record(group_id group) {
   if (found == groups_.end())
     return;
   release_columns(found->second);
+  end_episodes(group, found->second);
   if (found->second.row)
     effects_.release({found->second.row->columns});
   groups_.erase(found);
 }
 
-void group_router::restart_record(group_record& record, std::uint32_t attempt) {
+void group_router::restart_record(group_id group, group_record& record, std::uint32_t attempt) {
   release_columns(record);
+  end_episodes(group, record);
   std::optional<prompt_row> row = std::move(record.row);
   record = {};
   record.row = std::move(row);

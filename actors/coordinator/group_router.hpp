@@ -32,6 +32,7 @@ struct group_graph {
   std::vector<adder_node> adders;
   std::string leader; ///< of the roles that train: it publishes the weights
   std::vector<std::string> leader_from;
+  std::map<std::string, std::string> environments = {}; ///< who plays the episodes, by the role that generates them
   bool publishes = true;        ///< a generator wants new weights; else versions are told without them
   bool flips_in_flight = false; ///< new weights flip between two tokens of running answers
   std::vector<supervision::evaluation_node> evaluations = {}; ///< beside the graph
@@ -57,6 +58,7 @@ public:
   virtual void generate(const role_instance& generator, const generate_group& what) = 0;
   virtual void cancel(const role_instance& generator, const cancel_group& what) = 0;
   virtual void interrupt(const role_instance& generator, const interrupt_group& what) = 0;
+  virtual void end_episodes(const role_instance& environment, const millrace::end_episodes& what) = 0;
   virtual void process(const role_instance& adder, const process_group& what) = 0;
   virtual void fetch(const fetch_group& what) = 0;
   virtual void forget(std::uint64_t group) = 0;
@@ -99,6 +101,8 @@ public:
 ///   attempt counts as lost. A checkpoint holds no begun answers, so a resumed run begins these groups anew.
 /// - CO-7: the router records which role works on a group. If that role reports twice in a row that it does not have
 ///   the group (`telemetry::vanished_groups`), the router names the group in a warning and counts the attempt as lost.
+/// - CO-8: a group's episodes stay with one environment until the group is generated or void, also while it is
+///   interrupted; then they are ended. If the environment's process dies first, the group begins anew.
 class group_router {
 public:
   group_router(group_graph graph, schedule::scheduler scheduler, std::uint64_t run_seed, router_effects& effects);
@@ -108,6 +112,8 @@ public:
   void generator_up(const role_instance& who, node_id node, generator_place place, double now);
   void adder_up(const role_instance& who, std::uint64_t node);
   void leader_up(node_id node);
+  /// @param place `since` does not matter
+  void environment_up(const role_instance& who, node_id node, const episode_place& place, double now);
 
   void evaluation_up(const role_instance& who, std::uint64_t node);
 
@@ -122,6 +128,7 @@ public:
   void generation_accepted(std::uint64_t group, std::uint32_t attempt);
   void generated(const group_generated& what, double now);
   void interrupted(const group_interrupted& what, double now);
+  void generation_lost(const millrace::generation_lost& what, double now);
   void processed(const role_instance& adder, const group_columns& what, double now);
   void processing_failed(const role_instance& adder, group_attempt what, const std::string& why, double now);
   void fetched(const group_fetched& what, double now);
@@ -211,6 +218,9 @@ private:
     std::vector<ticket> columns;
     ticket partial; ///< begun answers of an attempt that was interrupted; id 0: none
     std::map<std::string, summed> summary;
+    std::optional<role_instance> environment; ///< who plays its episodes, until it is generated
+    std::uint32_t episodes_since = 0;         ///< `episode_place::since`
+    bool waits_for_environment = false;       ///< no copy of it is up
 
     bool has_columns_of(node_id node) const;
     /// Those of the row and those that roles have added.
@@ -224,6 +234,7 @@ private:
     std::int64_t busy = 0;                  ///< of a role that adds columns: groups at work
     std::uint64_t asked = 0;                ///< requests sent to this role so far
     std::optional<version_id> samples_from; ///< of a generator: the newest version that it said so of
+    episode_place place = {};               ///< of an environment
   };
 
   void train(train_batch batch);
@@ -250,12 +261,15 @@ private:
   void let_go_of_taken();
   std::vector<schedule::worker_id> remove_generators(node_id node);
   std::set<std::string> remove_adders(node_id node);
+  std::set<std::string> remove_environments(node_id node);
+  bool find_environment(group_record& record, const std::string& role); ///< false: none is up
+  void end_episodes(std::uint64_t group, group_record& record);
   void start_generation(std::uint64_t group);
   void advance(std::uint64_t group);
   bool ready_for(const group_record& record, const std::vector<std::string>& from) const;
   void hand_to_adder(std::uint64_t group, const std::string& role);
   void release_columns(group_record& record);
-  void restart_record(group_record& record, std::uint32_t attempt);
+  void restart_record(group_id group, group_record& record, std::uint32_t attempt);
   void forget_group_record(group_id group);
   group_record* current(std::uint64_t group, std::uint32_t attempt);
   live_role* generator_of(schedule::worker_id worker);
@@ -270,6 +284,7 @@ private:
   std::map<std::uint64_t, group_record> groups_;
   std::map<std::string, live_role> generators_; ///< by instance name
   std::map<std::string, live_role> adders_;
+  std::map<std::string, live_role> environments_;
   std::map<schedule::worker_id, std::string> by_worker_; ///< names of live generators
   std::map<std::string, schedule::worker_id> worker_numbers_;
   std::map<std::string, int> weight_refusals_; ///< in a row, by instance name

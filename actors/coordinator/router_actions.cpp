@@ -23,8 +23,12 @@ void group_router::carry_out(const schedule::admit& a, double) {
   auto* generator = generator_of(a.worker);
   auto& record = groups_[a.group];
   const auto partial = a.resume ? std::exchange(record.partial, {}) : ticket{};
-  restart_record(record, a.attempt);
+  const auto environment = partial.id != 0 ? std::exchange(record.environment, {}) : std::nullopt;
+  const auto since = record.episodes_since;
+  restart_record(a.group, record, a.attempt);
   record.partial = partial;
+  record.environment = environment;
+  record.episodes_since = since;
   record.oversampled = a.oversampled;
   if (generator) {
     record.generator = generator->who;
@@ -38,7 +42,7 @@ void group_router::carry_out(const schedule::cancel& c, double) {
   if (auto* record = current(c.group, c.attempt)) {
     if (record->fetching)
       effects_.forget(c.group);
-    restart_record(*record, c.attempt); // CO-4
+    restart_record(c.group, *record, c.attempt); // CO-4
   }
 }
 

@@ -83,6 +83,7 @@ transport::wanted_columns trajectory_columns(std::span<const ticket> columns) {
   for (const auto& ticket : columns)
     for (const auto& spec : ticket.layout)
       if (spec.name == column::reward.name || spec.name == column::answer.name || spec.name == column::data_source.name
+          || spec.name == column::episode.name || spec.name == column::episode_lengths.name
           || is_part_of_reward(spec.name))
         wanted.optional.push_back(spec.name);
   return wanted;
@@ -106,12 +107,17 @@ telemetry::trajectory trajectory_of(group_id group, const columns::column_set& c
   const auto versions = columns::by_answer(columns.view(column::version), lengths);
   const auto finish = columns.view(column::finish);
   const auto parts = reward_parts(columns);
+  std::vector<std::span<const char>> episodes;
+  if (columns.has(column::episode))
+    episodes = columns::by_answer(columns.view(column::episode), columns.view(column::episode_lengths));
   const bool several = !columns.has(column::reward) && !parts.empty(); // several rewards, and no column that sums them
   const auto reward = several ? std::span<const float>() : columns.view(column::reward);
   for (std::size_t i = 0; i < texts.size(); ++i) {
     telemetry::trajectory_answer answer;
     answer.text.assign(texts[i].begin(), texts[i].end());
     answer.tokens = lengths[i];
+    if (!episodes.empty())
+      answer.episode.assign(episodes.at(i).begin(), episodes.at(i).end());
     answer.reward = reward.empty() ? std::numeric_limits<double>::quiet_NaN() : reward[i];
     for (const auto& [name, values] : parts)
       answer.rewards.emplace_back(name, values[i]);

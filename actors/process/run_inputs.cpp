@@ -7,6 +7,7 @@
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/pipeline/located.hpp"
 #include "runtime/pipeline/stages.hpp"
+#include "runtime/roles/environment_role.hpp"
 #include "runtime/roles/role_model.hpp"
 #include "runtime/roles/rollout_requests.hpp"
 #include "runtime/roles/row_options.hpp"
@@ -84,6 +85,10 @@ void check_role(const pipeline::pipeline&, const pipeline::rule_verifier_table&)
   // `check_inputs` starts its rules
 }
 
+void check_role(const pipeline::pipeline&, const pipeline::environment_table&) {
+  // `check_inputs` starts it
+}
+
 void check_role(const pipeline::pipeline& p, const pipeline::rollout_table& table) {
   if (auto words = checked_text_model(p, table.model))
     roles::rollout_requests requests(p, table, *std::move(words));
@@ -123,6 +128,8 @@ std::vector<std::string> check_inputs(const pipeline::pipeline& p) {
           // The rules were made when the file was read; those that run people's own code start it now.
           if constexpr (requires { table.rules; })
             roles::start(*roles::rules_of(table.rules), p, role.name);
+          if constexpr (std::is_same_v<std::decay_t<decltype(table)>, pipeline::environment_table>)
+            roles::started(table, p, role.name);
         },
         role.options);
   std::vector<std::string> warnings;

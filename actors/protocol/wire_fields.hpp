@@ -134,7 +134,43 @@ auto inspect(Inspector& f, source_position& x) {
 
 template <class Inspector>
 auto inspect(Inspector& f, generate_group& x) {
-  return f(x.group, x.attempt, x.columns, x.answers, x.seed, x.partial, x.started);
+  return f(x.group, x.attempt, x.columns, x.answers, x.seed, x.partial, x.started, x.played.environment, x.played.since,
+           x.played.deadline_s);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, generation_lost& x) {
+  return f(x.from, x.group, x.attempt, x.tokens, x.why);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, chat_turn& x) {
+  return f(x.role, x.content);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, begin_episodes& x) {
+  return f(x.group, x.since, x.answers, x.seed, x.columns);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, episodes_begun& x) {
+  return f(x.prompt);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, take_turn& x) {
+  return f(x.group, x.since, x.answer, x.turn, x.text, x.cut_off);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, turn_taken& x) {
+  return f(x.messages, x.reward, x.done);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, end_episodes& x) {
+  return f(x.group, x.since);
 }
 
 template <class Inspector>
@@ -432,7 +468,7 @@ auto inspect(Inspector& f, ranks_lost& x) {
 template <class Inspector>
 auto inspect(Inspector& f, role_ready& x) {
   return f(x.who, x.node, x.generator, x.column_adder, x.trainer, x.publisher, x.weights_taker, x.evaluator,
-           x.state_keeper, x.rank, x.capacity_groups, x.parameters, x.needs_returns, x.rows);
+           x.state_keeper, x.rank, x.environment, x.capacity_groups, x.parameters, x.needs_returns, x.rows);
 }
 
 template <class Inspector>

@@ -4,6 +4,7 @@
 #include "runtime/telemetry/in_flight.hpp"
 #include "runtime/telemetry/trace.hpp"
 #include "runtime/words/input_error.hpp"
+#include "runtime/words/milliseconds.hpp"
 
 #include <exception>
 #include <string>
@@ -25,9 +26,41 @@ roles::answer_to<Answer> answering(reply<Answer> done) {
 
 // One function an ability.
 
-void serve(inbox& in, const std::shared_ptr<roles::generator>& role) {
-  in.on<generate_group>([role](const generate_group& ask, reply<group_accepted> done) {
-    role->generate(ask, answering(std::move(done)));
+/// An environment in whatever process it lives, asked by the actor of a role that plays with it.
+class environment_afar final : public roles::environment {
+public:
+  environment_afar(actor& asks, const episode_place& place)
+      : asks_(asks), me_(asks.weak()), place_(place), deadline_(milliseconds_of(place.deadline_s)) {}
+
+  void begin(const begin_episodes& what, roles::answer_to<episodes_begun> done) override { ask(what, std::move(done)); }
+
+  void take(const take_turn& what, roles::answer_to<turn_taken> done) override { ask(what, std::move(done)); }
+
+  void end(const end_episodes& what) override { tell(place_.environment, what); }
+
+private:
+  /// From any thread: the actor asks, if it still lives.
+  template <class Message, class Answer>
+  void ask(const Message& what, roles::answer_to<Answer> done) {
+    continue_in(me_, [&asks = asks_, to = place_.environment, deadline = deadline_, what, done = std::move(done)] {
+      asks.ask(
+          to, what, deadline, [done](const Answer& answer) { done(answer, {}); },
+          [done](const refusal& why) { done({}, why.line); });
+    });
+  }
+
+  actor& asks_;
+  weak_address me_;
+  episode_place place_;
+  std::chrono::milliseconds deadline_;
+};
+
+void serve(actor& self, inbox& in, const std::shared_ptr<roles::generator>& role) {
+  in.on<generate_group>([role, &self](const generate_group& ask, reply<group_accepted> done) {
+    std::shared_ptr<roles::environment> plays;
+    if (ask.played.environment)
+      plays = std::make_shared<environment_afar>(self, ask.played);
+    role->generate(ask, std::move(plays), answering(std::move(done)));
   });
   in.on<cancel_group>([role](const cancel_group& what) { role->cancel(what); });
   in.on<interrupt_group>([role](const interrupt_group& what) { role->interrupt(what); });
@@ -133,6 +166,14 @@ void serve(inbox& in, const std::shared_ptr<roles::state_keeper>& role) {
   });
 }
 
+void serve(inbox& in, const std::shared_ptr<roles::environment>& role) {
+  in.on<begin_episodes>(
+      [role](const begin_episodes& ask, reply<episodes_begun> done) { role->begin(ask, answering(std::move(done))); });
+  in.on<take_turn>(
+      [role](const take_turn& ask, reply<turn_taken> done) { role->take(ask, answering(std::move(done))); });
+  in.on<end_episodes>([role](const end_episodes& ask) { role->end(ask); });
+}
+
 void serve(inbox& in, const std::shared_ptr<roles::rank>& role) {
   in.on<form_ranks>([role](const form_ranks& how) { role->form(how); });
   in.on<rank_word>([role](const rank_word& word) { role->hear(word); });
@@ -154,7 +195,7 @@ file_found found(const find_file& ask) {
 actor::setup role_actor(role_place place, roles::role_abilities abilities) {
   return [place = std::move(place), abilities = std::move(abilities)](actor& self, inbox& in) {
     if (abilities.generates)
-      serve(in, abilities.generates);
+      serve(self, in, abilities.generates);
     if (abilities.adds_columns)
       serve(self, in, abilities.adds_columns, place);
     if (abilities.trains)
@@ -169,6 +210,8 @@ actor::setup role_actor(role_place place, roles::role_abilities abilities) {
       serve(in, abilities.keeps_state);
     if (abilities.joins_ranks)
       serve(in, abilities.joins_ranks);
+    if (abilities.plays_episodes)
+      serve(in, abilities.plays_episodes);
     if (abilities.keeps_state || abilities.joins_ranks)
       in.on<find_file>(found);
   };
@@ -188,6 +231,7 @@ role_ready ready_message(const role_place& place, const roles::role_abilities& a
   offer(ready.evaluator, abilities.evaluates);
   offer(ready.state_keeper, abilities.keeps_state);
   offer(ready.rank, abilities.joins_ranks);
+  offer(ready.environment, abilities.plays_episodes);
   ready.capacity_groups = abilities.places;
   if (abilities.trains) {
     ready.parameters = abilities.trains->parameter_count();

@@ -15,6 +15,7 @@ roles::role_events events_for(const role_instance& who, const handle<decides>& c
   roles::role_events events;
   events.generated = [coordinator](group_generated what) { tell(coordinator, std::move(what)); };
   events.interrupted = [coordinator](group_interrupted what) { tell(coordinator, std::move(what)); };
+  events.lost = [coordinator](generation_lost what) { tell(coordinator, std::move(what)); };
   events.progress = [coordinator](evaluation_progress what) { tell(coordinator, std::move(what)); };
   events.word = [coordinator](rank_word what) { tell(coordinator, std::move(what)); };
   events.ranks_are_lost = [coordinator](ranks_lost what) { tell(coordinator, std::move(what)); };

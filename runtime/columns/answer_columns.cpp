@@ -76,7 +76,7 @@ void each_sampled(const rollout::answer& answer, Visit visit) {
 } // namespace
 
 transport::bundle columns_of(const std::vector<std::int32_t>& prompt, const rollout::finished_group& group,
-                             std::size_t greedy) {
+                             std::size_t greedy, const text::tokenizer* tok) {
   const packed_answers packed(group.answers);
   std::vector<std::int32_t> text_lengths;
   std::string text;
@@ -92,6 +92,16 @@ transport::bundle columns_of(const std::vector<std::int32_t>& prompt, const roll
       .add(column::text, text)
       .add(column::text_lengths, text_lengths);
   packed.add_to(columns);
+  std::string episode;
+  std::vector<std::int32_t> episode_lengths;
+  if (tok && !packed.turn_begins.empty()) {
+    for (const auto& answer : group.answers) {
+      const auto all = tok->decode(answer.tokens);
+      episode += all;
+      episode_lengths.push_back(static_cast<std::int32_t>(all.size()));
+    }
+    columns.add(column::episode, episode).add(column::episode_lengths, episode_lengths);
+  }
   if (greedy > 0)
     columns.add(column::greedy, is_greedy);
   if (!group.kept.empty())

@@ -13,10 +13,11 @@ namespace millrace::columns {
 /// The columns that a rollout adds. `mask` is 1 for every token that the policy sampled: all but what the environment
 /// of an episode said. `kept` is left out if all answers were kept, and `recomputed` if `rollout::answer::recomputed`
 /// names no token, and the columns of turns if no answer has any.
+/// @param tok for the whole texts of episodes; null: they are left out
 /// @param greedy how many answers, counted from the end, exist only for their reward. The column `greedy` marks them
 ///               and is left out for 0
 transport::bundle columns_of(const std::vector<std::int32_t>& prompt, const rollout::finished_group& group,
-                             std::size_t greedy = 0);
+                             std::size_t greedy = 0, const text::tokenizer* tok = nullptr);
 
 /// The begun answers of a group that was stopped: `tokens`, `logprob`, `version`, `lengths`, `finish` and
 /// `recomputed` and the turns as of a finished group, and `ended` u8 [answers].

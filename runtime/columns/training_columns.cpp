@@ -1,5 +1,6 @@
 #include "runtime/columns/training_columns.hpp"
 
+#include "runtime/columns/answer_columns.hpp"
 #include "runtime/columns/column_origin.hpp"
 #include "runtime/train/step_record.hpp"
 
@@ -38,8 +39,8 @@ void take_answers(train::training_group& group, const column_set& columns) {
   group.answers = nested(columns.view(column::tokens), lengths);
   if (const auto mask = columns.view(column::mask); std::find(mask.begin(), mask.end(), 0) != mask.end()) {
     group.mask = nested(mask, lengths);
-    if (!columns.has(column::turns)) // else nobody sampled them
-      group.masked_tokens = std::count(mask.begin(), mask.end(), 0);
+    (columns.has(column::turns) ? group.observed_tokens : group.masked_tokens) =
+        std::count(mask.begin(), mask.end(), 0);
   }
   group.behaviour_logprob = nested(columns.view(column::logprob), lengths);
   group.version = nested(columns.view(column::version), lengths);
@@ -70,6 +71,31 @@ void take_parts(train::training_group& group, const column_set& columns,
   group.reward.assign(sum.begin(), sum.end());
 }
 
+/// What was written in which turn. @param apart the turns have advantages of their own
+void take_turns(train::training_group& group, const column_set& columns, bool apart) {
+  const auto tokens = by_answer(columns.view(column::tokens), columns.view(column::lengths));
+  const auto finish = columns.view(column::finish);
+  if (finish.size() != tokens.size())
+    throw wrong_count(column::finish.name, finish.size(), tokens.size());
+  for (const auto& turns : turns_in(columns)) {
+    group.turns_written += std::ssize(turns);
+    const auto i = group.played.size();
+    auto& played = group.played.emplace_back();
+    played.finish = finish[i];
+    for (std::size_t k = 0; k < turns.size(); ++k) {
+      const auto begin = tokens[i].begin();
+      const bool last = k + 1 == turns.size();
+      played.said.emplace_back(begin + turns[k].end, begin + (last ? turns[k].end : turns[k + 1].begin));
+      played.rewards.push_back(turns[k].reward);
+    }
+    if (!apart)
+      continue;
+    auto& written = group.turns.emplace_back();
+    for (const auto& turn : turns)
+      written.push_back({.tokens = turn.end - turn.begin, .reward = turn.reward});
+  }
+}
+
 void take_rewards(train::training_group& group, const column_set& columns,
                   std::span<const pipeline::reward_part_table> rewards) {
   if (rewards.empty())
@@ -88,6 +114,7 @@ void each_token_column(train::training_group& group, Change change) {
       change(column);
   };
   change(group.answers);
+  if_there(group.turns);
   if_there(group.mask);
   change(group.behaviour_logprob);
   change(group.version);
@@ -147,6 +174,7 @@ void leave_out_unscored(train::training_group& group) {
     only_left(part);
   only_left(group.baseline);
   only_left(group.sampled);
+  only_left(group.played);
   only_left(group.kept);
   only_left(group.reward);
 }
@@ -155,7 +183,7 @@ void leave_out_unscored(train::training_group& group) {
 
 training_rules training_rules_of(const pipeline::pipeline& p) {
   const auto& table = std::get<pipeline::policy_table>(p.policy().options);
-  return {.mask_truncated = table.mask_truncated, .rewards = table.rewards};
+  return {.mask_truncated = table.mask_truncated, .rewards = table.rewards, .turn_credit = table.credit == "turn"};
 }
 
 train::training_group training_group_of(std::uint64_t id, const column_set& columns, const training_rules& rules,
@@ -166,6 +194,7 @@ train::training_group training_group_of(std::uint64_t id, const column_set& colu
   take_answers(group, columns);
   group.origins = origins_in(columns);
   take_rewards(group, columns, rules.rewards);
+  take_turns(group, columns, rules.turn_credit);
   const auto lengths = columns.view(column::lengths);
   if (columns.has(column::ref_logprob))
     group.ref_logprob = nested(columns.view(column::ref_logprob), lengths);
@@ -183,8 +212,14 @@ train::training_group training_group_of(std::uint64_t id, const column_set& colu
 }
 
 bool is_flat(const train::training_group& group) {
+  const auto same_rewards = [](const auto& a, const auto& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [](const auto& x, const auto& y) { return x.reward == y.reward; });
+  };
   return std::all_of(group.reward.begin(), group.reward.end(),
-                     [&](float reward) { return reward == group.reward.front(); });
+                     [&](float reward) { return reward == group.reward.front(); })
+         && std::all_of(group.turns.begin(), group.turns.end(),
+                        [&](const auto& turns) { return same_rewards(turns, group.turns.front()); });
 }
 
 } // namespace millrace::columns

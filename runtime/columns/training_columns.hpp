@@ -18,6 +18,7 @@ struct training_rules {
   /// The policy's `rewards`. If it is empty, the column `reward` is the reward. Otherwise each entry becomes one of the
   /// group's `parts`, and the group's reward is their weighted sum until a step mixes the parts.
   std::vector<pipeline::reward_part_table> rewards = {};
+  bool turn_credit = false; ///< each turn of an episode has an advantage of its own
 };
 
 training_rules training_rules_of(const pipeline::pipeline& p);
@@ -35,7 +36,7 @@ struct too_few_scored : std::runtime_error {
 train::training_group training_group_of(std::uint64_t id, const column_set& columns, const training_rules& rules = {},
                                         std::string domain = {});
 
-/// Whether all rewards of a group are the same: nothing to learn from.
+/// Whether all rewards of a group are the same, those of turns with `turn_credit` too: nothing to learn from.
 bool is_flat(const train::training_group& group);
 
 } // namespace millrace::columns

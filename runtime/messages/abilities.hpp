@@ -2,6 +2,7 @@
 
 #include "runtime/messages/add_columns.hpp"
 #include "runtime/messages/checkpoint.hpp"
+#include "runtime/messages/episodes.hpp"
 #include "runtime/messages/evaluate.hpp"
 #include "runtime/messages/generate.hpp"
 #include "runtime/messages/prompts.hpp"
@@ -30,7 +31,8 @@ using gives_prompts =
 
 /// Answers prompts.
 /// - RO-1: every accepted group ends in exactly one `group_generated`, or in one `group_interrupted` if it was
-///   interrupted. A group that is cancelled, or whose role dies, ends in neither.
+///   interrupted, or in one `generation_lost` if its environment failed. A group that is cancelled, or whose role dies,
+///   ends in none of them.
 /// - RO-2: an answer depends on the group's seed and on the weights that sampled each token. It does not depend on
 ///   other groups or on the process. Which answers of a group are kept does not depend on slots or timing either
 ///   (`rollout::engine`).
@@ -82,6 +84,7 @@ struct role_ready {
   handle<evaluates> evaluator;
   handle<keeps_state> state_keeper;
   handle<joins_ranks> rank;
+  handle<plays_episodes> environment;
   std::uint32_t capacity_groups = 0; ///< of a generator: groups that it takes at once
   std::uint64_t parameters = 0;      ///< of a trainer: how many numbers it trains
   bool needs_returns = false;        ///< of a trainer: only the leader's answer to the step makes its targets

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/messages/episodes.hpp"
 #include "runtime/words/role_instance.hpp"
 #include "runtime/words/ticket.hpp"
 
@@ -15,9 +16,10 @@ struct generate_group {
   std::uint32_t attempt = 0; ///< counts starts of this group
   ticket columns = {};       ///< of the row: `prompt_row::columns`
   std::int32_t answers = 1;
-  std::uint64_t seed = 0;   ///< of the group; the same at every attempt
-  ticket partial = {};      ///< of what an earlier attempt has (`group_interrupted`): it goes on there; id 0: none
-  std::int32_t started = 0; ///< answers that are begun, of which the `answers` shortest are kept; fewer: all are kept
+  std::uint64_t seed = 0;    ///< of the group; the same at every attempt
+  ticket partial = {};       ///< of what an earlier attempt has (`group_interrupted`): it goes on there; id 0: none
+  std::int32_t started = 0;  ///< answers that are begun, of which the `answers` shortest are kept; fewer: all are kept
+  episode_place played = {}; ///< its answers are episodes
 };
 
 /// Answers `generate_group`: the group waits for slots or has them, and has its own copy of `partial`.
@@ -46,6 +48,15 @@ struct group_interrupted {
   std::uint32_t attempt = 0;
   ticket partial = {};                          ///< for `generate_group`; id 0: no answer had begun
   std::map<std::uint32_t, std::int64_t> tokens; ///< of all answers that were begun, by the version that sampled them
+};
+
+/// A group could not go on: its environment failed. What it had is lost. rollout -> coordinator.
+struct generation_lost {
+  role_instance from;
+  std::uint64_t group = 0;
+  std::uint32_t attempt = 0;
+  std::int64_t tokens = 0; ///< that were sampled
+  std::string why;
 };
 
 /// A group's answers are complete. rollout -> coordinator.

@@ -78,9 +78,10 @@ struct stop_run {
 /// - CR-2: a process that is declared dead has its data-plane connections closed in every other process.
 /// - CR-3: only a process that holds the token it was started with joins.
 /// - CR-4: no progress for `stall_after_s` prints who waits for what, on whom, since when.
-using decides = protocol<told<begin_run>, asked<join_run, welcome>, told<process_up>, told<role_ready>,
-                         told<role_failed>, asked<process_failed, failure_noted>, told<process_ended>,
-                         told<group_generated>, told<group_interrupted>, told<evaluation_progress>, told<rank_word>,
-                         told<ranks_lost>, told<process_report>, told<checkpoint_stored>, told<stop_run>>;
+using decides =
+    protocol<told<begin_run>, asked<join_run, welcome>, told<process_up>, told<role_ready>, told<role_failed>,
+             asked<process_failed, failure_noted>, told<process_ended>, told<group_generated>, told<group_interrupted>,
+             told<generation_lost>, told<evaluation_progress>, told<rank_word>, told<ranks_lost>, told<process_report>,
+             told<checkpoint_stored>, told<stop_run>>;
 
 } // namespace millrace

@@ -115,6 +115,8 @@ const vocabulary& built_in_vocabulary() {
       v.algorithms.push_back(word_of(*row));
     for (const rules::rule_type* row : rules::rule_types())
       v.rules.push_back(*row);
+    for (const environments::environment_type* row : environments::environment_types())
+      v.environments.push_back(*row);
     v.optimizers = {"adamw"};
     v.pattern_mistake = pattern_mistake;
     v.layers_mistake = layers_mistake;

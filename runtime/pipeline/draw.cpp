@@ -56,6 +56,9 @@ std::string dot_body(const pipeline& p, const std::string& prefix, const std::st
     for (const std::string& from : r.from)
       out += indent + id(from) + " -> " + id(r.name) + " [label=" + in_quotes(joined(columns_between(p, from, r), "\n"))
              + "];\n";
+  for (const role* r : p.of<rollout_table>())
+    if (const auto& plays = std::get<rollout_table>(r->options).environment; !plays.empty())
+      out += indent + id(r->name) + " -> " + id(plays) + " [label=\"turns\", style=dotted, dir=both];\n";
   for (const role* policy : p.of<policy_table>())
     for (const std::string& to : std::get<policy_table>(policy->options).publishes_to)
       out += indent + id(policy->name) + " -> " + id(to) + " [label=" + in_quotes(published_by(p, *policy))
@@ -75,6 +78,9 @@ std::string mermaid_body(const pipeline& p, const std::string& prefix, const std
       out += indent + prefix + from + " -->" + (columns.empty() ? "" : "|\"" + columns + "\"|") + ' ' + prefix + r.name
              + '\n';
     }
+  for (const role* r : p.of<rollout_table>())
+    if (const auto& plays = std::get<rollout_table>(r->options).environment; !plays.empty())
+      out += indent + prefix + r->name + " <-.->|turns| " + prefix + plays + '\n';
   for (const role* policy : p.of<policy_table>())
     for (const std::string& to : std::get<policy_table>(policy->options).publishes_to)
       out += indent + prefix + policy->name + " -.->|" + published_by(p, *policy) + "| " + prefix + to + '\n';

@@ -54,6 +54,8 @@ std::vector<figure> always() {
       {"verifier/failures/refused", "answers since the last step that a rule did not take: nobody was there to ask"},
       {"groups/dropped", "groups dropped for any reason, since the run began"},
       {"steps/skipped", "1 where the step changed nothing: its loss or gradient was not finite"},
+      {"episodes/turns", "mean number of turns of an episode"},
+      {"tokens/observed", "tokens that environments said in the step's episodes: they are read and not trained"},
       {"tokens/prompt", "tokens of the step's prompts"},
       {"tokens/fed", "tokens that the learner's forward passes were fed"},
       {"tokens/flat_left_out", "tokens of groups whose every advantage is 0, which were not computed"},

@@ -177,6 +177,58 @@ void check_used(const pipeline& p, reading& into) {
   }
 }
 
+/// Episodes: a rollout names who plays them, and nobody reads from who plays.
+void check_episodes(const pipeline& p, reading& into) {
+  std::set<std::string> played;
+  for (const role* r : p.of<rollout_table>()) {
+    const auto& table = std::get<rollout_table>(r->options);
+    const std::string key = "roles." + r->name + ".environment";
+    const role* named = find(p, table.environment);
+    if (table.environment.empty()) {
+      if (table.max_turn_tokens > 0)
+        into.wrong(into.place("roles." + r->name + ".max_turn_tokens"),
+                   "roles." + r->name + ".max_turn_tokens: found it without an environment, want max_new_tokens");
+    } else if (!named || !std::holds_alternative<environment_table>(named->options)) {
+      into.wrong(into.place(key), key + ": found " + in_quotes(table.environment)
+                                      + (named ? ", which is no environment" : ", which is no role")
+                                      + ", want a role of kind \"environment\"");
+    }
+    played.insert(table.environment);
+  }
+  for (const role* policy : p.of<policy_table>()) {
+    const auto& table = std::get<policy_table>(policy->options);
+    const std::string key = "roles." + policy->name + (table.credit == "turn" ? ".credit" : ".turn_discount");
+    const auto refuse = [&](const std::string& why) { into.wrong(into.place(key), key + ": " + why); };
+    if (table.credit != "turn") {
+      if (table.turn_discount != 1)
+        refuse("found it without credit = \"turn\", want it left out");
+      continue;
+    }
+    if (std::none_of(played.begin(), played.end(), [](const auto& name) { return !name.empty(); }))
+      refuse("found \"turn\" without an environment, want a rollout that has one");
+    if (const auto* type = into.words.algorithm(table.algorithm); type && holds(type->reads, column::value.name))
+      refuse("found \"turn\" with algorithm = " + in_quotes(table.algorithm)
+             + ", want one without a critic, which has an advantage for every token");
+    for (const role* verifier : p.of<rule_verifier_table>())
+      for (const rule_entry& rule : std::get<rule_verifier_table>(verifier->options).rules)
+        if (rule.type == "environment" && rule.weight != 0)
+          refuse("found \"turn\", which counts what the environment gives by itself, want the rule \"environment\" "
+                 "left out, or of weight 0");
+  }
+  for (const role* r : p.of<environment_table>())
+    if (!played.contains(r->name))
+      into.wrong(into.place("roles." + r->name + ".kind"), "roles." + r->name
+                                                               + ": no rollout plays with it, want "
+                                                                 "environment = "
+                                                               + in_quotes(r->name) + " in one");
+  for (const role& r : p.roles)
+    for (std::size_t i = 0; i < r.from.size(); ++i)
+      if (const role* from = find(p, r.from[i]); from && std::holds_alternative<environment_table>(from->options))
+        into.wrong(into.place(entry_path(r, i)), "roles." + r.name + ".from: " + in_quotes(r.from[i])
+                                                     + " is an environment and adds no columns, want the rollout that "
+                                                       "plays with it");
+}
+
 } // namespace
 
 std::vector<std::string> kinds_that_add(const std::string& column) {
@@ -219,6 +271,7 @@ void check_graph(pipeline& p, reading& into) {
   check_columns(p, into);
   if (into.mistakes.size() == before)
     check_used(p, into);
+  check_episodes(p, into);
 }
 
 } // namespace millrace::pipeline

@@ -42,6 +42,14 @@ public:
     }
   }
 
+  void options(const environment_keys&, const option_values&) {
+    for (const environments::environment_type& type : words_.environments) {
+      lister inner(words_, title_, "type = " + in_quotes(type.name));
+      inner.put_options(type.options);
+      below_ += inner.text();
+    }
+  }
+
   void options(const correction_keys&, const option_values&) {
     for (const correction_type& correction : words_.corrections) {
       std::vector<std::string> presets;

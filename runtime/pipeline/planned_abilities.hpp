@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 namespace millrace::pipeline {
 
@@ -23,7 +24,9 @@ struct planned_abilities {
   bool takes_weights = false;          ///< goes on with newer versions
   std::optional<std::int32_t> answers; ///< it generates: so many answers a prompt
   std::optional<evaluation_times> evaluates;
-  double deadline_s = 0; ///< of a request to it; 0: as `run` says
+  bool plays_episodes = false;
+  std::string_view environment = {}; ///< of a role that generates: who plays its answers' episodes; "": they are none
+  double deadline_s = 0;             ///< of a request to it; 0: as `run` says
 
   bool operator==(const planned_abilities&) const = default;
 };

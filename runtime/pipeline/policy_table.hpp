@@ -46,6 +46,8 @@ struct policy_table {
   bool activation_checkpointing = false;
   bool skip_flat_groups = true;
   bool mask_truncated = false;
+  std::string credit = "answer";
+  double turn_discount = 1;
   std::optional<lora_table> lora;
   double ema_decay = 0;
   std::optional<pretraining_table> pretraining;
@@ -62,8 +64,9 @@ struct policy_table {
   double algorithm_number(std::string_view option) const;
 
   std::vector<std::string> reads_if_added() const {
-    auto columns = column::names(column::recomputed, column::kept, column::greedy, column::ref_logprob, column::value,
-                                 column::any_origin);
+    auto columns =
+        column::names(column::recomputed, column::kept, column::greedy, column::ref_logprob, column::value,
+                      column::any_origin, column::turns, column::turn_begins, column::turn_ends, column::turn_reward);
     if (rewards.empty())
       columns.emplace_back(column::reward.name);
     return columns;
@@ -83,6 +86,11 @@ struct policy_table {
     v("loss", s.loss, any(), "how advantages become a loss");
     v("mask_truncated", s.mask_truncated, any(),
       "answers cut off at max_new_tokens count among the group's rewards and have no part in the loss");
+    v("credit", s.credit, one_of({"answer", "turn"}),
+      "what an advantage is for. turn: each turn of an episode has its own, of the rewards that the environment gave "
+      "for "
+      "it and for later turns; it is compared with the group's turns of the same number");
+    v("turn_discount", s.turn_discount, between(0, 1), "of credit = \"turn\": what the next turn's reward counts");
     v("updates_per_batch", s.updates_per_batch, between(1, 1e6),
       "optimizer updates of a pass over a step, each on whole groups");
     v("epochs", s.epochs, between(1, 1000), "passes over a step");

@@ -292,9 +292,9 @@ void reader::options_of(const std::vector<option>& options, option_values& value
   }
 }
 
-void reader::options(const rule_keys& keys, option_values& values) {
+template <class Type>
+void reader::options_made(const Type* type, option_values& values) {
   values.clear();
-  const rules::rule_type* type = words().rule(keys.type);
   if (!type) {
     open_ = true;
     return;
@@ -308,6 +308,14 @@ void reader::options(const rule_keys& keys, option_values& values) {
   } catch (const input_error& error) {
     into_.wrong(table_.where, path_ + ": " + printable(error.what()));
   }
+}
+
+void reader::options(const rule_keys& keys, option_values& values) {
+  options_made(words().rule(keys.type), values);
+}
+
+void reader::options(const environment_keys& keys, option_values& values) {
+  options_made(words().environment(keys.type), values);
 }
 
 void reader::options(const correction_keys& keys, option_values& values) {

@@ -72,6 +72,8 @@ public:
   void operator()(const std::string& name, option_values& values, const algorithm_keys& keys, const char* meaning);
   /// The options of a rule stand in the rule's own table.
   void options(const rule_keys& keys, option_values& values);
+  /// Those of an environment in its role's.
+  void options(const environment_keys& keys, option_values& values);
   /// Those of a correction likewise.
   void options(const correction_keys& keys, option_values& values);
   /// Every key that was not asked for names a role.
@@ -85,6 +87,9 @@ private:
   std::string path_of(const std::string& name) const { return path_.empty() ? name : path_ + '.' + name; }
 
   const value* ask(const std::string& name);
+  /// The options of a type that a word names; nullptr: the word is unknown.
+  template <class Type>
+  void options_made(const Type* type, option_values& values);
   void options_of(const std::vector<option>& options, option_values& values);
   /// `path: found X, want Y`.
   void misfit(const value& v, const std::string& path, const std::string& want);

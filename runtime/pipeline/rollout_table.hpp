@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace millrace::pipeline {
@@ -32,11 +33,14 @@ struct rollout_table {
   double min_p = 0;
   std::vector<std::string> stop;
   bool greedy_baseline = false;
+  std::string environment;
+  std::int64_t max_turn_tokens = 0;
 
   bool operator==(const rollout_table&) const = default;
 
   planned_abilities abilities() const {
-    return {.takes_weights = true, .answers = static_cast<std::int32_t>(answers_per_prompt)};
+    return {
+        .takes_weights = true, .answers = static_cast<std::int32_t>(answers_per_prompt), .environment = environment};
   }
 
   std::vector<std::string> reads(const vocabulary&) const {
@@ -49,6 +53,10 @@ struct rollout_table {
                                  column::recomputed, column::kept);
     if (greedy_baseline)
       columns.emplace_back(column::greedy.name);
+    if (!environment.empty())
+      for (auto& name : column::names(column::turns, column::turn_begins, column::turn_ends, column::turn_reward,
+                                      column::episode, column::episode_lengths))
+        columns.push_back(std::move(name));
     return columns;
   }
 
@@ -70,6 +78,10 @@ struct rollout_table {
     v("greedy_baseline", s.greedy_baseline, any(),
       "one more answer a prompt, always the likeliest token: its reward is the group's baseline, it is not trained "
       "(ReMax)");
+    v("environment", s.environment, any(),
+      "the role of kind \"environment\" that its answers are episodes with; \"\": an answer is one turn");
+    v("max_turn_tokens", s.max_turn_tokens, between(0, 1 << 20),
+      "tokens of the longest turn of an episode, whose whole length is max_new_tokens; 0 = no bound of its own");
   }
 };
 

@@ -94,7 +94,8 @@ struct rule_verifier_table {
   }
 
   std::vector<std::string> reads_if_added() const {
-    return column::names(column::greedy, column::extra_info, column::ground_truth);
+    return column::names(column::greedy, column::extra_info, column::ground_truth, column::turns, column::turn_begins,
+                         column::turn_ends, column::turn_reward);
   }
 
   std::vector<std::string> adds() const {

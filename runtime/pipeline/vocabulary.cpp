@@ -25,4 +25,8 @@ const rules::rule_type* vocabulary::rule(const std::string& name) const {
   return named(rules, name);
 }
 
+const environments::environment_type* vocabulary::environment(const std::string& name) const {
+  return named(environments, name);
+}
+
 } // namespace millrace::pipeline

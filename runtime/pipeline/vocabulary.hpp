@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/environments/environment.hpp"
 #include "runtime/rules/rule.hpp"
 #include "runtime/words/option.hpp"
 
@@ -36,6 +37,7 @@ struct vocabulary {
   std::vector<std::string> optimizers;
   std::vector<correction_type> corrections = {};
   std::vector<std::string> aggregations = {}, kl_estimators = {}, proximals = {};
+  std::vector<environments::environment_type> environments = {}; ///< that `type` of an environment may name
   /// What is wrong with a regular expression over parameters' names, or "".
   std::function<std::string(const std::string&)> pattern_mistake = {};
   /// What is wrong with one over the linear layers of a decoder's blocks (it compiles, and matches none), or "".
@@ -45,6 +47,8 @@ struct vocabulary {
   const algorithm_type* algorithm(const std::string& name) const;
   /// nullptr for an unknown name
   const correction_type* correction(const std::string& name) const;
+  /// nullptr for an unknown name
+  const environments::environment_type* environment(const std::string& name) const;
   /// nullptr for an unknown name
   const rules::rule_type* rule(const std::string& name) const;
 };

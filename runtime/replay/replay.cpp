@@ -6,6 +6,7 @@
 #include "runtime/formats/durable_write.hpp"
 #include "runtime/model/computing_threads.hpp"
 #include "runtime/model/inference_decoder.hpp"
+#include "runtime/replay/made_answers.hpp"
 #include "runtime/roles/demonstrations_role.hpp"
 #include "runtime/roles/group_seed.hpp"
 #include "runtime/roles/reward_model_role.hpp"
@@ -25,8 +26,6 @@
 
 namespace millrace::replay {
 namespace {
-
-using flips = std::vector<train::version_run>;
 
 /// The figures of the parts of the step under way, as the coordinator keeps them.
 std::filesystem::path step_file(const std::filesystem::path& checkpoint) {
@@ -64,31 +63,6 @@ roles::added_columns added_by(const roles::reference_core& reference, const colu
   } catch (const std::exception& error) {
     return {.columns = {}, .complaint = error.what()};
   }
-}
-
-/// Answers of one group that new weights met at the same tokens, made together: a flip falls between two tokens, and
-/// what was handed over and went on has its keys and values computed anew, as a flip with `recompute` does.
-/// @param others answers that are not wanted, as ended; nothing: all are
-std::vector<rollout::answer>
-made_with(rollout::engine engine, const rollout::group_request& request, std::optional<rollout::partial_group> others,
-          const flips& runs, const std::function<std::shared_ptr<const model::decoder>(std::uint32_t)>& policy_of) {
-  engine.admit(request, std::move(others));
-  std::size_t run = 0;
-  std::uint32_t left = runs.empty() ? 0 : runs.front().tokens;
-  while (!engine.idle()) {
-    if (left == 0 && run + 1 < runs.size()) {
-      ++run;
-      left = runs[run].tokens;
-      engine.hand_over_weights(policy_of(runs[run].version), runs[run].version,
-                               runs[run].recomputed ? kv_on_flip::recompute : kv_on_flip::keep);
-    }
-    auto done = engine.step();
-    if (engine.last_step().sampled_tokens > 0 && left > 0)
-      --left;
-    if (!done.empty())
-      return std::move(done.front().answers);
-  }
-  throw std::logic_error("the engine lost " + in_words(request.group));
 }
 
 } // namespace
@@ -145,6 +119,10 @@ void replayer::join(const pipeline::role& role, const pipeline::rollout_table& t
 void replayer::join(const pipeline::role& role, const pipeline::demonstrations_table& table) {
   answering_.push_back(
       {.role = &role, .words = roles::load_text_model(pipeline_, table.model), .requests = std::nullopt});
+}
+
+void replayer::join(const pipeline::role&, const pipeline::environment_table&) {
+  // What it said stands in the record.
 }
 
 template <pipeline::only_adds_columns Table>
@@ -280,17 +258,7 @@ rollout::finished_group replayer::generate(const answering_role& sampler, rollou
       throw input_error(in_words(recorded.group)
                         + ": the record has another number of answers than of those that were kept");
     request.answers = static_cast<std::int32_t>(recorded.kept.back() + 1);
-    const auto begun = static_cast<std::size_t>(request.answers);
-    rollout::answer ended;
-    ended.tokens = {0};
-    ended.logprob = {0};
-    ended.version = {0};
-    others = rollout::partial_group{request.group, std::vector<rollout::answer>(begun, ended),
-                                    std::vector<std::uint8_t>(begun, 1)};
-    for (const auto index : recorded.kept) {
-      others->answers.at(index) = {};
-      others->ended.at(index) = 0;
-    }
+    others = all_but(request, recorded.kept);
   }
   std::vector<flips> kinds; // answers under way when weights changed may have been at different tokens
   for (const auto& runs : recorded.answers)
@@ -300,13 +268,23 @@ rollout::finished_group replayer::generate(const answering_role& sampler, rollou
   out.group = request.group;
   out.prompt_tokens = static_cast<std::int64_t>(request.prompt.size());
   out.answers.resize(recorded.answers.size());
-  for (const flips& runs : kinds) {
+  auto options = sampler.requests->engine_options(1);
+  options.slots = std::max(options.slots, request.answers);     // all at once: none waits while weights change
+  options.prefill_rows = options.max_context * request.answers; // and none is computed anew sooner than another
+  const auto engine_of = [&](const flips& runs) {
     const std::uint32_t first = runs.empty() ? version_ : runs.front().version;
-    auto options = sampler.requests->engine_options(1);
-    options.slots = std::max(options.slots, request.answers);     // all at once: none waits while weights change
-    options.prefill_rows = options.max_context * request.answers; // and none is computed anew sooner than another
-    auto answers = made_with(rollout::engine(policy_of(first), sampler.words.tok, first, options), request, others,
-                             runs, [this](std::uint32_t version) { return policy_of(version); });
+    return rollout::engine(policy_of(first), sampler.words.tok, first, options);
+  };
+  const auto policy = [this](std::uint32_t version) { return policy_of(version); };
+  for (std::size_t i = 0; i < recorded.played.size(); ++i) {
+    const auto& runs = recorded.answers.at(i);
+    const auto index = recorded.kept.empty() ? static_cast<std::uint32_t>(i) : recorded.kept[i];
+    out.answers[i] = played_with(engine_of(runs), request, index, runs, recorded.played[i], policy);
+  }
+  if (!recorded.played.empty())
+    kinds.clear();
+  for (const flips& runs : kinds) {
+    auto answers = made_with(engine_of(runs), request, others, runs, policy);
     for (std::size_t i = 0; i < out.answers.size(); ++i)
       if (const std::size_t index = recorded.kept.empty() ? i : recorded.kept[i];
           recorded.answers[i] == runs && index < answers.size())
@@ -331,7 +309,9 @@ transport::bundle replayer::answers_of(const columns::column_set& row, const tra
       .answers = static_cast<std::int32_t>(table.answers_per_prompt),
       .seed = roles::group_seed(static_cast<std::uint64_t>(pipeline_.run.seed), recorded.group),
   };
-  const auto request = by.requests->make(ask, content.prompt);
+  auto request = by.requests->make(ask, content.prompt);
+  if (!recorded.played.empty())
+    request.prompt = recorded.prompt;
   return columns::columns_of(request.prompt, generate(by, request, recorded),
                              static_cast<std::size_t>(by.requests->greedy()));
 }

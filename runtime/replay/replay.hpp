@@ -83,6 +83,7 @@ private:
   void join(const pipeline::role& role, const pipeline::source_table& table);
   void join(const pipeline::role& role, const pipeline::rollout_table& table);
   void join(const pipeline::role& role, const pipeline::demonstrations_table& table);
+  void join(const pipeline::role& role, const pipeline::environment_table& table);
   template <pipeline::only_adds_columns Table>
   void join(const pipeline::role& role, const Table& table);
   void join(const pipeline::role& role, const pipeline::reward_model_table& table);

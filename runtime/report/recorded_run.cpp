@@ -112,7 +112,8 @@ void keep_sample(recorded_run& run, const nlohmann::json& row) {
   sampled_group group{
       .step = step, .prompt = row.value("prompt", ""), .ground_truth = row.value("ground_truth", ""), .answers = {}};
   for (const auto& a : row.at("answers"))
-    group.answers.push_back({.text = a.value("text", ""), .reward = reward_in(a), .finish = a.value("finish", "")});
+    group.answers.push_back(
+        {.text = a.value("episode", a.value("text", "")), .reward = reward_in(a), .finish = a.value("finish", "")});
   if (run.samples.size() == 2)
     run.samples.pop_back();
   run.samples.push_back(std::move(group));

@@ -37,6 +37,7 @@ using answer_to = std::function<void(Answer answer, std::string error)>;
 struct role_events {
   std::function<void(group_generated)> generated = [](auto&&) {};
   std::function<void(group_interrupted)> interrupted = [](auto&&) {};
+  std::function<void(generation_lost)> lost = [](auto&&) {};
   std::function<void(evaluation_progress)> progress = [](auto&&) {};
   std::function<void(rank_word)> word = [](auto&&) {};
   std::function<void(ranks_lost)> ranks_are_lost = [](auto&&) {};
@@ -44,11 +45,22 @@ struct role_events {
   std::function<void(std::string why)> failed = [](auto&&) {};
 };
 
+/// Plays the other side of episodes: EN-1 and EN-2 of `plays_episodes`.
+class environment {
+public:
+  virtual ~environment() = default;
+
+  virtual void begin(const begin_episodes& ask, answer_to<episodes_begun> done) = 0;
+  virtual void take(const take_turn& ask, answer_to<turn_taken> done) = 0;
+  virtual void end(const end_episodes& ask) = 0;
+};
+
 /// Answers prompts. It keeps the books of `telemetry::process_in_flight` itself.
 ///
 /// Invariants
 /// - RO-1: every accepted group ends in exactly one `role_events::generated`, or in one `role_events::interrupted` if
-///   it was interrupted. A group that is cancelled ends in neither.
+///   it was interrupted, or in one `role_events::lost` if its environment failed. A group that is cancelled ends in
+///   none of them.
 /// - RO-2: an answer depends on the group's seed and on the weights that sampled each token. It does not depend on
 ///   other groups or on the process. Which answers of a group are kept does not depend on slots or timing either
 ///   (`rollout::engine`).
@@ -58,7 +70,9 @@ public:
 
   /// Pulls the prompt, and what an earlier attempt has. `done` with an error: the prompt cannot be used. With
   /// `group_accepted::lost`: a column could not be pulled, and the group may be asked for again.
-  virtual void generate(const generate_group& ask, answer_to<group_accepted> done) = 0;
+  /// @param plays whom `ask.played` names; nullptr: the answers are no episodes
+  virtual void generate(const generate_group& ask, std::shared_ptr<environment> plays,
+                        answer_to<group_accepted> done) = 0;
   virtual void cancel(const cancel_group& ask) = 0;
   virtual void interrupt(const interrupt_group& ask) = 0;
 };
@@ -189,6 +203,7 @@ struct role_abilities {
   std::shared_ptr<evaluator> evaluates = nullptr;
   std::shared_ptr<state_keeper> keeps_state = nullptr;
   std::shared_ptr<rank> joins_ranks = nullptr;
+  std::shared_ptr<environment> plays_episodes = nullptr;
   std::uint32_t places = 0; ///< groups that `generates` takes at once
 };
 

@@ -47,7 +47,23 @@ void decode_loop::cancel(std::uint64_t group) {
 void decode_loop::interrupt(std::uint64_t group, std::uint32_t attempt) {
   {
     const std::lock_guard lock(mutex_);
-    interrupted_.push_back({group, attempt});
+    interrupted_.push_back({{group, attempt}, {}});
+  }
+  arrived_.notify_all();
+}
+
+void decode_loop::give_up(std::uint64_t group, std::uint32_t attempt, std::string why) {
+  {
+    const std::lock_guard lock(mutex_);
+    interrupted_.push_back({{group, attempt}, std::move(why)});
+  }
+  arrived_.notify_all();
+}
+
+void decode_loop::reply(std::uint32_t attempt, const rollout::ended_turn& turn, rollout::turn_reply what) {
+  {
+    const std::lock_guard lock(mutex_);
+    replies_.push_back({attempt, turn, std::move(what)});
   }
   arrived_.notify_all();
 }
@@ -84,15 +100,17 @@ bool decode_loop::can_flip() const {
 }
 
 bool decode_loop::can_go_on() const {
-  return closing_ || can_flip() || !cancelled_.empty() || !interrupted_.empty()
-         || (engine_ && (!engine_->idle() || (!submitted_.empty() && !next_)));
+  return closing_ || can_flip() || !cancelled_.empty() || !interrupted_.empty() || !replies_.empty()
+         || (engine_ && (!engine_->waits() || (!submitted_.empty() && !next_)));
 }
 
 std::optional<decode_loop::arrivals> decode_loop::next_arrivals() {
   arrivals came;
   std::unique_lock lock(mutex_);
   if (!can_go_on()) {
-    telemetry::timed idle(telemetry::process_trace(), track_, "no group to decode",
+    const bool plays = engine_ && !engine_->idle();
+    telemetry::timed idle(telemetry::process_trace(), track_,
+                          plays ? "every answer waits for its environment" : "no group to decode",
                           engine_ ? telemetry::cause::wait_input : telemetry::cause::wait_weights);
     arrived_.wait(lock, [this] { return can_go_on(); });
   }
@@ -102,19 +120,19 @@ std::optional<decode_loop::arrivals> decode_loop::next_arrivals() {
     came.weights = std::exchange(next_, std::nullopt);
   came.cancelled.swap(cancelled_);
   came.interrupted.swap(interrupted_);
+  came.replies.swap(replies_);
   // Groups that came behind weights which wait for the engine to drain begin under those weights.
   if ((engine_ || came.weights) && !next_) {
     came.submitted.assign(std::make_move_iterator(submitted_.begin()), std::make_move_iterator(submitted_.end()));
     submitted_.clear();
   }
-  for (const auto& [group, attempt] : came.interrupted) {
-    const auto waits =
-        std::find_if(submitted_.begin(), submitted_.end(), [&, id = group, which = attempt](auto& entry) {
-          return entry.request.group == id && entry.attempt == which;
-        });
+  for (const auto& asked : came.interrupted) {
+    const auto waits = std::find_if(submitted_.begin(), submitted_.end(), [&](auto& entry) {
+      return entry.request.group == asked.what.group && entry.attempt == asked.what.attempt;
+    });
     if (waits == submitted_.end())
       continue;
-    came.given_back.push_back(std::move(*waits));
+    came.given_back.emplace_back(std::move(*waits), asked.why);
     submitted_.erase(waits);
     --open_groups_;
   }
@@ -134,14 +152,31 @@ bool decode_loop::take_in() {
     running_[request.group] = {attempt, request.prompt};
     engine_->admit(std::move(request), std::move(so_far));
   }
-  for (auto& [request, attempt, so_far] : came->given_back)
-    on_.interrupted(attempt, std::move(so_far).value_or(rollout::partial_group{request.group, {}, {}}));
-  for (const auto& [group, attempt] : came->interrupted)
-    hand_over(group, attempt);
+  for (auto& [given_back, why] : came->given_back)
+    on_.interrupted(given_back.attempt,
+                    std::move(given_back.so_far).value_or(rollout::partial_group{given_back.request.group, {}, {}}),
+                    why);
+  for (const auto& asked : came->interrupted)
+    hand_over(asked);
+  for (const auto& reply : came->replies)
+    go_on(reply);
+  note_reply_wait();
   return true;
 }
 
-void decode_loop::hand_over(std::uint64_t group, std::uint32_t attempt) {
+void decode_loop::go_on(const arrived_reply& reply) {
+  const auto found = running_.find(reply.turn.group);
+  if (found != running_.end() && found->second.attempt == reply.attempt)
+    engine_->go_on(reply.turn.group, reply.turn.answer, reply.what);
+}
+
+void decode_loop::tell_turns() {
+  for (const auto& turn : engine_->last_turns())
+    on_.turn_ended(running_.at(turn.group).attempt, turn);
+}
+
+void decode_loop::hand_over(const stop& asked) {
+  const auto [group, attempt] = asked.what;
   const auto found = running_.find(group);
   if (found == running_.end() || found->second.attempt != attempt)
     return;
@@ -150,7 +185,7 @@ void decode_loop::hand_over(std::uint64_t group, std::uint32_t attempt) {
     const std::lock_guard lock(mutex_);
     --open_groups_;
   }
-  on_.interrupted(attempt, engine_->interrupt(group).value());
+  on_.interrupted(attempt, engine_->interrupt(group).value(), asked.why);
 }
 
 void decode_loop::drop(std::uint64_t group) {
@@ -170,13 +205,14 @@ void decode_loop::decode() {
   double prefill_s = 0;
   std::int32_t parked = 0;
   bool interrupted = false;
-  while (!engine_->idle() && !interrupted && telemetry::now_s() < until) {
+  while (!engine_->waits() && !interrupted && telemetry::now_s() < until) {
     auto finished = engine_->step();
     sampled += engine_->last_step().sampled_tokens;
     steps += engine_->last_step().sampled_tokens > 0;
     prefill_s += engine_->last_step().prefill_s;
     parked = std::max(parked, engine_->last_step().parked);
     note_cache_wait(engine_->last_step().parked);
+    tell_turns();
     for (auto& group : finished) {
       const auto entry = running_.extract(group.group);
       on_.finished(entry.mapped().attempt, entry.mapped().prompt, std::move(group));
@@ -184,7 +220,8 @@ void decode_loop::decode() {
     const std::lock_guard lock(mutex_);
     open_groups_ -= finished.size();
     sampled_tokens_ += engine_->last_step().sampled_tokens;
-    interrupted = closing_ || next_ || !submitted_.empty() || !cancelled_.empty() || !interrupted_.empty();
+    interrupted =
+        closing_ || next_ || !submitted_.empty() || !cancelled_.empty() || !interrupted_.empty() || !replies_.empty();
   }
   decoding.arg("tokens", static_cast<double>(sampled));
   decoding.arg("steps", static_cast<double>(steps));
@@ -210,14 +247,31 @@ void decode_loop::note_cache_wait(std::int32_t parked) {
           {.who = track_, .what = "room in the cache for " + what, .since_s = since_s, .kind = wait_kind::cache})};
 }
 
+void decode_loop::note_reply_wait() {
+  const bool waits = engine_ && engine_->waits() && !engine_->idle();
+  if (waits == reply_wait_.has_value())
+    return;
+  if (!waits) {
+    telemetry::process_waits().end(*std::exchange(reply_wait_, {}));
+    return;
+  }
+  const auto groups = engine_->groups();
+  reply_wait_ = telemetry::process_waits().begin(
+      {.who = track_,
+       .what = "what environments say to the turns of " + std::to_string(groups) + (groups == 1 ? " group" : " groups"),
+       .since_s = telemetry::now_s(),
+       .kind = wait_kind::replies});
+}
+
 void decode_loop::run() {
   try {
     while (take_in()) {
       if (engine_ && static_cast<std::size_t>(engine_->groups()) != running_.size())
         throw std::logic_error("the engine works on " + std::to_string(engine_->groups()) + " groups, it was given "
                                + std::to_string(running_.size()));
-      if (engine_ && !engine_->idle())
+      if (engine_ && !engine_->waits())
         decode();
+      note_reply_wait();
       if (engine_ && engine_->idle())
         note_cache_wait(0);
     }
@@ -225,6 +279,8 @@ void decode_loop::run() {
     on_.failed(error.what());
   }
   note_cache_wait(0);
+  if (reply_wait_)
+    telemetry::process_waits().end(*reply_wait_);
 }
 
 } // namespace millrace::roles

@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace millrace::roles {
@@ -34,7 +35,10 @@ public:
     std::function<void(std::uint32_t attempt, const std::vector<std::int32_t>& prompt, rollout::finished_group)>
         finished;
     /// A group was stopped with what it has; nothing: it had not begun. On the loop's thread.
-    std::function<void(std::uint32_t attempt, rollout::partial_group so_far)> interrupted;
+    /// @param why "": somebody asked for it; else `give_up`'s line
+    std::function<void(std::uint32_t attempt, rollout::partial_group so_far, const std::string& why)> interrupted;
+    /// A turn of an episode has ended: `reply` is awaited. On the loop's thread.
+    std::function<void(std::uint32_t attempt, const rollout::ended_turn& turn)> turn_ended;
     /// The next token will be sampled from `version`. On the loop's thread.
     std::function<void(std::uint32_t version)> flipped;
     /// The engine threw: nothing more will be generated. On the loop's thread.
@@ -54,6 +58,10 @@ public:
               std::optional<rollout::partial_group> so_far = std::nullopt);
   /// Stops a group and hands it over through `interrupted`; ignored if that attempt of it is not here (any more).
   void interrupt(std::uint64_t group, std::uint32_t attempt);
+  /// The same for a group that cannot go on. @param why one line
+  void give_up(std::uint64_t group, std::uint32_t attempt, std::string why);
+  /// What the environment says to a turn; ignored if that attempt, or that turn of it, does not wait for it (any more).
+  void reply(std::uint32_t attempt, const rollout::ended_turn& turn, rollout::turn_reply what);
   /// Forgets what was submitted of a group so far; one that is not here is ignored.
   void cancel(std::uint64_t group);
 
@@ -80,6 +88,18 @@ private:
     std::optional<rollout::partial_group> so_far;
   };
 
+  /// A group that is to be stopped.
+  struct stop {
+    group_attempt what;
+    std::string why;
+  };
+
+  struct arrived_reply {
+    std::uint32_t attempt = 0;
+    rollout::ended_turn turn;
+    rollout::turn_reply what;
+  };
+
   struct running_group {
     std::uint32_t attempt = 0;
     std::vector<std::int32_t> prompt;
@@ -90,8 +110,9 @@ private:
     std::optional<next_weights> weights;
     std::vector<submission> submitted;
     std::vector<std::uint64_t> cancelled;
-    std::vector<group_attempt> interrupted;
-    std::vector<submission> given_back; ///< interrupted before they began
+    std::vector<stop> interrupted;
+    std::vector<std::pair<submission, std::string>> given_back; ///< interrupted before they began, and why
+    std::vector<arrived_reply> replies;
   };
 
   void run();
@@ -102,7 +123,12 @@ private:
   void decode();                           ///< for a tenth of a second, or until something comes
   void flip(next_weights next);
   void drop(std::uint64_t group); ///< from the engine, if it is there
-  void hand_over(std::uint64_t group, std::uint32_t attempt);
+  void hand_over(const stop& what);
+  void go_on(const arrived_reply& reply);
+  /// Tells of the turns that ended with the last step.
+  void tell_turns();
+  /// Keeps the record of episodes that wait for replies.
+  void note_reply_wait();
   /// Keeps the record of answers that wait for room in the cache. @param parked how many now
   void note_cache_wait(std::int32_t parked);
 
@@ -122,7 +148,8 @@ private:
   std::condition_variable arrived_;
   std::deque<submission> submitted_;
   std::vector<std::uint64_t> cancelled_;
-  std::vector<group_attempt> interrupted_;
+  std::vector<stop> interrupted_;
+  std::vector<arrived_reply> replies_;
   std::optional<next_weights> next_;
   bool closing_ = false;
   std::size_t open_groups_ = 0;
@@ -131,6 +158,7 @@ private:
   std::optional<rollout::engine> engine_; ///< the loop's own from here on
   std::map<std::uint64_t, running_group> running_;
   std::optional<cache_wait> cache_wait_;
+  std::optional<telemetry::wait_table::key> reply_wait_;
   std::thread thread_;
 };
 

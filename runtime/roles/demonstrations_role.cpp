@@ -200,7 +200,8 @@ demonstrations_role::demonstrations_role(const role_setup& setup, const pipeline
       thread_(std::make_unique<job_thread>()) {
 }
 
-void demonstrations_role::generate(const generate_group& ask, answer_to<group_accepted> done) {
+void demonstrations_role::generate(const generate_group& ask, std::shared_ptr<environment>,
+                                   answer_to<group_accepted> done) {
   const telemetry::in_flight_guard open(state_->in_flight, {ask.group, ask.attempt});
   const auto& setup = state_->setup;
   // The handler holds nothing that owns the data plane, on whose thread it ends.

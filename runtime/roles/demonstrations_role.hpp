@@ -49,7 +49,7 @@ public:
   /// Loads tokenizer and template. @throws input_error if the model's folder cannot be read
   demonstrations_role(const role_setup& setup, const pipeline::demonstrations_table& table);
 
-  void generate(const generate_group& ask, answer_to<group_accepted> done) override;
+  void generate(const generate_group& ask, std::shared_ptr<environment> plays, answer_to<group_accepted> done) override;
 
   /// Does nothing: a row that was asked for is answered anyway, and an answer that nobody needs does no harm.
   void cancel(const cancel_group&) override {}

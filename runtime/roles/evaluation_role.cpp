@@ -3,7 +3,6 @@
 #include "runtime/columns/weights_bundle.hpp"
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/pipeline/located.hpp"
-#include "runtime/roles/evaluation_answers.hpp"
 #include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/role_model.hpp"
 #include "runtime/roles/rule_verifier_role.hpp"

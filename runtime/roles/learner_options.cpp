@@ -61,6 +61,7 @@ train::learner_options learner_options_of(const pipeline::pipeline& p, int threa
   options.temperature = pipeline::sampling_temperature(p);
   options.sampled = !p.of<pipeline::rollout_table>().empty();
   options.micro_batch_tokens = table.micro_batch_tokens;
+  options.turn_discount = table.turn_discount;
   options.skip_flat_groups = table.skip_flat_groups;
   if (table.activation_checkpointing)
     options.activations = model::activations::recomputed;

@@ -101,6 +101,10 @@ std::map<std::string, double> metrics_of(const train::step_report& r) {
     of_age("ratio_max", seen.largest_ratio);
     of_age("clip_fraction", mean(static_cast<double>(seen.clipped)));
   }
+  if (r.turns > 0) {
+    set("episodes/turns", static_cast<double>(r.turns) / static_cast<double>(r.answers));
+    set("tokens/observed", static_cast<double>(r.observed_tokens));
+  }
   set("tokens/prompt", static_cast<double>(r.prompt_tokens));
   set("tokens/fed", static_cast<double>(r.fed_tokens));
   set("tokens/flat_left_out", static_cast<double>(r.flat_tokens_left_out));

@@ -17,6 +17,8 @@ rollout::sampling sampling_of(const Table& table, const model::model_config& con
   how.stop = table.stop;
   how.end_tokens = config.eos_ids;
   how.max_new_tokens = table.max_new_tokens;
+  if constexpr (requires { table.max_turn_tokens; })
+    how.max_turn_tokens = table.max_turn_tokens;
   return how;
 }
 

@@ -5,6 +5,7 @@
 #include "runtime/words/input_error.hpp"
 
 #include <algorithm>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,7 +22,7 @@ rollout_requests::rollout_requests(const pipeline::pipeline& p, const pipeline::
                                    model::checkpoint words)
     : words_(std::move(words)), how_(sampling_of(table, words_.config)), longest_prompt_(longest_prompt(p)),
       slots_(static_cast<std::int32_t>(table.slots)), cache_bytes_(table.cache_bytes.bytes), cached_(table.cache_dtype),
-      greedy_(table.greedy_baseline ? 1 : 0) {
+      greedy_(table.greedy_baseline ? 1 : 0), episodes_(!table.environment.empty()) {
   rollout::check_cache(cache_bytes_, cached_, words_.config, longest_sequence());
 }
 
@@ -43,7 +44,15 @@ rollout::group_request rollout_requests::make(const generate_group& ask, const s
   request.needed = ask.started > ask.answers ? ask.answers : 0;
   request.seed = ask.seed;
   request.how = how_;
+  request.episodes = episodes_;
   return request;
+}
+
+rollout::turn_reply rollout_requests::reply(const rollout::ended_turn& turn, const turn_taken& said) const {
+  rollout::turn_reply reply{.reward = static_cast<float>(said.reward), .done = said.done};
+  if (!said.done)
+    reply.tokens = model::encode_reply(words_, std::span(&turn.last_token, 1), said.messages);
+  return reply;
 }
 
 rollout::engine_options rollout_requests::engine_options(int threads) const {

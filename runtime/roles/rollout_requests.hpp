@@ -22,9 +22,12 @@ public:
   /// @throws input_error for a cache that does not hold one answer
   rollout_requests(const pipeline::pipeline& p, const pipeline::rollout_table& table, model::checkpoint words);
 
-  /// @param prompt the row's conversation
+  /// @param prompt the row's conversation, or the one that the group's environment begins with
   /// @throws input_error for a prompt that is longer than the source lets through or leaves no room for an answer
   rollout::group_request make(const generate_group& ask, const std::vector<chat_turn>& prompt) const;
+
+  /// What the environment says to a turn, in the model's tokens. @throws input_error as `model::encode_reply`
+  rollout::turn_reply reply(const rollout::ended_turn& turn, const turn_taken& said) const;
 
   rollout::engine_options engine_options(int threads) const;
 
@@ -41,6 +44,7 @@ private:
   std::int64_t cache_bytes_ = 0;
   precision cached_ = precision::float32;
   std::int32_t greedy_ = 0;
+  bool episodes_ = false;
 };
 
 } // namespace millrace::roles

@@ -22,6 +22,7 @@ namespace {
 /// A group that was asked for, until the decode loop has it.
 struct asked_group {
   generate_group ask;
+  std::shared_ptr<environment> plays; ///< nullptr: its answers are no episodes
   answer_to<group_accepted> done;
   telemetry::in_flight_guard open;
 
@@ -36,6 +37,14 @@ struct coming_weights {
   double arrived_s = 0; ///< the bytes were here
 };
 
+generation_lost lost_group(const role_instance& who, std::uint32_t attempt, const rollout::partial_group& had,
+                           const std::string& why) {
+  generation_lost lost{.from = who, .group = had.group, .attempt = attempt, .why = why};
+  for (const auto& answer : had.answers)
+    lost.tokens += sampled_tokens(answer);
+  return lost;
+}
+
 transport::wanted_columns prompt_columns() {
   return {.required = column::names(column::prompt, column::prompt_lengths)};
 }
@@ -48,6 +57,13 @@ struct rollout_role::state {
   struct pulling {
     std::uint32_t attempt = 0;
     bool interrupted = false;
+  };
+
+  /// A group whose answers are episodes.
+  struct playing {
+    std::uint32_t attempt = 0;
+    std::uint32_t since = 0; ///< `episode_place::since`
+    std::shared_ptr<environment> with;
   };
 
   struct waiting_flip {
@@ -64,6 +80,12 @@ struct rollout_role::state {
   }
 
   void accept(asked_group group, columns::column_set prompt, std::optional<columns::column_set> partial);
+  void begin_episodes(const asked_group& group, std::optional<rollout::partial_group> so_far);
+  void submit(const asked_group& group, const std::vector<chat_turn>& prompt,
+              std::optional<rollout::partial_group> so_far);
+  void take_turn(std::uint32_t attempt, const rollout::ended_turn& turn);
+  void turn_is_taken(std::uint32_t attempt, const rollout::ended_turn& turn, const turn_taken& said,
+                     const std::string& error);
   void lay_out(coming_weights weights, columns::pulled_weights parameters);
   void hand_over(coming_weights weights, std::shared_ptr<const model::decoder> policy, double laid_out_s);
   void flipped(std::uint32_t version);
@@ -80,6 +102,7 @@ struct rollout_role::state {
   sampling_precision kept; ///< of matrices
   poster post;
   std::map<std::uint64_t, pulling> pulls; ///< by group
+  std::map<std::uint64_t, playing> plays; ///< by group
   std::vector<waiting_flip> flips;
   std::optional<std::uint32_t> handed_over; ///< the newest version that the decode loop was given
   std::optional<std::uint32_t> live;        ///< the newest that it said it samples from
@@ -105,13 +128,13 @@ rollout_role::~rollout_role() = default;
 decode_loop::events rollout_role::state::loop_events() {
   decode_loop::events on;
   const auto greedy = static_cast<std::size_t>(requests.greedy());
-  on.finished = [setup = setup, greedy, held = in_flight](std::uint32_t attempt,
-                                                          const std::vector<std::int32_t>& prompt,
-                                                          const rollout::finished_group& group) {
+  on.finished = [setup = setup, greedy, held = in_flight, tok = words.tok](std::uint32_t attempt,
+                                                                           const std::vector<std::int32_t>& prompt,
+                                                                           const rollout::finished_group& group) {
     setup.events.generated({.from = setup.who,
                             .group = group.group,
                             .attempt = attempt,
-                            .columns = setup.data->publish(columns::columns_of(prompt, group, greedy)),
+                            .columns = setup.data->publish(columns::columns_of(prompt, group, greedy, tok.get())),
                             .tokens = columns::tokens_by_version(group.answers, greedy),
                             .prefill_s = group.first_token_s,
                             .baseline_tokens = columns::greedy_tokens(group, greedy),
@@ -119,8 +142,13 @@ decode_loop::events rollout_role::state::loop_events() {
                             .surplus_tokens = group.surplus_tokens});
     held.end({group.group, attempt});
   };
-  on.interrupted = [setup = setup, greedy, held = in_flight](std::uint32_t attempt,
-                                                             const rollout::partial_group& so_far) {
+  on.interrupted = [setup = setup, greedy, held = in_flight](
+                       std::uint32_t attempt, const rollout::partial_group& so_far, const std::string& why) {
+    if (!why.empty()) {
+      setup.events.lost(lost_group(setup.who, attempt, so_far, why));
+      held.end({so_far.group, attempt});
+      return;
+    }
     group_interrupted what{.from = setup.who,
                            .group = so_far.group,
                            .attempt = attempt,
@@ -131,6 +159,9 @@ decode_loop::events rollout_role::state::loop_events() {
     setup.events.interrupted(std::move(what));
     held.end({so_far.group, attempt});
   };
+  on.turn_ended = [post = post](std::uint32_t attempt, const rollout::ended_turn& turn) {
+    post([attempt, turn](state& self) { self.take_turn(attempt, turn); });
+  };
   on.failed = [events = setup.events](const std::string& why) { events.failed("generation ended: " + why); };
   on.flipped = [post = post](std::uint32_t version) { post([version](state& self) { self.flipped(version); }); };
   return on;
@@ -138,11 +169,14 @@ decode_loop::events rollout_role::state::loop_events() {
 
 // -- groups ----------------------------------------------------------------------------------------------------------
 
-void rollout_role::generate(const generate_group& ask, answer_to<group_accepted> done) {
+void rollout_role::generate(const generate_group& ask, std::shared_ptr<environment> plays,
+                            answer_to<group_accepted> done) {
   const asked_group asked{.ask = ask,
+                          .plays = std::move(plays),
                           .done = std::move(done),
                           .open = telemetry::in_flight_guard(state_->in_flight, {ask.group, ask.attempt})};
   state_->post([asked](state& self) {
+    self.plays.erase(asked.ask.group);
     self.pulls[asked.ask.group] = {.attempt = asked.ask.attempt, .interrupted = false};
     columns::pull_columns(
         *self.setup.data, std::span(&asked.ask.columns, 1), prompt_columns(), self.setup.deadline(),
@@ -173,20 +207,55 @@ void rollout_role::state::accept(asked_group group, columns::column_set prompt,
     group.lost("the group was cancelled");
     return;
   }
-  const bool interrupted = pulled->second.interrupted;
-  pulls.erase(pulled);
   std::optional<rollout::partial_group> so_far;
+  std::vector<chat_turn> turns;
   try {
     if (partial)
       so_far = columns::partial_of(ask.group, *partial);
+    if (!group.plays)
+      turns = columns::prompt_in(prompt);
   } catch (const std::exception& error) {
+    pulls.erase(pulled);
     group.lost(error.what());
     return;
   }
+  if (group.plays)
+    begin_episodes(group, std::move(so_far));
+  else
+    submit(group, turns, std::move(so_far));
+}
+
+void rollout_role::state::begin_episodes(const asked_group& group, std::optional<rollout::partial_group> so_far) {
+  const auto& ask = group.ask;
+  group.plays->begin({.group = ask.group,
+                      .since = ask.played.since,
+                      .answers = std::max(ask.answers, ask.started) + requests.greedy(),
+                      .seed = ask.seed,
+                      .columns = ask.columns},
+                     [group, so_far, post = post](const episodes_begun& begun, const std::string& error) {
+                       if (!error.empty())
+                         group.lost("its environment: " + error);
+                       else
+                         post([group, so_far, begun](state& self) { self.submit(group, begun.prompt, so_far); });
+                     });
+}
+
+void rollout_role::state::submit(const asked_group& group, const std::vector<chat_turn>& prompt,
+                                 std::optional<rollout::partial_group> so_far) {
+  const auto& ask = group.ask;
+  const auto pulled = pulls.find(ask.group);
+  if (pulled == pulls.end() || pulled->second.attempt != ask.attempt) {
+    group.lost("the group was cancelled");
+    return;
+  }
+  const bool interrupted = pulled->second.interrupted;
+  pulls.erase(pulled);
   answer_now<group_accepted>(group.done, [&] {
-    auto request = requests.make(ask, columns::prompt_in(prompt));
+    auto request = requests.make(ask, prompt);
     const group_accepted accepted{.group = ask.group,
                                   .prompt_tokens = static_cast<std::int64_t>(request.prompt.size())};
+    if (group.plays)
+      plays[ask.group] = {.attempt = ask.attempt, .since = ask.played.since, .with = group.plays};
     loop->submit(std::move(request), ask.attempt, std::move(so_far));
     group.open.hand_over(); // the loop's events end it
     if (interrupted)
@@ -195,10 +264,38 @@ void rollout_role::state::accept(asked_group group, columns::column_set prompt,
   });
 }
 
+void rollout_role::state::take_turn(std::uint32_t attempt, const rollout::ended_turn& turn) {
+  const auto found = plays.find(turn.group);
+  if (found == plays.end() || found->second.attempt != attempt)
+    return; // it was cancelled, or goes on in another attempt
+  found->second.with->take({.group = turn.group,
+                            .since = found->second.since,
+                            .answer = turn.answer,
+                            .turn = turn.turn,
+                            .text = turn.text,
+                            .cut_off = turn.finish == rollout::finish_reason::length},
+                           [attempt, turn, post = post](const turn_taken& said, const std::string& error) {
+                             post([=](state& self) { self.turn_is_taken(attempt, turn, said, error); });
+                           });
+}
+
+void rollout_role::state::turn_is_taken(std::uint32_t attempt, const rollout::ended_turn& turn, const turn_taken& said,
+                                        const std::string& error) {
+  std::string why = error;
+  try {
+    if (why.empty())
+      return loop->reply(attempt, turn, requests.reply(turn, said));
+  } catch (const std::exception& wrong) {
+    why = wrong.what();
+  }
+  loop->give_up(turn.group, attempt, "its environment: " + why);
+}
+
 void rollout_role::cancel(const cancel_group& ask) {
   state_->in_flight.end(ask.group);
   state_->post([group = ask.group](state& self) {
     self.pulls.erase(group);
+    self.plays.erase(group);
     self.loop->cancel(group);
   });
 }

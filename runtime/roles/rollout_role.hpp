@@ -19,7 +19,7 @@ public:
   rollout_role(const role_setup& setup, const pipeline::rollout_table& table);
   ~rollout_role() override;
 
-  void generate(const generate_group& ask, answer_to<group_accepted> done) override;
+  void generate(const generate_group& ask, std::shared_ptr<environment> plays, answer_to<group_accepted> done) override;
   void cancel(const cancel_group& ask) override;
   void interrupt(const interrupt_group& ask) override;
   void take(const new_weights& ask, answer_to<weights_live> done) override;

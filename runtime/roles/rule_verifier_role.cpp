@@ -1,5 +1,6 @@
 #include "runtime/roles/rule_verifier_role.hpp"
 
+#include "runtime/columns/answer_columns.hpp"
 #include "runtime/columns/column_builder.hpp"
 #include "runtime/columns/column_set.hpp"
 #include "runtime/columns/prompt_columns.hpp"
@@ -10,6 +11,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
+#include <optional>
 #include <stdexcept>
 
 namespace millrace::roles {
@@ -117,13 +120,20 @@ verifier_question question_of(const columns::column_set& columns) {
   std::vector<std::span<const std::int32_t>> ids(texts.size());
   if (row && columns.has(column::tokens))
     ids = columns::by_answer(columns.view(column::tokens), lengths);
-  for (std::size_t i = 0; i < texts.size(); ++i)
+  const auto turns = columns::turns_in(columns);
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    std::optional<double> played;
+    if (!turns.empty())
+      played = std::accumulate(turns.at(i).begin(), turns.at(i).end(), 0.0,
+                               [](double sum, const auto& turn) { return sum + turn.reward; });
     question.rows.push_back({.text = std::string(texts[i].begin(), texts[i].end()),
                              .answer = answer,
                              .tokens = lengths[i],
                              .truncated = finish[i] != 0,
                              .row = row,
-                             .completion_ids = {ids[i].begin(), ids[i].end()}});
+                             .completion_ids = {ids[i].begin(), ids[i].end()},
+                             .environment_reward = played});
+  }
   return question;
 }
 

@@ -4,7 +4,7 @@
 #include "runtime/model/inference_operations.hpp"
 #include "runtime/rollout/answer_end.hpp"
 #include "runtime/rollout/cache_room.hpp"
-#include "runtime/rollout/group_state.hpp"
+#include "runtime/rollout/engine_state.hpp"
 #include "runtime/rollout/request_check.hpp"
 #include "runtime/words/input_error.hpp"
 
@@ -29,53 +29,6 @@ void check_packed(const std::shared_ptr<const model::decoder>& policy) {
 }
 
 } // namespace
-
-struct engine::state {
-  std::shared_ptr<const model::decoder> policy, next;
-  std::shared_ptr<const text::tokenizer> tok;
-  std::uint32_t version = 0, next_version = 0;
-  kv_on_flip next_cache = kv_on_flip::keep;
-  engine_options options;
-  kernels::thread_team team;
-  model::inference_operations operations{team};
-  std::shared_ptr<model::kv_pool> pool;
-  std::deque<std::unique_ptr<group_state>> groups; ///< in the order of admission
-  std::vector<slot> slots;
-  std::uint64_t admitted = 0;
-  step_stats stats;
-  std::vector<drawn_token> told;
-  std::vector<ended_turn> turns;
-
-  state(std::shared_ptr<const model::decoder> first, std::shared_ptr<const text::tokenizer> tokenizer,
-        std::uint32_t first_version, engine_options given)
-      : policy(std::move(first)), tok(std::move(tokenizer)), version(first_version), options(given),
-        team(given.threads), pool(model::kv_pool::make(policy->config(), policy->device(), options.cached)) {
-    for (std::int32_t i = 0; i < options.slots; ++i)
-      slots.push_back({nullptr, 0, model::kv_sequence(pool)});
-  }
-
-  std::deque<std::unique_ptr<group_state>>::iterator find(std::uint64_t group) {
-    return std::ranges::find_if(groups, [&](const auto& g) { return g->request.group == group; });
-  }
-
-  bool waits_for_prompt(const group_state& group) const {
-    return std::ranges::any_of(slots, [&](const slot& s) { return s.runs() && s.group == &group && !s.started; });
-  }
-
-  void flip();
-  void stamp_unread(group_state& group, std::int32_t index, std::int64_t computed) const;
-  void begin_again(slot& who); ///< its keys and values are computed again
-  void fill_slots();
-  void make_room(); ///< in a bounded cache, for what the next step computes
-  step_plan plan();
-  void draw(const step_plan& plan, const at::Tensor& hidden);
-  void take(slot& who, std::int32_t token, float logprob);
-
-  std::int64_t room_behind(const group_state& group) const { return options.max_context - group.prompt_tokens(); }
-
-  void release(slot& who);
-  void cut_off(); ///< answers that are not kept whatever else they sample
-};
 
 void engine::state::begin_again(slot& who) {
   who.started = false;
@@ -125,17 +78,6 @@ void engine::state::cut_off() {
   for (auto& s : slots)
     if (s.group && s.group->settled(s.index))
       release(s);
-}
-
-/// What an environment said is read under the new version where it was not read before.
-/// @param computed tokens of prompt and answer with keys and values
-void engine::state::stamp_unread(group_state& group, std::int32_t index, std::int64_t computed) const {
-  auto& out = group.result.answers[static_cast<std::size_t>(index)];
-  if (out.turns.size() < 2 || out.turns.back().begin != static_cast<std::int32_t>(out.tokens.size()))
-    return;
-  const auto said = std::int64_t{out.turns[out.turns.size() - 2].end};
-  const auto first = std::max(said, computed - group.prompt_tokens());
-  std::fill(out.version.begin() + first, out.version.end(), version);
 }
 
 /// Prompts are computed under the version that draws from them, and so is what an answer has when it goes on: only keys
@@ -275,13 +217,7 @@ void engine::state::take(slot& who, std::int32_t token, float logprob) {
     out.turns.back().end = static_cast<std::int32_t>(out.tokens.size());
   const bool full = is_full(out.tokens.size(), how, room_behind(group));
   if (group.request.episodes && !(full && *end == finish_reason::length)) {
-    turns.push_back({.group = group.request.group,
-                     .answer = who.index,
-                     .turn = static_cast<std::int32_t>(out.turns.size()) - 1,
-                     .text = out.text,
-                     .finish = *end});
-    group.kept_keys.insert_or_assign(who.index, std::move(who.sequence));
-    release(who);
+    end_turn(who, *end);
     return;
   }
   told.back().end = end;
@@ -339,6 +275,7 @@ void engine::admit(group_request request, std::optional<partial_group> so_far) {
   group->request = std::move(request);
   if (group->oversampled())
     group->find_last_kept();
+  s.tell_turns_again(*group);
   s.groups.push_back(std::move(group));
 }
 
@@ -363,35 +300,6 @@ std::optional<partial_group> engine::interrupt(std::uint64_t group) {
   return so_far;
 }
 
-bool engine::go_on(std::uint64_t group, std::int32_t answer, const turn_reply& reply) {
-  auto& s = *state_;
-  const auto found = s.find(group);
-  if (found == s.groups.end() || answer < 0 || answer >= (*found)->request.answers || !(*found)->is_away(answer))
-    return false;
-  check_tokens(reply.tokens, s.policy->config());
-  auto& g = **found;
-  auto& out = g.result.answers[static_cast<std::size_t>(answer)];
-  out.turns.back().reward = reply.reward;
-  const auto longer = out.tokens.size() + reply.tokens.size();
-  const bool fits = !is_full(longer, g.request.how, s.room_behind(g));
-  if (reply.done || !fits) {
-    if (!reply.done)
-      out.finish = finish_reason::length;
-    g.ended[static_cast<std::size_t>(answer)] = 1;
-    g.kept_keys.erase(answer);
-    if (g.oversampled())
-      g.find_last_kept();
-    return true;
-  }
-  out.tokens.insert(out.tokens.end(), reply.tokens.begin(), reply.tokens.end());
-  out.logprob.resize(longer, 0);
-  out.version.resize(longer, version());
-  out.turns.push_back({.begin = static_cast<std::int32_t>(longer)});
-  if (answer < g.placed) // else it has not had a slot here
-    g.back.push_back(answer);
-  return true;
-}
-
 void engine::hand_over_weights(std::shared_ptr<const model::decoder> next, std::uint32_t version, kv_on_flip cache) {
   check_packed(next);
   const auto &a = next->config(), &b = state_->policy->config();
@@ -408,6 +316,7 @@ std::vector<finished_group> engine::step() {
   s.stats = {};
   s.told.clear();
   s.turns.clear();
+  s.take_turns_again();
   if (s.next)
     s.flip();
   if (s.groups.empty())
@@ -448,7 +357,7 @@ bool engine::idle() const {
 }
 
 bool engine::waits() const {
-  return free_slots() == state_->options.slots
+  return free_slots() == state_->options.slots && state_->turns_again.empty()
          && std::ranges::all_of(state_->groups, [](const auto& g) { return g->all_placed() && !g->done(); });
 }
 

@@ -50,6 +50,7 @@ struct ended_turn {
   std::int32_t turn = 0;                      ///< its index in the answer
   std::string text;                           ///< as `answer::text`
   finish_reason finish = finish_reason::stop; ///< length: the turn was cut off
+  std::int32_t last_token = 0;
 };
 
 /// What an environment says to a turn.
@@ -139,7 +140,8 @@ public:
   /// The tokens that the last step drew.
   const std::vector<drawn_token>& last_tokens() const;
 
-  /// The turns that ended with the last step.
+  /// The turns that ended with the last step. The first step after a group was handed over to this engine names those
+  /// of its turns again that wait for a reply.
   const std::vector<ended_turn>& last_turns() const;
 
 private:

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,6 +34,8 @@ struct rule_input {
   bool truncated = false;                            ///< the answer ended at the token limit, not by itself
   const row_context* row = nullptr;                  ///< nullptr where nobody handed it over
   std::span<const std::int32_t> completion_ids = {}; ///< the answer's tokens; empty where nobody handed them over
+  /// The sum of what an environment gave for the answer's turns; nothing: none played it.
+  std::optional<double> environment_reward = {};
 };
 
 enum class score_status : std::uint8_t {

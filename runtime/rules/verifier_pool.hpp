@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@ struct verifier_row {
   bool truncated = false;
   std::shared_ptr<const row_context> row = nullptr; ///< one for all answers of a group
   std::vector<std::int32_t> completion_ids = {};
+  std::optional<double> environment_reward = {};
 
   rule_input input() const {
     return {.text = text,
@@ -26,7 +28,8 @@ struct verifier_row {
             .tokens = tokens,
             .truncated = truncated,
             .row = row.get(),
-            .completion_ids = completion_ids};
+            .completion_ids = completion_ids,
+            .environment_reward = environment_reward};
   }
 };
 

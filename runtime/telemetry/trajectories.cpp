@@ -35,6 +35,8 @@ json to_json(const trajectory_answer& answer) {
   json object{{"text", answer.text},     {"tokens", answer.tokens},
               {"reward", answer.reward}, {"rewards", std::move(rewards)},
               {"finish", answer.finish}, {"versions", {answer.version_min, answer.version_max}}};
+  if (!answer.episode.empty())
+    object["episode"] = answer.episode;
   if (const auto& shown = answer.shown; !shown.text.empty())
     object["shown"] = {{"text", shown.text},
                        {"logprob", rounded(shown.logprob)},

@@ -22,7 +22,8 @@ struct trajectory_answer {
   std::string finish;                                  ///< "stop" or "length"
   std::uint32_t version_min = 0;                       ///< policy versions that sampled its tokens
   std::uint32_t version_max = 0;
-  shown_answer shown = {}; ///< its first tokens; mostly none
+  shown_answer shown = {};  ///< its first tokens; mostly none
+  std::string episode = {}; ///< all that was said in it; "": it is no episode
 };
 
 /// One group as it was trained: one row.

@@ -321,7 +321,10 @@ void learner::state::take_returns(step_state& step) const {
 
 /// @returns false where they are not finite
 bool learner::state::take_advantages(step_state& step) const {
-  const at::Tensor advantages = row.advantages(step.batch.columns, values);
+  const auto& turns = step.batch.turns;
+  const at::Tensor advantages = turns.answer.defined() ? algorithms::turn_advantages(row, step.batch.columns, turns,
+                                                                                     values, options.turn_discount)
+                                                       : row.advantages(step.batch.columns, values);
   if (!advantages.isfinite().all().item<bool>())
     return false;
   auto& answers = step.batch.answers;

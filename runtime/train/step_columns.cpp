@@ -79,7 +79,7 @@ public:
       : vocab_(vocab), with_reference_(any_has(groups, &training_group::ref_logprob)),
         with_value_(any_has(groups, &training_group::value)),
         with_baseline_(any_has(groups, &training_group::baseline)), with_age_(any_has(groups, &training_group::trains)),
-        with_domain_(any_has(groups, &training_group::domain)) {}
+        with_domain_(any_has(groups, &training_group::domain)), with_turns_(any_has(groups, &training_group::turns)) {}
 
   void add(const training_group& group) {
     if (group.prompt.empty())
@@ -120,6 +120,10 @@ public:
     if (with_age_)
       answers.trains = at::tensor(trains_, at::kByte).to(at::kBool);
     out.totals = totals_;
+    if (with_turns_)
+      out.turns = {.answer = at::tensor(turn_answer_, at::kLong),
+                   .length = at::tensor(turn_length_, at::kLong),
+                   .reward = at::tensor(turn_reward_, at::kDouble)};
     return out;
   }
 
@@ -142,6 +146,7 @@ private:
         check_finite(group, group.baseline[i], "baseline", i);
         baseline_.push_back(group.baseline[i]);
       }
+      add_turns(group, i);
       group_.push_back(groups_);
       length_.push_back(trained_tokens(group, i));
       tokens += length_.back();
@@ -150,6 +155,25 @@ private:
     group_tokens_.insert(group_tokens_.end(), group.answers.size(), tokens);
     totals_.tokens += tokens;
     totals_.groups += tokens > 0;
+  }
+
+  /// An answer without turns has one.
+  void add_turns(const training_group& group, std::size_t i) {
+    if (!with_turns_)
+      return;
+    std::vector<written_turn> turns = group.turns.empty() ? std::vector<written_turn>() : group.turns.at(i);
+    if (turns.empty())
+      turns.push_back({.tokens = trained_tokens(group, i)});
+    std::int64_t tokens = 0;
+    for (const auto& turn : turns) {
+      turn_answer_.push_back(static_cast<std::int64_t>(group_.size()));
+      turn_length_.push_back(turn.tokens);
+      turn_reward_.push_back(turn.reward);
+      tokens += turn.tokens;
+    }
+    if (tokens != trained_tokens(group, i))
+      refuse(group, "turns of answer " + std::to_string(i) + " have " + std::to_string(tokens) + " tokens, want "
+                        + std::to_string(trained_tokens(group, i)));
   }
 
   void add_tokens(const training_group& group) {
@@ -166,9 +190,10 @@ private:
   }
 
   std::int64_t vocab_;
-  bool with_reference_, with_value_, with_baseline_, with_age_, with_domain_;
+  bool with_reference_, with_value_, with_baseline_, with_age_, with_domain_, with_turns_;
   std::int64_t groups_ = 0;
-  std::vector<double> reward_, baseline_;
+  std::vector<double> reward_, baseline_, turn_reward_;
+  std::vector<std::int64_t> turn_answer_, turn_length_;
   std::vector<std::int64_t> group_, length_, group_tokens_, domain_;
   std::vector<float> behaviour_, reference_, value_;
   std::vector<std::uint8_t> trains_;
@@ -303,6 +328,8 @@ step_report describe(std::span<const training_group> groups, const step_batch& b
       report.longest_answer = std::max(report.longest_answer, tokens);
     }
     report.prompt_tokens += static_cast<std::int64_t>(group.prompt.size());
+    report.turns += group.turns_written;
+    report.observed_tokens += group.observed_tokens;
     report.zero_variance_groups +=
         std::all_of(group.reward.begin(), group.reward.end(), [&](float r) { return r == group.reward.front(); });
   }

@@ -2,6 +2,7 @@
 
 #include "algorithms/aggregation.hpp"
 #include "algorithms/algorithm.hpp"
+#include "algorithms/turn_credit.hpp"
 #include "runtime/train/micro_batches.hpp"
 #include "runtime/train/step_report.hpp"
 #include "runtime/train/training_group.hpp"
@@ -19,6 +20,7 @@ struct step_batch {
   algorithms::step_columns columns;   ///< advantages are made of them; rewards in double, token columns in float
   algorithms::answer_columns answers; ///< of the whole step: the loss is made of slices of them
   algorithms::step_totals totals;
+  algorithms::turn_columns turns = {}; ///< undefined where no group has `turns`
 };
 
 /// A step's groups whose every reward, log-probability, value and baseline is finite. The groups given must outlive it.

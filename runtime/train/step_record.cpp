@@ -54,6 +54,9 @@ lineage lineage_of(const training_group& group) {
   out.answers = group.sampled;
   out.kept = group.kept;
   out.origins = group.origins;
+  out.played = group.played;
+  if (!group.played.empty())
+    out.prompt = group.prompt;
   checksum sum;
   sum.add(group.prompt);
   sum.add(group.answers);
@@ -64,6 +67,11 @@ lineage lineage_of(const training_group& group) {
   sum.add(group.ref_logprob);
   sum.add(group.value);
   sum.add(group.baseline);
+  for (const auto& turns : group.turns)
+    for (const auto& turn : turns) {
+      sum.add(std::vector{turn.tokens});
+      sum.add(std::vector{turn.reward});
+    }
   out.checksum = sum.value();
   return out;
 }
@@ -118,6 +126,10 @@ std::string to_json(const step_record& step) {
       one["by"] = group.by;
     if (!group.drawn.empty())
       one["drawn"] = group.drawn;
+    if (!group.played.empty())
+      one["prompt"] = group.prompt;
+    for (const auto& answer : group.played)
+      one["played"].push_back({{"said", answer.said}, {"rewards", answer.rewards}, {"finish", answer.finish}});
     for (const auto& [column, origin] : group.origins)
       one["origins"][column] = {origin.version, origin.threads};
     one["checksum"] = in_hex(group.checksum);
@@ -161,6 +173,12 @@ step_record step_record_from(std::string_view json) {
       group.by = g.value("by", "");
       if (const auto drawn = g.find("drawn"); drawn != g.end())
         group.drawn = {drawn->at(0), drawn->at(1)};
+      group.prompt = g.value("prompt", std::vector<std::int32_t>());
+      if (const auto played = g.find("played"); played != g.end())
+        for (const auto& answer : *played)
+          group.played.push_back({.said = answer.at("said").get<std::vector<std::vector<std::int32_t>>>(),
+                                  .rewards = answer.at("rewards").get<std::vector<float>>(),
+                                  .finish = answer.at("finish")});
       if (const auto origins = g.find("origins"); origins != g.end())
         for (const auto& [column, origin] : origins->items())
           group.origins[column] = {origin.at(0), origin.at(1)};

@@ -20,6 +20,8 @@ struct lineage {
   std::vector<std::uint32_t> kept = {};          ///< `training_group::kept`
   std::map<std::string, column_origin> origins;  ///< of `training_group::origins`
   std::string by;                                ///< the role that answered, where the pipeline has several; else ""
+  std::vector<std::int32_t> prompt = {};         ///< of episodes: what the environment began with
+  std::vector<played_answer> played = {};        ///< `training_group::played`
   std::vector<std::uint64_t> drawn = {};         ///< source and row, where results decided which row came; else none
 
   bool operator==(const lineage&) const = default;
@@ -41,7 +43,8 @@ std::vector<version_run> runs_of(std::span<const std::uint32_t> version, std::sp
 /// runs that began with keys and values computed anew, not there where none did. A group's "kept":[0,2] are the indices
 /// of its answers among those that were begun, not there where all were kept; its "origins":{"value":[3,1]} are
 /// versions and threads; "by":"rollout" says who answered where several could have, "drawn":[0,17] source and row where
-/// results decided them.
+/// results decided them. Of episodes "prompt" has the tokens that they begin with, and "played" for each answer what
+/// was said to its turns, {"said":[[5,6],[]],"rewards":[0,1],"finish":0}.
 struct step_record {
   std::uint64_t step = 0;    ///< from 1
   std::uint32_t version = 0; ///< that was trained

@@ -44,6 +44,8 @@ void each_field(Report& r, Visit&& visit) {
   visit("answers", r.answers);
   visit("zero_variance_groups", r.zero_variance_groups);
   visit("answer_tokens", r.answer_tokens);
+  visit("turns", r.turns);
+  visit("observed_tokens", r.observed_tokens);
   visit("sampled_tokens", r.sampled_tokens);
   visit("longest_answer", r.longest_answer);
   visit("prompt_tokens", r.prompt_tokens);
@@ -139,6 +141,8 @@ step_report& step_report::operator+=(const step_report& next) {
   answers += next.answers;
   zero_variance_groups += next.zero_variance_groups;
   answer_tokens += next.answer_tokens;
+  turns += next.turns;
+  observed_tokens += next.observed_tokens;
   sampled_tokens += next.sampled_tokens;
   longest_answer = std::max(longest_answer, next.longest_answer);
   prompt_tokens += next.prompt_tokens;

@@ -24,6 +24,23 @@ struct column_origin {
   bool operator==(const column_origin&) const = default;
 };
 
+/// A turn of an episode, as the policy wrote it.
+struct written_turn {
+  std::int64_t tokens = 0; ///< that were sampled
+  double reward = 0;       ///< that the environment gave for it
+
+  bool operator==(const written_turn&) const = default;
+};
+
+/// What an environment said to the turns of an answer.
+struct played_answer {
+  std::vector<std::vector<std::int32_t>> said; ///< to each turn, tokens; none to the last
+  std::vector<float> rewards;                  ///< for each turn
+  std::uint8_t finish = 0;                     ///< `rollout::finish_reason` of the answer
+
+  bool operator==(const played_answer&) const = default;
+};
+
 /// One prompt and its scored answers. Inner vectors have one entry per answer, then one per token of it.
 struct training_group {
   std::uint64_t id = 0;
@@ -43,7 +60,12 @@ struct training_group {
   /// Every answer as the rollout made it, those that were emptied or are only a baseline too.
   std::vector<std::vector<version_run>> sampled;
   std::vector<std::uint32_t> kept; ///< of each answer its index among those that the rollout began; empty: it kept all
-  std::vector<float> baseline;     ///< reward of the greedy answer to the prompt, one per answer; or empty
+  std::vector<played_answer> played = {}; ///< of episodes, one for each of `sampled`; else empty
+  /// Of episodes whose turns have advantages of their own; empty: none has.
+  std::vector<std::vector<written_turn>> turns = {};
+  std::int64_t turns_written = 0;   ///< of all answers
+  std::int64_t observed_tokens = 0; ///< that environments said in them
+  std::vector<float> baseline;      ///< reward of the greedy answer to the prompt, one per answer; or empty
   /// By name, of the columns that depend on more than the group and its versions.
   std::map<std::string, column_origin> origins;
 };

@@ -101,7 +101,7 @@ std::string cut(std::string_view text) {
 std::string tokens_html(const json& answer, std::int64_t newest) {
   const auto& shown = answer.at("shown");
   const auto& words = shown.at("text");
-  const auto text = answer.at("text").get<std::string>();
+  const auto text = answer.value("episode", answer.at("text").get<std::string>());
   std::string html;
   std::size_t at = 0; // of `text`, which has no special tokens
   for (std::size_t t = 0; t < words.size(); ++t) {
@@ -124,7 +124,8 @@ std::string answer_html(const json& answer, std::int64_t newest) {
   const auto& versions = answer.at("versions");
   return "<div class=\"answer\"><p><b>" + (reward.is_number() ? in_figures(reward.get<double>()) : "-") + "</b>"
          + rewards + "</p><pre>"
-         + (answer.contains("shown") ? tokens_html(answer, newest) : cut(answer.at("text").get<std::string>()))
+         + (answer.contains("shown") ? tokens_html(answer, newest)
+                                     : cut(answer.value("episode", answer.at("text").get<std::string>())))
          + "</pre><p>" + std::to_string(answer.at("tokens").get<std::int64_t>()) + " tokens, "
          + escaped(answer.at("finish").get<std::string>()) + ", versions "
          + std::to_string(versions.at(0).get<std::int64_t>()) + " to "

@@ -25,11 +25,12 @@ enum class wait_kind : std::uint8_t {
   training,  ///< the run, for the learner's step
   saving,    ///< the run, for its checkpoint
   cache,     ///< a rollout worker, for room in its bounded cache of keys and values
+  replies,   ///< a rollout worker, for what environments say to the turns of its episodes
 };
 
 constexpr auto words_for(wait_kind) {
   return std::to_array<std::string_view>({"other", "groups", "bound", "turn", "columns", "hand_over", "worker",
-                                          "weights", "gate", "training", "saving", "cache"});
+                                          "weights", "gate", "training", "saving", "cache", "replies"});
 }
 
 /// One wait with its name: `who` waits for `what` on `on`. No wait without one of these.

@@ -1,5 +1,5 @@
 #include "runtime/pipeline/located.hpp"
-#include "runtime/roles/evaluation_answers.hpp"
+#include "runtime/roles/evaluation_core.hpp"
 #include "runtime/roles/role_model.hpp"
 #include "runtime/roles/rule_verifier_role.hpp"
 #include "runtime/words/cores.hpp"

@@ -48,6 +48,10 @@ struct recorded_effects : router_effects {
     interrupting.push_back(g);
   }
 
+  void end_episodes(const role_instance& e, const end_episodes& g) override {
+    done.push_back("end episodes of " + std::to_string(g.group) + " on " + e.name());
+  }
+
   void process(const role_instance& s, const process_group& g) override {
     done.push_back("process " + std::to_string(g.group) + " on " + s.name());
     processing.push_back(g);
@@ -132,6 +136,9 @@ struct router_world {
 
   explicit router_world(const schedule::config& schedule, std::vector<evaluation_node> evaluations = {})
       : c(make_graph(std::move(evaluations)), schedule::scheduler(schedule), 7, effects) {}
+
+  router_world(const schedule::config& schedule, group_graph graph)
+      : c(std::move(graph), schedule::scheduler(schedule), 7, effects) {}
 
   void all_up() {
     c.adder_up(rules, verifier_node);

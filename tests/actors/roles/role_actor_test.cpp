@@ -38,12 +38,15 @@ struct able_role : roles::generator,
                    roles::state_keeper {
   words heard; ///< changed on the actor's thread, looked at once it has answered
   std::string error;
+  std::shared_ptr<roles::environment> playing_with;
   std::function<void(answer_to<batch_report>)> kept; ///< instead of training
 
   void hear(const std::string& what, std::uint64_t number) { heard.push_back(what + " " + std::to_string(number)); }
 
-  void generate(const generate_group& ask, answer_to<group_accepted> done) override {
+  void generate(const generate_group& ask, std::shared_ptr<roles::environment> plays,
+                answer_to<group_accepted> done) override {
     hear("generate", ask.group);
+    playing_with = std::move(plays);
     done({.group = ask.group, .prompt_tokens = 3}, error);
   }
 

@@ -1,4 +1,5 @@
 #include "runtime/endpoint/server.hpp"
+#include "runtime/model/chat_tokens.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/words/input_error.hpp"

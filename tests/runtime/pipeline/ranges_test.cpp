@@ -44,6 +44,11 @@ public:
       add(path_ + '.' + rule.name, rule.options);
   }
 
+  void options(const pipeline::environment_keys&, const option_values&) {
+    for (const auto& type : words().environments)
+      add(path_ + '.' + type.name, type.options);
+  }
+
   void options(const pipeline::correction_keys&, const option_values&) {
     for (const auto& correction : words().corrections)
       add(path_ + '.' + correction.name, correction.options);

@@ -43,6 +43,25 @@ awaited<Answer> asked(Role& role, void (Role::*method)(const Ask&, roles::answer
   return answer;
 }
 
+/// A generator is asked for answers that are no episodes.
+template <class Role>
+awaited<group_accepted> asked(Role& role,
+                              void (Role::*method)(const generate_group&, std::shared_ptr<roles::environment>,
+                                                   roles::answer_to<group_accepted>),
+                              const generate_group& what) {
+  awaited<group_accepted> answer;
+  (role.*method)(what, nullptr, answer.done());
+  return answer;
+}
+
+template <class Role>
+std::pair<group_accepted, std::string>
+ask(Role& role,
+    void (Role::*method)(const generate_group&, std::shared_ptr<roles::environment>, roles::answer_to<group_accepted>),
+    const generate_group& what) {
+  return asked(role, method, what).get();
+}
+
 /// The same, with the answer.
 template <class Role, class Ask, class Answer>
 std::pair<Answer, std::string> ask(Role& role, void (Role::*method)(const Ask&, roles::answer_to<Answer>),

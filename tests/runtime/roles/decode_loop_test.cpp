@@ -82,9 +82,10 @@ struct loop {
                      {group.group, attempt, group.answers.at(0).version, prompt, group.answers.at(0).tokens});
                });
              },
-             [this](std::uint32_t attempt, rollout::partial_group so_far) {
+             [this](std::uint32_t attempt, rollout::partial_group so_far, const std::string&) {
                seen.change([&](auto& s) { s.interrupted.push_back({attempt, std::move(so_far)}); });
              },
+             [](std::uint32_t, const rollout::ended_turn&) {},
              [this](std::uint32_t version) { seen.change([&](auto& s) { s.flips.push_back(version); }); },
              [this](std::string why) { seen.change([&](auto& s) { s.failure = std::move(why); }); }}) {}
 

@@ -1,3 +1,4 @@
+#include "runtime/columns/answer_columns.hpp"
 #include "runtime/columns/weights_bundle.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/roles/rollout_role.hpp"
@@ -24,6 +25,7 @@ constexpr auto within = std::chrono::seconds(20);
 struct heard {
   std::vector<group_generated> groups;
   std::vector<group_interrupted> interrupted;
+  std::vector<generation_lost> lost;
   std::vector<std::string> failures;
 };
 
@@ -34,8 +36,8 @@ struct running_rollout {
   std::shared_ptr<const pipeline::pipeline> p;
   std::unique_ptr<rollout_role> role;
 
-  explicit running_rollout(const std::vector<std::string>& overrides = {})
-      : p(std::make_shared<const pipeline::pipeline>(tests::tiny_pipeline(overrides))),
+  explicit running_rollout(const std::vector<std::string>& overrides = {}, const std::string& more = {})
+      : p(std::make_shared<const pipeline::pipeline>(tests::tiny_pipeline(overrides, more))),
         role(std::make_unique<rollout_role>(
             role_setup{.pipeline = p, .who = {"rollout", 0, 1}, .data = data, .checkpoint = {}, .events = events()},
             std::get<pipeline::rollout_table>(p->at("rollout").options))) {}
@@ -52,6 +54,7 @@ struct running_rollout {
     on.interrupted = [all = seen](group_interrupted what) {
       all->change([&](heard& h) { h.interrupted.push_back(what); });
     };
+    on.lost = [all = seen](generation_lost what) { all->change([&](heard& h) { h.lost.push_back(what); }); };
     on.failed = [all = seen](std::string why) { all->change([&](heard& h) { h.failures.push_back(why); }); };
     return on;
   }
@@ -235,6 +238,132 @@ TEST_CASE("a prompt that cannot be pulled loses the attempt, not the group") {
   const auto [accepted, error] = rollout.generate(ask);
   CHECK(error.empty());
   CHECK(!accepted.lost.empty());
+}
+
+namespace {
+
+/// Says "more" to the first turns and ends an episode with the third; the reply to a turn waits where `hold` is set.
+class saying_more final : public environment {
+public:
+  explicit saying_more(std::string why = {}) : why_(std::move(why)) {}
+
+  void begin(const begin_episodes& ask, answer_to<episodes_begun> done) override {
+    seen.change([&](auto& all) { all.push_back("begin " + std::to_string(ask.answers)); });
+    done({.prompt = {{"user", "play with me"}}}, {});
+  }
+
+  void take(const take_turn& ask, answer_to<turn_taken> done) override {
+    seen.change(
+        [&](auto& all) { all.push_back("turn " + std::to_string(ask.turn) + " of " + std::to_string(ask.answer)); });
+    if (!why_.empty())
+      return done({}, why_);
+    done({.messages = {{"user", "1"}}, .reward = 0.5, .done = ask.turn == 2}, {});
+  }
+
+  void end(const end_episodes&) override {}
+
+  tests::watched<std::vector<std::string>> seen;
+
+private:
+  std::string why_;
+};
+
+std::vector<std::string> playing(const std::string& more_tokens = "400") {
+  return {"roles.rollout.environment=game", "roles.rollout.max_turn_tokens=3",
+          "roles.rollout.max_new_tokens=" + more_tokens};
+}
+
+constexpr const char* game = "[roles.game]\nkind = \"environment\"\nfrom = [\"prompts\"]\ntype = \"calculator\"\n";
+
+} // namespace
+
+TEST_CASE("a rollout plays episodes: turns and what is said to them, counted apart") { // RO-1
+  running_rollout rollout(playing(), game);
+  const auto plays = std::make_shared<saying_more>();
+  tests::awaited<group_accepted> accepted;
+  rollout.role->generate(rollout.prompt(7), plays, accepted.done());
+  CHECK(accepted.get().second == "");
+  rollout.take(3, rollout.publish_weights());
+  REQUIRE(rollout.wait_for(1));
+  const auto ended = rollout.seen->get().groups.at(0);
+  tests::watched<bool> looked{false};
+  rollout.data->pull(ended.columns, within, [&](transport::pull_result result) {
+    const columns::column_set columns(result.value);
+    const auto turns = columns::turns_in(columns);
+    std::int64_t sampled = 0;
+    CHECK(turns.size() == 2);
+    for (const auto& of_answer : turns) {
+      CHECK(of_answer.size() == 3);
+      for (const auto& turn : of_answer) {
+        CHECK(turn.reward == 0.5);
+        sampled += turn.end - turn.begin;
+      }
+    }
+    CHECK(ended.tokens.at(3) == sampled);
+    const auto mask = columns.view(column::mask);
+    CHECK(std::count(mask.begin(), mask.end(), 1) == sampled);
+    CHECK(std::ssize(mask) > sampled);
+    const auto episode = columns.view(column::episode);
+    CHECK(std::string(episode.begin(), episode.end()).find("<|im_start|>user\n1<|im_end|>") != std::string::npos);
+    looked.change([](bool& done) { done = true; });
+  });
+  CHECK(looked.wait([](bool done) { return done; }));
+  CHECK(plays->seen.get().size() == 7);
+  CHECK(plays->seen.get().front() == "begin 2");
+}
+
+TEST_CASE("an environment that fails costs the group its attempt, with what was sampled and why") { // RO-1
+  running_rollout rollout(playing(), game);
+  const auto plays = std::make_shared<saying_more>("no power");
+  tests::awaited<group_accepted> accepted;
+  rollout.role->generate(rollout.prompt(7), plays, accepted.done());
+  accepted.get();
+  rollout.take(3, rollout.publish_weights());
+  REQUIRE(rollout.seen->wait([](const heard& h) { return !h.lost.empty(); }));
+  const auto lost = rollout.seen->get().lost.at(0);
+  CHECK(lost.group == 7);
+  CHECK(lost.attempt == 1);
+  CHECK(lost.tokens > 0);
+  CHECK(lost.why == "its environment: no power");
+  CHECK(rollout.seen->get().groups.empty());
+}
+
+TEST_CASE("an interrupted group's episodes go on in another rollout, and end as they would have") {
+  const auto finish = [](const std::optional<int>& interrupted_at) {
+    running_rollout first(playing(), game);
+    const auto plays = std::make_shared<saying_more>();
+    auto ask = first.prompt(7);
+    tests::awaited<group_accepted> accepted;
+    first.role->generate(ask, plays, accepted.done());
+    accepted.get();
+    first.take(3, first.publish_weights());
+    const auto text_of = [&](const ticket& columns) {
+      tests::watched<std::string> text;
+      first.data->pull(columns, within, [&](transport::pull_result result) {
+        const auto episode = columns::column_set(result.value).view(column::episode);
+        text.change([&](std::string& to) { to.assign(episode.begin(), episode.end()); });
+      });
+      REQUIRE(text.wait([](const std::string& t) { return !t.empty(); }));
+      return text.get();
+    };
+    if (interrupted_at) {
+      plays->seen.wait([&](const auto& all) { return std::ssize(all) > *interrupted_at; });
+      first.role->interrupt({7, 1});
+      first.seen->wait([](const heard& h) { return !h.interrupted.empty() || !h.groups.empty(); });
+      if (const auto stopped = first.seen->get().interrupted; !stopped.empty()) {
+        ask.attempt = 2;
+        ask.partial = stopped.at(0).partial;
+        tests::awaited<group_accepted> again;
+        first.role->generate(ask, plays, again.done());
+        CHECK(again.get().first.lost == "");
+      }
+    }
+    REQUIRE(first.wait_for(1));
+    return text_of(first.seen->get().groups.at(0).columns);
+  };
+  const auto want = finish({});
+  for (const int at : {0, 1, 2, 4})
+    CHECK(finish(at) == want);
 }
 
 } // namespace rollout_role_test

@@ -191,13 +191,6 @@ TEST_CASE("episodes: handed over at any moment, they go on elsewhere with the sa
       REQUIRE(lives < 200);
       engine e(tiny(), letters(), 1, {.slots = static_cast<std::int32_t>(1 + random() % 4)});
       e.admit(episode(2, 4), so_far);
-      // Whoever takes it over asks the environment again, which gives the same reply.
-      if (so_far)
-        for (std::size_t i = 0; i < so_far->answers.size(); ++i)
-          if (const auto& a = so_far->answers[i]; so_far->ended[i] == 0 && waits_for_reply(a))
-            CHECK(e.go_on(2, static_cast<std::int32_t>(i),
-                          reply_to({.answer = static_cast<std::int32_t>(i),
-                                    .turn = static_cast<std::int32_t>(a.turns.size()) - 1})));
       for (auto left = 1 + random() % 12; left > 0 && !e.idle(); --left) {
         for (auto& g : e.step())
           all.emplace(g.group, std::move(g));

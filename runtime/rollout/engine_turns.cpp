@@ -1,0 +1,89 @@
+#include "runtime/rollout/answer_end.hpp"
+#include "runtime/rollout/engine_state.hpp"
+#include "runtime/rollout/request_check.hpp"
+
+/// Episodes: turns that end, and replies to them.
+namespace millrace::rollout {
+
+void engine::state::end_turn(slot& who, finish_reason how) {
+  auto& group = *who.group;
+  const auto& out = who.text();
+  turns.push_back({.group = group.request.group,
+                   .answer = who.index,
+                   .turn = static_cast<std::int32_t>(out.turns.size()) - 1,
+                   .text = out.text,
+                   .finish = how,
+                   .last_token = out.tokens.back()});
+  group.kept_keys.insert_or_assign(who.index, std::move(who.sequence));
+  release(who);
+}
+
+void engine::state::tell_turns_again(group_state& group) {
+  for (std::int32_t i = 0; i < group.request.answers; ++i) {
+    if (!group.is_away(i))
+      continue;
+    auto& out = group.result.answers[static_cast<std::size_t>(i)];
+    const auto first = out.tokens.size() - last_turn(out).size();
+    const auto how = end_of_answer(out.tokens, first, group.request.how, tok.get(), room_behind(group));
+    out.finish = how.value_or(finish_reason::length);
+    out.text = text_of_answer(last_turn(out), out.finish, group.request.how, tok.get());
+    turns_again.push_back({.group = group.request.group,
+                           .answer = i,
+                           .turn = static_cast<std::int32_t>(out.turns.size()) - 1,
+                           .text = out.text,
+                           .finish = out.finish,
+                           .last_token = out.tokens.back()});
+  }
+}
+
+/// Those that nobody has replied to meanwhile.
+void engine::state::take_turns_again() {
+  for (auto& turn : std::exchange(turns_again, {})) {
+    const auto of = find(turn.group);
+    if (of != groups.end() && (*of)->is_away(turn.answer)
+        && std::ssize((*of)->result.answers[static_cast<std::size_t>(turn.answer)].turns) == turn.turn + 1)
+      turns.push_back(std::move(turn));
+  }
+}
+
+/// What an environment said is read under the new version where it was not read before.
+/// @param computed tokens of prompt and answer with keys and values
+void engine::state::stamp_unread(group_state& group, std::int32_t index, std::int64_t computed) const {
+  auto& out = group.result.answers[static_cast<std::size_t>(index)];
+  if (out.turns.size() < 2 || out.turns.back().begin != static_cast<std::int32_t>(out.tokens.size()))
+    return;
+  const auto said = std::int64_t{out.turns[out.turns.size() - 2].end};
+  const auto first = std::max(said, computed - group.prompt_tokens());
+  std::fill(out.version.begin() + first, out.version.end(), version);
+}
+
+bool engine::go_on(std::uint64_t group, std::int32_t answer, const turn_reply& reply) {
+  auto& s = *state_;
+  const auto found = s.find(group);
+  if (found == s.groups.end() || answer < 0 || answer >= (*found)->request.answers || !(*found)->is_away(answer))
+    return false;
+  check_tokens(reply.tokens, s.policy->config());
+  auto& g = **found;
+  auto& out = g.result.answers[static_cast<std::size_t>(answer)];
+  out.turns.back().reward = reply.reward;
+  const auto longer = out.tokens.size() + reply.tokens.size();
+  const bool fits = !is_full(longer, g.request.how, s.room_behind(g));
+  if (reply.done || !fits) {
+    if (!reply.done)
+      out.finish = finish_reason::length;
+    g.ended[static_cast<std::size_t>(answer)] = 1;
+    g.kept_keys.erase(answer);
+    if (g.oversampled())
+      g.find_last_kept();
+    return true;
+  }
+  out.tokens.insert(out.tokens.end(), reply.tokens.begin(), reply.tokens.end());
+  out.logprob.resize(longer, 0);
+  out.version.resize(longer, version());
+  out.turns.push_back({.begin = static_cast<std::int32_t>(longer)});
+  if (answer < g.placed) // else it has not had a slot here
+    g.back.push_back(answer);
+  return true;
+}
+
+} // namespace millrace::rollout

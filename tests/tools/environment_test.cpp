@@ -1,0 +1,132 @@
+#include "runtime/run_files/step_lines.hpp"
+#include "runtime/telemetry/trajectories.hpp"
+#include "tests/tools/tiny_run.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <csignal>
+
+namespace environment_run_test {
+
+using namespace millrace;
+using namespace millrace::tests;
+
+namespace {
+
+constexpr const char* game_source = R"py(
+import asyncio
+import os
+import random
+
+class Game:
+    def reset(self, row):
+        self.random, self.turns = random.Random(row["seed"]), 0
+        return row["prompt"]
+
+    async def step(self, messages):
+        self.turns += 1
+        await asyncio.sleep(float(os.environ.get("GAME_SLEEPS", "0")))
+        if self.random.random() < float(os.environ.get("GAME_FAILS", "0")):
+            raise RuntimeError("bad luck")
+        text = messages[-1]["content"]
+        return [{"role": "user", "content": text[:3] + str(self.turns)}], len(set(text)) / 10, self.turns == 3
+)py";
+
+/// The tiny pipeline whose answers are episodes with a class in a file.
+struct playing_run {
+  temporary_folder folder;
+  tiny_run run;
+
+  explicit playing_run(int steps, const std::string& preset = "synchronous")
+      : run({.steps = steps,
+             .preset = preset,
+             .max_new_tokens = 120,
+             .source = "generator = { type = \"arithmetic\" }\n\n[roles.game]\nkind = \"environment\"\n"
+                       "from = [\"prompts\"]\ntype = \"python\"\nclass = \"Game\"\nfile = \""
+                       + (folder / "game.py").string() + "\""}) {
+    write_file(folder / "game.py", game_source);
+  }
+
+  strings start(const strings& more = {}) const {
+    strings words{"--set", "roles.rollout.environment=game", "--set", "roles.rollout.max_turn_tokens=6"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run.start(words);
+  }
+
+  static strings placed() { return {"--set", "placement.rollout.processes=2", "--set", "placement.game.processes=1"}; }
+};
+
+} // namespace
+
+TEST_CASE("episodes of an asynchronous run of several processes are trained, shown and made again bit for bit") {
+  const playing_run playing(8, "bounded");
+  const auto done = run_to_end(playing.start(playing_run::placed()), 120);
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  const auto files = playing.run.files();
+  CHECK(files.status().at("ledger").at("live") == 0);
+  const auto row = files.metrics().back();
+  CHECK(row.at("episodes/turns").get<double>() > 1);
+  CHECK(row.at("tokens/observed").get<double>() > 0);
+  const auto rows = telemetry::read_trajectories(files.folder() / "trajectories-1.jsonl.zst");
+  CHECK(rows.find("\"episode\":") != std::string::npos);
+  const auto again = run_to_end(command_line({"replay", files.folder().string()}), 120);
+  CAPTURE(again.err);
+  CHECK(again.status == 0);
+  CHECK(again.err.find("8 steps, every one the same bit for bit") != std::string::npos);
+}
+
+TEST_CASE("turns with advantages of their own are trained and made again") {
+  const playing_run playing(4);
+  const auto done = run_to_end(
+      playing.start({"--set", "roles.learner.credit=\"turn\"", "--set", "roles.learner.turn_discount=0.9"}), 120);
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  const auto again = run_to_end(command_line({"replay", playing.run.files().folder().string()}), 120);
+  CAPTURE(again.err);
+  CHECK(again.status == 0);
+}
+
+TEST_CASE("SIGKILL of an environment's or a rollout's process: episodes begin anew and no prompt is lost") {
+  const int steps = 30;
+  for (const std::string instance : {"game/0", "rollout/1"}) {
+    CAPTURE(instance);
+    const playing_run playing(steps);
+    auto how = playing_run::placed();
+    how.insert(how.end(), {"--set", "run.peer_timeout_ms=4000"});
+    running_command running(playing.start(how));
+    REQUIRE(reaches(running, playing.run.files(), 4, 60));
+    const auto victim = playing.run.files().process_of(instance);
+    REQUIRE(victim > 0);
+    REQUIRE(kill(victim, SIGKILL) == 0);
+    const auto end = running.wait(120);
+    CAPTURE(running.err());
+    CHECK(end.status == 0);
+    CHECK(playing.run.files().steps() == steps);
+    check_each_group_once(playing.run.files(), steps);
+    CHECK(playing.run.files().status().at("ledger").at("live") == 0);
+  }
+}
+
+TEST_CASE("a class that raises costs its group an attempt, with a line that says why") {
+  const playing_run playing(3);
+  setenv("GAME_FAILS", "0.05", 1);
+  const auto done = run_to_end(playing.start({"--set", "schedule.faults.attempts=50"}), 120);
+  unsetenv("GAME_FAILS");
+  CAPTURE(done.err);
+  CHECK(done.status == 0);
+  CHECK(done.err.find("begins anew: its environment: step raised RuntimeError: bad luck") != std::string::npos);
+  const auto files = playing.run.files();
+  CHECK(files.status().at("ledger").at("live") == 0);
+}
+
+TEST_CASE("an environment that cannot be used is refused before anything is loaded") {
+  const playing_run playing(3);
+  write_file(playing.folder / "game.py", "class Other: pass\n");
+  const auto done = run_to_end(playing.start(), 60);
+  CHECK(done.status == 1);
+  CHECK(done.err.find("environment python: found no class 'Game'") != std::string::npos);
+}
+
+} // namespace environment_run_test
