@@ -122,12 +122,16 @@ void whole_parameters::add_up(const task_round& now) {
   const at::Tensor flat = gradients_.to(at::kCPU);
   const auto share = [&](int rank) { return flat_layout::share(layout_.whole(), rank, size).of(flat); };
   tensors outgoing(static_cast<std::size_t>(size)), from(static_cast<std::size_t>(size));
+  received_.resize(from.size());
   for (int r = 0; r < size; ++r) {
     const auto at = static_cast<std::size_t>(r);
     if (r != me && me < now.computing)
       outgoing[at] = share(r);
-    if (r != me && r < now.computing)
-      from[at] = at::empty_like(share(me));
+    if (r == me || r >= now.computing)
+      continue;
+    if (!received_[at].defined())
+      received_[at] = at::empty_like(share(me));
+    from[at] = received_[at];
   }
   ranks_->exchange(outgoing, from);
   for (int r = 0; r < now.computing; ++r) {
@@ -139,7 +143,9 @@ void whole_parameters::add_up(const task_round& now) {
   }
   if (!sum_.defined())
     sum_ = at::zeros_like(share(me));
-  rest();
+  // Their memory stays: the next round would come to it page by page.
+  if (!std::exchange(zeros_, true))
+    gradients_.zero_();
 }
 
 /// Puts the sum into the gradients: of all shares, or where updates are shared out this rank's own.
@@ -149,6 +155,7 @@ void whole_parameters::end_sum() {
     return;
   zeros_ = false;
   const at::Tensor sum = std::exchange(sum_, at::Tensor());
+  received_.clear();
   if (shares_updates()) {
     own_share().of(gradients_).copy_(sum);
     return;

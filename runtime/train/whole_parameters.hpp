@@ -65,6 +65,7 @@ private:
   bool zeros_ = false;               ///< the gradients
   std::shared_ptr<collective::group> ranks_;
   at::Tensor sum_; ///< with other ranks: this rank's share of the sum so far; undefined: nothing is added up
+  std::vector<at::Tensor> received_; ///< by rank: room for what it adds to that share, until the sum is whole
   model::weights start_;
 };
 
