@@ -228,9 +228,7 @@ public:
                                               : one.seconds / one.tokens);
     costs.train_s = std::max(0.0, one.seconds - costs.train_token_s * one.tokens);
     costs.first_train_s = std::max(0.0, first.seconds - one.seconds);
-    // An update of a whole step has full micro-batches.
-    const auto budget = static_cast<double>(std::get<pipeline::policy_table>(p_.policy().options).micro_batch_tokens);
-    costs.rank_tokens = budget * two.tokens / (two.tokens + two.prompt_tokens);
+    costs.prompt_tokens = two.prompt_tokens / 2;
   }
 
   /// The copy, then what generation computes with.

@@ -154,16 +154,35 @@ void cost_source::add_ranks(const pipeline::pipeline& p, planned_costs& found) {
                           + std::to_string(ranks_of(p)));
   if (ranks == 1)
     return;
-  if (found.costs.rank_tokens <= 0)
-    found.notes.push_back("the trace does not tell micro-batches: what ranks of " + name
-                          + " gain is not known, want a trace of this version");
+  if (recorded_ && found.costs.prompt_tokens <= 0)
+    found.notes.push_back("the trace does not tell prompts: micro-batches of ranks of " + name
+                          + " count as without them");
   const auto& hosts = p.placement.roles.at(name).hosts;
   if (std::ranges::any_of(hosts, [&](const auto& host) { return host != hosts.front(); }))
     found.notes.push_back("ranks of " + name + " on several hosts count as on this one: their network is not measured");
-  if (!of_ranks_.contains(ranks))
-    of_ranks_[ranks] =
-        measure_ranks(static_cast<int>(ranks), static_cast<int>(pipeline::threads_of(p, name, cores_here())));
-  found.costs = with_ranks(std::move(found.costs), p, of_ranks_.at(ranks));
+  found.costs = with_ranks(std::move(found.costs), p, costs_of_ranks(p, found.notes));
+}
+
+/// Measured once for every kind of learner.
+rank_costs cost_source::costs_of_ranks(const pipeline::pipeline& p, std::vector<std::string>& notes) {
+  const auto& role = p.policy();
+  const auto& table = std::get<pipeline::policy_table>(role.options);
+  const rank_probe wanted{.ranks = static_cast<int>(ranks_of(p)),
+                          .threads = static_cast<int>(pipeline::threads_of(p, role.name, cores_here())),
+                          .shard = p.shard_of(role.name),
+                          .micro_batch_tokens = table.micro_batch_tokens,
+                          .activation_checkpointing = table.activation_checkpointing};
+  const auto& path = p.models.at(table.model).path;
+  const auto shape = model::load_checkpoint(path, {.weights = false, .shapes = true, .score_head = true});
+  if (!measures_ranks(shape)) {
+    notes.push_back("a block of " + path.string() + " is too large to measure: what ranks of " + role.name
+                    + " cost each other counts as nothing");
+    return {};
+  }
+  const auto [known, is_new] = of_ranks_.try_emplace({path, wanted});
+  if (is_new)
+    known->second = measure_ranks(shape, wanted);
+  return known->second;
 }
 
 std::string in_words(const schedule::workload& costs) {

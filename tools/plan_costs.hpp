@@ -12,6 +12,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace millrace::tools {
@@ -46,10 +47,11 @@ private:
   std::optional<pipeline::pipeline> recorded_pipeline_;
   std::optional<pipeline::cluster_table> cluster_;
   std::optional<machine_costs> measured_;
-  std::map<std::int64_t, rank_costs> of_ranks_; ///< by their number
+  std::map<std::pair<std::filesystem::path, rank_probe>, rank_costs> of_ranks_; ///< by model
 
   std::int64_t ranks_to_add(const pipeline::pipeline& p) const;
   void add_ranks(const pipeline::pipeline& p, planned_costs& found);
+  rank_costs costs_of_ranks(const pipeline::pipeline& p, std::vector<std::string>& notes);
 };
 
 /// The costs as one line of `name=value`, but for lengths; the decode table at its ends.

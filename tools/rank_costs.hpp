@@ -4,20 +4,11 @@
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/schedule/workload.hpp"
 #include "runtime/words/sharding.hpp"
+#include "tools/rank_probe.hpp"
 
 #include <cstdint>
 
 namespace millrace::tools {
-
-/// What ranks on one machine cost each other.
-struct rank_costs {
-  double contention = 1; ///< products of matrices take so many times as long on all ranks at once, >= 1
-  double byte_s = 0;     ///< seconds for each byte that a rank receives while all of them exchange
-};
-
-/// Measures for a second, with ranks that are threads of this process, and with Gloo between them.
-/// @param threads of each rank
-rank_costs measure_ranks(int ranks, int threads);
 
 /// Bytes that each rank receives.
 struct rank_traffic {

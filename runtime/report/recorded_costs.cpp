@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 #include <ranges>
+#include <string_view>
 
 namespace millrace::report {
 namespace {
@@ -211,16 +212,29 @@ std::map<std::int64_t, step_tokens> tokens_by_step(const recorded_run& run) {
   return steps;
 }
 
-/// 0: the run does not say it.
-double tokens_of_micro_batch(const recorded_run& run, const std::map<std::int64_t, step_tokens>& steps) {
-  double tokens = 0, batches = 0;
+/// A figure of steps for each token that they trained. 0: the run does not say it.
+double for_each_token(const recorded_run& run, const std::map<std::int64_t, step_tokens>& steps,
+                      std::string_view figure) {
+  double sum = 0, tokens = 0;
   for (const auto& row : run.metrics)
-    if (const auto count = row.get(telemetry::metric::micro_batches))
+    if (const auto value = row.get(figure))
       if (const auto step = steps.find(row.step); step != steps.end()) {
+        sum += *value;
         tokens += step->second.tokens;
-        batches += *count;
       }
-  return batches > 0 ? tokens / batches : 0;
+  return tokens > 0 ? sum / tokens : 0;
+}
+
+/// What training groups on ranks goes by.
+void read_groups(const recorded_run& run, recorded_costs& found) {
+  double tokens = 0;
+  for (const auto& group : found.costs.lengths)
+    for (const auto length : group)
+      tokens += length;
+  const auto steps = tokens_by_step(run);
+  found.costs.prompt_tokens = for_each_token(run, steps, telemetry::metric::prompt_tokens) * tokens
+                              / static_cast<double>(found.costs.lengths.size());
+  found.costs.flat_share = std::min(0.99, for_each_token(run, steps, telemetry::metric::flat_tokens));
 }
 
 /// Seconds of each step that its passes do not take; of those steps that tell it.
@@ -242,7 +256,6 @@ void read_training(const recorded_run& run, const recorded_work& work, recorded_
     generation.push_back(one.at);
   generation = joined(std::move(generation));
   const auto steps = tokens_by_step(run);
-  found.costs.rank_tokens = tokens_of_micro_batch(run, steps);
   const auto fixed = found.costs.ranks > 1 ? beside_micro_batches(run) : std::map<std::int64_t, double>{};
   std::vector<std::vector<double>> rows;
   std::vector<double> seconds, shares;
@@ -349,6 +362,7 @@ recorded_costs costs_of(const recorded_run& run, schedule::workload shape) {
     read_training(run, work, found);
     read_publication(work, found);
     read_lengths(run, found);
+    read_groups(run, found);
   } catch (const input_error& what) {
     throw input_error(run.folder.string() + ": " + what.what());
   }

@@ -18,7 +18,7 @@ struct recorded_costs {
 ///
 /// - decoding: seconds of a step by occupied slots, and the slowdown beside training, out of the spans `decode`
 /// - training: seconds of an update by tokens and by squared lengths (attention), the slowdown beside decoding, and the
-///   extra time of the first update, out of the spans `train step N`; tokens of a micro-batch
+///   extra time of the first update, out of the spans `train step N`; tokens of a prompt, and the share of flat groups
 /// - publication: seconds from the end of a step to the end of the copy, from there to the end of layout, and the
 ///   slowdown of layout beside training
 /// - columns: mean seconds between generated and fetched, by Little's law from the counter of groups that wait for

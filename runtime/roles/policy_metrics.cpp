@@ -105,9 +105,9 @@ std::map<std::string, double> metrics_of(const train::step_report& r) {
     set("episodes/turns", static_cast<double>(r.turns) / static_cast<double>(r.answers));
     set("tokens/observed", static_cast<double>(r.observed_tokens));
   }
-  set("tokens/prompt", static_cast<double>(r.prompt_tokens));
+  set(metric::prompt_tokens, static_cast<double>(r.prompt_tokens));
   set("tokens/fed", static_cast<double>(r.fed_tokens));
-  set("tokens/flat_left_out", static_cast<double>(r.flat_tokens_left_out));
+  set(metric::flat_tokens, static_cast<double>(r.flat_tokens_left_out));
   m[telemetry::metric::timing("forward")] = r.forward_s;
   m[telemetry::metric::timing("backward")] = r.backward_s;
   m[telemetry::metric::timing("optimizer")] = r.optimizer_s;

@@ -6,7 +6,6 @@
 #include "runtime/schedule/virtual_worker.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <map>
 #include <stdexcept>
@@ -138,10 +137,12 @@ private:
       for (const auto length : one.lengths.all())
         whole += length;
       result_.generated_tokens += whole * one.kept / one.lengths.size();
-      if (costs_.train_square_s > 0) {
-        auto& squares = squares_[group] = 0;
+      if (train_tells_groups_apart()) {
+        auto& lengths = lengths_[group];
+        lengths.clear();
         for (std::uint32_t i = 0; i < one.lengths.size(); ++i)
-          squares += one.answer(i).kept ? std::pow(one.length(i), 2) : 0;
+          if (one.answer(i).kept)
+            lengths.push_back(one.length(i));
       }
       ++result_.generated_groups;
       off(group);
@@ -243,6 +244,9 @@ private:
       plan_learner();
     }
   }
+
+  /// Whether training takes more than the sum of tokens.
+  bool train_tells_groups_apart() const { return costs_.train_square_s > 0 || costs_.ranks > 1; }
 
   bool is_lent(worker_id id) const {
     return scheduler_.settings().place.mode == place_mode::lend && id + costs_.own_workers < costs_.workers;
@@ -365,11 +369,11 @@ private:
     const auto& set = scheduler_.settings();
     const auto share =
         static_cast<double>(set.part_begin(what.part + 1) - set.part_begin(what.part)) / set.groups_per_step;
-    auto seconds = costs_.train_token_s * static_cast<double>(batch_tokens_);
-    if (costs_.train_square_s > 0)
+    std::vector<std::vector<std::int32_t>> lengths;
+    if (train_tells_groups_apart())
       for (const auto group : what.groups)
-        seconds += costs_.train_square_s * squares_.extract(group).mapped();
-    seconds = costs_.train_s * share + on_ranks_s(costs_, seconds, static_cast<double>(batch_tokens_));
+        lengths.push_back(std::move(lengths_.extract(group).mapped()));
+    const auto seconds = costs_.train_s * share + training_s(costs_, lengths, static_cast<double>(batch_tokens_));
     learner_.take({what.step, what.part, what.ends_step}, seconds, now_s_);
     slow_down_hosts();
     plan_learner();
@@ -392,7 +396,7 @@ private:
 
   void carry_out(const drop& what) {
     handed_.erase(what.group);
-    squares_.erase(what.group);
+    lengths_.erase(what.group);
   }
 
   void carry_out(const checkpoint& what) { plan(learner_.save(now_s_), kind::saved, what.step, 0); }
@@ -455,7 +459,7 @@ private:
   std::vector<virtual_worker> hosts_;
   by_id<virtual_group> groups_; ///< on workers
   std::map<group_id, virtual_group> handed_;
-  std::map<group_id, double> squares_; ///< of the lengths of finished groups' answers; with `train_square_s`
+  std::map<group_id, std::vector<std::int32_t>> lengths_; ///< of finished groups' answers, where training takes them
   std::vector<worker_id> touched_;
   std::uint32_t laying_out_ = 0; ///< workers that lay weights out
   std::vector<event> told_;      ///< what a worker that has ended groups reports; the lists in them are used again

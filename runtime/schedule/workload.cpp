@@ -1,12 +1,15 @@
 #include "runtime/schedule/workload.hpp"
 
 #include "runtime/words/input_error.hpp"
+#include "runtime/words/micro_batch_cut.hpp"
 #include "runtime/words/mix_bits.hpp"
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 namespace millrace::schedule {
 
@@ -25,6 +28,56 @@ double log_normal(double mean, double cv, double u, double v) {
   return mean * std::exp(std::sqrt(variance) * normal - variance / 2);
 }
 
+double square(std::int32_t length) {
+  return static_cast<double>(length) * static_cast<double>(length);
+}
+
+/// What a micro-batch's seconds go by.
+struct timed_batch {
+  std::int64_t fed_tokens = 0;
+  double squares = 0; ///< of the lengths of its answers
+};
+
+/// The micro-batches of an update, in the order in which ranks take them.
+std::vector<timed_batch> batches_of(const workload& costs, std::span<const std::vector<std::int32_t>> answers) {
+  std::vector<fed_group> groups;
+  for (const auto& group : answers) {
+    auto& one = groups.emplace_back(fed_group{.prompt = std::llround(costs.prompt_tokens), .answers = {}});
+    for (const auto length : group)
+      one.answers.push_back(std::max(length - 1, 0));
+  }
+  // Without its flat groups a micro-batch has as many others.
+  const auto budget = costs.micro_batch_tokens > 0 ? std::llround(costs.micro_batch_tokens / (1 - costs.flat_share))
+                                                   : std::numeric_limits<std::int64_t>::max();
+  const auto cut = cut_by_tokens(groups, budget, costs.whole_groups != 0);
+  std::vector<std::int64_t> fed;
+  for (const auto& batch : cut)
+    fed.push_back(batch.fed_tokens);
+  std::vector<timed_batch> out;
+  for (const auto i : longest_first(fed)) {
+    auto& made = out.emplace_back(timed_batch{.fed_tokens = fed[i], .squares = 0});
+    for (const auto& part : cut[i].parts)
+      for (std::size_t a = part.first_answer; a < part.first_answer + part.answers; ++a)
+        made.squares += square(answers[part.group][a]);
+  }
+  return out;
+}
+
+/// Ranks begin a round together; whoever has ended leaves the hardware to the others.
+double round_s(const workload& costs, std::span<const timed_batch> round, double fed_token_s) {
+  std::vector<double> alone;
+  for (const auto& batch : round)
+    alone.push_back(fed_token_s * static_cast<double>(batch.fed_tokens) + costs.train_square_s * batch.squares);
+  std::ranges::sort(alone);
+  double whole = 0, done = 0;
+  for (std::size_t i = 0; i < alone.size(); ++i) {
+    const auto share = static_cast<double>(alone.size() - i) / costs.ranks;
+    whole += (alone[i] - done) * std::max(1.0, costs.rank_contention * share);
+    done = alone[i];
+  }
+  return whole;
+}
+
 constexpr std::uint64_t deaths = 0x5bd1e995u, latencies = 0xc2b2ae35u; ///< streams of their own beside that of lengths
 
 } // namespace
@@ -39,7 +92,10 @@ void check(const workload& costs) {
   want(costs.answers_per_group <= most_answers, "answers_per_group: want at most 1048576");
   want(costs.mean_tokens > 0 && costs.max_tokens >= 1 && costs.max_tokens <= 1e9 && costs.tokens_per_s > 0,
        "mean_tokens, max_tokens, tokens_per_s: want more than 0, max_tokens at most 1e9");
-  want(costs.ranks >= 1 && costs.rank_contention >= 1, "ranks, rank_contention: want at least 1 of each");
+  want(costs.ranks >= 1 && costs.rank_contention >= 1 && costs.updates >= 1,
+       "ranks, rank_contention, updates: want at least 1 of each");
+  want(costs.flat_share < 1 && costs.micro_batch_tokens <= 1e9 && costs.prompt_tokens <= 1e9,
+       "flat_share: want less than 1; micro_batch_tokens, prompt_tokens: want at most 1e9");
   want(costs.contention >= 1 && costs.train_contention >= 1 && costs.layout_beside >= 1 && costs.layout_contention >= 1,
        "contention, train_contention, layout_beside, layout_contention: want at least 1");
   workload::each(costs, [&](const std::string& name, const auto& value) {
@@ -67,16 +123,30 @@ double answer_tokens(const workload& costs, group_id group, std::uint32_t answer
   return std::clamp(std::round(drawn), 1.0, std::floor(costs.max_tokens));
 }
 
-double on_ranks_s(const workload& costs, double seconds, double tokens) {
+double training_s(const workload& costs, std::span<const std::vector<std::int32_t>> answers, double tokens) {
+  double squares = 0;
+  for (const auto& group : answers)
+    for (const auto length : group)
+      squares += square(length);
+  const double alone = costs.train_token_s * tokens + costs.train_square_s * squares;
   if (costs.ranks <= 1)
-    return seconds;
-  const double batches = costs.rank_tokens > 0 ? std::max(1e-9, tokens / costs.rank_tokens) : 1;
-  const double full = std::floor(batches), last = batches - full, ranks = costs.ranks;
-  const double rounds_of_all = std::floor(full / ranks), left = full - rounds_of_all * ranks;
-  const double longest = left > 0 ? 1 : last; // of the round that not all ranks have a whole micro-batch for
-  const bool one_alone = left == 0 || (left == 1 && last == 0);
-  const double in_turn = rounds_of_all * costs.rank_contention + longest * (one_alone ? 1 : costs.rank_contention);
-  return seconds / batches * in_turn + costs.exchange_s * (rounds_of_all + (longest > 0 ? 1 : 0));
+    return alone;
+  std::vector<std::vector<timed_batch>> updates;
+  double fed = 0;
+  std::size_t first = 0;
+  for (const auto end : ends_of_updates(answers.size(), costs.updates)) {
+    updates.push_back(batches_of(costs, answers.subspan(first, end - first)));
+    for (const auto& batch : updates.back())
+      fed += static_cast<double>(batch.fed_tokens);
+    first = end;
+  }
+  double whole = 0;
+  for (auto& batches : updates)
+    for (std::size_t next = 0; next < batches.size(); next += costs.ranks) {
+      const auto round = std::span(batches).subspan(next, std::min<std::size_t>(costs.ranks, batches.size() - next));
+      whole += round_s(costs, round, costs.train_token_s * tokens / fed) + costs.exchange_s;
+    }
+  return whole;
 }
 
 double columns_s(const workload& costs, group_id group) {

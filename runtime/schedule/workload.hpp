@@ -3,6 +3,7 @@
 #include "runtime/schedule/event.hpp"
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace millrace::schedule {
@@ -42,13 +43,19 @@ struct workload {
   double train_token_s = 0;  ///< more for each token
   double train_square_s = 0; ///< more for each squared length of an answer: attention
   std::uint32_t ranks = 1;   ///< of the learner: they compute micro-batches side by side, each one a round; >= 1
-  double rank_tokens = 0;    ///< of a micro-batch, trained ones; 0: a step is one micro-batch
-  double rank_contention = 1; ///< a micro-batch takes so many times as long beside those of other ranks, >= 1
-  double exchange_s = 0;      ///< more for each round, in which gradients travel
-  double first_train_s = 0;   ///< more for the first update of the run: memory and caches are cold
-  double copy_s = 0;          ///< the learner stands still this long when it makes a version available
-  double layout_s = 0;        ///< from then until a worker can take the weights; it goes on decoding
-  double publish_s = 0;       ///< a worker stands still this long when it takes new weights
+  /// A micro-batch takes so many times as long beside those of all other ranks, >= 1. Beside fewer it takes less, in
+  /// proportion, and never less than alone.
+  double rank_contention = 1;
+  double exchange_s = 0;          ///< more for each round, in which gradients travel
+  double micro_batch_tokens = 0;  ///< that one is fed at most; 0: an update is one micro-batch
+  double prompt_tokens = 0;       ///< fed for each group, and again where it is cut
+  std::uint32_t whole_groups = 0; ///< 1: a group is never cut between micro-batches
+  std::uint32_t updates = 1;      ///< that a cut of groups is trained in, one after another; >= 1
+  double flat_share = 0;          ///< of the tokens: groups that no micro-batch has, below 1
+  double first_train_s = 0;       ///< more for the first update of the run: memory and caches are cold
+  double copy_s = 0;              ///< the learner stands still this long when it makes a version available
+  double layout_s = 0;            ///< from then until a worker can take the weights; it goes on decoding
+  double publish_s = 0;           ///< a worker stands still this long when it takes new weights
   double contention = 1; ///< decode steps take so many times as long while the learner computes, >= 1; under `lend`
                          ///< those of lent workers
   /// The learner takes so many times as long while groups are generated, >= 1; under `lend` by lent workers.
@@ -81,9 +88,13 @@ struct workload {
     visit("train_token_s", s.train_token_s);
     visit("train_square_s", s.train_square_s);
     visit("ranks", s.ranks);
-    visit("rank_tokens", s.rank_tokens);
     visit("rank_contention", s.rank_contention);
     visit("exchange_s", s.exchange_s);
+    visit("micro_batch_tokens", s.micro_batch_tokens);
+    visit("prompt_tokens", s.prompt_tokens);
+    visit("whole_groups", s.whole_groups);
+    visit("updates", s.updates);
+    visit("flat_share", s.flat_share);
     visit("first_train_s", s.first_train_s);
     visit("copy_s", s.copy_s);
     visit("layout_s", s.layout_s);
@@ -106,9 +117,12 @@ void check(const workload& costs);
 /// Tokens of an answer in the end: a function of the costs, the group and the answer alone.
 double answer_tokens(const workload& costs, group_id group, std::uint32_t answer);
 
-/// Seconds of an update's micro-batches on all ranks, out of those that they would take one after another. Each round
-/// is as long as its longest micro-batch; all but the last of an update have `rank_tokens`.
-double on_ranks_s(const workload& costs, double seconds, double tokens);
+/// Seconds of training some groups, but for `train_s`. Several ranks take their micro-batches in rounds, cut and in the
+/// order of `micro_batch_cut.hpp`: a round ends with its longest.
+/// @param answers tokens of the answers of each group, in the order of the step; may be empty for one rank without
+///        `train_square_s`
+/// @param tokens  of all of them
+double training_s(const workload& costs, std::span<const std::vector<std::int32_t>> answers, double tokens);
 
 /// Seconds from a group's last token to ready.
 double columns_s(const workload& costs, group_id group);

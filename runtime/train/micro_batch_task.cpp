@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <numeric>
 
 namespace millrace::train {
 namespace {
@@ -182,11 +181,11 @@ micro_batch_result unpacked_result(const parcel& parcel) {
 }
 
 std::vector<std::size_t> by_cost(std::span<const micro_batch> batches) {
-  std::vector<std::size_t> order(batches.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::vector<std::int64_t> fed;
+  for (const auto& batch : batches)
+    fed.push_back(batch.fed_tokens);
+  auto order = longest_first(fed);
   std::erase_if(order, [&](std::size_t i) { return batches[i].tokens == 0; });
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return batches[a].fed_tokens > batches[b].fed_tokens; });
   return order;
 }
 

@@ -12,10 +12,13 @@ std::int64_t rows_of(const std::vector<std::int32_t>& answer) {
   return std::max<std::int64_t>(static_cast<std::int64_t>(answer.size()) - 1, 0);
 }
 
-std::int64_t fed_tokens_of(const training_group& group) {
-  auto fed = static_cast<std::int64_t>(group.prompt.size());
-  for (const auto& answer : group.answers)
-    fed += rows_of(answer);
+std::vector<fed_group> fed_of(std::span<const training_group> groups) {
+  std::vector<fed_group> fed;
+  for (const auto& group : groups) {
+    auto& one = fed.emplace_back(fed_group{.prompt = static_cast<std::int64_t>(group.prompt.size()), .answers = {}});
+    for (const auto& answer : group.answers)
+      one.answers.push_back(rows_of(answer));
+  }
   return fed;
 }
 
@@ -38,40 +41,23 @@ algorithms::step_totals totals_of(std::span<const training_group> groups) {
 std::vector<micro_batch> cut_micro_batches(std::span<const training_group> groups, std::int64_t budget,
                                            algorithms::unit whole) {
   std::vector<micro_batch> out;
-  micro_batch open;
-  const auto close = [&] {
-    const std::int64_t next_token = open.first_token + open.tokens, next_answer = open.first_answer + open.answers;
-    if (!open.parts.empty())
-      out.push_back(std::move(open));
-    open = {};
-    open.first_token = next_token;
-    open.first_answer = next_answer;
-  };
-  for (std::size_t g = 0; g < groups.size(); ++g) {
-    const auto prompt = static_cast<std::int64_t>(groups[g].prompt.size());
-    bool fed = false; // the prompt, in the open micro-batch
-    const bool together = whole == algorithms::unit::group;
-    if (together && !open.parts.empty() && open.fed_tokens + fed_tokens_of(groups[g]) > budget)
-      close();
-    for (std::size_t i = 0; i < groups[g].answers.size(); ++i) {
-      const std::int64_t tokens = trained_tokens(groups[g], i);
-      const std::int64_t rows = rows_of(groups[g].answers[i]);
-      if (!together && !open.parts.empty() && open.fed_tokens + rows + (fed ? 0 : prompt) > budget) {
-        close();
-        fed = false;
-      }
-      if (!fed) {
-        open.parts.push_back({g, i, 0});
-        open.fed_tokens += prompt;
-        fed = true;
-      }
-      open.fed_tokens += rows;
-      open.tokens += tokens;
-      ++open.parts.back().answers;
-      ++open.answers;
+  std::int64_t token = 0, answer = 0;
+  for (auto& fed : cut_by_tokens(fed_of(groups), budget, whole == algorithms::unit::group)) {
+    micro_batch made{.parts = std::move(fed.parts),
+                     .fed_tokens = fed.fed_tokens,
+                     .first_token = token,
+                     .tokens = 0,
+                     .first_answer = answer,
+                     .answers = 0};
+    for (const auto& part : made.parts) {
+      made.answers += static_cast<std::int64_t>(part.answers);
+      for (std::size_t i = part.first_answer; i < part.first_answer + part.answers; ++i)
+        made.tokens += trained_tokens(groups[part.group], i);
     }
+    token += made.tokens;
+    answer += made.answers;
+    out.push_back(std::move(made));
   }
-  close();
   return out;
 }
 
@@ -100,11 +86,7 @@ std::vector<update_part> cut_at(std::span<const training_group> groups, std::spa
 
 std::vector<update_part> cut_updates(std::span<const training_group> groups, std::int64_t updates, std::int64_t budget,
                                      algorithms::unit whole) {
-  const std::size_t parts = std::min(groups.size(), static_cast<std::size_t>(std::max<std::int64_t>(updates, 1)));
-  std::vector<std::size_t> ends;
-  for (std::size_t u = 1; u <= parts; ++u)
-    ends.push_back(groups.size() * u / parts);
-  return cut_at(groups, ends, budget, whole);
+  return cut_at(groups, ends_of_updates(groups.size(), updates), budget, whole);
 }
 
 model::packed_sequences pack_part(std::span<const training_group> groups, const micro_batch& batch) {

@@ -4,18 +4,13 @@
 #include "algorithms/algorithm.hpp"
 #include "runtime/model/packed_sequences.hpp"
 #include "runtime/train/training_group.hpp"
+#include "runtime/words/micro_batch_cut.hpp"
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
 namespace millrace::train {
-
-/// Some neighbouring answers of one group.
-struct group_part {
-  std::size_t group = 0; ///< index into the step's groups
-  std::size_t first_answer = 0, answers = 0;
-};
 
 /// What one forward pass computes.
 struct micro_batch {
@@ -27,9 +22,8 @@ struct micro_batch {
   std::int64_t answers = 0;
 };
 
-/// Cuts groups, in order, into micro-batches of at most `budget` fed tokens. A group is cut only between answers, and
-/// its prompt is then fed again; a single answer longer than the budget makes a micro-batch of its own.
-/// @param whole group: a group is never cut, and one larger than the budget makes a micro-batch of its own
+/// As `cut_by_tokens` cuts them.
+/// @param whole group: a group is never cut
 std::vector<micro_batch> cut_micro_batches(std::span<const training_group> groups, std::int64_t budget,
                                            algorithms::unit whole = algorithms::unit::answer);
 
@@ -43,9 +37,7 @@ struct update_part {
 std::vector<update_part> cut_at(std::span<const training_group> groups, std::span<const std::size_t> ends,
                                 std::int64_t budget, algorithms::unit whole);
 
-/// Cuts a step into `updates` parts of whole groups whose counts differ by one at most; fewer where there are fewer
-/// groups.
-/// @param updates >= 1
+/// Cuts a step into parts of whole groups, as `ends_of_updates` has them.
 std::vector<update_part> cut_updates(std::span<const training_group> groups, std::int64_t updates, std::int64_t budget,
                                      algorithms::unit whole);
 

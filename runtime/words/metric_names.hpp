@@ -39,9 +39,15 @@ inline std::string of_age(std::string_view age, std::string_view figure) {
 
 inline constexpr std::string_view generation_rate = "perf/generated_tokens_per_s"; ///< tokens a second, all rollouts
 inline constexpr std::string_view time_per_step = "perf/time_per_step";            ///< verl: seconds
-inline constexpr std::string_view tokens = "tokens/trained";                       ///< since the run began
-inline constexpr std::string_view tokens_generated = "tokens/generated";           ///< since the run began
-inline constexpr std::string_view version = "policy/version";                      ///< after the step
+inline constexpr std::string_view prompt_tokens = "tokens/prompt";                 ///< each prompt of a step once
+inline constexpr std::string_view flat_tokens = "tokens/flat_left_out";            ///< of a step's trained tokens
+/// Of the prompts of groups that rollouts have finished since the session began: whose keys and values were there, and
+/// which were computed.
+inline constexpr std::string_view prompt_tokens_found = "tokens/prompt_found";
+inline constexpr std::string_view prompt_tokens_computed = "tokens/prompt_computed";
+inline constexpr std::string_view tokens = "tokens/trained";             ///< since the run began
+inline constexpr std::string_view tokens_generated = "tokens/generated"; ///< since the run began
+inline constexpr std::string_view version = "policy/version";            ///< after the step
 
 inline std::string rule_reward(std::string_view rule) {
   return "rewards/" + std::string{rule} + "/mean";

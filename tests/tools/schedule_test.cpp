@@ -163,8 +163,8 @@ TEST_CASE("a recorded run predicts itself") {
   CAPTURE(ranks.err);
   CHECK(ranks.status == 0);
   CHECK(ranks.err.find(" ranks=2 ") != std::string::npos);
-  CHECK(ranks.err.find(" rank_tokens=0 ") == std::string::npos);
-  CHECK(ranks.err.find("does not tell micro-batches") == std::string::npos);
+  CHECK(ranks.err.find(" prompt_tokens=0 ") == std::string::npos);
+  CHECK(ranks.err.find("does not tell prompts") == std::string::npos);
   const auto page =
       run_to_end(command_line({"report", (run / "run").string(), "--output", (run / "page.html").string()}));
   CHECK(page.status == 0);

@@ -49,6 +49,8 @@ recorded_run made_up(bool overlap) {
     telemetry::metric_row row;
     row.step = step;
     row.set(telemetry::metric::tokens, trained);
+    row.set(telemetry::metric::prompt_tokens, 30 * tokens / 100);
+    row.set(telemetry::metric::flat_tokens, tokens / 4);
     run.metrics.push_back(row);
     run.counters.push_back({"groups", "waiting for columns", now - waiting_s, 1});
     run.counters.push_back({"groups", "waiting for columns", now, 0});
@@ -106,7 +108,12 @@ TEST_CASE("costs of a run made of known costs are found again, also where traini
     CHECK(c.layout_s == doctest::Approx(layout_s));
     CHECK(c.layout_beside == 1);
     CHECK(c.columns_s == doctest::Approx(waiting_s));
+    CHECK(c.flat_share == doctest::Approx(0.25));
     REQUIRE(c.lengths.size() == 12);
+    double tokens = 0;
+    for (const auto& group : c.lengths)
+      tokens += group[0] + group[1];
+    CHECK(c.prompt_tokens == doctest::Approx(0.3 * tokens / 12)); // 30 for each 100 tokens trained
     CHECK(c.lengths[0] == std::vector<std::int32_t>{27, 190});
   }
 }

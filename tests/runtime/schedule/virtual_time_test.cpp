@@ -69,27 +69,65 @@ double late_share(const prediction& result, std::uint32_t bound) {
 
 } // namespace
 
-TEST_CASE("ranks compute an update's micro-batches in rounds") {
+TEST_CASE("ranks train micro-batches in rounds that end with their longest") {
   workload costs = even();
-  costs.rank_tokens = 100;
+  costs.train_token_s = 0.01;
+  costs.micro_batch_tokens = 100;
   costs.rank_contention = 1.25;
   costs.exchange_s = 0.1;
-  const auto seconds = [&](std::uint32_t ranks, double batches) {
+  // Groups of one answer; all but its last token is fed.
+  const auto seconds = [&](std::uint32_t ranks, const std::vector<std::int32_t>& lengths) {
     costs.ranks = ranks;
-    return on_ranks_s(costs, batches, 100 * batches); // a second each
+    std::vector<std::vector<std::int32_t>> groups;
+    double fed = 0;
+    for (const auto length : lengths) {
+      groups.push_back({length + 1});
+      fed += length;
+    }
+    return training_s(costs, groups, fed);
   };
-  CHECK(seconds(1, 32) == 32);
-  CHECK(seconds(2, 32) == doctest::Approx(16 * (1.25 + 0.1)));
-  CHECK(seconds(3, 32) == doctest::Approx(11 * (1.25 + 0.1)));     // two in the last round
-  CHECK(seconds(4, 5) == doctest::Approx(1.25 + 1 + 2 * 0.1));     // the last has nobody beside it
-  CHECK(seconds(4, 4.5) == doctest::Approx(1.25 + 0.5 + 2 * 0.1)); // and is half as long
-  CHECK(seconds(4, 0.5) == doctest::Approx(0.5 + 0.1));
+  const auto whole = [](std::size_t count) { return std::vector<std::int32_t>(count, 100); };
+  CHECK(seconds(1, whole(32)) == doctest::Approx(32));
+  CHECK(seconds(2, whole(32)) == doctest::Approx(16 * (1.25 + 0.1)));
+  CHECK(seconds(2, whole(33)) == doctest::Approx(16 * (1.25 + 0.1) + 1 + 0.1)); // the last has nobody beside it
+  CHECK(seconds(2, {90, 60}) == doctest::Approx(0.6 * 1.25 + 0.3 + 0.1));       // alone for the last 30
+  CHECK(seconds(2, {50, 100, 100}) == doctest::Approx(1.25 + 0.1 + 0.5 + 0.1)); // the shortest comes last
+  CHECK(seconds(2, {50, 50, 100}) == doctest::Approx(1.25 + 0.1));              // two fit into one
+  costs.rank_contention = 3;
+  CHECK(seconds(4, whole(4)) == doctest::Approx(3 + 0.1));
+  CHECK(seconds(4, whole(6)) == doctest::Approx(3 + 0.1 + 1.5 + 0.1)); // half as many share the hardware
+  costs.updates = 2;
+  CHECK(seconds(4, whole(6)) == doctest::Approx(2 * (3 * 0.75 + 0.1)));
+  costs.flat_share = 0.5; // twice as many groups come to a micro-batch: two and one, which go on as 3 * 2/4 and 1
+  CHECK(seconds(4, whole(6)) == doctest::Approx(2 * (1.5 + 1 + 0.1)));
+}
+
+TEST_CASE("a prompt is fed with its group, and again where the group is cut") {
+  workload costs = even();
   costs.ranks = 2;
   costs.train_token_s = 0.01;
+  costs.train_square_s = 0.001;
+  costs.micro_batch_tokens = 100;
+  costs.prompt_tokens = 40;
+  const std::vector<std::vector<std::int32_t>> groups{{31, 31, 31}};
+  // 40 + 30 + 30 and 40 + 30 are fed: the tokens' seconds go by that, those of attention by the answers.
+  const double tokens_s = 0.01 * 93 / 170, square_s = 0.001 * 31 * 31;
+  CHECK(training_s(costs, groups, 93) == doctest::Approx(100 * tokens_s + 2 * square_s));
+  costs.whole_groups = 1;
+  CHECK(training_s(costs, groups, 93) == doctest::Approx(0.93 + 3 * square_s));
+}
+
+TEST_CASE("a step of ranks under virtual time is as long as its rounds") {
+  workload costs = even();
+  costs.ranks = 2;
+  costs.train_token_s = 0.01;
+  costs.micro_batch_tokens = 99;
+  costs.rank_contention = 1.25;
+  costs.exchange_s = 0.1;
   const auto result = simulate(made("synchronous", 4, 10), costs);
   CHECK(result.seconds == doctest::Approx(10 * (1.0 + 0.5 + 2 + 16 * 1.35) + 9 * 0.25));
   costs.ranks = 0;
-  CHECK_THROWS_WITH_AS(check(costs), "workload: ranks, rank_contention: want at least 1 of each", input_error);
+  CHECK_THROWS_WITH_AS(check(costs), "workload: ranks, rank_contention, updates: want at least 1 of each", input_error);
 }
 
 TEST_CASE("synchronous steps take generation, columns, training and publication one after another") {
