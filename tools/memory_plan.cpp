@@ -231,7 +231,8 @@ private:
   /// @param packed bytes of the weights as they are laid out
   template <class Table>
   void generation(const Table& table, const model_size& size, std::int64_t packed, std::int64_t answers,
-                  std::int64_t answers_per_prompt, std::int64_t prompt, std::int64_t answer, std::int64_t bound = 0) {
+                  std::int64_t answers_per_prompt, std::int64_t prompt, std::int64_t answer, bool prefix_cache = true,
+                  std::int64_t bound = 0) {
     const auto dtype = p_.models.at(table.model).dtype;
     add(memory_kind::weights, packed);
     if (!beside_policy())                                      // else these are the published ones
@@ -245,7 +246,8 @@ private:
     const std::int64_t cache = (answers * blocks(whole - prompt / block * block)
                                 + (answers + answers_per_prompt - 1) / answers_per_prompt * blocks(prompt))
                                * model::kv_pool::make(c, at::kCPU, table.cache_dtype)->bytes_per_block();
-    add(memory_kind::cache, bound > 0 ? std::min(bound, cache) : cache);
+    const std::int64_t kept = prefix_cache ? cache + cache / 4 : cache; // of groups that have left
+    add(memory_kind::cache, bound > 0 ? std::min(bound, kept) : kept);
     add(memory_kind::activations,
         (rollout::engine_options{}.prefill_rows * (4 * c.hidden_size + 3 * c.ffn_size) + answers * c.vocab_size)
             * number_bytes);
@@ -363,7 +365,7 @@ private:
         std::min(1e9, steps * static_cast<double>(p_.schedule.groups_per_step * table.answers_per_prompt)));
     const auto packed = packed_as(p_.models.at(table.model).sampled_as(), size);
     generation(table, size, packed, std::min(table.slots, live), table.answers_per_prompt, roles::longest_prompt(p_),
-               table.max_new_tokens, table.cache_bytes.bytes);
+               table.max_new_tokens, table.prefix_cache, table.cache_bytes.bytes);
   }
 
   void add_parts(const pipeline::evaluation_table& table, const model_size& size) {

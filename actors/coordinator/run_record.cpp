@@ -202,6 +202,8 @@ void run_record::step_done(std::int64_t step, std::map<std::string, double> figu
   const auto& books = scheduler.books();
   row.set(metric::time_per_step, step_s);
   row.set(metric::tokens_generated, static_cast<double>(books.sums().generated));
+  row.set(metric::prompt_tokens_found, static_cast<double>(prompt_tokens_found_));
+  row.set(metric::prompt_tokens_computed, static_cast<double>(prompt_tokens_computed_));
   row.set(metric::version, static_cast<double>(step));
   row.set(metric::generation_rate, tokens_per_s_);
   append(row);

@@ -65,6 +65,12 @@ public:
 
   void skipped(const std::string& reason, std::int64_t count) { skipped_[reason] += count; }
 
+  /// Tokens of a group's prompt: whose keys and values a rollout had, and which it computed.
+  void prompt_is_computed(std::int64_t found, std::int64_t computed) {
+    prompt_tokens_found_ += found;
+    prompt_tokens_computed_ += computed;
+  }
+
   void checkpointed(std::int64_t step, std::filesystem::path folder);
   void say_doing(const std::string& what);
 
@@ -113,6 +119,7 @@ private:
   std::map<std::uint64_t, telemetry::trajectory> kept_;
   std::vector<telemetry::trajectory> newest_; ///< with shown tokens; not written yet
   double newest_written_s_ = 0;
+  std::int64_t prompt_tokens_found_ = 0, prompt_tokens_computed_ = 0; ///< in this session
   std::map<std::string, std::int64_t> skipped_;
   telemetry::best_checkpoint best_;
   telemetry::early_stop early_stop_;

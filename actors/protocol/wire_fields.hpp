@@ -195,8 +195,8 @@ auto inspect(Inspector& f, group_interrupted& x) {
 
 template <class Inspector>
 auto inspect(Inspector& f, group_generated& x) {
-  return f(x.from, x.group, x.attempt, x.columns, x.tokens, x.prefill_s, x.baseline_tokens, x.answers,
-           x.surplus_tokens);
+  return f(x.from, x.group, x.attempt, x.columns, x.tokens, x.prefill_s, x.baseline_tokens, x.answers, x.surplus_tokens,
+           x.prompt_tokens_found, x.prompt_tokens_computed);
 }
 
 template <class Inspector>

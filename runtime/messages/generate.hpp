@@ -70,7 +70,9 @@ struct group_generated {
   double prefill_s = 0;                               ///< time the engine spent on this group's prompt
   std::int64_t baseline_tokens = 0;                   ///< of the greedy answer beside them, which is not trained
   std::map<std::uint32_t, std::int64_t> answers = {}; ///< tokens of whole answers by the oldest version in each
-  std::int64_t surplus_tokens = 0; ///< of answers that were begun and are not kept; in none of the others
+  std::int64_t surplus_tokens = 0;         ///< of answers that were begun and are not kept; in none of the others
+  std::int64_t prompt_tokens_found = 0;    ///< as `rollout::finished_group`
+  std::int64_t prompt_tokens_computed = 0; ///< as `rollout::finished_group`
 };
 
 } // namespace millrace

@@ -7,6 +7,7 @@
 
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 namespace millrace::model {
 
@@ -54,6 +55,14 @@ std::int64_t kv_pool::blocks_in_use() const {
 void kv_sequence::append_block() {
   blocks_.push_back(pool_->take());
   starts_.push_back(blocks_.back()->data_ptr());
+}
+
+void kv_sequence::append(std::shared_ptr<at::Tensor> block) {
+  if (length_ % cache_block_tokens != 0)
+    throw std::invalid_argument("kv_sequence::append: want a length of whole blocks");
+  starts_.push_back(block->data_ptr());
+  blocks_.push_back(std::move(block));
+  length_ += cache_block_tokens;
 }
 
 kv_sequence kv_sequence::fork(std::int64_t tokens) const {

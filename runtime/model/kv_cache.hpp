@@ -74,6 +74,15 @@ public:
 
   const at::Tensor& block(std::int64_t index) const { return *blocks_[static_cast<std::size_t>(index)]; }
 
+  /// A block to share: one that this sequence fills, or has filled by the next forward pass.
+  std::shared_ptr<at::Tensor> shared_block(std::int64_t index) const {
+    return blocks_[static_cast<std::size_t>(index)];
+  }
+
+  /// The next tokens' keys and values: a whole block of a sequence that begins as this one does, from the same pool.
+  /// The length is a multiple of a block's.
+  void append(std::shared_ptr<at::Tensor> block);
+
 private:
   void append_block();
 

@@ -27,6 +27,7 @@ struct rollout_table {
   std::int64_t slots = 32;
   byte_count cache_bytes;
   precision cache_dtype = precision::float32;
+  bool prefix_cache = true;
   double temperature = 1;
   std::int64_t top_k = 0;
   double top_p = 1;
@@ -69,6 +70,9 @@ struct rollout_table {
     v("cache_bytes", s.cache_bytes, between(0, 9007199254740992),
       "most memory for keys and values, in each process: when it is full, the newest answers wait; 0 = no bound");
     v("cache_dtype", s.cache_dtype, any(), "what keys and values are kept as");
+    v("prefix_cache", s.prefix_cache, any(),
+      "prompts that begin with tokens whose keys and values the process still has, from other groups or from earlier "
+      "turns, compute only the rest; the answers are the same");
     v("temperature", s.temperature, above(0, 100), "softmax temperature");
     v("top_k", s.top_k, between(0, 1 << 20), "sample from this many likeliest tokens; 0 = all");
     v("top_p", s.top_p, above(0, 1), "sample from the likeliest tokens that hold this probability; 1 = all");

@@ -22,7 +22,8 @@ rollout_requests::rollout_requests(const pipeline::pipeline& p, const pipeline::
                                    model::checkpoint words)
     : words_(std::move(words)), how_(sampling_of(table, words_.config)), longest_prompt_(longest_prompt(p)),
       slots_(static_cast<std::int32_t>(table.slots)), cache_bytes_(table.cache_bytes.bytes), cached_(table.cache_dtype),
-      greedy_(table.greedy_baseline ? 1 : 0), episodes_(!table.environment.empty()) {
+      prefix_cache_(table.prefix_cache), greedy_(table.greedy_baseline ? 1 : 0),
+      episodes_(!table.environment.empty()) {
   rollout::check_cache(cache_bytes_, cached_, words_.config, longest_sequence());
 }
 
@@ -62,6 +63,7 @@ rollout::engine_options rollout_requests::engine_options(int threads) const {
   options.max_context = longest_sequence();
   options.cache_bytes = cache_bytes_;
   options.cached = cached_;
+  options.prefix_cache = prefix_cache_;
   return options;
 }
 

@@ -43,6 +43,7 @@ private:
   std::int32_t slots_ = 1;
   std::int64_t cache_bytes_ = 0;
   precision cached_ = precision::float32;
+  bool prefix_cache_ = true;
   std::int32_t greedy_ = 0;
   bool episodes_ = false;
 };

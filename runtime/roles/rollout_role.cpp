@@ -139,7 +139,9 @@ decode_loop::events rollout_role::state::loop_events() {
                             .prefill_s = group.first_token_s,
                             .baseline_tokens = columns::greedy_tokens(group, greedy),
                             .answers = columns::tokens_by_oldest_version(group, greedy),
-                            .surplus_tokens = group.surplus_tokens});
+                            .surplus_tokens = group.surplus_tokens,
+                            .prompt_tokens_found = group.prompt_tokens_found,
+                            .prompt_tokens_computed = group.prompt_tokens_computed});
     held.end({group.group, attempt});
   };
   on.interrupted = [setup = setup, greedy, held = in_flight](

@@ -6,6 +6,7 @@
 #include "runtime/rollout/cache_room.hpp"
 #include "runtime/rollout/engine_state.hpp"
 #include "runtime/rollout/request_check.hpp"
+#include "runtime/rollout/shared_prefixes.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
@@ -33,42 +34,80 @@ void check_packed(const std::shared_ptr<const model::decoder>& policy) {
 void engine::state::begin_again(slot& who) {
   who.started = false;
   who.anew = false;
+  who.mixed = false;
   who.sequence = model::kv_sequence(pool);
 }
 
 void engine::state::release(slot& who) {
+  prefixes.keep(who);
   begin_again(who);
   who.group = nullptr;
   who.parked = false;
 }
 
+void engine::state::release_all(const group_state& group) {
+  for (auto& who : slots)
+    if (who.group == &group)
+      release(who);
+}
+
+void engine::state::find_prefixes() {
+  for (auto& group : groups)
+    if (waits_for_prompt(*group))
+      stats.found_tokens += prefixes.give(*group);
+  for (auto& who : slots)
+    if (who.runs())
+      stats.found_tokens += prefixes.give(who);
+}
+
 void engine::state::make_room() {
-  if (options.cache_bytes == 0)
+  if (options.cache_bytes == 0) {
+    const std::int64_t idle = prefixes.idle();
+    most_held = std::max(most_held, pool->blocks_in_use() - idle);
+    prefixes.let_go(idle - most_held / 4);
     return;
+  }
   const cache_room room(groups, slots, options.prefill_rows);
-  const auto free = [&] { return options.cache_bytes / pool->bytes_per_block() - pool->blocks_in_use(); };
-  while (room.wanted() > free()) {
+  const auto in_use = [&] { return pool->blocks_in_use() - prefixes.idle(); };
+  const auto lacks = [&](std::int64_t more) {
+    return room.wanted() + more > options.cache_bytes / pool->bytes_per_block() - in_use();
+  };
+  const auto drop_idle = [&] { // or the keys of an answer that waits for its environment
     if (group_state* idle = room.idle_prompt()) {
       idle->computed = 0;
       idle->prompt = model::kv_sequence(pool);
-    } else if (group_state* away = room.away()) {
-      away->kept_keys.erase(std::prev(away->kept_keys.end()));
-    } else if (slot* newest = room.newest()) {
-      begin_again(*newest);
-      newest->parked = true;
-    } else {
-      throw std::logic_error("rollout::engine: the cache has no room for one answer");
+      return true;
     }
+    group_state* away = room.away();
+    if (away)
+      away->kept_keys.erase(std::prev(away->kept_keys.end()));
+    return away != nullptr;
+  };
+  while (lacks(0)) {
+    if (drop_idle())
+      continue;
+    slot* newest = room.newest();
+    if (!newest)
+      throw std::logic_error("rollout::engine: the cache has no room for one answer");
+    prefixes.keep(*newest);
+    begin_again(*newest);
+    newest->parked = true;
   }
   // A block for each answer that runs stays free, or who comes back would soon be put back again.
   for (slot* waits : room.parked()) {
     const auto running = std::ranges::count_if(slots, [](const slot& s) { return s.runs(); });
     waits->parked = false;
-    if (running > 0 && room.wanted() + running > free()) {
-      waits->parked = true;
+    const auto found = prefixes.give(*waits->group) + prefixes.give(*waits);
+    waits->parked = running > 0 && lacks(running);
+    if (waits->parked)
+      begin_again(*waits);
+    while (lacks(0) && drop_idle()) // what was given is not idle any more
+      ;
+    if (waits->parked)
       break;
-    }
+    stats.found_tokens += found;
   }
+  prefixes.let_go(room.wanted() + pool->blocks_in_use() - options.cache_bytes / pool->bytes_per_block());
 }
 
 void engine::state::cut_off() {
@@ -90,18 +129,23 @@ void engine::state::flip() {
     group->prompt = model::kv_sequence(pool);
     if (next_cache == kv_on_flip::recompute)
       group->kept_keys.clear();
+    for (auto& [answer, keys] : group->kept_keys)
+      keys.mixed = true;
   }
   for (auto& group : groups)
     for (const auto index : group->back) {
       const auto keys = group->kept_keys.find(index);
-      stamp_unread(*group, index, keys == group->kept_keys.end() ? 0 : keys->second.length());
+      stamp_unread(*group, index, keys == group->kept_keys.end() ? 0 : keys->second.sequence.length());
     }
   for (auto& s : slots)
     if (s.group)
       stamp_unread(*s.group, s.index, s.sequence.length());
-  for (auto& s : slots)
+  for (auto& s : slots) {
     if (s.started && (next_cache == kv_on_flip::recompute || s.anew))
       begin_again(s);
+    s.mixed = s.started;
+  }
+  prefixes.clear();
 }
 
 void engine::state::fill_slots() {
@@ -120,14 +164,17 @@ void engine::state::fill_slots() {
     s.index = g.next_placed();
     auto kept = g.kept_keys.extract(s.index);
     s.started = bool(kept);
-    if (kept)
-      s.sequence = std::move(kept.mapped());
+    if (kept) {
+      s.sequence = std::move(kept.mapped().sequence);
+      s.mixed = kept.mapped().mixed;
+    }
     s.parked = options.cache_bytes > 0 && !s.started; // make_room lets it in
   }
 }
 
 step_plan engine::state::plan() {
   step_plan p;
+  std::int64_t left = options.prefill_rows;
   for (auto& s : slots) {
     if (!s.runs() || !(s.started || s.group->prompt_done()))
       continue;
@@ -138,11 +185,13 @@ step_plan engine::state::plan() {
       s.started = true;
     }
     const std::int64_t missing = s.missing();
-    const std::int64_t count = missing == 1 ? 1 : std::min(missing, options.prefill_rows - p.prompt_rows);
+    const std::int64_t count = missing == 1 ? 1 : std::min(missing, left);
     if (count == 0)
       continue;
-    if (missing > 1)
+    if (missing > 1) {
       p.prompt_rows += count;
+      left -= count;
+    }
     const std::int64_t first = s.sequence.length();
     s.sequence.grow(count);
     for (std::int64_t position = first; position < first + count; ++position)
@@ -155,11 +204,19 @@ step_plan engine::state::plan() {
   for (auto& g : groups) {
     if (g->placed == 0 || g->prompt_done() || !waits_for_prompt(*g))
       continue;
-    const std::int64_t count = std::min(g->prompt_tokens() - g->computed, options.prefill_rows - p.prompt_rows);
-    if (count == 0)
+    const std::int64_t most = std::min(g->prompt_tokens() - g->computed, left);
+    if (most == 0)
       break;
+    left -= most;
+    const std::int64_t found = prefixes.give(*g); // of what groups before it compute in this step
+    stats.found_tokens += found;
+    const std::int64_t count = most - found; // no more blocks than there is room for
+    if (count <= 0)
+      continue;
     g->prompt.grow(count);
+    prefixes.keep(*g);
     p.prompt_rows += count;
+    g->result.prompt_tokens_computed += count;
     for (; g->computed < g->prompt.length(); ++g->computed)
       p.rows.push_back({g->request.prompt[static_cast<std::size_t>(g->computed)], &g->prompt, g->computed});
     if (!g->prompt_done())
@@ -284,9 +341,7 @@ bool engine::cancel(std::uint64_t group) {
   const auto found = s.find(group);
   if (found == s.groups.end())
     return false;
-  for (auto& who : s.slots)
-    if (who.group == found->get())
-      s.release(who);
+  s.release_all(**found);
   s.groups.erase(found);
   return true;
 }
@@ -295,6 +350,7 @@ std::optional<partial_group> engine::interrupt(std::uint64_t group) {
   const auto found = state_->find(group);
   if (found == state_->groups.end())
     return std::nullopt;
+  state_->release_all(**found); // while their tokens are here
   partial_group so_far{group, std::move((*found)->result.answers), std::move((*found)->ended)};
   cancel(group);
   return so_far;
@@ -323,6 +379,7 @@ std::vector<finished_group> engine::step() {
     return {};
   const auto start = std::chrono::steady_clock::now();
   s.fill_slots();
+  s.find_prefixes();
   s.make_room();
   s.stats.occupied = s.options.slots - free_slots();
   s.stats.parked = static_cast<std::int32_t>(std::ranges::count_if(s.slots, &slot::parked));

@@ -21,12 +21,14 @@ struct engine_options {
   int threads = 1;                       ///< >= 1, of the CPU
   std::int64_t cache_bytes = 0;          ///< most bytes of keys and values; 0 = no bound
   precision cached = precision::float32; ///< keys and values; bfloat16 on the CPU alone
+  bool prefix_cache = true;              ///< keys and values are found again by the tokens that they are of
 };
 
 /// What one step did.
 struct step_stats {
   /// Tokens computed that were not drawn a step before: of prompts, and of answers that go on.
   std::int64_t prompt_tokens = 0;
+  std::int64_t found_tokens = 0;   ///< tokens that would have been, but their keys and values were here
   std::int64_t sampled_tokens = 0; ///< tokens drawn
   std::int32_t occupied = 0;       ///< slots that held an answer during the step
   std::int32_t parked = 0;         ///< of these, answers that waited for room in the cache
@@ -72,6 +74,12 @@ struct turn_reply {
 /// With `cache_bytes` the answers that run share so much memory. When it is full, the newest answer is put back: its
 /// tokens stay, its keys and values are computed again when there is room, the oldest answer first. So one answer
 /// always runs. Under one version the tokens and their probabilities are those of an engine without the bound.
+///
+/// With `prefix_cache`, keys and values of prompts and answers stay when their group has left, until room is wanted:
+/// the least recently used go first. A prompt that begins with the same tokens, 16 at a time, computes only the rest:
+/// one with the same system message, or an episode's next turn behind an answer that was drawn here. Only what the
+/// present version alone has computed is found. Without `cache_bytes` it takes at most a quarter more than the answers
+/// that run have had at once. The tokens and their probabilities are those of an engine without it.
 ///
 /// An answer of several versions also depends on the token where each version began, and on whether keys and values
 /// were computed anew there. `answer` records both. A prompt's keys and values are never older than the first token

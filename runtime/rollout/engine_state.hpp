@@ -4,6 +4,7 @@
 #include "runtime/model/kv_cache.hpp"
 #include "runtime/rollout/engine.hpp"
 #include "runtime/rollout/group_state.hpp"
+#include "runtime/rollout/shared_prefixes.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -24,6 +25,8 @@ struct engine::state {
   kernels::thread_team team;
   model::inference_operations operations{team};
   std::shared_ptr<model::kv_pool> pool;
+  shared_prefixes prefixes;
+  std::int64_t most_held = 0;                      ///< blocks of those that ran, after a step
   std::deque<std::unique_ptr<group_state>> groups; ///< in the order of admission
   std::vector<slot> slots;
   std::uint64_t admitted = 0;
@@ -34,7 +37,8 @@ struct engine::state {
   state(std::shared_ptr<const model::decoder> first, std::shared_ptr<const text::tokenizer> tokenizer,
         std::uint32_t first_version, engine_options given)
       : policy(std::move(first)), tok(std::move(tokenizer)), version(first_version), options(given),
-        team(given.threads), pool(model::kv_pool::make(policy->config(), policy->device(), options.cached)) {
+        team(given.threads), pool(model::kv_pool::make(policy->config(), policy->device(), options.cached)),
+        prefixes(pool, options.prefix_cache) {
     for (std::int32_t i = 0; i < options.slots; ++i)
       slots.push_back({nullptr, 0, model::kv_sequence(pool)});
   }
@@ -51,7 +55,8 @@ struct engine::state {
   void stamp_unread(group_state& group, std::int32_t index, std::int64_t computed) const;
   void begin_again(slot& who); ///< its keys and values are computed again
   void fill_slots();
-  void make_room(); ///< in a bounded cache, for what the next step computes
+  void find_prefixes();
+  void make_room(); ///< for what the next step computes; without a bound, from what nobody uses
   step_plan plan();
   void draw(const step_plan& plan, const at::Tensor& hidden);
   void take(slot& who, std::int32_t token, float logprob);
@@ -59,6 +64,7 @@ struct engine::state {
   std::int64_t room_behind(const group_state& group) const { return options.max_context - group.prompt_tokens(); }
 
   void release(slot& who);
+  void release_all(const group_state& group);
   void tell_turns_again(group_state& group); ///< texts are not handed over, nor whether the environment was asked
   void take_turns_again();
   void end_turn(slot& who, finish_reason how); ///< the answer leaves its slot until its environment replies

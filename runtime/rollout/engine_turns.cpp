@@ -14,7 +14,9 @@ void engine::state::end_turn(slot& who, finish_reason how) {
                    .text = out.text,
                    .finish = how,
                    .last_token = out.tokens.back()});
-  group.kept_keys.insert_or_assign(who.index, std::move(who.sequence));
+  prefixes.keep(who);
+  group.kept_keys.insert_or_assign(who.index, waiting_keys{.sequence = std::move(who.sequence), .mixed = who.mixed});
+  who.started = false;
   release(who);
 }
 

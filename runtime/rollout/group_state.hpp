@@ -14,6 +14,12 @@
 
 namespace millrace::rollout {
 
+/// Keys and values of an answer without a slot.
+struct waiting_keys {
+  model::kv_sequence sequence;
+  bool mixed = false; ///< as `slot::mixed`
+};
+
 /// A group from its admission to its last token.
 struct group_state {
   group_request request;
@@ -23,7 +29,7 @@ struct group_state {
   std::int32_t placed = 0;         ///< answers below it have, had or need no slot
   std::vector<std::uint8_t> ended; ///< [answers]
   std::deque<std::int32_t> back;   ///< answers that go on after their environment's reply and have no slot yet
-  std::map<std::int32_t, model::kv_sequence> kept_keys; ///< keys and values of answers that had a slot and will again
+  std::map<std::int32_t, waiting_keys> kept_keys; ///< keys and values of answers that had a slot and will again
   /// Tokens and index of the last of the `needed` shortest answers that have ended, once there are so many.
   std::optional<std::pair<std::size_t, std::int32_t>> last_kept;
   finished_group result;
@@ -86,6 +92,7 @@ struct slot {
   model::kv_sequence sequence; ///< of the first tokens of prompt and answer
   bool started = false;        ///< the sequence has the prompt
   bool anew = false;           ///< the next token is the first since prompt and answer were computed again
+  bool mixed = false;          ///< the sequence has keys and values of earlier versions
   bool parked = false;         ///< has no keys and values and computes nothing until the cache has room
 
   bool runs() const { return group && !parked; }

@@ -84,9 +84,11 @@ struct finished_group {
   std::vector<std::int32_t> kept;  ///< of each its index among those that were begun, ascending; empty: all were kept
   std::int64_t surplus_tokens = 0; ///< sampled of the others
   std::int64_t prompt_tokens = 0;
-  double queued_s = 0;      ///< from admission to the first slot
-  double first_token_s = 0; ///< from admission to the first token
-  double total_s = 0;       ///< from admission to the last token
+  std::int64_t prompt_tokens_found = 0;    ///< whose keys and values were here, of groups before; again after a flip
+  std::int64_t prompt_tokens_computed = 0; ///< as often as they were computed
+  double queued_s = 0;                     ///< from admission to the first slot
+  double first_token_s = 0;                ///< from admission to the first token
+  double total_s = 0;                      ///< from admission to the last token
 };
 
 } // namespace millrace::rollout

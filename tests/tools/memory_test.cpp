@@ -53,6 +53,23 @@ TEST_CASE(
   CHECK(again.status == 0);
 }
 
+TEST_CASE("prompts with one system message compute it once a version, and what is learned stays, bit for bit") {
+  const tiny_pipeline pipeline{
+      .steps = 4, .source = "generator = { type = \"arithmetic\" }\nsystem = \"You add and say nothing but the sum.\""};
+  const tiny_run shared(pipeline), apart(pipeline);
+  const auto want = curve_of(apart, with("roles.rollout.prefix_cache=false"));
+  CHECK(curve_of(shared, {}) == want);
+  const auto one = shared.files().metrics().back(), other = apart.files().metrics().back();
+  const auto found = one["tokens/prompt_found"].get<double>(), computed = one["tokens/prompt_computed"].get<double>();
+  CHECK(other["tokens/prompt_found"] == 0);
+  CHECK(found > 0);
+  CHECK(computed < other["tokens/prompt_computed"].get<double>());
+  CHECK(found + computed == other["tokens/prompt_computed"].get<double>());
+  const auto again = run_to_end(command_line({"replay", shared.files().folder().string()}), 60);
+  CAPTURE(again.err);
+  CHECK(again.status == 0);
+}
+
 TEST_CASE("a dry run plans the bounded cache") {
   const tiny_run run;
   auto command = run.start(with("roles.rollout.cache_bytes=\"256 KiB\""));
@@ -181,6 +198,7 @@ TEST_CASE("the plan of memory: what saves memory makes its part smaller, and no 
   saves("roles.learner.micro_batch_tokens=128", "learner", "activations");
   saves("roles.rollout.cache_bytes=262144", "rollout", "cache");
   saves("roles.rollout.slots=4", "rollout", "cache");
+  saves("roles.rollout.prefix_cache=false", "rollout", "cache");
 }
 
 TEST_CASE("the plan of memory for a GPU that is not here: what lies there is none of this host's") {
