@@ -244,9 +244,7 @@ public:
 
   /// Whether generation and training would run on this machine at the same time.
   bool share_machine() const {
-    const auto placed = p_.placement.roles.find(role_.name);
-    return p_.schedule.place.mode != schedule::place_mode::timeshare
-           && (placed == p_.placement.roles.end() || placed->second.hosts.empty());
+    return p_.schedule.place.mode != schedule::place_mode::timeshare && p_.is_here(role_.name);
   }
 
   /// Decoding and training beside each other.

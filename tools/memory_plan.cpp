@@ -128,10 +128,9 @@ public:
       }
     for (const auto& role : p_.roles) {
       const auto count = p_.processes_of(role.name);
-      const auto placed = p_.placement.roles.find(role.name);
       for (std::int64_t i = 0; i < std::max<std::int64_t>(count, 1); ++i) {
         process_ = count == 0 ? "run" : role.name + '/' + std::to_string(i);
-        of_process(process_, count == 0 ? "" : placed->second.host_of(i));
+        of_process(process_, p_.host_of(role.name, i));
         role_ = role.name;
         rank_ = i;
         ranks_ = std::max<std::int64_t>(count, 1);

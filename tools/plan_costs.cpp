@@ -157,7 +157,7 @@ void cost_source::add_ranks(const pipeline::pipeline& p, planned_costs& found) {
   if (recorded_ && found.costs.prompt_tokens <= 0)
     found.notes.push_back("the trace does not tell prompts: micro-batches of ranks of " + name
                           + " count as without them");
-  const auto& hosts = p.placement.roles.at(name).hosts;
+  const auto hosts = p.placement.hosts_of(p.placement.roles.at(name));
   if (std::ranges::any_of(hosts, [&](const auto& host) { return host != hosts.front(); }))
     found.notes.push_back("ranks of " + name + " on several hosts count as on this one: their network is not measured");
   found.costs = with_ranks(std::move(found.costs), p, costs_of_ranks(p, found.notes));

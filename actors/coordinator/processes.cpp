@@ -72,11 +72,18 @@ void coordinator_state::start_on_host(const supervision::placed_process& placed,
                     .coordinator_port = outer_port_,
                     .coordinator = handle<decides>(self_.me()),
                     .heartbeat_ms = static_cast<std::uint32_t>(config_.pipeline->run.heartbeat_ms),
-                    .peer_timeout_ms = static_cast<std::uint32_t>(config_.pipeline->run.peer_timeout_ms)},
+                    .peer_timeout_ms = static_cast<std::uint32_t>(config_.pipeline->run.peer_timeout_ms),
+                    .gpu = placed.gpu ? std::int64_t{*placed.gpu} : -1},
       request_deadline(), [this, placed](const started_on_node& answer) { started(placed, answer.pid); },
       [this, placed, node](const refusal& why) {
-        if (config_.nodes.at(placed.host) == node && !lost_nodes_.contains(placed.host))
-          fail(placed.role.name() + " could not be started on " + placed.host + ": " + why.line);
+        if (config_.nodes.at(placed.host) != node || lost_nodes_.contains(placed.host))
+          return;
+        const auto line = placed.role.name() + " could not be started on " + placed.host + ": " + why.line;
+        fail(placed.gpu && why.by_the_asked
+                 ? pipeline::pipeline_errors(
+                       {config_.pipeline->mistake_at("placement." + placed.role.role + ".gpus", line)})
+                       .what()
+                 : line);
       });
 }
 
@@ -239,9 +246,7 @@ void coordinator_state::take_role_in(const role_ready& ready) {
   if (ready.rank)
     form_ranks_if_all_up(ready.who.role);
   if (ready.generator) {
-    const auto& placed = config_.pipeline->placement.roles;
-    const auto first = placed.find(leader_role_);
-    const auto home = first != placed.end() && !first->second.hosts.empty() ? first->second.hosts.front() : "";
+    const auto home = config_.pipeline->host_of(leader_role_, 0);
     router_->generator_up(ready.who, ready.node,
                           {.capacity_groups = ready.capacity_groups, .lent = process->second.host == home}, now());
   }
@@ -346,7 +351,8 @@ void coordinator_state::start_again(const role_instance& died, const std::string
     fail(again.refusal + (words == last_words_.end() ? "" : ": " + words->second));
     return;
   }
-  const supervision::placed_process next{{died.role, died.index, died.incarnation + 1}, host};
+  const supervision::placed_process next{
+      {died.role, died.index, died.incarnation + 1}, host, lives_.at(died.name()).gpu};
   if (again.after_s == 0)
     return start_placed(next);
   telemetry::log_warning(died.name(),

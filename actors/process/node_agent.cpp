@@ -1,26 +1,37 @@
 #include "actors/process/node_agent.hpp"
 
 #include "actors/process/worker_host.hpp"
+#include "runtime/access/key.hpp"
+#include "runtime/cluster/gpus.hpp"
+#include "runtime/supervision/placed_processes.hpp"
 #include "runtime/telemetry/log.hpp"
+#include "runtime/words/input_error.hpp"
 
+#include <algorithm>
 #include <csignal>
 
 namespace millrace::actors {
 
-node_processes::node_processes(std::string secret_file)
-    : secret_file_(std::move(secret_file)), children_([this](const cluster::child_exit& exit) { ended(exit); }) {
+node_processes::node_processes(const cluster::root_key& secret)
+    : secret_(access::hex(secret.bytes)), children_([this](const cluster::child_exit& exit) { ended(exit); }) {
 }
 
 std::int64_t node_processes::start(const start_on_node& what) {
+  std::map<std::string, std::string> environment{{token_variable, what.token}, {root_variable, secret_}};
+  if (what.gpu >= 0) {
+    const auto gpus = cluster::visible_gpus();
+    if (static_cast<std::size_t>(what.gpu) >= gpus.size())
+      throw input_error(supervision::lacks_gpu(static_cast<std::uint32_t>(what.gpu), gpus.size()));
+    environment[cluster::gpus_variable] = gpus[static_cast<std::size_t>(what.gpu)];
+  }
   const std::lock_guard lock(mutex_);
-  const auto pid = children_.start(worker_arguments({.coordinator_host = what.coordinator_host,
-                                                     .coordinator_port = what.coordinator_port,
-                                                     .role = what.role,
-                                                     .secret_file = secret_file_,
-                                                     .host = what.host,
-                                                     .heartbeat_ms = what.heartbeat_ms,
-                                                     .peer_timeout_ms = what.peer_timeout_ms}),
-                                   {{token_variable, what.token}});
+  const auto pid = children_.start({.arguments = worker_arguments({.coordinator_host = what.coordinator_host,
+                                                                   .coordinator_port = what.coordinator_port,
+                                                                   .role = what.role,
+                                                                   .host = what.host,
+                                                                   .heartbeat_ms = what.heartbeat_ms,
+                                                                   .peer_timeout_ms = what.peer_timeout_ms}),
+                                    .environment = environment});
   owners_[pid] = {.role = what.role, .host = what.host, .coordinator = what.coordinator};
   telemetry::log_info("node", "started " + what.role.name() + " as process " + std::to_string(pid));
   return pid;
@@ -48,15 +59,50 @@ void node_processes::ended(const cluster::child_exit& exit) {
        process_ended{.pid = exit.pid, .host = whose.mapped().host, .role = whose.mapped().role, .how = exit.how});
 }
 
-actor::setup node_agent(std::shared_ptr<node_processes> processes) {
-  return [processes = std::move(processes)](actor& self, inbox& in) {
-    in.on<start_on_node>([&self, processes](const start_on_node& what) {
-      self.watch(what.coordinator, [&self, processes, who = what.coordinator] {
-        self.after(grace_after_coordinator, [processes, who] { processes->kill_all_of(who); });
-      });
-      return started_on_node{processes->start(what)};
+namespace {
+
+/// What the agent of a node knows.
+struct agent_of_node {
+  node_agent_config config;
+  std::vector<address> coordinators; ///< whose processes were started here, and who live
+  bool ends_if_unused = false;
+
+  void take(actor& self, const std::shared_ptr<agent_of_node>& me, const address& coordinator) {
+    if (std::ranges::find(coordinators, coordinator) != coordinators.end())
+      return;
+    coordinators.push_back(coordinator);
+    self.watch(coordinator, [&self, me, coordinator] {
+      self.after(grace_after_coordinator, [me, coordinator] { me->config.processes->kill_all_of(coordinator); });
+      std::erase(me->coordinators, coordinator);
+      // Whoever has started the run may still say that it is over.
+      self.after(grace_after_coordinator, [me] { me->end_if_unused(); });
     });
-    in.on<kill_on_node>([processes](const kill_on_node& what) { processes->kill(what.pid); });
+  }
+
+  void end_if_unused() const {
+    if (ends_if_unused && coordinators.empty())
+      config.on_end(false);
+  }
+};
+
+} // namespace
+
+actor::setup node_agent(node_agent_config config) {
+  return [config = std::move(config)](actor& self, inbox& in) {
+    const auto state = std::make_shared<agent_of_node>(agent_of_node{.config = config, .coordinators = {}});
+    in.on<start_on_node>([&self, state](const start_on_node& what) {
+      state->take(self, state, what.coordinator);
+      return started_on_node{state->config.processes->start(what)};
+    });
+    in.on<kill_on_node>([state](const kill_on_node& what) { state->config.processes->kill(what.pid); });
+    in.on<end_node>([state](const end_node& what) {
+      state->ends_if_unused = true;
+      if (what.if_unused)
+        state->end_if_unused();
+      else
+        state->config.on_end(true);
+      return node_ends{};
+    });
   };
 }
 

@@ -12,6 +12,7 @@
 #include "runtime/cluster/credentials.hpp"
 #include "runtime/cluster/descriptors.hpp"
 #include "runtime/cluster/endpoint.hpp"
+#include "runtime/cluster/gpus.hpp"
 #include "runtime/cluster/grace.hpp"
 #include "runtime/cluster/signals.hpp"
 #include "runtime/pipeline/located.hpp"
@@ -58,15 +59,17 @@ public:
   }
 
   std::int64_t start(const supervision::placed_process& placed, const std::string& token, std::uint16_t port) {
+    std::map<std::string, std::string> environment{{token_variable, token}, {key_variable, access::hex(door_)}};
+    if (placed.gpu)
+      environment[cluster::gpus_variable] = cluster::visible_gpus().at(*placed.gpu);
     const std::lock_guard lock(mutex_);
-    const auto pid = children_.start(worker_arguments({.coordinator_host = "127.0.0.1",
-                                                       .coordinator_port = port,
-                                                       .role = placed.role,
-                                                       .secret_file = "",
-                                                       .host = "",
-                                                       .heartbeat_ms = liveness_.heartbeat_ms,
-                                                       .peer_timeout_ms = liveness_.peer_timeout_ms}),
-                                     {{token_variable, token}, {key_variable, access::hex(door_)}});
+    const auto pid = children_.start({.arguments = worker_arguments({.coordinator_host = "127.0.0.1",
+                                                                     .coordinator_port = port,
+                                                                     .role = placed.role,
+                                                                     .host = "",
+                                                                     .heartbeat_ms = liveness_.heartbeat_ms,
+                                                                     .peer_timeout_ms = liveness_.peer_timeout_ms}),
+                                      .environment = environment});
     roles_[pid] = placed.role;
     return pid;
   }
@@ -91,15 +94,25 @@ private:
   cluster::child_processes children_; ///< last: its watcher uses the rest
 };
 
+/// Why nobody can be reached at a node of the placement, or nothing. A cluster may know its name later than its run.
+std::optional<std::string> unreachable(const std::string& host) {
+  try {
+    if (cluster::reachable(cluster::parse_endpoint(host), 3))
+      return std::nullopt;
+    return "node " + host + ": nobody listens there; start `millrace node --listen " + host
+           + " --secret-file FILE` on that host";
+  } catch (const input_error& error) {
+    return "node " + std::string(error.what());
+  }
+}
+
 /// Waits until somebody listens at a node of the placement. @throws input_error after `patience_s`
 void await_node(const std::string& host, double patience_s) {
-  const auto where = cluster::parse_endpoint(host);
   const double start_s = telemetry::now_s();
   bool said = false;
-  while (!cluster::reachable(where, 3)) {
+  while (const auto why = unreachable(host)) {
     if (telemetry::now_s() - start_s >= patience_s)
-      throw input_error("node " + host + ": nobody listens there; start `millrace node --listen " + host
-                        + " --secret-file FILE` on that host");
+      throw input_error(*why);
     if (!std::exchange(said, true))
       telemetry::log_info("run", "waiting for node " + host + ", up to " + telemetry::in_time(patience_s)
                                      + " (placement.connect_timeout_s)");
@@ -403,9 +416,10 @@ int run_pipeline(const pipeline::pipeline& p, run_files::run_folder& folder, run
   try {
     pipeline::located(p, "placement.transport",
                       [&] { transport::check_wire(transport::wire_from(p.placement.transport)); });
+    supervision::check_gpus(p, cluster::visible_gpus().size());
     whole_run run{.p = p, .folder = folder, .stop = stop, .secret = {}};
     if (!hosts_of(p).empty())
-      run.secret.emplace(p.placement.secret_file);
+      run.secret.emplace(cluster::root_of_file(p.placement.secret_file));
     for (;;) {
       run_files::hold_data(folder, data_files_of(p), start.data);
       const auto end = run_session(run, std::move(start));

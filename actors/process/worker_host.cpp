@@ -1,6 +1,5 @@
 #include "actors/process/worker_host.hpp"
 
-#include "actors/process/node_agent.hpp"
 #include "actors/process/process_agent.hpp"
 #include "actors/protocol/system.hpp"
 #include "actors/protocol/wire_bytes.hpp"
@@ -30,7 +29,7 @@ constexpr auto join_deadline = std::chrono::seconds(20);
 
 handle<decides> find_coordinator(actor_system& system, const worker_options& options) {
   const auto found = system.find({options.coordinator_host, options.coordinator_port},
-                                 options.secret_file.empty() ? encryption::none : encryption::mutual_tls);
+                                 options.host.empty() ? encryption::none : encryption::mutual_tls);
   if (!found.who)
     throw input_error("no run at " + cluster::text_of({options.coordinator_host, options.coordinator_port}) + ": "
                       + found.why);
@@ -47,10 +46,10 @@ std::string secret_from_environment(const char* variable) {
   return result;
 }
 
-access::key256 key_from_environment() {
-  const auto key = access::key_from_hex(secret_from_environment(key_variable));
+access::key256 key_from_environment(const char* variable) {
+  const auto key = access::key_from_hex(secret_from_environment(variable));
   if (!key)
-    throw input_error(std::string(key_variable) + ": want 64 digits 0-9a-f");
+    throw input_error(std::string(variable) + ": want 64 digits 0-9a-f");
   return *key;
 }
 
@@ -79,8 +78,6 @@ std::vector<std::string> worker_arguments(const worker_options& o) {
                                      std::to_string(o.heartbeat_ms),
                                      "--peer-timeout-ms",
                                      std::to_string(o.peer_timeout_ms)};
-  if (!o.secret_file.empty())
-    arguments.insert(arguments.end(), {"--secret-file", o.secret_file});
   if (!o.host.empty())
     arguments.insert(arguments.end(), {"--host", o.host});
   return arguments;
@@ -134,11 +131,11 @@ int run_worker(const worker_options& options) {
   cluster::actor_options actor_options;
   actor_options.heartbeat_ms = options.heartbeat_ms;
   actor_options.peer_timeout_ms = options.peer_timeout_ms;
-  if (!options.secret_file.empty()) {
-    secret.emplace(options.secret_file);
+  if (!options.host.empty()) {
+    secret.emplace(cluster::root_key{key_from_environment(root_variable)});
     actor_options.tls = secret->files();
   }
-  actor_options.keys = {secret ? secret->connection_key() : key_from_environment()};
+  actor_options.keys = {secret ? secret->connection_key() : key_from_environment(key_variable)};
   access::tell_refusals([](const std::string& line) { telemetry::log_warning("ports", line); });
   actor_system system(actor_options);
   const auto coordinator = find_coordinator(system, options);
@@ -152,38 +149,6 @@ int run_worker(const worker_options& options) {
     std::fprintf(stderr, "millrace: %s: %s\n", options.role.name().c_str(), error.what());
     _exit(1);
   }
-  return 0;
-}
-
-int run_node(const std::string& listen, const std::string& secret_file) {
-  cluster::survive_refused_writes();
-  cluster::raise_descriptor_limit();
-  std::promise<void> stopped;
-  std::once_flag once;
-  const cluster::stop_signals signals([&](const char*, int) { std::call_once(once, [&] { stopped.set_value(); }); });
-  const auto where = cluster::parse_endpoint(listen);
-  const cluster::credentials secret{std::filesystem::path(secret_file)};
-  cluster::actor_options options;
-  options.tls = secret.files();
-  options.keys = {secret.connection_key()};
-  access::tell_refusals([](const std::string& line) { telemetry::log_warning("node", line); });
-  cluster::grace_period grace; // before the system, whose end may wait for a connection that nobody answers
-  actor_system system(options);
-  const auto processes = std::make_shared<node_processes>(std::filesystem::absolute(secret_file).string());
-  const auto agent = system.start("node_agent", node_agent(processes));
-  std::uint16_t port = 0;
-  try {
-    port = system.publish(agent, where, encryption::mutual_tls);
-  } catch (const std::exception& error) {
-    end_actor(agent);
-    throw input_error("cannot listen on " + listen + ": is the port in use, or the address not this host's? ("
-                      + error.what() + ")");
-  }
-  telemetry::log_info("node", "listening on " + cluster::text_of({where.address, port}) + " (TLS, by the secret in "
-                                  + secret_file + "); Ctrl-C ends it");
-  stopped.get_future().wait();
-  end_actor(agent);
-  grace.begin(cluster::parting_grace, 0);
   return 0;
 }
 

@@ -436,6 +436,16 @@ auto inspect(Inspector& f, started_on_node& x) {
 }
 
 template <class Inspector>
+auto inspect(Inspector& f, end_node& x) {
+  return f(x.if_unused);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, node_ends&) {
+  return f();
+}
+
+template <class Inspector>
 auto inspect(Inspector& f, kill_on_node& x) {
   return f(x.pid);
 }
@@ -474,7 +484,7 @@ auto inspect(Inspector& f, role_ready& x) {
 template <class Inspector>
 auto inspect(Inspector& f, start_on_node& x) {
   return f(x.role, x.token, x.host, x.coordinator_host, x.coordinator_port, x.coordinator, x.heartbeat_ms,
-           x.peer_timeout_ms);
+           x.peer_timeout_ms, x.gpu);
 }
 
 } // namespace millrace

@@ -160,6 +160,8 @@ const std::vector<wire_type>& all() {
       row<stop_run>("stop_run"),
       row<started_on_node>("started_on_node"),
       row<kill_on_node>("kill_on_node"),
+      row<end_node>("end_node"),
+      row<node_ends>("node_ends"),
       row<process_up>("process_up"),
       row<role_ready>("role_ready"),
       row<start_on_node>("start_on_node"),

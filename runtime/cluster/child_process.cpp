@@ -55,18 +55,18 @@ child_processes::~child_processes() {
   close(wake_[1]);
 }
 
-pid_t child_processes::start(const std::vector<std::string>& arguments,
-                             const std::map<std::string, std::string>& environment) {
+pid_t child_processes::start(const child_command& what) {
   // Everything that allocates happens before fork: another thread may hold the allocator's lock.
-  std::vector<std::string> argument_text{"millrace"};
-  argument_text.insert(argument_text.end(), arguments.begin(), arguments.end());
+  const bool again = what.program == child_command{}.program;
+  std::vector<std::string> argument_text{again ? "millrace" : what.program};
+  argument_text.insert(argument_text.end(), what.arguments.begin(), what.arguments.end());
   std::vector<std::string> environment_text;
   for (char** entry = environ; *entry; ++entry) {
     const std::string text = *entry;
-    if (!environment.contains(text.substr(0, text.find('='))))
+    if (!what.environment.contains(text.substr(0, text.find('='))))
       environment_text.push_back(text);
   }
-  for (const auto& [name, value] : environment)
+  for (const auto& [name, value] : what.environment)
     environment_text.push_back(name + "=" + value);
   const auto argv = pointers(argument_text);
   const auto envp = pointers(environment_text);
@@ -82,10 +82,12 @@ pid_t child_processes::start(const std::vector<std::string>& arguments,
     if (getppid() != parent)
       _exit(127);
     leave_stopping_to_others();
+    if (what.input >= 0)
+      dup2(what.input, STDIN_FILENO);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
-    execve("/proc/self/exe", argv.data(), envp.data());
+    execve(what.program.c_str(), argv.data(), envp.data());
     _exit(127);
   }
   const int fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
@@ -132,7 +134,7 @@ void child_processes::watch() {
       if (waitpid(pids[i], &status, 0) != pids[i])
         continue;
       close(watched[i].fd);
-      on_exit_({pids[i], describe(status), WIFEXITED(status) && WEXITSTATUS(status) == 0});
+      on_exit_({pids[i], describe(status), WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status)});
       const std::lock_guard lock(mutex_);
       running_.erase(pids[i]);
       changed_.notify_all();

@@ -15,11 +15,19 @@ namespace millrace::cluster {
 /// How a child ended.
 struct child_exit {
   pid_t pid = 0;
-  std::string how;    ///< "exit status 1", "signal 9 (Killed)"
-  bool clean = false; ///< exit status 0
+  std::string how; ///< "exit status 1", "signal 9 (Killed)"
+  int status = 0;  ///< its exit status; after a signal 128 and the signal, as a shell has it
 };
 
-/// Starts this program again with other arguments and watches the children: every exit is reported once.
+/// A program to start.
+struct child_command {
+  std::vector<std::string> arguments;                  ///< the program's path not among them
+  std::map<std::string, std::string> environment = {}; ///< added to this process's
+  std::string program = "/proc/self/exe";              ///< a path; default: this one again
+  int input = -1;                                      ///< its stdin; -1: this process's
+};
+
+/// Starts programs, as a rule this one again, and watches the children: every exit is reported once.
 ///
 /// Signals that ask a program to stop do not end a child: this process decides. Children die with it, also when it is
 /// killed. (PR_SET_PDEATHSIG follows the thread that forks, so `start`
@@ -33,9 +41,9 @@ public:
   child_processes(const child_processes&) = delete;
   child_processes& operator=(const child_processes&) = delete;
 
-  /// @param arguments without the program's own path   @param environment added to this process's
-  /// @returns the child's process id   @throws input_error when the system refuses
-  pid_t start(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& environment);
+  /// @returns the child's process id; a program that is not there ends with status 127
+  /// @throws input_error when the system refuses
+  pid_t start(const child_command& what);
 
   /// Sends a signal to a child of ours; one that has ended already is left alone.
   void signal(pid_t child, int number);

@@ -178,8 +178,17 @@ std::string pem(Write write) {
 
 } // namespace
 
-credentials::credentials(const std::filesystem::path& secret_file)
-    : credentials(std::span<const std::byte>(read_secret(secret_file))) {
+root_key root_of(std::span<const std::byte> secret) {
+  if (secret.size() < least_secret_bytes)
+    throw std::invalid_argument("secret: " + std::to_string(secret.size()) + " bytes, want at least 32");
+  root_key root;
+  const auto derived = derive(secret, "millrace root 1");
+  std::memcpy(root.bytes.data(), derived.data(), root.bytes.size());
+  return root;
+}
+
+root_key root_of_file(const std::filesystem::path& secret_file) {
+  return root_of(read_secret(secret_file));
 }
 
 struct credentials::signer {
@@ -187,10 +196,8 @@ struct credentials::signer {
   key authority, own;
 };
 
-credentials::credentials(std::span<const std::byte> secret, std::chrono::seconds life) : life_(life) {
-  if (secret.size() < least_secret_bytes)
-    throw std::invalid_argument("secret: " + std::to_string(secret.size()) + " bytes, want at least 32");
-  signer_ = std::make_unique<const signer>(signer{.authority = {authority_key(secret).release(), EVP_PKEY_free},
+credentials::credentials(const root_key& root, std::chrono::seconds life) : life_(life) {
+  signer_ = std::make_unique<const signer>(signer{.authority = {authority_key(root.bytes).release(), EVP_PKEY_free},
                                                   .own = {EVP_EC_gen("prime256v1"), EVP_PKEY_free}});
   need(signer_->own != nullptr, "make a key");
   key_ = {"key", pem([&](BIO* to) {
@@ -200,7 +207,7 @@ credentials::credentials(std::span<const std::byte> secret, std::chrono::seconds
   ca_ = {"ca", ""};
   certify();
   files_ = {certificate_.path(), key_.path(), ca_.path()};
-  const auto derived = derive(secret, "millrace connection 1");
+  const auto derived = derive(root.bytes, "millrace connection 1");
   std::memcpy(connection_key_.data(), derived.data(), connection_key_.size());
   renewal_ = std::thread([this] { keep_fresh(); });
 }

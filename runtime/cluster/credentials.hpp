@@ -21,6 +21,22 @@ struct tls_files {
   std::filesystem::path ca;
 };
 
+/// What every credential of a shared secret is derived from. As good as the secret itself.
+struct root_key {
+  access::key256 bytes{};
+
+  bool operator==(const root_key&) const = default;
+};
+
+/// @param secret at least 32 bytes of anything, every byte counts
+/// @throws std::invalid_argument for fewer
+root_key root_of(std::span<const std::byte> secret);
+
+/// @param secret_file as `root_of` takes its bytes; not readable by others
+/// @throws input_error naming the file if it is missing, not a file, too short, too long (1 MiB) or readable by
+/// others
+root_key root_of_file(const std::filesystem::path& secret_file);
+
 /// TLS credentials out of a shared secret: whoever holds the same secret derives the same certificate authority
 /// (EC P-256, its key by HKDF-SHA256) and signs itself a certificate, so that two such processes trust each other and
 /// nobody else. The files lie in this process's memory (memfd), under a path that this process alone can use. They are
@@ -33,14 +49,8 @@ class credentials {
 public:
   static constexpr std::chrono::seconds certificate_life = std::chrono::hours(12);
 
-  /// @param secret_file at least 32 bytes of anything, every byte counts; not readable by others
-  /// @throws input_error naming the file if it is missing, not a file, too short, too long (1 MiB) or readable by
-  /// others
-  explicit credentials(const std::filesystem::path& secret_file);
-
   /// @param life how long a certificate is valid, at least 3 s
-  /// @throws std::invalid_argument for fewer than 32 bytes
-  explicit credentials(std::span<const std::byte> secret, std::chrono::seconds life = certificate_life);
+  explicit credentials(const root_key& root, std::chrono::seconds life = certificate_life);
   ~credentials();
   credentials(const credentials&) = delete;
   credentials& operator=(const credentials&) = delete;

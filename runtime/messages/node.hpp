@@ -17,6 +17,7 @@ struct start_on_node {
   handle<decides> coordinator; ///< told when the process ends
   std::uint32_t heartbeat_ms = 200;
   std::uint32_t peer_timeout_ms = 2000;
+  std::int64_t gpu = -1; ///< the one of this host's GPUs that the process sees, from 0; -1: all of them
 };
 
 /// Answers `start_on_node`.
@@ -29,12 +30,21 @@ struct kill_on_node {
   std::int64_t pid = 0;
 };
 
+/// Ends a node: its run is over, or a signal asks for it. who started the node, or itself -> node.
+struct end_node {
+  bool if_unused = false; ///< not before the runs that it has started processes for are gone
+};
+
+/// Answers `end_node`: the node ends now or later.
+struct node_ends {};
+
 /// What `millrace node` runs: starts roles of runs that hold the same secret.
 ///
 /// Invariants
 /// - NA-1: a process that this node started ends when its coordinator is gone or when this node ends. The process ends
 ///   by itself. If it is still there some seconds after the coordinator went, the node kills it.
 /// - NA-2: the coordinator hears of the end of each of its processes once.
-using starts_processes = protocol<asked<start_on_node, started_on_node>, told<kill_on_node>>;
+using starts_processes =
+    protocol<asked<start_on_node, started_on_node>, told<kill_on_node>, asked<end_node, node_ends>>;
 
 } // namespace millrace

@@ -4,6 +4,8 @@
 #include "runtime/words/decimal.hpp"
 #include "runtime/words/enum_words.hpp"
 
+#include <algorithm>
+
 namespace millrace::pipeline {
 
 std::string place_of(const pipeline& p, const role& r) {
@@ -11,10 +13,12 @@ std::string place_of(const pipeline& p, const role& r) {
   const std::int64_t count = p.processes_of(r.name);
   if (count == 0)
     return "this process";
+  auto hosts = p.placement.hosts_of(placed->second);
+  std::replace(hosts.begin(), hosts.end(), std::string(), std::string("this host"));
   const bool ranks = r.ranks() && count > 1;
   const std::string processes = std::to_string(count) + (ranks ? " ranks" : count == 1 ? " process" : " processes");
   const auto shard = p.shard_of(r.name);
-  return processes + (placed->second.hosts.empty() ? " of this host" : " on " + joined(placed->second.hosts))
+  return processes + (p.is_here(r.name) ? " of this host" : " on " + joined(hosts))
          + (ranks && shard != sharding::none ? ", shard " + std::string(word(shard)) : "");
 }
 

@@ -168,6 +168,10 @@ private:
     put_line(name, fallback('[' + joined(items) + ']', l), range("list of integers, each", l), meaning);
   }
 
+  void put(const std::string& name, const gpu_choice&, const limits& l, const std::string& meaning) {
+    put_line(name, fallback("[]", l), range("\"all\", or list of integers, each", l), meaning);
+  }
+
   void put(const std::string& name, const std::array<double, 2>& field, const limits& l, const std::string& meaning) {
     put_line(name, '[' + decimal(field[0]) + ", " + decimal(field[1]) + ']', range("two numbers", l), meaning);
   }

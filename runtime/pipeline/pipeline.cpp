@@ -92,7 +92,25 @@ std::int64_t pipeline::processes_of(std::string_view name) const {
   if (it == placement.roles.end())
     return 0;
   const role_placement& p = it->second;
-  return p.processes > 0 ? p.processes : static_cast<std::int64_t>(p.hosts.size());
+  if (p.processes > 0 || p.hosts.texts.empty())
+    return p.processes;
+  return static_cast<std::int64_t>(placement.hosts_of(p).size());
+}
+
+std::string pipeline::host_of(std::string_view name, std::int64_t index) const {
+  const auto it = placement.roles.find(std::string(name));
+  if (it == placement.roles.end())
+    return "";
+  const auto hosts = placement.hosts_of(it->second);
+  const auto there = static_cast<std::int64_t>(hosts.size());
+  const auto host =
+      it->second.spread == host_spread::hosts ? index % there : index * there / std::max(there, processes_of(name));
+  return hosts[static_cast<std::size_t>(host)];
+}
+
+bool pipeline::is_here(std::string_view name) const {
+  const auto it = placement.roles.find(std::string(name));
+  return it == placement.roles.end() || placement.hosts_of(it->second) == std::vector<std::string>{""};
 }
 
 sharding pipeline::shard_of(std::string_view name) const {
@@ -121,11 +139,15 @@ std::int64_t threads_of(const pipeline& p, std::string_view role_name, std::int6
     return asked.threads;
   if (!asked.heavy())
     return 1;
-  const auto here = [&](const role& r) {
+  const auto hosts = [&](const role& r) {
     const auto it = p.placement.roles.find(r.name);
-    return it == p.placement.roles.end() || it->second.hosts.empty();
+    return it == p.placement.roles.end() ? std::vector<std::string>{""} : p.placement.hosts_of(it->second);
   };
-  const auto processes = [&](const role& r) { return std::max<std::int64_t>(1, p.processes_of(r.name)); };
+  const auto here = [&](const role& r) { return hosts(r).front().empty(); };
+  const auto processes = [&](const role& r) { // on one host
+    const auto there = static_cast<std::int64_t>(hosts(r).size());
+    return std::max<std::int64_t>(1, (p.processes_of(r.name) + there - 1) / there);
+  };
   const auto trains = [](const role& r) {
     return std::holds_alternative<policy_table>(r.options) || std::holds_alternative<critic_table>(r.options);
   };

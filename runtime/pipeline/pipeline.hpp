@@ -72,6 +72,10 @@ struct pipeline {
   std::vector<const role*> behind(std::string_view name) const;
   /// Processes that the role runs in beside the run's own; 0 = in the run's own.
   std::int64_t processes_of(std::string_view name) const;
+  /// Where process `index` of the role runs: the name of a node; "" is this host.
+  std::string host_of(std::string_view name, std::int64_t index) const;
+  /// Whether all of the role runs on this host.
+  bool is_here(std::string_view name) const;
   /// What the processes of the role share out.
   sharding shard_of(std::string_view name) const;
 

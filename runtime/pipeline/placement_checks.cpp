@@ -31,7 +31,7 @@ std::map<std::string, std::int64_t> ports_needed(const pipeline& p) {
                                    [&, &wanted = name](const auto& other) { return other.name == wanted; });
     const std::int64_t each = role != p.roles.end() && role->ranks() && count > 1 ? 2 : 1;
     for (std::int64_t i = 0; i < count; ++i)
-      needed[placed.host_of(i)] += each;
+      needed[p.host_of(name, i)] += each;
   }
   return needed;
 }
@@ -51,6 +51,52 @@ void check_data_ports(const pipeline& p, reading& into) {
                             + ": one for each process, and one more for each rank");
 }
 
+void check_addresses(const std::vector<std::string>& hosts, const std::string& path, const std::string& want,
+                     reading& into) {
+  for (std::size_t i = 0; i < hosts.size(); ++i)
+    if (!is_address(hosts[i]))
+      into.wrong(into.place(path + '.' + std::to_string(i)),
+                 path + ": found " + in_quotes(hosts[i]) + ", want " + want);
+}
+
+void check_hosts(const pipeline& p, const std::string& name, const role_placement& placed, reading& into) {
+  const std::string path = "placement." + name;
+  const auto& hosts = placed.hosts.texts;
+  if (!placed.on_any_host()) {
+    if (placed.processes > 0 && placed.processes < static_cast<std::int64_t>(hosts.size()))
+      into.wrong(into.place(path + ".processes"), path + ".processes: found " + std::to_string(placed.processes)
+                                                      + " with " + std::to_string(hosts.size())
+                                                      + " hosts, want at least one for each");
+    check_addresses(hosts, path + ".hosts", "\"any\" or ADDRESS:PORT of `millrace node`s", into);
+  }
+  if (!p.is_here(name) && p.placement.secret_file.empty())
+    into.wrong(into.place(path + ".hosts"),
+               path + ".hosts: found hosts without placement.secret_file, want the file with the nodes' secret");
+}
+
+/// How many GPUs a host has is known when the run starts.
+void check_gpus(const pipeline& p, const std::string& name, const role_placement& placed, reading& into) {
+  if (placed.gpus.none())
+    return;
+  const std::string path = "placement." + name + ".gpus";
+  const auto wrong = [&](const std::string& why) { into.wrong(into.place(path), path + ": " + why); };
+  if (p.run.device == "cpu")
+    wrong("found GPUs with run.device = \"cpu\", want \"cuda\" or \"auto\" there");
+  const auto count = p.processes_of(name);
+  if (count == 0)
+    return wrong("found GPUs of a role in the run's own process, want placement." + name + ".processes above 0");
+  if (placed.gpus.all)
+    return;
+  std::map<std::string, std::int64_t> on_host;
+  for (std::int64_t i = 0; i < count; ++i)
+    ++on_host[p.host_of(name, i)];
+  const auto there = static_cast<std::int64_t>(placed.gpus.numbers.size());
+  for (const auto& [host, processes] : on_host)
+    if (there < processes)
+      return wrong("found " + std::to_string(there) + (there == 1 ? " GPU" : " GPUs") + ", want "
+                   + std::to_string(processes) + ", one for each process on " + (host.empty() ? "this host" : host));
+}
+
 } // namespace
 
 void check_placement(const pipeline& p, reading& into) {
@@ -61,7 +107,7 @@ void check_placement(const pipeline& p, reading& into) {
                                 [&, &wanted = name](const role& other) { return other.name == wanted; });
     if (r == p.roles.end()) {
       std::vector<std::string> known = names_of(p.roles);
-      known.insert(known.end(), {"transport", "secret_file", "connect_timeout_s", "port", "data_ports"});
+      known.insert(known.end(), {"transport", "secret_file", "connect_timeout_s", "port", "data_ports", "nodes"});
       into.wrong(into.place(path + "/key"), "placement: no role " + in_quotes(name) + suggestion(name, known));
       continue;
     }
@@ -79,20 +125,11 @@ void check_placement(const pipeline& p, reading& into) {
       into.wrong(into.place(path + ".shard"), path + ".shard: found \"full\" with roles." + name
                                                   + ".lora, whose adapters alone are trained, want \"none\" or "
                                                     "\"optimizer\"");
-    if (placed.processes > 0 && placed.processes < static_cast<std::int64_t>(placed.hosts.size()))
-      into.wrong(into.place(key), key + ": found " + std::to_string(count) + " with "
-                                      + std::to_string(placed.hosts.size()) + " hosts, want at least one for each");
-    for (std::size_t i = 0; i < placed.hosts.size(); ++i)
-      if (!is_address(placed.hosts[i]))
-        into.wrong(into.place(path + ".hosts." + std::to_string(i)),
-                   path + ".hosts: found " + in_quotes(placed.hosts[i]) + ", want ADDRESS:PORT of a `millrace node`");
-    if (placed.hosts.empty())
-      continue;
-    remote = true;
-    if (p.placement.secret_file.empty())
-      into.wrong(into.place(path + ".hosts"),
-                 path + ".hosts: found hosts without placement.secret_file, want the file with the nodes' secret");
+    check_hosts(p, name, placed, into);
+    check_gpus(p, name, placed, into);
+    remote = remote || !p.is_here(name);
   }
+  check_addresses(p.placement.nodes, "placement.nodes", "ADDRESS:PORT of a `millrace node`", into);
   check_data_ports(p, into);
   if (remote && p.placement.transport == "shm")
     into.wrong(into.place("placement.transport"),

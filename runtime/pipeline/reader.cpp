@@ -221,6 +221,22 @@ void reader::take(const value& v, const std::string& path, std::vector<std::int6
   }
 }
 
+std::string reader::wanted(const gpu_choice&, const limits& allowed, const std::string& meaning) const {
+  return numbers("\"all\" or a list of integers, each", allowed, meaning);
+}
+
+void reader::take(const value& v, const std::string& path, gpu_choice& field, const limits& allowed,
+                  const std::string& meaning) {
+  if (v.kind == value::type::list) {
+    field.all = false;
+    return take(v, path, field.numbers, allowed, meaning);
+  }
+  if ((v.kind != value::type::text && !v.bare) || v.text != "all")
+    return misfit(v, path, wanted(field, allowed, meaning));
+  note(v, path);
+  field = {.all = true, .numbers = {}};
+}
+
 std::string reader::wanted(const open_table&, const limits&, const std::string& meaning) const {
   return "a table (" + meaning + ')';
 }

@@ -108,6 +108,7 @@ private:
   std::string wanted(const one_or_more&, const limits&, const std::string& meaning) const;
   std::string wanted(const std::array<double, 2>&, const limits& allowed, const std::string& meaning) const;
   std::string wanted(const std::vector<std::int64_t>&, const limits& allowed, const std::string& meaning) const;
+  std::string wanted(const gpu_choice&, const limits& allowed, const std::string& meaning) const;
   std::string wanted(const open_table&, const limits&, const std::string& meaning) const;
 
   template <enum_with_words Enum>
@@ -144,6 +145,8 @@ private:
   void take(const value& v, const std::string& path, std::array<double, 2>& field, const limits& allowed,
             const std::string& meaning);
   void take(const value& v, const std::string& path, std::vector<std::int64_t>& field, const limits& allowed,
+            const std::string& meaning);
+  void take(const value& v, const std::string& path, gpu_choice& field, const limits& allowed,
             const std::string& meaning);
   void take(const value& v, const std::string& path, open_table& field, const limits& allowed,
             const std::string& meaning);

@@ -112,6 +112,13 @@ private:
     line(name, '[' + joined(items) + ']');
   }
 
+  void put(const std::string& name, const gpu_choice& field) {
+    if (field.all)
+      put(name, std::string("all"));
+    else
+      put(name, field.numbers);
+  }
+
   void put(const std::string& name, const std::array<double, 2>& field) {
     line(name, '[' + real_number(field[0]) + ", " + real_number(field[1]) + ']');
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/pipeline/one_or_more.hpp"
 #include "runtime/pipeline/planned_abilities.hpp"
 #include "runtime/pipeline/scoring_keys.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
@@ -18,13 +19,6 @@ namespace millrace::pipeline {
 /// Stands in a `visit` for the options of the rule of this type.
 struct rule_keys {
   const std::string& type;
-};
-
-/// One text, or several: `"a"` or `["a", "b"]` in a file.
-struct one_or_more {
-  std::vector<std::string> texts;
-
-  bool operator==(const one_or_more&) const = default;
 };
 
 /// `when = { ... }` of a rule: which rows it is asked about.

@@ -62,8 +62,7 @@ double layout_contention(const pipeline& p, std::int64_t cores) {
     return 1;
   auto threads = threads_of(p, p.policy().name, cores);
   for (const auto* role : p.of<rollout_table>()) {
-    const auto placed = p.placement.roles.find(role->name);
-    if (placed != p.placement.roles.end() && !placed->second.hosts.empty())
+    if (!p.is_here(role->name))
       return 1;
     const auto processes = std::max<std::int64_t>(1, p.processes_of(role->name));
     threads += processes * (threads_of(p, role->name, cores) + 1);

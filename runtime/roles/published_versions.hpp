@@ -3,6 +3,7 @@
 #include "runtime/messages/weights.hpp"
 #include "runtime/pipeline/pipeline.hpp"
 #include "runtime/transport/data_plane.hpp"
+#include "runtime/words/ids.hpp"
 
 #include <deque>
 #include <memory>

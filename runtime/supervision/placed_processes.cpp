@@ -2,17 +2,61 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
+#include <utility>
 
 namespace millrace::supervision {
+namespace {
+
+/// Gives the processes with `gpus = "all"` theirs.
+void deal_out_others(const pipeline::pipeline& p, std::vector<placed_process>& processes) {
+  std::map<std::string, std::set<std::uint32_t>> taken; // by host
+  for (const auto& one : processes)
+    if (one.gpu)
+      taken[one.host].insert(*one.gpu);
+  for (auto& one : processes) {
+    if (!p.placement.roles.at(one.role.role).gpus.all)
+      continue;
+    auto& theirs = taken[one.host];
+    std::uint32_t lowest = 0;
+    while (theirs.contains(lowest))
+      ++lowest;
+    theirs.insert(lowest);
+    one.gpu = lowest;
+  }
+}
+
+} // namespace
 
 std::vector<placed_process> placed_processes(const pipeline::pipeline& p) {
   std::vector<placed_process> result;
   for (const auto& [name, where] : p.placement.roles) {
     const auto count = p.processes_of(name);
-    for (std::int64_t i = 0; i < count; ++i)
-      result.push_back({{name, static_cast<std::uint32_t>(i), 1}, where.host_of(i)});
+    std::map<std::string, std::size_t> before; // of this role, by host
+    for (std::int64_t i = 0; i < count; ++i) {
+      placed_process next{{name, static_cast<std::uint32_t>(i), 1}, p.host_of(name, i)};
+      if (!where.gpus.numbers.empty())
+        next.gpu = static_cast<std::uint32_t>(where.gpus.numbers.at(before[next.host]++));
+      result.push_back(std::move(next));
+    }
   }
+  deal_out_others(p, result);
   return result;
+}
+
+std::string lacks_gpu(std::uint32_t gpu, std::size_t there) {
+  return "found " + std::to_string(there) + (there == 1 ? " GPU, want " : " GPUs, want ")
+         + std::to_string(std::size_t{gpu} + 1) + ": each process has one";
+}
+
+void check_gpus(const pipeline::pipeline& p, std::size_t there) {
+  std::map<std::string, std::uint32_t> highest; // by role
+  for (const auto& placed : placed_processes(p))
+    if (placed.host.empty() && placed.gpu)
+      highest[placed.role.role] = std::max(highest[placed.role.role], *placed.gpu);
+  for (const auto& [role, gpu] : highest)
+    if (gpu >= there)
+      throw pipeline::pipeline_errors({p.mistake_at("placement." + role + ".gpus", lacks_gpu(gpu, there))});
 }
 
 std::vector<role_instance> embedded_roles(const pipeline::pipeline& p) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,11 +15,20 @@ namespace millrace::supervision {
 /// A process that the placement asks for.
 struct placed_process {
   role_instance role;
-  std::string host; ///< ADDRESS:PORT of the node that starts it; "" = this host
+  std::string host;                      ///< ADDRESS:PORT of the node that starts it; "" = this host
+  std::optional<std::uint32_t> gpu = {}; ///< the one of that host's GPUs that it sees, from 0; none: all of them
 };
 
-/// The processes that a pipeline's placement asks for, first incarnations.
+/// The processes that a pipeline's placement asks for, first incarnations. On each host the processes of a role have
+/// the GPUs that its list names, in order, and those with `gpus = "all"` have the lowest that no list names there.
 std::vector<placed_process> placed_processes(const pipeline::pipeline& p);
+
+/// @param there GPUs of this host
+/// @throws pipeline_errors where a process of this host is to have a GPU beyond them
+void check_gpus(const pipeline::pipeline& p, std::size_t there);
+
+/// What is said where a process is to have GPU `gpu`, from 0, of a host that has `there`.
+std::string lacks_gpu(std::uint32_t gpu, std::size_t there);
 
 /// The roles that live in the run's own process, without the source, which always does: the run starts it.
 std::vector<role_instance> embedded_roles(const pipeline::pipeline& p);

@@ -282,6 +282,36 @@ TEST_CASE("a node that is not there, a port in use, a secret that others can rea
   CHECK(readable.err.find("want a secret that others cannot read") != std::string::npos);
 }
 
+TEST_CASE("a node gives each process the GPU that the placement gives it, and refuses one that it does not have") {
+  if (!can_have_two_hosts())
+    return;
+  const scene s({.steps = endless});
+  const strings two_with_gpus{
+      "--set", "run.device=auto", "--set", "placement.rollout.processes=2", "--set", "placement.rollout.gpus=[1, 0]"};
+  for (const std::string there : {"7,8", "7"}) {
+    CAPTURE(there);
+    auto command = s.node();
+    command.insert(std::find(command.begin(), command.end(), program().string()),
+                   {"/usr/bin/env", "CUDA_VISIBLE_DEVICES=" + there});
+    running_command node(command);
+    REQUIRE(comes_to_say(node, "listening on"));
+    running_command running(s.start(two_with_gpus));
+    if (there == "7,8") {
+      REQUIRE(s.trains_on(running, 2));
+      for (const auto& [who, gpu] : {std::pair("rollout/0", "8"), {"rollout/1", "7"}})
+        CHECK(environment_of(s.run.files().process_of(who), "CUDA_VISIBLE_DEVICES") == gpu);
+      stop(running);
+    } else {
+      CHECK(running.wait(20).status == 1);
+      CHECK(says(running, "--set placement.rollout.gpus=[1, 0]: placement.rollout.gpus: rollout/0 could not be started "
+                          "on 10.99.0.2:7000: found 1 GPU, want 2: each process has one"));
+    }
+    node.signal(SIGINT);
+    CHECK(node.wait(10).status == 0);
+    std::filesystem::remove_all(s.run.files().folder());
+  }
+}
+
 TEST_CASE("a process that a node has started is killed: the node starts it again") {
   if (!can_have_two_hosts())
     return;

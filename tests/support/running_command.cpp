@@ -1,5 +1,7 @@
 #include "tests/support/running_command.hpp"
 
+#include "tests/support/temporary_folder.hpp"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -108,6 +110,12 @@ bool wait_until(const std::function<bool()>& holds, double deadline_s) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return true;
+}
+
+std::string environment_of(pid_t pid, const std::string& name) {
+  const auto block = '\0' + read_file("/proc/" + std::to_string(pid) + "/environ");
+  const auto at = block.find('\0' + name + '=');
+  return at == std::string::npos ? "unset" : std::string(block.c_str() + at + name.size() + 2);
 }
 
 bool is_running(pid_t pid) {

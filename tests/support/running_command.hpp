@@ -57,6 +57,9 @@ inline double since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+/// A variable of the environment that a process was started with; "unset" where it was not.
+std::string environment_of(pid_t pid, const std::string& name);
+
 /// Whether a process of this id is there and has not ended (a zombie has).
 bool is_running(pid_t pid);
 

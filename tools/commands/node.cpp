@@ -1,4 +1,4 @@
-#include "actors/process/worker_host.hpp"
+#include "actors/process/node_host.hpp"
 #include "tools/command.hpp"
 
 #include <memory>
@@ -24,7 +24,9 @@ Connections are TLS in both directions; who does not hold the secret is refused.
                      .to = &given->secret_file,
                      .help = "File with the shared secret, readable by its owner only",
                      .required = true}},
-      .run = [given] { return actors::run_node(given->listen, given->secret_file); }};
+      .run = [given] {
+        return actors::run_node({.listen = given->listen, .secret = cluster::root_of_file(given->secret_file)});
+      }};
 }
 
 } // namespace millrace::tools

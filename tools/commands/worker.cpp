@@ -20,7 +20,6 @@ command worker_command() {
                         {.name = "--role", .to = &worker.role.role, .required = true},
                         {.name = "--index", .to = &worker.role.index, .required = true},
                         {.name = "--incarnation", .to = &worker.role.incarnation, .required = true},
-                        {.name = "--secret-file", .to = &worker.secret_file},
                         {.name = "--host", .to = &worker.host},
                         {.name = "--heartbeat-ms", .to = &worker.heartbeat_ms},
                         {.name = "--peer-timeout-ms", .to = &worker.peer_timeout_ms}},

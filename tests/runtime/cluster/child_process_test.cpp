@@ -1,6 +1,8 @@
 #include "runtime/cluster/child_process.hpp"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <condition_variable>
 #include <csignal>
@@ -36,30 +38,46 @@ struct exits {
 TEST_CASE("a child that ends by itself is reported once, with how it ended") {
   exits log;
   child_processes children([&](child_exit e) { log.add(std::move(e)); });
-  const pid_t child = children.start({"--version"}, {});
+  const pid_t child = children.start({.arguments = {"--version"}});
   REQUIRE(log.wait_for(1));
   CHECK(log.seen[0].pid == child);
   CHECK(log.seen[0].how == "exit status 0");
-  CHECK(log.seen[0].clean);
+  CHECK(log.seen[0].status == 0);
   CHECK(children.wait_all(1));
 }
 
 TEST_CASE("a killed child is reported with its signal") {
   exits log;
   child_processes children([&](child_exit e) { log.add(std::move(e)); });
-  const pid_t child =
-      children.start({"--test-case=*waits until it is killed*", "--no-skip"}, {{"MILLRACE_TEST_WAIT", "1"}});
+  const pid_t child = children.start({.arguments = {"--test-case=*waits until it is killed*", "--no-skip"},
+                                      .environment = {{"MILLRACE_TEST_WAIT", "1"}}});
   children.signal(child, SIGKILL);
   REQUIRE(log.wait_for(1));
   CHECK(log.seen[0].how.starts_with("signal 9"));
-  CHECK_FALSE(log.seen[0].clean);
+  CHECK(log.seen[0].status == 128 + SIGKILL);
+}
+
+TEST_CASE("another program gets what is written to its stdin, and one that is not there ends with 127") {
+  exits log;
+  child_processes children([&](child_exit e) { log.add(std::move(e)); });
+  int line[2];
+  REQUIRE(pipe2(line, O_CLOEXEC) == 0);
+  children.start({.arguments = {"-c", "read word; exit $word"}, .program = "/bin/sh", .input = line[0]});
+  close(line[0]);
+  REQUIRE(write(line[1], "42\n", 3) == 3);
+  REQUIRE(log.wait_for(1));
+  CHECK(log.seen[0].status == 42);
+  close(line[1]);
+  children.start({.arguments = {}, .program = "/no/such/program"});
+  REQUIRE(log.wait_for(2));
+  CHECK(log.seen[1].status == 127);
 }
 
 TEST_CASE("no signal that asks a program to stop ends a child, from its first moment on") {
   exits log;
   child_processes children([&](child_exit e) { log.add(std::move(e)); });
-  const pid_t child =
-      children.start({"--test-case=*waits until it is killed*", "--no-skip"}, {{"MILLRACE_TEST_WAIT", "1"}});
+  const pid_t child = children.start({.arguments = {"--test-case=*waits until it is killed*", "--no-skip"},
+                                      .environment = {{"MILLRACE_TEST_WAIT", "1"}}});
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGKILL})
     children.signal(child, number);
   REQUIRE(log.wait_for(1));
@@ -71,7 +89,8 @@ TEST_CASE("destroying the object kills and reaps what still runs") {
   pid_t child = 0;
   {
     child_processes children([&](child_exit e) { log.add(std::move(e)); });
-    child = children.start({"--test-case=*waits until it is killed*", "--no-skip"}, {{"MILLRACE_TEST_WAIT", "1"}});
+    child = children.start({.arguments = {"--test-case=*waits until it is killed*", "--no-skip"},
+                            .environment = {{"MILLRACE_TEST_WAIT", "1"}}});
     CHECK_FALSE(children.wait_all(0));
   }
   REQUIRE(log.seen.size() == 1);

@@ -28,8 +28,8 @@ using namespace millrace::cluster;
 
 namespace {
 
-std::vector<std::byte> secret_of(char letter, std::size_t bytes = 32) {
-  return std::vector<std::byte>(bytes, static_cast<std::byte>(letter));
+root_key secret_of(char letter, std::size_t bytes = 32) {
+  return root_of(std::vector<std::byte>(bytes, static_cast<std::byte>(letter)));
 }
 
 using certificate = std::unique_ptr<X509, decltype(&X509_free)>;
@@ -75,7 +75,7 @@ struct secret_file {
 
 std::string refusal_of(const std::filesystem::path& path) {
   try {
-    credentials made(path);
+    root_of_file(path);
   } catch (const input_error& error) {
     return error.what();
   }
@@ -195,7 +195,7 @@ TEST_CASE("a secret file that will not do is refused in one line that names it")
   }
   const secret_file fine(32, 0640);
   CHECK(refusal_of(fine.path) == "accepted");
-  CHECK_THROWS_AS(credentials(std::span<const std::byte>(secret_of('a', 31))), std::invalid_argument);
+  CHECK_THROWS_AS(secret_of('a', 31), std::invalid_argument);
 }
 
 TEST_CASE("a certificate lives for twelve hours") {
@@ -225,9 +225,10 @@ TEST_CASE("before a certificate ends, a new one for the same key is under the sa
   CHECK(accepts(made.files(), peer.files(), X509_PURPOSE_SSL_CLIENT));
 }
 
-TEST_CASE("a file gives the credentials of its bytes") {
+TEST_CASE("a file gives the root of its bytes, of which every one counts") {
   const secret_file file(40);
-  CHECK(accepts(credentials(file.path).files(), credentials(secret_of('x', 40)).files(), X509_PURPOSE_SSL_SERVER));
+  CHECK(root_of_file(file.path) == secret_of('x', 40));
+  CHECK(root_of_file(file.path) != secret_of('x', 41));
 }
 
 TEST_CASE("holders of one secret have one connection key, and of two secrets two") {

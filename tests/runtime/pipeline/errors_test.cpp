@@ -410,54 +410,6 @@ TEST_CASE("numbers that contradict each other") {
       == lines{"p.toml:4:16: run.peer_timeout_ms: found 2000 with heartbeat_ms = 1500, want at least two heartbeats"});
 }
 
-TEST_CASE("ports of data planes are a first and a last one") {
-  for (const char* wrong : {"[7100]", "[7199, 7100]", "[1, 2, 3]"}) {
-    CAPTURE(wrong);
-    CHECK(errors_of(valid + "[placement]\ndata_ports = " + wrong + "\n")
-          == lines{"p.toml:33:14: placement.data_ports: want the first and the last port, such as [7100, 7199]"});
-  }
-  CHECK(errors_of(valid + "[placement]\ndata_ports = [7100, 7199]\nport = 7000\n").empty());
-  // The run's own process, one of the rollout, and two ranks with two ports each.
-  const std::string few = "placement.data_ports: found 5 ports, want 6 for this host: one for each process, and one "
-                          "more for each rank";
-  const std::string roles = "rollout = { processes = 1 }\nlearner = { processes = 2 }\n";
-  CHECK(errors_of(valid + "[placement]\ndata_ports = [7100, 7104]\n" + roles) == lines{"p.toml:33:14: " + few});
-  CHECK(errors_of(valid + "[placement]\ndata_ports = [7100, 7105]\n" + roles).empty());
-}
-
-TEST_CASE("placement names roles, counts and addresses") {
-  CHECK(errors_of(valid
-                  + "[placement]\nrollot = { processes = 2 }\nprompts = { processes = 2 }\nrules = { hosts = "
-                    "[\"nohost\"] }\ntransprt = \"tcp\"\n")
-        == lines{
-            R"(p.toml:33:1: placement: no role "rollot", did you mean "rollout"?)",
-            R"(p.toml:34:25: placement.prompts.processes: found 2 processes, want 1: a role of kind "source" is one)",
-            "p.toml:35:19: placement.rules.hosts: found hosts without placement.secret_file, want the file with the "
-            "nodes' secret",
-            R"(p.toml:35:20: placement.rules.hosts: found "nohost", want ADDRESS:PORT of a `millrace node`)",
-            R"(p.toml:36:1: unknown key "transprt" in [placement], did you mean "transport"?)"});
-  for (const std::string shard : {"none", "optimizer", "full"})
-    CHECK(errors_of(valid + "[placement]\nlearner = { processes = 2, shard = \"" + shard + "\" }\n").empty());
-  CHECK(
-      errors_of(valid + "[placement]\nlearner = { processes = 2, shard = \"full\" }\n[roles.learner.lora]\nrank = 4\n")
-      == lines{R"(p.toml:33:36: placement.learner.shard: found "full" with roles.learner.lora, whose adapters alone )"
-               R"(are trained, want "none" or "optimizer")"});
-  CHECK(errors_of(valid + "[placement]\nrules = { processes = 2, shard = \"optimizer\" }\n")
-        == lines{R"(p.toml:33:34: placement.rules.shard: found "optimizer" of a role of kind "rule_verifier", )"
-                 "want it of a policy or a critic"});
-  CHECK(errors_of(valid
-                  + "[placement]\nsecret_file = \"secret\"\ntransport = \"shm\"\nrollout = { processes = 1, hosts = "
-                    "[\"a:1\", \"[::1]:2\"] }\n")
-        == lines{R"(p.toml:34:13: placement.transport: found "shm" with roles on other hosts, want another one)",
-                 "p.toml:35:25: placement.rollout.processes: found 1 with 2 hosts, want at least one for each"});
-  const auto p = parsed(valid
-                        + "[placement]\nsecret_file = \"secret\"\nrollout = { hosts = [\"10.0.0.2:7000\", \"b:2\"] "
-                          "}\nrules = { processes = 3 }\n");
-  CHECK(p.processes_of("rollout") == 2);
-  CHECK(p.processes_of("rules") == 3);
-  CHECK(p.processes_of("learner") == 0);
-}
-
 TEST_CASE("a rule may be for some rows: when names their data source, or several") {
   const auto with_when = [](const std::string& written) {
     return changed(valid, "{ type = \"number\" }", "{ type = \"number\", when = " + written + " }");

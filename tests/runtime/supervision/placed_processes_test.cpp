@@ -94,11 +94,73 @@ TEST_CASE("roles without a placement are embedded, but for the source; placed on
 
 TEST_CASE("processes of a role go to its hosts in turn") {
   auto p = tests::tiny_pipeline();
-  p.placement.roles["rollout"] = {3, {"10.0.0.1:7000", "10.0.0.2:7000"}};
+  p.placement.roles["rollout"] = {.processes = 3, .hosts = {{"10.0.0.1:7000", "10.0.0.2:7000"}}};
   std::vector<std::string> hosts;
   for (const auto& placed : supervision::placed_processes(p))
     hosts.push_back(placed.host);
   CHECK(hosts == std::vector<std::string>{"10.0.0.1:7000", "10.0.0.2:7000", "10.0.0.1:7000"});
+}
+
+namespace {
+
+std::vector<std::string> hosts_of(const pipeline::pipeline& p) {
+  std::vector<std::string> hosts;
+  for (const auto& placed : supervision::placed_processes(p))
+    hosts.push_back(placed.host);
+  return hosts;
+}
+
+/// "rollout/0 1": which GPU each process sees, -1 for all of them.
+std::vector<std::string> gpus_of(const pipeline::pipeline& p) {
+  std::vector<std::string> gpus;
+  for (const auto& placed : supervision::placed_processes(p))
+    gpus.push_back(placed.role.name() + " " + (placed.gpu ? std::to_string(*placed.gpu) : "-1"));
+  return gpus;
+}
+
+} // namespace
+
+TEST_CASE("neighbours go to the same host with spread = blocks") {
+  auto p = tests::tiny_pipeline();
+  p.placement.roles["rollout"] = {.processes = 5, .hosts = {{"a:1", "b:1"}}, .spread = pipeline::host_spread::blocks};
+  CHECK(hosts_of(p) == std::vector<std::string>{"a:1", "a:1", "a:1", "b:1", "b:1"});
+}
+
+TEST_CASE("any host is this one and every node of the run") {
+  auto p = tests::tiny_pipeline();
+  p.placement.roles["rollout"] = {.hosts = {{"any"}}};
+  CHECK(hosts_of(p) == std::vector<std::string>{""});
+  CHECK(p.is_here("rollout"));
+  p.placement.nodes = {"a:1", "b:1"};
+  CHECK(hosts_of(p) == std::vector<std::string>{"", "a:1", "b:1"});
+  CHECK(!p.is_here("rollout"));
+  p.placement.roles["rollout"].processes = 2; // fewer than hosts
+  CHECK(hosts_of(p) == std::vector<std::string>{"", "a:1"});
+}
+
+TEST_CASE("each process has a GPU of its own: those of a list in its order, the others the lowest that are left") {
+  auto p = tests::tiny_pipeline();
+  p.placement.nodes = {"a:1"};
+  p.placement.roles["learner"] = {.processes = 1, .gpus = {.numbers = {1}}};
+  p.placement.roles["rollout"] = {.processes = 4, .hosts = {{"any"}}, .gpus = {.all = true}};
+  p.placement.roles["rules"] = {.processes = 1};
+  // This host: 0 and 2 are left of it; the node's are all free.
+  CHECK(gpus_of(p)
+        == std::vector<std::string>{"learner/0 1", "rollout/0 0", "rollout/1 0", "rollout/2 2", "rollout/3 1",
+                                    "rules/0 -1"});
+}
+
+TEST_CASE("fewer GPUs than processes is said at its place in the file") {
+  const auto p =
+      tests::tiny_pipeline({"run.device=auto", "placement.rollout.processes=3", "placement.rollout.gpus=all"});
+  supervision::check_gpus(p, 3);
+  try {
+    supervision::check_gpus(p, 2);
+    FAIL("two GPUs are enough for three processes");
+  } catch (const pipeline::pipeline_errors& error) {
+    CHECK(std::string(error.what())
+          == "--set placement.rollout.gpus=all: placement.rollout.gpus: found 2 GPUs, want 3: each process has one");
+  }
 }
 
 } // namespace supervision_test

@@ -1,0 +1,57 @@
+#include "tests/tools/tiny_run.hpp"
+
+#include <doctest/doctest.h>
+
+#include <csignal>
+
+namespace gpus_test {
+
+using namespace millrace::tests;
+
+namespace {
+
+/// As if CUDA showed these GPUs: the program asks the variable before it looks for devices.
+strings with_gpus(const std::string& gpus, const strings& command) {
+  strings line{"/usr/bin/env", "CUDA_VISIBLE_DEVICES=" + gpus};
+  line.insert(line.end(), command.begin(), command.end());
+  return line;
+}
+
+const strings two_rollouts{"--set", "run.device=auto", "--set", "placement.rollout.processes=2"};
+
+strings two_rollouts_with(const std::string& gpus) {
+  auto sets = two_rollouts;
+  sets.insert(sets.end(), {"--set", "placement.rollout.gpus=" + gpus, "--set", "placement.rules.processes=1"});
+  return sets;
+}
+
+} // namespace
+
+TEST_CASE("each process of a role with gpus sees one GPU, and keeps it when it is started again") {
+  const tiny_run run({.steps = 1'000'000});
+  running_command running(with_gpus("3,5", run.start(two_rollouts_with("all"))));
+  REQUIRE(reaches(running, run.files(), 2));
+  const auto gpu_of = [&](const std::string& who) {
+    return environment_of(run.files().process_of(who), "CUDA_VISIBLE_DEVICES");
+  };
+  CHECK(gpu_of("rollout/0") == "3");
+  CHECK(gpu_of("rollout/1") == "5");
+  CHECK(gpu_of("rules/0") == "3,5");
+  const auto before = run.files().process_of("rollout/1");
+  REQUIRE(kill(before, SIGKILL) == 0);
+  REQUIRE(wait_until([&] { return running.ended() || run.files().process_of("rollout/1") != before; }));
+  CHECK(gpu_of("rollout/1") == "5");
+  running.signal(SIGINT);
+  CHECK(running.wait(20).status == 3);
+}
+
+TEST_CASE("fewer GPUs than processes end a run before it starts, in one line with its place") {
+  const tiny_run run;
+  const auto refused = run_to_end(with_gpus("3", run.start(two_rollouts_with("all"))));
+  CHECK(refused.status == 1);
+  CHECK(refused.err
+        == "--set placement.rollout.gpus=all: placement.rollout.gpus: found 1 GPU, want 2: each process has one\n");
+  CHECK(!std::filesystem::exists(run.files().folder() / "metrics.jsonl"));
+}
+
+} // namespace gpus_test
