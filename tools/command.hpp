@@ -77,6 +77,9 @@ command verify_command();
 command tokenize_command();
 command algorithm_command();
 command node_command();
+command job_command();
+command slurm_command();
+command kubernetes_command();
 command worker_command();
 
 } // namespace millrace::tools

@@ -55,11 +55,13 @@ void start_with_environment(int, char** argv, char** environment) {
 int run(int argc, char** argv) {
   namespace t = millrace::tools;
   const std::vector<t::command> commands{
-      t::run_command(),      t::resume_command(),    t::check_command(),    t::metrics_command(), t::graph_command(),
-      t::plan_command(),     t::schedule_command(),  t::status_command(),   t::report_command(),  t::replay_command(),
-      t::convert_command(),  t::generate_command(),  t::evaluate_command(), t::score_command(),   t::serve_command(),
-      t::tokenize_command(), t::algorithm_command(), t::node_command(),     t::worker_command(),  t::view_command(),
-      t::verify_command()};
+      t::run_command(),       t::resume_command(), t::check_command(),    t::metrics_command(),
+      t::graph_command(),     t::plan_command(),   t::schedule_command(), t::status_command(),
+      t::report_command(),    t::replay_command(), t::convert_command(),  t::generate_command(),
+      t::evaluate_command(),  t::score_command(),  t::serve_command(),    t::tokenize_command(),
+      t::algorithm_command(), t::node_command(),   t::worker_command(),   t::view_command(),
+      t::verify_command(),    t::job_command(),    t::slurm_command(),    t::kubernetes_command(),
+};
   const t::program millrace{
       .name = "millrace",
       .help = "Millrace trains reasoning models with asynchronous reinforcement learning: a pipeline is a TOML file.",

@@ -11,9 +11,12 @@
 #include "runtime/telemetry/log.hpp"
 #include "runtime/words/input_error.hpp"
 
+#include <unistd.h>
+
 #include <condition_variable>
+#include <memory>
 #include <mutex>
-#include <optional>
+#include <thread>
 
 namespace millrace::actors {
 namespace {
@@ -55,6 +58,15 @@ private:
   bool signalled_ = false, ended_ = false, told_ = false;
 };
 
+void end_with_stdin(const std::shared_ptr<awaited_node_end>& end) {
+  std::thread([end] {
+    char ignored = 0;
+    while (read(STDIN_FILENO, &ignored, 1) > 0) {
+    }
+    end->signal();
+  }).detach();
+}
+
 } // namespace
 
 int run_node(const node_options& options) {
@@ -62,6 +74,8 @@ int run_node(const node_options& options) {
   cluster::raise_descriptor_limit();
   const auto end = std::make_shared<awaited_node_end>();
   const cluster::stop_signals signals([end](const char*, int) { end->signal(); });
+  if (options.end == node_end::with_stdin)
+    end_with_stdin(end);
   const auto where = cluster::parse_endpoint(options.listen);
   const cluster::credentials secret(options.secret);
   cluster::actor_options settings;
@@ -81,9 +95,8 @@ int run_node(const node_options& options) {
     throw input_error("cannot listen on " + options.listen + ": is the port in use, or the address not this host's? ("
                       + error.what() + ")");
   }
-  telemetry::log_info("node",
-                      "listening on " + cluster::text_of({where.address, port}) + " over TLS, by the secret"
-                          + (options.end == node_end::at_signal ? "; Ctrl-C ends it" : "; it ends with its run"));
+  telemetry::log_info("node", "listening on " + cluster::text_of({where.address, port}) + " over TLS, by the secret"
+                                  + (options.end == node_end::at_signal ? "; Ctrl-C ends it" : ""));
   end->wait_for_either();
   int status = 0;
   if (options.end == node_end::with_its_run && !end->told()) {

@@ -10,7 +10,8 @@ namespace millrace::actors {
 
 /// What ends a node.
 enum class node_end : std::uint8_t {
-  at_signal, ///< a signal that asks for it
+  at_signal,  ///< a signal that asks for it
+  with_stdin, ///< likewise; and that nobody can write to its stdin any more: who has started it is gone
   /// The word that its run is over. A signal, which often goes to all processes of a job alike, ends it once no run
   /// uses it: the run may have to write a checkpoint with what the node's processes hold.
   with_its_run

@@ -419,7 +419,8 @@ int run_pipeline(const pipeline::pipeline& p, run_files::run_folder& folder, run
     supervision::check_gpus(p, cluster::visible_gpus().size());
     whole_run run{.p = p, .folder = folder, .stop = stop, .secret = {}};
     if (!hosts_of(p).empty())
-      run.secret.emplace(cluster::root_of_file(p.placement.secret_file));
+      run.secret.emplace(pipeline::located(p, "placement.secret_file",
+                                           [&] { return cluster::root_of_file(p.placement.secret_file); }));
     for (;;) {
       run_files::hold_data(folder, data_files_of(p), start.data);
       const auto end = run_session(run, std::move(start));

@@ -143,7 +143,7 @@ std::vector<std::string> check_inputs(const pipeline::pipeline& p) {
   for (const auto* role : p.of<pipeline::evaluation_table>())
     warn(first_held_out_row_of(p, *role));
   if (!p.placement.secret_file.empty())
-    cluster::root_of_file(p.placement.secret_file);
+    pipeline::located(p, "placement.secret_file", [&] { cluster::root_of_file(p.placement.secret_file); });
   return warnings;
 }
 

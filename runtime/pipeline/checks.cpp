@@ -134,7 +134,6 @@ void check_paths(const pipeline& p, reading& into) {
                  "roles." + policy->name + ".lora.start: found no adapter_config.json in "
                      + in_quotes(table.lora->start.string()) + ", want a folder as PEFT writes it");
   }
-  file(p.placement.secret_file, "placement.secret_file", "the file with the nodes' secret");
   file(p.run.listen_token_file, "run.listen_token_file", "the file with the watchers' token");
 }
 

@@ -1,5 +1,7 @@
 #include "tests/support/two_hosts.hpp"
 
+#include "tests/support/temporary_folder.hpp"
+
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
@@ -68,13 +70,23 @@ two_hosts::two_hosts() : near_(name_of("near")), far_(name_of("far")) {
   connect(true);
 }
 
+void two_hosts::name(const std::string& near, const std::string& far) const {
+  for (const auto& side : {near_, far_}) { // `ip netns exec` lays the file over /etc/hosts
+    std::filesystem::create_directories("/etc/netns/" + side);
+    write_file("/etc/netns/" + side + "/hosts", "127.0.0.1 localhost\n" + std::string(near_address) + ' ' + near + '\n'
+                                                    + far_address + ' ' + far + '\n');
+  }
+}
+
 bool two_hosts::has_v6() {
   return std::filesystem::exists("/proc/net/if_inet6");
 }
 
 two_hosts::~two_hosts() {
-  ip({"netns", "del", near_});
-  ip({"netns", "del", far_});
+  for (const auto& side : {near_, far_}) {
+    ip({"netns", "del", side});
+    std::filesystem::remove_all("/etc/netns/" + side);
+  }
 }
 
 std::uint64_t two_hosts::bytes_on_cable() const {

@@ -33,6 +33,9 @@ public:
 
   std::vector<std::string> far(const std::vector<std::string>& command) const { return on(far_, command); }
 
+  /// Lets both know each other by these names, as /etc/hosts does.
+  void name(const std::string& near, const std::string& far) const;
+
   /// The near host's end of the cable.
   std::string interface() const { return "cable"; }
 
