@@ -80,6 +80,7 @@ command node_command();
 command job_command();
 command slurm_command();
 command kubernetes_command();
+command launch_command();
 command worker_command();
 
 } // namespace millrace::tools

@@ -61,7 +61,7 @@ int run(int argc, char** argv) {
       t::evaluate_command(),  t::score_command(),  t::serve_command(),    t::tokenize_command(),
       t::algorithm_command(), t::node_command(),   t::worker_command(),   t::view_command(),
       t::verify_command(),    t::job_command(),    t::slurm_command(),    t::kubernetes_command(),
-};
+      t::launch_command()};
   const t::program millrace{
       .name = "millrace",
       .help = "Millrace trains reasoning models with asynchronous reinforcement learning: a pipeline is a TOML file.",
