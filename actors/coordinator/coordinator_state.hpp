@@ -149,6 +149,7 @@ private:
   void watch_node(const std::string& host);
   void node_is_down(const std::string& host);
   void look_for_node(const std::string& host);
+  void move(const role_instance& role);
   void node_not_found(const std::string& host, const std::string& why);
   void node_is_back(const std::string& host, const handle<starts_processes>& node);
 

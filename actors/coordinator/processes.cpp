@@ -76,7 +76,8 @@ void coordinator_state::start_on_host(const supervision::placed_process& placed,
                     .gpu = placed.gpu ? std::int64_t{*placed.gpu} : -1},
       request_deadline(), [this, placed](const started_on_node& answer) { started(placed, answer.pid); },
       [this, placed, node](const refusal& why) {
-        if (config_.nodes.at(placed.host) != node || lost_nodes_.contains(placed.host))
+        const auto now_there = config_.nodes.find(placed.host);
+        if (now_there == config_.nodes.end() || now_there->second != node || lost_nodes_.contains(placed.host))
           return;
         const auto line = placed.role.name() + " could not be started on " + placed.host + ": " + why.line;
         fail(placed.gpu && why.by_the_asked
@@ -115,8 +116,8 @@ void coordinator_state::look_whether_up(const supervision::placed_process& place
 void coordinator_state::kill(const std::string& host, std::int64_t pid) {
   if (host.empty())
     config_.kill_process(pid);
-  else
-    tell(config_.nodes.at(host), kill_on_node{pid});
+  else if (const auto node = config_.nodes.find(host); node != config_.nodes.end())
+    tell(node->second, kill_on_node{pid});
 }
 
 /// Nobody tells such a process that the run has ended: it would look for it.
@@ -410,10 +411,38 @@ void coordinator_state::node_not_found(const std::string& host, const std::strin
     return;
   }
   std::string roles;
-  for (const auto& role : lost.roles)
+  bool may_move = true;
+  for (const auto& role : lost.roles) {
     roles += (roles.empty() ? "" : ", ") + role.name();
-  fail("node " + host + ", where " + roles + " ran, has been gone for " + telemetry::in_time(now() - lost.since_s)
-       + ", longer than run.request_deadline_s (" + why + ")");
+    may_move = may_move && config_.pipeline->placement.roles.at(role.role).on_any_host();
+  }
+  const auto line = "node " + host + ", where " + roles + " ran, has been gone for "
+                    + telemetry::in_time(now() - lost.since_s) + ", longer than run.request_deadline_s (" + why + ")";
+  if (!may_move)
+    return fail(line);
+  telemetry::log_warning("run", line + ": what ran there goes on elsewhere");
+  config_.nodes.erase(host);
+  const auto moving = lost_nodes_.extract(host).mapped();
+  for (const auto& role : moving.roles)
+    move(role);
+}
+
+/// To the host with the fewest processes of those that are there, and on it to the lowest GPU that nobody has.
+void coordinator_state::move(const role_instance& role) {
+  const auto& placed = config_.pipeline->placement.roles.at(role.role);
+  const auto processes_on = [this](const std::string& host) {
+    return std::ranges::count_if(lives_, [&](const auto& entry) { return entry.second.host == host; });
+  };
+  std::optional<std::string> emptiest;
+  for (const auto& host : config_.pipeline->placement.hosts_of(placed))
+    if ((host.empty() || (config_.nodes.contains(host) && !lost_nodes_.contains(host)))
+        && (!emptiest || processes_on(host) < processes_on(*emptiest)))
+      emptiest = host;
+  auto& life = lives_.at(role.name());
+  life.host = emptiest.value(); // this host is one of them
+  if (life.gpu)
+    life.gpu = supervision::free_gpu(lives_, life);
+  start_again(role, life.host, "its node is gone");
 }
 
 void coordinator_state::node_is_back(const std::string& host, const handle<starts_processes>& node) {

@@ -3,9 +3,7 @@
 #include "actors/process/worker_host.hpp"
 #include "runtime/access/key.hpp"
 #include "runtime/cluster/gpus.hpp"
-#include "runtime/supervision/placed_processes.hpp"
 #include "runtime/telemetry/log.hpp"
-#include "runtime/words/input_error.hpp"
 
 #include <algorithm>
 #include <csignal>
@@ -18,12 +16,8 @@ node_processes::node_processes(const cluster::root_key& secret)
 
 std::int64_t node_processes::start(const start_on_node& what) {
   std::map<std::string, std::string> environment{{token_variable, what.token}, {root_variable, secret_}};
-  if (what.gpu >= 0) {
-    const auto gpus = cluster::visible_gpus();
-    if (static_cast<std::size_t>(what.gpu) >= gpus.size())
-      throw input_error(supervision::lacks_gpu(static_cast<std::uint32_t>(what.gpu), gpus.size()));
-    environment[cluster::gpus_variable] = gpus[static_cast<std::size_t>(what.gpu)];
-  }
+  if (what.gpu >= 0)
+    environment[cluster::gpus_variable] = gpu_of_host(static_cast<std::uint32_t>(what.gpu));
   const std::lock_guard lock(mutex_);
   const auto pid = children_.start({.arguments = worker_arguments({.coordinator_host = what.coordinator_host,
                                                                    .coordinator_port = what.coordinator_port,

@@ -61,7 +61,7 @@ public:
   std::int64_t start(const supervision::placed_process& placed, const std::string& token, std::uint16_t port) {
     std::map<std::string, std::string> environment{{token_variable, token}, {key_variable, access::hex(door_)}};
     if (placed.gpu)
-      environment[cluster::gpus_variable] = cluster::visible_gpus().at(*placed.gpu);
+      environment[cluster::gpus_variable] = gpu_of_host(*placed.gpu);
     const std::lock_guard lock(mutex_);
     const auto pid = children_.start({.arguments = worker_arguments({.coordinator_host = "127.0.0.1",
                                                                      .coordinator_port = port,

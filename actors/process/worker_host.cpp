@@ -8,9 +8,11 @@
 #include "runtime/cluster/credentials.hpp"
 #include "runtime/cluster/descriptors.hpp"
 #include "runtime/cluster/endpoint.hpp"
+#include "runtime/cluster/gpus.hpp"
 #include "runtime/cluster/grace.hpp"
 #include "runtime/cluster/signals.hpp"
 #include "runtime/pipeline/located.hpp"
+#include "runtime/supervision/placed_processes.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/words/input_error.hpp"
 
@@ -63,6 +65,13 @@ welcome join(actor_system& system, const handle<decides>& coordinator, const wor
 }
 
 } // namespace
+
+std::string gpu_of_host(std::uint32_t gpu) {
+  auto there = cluster::visible_gpus();
+  if (gpu >= there.size())
+    throw input_error(supervision::lacks_gpu(gpu, there.size()));
+  return std::move(there[gpu]);
+}
 
 std::vector<std::string> worker_arguments(const worker_options& o) {
   std::vector<std::string> arguments{"worker",

@@ -26,6 +26,10 @@ struct worker_options {
   std::uint32_t peer_timeout_ms = 2000;
 };
 
+/// What CUDA_VISIBLE_DEVICES of a process is to be that sees this GPU of this host alone.
+/// @param gpu from 0   @throws input_error if this host does not have it
+std::string gpu_of_host(std::uint32_t gpu);
+
 /// The command line that makes this program such a process.
 std::vector<std::string> worker_arguments(const worker_options& options);
 

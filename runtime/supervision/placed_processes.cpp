@@ -44,6 +44,17 @@ std::vector<placed_process> placed_processes(const pipeline::pipeline& p) {
   return result;
 }
 
+std::uint32_t free_gpu(const std::map<std::string, placed_process>& lives, const placed_process& process) {
+  std::set<std::uint32_t> taken;
+  for (const auto& [name, other] : lives)
+    if (other.gpu && other.host == process.host && other.role != process.role)
+      taken.insert(*other.gpu);
+  std::uint32_t lowest = 0;
+  while (taken.contains(lowest))
+    ++lowest;
+  return lowest;
+}
+
 std::string lacks_gpu(std::uint32_t gpu, std::size_t there) {
   return "found " + std::to_string(there) + (there == 1 ? " GPU, want " : " GPUs, want ")
          + std::to_string(std::size_t{gpu} + 1) + ": each process has one";

@@ -27,6 +27,10 @@ std::vector<placed_process> placed_processes(const pipeline::pipeline& p);
 /// @throws pipeline_errors where a process of this host is to have a GPU beyond them
 void check_gpus(const pipeline::pipeline& p, std::size_t there);
 
+/// The lowest GPU of the host of `process` that no other process there has.
+/// @param lives by instance name, `process` among them
+std::uint32_t free_gpu(const std::map<std::string, placed_process>& lives, const placed_process& process);
+
 /// What is said where a process is to have GPU `gpu`, from 0, of a host that has `there`.
 std::string lacks_gpu(std::uint32_t gpu, std::size_t there);
 

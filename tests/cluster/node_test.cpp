@@ -364,6 +364,31 @@ TEST_CASE("a node that stays away ends the run with its name") {
   CHECK(says(running, "millrace: node 10.99.0.2:7000, where rollout/0 ran, has been gone for"));
 }
 
+TEST_CASE("a node that stays away costs a run what ran there, where it may go on elsewhere") {
+  if (!can_have_two_hosts())
+    return;
+  const scene s({.steps = endless, .run = "request_deadline_s = 2\n"});
+  auto node = std::make_unique<running_command>(s.node());
+  REQUIRE(comes_to_say(*node, "listening on"));
+  running_command running(s.start({"--set", "placement.rollout.hosts=any", "--set",
+                                   std::string("placement.nodes=[\"") + scene::node_name + "\"]"}));
+  REQUIRE(s.trains_on(running, 3));
+  CHECK(says(running, "rollout/1    started as process"));
+  const auto before = s.run.files().process_of("rollout/1");
+  node.reset();
+  CHECK(s.trains_on(running, 3)); // the other rollout goes on
+  CHECK(comes_to_say(running,
+                     "longer than run.request_deadline_s (node 10.99.0.2:7000: nobody listens there; start "
+                     "`millrace node --listen 10.99.0.2:7000 --secret-file FILE` on that host): what ran there "
+                     "goes on elsewhere"));
+  REQUIRE(comes_to_say(running, "rollout/1    started again as process"));
+  CHECK(wait_until([&] { return s.run.files().process_of("rollout/1") != before; }));
+  CHECK(is_running(s.run.files().process_of("rollout/1")));
+  CHECK(s.trains_on(running, 5));
+  stop(running);
+  check_each_group_once(s.run.files(), static_cast<int>(s.run.files().steps()));
+}
+
 TEST_CASE("the cable is cut: noticed within seconds and named; plugged in again, the run goes on") {
   if (!can_have_two_hosts())
     return;

@@ -179,38 +179,37 @@ int launch(launch_arguments given) {
 
 command launch_command() {
   const auto given = std::make_shared<launch_arguments>();
-  return {
-      .name = "launch",
-      .help = "Runs a pipeline here and on other hosts, whose nodes it starts over ssh",
-      .footer =
-          R"(Roles with  placement.ROLE.hosts = "any"  live on this host and on those of --hosts.
+  return {.name = "launch",
+          .help = "Runs a pipeline here and on other hosts, whose nodes it starts over ssh",
+          .footer =
+              R"(Roles with  placement.ROLE.hosts = "any"  live on this host and on those of --hosts.
 Their secret is drawn for this launch and goes to them over ssh's stdin.
 When the run ends, or this command does, so do the nodes.
 A folder of --output that holds a run already is gone on with.
     millrace launch recipe.toml --hosts gpu[1-4] --output /shared/run
 Exit status: that of the run.)",
-      .arguments = {given->pipeline.file(),
-                    given->pipeline.set(),
-                    {.name = "--hosts",
-                     .to = &given->hosts,
-                     .help = "The other hosts, as ssh knows them: a,gpu[1-3]",
-                     .required = true},
-                    {.name = "--output",
-                     .to = &given->output,
-                     .help = "Folder for the run's files; default runs/NAME-DATE-N"},
-                    {.name = "--port",
-                     .to = &given->port,
-                     .help = "At which the nodes listen",
-                     .shows_default = true,
-                     .between = {{1, 65535}}},
-                    {.name = "--program",
-                     .to = &given->program,
-                     .help = "Path of millrace on the hosts; default: that of this program"},
-                    {.name = "--ssh",
-                     .to = &given->ssh,
-                     .help = "The command that is given a host and a command line for it",
-                     .shows_default = true}},
-      .run = [given] { return launch(*given); }};
+          .arguments = {given->pipeline.file(),
+                        given->pipeline.set(),
+                        {.name = "--hosts",
+                         .to = &given->hosts,
+                         .help = "The other hosts, as ssh knows them: a,gpu[1-3]",
+                         .required = true},
+                        {.name = "--output",
+                         .to = &given->output,
+                         .help = "Folder for the run's files; default runs/NAME-DATE-N"},
+                        {.name = "--port",
+                         .to = &given->port,
+                         .help = "At which the nodes listen",
+                         .shows_default = true,
+                         .between = {{1, 65535}}},
+                        {.name = "--program",
+                         .to = &given->program,
+                         .help = "Path of millrace on the hosts; default: that of this program"},
+                        {.name = "--ssh",
+                         .to = &given->ssh,
+                         .help = "The command that is given a host and a command line for it",
+                         .shows_default = true}},
+          .run = [given] { return launch(*given); }};
 }
 
 } // namespace millrace::tools

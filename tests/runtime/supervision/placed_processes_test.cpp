@@ -150,6 +150,18 @@ TEST_CASE("each process has a GPU of its own: those of a list in its order, the 
                                     "rules/0 -1"});
 }
 
+TEST_CASE("a process that moves gets the lowest GPU that nobody has on its new host") {
+  using supervision::placed_process;
+  std::map<std::string, placed_process> lives{{"rollout/0", {{"rollout", 0, 1}, "", 0}},
+                                              {"rollout/1", {{"rollout", 1, 1}, "a:1", 1}},
+                                              {"rollout/2", {{"rollout", 2, 1}, "", 2}},
+                                              {"rules/0", {{"rules", 0, 1}, ""}}};
+  lives.at("rollout/1").host = "";
+  CHECK(supervision::free_gpu(lives, lives.at("rollout/1")) == 1);
+  lives.at("rollout/2").gpu = 1;
+  CHECK(supervision::free_gpu(lives, lives.at("rollout/1")) == 2);
+}
+
 TEST_CASE("fewer GPUs than processes is said at its place in the file") {
   const auto p =
       tests::tiny_pipeline({"run.device=auto", "placement.rollout.processes=3", "placement.rollout.gpus=all"});
