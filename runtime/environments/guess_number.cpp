@@ -86,14 +86,12 @@ std::unique_ptr<environment> make_guess(const option_values& given) {
 const environment_type guess_number{
     .name = "guess_number",
     .meaning = "thinks of a number and says higher or lower to each guess; the right one gives reward 1",
-    .options = {{.name = "low",
-                 .fallback = std::int64_t{1},
-                 .allowed = between(-1e9, 1e9),
-                 .meaning = "the least number that it thinks of"},
-                {.name = "high",
-                 .fallback = std::int64_t{100},
-                 .allowed = between(-1e9, 1e9),
-                 .meaning = "the greatest one, >= low"}},
+    .options =
+        {{.name = "low",
+          .fallback = std::int64_t{1},
+          .allowed = between(-1e9, 1e9),
+          .meaning = "the least number that it thinks of"},
+         {.name = "high", .fallback = std::int64_t{100}, .allowed = between(-1e9, 1e9), .meaning = "the greatest one"}},
     .make = make_guess};
 
 } // namespace millrace::environments

@@ -22,8 +22,7 @@ rollout_requests::rollout_requests(const pipeline::pipeline& p, const pipeline::
                                    model::checkpoint words)
     : words_(std::move(words)), how_(sampling_of(table, words_.config)), longest_prompt_(longest_prompt(p)),
       slots_(static_cast<std::int32_t>(table.slots)), cache_bytes_(table.cache_bytes.bytes), cached_(table.cache_dtype),
-      prefix_cache_(table.prefix_cache), greedy_(table.greedy_baseline ? 1 : 0),
-      episodes_(!table.environment.empty()) {
+      prefix_cache_(table.prefix_cache), greedy_(table.greedy_baseline ? 1 : 0), episodes_(!table.environment.empty()) {
   rollout::check_cache(cache_bytes_, cached_, words_.config, longest_sequence());
 }
 

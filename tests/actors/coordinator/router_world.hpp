@@ -48,7 +48,7 @@ struct recorded_effects : router_effects {
     interrupting.push_back(g);
   }
 
-  void end_episodes(const role_instance& e, const end_episodes& g) override {
+  void end_episodes(const role_instance& e, const millrace::end_episodes& g) override {
     done.push_back("end episodes of " + std::to_string(g.group) + " on " + e.name());
   }
 

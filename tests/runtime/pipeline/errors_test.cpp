@@ -101,7 +101,7 @@ TEST_CASE("a missing key stands at its table") {
         == lines{
             "p.toml:12:1: roles.rollout: no key 'model', want a string (the [models.*] table that it decodes with)"});
   CHECK(with("kind = \"rollout\"\n", "")
-        == lines{"p.toml:12:1: roles.rollout: no key 'kind', want one of source, rollout, demonstrations, "
+        == lines{"p.toml:12:1: roles.rollout: no key 'kind', want one of source, rollout, demonstrations, environment, "
                  "rule_verifier, reward_model, reference, critic, policy, evaluation (what the role does)"});
   CHECK(errors_of("")
         == lines{"p.toml:1:1: run: no key 'name', want a string (name of the run: letters, digits, '_', '-' and '.')",
@@ -113,11 +113,12 @@ TEST_CASE("a missing key stands at its table") {
 }
 
 TEST_CASE("words outside the list: kinds, algorithms, rules and their options") {
-  CHECK(with("kind = \"rollout\"", "kind = \"rolout\"")
-        == lines{
-            R"(p.toml:13:8: roles.rollout.kind: found "rolout", want one of source, rollout, demonstrations, )"
-            R"(rule_verifier, reward_model, reference, critic, policy, evaluation (what the role does), did you mean )"
-            R"("rollout"?)"});
+  CHECK(
+      with("kind = \"rollout\"", "kind = \"rolout\"")
+      == lines{
+          R"(p.toml:13:8: roles.rollout.kind: found "rolout", want one of source, rollout, demonstrations, environment, )"
+          R"(rule_verifier, reward_model, reference, critic, policy, evaluation (what the role does), did you mean )"
+          R"("rollout"?)"});
   CHECK(with("publishes_to", "algorithm = \"gprpo\"\npublishes_to")
         == lines{
             R"(p.toml:27:13: roles.learner.algorithm: found "gprpo", want one of "grpo", "rloo", "ppo" (advantage and )"

@@ -117,7 +117,7 @@ TEST_CASE("environment role: what is not here, fails or was ended is said in a l
   CHECK(p.take(1, 0, "a").second == "no such episode is here");
   CHECK(p.env->ended == 1);
   CHECK(p.begin(2).second == "");
-  p.data->release(p.row);
+  p.data->release(p.row.id);
   CHECK(p.begin(3).second != "");
 }
 

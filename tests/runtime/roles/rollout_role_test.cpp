@@ -286,7 +286,7 @@ TEST_CASE("a rollout plays episodes: turns and what is said to them, counted apa
   rollout.take(3, rollout.publish_weights());
   REQUIRE(rollout.wait_for(1));
   const auto ended = rollout.seen->get().groups.at(0);
-  tests::watched<bool> looked{false};
+  tests::watched<bool> looked{};
   rollout.data->pull(ended.columns, within, [&](transport::pull_result result) {
     const columns::column_set columns(result.value);
     const auto turns = columns::turns_in(columns);
