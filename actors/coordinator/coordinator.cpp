@@ -121,6 +121,7 @@ actor::setup coordinator(coordinator_config config) {
     in.on_exception([state](const std::string& line) { state->fail(line); });
     in.on<begin_run>([state](const begin_run& how) { state->begin(how); });
     in.on<join_run>([state](const join_run& ask) { return state->join(ask); });
+    in.on<join_as_node>([state](const join_as_node& ask) { return state->node_joins(ask); });
     in.on<process_up>([state](const process_up& up) { state->process_is_up(up); });
     in.on<role_ready>([state](const role_ready& ready) { state->role_is_ready(ready); });
     in.on<evaluation_progress>([state](const evaluation_progress& progress) { state->evaluation_goes_on(progress); });

@@ -36,6 +36,7 @@ public:
   void evaluation_goes_on(const evaluation_progress& progress);
   void pass_on(const rank_word& word);
   void ranks_are_lost(const ranks_lost& what);
+  joined_as_node node_joins(const join_as_node& ask);
   void role_has_failed(const role_failed& failed);
   void process_has_failed(const process_failed& failed);
   void process_has_ended(const process_ended& ended);
@@ -149,7 +150,10 @@ private:
   void watch_node(const std::string& host);
   void node_is_down(const std::string& host);
   void look_for_node(const std::string& host);
+  bool may_move(const lost_node& lost) const; ///< all that ran there
   void move(const role_instance& role);
+  void move_to(const role_instance& role, const std::string& host);
+  void take_place_of(const std::string& lost, const std::string& host);
   void node_not_found(const std::string& host, const std::string& why);
   void node_is_back(const std::string& host, const handle<starts_processes>& node);
 

@@ -13,9 +13,11 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 namespace millrace::actors {
@@ -42,6 +44,12 @@ public:
     changed_.wait(lock, [this] { return signalled_ || ended_; });
   }
 
+  /// @returns whether either has come by then
+  bool wait_for(std::chrono::milliseconds time) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, time, [this] { return signalled_ || ended_; });
+  }
+
   void wait_for_word() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return ended_; });
@@ -56,6 +64,70 @@ private:
   std::mutex mutex_;
   std::condition_variable changed_;
   bool signalled_ = false, ended_ = false, told_ = false;
+};
+
+/// Offers a node to a run, and to the run's next session when this one has ended.
+class standing_offer {
+public:
+  standing_offer(actor_system& system, const handle<starts_processes>& node, std::string run, std::string host,
+                 std::shared_ptr<awaited_node_end> end)
+      : system_(system), node_(node), run_(std::move(run)), host_(std::move(host)), end_(std::move(end)),
+        thread_([this] { offer(); }) {}
+
+private:
+  void offer() {
+    constexpr auto between_offers = std::chrono::seconds(1);
+    std::string said;
+    do {
+      const auto why = offer_once();
+      if (!why.empty() && why != said)
+        telemetry::log_warning("node", "the run at " + run_ + " does not take this node yet: " + why);
+      said = why;
+    } while (!end_->wait_for(between_offers));
+  }
+
+  /// Returns when the run is gone, or did not take the node. @returns why it did not
+  std::string offer_once() {
+    try {
+      const auto where = cluster::parse_endpoint(run_);
+      if (!cluster::reachable(where, 1))
+        return "nobody listens there";
+      const auto found = system_.find(where, encryption::mutual_tls);
+      if (!found.who)
+        return found.why;
+      const auto answer = system_.ask_and_wait(handle<decides>(found.who), join_as_node{.host = host_, .node = node_},
+                                               std::chrono::seconds(5));
+      if (const auto* why = std::get_if<refusal>(&answer))
+        return why->line;
+      const auto& place = std::get<joined_as_node>(answer).in_place_of;
+      telemetry::log_info("node",
+                          "joined the run at " + run_
+                              + (place.empty() ? ", for when another node is lost" : " in the place of " + place));
+      wait_until_gone(found.who);
+      return "";
+    } catch (const input_error& error) {
+      return error.what();
+    }
+  }
+
+  void wait_until_gone(const address& run) {
+    const auto gone = std::make_shared<std::atomic<bool>>(false);
+    const auto watch = system_.start("run_watch", [run, gone](actor& self, inbox&) {
+      self.watch(run, [&self, gone] {
+        *gone = true;
+        self.quit();
+      });
+    });
+    while (!*gone && !end_->wait_for(std::chrono::milliseconds(200))) {
+    }
+    end_actor(watch);
+  }
+
+  actor_system& system_;
+  handle<starts_processes> node_;
+  std::string run_, host_;
+  std::shared_ptr<awaited_node_end> end_;
+  std::jthread thread_; ///< last: it uses the rest
 };
 
 void end_with_stdin(const std::shared_ptr<awaited_node_end>& end) {
@@ -97,6 +169,9 @@ int run_node(const node_options& options) {
   }
   telemetry::log_info("node", "listening on " + cluster::text_of({where.address, port}) + " over TLS, by the secret"
                                   + (options.end == node_end::at_signal ? "; Ctrl-C ends it" : ""));
+  std::optional<standing_offer> offer;
+  if (!options.join.empty())
+    offer.emplace(system, agent, options.join, cluster::text_of({where.address, port}), end);
   end->wait_for_either();
   int status = 0;
   if (options.end == node_end::with_its_run && !end->told()) {

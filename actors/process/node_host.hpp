@@ -21,6 +21,7 @@ struct node_options {
   std::string listen; ///< ADDRESS:PORT
   cluster::root_key secret;
   node_end end = node_end::at_signal;
+  std::string join = {}; ///< ADDRESS:PORT of a run that it offers itself to; "" = runs look for it
 };
 
 /// Listens for runs on other hosts and starts their processes.

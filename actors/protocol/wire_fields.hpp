@@ -441,6 +441,16 @@ auto inspect(Inspector& f, end_node& x) {
 }
 
 template <class Inspector>
+auto inspect(Inspector& f, join_as_node& x) {
+  return f(x.host, x.node);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, joined_as_node& x) {
+  return f(x.in_place_of);
+}
+
+template <class Inspector>
 auto inspect(Inspector& f, node_ends&) {
   return f();
 }

@@ -162,6 +162,8 @@ const std::vector<wire_type>& all() {
       row<kill_on_node>("kill_on_node"),
       row<end_node>("end_node"),
       row<node_ends>("node_ends"),
+      row<join_as_node>("join_as_node"),
+      row<joined_as_node>("joined_as_node"),
       row<process_up>("process_up"),
       row<role_ready>("role_ready"),
       row<start_on_node>("start_on_node"),

@@ -70,6 +70,17 @@ struct stop_run {
   std::string why;
 };
 
+/// A node that the run did not start with offers itself. node -> coordinator.
+struct join_as_node {
+  std::string host; ///< ADDRESS:PORT at which it listens
+  address node;     ///< speaks `starts_processes`
+};
+
+/// Answers `join_as_node`.
+struct joined_as_node {
+  std::string in_place_of; ///< the node whose processes it starts; "" = it has none until another is lost
+};
+
 /// The messages that the coordinator takes.
 ///
 /// Invariants: those of `group_router`, and
@@ -81,7 +92,7 @@ struct stop_run {
 using decides =
     protocol<told<begin_run>, asked<join_run, welcome>, told<process_up>, told<role_ready>, told<role_failed>,
              asked<process_failed, failure_noted>, told<process_ended>, told<group_generated>, told<group_interrupted>,
-             told<generation_lost>, told<evaluation_progress>, told<rank_word>, told<ranks_lost>, told<process_report>,
-             told<checkpoint_stored>, told<stop_run>>;
+             told<generation_lost>, told<evaluation_progress>, told<rank_word>, asked<join_as_node, joined_as_node>,
+             told<ranks_lost>, told<process_report>, told<checkpoint_stored>, told<stop_run>>;
 
 } // namespace millrace

@@ -389,6 +389,47 @@ TEST_CASE("a node that stays away costs a run what ran there, where it may go on
   check_each_group_once(s.run.files(), static_cast<int>(s.run.files().steps()));
 }
 
+TEST_CASE("a node that joins a run takes the place of one that is lost, within seconds") {
+  if (!can_have_two_hosts())
+    return;
+  const scene s({.steps = endless});
+  const auto joining = [&](const std::string& name) {
+    auto command = s.node("secret", name);
+    command.insert(command.end(), {"--join", "10.99.0.1:7300"});
+    return command;
+  };
+  auto node = std::make_unique<running_command>(s.node());
+  REQUIRE(comes_to_say(*node, "listening on"));
+  running_command running(s.start({"--set", "placement.rollout.hosts=any", "--set", "placement.port=7300", "--set",
+                                   std::string("placement.nodes=[\"") + scene::node_name + "\"]"}));
+  REQUIRE(s.trains_on(running, 3));
+  running_command spare(joining("10.99.0.2:7001"));
+  CHECK(comes_to_say(spare, "joined the run at 10.99.0.1:7300, for when another node is lost"));
+  running_command same(joining("10.99.0.2:7000")); // the port is taken
+  CHECK(same.wait(20).status == 1);
+
+  auto start = std::chrono::steady_clock::now();
+  const auto took_its_place = [&](const std::string& host, const std::string& lost) {
+    REQUIRE(comes_to_say(running, "node " + host + " takes the place of " + lost));
+    REQUIRE(comes_to_say(running, " on " + host + "\n"));
+    MESSAGE("its rollout was started after " << since(start) << " s");
+    CHECK(since(start) < 5);
+    CHECK(s.trains_on(running, 5));
+  };
+  node.reset(); // one waits for that
+  took_its_place("10.99.0.2:7001", scene::node_name);
+  spare.signal(SIGKILL); // now none does
+  CHECK(comes_to_say(running, "node 10.99.0.2:7001 is gone"));
+  start = std::chrono::steady_clock::now();
+  running_command third(joining("10.99.0.2:7002"));
+  CHECK(comes_to_say(third, "joined the run at 10.99.0.1:7300 in the place of 10.99.0.2:7001"));
+  took_its_place("10.99.0.2:7002", "10.99.0.2:7001");
+  stop(running);
+  check_each_group_once(s.run.files(), static_cast<int>(s.run.files().steps()));
+  third.signal(SIGINT);
+  CHECK(third.wait(10).status == 0);
+}
+
 TEST_CASE("the cable is cut: noticed within seconds and named; plugged in again, the run goes on") {
   if (!can_have_two_hosts())
     return;
