@@ -10,7 +10,7 @@
 namespace millrace::cluster {
 namespace {
 
-constexpr std::size_t most_hosts = 65536;
+constexpr std::size_t most_hosts = 65536, longest_name = 255;
 
 /// Reads one list, and says what is wrong with it.
 class host_list_reader {
@@ -56,6 +56,8 @@ private:
     std::vector<std::string> hosts{""};
     while (!name.empty()) {
       const auto open = std::min(name.find('['), name.size());
+      if (hosts.front().size() + open > longest_name)
+        wrong("found a name of more than 255 characters");
       for (auto& host : hosts)
         host += name.substr(0, open);
       if (open == name.size())

@@ -1,5 +1,6 @@
 #include "actors/protocol/wire_types.hpp"
 #include "runtime/cluster/endpoint.hpp"
+#include "runtime/cluster/host_list.hpp"
 #include "runtime/messages/abilities.hpp"
 #include "runtime/messages/node.hpp"
 #include "runtime/transport/wire_format.hpp"
@@ -78,8 +79,11 @@ readers wire_readers(const std::filesystem::path&) {
       {.name = "places of columns",
        .whole = {text_of(transport::write_places(places, 12))},
        .read = [](const auto& bytes) { want(transport::read_places(bytes_in(bytes), 12)); }},
-      {.name = "endpoint", .whole = {"10.0.0.2:7000", "127.0.0.1:0"}, .read = [](const auto& bytes) {
-         cluster::parse_endpoint(bytes);
+      {.name = "endpoint",
+       .whole = {"10.0.0.2:7000", "127.0.0.1:0"},
+       .read = [](const auto& bytes) { cluster::parse_endpoint(bytes); }},
+      {.name = "list of hosts", .whole = {"gpu[1-3,08],x7", "r[0-1]n[2,1]-ib,mill-a"}, .read = [](const auto& bytes) {
+         cluster::hosts_in(bytes);
        }}};
 }
 

@@ -43,6 +43,9 @@ TEST_CASE("a list that is none is refused in one line that says why") {
   CHECK(refusal_of("n[3-1]").find("want it to count up") != std::string::npos);
   for (const char* list : {"n[0-65536]", "n[0-999999999999]"})
     CHECK(refusal_of(list).find("to 65536 hosts at most") != std::string::npos);
+  CHECK(hosts_in(std::string(255, 'n')).size() == 1);
+  CHECK(refusal_of(std::string(256, 'n')).find("a name of more than 255 characters") != std::string::npos);
+  CHECK(refusal_of("n[1-9]" + std::string(254, 'm')).find("a name of more than 255") != std::string::npos);
   for (const char* list : {"n[0-255]m[0-255]k[0-1]", "n[0-65535],a"})
     CHECK(refusal_of(list).find("found more than 65536 hosts") != std::string::npos);
 }
