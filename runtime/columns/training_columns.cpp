@@ -73,6 +73,8 @@ void take_parts(train::training_group& group, const column_set& columns,
 
 /// What was written in which turn. @param apart the turns have advantages of their own
 void take_turns(train::training_group& group, const column_set& columns, bool apart) {
+  if (!columns.has(column::turns))
+    return;
   const auto tokens = by_answer(columns.view(column::tokens), columns.view(column::lengths));
   const auto finish = columns.view(column::finish);
   if (finish.size() != tokens.size())
