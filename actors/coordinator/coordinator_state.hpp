@@ -165,6 +165,7 @@ private:
   void after_news_of_deaths(const std::function<void()>& act);
 
   // -- effects.cpp
+  episode_place place_of(const role_ready& environment) const; ///< `since` does not matter
   void processed(const role_instance& adder, const group_columns& answer);
   void count_scores(const std::string& role, const group_columns& answer);
   void generation_answered(const role_instance& generator, const generate_group& what, const group_accepted& answer);

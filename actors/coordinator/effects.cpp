@@ -3,6 +3,7 @@
 #include "runtime/pipeline/abilities.hpp"
 #include "runtime/telemetry/log.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 /// What the coordinator does to the world for `group_router`: groups on their way.
@@ -29,6 +30,12 @@ void coordinator_state::group_is_interrupted(const group_interrupted& interrupte
 void coordinator_state::generation_is_lost(const generation_lost& lost) {
   complain(lost.from.name() + ": group " + std::to_string(lost.group) + " begins anew: " + lost.why);
   router_->generation_lost(lost, now());
+}
+
+episode_place coordinator_state::place_of(const role_ready& environment) const {
+  const auto own = pipeline::abilities_of(config_.pipeline->at(environment.who.role)).deadline_s;
+  return {.environment = environment.environment,
+          .deadline_s = std::max(own, config_.pipeline->run.request_deadline_s)};
 }
 
 void coordinator_state::end_episodes(const role_instance& environment, const millrace::end_episodes& what) {

@@ -1,7 +1,6 @@
 #include "actors/coordinator/coordinator_state.hpp"
 #include "actors/protocol/wire_bytes.hpp"
 #include "runtime/access/key.hpp"
-#include "runtime/pipeline/abilities.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/words/milliseconds.hpp"
 
@@ -253,13 +252,8 @@ void coordinator_state::take_role_in(const role_ready& ready) {
   }
   if (ready.column_adder)
     router_->adder_up(ready.who, ready.node);
-  if (ready.environment) {
-    const auto own = pipeline::abilities_of(config_.pipeline->at(ready.who.role)).deadline_s;
-    router_->environment_up(
-        ready.who, ready.node,
-        {.environment = ready.environment, .deadline_s = std::max(own, config_.pipeline->run.request_deadline_s)},
-        now());
-  }
+  if (ready.environment)
+    router_->environment_up(ready.who, ready.node, place_of(ready), now());
   if (is_leader(ready))
     router_->leader_up(ready.node);
   if (ready.evaluator)

@@ -94,9 +94,9 @@ wire_type row(const char* name) {
               }};
 }
 
-/// The one list of what travels. Both sides of a connection are the same program, so a number is a place in it.
-const std::vector<wire_type>& all() {
-  static const std::vector<wire_type> rows{
+/// Between the coordinator and roles.
+std::vector<wire_type> of_roles() {
+  return {
       row<take_prompt>("take_prompt"),
       row<prompt_row>("prompt_row"),
       row<find_position>("find_position"),
@@ -142,6 +142,12 @@ const std::vector<wire_type>& all() {
       row<rank_word>("rank_word"),
       row<part_ranks>("part_ranks"),
       row<ranks_lost>("ranks_lost"),
+  };
+}
+
+/// Between the coordinator and processes and nodes.
+std::vector<wire_type> of_processes() {
+  return {
       row<peer_up>("peer_up"),
       row<peer_known>("peer_known"),
       row<peer_gone>("peer_gone"),
@@ -168,6 +174,16 @@ const std::vector<wire_type>& all() {
       row<role_ready>("role_ready"),
       row<start_on_node>("start_on_node"),
   };
+}
+
+/// The one list of what travels. Both sides of a connection are the same program, so a number is a place in it.
+const std::vector<wire_type>& all() {
+  static const std::vector<wire_type> rows = [] {
+    auto list = of_roles();
+    for (auto& row : of_processes())
+      list.push_back(std::move(row));
+    return list;
+  }();
   return rows;
 }
 

@@ -54,8 +54,6 @@ std::vector<figure> always() {
       {"verifier/failures/refused", "answers since the last step that a rule did not take: nobody was there to ask"},
       {"groups/dropped", "groups dropped for any reason, since the run began"},
       {"steps/skipped", "1 where the step changed nothing: its loss or gradient was not finite"},
-      {"episodes/turns", "mean number of turns of an episode"},
-      {"tokens/observed", "tokens that environments said in the step's episodes: they are read and not trained"},
       {"tokens/prompt", "tokens of the step's prompts"},
       {"tokens/fed", "tokens that the learner's forward passes were fed"},
       {"tokens/flat_left_out", "tokens of groups whose every advantage is 0, which were not computed"},
@@ -91,6 +89,21 @@ void add_rare(std::vector<figure>& list) {
     add("ratio_max", "the largest such ratio");
     add("clip_fraction", "share of them that was clipped");
   }
+}
+
+void add_rollouts(std::vector<figure>& list, const pipeline& p) {
+  const auto rollouts = p.of<rollout_table>();
+  if (rollouts.empty())
+    return;
+  list.push_back({std::string(metric::prompt_tokens_found),
+                  "prompt tokens since the last step whose keys and values were there: another prompt began alike"});
+  list.push_back({std::string(metric::prompt_tokens_computed), "prompt tokens since the last step that were computed"});
+  if (std::ranges::all_of(rollouts,
+                          [](const role* r) { return std::get<rollout_table>(r->options).environment.empty(); }))
+    return;
+  list.push_back({"episodes/turns", "mean number of turns of an episode"});
+  list.push_back(
+      {"tokens/observed", "tokens that environments said in the step's episodes: they are read and not trained"});
 }
 
 void add_critic(std::vector<figure>& list) {
@@ -182,6 +195,7 @@ std::vector<figure> figures_of(const pipeline& p) {
     const auto& name = std::get<reward_model_table>(r->options).name;
     list.push_back({metric::rule_reward(name), "mean score by the reward model " + r->name});
   }
+  add_rollouts(list, p);
   if (!p.of<critic_table>().empty())
     add_critic(list);
   for (const role* r : p.of<policy_table>())

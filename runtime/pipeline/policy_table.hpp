@@ -64,9 +64,9 @@ struct policy_table {
   double algorithm_number(std::string_view option) const;
 
   std::vector<std::string> reads_if_added() const {
-    auto columns =
-        column::names(column::recomputed, column::kept, column::greedy, column::ref_logprob, column::value,
-                      column::any_origin, column::turns, column::turn_begins, column::turn_ends, column::turn_reward);
+    auto columns = column::names(column::recomputed, column::kept, column::greedy, column::ref_logprob, column::value,
+                                 column::any_origin, column::finish, column::turns, column::turn_begins,
+                                 column::turn_ends, column::turn_reward);
     if (rewards.empty())
       columns.emplace_back(column::reward.name);
     return columns;

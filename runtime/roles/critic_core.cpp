@@ -4,7 +4,7 @@
 #include "runtime/columns/column_origin.hpp"
 #include "runtime/model/score_head.hpp"
 #include "runtime/roles/learner_options.hpp"
-#include "runtime/roles/tokenizer_match.hpp"
+#include "runtime/roles/role_model.hpp"
 #include "runtime/telemetry/metrics.hpp"
 #include "runtime/train/mask_old.hpp"
 #include "runtime/words/input_error.hpp"

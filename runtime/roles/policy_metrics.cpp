@@ -41,6 +41,17 @@ std::string mismatch_complaint_of(const train::step_report& r) {
   return text;
 }
 
+namespace {
+
+void add_episodes(std::map<std::string, double>& m, const train::step_report& r) {
+  if (r.turns == 0)
+    return;
+  m["episodes/turns"] = static_cast<double>(r.turns) / static_cast<double>(r.answers);
+  m["tokens/observed"] = static_cast<double>(r.observed_tokens);
+}
+
+} // namespace
+
 /// The figures of a step under the names that dashboards know.
 std::map<std::string, double> metrics_of(const train::step_report& r) {
   namespace metric = telemetry::metric;
@@ -101,10 +112,7 @@ std::map<std::string, double> metrics_of(const train::step_report& r) {
     of_age("ratio_max", seen.largest_ratio);
     of_age("clip_fraction", mean(static_cast<double>(seen.clipped)));
   }
-  if (r.turns > 0) {
-    set("episodes/turns", static_cast<double>(r.turns) / static_cast<double>(r.answers));
-    set("tokens/observed", static_cast<double>(r.observed_tokens));
-  }
+  add_episodes(m, r);
   set(metric::prompt_tokens, static_cast<double>(r.prompt_tokens));
   set("tokens/fed", static_cast<double>(r.fed_tokens));
   set(metric::flat_tokens, static_cast<double>(r.flat_tokens_left_out));

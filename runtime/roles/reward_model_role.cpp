@@ -8,7 +8,6 @@
 #include "runtime/model/score_head.hpp"
 #include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/role_model.hpp"
-#include "runtime/roles/tokenizer_match.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <algorithm>

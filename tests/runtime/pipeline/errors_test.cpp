@@ -113,12 +113,10 @@ TEST_CASE("a missing key stands at its table") {
 }
 
 TEST_CASE("words outside the list: kinds, algorithms, rules and their options") {
-  CHECK(
-      with("kind = \"rollout\"", "kind = \"rolout\"")
-      == lines{
-          R"(p.toml:13:8: roles.rollout.kind: found "rolout", want one of source, rollout, demonstrations, environment, )"
-          R"(rule_verifier, reward_model, reference, critic, policy, evaluation (what the role does), did you mean )"
-          R"("rollout"?)"});
+  CHECK(with("kind = \"rollout\"", "kind = \"rolout\"")
+        == lines{R"(p.toml:13:8: roles.rollout.kind: found "rolout", want one of source, rollout, demonstrations, )"
+                 R"(environment, rule_verifier, reward_model, reference, critic, policy, evaluation (what the role )"
+                 R"(does), did you mean "rollout"?)"});
   CHECK(with("publishes_to", "algorithm = \"gprpo\"\npublishes_to")
         == lines{
             R"(p.toml:27:13: roles.learner.algorithm: found "gprpo", want one of "grpo", "rloo", "ppo" (advantage and )"

@@ -186,7 +186,7 @@ TEST_CASE("the one role that scores adds the reward; several are weighed by the 
   CHECK(errors_of(two).empty());
   const auto p = parsed(two);
   CHECK(p.at("judge").adds == lines{"reward.judge", "origin.reward.judge"});
-  CHECK(p.policy().reads_if_added == lines{"recomputed", "kept", "origin.reward.judge"});
+  CHECK(p.policy().reads_if_added == lines{"recomputed", "kept", "origin.reward.judge", "finish"});
   CHECK(p.policy().reads
         == lines{"prompt_tokens", "tokens", "mask", "logprob", "version", "lengths", "reward.number", "reward.judge"});
   CHECK(

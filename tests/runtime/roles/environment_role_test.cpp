@@ -99,7 +99,9 @@ TEST_CASE("environment role: an episode ends by itself or after max_turns, and w
   const auto cut = p.take(1, 0, std::string(100, 'x')).first;
   CHECK(cut.messages.at(0).content == "1xxxxxxxxx [cut]");
   CHECK_FALSE(cut.done);
-  CHECK(p.take(1, 1, "\xE4\xB8\xAD\xE4\xB8\xAD\xE4\xB8\xAD\xE4\xB8\xAD\xE4\xB8\xAD").first.messages.at(0).content
+  CHECK(p.take(1, 1, "\xE4\xB8\xAD\xE4\xB8\xAD\xE4\xB8\xAD\xE4\xB8\xAD\xE4\xB8\xAD\xE4\xB8\xAD")
+            .first.messages.at(0)
+            .content
         == "1\xE4\xB8\xAD\xE4\xB8\xAD\xE4\xB8\xAD [cut]"); // whole characters
   const auto last = p.take(1, 2, "more").first;
   CHECK(last.done);

@@ -116,7 +116,7 @@ TEST_CASE("the policy pulls what it trains on and nothing else") {
   CHECK(wanted.required
         == column::names(column::prompt_tokens, column::tokens, column::mask, column::logprob, column::version,
                          column::lengths, column::reward));
-  CHECK(wanted.optional == column::names(column::recomputed, column::kept));
+  CHECK(wanted.optional == column::names(column::recomputed, column::kept, column::finish));
 }
 
 TEST_CASE("a forgotten group cannot be trained") { // PO-2
