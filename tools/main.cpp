@@ -100,6 +100,7 @@ int run_and_say(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   const int status = run_and_say(argc, argv);
+  std::fflush(nullptr); // what was said is said, also where the libraries' end takes longer than its grace
   millrace::cluster::end_within(millrace::cluster::parting_grace, status); // libraries' last words may hang
   return status;
 }

@@ -186,6 +186,8 @@ void environment_role::state::said(const environments::episode_id& which, enviro
   cut(reply.messages, max_bytes);
   if (error.empty())
     episode.last = reply;
+  else
+    --episode.taken; // whoever asks again is not left waiting
   for (const auto& done : std::exchange(episode.waiting, {}))
     done(reply, error);
 }

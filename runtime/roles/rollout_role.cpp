@@ -128,9 +128,17 @@ rollout_role::~rollout_role() = default;
 decode_loop::events rollout_role::state::loop_events() {
   decode_loop::events on;
   const auto greedy = static_cast<std::size_t>(requests.greedy());
-  on.finished = [setup = setup, greedy, held = in_flight, tok = words.tok](std::uint32_t attempt,
-                                                                           const std::vector<std::int32_t>& prompt,
-                                                                           const rollout::finished_group& group) {
+  const auto over = [held = in_flight, post = post](group_attempt which) {
+    held.end(which);
+    post([which](state& self) {
+      if (const auto found = self.plays.find(which.group);
+          found != self.plays.end() && found->second.attempt == which.attempt)
+        self.plays.erase(found);
+    });
+  };
+  on.finished = [setup = setup, greedy, over, tok = words.tok](std::uint32_t attempt,
+                                                               const std::vector<std::int32_t>& prompt,
+                                                               const rollout::finished_group& group) {
     setup.events.generated({.from = setup.who,
                             .group = group.group,
                             .attempt = attempt,
@@ -142,13 +150,13 @@ decode_loop::events rollout_role::state::loop_events() {
                             .surplus_tokens = group.surplus_tokens,
                             .prompt_tokens_found = group.prompt_tokens_found,
                             .prompt_tokens_computed = group.prompt_tokens_computed});
-    held.end({group.group, attempt});
+    over({group.group, attempt});
   };
-  on.interrupted = [setup = setup, greedy, held = in_flight](
-                       std::uint32_t attempt, const rollout::partial_group& so_far, const std::string& why) {
+  on.interrupted = [setup = setup, greedy, over](std::uint32_t attempt, const rollout::partial_group& so_far,
+                                                 const std::string& why) {
     if (!why.empty()) {
       setup.events.lost(lost_group(setup.who, attempt, so_far, why));
-      held.end({so_far.group, attempt});
+      over({so_far.group, attempt});
       return;
     }
     group_interrupted what{.from = setup.who,
@@ -159,7 +167,7 @@ decode_loop::events rollout_role::state::loop_events() {
     if (!what.tokens.empty())
       what.partial = setup.data->publish(columns::columns_of(so_far));
     setup.events.interrupted(std::move(what));
-    held.end({so_far.group, attempt});
+    over({so_far.group, attempt});
   };
   on.turn_ended = [post = post](std::uint32_t attempt, const rollout::ended_turn& turn) {
     post([attempt, turn](state& self) { self.take_turn(attempt, turn); });

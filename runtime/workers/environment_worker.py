@@ -22,6 +22,7 @@ class NotAsWanted(Exception):
 
 
 episodes = {}
+opening, ended = set(), set()  # groups that are beginning, and those of them that nobody wants any more
 sending = threading.Lock()
 
 
@@ -60,6 +61,19 @@ async def called(pool, function, *arguments):
 
 
 async def begin(pool, cls, ask):
+    key = (ask["group"], ask["attempt"])
+    opening.add(key)
+    try:
+        begun, prompt = await opened(pool, cls, ask)
+        if key not in ended:
+            episodes[key] = begun
+    finally:
+        opening.discard(key)
+        ended.discard(key)
+    return {"messages": prompt}
+
+
+async def opened(pool, cls, ask):
     begun, prompts = [], []
     for _ in range(ask["answers"]):
         one = cls()
@@ -69,8 +83,7 @@ async def begin(pool, cls, ask):
         raise NotAsWanted("reset gave no message, want the prompt")
     if any(prompt != prompts[0] for prompt in prompts):
         raise NotAsWanted("reset gave two answers of a row different prompts, want one: draw from random.Random(seed)")
-    episodes[(ask["group"], ask["attempt"])] = begun
-    return {"messages": prompts[0]}
+    return begun, prompts[0]
 
 
 async def step(pool, ask):
@@ -114,7 +127,10 @@ async def play(cls, threads):
 
     def take(ask):
         if ask["do"] == "end":
-            episodes.pop((ask["group"], ask["attempt"]), None)
+            key = (ask["group"], ask["attempt"])
+            episodes.pop(key, None)
+            if key in opening:
+                ended.add(key)
             return
         task = loop.create_task(answer(pool, cls, ask))
         running.add(task)  # the loop itself keeps no reference

@@ -40,7 +40,7 @@ TEST_CASE("each process of a role with gpus sees one GPU, and keeps it when it i
   const auto before = run.files().process_of("rollout/1");
   REQUIRE(kill(before, SIGKILL) == 0);
   REQUIRE(wait_until([&] { return running.ended() || run.files().process_of("rollout/1") != before; }));
-  CHECK(gpu_of("rollout/1") == "5");
+  CHECK(wait_until([&] { return gpu_of("rollout/1") == "5"; })); // its process may not be the program yet
   running.signal(SIGINT);
   CHECK(running.wait(20).status == 3);
 }

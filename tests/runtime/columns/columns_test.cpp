@@ -73,7 +73,7 @@ TEST_CASE("what a source and a rollout publish is what their kinds declare") {
   group.kept = {0, 3};
   check_declared(columns::columns_of({1}, group, 1), p.at("rollout"));
   CHECK(lists(p.policy().reads, "greedy"));
-  CHECK(p.policy().reads_if_added == column::names(column::recomputed, column::kept));
+  CHECK(p.policy().reads_if_added == column::names(column::recomputed, column::kept, column::finish));
 }
 
 TEST_CASE("every column that a kind of role reads or adds stands in the table") {

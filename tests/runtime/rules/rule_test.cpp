@@ -9,7 +9,7 @@ using namespace millrace;
 using namespace millrace::rules;
 
 TEST_CASE("rule table: every type is found by its name and says what it and its options do") {
-  REQUIRE(rule_types().size() == 13);
+  REQUIRE(rule_types().size() == 14);
   for (const rule_type* type : rule_types()) {
     CHECK(find_rule_type(type->name) == type);
     CHECK_FALSE(type->meaning.empty());
@@ -32,7 +32,7 @@ TEST_CASE("make_rule: each mistake is one line that says what was found and want
   };
   CHECK(message("numbers", {})
         == "rule: found type \"numbers\", want one of exact, number, format, length, gsm8k, http, math, math_dapo, "
-           "math_reward, code, program, python, reasoning_gym");
+           "math_reward, code, program, python, reasoning_gym, environment");
   CHECK(message("number", {{"extrct", "last"}}) == "rule number: found the option \"extrct\", want one it has");
   CHECK(message("number", {{"extract", "first"}})
         == "rule number: extract: found \"first\", want one of \"last\", \"boxed\", \"hash\", \"whole\"");
