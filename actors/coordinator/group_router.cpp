@@ -62,8 +62,8 @@ void group_router::node_gone(node_id node, double now) {
     effects_.complain(who.name() + " is gone: what it was evaluating is lost, nothing else");
   advance_evaluations();
   const auto lost_workers = remove_generators(node);
-  const auto lost_adders = remove_adders(node);
-  const auto lost_environments = remove_environments(node);
+  const auto lost_adders = remove(adders_, node);
+  const auto lost_environments = remove(environments_, node);
   std::vector<group_attempt> lost_groups, lost_episodes;
   std::vector<std::pair<group_id, std::string>> work_again;
   for (auto& [group, record] : groups_) {
@@ -134,15 +134,23 @@ std::vector<schedule::worker_id> group_router::remove_generators(node_id node) {
   return lost;
 }
 
-std::set<std::string> group_router::remove_adders(node_id node) {
+std::set<std::string> group_router::remove(std::map<std::string, live_role>& roles, node_id node) {
   std::set<std::string> lost;
-  std::erase_if(adders_, [&](const auto& entry) {
+  std::erase_if(roles, [&](const auto& entry) {
     if (entry.second.node != node)
       return false;
     lost.insert(entry.first);
     return true;
   });
   return lost;
+}
+
+group_router::live_role* group_router::least_busy(std::map<std::string, live_role>& roles, const std::string& role) {
+  live_role* least = nullptr;
+  for (auto& [name, copy] : roles)
+    if (copy.who.role == role && (!least || copy.busy < least->busy))
+      least = &copy;
+  return least;
 }
 
 // -- groups ----------------------------------------------------------------------------------------------------------
@@ -311,10 +319,7 @@ void group_router::advance(std::uint64_t group) {
 
 void group_router::hand_to_adder(std::uint64_t group, const std::string& role) {
   auto& record = groups_.at(group);
-  live_role* least = nullptr;
-  for (auto& [name, copy] : adders_)
-    if (copy.who.role == role && (!least || copy.busy < least->busy))
-      least = &copy;
+  live_role* least = least_busy(adders_, role);
   if (!least) {
     record.waiting.insert(role);
     return;

@@ -260,8 +260,10 @@ private:
   /// Once all generators of the run have the published version, its bytes are needed no more.
   void let_go_of_taken();
   std::vector<schedule::worker_id> remove_generators(node_id node);
-  std::set<std::string> remove_adders(node_id node);
-  std::set<std::string> remove_environments(node_id node);
+  /// Those of a process that is gone. @returns their names
+  static std::set<std::string> remove(std::map<std::string, live_role>& roles, node_id node);
+  /// The living copy of a role that has the fewest groups; nullptr if there is none.
+  static live_role* least_busy(std::map<std::string, live_role>& roles, const std::string& role);
   bool find_environment(group_record& record, const std::string& role); ///< false: none is up
   void end_episodes(std::uint64_t group, group_record& record);
   void start_generation(std::uint64_t group);

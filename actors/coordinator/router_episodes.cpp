@@ -12,24 +12,10 @@ void group_router::environment_up(const role_instance& who, node_id node, const 
       start_generation(group);
 }
 
-std::set<std::string> group_router::remove_environments(node_id node) {
-  std::set<std::string> lost;
-  std::erase_if(environments_, [&](const auto& entry) {
-    if (entry.second.node != node)
-      return false;
-    lost.insert(entry.first);
-    return true;
-  });
-  return lost;
-}
-
 bool group_router::find_environment(group_record& record, const std::string& role) {
   if (record.environment)
     return true;
-  live_role* least = nullptr;
-  for (auto& [name, copy] : environments_)
-    if (copy.who.role == role && (!least || copy.busy < least->busy))
-      least = &copy;
+  live_role* least = least_busy(environments_, role);
   record.waits_for_environment = !least;
   if (!least)
     return false;

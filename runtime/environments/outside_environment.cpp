@@ -1,6 +1,7 @@
 #include "runtime/environments/outside_environment.hpp"
 
 #include "runtime/formats/strict_json.hpp"
+#include "runtime/formats/written_numbers.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -13,11 +14,6 @@ namespace {
 
 using nlohmann::json;
 using workers::worker_failure;
-
-/// Bytes that are no UTF-8 become U+FFFD.
-std::string text_of(const json& message) {
-  return message.dump(-1, ' ', false, json::error_handler_t::replace);
-}
 
 json messages_json(const std::vector<chat_turn>& messages) {
   json list = json::array();
@@ -43,7 +39,7 @@ json row_json(const episode_row& row) {
 }
 
 std::string short_line(const json& found) {
-  return text_of(found).substr(0, 80);
+  return formats::written_text(found).substr(0, 80);
 }
 
 std::uint64_t id_of(const std::string& message) {
@@ -134,13 +130,13 @@ void outside_environment::begin(group_attempt group, const episode_row& row, std
   }
   workers_[worker]->ask(
       [&](std::uint64_t id) {
-        return text_of({{"id", id},
-                        {"do", "begin"},
-                        {"group", group.group},
-                        {"attempt", group.attempt},
-                        {"answers", answers},
-                        {"seed", seed},
-                        {"row", row_json(row)}});
+        return formats::written_text({{"id", id},
+                                      {"do", "begin"},
+                                      {"group", group.group},
+                                      {"attempt", group.attempt},
+                                      {"answers", answers},
+                                      {"seed", seed},
+                                      {"row", row_json(row)}});
       },
       settings_.deadline,
       [done = std::move(done)](const std::string& message, const std::string& error) {
@@ -169,13 +165,13 @@ void outside_environment::take(const episode_id& episode, const written_turn& tu
     return done({}, "the process that had the episode is gone");
   workers_[worker]->ask(
       [&](std::uint64_t id) {
-        return text_of({{"id", id},
-                        {"do", "step"},
-                        {"group", episode.group.group},
-                        {"attempt", episode.group.attempt},
-                        {"answer", episode.answer},
-                        {"text", turn.text},
-                        {"cut_off", turn.cut_off}});
+        return formats::written_text({{"id", id},
+                                      {"do", "step"},
+                                      {"group", episode.group.group},
+                                      {"attempt", episode.group.attempt},
+                                      {"answer", episode.answer},
+                                      {"text", turn.text},
+                                      {"cut_off", turn.cut_off}});
       },
       settings_.deadline,
       [done = std::move(done)](const std::string& message, const std::string& error) {
@@ -202,7 +198,7 @@ void outside_environment::end(group_attempt group) {
     at_.erase(found);
     --groups_[worker];
   }
-  workers_[worker]->tell(text_of({{"do", "end"}, {"group", group.group}, {"attempt", group.attempt}}));
+  workers_[worker]->tell(formats::written_text({{"do", "end"}, {"group", group.group}, {"attempt", group.attempt}}));
 }
 
 std::vector<option> with_process_options(std::vector<option> own) {

@@ -274,7 +274,7 @@ void engine::state::take(slot& who, std::int32_t token, float logprob) {
     out.turns.back().end = static_cast<std::int32_t>(out.tokens.size());
   const bool full = is_full(out.tokens.size(), how, room_behind(group));
   if (group.request.episodes && !(full && *end == finish_reason::length)) {
-    end_turn(who, *end);
+    end_turn(who);
     return;
   }
   told.back().end = end;

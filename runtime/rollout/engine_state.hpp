@@ -67,8 +67,8 @@ struct engine::state {
   void release_all(const group_state& group);
   void tell_turns_again(group_state& group); ///< texts are not handed over, nor whether the environment was asked
   void take_turns_again();
-  void end_turn(slot& who, finish_reason how); ///< the answer leaves its slot until its environment replies
-  void cut_off();                              ///< answers that are not kept whatever else they sample
+  void end_turn(slot& who); ///< the answer leaves its slot until its environment replies
+  void cut_off();           ///< answers that are not kept whatever else they sample
 };
 
 } // namespace millrace::rollout

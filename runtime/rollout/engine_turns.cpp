@@ -4,16 +4,24 @@
 
 /// Episodes: turns that end, and replies to them.
 namespace millrace::rollout {
+namespace {
 
-void engine::state::end_turn(slot& who, finish_reason how) {
+/// The last turn of an answer that has ended it.
+ended_turn last_turn_of(const group_state& group, std::int32_t index) {
+  const auto& out = group.result.answers[static_cast<std::size_t>(index)];
+  return {.group = group.request.group,
+          .answer = index,
+          .turn = static_cast<std::int32_t>(out.turns.size()) - 1,
+          .text = out.text,
+          .finish = out.finish,
+          .last_token = out.tokens.back()};
+}
+
+} // namespace
+
+void engine::state::end_turn(slot& who) {
   auto& group = *who.group;
-  const auto& out = who.text();
-  turns.push_back({.group = group.request.group,
-                   .answer = who.index,
-                   .turn = static_cast<std::int32_t>(out.turns.size()) - 1,
-                   .text = out.text,
-                   .finish = how,
-                   .last_token = out.tokens.back()});
+  turns.push_back(last_turn_of(group, who.index));
   prefixes.keep(who);
   group.kept_keys.insert_or_assign(who.index, waiting_keys{.sequence = std::move(who.sequence), .mixed = who.mixed});
   who.started = false;
@@ -29,12 +37,7 @@ void engine::state::tell_turns_again(group_state& group) {
     const auto how = end_of_answer(out.tokens, first, group.request.how, tok.get(), room_behind(group));
     out.finish = how.value_or(finish_reason::length);
     out.text = text_of_answer(last_turn(out), out.finish, group.request.how, tok.get());
-    turns_again.push_back({.group = group.request.group,
-                           .answer = i,
-                           .turn = static_cast<std::int32_t>(out.turns.size()) - 1,
-                           .text = out.text,
-                           .finish = out.finish,
-                           .last_token = out.tokens.back()});
+    turns_again.push_back(last_turn_of(group, i));
   }
 }
 

@@ -1,7 +1,7 @@
 """Plays episodes with a user's class for Millrace: python3 -c SCRIPT FILE CLASS THREADS. Python 3.8 or later, no
 packages.
 
-The messages (frames.py, which stands before this) are JSON. The first one says whether the class can be used: {"error":
+The messages (frames.py, which stands before this with user_code.py) are JSON. The first one says whether the class can be used: {"error":
 "" or one line}. Then comes {"id", "do": "begin", "group", "attempt", "answers", "seed", "row": {...}}, answered by {"id",
 "messages": [...]}, and {"id", "do": "step", "group", "attempt", "answer", "text", "cut_off"}, answered by {"id",
 "messages", "reward", "done"}; either by {"id", "failure": line}. {"do": "end", "group", "attempt"} has no answer. Many
@@ -9,7 +9,6 @@ questions are open at once: coroutines wait beside each other, plain functions i
 """
 import asyncio
 import concurrent.futures
-import importlib.util
 import inspect
 import json
 import math
@@ -30,11 +29,6 @@ def send(message):
     data = json.dumps(message).encode()
     with sending:
         send_bytes(data)
-
-
-def line_of(error):
-    words = " ".join(str(error).split())
-    return (type(error).__name__ + (": " + words if words else ""))[:300]
 
 
 def messages_of(found, what):
@@ -145,17 +139,7 @@ async def play(cls, threads):
 
 
 def load(path, name):
-    if not os.path.isfile(path):
-        raise LookupError("found no file " + path + ", want one with the class")
-    sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
-    module_name = os.path.splitext(os.path.basename(path))[0]
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    spec.loader.exec_module(module)
-    if not hasattr(module, name):
-        raise LookupError("found no class '" + name + "'")
-    cls = getattr(module, name)
+    cls = from_file(path, name, "class")
     for method in ("reset", "step"):
         if not callable(getattr(cls, method, None)):
             raise LookupError("'" + name + "' has no method " + method + ", want reset(row) and step(messages)")

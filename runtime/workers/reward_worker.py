@@ -1,13 +1,13 @@
 """Calls a user's reward function for Millrace: python3 -c SCRIPT FILE FUNCTION STYLE. Python 3.8 or later, no packages.
 
-The messages (frames.py, which stands before this) are JSON. The first one says whether the function can be used:
+The messages (frames.py, which stands before this with user_code.py) are JSON. The first one says whether the function can be used:
 {"error": "" or one line}. Then comes {"id": n, "calls": [{...}, ...]} for each question, and
 {"id": n, "results": [{"score": x or null, "metrics": {...}} or {"failure": kind, "reason": line}, ...]} for the answer.
 What the user prints goes to stderr. In the style reasoning_gym there is no file: FUNCTION says where an answer states
 its result.
 """
 import asyncio
-import importlib.util
+import importlib
 import inspect
 import json
 import math
@@ -26,11 +26,6 @@ def receive():
 
 def send(message):
     send_bytes(json.dumps(message).encode())
-
-
-def line_of(error):
-    words = " ".join(str(error).split())
-    return (type(error).__name__ + (": " + words if words else ""))[:300]
 
 
 def result(value, metrics=None, nothing=False):
@@ -195,18 +190,7 @@ def load(path, name, style):
         return gym_scorer(name)
     if style == "math_verify":
         return importlib.import_module("math_verify")
-    if not os.path.isfile(path):
-        raise LookupError("found no file " + path + ", want one with the function")
-    folder = os.path.dirname(os.path.abspath(path))
-    sys.path.insert(0, folder)
-    module_name = os.path.splitext(os.path.basename(path))[0]
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    spec.loader.exec_module(module)
-    if not hasattr(module, name):
-        raise LookupError("found no function '" + name + "'")
-    function = getattr(module, name)
+    function = from_file(path, name, "function")
     if not callable(function):
         raise LookupError("'" + name + "' is " + type(function).__name__ + ", want a function")
     positional, named = styles[style][1:]
