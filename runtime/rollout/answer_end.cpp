@@ -47,6 +47,21 @@ std::span<const std::int32_t> last_turn(const answer& a) {
   return std::span(a.tokens).subspan(a.turns.empty() ? 0 : static_cast<std::size_t>(a.turns.back().begin));
 }
 
+std::vector<std::int32_t> segment_begins(const answer& a) {
+  std::vector<std::int32_t> begins;
+  for (std::size_t k = 1; k < a.turns.size(); ++k)
+    if (a.turns[k].new_segment)
+      begins.push_back(a.turns[k - 1].end);
+  return begins;
+}
+
+std::int64_t last_segment(const answer& a) {
+  for (std::size_t k = a.turns.size(); k-- > 1;)
+    if (a.turns[k].new_segment)
+      return a.turns[k - 1].end;
+  return 0;
+}
+
 std::int64_t sampled_tokens(const answer& a) {
   auto count = static_cast<std::int64_t>(a.turns.empty() ? a.tokens.size() : 0);
   for (const auto& turn : a.turns)

@@ -14,7 +14,7 @@ namespace millrace::rollout {
 /// before length.
 /// @param first of the turn under way
 /// @param tok  may be null if there are no stop strings
-/// @param room tokens that fit into the context behind the prompt
+/// @param room tokens of the answer with which its context is full
 std::optional<finish_reason> end_of_answer(std::span<const std::int32_t> tokens, std::size_t first, const sampling& how,
                                            const text::tokenizer* tok, std::int64_t room);
 

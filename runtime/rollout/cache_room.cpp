@@ -29,7 +29,7 @@ std::vector<row_owner> rows_by_age(std::vector<slot>& slots) {
   std::ranges::sort(run, is_older);
   std::vector<row_owner> found;
   for (slot* s : run) {
-    const bool prompt = !s->started && !s->group->prompt_done();
+    const bool prompt = s->awaits_prompt() && !s->group->prompt_done();
     const auto same = [&](const row_owner& other) { return other.prompt && other.who->group == s->group; };
     if (!prompt || std::ranges::none_of(found, same))
       found.push_back({s, prompt});
@@ -38,12 +38,11 @@ std::vector<row_owner> rows_by_age(std::vector<slot>& slots) {
 }
 
 std::int64_t cache_room::wanted_by(const slot& who, std::int64_t& prefill_left) const {
-  const auto drawn = static_cast<std::int64_t>(who.text().tokens.size());
-  const std::int64_t prompt = who.group->prompt_tokens();
-  // One that begins shares the prompt's full blocks.
-  const std::int64_t length = who.started ? who.sequence.length() : prompt - (drawn == 0 ? 1 : 0);
+  const std::int64_t prompt = std::max<std::int64_t>(0, -who.begin());
+  // One that begins behind the prompt shares its full blocks.
+  const std::int64_t length = who.started ? who.sequence.length() : prompt - (who.text().tokens.empty() ? 1 : 0);
   const std::int64_t held = who.started ? blocks_for(length) : length / block_tokens;
-  const std::int64_t missing = prompt + drawn - length;
+  const std::int64_t missing = who.tokens() - length;
   const std::int64_t count = missing == 1 ? 1 : std::min(missing, prefill_left);
   if (missing > 1)
     prefill_left -= count;
@@ -51,7 +50,7 @@ std::int64_t cache_room::wanted_by(const slot& who, std::int64_t& prefill_left) 
 }
 
 std::int64_t cache_room::wanted_by_prompt(const group_state& group, std::int64_t& prefill_left) const {
-  const auto waits = [&](const slot& s) { return s.runs() && s.group == &group && !s.started; };
+  const auto waits = [&](const slot& s) { return s.group == &group && s.awaits_prompt(); };
   if (group.prompt_done() || std::ranges::none_of(slots_, waits))
     return 0;
   const std::int64_t count = std::min(group.prompt_tokens() - group.computed, prefill_left);
@@ -81,7 +80,7 @@ group_state* cache_room::idle_prompt() const {
 group_state* cache_room::spare_prompt() const {
   for (const auto& group : groups_)
     if (group->prompt.length() > 0 && std::ranges::none_of(slots_, [&](const slot& s) {
-          return s.runs() && s.group == group.get() && !s.started;
+          return s.group == group.get() && s.awaits_prompt();
         }))
       return group.get();
   return nullptr;

@@ -24,6 +24,11 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+/// The next token is the first that is sampled in a segment.
+bool begins_segment(const answer& a) {
+  return !a.turns.empty() && a.turns.back().new_segment && a.turns.back().begin == std::ssize(a.tokens);
+}
+
 void check_packed(const std::shared_ptr<const model::decoder>& policy) {
   if (!policy || (policy->device().is_cpu() && !policy->head().packed))
     throw std::invalid_argument("rollout::engine: the policy is not packed");
@@ -103,7 +108,7 @@ void engine::state::make_room() {
   for (slot* waits : room.parked()) {
     const auto running = std::ranges::count_if(slots, [](const slot& s) { return s.runs(); });
     waits->parked = false;
-    const auto found = prefixes.give(*waits->group) + prefixes.give(*waits);
+    const auto found = (waits->awaits_prompt() ? prefixes.give(*waits->group) : 0) + prefixes.give(*waits);
     waits->parked = running > 0 && lacks(running);
     if (waits->parked)
       begin_again(*waits);
@@ -174,9 +179,11 @@ void engine::state::fill_slots() {
 
 void engine::state::plan_slot(slot& s, step_plan& p, std::int64_t& left) {
   if (!s.started) {
-    // An answer that comes to a prompt computed earlier starts with the prompt's last token.
     s.anew = !s.text().tokens.empty();
-    s.sequence = s.group->prompt.fork(s.group->prompt_tokens() - (s.anew ? 0 : 1));
+    if (s.begin() > 0)
+      s.sequence = model::kv_sequence(pool);
+    else // one that comes to a prompt computed earlier starts with the prompt's last token
+      s.sequence = s.group->prompt.fork(s.group->prompt_tokens() - (s.anew ? 0 : 1));
     s.started = true;
   }
   const std::int64_t missing = s.missing();
@@ -215,7 +222,7 @@ void engine::state::plan_prompt(group_state& g, step_plan& p, std::int64_t& left
     return;
   p.ask();
   for (auto& s : slots)
-    if (s.runs() && s.group == &g && !s.started && s.text().tokens.empty())
+    if (s.group == &g && s.awaits_prompt() && s.text().tokens.empty())
       p.draw(s);
 }
 
@@ -252,7 +259,7 @@ void engine::state::draw(const step_plan& plan, const at::Tensor& hidden) {
 void engine::state::take(slot& who, std::int32_t token, float logprob) {
   auto& group = *who.group;
   auto& out = who.text();
-  if (std::exchange(who.anew, false))
+  if (std::exchange(who.anew, false) && !begins_segment(out))
     out.recomputed.push_back(static_cast<std::int32_t>(out.tokens.size()));
   out.tokens.push_back(token);
   out.logprob.push_back(logprob);
@@ -262,7 +269,7 @@ void engine::state::take(slot& who, std::int32_t token, float logprob) {
     group.result.first_token_s = seconds_since(group.admitted);
   const auto& how = group.request.how;
   const auto first = out.tokens.size() - last_turn(out).size();
-  const auto end = end_of_answer(out.tokens, first, how, tok.get(), room_behind(group));
+  const auto end = end_of_answer(out.tokens, first, how, tok.get(), room_of(group, out));
   if (!end || group.request.episodes) {
     if (!who.started)
       who.sequence = group.prompt.fork(group.prompt_tokens());

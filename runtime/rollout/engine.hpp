@@ -61,6 +61,8 @@ struct turn_reply {
   std::vector<std::int32_t> tokens = {}; ///< for the model to read before its next turn
   float reward = 0;
   bool done = false; ///< the episode has ended; `tokens` are not wanted
+  /// `tokens` are a whole conversation, at least one: a segment of the answer begins with them.
+  bool new_segment = false;
 };
 
 /// Generates answers by continuous batching: a fixed number of slots, each decoding one answer; a slot whose answer is
@@ -129,7 +131,7 @@ public:
 
   /// Goes on with an answer whose turn has ended: with its next turn, or not at all.
   /// @returns false where no such answer waits here
-  /// @throws std::invalid_argument for tokens that are not of the vocabulary
+  /// @throws std::invalid_argument for tokens that are not of the vocabulary, or a segment without any
   bool go_on(std::uint64_t group, std::int32_t answer, const turn_reply& reply);
 
   /// Whether answers get slots. While none does, those that have one go on to the end of their turn.

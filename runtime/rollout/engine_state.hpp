@@ -49,7 +49,7 @@ struct engine::state {
   }
 
   bool waits_for_prompt(const group_state& group) const {
-    return std::ranges::any_of(slots, [&](const slot& s) { return s.runs() && s.group == &group && !s.started; });
+    return std::ranges::any_of(slots, [&](const slot& s) { return s.group == &group && s.awaits_prompt(); });
   }
 
   bool may_place(group_state& group) const { return gives_slots && !group.withheld && !group.all_placed(); }
@@ -67,7 +67,10 @@ struct engine::state {
   void draw(const step_plan& plan, const at::Tensor& hidden);
   void take(slot& who, std::int32_t token, float logprob);
 
-  std::int64_t room_behind(const group_state& group) const { return options.max_context - group.prompt_tokens(); }
+  /// Tokens of an answer with which its context is full.
+  std::int64_t room_of(const group_state& group, const answer& a) const {
+    return options.max_context + group.sequence_begin(a);
+  }
 
   void release(slot& who);
   void release_all(const group_state& group);

@@ -7,7 +7,7 @@ namespace millrace::rollout {
 namespace {
 
 /// The last turn of an answer that has ended it.
-/// @param room tokens that the context has behind the prompt
+/// @param room as `engine::state::room_of`
 ended_turn last_turn_of(const group_state& group, std::int32_t index, std::int64_t room) {
   const auto& out = group.result.answers[static_cast<std::size_t>(index)];
   return {.group = group.request.group,
@@ -23,7 +23,7 @@ ended_turn last_turn_of(const group_state& group, std::int32_t index, std::int64
 
 void engine::state::end_turn(slot& who) {
   auto& group = *who.group;
-  turns.push_back(last_turn_of(group, who.index, room_behind(group)));
+  turns.push_back(last_turn_of(group, who.index, room_of(group, who.text())));
   prefixes.keep(who);
   group.kept_keys.insert_or_assign(who.index, waiting_keys{.sequence = std::move(who.sequence), .mixed = who.mixed});
   who.started = false;
@@ -36,10 +36,10 @@ void engine::state::tell_turns_again(group_state& group) {
       continue;
     auto& out = group.result.answers[static_cast<std::size_t>(i)];
     const auto first = out.tokens.size() - last_turn(out).size();
-    const auto how = end_of_answer(out.tokens, first, group.request.how, tok.get(), room_behind(group));
+    const auto how = end_of_answer(out.tokens, first, group.request.how, tok.get(), room_of(group, out));
     out.finish = how.value_or(finish_reason::length);
     out.text = text_of_answer(last_turn(out), out.finish, group.request.how, tok.get());
-    turns_again.push_back(last_turn_of(group, i, room_behind(group)));
+    turns_again.push_back(last_turn_of(group, i, room_of(group, out)));
   }
 }
 
@@ -61,11 +61,11 @@ void engine::state::stamp_unread(group_state& group) const {
       continue;
     const auto keys = group.kept_keys.find(i);
     const auto in = std::ranges::find_if(slots, [&](const slot& s) { return s.group == &group && s.index == i; });
-    const auto computed = in != slots.end()               ? in->sequence.length()
+    const auto computed = in != slots.end()               ? (in->anew ? 0 : in->sequence.length())
                           : keys != group.kept_keys.end() ? keys->second.sequence.length()
-                                                          : 0;
+                                                          : 0; // what was begun anew begins again
     const auto said = std::int64_t{out.turns[out.turns.size() - 2].end};
-    const auto first = std::max(said, computed - group.prompt_tokens());
+    const auto first = std::max(said, computed + group.sequence_begin(out));
     std::fill(out.version.begin() + first, out.version.end(), version);
   }
 }
@@ -76,11 +76,14 @@ bool engine::go_on(std::uint64_t group, std::int32_t answer, const turn_reply& r
   if (found == s.groups.end() || answer < 0 || answer >= (*found)->request.answers || !(*found)->is_away(answer))
     return false;
   check_tokens(reply.tokens, s.policy->config());
+  if (reply.new_segment && reply.tokens.empty())
+    throw std::invalid_argument("rollout::engine: a segment of no tokens, want at least one");
   auto& g = **found;
   auto& out = g.result.answers[static_cast<std::size_t>(answer)];
   out.turns.back().reward = reply.reward;
   const auto longer = out.tokens.size() + reply.tokens.size();
-  const bool fits = !is_full(longer, g.request.how, s.room_behind(g));
+  const auto room = reply.new_segment ? std::ssize(out.tokens) + s.options.max_context : s.room_of(g, out);
+  const bool fits = !is_full(longer, g.request.how, room);
   if (reply.done || !fits) {
     if (!reply.done)
       out.finish = finish_reason::length;
@@ -93,7 +96,9 @@ bool engine::go_on(std::uint64_t group, std::int32_t answer, const turn_reply& r
   out.tokens.insert(out.tokens.end(), reply.tokens.begin(), reply.tokens.end());
   out.logprob.resize(longer, 0);
   out.version.resize(longer, version());
-  out.turns.push_back({.begin = static_cast<std::int32_t>(longer)});
+  out.turns.push_back({.begin = static_cast<std::int32_t>(longer), .new_segment = reply.new_segment});
+  if (reply.new_segment)
+    g.kept_keys.erase(answer); // they are not of it
   if (answer < g.placed) // else it has not had a slot here
     g.back.push_back(answer);
   return true;

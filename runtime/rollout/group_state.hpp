@@ -38,6 +38,13 @@ struct group_state {
 
   std::int64_t prompt_tokens() const { return static_cast<std::int64_t>(request.prompt.size()); }
 
+  /// Where the sequence of an answer begins, counted in the answer's tokens: at its last segment, or as far before them
+  /// as the prompt is long.
+  std::int64_t sequence_begin(const answer& a) const {
+    const auto segment = last_segment(a);
+    return segment > 0 ? segment : -prompt_tokens();
+  }
+
   bool prompt_done() const { return computed == prompt_tokens(); }
 
   bool oversampled() const { return request.needed > 0 && request.needed < request.answers; }
@@ -90,7 +97,7 @@ struct group_state {
 struct slot {
   group_state* group = nullptr;
   std::int32_t index = 0;
-  model::kv_sequence sequence; ///< of the first tokens of prompt and answer
+  model::kv_sequence sequence; ///< of the first tokens of prompt and answer, or of its last segment
   bool started = false;        ///< the sequence has the prompt
   bool anew = false;           ///< the next token is the first since prompt and answer were computed again
   bool mixed = false;          ///< the sequence has keys and values of earlier versions
@@ -98,17 +105,24 @@ struct slot {
 
   bool runs() const { return group && !parked; }
 
+  /// It begins behind the group's prompt, and has not begun.
+  bool awaits_prompt() const { return runs() && !started && begin() < 0; }
+
   answer& text() const { return group->result.answers[static_cast<std::size_t>(index)]; }
 
-  /// Tokens of prompt and answer without keys and values; 1: only the last one.
-  std::int64_t missing() const {
-    return group->prompt_tokens() + static_cast<std::int64_t>(text().tokens.size()) - sequence.length();
-  }
+  /// As `group_state::sequence_begin`.
+  std::int64_t begin() const { return group->sequence_begin(text()); }
+
+  /// Of the sequence, with those that have no keys and values.
+  std::int64_t tokens() const { return static_cast<std::int64_t>(text().tokens.size()) - begin(); }
+
+  /// Tokens without keys and values; 1: only the last one.
+  std::int64_t missing() const { return tokens() - sequence.length(); }
 
   std::int32_t token_at(std::int64_t position) const {
-    const auto behind = position - group->prompt_tokens();
-    return behind < 0 ? group->request.prompt[static_cast<std::size_t>(position)]
-                      : text().tokens[static_cast<std::size_t>(behind)];
+    const auto at = position + begin();
+    return at < 0 ? group->request.prompt[static_cast<std::size_t>(position)]
+                  : text().tokens[static_cast<std::size_t>(at)];
   }
 };
 

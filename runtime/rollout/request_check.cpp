@@ -13,6 +13,8 @@ bool are_turns_of(const answer& each, bool ended) {
   for (std::size_t i = 0; i < each.turns.size(); ++i) {
     const auto& turn = each.turns[i];
     const bool open = turn.end < 0;
+    if (turn.new_segment && (i == 0 || turn.begin == from))
+      return false;
     if (turn.begin < from || (open ? ended || i + 1 < each.turns.size() : turn.end <= turn.begin))
       return false;
     from = open ? turn.begin : turn.end;
@@ -55,11 +57,12 @@ void check_partial(const partial_group& so_far, const group_request& request, co
   const auto answers = static_cast<std::size_t>(request.answers);
   if (so_far.group != request.group || so_far.answers.size() != answers || so_far.ended.size() != answers)
     refuse("want the request's group and as many answers");
-  const auto room =
-      std::min(request.how.max_new_tokens, max_context - static_cast<std::int64_t>(request.prompt.size()));
   for (std::size_t i = 0; i < answers; ++i) {
     const auto& each = so_far.answers[i];
-    const auto tokens = static_cast<std::int64_t>(each.tokens.size());
+    const auto tokens = std::ssize(each.tokens);
+    const auto segment = last_segment(each);
+    const auto full = max_context + (segment > 0 ? segment : -std::ssize(request.prompt));
+    const auto room = std::min(request.how.max_new_tokens, full);
     if (each.logprob.size() != each.tokens.size() || each.version.size() != each.tokens.size())
       refuse("want a log-probability and a version for each token");
     if (!are_turns_of(each, so_far.ended[i] != 0) || (!each.turns.empty() && !request.episodes))

@@ -42,6 +42,8 @@ struct answer_turn {
   std::int32_t begin = 0; ///< its first token in the answer
   std::int32_t end = -1;  ///< one after its last token; -1: it goes on
   float reward = 0;       ///< that the environment gave for it
+  /// What stands between the turn before and this one is a whole conversation: a segment of the answer begins with it.
+  bool new_segment = false;
 
   bool operator==(const answer_turn&) const = default;
 };
@@ -51,7 +53,7 @@ struct answer {
   std::vector<float> logprob;         ///< per token: ln softmax(logits / temperature) over the whole vocabulary
   std::vector<std::uint32_t> version; ///< per token: the policy version that sampled it
   /// Tokens, ascending, before which the keys and values of prompt and answer were computed anew by that token's
-  /// version. Those of the first token always are; it is not listed.
+  /// version. Those of the first token, and of a segment's first sampled one, always are; neither is listed.
   std::vector<std::int32_t> recomputed;
   finish_reason finish = finish_reason::length;
   /// UTF-8 without special tokens, up to the stop string if one ended it; "" without a tokenizer. Of an episode the
@@ -59,6 +61,7 @@ struct answer {
   std::string text;
   /// Of an episode: who wrote what. Tokens between two turns are the environment's: nobody sampled them, `logprob` is 0
   /// and `version` the one that they were read under. Empty: all tokens are sampled, in one turn.
+  /// A segment is a sequence of its own: its tokens see each other, and neither the prompt nor the tokens before.
   std::vector<answer_turn> turns = {};
 };
 
@@ -66,6 +69,12 @@ struct answer {
 inline bool waits_for_reply(const answer& a) {
   return !a.turns.empty() && a.turns.back().end >= 0;
 }
+
+/// First tokens of the answer's segments, ascending, without the first one, which goes on behind the prompt.
+std::vector<std::int32_t> segment_begins(const answer& a);
+
+/// First token of the answer's last segment; 0: it has one, behind the prompt.
+std::int64_t last_segment(const answer& a);
 
 /// Tokens that the policy sampled.
 std::int64_t sampled_tokens(const answer& a);

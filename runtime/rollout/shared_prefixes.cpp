@@ -1,5 +1,6 @@
 #include "runtime/rollout/shared_prefixes.hpp"
 
+#include <algorithm>
 #include <span>
 #include <utility>
 #include <vector>
@@ -7,10 +8,13 @@
 namespace millrace::rollout {
 namespace {
 
-/// Prompt and answer.
+/// Those of its sequence.
 std::vector<std::int32_t> tokens_of(const slot& who) {
-  std::vector<std::int32_t> tokens = who.group->request.prompt;
   const auto& drawn = who.text().tokens;
+  const auto begin = who.begin();
+  if (begin > 0)
+    return {drawn.begin() + begin, drawn.end()};
+  std::vector<std::int32_t> tokens = who.group->request.prompt;
   tokens.insert(tokens.end(), drawn.begin(), drawn.end());
   return tokens;
 }
@@ -31,11 +35,11 @@ std::int64_t shared_prefixes::give(group_state& group) {
 }
 
 std::int64_t shared_prefixes::give(slot& who) {
-  if (!on_ || who.started || who.text().tokens.empty() || !who.group->prompt_done())
+  if (!on_ || who.started || who.text().tokens.empty() || (who.begin() < 0 && !who.group->prompt_done()))
     return 0;
   const auto tokens = tokens_of(who);
   auto found = cache_.find(std::span(tokens).first(tokens.size() - 1));
-  const std::int64_t more = found.length() - who.group->prompt_tokens();
+  const std::int64_t more = found.length() - std::max<std::int64_t>(0, -who.begin());
   if (more <= 0)
     return 0;
   who.sequence = std::move(found);

@@ -27,7 +27,7 @@ std::uint64_t setting(const char* name, std::uint64_t otherwise) {
 
 struct tally {
   std::uint64_t episodes = 0;
-  std::int64_t turns = 0, sampled = 0, between = 0, within = 0, recomputed = 0, split = 0;
+  std::int64_t turns = 0, sampled = 0, between = 0, within = 0, recomputed = 0, split = 0, segments = 0;
   std::int64_t between_alone = 0; ///< flips between turns where only those are allowed
   std::int64_t handed_over = 0;   ///< groups
   double largest = 0;
@@ -152,6 +152,7 @@ private:
       turn_reply reply{.done = static_cast<std::uint64_t>(turn.turn) >= last_turn};
       for (auto tokens = below(10); tokens > 0; --tokens)
         reply.tokens.push_back(static_cast<std::int32_t>(below(40)));
+      reply.new_segment = !reply.tokens.empty() && below(4) == 0;
       replied_[{turn.group, turn.answer}].push_back(engine_.version());
       CHECK(engine_.go_on(turn.group, turn.answer, reply));
       return true;
@@ -167,7 +168,7 @@ private:
       const auto behind = static_cast<std::size_t>(a.turns[k].end);
       const auto usual = a.version[behind];
       read.push_back(usual);
-      if (is_sampled(a, behind)) // an empty reply
+      if (is_sampled(a, behind) || a.turns[k + 1].new_segment) // nobody reads on
         continue;
       const auto fits = [&] { return gap(a, scores_as_stamped(by_version_, r, a, read), a.turns[k + 1]) < 1e-4; };
       if (options_.prefill_rows >= whole_replies || replied[k] == usual || fits())
@@ -197,6 +198,7 @@ private:
     all.turns += std::ssize(a.turns);
     all.sampled += sampled_tokens(a);
     all.recomputed += std::ssize(a.recomputed);
+    all.segments += std::ssize(segment_begins(a));
     std::int64_t within = 0, between = 0;
     for (const auto& turn : a.turns)
       for (auto t = static_cast<std::size_t>(turn.begin + 1); t < static_cast<std::size_t>(turn.end); ++t)
@@ -218,7 +220,9 @@ private:
     for (std::size_t t = 1; t < a.tokens.size(); ++t)
       if (is_sampled(a, t) && a.version[t] != version) {
         version = a.version[t];
-        CHECK(std::ranges::count(a.recomputed, static_cast<std::int32_t>(t)) == 1);
+        const bool begins_segment = std::ranges::any_of(
+            a.turns, [&](const auto& turn) { return turn.new_segment && turn.begin == static_cast<std::int32_t>(t); });
+        CHECK((begins_segment ? 1 : std::ranges::count(a.recomputed, static_cast<std::int32_t>(t))) == 1);
       }
   }
 
@@ -258,7 +262,7 @@ TEST_CASE("episodes: every token's log-probability is its stamped version's, wha
   }
   MESSAGE(all.episodes << " episodes of " << all.turns << " turns, " << all.sampled
                        << " sampled tokens; flips between turns " << all.between << ", within turns " << all.within
-                       << "; computed anew " << all.recomputed << ", flips within a reply's reading " << all.split
+                       << "; computed anew " << all.recomputed << ", flips within a reply's reading " << all.split << "; segments begun within episodes " << all.segments
                        << "; largest difference " << all.largest);
   if (single)
     return;
@@ -267,6 +271,7 @@ TEST_CASE("episodes: every token's log-probability is its stamped version's, wha
   CHECK(all.between_alone > 0);
   CHECK(all.handed_over > 0);
   CHECK(all.recomputed > 0);
+  CHECK(all.segments > 0);
 }
 
 } // namespace episodes_property_test

@@ -115,6 +115,86 @@ TEST_CASE("episodes: the environment's tokens stand between turns, and greedy tu
   CHECK(sampled_tokens(got) == sampled);
 }
 
+TEST_CASE("episodes: a segment is a prompt of its own: greedy turns behind it follow from it alone") {
+  auto r = episode(2, 1);
+  r.how.temperature = 0;
+  r.how.max_new_tokens = 60;
+  const auto reply = [](const ended_turn& turn) {
+    auto said = reply_to({.answer = 3, .turn = turn.turn});
+    said.new_segment = turn.turn == 0 || turn.turn == 2;
+    said.done = turn.turn == 4;
+    said.tokens.push_back(static_cast<std::int32_t>(turn.turn + 30));
+    return said;
+  };
+  engine e(tiny(), letters(), 7, {.slots = 2});
+  e.admit(r);
+  std::map<std::uint64_t, finished_group> done;
+  for (int steps = 0; !e.idle(); ++steps) {
+    REQUIRE(steps < 500);
+    for (auto& g : e.step())
+      done.emplace(g.group, std::move(g));
+    for (const auto& turn : e.last_turns())
+      CHECK(e.go_on(turn.group, turn.answer, reply(turn)));
+  }
+  const auto got = done.at(2).answers.at(0);
+  REQUIRE(got.turns.size() == 5);
+  CHECK(segment_begins(got) == std::vector{got.turns[0].end, got.turns[2].end});
+  CHECK(last_segment(got) == got.turns[2].end);
+  for (std::size_t k = 1; k < got.turns.size(); ++k) {
+    CAPTURE(k);
+    const auto& turn = got.turns[k];
+    CHECK(turn.new_segment == (k == 1 || k == 3));
+    const auto begin = k < 3 ? got.turns[0].end : got.turns[2].end;
+    group_request alone{.group = 1,
+                        .prompt = {got.tokens.begin() + begin, got.tokens.begin() + turn.begin},
+                        .answers = 1,
+                        .how = r.how};
+    alone.how.max_new_tokens = 6;
+    engine one(tiny(), letters(), 7, {.slots = 1});
+    one.admit(alone);
+    const auto want = finish(one).at(1).answers.at(0);
+    CHECK(want.tokens == std::vector(got.tokens.begin() + turn.begin, got.tokens.begin() + turn.end));
+    CHECK(want.logprob == std::vector(got.logprob.begin() + turn.begin, got.logprob.begin() + turn.end));
+  }
+}
+
+TEST_CASE("episodes: a segment may fill the context anew; more than it has ends the answer") {
+  auto r = episode(2, 1); // a prompt of 17 tokens
+  r.how.max_new_tokens = 100;
+  for (const std::int32_t said : {20, 29, 30}) {
+    CAPTURE(said);
+    engine e(tiny(), letters(), 7, {.slots = 1, .max_context = 30});
+    e.admit(r);
+    while (e.last_turns().empty())
+      e.step();
+    const auto turn = e.last_turns().front();
+    turn_reply reply{.tokens = std::vector<std::int32_t>(static_cast<std::size_t>(said), 3), .new_segment = true};
+    REQUIRE(e.go_on(2, 0, reply));
+    std::vector<finished_group> done;
+    for (int steps = 0; done.empty() && e.last_turns().size() <= 1; ++steps) {
+      REQUIRE(steps < 50);
+      done = e.step();
+      if (!e.last_turns().empty())
+        break;
+    }
+    if (said == 30) {
+      REQUIRE(!done.empty());
+      CHECK(done[0].answers[0].finish == finish_reason::length);
+      CHECK(done[0].answers[0].turns.size() == 1);
+      continue;
+    }
+    REQUIRE(!e.last_turns().empty());
+    CHECK(e.last_turns()[0].turn == 1);
+    CHECK((e.last_turns()[0].room == 0) == (said == 29)); // no token fits behind the one that was drawn
+  }
+  engine e(tiny(), letters(), 7, {.slots = 1});
+  e.admit(r);
+  while (e.last_turns().empty())
+    e.step();
+  CHECK_THROWS_WITH_AS(e.go_on(2, 0, {.new_segment = true}), "rollout::engine: a segment of no tokens, want at least one",
+                       std::invalid_argument);
+}
+
 TEST_CASE("episodes: the same bits whatever the slots, the prefill, the cache and the environment's time") {
   const auto want = plain();
   for (const auto& g : want)

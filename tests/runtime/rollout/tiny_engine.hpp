@@ -118,10 +118,16 @@ inline std::vector<float> scores_as_stamped(const policies& by_version, const gr
   model::inference_operations operations(team);
   const auto pool = model::kv_pool::make(by_version.begin()->second->config());
   model::kv_sequence sequence(pool);
-  std::vector<std::int32_t> text = r.prompt;
-  text.insert(text.end(), a.tokens.begin(), a.tokens.end());
+  const auto segments = segment_begins(a);
+  std::int64_t begin = -std::ssize(r.prompt); // of the sequence, counted in the answer
   std::vector<float> found;
   for (std::size_t t = 0; t < a.tokens.size(); ++t) {
+    if (std::ranges::count(segments, static_cast<std::int32_t>(t)) > 0) { // nothing predicts its first token
+      begin = static_cast<std::int64_t>(t);
+      sequence = model::kv_sequence(pool);
+      found.push_back(0);
+      continue;
+    }
     if (std::ranges::count(a.recomputed, static_cast<std::int32_t>(t)) > 0)
       sequence = model::kv_sequence(pool);
     const bool sampled = is_sampled(a, t), behind_turn = !sampled && is_sampled(a, t - 1);
@@ -130,10 +136,12 @@ inline std::vector<float> scores_as_stamped(const policies& by_version, const gr
       if (a.turns[k].end == static_cast<std::int32_t>(t))
         version = read[k];
     std::vector<model::inference_row> rows;
-    const std::int64_t first = sequence.length(), end = std::ssize(r.prompt) + static_cast<std::int64_t>(t);
+    const std::int64_t first = sequence.length(), end = static_cast<std::int64_t>(t) - begin;
     sequence.grow(end - first);
     for (auto at = first; at < end; ++at)
-      rows.push_back({text[static_cast<std::size_t>(at)], &sequence, at});
+      rows.push_back({at + begin < 0 ? r.prompt[static_cast<std::size_t>(at)]
+                                     : a.tokens[static_cast<std::size_t>(at + begin)],
+                      &sequence, at});
     const at::Tensor hidden = operations.forward(*by_version.at(version), rows);
     const std::int64_t last = std::ssize(rows) - 1;
     found.push_back(0);
