@@ -18,6 +18,7 @@ struct packed_answers {
   std::vector<std::uint8_t> finish, recomputed, mask;
   std::vector<std::int32_t> turns, turn_begins, turn_ends;
   std::vector<float> turn_reward;
+  std::vector<std::uint8_t> turn_new_segment;
 
   explicit packed_answers(const std::vector<rollout::answer>& answers) {
     for (const auto& answer : answers) {
@@ -44,6 +45,7 @@ struct packed_answers {
       turn_begins.push_back(turn.begin);
       turn_ends.push_back(turn.end);
       turn_reward.push_back(turn.reward);
+      turn_new_segment.push_back(turn.new_segment ? 1 : 0);
     }
   }
 
@@ -60,6 +62,8 @@ struct packed_answers {
           .add(column::turn_begins, turn_begins)
           .add(column::turn_ends, turn_ends)
           .add(column::turn_reward, turn_reward);
+    if (std::find(turn_new_segment.begin(), turn_new_segment.end(), 1) != turn_new_segment.end())
+      columns.add(column::turn_new_segment, turn_new_segment);
   }
 };
 
@@ -125,12 +129,34 @@ std::vector<std::vector<rollout::answer_turn>> turns_in(const column_set& column
   const auto begins = by_answer(columns.view(column::turn_begins), counts);
   const auto ends = by_answer(columns.view(column::turn_ends), counts);
   const auto rewards = by_answer(columns.view(column::turn_reward), counts);
+  std::vector<std::span<const std::uint8_t>> anew(counts.size());
+  if (columns.has(column::turn_new_segment))
+    anew = by_answer(columns.view(column::turn_new_segment), counts);
   for (std::size_t i = 0; i < counts.size(); ++i) {
     auto& of_answer = turns.emplace_back();
     for (std::size_t k = 0; k < begins[i].size(); ++k)
-      of_answer.push_back({.begin = begins[i][k], .end = ends[i][k], .reward = rewards[i][k]});
+      of_answer.push_back({.begin = begins[i][k],
+                           .end = ends[i][k],
+                           .reward = rewards[i][k],
+                           .new_segment = !anew[i].empty() && anew[i][k] != 0});
   }
   return turns;
+}
+
+model::segment_begins segments_in(const column_set& columns) {
+  model::segment_begins begins;
+  if (!columns.has(column::turn_new_segment))
+    return begins;
+  const auto counts = columns.view(column::turns);
+  const auto ends = by_answer(columns.view(column::turn_ends), counts);
+  const auto anew = by_answer(columns.view(column::turn_new_segment), counts);
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    auto& of_answer = begins.emplace_back();
+    for (std::size_t k = 1; k < anew[i].size(); ++k)
+      if (anew[i][k] != 0)
+        of_answer.push_back(ends[i][k - 1]);
+  }
+  return begins;
 }
 
 rollout::partial_group partial_of(std::uint64_t group, const column_set& columns) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/columns/column_set.hpp"
+#include "runtime/model/segments.hpp"
 #include "runtime/rollout/engine.hpp"
 
 #include <cstddef>
@@ -29,6 +30,10 @@ rollout::partial_group partial_of(std::uint64_t group, const column_set& columns
 /// The turns of each answer; empty where the group has none.
 /// @throws std::exception for columns that disagree
 std::vector<std::vector<rollout::answer_turn>> turns_in(const column_set& columns);
+
+/// The begins of each answer's segments; empty where every answer is one. @throws std::exception for columns that
+/// disagree
+model::segment_begins segments_in(const column_set& columns);
 
 /// Answer tokens by the version that sampled them, without those of the `greedy` last answers.
 std::map<std::uint32_t, std::int64_t> tokens_by_version(const std::vector<rollout::answer>& answers,

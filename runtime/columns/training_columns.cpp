@@ -42,6 +42,7 @@ void take_answers(train::training_group& group, const column_set& columns) {
     (columns.has(column::turns) ? group.observed_tokens : group.masked_tokens) =
         std::count(mask.begin(), mask.end(), 0);
   }
+  group.segments = segments_in(columns);
   group.behaviour_logprob = nested(columns.view(column::logprob), lengths);
   group.version = nested(columns.view(column::version), lengths);
   const auto recomputed = columns.has(column::recomputed) ? by_answer(columns.view(column::recomputed), lengths)
@@ -89,6 +90,8 @@ void take_turns(train::training_group& group, const column_set& columns, bool ap
       const bool last = k + 1 == turns.size();
       played.said.emplace_back(begin + turns[k].end, begin + (last ? turns[k].end : turns[k + 1].begin));
       played.rewards.push_back(turns[k].reward);
+      if (!last && turns[k + 1].new_segment)
+        played.segments.push_back(static_cast<std::int32_t>(k));
     }
     if (!apart)
       continue;
@@ -116,6 +119,7 @@ void each_token_column(train::training_group& group, Change change) {
       change(column);
   };
   change(group.answers);
+  if_there(group.segments);
   if_there(group.turns);
   if_there(group.mask);
   change(group.behaviour_logprob);

@@ -66,7 +66,7 @@ struct policy_table {
   std::vector<std::string> reads_if_added() const {
     auto columns = column::names(column::recomputed, column::kept, column::greedy, column::ref_logprob, column::value,
                                  column::any_origin, column::finish, column::turns, column::turn_begins,
-                                 column::turn_ends, column::turn_reward);
+                                 column::turn_ends, column::turn_reward, column::turn_new_segment);
     if (rewards.empty())
       columns.emplace_back(column::reward.name);
     return columns;

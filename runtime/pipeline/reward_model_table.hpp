@@ -39,6 +39,10 @@ struct reward_model_table {
                          column::text, column::text_lengths);
   }
 
+  std::vector<std::string> reads_if_added() const {
+    return column::names(column::turns, column::turn_ends, column::turn_new_segment);
+  }
+
   std::vector<std::string> adds() const {
     const auto own = column::reward_of(name);
     auto columns = column::names(own);

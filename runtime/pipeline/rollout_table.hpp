@@ -57,7 +57,7 @@ struct rollout_table {
       columns.emplace_back(column::greedy.name);
     if (!environment.empty())
       for (auto& name : column::names(column::turns, column::turn_begins, column::turn_ends, column::turn_reward,
-                                      column::episode, column::episode_lengths))
+                                      column::turn_new_segment, column::episode, column::episode_lengths))
         columns.push_back(std::move(name));
     return columns;
   }

@@ -2,6 +2,7 @@
 
 #include "runtime/words/input_error.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -44,7 +45,10 @@ rollout::answer played_with(rollout::engine engine, const rollout::group_request
       const bool last = k + 1 == played.said.size();
       flip();
       engine.go_on(turn.group, turn.answer,
-                   {.tokens = played.said.at(k), .reward = played.rewards.at(k), .done = last});
+                   {.tokens = played.said.at(k),
+                    .reward = played.rewards.at(k),
+                    .done = last,
+                    .new_segment = std::ranges::count(played.segments, turn.turn) > 0});
       at += std::ssize(played.said[k]);
       if (run + 1 < runs.size() && begins < at && !last)
         throw input_error("group " + std::to_string(request.group)

@@ -1,5 +1,6 @@
 #include "runtime/roles/reference_core.hpp"
 
+#include "runtime/columns/answer_columns.hpp"
 #include "runtime/columns/column_builder.hpp"
 #include "runtime/columns/column_origin.hpp"
 #include "runtime/formats/durable_write.hpp"
@@ -52,12 +53,17 @@ void reference_core::use(model::weights weights) {
 }
 
 std::vector<float> reference_core::logprobs(std::span<const std::int32_t> prompt,
-                                            std::span<const std::vector<std::int32_t>> answers) const {
-  return model::answer_logprobs(*decoder_, prompt, answers, temperature_, threads_);
+                                            std::span<const std::vector<std::int32_t>> answers,
+                                            const model::segment_begins& segments) const {
+  return model::by_segment(
+      [this](auto before, auto behind) {
+        return model::answer_logprobs(*decoder_, before, behind, temperature_, threads_);
+      },
+      prompt, answers, segments);
 }
 
 transport::bundle reference_core::logprob_columns(const columns::column_set& columns) const {
-  const auto logprob = logprobs(columns.view(column::prompt_tokens), columns::answers_in(columns));
+  const auto logprob = logprobs(columns.view(column::prompt_tokens), columns::answers_in(columns), columns::segments_in(columns));
   columns::column_builder added;
   added.add(column::ref_logprob, logprob);
   if (follows())

@@ -31,9 +31,10 @@ public:
   reference_core(pipeline::reference_table table, model::checkpoint loaded, double temperature, int threads,
                  at::Device device = at::kCPU, precision kept = precision::float32);
 
-  /// log p of every answer token, [sum of lengths], at the temperature the answers were sampled at.
-  std::vector<float> logprobs(std::span<const std::int32_t> prompt,
-                              std::span<const std::vector<std::int32_t>> answers) const;
+  /// log p of every answer token, [sum of lengths], at the temperature the answers were sampled at;
+  /// 0 where nothing predicts it: `model::by_segment`.
+  std::vector<float> logprobs(std::span<const std::int32_t> prompt, std::span<const std::vector<std::int32_t>> answers,
+                              const model::segment_begins& segments = {}) const;
 
   /// What it adds to a group: `ref_logprob`, with its origin if it follows the policy.
   /// @param columns `prompt_tokens`, `tokens`, `lengths`

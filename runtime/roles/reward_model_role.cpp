@@ -1,5 +1,6 @@
 #include "runtime/roles/reward_model_role.hpp"
 
+#include "runtime/columns/answer_columns.hpp"
 #include "runtime/columns/column_builder.hpp"
 #include "runtime/columns/column_origin.hpp"
 #include "runtime/columns/prompt_columns.hpp"
@@ -66,14 +67,25 @@ float reward_model_role::reward_of(const pipeline::reward_model_table& table, fl
 transport::wanted_columns reward_model_role::reads() const {
   if (tokenizer_)
     return {.required = column::names(column::prompt, column::prompt_lengths, column::text, column::text_lengths)};
-  return {.required = column::names(column::prompt_tokens, column::tokens, column::lengths)};
+  return {.required = column::names(column::prompt_tokens, column::tokens, column::lengths),
+          .optional = column::names(column::turns, column::turn_ends, column::turn_new_segment)};
 }
 
 std::vector<float> reward_model_role::scores(const columns::column_set& columns) const {
-  if (!tokenizer_)
+  const auto segments = columns::segments_in(columns);
+  if (!tokenizer_ && segments.empty())
     return model::answer_scores(scorer_, columns.view(column::prompt_tokens), columns::answers_in(columns),
                                 table_.tokens_at_once);
   std::vector<float> scores;
+  if (!tokenizer_) { // it reads the conversation that an answer ends with
+    const auto answers = columns::answers_in(columns);
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      const auto end = model::ending_of(columns.view(column::prompt_tokens), answers[i], segments.at(i));
+      const std::vector<std::int32_t> behind(end.answer.begin(), end.answer.end());
+      scores.push_back(model::answer_scores(scorer_, end.prompt, std::span(&behind, 1), table_.tokens_at_once).at(0));
+    }
+    return scores;
+  }
   const std::vector<std::vector<std::int32_t>> nothing(1);
   for (const auto& text : conversations(columns, *tokenizer_, *chat_))
     scores.push_back(model::answer_scores(scorer_, text, nothing, table_.tokens_at_once).at(0));

@@ -19,8 +19,10 @@ scored_answers answer_scores(const model::decoder& decoder, std::span<const trai
   for (const group_part& part : batch.parts)
     for (std::size_t i = 0; i < part.answers; ++i) {
       const auto& group = groups[part.group];
-      const auto scored =
-          model::scored_part_of(group.prompt, group.answers[part.first_answer + i], decoder.config().pad_id);
+      const auto answer = part.first_answer + i;
+      const auto end =
+          model::ending_of(group.prompt, group.answers[answer], model::begins_of(group.segments, answer));
+      const auto scored = model::scored_part_of(end.prompt, end.answer, decoder.config().pad_id);
       prompts.push_back(scored.prompt);
       longer.emplace_back(scored.answer.begin(), scored.answer.end()).push_back(0);
       tokens += static_cast<std::int64_t>(longer.back().size());

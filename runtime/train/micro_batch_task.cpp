@@ -77,6 +77,8 @@ micro_batch_task task_of(micro_batch_task::kind what, std::span<const training_g
     own.answers.assign(group.answers.begin() + first, group.answers.begin() + end);
     if (!group.mask.empty())
       own.mask.assign(group.mask.begin() + first, group.mask.begin() + end);
+    if (!group.segments.empty())
+      own.segments.assign(group.segments.begin() + first, group.segments.begin() + end);
     task.batch.parts.push_back({task.groups.size() - 1, 0, part.answers});
   }
   return task;
@@ -99,11 +101,16 @@ parcel packed(const micro_batch_task& task) {
                static_cast<std::int64_t>(task.groups.size())};
   for (const auto& group : task.groups) {
     out.words.insert(out.words.end(), {static_cast<std::int64_t>(group.prompt.size()),
-                                       static_cast<std::int64_t>(group.answers.size()), !group.mask.empty()});
+                                       static_cast<std::int64_t>(group.answers.size()), !group.mask.empty(),
+                                       !group.segments.empty()});
     tokens.insert(tokens.end(), group.prompt.begin(), group.prompt.end());
     for (const auto& answer : group.answers) {
       out.words.push_back(static_cast<std::int64_t>(answer.size()));
       tokens.insert(tokens.end(), answer.begin(), answer.end());
+    }
+    for (const auto& begins : group.segments) {
+      out.words.push_back(std::ssize(begins));
+      out.words.insert(out.words.end(), begins.begin(), begins.end());
     }
     for (const auto& mask : group.mask)
       masks.insert(masks.end(), mask.begin(), mask.end());
@@ -135,13 +142,18 @@ micro_batch_task unpacked_task(const parcel& parcel) {
   for (std::size_t g = 0; g < task.groups.size(); ++g) {
     auto& group = task.groups[g];
     const auto prompt = next(), answers = next();
-    const bool masked = next() != 0;
+    const bool masked = next() != 0, cut = next() != 0;
     group.prompt = tokens.take(prompt);
     for (std::int64_t i = 0; i < answers; ++i) {
       const auto length = next();
       group.answers.push_back(tokens.take(length));
       if (masked)
         group.mask.push_back(masks.take(length));
+    }
+    for (std::int64_t i = 0; cut && i < answers; ++i) {
+      auto& begins = group.segments.emplace_back();
+      for (auto count = next(); count > 0; --count)
+        begins.push_back(static_cast<std::int32_t>(next()));
     }
     task.batch.parts.push_back({g, 0, group.answers.size()});
   }

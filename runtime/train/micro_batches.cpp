@@ -7,17 +7,18 @@
 namespace millrace::train {
 namespace {
 
-/// All but the last token of an answer is fed.
-std::int64_t rows_of(const std::vector<std::int32_t>& answer) {
-  return std::max<std::int64_t>(static_cast<std::int64_t>(answer.size()) - 1, 0);
+/// All but the last token of each segment is fed.
+std::int64_t rows_of(const training_group& group, std::size_t answer) {
+  const auto segments = 1 + std::ssize(model::begins_of(group.segments, answer));
+  return std::max<std::int64_t>(std::ssize(group.answers[answer]) - segments, 0);
 }
 
 std::vector<fed_group> fed_of(std::span<const training_group> groups) {
   std::vector<fed_group> fed;
   for (const auto& group : groups) {
     auto& one = fed.emplace_back(fed_group{.prompt = static_cast<std::int64_t>(group.prompt.size()), .answers = {}});
-    for (const auto& answer : group.answers)
-      one.answers.push_back(rows_of(answer));
+    for (std::size_t i = 0; i < group.answers.size(); ++i)
+      one.answers.push_back(rows_of(group, i));
   }
   return fed;
 }
@@ -90,24 +91,39 @@ std::vector<update_part> cut_updates(std::span<const training_group> groups, std
 }
 
 model::packed_sequences pack_part(std::span<const training_group> groups, const micro_batch& batch) {
-  std::vector<model::prompt_and_answers> views;
+  std::vector<model::prompt_and_answers> views, further;
+  std::int64_t behind_prompts = 0; // tokens of first segments
   for (const auto& part : batch.parts) {
     const training_group& group = groups[part.group];
-    const auto first = group.answers.begin() + static_cast<std::ptrdiff_t>(part.first_answer);
-    views.push_back({group.prompt, {first, first + static_cast<std::ptrdiff_t>(part.answers)}});
+    auto& view = views.emplace_back(model::prompt_and_answers{group.prompt, {}});
+    for (std::size_t i = part.first_answer; i < part.first_answer + part.answers; ++i) {
+      const auto begins = model::begins_of(group.segments, i);
+      behind_prompts += std::ssize(view.answers.emplace_back(model::first_segment(group.answers[i], begins)));
+      for (const auto segment : model::further_segments(group.answers[i], begins))
+        further.push_back({segment.first(1), {segment.subspan(1)}});
+    }
   }
+  views.insert(views.end(), further.begin(), further.end());
   model::packed_sequences packed = model::pack(views);
   const bool masked = std::any_of(batch.parts.begin(), batch.parts.end(),
                                   [&](const auto& part) { return !groups[part.group].mask.empty(); });
   if (!masked)
     return packed;
   std::vector<std::int64_t> kept;
-  std::int64_t token = 0;
+  std::int64_t in_first = 0, in_further = behind_prompts; // places of the next tokens
   for (const auto& part : batch.parts)
-    for (std::size_t i = part.first_answer; i < part.first_answer + part.answers; ++i)
-      for (std::size_t t = 0; t < groups[part.group].answers[i].size(); ++t, ++token)
-        if (groups[part.group].mask.empty() || groups[part.group].mask[i][t])
-          kept.push_back(token);
+    for (std::size_t i = part.first_answer; i < part.first_answer + part.answers; ++i) {
+      const training_group& group = groups[part.group];
+      const auto begins = model::begins_of(group.segments, i);
+      const auto first = model::first_segment(group.answers[i], begins).size();
+      for (std::size_t t = 0; t < group.answers[i].size(); ++t) {
+        if (std::find(begins.begin(), begins.end(), static_cast<std::int32_t>(t)) != begins.end())
+          continue; // a segment's first token, which nothing predicts
+        const auto place = t < first ? in_first++ : in_further++;
+        if (group.mask.empty() || group.mask[i][t])
+          kept.push_back(place);
+      }
+    }
   const at::Tensor places = at::tensor(kept, at::kLong);
   packed.rows = packed.rows.index_select(0, places);
   packed.targets = packed.targets.index_select(0, places);

@@ -43,6 +43,19 @@ std::size_t age_word(std::int64_t age) {
   return age <= 2 ? static_cast<std::size_t>(age) : age <= 4 ? 3 : age <= 8 ? 4 : 5;
 }
 
+/// Nothing predicts a segment's first token, so it is not trained.
+void check_segments(const training_group& group) {
+  if (!group.segments.empty() && group.segments.size() != group.answers.size())
+    refuse(group, "segments of " + std::to_string(group.segments.size()) + " answers, want "
+                      + std::to_string(group.answers.size()));
+  for (std::size_t i = 0; i < group.segments.size(); ++i) {
+    model::further_segments(group.answers[i], group.segments[i]);
+    for (const auto begin : group.segments[i])
+      if (group.mask.empty() || group.mask[i][static_cast<std::size_t>(begin)] != 0)
+        refuse(group, "a segment of answer " + std::to_string(i) + " begins with a token that was sampled");
+  }
+}
+
 void check_mask(const training_group& group) {
   if (group.mask.empty())
     return;
@@ -85,6 +98,7 @@ public:
     if (group.prompt.empty())
       refuse(group, "an empty prompt");
     check_mask(group);
+    check_segments(group);
     check_tokens(group, group.prompt, vocab_);
     add_answers(group);
     add_tokens(group);

@@ -61,6 +61,8 @@ lineage lineage_of(const training_group& group) {
   sum.add(group.prompt);
   sum.add(group.answers);
   sum.add(group.mask);
+  if (!group.segments.empty())
+    sum.add(group.segments);
   sum.add(group.behaviour_logprob);
   sum.add(group.version);
   sum.add(group.reward);
@@ -128,8 +130,12 @@ std::string to_json(const step_record& step) {
       one["drawn"] = group.drawn;
     if (!group.played.empty())
       one["prompt"] = group.prompt;
-    for (const auto& answer : group.played)
-      one["played"].push_back({{"said", answer.said}, {"rewards", answer.rewards}, {"finish", answer.finish}});
+    for (const auto& answer : group.played) {
+      auto& played = one["played"].emplace_back(nlohmann::ordered_json{
+          {"said", answer.said}, {"rewards", answer.rewards}, {"finish", answer.finish}});
+      if (!answer.segments.empty())
+        played["segments"] = answer.segments;
+    }
     for (const auto& [column, origin] : group.origins)
       one["origins"][column] = {origin.version, origin.threads};
     one["checksum"] = in_hex(group.checksum);
@@ -178,6 +184,7 @@ step_record step_record_from(std::string_view json) {
         for (const auto& answer : *played)
           group.played.push_back({.said = answer.at("said").get<std::vector<std::vector<std::int32_t>>>(),
                                   .rewards = answer.at("rewards").get<std::vector<float>>(),
+                                  .segments = answer.value("segments", std::vector<std::int32_t>()),
                                   .finish = answer.at("finish")});
       if (const auto origins = g.find("origins"); origins != g.end())
         for (const auto& [column, origin] : origins->items())

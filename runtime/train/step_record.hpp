@@ -44,7 +44,8 @@ std::vector<version_run> runs_of(std::span<const std::uint32_t> version, std::sp
 /// of its answers among those that were begun, not there where all were kept; its "origins":{"value":[3,1]} are
 /// versions and threads; "by":"rollout" says who answered where several could have, "drawn":[0,17] source and row where
 /// results decided them. Of episodes "prompt" has the tokens that they begin with, and "played" for each answer what
-/// was said to its turns, {"said":[[5,6],[]],"rewards":[0,1],"finish":0}.
+/// was said to its turns, {"said":[[5,6],[]],"rewards":[0,1],"finish":0}, and "segments":[0] where the reply to a turn
+/// begins a segment.
 struct step_record {
   std::uint64_t step = 0;    ///< from 1
   std::uint32_t version = 0; ///< that was trained

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "runtime/model/segments.hpp"
+
 #include <cstdint>
 #include <map>
 #include <string>
@@ -36,6 +38,7 @@ struct written_turn {
 struct played_answer {
   std::vector<std::vector<std::int32_t>> said; ///< to each turn, tokens; none to the last
   std::vector<float> rewards;                  ///< for each turn
+  std::vector<std::int32_t> segments = {};     ///< turns whose reply begins a segment, ascending
   std::uint8_t finish = 0;                     ///< `rollout::finish_reason` of the answer
 
   bool operator==(const played_answer&) const = default;
@@ -46,6 +49,7 @@ struct training_group {
   std::uint64_t id = 0;
   std::vector<std::int32_t> prompt; ///< at least one token
   std::vector<std::vector<std::int32_t>> answers;
+  model::segment_begins segments = {};               ///< of the answers; empty: each is one
   std::vector<std::vector<std::uint8_t>> mask;       ///< 0: fed, and has no part in anything else; empty: 1 everywhere
   std::vector<std::vector<float>> behaviour_logprob; ///< as stamped by the rollout
   std::vector<std::vector<std::uint32_t>> version;   ///< policy version that sampled the token

@@ -159,14 +159,20 @@ value_learner::value_learner(value_learner&&) noexcept = default;
 value_learner& value_learner::operator=(value_learner&&) noexcept = default;
 
 std::vector<float> value_learner::values(std::span<const std::int32_t> prompt,
-                                         std::span<const std::vector<std::int32_t>> answers) const {
-  return values(*state_->scoring_decoder(), prompt, answers);
+                                         std::span<const std::vector<std::int32_t>> answers,
+                                         const model::segment_begins& segments) const {
+  return values(*state_->scoring_decoder(), prompt, answers, segments);
 }
 
 std::vector<float> value_learner::values(const model::decoder& then, std::span<const std::int32_t> prompt,
-                                         std::span<const std::vector<std::int32_t>> answers) const {
+                                         std::span<const std::vector<std::int32_t>> answers,
+                                         const model::segment_begins& segments) const {
   state_->use_threads();
-  return model::answer_values(then, prompt, answers, state_->options.micro_batch_tokens);
+  return model::by_segment(
+      [&](auto before, auto behind) {
+        return model::answer_values(then, before, behind, state_->options.micro_batch_tokens);
+      },
+      prompt, answers, segments);
 }
 
 std::shared_ptr<const model::decoder> value_learner::snapshot() const {

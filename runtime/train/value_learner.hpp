@@ -75,16 +75,18 @@ public:
   value_learner& operator=(value_learner&&) noexcept;
 
   /// The value before each answer token under the current parameters, [sum of lengths]. Depends on the group alone.
-  /// @throws std::invalid_argument as `model::answer_values`
-  std::vector<float> values(std::span<const std::int32_t> prompt,
-                            std::span<const std::vector<std::int32_t>> answers) const;
+  /// @param segments of the answers
+  /// @throws std::invalid_argument as `model::answer_values` and `model::by_segment`
+  std::vector<float> values(std::span<const std::int32_t> prompt, std::span<const std::vector<std::int32_t>> answers,
+                            const model::segment_begins& segments = {}) const;
 
   /// The decoder as it is now, which no later `apply` changes.
   std::shared_ptr<const model::decoder> snapshot() const;
 
   /// `values`, but under such a decoder: bit for bit what they were when it was taken.
   std::vector<float> values(const model::decoder& then, std::span<const std::int32_t> prompt,
-                            std::span<const std::vector<std::int32_t>> answers) const;
+                            std::span<const std::vector<std::int32_t>> answers,
+                            const model::segment_begins& segments = {}) const;
 
   /// The gradient of one step; parameters and optimizer stay as they are. Replaces a gradient that was not applied.
   /// A group with a reward, value or log-probability that is not finite is left out, as by the policy's learner.

@@ -66,6 +66,8 @@ inline constexpr std::array column_table = [] {
       {"turn_begins", i32, turn, sometimes, "rollout", "first token of the turn, counted within its answer"},
       {"turn_ends", i32, turn, sometimes, "rollout", "one after the last token of the turn; -1: it goes on"},
       {"turn_reward", f32, turn, sometimes, "rollout", "what the environment gave for the turn"},
+      {"turn_new_segment", u8, turn, sometimes, "rollout",
+       "1: what stands between the turn before and this one is read as a prompt of its own"},
       {"episode", u8, text_byte, sometimes, "rollout", "all that is said in each answer, with special tokens"},
       {"episode_lengths", i32, text, sometimes, "rollout", "bytes of each text of `episode`"},
       {"ended", u8, answer, always, "rollout", "of a group that was interrupted. 1: the answer is complete"},
@@ -144,6 +146,7 @@ inline constexpr auto turns = of<std::int32_t>("turns");
 inline constexpr auto turn_begins = of<std::int32_t>("turn_begins");
 inline constexpr auto turn_ends = of<std::int32_t>("turn_ends");
 inline constexpr auto turn_reward = of<float>("turn_reward");
+inline constexpr auto turn_new_segment = of<std::uint8_t>("turn_new_segment");
 inline constexpr auto episode = of<char>("episode");
 inline constexpr auto episode_lengths = of<std::int32_t>("episode_lengths");
 inline constexpr auto ended = of<std::uint8_t>("ended");

@@ -90,6 +90,24 @@ model::weights copy_of(const model::weights& w) {
   return out;
 }
 
+/// Log-probabilities of a group's tokens, each segment on its own.
+std::vector<std::vector<float>> scores_of(const model::decoder& decoder, const training_group& group) {
+  const auto flat = [&](std::span<const std::int32_t> prompt, std::span<const std::vector<std::int32_t>> answers) {
+    std::vector<float> all;
+    for (const auto& one : model::score_answers(decoder, prompt, answers))
+      all.insert(all.end(), one.begin(), one.end());
+    return all;
+  };
+  const auto all = model::by_segment(flat, group.prompt, group.answers, group.segments);
+  std::vector<std::vector<float>> out;
+  auto next = all.begin();
+  for (const auto& answer : group.answers) {
+    out.emplace_back(next, next + std::ssize(answer));
+    next += std::ssize(answer);
+  }
+  return out;
+}
+
 /// A folder of this test, gone with it.
 struct temporary_folder {
   std::filesystem::path path =
@@ -125,6 +143,70 @@ TEST_CASE("how a step is cut into micro-batches changes neither its report nor i
     CHECK(largest_difference(whole.parameters(), start()) > 1e-3);
     CHECK(largest_difference(whole.parameters(), parts.parameters()) < 1e-5);
   }
+}
+
+/// Some answers of `some_groups`, cut: each begins again at its fourth token, which nobody sampled.
+std::vector<training_group> cut_groups(std::uint64_t seed) {
+  auto groups = some_groups(seed);
+  const model::decoder decoder(config, start());
+  for (auto& group : groups) {
+    for (const auto& answer : group.answers) {
+      const bool cut = answer.size() > 5;
+      group.segments.push_back(cut ? std::vector<std::int32_t>{3} : std::vector<std::int32_t>());
+      group.mask.emplace_back(answer.size(), std::uint8_t{1});
+      for (std::size_t t = 3; cut && t < 5; ++t)
+        group.mask.back()[t] = 0;
+    }
+    group.behaviour_logprob = scores_of(decoder, group);
+  }
+  return groups;
+}
+
+TEST_CASE("an answer of several segments is trained as each was sampled") {
+  const auto groups = cut_groups(5);
+  REQUIRE(std::ranges::any_of(groups, [](const auto& g) {
+    return std::ranges::any_of(g.segments, [](const auto& begins) { return !begins.empty(); });
+  }));
+  learner_options o = some_options();
+  o.optimizer.clip_norm = 0;
+  o.optimizer.weight_decay = 0;
+  o.optimizer.beta1 = o.optimizer.beta2 = 0;
+  o.optimizer.eps = 1e6; // the update is lr g / 1e6
+  o.optimizer.lr = 1e3;
+  learner l(config, start(), o);
+  const auto report = l.step(groups, 4);
+  CHECK(report.logprob_mismatch < 1e-5); // the forward pass says what was stamped, segment by segment
+  const auto plain_loss = [&](const model::weights& w) {
+    const model::decoder d(config, w);
+    double sum = 0;
+    for (const auto& group : groups) {
+      const auto logprob = scores_of(d, group);
+      double mean = 0, squares = 0;
+      for (const float r : group.reward)
+        mean += r / 5;
+      for (const float r : group.reward)
+        squares += (r - mean) * (r - mean) / 4;
+      for (std::size_t i = 0; i < 5; ++i)
+        for (std::size_t t = 0; t < logprob[i].size(); ++t)
+          if (group.mask[i][t])
+            sum -= (group.reward[i] - mean) / (std::sqrt(squares) + 1e-6) * logprob[i][t];
+    }
+    return sum / static_cast<double>(report.answer_tokens);
+  };
+  const double fell = plain_loss(start()) - plain_loss(l.parameters());
+  CHECK(fell == doctest::Approx(1e-3 * report.gradient_norm * report.gradient_norm).epsilon(0.02));
+
+  o.micro_batch_tokens = 12;
+  learner parts(config, start(), o);
+  CHECK(parts.step(groups, 4).micro_batches > 5);
+  CHECK(largest_difference(l.parameters(), parts.parameters()) < 1e-5);
+
+  auto wrong = groups;
+  for (auto& mask : wrong[0].mask)
+    mask.assign(mask.size(), 1);
+  for (auto& begins : wrong[0].segments)
+    if (!begins.empty())
+      CHECK_THROWS_AS(l.step(wrong, 5), std::invalid_argument);
 }
 
 TEST_CASE("the gradient is that of the loss: a small step lowers it by lr times the squared norm") {

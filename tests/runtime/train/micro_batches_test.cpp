@@ -1,5 +1,7 @@
+#include "runtime/train/micro_batch_task.hpp"
 #include "runtime/train/micro_batches.hpp"
 
+#include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
 namespace micro_batches_test {
@@ -14,6 +16,10 @@ training_group group(std::size_t prompt, std::initializer_list<std::size_t> answ
   for (const auto length : answers)
     g.answers.emplace_back(length, 2);
   return g;
+}
+
+millrace::collective::parcel packed_task_of(std::span<const training_group> groups, const micro_batch& batch) {
+  return packed(task_of(micro_batch_task::kind::policy, groups, batch));
 }
 
 } // namespace
@@ -87,6 +93,32 @@ TEST_CASE("updates are parts of whole groups with denominators of their own, cou
   CHECK(parts[1].micro_batches[0].first_answer == 2);
   CHECK(parts[1].micro_batches[0].parts[0].group == 1);
   CHECK(cut_updates(groups, 10, 1000, millrace::algorithms::unit::answer).size() == 3);
+}
+
+TEST_CASE("segments are fed as sequences of their own, in the order of their answers") {
+  training_group g;
+  g.prompt = {1, 2};
+  g.answers = {{10, 11, 12, 13, 14, 15}, {20, 21}, {30, 31, 32}};
+  g.mask = {{1, 1, 0, 0, 1, 1}, {1, 1}, {1, 0, 1}};
+  g.segments = {{2}, {}, {1}};
+  const std::vector<training_group> groups = {g};
+  const auto cut = cut_micro_batches(groups, 1000);
+  REQUIRE(cut.size() == 1);
+  CHECK(cut[0].fed_tokens == 2 + (1 + 3) + 1 + (0 + 1));
+  CHECK(cut[0].tokens == 8);
+  const auto packed = pack_part(groups, cut[0]);
+  const auto listed = [](const at::Tensor& t) {
+    return std::vector<std::int64_t>(t.data_ptr<std::int64_t>(), t.data_ptr<std::int64_t>() + t.numel());
+  };
+  CHECK(listed(packed.tokens) == std::vector<std::int64_t>{1, 2, 10, 20, 12, 13, 14, 31});
+  CHECK(listed(packed.positions) == std::vector<std::int64_t>{0, 1, 2, 2, 0, 1, 2, 0});
+  CHECK(listed(packed.targets) == std::vector<std::int64_t>{10, 11, 14, 15, 20, 21, 30, 32});
+  CHECK(listed(packed.rows) == std::vector<std::int64_t>{1, 2, 5, 6, 1, 3, 1, 7});
+  CHECK(packed.tokens.numel() == cut[0].fed_tokens);
+
+  const auto task = unpacked_task(packed_task_of(groups, cut[0]));
+  CHECK(task.groups.at(0).segments == g.segments);
+  CHECK(listed(pack_part(task.groups, task.batch).rows) == listed(packed.rows));
 }
 
 } // namespace micro_batches_test
