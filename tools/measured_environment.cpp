@@ -17,7 +17,7 @@ measured_environment::measured_environment(const pipeline::pipeline& p, const pi
                                            const model::checkpoint& words)
     : words_(words), table_(std::get<pipeline::environment_table>(p.at(table.environment).options)),
       plays_(roles::started(table_, p, table.environment)) {
-  episodes_.emplace(*plays_, table_);
+  episodes_.emplace(*plays_, table_, model::chat_of(words_).leaves_thoughts_out());
 }
 
 roles::evaluation_episodes::arrivals measured_environment::arrived(bool wait) {
@@ -55,7 +55,8 @@ environments::beginning measured_environment::begin(std::uint64_t group, const e
 void measured_environment::ask(const rollout::engine& engine) {
   for (const auto& turn : engine.last_turns()) {
     asked_[{turn.group, turn.answer}] = steady::now();
-    episodes_->take(turn, episodes_->offers(turn.group) ? model::chat_of(words_).calls_in(turn.text) : called_turn());
+    episodes_->take(turn,
+                    episodes_->tools(turn.group).empty() ? called_turn() : model::chat_of(words_).calls_in(turn.text));
   }
 }
 
@@ -69,7 +70,7 @@ void measured_environment::hear(rollout::engine& engine) {
     }
     if (asked)
       figures_.seconds.push_back(std::chrono::duration<double>(steady::now() - asked.mapped()).count());
-    auto tokens = roles::reply_in_tokens(words_, reply.turn, reply.said);
+    auto tokens = roles::reply_in_tokens(words_, reply.turn, reply.said, episodes_->tools(reply.turn.group));
     if (!tokens.done) {
       ++figures_.said;
       figures_.observed += std::ssize(tokens.tokens);

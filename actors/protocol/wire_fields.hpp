@@ -117,7 +117,7 @@ auto inspect(Inspector& f, generation_lost& x) {
 
 template <class Inspector>
 auto inspect(Inspector& f, begin_episodes& x) {
-  return f(x.group, x.since, x.answers, x.seed, x.columns);
+  return f(x.group, x.since, x.answers, x.seed, x.columns, x.with_history);
 }
 
 template <class Inspector>
@@ -132,7 +132,7 @@ auto inspect(Inspector& f, take_turn& x) {
 
 template <class Inspector>
 auto inspect(Inspector& f, turn_taken& x) {
-  return f(x.messages, x.reward, x.done, x.rewritten);
+  return f(x.messages, x.reward, x.done, x.history, x.rewritten);
 }
 
 template <class Inspector>

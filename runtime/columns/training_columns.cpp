@@ -90,6 +90,7 @@ void take_turns(train::training_group& group, const column_set& columns, bool ap
       const bool last = k + 1 == turns.size();
       played.said.emplace_back(begin + turns[k].end, begin + (last ? turns[k].end : turns[k + 1].begin));
       played.rewards.push_back(turns[k].reward);
+      group.segments_written += k == 0 || turns[k].new_segment;
       if (!last && turns[k + 1].new_segment)
         played.segments.push_back(static_cast<std::int32_t>(k));
     }

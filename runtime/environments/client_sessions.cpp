@@ -31,19 +31,6 @@ std::string seconds_of(std::chrono::milliseconds time) {
   throw request_error(410, "episode " + session + ": " + why);
 }
 
-/// The roles that chat templates know, and those that an environment may speak in.
-void check_roles(std::span<const chat_turn> messages, std::size_t first, bool opening) {
-  for (std::size_t i = first; i < messages.size(); ++i) {
-    const auto& role = messages[i].role;
-    if (role != "user" && role != "tool" && !(opening && (role == "system" || role == "assistant")))
-      throw request_error(400,
-                          "messages[" + std::to_string(i) + "].role: found " + formats::json_line(role.substr(0, 40))
-                              + (opening ? R"(, want "system", "user", "assistant" or "tool")"
-                                         : R"(, want "user" or "tool" behind what was said)"),
-                          "messages");
-  }
-}
-
 } // namespace
 
 // -- what the run asks ------------------------------------------------------------------------------------------------
@@ -120,8 +107,7 @@ std::string client_sessions::overdue(const seat& here, std::int32_t answer) cons
   const auto within = " within " + seconds_of(settings_.deadline);
   if (here.session.empty())
     return "no client took answer " + std::to_string(answer) + " at " + url_ + within;
-  return "the client of episode " + here.session + " did not go on" + within
-         + (here.rewritten > 0 ? ": the last that it sent was no continuation of what was said" : "");
+  return "the client of episode " + here.session + " did not go on" + within;
 }
 
 void client_sessions::look_for_overdue() {
@@ -237,11 +223,6 @@ void client_sessions::accept(const episode_id& which, open_request request) {
 }
 
 void client_sessions::accept_first(group& of, seat& here, const openai::completion_request& asked) {
-  if (!asked.messages_with_calls.empty())
-    throw request_error(400,
-                        "messages[" + std::to_string(asked.messages_with_calls.front())
-                            + "].tool_calls: found some in the request that begins an episode, want none",
-                        "messages");
   check_roles(asked.messages, 0, true);
   if (!of.opening) {
     const auto& begins = of.begins;
@@ -262,31 +243,34 @@ void client_sessions::accept_first(group& of, seat& here, const openai::completi
   }
 }
 
-void client_sessions::refuse_history(seat& here, const std::string& why) {
-  ++here.rewritten;
-  throw request_error(409, why + ": the messages of an episode only grow", "messages");
+/// What is said to the last turn, where the request repeats all before it.
+saying client_sessions::continued(seat& here, const openai::completion_request& asked) {
+  const auto said = std::ssize(here.heard) + 1;
+  if (std::ssize(asked.messages) == said)
+    throw request_error(400, "messages: found none behind the last turn, want what is said to it", "messages");
+  check_roles(asked.messages, static_cast<std::size_t>(said), false);
+  return {.messages = {asked.messages.begin() + said, asked.messages.end()}};
 }
 
 void client_sessions::accept_next(seat& here, const openai::completion_request& asked) {
   if (!here.turn || !here.turn->given)
-    refuse_history(
-        here,
-        difference(here.heard, asked.messages).value_or("messages: found more than those whose turn is not given yet"));
+    throw request_error(
+        409, "found other messages while the turn to the request before them is written, want one request at a time",
+        "messages");
   auto said = here.heard;
   said.push_back(as_message(here.turn->turn));
-  if (const auto where = difference(said, asked.messages))
-    refuse_history(here, *where);
-  if (asked.messages.size() == said.size())
-    throw request_error(400, "messages: found none behind the last turn, want what is said to it", "messages");
-  check_roles(asked.messages, said.size(), false);
+  const auto differs = difference(said, asked.messages);
+  auto what = differs ? rewritten_by(asked, here.written) : continued(here, asked);
+  if (differs && noted_.insert("rewritten").second)
+    telemetry::log_info("endpoint", "the client of episode " + here.session + " has rewritten its history (" + *differs
+                                        + "): the episode goes on with a new segment. Others are not named");
   if (here.turn->turn.last) {
     here.turn->asked_on = here.turn->asked_on.value_or(clock::now());
     refuse_gone(here.session,
                 "it has ended with its last turn; a reward for it is taken for " + seconds_of(settings_.reward_wait));
   }
   auto replied = *std::exchange(here.turn, {});
-  saying what{.reward = std::exchange(here.reward, 0), .rewritten = std::exchange(here.rewritten, 0)};
-  what.messages.assign(asked.messages.begin() + std::ssize(said), asked.messages.end());
+  what.reward = std::exchange(here.reward, 0);
   here.heard = asked.messages;
   replied.done(std::move(what), {});
 }
@@ -295,7 +279,10 @@ void client_sessions::give(seat& here) {
   if (!here.open || !here.open->waits() || !here.turn)
     return;
   const auto open = *std::exchange(here.open, {});
-  here.turns += here.turn->given ? 0 : 1;
+  if (!here.turn->given) {
+    ++here.turns;
+    here.written.emplace_back(as_message(here.turn->turn), here.turn->turn.text);
+  }
   here.turn->given = true;
   send_turn(here.turn->turn, *open.asked, open.out);
 }
@@ -351,7 +338,7 @@ std::string client_sessions::rewarded(const std::string& session, const reward_p
 /// The client has had its last turn, and given its rewards.
 void client_sessions::end_by_client(seat& here, const std::string& why) {
   finish(here, why);
-  std::exchange(here.turn, {})->done({.reward = here.reward, .done = true, .rewritten = here.rewritten}, {});
+  std::exchange(here.turn, {})->done({.reward = here.reward, .done = true}, {});
 }
 
 /// A seat whose client has asked nothing is there for another one.

@@ -78,13 +78,13 @@ private:
   };
 
   struct seat {
-    std::string session;          ///< its name; "": nobody has it
-    std::vector<chat_turn> heard; ///< the messages of the newest request
+    std::string session;                                    ///< its name; "": nobody has it
+    std::vector<chat_turn> heard;                           ///< the messages of the newest request
+    std::vector<std::pair<chat_turn, std::string>> written; ///< turns, as requests repeat them and as they were sampled
     std::optional<open_request> open;
     std::optional<awaited_turn> turn;
     std::int64_t turns = 0; ///< that were given
     double reward = 0;      ///< since the last turn was replied to
-    std::int32_t rewritten = 0;
     bool over = false;
   };
 
@@ -126,7 +126,7 @@ private:
   void accept(const episode_id& which, open_request request);
   void accept_first(group& of, seat& here, const openai::completion_request& asked);
   void accept_next(seat& here, const openai::completion_request& asked);
-  void refuse_history(seat& here, const std::string& why);
+  saying continued(seat& here, const openai::completion_request& asked);
   void give(seat& here);
   void finish(seat& here, const std::string& why);
   void end_session(const std::string& session, const std::string& why);

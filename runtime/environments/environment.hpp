@@ -48,7 +48,9 @@ struct saying {
   std::vector<chat_turn> messages = {}; ///< for the policy to read before its next turn
   double reward = 0;                    ///< of the turn; finite
   bool done = false;                    ///< the episode has ended
-  std::int32_t rewritten = 0;           ///< requests refused since the last one: they had another history
+  /// Where it is rewritten: the whole conversation before `messages`, in place of what was said and written.
+  std::vector<chat_turn> history = {};
+  bool rewritten = false;
 
   bool operator==(const saying&) const = default;
 };

@@ -15,6 +15,9 @@
 #include <utility>
 
 namespace millrace::environments {
+
+using openai::request_error;
+
 namespace {
 
 constexpr std::size_t shown_bytes = 48;
@@ -109,6 +112,34 @@ std::optional<std::string> difference(std::span<const chat_turn> said, std::span
     return where + shown(found[i], at) + ", want " + shown(said[i], at);
   }
   return std::nullopt;
+}
+
+void check_roles(std::span<const chat_turn> messages, std::size_t first, bool opening) {
+  for (std::size_t i = first; i < messages.size(); ++i) {
+    const auto& role = messages[i].role;
+    if (role != "user" && role != "tool" && !(opening && (role == "system" || role == "assistant")))
+      throw request_error(400,
+                          "messages[" + std::to_string(i) + "].role: found " + formats::json_line(role.substr(0, 40))
+                              + (opening ? R"(, want "system", "user", "assistant" or "tool")"
+                                         : R"(, want "user" or "tool" behind what was said)"),
+                          "messages");
+  }
+}
+
+saying rewritten_by(const openai::completion_request& asked,
+                    std::span<const std::pair<chat_turn, std::string>> written) {
+  const auto& all = asked.messages;
+  if (all.back().role == "assistant")
+    throw request_error(400, "messages: found a turn of the assistant at the end, want what is said to it", "messages");
+  check_roles(all, 0, true);
+  saying what{.messages = {all.back()}, .history = {all.begin(), all.end() - 1}, .rewritten = true};
+  for (auto& message : what.history)
+    for (const auto& [given, sampled] : written)
+      if (message == given) {
+        message.content = sampled;
+        break;
+      }
+  return what;
 }
 
 std::string episode_text(const std::string& session, const episode_row& row) {

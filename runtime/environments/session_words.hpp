@@ -31,6 +31,17 @@ void send_turn(const written_turn& turn, const openai::completion_request& asked
 /// Where `found` does not begin with `said`, in one line.
 std::optional<std::string> difference(std::span<const chat_turn> said, std::span<const chat_turn> found);
 
+/// Looks at the roles of messages: those that chat templates know, and those that an environment may speak in.
+/// @param first that is looked at  @param opening a conversation begins with them
+/// @throws openai::request_error 400 for another one
+void check_roles(std::span<const chat_turn> messages, std::size_t first, bool opening);
+
+/// What is said to a turn where the request has another history: the policy goes on behind that one.
+/// @param written its turns, as requests repeat them and as they were sampled: they stand there as they were sampled
+/// @throws openai::request_error 400 for a history that says nothing
+saying rewritten_by(const openai::completion_request& asked,
+                    std::span<const std::pair<chat_turn, std::string>> written);
+
 /// What a client is told of its episode.
 std::string episode_text(const std::string& session, const episode_row& row);
 

@@ -17,8 +17,9 @@ struct begin_episodes {
   std::uint64_t group = 0;
   std::uint32_t since = 0; ///< the attempt of the group that they begin with
   std::int32_t answers = 1;
-  std::uint64_t seed = 0; ///< of the group
-  ticket columns = {};    ///< of the row
+  std::uint64_t seed = 0;    ///< of the group
+  ticket columns = {};       ///< of the row
+  bool with_history = false; ///< the policy may read earlier turns anew: replies come with them
 };
 
 /// Answers `begin_episodes`: the prompt that all of them read first.
@@ -44,7 +45,9 @@ struct turn_taken {
   std::vector<chat_turn> messages; ///< for the policy to read before its next turn
   double reward = 0;               ///< of the turn
   bool done = false;               ///< the episode has ended
-  std::int32_t rewritten = 0;      ///< requests of its client since the last turn that had another history
+  /// The conversation before `messages`: where it was asked for, and where it is rewritten.
+  std::vector<chat_turn> history = {};
+  bool rewritten = false; ///< `history` is not what the policy has read and written
 };
 
 /// Forgets the episodes of a group. coordinator -> environment. Or says that one of them is over, because what was said

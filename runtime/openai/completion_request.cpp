@@ -166,11 +166,9 @@ void read_tools(std::string_view body, const request_defaults& defaults, complet
   }
   const auto& messages = object.at("messages");
   for (std::size_t i = 0; i < messages.size(); ++i)
-    if (auto calls = calls_in(messages[i], "messages[" + std::to_string(i) + "]"); !calls.empty()) {
+    if (auto calls = calls_in(messages[i], "messages[" + std::to_string(i) + "]"); !calls.empty())
       into.messages[i].content =
           defaults.chat->with_calls({.content = into.messages[i].content, .calls = std::move(calls)});
-      into.messages_with_calls.push_back(i);
-    }
   const auto tools = object.find("tools");
   if (tools == object.end() || tools->is_null() || object.value("tool_choice", ordered_json()) == "none")
     return;

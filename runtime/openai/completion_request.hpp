@@ -41,10 +41,9 @@ using prompt = std::variant<std::string, std::vector<std::int32_t>>;
 /// The body of `/v1/chat/completions` or `/v1/completions`.
 struct completion_request {
   bool chat = false;
-  std::vector<chat_turn> messages;              ///< chat; calls of tools are in their texts
-  std::vector<std::size_t> messages_with_calls; ///< which of them, ascending
-  std::vector<std::string> tools;               ///< that are offered, each as JSON; chat
-  std::vector<prompt> prompts;                  ///< else: one or several
+  std::vector<chat_turn> messages; ///< chat; calls of tools are in their texts
+  std::vector<std::string> tools;  ///< that are offered, each as JSON; chat
+  std::vector<prompt> prompts;     ///< else: one or several
   rollout::sampling how;
   int answers = 1; ///< `n`, of each prompt
   std::optional<std::uint64_t> seed;

@@ -37,7 +37,9 @@ struct critic_table {
     return column::names(column::prompt_tokens, column::tokens, column::lengths);
   }
 
-  std::vector<std::string> reads_if_added() const { return column::names(column::turns, column::turn_ends, column::turn_new_segment); }
+  std::vector<std::string> reads_if_added() const {
+    return column::names(column::turns, column::turn_ends, column::turn_new_segment);
+  }
 
   std::vector<std::string> adds() const { return column::names(column::value, column::origin_of(column::value.name)); }
 

@@ -3,6 +3,7 @@
 #include "runtime/pipeline/planned_abilities.hpp"
 #include "runtime/pipeline/vocabulary.hpp"
 #include "runtime/words/columns.hpp"
+#include "runtime/words/episode_history.hpp"
 #include "runtime/words/limits.hpp"
 
 #include <algorithm>
@@ -49,6 +50,7 @@ struct environment_table {
   std::string type;
   std::int64_t max_turns = 8;
   std::int64_t max_reply_bytes = 65536;
+  episode_history history = episode_history::as_template;
   std::vector<tool_entry> tools;
   option_values options;
 
@@ -85,6 +87,10 @@ struct environment_table {
     v("max_turns", s.max_turns, between(1, 100000), "turns of an episode: it ends with the last of them");
     v("max_reply_bytes", s.max_reply_bytes, between(16, 1 << 26),
       "bytes of what the environment says to one turn: what is longer is cut, and says so");
+    v("history", s.history, any(),
+      "what the policy reads of earlier turns: template = what the model's chat template writes of them; where it "
+      "leaves "
+      "thoughts out, a segment of the answer begins; sampled = they stay as they were sampled");
     v("tools", s.tools, any(),
       "what the policy may call: the prompt offers them, and results come back, as the model's chat template writes "
       "both");

@@ -105,6 +105,9 @@ void add_rollouts(std::vector<figure>& list, const pipeline& p) {
     return;
   list.push_back({"episodes/turns", "mean number of turns of an episode"});
   list.push_back(
+      {"episodes/segments",
+       "mean number of sequences that an episode is read as: more than one where its history was rewritten"});
+  list.push_back(
       {"tokens/observed", "tokens that environments said in the step's episodes: they are read and not trained"});
   const auto environments = p.of<environment_table>();
   const bool clients = std::ranges::any_of(environments, [](const role* r) {
@@ -113,7 +116,7 @@ void add_rollouts(std::vector<figure>& list, const pipeline& p) {
   });
   if (clients)
     list.push_back({std::string(metric::rewritten_histories),
-                    "requests of clients since the session began that were refused: they had another history"});
+                    "requests of clients since the session began that had another history: each began a segment"});
   if (clients || std::ranges::any_of(environments, [](const role* r) {
         return !std::get<environment_table>(r->options).tools.empty();
       })) {

@@ -33,7 +33,9 @@ struct reference_table {
     return column::names(column::prompt_tokens, column::tokens, column::lengths);
   }
 
-  std::vector<std::string> reads_if_added() const { return column::names(column::turns, column::turn_ends, column::turn_new_segment); }
+  std::vector<std::string> reads_if_added() const {
+    return column::names(column::turns, column::turn_ends, column::turn_new_segment);
+  }
 
   std::vector<std::string> adds() const {
     auto columns = column::names(column::ref_logprob);

@@ -111,14 +111,20 @@ void critic_core::forget(std::uint64_t group) {
   groups_.forget(group);
 }
 
+std::vector<float> critic_core::values(std::span<const std::int32_t> prompt,
+                                       std::span<const std::vector<std::int32_t>> answers,
+                                       const model::segment_begins& segments) const {
+  return learner_.values(prompt, answers, segments);
+}
+
 train::column_origin critic_core::origin() const {
   return {static_cast<std::uint32_t>(learner_.steps()), static_cast<std::uint32_t>(threads_)};
 }
 
 transport::bundle critic_core::value_columns(const columns::column_set& columns) const {
-  return value_columns_of(learner_.values(columns.view(column::prompt_tokens), columns::answers_in(columns),
-                                          columns::segments_in(columns)),
-                          origin());
+  return value_columns_of(
+      values(columns.view(column::prompt_tokens), columns::answers_in(columns), columns::segments_in(columns)),
+      origin());
 }
 
 transport::bundle critic_core::value_columns(const columns::column_set& columns, const critic_snapshot& then) const {

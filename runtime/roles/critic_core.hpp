@@ -49,8 +49,8 @@ public:
   void forget(std::uint64_t group);
 
   /// The value before each answer token, of the parameters as they are.
-  std::vector<float> values(std::span<const std::int32_t> prompt,
-                            std::span<const std::vector<std::int32_t>> answers) const;
+  std::vector<float> values(std::span<const std::int32_t> prompt, std::span<const std::vector<std::int32_t>> answers,
+                            const model::segment_begins& segments = {}) const;
 
   /// The number of updates of these parameters, updates before a resume included, and the threads that compute.
   train::column_origin origin() const;

@@ -1,6 +1,7 @@
 #include "runtime/roles/environment_role.hpp"
 
 #include "runtime/environments/with_tools.hpp"
+#include "runtime/roles/dialogue.hpp"
 #include "runtime/roles/role_kinds.hpp"
 
 #include <algorithm>
@@ -42,9 +43,12 @@ turn_taken bounded_reply(environments::saying said, bool last, std::size_t max_b
   turn_taken reply{.messages = std::move(said.messages),
                    .reward = said.reward,
                    .done = said.done || last,
+                   .history = std::move(said.history),
                    .rewritten = said.rewritten};
-  if (reply.done)
+  if (reply.done) {
     reply.messages.clear();
+    reply.history.clear();
+  }
   cut(reply.messages, max_bytes);
   return reply;
 }
@@ -53,8 +57,10 @@ struct environment_role::state {
   using poster = std::function<void(std::function<void(state&)> work)>;
 
   struct open_episode {
-    std::int32_t taken = 0; ///< turns that were replied to, or are being replied to
-    bool full = false;      ///< the answer has no room for another
+    std::int32_t taken = 0;         ///< turns that were replied to, or are being replied to
+    bool full = false;              ///< the answer has no room for another
+    std::string turn;               ///< the text of the last of them
+    std::optional<dialogue> spoken; ///< where replies come with it
     std::optional<turn_taken> last;
     std::vector<answer_to<turn_taken>> waiting; ///< for the reply to the last of them
   };
@@ -63,12 +69,13 @@ struct environment_role::state {
     std::optional<environments::beginning> begins;
     std::vector<answer_to<episodes_begun>> waiting; ///< for it
     std::vector<open_episode> episodes;
+    bool with_history = false;
   };
 
   state(const role_setup& from, const pipeline::environment_table& table,
         std::unique_ptr<environments::environment> with)
       : setup(from), max_turns(table.max_turns), max_bytes(static_cast<std::size_t>(table.max_reply_bytes)),
-        plays(std::move(with)) {}
+        history(table.history), plays(std::move(with)) {}
 
   void begin(const begin_episodes& ask, answer_to<episodes_begun> done);
   void row_arrived(const begin_episodes& ask, const columns::column_set& columns, const std::string& error);
@@ -79,6 +86,7 @@ struct environment_role::state {
   role_setup setup;
   std::int64_t max_turns;
   std::size_t max_bytes;
+  episode_history history;
   poster post;
   std::map<group_attempt, group> groups;
   std::unique_ptr<environments::environment> plays; ///< goes first: it calls nobody afterwards
@@ -129,6 +137,7 @@ void environment_role::state::begin(const begin_episodes& ask, answer_to<episode
   if (!fresh)
     return;
   here.episodes.resize(static_cast<std::size_t>(ask.answers));
+  here.with_history = ask.with_history && history == episode_history::as_template;
   columns::pull_columns(*setup.data, std::span(&ask.columns, 1), columns::wanted_by(setup.role()), setup.deadline(),
                         [ask, post = post](const columns::column_set& columns, const std::string& error) {
                           post([=](state& self) { self.row_arrived(ask, columns, error); });
@@ -185,6 +194,7 @@ void environment_role::state::take(const take_turn& ask, const answer_to<turn_ta
                         + std::to_string(episode.taken));
   ++episode.taken;
   episode.full = ask.last;
+  episode.turn = ask.text;
   episode.last.reset();
   episode.waiting.push_back(done);
   const environments::episode_id id{which, ask.answer};
@@ -205,11 +215,16 @@ void environment_role::state::said(const environments::episode_id& which, enviro
   if (found == groups.end())
     return;
   auto& episode = found->second.episodes.at(static_cast<std::size_t>(which.answer));
-  const auto reply = bounded_reply(std::move(what), episode.full || episode.taken >= max_turns, max_bytes);
-  if (error.empty())
+  auto reply = bounded_reply(std::move(what), episode.full || episode.taken >= max_turns, max_bytes);
+  if (error.empty()) {
+    if (found->second.with_history && !episode.spoken)
+      episode.spoken = dialogue(found->second.begins->prompt);
+    if (episode.spoken)
+      reply = episode.spoken->heard(episode.turn, std::move(reply));
     episode.last = reply;
-  else
+  } else {
     --episode.taken; // whoever asks again is not left waiting
+  }
   for (const auto& done : std::exchange(episode.waiting, {}))
     done(reply, error);
 }

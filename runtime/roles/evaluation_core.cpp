@@ -155,7 +155,7 @@ struct evaluation_core::running {
         engine(std::move(policy), core.words_.tok, 0, options_of(core)),
         tally(core.table_.answers_per_prompt, core.table_.pass_at, core.table_.budgets) {
     if (core.player_.plays)
-      episodes.emplace(*core.player_.plays, core.player_.table);
+      episodes.emplace(*core.player_.plays, core.player_.table, model::chat_of(core.words_).leaves_thoughts_out());
   }
 
   static rollout::engine_options options_of(const evaluation_core& core);
@@ -234,7 +234,8 @@ void evaluation_core::running::hear(const std::stop_token& stop) {
         fail(reply.turn.group);
       continue;
     }
-    engine.go_on(reply.turn.group, reply.turn.answer, reply_in_tokens(self.words_, reply.turn, reply.said));
+    engine.go_on(reply.turn.group, reply.turn.answer,
+                 reply_in_tokens(self.words_, reply.turn, reply.said, episodes->tools(reply.turn.group)));
   }
 }
 
@@ -290,8 +291,8 @@ evaluation_tally evaluation_core::run(std::shared_ptr<const model::decoder> poli
     auto finished = now.engine.step();
     if (now.episodes)
       for (const auto& turn : now.engine.last_turns())
-        now.episodes->take(turn, now.episodes->offers(turn.group) ? model::chat_of(words_).calls_in(turn.text)
-                                                                  : called_turn());
+        now.episodes->take(turn, !now.episodes->tools(turn.group).empty() ? model::chat_of(words_).calls_in(turn.text)
+                                                                          : called_turn());
     for (auto& group : finished)
       now.finish(group.group, now.scored_row(rows_[group.group], group.answers));
   }

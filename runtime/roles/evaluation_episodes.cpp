@@ -23,18 +23,20 @@ struct evaluation_episodes::inbox {
   }
 };
 
-evaluation_episodes::evaluation_episodes(environments::environment& plays, const pipeline::environment_table& table)
-    : plays_(plays), table_(table), inbox_(std::make_shared<inbox>()) {
+evaluation_episodes::evaluation_episodes(environments::environment& plays, const pipeline::environment_table& table,
+                                         bool thoughts_left_out)
+    : plays_(plays), table_(table), with_history_(thoughts_left_out && table.history == episode_history::as_template),
+      inbox_(std::make_shared<inbox>()) {
 }
 
 evaluation_episodes::~evaluation_episodes() {
-  for (const auto group : open_)
+  for (const auto& [group, what] : open_)
     plays_.end({group, 0});
 }
 
 void evaluation_episodes::begin(std::uint64_t group, const environments::episode_row& row, std::int32_t answers,
                                 std::uint64_t seed) {
-  open_.insert(group);
+  open_[group] = {.answers = answers};
   plays_.begin({group, 0}, row, answers, seed,
                [group, inbox = inbox_](environments::beginning begins, std::string error) {
                  inbox->put(&arrivals::opened, {group, std::move(begins), std::move(error)});
@@ -56,7 +58,6 @@ void evaluation_episodes::take(const rollout::ended_turn& turn, called_turn read
 }
 
 void evaluation_episodes::end(std::uint64_t group) {
-  offering_.erase(group);
   if (open_.erase(group) > 0)
     plays_.end({group, 0});
 }
@@ -66,9 +67,17 @@ evaluation_episodes::arrivals evaluation_episodes::arrived(bool wait, const std:
   if (wait)
     inbox_->came.wait(hold, stop, [&] { return !inbox_->what.opened.empty() || !inbox_->what.replies.empty(); });
   auto what = std::exchange(inbox_->what, {});
+  hold.unlock();
   for (const auto& opened : what.opened)
-    if (!opened.begins.tools.empty())
-      offering_.insert(opened.group);
+    if (const auto found = open_.find(opened.group); found != open_.end()) {
+      found->second.tools = opened.begins.tools;
+      for (std::int32_t i = 0; with_history_ && i < found->second.answers; ++i)
+        found->second.spoken.emplace(i, opened.begins.prompt);
+    }
+  for (auto& came_in : what.replies)
+    if (const auto group = open_.find(came_in.turn.group); group != open_.end())
+      if (const auto spoken = group->second.spoken.find(came_in.turn.answer); spoken != group->second.spoken.end())
+        came_in.said = spoken->second.heard(came_in.turn.text, std::move(came_in.said));
   return what;
 }
 

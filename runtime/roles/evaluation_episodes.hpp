@@ -3,11 +3,12 @@
 #include "runtime/environments/environment.hpp"
 #include "runtime/messages/episodes.hpp"
 #include "runtime/pipeline/environment_table.hpp"
+#include "runtime/roles/dialogue.hpp"
 #include "runtime/rollout/engine.hpp"
 
 #include <cstdint>
+#include <map>
 #include <memory>
-#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -35,7 +36,9 @@ public:
     std::vector<reply> replies;
   };
 
-  evaluation_episodes(environments::environment& plays, const pipeline::environment_table& table);
+  /// @param thoughts_left_out by the model's chat template, of earlier turns
+  evaluation_episodes(environments::environment& plays, const pipeline::environment_table& table,
+                      bool thoughts_left_out);
   ~evaluation_episodes(); ///< ends what is open
 
   void begin(std::uint64_t group, const environments::episode_row& row, std::int32_t answers, std::uint64_t seed);
@@ -46,17 +49,28 @@ public:
   /// What came since it was asked last. @param wait until something comes, or a stop is asked for
   arrivals arrived(bool wait, const std::stop_token& stop);
 
-  /// Whether a group's prompt offers tools.
-  bool offers(std::uint64_t group) const { return offering_.contains(group); }
+  /// The tools that a group's prompt offers.
+  std::vector<std::string> tools(std::uint64_t group) const {
+    const auto found = open_.find(group);
+    return found == open_.end() ? std::vector<std::string>() : found->second.tools;
+  }
 
   std::size_t open() const { return open_.size(); } ///< groups that have begun and have not ended
 
 private:
   struct inbox;
 
+  /// What the decoding thread knows of a group that has begun and has not ended.
+  struct open_group {
+    std::int32_t answers = 0;
+    std::vector<std::string> tools = {};
+    std::map<std::int32_t, dialogue> spoken = {}; ///< of each answer, where replies come with it
+  };
+
   environments::environment& plays_;
   const pipeline::environment_table& table_;
-  std::set<std::uint64_t> open_, offering_;
+  bool with_history_;
+  std::map<std::uint64_t, open_group> open_;
   std::shared_ptr<inbox> inbox_;
 };
 

@@ -47,6 +47,7 @@ void add_episodes(std::map<std::string, double>& m, const train::step_report& r)
   if (r.turns == 0)
     return;
   m["episodes/turns"] = static_cast<double>(r.turns) / static_cast<double>(r.answers);
+  m["episodes/segments"] = static_cast<double>(r.segments) / static_cast<double>(r.answers);
   m["tokens/observed"] = static_cast<double>(r.observed_tokens);
 }
 

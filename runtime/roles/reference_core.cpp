@@ -63,7 +63,8 @@ std::vector<float> reference_core::logprobs(std::span<const std::int32_t> prompt
 }
 
 transport::bundle reference_core::logprob_columns(const columns::column_set& columns) const {
-  const auto logprob = logprobs(columns.view(column::prompt_tokens), columns::answers_in(columns), columns::segments_in(columns));
+  const auto logprob =
+      logprobs(columns.view(column::prompt_tokens), columns::answers_in(columns), columns::segments_in(columns));
   columns::column_builder added;
   added.add(column::ref_logprob, logprob);
   if (follows())

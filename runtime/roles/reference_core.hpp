@@ -3,6 +3,7 @@
 #include "runtime/columns/column_set.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/model/decoder.hpp"
+#include "runtime/model/segments.hpp"
 #include "runtime/pipeline/pipeline.hpp"
 
 #include <cstdint>

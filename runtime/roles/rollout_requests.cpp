@@ -2,6 +2,7 @@
 
 #include "runtime/model/chat_tokens.hpp"
 #include "runtime/roles/role_sampling.hpp"
+#include "runtime/text/tool_format.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <algorithm>
@@ -11,6 +12,22 @@
 #include <vector>
 
 namespace millrace::roles {
+namespace {
+
+/// Calls of tools in turns that a client brought stand in tags; here they stand as the model's family writes them.
+std::vector<chat_turn> in_words_of(const text::chat_template& chat, std::vector<chat_turn> turns) {
+  for (auto& turn : turns) {
+    if (turn.role != "assistant" || !chat.calls_in(turn.content).calls.empty())
+      continue;
+    const auto tagged = text::tagged_calls_in(turn.content);
+    if (!tagged.calls.empty() && std::ranges::all_of(tagged.calls, [](const auto& c) { return c.error.empty(); }))
+      turn.content = chat.with_calls(tagged);
+  }
+  return turns;
+}
+
+} // namespace
+
 std::int64_t longest_prompt(const pipeline::pipeline& p) {
   std::int64_t longest = 0;
   for (const auto* role : p.of<pipeline::source_table>())
@@ -28,7 +45,7 @@ rollout_requests::rollout_requests(const pipeline::pipeline& p, const pipeline::
 
 rollout::group_request rollout_requests::make(const generate_group& ask, const std::vector<chat_turn>& turns,
                                               const std::vector<std::string>& tools) const {
-  auto prompt = model::encode_chat(words_, turns, tools);
+  auto prompt = model::encode_chat(words_, in_words_of(model::chat_of(words_), turns), tools);
   const auto length = static_cast<std::int64_t>(prompt.size());
   const auto context_tokens = words_.config.max_positions;
   if (length > longest_prompt_)
@@ -53,12 +70,29 @@ called_turn rollout_requests::calls_in(const std::string& turn) const {
   return model::chat_of(words_).calls_in(turn);
 }
 
+bool rollout_requests::with_history() const {
+  return model::chat_of(words_).leaves_thoughts_out();
+}
+
 rollout::turn_reply reply_in_tokens(const model::checkpoint& words, const rollout::ended_turn& turn,
-                                    const turn_taken& said) {
+                                    const turn_taken& said, std::span<const std::string> tools) {
   rollout::turn_reply reply{.reward = static_cast<float>(said.reward), .done = said.done};
-  if (!said.done)
+  if (said.done)
+    return reply;
+  const auto& chat = model::chat_of(words);
+  reply.new_segment = said.rewritten || (!said.history.empty() && chat.rewrites(said.history, said.messages));
+  if (!reply.new_segment) {
     reply.tokens = model::encode_reply(words, std::span(&turn.last_token, 1), said.messages);
+    return reply;
+  }
+  auto all = said.history;
+  all.insert(all.end(), said.messages.begin(), said.messages.end());
+  reply.tokens = model::encode_chat(words, in_words_of(chat, std::move(all)), tools);
   return reply;
+}
+
+bool fits(const rollout::ended_turn& turn, const rollout::turn_reply& reply) {
+  return std::ssize(reply.tokens) < (reply.new_segment ? turn.room_of_segment : turn.room);
 }
 
 rollout::engine_options rollout_requests::engine_options(int threads) const {

@@ -9,6 +9,7 @@
 #include "runtime/words/tool_call.hpp"
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,15 @@ namespace millrace::roles {
 /// The longest prompt, in tokens, that any source of the pipeline lets through.
 std::int64_t longest_prompt(const pipeline::pipeline& p);
 
-/// What an environment says to a turn, in the model's tokens. @throws input_error as `model::encode_reply`
+/// What an environment says to a turn, in the model's tokens: what the chat template writes behind the turn, or a
+/// segment with the whole conversation where its history is rewritten, by a client or by the template.
+/// @param tools that the environment offers
+/// @throws input_error as `model::encode_reply` and `model::encode_chat`
 rollout::turn_reply reply_in_tokens(const model::checkpoint& words, const rollout::ended_turn& turn,
-                                    const turn_taken& said);
+                                    const turn_taken& said, std::span<const std::string> tools);
+
+/// Whether the answer goes on with the reply.
+bool fits(const rollout::ended_turn& turn, const rollout::turn_reply& reply);
 
 /// What a rollout role asks of its engine: the prompt in the model's tokens and how its answers are sampled.
 class rollout_requests {
@@ -33,6 +40,9 @@ public:
   /// @param tools that the environment offers
   rollout::group_request make(const generate_group& ask, const std::vector<chat_turn>& prompt,
                               const std::vector<std::string>& tools = {}) const;
+
+  /// Whether earlier turns of episodes may be read anew.
+  bool with_history() const;
 
   /// A turn and the calls of tools that it spells, as the model's family writes them.
   called_turn calls_in(const std::string& turn) const;

@@ -59,7 +59,7 @@ struct rollout_role::state {
   class call_counts {
   public:
     struct count {
-      std::int64_t calls = 0, malformed = 0, rewritten = 0;
+      std::int64_t calls = 0, malformed = 0, rewritten = 0; ///< histories, by clients
     };
 
     void add(std::uint64_t group, const std::vector<tool_call>& calls) {
@@ -69,9 +69,9 @@ struct rollout_role::state {
       here.malformed += std::count_if(calls.begin(), calls.end(), [](const auto& call) { return !call.error.empty(); });
     }
 
-    void add_rewritten(std::uint64_t group, std::int64_t histories) {
+    void add_rewritten(std::uint64_t group) {
       const std::lock_guard hold(lock_);
-      counts_[group].rewritten += histories;
+      ++counts_[group].rewritten;
     }
 
     /// What was counted of a group; it is forgotten.
@@ -97,7 +97,7 @@ struct rollout_role::state {
     std::uint32_t attempt = 0;
     std::uint32_t since = 0; ///< `episode_place::since`
     std::shared_ptr<environment> with;
-    bool tools = false; ///< it offers some
+    std::vector<std::string> tools = {}; ///< that it offers
   };
 
   struct waiting_flip {
@@ -280,7 +280,8 @@ void rollout_role::state::begin_episodes(const asked_group& group, std::optional
                       .since = ask.played.since,
                       .answers = std::max(ask.answers, ask.started) + requests.greedy(),
                       .seed = ask.seed,
-                      .columns = ask.columns},
+                      .columns = ask.columns,
+                      .with_history = requests.with_history()},
                      [group, so_far, post = post](const episodes_begun& begun, const std::string& error) {
                        if (!error.empty())
                          group.lost("its environment: " + error);
@@ -304,8 +305,7 @@ void rollout_role::state::submit(const asked_group& group, const episodes_begun&
     const group_accepted accepted{.group = ask.group,
                                   .prompt_tokens = static_cast<std::int64_t>(request.prompt.size())};
     if (group.plays)
-      plays[ask.group] = {
-          .attempt = ask.attempt, .since = ask.played.since, .with = group.plays, .tools = !with.tools.empty()};
+      plays[ask.group] = {.attempt = ask.attempt, .since = ask.played.since, .with = group.plays, .tools = with.tools};
     loop->submit(std::move(request), ask.attempt, std::move(so_far));
     group.open.hand_over(); // the loop's events end it
     if (interrupted)
@@ -319,7 +319,7 @@ void rollout_role::state::take_turn(std::uint32_t attempt, const rollout::ended_
   if (found == plays.end() || found->second.attempt != attempt)
     return; // it was cancelled, or goes on in another attempt
   called_turn read;
-  if (found->second.tools) {
+  if (!found->second.tools.empty()) {
     read = requests.calls_in(turn.text);
     called->add(turn.group, read.calls);
   }
@@ -342,12 +342,12 @@ void rollout_role::state::turn_is_taken(std::uint32_t attempt, const rollout::en
   if (found == plays.end() || found->second.attempt != attempt)
     return; // it was cancelled, or goes on in another attempt
   std::string why = error;
-  if (said.rewritten > 0)
-    called->add_rewritten(turn.group, said.rewritten);
+  if (said.rewritten)
+    called->add_rewritten(turn.group);
   try {
     if (why.empty()) {
-      auto reply = reply_in_tokens(words, turn, said);
-      if (!reply.done && std::ssize(reply.tokens) >= turn.room)
+      auto reply = reply_in_tokens(words, turn, said, found->second.tools);
+      if (!reply.done && !fits(turn, reply))
         found->second.with->end({.group = turn.group, .since = found->second.since, .answer = turn.answer});
       return loop->reply(attempt, turn, std::move(reply));
     }

@@ -79,9 +79,8 @@ group_state* cache_room::idle_prompt() const {
 
 group_state* cache_room::spare_prompt() const {
   for (const auto& group : groups_)
-    if (group->prompt.length() > 0 && std::ranges::none_of(slots_, [&](const slot& s) {
-          return s.group == group.get() && s.awaits_prompt();
-        }))
+    if (group->prompt.length() > 0
+        && std::ranges::none_of(slots_, [&](const slot& s) { return s.group == group.get() && s.awaits_prompt(); }))
       return group.get();
   return nullptr;
 }

@@ -53,7 +53,8 @@ struct ended_turn {
   std::string text;                           ///< as `answer::text`
   finish_reason finish = finish_reason::stop; ///< length: the turn was cut off
   std::int32_t last_token = 0;
-  std::int64_t room = 0; ///< tokens that still fit into the answer; none: the episode ends with the turn
+  std::int64_t room = 0;            ///< tokens that still fit into the answer; none: the episode ends with the turn
+  std::int64_t room_of_segment = 0; ///< that would fit into a segment that begins behind the turn
 };
 
 /// What an environment says to a turn.

@@ -8,22 +8,24 @@ namespace {
 
 /// The last turn of an answer that has ended it.
 /// @param room as `engine::state::room_of`
-ended_turn last_turn_of(const group_state& group, std::int32_t index, std::int64_t room) {
+ended_turn last_turn_of(const group_state& group, std::int32_t index, std::int64_t room, std::int64_t max_context) {
   const auto& out = group.result.answers[static_cast<std::size_t>(index)];
+  const auto left = group.request.how.max_new_tokens - std::ssize(out.tokens);
   return {.group = group.request.group,
           .answer = index,
           .turn = static_cast<std::int32_t>(out.turns.size()) - 1,
           .text = out.text,
           .finish = out.finish,
           .last_token = out.tokens.back(),
-          .room = std::max<std::int64_t>(0, std::min(group.request.how.max_new_tokens, room) - std::ssize(out.tokens))};
+          .room = std::max<std::int64_t>(0, std::min(left, room - std::ssize(out.tokens))),
+          .room_of_segment = std::max<std::int64_t>(0, std::min(left, max_context))};
 }
 
 } // namespace
 
 void engine::state::end_turn(slot& who) {
   auto& group = *who.group;
-  turns.push_back(last_turn_of(group, who.index, room_of(group, who.text())));
+  turns.push_back(last_turn_of(group, who.index, room_of(group, who.text()), options.max_context));
   prefixes.keep(who);
   group.kept_keys.insert_or_assign(who.index, waiting_keys{.sequence = std::move(who.sequence), .mixed = who.mixed});
   who.started = false;
@@ -39,7 +41,7 @@ void engine::state::tell_turns_again(group_state& group) {
     const auto how = end_of_answer(out.tokens, first, group.request.how, tok.get(), room_of(group, out));
     out.finish = how.value_or(finish_reason::length);
     out.text = text_of_answer(last_turn(out), out.finish, group.request.how, tok.get());
-    turns_again.push_back(last_turn_of(group, i, room_of(group, out)));
+    turns_again.push_back(last_turn_of(group, i, room_of(group, out), options.max_context));
   }
 }
 
@@ -99,7 +101,7 @@ bool engine::go_on(std::uint64_t group, std::int32_t answer, const turn_reply& r
   out.turns.push_back({.begin = static_cast<std::int32_t>(longer), .new_segment = reply.new_segment});
   if (reply.new_segment)
     g.kept_keys.erase(answer); // they are not of it
-  if (answer < g.placed) // else it has not had a slot here
+  if (answer < g.placed)       // else it has not had a slot here
     g.back.push_back(answer);
   return true;
 }

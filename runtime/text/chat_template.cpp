@@ -108,8 +108,7 @@ public:
     std::string text = take_system_turn(messages, tools, "");
     std::size_t last_question = messages.size() - 1;
     for (std::size_t i = messages.size(); i-- > 0;)
-      if (const chat_turn& m = messages[i];
-          m.role == "user" && !(m.content.starts_with("<tool_response>") && m.content.ends_with("</tool_response>"))) {
+      if (is_question(messages[i])) {
         last_question = i;
         break;
       }
@@ -131,6 +130,22 @@ public:
     return text;
   }
 
+  bool leaves_thoughts_out() const override { return true; }
+
+  bool rewrites(std::span<const chat_turn> history, std::span<const chat_turn> said) const override {
+    if (!thinking_)
+      return true; // the empty thought that each turn was opened with
+    const bool asked = std::ranges::any_of(said, is_question);
+    for (std::size_t i = history.size(); i-- > 0 && !is_question(history[i]);) {
+      if (history[i].role != "assistant" || history[i].content.find(close_) == std::string::npos)
+        continue;
+      const bool empty = thought_in(history[i].content).empty(); // left out behind the turn
+      if (empty ? i + 1 == history.size() : asked)
+        return true;
+    }
+    return false;
+  }
+
   std::string_view turn_end() const override { return chatml_turn_end; }
 
   called_turn calls_in(std::string_view text) const override { return tagged_calls_in(text); }
@@ -138,17 +153,27 @@ public:
   std::string with_calls(const called_turn& turn) const override { return with_tagged_calls(turn.content, turn.calls); }
 
 private:
+  static constexpr std::string_view open_ = "<think>", close_ = "</think>";
+
+  static bool is_question(const chat_turn& m) {
+    return m.role == "user" && !(m.content.starts_with("<tool_response>") && m.content.ends_with("</tool_response>"));
+  }
+
+  /// "" where there is none.
+  static std::string_view thought_in(std::string_view content) {
+    const std::size_t end = content.find(close_);
+    if (end == std::string_view::npos)
+      return {};
+    auto thought = without_trailing(content.substr(0, end), '\n');
+    if (const std::size_t begin = thought.rfind(open_); begin != std::string_view::npos)
+      thought.remove_prefix(begin + open_.size());
+    return without_leading(thought, '\n');
+  }
+
   static std::string answer(std::string_view content, bool after_question, bool last) {
-    constexpr std::string_view open = "<think>";
-    constexpr std::string_view close = "</think>";
-    std::string_view thought;
-    if (const std::size_t end = content.find(close); end != std::string_view::npos) {
-      thought = without_trailing(content.substr(0, end), '\n');
-      if (const std::size_t begin = thought.rfind(open); begin != std::string_view::npos)
-        thought.remove_prefix(begin + open.size());
-      thought = without_leading(thought, '\n');
-      content = without_leading(content.substr(content.rfind(close) + close.size()), '\n');
-    }
+    const auto thought = thought_in(content);
+    if (const std::size_t end = content.rfind(close_); end != std::string_view::npos)
+      content = without_leading(content.substr(end + close_.size()), '\n');
     if (!after_question || (!last && thought.empty()))
       return std::string(content);
     return "<think>\n" + std::string(without_trailing(thought, '\n')) + "\n</think>\n\n"

@@ -41,6 +41,16 @@ public:
   /// The text of a turn with calls, as the family's template writes it.
   virtual std::string with_calls(const called_turn& turn) const = 0;
 
+  /// Whether it leaves out of earlier turns what the model thought in them.
+  virtual bool leaves_thoughts_out() const { return false; }
+
+  /// Whether turns of the assistant stand otherwise once `said` follows `history` than they were read before, because
+  /// of thoughts left out. @param history ends with a turn of the assistant
+  virtual bool rewrites(std::span<const chat_turn> history, std::span<const chat_turn> said) const {
+    static_cast<void>(history), static_cast<void>(said);
+    return false;
+  }
+
   /// The token that ends each turn, as it stands in the text.
   virtual std::string_view turn_end() const = 0;
 

@@ -20,8 +20,7 @@ scored_answers answer_scores(const model::decoder& decoder, std::span<const trai
     for (std::size_t i = 0; i < part.answers; ++i) {
       const auto& group = groups[part.group];
       const auto answer = part.first_answer + i;
-      const auto end =
-          model::ending_of(group.prompt, group.answers[answer], model::begins_of(group.segments, answer));
+      const auto end = model::ending_of(group.prompt, group.answers[answer], model::begins_of(group.segments, answer));
       const auto scored = model::scored_part_of(end.prompt, end.answer, decoder.config().pad_id);
       prompts.push_back(scored.prompt);
       longer.emplace_back(scored.answer.begin(), scored.answer.end()).push_back(0);

@@ -100,9 +100,9 @@ parcel packed(const micro_batch_task& task) {
                task.batch.answers,
                static_cast<std::int64_t>(task.groups.size())};
   for (const auto& group : task.groups) {
-    out.words.insert(out.words.end(), {static_cast<std::int64_t>(group.prompt.size()),
-                                       static_cast<std::int64_t>(group.answers.size()), !group.mask.empty(),
-                                       !group.segments.empty()});
+    out.words.insert(out.words.end(),
+                     {static_cast<std::int64_t>(group.prompt.size()), static_cast<std::int64_t>(group.answers.size()),
+                      !group.mask.empty(), !group.segments.empty()});
     tokens.insert(tokens.end(), group.prompt.begin(), group.prompt.end());
     for (const auto& answer : group.answers) {
       out.words.push_back(static_cast<std::int64_t>(answer.size()));

@@ -343,6 +343,7 @@ step_report describe(std::span<const training_group> groups, const step_batch& b
     }
     report.prompt_tokens += static_cast<std::int64_t>(group.prompt.size());
     report.turns += group.turns_written;
+    report.segments += group.segments_written;
     report.observed_tokens += group.observed_tokens;
     report.zero_variance_groups +=
         std::all_of(group.reward.begin(), group.reward.end(), [&](float r) { return r == group.reward.front(); });

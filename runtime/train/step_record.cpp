@@ -131,8 +131,8 @@ std::string to_json(const step_record& step) {
     if (!group.played.empty())
       one["prompt"] = group.prompt;
     for (const auto& answer : group.played) {
-      auto& played = one["played"].emplace_back(nlohmann::ordered_json{
-          {"said", answer.said}, {"rewards", answer.rewards}, {"finish", answer.finish}});
+      auto& played = one["played"].emplace_back(
+          nlohmann::ordered_json{{"said", answer.said}, {"rewards", answer.rewards}, {"finish", answer.finish}});
       if (!answer.segments.empty())
         played["segments"] = answer.segments;
     }

@@ -45,6 +45,7 @@ void each_field(Report& r, Visit&& visit) {
   visit("zero_variance_groups", r.zero_variance_groups);
   visit("answer_tokens", r.answer_tokens);
   visit("turns", r.turns);
+  visit("segments", r.segments);
   visit("observed_tokens", r.observed_tokens);
   visit("sampled_tokens", r.sampled_tokens);
   visit("longest_answer", r.longest_answer);
@@ -142,6 +143,7 @@ step_report& step_report::operator+=(const step_report& next) {
   zero_variance_groups += next.zero_variance_groups;
   answer_tokens += next.answer_tokens;
   turns += next.turns;
+  segments += next.segments;
   observed_tokens += next.observed_tokens;
   sampled_tokens += next.sampled_tokens;
   longest_answer = std::max(longest_answer, next.longest_answer);

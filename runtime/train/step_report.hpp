@@ -38,6 +38,7 @@ struct step_report {
   std::int64_t zero_variance_groups = 0; ///< all rewards equal: nothing to learn from
   std::int64_t answer_tokens = 0;        ///< trained
   std::int64_t turns = 0;                ///< of episodes
+  std::int64_t segments = 0;             ///< of episodes: sequences that their answers are read as
   std::int64_t observed_tokens = 0;      ///< that environments said in them
   std::int64_t sampled_tokens = 0;       ///< of all answers, trained or not
   std::int64_t longest_answer = 0;       ///< tokens, trained or not

@@ -67,9 +67,10 @@ struct training_group {
   std::vector<played_answer> played = {}; ///< of episodes, one for each of `sampled`; else empty
   /// Of episodes whose turns have advantages of their own; empty: none has.
   std::vector<std::vector<written_turn>> turns = {};
-  std::int64_t turns_written = 0;   ///< of all answers
-  std::int64_t observed_tokens = 0; ///< that environments said in them
-  std::vector<float> baseline;      ///< reward of the greedy answer to the prompt, one per answer; or empty
+  std::int64_t turns_written = 0;    ///< of all answers
+  std::int64_t segments_written = 0; ///< the same; of episodes, at least one an answer
+  std::int64_t observed_tokens = 0;  ///< that environments said in them
+  std::vector<float> baseline;       ///< reward of the greedy answer to the prompt, one per answer; or empty
   /// By name, of the columns that depend on more than the group and its versions.
   std::map<std::string, column_origin> origins;
 };

@@ -33,6 +33,37 @@ TEST_CASE("episodes of an asynchronous run of several processes are trained, sho
   CHECK(again.err.find("8 steps, every one the same bit for bit") != std::string::npos);
 }
 
+TEST_CASE("episodes whose template rewrites their history are trained segment by segment and made again bit for bit") {
+  for (const std::string preset : {"synchronous", "april", "ppo"}) {
+    CAPTURE(preset);
+    const playing_run playing(4, preset);
+    strings how{"--set", "models.tiny.chat_template=qwen3-no-think", "--set", "roles.rollout.max_new_tokens=400"};
+    if (preset == "april") {
+      const auto placed = playing_run::placed();
+      how.insert(how.end(), placed.begin(), placed.end());
+    }
+    const auto done = run_to_end(playing.start(how), 120);
+    CAPTURE(done.err);
+    REQUIRE(done.status == 0);
+    const auto files = playing.run.files();
+    CHECK(files.status().at("ledger").at("live") == 0);
+    const auto row = files.metrics().back();
+    CHECK(row.at("episodes/segments") == row.at("episodes/turns")); // the empty thought is left out behind each turn
+    CHECK(row.at("episodes/segments").get<double>() > 1.5);
+    CHECK(row.at("training/rollout_probs_diff_mean").get<double>() < 1e-4);
+    const auto again = run_to_end(command_line({"replay", files.folder().string()}), 120);
+    CAPTURE(again.err);
+    CHECK(again.status == 0);
+    CHECK(again.err.find("4 steps, every one the same bit for bit") != std::string::npos);
+  }
+  const playing_run kept(2);
+  const auto done = run_to_end(
+      kept.start({"--set", "models.tiny.chat_template=qwen3-no-think", "--set", "roles.game.history=sampled"}), 120);
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  CHECK(kept.run.files().metrics().back().at("episodes/segments") == 1);
+}
+
 TEST_CASE("turns with advantages of their own are trained and made again") {
   const playing_run playing(4);
   const auto done = run_to_end(

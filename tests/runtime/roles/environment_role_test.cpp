@@ -1,4 +1,5 @@
 #include "runtime/columns/prompt_columns.hpp"
+#include "runtime/roles/dialogue.hpp"
 #include "runtime/roles/environment_role.hpp"
 #include "tests/runtime/roles/ask.hpp"
 #include "tests/runtime/roles/fixture.hpp"
@@ -37,6 +38,8 @@ public:
       late = std::move(done);
       return;
     }
+    if (turn.text == "branch")
+      return done({.messages = {{"user", "on"}}, .history = {{"user", "anew"}}, .rewritten = true}, {});
     done({.messages = {{"user", std::to_string(which.answer) + turn.text + (turn.last ? " last" : "")}},
           .reward = turn.last ? 2.0 : 1.0,
           .done = turn.text == "end"},
@@ -70,9 +73,10 @@ struct playing {
                                               std::move(made));
   }
 
-  std::pair<episodes_begun, std::string> begin(std::uint32_t since = 1) {
-    return tests::ask(*role, &environment_role::begin,
-                      {.group = 5, .since = since, .answers = 2, .seed = 9, .columns = row});
+  std::pair<episodes_begun, std::string> begin(std::uint32_t since = 1, bool with_history = false) {
+    return tests::ask(
+        *role, &environment_role::begin,
+        {.group = 5, .since = since, .answers = 2, .seed = 9, .columns = row, .with_history = with_history});
   }
 
   std::pair<turn_taken, std::string> take(std::int32_t answer, std::int32_t turn, const std::string& text) {
@@ -159,6 +163,37 @@ TEST_CASE("environment role: two who ask for the same reply are both told when i
   p.env->late({.messages = {{"user", "at last"}}}, {});
   CHECK(told.wait([](int n) { return n == 2; }));
   CHECK(p.env->taken == 2);
+}
+
+TEST_CASE("environment role: replies come with what was said before them, where it was asked for") {
+  playing with;
+  const auto [begins, error] = with.begin(1, true);
+  REQUIRE(error == "");
+  const chat_turn prompt = begins.prompt.at(0);
+  const auto first = with.take(1, 0, "a").first;
+  CHECK((first.history == std::vector<chat_turn>{prompt, {"assistant", "a"}}));
+  CHECK(!first.rewritten);
+  CHECK((with.take(1, 0, "a").first.history == first.history)); // asked again
+  const auto branch = with.take(1, 1, "branch").first;
+  CHECK((branch.history == std::vector<chat_turn>{{"user", "anew"}}));
+  CHECK(branch.rewritten);
+  CHECK((with.take(0, 0, "b").first.history == std::vector<chat_turn>{prompt, {"assistant", "b"}}));
+  const auto second = with.take(0, 1, "branch").first;
+  CHECK((second.history == std::vector<chat_turn>{{"user", "anew"}}));
+  CHECK(with.take(0, 2, "c").first.history.empty()); // the last of max_turns
+
+  playing without;
+  without.begin();
+  CHECK(without.take(1, 0, "a").first.history.empty());
+  CHECK(without.take(1, 1, "branch").first.history.size() == 1);
+}
+
+TEST_CASE("environment role: behind a history that was rewritten the new one goes on") {
+  dialogue said(std::vector<chat_turn>{{"user", "1"}});
+  said.heard("2", {.messages = {{"user", "3"}}});
+  said.heard("4", {.messages = {{"user", "b"}}, .history = {{"user", "a"}}, .rewritten = true});
+  const auto third = said.heard("5", {.messages = {{"user", "6"}}});
+  CHECK((third.history == std::vector<chat_turn>{{"user", "a"}, {"user", "b"}, {"assistant", "5"}}));
 }
 
 } // namespace environment_role_test

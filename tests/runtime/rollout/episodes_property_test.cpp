@@ -262,8 +262,9 @@ TEST_CASE("episodes: every token's log-probability is its stamped version's, wha
   }
   MESSAGE(all.episodes << " episodes of " << all.turns << " turns, " << all.sampled
                        << " sampled tokens; flips between turns " << all.between << ", within turns " << all.within
-                       << "; computed anew " << all.recomputed << ", flips within a reply's reading " << all.split << "; segments begun within episodes " << all.segments
-                       << "; largest difference " << all.largest);
+                       << "; computed anew " << all.recomputed << ", flips within a reply's reading " << all.split
+                       << "; segments begun within episodes " << all.segments << "; largest difference "
+                       << all.largest);
   if (single)
     return;
   CHECK(all.between > 0);

@@ -191,8 +191,8 @@ TEST_CASE("episodes: a segment may fill the context anew; more than it has ends 
   e.admit(r);
   while (e.last_turns().empty())
     e.step();
-  CHECK_THROWS_WITH_AS(e.go_on(2, 0, {.new_segment = true}), "rollout::engine: a segment of no tokens, want at least one",
-                       std::invalid_argument);
+  CHECK_THROWS_WITH_AS(e.go_on(2, 0, {.new_segment = true}),
+                       "rollout::engine: a segment of no tokens, want at least one", std::invalid_argument);
 }
 
 TEST_CASE("episodes: the same bits whatever the slots, the prefill, the cache and the environment's time") {

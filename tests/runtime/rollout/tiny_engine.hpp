@@ -139,9 +139,9 @@ inline std::vector<float> scores_as_stamped(const policies& by_version, const gr
     const std::int64_t first = sequence.length(), end = static_cast<std::int64_t>(t) - begin;
     sequence.grow(end - first);
     for (auto at = first; at < end; ++at)
-      rows.push_back({at + begin < 0 ? r.prompt[static_cast<std::size_t>(at)]
-                                     : a.tokens[static_cast<std::size_t>(at + begin)],
-                      &sequence, at});
+      rows.push_back(
+          {at + begin < 0 ? r.prompt[static_cast<std::size_t>(at)] : a.tokens[static_cast<std::size_t>(at + begin)],
+           &sequence, at});
     const at::Tensor hidden = operations.forward(*by_version.at(version), rows);
     const std::int64_t last = std::ssize(rows) - 1;
     found.push_back(0);

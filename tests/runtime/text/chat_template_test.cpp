@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
+#include <span>
 #include <sstream>
 
 namespace chat_template_test {
@@ -112,6 +114,48 @@ TEST_CASE("chat templates: a role that is not known and an empty conversation ar
     CHECK_THROWS_WITH_AS(chat->render({}, opening::assistant), (prefix + "found no message, want at least one").c_str(),
                          input_error);
   }
+}
+
+TEST_CASE("chat templates: which thoughts are left out of earlier turns, and when a conversation stands otherwise") {
+  const chat_turn thinks{"assistant", "<think>\nA\n</think>\n\n5"}, plain{"assistant", "6"};
+  const auto qwen3 = named_chat_template("qwen3");
+  const std::vector<chat_turn> once{{"user", "?"}, thinks}, tool{{"tool", "7"}}, question{{"user", "and?"}};
+  CHECK(qwen3->rewrites(once, question));
+  CHECK(!qwen3->rewrites(once, tool));
+  CHECK(!qwen3->rewrites(std::vector<chat_turn>{{"user", "?"}, plain}, question));
+  CHECK(qwen3->rewrites(std::vector<chat_turn>{{"user", "?"}, thinks, {"tool", "7"}, plain}, question));
+  CHECK(!named_chat_template("chatml")->rewrites(once, question));
+
+  // Against the text itself: what was read before the turn, and the turn, begin the text that is read next.
+  std::mt19937 random(5);
+  const auto below = [&](unsigned n) { return random() % n; };
+  std::size_t rewritten = 0, kept = 0;
+  for (int trial = 0; trial < 4000; ++trial) {
+    const auto names = chat_template_names();
+    const auto chat = named_chat_template(names[below(static_cast<unsigned>(names.size()))]);
+    std::vector<chat_turn> history{{"user", "?"}};
+    for (auto turns = below(4);; --turns) {
+      const std::string thought = std::vector<std::string>{
+          "", "<think>\n\n</think>\n\n", "<think>\nB\n</think>\n\n"}[chat->name() == "qwen3-no-think" ? 0 : below(3)];
+      history.push_back({"assistant", thought + "8"});
+      if (turns == 0)
+        break;
+      history.push_back(below(2) ? chat_turn{"tool", "9"} : chat_turn{"user", "?"});
+    }
+    const std::vector<chat_turn> said{below(2) ? chat_turn{"tool", "9"} : chat_turn{"user", "?"}};
+    auto all = history;
+    all.insert(all.end(), said.begin(), said.end());
+    const auto read = chat->render(std::span(history).first(history.size() - 1), opening::assistant);
+    const bool otherwise = !chat->render(all, opening::assistant)
+                                .starts_with(read + history.back().content + std::string(chat->turn_end()));
+    CAPTURE(chat->name());
+    CAPTURE(chat->render(all, opening::assistant));
+    CHECK(chat->rewrites(history, said) == otherwise);
+    CHECK((!otherwise || chat->leaves_thoughts_out()));
+    ++(otherwise ? rewritten : kept);
+  }
+  CHECK(rewritten > 100);
+  CHECK(kept > 1000);
 }
 
 TEST_CASE("chat templates: the Llama families begin with the model's own begin-of-text token") {
