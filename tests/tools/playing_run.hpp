@@ -31,9 +31,12 @@ struct playing_run {
   temporary_folder folder;
   tiny_run run;
 
-  explicit playing_run(int steps, const std::string& preset = "synchronous")
+  /// @param critic and a reference beside it
+  explicit playing_run(int steps, const std::string& preset = "synchronous", bool critic = false)
       : run({.steps = steps,
              .preset = preset,
+             .reference = critic,
+             .critic = critic,
              .max_new_tokens = 120,
              .source = "generator = { type = \"arithmetic\" }\n\n[roles.game]\nkind = \"environment\"\n"
                        "from = [\"prompts\"]\ntype = \"python\"\nclass = \"Game\"\nfile = \""
