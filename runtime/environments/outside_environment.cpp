@@ -49,17 +49,17 @@ std::string greeting_of(const std::string& message) {
 }
 
 /// @throws input_error
-std::vector<chat_turn> messages_in(const json& said) {
+std::vector<chat_turn> messages_in(const json& said, const std::string& field = "messages") {
   std::vector<chat_turn> messages;
-  const auto found = said.find("messages");
+  const auto found = said.find(field);
   if (found == said.end() || found->is_null())
     return messages;
   if (!found->is_array())
-    throw input_error("messages: found " + short_line(*found) + ", want a list");
+    throw input_error(field + ": found " + short_line(*found) + ", want a list");
   for (const auto& m : *found) {
     if (!m.is_object() || !m.contains("role") || !m.contains("content") || !m["role"].is_string()
         || !m["content"].is_string())
-      throw input_error("messages: found " + short_line(m) + R"(, want {"role": text, "content": text})");
+      throw input_error(field + ": found " + short_line(m) + R"(, want {"role": text, "content": text})");
     messages.push_back({m["role"].get<std::string>(), m["content"].get<std::string>()});
   }
   return messages;
@@ -94,7 +94,8 @@ json said_in(const std::string& message) {
 /// @throws input_error
 saying saying_in(const std::string& message) {
   const auto said = said_in(message);
-  saying what{.messages = messages_in(said)};
+  saying what{.messages = messages_in(said), .history = messages_in(said, "history")};
+  what.rewritten = !what.history.empty();
   if (const auto reward = said.find("reward"); reward != said.end() && !reward->is_null()) {
     if (!reward->is_number() || !std::isfinite(reward->get<double>()))
       throw input_error("reward: found " + short_line(*reward) + ", want a finite number");

@@ -5,7 +5,7 @@ The messages (frames.py, which stands before this with user_code.py and many_que
 "" or one line}. Then comes {"id", "do": "begin", "group", "attempt", "answers", "seed", "row": {...}}, answered by {"id",
 "messages": [...]}, and {"id", "do": "step", "group", "attempt", "answer", "text", "cut_off",
 "last"}, answered by {"id",
-"messages", "reward", "done"}; either by {"id", "failure": line}. {"do": "end", "group", "attempt"} has no answer. Many
+"messages", "reward", "done"}, and "history" where it is rewritten; either by {"id", "failure": line}. {"do": "end", "group", "attempt"} has no answer. Many
 questions are open at once: coroutines wait beside each other, plain functions in THREADS threads.
 """
 import asyncio
@@ -94,9 +94,10 @@ async def step(pool, ask):
     taken = inspect.signature(one.step).parameters
     found = await called(pool, one.step, [dict(message) for message in conversation],
                          **{name: ask[name] for name in ("cut_off", "last", "content", "calls") if name in taken})
-    if not isinstance(found, (list, tuple)) or len(found) != 3:
+    if not isinstance(found, (list, tuple)) or len(found) not in (3, 4):
         raise NotAsWanted("step returned " + (type(found).__name__ if not isinstance(found, (list, tuple))
-                                              else str(len(found)) + " values") + ", want (messages, reward, done)")
+                                              else str(len(found)) + " values")
+                          + ", want (messages, reward, done) or (messages, reward, done, history)")
     messages = messages_of(found[0], "step")
     try:
         reward = float(0 if found[1] is None else found[1])
@@ -106,8 +107,11 @@ async def step(pool, ask):
         raise NotAsWanted("step returned the reward " + repr(found[1])[:60] + ", want a finite number")
     if not found[2] and not messages:
         raise NotAsWanted("step returned no message and done = " + repr(found[2])[:20] + ", want one of them")
+    history = messages_of(found[3], "step") if len(found) == 4 else []
+    if history:
+        conversation[:] = history
     conversation.extend(messages)
-    return {"messages": messages, "reward": reward, "done": bool(found[2])}
+    return {"messages": messages, "reward": reward, "done": bool(found[2]), "history": history}
 
 
 async def answer(pool, cls, ask):

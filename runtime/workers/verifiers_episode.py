@@ -93,18 +93,24 @@ def verifiers_class(raising):
             if not await self.goes_on():
                 self.playing.result()
                 raise ValueError("the environment ended before the first turn")
+            self.wrote = []  # the policy's turns, as the environment has them and as they were sampled
             self.offers = [{"type": "function", "function": {"name": tool.name, "description": tool.description,
                                                              "parameters": tool.parameters}} for tool in self.tools]
             return [plain_message(message) for message in self.prompt]
 
         async def step(self, messages, cut_off, last, content, calls):
             before = [message.model_dump() for message in self.prompt]
-            self.written.set_result(response_of(content if self.tools else messages[-1]["content"], calls, cut_off))
+            response = response_of(content if self.tools else messages[-1]["content"], calls, cut_off)
+            own = plain_message(response.message)
+            self.wrote.append((own, messages[-1]["content"]))
+            self.written.set_result(response)
             on = await self.goes_on()
             if on and not last:
-                if [message.model_dump() for message in self.prompt[:len(before)]] != before:
-                    raise ValueError("the environment rewrites the conversation, want one that adds to it")
-                return [plain_message(message) for message in self.prompt[len(before) + 1:]], 0, False
+                now = [plain_message(message) for message in self.prompt]
+                if [message.model_dump() for message in self.prompt[:len(before)]] == before \
+                        and now[len(before):len(before) + 1] == [own]:
+                    return now[len(before) + 1:], 0, False
+                return now[-1:], 0, False, [self.as_sampled(message) for message in now[:-1]]
             if on:
                 await self.close()
             else:
@@ -116,6 +122,10 @@ def verifiers_class(raising):
             if lines and raising == "fail":
                 raise ValueError(lines[0])
             return [], self.state["reward"], True
+
+        def as_sampled(self, message):
+            """A turn of the policy as it was sampled, where the environment has not changed it."""
+            return next((dict(message, content=text) for own, text in self.wrote if own == message), message)
 
         async def close(self):
             """Ends the rollout where it is; it cleans its state up."""
@@ -155,4 +165,16 @@ def text_of(content):
 
 
 def plain_message(message):
-    return {"role": message.role, "content": text_of(message.content)}
+    """Calls of tools stand in tags behind the content."""
+    content = text_of(message.content)
+    for call in getattr(message, "tool_calls", None) or []:
+        content += ("\n" if content else "") + "<tool_call>\n" + json.dumps(
+            {"name": call.name, "arguments": arguments_of(call)}, ensure_ascii=False) + "\n</tool_call>"
+    return {"role": message.role, "content": content}
+
+
+def arguments_of(call):
+    try:
+        return json.loads(call.arguments)
+    except (TypeError, ValueError):
+        return call.arguments

@@ -1,123 +1,15 @@
-#include "runtime/environments/endpoint_environment.hpp"
-#include "tests/runtime/environments/played.hpp"
-#include "tests/support/http_client.hpp"
+#include "tests/runtime/environments/endpoint_clients.hpp"
 #include "tests/support/running_command.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
-#include <nlohmann/json.hpp>
 
-#include <future>
 #include <optional>
 
 namespace endpoint_environment_test {
-
 using namespace millrace;
 using namespace millrace::tests;
-using namespace std::chrono_literals;
-using environments::endpoint_environment;
-using nlohmann::json;
-using verb = http_client::verb;
-
-namespace {
-
-using said = std::future<std::pair<saying, std::string>>;
-using begun = std::future<std::pair<environments::beginning, std::string>>;
-
-/// An environment behind a port that is free, and its clients: each request on a connection of its own.
-struct open_endpoint {
-  std::unique_ptr<endpoint_environment> plays;
-
-  explicit open_endpoint(std::chrono::milliseconds deadline = 60s, std::chrono::milliseconds seat_wait = 60s)
-      : plays(std::make_unique<endpoint_environment>(environments::endpoint_settings{
-          .at = *parse_listen_address("127.0.0.1:0"), .sessions = {.deadline = deadline, .seat_wait = seat_wait}})) {
-    REQUIRE(plays->unusable() == "");
-  }
-
-  std::uint16_t port() const {
-    const auto url = plays->url();
-    return static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1)));
-  }
-
-  http_reply post(const std::string& path, const json& body = json::object(), const std::string& session = "") const {
-    return http_client(port()).ask(verb::post, path, body.dump(), "", "application/json", session);
-  }
-
-  std::future<http_reply> posted(const std::string& path, const json& body = json::object(),
-                                 const std::string& session = "") const {
-    return std::async(std::launch::async, [=, this] { return post(path, body, session); });
-  }
-
-  begun begin(group_attempt group, std::int32_t answers = 1) const {
-    const auto promised = std::make_shared<std::promise<std::pair<environments::beginning, std::string>>>();
-    plays->begin(group, row_of("What is 2 + 3?", "5"), answers, 1,
-                 [promised](environments::beginning what, std::string error) {
-                   promised->set_value({std::move(what), std::move(error)});
-                 });
-    return promised->get_future();
-  }
-
-  said take(const environments::episode_id& which, environments::written_turn turn) const {
-    const auto promised = std::make_shared<std::promise<std::pair<saying, std::string>>>();
-    plays->take(which, turn, [promised](saying what, std::string error) {
-      promised->set_value({std::move(what), std::move(error)});
-    });
-    return promised->get_future();
-  }
-
-  std::string seat() const { return post("/v1/episodes").parsed().at("id").get<std::string>(); }
-};
-
-std::string chat_of(const std::string& session) {
-  return "/v1/episodes/" + session + "/chat/completions";
-}
-
-json message(const std::string& role, const std::string& content) {
-  return {{"role", role}, {"content", content}};
-}
-
-json asking(const json& messages, const json& more = json::object()) {
-  json body{{"model", "gpt-4o"}, {"messages", messages}};
-  body.update(more);
-  return body;
-}
-
-json message_in(const http_reply& reply) {
-  return reply.parsed().at("choices").at(0).at("message");
-}
-
-template <class T>
-std::string error_of(std::future<std::pair<T, std::string>>& answer) {
-  REQUIRE(answer.wait_for(60s) == std::future_status::ready);
-  return answer.get().second;
-}
-
-const json hello = json::array({message("system", "Be brief."), message("user", "Hi")});
-
-/// A session whose first turn "one" the client has.
-struct begun_session {
-  open_endpoint at;
-  std::string id;
-  said first;
-
-  explicit begun_session(bool last = false, std::chrono::milliseconds deadline = 60s) : at(deadline) {
-    auto opened = at.begin({1, 0});
-    id = at.seat();
-    auto reply = at.posted(chat_of(id), asking(hello));
-    within_deadline(std::move(opened));
-    first = at.take({{1, 0}, 0}, {.text = "one", .last = last});
-    CHECK(message_in(reply.get()) == json{{"role", "assistant"}, {"content", "one"}, {"refusal", nullptr}});
-  }
-
-  json after(const std::string& assistant, const std::string& user = "and?") const {
-    auto messages = hello;
-    messages.push_back(message("assistant", assistant));
-    messages.push_back(message("user", user));
-    return asking(messages);
-  }
-};
-
-} // namespace
+using namespace millrace::tests::endpoint_clients;
 
 TEST_CASE("endpoint environment: a client's conversation is an episode") {
   const open_endpoint at;
@@ -184,79 +76,6 @@ TEST_CASE("endpoint environment: tools are offered, called and answered as OpenA
   CHECK(text["message"]["content"] == "<tool_call>{</tool_call>");
   CHECK(text["finish_reason"] == "stop");
   CHECK(!text["message"].contains("tool_calls"));
-}
-
-TEST_CASE("endpoint environment: a history that was rewritten goes on behind the new one, with what was sampled") {
-  begun_session s; // system Be brief., user Hi: "one"
-  auto other = s.at.posted(chat_of(s.id), s.after("two"));
-  CHECK((within_deadline(std::move(s.first))
-         == saying{.messages = {{"user", "and?"}},
-                   .history = {{"system", "Be brief."}, {"user", "Hi"}, {"assistant", "two"}},
-                   .rewritten = true}));
-  auto second = s.at.take(
-      {{1, 0}, 0}, {.text = "<tool_call>\n{}</tool_call>", .content = "", .calls = {{.name = "f", .arguments = "{}"}}});
-  const auto called = message_in(other.get());
-  // A request from before: its calls come as OpenAI writes them, and stand as they were sampled.
-  auto shorter = s.at.posted(chat_of(s.id), asking({{{"role", "user"}, {"content", "In short:"}},
-                                                    called,
-                                                    {{"role", "tool"}, {"content", "3"}, {"tool_call_id", "x"}}}));
-  CHECK((within_deadline(std::move(second))
-         == saying{.messages = {{"tool", "3"}},
-                   .history = {{"user", "In short:"}, {"assistant", "<tool_call>\n{}</tool_call>"}},
-                   .rewritten = true}));
-  auto third = s.at.take({{1, 0}, 0}, {.text = "three"});
-  CHECK(message_in(shorter.get())["content"] == "three");
-  // Behind it a conversation only grows again.
-  auto longer = s.at.posted(chat_of(s.id), asking({{{"role", "user"}, {"content", "In short:"}},
-                                                   called,
-                                                   {{"role", "tool"}, {"content", "3"}, {"tool_call_id", "x"}},
-                                                   {{"role", "assistant"}, {"content", "three"}},
-                                                   {{"role", "user"}, {"content", "more"}}}));
-  CHECK((within_deadline(std::move(third)) == saying{.messages = {{"user", "more"}}}));
-  // While its turn is written nobody else asks.
-  const auto early = s.at.post(chat_of(s.id), asking({{{"role", "user"}, {"content", "?"}}}));
-  CHECK(early.status == 409);
-  CHECK(early.error()
-        == "found other messages while the turn to the request before them is written, want one request at a time");
-  s.at.take({{1, 0}, 0}, {.text = "four"});
-  CHECK(message_in(longer.get())["content"] == "four");
-  CHECK(s.at.post(chat_of(s.id),
-                  asking({{{"role", "user"}, {"content", "?"}}, {{"role", "assistant"}, {"content", "!"}}}))
-            .error()
-        == "messages: found a turn of the assistant at the end, want what is said to it");
-}
-
-TEST_CASE("endpoint environment: a request that says nothing is refused in one line") {
-  begun_session s;
-  CHECK(s.at.post(chat_of(s.id), asking(hello, {{"tools", {{{"function", {{"name", "f"}}}}}}})).status == 409);
-  auto wizard = s.after("one");
-  wizard["messages"].back()["role"] = "system";
-  CHECK(s.at.post(chat_of(s.id), wizard).error()
-        == R"(messages[3].role: found "system", want "user" or "tool" behind what was said)");
-  wizard["messages"].erase(3);
-  CHECK(s.at.post(chat_of(s.id), wizard).error()
-        == "messages: found none behind the last turn, want what is said to it");
-  auto right = s.at.posted(chat_of(s.id), s.after("one"));
-  CHECK((within_deadline(std::move(s.first)) == saying{.messages = {{"user", "and?"}}}));
-  s.at.take({{1, 0}, 0}, {.text = "three"});
-  CHECK(message_in(right.get())["content"] == "three");
-}
-
-TEST_CASE("endpoint environment: an episode may begin with calls of tools") {
-  const open_endpoint at;
-  auto opened = at.begin({1, 0});
-  json calls = message("assistant", "");
-  calls["tool_calls"] = {{{"type", "function"}, {"id", "x"}, {"function", {{"name", "f"}, {"arguments", "{}"}}}}};
-  json result = message("tool", "3");
-  result["tool_call_id"] = "x";
-  auto reply = at.posted(chat_of(at.seat()), asking(json::array({message("user", "?"), calls, result})));
-  const auto begins = within_deadline(std::move(opened));
-  REQUIRE(begins.prompt.size() == 3);
-  CHECK(begins.prompt[1].role == "assistant");
-  CHECK(begins.prompt[1].content == "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>");
-  CHECK(begins.prompt[2] == chat_turn{"tool", "3"});
-  at.take({{1, 0}, 0}, {.text = "one"});
-  CHECK(reply.get().status == 200);
 }
 
 TEST_CASE("endpoint environment: the sessions of a group begin alike") {

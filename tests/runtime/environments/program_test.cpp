@@ -34,6 +34,11 @@ TEST_CASE("program environment: JSON lines play an episode") {
   CHECK((begin(*env, {1, 0}, row_of("q", "the answer")) == std::vector<chat_turn>{{"user", "the answer"}}));
   CHECK((take(*env, {{1, 0}, 0}, "abc") == saying{.messages = {{"tool", "ABC"}}, .reward = 2}));
   CHECK(take(*env, {{1, 0}, 0}, "abc", true).done);
+  const auto rewrites = script(opening, "{'id': id, 'messages': [{'role': 'user', 'content': 'b'}], 'history': "
+                                        "[{'role': 'user', 'content': 'a'}]}");
+  begin(*rewrites, {1, 0}, row_of("q"));
+  CHECK((take(*rewrites, {{1, 0}, 0}, "abc")
+         == saying{.messages = {{"user", "b"}}, .history = {{"user", "a"}}, .rewritten = true}));
 }
 
 TEST_CASE("program environment: replies of another form are named") {
@@ -51,6 +56,7 @@ TEST_CASE("program environment: replies of another form are named") {
   CHECK(error("{'id': id}") == "found no message and an episode that is not done, want one of them");
   CHECK(error("{'id': id, 'messages': 3}") == "messages: found 3, want a list");
   CHECK(error("{'id': id, 'messages': ['a']}") == R"(messages: found "a", want {"role": text, "content": text})");
+  CHECK(error("{'id': id, 'history': 3, 'done': True}") == "history: found 3, want a list");
   CHECK(error("{'id': id, 'reward': 'much', 'done': True}") == R"(reward: found "much", want a finite number)");
   CHECK(error("{'id': id, 'done': 1}") == "done: found 1, want true or false");
   CHECK(error("['x']") == R"(found ["x"], want a JSON object with an id)");

@@ -41,6 +41,8 @@ class Counting:
             return None, 0, False
         if text == "two":
             return "x", 0
+        if text == "forget":
+            return "x", 0, False, [{"role": "user", "content": "In short"}]
         return str(len(messages)) + " " + str(self.turns) + " " + str(self.number), self.turns / 2, text == "end"
 
 class Slow:
@@ -96,6 +98,9 @@ TEST_CASE("python environment: a class plays, with the whole conversation at han
   const auto last = take(*env, {{1, 0}, 0}, "end");
   CHECK(last.done);
   CHECK(last.reward == 1.5);
+  CHECK((take(*env, {{1, 0}, 1}, "forget")
+         == saying{.messages = {{"user", "x"}}, .history = {{"user", "In short"}}, .rewritten = true}));
+  CHECK(take(*env, {{1, 0}, 1}, "c").messages.at(0).content.starts_with("3 3 ")); // in short, x, the turn
 }
 
 TEST_CASE("python environment: what the class does wrong is said in one line and costs its episode alone") {
@@ -104,7 +109,8 @@ TEST_CASE("python environment: what the class does wrong is said in one line and
   begin(*env, {1, 0}, row_of("go"), 2);
   CHECK_THROWS_WITH(take(*env, {{1, 0}, 0}, "raise"), "step raised ValueError: no such thing");
   CHECK_THROWS_WITH(take(*env, {{1, 0}, 0}, "nan"), "step returned the reward nan, want a finite number");
-  CHECK_THROWS_WITH(take(*env, {{1, 0}, 0}, "two"), "step returned 2 values, want (messages, reward, done)");
+  CHECK_THROWS_WITH(take(*env, {{1, 0}, 0}, "two"), "step returned 2 values, want (messages, reward, done) or "
+                                                    "(messages, reward, done, history)");
   CHECK_THROWS_WITH(take(*env, {{1, 0}, 0}, "nothing"), "step returned no message and done = False, want one of them");
   CHECK(take(*env, {{1, 0}, 1}, "a").reward == 0.5);
   CHECK_THROWS_WITH(take(*env, {{2, 0}, 0}, "a"), "the process that had the episode is gone");

@@ -51,6 +51,11 @@ class Guessing(vf.MultiTurnEnv):
         state["tries"] += 1
         return [{"role": "user", "content": f"no, try {state['tries'] + 1}"}]
 
+class Forgetting(Guessing):
+    async def get_prompt_messages(self, state):
+        messages = await super().get_prompt_messages(state)
+        return messages if len(messages) < 4 else [messages[0], *messages[-2:]]
+
 def tries(state):
     return float(state["tries"])
 
@@ -67,6 +72,8 @@ def load_environment(kind, turns=5):
     rubric = vf.Rubric(funcs=[exact, spelled, talked], weights=[1.0, 0.25, 0.01])
     if kind == "single":
         return vf.SingleTurnEnv(dataset=rows(), system_prompt="Be short.", rubric=rubric)
+    if kind == "forgetting":
+        return Forgetting(dataset=rows(), max_turns=turns, rubric=rubric)
     if kind == "several":
         rubric.add_reward_func(tries, weight=-0.125)
         return Guessing(dataset=rows(), max_turns=turns, rubric=rubric)
@@ -209,6 +216,23 @@ TEST_CASE("verifiers: single-turn, multi-turn and tool environments give what th
   CHECK(!malformed.done);
   CHECK(malformed.messages.at(0).role == "tool");
   CHECK(malformed.messages.at(0).content.find("Expecting value") != std::string::npos);
+}
+
+TEST_CASE("verifiers: an environment that rewrites its history says what the policy reads in its place") {
+  const real_python python;
+  if (python.program.empty())
+    return;
+  const auto env = python.environment_of();
+  const std::string about = R"({"kind": "forgetting"})";
+  begin(*env, {1, 0}, first_row(about), 1);
+  CHECK((take(*env, {{1, 0}, 0}, "2") == saying{.messages = {{"user", "no, try 2"}}}));
+  CHECK((take(*env, {{1, 0}, 0}, "3")
+         == saying{.messages = {{"user", "no, try 3"}},
+                   .history = {{"user", "What is 3 + 1?"}, {"assistant", "3"}},
+                   .rewritten = true}));
+  const auto found = take(*env, {{1, 0}, 0}, "4");
+  CHECK(found.done);
+  CHECK(found.reward == doctest::Approx(1 + 0.25 * 3.1 + 0.01 * 103));
 }
 
 TEST_CASE("verifiers: an episode of the last turn that may be is scored as it stands") {
