@@ -57,8 +57,10 @@ int try_seed(std::uint64_t seed) {
                          "run.peer_timeout_ms=4000", "--set",
                          std::string("schedule.interrupt.granularity=") + granularities[cuts ? seed / 4 % 2 : 0]});
   setenv("GAME_SLEEPS", "0.02", 1); // at any moment episodes wait for a reply
+  setenv("GAME_FORGETS", "0.4", 1);
   running_command running(playing.start(how));
   unsetenv("GAME_SLEEPS");
+  unsetenv("GAME_FORGETS");
   int kills = 0;
   for (std::size_t next = 1; next + 2 < steps; next = files.steps() + 1 + random() % 4) {
     if (!reaches(running, files, next, 60))
@@ -74,6 +76,10 @@ int try_seed(std::uint64_t seed) {
   CHECK(end.status == 0);
   check_books(files, steps);
   CHECK(observed_tokens(files) > 0);
+  double segments = 0;
+  for (const auto& row : files.metrics())
+    segments = std::max(segments, row.value("episodes/segments", 0.0));
+  CHECK(segments > 1);
   CHECK(tokens_of_answers(files)
         == files.status().at("ledger").at("trained").get<std::int64_t>() + observed_tokens(files));
   return kills;

@@ -6,7 +6,7 @@
 
 namespace millrace::tests {
 
-/// A class of three turns, whose words, rewards, delays and failures vary.
+/// A class of three turns, whose words, rewards, delays and failures vary, and that may rewrite what was said.
 inline constexpr const char* varied_game = R"py(
 import asyncio
 import os
@@ -23,7 +23,9 @@ class Game:
         if self.random.random() < float(os.environ.get("GAME_FAILS", "0")):
             raise RuntimeError("bad luck")
         text = messages[-1]["content"]
-        return [{"role": "user", "content": text[:3] + str(self.turns)}], len(set(text)) / 10, self.turns == 3
+        said = [{"role": "user", "content": text[:3] + str(self.turns)}], len(set(text)) / 10, self.turns == 3
+        forgets = float(os.environ.get("GAME_FORGETS", "0"))
+        return (*said, [{"role": "user", "content": "In short"}]) if forgets and self.random.random() < forgets else said
 )py";
 
 /// The tiny pipeline whose answers are episodes with a class in a file.
