@@ -258,6 +258,8 @@ private:
     add(memory_kind::weights, packed);
     if (!beside_policy())                                      // else these are the published ones
       add(memory_kind::staging, kept_as(dtype, size.weights)); // goes on lying there for the version after
+    if (!beside_policy() && roles::publishes_deltas(p_))
+      add(memory_kind::staging, kept_as(dtype, size.weights)); // as it came
     change(kept_as(dtype, size.weights), packed);
     const auto& c = size.config;
     const auto prompt = std::min(all.prompt, c.max_positions - 1);
@@ -357,6 +359,8 @@ private:
       add(memory_kind::publication, kept * version);
     else
       add(memory_kind::publication, version, moment::changing); // until all have it
+    if (table.publish_deltas)
+      add(memory_kind::publication, version); // of which the next delta is
     const auto evaluations = p_.of<pipeline::evaluation_table>();
     const bool held = std::ranges::any_of(evaluations, [](const auto* role) {
       const auto& when = std::get<pipeline::evaluation_table>(role->options);

@@ -12,6 +12,8 @@ namespace millrace {
 struct weight_shares {
   std::vector<ticket> tickets;    ///< in the order of ranks; none: nothing to pull
   std::vector<tensor_spec> whole; ///< what several shares make up, tensor by tensor; of one ticket: empty
+  ticket delta = {};              ///< what differs from the version `since`; id 0: nothing to pull
+  std::uint32_t since = 0;
 
   weight_shares() = default;
 

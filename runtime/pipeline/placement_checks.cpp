@@ -125,6 +125,11 @@ void check_placement(const pipeline& p, reading& into) {
       into.wrong(into.place(path + ".shard"), path + ".shard: found \"full\" with roles." + name
                                                   + ".lora, whose adapters alone are trained, want \"none\" or "
                                                     "\"optimizer\"");
+    if (const auto* policy = std::get_if<policy_table>(&r->options);
+        policy && policy->publish_deltas && count > 1 && placed.shard == sharding::full)
+      into.wrong(into.place(path + ".shard"), path + ".shard: found \"full\" with roles." + name
+                                                  + ".publish_deltas, want \"none\" or \"optimizer\": ranks that "
+                                                    "have shares publish those");
     check_hosts(p, name, placed, into);
     check_gpus(p, name, placed, into);
     remote = remote || !p.is_here(name);

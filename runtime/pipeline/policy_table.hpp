@@ -34,6 +34,7 @@ struct policy_table {
 
   std::string model;
   std::vector<std::string> publishes_to;
+  bool publish_deltas = false;
   std::string algorithm = "grpo";
   option_values algorithm_options; ///< every option of the algorithm: numbers (`double`) and words
   optimizer_table optimizer;
@@ -78,6 +79,9 @@ struct policy_table {
   static void visit(Self& s, Visitor& v) {
     v("model", s.model, needed(), "the [models.*] table that training starts from");
     v("publishes_to", s.publishes_to, any(), "the rollouts and evaluations that get new versions of the weights");
+    v("publish_deltas", s.publish_deltas, any(),
+      "a rollout that has the version before pulls what differs, where that is less than half of the bytes; takes one "
+      "more copy of the weights, as they travel, in the policy's process and in each rollout's");
     v("algorithm", s.algorithm, one_of(names_of(v.words().algorithms)), "advantage and loss");
     v("algorithm_options", s.algorithm_options, algorithm_keys{s.algorithm}, "the algorithm's own options");
     v("optimizer", s.optimizer, any(), "how a gradient becomes a step");

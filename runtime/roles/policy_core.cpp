@@ -250,7 +250,7 @@ void policy_core::end_step(const train_batch& batch, batch_report& report) {
 
 weight_shares policy_core::publish(std::uint32_t version, published_versions& to) const {
   if (!learner_.in_shares())
-    return to.publish(version, snapshot(version));
+    return to.publish_whole(version, snapshot(version));
   check_version(version);
   weight_shares shares;
   for (const auto& [name, tensor] : learner_.trained())

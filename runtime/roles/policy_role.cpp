@@ -21,7 +21,7 @@ std::string in_words(const train_batch& batch) {
 policy_role::policy_role(const role_setup& setup, std::shared_ptr<collective::membership> ranks)
     : setup_(setup), ranks_(std::move(ranks)),
       core_(std::make_shared<policy_core>(*setup.pipeline, setup.checkpoint, setup.threads(), setup.seat(ranks_))),
-      versions_(setup.data, versions_kept(*setup.pipeline)) {
+      versions_(setup.data, versions_kept(*setup.pipeline), publishes_deltas(*setup.pipeline)) {
 }
 
 policy_role::~policy_role() {
@@ -40,6 +40,8 @@ void policy_role::train(const train_batch& ask, answer_to<batch_report> done) {
       thread_, {.track = setup_.who.name(), .what = "train " + in_words(ask), .cause = telemetry::cause::compute},
       std::move(done), [this, ask, stop = stop_.get_token()] {
         auto report = core_->train(ask, stop);
+        if (publishes_deltas(*setup_.pipeline))
+          report.metrics["weights/delta_share"] = versions_.delta_share();
         if (const auto returns = core_->take_returns(); !returns.empty())
           report.returns = setup_.data->publish(columns::column_builder().add(column::returns, returns).finish());
         return report;

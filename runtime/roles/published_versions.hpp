@@ -8,12 +8,17 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
+#include <utility>
 
 namespace millrace::roles {
 
 /// Versions of the policy's weights that stay available: the newest, and where a reference follows the one before.
 std::size_t versions_kept(const pipeline::pipeline& p);
+
+/// Whether the policy publishes what differs between versions.
+bool publishes_deltas(const pipeline::pipeline& p);
 
 /// The versions of the weights that a role has published. Lets go of those that all have, and of old ones, but for
 /// those that are held. Thread-safe.
@@ -21,13 +26,20 @@ class published_versions {
 public:
   /// @param kept the newest ones, for pulls that are under way, >= 1. A rollout that comes too late for a version takes
   ///             the next one; a reference that follows takes each
-  published_versions(std::shared_ptr<transport::data_plane> data, std::size_t kept)
-      : data_(std::move(data)), kept_(kept) {}
+  /// @param deltas a version is published with what differs from the one before
+  published_versions(std::shared_ptr<transport::data_plane> data, std::size_t kept, bool deltas = false)
+      : data_(std::move(data)), kept_(kept), deltas_(deltas) {}
 
   /// Lets go of what the next version pushes out, so that its copy finds room.
   void make_room();
 
   ticket publish(version_id version, transport::bundle parameters);
+
+  /// All parameters of a version, with its delta where that takes less than half of their bytes.
+  weight_shares publish_whole(version_id version, const transport::bundle& parameters);
+
+  /// Bytes of the newest delta as a share of the bytes of its version; 0: the newest version has none.
+  double delta_share() const;
   void hold(const hold_weights& ask);
 
   /// Where several versions are kept, a reference that comes up late may want any of them: all stay.
@@ -42,13 +54,17 @@ private:
   struct published {
     version_id version = 0;
     std::uint64_t ticket = 0;
-    bool taken = false; ///< all have it
+    std::uint64_t delta = 0; ///< its ticket; 0: none
+    bool taken = false;      ///< all have it
   };
 
   void let_go_of_old(std::size_t kept); ///< the lock is held
 
   std::shared_ptr<transport::data_plane> data_;
   std::size_t kept_;
+  bool deltas_;
+  std::optional<std::pair<version_id, transport::bundle>> newest_; ///< of which the next delta is
+  double delta_share_ = 0;
   mutable std::mutex mutex_;
   std::deque<published> published_; ///< the oldest first
   std::set<version_id> held_;

@@ -2,10 +2,12 @@
 
 #include "runtime/columns/answer_columns.hpp"
 #include "runtime/columns/prompt_columns.hpp"
+#include "runtime/columns/version_pulls.hpp"
 #include "runtime/columns/weights_bundle.hpp"
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/roles/decode_loop.hpp"
+#include "runtime/roles/published_versions.hpp"
 #include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/role_model.hpp"
 #include "runtime/roles/rollout_requests.hpp"
@@ -142,6 +144,7 @@ struct rollout_role::state {
   std::optional<std::uint32_t> live;        ///< the newest that it said it samples from
   std::unique_ptr<decode_loop> loop;
   std::unique_ptr<job_thread> layout;
+  std::unique_ptr<columns::version_pulls> versions;
 };
 
 rollout_role::rollout_role(const role_setup& setup, const pipeline::rollout_table& table)
@@ -153,6 +156,8 @@ rollout_role::rollout_role(const role_setup& setup, const pipeline::rollout_tabl
     });
   };
   state_->layout = std::make_unique<job_thread>();
+  state_->versions = std::make_unique<columns::version_pulls>(*setup.data, publishes_deltas(*setup.pipeline),
+                                                              state_->layout->weak_poster());
   state_->loop = std::make_unique<decode_loop>(setup.who.name(), state_->words.tok,
                                                state_->requests.engine_options(setup.threads()), state_->loop_events(),
                                                setup.pipeline->schedule.interrupt.granularity);
@@ -381,9 +386,8 @@ void rollout_role::interrupt(const interrupt_group& ask) {
 
 void rollout_role::take(const new_weights& ask, answer_to<weights_live> done) {
   coming_weights weights{.ask = ask, .done = std::move(done), .asked_s = telemetry::now_s()};
-  const auto& setup = state_->setup;
-  columns::pull_weights(
-      *setup.data, ask.parameters, setup.deadline(),
+  state_->versions->pull(
+      ask.version, ask.parameters, state_->setup.deadline(),
       [weights, post = state_->post](columns::pulled_weights pulled, const std::string& error) mutable {
         if (!error.empty()) {
           weights.done({}, error);
