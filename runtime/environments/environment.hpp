@@ -41,6 +41,8 @@ struct written_turn {
   bool last = false;                 ///< the episode ends with it, whatever is said
   std::string content = {};          ///< where tools are offered: the text without its calls
   std::vector<tool_call> calls = {}; ///< that it makes of what is offered
+  std::int64_t prompt_tokens = 0;    ///< that it was sampled behind
+  std::int64_t tokens = 0;           ///< that were sampled
 };
 
 /// What an environment says to a turn.

@@ -93,9 +93,11 @@ void send_turn(const written_turn& turn, const openai::completion_request& asked
   const openai::reply_text text(
       {.chat = true, .id = openai::fresh_id("chatcmpl-"), .model = policy_name, .created = std::time(nullptr)}, asked,
       nullptr);
+  const openai::token_counts counts{.prompt = turn.prompt_tokens, .completion = turn.tokens};
   if (!asked.stream)
-    return out.whole(text.whole({piece}, {}, {}));
-  out.piece(text.opening(0) + text.event(piece) + openai::end_of_stream);
+    return out.whole(text.whole({piece}, counts, {}));
+  out.piece(text.opening(0) + text.event(piece) + (asked.with_usage ? text.usage_event(counts) : "")
+            + openai::end_of_stream);
   out.end();
 }
 

@@ -31,13 +31,15 @@ struct episodes_begun {
 /// What the policy wrote in a turn. rollout -> environment. Asked again for the same turn, the answer is the same.
 struct take_turn {
   std::uint64_t group = 0;
-  std::uint32_t since = 0; ///< as `begin_episodes`
-  std::int32_t answer = 0; ///< its index in the group
-  std::int32_t turn = 0;   ///< counted from 0
-  std::string text;        ///< UTF-8, without special tokens
-  bool cut_off = false;    ///< it was as long as a turn may be
-  bool last = false;       ///< the answer has no room for another turn: the episode ends with it
-  called_turn read = {};   ///< the text, its calls apart; where tools are offered
+  std::uint32_t since = 0;        ///< as `begin_episodes`
+  std::int32_t answer = 0;        ///< its index in the group
+  std::int32_t turn = 0;          ///< counted from 0
+  std::string text;               ///< UTF-8, without special tokens
+  bool cut_off = false;           ///< it was as long as a turn may be
+  bool last = false;              ///< the answer has no room for another turn: the episode ends with it
+  called_turn read = {};          ///< the text, its calls apart; where tools are offered
+  std::int64_t prompt_tokens = 0; ///< that it was sampled behind
+  std::int64_t tokens = 0;        ///< that were sampled
 };
 
 /// Answers `take_turn`: what the environment says to it.

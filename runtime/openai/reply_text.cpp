@@ -110,7 +110,7 @@ ordered_json choice_of(const choice_piece& piece, const completion_request& aske
 
 } // namespace
 
-std::string reply_text::whole(const std::vector<choice_piece>& pieces, const std::optional<token_counts>& counts,
+std::string reply_text::whole(const std::vector<choice_piece>& pieces, const token_counts& counts,
                               const std::vector<std::vector<std::int32_t>>& prompts) const {
   ordered_json choices = ordered_json::array();
   for (const auto& piece : pieces) {
@@ -121,8 +121,7 @@ std::string reply_text::whole(const std::vector<choice_piece>& pieces, const std
   }
   auto reply = head_of(head_, head_.chat ? "chat.completion" : "text_completion");
   reply["choices"] = std::move(choices);
-  if (counts)
-    reply["usage"] = usage_of(*counts);
+  reply["usage"] = usage_of(counts);
   if (asked_.token_ids)
     reply["prompt_token_ids"] = prompts.size() == 1 ? ordered_json(prompts.front()) : ordered_json(prompts);
   return dumped(reply);

@@ -43,9 +43,8 @@ public:
   reply_text(reply_head head, const completion_request& asked, const text::tokenizer* tok)
       : head_(std::move(head)), asked_(asked), tok_(tok) {}
 
-  /// The whole reply. @param pieces one an answer @param counts nothing: they are not known @param prompts the tokens
-  /// of each
-  std::string whole(const std::vector<choice_piece>& pieces, const std::optional<token_counts>& counts,
+  /// The whole reply. @param pieces one an answer @param prompts the tokens of each
+  std::string whole(const std::vector<choice_piece>& pieces, const token_counts& counts,
                     const std::vector<std::vector<std::int32_t>>& prompts) const;
 
   /// Events of a stream, each with its empty line. `opening` comes once for each choice of a chat.

@@ -203,7 +203,9 @@ void environment_role::state::take(const take_turn& ask, const answer_to<turn_ta
                .cut_off = ask.cut_off,
                .last = ask.last || episode.taken >= max_turns,
                .content = ask.read.content,
-               .calls = ask.read.calls},
+               .calls = ask.read.calls,
+               .prompt_tokens = ask.prompt_tokens,
+               .tokens = ask.tokens},
               [id, post = post](environments::saying what, const std::string& why) {
                 post([id, what = std::move(what), why](state& self) { self.said(id, what, why); });
               });

@@ -335,7 +335,9 @@ void rollout_role::state::take_turn(std::uint32_t attempt, const rollout::ended_
                             .text = turn.text,
                             .cut_off = turn.finish == rollout::finish_reason::length,
                             .last = turn.room == 0,
-                            .read = std::move(read)},
+                            .read = std::move(read),
+                            .prompt_tokens = turn.read,
+                            .tokens = turn.written},
                            [attempt, turn, post = post](const turn_taken& said, const std::string& error) {
                              post([=](state& self) { self.turn_is_taken(attempt, turn, said, error); });
                            });

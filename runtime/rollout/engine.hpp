@@ -53,7 +53,9 @@ struct ended_turn {
   std::string text;                           ///< as `answer::text`
   finish_reason finish = finish_reason::stop; ///< length: the turn was cut off
   std::int32_t last_token = 0;
-  std::int64_t room = 0;            ///< tokens that still fit into the answer; none: the episode ends with the turn
+  std::int64_t read = 0;    ///< tokens that it was sampled behind: of the prompt and the answer, or of the segment
+  std::int64_t written = 0; ///< its own tokens
+  std::int64_t room = 0;    ///< tokens that still fit into the answer; none: the episode ends with the turn
   std::int64_t room_of_segment = 0; ///< that would fit into a segment that begins behind the turn
 };
 

@@ -17,6 +17,8 @@ ended_turn last_turn_of(const group_state& group, std::int32_t index, std::int64
           .text = out.text,
           .finish = out.finish,
           .last_token = out.tokens.back(),
+          .read = out.turns.back().begin - group.sequence_begin(out),
+          .written = std::ssize(out.tokens) - out.turns.back().begin,
           .room = std::max<std::int64_t>(0, std::min(left, room - std::ssize(out.tokens))),
           .room_of_segment = std::max<std::int64_t>(0, std::min(left, max_context))};
 }

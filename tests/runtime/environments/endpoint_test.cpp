@@ -126,6 +126,21 @@ TEST_CASE("endpoint environment: a request that comes again is told the same tur
   }
 }
 
+TEST_CASE("endpoint environment: replies count tokens as OpenAI does, whole and as a stream") {
+  const open_endpoint at;
+  auto opened = at.begin({1, 0}, 2);
+  const auto a = at.seat(), b = at.seat();
+  auto whole = at.posted(chat_of(a), asking(hello));
+  auto stream = at.posted(chat_of(b), asking(hello, {{"stream", true}, {"stream_options", {{"include_usage", true}}}}));
+  within_deadline(std::move(opened));
+  for (const std::int32_t answer : {0, 1})
+    at.take({{1, 0}, answer}, {.text = "one", .prompt_tokens = 12, .tokens = 3});
+  const json want{{"prompt_tokens", 12}, {"completion_tokens", 3}, {"total_tokens", 15}};
+  CHECK(whole.get().parsed().at("usage") == want);
+  CHECK(stream.get().body.find("\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":3,\"total_tokens\":15}")
+        != std::string::npos);
+}
+
 TEST_CASE("endpoint environment: a session may name itself in a field") {
   const open_endpoint at;
   auto opened = at.begin({1, 0});

@@ -168,6 +168,9 @@ TEST_CASE("episodes: a segment may fill the context anew; more than it has ends 
     while (e.last_turns().empty())
       e.step();
     const auto turn = e.last_turns().front();
+    CHECK(turn.read == 17);
+    CHECK(turn.written == std::ssize(turn.text) + (turn.finish == finish_reason::stop));
+    CHECK(turn.room_of_segment == 30);
     turn_reply reply{.tokens = std::vector<std::int32_t>(static_cast<std::size_t>(said), 3), .new_segment = true};
     REQUIRE(e.go_on(2, 0, reply));
     std::vector<finished_group> done;
@@ -185,6 +188,7 @@ TEST_CASE("episodes: a segment may fill the context anew; more than it has ends 
     }
     REQUIRE(!e.last_turns().empty());
     CHECK(e.last_turns()[0].turn == 1);
+    CHECK(e.last_turns()[0].read == said);
     CHECK((e.last_turns()[0].room == 0) == (said == 29)); // no token fits behind the one that was drawn
   }
   engine e(tiny(), letters(), 7, {.slots = 1});
