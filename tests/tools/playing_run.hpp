@@ -25,7 +25,9 @@ class Game:
         text = messages[-1]["content"]
         said = [{"role": "user", "content": text[:3] + str(self.turns)}], len(set(text)) / 10, self.turns == 3
         forgets = float(os.environ.get("GAME_FORGETS", "0"))
-        return (*said, [{"role": "user", "content": "In short"}]) if forgets and self.random.random() < forgets else said
+        if forgets and self.random.random() < forgets:
+            return (*said, [{"role": "user", "content": "In short"}])
+        return said
 )py";
 
 /// The tiny pipeline whose answers are episodes with a class in a file.
