@@ -1,5 +1,8 @@
 #include "runtime/access/socket_calls.hpp"
 
+#include "runtime/access/actor_stream.hpp"
+#include "runtime/access/checked_streams.hpp"
+#include "runtime/access/data_stream.hpp"
 #include "runtime/access/guarded_port.hpp"
 #include "runtime/words/no_signals.hpp"
 
@@ -11,7 +14,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -87,7 +89,7 @@ public:
   int real_socket(int library_end) const {
     if (opened_ == 0)
       return -1;
-    const auto found = inode_of(library_end);
+    const auto found = socket_inode(library_end);
     const std::lock_guard lock(mutex_);
     const auto at = real_.find(found);
     return at == real_.end() ? -1 : at->second;
@@ -96,7 +98,11 @@ public:
   std::uint64_t opened() const { return opened_; }
 
 private:
-  port_guard() = default;
+  port_guard() {
+    tell_broken_streams([this](const std::string& who, const std::string& why) {
+      boost::asio::post(loop_, [this, who, why] { refused_.add(who, why); });
+    });
+  }
 
   void serve() {
     const no_signals quiet;
@@ -104,12 +110,6 @@ private:
       pthread_setname_np(pthread_self(), "ports");
       loop_.run();
     }).detach();
-  }
-
-  static ino_t inode_of(int descriptor) {
-    struct stat about {};
-
-    return ::fstat(descriptor, &about) == 0 && S_ISSOCK(about.st_mode) ? about.st_ino : 0;
   }
 
   void tell(const std::string& line) const {
@@ -148,7 +148,7 @@ int port_guard::guard(int library_end, int real, std::vector<key256> keys) {
   ::close(line[0]);
   ::fcntl(library_end, F_SETFL, flags);
   ::fcntl(library_end, F_SETFD, descriptor_flags);
-  const auto inode = inode_of(library_end);
+  const auto inode = socket_inode(library_end);
   {
     const std::lock_guard lock(mutex_);
     real_[inode] = real;
@@ -212,20 +212,42 @@ int listening_within(int library_end, const std::array<std::uint16_t, 2>& ports,
   }
 }
 
-/// The keys of a call that comes from `caller`. @returns none: it is no business of ours
-std::vector<key256> keys_of(const void* caller) {
+enum class library { other, ucx, gloo, caf };
+
+library library_of(const void* caller) {
   Dl_info about{};
   if (::dladdr(caller, &about) == 0 || about.dli_fname == nullptr)
-    return {};
+    return library::other;
   const std::string_view path = about.dli_fname;
-  const auto library = path.substr(path.rfind('/') + 1);
-  if (library.starts_with("libucs.so") && data_key != nullptr)
+  const auto name = path.substr(path.rfind('/') + 1);
+  return name.starts_with("libucs.so")         ? library::ucx
+         : name.starts_with("libtorch_cpu.so") ? library::gloo
+         : name.starts_with("libcaf_io.so")    ? library::caf
+                                               : library::other;
+}
+
+/// The keys of a call that comes from `caller`. @returns none: it is no business of ours
+std::vector<key256> keys_of(library caller) {
+  if (caller == library::ucx && data_key != nullptr)
     return {*data_key};
-  if (library.starts_with("libtorch_cpu.so") && ranks != nullptr)
+  if (caller == library::gloo && ranks != nullptr)
     return {ranks->key()};
-  if (library.starts_with("libcaf_io.so"))
+  if (caller == library::caf)
     return port_guard::own().actor_keys();
   return {};
+}
+
+std::vector<key256> keys_of(const void* caller) {
+  return keys_of(library_of(caller));
+}
+
+/// What comes over a proven connection is checked where its library would believe it. Gloo's numbers and tensors go
+/// where its caller has said, however they are.
+void check_what_comes(int descriptor, library reader, bool accepted) {
+  if (reader == library::caf)
+    check_stream(descriptor, std::make_unique<actor_stream>(accepted));
+  else if (reader == library::ucx)
+    check_stream(descriptor, std::make_unique<data_stream>(accepted, is_room_for_data));
 }
 
 bool is_internet_stream(int descriptor) {
@@ -348,15 +370,22 @@ extern "C" int accept(int descriptor, sockaddr* from, socklen_t* bytes) {
   using namespace millrace::access;
   if (port_guard::own().real_socket(descriptor) < 0)
     return libc().accept(descriptor, from, bytes);
-  return accept_proven(descriptor, from, bytes);
+  const int taken = accept_proven(descriptor, from, bytes);
+  if (taken >= 0)
+    check_what_comes(taken, library_of(__builtin_return_address(0)), true);
+  return taken;
 }
 
 extern "C" int connect(int descriptor, const sockaddr* to, socklen_t bytes) {
   using namespace millrace::access;
-  const auto keys = keys_of(__builtin_return_address(0));
+  const auto caller = library_of(__builtin_return_address(0));
+  const auto keys = keys_of(caller);
   if (keys.empty() || !is_internet_stream(descriptor))
     return libc().connect(descriptor, to, bytes);
-  return connect_with_proof(descriptor, to, bytes, keys.front());
+  const int result = connect_with_proof(descriptor, to, bytes, keys.front());
+  if (result == 0)
+    check_what_comes(descriptor, caller, false);
+  return result;
 }
 
 extern "C" int getsockname(int descriptor, sockaddr* own, socklen_t* bytes) noexcept {

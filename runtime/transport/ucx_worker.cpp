@@ -1,5 +1,8 @@
 #include "runtime/transport/ucx_worker.hpp"
 
+#include "runtime/access/checked_streams.hpp"
+#include "runtime/access/data_stream.hpp"
+
 #include <boost/asio/post.hpp>
 #include <ucs/config/global_opts.h>
 #include <ucs/debug/debug.h>
@@ -11,6 +14,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -47,6 +51,7 @@ void set_keepalive() {
 
 /// These too are taken from the environment alone.
 void set_listening(const listening& where) {
+  setenv("UCX_TCP_RX_SEG_SIZE", std::to_string(access::longest_data_frame).c_str(), 1);
   if (where.ports[1] > 0)
     setenv("UCX_TCP_PORT_RANGE", (std::to_string(where.ports[0]) + '-' + std::to_string(where.ports[1])).c_str(), 1);
   if (where.v6)
@@ -90,6 +95,7 @@ struct ucx_worker::operation {
   std::vector<std::byte> header;
   std::shared_ptr<const void> keep;
   outcome_handler done;
+  std::optional<access::room_for_data> room; ///< where what comes is written
 };
 
 struct ucx_worker::endpoint_state {
@@ -99,7 +105,7 @@ struct ucx_worker::endpoint_state {
 };
 
 ucx_worker::operation* ucx_worker::start(std::shared_ptr<const void> keep, outcome_handler done) {
-  auto* op = new operation{this, {}, std::move(keep), std::move(done)};
+  auto* op = new operation{this, {}, std::move(keep), std::move(done), {}};
   operations_.insert(op);
   return op;
 }
@@ -251,6 +257,7 @@ void ucx_worker::receive(incoming& message, std::span<std::byte> to, std::shared
   }
   message.fetched = true;
   operation* op = start(std::move(keep), std::move(done));
+  op->room.emplace(to.data(), message.bytes);
   ucp_request_param_t parameters{};
   parameters.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
   parameters.user_data = op;

@@ -1,3 +1,4 @@
+#include "runtime/access/proof.hpp"
 #include "tests/chaos/chaos.hpp"
 #include "tests/tools/tiny_run.hpp"
 
@@ -11,14 +12,16 @@
 #include <csignal>
 #include <deque>
 #include <fstream>
+#include <optional>
 #include <random>
 #include <set>
 #include <sstream>
 
 namespace strangers_test {
 
-/// Strangers at every port of a run and of a node: users of the same machine who hold no key.
+/// Strangers at every port of a run and of a node: users of the same machine who hold no key. And one who does.
 
+using namespace millrace;
 using namespace millrace::tests;
 
 namespace {
@@ -147,6 +150,60 @@ private:
   std::deque<int> held_;
 };
 
+/// Somebody who knows the key of a run's port for its own host, and keeps none of its rules.
+class insider {
+public:
+  /// @param worker a process of the run that the run has started @param run its coordinator
+  insider(pid_t worker, pid_t run) {
+    std::ifstream environment("/proc/" + std::to_string(worker) + "/environ"),
+        words("/proc/" + std::to_string(worker) + "/cmdline");
+    const std::string name = "MILLRACE_KEY=", before = "127.0.0.1:";
+    for (std::string one; std::getline(environment, one, '\0');)
+      if (one.starts_with(name))
+        key_ = access::key_from_hex(one.substr(name.size()));
+    for (std::string one; std::getline(words, one, '\0');)
+      if (one.starts_with(before))
+        where_.sin_port = htons(static_cast<std::uint16_t>(std::stoi(one.substr(before.size()))));
+    REQUIRE(key_.has_value());
+    REQUIRE(ports_of({run}).contains(ntohs(where_.sin_port)));
+    where_.sin_family = AF_INET;
+    where_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  }
+
+  ~insider() {
+    for (const int held : held_)
+      ::close(held);
+  }
+
+  insider(const insider&) = delete;
+  insider& operator=(const insider&) = delete;
+
+  /// Connects with a right proof and says that.
+  void say(const std::string& words) {
+    const int connection = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    held_.push_back(connection);
+    const auto* place = reinterpret_cast<const sockaddr*>(&where_);
+    REQUIRE(::connect(connection, place, sizeof where_) == 0);
+    const auto proof = access::make_proof(*key_, access::place_of(place));
+    const auto all = std::string(reinterpret_cast<const char*>(proof.data()), proof.size()) + words;
+    CHECK(::send(connection, all.data(), all.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(all.size()));
+  }
+
+private:
+  std::optional<access::key256> key_;
+  sockaddr_in where_{};
+  std::deque<int> held_;
+};
+
+/// The header of a frame of CAF: kind and length of what follows.
+std::string frame_of(char kind, std::uint32_t bytes) {
+  std::string header(32, '\0');
+  header[0] = kind;
+  for (int i = 0; i < 4; ++i)
+    header[static_cast<std::size_t>(4 + i)] = static_cast<char>(bytes >> 8 * (3 - i));
+  return header;
+}
+
 /// How a run went: its curve, and the most memory that its processes held together.
 struct outcome {
   strings curve;
@@ -196,6 +253,45 @@ TEST_CASE("strangers at every port of a run change no bit of its losses and cost
   CHECK(visited.err.find("turned away 127.0.0.1:") != std::string::npos);
   MESSAGE(strangers << " connections at " << visited.ports.size() << " ports: at most " << visited.peak_mib
                     << " MiB, alone " << alone.peak_mib << " MiB");
+}
+
+TEST_CASE("a peer with a right proof and wrong words changes no bit of a run's losses and costs no memory") {
+  const int steps = long_sweep() ? 600 : 60, visits = long_sweep() ? 2'000 : 40;
+  const auto alone = run_under(0, steps);
+  const tiny_run run({.steps = steps});
+  running_command running(run.start(placed_apart(false)));
+  REQUIRE(reaches(running, run.files(), 2));
+  const auto family = family_of(running.pid());
+  REQUIRE(family.size() > 1);
+  insider visitor(family[1], running.pid());
+  double peak_mib = 0;
+  std::mt19937_64 random(9);
+  int said = 0;
+  wait_until(
+      [&] {
+        if (said++ < visits) {
+          visitor.say(frame_of(1, 200 << 20)); // 200 MiB are to come; none does
+          std::string noise(random() % 3'000, '\0');
+          for (auto& letter : noise)
+            letter = static_cast<char>(random());
+          visitor.say(noise);
+          visitor.say("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+          visitor.say("");
+        }
+        peak_mib = std::max(peak_mib, resident_mib(family_of(running.pid())));
+        return running.ended().has_value();
+      },
+      100);
+  const auto end = running.wait(1);
+  const auto err = running.err();
+  CAPTURE(err);
+  CHECK(end.status == 0);
+  CHECK(said > 3);
+  CHECK(run.files().learning_curve() == alone.curve);
+  CHECK(peak_mib < alone.peak_mib + 64);
+  CHECK(err.find(": a frame of kind 1 and 209715200 bytes, at most 65536") != std::string::npos);
+  MESSAGE(4 * std::min(said, visits) << " connections: at most " << peak_mib << " MiB, alone " << alone.peak_mib
+                                     << " MiB");
 }
 
 TEST_CASE("strangers at a node are named, cost nothing, and the node ends when it is told to") {

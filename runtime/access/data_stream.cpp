@@ -1,0 +1,154 @@
+#include "runtime/access/data_stream.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace millrace::access {
+namespace {
+
+constexpr std::uint64_t magic = 0xCAFEBABE12345678;
+
+enum kind : std::uint8_t {
+  wireup = 1,
+  ready_to_send = 9,
+  fetched = 10,
+  ready_to_receive = 11,
+  fragment = 12,
+  put_ended = 16,
+  message = 23,
+  message_begins = 24,
+  message_goes_on = 25,
+  message_to_answer = 26,
+  connection = 32,
+  put = 33,
+  put_received = 34,
+  keep_alive = 35
+};
+
+/// Those of active messages and their rendezvous; UCX has others, which read and write this process's memory.
+constexpr std::array<std::uint8_t, 14> known_kinds{
+    wireup,         ready_to_send,   fetched,           ready_to_receive, fragment, put_ended,    message,
+    message_begins, message_goes_on, message_to_answer, connection,       put,      put_received, keep_alive};
+
+constexpr std::size_t message_header_bytes = 8, put_bytes = 20, receipt_bytes = 4, event_bytes = 4;
+constexpr std::uint64_t connection_asked = 1, connection_ended = 4;
+/// An event, flags, an id, and the address of a socket: IPv4 or IPv6.
+constexpr std::array<std::uint64_t, 2> request_bytes{13 + 16, 13 + 28};
+
+/// What UCX puts behind a message: where to answer, and of a first part also which message it is and its size.
+std::size_t footer_bytes(std::uint8_t kind) {
+  return kind == message_to_answer ? 8 : kind == message_begins ? 24 : 0;
+}
+
+} // namespace
+
+data_stream::data_stream(bool accepted, room_test may_write)
+    : may_write_(std::move(may_write)), next_(accepted ? part::magic : part::header), greeted_(!accepted) {
+}
+
+std::span<const std::byte> data_stream::gather(std::span<const std::byte> bytes, std::size_t wanted) {
+  const auto more = bytes.first(std::min(bytes.size(), wanted - got_));
+  std::ranges::copy(more, head_.begin() + static_cast<std::ptrdiff_t>(got_));
+  got_ += more.size();
+  return bytes.subspan(more.size());
+}
+
+std::uint64_t data_stream::number(std::size_t at, std::size_t bytes) const {
+  std::uint64_t value = 0;
+  for (std::size_t i = bytes; i-- > 0;)
+    value = value << 8 | std::to_integer<std::uint64_t>(head_[at + i]);
+  return value;
+}
+
+std::string data_stream::take(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    if (next_ == part::rest) {
+      const auto passed = std::min<std::uint64_t>(bytes.size(), left_);
+      left_ -= passed;
+      bytes = bytes.subspan(passed);
+      if (left_ == 0)
+        next_ = part::header;
+      continue;
+    }
+    const auto wanted = next_ == part::magic    ? magic_bytes
+                        : next_ == part::header ? header_bytes
+                                                : std::min<std::size_t>(left_, head_bytes);
+    bytes = gather(bytes, wanted);
+    if (got_ < wanted)
+      break;
+    got_ = 0;
+    std::string why;
+    if (next_ == part::header) {
+      why = judge_header();
+    } else if (next_ == part::head) {
+      left_ -= wanted;
+      why = judge_head();
+    } else {
+      next_ = part::header;
+      why = number(0, magic_bytes) == magic ? "" : "a beginning that is not UCX's";
+    }
+    if (!why.empty())
+      return why;
+  }
+  return "";
+}
+
+std::string data_stream::judge_header() {
+  kind_ = static_cast<std::uint8_t>(number(0, 1));
+  length_ = left_ = number(1, 4);
+  if (std::ranges::find(known_kinds, kind_) == known_kinds.end())
+    return "a frame of kind " + std::to_string(kind_) + ", which no process of a run sends";
+  const auto fits = [&] {
+    switch (kind_) {
+    case put:
+      return length_ == put_bytes;
+    case put_received:
+      return length_ == receipt_bytes;
+    case keep_alive:
+      return length_ == 0;
+    case connection:
+      return length_ == event_bytes || std::ranges::find(request_bytes, length_) != request_bytes.end();
+    case message:
+    case message_begins:
+    case message_to_answer:
+      return length_ >= message_header_bytes + footer_bytes(kind_) && length_ <= longest_data_frame;
+    default:
+      return length_ <= longest_data_frame;
+    }
+  };
+  if (!fits())
+    return "a frame of kind " + std::to_string(kind_) + " and " + std::to_string(length_) + " bytes";
+  if (!greeted_ && kind_ != connection)
+    return "a frame of kind " + std::to_string(kind_) + " before it asked for a connection";
+  greeted_ = true;
+  next_ = left_ > 0 ? part::head : part::header;
+  return "";
+}
+
+std::string data_stream::judge_head() {
+  next_ = left_ > 0 ? part::rest : part::header;
+  switch (kind_) {
+  case connection: {
+    const auto event = number(0, event_bytes);
+    if (event == connection_asked ? length_ == event_bytes : event > connection_ended || length_ != event_bytes)
+      return "a connection's event " + std::to_string(event) + " of " + std::to_string(length_) + " bytes";
+    return "";
+  }
+  case put:
+    left_ = number(8, 8);
+    next_ = left_ > 0 ? part::rest : part::header;
+    return may_write_(number(0, 8), left_) ? "" : "a put of " + std::to_string(left_) + " bytes that nobody waits for";
+  case message:
+  case message_begins:
+  case message_to_answer: {
+    const auto own = message_header_bytes + footer_bytes(kind_), header = number(4, 4);
+    return header <= length_ - own
+               ? ""
+               : "a message of " + std::to_string(length_) + " bytes with a header of " + std::to_string(header);
+  }
+  default:
+    return "";
+  }
+}
+
+} // namespace millrace::access

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+namespace millrace::access {
+
+/// Follows what a proven connection says, before the library behind it sees it. A library takes lengths and types at
+/// their word; whoever knows the key could make it take memory, or end it, with a few bytes.
+class stream_check {
+public:
+  virtual ~stream_check() = default;
+
+  /// The next bytes, in any pieces. @returns why the connection must end, in a few words; empty: it may go on
+  virtual std::string take(std::span<const std::byte> bytes) = 0;
+
+  /// Bytes that the other side has announced, that have not come yet, and for which the library has made room.
+  virtual std::size_t promised() const { return 0; }
+};
+
+} // namespace millrace::access

@@ -1,0 +1,110 @@
+#include "runtime/access/checked_streams.hpp"
+#include "runtime/access/data_stream.hpp"
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace data_stream_test {
+
+using namespace millrace::access;
+
+namespace {
+
+enum kind : std::uint8_t { message = 23, get = 18, connection = 32, put = 33, keep_alive = 35 };
+
+/// `bytes` of a number, little endian.
+std::string number(std::uint64_t value, int bytes) {
+  std::string text;
+  for (int i = 0; i < bytes; ++i)
+    text += static_cast<char>(value >> 8 * i);
+  return text;
+}
+
+std::string header(std::uint8_t kind, std::uint64_t bytes) {
+  return number(kind, 1) + number(bytes, 4);
+}
+
+std::string frame(std::uint8_t kind, const std::string& content) {
+  return header(kind, content.size()) + content;
+}
+
+const std::string magic = number(0xCAFEBABE12345678, 8);
+const std::string request = frame(connection, number(1, 4) + std::string(25, 'a'));
+
+/// A message whose own header has that many bytes.
+std::string message_with(std::uint64_t header_bytes, std::size_t bytes) {
+  return frame(message, number(1, 2) + number(0, 2) + number(header_bytes, 4) + std::string(bytes, 'm'));
+}
+
+std::string put_at(std::uint64_t address, std::uint64_t bytes) {
+  return frame(put, number(address, 8) + number(bytes, 8) + number(1, 4));
+}
+
+bool from_100_to_200(std::uint64_t address, std::uint64_t bytes) {
+  return address >= 100 && address <= 200 && bytes <= 200 - address;
+}
+
+std::string take(data_stream& stream, std::string_view bytes) {
+  return stream.take({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()});
+}
+
+std::string after_request(const std::string& bytes) {
+  data_stream stream(true, from_100_to_200);
+  CHECK(take(stream, magic + request).empty());
+  return take(stream, bytes);
+}
+
+} // namespace
+
+TEST_CASE("what a data plane says passes, in pieces of any size, also the bytes of a put") {
+  const auto all = magic + request + message_with(0, 0) + message_with(5, 100) + put_at(110, 90) + std::string(90, 'p')
+                   + header(keep_alive, 0) + put_at(200, 0) + frame(connection, number(4, 4));
+  for (const std::size_t piece : {std::size_t{1}, std::size_t{7}, std::size_t{64}, all.size()}) {
+    CAPTURE(piece);
+    data_stream stream(true, from_100_to_200);
+    for (std::size_t at = 0; at < all.size(); at += piece)
+      CHECK(take(stream, std::string_view(all).substr(at, piece)).empty());
+  }
+}
+
+TEST_CASE("whoever has connected says UCX's beginning and asks for a connection first") {
+  data_stream stream(true, from_100_to_200);
+  CHECK(take(stream, std::string(8, 'x')) == "a beginning that is not UCX's");
+  data_stream another(true, from_100_to_200);
+  CHECK(take(another, magic + header(message, 100)) == "a frame of kind 23 before it asked for a connection");
+  data_stream own(false, from_100_to_200); // this process has connected: the answer has no beginning
+  CHECK(take(own, frame(connection, number(2, 4))).empty());
+}
+
+TEST_CASE("a frame fits UCX's buffer and its kind") {
+  CHECK(after_request(header(message, longest_data_frame)).empty());
+  CHECK(after_request(header(message, longest_data_frame + 1)) == "a frame of kind 23 and 65537 bytes");
+  CHECK(after_request(header(message, 7)) == "a frame of kind 23 and 7 bytes");
+  CHECK(after_request(header(keep_alive, 1)) == "a frame of kind 35 and 1 bytes");
+  CHECK(after_request(frame(connection, std::string(20, 'x'))) == "a frame of kind 32 and 20 bytes");
+  CHECK(after_request(frame(connection, number(8, 4))) == "a connection's event 8 of 4 bytes");
+  CHECK(after_request(header(get, 30)) == "a frame of kind 18, which no process of a run sends");
+  CHECK(after_request(message_with(11, 10)) == "a message of 18 bytes with a header of 11");
+}
+
+TEST_CASE("bytes are put only where this process waits for them") {
+  CHECK(after_request(put_at(110, 91)) == "a put of 91 bytes that nobody waits for");
+  CHECK(after_request(put_at(99, 1)) == "a put of 1 bytes that nobody waits for");
+  std::array<char, 100> memory{};
+  const auto begin = reinterpret_cast<std::uint64_t>(memory.data());
+  CHECK_FALSE(is_room_for_data(begin, 1));
+  {
+    const room_for_data room(memory.data(), memory.size()), part(memory.data() + 50, 10);
+    CHECK(is_room_for_data(begin, 100));
+    CHECK(is_room_for_data(begin + 55, 45));
+    CHECK_FALSE(is_room_for_data(begin + 1, 100));
+    CHECK_FALSE(is_room_for_data(begin - 1, 2));
+  }
+  CHECK_FALSE(is_room_for_data(begin, 1));
+}
+
+} // namespace data_stream_test

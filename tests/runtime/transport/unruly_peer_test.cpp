@@ -1,0 +1,119 @@
+#include "runtime/access/proof.hpp"
+#include "runtime/access/socket_calls.hpp"
+#include "tests/runtime/transport/planes.hpp"
+
+#include <arpa/inet.h>
+#include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace unruly_peer_test {
+
+using namespace millrace;
+using namespace millrace::transport;
+using namespace millrace::transport::testing;
+
+namespace {
+
+sockaddr_in free_place() {
+  sockaddr_in where{};
+  where.sin_family = AF_INET;
+  where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof where;
+  const int probe = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  REQUIRE(::bind(probe, reinterpret_cast<sockaddr*>(&where), size) == 0);
+  REQUIRE(::getsockname(probe, reinterpret_cast<sockaddr*>(&where), &size) == 0);
+  ::close(probe);
+  return where;
+}
+
+/// A connection with the right proof, and words after it.
+class unruly_peer {
+public:
+  unruly_peer(const sockaddr_in& to, const access::key256& key, const std::string& words)
+      : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const auto* place = reinterpret_cast<const sockaddr*>(&to);
+    REQUIRE(::connect(socket_, place, sizeof to) == 0);
+    const auto proof = access::make_proof(key, access::place_of(place));
+    const auto all = std::string(reinterpret_cast<const char*>(proof.data()), proof.size()) + words;
+    REQUIRE(::send(socket_, all.data(), all.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(all.size()));
+  }
+
+  ~unruly_peer() { ::close(socket_); }
+
+  unruly_peer(const unruly_peer&) = delete;
+  unruly_peer& operator=(const unruly_peer&) = delete;
+
+  /// Whether the other side closes the connection in time.
+  bool is_closed() const {
+    for (;;) {
+      pollfd wait{socket_, POLLIN, 0};
+      char ignored[4096];
+      if (::poll(&wait, 1, 10'000) != 1)
+        return false;
+      if (::recv(socket_, ignored, sizeof ignored, 0) <= 0)
+        return true;
+    }
+  }
+
+private:
+  int socket_;
+};
+
+/// Little endian.
+std::string number(std::uint64_t value, int bytes) {
+  std::string text;
+  for (int i = 0; i < bytes; ++i)
+    text += static_cast<char>(value >> 8 * i);
+  return text;
+}
+
+std::string frame(std::uint8_t kind, const std::string& content) {
+  return number(kind, 1) + number(content.size(), 4) + content;
+}
+
+} // namespace
+
+TEST_CASE("a peer that knows the key and keeps no rule is closed and named, and pulls go on") {
+  const auto where = free_place();
+  auto options = options_of(1);
+  options.ports = {ntohs(where.sin_port), ntohs(where.sin_port)};
+  std::mutex mutex;
+  std::vector<std::string> lines;
+  access::tell_refusals([&](const std::string& line) {
+    const std::lock_guard lock(mutex);
+    lines.push_back(line);
+  });
+  data_plane a(options);
+  ::unsetenv("UCX_TCP_PORT_RANGE"); // it holds for a process, which has one data plane as a rule
+  data_plane b(options_of(2));
+  a.add_peer(2, b.address());
+  b.add_peer(1, a.address());
+  const bundle content = random_bundle(2'000'000, 3);
+  const auto offered = a.publish(content);
+  CHECK(same(pull(b, offered).value, content));
+
+  const std::string magic = number(0xCAFEBABE12345678, 8);
+  // Each is harmless to UCX, which ignores it and goes on to read.
+  for (const auto& words : {magic + frame(35, ""), magic + frame(35, "x"), magic + frame(32, number(64, 4))})
+    CHECK(unruly_peer(where, options.key, words).is_closed());
+  CHECK(same(pull(b, offered).value, content));
+  const auto said = [&] {
+    const std::lock_guard lock(mutex);
+    return std::ranges::any_of(lines, [](const std::string& line) {
+      return line.starts_with("turned away 127.0.0.1:")
+             && line.find(" a connection's event 64 of 4 bytes") != std::string::npos;
+    });
+  };
+  CHECK((eventually(said) || eventually(said))); // lines after the first come together, up to 10 s later
+  access::tell_refusals(nullptr);
+}
+
+} // namespace unruly_peer_test
