@@ -1,8 +1,10 @@
 #include "actors/process/node_agent.hpp"
 
+#include "actors/process/model_check.hpp"
 #include "actors/process/worker_host.hpp"
 #include "runtime/access/key.hpp"
 #include "runtime/cluster/gpus.hpp"
+#include "runtime/roles/job_thread.hpp"
 #include "runtime/telemetry/log.hpp"
 
 #include <algorithm>
@@ -84,6 +86,11 @@ struct agent_of_node {
 actor::setup node_agent(node_agent_config config) {
   return [config = std::move(config)](actor& self, inbox& in) {
     const auto state = std::make_shared<agent_of_node>(agent_of_node{.config = config, .coordinators = {}});
+    // A file system may be slow.
+    in.on<check_models>(
+        [reading = std::make_shared<roles::job_thread>()](const check_models& what, const reply<models_checked>& done) {
+          reading->post([what, done] { done(models_of_this_host(what)); });
+        });
     in.on<start_on_node>([&self, state](const start_on_node& what) {
       state->take(self, state, what.coordinator);
       return started_on_node{state->config.processes->start(what)};

@@ -1,6 +1,7 @@
 #include "actors/process/run_host.hpp"
 
 #include "actors/coordinator/coordinator.hpp"
+#include "actors/process/model_check.hpp"
 #include "actors/process/process_agent.hpp"
 #include "actors/process/worker_host.hpp"
 #include "actors/protocol/system.hpp"
@@ -278,6 +279,8 @@ run_outcome conduct(actor_system& system, placed_children& children, coordinator
   std::uint16_t local_port = 0;
   for (const auto& host : hosts)
     config.nodes.emplace(host, connect_node(system, host));
+  if (!hosts.empty())
+    check_models_of_hosts(system, *p, config.nodes, !config.checkpoint.empty());
   config.find_node = [&system](const std::string& host) { return connect_node(system, host); };
   config.start_process = [&](const supervision::placed_process& what, const std::string& token) {
     return children.start(what, token, local_port);

@@ -15,7 +15,9 @@
 #include "runtime/roles/source_role.hpp"
 #include "runtime/words/input_error.hpp"
 
+#include <algorithm>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 namespace millrace::actors {
@@ -77,8 +79,8 @@ void check_role(const pipeline::pipeline&, const pipeline::source_table&) {
   // `check_inputs` takes its first prompt
 }
 
-void check_role(const pipeline::pipeline&, const pipeline::evaluation_table&) {
-  // `check_inputs` takes its first row and starts its rules
+void check_role(const pipeline::pipeline& p, const pipeline::evaluation_table& table) {
+  checked_text_model(p, table.model);
 }
 
 void check_role(const pipeline::pipeline&, const pipeline::rule_verifier_table&) {
@@ -124,7 +126,7 @@ std::vector<std::string> check_inputs(const pipeline::pipeline& p) {
   for (const auto& role : p.roles)
     std::visit(
         [&](const auto& table) {
-          check_role(p, table);
+          check_role(p, table); // of an evaluation its first row follows below
           // The rules were made when the file was read; those that run people's own code start it now.
           if constexpr (requires { table.rules; })
             roles::start(*roles::rules_of(table.rules), p, role.name);
@@ -145,6 +147,29 @@ std::vector<std::string> check_inputs(const pipeline::pipeline& p) {
   if (!p.placement.secret_file.empty())
     pipeline::located(p, "placement.secret_file", [&] { cluster::root_of_file(p.placement.secret_file); });
   return warnings;
+}
+
+void check_model_of(const pipeline::pipeline& p, const std::string& role, bool from_checkpoint) {
+  const auto& found = *std::ranges::find(p.roles, role, &pipeline::role::name);
+  std::visit(
+      [&](const auto& table) {
+        using kind = std::decay_t<decltype(table)>;
+        constexpr bool learns =
+            std::is_same_v<kind, pipeline::policy_table> || std::is_same_v<kind, pipeline::critic_table>;
+        bool reads = requires {
+          table.model;
+        };
+        if constexpr (requires { table.lora; })
+          reads = reads && (!from_checkpoint || table.lora);
+        else if constexpr (learns)
+          reads = reads && !from_checkpoint;
+        if (reads)
+          check_role(p, table);
+        if constexpr (std::is_same_v<kind,
+                                     pipeline::critic_table> || std::is_same_v<kind, pipeline::reward_model_table>)
+          roles::flowing_tokenizer(p);
+      },
+      found.options);
 }
 
 } // namespace millrace::actors

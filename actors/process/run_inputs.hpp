@@ -15,4 +15,10 @@ namespace millrace::actors {
 /// @throws input_error with the line that ends such a run
 std::vector<std::string> check_inputs(const pipeline::pipeline& p);
 
+/// Opens what a role reads of models when it starts on this host, without weights. Roles without a model read none.
+/// @param from_checkpoint it begins with what a checkpoint holds: a learner reads its model there, unless it trains an
+/// adapter
+/// @throws input_error in one line with the path
+void check_model_of(const pipeline::pipeline& p, const std::string& role, bool from_checkpoint);
+
 } // namespace millrace::actors

@@ -398,6 +398,16 @@ auto inspect(Inspector& f, stop_run& x) {
 }
 
 template <class Inspector>
+auto inspect(Inspector& f, check_models& x) {
+  return f(x.pipeline, x.roles, x.from_checkpoint);
+}
+
+template <class Inspector>
+auto inspect(Inspector& f, models_checked& x) {
+  return f(x.role, x.why);
+}
+
+template <class Inspector>
 auto inspect(Inspector& f, started_on_node& x) {
   return f(x.pid);
 }

@@ -164,6 +164,8 @@ std::vector<wire_type> of_processes() {
       row<failure_noted>("failure_noted"),
       row<process_ended>("process_ended"),
       row<stop_run>("stop_run"),
+      row<check_models>("check_models"),
+      row<models_checked>("models_checked"),
       row<started_on_node>("started_on_node"),
       row<kill_on_node>("kill_on_node"),
       row<end_node>("end_node"),

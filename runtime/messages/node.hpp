@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace millrace {
 
@@ -25,6 +26,19 @@ struct started_on_node {
   std::int64_t pid = 0;
 };
 
+/// Asks whether this host can read the models of roles that are to start here. run -> node, before anything starts.
+struct check_models {
+  std::string pipeline;           ///< resolved, as `welcome` has it
+  std::vector<std::string> roles; ///< their names, at least one
+  bool from_checkpoint = false;   ///< they begin with what a checkpoint holds
+};
+
+/// Answers `check_models`.
+struct models_checked {
+  std::string role; ///< the first that cannot read its model; "": all can
+  std::string why;  ///< one line with the path
+};
+
 /// Ends a process that was started here. coordinator -> node.
 struct kill_on_node {
   std::int64_t pid = 0;
@@ -44,7 +58,7 @@ struct node_ends {};
 /// - NA-1: a process that this node started ends when its coordinator is gone or when this node ends. The process ends
 ///   by itself. If it is still there some seconds after the coordinator went, the node kills it.
 /// - NA-2: the coordinator hears of the end of each of its processes once.
-using starts_processes =
-    protocol<asked<start_on_node, started_on_node>, told<kill_on_node>, asked<end_node, node_ends>>;
+using starts_processes = protocol<asked<check_models, models_checked>, asked<start_on_node, started_on_node>,
+                                  told<kill_on_node>, asked<end_node, node_ends>>;
 
 } // namespace millrace

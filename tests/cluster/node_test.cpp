@@ -1,6 +1,7 @@
 #include "tests/cluster/node_scene.hpp"
 
 #include <algorithm>
+#include <tuple>
 
 namespace node_test {
 
@@ -212,6 +213,41 @@ TEST_CASE("a node that is not there, a port in use, a secret that others can rea
   const auto readable = run_to_end(s.node("other"));
   CHECK(readable.status == 1);
   CHECK(readable.err.find("want a secret that others cannot read") != std::string::npos);
+}
+
+TEST_CASE("a model that one host cannot read ends the run before anything starts, and the run's folder says so") {
+  if (!can_have_two_hosts())
+    return;
+  const temporary_folder models;
+  const auto path = models / "tiny";
+  std::filesystem::copy(tiny_model(), path);
+  const std::string missing =
+      "the run's resolved.toml:26:8: models.tiny.path: found nothing there at \"" + path.string();
+  for (const auto& [what, made_there, why] :
+       {std::tuple("no such folder", "", missing),
+        {"no weights", "mkdir \"$0/tiny\" && cp tests/golden/models/tiny-chat/*.json \"$0/tiny\" && ",
+         path.string()}}) {
+    CAPTURE(what);
+    const scene s({.steps = 4, .model = path});
+    auto command = s.node();
+    // `ip netns exec` gives the far host mounts of its own
+    const auto there = std::string("mount -t tmpfs none \"$0\" && ") + made_there + "exec \"$@\"";
+    command.insert(std::find(command.begin(), command.end(), program().string()),
+                   {"/bin/sh", "-c", there, models.path().string()});
+    running_command node(command);
+    REQUIRE(comes_to_say(node, "listening on"));
+    const auto failed = run_to_end(s.start());
+    CAPTURE(failed.err);
+    CHECK(failed.status == 1);
+    const auto line = "rollout cannot read its model on 10.99.0.2:7000: " + why;
+    CHECK(failed.err.starts_with("millrace: " + line));
+    CHECK(std::count(failed.err.begin(), failed.err.end(), '\n') == 1);
+    CHECK(s.run.files().log().find(line) != std::string::npos);
+    CHECK(s.run.files().log().find("started as process") == std::string::npos);
+    CHECK(s.run.files().status().at("state") == "failed");
+    CHECK(!says(node, "started")); // no process
+    CHECK(!node.ended());
+  }
 }
 
 TEST_CASE("a node gives each process the GPU that the placement gives it, and refuses one that it does not have") {
