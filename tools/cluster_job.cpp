@@ -82,16 +82,13 @@ std::string slurm_script(const cluster_job& job, const slurm_options& options) {
       + R"sh(
 mkdir -p "$(dirname "$run")"
 
-# What the job's hosts prove to each other. It is this job's alone, and gone with it.
-secret=$run.secret
-rm -f "$secret"
-(umask 077 && head -c 32 /dev/urandom > "$secret") || exit 1
-trap 'rm -f "$secret"' EXIT
 trap : TERM                     # the tasks have the signal too, and this script waits for them
 
-srun --cpu-bind=none --kill-on-bad-exit=1 )sh"
+# What the job's hosts prove to each other is drawn at each start, and goes to the tasks through srun's stdin.
+head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n' | \
+  srun --cpu-bind=none --kill-on-bad-exit=1 --input=all )sh"
       + shell_word(options.program) + " job" + shared_arguments(job) + R"sh( \
-  --output "$run" --secret-file "$secret"
+  --output "$run" --secret-file -
 status=$?
 
 # 3: a signal has stopped the run before its end, with a checkpoint. It goes on later if that was for the time limit.

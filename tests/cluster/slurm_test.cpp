@@ -44,7 +44,7 @@ public:
     return wait_until([&] { return run.files().steps() >= steps; }, 90); // Slurm holds what is queued again
   }
 
-  /// Nothing is left of a job that is not running: no secret, and no process of ours on either host.
+  /// Nothing is left of a job that is not running: no process of ours on either host. Its secret was on no disk.
   bool is_gone() const {
     return !std::filesystem::exists(run.files().folder().string() + ".secret")
            && wait_until([&] { return cluster.processes_called("millrace") == 0; }, 10);

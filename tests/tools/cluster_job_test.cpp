@@ -3,7 +3,9 @@
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <csignal>
+#include <set>
 
 namespace cluster_job_test {
 
@@ -32,16 +34,12 @@ struct batch {
 
   /// @param more for `millrace slurm`
   explicit batch(const strings& more = {}) {
-    write_program("srun", "stat -c %a '" + secret()
-                              + "' > mode\nfor word; do echo \"$word\"; done > srun.words\n"
-                                "exit $(cat status)\n");
+    write_program("srun", "cat > stdin\nfor word; do echo \"$word\"; done > srun.words\nexit $(cat status)\n");
     write_program("scontrol", "echo \"$*\" >> scontrol.words\ncat job\n");
     auto words = with(with({"slurm", (run / "tiny.toml").string(), "--nodes", "2"}, anywhere), more);
     words.insert(words.end(), {"--output", (folder / "a run").string()});
     write_file(folder / "script", printed_by(words));
   }
-
-  std::string secret() const { return (folder / "a run.secret").string(); }
 
   finished_command start(int status, const std::string& job) const {
     write_file(folder / "status", std::to_string(status));
@@ -49,6 +47,14 @@ struct batch {
     std::filesystem::remove(folder / "scontrol.words");
     return run_to_end({"/usr/bin/env", "PATH=" + folder.path().string() + ":/usr/bin:/bin", "SLURM_JOB_ID=17",
                        "/bin/sh", "-c", "cd \"$0\" && exec bash script", folder.path().string()});
+  }
+
+  /// What lies in the folder: what was given to it, and what the two programs have written.
+  std::set<std::string> names() const {
+    std::set<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
+      found.insert(entry.path().filename().string());
+    return found;
   }
 
   std::string read(const std::string& name) const { return read_file(folder / name); }
@@ -62,18 +68,25 @@ private:
 
 } // namespace
 
-TEST_CASE(
-    "the batch script starts a job with a secret of its own, every word as it was given, and removes the secret") {
+TEST_CASE("the batch script starts a job with a secret of its own, on stdin alone, and every word as it was given") {
   const batch b({"--set", "run.name=\"other\"", "--sbatch=--time=1:00:00", "--program", "/opt/it's mill race"});
   CHECK(b.read("script").find("\n#SBATCH --nodes=2\n") != std::string::npos);
   CHECK(b.read("script").find("\n#SBATCH --time=1:00:00\n") != std::string::npos);
-  CHECK(b.start(0, "").status == 0);
-  CHECK(b.read("mode") == "600\n");
-  CHECK(!std::filesystem::exists(b.secret()));
+  std::string before;
+  for (int start = 0; start < 2; ++start) {
+    CHECK(b.start(0, "").status == 0);
+    const auto secret = b.read("stdin");
+    CHECK(secret.size() == 64);
+    CHECK(secret.find_first_not_of("0123456789abcdef") == std::string::npos);
+    CHECK(secret != before);
+    CHECK(b.names() == std::set<std::string>{"job", "script", "scontrol", "srun", "srun.words", "status", "stdin"});
+    before = secret;
+  }
   CHECK(b.read("srun.words")
-        == "--cpu-bind=none\n--kill-on-bad-exit=1\n/opt/it's mill race\njob\n" + (b.run / "tiny.toml").string()
+        == "--cpu-bind=none\n--kill-on-bad-exit=1\n--input=all\n/opt/it's mill race\njob\n"
+               + (b.run / "tiny.toml").string()
                + "\n--set\nplacement.rollout.hosts=any\n--set\nrun.name=\"other\"\n--output\n"
-               + (b.folder / "a run").string() + "\n--secret-file\n" + b.secret() + '\n');
+               + (b.folder / "a run").string() + "\n--secret-file\n-\n");
 }
 
 TEST_CASE("the batch script queues a job again that a signal has stopped, unless Slurm has ended it itself") {
@@ -175,6 +188,26 @@ TEST_CASE("a job's first process is the run, the second its node until the run i
   CHECK(again.wait(60).status == 0);
   CHECK(other.wait(20).status == 0);
   check_each_group_once(job.run.files(), 60);
+}
+
+TEST_CASE("the parts of a job take the secret from stdin, and a line that is too short is one line") {
+  const two_parts job(6);
+  const auto with_stdin = [&](const std::string& rank, const std::string& secret) {
+    auto words = job.part({"MILLRACE_RANK=" + rank});
+    *std::ranges::find(words, (job.folder / "secret").string()) = "-";
+    return with({"/bin/sh", "-c", "printf %s \"$0\" | \"$@\"", secret}, words);
+  };
+  const std::string secret(64, '7');
+  running_command node(with_stdin("1", secret)), running(with_stdin("0", secret));
+  CHECK(running.wait(30).status == 0);
+  CHECK(node.wait(20).status == 0);
+  CHECK(running.err().find("on 127.0.0.3:" + job.port) != std::string::npos);
+  check_each_group_once(job.run.files(), 6);
+  const auto resolved = read_file(job.run.files().folder() / "resolved.toml");
+  CHECK(resolved.find(secret) == std::string::npos);
+  const auto refused = run_to_end(with_stdin("1", "short"));
+  CHECK(refused.status == 1);
+  CHECK(refused.err == "millrace: --secret-file -: found a line of 5 bytes on stdin, want at least 32\n");
 }
 
 TEST_CASE("a node of a job that no run has used ends at a signal, and says to its launcher that it is not done") {

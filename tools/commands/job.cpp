@@ -5,10 +5,12 @@
 #include "tools/command.hpp"
 #include "tools/commands/pipeline_arguments.hpp"
 #include "tools/conducted_run.hpp"
+#include "tools/held_secret.hpp"
 
 #include <chrono>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <thread>
 
 namespace millrace::tools {
@@ -48,8 +50,11 @@ cluster::job_part part_for(const job_arguments& given) {
   return *part;
 }
 
-int take_part(const job_arguments& given) {
+int take_part(job_arguments given) {
   const auto part = part_for(given);
+  std::optional<held_secret> held; // while the run lives, which reads it
+  if (given.secret_file == "-" && part.hosts.size() > 1)
+    given.secret_file = held.emplace(secret_on_stdin()).path();
   const auto secret = part.hosts.size() > 1 ? cluster::root_of_file(given.secret_file) : cluster::root_key{};
   if (!part.is_run())
     return actors::run_node({.listen = address_in_time(part), .secret = secret, .end = actors::node_end::with_its_run});
@@ -72,9 +77,10 @@ int take_part(const job_arguments& given) {
 
 command job_command() {
   const auto given = std::make_shared<job_arguments>();
-  return {.name = "job",
-          .help = "One process of a job on several hosts: its part is what the launcher says",
-          .footer = R"(Started once on each host, by the launcher: srun, an Indexed Job of Kubernetes, torchrun, mpirun.
+  return {
+      .name = "job",
+      .help = "One process of a job on several hosts: its part is what the launcher says",
+      .footer = R"(Started once on each host, by the launcher: srun, an Indexed Job of Kubernetes, torchrun, mpirun.
 The first process is the run, or goes on with it where DIR holds one; the others are nodes until the run has ended.
 Roles with  placement.ROLE.hosts = "any"  live on all of the job's hosts.
     launcher     rank                   processes              hosts
@@ -85,20 +91,22 @@ Roles with  placement.ROLE.hosts = "any"  live on all of the job's hosts.
     by hand      MILLRACE_RANK                                 MILLRACE_HOSTS
 MILLRACE_HOSTS is a list by rank, such as a,gpu[1-3]. `millrace slurm` and `millrace kubernetes` write such jobs.
 Exit status: that of the run; of a node 0, or 3 after a signal.)",
-          .arguments = {given->pipeline.file(),
-                        given->pipeline.set(),
-                        {.name = "--output",
-                         .to = &given->output,
-                         .help = "The run's folder, on a file system that all hosts share",
-                         .required = true},
-                        {.name = "--secret-file",
-                         .to = &given->secret_file,
-                         .help = "File with the secret of the job's hosts, readable by its owner only"},
-                        {.name = "--port",
-                         .to = &given->port,
-                         .help = "Of the nodes; default 7000, under Slurm 20000 + the job's number modulo 10000",
-                         .between = {{1, 65535}}}},
-          .run = [given] { return take_part(*given); }};
+      .arguments =
+          {given->pipeline.file(),
+           given->pipeline.set(),
+           {.name = "--output",
+            .to = &given->output,
+            .help = "The run's folder, on a file system that all hosts share",
+            .required = true},
+           {.name = "--secret-file",
+            .to = &given->secret_file,
+            .help =
+                "File with the secret of the job's hosts, readable by its owner only; - for the first line of stdin"},
+           {.name = "--port",
+            .to = &given->port,
+            .help = "Of the nodes; default 7000, under Slurm 20000 + the job's number modulo 10000",
+            .between = {{1, 65535}}}},
+      .run = [given] { return take_part(*given); }};
 }
 
 } // namespace millrace::tools

@@ -9,10 +9,9 @@
 #include "tools/cluster_job.hpp"
 #include "tools/command.hpp"
 #include "tools/conducted_run.hpp"
+#include "tools/held_secret.hpp"
 
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -37,34 +36,10 @@ struct launch_arguments {
   std::int64_t port = 7000;
 };
 
-/// A secret of this launch, in this process's memory alone.
-class launch_secret {
-public:
-  launch_secret() : text_(access::hex(access::random_key())), file_(memfd_create("secret", MFD_CLOEXEC)) {
-    if (file_ < 0 || fchmod(file_, 0600) != 0
-        || write(file_, text_.data(), text_.size()) != static_cast<ssize_t>(text_.size()))
-      throw input_error(std::string("cannot keep a secret in memory: ") + std::strerror(errno));
-  }
-
-  ~launch_secret() { close(file_); }
-
-  launch_secret(const launch_secret&) = delete;
-  launch_secret& operator=(const launch_secret&) = delete;
-
-  const std::string& text() const { return text_; }
-
-  /// Where processes of this user on this host read it.
-  std::string path() const { return "/proc/" + std::to_string(getpid()) + "/fd/" + std::to_string(file_); }
-
-private:
-  std::string text_;
-  int file_;
-};
-
 /// A `millrace node` on each host, over ssh. They end with this object: a node ends when its stdin does.
 class ssh_nodes {
 public:
-  ssh_nodes(const launch_arguments& given, const launch_secret& secret)
+  ssh_nodes(const launch_arguments& given, const held_secret& secret)
       : children_([this](const cluster::child_exit& exit) { ended(exit); }) {
     for (const auto& host : cluster::hosts_in(given.hosts))
       nodes_.push_back(
@@ -120,7 +95,7 @@ private:
     int line = -1; ///< to its stdin
   };
 
-  void start(ssh_node& to, const launch_arguments& given, const launch_secret& secret) {
+  void start(ssh_node& to, const launch_arguments& given, const held_secret& secret) {
     int line[2];
     if (pipe2(line, O_CLOEXEC) != 0)
       throw input_error(std::string("cannot make a pipe: ") + std::strerror(errno));
@@ -163,7 +138,7 @@ int launch(launch_arguments given) {
     given.output = run_files::default_run_path("runs", job.name, run_files::today()).string();
   std::signal(SIGPIPE, SIG_IGN); // a node that is gone is said in words
   const stop_request stop;
-  const launch_secret secret;
+  const held_secret secret(access::hex(access::random_key()));
   ssh_nodes nodes(given, secret);
   if (!nodes.await(stop))
     return stopped_before_start;

@@ -1,28 +1,11 @@
 #include "actors/process/node_host.hpp"
-#include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
+#include "tools/held_secret.hpp"
 
-#include <iostream>
 #include <memory>
-#include <span>
 #include <string>
 
 namespace millrace::tools {
-namespace {
-
-/// The secret that `millrace launch` writes into this process's stdin.
-cluster::root_key root_from_stdin() {
-  std::string secret;
-  std::getline(std::cin, secret);
-  constexpr std::size_t least_bytes = 32;
-  if (secret.size() < least_bytes)
-    throw input_error("--secret-file -: found a line of " + std::to_string(secret.size())
-                      + " bytes on stdin, want at least 32");
-  return cluster::root_of(std::as_bytes(std::span(secret)));
-}
-
-} // namespace
-
 command node_command() {
   struct node_arguments {
     std::string listen;
@@ -50,10 +33,11 @@ Connections are TLS in both directions; who does not hold the secret is refused.
                         "place of a node that is lost"}},
           .run = [given] {
             const bool piped = given->secret_file == "-";
-            return actors::run_node({.listen = given->listen,
-                                     .secret = piped ? root_from_stdin() : cluster::root_of_file(given->secret_file),
-                                     .end = piped ? actors::node_end::with_stdin : actors::node_end::at_signal,
-                                     .join = given->join});
+            return actors::run_node(
+                {.listen = given->listen,
+                 .secret = piped ? held_secret(secret_on_stdin()).root() : cluster::root_of_file(given->secret_file),
+                 .end = piped ? actors::node_end::with_stdin : actors::node_end::at_signal,
+                 .join = given->join});
           }};
 }
 
