@@ -14,7 +14,15 @@ using namespace millrace::access;
 
 namespace {
 
-enum kind : std::uint8_t { message = 23, get = 18, connection = 32, put = 33, keep_alive = 35 };
+enum kind : std::uint8_t {
+  message = 23,
+  begins = 24,
+  goes_on = 25,
+  get = 18,
+  connection = 32,
+  put = 33,
+  keep_alive = 35
+};
 
 /// `bytes` of a number, little endian.
 std::string number(std::uint64_t value, int bytes) {
@@ -40,6 +48,15 @@ std::string message_with(std::uint64_t header_bytes, std::size_t bytes) {
   return frame(message, number(1, 2) + number(0, 2) + number(header_bytes, 4) + std::string(bytes, 'm'));
 }
 
+/// A message of `total` bytes begins with `bytes` of them.
+std::string first_part(std::uint64_t id, std::uint64_t total, std::size_t bytes) {
+  return frame(begins, number(0, 8) + std::string(bytes, 'm') + number(id, 8) + number(5, 8) + number(total, 8));
+}
+
+std::string next_part(std::uint64_t id, std::uint64_t offset, std::size_t bytes) {
+  return frame(goes_on, number(offset, 8) + std::string(bytes, 'm') + number(id, 8) + number(5, 8));
+}
+
 std::string put_at(std::uint64_t address, std::uint64_t bytes) {
   return frame(put, number(address, 8) + number(bytes, 8) + number(1, 4));
 }
@@ -62,13 +79,30 @@ std::string after_request(const std::string& bytes) {
 
 TEST_CASE("what a data plane says passes, in pieces of any size, also the bytes of a put") {
   const auto all = magic + request + message_with(0, 0) + message_with(5, 100) + put_at(110, 90) + std::string(90, 'p')
+                   + first_part(3, 100, 60) + first_part(4, 70, 70) + next_part(3, 60, 30) + next_part(3, 90, 10)
                    + header(keep_alive, 0) + put_at(200, 0) + frame(connection, number(4, 4));
   for (const std::size_t piece : {std::size_t{1}, std::size_t{7}, std::size_t{64}, all.size()}) {
     CAPTURE(piece);
     data_stream stream(true, from_100_to_200);
     for (std::size_t at = 0; at < all.size(); at += piece)
       CHECK(take(stream, std::string_view(all).substr(at, piece)).empty());
+    CHECK(stream.promised() == 0);
   }
+}
+
+TEST_CASE("parts of a message stay within it, and what a first part announces is bounded and counted") {
+  const std::string none = "a part of 10 bytes that belongs to no message";
+  CHECK(after_request(next_part(3, 0, 10)) == none);
+  CHECK(after_request(first_part(3, 100, 60) + next_part(4, 60, 10)) == none);
+  CHECK(after_request(first_part(3, 100, 60) + next_part(3, 91, 10)) == none);
+  CHECK(after_request(first_part(3, 100, 91) + next_part(3, 0, 10)) == none);
+  CHECK(after_request(first_part(3, 100, 60) + next_part(3, 60, 40) + next_part(3, 60, 10)) == none);
+  CHECK(after_request(first_part(3, (16 << 20) + 1, 10)) == "a message in parts of 16777217 bytes, at most 16777216");
+  CHECK(after_request(first_part(3, 100, 60) + first_part(3, 100, 60))
+        == "more messages in parts than a process of a run sends at once");
+  data_stream stream(true, from_100_to_200);
+  CHECK(take(stream, magic + request + first_part(3, 1'000, 60)).empty());
+  CHECK(stream.promised() == 940);
 }
 
 TEST_CASE("whoever has connected says UCX's beginning and asks for a connection first") {
@@ -86,6 +120,7 @@ TEST_CASE("a frame fits UCX's buffer and its kind") {
   CHECK(after_request(header(message, 7)) == "a frame of kind 23 and 7 bytes");
   CHECK(after_request(header(keep_alive, 1)) == "a frame of kind 35 and 1 bytes");
   CHECK(after_request(frame(connection, std::string(20, 'x'))) == "a frame of kind 32 and 20 bytes");
+  CHECK(after_request(frame(connection, number(0, 4))) == "a connection's event 0 of 4 bytes");
   CHECK(after_request(frame(connection, number(8, 4))) == "a connection's event 8 of 4 bytes");
   CHECK(after_request(header(get, 30)) == "a frame of kind 18, which no process of a run sends");
   CHECK(after_request(message_with(11, 10)) == "a message of 18 bytes with a header of 11");

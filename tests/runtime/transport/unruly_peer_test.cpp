@@ -116,4 +116,13 @@ TEST_CASE("a peer that knows the key and keeps no rule is closed and named, and 
   access::tell_refusals(nullptr);
 }
 
+TEST_CASE("bundles of every size come through what is checked") {
+  pair_of_planes planes(wire::tcp);
+  for (std::size_t bytes = 100; bytes < 150'000; bytes += 613) {
+    CAPTURE(bytes);
+    const auto content = random_bundle(bytes, bytes);
+    REQUIRE(same(pull(planes.b, planes.a.publish(content)).value, content));
+  }
+}
+
 } // namespace unruly_peer_test
