@@ -11,9 +11,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 namespace millrace::access {
 namespace {
@@ -62,20 +65,19 @@ public:
   bool passes(int descriptor, std::span<const std::byte> bytes) {
     if (!any_)
       return true;
-    const auto inode = socket_inode(descriptor);
-    const auto found = find(inode);
+    const auto found = find(socket_inode(descriptor));
     if (!found)
       return true;
-    auto why = found->check->take(bytes);
-    const auto promised = found->check->promised();
-    found->promised = promised;
-    if (why.empty() && promised > small_promise && open_promises() > longest_message)
-      why = "a promise of " + std::to_string(promised) + " bytes beside others, together over "
-            + std::to_string(longest_message);
-    if (why.empty())
-      return true;
-    forget(inode, descriptor, why);
-    return false;
+    if (found->broken)
+      return false;
+    const auto why = found->check->take(bytes);
+    found->promised = found->check->promised();
+    found->heard_ns = std::chrono::steady_clock::now().time_since_epoch().count();
+    if (!why.empty())
+      give_up(*found, why);
+    else if (found->promised > small_promise)
+      hold_promises();
+    return !found->broken;
   }
 
 private:
@@ -85,6 +87,8 @@ private:
     int descriptor;
     std::unique_ptr<stream_check> check; ///< for the one thread that reads
     std::atomic<std::size_t> promised = 0;
+    std::atomic<std::int64_t> heard_ns = 0; ///< when bytes came last
+    std::atomic<bool> broken = false;
   };
 
   static constexpr std::size_t small_promise = 64 << 10;
@@ -95,24 +99,31 @@ private:
     return at == streams_.end() ? nullptr : at->second;
   }
 
-  std::size_t open_promises() const {
-    const std::lock_guard lock(mutex_);
+  /// Gives up those that have been silent for longest, until the rest is within the bound. Who sends is not among them.
+  void hold_promises() {
+    std::vector<std::shared_ptr<stream>> open;
+    {
+      const std::lock_guard lock(mutex_);
+      for (const auto& [inode, one] : streams_)
+        if (one->promised > 0 && !one->broken && socket_inode(one->descriptor) == inode)
+          open.push_back(one);
+    }
     std::size_t sum = 0;
-    for (const auto& [inode, one] : streams_)
-      if (const auto promised = one->promised.load(); promised > 0 && socket_inode(one->descriptor) == inode)
-        sum += promised;
-    return sum;
+    std::ranges::sort(open, std::greater(), [](const auto& one) { return one->heard_ns.load(); });
+    for (const auto& one : open)
+      if (sum += one->promised; sum > longest_message)
+        give_up(*one, "announced " + std::to_string(one->promised) + " bytes that do not come, while others send");
   }
 
-  void forget(ino_t inode, int descriptor, const std::string& why) {
+  void give_up(stream& whose, const std::string& why) {
+    whose.broken = true;
+    const auto who = name_of(whose.descriptor);
+    ::shutdown(whose.descriptor, SHUT_RDWR);
     std::function<void(const std::string&, const std::string&)> tell;
     {
       const std::lock_guard lock(mutex_);
-      streams_.erase(inode);
       tell = tell_;
     }
-    const auto who = name_of(descriptor);
-    ::shutdown(descriptor, SHUT_RDWR);
     if (tell)
       tell(who, why);
   }
