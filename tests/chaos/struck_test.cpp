@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
+#include <iostream>
 #include <random>
 #include <set>
 #include <sstream>
@@ -23,6 +25,15 @@ using namespace millrace::tests;
 namespace {
 
 constexpr int steps = 30;
+
+/// No session takes longer, however it was struck. A session in peace takes 2 s here.
+constexpr double hang_s = 30;
+
+/// What the trials have come to.
+struct tally {
+  int sessions = 0;
+  double longest_s = 0;
+};
 
 /// The processes that a process has started and that have not ended.
 std::vector<pid_t> children_of(pid_t parent) {
@@ -47,7 +58,7 @@ const char* name_of(int signal) {
 }
 
 /// One session of a run under one blow. @returns its exit status; minus the signal that ended it
-int session_under(const strike& blow, const strings& command, std::set<pid_t>& seen) {
+int session_under(const strike& blow, const strings& command, std::set<pid_t>& seen, tally& all) {
   running_command running(command);
   const auto start = std::chrono::steady_clock::now();
   bool struck = false;
@@ -70,14 +81,16 @@ int session_under(const strike& blow, const strings& command, std::set<pid_t>& s
         }
         return running.ended().has_value();
       },
-      45);
+      hang_s);
+  ++all.sessions;
+  all.longest_s = std::max(all.longest_s, since(start));
   CAPTURE(running.err());
   CHECK(ended); // no hang
   const auto end = running.wait(0.1);
   return end.signal > 0 ? -end.signal : end.status;
 }
 
-void try_seed(std::uint64_t seed) {
+void try_seed(std::uint64_t seed, tally& all) {
   CAPTURE(seed);
   std::mt19937_64 random(seed);
   const char* const presets[] = {"synchronous", "one_step_off", "bounded"};
@@ -104,7 +117,7 @@ void try_seed(std::uint64_t seed) {
     const bool begun = std::filesystem::exists(files.folder() / "resolved.toml");
     const bool reference = read_file(run / "tiny.toml").find("roles.frozen") != std::string::npos;
     const auto command = begun ? run.resume() : run.start(placed ? placed_apart(reference) : strings{});
-    status = session_under(blow, command, seen);
+    status = session_under(blow, command, seen, all);
     CHECK((status == 0 || status == 1 || status == 3 || status == -SIGKILL || status == -SIGTERM));
     for (const auto child : seen)
       CHECK(wait_until([&] { return !is_running(child); }, 5)); // no orphans
@@ -146,8 +159,14 @@ private:
 TEST_CASE(
     "whoever is killed, frozen or stopped at whatever moment: nothing lost, nothing twice, no hang, nothing left") {
   const std::uint64_t trials = long_sweep() ? 300 : 6;
-  for (std::uint64_t seed = 1; seed <= trials; ++seed)
-    try_seed(seed);
+  tally all;
+  for (std::uint64_t seed = 1; seed <= trials; ++seed) {
+    try_seed(seed, all);
+    if (long_sweep())
+      std::cout << "trial " << seed << ": " << all.sessions << " sessions so far, the longest of " << all.longest_s
+                << " s" << std::endl;
+  }
+  MESSAGE(trials << " trials, " << all.sessions << " sessions, the longest of " << all.longest_s << " s");
 }
 
 TEST_CASE("a process that freezes before it has joined is missed, killed and started again") {
