@@ -50,7 +50,7 @@ public:
   void add(int descriptor, std::unique_ptr<stream_check> check) {
     const std::lock_guard lock(mutex_);
     if (streams_.size() >= sweep_at_) {
-      std::erase_if(streams_, [](const auto& at) { return socket_inode(at.second->descriptor) != at.first; });
+      forget_closed();
       sweep_at_ = std::max<std::size_t>(64, 2 * streams_.size());
     }
     streams_[socket_inode(descriptor)] = std::make_shared<stream>(descriptor, std::move(check));
@@ -71,11 +71,11 @@ public:
     if (found->broken)
       return false;
     const auto why = found->check->take(bytes);
-    found->promised = found->check->promised();
     found->heard_ns = std::chrono::steady_clock::now().time_since_epoch().count();
+    promise(*found, found->check->promised());
     if (!why.empty())
       give_up(*found, why);
-    else if (found->promised > small_promise)
+    else if (promised_ > static_cast<std::int64_t>(longest_message))
       hold_promises();
     return !found->broken;
   }
@@ -86,12 +86,10 @@ private:
 
     int descriptor;
     std::unique_ptr<stream_check> check; ///< for the one thread that reads
-    std::atomic<std::size_t> promised = 0;
+    std::atomic<std::int64_t> promised = 0;
     std::atomic<std::int64_t> heard_ns = 0; ///< when bytes came last
     std::atomic<bool> broken = false;
   };
-
-  static constexpr std::size_t small_promise = 64 << 10;
 
   std::shared_ptr<stream> find(ino_t inode) const {
     const std::lock_guard lock(mutex_);
@@ -99,24 +97,40 @@ private:
     return at == streams_.end() ? nullptr : at->second;
   }
 
+  void promise(stream& whose, std::size_t bytes) {
+    const auto now = static_cast<std::int64_t>(bytes);
+    promised_ += now - whose.promised.exchange(now);
+  }
+
+  /// With the lock held. What those had promised who have closed meanwhile is counted no more.
+  void forget_closed() {
+    std::erase_if(streams_, [](const auto& at) { return socket_inode(at.second->descriptor) != at.first; });
+    std::int64_t sum = 0;
+    for (const auto& [inode, one] : streams_)
+      sum += one->promised;
+    promised_ = sum;
+  }
+
   /// Gives up those that have been silent for longest, until the rest is within the bound. Who sends is not among them.
   void hold_promises() {
     std::vector<std::shared_ptr<stream>> open;
     {
       const std::lock_guard lock(mutex_);
+      forget_closed();
       for (const auto& [inode, one] : streams_)
-        if (one->promised > 0 && !one->broken && socket_inode(one->descriptor) == inode)
+        if (one->promised > 0)
           open.push_back(one);
     }
-    std::size_t sum = 0;
+    std::int64_t sum = 0;
     std::ranges::sort(open, std::greater(), [](const auto& one) { return one->heard_ns.load(); });
     for (const auto& one : open)
-      if (sum += one->promised; sum > longest_message)
-        give_up(*one, "announced " + std::to_string(one->promised) + " bytes that do not come, while others send");
+      if (sum += one->promised; sum > static_cast<std::int64_t>(longest_message))
+        give_up(*one, "has room for " + std::to_string(one->promised) + " bytes and sends none, while others send");
   }
 
   void give_up(stream& whose, const std::string& why) {
     whose.broken = true;
+    promise(whose, 0);
     const auto who = name_of(whose.descriptor);
     ::shutdown(whose.descriptor, SHUT_RDWR);
     std::function<void(const std::string&, const std::string&)> tell;
@@ -131,6 +145,7 @@ private:
   mutable std::mutex mutex_;
   std::map<ino_t, std::shared_ptr<stream>> streams_;
   std::size_t sweep_at_ = 64;
+  std::atomic<std::int64_t> promised_ = 0; ///< by all together
   std::function<void(const std::string&, const std::string&)> tell_;
   std::atomic<bool> any_ = false;
 };

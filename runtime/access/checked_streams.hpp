@@ -19,8 +19,8 @@ ino_t socket_inode(int descriptor);
 /// program comes before the C library's. A connection that breaks its rules fails for the library, as if the other side
 /// had reset it.
 ///
-/// What all connections together have announced and not sent is bounded by `longest_message`: those that have been
-/// silent for longest are given up, never the one that sends.
+/// The room that libraries hold for what connections have announced and not sent is bounded by `longest_message`: those
+/// that have been silent for longest are given up, never the one that sends.
 void check_stream(int descriptor, std::unique_ptr<stream_check> check);
 
 /// Whether the library behind a connection may have what has been read from it. Whoever decrypts asks after that.

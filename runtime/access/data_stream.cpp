@@ -31,6 +31,8 @@ constexpr std::array<std::uint8_t, 14> known_kinds{
     message_begins, message_goes_on, message_to_answer, connection,       put,      put_received, keep_alive};
 
 constexpr std::size_t part_header_bytes = 8, part_footer_bytes = 16, first_footer_bytes = 24;
+/// UCX holds one from a frame's first byte to its last.
+constexpr std::size_t frame_buffer_bytes = 2 * longest_data_frame;
 constexpr std::uint64_t longest_message_in_parts = 16 << 20;
 constexpr std::size_t most_messages_in_parts = 64;
 constexpr std::size_t message_header_bytes = 8, put_bytes = 20, receipt_bytes = 4, event_bytes = 4;
@@ -98,6 +100,11 @@ std::string data_stream::take(std::span<const std::byte> bytes) {
       return why;
   }
   return "";
+}
+
+std::size_t data_stream::promised() const {
+  const bool between_frames = head_.empty() && (next_ == part::header || next_ == part::magic);
+  return missing_ + (between_frames ? 0 : frame_buffer_bytes);
 }
 
 std::string data_stream::judge_header() {

@@ -28,7 +28,7 @@ public:
 
   std::string take(std::span<const std::byte> bytes) override;
 
-  std::size_t promised() const override { return missing_; }
+  std::size_t promised() const override;
 
 private:
   static constexpr std::size_t magic_bytes = 8, header_bytes = 5, head_bytes = 20;

@@ -15,7 +15,7 @@ public:
   /// The next bytes, in any pieces. @returns why the connection must end, in a few words; empty: it may go on
   virtual std::string take(std::span<const std::byte> bytes) = 0;
 
-  /// Bytes that the other side has announced, that have not come yet, and for which the library has made room.
+  /// The room that the library holds, in bytes, for what the other side has begun and not ended.
   virtual std::size_t promised() const { return 0; }
 };
 

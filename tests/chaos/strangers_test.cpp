@@ -290,8 +290,8 @@ TEST_CASE("a peer with a right proof and wrong words changes no bit of a run's l
   CHECK(run.files().learning_curve() == alone.curve);
   CHECK(peak_mib < alone.peak_mib + 64);
   CHECK(err.find(": a frame of kind 1 and 209715200 bytes, at most 65536") != std::string::npos);
-  MESSAGE(4 * std::min(said, visits) << " connections: at most " << peak_mib << " MiB, alone " << alone.peak_mib
-                                     << " MiB");
+  const int connections = 4 * std::min(said, visits);
+  MESSAGE(connections << " connections: at most " << peak_mib << " MiB, alone " << alone.peak_mib << " MiB");
 }
 
 TEST_CASE("strangers at a node are named, cost nothing, and the node ends when it is told to") {

@@ -105,6 +105,19 @@ TEST_CASE("parts of a message stay within it, and what a first part announces is
   CHECK(stream.promised() == 940);
 }
 
+TEST_CASE("from a frame's first byte to its last UCX holds a buffer of 128 KiB") {
+  data_stream stream(true, from_100_to_200);
+  CHECK(stream.promised() == 0);
+  CHECK(take(stream, magic.substr(0, 1)).empty());
+  CHECK(stream.promised() == 128 << 10);
+  CHECK(take(stream, magic.substr(1) + request).empty());
+  CHECK(stream.promised() == 0);
+  CHECK(take(stream, message_with(0, 100).substr(0, 112)).empty()); // of 113
+  CHECK(stream.promised() == 128 << 10);
+  CHECK(take(stream, "m").empty());
+  CHECK(stream.promised() == 0);
+}
+
 TEST_CASE("whoever has connected says UCX's beginning and asks for a connection first") {
   data_stream stream(true, from_100_to_200);
   CHECK(take(stream, std::string(8, 'x')) == "a beginning that is not UCX's");

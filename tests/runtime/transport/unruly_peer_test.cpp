@@ -6,10 +6,14 @@
 #include <doctest/doctest.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <fstream>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -79,32 +83,56 @@ std::string frame(std::uint8_t kind, const std::string& content) {
   return number(kind, 1) + number(content.size(), 4) + content;
 }
 
+const std::string magic = number(0xCAFEBABE12345678, 8);
+
+/// Two data planes, and where the first listens.
+struct guarded_pair {
+  sockaddr_in where = free_place();
+  access::key256 key = options_of(1).key;
+  data_plane a{at(where)};
+  data_plane b{elsewhere()};
+
+  guarded_pair() {
+    a.add_peer(2, b.address());
+    b.add_peer(1, a.address());
+  }
+
+  static data_plane_options at(const sockaddr_in& where) {
+    auto options = options_of(1);
+    options.ports = {ntohs(where.sin_port), ntohs(where.sin_port)};
+    return options;
+  }
+
+  static data_plane_options elsewhere() {
+    ::unsetenv("UCX_TCP_PORT_RANGE"); // it holds for a process, which has one data plane as a rule
+    return options_of(2);
+  }
+};
+
+double resident_mib() {
+  double all = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> all >> resident;
+  return resident * static_cast<double>(::sysconf(_SC_PAGESIZE)) / (1 << 20);
+}
+
 } // namespace
 
 TEST_CASE("a peer that knows the key and keeps no rule is closed and named, and pulls go on") {
-  const auto where = free_place();
-  auto options = options_of(1);
-  options.ports = {ntohs(where.sin_port), ntohs(where.sin_port)};
   std::mutex mutex;
   std::vector<std::string> lines;
   access::tell_refusals([&](const std::string& line) {
     const std::lock_guard lock(mutex);
     lines.push_back(line);
   });
-  data_plane a(options);
-  ::unsetenv("UCX_TCP_PORT_RANGE"); // it holds for a process, which has one data plane as a rule
-  data_plane b(options_of(2));
-  a.add_peer(2, b.address());
-  b.add_peer(1, a.address());
+  guarded_pair planes;
   const bundle content = random_bundle(2'000'000, 3);
-  const auto offered = a.publish(content);
-  CHECK(same(pull(b, offered).value, content));
+  const auto offered = planes.a.publish(content);
+  CHECK(same(pull(planes.b, offered).value, content));
 
-  const std::string magic = number(0xCAFEBABE12345678, 8);
   // Each is harmless to UCX, which ignores it and goes on to read.
   for (const auto& words : {magic + frame(35, ""), magic + frame(35, "x"), magic + frame(32, number(64, 4))})
-    CHECK(unruly_peer(where, options.key, words).is_closed());
-  CHECK(same(pull(b, offered).value, content));
+    CHECK(unruly_peer(planes.where, planes.key, words).is_closed());
+  CHECK(same(pull(planes.b, offered).value, content));
   const auto said = [&] {
     const std::lock_guard lock(mutex);
     return std::ranges::any_of(lines, [](const std::string& line) {
@@ -114,6 +142,30 @@ TEST_CASE("a peer that knows the key and keeps no rule is closed and named, and 
   };
   CHECK((eventually(said) || eventually(said))); // lines after the first come together, up to 10 s later
   access::tell_refusals(nullptr);
+}
+
+TEST_CASE("peers that know the key, begin a frame and are silent cost no more than the bound") {
+  constexpr rlim_t descriptors = 4'000; // both ends are this process's
+  rlimit open_files{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &open_files) == 0);
+  if (open_files.rlim_max < descriptors) {
+    MESSAGE("SKIPPED: this process may not open " << descriptors << " files");
+    return;
+  }
+  open_files.rlim_cur = std::max(open_files.rlim_cur, descriptors);
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &open_files) == 0);
+  guarded_pair planes;
+  const auto content = random_bundle(100'000, 3);
+  const auto offered = planes.a.publish(content);
+  CHECK(same(pull(planes.b, offered).value, content));
+  const double before = resident_mib();
+  std::vector<std::unique_ptr<unruly_peer>> silent;
+  for (int i = 0; i < 1'500; ++i) // UCX would hold 128 KiB for each
+    silent.push_back(std::make_unique<unruly_peer>(planes.where, planes.key, magic.substr(0, 1)));
+  CHECK(silent.front()->is_closed());
+  CHECK(same(pull(planes.b, offered).value, content));
+  MESSAGE("1,500 silent peers: " << before << " MiB before, then " << resident_mib() << " MiB");
+  CHECK(resident_mib() < before + 64);
 }
 
 TEST_CASE("bundles of every size come through what is checked") {
