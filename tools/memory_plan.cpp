@@ -256,8 +256,7 @@ private:
                   bool prefix_cache = true, std::int64_t bound = 0) {
     const auto dtype = p_.models.at(table.model).dtype;
     add(memory_kind::weights, packed);
-    // One version goes on lying there for the version after, and one as it came for the next delta.
-    if (!beside_policy()) // else these are the published ones
+    if (!beside_policy()) // else the published ones: they go on lying there for the next version, twice for its delta
       add(memory_kind::staging, (roles::publishes_deltas(p_) ? 2 : 1) * kept_as(dtype, size.weights));
     change(kept_as(dtype, size.weights), packed);
     const auto& c = size.config;
@@ -353,12 +352,11 @@ private:
       return;
     const std::int64_t merged = table.lora ? size.adapted : 0;
     const auto version = kept_as(p_.models.at(table.model).dtype, size.weights / share);
-    const auto kept = static_cast<std::int64_t>(roles::versions_kept(p_));
-    if (kept > 1 || in_shares() || p_.schedule.clock.publish_every > 1
-        || table.publish_deltas) // else until all have it
+    const auto kept = static_cast<std::int64_t>(roles::versions_kept(p_)) + (table.publish_deltas ? 1 : 0);
+    if (kept > 1 || in_shares() || p_.schedule.clock.publish_every > 1)
       add(memory_kind::publication, kept * version);
     else
-      add(memory_kind::publication, version, moment::changing);
+      add(memory_kind::publication, version, moment::changing); // until all have it
     const auto evaluations = p_.of<pipeline::evaluation_table>();
     const bool held = std::ranges::any_of(evaluations, [](const auto* role) {
       const auto& when = std::get<pipeline::evaluation_table>(role->options);
