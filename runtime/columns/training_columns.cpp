@@ -207,13 +207,10 @@ train::training_group training_group_of(std::uint64_t id, const column_set& colu
     group.ref_logprob = nested(columns.view(column::ref_logprob), lengths);
   if (columns.has(column::value))
     group.value = nested(columns.view(column::value), lengths);
+  if (columns.has(column::greedy))
+    take_baseline(group, columns.view(column::greedy));
   if (rules.mask_truncated)
     mask_truncated(group, columns.view(column::finish));
-  if (columns.has(column::greedy)) {
-    take_baseline(group, columns.view(column::greedy));
-    if (rules.mask_truncated && columns.view(column::finish).back() != 0)
-      group.masked_tokens -= lengths.back(); // it was never to be trained
-  }
   leave_out_unscored(group);
   return group;
 }

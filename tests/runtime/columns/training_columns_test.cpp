@@ -130,6 +130,43 @@ TEST_CASE("an answer without a score is no answer of the group, and its tokens a
   CHECK(parts.reward == std::vector<float>{2, 1});
 }
 
+namespace {
+
+/// A prompt's three episodes of two turns of a token each, with an observed token between them; the greedy one goes
+/// last.
+transport::bundle episodes_with_a_greedy_one() {
+  const std::vector<std::int32_t> prompt{5}, tokens{10, 11, 12, 20, 21, 22, 30, 31, 32}, lengths{3, 3, 3};
+  const std::vector<std::uint8_t> mask{1, 0, 1, 1, 0, 1, 1, 0, 1}, finish{0, 1, 1}, greedy{0, 0, 1};
+  const std::vector<float> logprob(9, -1), rewards(6, 0);
+  const std::vector<std::uint32_t> version(9, 0);
+  const std::vector<std::int32_t> turns{2, 2, 2}, begins{0, 2, 0, 2, 0, 2}, ends{1, 3, 1, 3, 1, 3};
+  const std::vector<std::uint8_t> anew{0, 1, 0, 0, 0, 1};
+  return columns::column_builder()
+      .add(column::prompt_tokens, prompt)
+      .add(column::tokens, tokens)
+      .add(column::mask, mask)
+      .add(column::logprob, logprob)
+      .add(column::version, version)
+      .add(column::lengths, lengths)
+      .add(column::finish, finish)
+      .add(column::greedy, greedy)
+      .add(column::turns, turns)
+      .add(column::turn_begins, begins)
+      .add(column::turn_ends, ends)
+      .add(column::turn_reward, rewards)
+      .add(column::turn_new_segment, anew)
+      .finish();
+}
+
+} // namespace
+
+TEST_CASE("of episodes that were cut off those that are trained count as masked, by the tokens that were sampled") {
+  const columns::column_set all({episodes_with_a_greedy_one(), tests::reward_columns({1, 0.5, 0.25})});
+  const auto group = columns::training_group_of(7, all, {.mask_truncated = true});
+  CHECK(group.answers == std::vector<std::vector<std::int32_t>>{{10, 11, 12}, {}});
+  CHECK(group.masked_tokens == 2);
+}
+
 TEST_CASE("a group is flat where all its rewards are the same") {
   CHECK(columns::is_flat(
       columns::training_group_of(7, columns::column_set({tests::rollout_columns(), tests::reward_columns({1, 1})}))));
