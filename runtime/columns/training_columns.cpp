@@ -81,7 +81,6 @@ void take_turns(train::training_group& group, const column_set& columns, bool ap
   if (finish.size() != tokens.size())
     throw wrong_count(column::finish.name, finish.size(), tokens.size());
   for (const auto& turns : turns_in(columns)) {
-    group.turns_written += std::ssize(turns);
     const auto i = group.played.size();
     auto& played = group.played.emplace_back();
     played.finish = finish[i];
@@ -90,7 +89,6 @@ void take_turns(train::training_group& group, const column_set& columns, bool ap
       const bool last = k + 1 == turns.size();
       played.said.emplace_back(begin + turns[k].end, begin + (last ? turns[k].end : turns[k + 1].begin));
       played.rewards.push_back(turns[k].reward);
-      group.segments_written += k == 0 || turns[k].new_segment;
       if (!last && turns[k + 1].new_segment)
         played.segments.push_back(static_cast<std::int32_t>(k));
     }
@@ -186,6 +184,14 @@ void leave_out_unscored(train::training_group& group) {
   only_left(group.reward);
 }
 
+/// Counts the turns and segments of the group's answers, without those that are no answers of it any more.
+void count_turns(train::training_group& group) {
+  for (std::size_t i = 0; i < group.answers.size() && i < group.played.size(); ++i) {
+    group.turns_written += std::ssize(group.played[i].rewards);
+    group.segments_written += 1 + std::ssize(group.played[i].segments);
+  }
+}
+
 } // namespace
 
 training_rules training_rules_of(const pipeline::pipeline& p) {
@@ -212,6 +218,7 @@ train::training_group training_group_of(std::uint64_t id, const column_set& colu
   if (rules.mask_truncated)
     mask_truncated(group, columns.view(column::finish));
   leave_out_unscored(group);
+  count_turns(group);
   return group;
 }
 

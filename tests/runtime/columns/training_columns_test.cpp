@@ -167,6 +167,13 @@ TEST_CASE("of episodes that were cut off those that are trained count as masked,
   CHECK(group.masked_tokens == 2);
 }
 
+TEST_CASE("turns and segments are counted of the group's answers, not of the greedy one") {
+  const auto group = columns::training_group_of(
+      7, columns::column_set({episodes_with_a_greedy_one(), tests::reward_columns({1, 0.5, 0.25})}));
+  CHECK(group.turns_written == 4);
+  CHECK(group.segments_written == 3); // the first answer has two
+}
+
 TEST_CASE("a group is flat where all its rewards are the same") {
   CHECK(columns::is_flat(
       columns::training_group_of(7, columns::column_set({tests::rollout_columns(), tests::reward_columns({1, 1})}))));
