@@ -54,6 +54,7 @@ std::int64_t cache_bytes_of(const model::model_config& c, precision cached, std:
 
 /// Of what is computed with.
 constexpr std::int64_t number_bytes = bytes_a_number(precision::float32);
+constexpr auto no_bound = std::numeric_limits<std::int64_t>::max();
 
 /// What a model is, without its weights. Bytes are those of fp32 unless they say more.
 struct model_size {
@@ -274,18 +275,20 @@ private:
             * number_bytes);
   }
 
-  /// The longest groups that the policy is given.
-  train::longest_groups longest(std::int64_t updates) const {
+  /// The longest groups that the policy is given. Episodes may be longer than the context: they have segments then.
+  train::longest_groups longest(std::int64_t updates, std::int64_t context = no_bound) const {
     train::longest_groups all{.groups = (p_.schedule.groups_per_step + updates - 1) / updates,
                               .answers = 1,
-                              .prompt = roles::longest_prompt(p_),
-                              .answer = 1};
+                              .prompt = std::min(roles::longest_prompt(p_), context - 1),
+                              .answer = 1,
+                              .context = context};
     for (const auto& role : p_.roles)
       if (const auto* rollout = std::get_if<pipeline::rollout_table>(&role.options)) {
         all.answers = std::max(all.answers, rollout->answers_per_prompt);
-        all.answer = std::max(all.answer, rollout->max_new_tokens);
+        const auto most = rollout->max_new_tokens;
+        all.answer = std::max(all.answer, rollout->environment.empty() ? std::min(most, context - all.prompt) : most);
       } else if (const auto* rows = std::get_if<pipeline::demonstrations_table>(&role.options)) {
-        all.answer = std::max(all.answer, rows->max_answer_tokens);
+        all.answer = std::max(all.answer, std::min(rows->max_answer_tokens, context - all.prompt));
       }
     return all;
   }
@@ -295,11 +298,8 @@ private:
   void training(const Table& table, const model_size& size, std::int64_t trained, std::int64_t updates,
                 std::int64_t adapter_rank) {
     const auto shard = ranks_ == 1 ? sharding::none : p_.shard_of(role_);
-    auto groups = longest(updates);
-    groups.prompt = std::min(groups.prompt, size.config.max_positions - 1);
-    groups.answer = std::min(groups.answer, size.config.max_positions - groups.prompt);
+    const auto groups = longest(updates, size.config.max_positions);
     const auto batch = train::largest_micro_batch(groups, table.micro_batch_tokens);
-    constexpr auto no_bound = std::numeric_limits<std::int64_t>::max();
     const bool several = batch.tokens < train::largest_micro_batch(groups, no_bound).tokens;
     add(memory_kind::program, trainer_bytes(size.weights));
     if (shard == sharding::full) {
@@ -417,7 +417,7 @@ private:
       add(memory_kind::staging, kept_as(dtype, (beside_policy() ? 0 : 1) * size.weights), moment::changing);
       change(kept_as(dtype, size.weights), kept_as(dtype, size.packed));
     }
-    add(memory_kind::activations, passes(size, std::numeric_limits<std::int64_t>::max()));
+    add(memory_kind::activations, passes(size, no_bound));
   }
 
   void add_parts(const pipeline::reward_model_table& table, const model_size& size) {

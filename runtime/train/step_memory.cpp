@@ -32,7 +32,14 @@ std::int64_t numbers_of_head(const model::model_config& c, std::int64_t rows) {
 } // namespace
 
 micro_batch_size largest_micro_batch(const longest_groups& longest, std::int64_t budget) {
-  const std::int64_t rows = std::max<std::int64_t>(longest.answer - 1, 0);
+  const std::int64_t first = std::min(longest.answer, longest.context - longest.prompt);
+  const std::int64_t rows = std::max<std::int64_t>(first - 1, 0);
+  micro_batch_size further; // of an answer's further segments: all but the last token of each is fed
+  for (std::int64_t left = longest.answer - first; left > 0; left -= longest.context) {
+    const std::int64_t fed = std::min(left, longest.context) - 1;
+    further.tokens += fed;
+    further.squares += fed * fed;
+  }
   micro_batch_size size;
   std::int64_t group = 0; // tokens of the group that is being added
   const auto close = [&] { size.squares += group * group; };
@@ -40,12 +47,13 @@ micro_batch_size largest_micro_batch(const longest_groups& longest, std::int64_t
     group = 0;
     for (std::int64_t a = 0; a < longest.answers; ++a) {
       const std::int64_t more = rows + (group == 0 ? longest.prompt : 0);
-      if (size.tokens > 0 && size.tokens + more > budget) {
+      if (size.tokens > 0 && size.tokens + more + further.tokens > budget) {
         close();
         return size;
       }
       group += more;
-      size.tokens += more;
+      size.tokens += more + further.tokens;
+      size.squares += further.squares;
       size.rows += longest.answer;
     }
     close();

@@ -4,6 +4,7 @@
 #include "runtime/model/model_config.hpp"
 
 #include <cstdint>
+#include <limits>
 
 namespace millrace::train {
 
@@ -21,6 +22,8 @@ struct longest_groups {
   std::int64_t answers = 0; ///< of each
   std::int64_t prompt = 0;  ///< tokens
   std::int64_t answer = 0;  ///< tokens
+  /// Tokens of a sequence: an answer that goes beyond it has as few segments as it can.
+  std::int64_t context = std::numeric_limits<std::int64_t>::max();
 };
 
 /// As `cut_micro_batches` cuts it. @param budget tokens of a micro-batch

@@ -61,8 +61,8 @@ TEST_CASE("plan takes turns, replies and what is observed from its costs, and sa
 
 namespace {
 
-/// Bytes of the rollout's cache, as the plan of memory has it.
-std::int64_t planned_cache(const tiny_run& run, const strings& sets) {
+/// Bytes of a part, as the plan of memory has it.
+std::int64_t planned(const tiny_run& run, const strings& sets, const std::string& role, const std::string& kind) {
   strings all{"--memory", "--json", "--set", "roles.rollout.slots=4", "--set", "schedule.groups_per_step=100"};
   for (const auto& set : sets)
     all.insert(all.end(), {"--set", set});
@@ -71,10 +71,15 @@ std::int64_t planned_cache(const tiny_run& run, const strings& sets) {
   REQUIRE(done.status == 0);
   const auto plan = nlohmann::json::parse(done.out).at("memory");
   for (const auto& part : plan.at("processes")[0].at("parts"))
-    if (part.at("role") == "rollout" && part.at("kind") == "cache")
+    if (part.at("role") == role && part.at("kind") == kind)
       return part.at("bytes");
-  FAIL("no cache is planned: " << done.out);
+  FAIL("no " << kind << " is planned: " << done.out);
   return 0;
+}
+
+/// Of the rollout.
+std::int64_t planned_cache(const tiny_run& run, const strings& sets) {
+  return planned(run, sets, "rollout", "cache");
 }
 
 } // namespace
@@ -91,6 +96,19 @@ TEST_CASE("the plan of memory holds keys and values of every open episode, as fa
   CHECK(refused.status == 1);
   CHECK(refused.err.find("roles.rollout.open_episodes: found it without an environment, want slots")
         != std::string::npos);
+}
+
+TEST_CASE("the plan of memory trains episodes beyond the context, and keeps keys and values of one context alone") {
+  const auto activations = [](const tiny_run& run, const strings& sets) {
+    return planned(run, sets, "learner", "activations");
+  };
+  const std::string game = "roles.rollout.environment=game", whole = "roles.learner.micro_batch_tokens=1000000",
+                    context = "roles.rollout.max_new_tokens=512", longer = "roles.rollout.max_new_tokens=5120";
+  const tiny_run alone;
+  CHECK(activations(alone, {whole, longer}) == activations(alone, {whole, context}));
+  const playing_run playing(4);
+  CHECK(activations(playing.run, {game, whole, longer}) > 4 * activations(playing.run, {game, whole, context}));
+  CHECK(planned_cache(playing.run, {game, longer}) == planned_cache(playing.run, {game, context}));
 }
 
 } // namespace plan_episodes_test
