@@ -183,6 +183,7 @@ train::training_group to_train(const rollout::finished_group& group, const std::
   made.prompt = prompt;
   for (const auto& answer : group.answers) {
     made.answers.push_back(answer.tokens);
+    made.segments.push_back(rollout::segment_begins(answer));
     made.behaviour_logprob.push_back(answer.logprob);
     made.version.emplace_back(answer.tokens.size(), 0u);
     made.ref_logprob.push_back(answer.logprob);

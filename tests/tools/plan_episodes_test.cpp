@@ -111,4 +111,26 @@ TEST_CASE("the plan of memory trains episodes beyond the context, and keeps keys
   CHECK(planned_cache(playing.run, {game, longer}) == planned_cache(playing.run, {game, context}));
 }
 
+TEST_CASE("plan trains episodes of several segments, together longer than the context") {
+  const playing_run playing(3);
+  write_file(playing.folder / "game.py", R"py(
+class Game:
+    def reset(self, row):
+        self.turns = 0
+        return row["prompt"]
+
+    def step(self, messages):
+        self.turns += 1
+        history = [{"role": "user", "content": str(self.turns) + " x" * 120}]
+        return [{"role": "user", "content": "more"}], 0.5, self.turns == 4, history
+)py");
+  const auto planned =
+      run_to_end(command_line({"plan", playing.file(), "--set", "roles.rollout.environment=game", "--set",
+                               "roles.rollout.max_turn_tokens=6", "--set", "roles.rollout.max_new_tokens=3000"}),
+                 60);
+  CAPTURE(planned.err);
+  CHECK(planned.status == 0);
+  CHECK(planned.err.find("# game: 4.0 turns an episode") != std::string::npos);
+}
+
 } // namespace plan_episodes_test
