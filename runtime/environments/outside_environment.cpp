@@ -95,7 +95,7 @@ json said_in(const std::string& message) {
 saying saying_in(const std::string& message) {
   const auto said = said_in(message);
   saying what{.messages = messages_in(said), .history = messages_in(said, "history")};
-  what.rewritten = !what.history.empty();
+  what.rewritten = said.contains("history") && !said["history"].is_null();
   if (const auto reward = said.find("reward"); reward != said.end() && !reward->is_null()) {
     if (!reward->is_number() || !std::isfinite(reward->get<double>()))
       throw input_error("reward: found " + short_line(*reward) + ", want a finite number");

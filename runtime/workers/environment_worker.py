@@ -107,8 +107,8 @@ async def step(pool, ask):
         raise NotAsWanted("step returned the reward " + repr(found[1])[:60] + ", want a finite number")
     if not found[2] and not messages:
         raise NotAsWanted("step returned no message and done = " + repr(found[2])[:20] + ", want one of them")
-    history = messages_of(found[3], "step") if len(found) == 4 else []
-    if history:
+    history = None if len(found) < 4 or found[3] is None else messages_of(found[3], "step")
+    if history is not None:
         conversation[:] = history
     conversation.extend(messages)
     return {"messages": messages, "reward": reward, "done": bool(found[2]), "history": history}

@@ -39,6 +39,14 @@ TEST_CASE("program environment: JSON lines play an episode") {
   begin(*rewrites, {1, 0}, row_of("q"));
   CHECK((take(*rewrites, {{1, 0}, 0}, "abc")
          == saying{.messages = {{"user", "b"}}, .history = {{"user", "a"}}, .rewritten = true}));
+  const auto history_of = [](const std::string& history) {
+    const auto plays =
+        script(opening, "{'id': id, 'messages': [{'role': 'user', 'content': 'b'}], 'history': " + history + "}");
+    begin(*plays, {1, 0}, row_of("q"));
+    return take(*plays, {{1, 0}, 0}, "abc");
+  };
+  CHECK((history_of("[]") == saying{.messages = {{"user", "b"}}, .rewritten = true})); // `messages` are all there is
+  CHECK((history_of("None") == saying{.messages = {{"user", "b"}}}));
 }
 
 TEST_CASE("program environment: replies of another form are named") {

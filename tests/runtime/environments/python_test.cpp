@@ -43,6 +43,10 @@ class Counting:
             return "x", 0
         if text == "forget":
             return "x", 0, False, [{"role": "user", "content": "In short"}]
+        if text == "forget all":
+            return "x", 0, False, []
+        if text == "keep":
+            return "x", 0, False, None
         return str(len(messages)) + " " + str(self.turns) + " " + str(self.number), self.turns / 2, text == "end"
 
 class Slow:
@@ -101,6 +105,9 @@ TEST_CASE("python environment: a class plays, with the whole conversation at han
   CHECK((take(*env, {{1, 0}, 1}, "forget")
          == saying{.messages = {{"user", "x"}}, .history = {{"user", "In short"}}, .rewritten = true}));
   CHECK(take(*env, {{1, 0}, 1}, "c").messages.at(0).content.starts_with("3 3 ")); // in short, x, the turn
+  CHECK((take(*env, {{1, 0}, 1}, "forget all") == saying{.messages = {{"user", "x"}}, .rewritten = true}));
+  CHECK((take(*env, {{1, 0}, 1}, "keep") == saying{.messages = {{"user", "x"}}}));
+  CHECK(take(*env, {{1, 0}, 1}, "d").messages.at(0).content.starts_with("4 6 ")); // x, the turn, x, the turn
 }
 
 TEST_CASE("python environment: what the class does wrong is said in one line and costs its episode alone") {
