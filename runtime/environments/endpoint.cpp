@@ -43,6 +43,7 @@ const environment_type endpoint{
                  .meaning = "milliseconds for a client to take an episode, and for what it says to a turn; later = the "
                             "group begins anew"}},
     .make = make_endpoint,
-    .clients = true};
+    .clients = true,
+    .rewrites = true};
 
 } // namespace millrace::environments

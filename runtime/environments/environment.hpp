@@ -105,7 +105,8 @@ struct environment_type {
   /// @throws input_error for what limits cannot say
   std::unique_ptr<environment> (*make)(const option_values& values);
 
-  bool clients = false; ///< it listens for clients outside of the run, so that no evaluation starts one for itself
+  bool clients = false;  ///< it listens for clients outside of the run, so that no evaluation starts one for itself
+  bool rewrites = false; ///< what it says may rewrite the conversation
 };
 
 /// Every type of environment, in the order of CMake's list.

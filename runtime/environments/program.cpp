@@ -26,6 +26,7 @@ const environment_type program{
                                       .fallback = std::vector<std::string>(),
                                       .allowed = needed(),
                                       .meaning = "the program and its arguments; it starts when it is first needed"}}),
-    .make = make_program};
+    .make = make_program,
+    .rewrites = true};
 
 } // namespace millrace::environments

@@ -24,6 +24,7 @@ const environment_type python{
     .meaning = "a class of yours with reset(row) -> messages and step(messages) -> (messages, reward, done), plain or "
                "async",
     .options = with_process_options(python_options("class", "reset or step")),
-    .make = make_python};
+    .make = make_python,
+    .rewrites = true};
 
 } // namespace millrace::environments

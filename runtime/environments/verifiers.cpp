@@ -32,6 +32,7 @@ const environment_type verifiers{
                                       .allowed = one_of({"fail", "zero"}),
                                       .meaning = "what a reward function that raises means: fail = the group begins "
                                                  "anew; zero = 0, as verifiers has it"}}),
-    .make = make_verifiers};
+    .make = make_verifiers,
+    .rewrites = true};
 
 } // namespace millrace::environments

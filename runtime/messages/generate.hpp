@@ -75,7 +75,7 @@ struct group_generated {
   std::int64_t prompt_tokens_computed = 0; ///< as `rollout::finished_group`
   std::int64_t tool_calls = 0;             ///< of its episodes, malformed ones with them
   std::int64_t malformed_calls = 0;
-  std::int64_t rewritten_histories = 0; ///< requests of its episodes' clients that had another history
+  std::int64_t rewritten_histories = 0; ///< by its environment or by clients of it
 };
 
 } // namespace millrace

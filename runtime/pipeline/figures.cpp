@@ -110,14 +110,16 @@ void add_rollouts(std::vector<figure>& list, const pipeline& p) {
   list.push_back(
       {"tokens/observed", "tokens that environments said in the step's episodes: they are read and not trained"});
   const auto environments = p.of<environment_table>();
-  const bool clients = std::ranges::any_of(environments, [](const role* r) {
-    const auto* type = environments::find_environment_type(std::get<environment_table>(r->options).type);
-    return type && type->clients;
-  });
-  if (clients)
+  const auto any = [&](bool environments::environment_type::*trait) {
+    return std::ranges::any_of(environments, [trait](const role* r) {
+      const auto* type = environments::find_environment_type(std::get<environment_table>(r->options).type);
+      return type && type->*trait;
+    });
+  };
+  if (any(&environments::environment_type::rewrites))
     list.push_back({std::string(metric::rewritten_histories),
-                    "requests of clients since the session began that had another history: each began a segment"});
-  if (clients || std::ranges::any_of(environments, [](const role* r) {
+                    "histories that environments and their clients have rewritten since the session began"});
+  if (any(&environments::environment_type::clients) || std::ranges::any_of(environments, [](const role* r) {
         return !std::get<environment_table>(r->options).tools.empty();
       })) {
     list.push_back({std::string(metric::tool_calls), "calls of tools since the session began"});

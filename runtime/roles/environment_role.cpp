@@ -48,6 +48,7 @@ turn_taken bounded_reply(environments::saying said, bool last, std::size_t max_b
   if (reply.done) {
     reply.messages.clear();
     reply.history.clear();
+    reply.rewritten = false;
   }
   cut(reply.messages, max_bytes);
   return reply;

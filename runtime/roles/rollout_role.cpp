@@ -61,7 +61,7 @@ struct rollout_role::state {
   class call_counts {
   public:
     struct count {
-      std::int64_t calls = 0, malformed = 0, rewritten = 0; ///< histories, by clients
+      std::int64_t calls = 0, malformed = 0, rewritten = 0; ///< histories, by environments or their clients
     };
 
     void add(std::uint64_t group, const std::vector<tool_call>& calls) {

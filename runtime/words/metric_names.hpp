@@ -47,11 +47,12 @@ inline constexpr std::string_view prompt_tokens_found = "tokens/prompt_found";
 inline constexpr std::string_view prompt_tokens_computed = "tokens/prompt_computed";
 /// Of the groups that rollouts have finished since the session began.
 inline constexpr std::string_view tool_calls = "episodes/tool_calls";
-inline constexpr std::string_view malformed_calls = "episodes/malformed_calls";         ///< some of them
-inline constexpr std::string_view rewritten_histories = "episodes/rewritten_histories"; ///< that clients sent
-inline constexpr std::string_view tokens = "tokens/trained";                            ///< since the run began
-inline constexpr std::string_view tokens_generated = "tokens/generated";                ///< since the run began
-inline constexpr std::string_view version = "policy/version";                           ///< after the step
+inline constexpr std::string_view malformed_calls = "episodes/malformed_calls"; ///< some of them
+inline constexpr std::string_view rewritten_histories =
+    "episodes/rewritten_histories";                          ///< that somebody else than the chat template rewrote
+inline constexpr std::string_view tokens = "tokens/trained"; ///< since the run began
+inline constexpr std::string_view tokens_generated = "tokens/generated"; ///< since the run began
+inline constexpr std::string_view version = "policy/version";            ///< after the step
 
 inline std::string rule_reward(std::string_view rule) {
   return "rewards/" + std::string{rule} + "/mean";

@@ -51,6 +51,14 @@ TEST_CASE("the figures are those of the roles that are there, each once and with
                                    "sources = [{ name = \"gsm8k\", generator = { type = \"arithmetic\" } }]"));
   for (const char* name : {"reward/gsm8k", "groups/from/gsm8k"})
     CHECK_MESSAGE(mixed.contains(name), name);
+  const auto playing = [](const std::string& type) {
+    return names(changed(valid, "[roles.rollout]\n",
+                         "[roles.game]\nkind = \"environment\"\nfrom = [\"prompts\"]\ntype = " + type
+                             + "\n[roles.rollout]\nenvironment = \"game\"\n"));
+  };
+  CHECK(playing("\"nim\"").contains("episodes/segments"));
+  CHECK(!playing("\"nim\"").contains("episodes/rewritten_histories"));
+  CHECK(playing("\"program\"\ncommand = [\"./game\"]").contains("episodes/rewritten_histories"));
   const auto evaluated = names(with_evaluation);
   for (const char* name : {"evaluation/held_out/pass@1", "evaluation/held_out/pass@4", "evaluation/held_out/avg@4",
                            "evaluation/held_out/maj@4", "evaluation/held_out/length/mean"})

@@ -180,7 +180,9 @@ TEST_CASE("environment role: replies come with what was said before them, where 
   CHECK((with.take(0, 0, "b").first.history == std::vector<chat_turn>{prompt, {"assistant", "b"}}));
   const auto second = with.take(0, 1, "branch").first;
   CHECK((second.history == std::vector<chat_turn>{{"user", "anew"}}));
-  CHECK(with.take(0, 2, "c").first.history.empty()); // the last of max_turns
+  const auto last = with.take(0, 2, "branch").first; // of max_turns: nothing is read behind it
+  CHECK(last.history.empty());
+  CHECK(!last.rewritten);
 
   playing without;
   without.begin();
