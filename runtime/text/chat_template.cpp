@@ -135,12 +135,13 @@ public:
   bool rewrites(std::span<const chat_turn> history, std::span<const chat_turn> said) const override {
     if (!thinking_)
       return true; // the empty thought that each turn was opened with
-    const bool asked = std::ranges::any_of(said, is_question);
+    // Behind the last question thoughts stand, but for empty ones; without a question each goes behind its turn.
+    const bool question = std::ranges::any_of(history, is_question), asked = std::ranges::any_of(said, is_question);
     for (std::size_t i = history.size(); i-- > 0 && !is_question(history[i]);) {
       if (history[i].role != "assistant" || history[i].content.find(close_) == std::string::npos)
         continue;
-      const bool empty = thought_in(history[i].content).empty(); // left out behind the turn
-      if (empty ? i + 1 == history.size() : asked)
+      const bool behind_turn = !question || thought_in(history[i].content).empty();
+      if (behind_turn ? i + 1 == history.size() : asked)
         return true;
     }
     return false;

@@ -133,7 +133,7 @@ TEST_CASE("chat templates: which thoughts are left out of earlier turns, and whe
   for (int trial = 0; trial < 4000; ++trial) {
     const auto names = chat_template_names();
     const auto chat = named_chat_template(names[below(static_cast<unsigned>(names.size()))]);
-    std::vector<chat_turn> history{{"user", "?"}};
+    std::vector<chat_turn> history{{below(4) ? "user" : "system", "?"}};
     for (auto turns = below(4);; --turns) {
       const std::string thought = std::vector<std::string>{
           "", "<think>\n\n</think>\n\n", "<think>\nB\n</think>\n\n"}[chat->name() == "qwen3-no-think" ? 0 : below(3)];
