@@ -43,6 +43,7 @@ public:
   void group_is_generated(const group_generated& generated);
   void group_is_interrupted(const group_interrupted& interrupted);
   void generation_is_lost(const generation_lost& lost);
+  void count_loss(const role_instance& generator, const std::string& why);
   void take_report(const process_report& report);
   void checkpoint_is_stored(const checkpoint_stored& stored);
   void stop(const stop_run& why);
@@ -255,6 +256,7 @@ private:
   node_id next_node_ = 2;              ///< 1 is the run's own process
   schedule::progress observed_;        ///< what the trace's counters say now
   std::uint64_t refused_in_a_row_ = 0; ///< prompts, since the last that a generator took
+  std::uint64_t lost_in_a_row_ = 0;    ///< groups, since the last that was generated
   std::int64_t skipped_in_a_row_ = 0;
   bool stop_asked_ = false; ///< by a person or the system, not by `run.stop_when`
   bool ended_ = false;

@@ -14,9 +14,13 @@ namespace {
 /// end otherwise.
 constexpr std::uint64_t most_refusals_in_a_row = 1000;
 
+/// The same of groups that are lost before they are generated: their environment may fail with every one.
+constexpr std::uint64_t most_losses_in_a_row = 1000;
+
 } // namespace
 
 void coordinator_state::group_is_generated(const group_generated& generated) {
+  lost_in_a_row_ = 0;
   restarts_.worked(generated.from.name());
   config_.record->prompt_is_computed(generated.prompt_tokens_found, generated.prompt_tokens_computed);
   config_.record->tools_are_called(generated.tool_calls, generated.malformed_calls);
@@ -31,7 +35,14 @@ void coordinator_state::group_is_interrupted(const group_interrupted& interrupte
 
 void coordinator_state::generation_is_lost(const generation_lost& lost) {
   complain(lost.from.name() + ": group " + std::to_string(lost.group) + " begins anew: " + lost.why);
+  count_loss(lost.from, lost.why);
   router_->generation_lost(lost, now());
+}
+
+void coordinator_state::count_loss(const role_instance& generator, const std::string& why) {
+  if (++lost_in_a_row_ == most_losses_in_a_row)
+    fail(std::to_string(lost_in_a_row_)
+         + " groups in a row were lost before they were generated, the last one: " + generator.name() + ": " + why);
 }
 
 episode_place coordinator_state::place_of(const role_ready& environment) const {
@@ -75,10 +86,12 @@ void coordinator_state::generation_answered(const role_instance& generator, cons
         if (role.environment == what.played.environment)
           restarts_.worked(name); // it has begun the episodes
     router_->generation_accepted(what.group, what.attempt);
-  } else
+  } else {
+    count_loss(generator, answer.lost);
     router_->generation_refused(
         {what.group, what.attempt},
         {.why = generator.name() + ": the begun answers are lost: " + answer.lost, .retryable = true}, now());
+  }
 }
 
 void coordinator_state::generation_refused(const role_instance& generator, const generate_group& what,

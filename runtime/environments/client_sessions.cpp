@@ -120,7 +120,7 @@ void client_sessions::look_for_overdue() {
       auto& here = of.seats[static_cast<std::size_t>(i)];
       if (here.turn && here.turn->asked_on && *here.turn->asked_on + settings_.reward_wait < clock::now())
         end_by_client(here, "it has ended with its last turn");
-      if (!here.turn || here.turn->since >= before)
+      if (!here.turn || here.turn->asked_on || here.turn->since >= before)
         continue;
       std::erase(free_, episode_id{which, i});
       const auto why = overdue(here, i);

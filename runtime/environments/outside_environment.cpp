@@ -96,6 +96,10 @@ saying saying_in(const std::string& message) {
   const auto said = said_in(message);
   saying what{.messages = messages_in(said), .history = messages_in(said, "history")};
   what.rewritten = said.contains("history") && !said["history"].is_null();
+  if (what.messages.empty() && !what.history.empty()) { // the conversation as it stands, and nothing behind it
+    what.messages.push_back(std::move(what.history.back()));
+    what.history.pop_back();
+  }
   if (const auto reward = said.find("reward"); reward != said.end() && !reward->is_null()) {
     if (!reward->is_number() || !std::isfinite(reward->get<double>()))
       throw input_error("reward: found " + short_line(*reward) + ", want a finite number");

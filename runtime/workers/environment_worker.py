@@ -105,9 +105,11 @@ async def step(pool, ask):
         reward = math.nan
     if not math.isfinite(reward):
         raise NotAsWanted("step returned the reward " + repr(found[1])[:60] + ", want a finite number")
+    history = None if len(found) < 4 or found[3] is None else messages_of(found[3], "step")
+    if history and not messages:
+        messages = [history.pop()]
     if not found[2] and not messages:
         raise NotAsWanted("step returned no message and done = " + repr(found[2])[:20] + ", want one of them")
-    history = None if len(found) < 4 or found[3] is None else messages_of(found[3], "step")
     if history is not None:
         conversation[:] = history
     conversation.extend(messages)

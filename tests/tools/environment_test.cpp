@@ -149,6 +149,17 @@ TEST_CASE("a class that raises costs its group an attempt, with a line that says
   CHECK(files.status().at("ledger").at("live") == 0);
 }
 
+TEST_CASE("a run whose environment fails with every group ends, with a line that says why") {
+  const playing_run playing(3);
+  setenv("GAME_FAILS", "1", 1);
+  const auto done = run_to_end(playing.start(), 120);
+  unsetenv("GAME_FAILS");
+  CHECK(done.status == 1);
+  CHECK(done.err.find("1000 groups in a row were lost before they were generated, the last one: rollout/0: its "
+                      "environment: step raised RuntimeError: bad luck")
+        != std::string::npos);
+}
+
 TEST_CASE("an evaluation beside a run plays episodes of its own, and no step is another for it") {
   const playing_run plain(4), with(4);
   REQUIRE(run_to_end(plain.start(), 120).status == 0);

@@ -45,7 +45,7 @@ TEST_CASE("endpoint environment: a history that was rewritten goes on behind the
   CHECK(s.at.post(chat_of(s.id),
                   asking({{{"role", "user"}, {"content", "?"}}, {{"role", "assistant"}, {"content", "!"}}}))
             .error()
-        == "messages: found a turn of the assistant at the end, want what is said to it");
+        == R"(messages[1].role: found "assistant", want "user" or "tool" behind what was said)");
 }
 
 TEST_CASE("endpoint environment: a request that says nothing is refused in one line") {

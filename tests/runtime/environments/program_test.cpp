@@ -64,6 +64,9 @@ TEST_CASE("program environment: replies of another form are named") {
   CHECK(error("{'id': id}") == "found no message and an episode that is not done, want one of them");
   CHECK(error("{'id': id, 'messages': 3}") == "messages: found 3, want a list");
   CHECK(error("{'id': id, 'messages': ['a']}") == R"(messages: found "a", want {"role": text, "content": text})");
+  const auto whole = script(opening, "{'id': id, 'history': [{'role': 'user', 'content': 'a'}]}");
+  begin(*whole, {1, 0}, row_of("q"));
+  CHECK((take(*whole, {{1, 0}, 0}, "x") == saying{.messages = {{"user", "a"}}, .rewritten = true}));
   CHECK(error("{'id': id, 'history': 3, 'done': True}") == "history: found 3, want a list");
   CHECK(error("{'id': id, 'reward': 'much', 'done': True}") == R"(reward: found "much", want a finite number)");
   CHECK(error("{'id': id, 'done': 1}") == "done: found 1, want true or false");
