@@ -134,10 +134,12 @@ saying rewritten_by(const openai::completion_request& asked,
   check_roles(all, 0, true);
   check_roles(all, all.size() - 1, false);
   saying what{.messages = {all.back()}, .history = {all.begin(), all.end() - 1}, .rewritten = true};
+  std::size_t next = 0; // turns that read alike may have been sampled otherwise: they stand in their order
   for (auto& message : what.history)
-    for (const auto& [given, sampled] : written)
-      if (message == given) {
+    for (std::size_t k = 0; k < written.size(); ++k)
+      if (const auto& [given, sampled] = written[(next + k) % written.size()]; message == given) {
         message.content = sampled;
+        next += k + 1;
         break;
       }
   return what;

@@ -110,7 +110,7 @@ def verifiers_class(raising):
                 if [message.model_dump() for message in self.prompt[:len(before)]] == before \
                         and now[len(before):len(before) + 1] == [own]:
                     return now[len(before) + 1:], 0, False
-                return now[-1:], 0, False, [self.as_sampled(message) for message in now[:-1]]
+                return now[-1:], 0, False, self.as_sampled(now[:-1])
             if on:
                 await self.close()
             else:
@@ -123,9 +123,17 @@ def verifiers_class(raising):
                 raise ValueError(lines[0])
             return [], self.state["reward"], True
 
-        def as_sampled(self, message):
-            """A turn of the policy as it was sampled, where the environment has not changed it."""
-            return next((dict(message, content=text) for own, text in self.wrote if own == message), message)
+        def as_sampled(self, messages):
+            """Turns of the policy as they were sampled, where the environment has not changed them. Those that read alike
+            may have been sampled otherwise: they stand in their order."""
+            found, following = [], 0
+            for message in messages:
+                places = [*range(following, len(self.wrote)), *range(following)]
+                at = next((k for k in places if self.wrote[k][0] == message), None)
+                if at is not None:
+                    message, following = dict(message, content=self.wrote[at][1]), at + 1
+                found.append(message)
+            return found
 
         async def close(self):
             """Ends the rollout where it is; it cleans its state up."""

@@ -48,6 +48,32 @@ TEST_CASE("endpoint environment: a history that was rewritten goes on behind the
         == R"(messages[1].role: found "assistant", want "user" or "tool" behind what was said)");
 }
 
+TEST_CASE("endpoint environment: turns that read alike to the client stand as each was sampled") {
+  begun_session s;
+  const tool_call call{.name = "f", .arguments = "{}"};
+  const auto spelled = [](int spaces) {
+    return "<tool_call>{" + std::string(static_cast<std::size_t>(spaces), ' ') + "}";
+  };
+  auto messages = hello;
+  messages.push_back(message("assistant", "one"));
+  for (int turn = 1; turn <= 2; ++turn) {
+    messages.push_back(message("user", "again"));
+    auto reply = s.at.posted(chat_of(s.id), asking(messages));
+    within_deadline(std::move(s.first));
+    s.first = s.at.take({{1, 0}, 0}, {.text = spelled(turn), .content = "", .calls = {call}});
+    messages.push_back(message_in(reply.get()));
+  }
+  messages[0]["content"] = "Be long.";
+  messages.push_back(message("user", "and now?"));
+  auto branch = s.at.posted(chat_of(s.id), asking(messages));
+  const auto what = within_deadline(std::move(s.first));
+  REQUIRE(what.history.size() == 7);
+  CHECK(what.history[4].content == spelled(1));
+  CHECK(what.history[6].content == spelled(2));
+  s.at.take({{1, 0}, 0}, {.text = "end"});
+  CHECK(branch.get().status == 200);
+}
+
 TEST_CASE("endpoint environment: a request that says nothing is refused in one line") {
   begun_session s;
   CHECK(s.at.post(chat_of(s.id), asking(hello, {{"tools", {{{"function", {{"name", "f"}}}}}}})).status == 409);
