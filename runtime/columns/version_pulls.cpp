@@ -61,15 +61,16 @@ void version_pulls::pull(std::uint32_t version, const weight_shares& from, std::
                if (!delta) // it may have gone with its version: then the version says so
                  return whole();
                aside([=, delta = std::move(delta.value)] {
+                 pulled_weights pulled;
                  try {
-                   pulled_weights pulled{.shares = {led_to(before, delta, wanted)}, .whole = {}};
-                   newest->keep(version, pulled.shares.front());
-                   done(std::move(pulled), {});
+                   pulled.shares.push_back(led_to(before, delta, wanted));
                  } catch (const std::exception& wrong) {
                    telemetry::log_warning("weights", "version " + std::to_string(version) + ": " + wrong.what()
                                                          + ": all of it is pulled");
-                   whole();
+                   return whole();
                  }
+                 newest->keep(version, pulled.shares.front());
+                 done(std::move(pulled), {});
                });
              });
 }

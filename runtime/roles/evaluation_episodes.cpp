@@ -62,6 +62,12 @@ void evaluation_episodes::end(std::uint64_t group) {
     plays_.end({group, 0});
 }
 
+const std::vector<std::string>& evaluation_episodes::tools(std::uint64_t group) const {
+  static const std::vector<std::string> none;
+  const auto found = open_.find(group);
+  return found == open_.end() ? none : found->second.tools;
+}
+
 evaluation_episodes::arrivals evaluation_episodes::arrived(bool wait, const std::stop_token& stop) {
   std::unique_lock hold(inbox_->lock);
   if (wait)

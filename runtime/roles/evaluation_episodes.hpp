@@ -50,10 +50,7 @@ public:
   arrivals arrived(bool wait, const std::stop_token& stop);
 
   /// The tools that a group's prompt offers.
-  std::vector<std::string> tools(std::uint64_t group) const {
-    const auto found = open_.find(group);
-    return found == open_.end() ? std::vector<std::string>() : found->second.tools;
-  }
+  const std::vector<std::string>& tools(std::uint64_t group) const;
 
   std::size_t open() const { return open_.size(); } ///< groups that have begun and have not ended
 

@@ -45,7 +45,8 @@ rollout_requests::rollout_requests(const pipeline::pipeline& p, const pipeline::
 
 rollout::group_request rollout_requests::make(const generate_group& ask, const std::vector<chat_turn>& turns,
                                               const std::vector<std::string>& tools) const {
-  auto prompt = model::encode_chat(words_, episodes_ ? in_words_of(model::chat_of(words_), turns) : turns, tools);
+  auto prompt = episodes_ ? model::encode_chat(words_, in_words_of(model::chat_of(words_), turns), tools)
+                          : model::encode_chat(words_, turns, tools);
   const auto length = static_cast<std::int64_t>(prompt.size());
   const auto context_tokens = words_.config.max_positions;
   if (length > longest_prompt_)

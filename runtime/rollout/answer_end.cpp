@@ -62,6 +62,11 @@ std::int64_t last_segment(const answer& a) {
   return 0;
 }
 
+std::int64_t sequence_begin(const answer& a, std::int64_t prompt_tokens) {
+  const auto segment = last_segment(a);
+  return segment > 0 ? segment : -prompt_tokens;
+}
+
 std::int64_t sampled_tokens(const answer& a) {
   auto count = static_cast<std::int64_t>(a.turns.empty() ? a.tokens.size() : 0);
   for (const auto& turn : a.turns)

@@ -24,6 +24,10 @@ bool is_full(std::size_t count, const sampling& how, std::int64_t room);
 /// The tokens of an answer's last turn; of an answer without turns all of them.
 std::span<const std::int32_t> last_turn(const answer& a);
 
+/// Where the sequence that an answer goes on with begins, counted in the answer's tokens: at its last segment, or as
+/// far before them as the prompt is long.
+std::int64_t sequence_begin(const answer& a, std::int64_t prompt_tokens);
+
 /// The answer's text without special tokens, cut before the first stop string if it ended for one.
 /// @param tok null: ""
 std::string text_of_answer(std::span<const std::int32_t> tokens, finish_reason end, const sampling& how,

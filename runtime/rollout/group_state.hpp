@@ -2,6 +2,7 @@
 
 #include "runtime/model/inference_operations.hpp"
 #include "runtime/model/kv_cache.hpp"
+#include "runtime/rollout/answer_end.hpp"
 #include "runtime/rollout/sampling.hpp"
 
 #include <chrono>
@@ -38,12 +39,7 @@ struct group_state {
 
   std::int64_t prompt_tokens() const { return static_cast<std::int64_t>(request.prompt.size()); }
 
-  /// Where the sequence of an answer begins, counted in the answer's tokens: at its last segment, or as far before them
-  /// as the prompt is long.
-  std::int64_t sequence_begin(const answer& a) const {
-    const auto segment = last_segment(a);
-    return segment > 0 ? segment : -prompt_tokens();
-  }
+  std::int64_t sequence_begin(const answer& a) const { return rollout::sequence_begin(a, prompt_tokens()); }
 
   bool prompt_done() const { return computed == prompt_tokens(); }
 

@@ -1,5 +1,7 @@
 #include "runtime/rollout/request_check.hpp"
 
+#include "runtime/rollout/answer_end.hpp"
+
 #include <algorithm>
 #include <stdexcept>
 #include <string>
@@ -60,8 +62,7 @@ void check_partial(const partial_group& so_far, const group_request& request, co
   for (std::size_t i = 0; i < answers; ++i) {
     const auto& each = so_far.answers[i];
     const auto tokens = std::ssize(each.tokens);
-    const auto segment = last_segment(each);
-    const auto full = max_context + (segment > 0 ? segment : -std::ssize(request.prompt));
+    const auto full = max_context + sequence_begin(each, std::ssize(request.prompt));
     const auto room = std::min(request.how.max_new_tokens, full);
     if (each.logprob.size() != each.tokens.size() || each.version.size() != each.tokens.size())
       refuse("want a log-probability and a version for each token");

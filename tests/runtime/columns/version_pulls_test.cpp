@@ -1,5 +1,6 @@
 #include "runtime/columns/version_pulls.hpp"
 #include "runtime/columns/weights_delta.hpp"
+#include "tests/runtime/transport/planes.hpp"
 
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
@@ -20,16 +21,9 @@ transport::bundle version(int k) {
   return transport::bundle_builder().add_all(columns::bundle_of({{"w", numbers}})).finish(); // in memory of its own
 }
 
-std::shared_ptr<transport::data_plane> one_node() {
-  transport::data_plane_options options;
-  options.node = 1;
-  options.transport = transport::wire::tcp;
-  options.key.fill(std::byte{0x5a});
-  return std::make_shared<transport::data_plane>(options);
-}
-
 struct publisher {
-  std::shared_ptr<transport::data_plane> data = one_node();
+  std::shared_ptr<transport::data_plane> data =
+      std::make_shared<transport::data_plane>(transport::testing::options_of(1));
   columns::version_pulls pulls{*data, true, [this](const auto& work) {
                                  ++patched;
                                  work();

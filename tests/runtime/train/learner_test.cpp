@@ -108,6 +108,37 @@ std::vector<std::vector<float>> scores_of(const model::decoder& decoder, const t
   return out;
 }
 
+/// An optimizer whose update is lr g / 1e6 with the lr 1e3.
+learner_options plain_gradient() {
+  learner_options o = some_options();
+  o.optimizer.clip_norm = 0;
+  o.optimizer.weight_decay = 0;
+  o.optimizer.beta1 = o.optimizer.beta2 = 0;
+  o.optimizer.eps = 1e6;
+  o.optimizer.lr = 1e3;
+  return o;
+}
+
+/// At ratio one the surrogate's value is the mean advantage whatever the weights. So this is the plain loss: minus the
+/// mean of advantage times log-probability over the tokens that a step has trained.
+double plain_loss(std::span<const training_group> groups, const model::weights& w, const step_report& step) {
+  const model::decoder d(config, w);
+  double sum = 0;
+  for (const auto& group : groups) {
+    const auto logprob = scores_of(d, group);
+    double mean = 0, squares = 0;
+    for (const float r : group.reward)
+      mean += r / 5;
+    for (const float r : group.reward)
+      squares += (r - mean) * (r - mean) / 4;
+    for (std::size_t i = 0; i < 5; ++i)
+      for (std::size_t t = 0; t < logprob[i].size(); ++t)
+        if (group.mask.empty() || group.mask[i][t])
+          sum -= (group.reward[i] - mean) / (std::sqrt(squares) + 1e-6) * logprob[i][t];
+  }
+  return sum / static_cast<double>(step.answer_tokens);
+}
+
 /// A folder of this test, gone with it.
 struct temporary_folder {
   std::filesystem::path path =
@@ -167,33 +198,11 @@ TEST_CASE("an answer of several segments is trained as each was sampled") {
   REQUIRE(std::ranges::any_of(groups, [](const auto& g) {
     return std::ranges::any_of(g.segments, [](const auto& begins) { return !begins.empty(); });
   }));
-  learner_options o = some_options();
-  o.optimizer.clip_norm = 0;
-  o.optimizer.weight_decay = 0;
-  o.optimizer.beta1 = o.optimizer.beta2 = 0;
-  o.optimizer.eps = 1e6; // the update is lr g / 1e6
-  o.optimizer.lr = 1e3;
+  learner_options o = plain_gradient();
   learner l(config, start(), o);
   const auto report = l.step(groups, 4);
   CHECK(report.logprob_mismatch < 1e-5); // the forward pass says what was stamped, segment by segment
-  const auto plain_loss = [&](const model::weights& w) {
-    const model::decoder d(config, w);
-    double sum = 0;
-    for (const auto& group : groups) {
-      const auto logprob = scores_of(d, group);
-      double mean = 0, squares = 0;
-      for (const float r : group.reward)
-        mean += r / 5;
-      for (const float r : group.reward)
-        squares += (r - mean) * (r - mean) / 4;
-      for (std::size_t i = 0; i < 5; ++i)
-        for (std::size_t t = 0; t < logprob[i].size(); ++t)
-          if (group.mask[i][t])
-            sum -= (group.reward[i] - mean) / (std::sqrt(squares) + 1e-6) * logprob[i][t];
-    }
-    return sum / static_cast<double>(report.answer_tokens);
-  };
-  const double fell = plain_loss(start()) - plain_loss(l.parameters());
+  const double fell = plain_loss(groups, start(), report) - plain_loss(groups, l.parameters(), report);
   CHECK(fell == doctest::Approx(1e-3 * report.gradient_norm * report.gradient_norm).epsilon(0.02));
 
   o.micro_batch_tokens = 12;
@@ -211,32 +220,10 @@ TEST_CASE("an answer of several segments is trained as each was sampled") {
 
 TEST_CASE("the gradient is that of the loss: a small step lowers it by lr times the squared norm") {
   const auto groups = some_groups(2);
-  learner_options o = some_options();
-  o.optimizer.clip_norm = 0;
-  o.optimizer.weight_decay = 0;
-  o.optimizer.beta1 = o.optimizer.beta2 = 0;
-  o.optimizer.eps = 1e6; // the update is lr g / 1e6
-  o.optimizer.lr = 1e3;
+  learner_options o = plain_gradient();
   learner l(config, start(), o);
   const auto before = l.step(groups, 4);
-  // At ratio one the surrogate's value is the mean advantage whatever the weights, so measure the plain loss instead.
-  const auto plain_loss = [&](const model::weights& w) {
-    const model::decoder d(config, w);
-    double sum = 0;
-    for (const auto& group : groups) {
-      const auto logprob = model::score_answers(d, group.prompt, group.answers);
-      double mean = 0, squares = 0;
-      for (const float r : group.reward)
-        mean += r / 5;
-      for (const float r : group.reward)
-        squares += (r - mean) * (r - mean) / 4;
-      for (std::size_t i = 0; i < 5; ++i)
-        for (const float value : logprob[i])
-          sum -= (group.reward[i] - mean) / (std::sqrt(squares) + 1e-6) * value;
-    }
-    return sum / static_cast<double>(before.answer_tokens);
-  };
-  const double fell = plain_loss(start()) - plain_loss(l.parameters());
+  const double fell = plain_loss(groups, start(), before) - plain_loss(groups, l.parameters(), before);
   CHECK(fell == doctest::Approx(1e-3 * before.gradient_norm * before.gradient_norm).epsilon(0.02));
 }
 
