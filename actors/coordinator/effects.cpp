@@ -25,6 +25,7 @@ void coordinator_state::group_is_generated(const group_generated& generated) {
   config_.record->prompt_is_computed(generated.prompt_tokens_found, generated.prompt_tokens_computed);
   config_.record->tools_are_called(generated.tool_calls, generated.malformed_calls);
   config_.record->histories_are_rewritten(generated.rewritten_histories);
+  config_.record->clients_are_served(generated.client_tokens);
   router_->generated(generated, now()); // progress once somebody can use it
 }
 

@@ -210,6 +210,8 @@ void run_record::step_done(std::int64_t step, std::map<std::string, double> figu
   }
   if (rewritten_histories_ > 0)
     row.set(metric::rewritten_histories, static_cast<double>(rewritten_histories_));
+  if (client_tokens_ > 0)
+    row.set(metric::client_tokens, static_cast<double>(client_tokens_));
   row.set(metric::version, static_cast<double>(step));
   row.set(metric::generation_rate, tokens_per_s_);
   append(row);

@@ -78,6 +78,8 @@ public:
 
   void histories_are_rewritten(std::int64_t count) { rewritten_histories_ += count; }
 
+  void clients_are_served(std::int64_t tokens) { client_tokens_ += tokens; }
+
   void checkpointed(std::int64_t step, std::filesystem::path folder);
   void say_doing(const std::string& what);
 
@@ -127,7 +129,7 @@ private:
   std::vector<telemetry::trajectory> newest_; ///< with shown tokens; not written yet
   double newest_written_s_ = 0;
   std::int64_t prompt_tokens_found_ = 0, prompt_tokens_computed_ = 0; ///< in this session
-  std::int64_t rewritten_histories_ = 0;                              ///< in this session
+  std::int64_t rewritten_histories_ = 0, client_tokens_ = 0;          ///< in this session
   std::int64_t tool_calls_ = 0, malformed_calls_ = 0;                 ///< in this session
   std::map<std::string, std::int64_t> skipped_;
   telemetry::best_checkpoint best_;

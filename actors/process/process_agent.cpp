@@ -18,10 +18,10 @@ std::span<const std::byte> as_bytes(const std::vector<std::uint8_t>& bytes) {
   return std::as_bytes(std::span(bytes));
 }
 
-/// The roles of this process that somebody outside of the run may wait for.
+/// The roles of this process that serve clients outside of the run.
 class outward_roles {
 public:
-  void add(const std::shared_ptr<roles::environment>& role) {
+  void add(const std::shared_ptr<roles::outward>& role) {
     const std::lock_guard hold(lock_);
     if (role)
       roles_.push_back(role);
@@ -36,7 +36,7 @@ public:
 
 private:
   std::mutex lock_;
-  std::vector<std::weak_ptr<roles::environment>> roles_;
+  std::vector<std::weak_ptr<roles::outward>> roles_;
 };
 
 class agent_state {

@@ -163,7 +163,8 @@ auto inspect(Inspector& f, group_interrupted& x) {
 template <class Inspector>
 auto inspect(Inspector& f, group_generated& x) {
   return f(x.from, x.group, x.attempt, x.columns, x.tokens, x.prefill_s, x.baseline_tokens, x.answers, x.surplus_tokens,
-           x.prompt_tokens_found, x.prompt_tokens_computed, x.tool_calls, x.malformed_calls, x.rewritten_histories);
+           x.prompt_tokens_found, x.prompt_tokens_computed, x.tool_calls, x.malformed_calls, x.rewritten_histories,
+           x.client_tokens);
 }
 
 template <class Inspector>

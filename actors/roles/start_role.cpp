@@ -27,8 +27,8 @@ roles::role_events events_for(const role_instance& who, const handle<decides>& c
 
 } // namespace
 
-std::shared_ptr<roles::environment> start_role(const starter& start, const role_order& order,
-                                               const handle<decides>& coordinator) {
+std::shared_ptr<roles::outward> start_role(const starter& start, const role_order& order,
+                                           const handle<decides>& coordinator) {
   try {
     const auto seconds = order.pipeline->run.request_deadline_s;
     const role_place place{
@@ -40,7 +40,7 @@ std::shared_ptr<roles::environment> start_role(const starter& start, const role_
                                              .events = events_for(order.who, coordinator)});
     const auto where = start(order.who.role, role_actor(place, abilities));
     tell(coordinator, ready_message(place, abilities, where));
-    return abilities.plays_episodes;
+    return abilities.serves_clients;
   } catch (const std::exception& error) {
     tell(coordinator, role_failed{.who = order.who, .why = error.what(), .at_start = true});
     return nullptr;

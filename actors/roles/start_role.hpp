@@ -22,8 +22,8 @@ struct role_order {
 
 /// Loads a role and starts its actor, then tells the coordinator what it can do (`role_ready`). Takes as long as
 /// loading a model takes: call it on a thread of its own. What goes wrong is told as `role_failed`.
-/// @returns the role, where it plays episodes
-std::shared_ptr<roles::environment> start_role(const starter& start, const role_order& order,
-                                               const handle<decides>& coordinator);
+/// @returns the role, where it serves clients outside of the run
+std::shared_ptr<roles::outward> start_role(const starter& start, const role_order& order,
+                                           const handle<decides>& coordinator);
 
 } // namespace millrace::actors

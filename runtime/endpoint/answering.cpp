@@ -10,12 +10,12 @@ namespace millrace::endpoint {
 
 using openai::request_error;
 
-answering::answering(const served_model& model, generation& from, openai::completion_request asked,
+answering::answering(const served_model& model, client_requests& from, openai::completion_request asked,
                      openai::reply_way out)
     : model_(model), from_(from), asked_(std::move(asked)), out_(std::move(out)),
       text_({.chat = asked_.chat,
              .id = openai::fresh_id(asked_.chat ? "chatcmpl-" : "cmpl-"),
-             .model = model.defaults.model,
+             .model = model.name,
              .created = std::time(nullptr)},
             asked_, model.tok.get()) {
 }
@@ -70,7 +70,7 @@ void answering::begin() {
   for (std::size_t p = 0; p < prompts_.size(); ++p) {
     const auto group =
         from_.begin({.prompt = prompts_[p], .answers = asked_.answers, .seed = seed + p, .how = asked_.how},
-                    [weak = weak_from_this(), on_thread = out_.on_thread, p](const generation::news& what) {
+                    [weak = weak_from_this(), on_thread = out_.on_thread, p](const news& what) {
                       on_thread([weak, p, what] {
                         if (const auto self = weak.lock())
                           self->take(p, what);
@@ -82,14 +82,14 @@ void answering::begin() {
   }
 }
 
-void answering::take(std::size_t of_prompt, const generation::news& what) {
+void answering::take(std::size_t of_prompt, const news& what) {
   if (open_ == 0)
     return;
   if (!what.failure.empty()) {
     open_ = 0;
     for (const auto group : groups_)
       from_.cancel(group);
-    return begun_ ? out_.end() : out_.refused(request_error(400, what.failure));
+    return begun_ ? out_.end() : out_.refused(request_error(what.status, what.failure));
   }
   const auto first = of_prompt * static_cast<std::size_t>(asked_.answers);
   for (const auto& token : what.tokens)

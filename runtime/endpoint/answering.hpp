@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/endpoint/generation.hpp"
+#include "runtime/endpoint/client_requests.hpp"
 #include "runtime/endpoint/stop_guard.hpp"
 #include "runtime/openai/completion_request.hpp"
 #include "runtime/openai/reply_text.hpp"
@@ -18,6 +18,7 @@ namespace millrace::endpoint {
 /// A model that is served.
 struct served_model {
   openai::request_defaults defaults;
+  std::string name; ///< for clients
   std::shared_ptr<const text::tokenizer> tok;
   /// The tokens of a conversation, the assistant's turn opened. @throws input_error
   /// @param tools that are offered, each as JSON
@@ -27,10 +28,10 @@ struct served_model {
   std::int64_t created = 0; ///< seconds since 1970
 };
 
-/// One request on its way to its reply. Everything on one thread, the asker's, but what `generation` tells.
+/// One request on its way to its reply. Everything on one thread, the asker's, but what `client_requests` tells.
 class answering : public std::enable_shared_from_this<answering> {
 public:
-  answering(const served_model& model, generation& from, openai::completion_request asked, openai::reply_way out);
+  answering(const served_model& model, client_requests& from, openai::completion_request asked, openai::reply_way out);
 
   /// What is under way is cancelled.
   ~answering();
@@ -49,14 +50,14 @@ private:
   };
 
   std::vector<std::int32_t> tokens_of(const openai::prompt& given) const;
-  void take(std::size_t of_prompt, const generation::news& what);
+  void take(std::size_t of_prompt, const news& what);
   void take(choice& of, const rollout::drawn_token& token);
   void end(choice& of, rollout::finish_reason how);
   void send(choice& of);
   void finish();
 
   const served_model& model_;
-  generation& from_;
+  client_requests& from_;
   openai::completion_request asked_;
   openai::reply_way out_;
   openai::reply_text text_;

@@ -17,13 +17,12 @@ std::shared_ptr<void> model_service::answer(const openai::request& asked, openai
   }
   if (generates || (!get && (path == "/health" || path.starts_with("/v1/models"))))
     throw openai::request_error(405, "want " + std::string(generates ? "POST " : "GET ") + std::string(path));
-  const auto& own = model_.defaults;
   if (path == "/health")
     out.whole(openai::health_text);
   else if (path == "/v1/models")
-    out.whole(openai::models_text(own.model, own.max_context, model_.created));
-  else if (path == "/v1/models/" + own.model)
-    out.whole(openai::model_text(own.model, own.max_context, model_.created));
+    out.whole(openai::models_text(model_.name, model_.defaults.max_context, model_.created));
+  else if (path == "/v1/models/" + model_.name)
+    out.whole(openai::model_text(model_.name, model_.defaults.max_context, model_.created));
   else
     throw openai::request_error(404, "want /v1/chat/completions, /v1/completions, /v1/models or /health");
   return nullptr;

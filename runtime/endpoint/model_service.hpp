@@ -12,13 +12,13 @@ namespace millrace::endpoint {
 class model_service final : public openai::service {
 public:
   /// @param model, from outlive it
-  model_service(const served_model& model, generation& from) : model_(model), from_(from) {}
+  model_service(const served_model& model, client_requests& from) : model_(model), from_(from) {}
 
   std::shared_ptr<void> answer(const openai::request& asked, openai::reply_way out) override;
 
 private:
   const served_model& model_;
-  generation& from_;
+  client_requests& from_;
 };
 
 } // namespace millrace::endpoint

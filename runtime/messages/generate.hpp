@@ -76,6 +76,7 @@ struct group_generated {
   std::int64_t tool_calls = 0;             ///< of its episodes, malformed ones with them
   std::int64_t malformed_calls = 0;
   std::int64_t rewritten_histories = 0; ///< by its environment or by clients of it
+  std::int64_t client_tokens = 0; ///< that the rollout has sampled for clients beside the run, since it said so last
 };
 
 } // namespace millrace

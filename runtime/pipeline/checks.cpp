@@ -31,16 +31,31 @@ void check_run(const pipeline& p, reading& into) {
                    + " with heartbeat_ms = " + std::to_string(p.run.heartbeat_ms) + ", want at least two heartbeats");
 }
 
-void check_listen(const pipeline& p, reading& into) {
-  if (p.run.listen.empty())
+/// @param key of the address; "" there: nothing listens  @param token_key of the file `token`
+void check_listens(const std::string& key, const std::string& address, const std::string& token_key,
+                   const std::filesystem::path& token, reading& into) {
+  if (address.empty())
     return;
-  const auto at = parse_listen_address(p.run.listen);
+  const auto at = parse_listen_address(address);
+  const auto found = key + ": found " + in_quotes(address);
   if (!at)
-    into.wrong(into.place("run.listen"), "run.listen: found " + in_quotes(p.run.listen)
-                                             + ", want an IP address and a port: \"127.0.0.1:7070\", \"[::1]:7070\"");
-  else if (!at->is_loopback() && p.run.listen_token_file.empty())
-    into.wrong(into.place("run.listen"), "run.listen: found " + in_quotes(p.run.listen)
-                                             + " without run.listen_token_file, want a token where others can connect");
+    into.wrong(into.place(key), found + ", want an IP address and a port: \"127.0.0.1:7070\", \"[::1]:7070\"");
+  else if (!at->is_loopback() && token.empty())
+    into.wrong(into.place(key), found + " without " + token_key + ", want a token where others can connect");
+}
+
+void check_listens(const pipeline& p, reading& into) {
+  check_listens("run.listen", p.run.listen, "run.listen_token_file", p.run.listen_token_file, into);
+  for (const role* r : p.of<rollout_table>()) {
+    const auto& table = std::get<rollout_table>(r->options);
+    const auto path = "roles." + r->name;
+    check_listens(path + ".serve", table.serve, path + ".token_file", table.token_file, into);
+    if (!table.serve.empty())
+      continue;
+    for (const auto* key : {".token_file", ".serve_slots"})
+      if (into.written(path + key))
+        into.wrong(into.place(path + key), path + key + ": found it without " + path + ".serve, want both or none");
+  }
 }
 
 void check_best(const pipeline& p, reading& into) {
@@ -135,6 +150,9 @@ void check_paths(const pipeline& p, reading& into) {
                      + in_quotes(table.lora->start.string()) + ", want a folder as PEFT writes it");
   }
   file(p.run.listen_token_file, "run.listen_token_file", "the file with the watchers' token");
+  for (const role* r : p.of<rollout_table>())
+    file(std::get<rollout_table>(r->options).token_file, "roles." + r->name + ".token_file",
+         "the file with the clients' token");
 }
 
 /// @param path of the table that says where the rows come from
@@ -450,7 +468,7 @@ void check_precision(const pipeline& p, reading& into) {
 
 void check(pipeline& p, reading& into, bool whole) {
   check_run(p, into);
-  check_listen(p, into);
+  check_listens(p, into);
   check_paths(p, into);
   if (whole && !p.roles.empty()) {
     check_best(p, into);

@@ -100,8 +100,14 @@ void add_rollouts(std::vector<figure>& list, const pipeline& p) {
        "prompt tokens since the session began whose keys and values were there: another prompt began alike"});
   list.push_back(
       {std::string(metric::prompt_tokens_computed), "prompt tokens since the session began that were computed"});
-  if (std::ranges::all_of(rollouts,
-                          [](const role* r) { return std::get<rollout_table>(r->options).environment.empty(); }))
+  const auto any_has = [&](std::string rollout_table::*key) {
+    return std::ranges::any_of(rollouts,
+                               [key](const role* r) { return !(std::get<rollout_table>(r->options).*key).empty(); });
+  };
+  if (any_has(&rollout_table::serve))
+    list.push_back({std::string(metric::client_tokens),
+                    "tokens since the session began that rollouts sampled for clients, beside the run"});
+  if (!any_has(&rollout_table::environment))
     return;
   list.push_back({"episodes/turns", "mean number of turns of an episode"});
   list.push_back(

@@ -8,6 +8,7 @@
 #include "runtime/words/precision.hpp"
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,6 +38,9 @@ struct rollout_table {
   std::string environment;
   std::int64_t max_turn_tokens = 0;
   std::int64_t open_episodes = 0;
+  std::string serve;
+  std::filesystem::path token_file;
+  std::int64_t serve_slots = 8;
 
   bool operator==(const rollout_table&) const = default;
 
@@ -90,6 +94,14 @@ struct rollout_table {
     v("open_episodes", s.open_episodes, between(0, 1 << 20),
       "episodes that each process has open at once, those that wait for their environment too, in whole groups; as "
       "many as slots and a group more are always open");
+    v("serve", s.serve, any(),
+      "an address and a port at which clients may ask the policy as they ask OpenAI, beside the run; a process more "
+      "has "
+      "the next port; port 0: one that is free; \"\": nobody is served");
+    v("token_file", s.token_file, any(),
+      "file with the token that clients show as Bearer; an address that others can reach needs it");
+    v("serve_slots", s.serve_slots, between(1, 4096),
+      "most answers of clients that are decoded at once, in each process: they have slots before the run's");
   }
 };
 

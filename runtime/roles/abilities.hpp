@@ -53,9 +53,15 @@ public:
   virtual void begin(const begin_episodes& ask, answer_to<episodes_begun> done) = 0;
   virtual void take(const take_turn& ask, answer_to<turn_taken> done) = 0;
   virtual void end(const end_episodes& ask) = 0;
+};
 
-  /// The process ends: whoever waits outside of the run is told so before this returns. Any thread.
-  virtual void close() {}
+/// Serves clients outside of the run.
+class outward {
+public:
+  virtual ~outward() = default;
+
+  /// The process ends: whoever waits is told so before this returns. Any thread.
+  virtual void close() = 0;
 };
 
 /// Answers prompts. It keeps the books of `telemetry::process_in_flight` itself.
@@ -207,6 +213,7 @@ struct role_abilities {
   std::shared_ptr<state_keeper> keeps_state = nullptr;
   std::shared_ptr<rank> joins_ranks = nullptr;
   std::shared_ptr<environment> plays_episodes = nullptr;
+  std::shared_ptr<outward> serves_clients = nullptr;
   std::uint32_t places = 0; ///< groups that `generates` takes at once
 };
 

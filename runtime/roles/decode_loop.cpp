@@ -10,8 +10,12 @@
 namespace millrace::roles {
 
 decode_loop::decode_loop(std::string track, std::shared_ptr<const text::tokenizer> tok, rollout::engine_options options,
-                         events on, interrupt_granularity cuts)
-    : track_(std::move(track)), tok_(std::move(tok)), options_(options), on_(std::move(on)), cuts_(cuts) {
+                         events on, interrupt_granularity cuts, std::int32_t answers_of_clients)
+    : track_(std::move(track)), tok_(std::move(tok)), options_(options), on_(std::move(on)), cuts_(cuts),
+      clients_({.answers = answers_of_clients, .before_others = true}, [this] {
+        { const std::lock_guard lock(mutex_); } // between the loop's look and its wait nothing may come
+        arrived_.notify_all();
+      }) {
   thread_ = std::thread([this] { run(); });
 }
 
@@ -87,6 +91,11 @@ std::int64_t decode_loop::sampled_tokens() const {
   return sampled_tokens_;
 }
 
+std::int64_t decode_loop::take_client_tokens() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(client_tokens_, 0);
+}
+
 void decode_loop::flip(next_weights next) {
   if (engine_)
     engine_->hand_over_weights(std::move(next.policy), next.version, next.cache);
@@ -96,9 +105,13 @@ void decode_loop::flip(next_weights next) {
 }
 
 bool decode_loop::can_flip() const {
-  if (!next_ || !engine_ || engine_->idle())
+  if (!next_ || !engine_ || running_.empty())
     return next_.has_value();
-  return next_->when == flip_time::in_flight && (!flips_between_turns() || engine_->free_slots() == options_.slots);
+  return next_->when == flip_time::in_flight && (!flips_between_turns() || !has_slots());
+}
+
+bool decode_loop::has_slots() const {
+  return std::ranges::any_of(running_, [this](const auto& one) { return engine_->has_slot(one.first); });
 }
 
 bool decode_loop::flips_between_turns() const {
@@ -107,14 +120,15 @@ bool decode_loop::flips_between_turns() const {
 
 bool decode_loop::can_go_on() const {
   return closing_ || can_flip() || !cancelled_.empty() || !interrupted_.empty() || !replies_.empty()
-         || !ending_turns_.empty() || (engine_ && (!engine_->waits() || (!submitted_.empty() && !next_)));
+         || !ending_turns_.empty()
+         || (engine_ && (!engine_->waits() || (!submitted_.empty() && !next_) || clients_.has_new()));
 }
 
 std::optional<decode_loop::arrivals> decode_loop::next_arrivals() {
   arrivals came;
   std::unique_lock lock(mutex_);
   if (!can_go_on()) {
-    const bool plays = engine_ && !engine_->idle();
+    const bool plays = !running_.empty();
     telemetry::timed idle(telemetry::process_trace(), track_,
                           plays ? "every answer waits for its environment" : "no group to decode",
                           engine_ ? telemetry::cause::wait_input : telemetry::cause::wait_weights);
@@ -171,6 +185,8 @@ bool decode_loop::take_in() {
     else
       hand_over(asked);
   hand_over_between_turns();
+  if (engine_)
+    clients_.hand_over(*engine_);
   for (const auto& reply : came->replies)
     go_on(reply);
   note_reply_wait();
@@ -224,15 +240,19 @@ void decode_loop::decode() {
   // One span for many steps: a step is a few milliseconds.
   telemetry::timed decoding(telemetry::process_trace(), track_, "decode", telemetry::cause::compute);
   const double until = telemetry::now_s() + 0.1;
-  std::int64_t sampled = 0;
+  std::int64_t sampled = 0, of_clients = 0;
   std::int64_t steps = 0;
   double prefill_s = 0;
   std::int32_t parked = 0;
   bool interrupted = false;
   while (!engine_->waits() && !interrupted && telemetry::now_s() < until) {
     auto finished = engine_->step();
-    sampled += engine_->last_step().sampled_tokens;
-    steps += engine_->last_step().sampled_tokens > 0;
+    const auto clients_drew = clients_.tell_of_step(*engine_, finished);
+    std::erase_if(finished, [](const auto& group) { return endpoint::client_requests::is_one(group.group); });
+    const auto drew = engine_->last_step().sampled_tokens - clients_drew;
+    sampled += drew;
+    of_clients += clients_drew;
+    steps += drew > 0;
     prefill_s += engine_->last_step().prefill_s;
     parked = std::max(parked, engine_->last_step().parked);
     note_cache_wait(engine_->last_step().parked);
@@ -243,13 +263,16 @@ void decode_loop::decode() {
     }
     const std::lock_guard lock(mutex_);
     open_groups_ -= finished.size();
-    sampled_tokens_ += engine_->last_step().sampled_tokens;
+    sampled_tokens_ += drew;
+    client_tokens_ += clients_drew;
     interrupted = closing_ || next_ || !submitted_.empty() || !cancelled_.empty() || !interrupted_.empty()
-                  || !replies_.empty() || !ending_turns_.empty();
+                  || !replies_.empty() || !ending_turns_.empty() || clients_.has_new();
   }
   decoding.arg("tokens", static_cast<double>(sampled));
   decoding.arg("steps", static_cast<double>(steps));
   decoding.arg("prefill_s", prefill_s);
+  if (of_clients > 0)
+    decoding.arg("client_tokens", static_cast<double>(of_clients));
   if (parked > 0)
     decoding.arg("waits_for_cache", parked);
 }
@@ -272,14 +295,14 @@ void decode_loop::note_cache_wait(std::int32_t parked) {
 }
 
 void decode_loop::note_reply_wait() {
-  const bool waits = engine_ && engine_->waits() && !engine_->idle();
+  const bool waits = engine_ && engine_->waits() && !running_.empty();
   if (waits == reply_wait_.has_value())
     return;
   if (!waits) {
     telemetry::process_waits().end(*std::exchange(reply_wait_, {}));
     return;
   }
-  const auto groups = engine_->groups();
+  const auto groups = running_.size();
   reply_wait_ = telemetry::process_waits().begin(
       {.who = track_,
        .what = "what environments say to the turns of " + std::to_string(groups) + (groups == 1 ? " group" : " groups"),
@@ -290,9 +313,9 @@ void decode_loop::note_reply_wait() {
 void decode_loop::run() {
   try {
     while (take_in()) {
-      if (engine_ && static_cast<std::size_t>(engine_->groups()) != running_.size())
+      if (engine_ && static_cast<std::size_t>(engine_->groups()) != running_.size() + clients_.in_engine())
         throw std::logic_error("the engine works on " + std::to_string(engine_->groups()) + " groups, it was given "
-                               + std::to_string(running_.size()));
+                               + std::to_string(running_.size() + clients_.in_engine()));
       if (engine_ && !engine_->waits())
         decode();
       note_reply_wait();
@@ -300,6 +323,7 @@ void decode_loop::run() {
         note_cache_wait(0);
     }
   } catch (const std::exception& error) {
+    clients_.close(std::string("generation ended: ") + error.what());
     on_.failed(error.what());
   }
   note_cache_wait(0);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/endpoint/client_requests.hpp"
 #include "runtime/rollout/engine.hpp"
 #include "runtime/telemetry/waits.hpp"
 #include "runtime/words/group_attempt.hpp"
@@ -28,7 +29,10 @@ enum class flip_time : std::uint8_t {
 };
 
 /// A decode loop on a thread of its own: the engine's only caller. Between two decode steps it takes in what came:
-/// groups, cancellations, interruptions, new weights.
+/// groups, cancellations, interruptions, new weights, and what clients ask.
+///
+/// Clients are no matter of the run: none of its groups, tokens and waits counts them, and new weights do not wait for
+/// them. Their answers go on under the new weights.
 class decode_loop {
 public:
   struct events {
@@ -50,8 +54,9 @@ public:
   /// @param cuts  where running groups may be cut. turn: weights in flight wait until the turns that run have ended,
   /// and
   ///              meanwhile none begins; a group that is to be handed over ends its turns first
+  /// @param answers_of_clients as `client_limits::answers`
   decode_loop(std::string track, std::shared_ptr<const text::tokenizer> tok, rollout::engine_options options, events on,
-              interrupt_granularity cuts = interrupt_granularity::token);
+              interrupt_granularity cuts = interrupt_granularity::token, std::int32_t answers_of_clients = 0);
   ~decode_loop();
   decode_loop(const decode_loop&) = delete;
   decode_loop& operator=(const decode_loop&) = delete;
@@ -75,9 +80,16 @@ public:
   void hand_over_weights(std::shared_ptr<const model::decoder> policy, std::uint32_t version, flip_time when,
                          kv_on_flip cache = kv_on_flip::keep);
 
+  /// What clients ask goes before the run's groups. It waits for the first weights. Once generation has ended they are
+  /// told why.
+  endpoint::client_requests& clients() { return clients_; }
+
   /// Groups submitted and not finished.
   std::size_t groups() const;
   std::int64_t sampled_tokens() const;
+
+  /// Tokens sampled for clients since it was asked last.
+  std::int64_t take_client_tokens();
 
 private:
   struct next_weights {
@@ -127,6 +139,7 @@ private:
   bool can_flip() const;                   ///< the lock is held
   bool flips_between_turns() const;        ///< the lock is held
   bool can_go_on() const;                  ///< the lock is held
+  bool has_slots() const;                  ///< a group of the run has one
   void decode();                           ///< for a tenth of a second, or until something comes
   void flip(next_weights next);
   void drop(std::uint64_t group); ///< from the engine, if it is there
@@ -162,8 +175,9 @@ private:
   std::optional<next_weights> next_;
   bool closing_ = false;
   std::size_t open_groups_ = 0;
-  std::int64_t sampled_tokens_ = 0;
+  std::int64_t sampled_tokens_ = 0, client_tokens_ = 0;
 
+  endpoint::client_requests clients_;
   std::optional<rollout::engine> engine_; ///< the loop's own from here on
   std::map<std::uint64_t, running_group> running_;
   std::optional<cache_wait> cache_wait_;

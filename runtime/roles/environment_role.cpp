@@ -248,8 +248,8 @@ std::unique_ptr<environments::environment> started(const pipeline::environment_t
 }
 
 role_abilities made(const role_setup& setup, const pipeline::environment_table& table) {
-  return {.plays_episodes =
-              std::make_shared<environment_role>(setup, table, started(table, *setup.pipeline, setup.who.role))};
+  const auto role = std::make_shared<environment_role>(setup, table, started(table, *setup.pipeline, setup.who.role));
+  return {.plays_episodes = role, .serves_clients = role};
 }
 
 } // namespace millrace::roles

@@ -28,7 +28,7 @@ turn_taken bounded_reply(environments::saying said, bool last, std::size_t max_b
 /// `kind = "environment"`: keeps the books of episodes around an environment of some type. It knows which turn each
 /// episode is at, ends those that have had `max_turns`, and remembers the last reply to each, so that whoever takes an
 /// answer over is told the same (EN-2). What is longer than `max_reply_bytes` is cut.
-class environment_role : public environment {
+class environment_role : public environment, public outward {
 public:
   environment_role(const role_setup& setup, const pipeline::environment_table& table,
                    std::unique_ptr<environments::environment> plays);

@@ -7,6 +7,7 @@
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/roles/decode_loop.hpp"
+#include "runtime/roles/policy_service.hpp"
 #include "runtime/roles/published_versions.hpp"
 #include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/role_model.hpp"
@@ -145,6 +146,7 @@ struct rollout_role::state {
   std::unique_ptr<decode_loop> loop;
   std::unique_ptr<job_thread> layout;
   std::unique_ptr<columns::version_pulls> versions;
+  std::unique_ptr<endpoint::model_server> clients; ///< nullptr: nobody is served
 };
 
 rollout_role::rollout_role(const role_setup& setup, const pipeline::rollout_table& table)
@@ -158,12 +160,19 @@ rollout_role::rollout_role(const role_setup& setup, const pipeline::rollout_tabl
   state_->layout = std::make_unique<job_thread>();
   state_->versions = std::make_unique<columns::version_pulls>(*setup.data, publishes_deltas(*setup.pipeline),
                                                               state_->layout->weak_poster());
-  state_->loop = std::make_unique<decode_loop>(setup.who.name(), state_->words.tok,
-                                               state_->requests.engine_options(setup.threads()), state_->loop_events(),
-                                               setup.pipeline->schedule.interrupt.granularity);
+  const auto options = state_->requests.engine_options(setup.threads());
+  state_->loop = std::make_unique<decode_loop>(setup.who.name(), state_->words.tok, options, state_->loop_events(),
+                                               setup.pipeline->schedule.interrupt.granularity,
+                                               static_cast<std::int32_t>(table.serve_slots));
+  state_->clients = policy_service(setup.who, table, state_->words, options.max_context, state_->loop->clients());
 }
 
 rollout_role::~rollout_role() = default;
+
+void rollout_role::close() {
+  if (state_->clients)
+    state_->clients->close("the run has ended");
+}
 
 decode_loop::events rollout_role::state::loop_events() {
   decode_loop::events on;
@@ -176,9 +185,9 @@ decode_loop::events rollout_role::state::loop_events() {
         self.plays.erase(found);
     });
   };
-  on.finished = [setup = setup, greedy, over, tok = words.tok, called = called](std::uint32_t attempt,
-                                                                                const std::vector<std::int32_t>& prompt,
-                                                                                const rollout::finished_group& group) {
+  on.finished = [setup = setup, greedy, over, tok = words.tok, called = called,
+                 this](std::uint32_t attempt, const std::vector<std::int32_t>& prompt,
+                       const rollout::finished_group& group) { // the loop calls it: it is there
     const auto count = called->take(group.group);
     setup.events.generated({.from = setup.who,
                             .group = group.group,
@@ -193,7 +202,8 @@ decode_loop::events rollout_role::state::loop_events() {
                             .prompt_tokens_computed = group.prompt_tokens_computed,
                             .tool_calls = count.calls,
                             .malformed_calls = count.malformed,
-                            .rewritten_histories = count.rewritten});
+                            .rewritten_histories = count.rewritten,
+                            .client_tokens = loop->take_client_tokens()});
     over({group.group, attempt});
   };
   on.interrupted = [setup = setup, greedy, over](std::uint32_t attempt, const rollout::partial_group& so_far,
@@ -456,7 +466,10 @@ void rollout_role::state::flipped(std::uint32_t version) {
 
 role_abilities made(const role_setup& setup, const pipeline::rollout_table& table) {
   const auto role = std::make_shared<rollout_role>(setup, table);
-  return {.generates = role, .takes_weights = role, .places = pipeline::places_of(table, setup.pipeline->schedule)};
+  return {.generates = role,
+          .takes_weights = role,
+          .serves_clients = role,
+          .places = pipeline::places_of(table, setup.pipeline->schedule)};
 }
 
 } // namespace millrace::roles

@@ -9,13 +9,14 @@
 namespace millrace::roles {
 
 /// `kind = "rollout"`: tokenizes prompts, decodes, takes up new weights beside decoding and publishes finished groups.
+/// Where its table says so it serves its policy to clients too.
 ///
 /// Three threads: the decode loop; one that lays out new weights; and one that everything else runs on, request after
 /// request, as in a mailbox. Stopped: what is being generated is gone. Overloaded: groups queue in the decode loop.
-class rollout_role : public generator, public weights_taker {
+class rollout_role : public generator, public weights_taker, public outward {
 public:
   /// Loads tokenizer and shape of the role's model; the weights come with `take`.
-  /// @throws input_error if the model's folder cannot be read
+  /// @throws input_error if the model's folder cannot be read, or clients cannot be served
   rollout_role(const role_setup& setup, const pipeline::rollout_table& table);
   ~rollout_role() override;
 
@@ -23,6 +24,7 @@ public:
   void cancel(const cancel_group& ask) override;
   void interrupt(const interrupt_group& ask) override;
   void take(const new_weights& ask, answer_to<weights_live> done) override;
+  void close() override;
 
 private:
   struct state;

@@ -341,7 +341,10 @@ void engine::admit(group_request request, std::optional<partial_group> so_far) {
     group->find_last_kept();
   s.stamp_unread(*group);
   s.tell_turns_again(*group);
-  s.groups.push_back(std::move(group));
+  const auto behind = group->request.first
+                          ? std::ranges::find_if(s.groups, [](const auto& g) { return !g->request.first; })
+                          : s.groups.end();
+  s.groups.insert(behind, std::move(group));
 }
 
 bool engine::cancel(std::uint64_t group) {
@@ -384,7 +387,11 @@ bool engine::withhold_slots(std::uint64_t group) {
   if (found == state_->groups.end())
     return false;
   (*found)->withheld = true;
-  return std::ranges::any_of(state_->slots, [&](const slot& s) { return s.group == found->get(); });
+  return has_slot(group);
+}
+
+bool engine::has_slot(std::uint64_t group) const {
+  return std::ranges::any_of(state_->slots, [&](const slot& s) { return s.group && s.group->request.group == group; });
 }
 
 std::vector<finished_group> engine::step() {

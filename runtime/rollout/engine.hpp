@@ -114,7 +114,7 @@ public:
   engine(engine&&) noexcept;
   engine& operator=(engine&&) noexcept;
 
-  /// Queues a group behind those that wait.
+  /// Queues a group behind those that wait; one that is `first` before those that are not.
   /// @param so_far what an engine handed over of the same request: it goes on there, ended answers stay as they are
   /// @throws input_error for a prompt that leaves no room for an answer in the context
   /// @throws std::invalid_argument for a request out of range, a group that is already here, or a `so_far` that is not
@@ -143,8 +143,11 @@ public:
   /// No answer of the group gets a slot any more. @returns whether one still has one
   bool withhold_slots(std::uint64_t group);
 
+  /// Whether an answer of the group has a slot.
+  bool has_slot(std::uint64_t group) const;
+
   /// Fills free slots, computes prompts and one token for each running answer, and returns the groups whose last
-  /// answer ended, in the order in which they were admitted. Returns at once when idle.
+  /// answer ended, in the order in which they stand. Returns at once when idle.
   std::vector<finished_group> step();
 
   bool idle() const;  ///< no group here

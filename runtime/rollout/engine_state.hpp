@@ -27,7 +27,7 @@ struct engine::state {
   std::shared_ptr<model::kv_pool> pool;
   shared_prefixes prefixes;
   std::int64_t most_held = 0;                      ///< blocks of those that ran, after a step
-  std::deque<std::unique_ptr<group_state>> groups; ///< in the order of admission
+  std::deque<std::unique_ptr<group_state>> groups; ///< in the order of admission, `first` ones before
   std::vector<slot> slots;
   std::uint64_t admitted = 0;
   bool gives_slots = true;

@@ -29,6 +29,7 @@ struct group_request {
   std::uint64_t seed = 0;  ///< answer i draws from (seed, i)
   sampling how;
   bool episodes = false; ///< an answer that stops waits for what its environment says: `engine::go_on`
+  bool first = false;    ///< its answers have slots, and room in the cache, before those of groups that are not
 };
 
 /// Why an answer ended. The values are those of the `finish` column.

@@ -45,6 +45,8 @@ inline constexpr std::string_view flat_tokens = "tokens/flat_left_out";         
 /// which were computed.
 inline constexpr std::string_view prompt_tokens_found = "tokens/prompt_found";
 inline constexpr std::string_view prompt_tokens_computed = "tokens/prompt_computed";
+/// That rollouts have sampled for clients, beside the run, since the session began.
+inline constexpr std::string_view client_tokens = "clients/tokens";
 /// Of the groups that rollouts have finished since the session began.
 inline constexpr std::string_view tool_calls = "episodes/tool_calls";
 inline constexpr std::string_view malformed_calls = "episodes/malformed_calls"; ///< some of them

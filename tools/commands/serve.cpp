@@ -1,7 +1,7 @@
 #include "runtime/access/web_gate.hpp"
-#include "runtime/endpoint/model_service.hpp"
+#include "runtime/endpoint/generation.hpp"
+#include "runtime/endpoint/model_server.hpp"
 #include "runtime/model/chat_tokens.hpp"
-#include "runtime/openai/server.hpp"
 #include "runtime/train/trainable.hpp"
 #include "runtime/words/cores.hpp"
 #include "runtime/words/input_error.hpp"
@@ -46,14 +46,16 @@ listen_address address_of(const serve_arguments& given) {
 
 endpoint::served_model served(const serve_arguments& given, const inference_model& model, std::int64_t max_context) {
   const auto& about = model.about;
+  const auto name = given.name.empty() ? name_of(given.model) : given.name;
   return {
-      .defaults = {.model = given.name.empty() ? name_of(given.model) : given.name,
+      .defaults = {.model = name,
                    .temperature = about.generation.temperature.or_else(1),
                    .top_p = about.generation.top_p.or_else(1),
                    .top_k = static_cast<int>(about.generation.top_k.or_else(0)),
                    .end_tokens = about.config.eos_ids,
                    .max_context = max_context,
                    .chat = about.chat},
+      .name = name,
       .tok = about.tok,
       .encode_chat = [&about](const auto& turns, const auto& tools) { return model::encode_chat(about, turns, tools); },
       .vocabulary = about.config.vocab_size,
@@ -68,11 +70,10 @@ int run_serve(const serve_arguments& given) {
       load_inference_model(given.model, given.template_name, train::device_named(given.device, "--device"));
   rollout::engine engine(model.policy, model.about.tok, 0,
                          {.slots = given.slots, .max_context = given.max_context, .threads = given.threads});
-  const auto what = served(given, model, engine.max_context());
+  auto what = served(given, model, engine.max_context());
   endpoint::generation generation(std::move(engine), static_cast<std::size_t>(given.waiting));
-  endpoint::model_service answers(what, generation);
-  const openai::server server({.at = at, .token = token}, answers);
-  std::printf("%s serves %s\n", server.url().c_str(), what.defaults.model.c_str());
+  const endpoint::model_server server({.at = at, .token = token}, std::move(what), generation.clients());
+  std::printf("%s serves %s\n", server.url().c_str(), server.model().c_str());
   std::fflush(stdout);
   ends.wait();
   return 0;

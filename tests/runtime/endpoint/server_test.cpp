@@ -1,3 +1,4 @@
+#include "runtime/endpoint/generation.hpp"
 #include "runtime/endpoint/model_service.hpp"
 #include "runtime/model/chat_tokens.hpp"
 #include "runtime/model/checkpoint.hpp"
@@ -38,12 +39,13 @@ struct served {
 
   explicit served(server_options options = {}, std::int32_t slots = 8, std::size_t waiting = 100)
       : what{.defaults = {.model = "tiny-chat", .end_tokens = about.config.eos_ids, .max_context = 256},
+             .name = "tiny-chat",
              .tok = about.tok,
              .encode_chat = [this](const auto& turns,
                                    const auto& tools) { return model::encode_chat(about, turns, tools); },
              .vocabulary = about.config.vocab_size,
              .created = 1},
-        from(engine(slots), waiting), answers(what, from), open(with_address(std::move(options)), answers) {}
+        from(engine(slots), waiting), answers(what, from.clients()), open(with_address(std::move(options)), answers) {}
 
   rollout::engine engine(std::int32_t slots = 8) const {
     return {policy, about.tok, 0, {.slots = slots, .max_context = 256}};
@@ -213,9 +215,9 @@ TEST_CASE("a client that goes away has its answers dropped") {
       client c(s.open.port());
       c.send(http::verb::post, chat_route,
              chat({{"max_tokens", 100'000}, {"ignore_eos", true}, {"stream", stream}, {"n", 60}}));
-      CHECK(wait_until([&] { return s.from.under_way() == 1; }));
+      CHECK(wait_until([&] { return s.from.clients().under_way() == 1; }));
     }
-    CHECK(wait_until([&] { return s.from.under_way() == 0; }));
+    CHECK(wait_until([&] { return s.from.clients().under_way() == 0; }));
     CHECK(wait_until([&] { return s.open.connections() == 0; }));
   }
 }
@@ -224,7 +226,7 @@ TEST_CASE("where too many wait, clients are told to come again") {
   served s({}, 1, 2);
   client busy(s.open.port());
   busy.send(http::verb::post, chat_route, chat({{"max_tokens", 100'000}, {"ignore_eos", true}, {"n", 64}}));
-  CHECK(wait_until([&] { return s.from.waiting() > 2; }));
+  CHECK(wait_until([&] { return s.from.clients().waiting() > 2; }));
   client other(s.open.port());
   const auto refused = other.ask(http::verb::post, chat_route, chat({{"max_tokens", 1}}));
   CHECK(refused.status == 429);
@@ -255,7 +257,7 @@ TEST_CASE("the server ends while answers are under way") {
     served s;
     c.emplace(s.open.port());
     c->send(http::verb::post, chat_route, chat({{"max_tokens", 100'000}, {"ignore_eos", true}, {"stream", true}}));
-    CHECK(wait_until([&] { return s.from.under_way() == 1; }));
+    CHECK(wait_until([&] { return s.from.clients().under_way() == 1; }));
   }
   CHECK_THROWS(c->take());
 }
