@@ -127,7 +127,7 @@ auto inspect(Inspector& f, episodes_begun& x) {
 
 template <class Inspector>
 auto inspect(Inspector& f, take_turn& x) {
-  return f(x.group, x.since, x.answer, x.turn, x.text, x.cut_off, x.last, x.read, x.prompt_tokens, x.tokens);
+  return f(x.group, x.since, x.answer, x.turn, x.text, x.cut_off, x.last, x.read, x.prompt_tokens, x.tokens, x.sampled);
 }
 
 template <class Inspector>

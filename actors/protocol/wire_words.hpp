@@ -42,6 +42,11 @@ auto inspect(Inspector& f, tool_call& x) {
 }
 
 template <class Inspector>
+auto inspect(Inspector& f, sampled_turn& x) {
+  return f(x.behind, x.tokens, x.logprobs, x.texts);
+}
+
+template <class Inspector>
 auto inspect(Inspector& f, called_turn& x) {
   return f(x.content, x.calls);
 }

@@ -17,7 +17,7 @@ answering::answering(const served_model& model, client_requests& from, openai::c
              .id = openai::fresh_id(asked_.chat ? "chatcmpl-" : "cmpl-"),
              .model = model.name,
              .created = std::time(nullptr)},
-            asked_, model.tok.get()) {
+            asked_) {
 }
 
 answering::~answering() {
@@ -103,6 +103,8 @@ void answering::take(choice& of, const rollout::drawn_token& token) {
   ++counts_.completion;
   piece.tokens.push_back(token.token);
   piece.logprobs.push_back(token.logprob);
+  if (asked_.logprobs)
+    piece.token_texts.emplace_back(model_.tok->bytes(token.token));
   piece.text += of.guard.push(token.token);
   if (token.end)
     end(of, *token.end);

@@ -388,15 +388,13 @@ std::shared_ptr<void> client_sessions::chat(const std::string& session, bool by_
                                             openai::reply_way out) {
   if (session.empty())
     throw request_error(400, "found no episode, want " + url_
-                                 + "/v1/episodes/ID as the client's base_url, or the field X-Session-Id");
+                                 + "/v1/episodes/ID as the client's base_url, or the field X-Session-Id; a request of "
+                                   "no episode is for a rollout's `serve`");
   if (session.size() > longest_name || session.find_first_not_of(letters_of_names) != std::string::npos)
     throw request_error(400, "X-Session-Id: want 1 to " + std::to_string(longest_name)
                                  + " letters, digits, '-', '_', '.', ':' or '@'");
   const auto asked = std::make_shared<const openai::completion_request>(
       openai::read_completion_request(body, true, session_defaults()));
-  for (const auto& [name, asks] : {std::pair("logprobs", asked->logprobs), {"return_token_ids", asked->token_ids}})
-    if (asks)
-      throw request_error(400, std::string(name) + ": found true, want none: an episode is told texts", name);
   return later(std::move(out), [this, session, by_path, asked](open_request request) {
     request.asked = asked;
     if (by_path || sessions_.contains(session) || ended_.contains(session))

@@ -3,6 +3,7 @@
 #include "runtime/words/chat_turn.hpp"
 #include "runtime/words/group_attempt.hpp"
 #include "runtime/words/option.hpp"
+#include "runtime/words/sampled_turn.hpp"
 #include "runtime/words/tool_call.hpp"
 
 #include <cstdint>
@@ -43,6 +44,7 @@ struct written_turn {
   std::vector<tool_call> calls = {}; ///< that it makes of what is offered
   std::int64_t prompt_tokens = 0;    ///< that it was sampled behind
   std::int64_t tokens = 0;           ///< that were sampled
+  sampled_turn sampled = {};         ///< the tokens themselves, for a type with `clients`; else nothing
 };
 
 /// What an environment says to a turn.

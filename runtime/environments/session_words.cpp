@@ -90,12 +90,14 @@ void send_turn(const written_turn& turn, const openai::completion_request& asked
     piece.text = turn.content;
     piece.calls = turn.calls;
   }
+  piece.tokens = turn.sampled.tokens;
+  piece.logprobs = turn.sampled.logprobs;
+  piece.token_texts = turn.sampled.texts;
   const openai::reply_text text(
-      {.chat = true, .id = openai::fresh_id("chatcmpl-"), .model = policy_name, .created = std::time(nullptr)}, asked,
-      nullptr);
+      {.chat = true, .id = openai::fresh_id("chatcmpl-"), .model = policy_name, .created = std::time(nullptr)}, asked);
   const openai::token_counts counts{.prompt = turn.prompt_tokens, .completion = turn.tokens};
   if (!asked.stream)
-    return out.whole(text.whole({piece}, counts, {}));
+    return out.whole(text.whole({piece}, counts, {turn.sampled.behind}));
   out.piece(text.opening(0) + text.event(piece) + (asked.with_usage ? text.usage_event(counts) : "")
             + openai::end_of_stream);
   out.end();

@@ -2,6 +2,7 @@
 
 #include "runtime/messages/protocol.hpp"
 #include "runtime/words/chat_turn.hpp"
+#include "runtime/words/sampled_turn.hpp"
 #include "runtime/words/ticket.hpp"
 #include "runtime/words/tool_call.hpp"
 
@@ -40,6 +41,7 @@ struct take_turn {
   called_turn read = {};          ///< the text, its calls apart; where tools are offered
   std::int64_t prompt_tokens = 0; ///< that it was sampled behind
   std::int64_t tokens = 0;        ///< that were sampled
+  sampled_turn sampled = {};      ///< the tokens themselves, where the environment has clients; else nothing
 };
 
 /// Answers `take_turn`: what the environment says to it.

@@ -30,14 +30,14 @@ ordered_json usage_of(const token_counts& counts) {
           {"total_tokens", counts.prompt + counts.completion}};
 }
 
-ordered_json chat_logprobs(const choice_piece& piece, const text::tokenizer& tok) {
+ordered_json chat_logprobs(const choice_piece& piece) {
   ordered_json content = ordered_json::array();
   for (std::size_t i = 0; i < piece.tokens.size(); ++i) {
-    const auto bytes = tok.bytes(piece.tokens[i]);
+    const auto& bytes = piece.token_texts[i];
     ordered_json numbers = ordered_json::array();
     for (const char byte : bytes)
       numbers.push_back(static_cast<unsigned char>(byte));
-    content.push_back({{"token", std::string(bytes)},
+    content.push_back({{"token", bytes},
                        {"logprob", piece.logprobs[i]},
                        {"bytes", std::move(numbers)},
                        {"top_logprobs", ordered_json::array()}});
@@ -45,11 +45,10 @@ ordered_json chat_logprobs(const choice_piece& piece, const text::tokenizer& tok
   return {{"content", std::move(content)}, {"refusal", nullptr}};
 }
 
-ordered_json completion_logprobs(const choice_piece& piece, const text::tokenizer& tok) {
+ordered_json completion_logprobs(const choice_piece& piece) {
   ordered_json tokens = ordered_json::array(), offsets = ordered_json::array();
   auto offset = piece.text_offset;
-  for (const auto token : piece.tokens) {
-    const std::string bytes(tok.bytes(token));
+  for (const auto& bytes : piece.token_texts) {
     tokens.push_back(bytes);
     offsets.push_back(offset);
     offset += text::characters_in(bytes);
@@ -94,11 +93,11 @@ ordered_json message_of(const reply_head& head, const choice_piece& piece) {
 }
 
 /// @param text_key what the text stands under: an object for a chat
-ordered_json choice_of(const choice_piece& piece, const completion_request& asked, const text::tokenizer* tok,
-                       ordered_json text, const char* text_key) {
+ordered_json choice_of(const choice_piece& piece, const completion_request& asked, ordered_json text,
+                       const char* text_key) {
   ordered_json logprobs;
   if (asked.logprobs)
-    logprobs = asked.chat ? chat_logprobs(piece, *tok) : completion_logprobs(piece, *tok);
+    logprobs = asked.chat ? chat_logprobs(piece) : completion_logprobs(piece);
   ordered_json choice{{"index", piece.index},
                       {text_key, std::move(text)},
                       {"logprobs", std::move(logprobs)},
@@ -114,8 +113,8 @@ std::string reply_text::whole(const std::vector<choice_piece>& pieces, const tok
                               const std::vector<std::vector<std::int32_t>>& prompts) const {
   ordered_json choices = ordered_json::array();
   for (const auto& piece : pieces) {
-    choices.push_back(head_.chat ? choice_of(piece, asked_, tok_, message_of(head_, piece), "message")
-                                 : choice_of(piece, asked_, tok_, piece.text, "text"));
+    choices.push_back(head_.chat ? choice_of(piece, asked_, message_of(head_, piece), "message")
+                                 : choice_of(piece, asked_, piece.text, "text"));
     if (piece.last_turn)
       choices.back()["last_turn"] = true;
   }
@@ -143,8 +142,8 @@ std::string reply_text::event(const choice_piece& piece) const {
     delta["content"] = piece.text;
   if (!piece.calls.empty())
     delta["tool_calls"] = calls_of(head_, piece, true);
-  chunk["choices"] = ordered_json::array({head_.chat ? choice_of(piece, asked_, tok_, std::move(delta), "delta")
-                                                     : choice_of(piece, asked_, tok_, piece.text, "text")});
+  chunk["choices"] = ordered_json::array({head_.chat ? choice_of(piece, asked_, std::move(delta), "delta")
+                                                     : choice_of(piece, asked_, piece.text, "text")});
   return "data: " + dumped(chunk) + "\n\n";
 }
 

@@ -2,7 +2,6 @@
 
 #include "runtime/openai/completion_request.hpp"
 #include "runtime/rollout/sampling.hpp"
-#include "runtime/text/tokenizer.hpp"
 #include "runtime/words/tool_call.hpp"
 
 #include <cstdint>
@@ -24,7 +23,8 @@ struct choice_piece {
   std::size_t index = 0; ///< prompt times answers, plus answer
   std::string text;
   std::vector<std::int32_t> tokens;
-  std::vector<float> logprobs; ///< of each token
+  std::vector<float> logprobs;          ///< of each token
+  std::vector<std::string> token_texts; ///< of each token, its bytes; where log-probabilities are asked for
   std::optional<rollout::finish_reason> end;
   std::vector<tool_call> calls = {}; ///< of tools, each well formed
   std::size_t text_offset = 0;       ///< of the answer's text, characters: where the piece begins
@@ -39,9 +39,7 @@ struct token_counts {
 /// `prompt_token_ids`, as vLLM's have.
 class reply_text {
 public:
-  /// @param tok of the tokens; nullptr where nobody asks for log-probabilities
-  reply_text(reply_head head, const completion_request& asked, const text::tokenizer* tok)
-      : head_(std::move(head)), asked_(asked), tok_(tok) {}
+  reply_text(reply_head head, const completion_request& asked) : head_(std::move(head)), asked_(asked) {}
 
   /// The whole reply. @param pieces one an answer @param prompts the tokens of each
   std::string whole(const std::vector<choice_piece>& pieces, const token_counts& counts,
@@ -55,7 +53,6 @@ public:
 private:
   reply_head head_;
   const completion_request& asked_;
-  const text::tokenizer* tok_;
 };
 
 /// The end of every stream.

@@ -52,8 +52,10 @@ void check_listens(const pipeline& p, reading& into) {
     check_listens(path + ".serve", table.serve, path + ".token_file", table.token_file, into);
     if (!table.serve.empty())
       continue;
-    for (const auto* key : {".token_file", ".serve_slots"})
-      if (into.written(path + key))
+    const rollout_table none;
+    for (const auto& [key, set] : {std::pair(".token_file", table.token_file != none.token_file),
+                                   {".serve_slots", table.serve_slots != none.serve_slots}})
+      if (set)
         into.wrong(into.place(path + key), path + key + ": found it without " + path + ".serve, want both or none");
   }
 }

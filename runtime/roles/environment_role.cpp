@@ -206,7 +206,8 @@ void environment_role::state::take(const take_turn& ask, const answer_to<turn_ta
                .content = ask.read.content,
                .calls = ask.read.calls,
                .prompt_tokens = ask.prompt_tokens,
-               .tokens = ask.tokens},
+               .tokens = ask.tokens,
+               .sampled = ask.sampled},
               [id, post = post](environments::saying what, const std::string& why) {
                 post([id, what = std::move(what), why](state& self) { self.said(id, what, why); });
               });

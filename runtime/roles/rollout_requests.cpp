@@ -1,5 +1,6 @@
 #include "runtime/roles/rollout_requests.hpp"
 
+#include "runtime/environments/environment.hpp"
 #include "runtime/model/chat_tokens.hpp"
 #include "runtime/roles/role_sampling.hpp"
 #include "runtime/text/tool_format.hpp"
@@ -41,6 +42,10 @@ rollout_requests::rollout_requests(const pipeline::pipeline& p, const pipeline::
       slots_(static_cast<std::int32_t>(table.slots)), cache_bytes_(table.cache_bytes.bytes), cached_(table.cache_dtype),
       prefix_cache_(table.prefix_cache), greedy_(table.greedy_baseline ? 1 : 0), episodes_(!table.environment.empty()) {
   rollout::check_cache(cache_bytes_, cached_, words_.config, longest_sequence());
+  if (episodes_) {
+    const auto& plays = std::get<pipeline::environment_table>(p.at(table.environment).options);
+    with_clients_ = environments::find_environment_type(plays.type)->clients;
+  }
 }
 
 rollout::group_request rollout_requests::make(const generate_group& ask, const std::vector<chat_turn>& turns,
@@ -64,7 +69,17 @@ rollout::group_request rollout_requests::make(const generate_group& ask, const s
   request.seed = ask.seed;
   request.how = how_;
   request.episodes = episodes_;
+  request.tells_tokens = with_clients_;
   return request;
+}
+
+sampled_turn rollout_requests::sampled(const rollout::ended_turn& turn) const {
+  if (!turn.sampled)
+    return {};
+  auto found = *turn.sampled;
+  for (const auto token : found.tokens)
+    found.texts.emplace_back(words_.tok->bytes(token));
+  return found;
 }
 
 called_turn rollout_requests::calls_in(const std::string& turn) const {

@@ -44,6 +44,9 @@ public:
   /// Whether earlier turns of episodes may be read anew.
   bool with_history() const;
 
+  /// The tokens of a turn, with their texts. Nothing where the environment has no clients.
+  sampled_turn sampled(const rollout::ended_turn& turn) const;
+
   /// A turn and the calls of tools that it spells, as the model's family writes them.
   called_turn calls_in(const std::string& turn) const;
 
@@ -63,7 +66,7 @@ private:
   precision cached_ = precision::float32;
   bool prefix_cache_ = true;
   std::int32_t greedy_ = 0;
-  bool episodes_ = false;
+  bool episodes_ = false, with_clients_ = false;
 };
 
 } // namespace millrace::roles

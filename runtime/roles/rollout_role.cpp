@@ -50,6 +50,12 @@ generation_lost lost_group(const role_instance& who, std::uint32_t attempt, cons
   return lost;
 }
 
+/// What is kept of a turn while its environment works.
+rollout::ended_turn without_tokens(rollout::ended_turn turn) {
+  turn.sampled.reset();
+  return turn;
+}
+
 transport::wanted_columns prompt_columns() {
   return {.required = column::names(column::prompt, column::prompt_lengths)};
 }
@@ -338,19 +344,21 @@ void rollout_role::state::take_turn(std::uint32_t attempt, const rollout::ended_
     read = requests.calls_in(turn.text);
     called->add(turn.group, read.calls);
   }
-  found->second.with->take({.group = turn.group,
-                            .since = found->second.since,
-                            .answer = turn.answer,
-                            .turn = turn.turn,
-                            .text = turn.text,
-                            .cut_off = turn.finish == rollout::finish_reason::length,
-                            .last = turn.room == 0,
-                            .read = std::move(read),
-                            .prompt_tokens = turn.read,
-                            .tokens = turn.written},
-                           [attempt, turn, post = post](const turn_taken& said, const std::string& error) {
-                             post([=](state& self) { self.turn_is_taken(attempt, turn, said, error); });
-                           });
+  found->second.with->take(
+      {.group = turn.group,
+       .since = found->second.since,
+       .answer = turn.answer,
+       .turn = turn.turn,
+       .text = turn.text,
+       .cut_off = turn.finish == rollout::finish_reason::length,
+       .last = turn.room == 0,
+       .read = std::move(read),
+       .prompt_tokens = turn.read,
+       .tokens = turn.written,
+       .sampled = requests.sampled(turn)},
+      [attempt, turn = without_tokens(turn), post = post](const turn_taken& said, const std::string& error) {
+        post([=](state& self) { self.turn_is_taken(attempt, turn, said, error); });
+      });
 }
 
 void rollout_role::state::turn_is_taken(std::uint32_t attempt, const rollout::ended_turn& turn, const turn_taken& said,

@@ -5,6 +5,7 @@
 #include "runtime/text/tokenizer.hpp"
 #include "runtime/words/kv_on_flip.hpp"
 #include "runtime/words/precision.hpp"
+#include "runtime/words/sampled_turn.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -57,6 +58,8 @@ struct ended_turn {
   std::int64_t written = 0; ///< its own tokens
   std::int64_t room = 0;    ///< tokens that still fit into the answer; none: the episode ends with the turn
   std::int64_t room_of_segment = 0; ///< that would fit into a segment that begins behind the turn
+  /// What was read and written, without texts. nullptr: the group does not ask for it.
+  std::shared_ptr<const sampled_turn> sampled = nullptr;
 };
 
 /// What an environment says to a turn.

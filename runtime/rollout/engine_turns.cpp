@@ -6,6 +6,20 @@
 namespace millrace::rollout {
 namespace {
 
+std::shared_ptr<const sampled_turn> tokens_of_last_turn(const group_state& group, const answer& a) {
+  const auto tokens = std::span(a.tokens);
+  const auto segment = static_cast<std::size_t>(last_segment(a)),
+             begin = static_cast<std::size_t>(a.turns.back().begin);
+  const auto made = std::make_shared<sampled_turn>();
+  if (segment == 0)
+    made->behind = group.request.prompt;
+  const auto read = tokens.subspan(segment, begin - segment), written = tokens.subspan(begin);
+  made->behind.insert(made->behind.end(), read.begin(), read.end());
+  made->tokens.assign(written.begin(), written.end());
+  made->logprobs.assign(a.logprob.begin() + a.turns.back().begin, a.logprob.end());
+  return made;
+}
+
 /// The last turn of an answer that has ended it.
 /// @param room as `engine::state::room_of`
 ended_turn last_turn_of(const group_state& group, std::int32_t index, std::int64_t room, std::int64_t max_context) {
@@ -20,7 +34,8 @@ ended_turn last_turn_of(const group_state& group, std::int32_t index, std::int64
           .read = out.turns.back().begin - group.sequence_begin(out),
           .written = std::ssize(out.tokens) - out.turns.back().begin,
           .room = std::max<std::int64_t>(0, std::min(left, room - std::ssize(out.tokens))),
-          .room_of_segment = std::max<std::int64_t>(0, std::min(left, max_context))};
+          .room_of_segment = std::max<std::int64_t>(0, std::min(left, max_context)),
+          .sampled = group.request.tells_tokens ? tokens_of_last_turn(group, out) : nullptr};
 }
 
 } // namespace

@@ -28,8 +28,9 @@ struct group_request {
   std::int32_t greedy = 0; ///< so many of the answers, the last ones, take the likeliest token always; in [0, answers]
   std::uint64_t seed = 0;  ///< answer i draws from (seed, i)
   sampling how;
-  bool episodes = false; ///< an answer that stops waits for what its environment says: `engine::go_on`
-  bool first = false;    ///< its answers have slots, and room in the cache, before those of groups that are not
+  bool episodes = false;     ///< an answer that stops waits for what its environment says: `engine::go_on`
+  bool tells_tokens = false; ///< `ended_turn` has them
+  bool first = false;        ///< its answers have slots, and room in the cache, before those of groups that are not
 };
 
 /// Why an answer ended. The values are those of the `finish` column.

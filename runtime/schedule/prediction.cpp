@@ -19,4 +19,14 @@ pace pace_of(const std::vector<trained_step>& steps) {
   return {seconds / static_cast<double>(steps.size() - 1), seconds > 0 ? static_cast<double>(tokens) / seconds : 0};
 }
 
+void prediction::share_out(std::uint32_t workers) {
+  if (seconds <= 0)
+    return;
+  for (auto* share : {&learner.compute, &learner.transfer, &learner.wait_input, &learner.wait_bound, &learner.wait_turn,
+                      &learner.saving})
+    *share /= seconds;
+  for (auto* share : {&rollout.compute, &rollout.wait_credit, &rollout.wait_weights, &rollout.paused, &rollout.dead})
+    *share /= seconds * workers;
+}
+
 } // namespace millrace::schedule

@@ -70,6 +70,9 @@ struct prediction {
   std::vector<trained_step> trained; ///< in their order
   finish_reason reason = finish_reason::steps_done;
 
+  /// Turns seconds of the learner and of the rollouts into shares of the run.
+  void share_out(std::uint32_t workers);
+
   double step_s() const { return steps > 0 ? seconds / steps : 0; }
 
   /// Mean tokens of a trained group over those of a generated one; 1: what is trained is not biased by length.

@@ -43,7 +43,7 @@ public:
     result_.seconds = now_s_;
     result_.stale = scheduler_.stale();
     result_.books = scheduler_.books().sums();
-    share_out();
+    result_.share_out(costs_.workers);
     return result_;
   }
 
@@ -71,7 +71,7 @@ private:
   void join(worker_id id, std::optional<version_id> holds) {
     auto& one = hosts_[id];
     const auto life = one.life + 1;
-    one = virtual_worker(costs_, answers_);
+    one = virtual_worker(costs_, answers_, between_turns());
     one.life = life;
     one.alive = true;
     one.slow_down(now_s_, decoding_times(id));
@@ -85,6 +85,7 @@ private:
   void take_weights(worker_id id, version_id version) {
     auto& on = hosts_[id];
     on.take_weights(now_s_, costs_.publish_s, version);
+    on.give_slots(true, groups_);
     if (scheduler_.settings().interrupt.kv == kv_on_flip::recompute)
       recompute(on);
     plan_worker(id);
@@ -154,6 +155,8 @@ private:
     }
     see_waiting(on);
     plan_worker(id);
+    for (const auto& [group, attempt] : std::exchange(leaving_, {}))
+      handed_over(group, attempt);
     for (std::size_t i = 0; i < count; ++i) {
       const auto& what = std::get<group_finished>(told_[i]);
       plan(now_s_ + columns_s(costs_, what.group), kind::columns, what.group, what.attempt);
@@ -177,8 +180,15 @@ private:
 
   void drained(worker_id id) {
     auto& on = hosts_[id];
-    if (on.alive && on.groups == 0 && on.wanted)
+    if (on.alive && on.wanted && !has_to_drain(on))
       take_weights(id, *std::exchange(on.wanted, std::nullopt));
+  }
+
+  bool between_turns() const { return scheduler_.settings().interrupt.granularity == interrupt_granularity::turn; }
+
+  /// Before it takes weights.
+  bool has_to_drain(const virtual_worker& on) const {
+    return scheduler_.settings().in_flight() ? between_turns() && on.has_slots() : on.groups > 0;
   }
 
   void handed_over(group_id group, std::uint32_t attempt) {
@@ -186,6 +196,10 @@ private:
     if (!one || one->attempt != attempt)
       return;
     const auto id = one->host;
+    if (between_turns() && hosts_[id].withhold_slots(group, *one)) {
+      leaving_.emplace_back(group, attempt);
+      return plan_worker(id);
+    }
     auto tokens = hosts_[id].stop(group, *one, now_s_, groups_);
     result_.place_busy_s += now_s_ - one->began_s;
     plan_worker(id);
@@ -218,10 +232,9 @@ private:
     if (!on.alive || on.life != life || (on.taken && *on.taken >= version))
       return;
     on.taken = version;
-    if (!scheduler_.settings().in_flight() && on.groups > 0)
-      on.wanted = version;
-    else
-      take_weights(id, version);
+    on.wanted = version;
+    on.give_slots(!scheduler_.settings().in_flight(), groups_);
+    drained(id);
   }
 
   void flipped(worker_id id, std::uint64_t life, version_id version) {
@@ -450,18 +463,6 @@ private:
     }
   }
 
-  void share_out() {
-    if (result_.seconds <= 0)
-      return;
-    auto& learner = result_.learner;
-    for (auto* share : {&learner.compute, &learner.transfer, &learner.wait_input, &learner.wait_bound,
-                        &learner.wait_turn, &learner.saving})
-      *share /= result_.seconds;
-    auto& rollout = result_.rollout;
-    for (auto* share : {&rollout.compute, &rollout.wait_credit, &rollout.wait_weights, &rollout.paused, &rollout.dead})
-      *share /= result_.seconds * costs_.workers;
-  }
-
   scheduler scheduler_;
   const workload& costs_;
   const observer& observe_;
@@ -472,7 +473,8 @@ private:
   std::vector<virtual_worker> hosts_;
   by_id<virtual_group> groups_; ///< on workers
   std::map<group_id, virtual_group> handed_;
-  std::map<group_id, std::vector<std::int32_t>> lengths_; ///< of finished groups' answers, where training takes them
+  std::map<group_id, std::vector<std::int32_t>> lengths_;   ///< of finished groups' answers, where training takes them
+  std::vector<std::pair<group_id, std::uint32_t>> leaving_; ///< groups and attempts: between their turns
   std::vector<worker_id> touched_;
   std::uint32_t laying_out_ = 0; ///< workers that lay weights out
   std::vector<event> told_;      ///< what a worker that has ended groups reports; the lists in them are used again

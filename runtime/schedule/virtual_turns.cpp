@@ -72,6 +72,12 @@ bool virtual_worker::end_turn(group_id id, virtual_group& one, std::uint32_t ans
   return true;
 }
 
+bool virtual_worker::withhold_slots(group_id id, virtual_group& one) {
+  one.leaves = true;
+  std::erase_if(waiting_, [&](const auto& at) { return at.group == id; });
+  return std::ranges::any_of(endings_.all(), [&](const ending& at) { return at.group() == id; });
+}
+
 void virtual_worker::take_replies(double now_s, by_id<virtual_group>& all) {
   while (!replies_.empty() && replies_.front().at_s <= now_s) {
     const auto next = replies_.front();
@@ -85,6 +91,8 @@ void virtual_worker::take_replies(double now_s, by_id<virtual_group>& all) {
       continue;
     }
     each.unread = true;
+    if (one.leaves)
+      continue; // whoever goes on with the group gives it a slot
     const waiting_answer back{one.history->admission, false, next.group, next.answer};
     waiting_.insert(std::upper_bound(waiting_.begin(), waiting_.end(), back), back);
   }

@@ -61,9 +61,9 @@ void virtual_group::keep_shortest(std::uint32_t needed) {
     answers[i].kept = std::pair{length(i), i} <= last;
 }
 
-virtual_worker::virtual_worker(const workload& costs, std::uint32_t answers)
-    : costs_(&costs),
-      one_each_(costs.decode.empty() && costs.slots == 0 && answers == costs.answers_per_group && costs.turns == 0),
+virtual_worker::virtual_worker(const workload& costs, std::uint32_t answers, bool between_turns)
+    : costs_(&costs), one_each_(costs.decode.empty() && costs.slots == 0 && answers == costs.answers_per_group
+                                && costs.turns == 0 && !between_turns),
       slots_(costs.slots > 0 ? costs.slots : costs.groups_per_worker * answers) {
   flip_times_.push_back(-1);
   flip_versions_.push_back(0);
@@ -170,7 +170,7 @@ void virtual_worker::start(group_id id, virtual_group& one, double now_s) {
     ++one.open;
     if (one.answer(i).is_away())
       replies_.push({std::max(now_s, one.answer(i).reply_s), id, i});
-    else if (occupied_ < slots_ && waiting_.empty())
+    else if (gives_slots_ && occupied_ < slots_ && waiting_.empty())
       give_slot(id, one, i);
     else
       waiting_.push_back({one.history->admission, true, id, i});
@@ -222,7 +222,7 @@ void virtual_worker::take_off(group_id id) {
 }
 
 void virtual_worker::fill(by_id<virtual_group>& all) {
-  while (occupied_ < slots_ && !waiting_.empty()) {
+  while (gives_slots_ && occupied_ < slots_ && !waiting_.empty()) {
     const auto next = waiting_.front();
     waiting_.pop_front();
     give_slot(next.group, all.at(next.group), next.answer);

@@ -46,6 +46,7 @@ struct virtual_group {
   worker_id host = 0;
   std::uint32_t open = 0; ///< answers that have to end, or to go on until they cannot be among the shortest
   std::uint32_t kept = 0; ///< answers
+  bool leaves = false;    ///< it is handed over when its turns under way have ended: none of its answers gets a slot
   inline_list<std::int32_t, 8> lengths;     ///< tokens in the end, of each answer
   std::unique_ptr<virtual_history> history; ///< none: every answer took its slot at `from` and is kept
 
@@ -78,8 +79,8 @@ struct virtual_group {
 /// stands still while weights are taken or prompts computed, and runs slower the more slots are occupied.
 class virtual_worker {
 public:
-  /// @param answers that a group starts
-  virtual_worker(const workload& costs, std::uint32_t answers);
+  /// @param answers that a group starts  @param between_turns answers may have to wait for others' turns to end
+  virtual_worker(const workload& costs, std::uint32_t answers, bool between_turns = false);
 
   void start(group_id id, virtual_group& one, double now_s);
   /// Takes the group off; its answers stop. @returns the tokens so far, of attempts before too
@@ -109,6 +110,17 @@ public:
   void take_weights(double now_s, double seconds, version_id version);
   void flip(double now_s, version_id version);
   void slow_down(double now_s, double factor); ///< decode steps take so many times as long
+
+  /// Whether answers get slots. While none does, those that have one go on to the end of their turn.
+  void give_slots(bool on, by_id<virtual_group>& all) {
+    gives_slots_ = on;
+    fill(all);
+  }
+
+  bool has_slots() const { return occupied_ > 0; } ///< an answer has one
+
+  /// No answer of the group gets a slot any more. @returns whether one has one
+  bool withhold_slots(group_id id, virtual_group& one);
 
   bool takes_weights(double now_s) const { return now_s < weights_until_s_; }
 
@@ -201,6 +213,7 @@ private:
   const workload* costs_;
   bool one_each_; ///< answers do not get in each other's way, and all are kept: only a group's longest needs looking at
   std::uint32_t slots_;
+  bool gives_slots_ = true;
   double clock_ = 0;
   double at_s_ = 0;      ///< of clock_
   double resumes_s_ = 0; ///< it stands still until then

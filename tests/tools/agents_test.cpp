@@ -59,11 +59,20 @@ def episode(first):
     if status == 429:
         return
     url = "/v1/episodes/" + row["id"]
-    messages = row["messages"]
+    messages, read = row["messages"], []
     for turn in range(2):
-        status, reply = post(url + "/chat/completions", {"model": "any", "messages": messages, "temperature": 0.7})
+        status, reply = post(url + "/chat/completions", {"model": "any", "messages": messages, "temperature": 0.7,
+                                                         "return_token_ids": True, "logprobs": True})
         assert status == 200, reply
-        said = reply["choices"][0]["message"]
+        choice = reply["choices"][0]
+        said, sampled, prompt = choice["message"], choice["token_ids"], reply["prompt_token_ids"]
+        assert len(prompt) == reply["usage"]["prompt_tokens"], reply
+        assert len(sampled) == len(choice["logprobs"]["content"]) == reply["usage"]["completion_tokens"], reply
+        assert all(token["logprob"] <= 0 for token in choice["logprobs"]["content"]), reply
+        assert all(token["bytes"] for token in choice["logprobs"]["content"]), reply
+        if not (first and turn == 1):  # else its history is another one
+            assert prompt[:len(read)] == read and len(prompt) > len(read), (read, prompt)
+        read = prompt + sampled
         if first and vanishing:
             return
         if turn == 1:

@@ -141,6 +141,34 @@ TEST_CASE("endpoint environment: replies count tokens as OpenAI does, whole and 
         != std::string::npos);
 }
 
+TEST_CASE("endpoint environment: who asks is told tokens and their log-probabilities, whole and in a stream") {
+  const open_endpoint at;
+  auto opened = at.begin({1, 0}, 3);
+  const json tokens{{"return_token_ids", true}, {"logprobs", true}};
+  auto streamed = tokens;
+  streamed["stream"] = true;
+  const auto a = at.seat(), b = at.seat(), c = at.seat();
+  auto whole = at.posted(chat_of(a), asking(hello, tokens));
+  auto stream = at.posted(chat_of(b), asking(hello, streamed));
+  auto plain = at.posted(chat_of(c), asking(hello));
+  within_deadline(std::move(opened));
+  const sampled_turn sampled{.behind = {5, 6, 7}, .tokens = {8, 9}, .logprobs = {-0.5F, -2}, .texts = {"\xc3", "\xa9"}};
+  for (const std::int32_t answer : {0, 1, 2})
+    at.take({{1, 0}, answer}, {.text = "\u00e9", .prompt_tokens = 3, .tokens = 2, .sampled = sampled});
+  const auto reply = whole.get().parsed();
+  CHECK(reply["prompt_token_ids"] == json{5, 6, 7});
+  CHECK(reply["choices"][0]["token_ids"] == json{8, 9});
+  const auto& content = reply["choices"][0]["logprobs"]["content"];
+  REQUIRE(content.size() == 2);
+  CHECK(content[1]["logprob"] == -2);
+  CHECK(content[1]["bytes"] == json{0xa9});
+  CHECK(stream.get().body.find("\"token_ids\":[8,9]") != std::string::npos);
+  const auto without = plain.get().parsed();
+  CHECK(!without.contains("prompt_token_ids"));
+  CHECK(!without["choices"][0].contains("token_ids"));
+  CHECK(without["choices"][0]["logprobs"].is_null());
+}
+
 TEST_CASE("endpoint environment: a session may name itself in a field") {
   const open_endpoint at;
   auto opened = at.begin({1, 0});
@@ -208,9 +236,11 @@ TEST_CASE("endpoint environment: what cannot be served is one line") {
     return std::to_string(reply.status) + " " + reply.error();
   };
   const auto reward = "/v1/episodes/" + s.id + "/reward";
-  CHECK(refusal("/v1/chat/completions", asking(hello))
-        == "400 found no episode, want " + s.at.plays->url()
-               + "/v1/episodes/ID as the client's base_url, or the field X-Session-Id");
+  CHECK(
+      refusal("/v1/chat/completions", asking(hello))
+      == "400 found no episode, want " + s.at.plays->url()
+             + "/v1/episodes/ID as the client's base_url, or the field X-Session-Id; a request of no episode is for a "
+               "rollout's `serve`");
   CHECK(refusal("/v1/chat/completions", asking(hello), "a/b").starts_with("400 X-Session-Id: want 1 to 200 letters"));
   CHECK(refusal(chat_of("ep-0"), asking(hello)) == "404 episode ep-0: this run gave nobody that id");
   CHECK(refusal("/v1/episodes/ep-0/reward", json::object()) == "404 episode ep-0: this run gave nobody that id");
@@ -218,10 +248,6 @@ TEST_CASE("endpoint environment: what cannot be served is one line") {
   CHECK(refusal("/v1/other", {}).starts_with("404 want /v1/episodes, "));
   CHECK(refusal("/health", {}) == "405 want GET /health");
   CHECK(refusal(chat_of(s.id), asking(hello, {{"n", 2}})) == "400 n: found 2, want an integer from 1 to 1");
-  CHECK(refusal(chat_of(s.id), asking(hello, {{"return_token_ids", true}}))
-        == "400 return_token_ids: found true, want none: an episode is told texts");
-  CHECK(refusal(chat_of(s.id), asking(hello, {{"logprobs", true}}))
-        == "400 logprobs: found true, want none: an episode is told texts");
   CHECK(refusal(chat_of(s.id), json::array()) == "400 the body: found [], want a JSON object");
   CHECK(refusal(reward, {{"reward", "much"}}) == R"(400 reward: found "much", want a number from -1e9 to 1e9)");
   CHECK(refusal(reward, {{"reward", 1e300}}).starts_with("400 reward: found "));

@@ -1,4 +1,5 @@
 #include "runtime/openai/reply_text.hpp"
+#include "runtime/text/tokenizer.hpp"
 #include "runtime/text/tokenizer_json.hpp"
 
 #include <doctest/doctest.h>
@@ -20,6 +21,8 @@ const text::tokenizer& words() {
 choice_piece piece_of(const std::string& text) {
   choice_piece piece{.text = text, .tokens = words().encode(text), .end = rollout::finish_reason::stop};
   piece.logprobs.assign(piece.tokens.size(), -0.5F);
+  for (const auto token : piece.tokens)
+    piece.token_texts.emplace_back(words().bytes(token));
   return piece;
 }
 
@@ -34,7 +37,7 @@ json data_of(const std::string& event) {
 TEST_CASE("a whole chat completion, with its tokens") {
   completion_request asked{.chat = true};
   asked.logprobs = asked.token_ids = true;
-  const reply_text replies({.chat = true, .id = "chatcmpl-1", .model = "tiny", .created = 5}, asked, &words());
+  const reply_text replies({.chat = true, .id = "chatcmpl-1", .model = "tiny", .created = 5}, asked);
   const auto piece = piece_of("a\u2260");
   const auto reply = json::parse(replies.whole({piece}, token_counts{.prompt = 3, .completion = 4}, {{7, 8, 9}}));
   CHECK(reply["id"] == "chatcmpl-1");
@@ -61,7 +64,7 @@ TEST_CASE("a whole chat completion, with its tokens") {
 TEST_CASE("a whole completion: the offsets of its tokens count characters") {
   completion_request asked;
   asked.logprobs = true;
-  const reply_text replies({.chat = false, .id = "cmpl-1", .model = "tiny", .created = 5}, asked, &words());
+  const reply_text replies({.chat = false, .id = "cmpl-1", .model = "tiny", .created = 5}, asked);
   auto piece = piece_of("\u00e9 b");
   piece.end = rollout::finish_reason::length;
   const auto reply = json::parse(replies.whole({piece}, {}, {}));
@@ -77,7 +80,7 @@ TEST_CASE("a whole completion: the offsets of its tokens count characters") {
 
 TEST_CASE("events of a stream") {
   const completion_request asked{.chat = true};
-  const reply_text replies({.chat = true, .id = "chatcmpl-1", .model = "tiny", .created = 5}, asked, &words());
+  const reply_text replies({.chat = true, .id = "chatcmpl-1", .model = "tiny", .created = 5}, asked);
   const auto opening = data_of(replies.opening(2));
   CHECK(opening["object"] == "chat.completion.chunk");
   CHECK(opening["choices"][0]["delta"] == json{{"role", "assistant"}, {"content", ""}});

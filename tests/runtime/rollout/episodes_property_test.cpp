@@ -75,7 +75,9 @@ public:
       for (std::size_t i = 0; i < answers.size(); ++i) {
         CAPTURE(group);
         CAPTURE(i);
-        check(requests_.at(group), answers[i], replied_[{group, static_cast<std::int32_t>(i)}], all);
+        const of_answer which{group, static_cast<std::int32_t>(i)};
+        check(requests_.at(group), answers[i], replied_[which], all);
+        check_told(requests_.at(group), answers[i], told_[which]);
       }
     all.handed_over += handed_over_;
     // Other weights break the bound.
@@ -111,7 +113,7 @@ private:
       r.prompt.push_back(static_cast<std::int32_t>(below(40)));
     r.group = group;
     r.seed = random_();
-    r.episodes = true;
+    r.episodes = r.tells_tokens = true;
     r.how.temperature = below(2) ? 1 : 0.7;
     r.how.end_tokens = {0, 4, 8, 14, 20}; // a e i o u
     r.how.max_turn_tokens = static_cast<std::int64_t>(1 + below(9));
@@ -154,6 +156,7 @@ private:
         reply.tokens.push_back(static_cast<std::int32_t>(below(40)));
       reply.new_segment = !reply.tokens.empty() && below(4) == 0;
       replied_[{turn.group, turn.answer}].push_back(engine_.version());
+      told_[{turn.group, turn.answer}].push_back(*turn.sampled);
       CHECK(engine_.go_on(turn.group, turn.answer, reply));
       return true;
     });
@@ -214,6 +217,26 @@ private:
     all.between_alone += between;
   }
 
+  /// What was told of each turn is what the answer has of it.
+  static void check_told(const group_request& r, const answer& a, const std::vector<sampled_turn>& told) {
+    REQUIRE(told.size() == a.turns.size());
+    const auto part = [](const auto& all, std::int64_t begin, std::int64_t end) {
+      return std::vector(all.begin() + begin, all.begin() + end);
+    };
+    std::int32_t segment = 0;
+    for (std::size_t k = 0; k < told.size(); ++k) {
+      const auto& turn = a.turns[k];
+      if (turn.new_segment)
+        segment = a.turns[k - 1].end;
+      auto behind = segment == 0 ? r.prompt : std::vector<std::int32_t>();
+      const auto more = part(a.tokens, segment, turn.begin);
+      behind.insert(behind.end(), more.begin(), more.end());
+      CHECK(told[k].behind == behind);
+      CHECK(told[k].tokens == part(a.tokens, turn.begin, turn.end));
+      CHECK(told[k].logprobs == part(a.logprob, turn.begin, turn.end));
+    }
+  }
+
   /// Under every new version, before its first token.
   static void check_computed_anew(const answer& a) {
     auto version = a.version[0];
@@ -243,6 +266,7 @@ private:
   std::map<std::uint64_t, group_request> requests_;
   std::map<of_answer, std::uint64_t> turns_;                ///< the last one that is played
   std::map<of_answer, std::vector<std::uint32_t>> replied_; ///< per turn: the version when the reply came
+  std::map<of_answer, std::vector<sampled_turn>> told_;     ///< per turn: its tokens
   std::vector<std::pair<int, ended_turn>> asked_;           ///< the step of the reply
   std::map<std::uint64_t, std::vector<answer>> finished_;
 };

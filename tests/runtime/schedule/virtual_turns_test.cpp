@@ -164,6 +164,33 @@ TEST_CASE("an episode that waits at a flip computes what it has again, if the fl
   check_ends(ends_of(set, costs), {0.7, 1.8 + 0.5});
 }
 
+// Group 0 ends at 0.1 and is over at 0.4, version 1 is there at 0.45. Group 1 writes its first turn until 0.5.
+TEST_CASE("cut between turns, new weights wait for the turns that run, and none begins meanwhile") {
+  auto set = preset("bounded");
+  set.gate.depth = 1;
+  set.stale.max = 4;
+  set.groups_per_step = 1;
+  set.steps = 3;
+  auto costs = two_turns(3, 2);
+  costs.lengths = {{10}, {100}, {20}};
+  costs.turns_played = {{1}, {2}, {1}};
+  costs.train_s = 0.05;
+  const auto times = [&] {
+    std::map<version_id, double> live;
+    simulate(set, costs, [&](const event& what, const std::vector<action>&, const scheduler&, double now_s) {
+      if (const auto* runs = std::get_if<version_acknowledged>(&what))
+        live[runs->version] = now_s;
+    });
+    return live;
+  };
+  CHECK(times().at(1) == doctest::Approx(0.45));
+  // The third group comes with the version, at 0.45.
+  check_ends(ends_of(set, costs), {0.4, 1.8, 0.95});
+  set.interrupt.granularity = interrupt_granularity::turn;
+  CHECK(times().at(1) == doctest::Approx(0.5));
+  check_ends(ends_of(set, costs), {0.4, 1.8, 1.0}); // the third has a slot from 0.5 on
+}
+
 // Answers that end a turn and are replied to at once take their slots again. Lengths are so different that no two
 // workers end an answer at once: who comes first then is nobody's matter.
 TEST_CASE("turns without latency and without observed tokens take as long as answers of one turn, for every preset") {
@@ -227,6 +254,44 @@ TEST_CASE("episodes with slow replies come to an end under every preset, whoever
     costs.reply_s = 0;
     CHECK(simulate(set, costs).seconds < slow.seconds);
   }
+}
+
+TEST_CASE("cut between turns, every preset that cuts comes to its end, and every turn is of one version") {
+  int presets_cut = 0;
+  for (const auto& row : presets())
+    for (const double reply_s : {0.0, 2.0}) {
+      CAPTURE(std::string(row.name));
+      auto set = row.schedule;
+      set.interrupt.granularity = interrupt_granularity::turn;
+      set.groups_per_step = 8;
+      set.steps = 20;
+      set.faults.attempts = 1000;
+      auto costs = two_turns(8, 16);
+      costs.workers = 2;
+      costs.answers_per_group = 4;
+      costs.length_cv = costs.reply_cv = 1;
+      costs.turns = 1; // then the oldest version of an answer is that of all its tokens
+      costs.reply_s = reply_s;
+      costs.train_s = 1;
+      try {
+        auto many = costs;
+        many.turns = 4;
+        many.turns_cv = 1;
+        many.worker_life_s = 60;
+        const auto played = simulate(set, many);
+        CHECK(played.steps == 20);
+        const auto made =
+            simulate(set, costs, [](const event& what, const std::vector<action>&, const scheduler&, double) {
+              if (const auto* ended = std::get_if<group_finished>(&what))
+                CHECK(ended->tokens == ended->answers);
+            });
+        CHECK(made.steps == 20);
+        ++presets_cut;
+      } catch (const input_error& never_cuts) {
+        CHECK(std::string(never_cuts.what()).find("interrupt.granularity") != std::string::npos);
+      }
+    }
+  CHECK(presets_cut >= 12);
 }
 
 TEST_CASE("costs of turns that mean nothing are refused") {
