@@ -2,8 +2,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <string>
+#include <vector>
 
 namespace precision_test {
 
@@ -150,6 +153,40 @@ TEST_CASE("a dry run plans half the bytes where bfloat16 is kept, and all of the
   CAPTURE(half);
   CHECK(line_of(whole, "rollout") != line_of(half, "rollout"));
   CHECK(line_of(whole, "learner") == line_of(half, "learner"));
+}
+
+TEST_CASE("commands keep matrices as --dtype says: narrower ones are near, and each is what it was before") {
+  const temporary_folder folder;
+  write_file(folder / "rows.jsonl", "{\"prompt\": \"2 + 3 =\", \"completion\": \" 5 and more of it\"}\n");
+  const auto scores = [&](const strings& more) {
+    strings words{"score", "tests/golden/models/tiny-chat", "--file", (folder / "rows.jsonl").string()};
+    words.insert(words.end(), more.begin(), more.end());
+    const auto done = run_to_end(command_line(words));
+    CAPTURE(done.err);
+    REQUIRE(done.status == 0);
+    return nlohmann::json::parse(done.out).at("logprobs").get<std::vector<double>>();
+  };
+  const auto whole = scores({});
+  CHECK(scores({"--dtype", "float32"}) == whole);
+  const auto gap = [&](const std::string& dtype) {
+    const auto narrow = scores({"--dtype", dtype});
+    CHECK(scores({"--dtype", dtype, "--threads", "1"}) == narrow);
+    REQUIRE(narrow.size() == whole.size());
+    double largest = 0;
+    for (std::size_t i = 0; i < whole.size(); ++i)
+      largest = std::max(largest, std::abs(narrow[i] - whole[i]));
+    return largest;
+  };
+  for (const auto* dtype : {"bfloat16", "int8"}) {
+    CAPTURE(dtype);
+    CHECK(gap(dtype) > 0);
+    CHECK(gap(dtype) < 0.1);
+    const auto answer = run_to_end(command_line({"generate", "tests/golden/models/tiny-chat", "--prompt", "say it",
+                                                 "--max-new-tokens", "8", "--dtype", dtype}));
+    CHECK(answer.status == 0);
+  }
+  const auto wrong = run_to_end(command_line({"generate", tiny_model().string(), "--prompt", "a", "--dtype", "fp8"}));
+  CHECK(wrong.err.find("--dtype: fp8 not in {float32,bfloat16,int8}") != std::string::npos);
 }
 
 } // namespace precision_test

@@ -1,7 +1,5 @@
 #include "runtime/formats/strict_json.hpp"
 #include "runtime/rollout/engine.hpp"
-#include "runtime/train/trainable.hpp"
-#include "runtime/words/cores.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/inference_model.hpp"
@@ -18,7 +16,7 @@ namespace millrace::tools {
 namespace {
 
 struct generate_arguments {
-  std::string model, prompt, file, template_name, device = "auto";
+  std::string model, prompt, file;
   std::optional<double> temperature, top_p;
   std::optional<int> top_k;
   double min_p = 0;
@@ -26,7 +24,7 @@ struct generate_arguments {
   std::int64_t max_new_tokens = 256, max_context = 0;
   std::uint64_t seed = 1;
   std::int32_t answers = 1, slots = 32;
-  int threads = static_cast<int>(cores_here());
+  inference_options how;
   bool no_template = false;
 };
 
@@ -62,10 +60,9 @@ std::string output_line(const nlohmann::json& prompt, const rollout::finished_gr
 
 int run_generate(const generate_arguments& given) {
   const auto rows = prompts_of(given);
-  const auto model =
-      load_inference_model(given.model, given.template_name, train::device_named(given.device, "--device"));
+  const auto model = load_inference_model(given.model, given.how);
   rollout::engine engine(model.policy, model.about.tok, 0,
-                         {.slots = given.slots, .max_context = given.max_context, .threads = given.threads});
+                         {.slots = given.slots, .max_context = given.max_context, .threads = given.how.threads});
   const auto how = sampling_of(given, model.about);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     try {
@@ -161,8 +158,7 @@ command generate_command() {
   const auto given = std::make_shared<generate_arguments>();
   std::vector<argument> arguments{
       {.name = "model", .to = &given->model, .help = "Hugging Face folder or .gguf file", .required = true}};
-  for (const auto& more :
-       {sampling_arguments(*given), model_arguments(given->threads, given->device, given->template_name)})
+  for (const auto& more : {sampling_arguments(*given), model_arguments(given->how)})
     arguments.insert(arguments.end(), more.begin(), more.end());
   arguments.push_back({.name = "--no-template",
                        .to = &given->no_template,

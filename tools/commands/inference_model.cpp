@@ -4,10 +4,12 @@
 #include "runtime/formats/text_lines.hpp"
 #include "runtime/model/chat_tokens.hpp"
 #include "runtime/model/inference_decoder.hpp"
+#include "runtime/train/trainable.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <charconv>
 
 namespace millrace::tools {
@@ -48,29 +50,48 @@ std::string array_text(const std::vector<T>& values) {
 
 } // namespace
 
-std::vector<argument> model_arguments(int& threads, std::string& device, std::string& template_name) {
-  return {{.name = "--threads",
-           .to = &threads,
-           .help = "Threads of the CPU to compute with",
-           .shows_default = true,
-           .numbers = sign::positive},
-          {.name = "--device",
-           .to = &device,
-           .help = "Where the model computes: cpu, cuda, or auto = cuda where there is one",
-           .shows_default = true,
-           .one_of = {"auto", "cpu", "cuda"}},
-          {.name = "--template", .to = &template_name, .help = "Chat template by name, instead of the model's own"}};
+std::vector<argument> model_arguments(inference_options& into) {
+  return {
+      {.name = "--threads",
+       .to = &into.threads,
+       .help = "Threads of the CPU to compute with",
+       .shows_default = true,
+       .numbers = sign::positive},
+      {.name = "--device",
+       .to = &into.device,
+       .help = "Where the model computes: cpu, cuda, or auto = cuda where there is one",
+       .shows_default = true,
+       .one_of = {"auto", "cpu", "cuda"}},
+      {.name = "--dtype",
+       .to = &into.dtype,
+       .help = "What the model's matrices are kept as: float32, bfloat16, or int8, as which a GGUF's Q8_0 stays as it "
+               "is; narrow ones on the CPU alone",
+       .shows_default = true,
+       .one_of = {"float32", "bfloat16", "int8"}},
+      {.name = "--template", .to = &into.template_name, .help = "Chat template by name, instead of the model's own"}};
 }
 
 inference_model load_inference_model(const std::filesystem::path& path, const std::string& template_name,
-                                     at::Device device, precision kept) {
-  inference_model loaded{model::load_checkpoint(path, {.kept = kept}), nullptr};
+                                     at::Device device, sampling_precision kept) {
+  const auto read_as = kept == sampling_precision::bfloat16 ? precision::bfloat16 : precision::float32;
+  inference_model loaded{model::load_checkpoint(path, {.kept = read_as}), nullptr};
   if (!loaded.about.tok)
     throw input_error(path.string() + ": found no tokenizer, want one");
   if (!template_name.empty())
     model::use_chat_template(loaded.about, template_name);
-  loaded.policy = model::inference_decoder(loaded.about.config, std::exchange(loaded.about.parameters, {}), device);
+  loaded.policy =
+      model::inference_decoder(loaded.about.config, std::exchange(loaded.about.parameters, {}), device, kept);
   return loaded;
+}
+
+inference_model load_inference_model(const std::filesystem::path& path, const inference_options& how) {
+  const auto device = train::device_named(how.device, "--device");
+  const auto words = words_for(sampling_precision{});
+  const auto kept = static_cast<sampling_precision>(std::ranges::find(words, how.dtype) - words.begin());
+  if (!device.is_cpu() && kept != sampling_precision::float32)
+    throw input_error("--dtype: found " + how.dtype + " and --device " + how.device
+                      + " finds a GPU, which keeps float32 alone; want float32 or --device cpu");
+  return load_inference_model(path, how.template_name, device, kept);
 }
 
 std::vector<std::int32_t> encode_prompt(const inference_model& model, const nlohmann::json& prompt, text_prompt text) {

@@ -2,6 +2,8 @@
 
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/model/decoder.hpp"
+#include "runtime/words/cores.hpp"
+#include "runtime/words/precision.hpp"
 #include "tools/command.hpp"
 
 #include <c10/core/Device.h>
@@ -15,8 +17,16 @@
 
 namespace millrace::tools {
 
-/// The arguments of every command that computes with a model: --threads, --device, --template.
-std::vector<argument> model_arguments(int& threads, std::string& device, std::string& template_name);
+/// How a command computes with a model.
+struct inference_options {
+  int threads = static_cast<int>(cores_here());
+  std::string device = "auto";
+  std::string dtype = "float32";  ///< a word of `sampling_precision`: what matrices are kept as
+  std::string template_name = {}; ///< of a chat template that goes before the model's own; "" = the model's own
+};
+
+/// --threads, --device, --dtype, --template.
+std::vector<argument> model_arguments(inference_options& into);
 
 /// A model ready to generate and score.
 struct inference_model {
@@ -24,10 +34,13 @@ struct inference_model {
   std::shared_ptr<const model::decoder> policy;
 };
 
-/// @param template_name a chat template's name, which goes before the model's own; "" = the model's own
+/// @param template_name as `inference_options`
 /// @throws input_error as `load_checkpoint`, and for a model without a tokenizer
 inference_model load_inference_model(const std::filesystem::path& path, const std::string& template_name,
-                                     at::Device device, precision kept = precision::float32);
+                                     at::Device device, sampling_precision kept);
+
+/// @throws input_error likewise, and for a GPU that keeps float32 alone
+inference_model load_inference_model(const std::filesystem::path& path, const inference_options& how);
 
 /// What a prompt of text is.
 enum class text_prompt {

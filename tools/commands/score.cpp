@@ -1,6 +1,4 @@
 #include "runtime/model/answer_logprobs.hpp"
-#include "runtime/train/trainable.hpp"
-#include "runtime/words/cores.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/inference_model.hpp"
@@ -15,9 +13,9 @@ namespace millrace::tools {
 namespace {
 
 struct score_arguments {
-  std::string model, file, template_name, device = "auto";
+  std::string model, file;
   double temperature = 1;
-  int threads = static_cast<int>(cores_here());
+  inference_options how;
 };
 
 struct scored_text {
@@ -63,8 +61,7 @@ scored_text text_of(const inference_model& model, const nlohmann::json& row) {
 
 int run_score(const score_arguments& given) {
   const auto rows = read_json_rows(given.file);
-  const auto model =
-      load_inference_model(given.model, given.template_name, train::device_named(given.device, "--device"));
+  const auto model = load_inference_model(given.model, given.how);
   std::vector<scored_text> texts;
   std::size_t tokens = 0;
   for (const auto& row : rows) {
@@ -78,7 +75,7 @@ int run_score(const score_arguments& given) {
   const auto start = std::chrono::steady_clock::now();
   for (const auto& text : texts) {
     const auto logprobs =
-        model::answer_logprobs(*model.policy, text.prompt, {&text.completion, 1}, given.temperature, given.threads);
+        model::answer_logprobs(*model.policy, text.prompt, {&text.completion, 1}, given.temperature, given.how.threads);
     std::printf("{\"tokens\":%s,\"logprobs\":%s}\n", json_array(text.completion).c_str(), json_array(logprobs).c_str());
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -102,7 +99,7 @@ command score_command() {
        .help = "Of softmax(logits / temperature)",
        .shows_default = true,
        .numbers = sign::positive}};
-  const auto more = model_arguments(given->threads, given->device, given->template_name);
+  const auto more = model_arguments(given->how);
   arguments.insert(arguments.end(), more.begin(), more.end());
   return {.name = "score",
           .help = "Log-probabilities of given completions; one JSON line a row on stdout",

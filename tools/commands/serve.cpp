@@ -2,8 +2,6 @@
 #include "runtime/endpoint/generation.hpp"
 #include "runtime/endpoint/model_server.hpp"
 #include "runtime/model/chat_tokens.hpp"
-#include "runtime/train/trainable.hpp"
-#include "runtime/words/cores.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/end_signals.hpp"
@@ -19,11 +17,11 @@ namespace millrace::tools {
 namespace {
 
 struct serve_arguments {
-  std::string model, name, listen = "127.0.0.1:8000", template_name, device = "auto";
+  std::string model, name, listen = "127.0.0.1:8000";
   std::filesystem::path token_file;
   std::int64_t max_context = 0, waiting = 1024;
   std::int32_t slots = 32;
-  int threads = static_cast<int>(cores_here());
+  inference_options how;
 };
 
 /// The name of a folder, or of a file without its ending.
@@ -66,10 +64,9 @@ int run_serve(const serve_arguments& given) {
   const auto at = address_of(given);
   const auto token = given.token_file.empty() ? std::string() : access::read_token(given.token_file);
   const end_signals ends;
-  const auto model =
-      load_inference_model(given.model, given.template_name, train::device_named(given.device, "--device"));
+  const auto model = load_inference_model(given.model, given.how);
   rollout::engine engine(model.policy, model.about.tok, 0,
-                         {.slots = given.slots, .max_context = given.max_context, .threads = given.threads});
+                         {.slots = given.slots, .max_context = given.max_context, .threads = given.how.threads});
   auto what = served(given, model, engine.max_context());
   endpoint::generation generation(std::move(engine), static_cast<std::size_t>(given.waiting));
   const endpoint::model_server server({.at = at, .token = token}, std::move(what), generation.clients());
@@ -106,7 +103,7 @@ command serve_command() {
        .help = "Tokens of prompt and answer; 0 = the model's",
        .shows_default = true,
        .numbers = sign::not_negative}};
-  const auto more = model_arguments(given->threads, given->device, given->template_name);
+  const auto more = model_arguments(given->how);
   arguments.insert(arguments.end(), more.begin(), more.end());
   return {.name = "serve",
           .help = "Serves a model over HTTP as OpenAI's API does, until Ctrl-C",
