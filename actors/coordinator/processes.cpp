@@ -78,12 +78,13 @@ void coordinator_state::start_on_host(const supervision::placed_process& placed,
         const auto now_there = config_.nodes.find(placed.host);
         if (now_there == config_.nodes.end() || now_there->second != node || lost_nodes_.contains(placed.host))
           return;
+        if (!why.by_the_asked)
+          return node_is_down(placed.host);
         const auto line = placed.role.name() + " could not be started on " + placed.host + ": " + why.line;
-        fail(placed.gpu && why.by_the_asked
-                 ? pipeline::pipeline_errors(
-                       {config_.pipeline->mistake_at("placement." + placed.role.role + ".gpus", line)})
-                       .what()
-                 : line);
+        fail(placed.gpu ? pipeline::pipeline_errors(
+                              {config_.pipeline->mistake_at("placement." + placed.role.role + ".gpus", line)})
+                              .what()
+                        : line);
       });
 }
 

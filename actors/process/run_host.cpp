@@ -196,6 +196,7 @@ std::shared_ptr<transport::data_plane> data_plane_for(coordinator_config& config
   options.node = own_node;
   options.key = access::random_key();
   options.transport = transport::wire_from(config.pipeline->placement.transport);
+  options.encrypt = config.pipeline->placement.encrypt;
   options.bind = config.bind;
   options.ports = config.pipeline->placement.data_port_range();
   options.tell = [](const std::string& line) { telemetry::log_warning("data plane", line); };

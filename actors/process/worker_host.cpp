@@ -14,10 +14,13 @@
 #include "runtime/pipeline/located.hpp"
 #include "runtime/supervision/placed_processes.hpp"
 #include "runtime/telemetry/log.hpp"
+#include "runtime/transport/interface.hpp"
 #include "runtime/words/input_error.hpp"
+#include "runtime/words/milliseconds.hpp"
 
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <future>
@@ -94,6 +97,14 @@ std::vector<std::string> worker_arguments(const worker_options& o) {
 
 namespace {
 
+/// A process may be started while its host is cut off.
+void wait_for_cable(const std::string& bind, std::chrono::milliseconds within) {
+  if (transport::wait_until_up(bind, {}))
+    return;
+  telemetry::log_warning("data plane", "the interface of " + bind + " is down: waiting for it");
+  transport::wait_until_up(bind, within);
+}
+
 /// Serves the run that has let this process in, until it is told to end.
 void serve(actor_system& system, const handle<decides>& coordinator, const worker_options& options,
            const welcome& run) {
@@ -107,6 +118,8 @@ void serve(actor_system& system, const handle<decides>& coordinator, const worke
   data_options.bind = options.host.empty() ? run.bind : cluster::address_towards(options.coordinator_host);
   data_options.ports = p->placement.data_port_range();
   data_options.tell = [](const std::string& line) { telemetry::log_warning("data plane", line); };
+  data_options.encrypt = p->placement.encrypt;
+  wait_for_cable(data_options.bind, milliseconds_of(p->run.join_deadline_s));
   pipeline::located(*p, "placement.transport", [&] { transport::check_wire(data_options.transport); });
   auto data = std::make_shared<transport::data_plane>(data_options);
 

@@ -1,5 +1,7 @@
 #include "runtime/access/hmac.hpp"
 
+#include "runtime/access/openssl_bytes.hpp"
+
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -17,10 +19,6 @@ struct mac_free {
   void operator()(EVP_MAC_CTX* context) const { EVP_MAC_CTX_free(context); }
 };
 
-const unsigned char* bytes_at(const std::byte* data) {
-  return reinterpret_cast<const unsigned char*>(data);
-}
-
 } // namespace
 
 mac256 hmac_sha256(std::span<const std::byte> key, std::span<const std::span<const std::byte>> message) {
@@ -36,7 +34,7 @@ mac256 hmac_sha256(std::span<const std::byte> key, std::span<const std::span<con
     fine = fine && EVP_MAC_update(context.get(), bytes_at(piece.data()), piece.size());
   mac256 mac{};
   std::size_t written = 0;
-  fine = fine && EVP_MAC_final(context.get(), reinterpret_cast<unsigned char*>(mac.data()), &written, mac.size());
+  fine = fine && EVP_MAC_final(context.get(), bytes_at(mac.data()), &written, mac.size());
   if (!fine || written != mac.size())
     throw std::runtime_error("OpenSSL offers no HMAC-SHA256");
   return mac;

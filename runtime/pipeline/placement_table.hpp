@@ -68,6 +68,7 @@ struct role_placement {
 /// `[placement]`: where roles run. A role that is not named runs in the run's own process.
 struct placement_table {
   std::string transport = "auto";
+  bool encrypt = false;
   std::filesystem::path secret_file;
   double connect_timeout_s = 30;
   std::int64_t port = 0;
@@ -100,6 +101,10 @@ struct placement_table {
       "how tensors travel between processes: auto = large ones are mapped within a host, the others go over RDMA or "
       "TCP; "
       "rdma = without TCP; shm = a pull that cannot be mapped fails; tcp = nothing is mapped");
+    v("encrypt", s.encrypt, any(),
+      "tensors that are copied between processes are encrypted (AES-256-GCM, with the run's key); memory that is "
+      "mapped "
+      "within a host is not");
     v("secret_file", s.secret_file, any(), "file with the secret shared with the nodes; needed with `hosts`");
     v("connect_timeout_s", s.connect_timeout_s, between(0, 86400),
       "seconds that a run waits at its start for nodes that nobody has started yet");

@@ -38,6 +38,8 @@ struct data_plane_options {
   std::string bind; ///< address or interface to listen on; empty: loopback only
   /// Ports to listen on, first and last: one of them that is free. 0 and 0: any.
   std::array<std::uint16_t, 2> ports{};
+  /// What is copied over UCX is encrypted, with the key; all nodes of a run alike. Memory that is lent is not.
+  bool encrypt = false;
   std::size_t max_outstanding_pulls = 16;        ///< the others wait their turn
   std::size_t pool_bytes = std::size_t{2} << 30; ///< idle receive memory that is kept for reuse
   /// Takes a line that a person should read. On any thread; empty: nobody reads it.
@@ -100,7 +102,7 @@ struct data_plane_stats {
 /// first from one of their own host; the owner gives it once more to whoever is let down.
 ///
 /// Every message carries an HMAC-SHA256 with the run's key over who asks whom for what, and a sequence number that is
-/// accepted once. The bytes themselves are not encrypted.
+/// accepted once. The bytes themselves are encrypted (AES-256-GCM) where `data_plane_options::encrypt` says so.
 ///
 /// Failure: a peer that dies or is dropped ends its pulls at once; no pull outlives its deadline; `close` and
 /// destruction end all pulls with `closed`.

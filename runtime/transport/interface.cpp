@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 namespace millrace::transport {
@@ -15,6 +16,7 @@ struct interface_address {
   std::string name;
   std::string address;
   bool loopback = false;
+  bool up = false; ///< and running
 };
 
 std::vector<interface_address> interface_addresses() {
@@ -32,7 +34,8 @@ std::vector<interface_address> interface_addresses() {
                           : &reinterpret_cast<const sockaddr_in6*>(entry->ifa_addr)->sin6_addr;
     char text[INET6_ADDRSTRLEN] = {};
     ::inet_ntop(family, address, text, sizeof text);
-    found.push_back({entry->ifa_name, text, (entry->ifa_flags & IFF_LOOPBACK) != 0});
+    constexpr unsigned up = IFF_UP | IFF_RUNNING;
+    found.push_back({entry->ifa_name, text, (entry->ifa_flags & IFF_LOOPBACK) != 0, (entry->ifa_flags & up) == up});
   }
   return found;
 }
@@ -46,12 +49,30 @@ std::string interfaces_in_words() {
   return known;
 }
 
-std::string interface_of(const std::string& bind) {
+namespace {
+
+interface_address meant_by(const std::string& bind) {
   for (const auto& one : interface_addresses())
     if (bind.empty() ? one.loopback : bind == one.name || bind == one.address)
-      return one.name;
+      return one;
   throw std::runtime_error("bind '" + bind + "': want an address or interface of this machine (" + interfaces_in_words()
                            + ")");
+}
+
+} // namespace
+
+std::string interface_of(const std::string& bind) {
+  return meant_by(bind).name;
+}
+
+bool wait_until_up(const std::string& bind, std::chrono::milliseconds within) {
+  const auto deadline = std::chrono::steady_clock::now() + within;
+  while (!meant_by(bind).up) {
+    if (std::chrono::steady_clock::now() >= deadline)
+      return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20)); // between two looks
+  }
+  return true;
 }
 
 } // namespace millrace::transport

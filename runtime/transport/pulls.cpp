@@ -102,6 +102,8 @@ void data_plane::transfer_loop::expect_all(pending_pull& p) {
   p.arriving.assign(p.layout.size(), false);
   const auto with_bytes = std::ranges::count_if(p.layout, [](const tensor_spec& spec) { return bytes_of(spec) != 0; });
   p.columns_missing = std::max<std::size_t>(static_cast<std::size_t>(with_bytes), 1);
+  p.sealed.clear();
+  p.sealed_missing = p.bytes;
 }
 
 void data_plane::transfer_loop::start_next() {
@@ -162,11 +164,7 @@ void data_plane::transfer_loop::ask(std::uint64_t number, peer& giver, message_k
                 });
 }
 
-void data_plane::transfer_loop::on_piece(ucx_worker::incoming& in, const message& m) {
-  const auto found = pulls_.find(m.pull);
-  if (found == pulls_.end() || found->second.giver != m.from || found->second.life != m.from_life)
-    return;
-  pending_pull& p = found->second;
+bool data_plane::transfer_loop::make_block(pending_pull& p) {
   try {
     if (p.block.bytes.empty() && has_neighbours(p)) {
       p.shared = shared_memory::make(p.where.bytes);
@@ -174,9 +172,21 @@ void data_plane::transfer_loop::on_piece(ucx_worker::incoming& in, const message
     } else if (p.block.bytes.empty()) {
       p.block = pool_.take(p.where.bytes);
     }
+    return true;
   } catch (const std::bad_alloc&) {
-    return finish(m.pull, pull_status::corrupt, "no memory for " + std::to_string(p.where.bytes) + " bytes");
+    return false;
   }
+}
+
+void data_plane::transfer_loop::on_piece(ucx_worker::incoming& in, const message& m) {
+  const auto found = pulls_.find(m.pull);
+  if (found == pulls_.end() || found->second.giver != m.from || found->second.life != m.from_life)
+    return;
+  pending_pull& p = found->second;
+  if (options_.encrypt && in.bytes > 0)
+    return finish(m.pull, pull_status::corrupt, "the owner sent bytes that are not encrypted");
+  if (!make_block(p))
+    return finish(m.pull, pull_status::corrupt, "no memory for " + std::to_string(p.where.bytes) + " bytes");
   std::span<std::byte> to = p.block.bytes;
   std::size_t columns = p.columns_missing;
   bool expected = m.ticket == p.wanted.id;

@@ -33,9 +33,9 @@ void data_plane::transfer_loop::on_message(ucx_worker::incoming& in) {
   const auto m = read_message(in.header);
   if (closed_ || !m)
     return refused();
-  if (m->kind == message_kind::piece) {
+  if (m->kind == message_kind::piece || m->kind == message_kind::sealed_piece) {
     if (is_for_us(*m) && sealed_with(*m, options_.key))
-      on_piece(in, *m);
+      m->kind == message_kind::piece ? on_piece(in, *m) : on_sealed_piece(in, *m);
     return;
   }
   if (in.data != nullptr)
@@ -94,6 +94,8 @@ void data_plane::transfer_loop::give(ucp_ep_h back, const message& request, cons
   });
   if (lent)
     return;
+  if (options_.encrypt && asked.bytes() > 0)
+    return send_sealed(back, request, asked);
   message header = answer_to(request, message_kind::piece);
   header.argument = whole_block;
   if (asked.block() || asked.bytes() == 0)

@@ -95,6 +95,8 @@ private:
     std::vector<message> waiting;          ///< requests of nodes that were sent here for it
     std::vector<bool> arriving;            ///< by fetched column: a piece with it has begun
     std::size_t columns_missing = 0;       ///< not arrived, of those that have bytes; 1 if none has bytes
+    std::set<std::uint64_t> sealed;        ///< where sealed pieces lie that have begun to arrive
+    std::uint64_t sealed_missing = 0;      ///< bytes that have not arrived in any
   };
 
   void run();
@@ -121,6 +123,14 @@ private:
   void send_piece(ucp_ep_h back, message header, const bundle& from, std::span<const std::byte> bytes);
   void refuse(ucp_ep_h back, const message& request, refusal_reason reason);
 
+  // Bytes that are encrypted (sealed_pieces.cpp).
+  struct sealed_answer;
+  void send_sealed(ucp_ep_h back, const message& request, bundle asked);
+  void go_on(const std::shared_ptr<sealed_answer>& with);
+  void send_next(const std::shared_ptr<sealed_answer>& of, ucp_ep_h to);
+  void on_sealed_piece(ucx_worker::incoming& in, const message& m);
+  void unsealed(const message& m, int attempt, std::span<const std::byte> encrypted, ucs_status_t status);
+
   // Memory that is lent within the host (loans.cpp).
   std::string open_door(); ///< its name; "" without one
   void tell(const std::string& line) const;
@@ -141,6 +151,7 @@ private:
   void note_load();
   void request(std::uint64_t number);
   void ask(std::uint64_t number, peer& giver, message_kind kind);
+  bool make_block(pending_pull& p); ///< where its bytes come to, if there is none; false: no memory
   void on_piece(ucx_worker::incoming& in, const message& m);
   static void expect_all(pending_pull& p);
   void arrived(std::uint64_t number, int attempt, std::size_t columns, ucs_status_t status);

@@ -1,8 +1,10 @@
 #include "runtime/transport/wire_format.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstring>
 #include <numeric>
+#include <string_view>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -70,6 +72,13 @@ void seal(message& m, const access::key256& key, std::span<const std::byte> payl
 
 bool sealed_with(const message& m, const access::key256& key, std::span<const std::byte> payload) {
   return access::same_mac(m.mac, mac_of(m, key, payload));
+}
+
+access::key256 piece_key(const message& header, const access::key256& run) {
+  static constexpr std::string_view use = "millrace: bytes of a piece";
+  const std::array<std::span<const std::byte>, 2> parts{
+      std::as_bytes(std::span(use)), std::as_bytes(std::span(&header, 1)).first(offsetof(message, mac))};
+  return access::hmac_sha256(run, parts);
 }
 
 std::optional<message> read_message(std::span<const std::byte> header) {

@@ -24,6 +24,9 @@ enum class message_kind : std::uint32_t {
             ///< the whole bundle lies as `pack` says
   copy = 9, ///< a pull that pieces are to answer, or one refusal
   elsewhere = 10, ///< answers a pull; `pull`, `argument` = node to be asked for it
+  /// Stands for a piece where bytes are encrypted; `pull`, `argument` = where its bytes lie in the block of the columns
+  /// that are fetched; payload: at most `sealed_piece_bytes` of one column, encrypted with `piece_key`.
+  sealed_piece = 11,
 };
 
 enum class refusal_reason : std::uint64_t {
@@ -43,7 +46,7 @@ struct message {
   std::uint64_t from_life = 0; ///< random, new whenever the node starts
   std::uint64_t to = 0;
   std::uint64_t to_life = 0;
-  std::uint64_t sequence = 0; ///< of the sender, each number once in its life
+  std::uint64_t sequence = 0; ///< of the sender, each number once in its life; of an answer 0, but of a sealed piece
   std::uint64_t ticket = 0;
   std::uint64_t owner = 0; ///< node that gave the ticket
   std::uint64_t pull = 0;  ///< number that the requester gave to the pull
@@ -56,6 +59,13 @@ static_assert(sizeof(message) == 112);
 /// Sets the MAC over everything before it and over `payload`.
 void seal(message& m, const access::key256& key, std::span<const std::byte> payload = {});
 bool sealed_with(const message& m, const access::key256& key, std::span<const std::byte> payload = {});
+
+/// Bytes of a column that one sealed piece has; the last one of a column has the rest.
+inline constexpr std::size_t sealed_piece_bytes = std::size_t{1} << 20;
+
+/// The key that a sealed piece is encrypted with. No two pieces of a run have the same: its header says who has sent it
+/// to whom, in which lives, and its sequence.
+access::key256 piece_key(const message& header, const access::key256& run);
 
 /// The message, unless `header` has another size or magic.
 std::optional<message> read_message(std::span<const std::byte> header);
