@@ -145,6 +145,7 @@ private:
   void look_whether_up(const supervision::placed_process& placed, const std::string& token);
   void agent_is_down(node_id node);
   void remove_process(node_id node, const std::string& how);
+  supervision::placed_process next_life(const role_instance& last, const std::string& host) const;
   void start_again(const role_instance& died, const std::string& host, const std::string& how);
   void bring_up_to_date(const role_ready& ready);
   void take_role_in(const role_ready& ready);

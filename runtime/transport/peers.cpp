@@ -123,11 +123,11 @@ std::vector<peer_lane> data_plane::transfer_loop::settled_lanes() const {
   std::vector<peer_lane> lanes;
   for (const auto& [node, p] : peers_)
     if (p->remote_connection != 0 && p->lending != peer::loans::asked_for)
-      lanes.push_back(
-          {.node = node,
-           .lane = worker_->transports(p->endpoint) + (p->lending == peer::loans::given ? ", large ones mapped" : ""),
-           .bytes_pulled = p->bytes_pulled,
-           .bytes_mapped = p->bytes_mapped});
+      lanes.push_back({.node = node,
+                       .lane = worker_->transports(p->endpoint) + (options_.encrypt ? ", encrypted" : "")
+                               + (p->lending == peer::loans::given ? ", large ones mapped" : ""),
+                       .bytes_pulled = p->bytes_pulled,
+                       .bytes_mapped = p->bytes_mapped});
   return lanes;
 }
 

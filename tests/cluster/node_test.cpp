@@ -55,6 +55,18 @@ TEST_CASE("of each version one copy crosses the cable, however many rollouts are
   CHECK(node.wait(10).status == 0);
 }
 
+TEST_CASE("tensors between hosts are encrypted where the run says so") {
+  if (!can_have_two_hosts())
+    return;
+  const scene s({.steps = endless});
+  running_command node(s.node());
+  REQUIRE(comes_to_say(node, "listening on 10.99.0.2:7000"));
+  running_command running(s.start({"--set", "placement.encrypt=true"}));
+  REQUIRE(s.trains_on(running, 5));
+  CHECK(says(running, "tensors come over tcp/cable, encrypted from"));
+  stop(running);
+}
+
 TEST_CASE("hosts find each other under IPv6 addresses, control messages and tensors alike") {
   if (!can_have_two_hosts() || !two_hosts::has_v6())
     return;

@@ -58,6 +58,24 @@ TEST_CASE("a synchronous run that keeps the shortest answers has the same losses
   CHECK(wide.files().status().at("ledger").at("dropped").at("surplus") > 0);
 }
 
+TEST_CASE("a run whose tensors are encrypted on their way is the same, bit for bit, over TCP and in mapped memory") {
+  const tiny_run plain({.steps = 6});
+  REQUIRE(run_to_end(plain.start(), 60).status == 0);
+  for (const auto* transport : {"tcp", "auto"}) {
+    CAPTURE(transport);
+    const tiny_run run({.steps = 6});
+    auto sets = placed_apart(false);
+    sets.insert(sets.end(),
+                {"--set", "placement.encrypt=true", "--set", std::string("placement.transport=") + transport});
+    const auto end = run_to_end(run.start(sets), 60);
+    CAPTURE(end.err);
+    REQUIRE(end.status == 0);
+    CHECK(end.err.find("tensors come over tcp/lo, encrypted") != std::string::npos);
+    CHECK(run.files().learning_curve() == plain.files().learning_curve());
+    check_each_group_once(run.files(), 6);
+  }
+}
+
 TEST_CASE("another seed has other losses") {
   const tiny_run first;
   const tiny_run second;

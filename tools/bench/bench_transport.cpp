@@ -1,5 +1,6 @@
 // Pulls between two processes of this host, each read through once: by size, wire and number of pulls at once. "auto"
-// maps the owner's memory, "tcp" copies it. CPU seconds a GB of the owner and of the reader stand beside the rate.
+// maps the owner's memory, "tcp" copies it, "aes" copies it encrypted. CPU seconds a GB of the owner and of the reader
+// stand beside the rate.
 //
 //     bench_transport [seconds per figure, default 0.5]
 #include "runtime/transport/data_plane.hpp"
@@ -32,7 +33,8 @@ constexpr std::size_t tensors = 272, tensor_bytes = std::size_t{540'000'000} / t
 data_plane_options options_of(std::uint64_t node, const char* wire_name) {
   data_plane_options options;
   options.node = node;
-  options.transport = wire_from(wire_name);
+  options.encrypt = std::string_view(wire_name) == "aes";
+  options.transport = wire_from(options.encrypt ? "tcp" : wire_name);
   options.max_outstanding_pulls = 64;
   return options;
 }
@@ -181,5 +183,6 @@ int main(int count, char** arguments) {
   if (count == 4 && std::strcmp(arguments[1], "--own") == 0)
     return own(arguments[2], std::atoi(arguments[3]));
   const double seconds = count > 1 ? std::atof(arguments[1]) : 0.5;
-  return compare(arguments[0], "tcp", seconds) + compare(arguments[0], "auto", seconds);
+  return compare(arguments[0], "tcp", seconds) + compare(arguments[0], "aes", seconds)
+         + compare(arguments[0], "auto", seconds);
 }
