@@ -1,5 +1,6 @@
 #include "runtime/model/adapter.hpp"
 
+#include "kernels/low_rank_sum.hpp"
 #include "runtime/formats/durable_write.hpp"
 #include "runtime/formats/quoted.hpp"
 #include "runtime/formats/safetensors.hpp"
@@ -11,6 +12,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <nlohmann/json.hpp>
 
@@ -57,6 +59,14 @@ std::map<std::string, halves> by_layer(const adapter& a) {
     else
       layers[without_end(name, b_end)].b = tensor;
   return layers;
+}
+
+std::string shape_of(const at::Tensor& tensor) {
+  std::string words;
+  if (tensor.defined())
+    for (const auto size : tensor.sizes())
+      words += (words.empty() ? "[" : ", ") + std::to_string(size);
+  return words.empty() ? "missing" : words + "]";
 }
 
 void sort_by_name(weights& parameters) {
@@ -230,18 +240,71 @@ void adapt(decoder& model, const adapter& a) {
   }
 }
 
-weights merged(const weights& base, const adapter& a) {
+at::Tensor low_rank_sum(const at::Tensor& w, const at::Tensor& b, const at::Tensor& a) {
+  at::Tensor sum = w.to(at::kDouble, false, true); // a product of two floats is exact in it, fused with the sum or not
+  for (std::int64_t r = 0; r < a.size(0); ++r)
+    sum.addcmul_(b.narrow(1, r, 1).to(at::kDouble), a.narrow(0, r, 1).to(at::kDouble));
+  return sum.to(at::kFloat);
+}
+
+namespace {
+
+/// The layer with its adapter.
+at::Tensor merged_layer(const at::Tensor& base, const halves& both, double scale) {
+  const at::Tensor w = widened(base.detach()).contiguous(), a = both.a.detach().to(w.device()).contiguous();
+  const at::Tensor b = both.b.detach().to(w.device(), at::kDouble).mul(scale).to(at::kFloat).contiguous();
+  if (!w.is_cpu())
+    return low_rank_sum(w, b, a);
+  at::Tensor sum = at::empty_like(w);
+  const std::int64_t columns = w.size(1), rank = a.size(0);
+  at::parallel_for(0, w.size(0), 16, [&](std::int64_t begin, std::int64_t end) {
+    kernels::low_rank_sum({.w = w.const_data_ptr<float>() + begin * columns,
+                           .b = b.const_data_ptr<float>() + begin * rank,
+                           .a = a.const_data_ptr<float>(),
+                           .y = sum.mutable_data_ptr<float>() + begin * columns,
+                           .rows = end - begin,
+                           .columns = columns,
+                           .rank = rank});
+  });
+  return sum;
+}
+
+/// @throws input_error
+void check_fits(const std::string& layer, const halves& both, const at::Tensor& weight) {
+  if (!both.a.defined() || !both.b.defined() || both.a.dim() != 2 || both.b.dim() != 2 || weight.dim() != 2
+      || both.a.size(1) != weight.size(1) || both.b.size(0) != weight.size(0) || both.a.size(0) != both.b.size(1))
+    throw input_error("adapter of '" + layer + "': its halves are " + shape_of(both.a) + " and " + shape_of(both.b)
+                      + ", the base has " + shape_of(weight));
+}
+
+} // namespace
+
+void merge(const weights& base, const adapter& a,
+           const std::function<void(const std::string& name, const at::Tensor& now)>& take) {
   const at::NoGradGuard no_grad;
-  auto layers = by_layer(a);
-  weights out;
+  const auto layers = by_layer(a);
+  const auto half_of = [&](const std::string& name) {
+    return name.ends_with(weight_end) ? layers.find(without_end(name, weight_end)) : layers.end();
+  };
+  std::set<std::string> missing;
+  for (const auto& [layer, both] : layers)
+    missing.insert(layer);
+  for (const auto& [name, tensor] : base)
+    if (const auto found = half_of(name); found != layers.end()) {
+      check_fits(found->first, found->second, tensor);
+      missing.erase(found->first);
+    }
+  if (!missing.empty())
+    throw input_error("adapter of '" + *missing.begin() + "': the base has no linear layer of that name");
   for (const auto& [name, tensor] : base) {
-    const auto found = name.ends_with(weight_end) ? layers.find(without_end(name, weight_end)) : layers.end();
-    if (found == layers.end())
-      out.push_back({name, tensor.detach()});
-    else
-      out.push_back(
-          {name, at::addmm(tensor.detach(), found->second.b.detach(), found->second.a.detach(), 1, a.scale())});
+    const auto found = half_of(name);
+    take(name, found == layers.end() ? tensor.detach() : merged_layer(tensor, found->second, a.scale()));
   }
+}
+
+weights merged(const weights& base, const adapter& a) {
+  weights out;
+  merge(base, a, [&](const std::string& name, const at::Tensor& now) { out.push_back({name, now}); });
   return out;
 }
 

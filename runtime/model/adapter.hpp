@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -42,8 +43,19 @@ void write_adapter_files(const std::filesystem::path& folder, const adapter& a, 
 /// @throws input_error for a layer that the decoder does not have, or of another shape
 void adapt(decoder& model, const adapter& a);
 
-/// The weights of one model that answers as base and adapters together: W + (alpha / rank) B A where there is an
-/// adapter, the very tensors of `base` elsewhere. Detached.
+/// Calls `take` with each parameter of one model that answers as base and adapters together, in the order of `base`:
+/// W + (alpha / rank) B A in fp32 where there is an adapter, the very tensor of `base` elsewhere. Detached. The numbers
+/// are those of `kernels::low_rank_sum` with b = (alpha / rank) B in fp32: the same bits on every machine and device.
+/// @param base fp32, or bfloat16 where that is what its numbers are
+/// @throws input_error before anything is taken, for a layer that the base does not have, or of another shape
+void merge(const weights& base, const adapter& a,
+           const std::function<void(const std::string& name, const at::Tensor& now)>& take);
+
+/// All that `merge` makes.
 weights merged(const weights& base, const adapter& a);
+
+/// w + b a, by LibTorch's operations on any device, with the bits of `kernels::low_rank_sum`.
+/// @param w [rows, columns] @param b [rows, rank] @param a [rank, columns], all fp32 @returns [rows, columns] fp32
+at::Tensor low_rank_sum(const at::Tensor& w, const at::Tensor& b, const at::Tensor& a);
 
 } // namespace millrace::model

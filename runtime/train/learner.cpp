@@ -202,9 +202,15 @@ model::weights learner::version_parameters() const {
     return parameters();
   if (!s.adapter)
     return s.ranks.parameters(true);
-  model::adapter then = *s.adapter;
-  then.parameters = s.ranks.parameters(true);
-  return model::merged(s.decoder.parameters(), then);
+  return model::merged(s.decoder.parameters(), version_adapter().value());
+}
+
+std::optional<model::adapter> learner::version_adapter() const {
+  state& s = *state_;
+  auto then = s.adapter;
+  if (then && s.held->keeps_start())
+    then->parameters = s.ranks.parameters(true);
+  return then;
 }
 
 const model::adapter* learner::adapter() const {

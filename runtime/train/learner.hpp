@@ -127,6 +127,9 @@ public:
   /// steps.
   model::weights version_parameters() const;
 
+  /// The adapter that `version_parameters` are merged with; nothing: there is none. Tensors as `parameters`.
+  std::optional<model::adapter> version_adapter() const;
+
   /// What is trained in place of the parameters; nullptr: they are trained themselves. Tensors as `parameters`.
   const model::adapter* adapter() const;
 

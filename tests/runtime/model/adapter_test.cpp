@@ -1,6 +1,8 @@
+#include "kernels/low_rank_sum.hpp"
 #include "runtime/formats/safetensors.hpp"
 #include "runtime/model/adapter.hpp"
 #include "runtime/model/checkpoint.hpp"
+#include "runtime/model/float_tensor.hpp"
 #include "runtime/model/training_operations.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -97,6 +99,60 @@ TEST_CASE("a new adapter changes nothing; the same seed draws the same") {
   const auto same = merged(base().parameters, a);
   for (std::size_t i = 0; i < same.size(); ++i)
     CHECK(at::equal(same[i].tensor, base().parameters[i].tensor));
+}
+
+TEST_CASE("merged: by LibTorch's operations, as on a GPU, the bits are the kernel's; a base in bfloat16 has them too") {
+  at::manual_seed(4);
+  for (const std::int64_t rank : {1, 3, 8}) {
+    const at::Tensor w = at::randn({37, 65}), b = at::randn({37, rank}), a = at::randn({rank, 65});
+    at::Tensor want = at::empty_like(w);
+    kernels::low_rank_sum({.w = w.const_data_ptr<float>(),
+                           .b = b.const_data_ptr<float>(),
+                           .a = a.const_data_ptr<float>(),
+                           .y = want.mutable_data_ptr<float>(),
+                           .rows = 37,
+                           .columns = 65,
+                           .rank = rank});
+    CHECK(at::equal(low_rank_sum(w, b, a), want));
+  }
+  const auto a = random_adapter("(q|v)_proj$");
+  const auto rounded = in_precision(base().parameters, precision::bfloat16);
+  const auto now = merged(rounded, a), want = merged(in_precision(rounded, precision::float32), a);
+  std::size_t with_adapter = 0;
+  for (std::size_t i = 0; i < now.size(); ++i) {
+    CHECK(at::equal(widened(now[i].tensor), want[i].tensor));
+    with_adapter += now[i].tensor.scalar_type() == at::kFloat ? 1 : 0;
+  }
+  CHECK(with_adapter == 4); // two layers of two
+}
+
+TEST_CASE("merged: half the scale of twice B is the same, and what does not fit the base is named") {
+  auto a = random_adapter("q_proj$");
+  auto doubled = a;
+  doubled.alpha /= 2;
+  for (auto& half : doubled.parameters)
+    if (half.name.ends_with("lora_B.weight"))
+      half.tensor = half.tensor * 2;
+  const auto once = merged(base().parameters, a), again = merged(base().parameters, doubled);
+  for (std::size_t i = 0; i < once.size(); ++i)
+    CHECK(at::equal(once[i].tensor, again[i].tensor));
+  const auto why = [](const adapter& wrong) {
+    try {
+      merged(base().parameters, wrong);
+    } catch (const input_error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  const std::string layer = "model.layers.0.self_attn.q_proj";
+  auto elsewhere = a, wide = a, half = a;
+  elsewhere.parameters[0].name = "model.layers.9.self_attn.q_proj.lora_A.weight";
+  elsewhere.parameters[1].name = "model.layers.9.self_attn.q_proj.lora_B.weight";
+  CHECK(why(elsewhere) == "adapter of 'model.layers.9.self_attn.q_proj': the base has no linear layer of that name");
+  wide.parameters[0].tensor = at::zeros({3, 5});
+  CHECK(why(wide).starts_with("adapter of '" + layer + "': its halves are [3, 5] and ["));
+  half.parameters.erase(half.parameters.begin());
+  CHECK(why(half).starts_with("adapter of '" + layer + "': its halves are missing and ["));
 }
 
 TEST_CASE("gradients of the halves are those of finite differences, and the base has none") {
