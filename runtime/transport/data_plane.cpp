@@ -206,6 +206,10 @@ void data_plane::pull(ticket t, wanted_columns wanted, std::chrono::milliseconds
   transfers_->start_pull(std::move(t), std::move(wanted), timeout, std::move(done));
 }
 
+void data_plane::ask_if_read_in_place(std::uint64_t node, std::function<void(bool in_place)> done) {
+  transfers_->post([loop = transfers_.get(), node, done = std::move(done)] { done(loop->reads_in_place(node)); });
+}
+
 void data_plane::close() {
   transfers_->end();
 }

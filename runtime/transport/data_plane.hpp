@@ -150,6 +150,10 @@ public:
   /// the ticket has none of them (all are optional), the pull ends well at once, with a bundle without columns.
   void pull(ticket t, wanted_columns wanted, std::chrono::milliseconds timeout, pull_handler done);
 
+  /// Whether the large bundles of a node are read here where they lie: this node's own, and those of a node of this
+  /// host that lends its memory. `done` is called as `pull`'s.
+  void ask_if_read_in_place(std::uint64_t node, std::function<void(bool in_place)> done);
+
   /// Ends all pulls, and then the thread. What is asked afterwards is not answered. After this any thread may be the
   /// last to let go of the data plane; before it not the data plane's own, where `done` is called, which cannot wait
   /// for its own end. Not on that thread.

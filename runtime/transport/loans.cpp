@@ -104,6 +104,13 @@ bool data_plane::transfer_loop::lend(const message& request, const bundle& whole
 
 // ---- as reader
 
+bool data_plane::transfer_loop::reads_in_place(std::uint64_t node) const {
+  const auto known = peers_.find(node);
+  return node == options_.node
+         || (known != peers_.end()
+             && (known->second->lending == peer::loans::given || known->second->lending == peer::loans::asked_for));
+}
+
 void data_plane::transfer_loop::knock(peer& at, const std::string& door) {
   if (options_.transport == wire::tcp)
     return; // to this node everyone is a host of his own

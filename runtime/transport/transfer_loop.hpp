@@ -51,6 +51,8 @@ public:
   void pull(ticket t, const std::optional<wanted_columns>& wanted, clock::time_point deadline, pull_handler done);
   void release_remote(const ticket& t);
 
+  bool reads_in_place(std::uint64_t node) const; ///< as far as is known yet (loans.cpp)
+
 private:
   struct peer {
     enum class loans {

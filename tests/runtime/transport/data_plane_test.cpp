@@ -389,6 +389,19 @@ TEST_CASE("what is chosen for a peer is told, and nothing listens beyond loopbac
   CHECK_THROWS_AS(data_plane{elsewhere}, std::runtime_error);
 }
 
+TEST_CASE("whether a node's bundles are read in place: its own, and those of a node that lends; not over the network") {
+  pair_of_planes tcp(wire::tcp), shm(wire::shm);
+  const auto in_place = [](data_plane& plane, std::uint64_t node) {
+    std::promise<bool> said;
+    plane.ask_if_read_in_place(node, [&](bool yes) { said.set_value(yes); });
+    return said.get_future().get();
+  };
+  CHECK(in_place(tcp.b, 2));
+  CHECK(!in_place(tcp.b, 1));
+  CHECK(in_place(shm.b, 1));
+  CHECK(!in_place(shm.b, 3)); // nobody knows it
+}
+
 TEST_CASE("the lane of each peer is told once it has answered, with what came over it") {
   pair_of_planes tcp(wire::tcp), shm(wire::shm);
   const auto lanes_of = [](data_plane& plane) {
