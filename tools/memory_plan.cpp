@@ -1,9 +1,6 @@
 #include "tools/memory_plan.hpp"
 
 #include "kernels/cached_attention.hpp"
-#include "kernels/packed_matrix.hpp"
-#include "runtime/model/adapter.hpp"
-#include "runtime/model/checkpoint.hpp"
 #include "runtime/model/kv_cache.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/pipeline/stages.hpp"
@@ -13,6 +10,9 @@
 #include "runtime/text/pattern.hpp"
 #include "runtime/train/step_memory.hpp"
 #include "runtime/train/trainable.hpp"
+#include "runtime/transport/data_plane.hpp"
+#include "runtime/words/enum_words.hpp"
+#include "tools/model_size.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -52,65 +52,7 @@ std::int64_t cache_bytes_of(const model::model_config& c, precision cached, std:
          * (model::kv_pool::make(c, at::kCPU, cached)->bytes_per_block() + block_bytes);
 }
 
-/// Of what is computed with.
-constexpr std::int64_t number_bytes = bytes_a_number(precision::float32);
 constexpr auto no_bound = std::numeric_limits<std::int64_t>::max();
-
-/// What a model is, without its weights. Bytes are those of fp32 unless they say more.
-struct model_size {
-  model::model_config config;
-  model::weights shapes;
-  std::int64_t weights = 0; ///< bytes
-  std::int64_t table = 0;   ///< bytes of the embedding
-  std::int64_t packed = 0;  ///< bytes of the matrices as an engine lays them out
-  std::int64_t packed_int8 = 0;
-  std::int64_t adapted = 0; ///< bytes of the linear layers of blocks
-};
-
-model_size read_model_size(const std::filesystem::path& path) {
-  auto about = model::load_checkpoint(path, {.weights = false, .shapes = true, .score_head = true});
-  model_size size{.config = about.config, .shapes = std::move(about.parameters)};
-  for (const auto& [name, tensor] : size.shapes) {
-    const auto bytes = tensor.numel() * number_bytes;
-    const bool table = name == "model.embed_tokens.weight";
-    size.weights += bytes;
-    size.table += table ? bytes : 0;
-    size.adapted += name.ends_with("_proj.weight") ? bytes : 0;
-    if (tensor.dim() == 2) {
-      const auto packed = [&tensor](kernels::storage stored_as) {
-        return static_cast<std::int64_t>(kernels::packed_matrix::bytes_of(tensor.size(0), tensor.size(1), stored_as));
-      };
-      size.packed += packed(kernels::storage::float32);
-      size.packed_int8 += packed(kernels::storage::int8);
-    }
-  }
-  return size;
-}
-
-/// Read once: a change is looked for by planning again and again.
-const model_size& model_size_of(const std::filesystem::path& path) {
-  static std::map<std::filesystem::path, model_size> known;
-  const auto found = known.find(path);
-  return found != known.end() ? found->second : known.emplace(path, read_model_size(path)).first->second;
-}
-
-/// Bytes of fp32 numbers as another precision has them.
-std::int64_t kept_as(precision kept, std::int64_t bytes) {
-  return bytes * bytes_a_number(kept) / bytes_a_number(precision::float32);
-}
-
-/// Bytes of the matrices as an engine lays them out.
-std::int64_t packed_as(sampling_precision kept, const model_size& size) {
-  switch (kept) {
-  case sampling_precision::float32:
-    return size.packed;
-  case sampling_precision::bfloat16:
-    return kept_as(precision::bfloat16, size.packed);
-  case sampling_precision::int8:
-    break;
-  }
-  return size.packed_int8;
-}
 
 /// A file for a GPU is planned on machines without one, too.
 bool is_on_gpu(const std::string& device) {
@@ -234,6 +176,16 @@ private:
   /// Whether each rank of the role has only a share of its parameters.
   bool in_shares() const { return ranks_ > 1 && p_.shard_of(role_) == sharding::full; }
 
+  /// Of whoever takes the policy's weights: the model that its adapters stand on, where versions come over the network.
+  void base_of_adapters() {
+    const auto base = roles::adapter_base(p_);
+    const auto& policy = p_.policy().name;
+    const bool far =
+        p_.placement.transport == word(transport::wire::tcp) || p_.host_of(role_, rank_) != p_.host_of(policy, 0);
+    if (!base.empty() && !beside_policy() && far && !pipeline::stage_reference_of(base))
+      add(memory_kind::staging, model_size_of(base).narrowest);
+  }
+
   /// The next version, from when it has come until it is live. @param weights, packed bytes of it
   void change(std::int64_t weights, std::int64_t packed) {
     add(memory_kind::staging, packed, moment::changing);
@@ -259,6 +211,7 @@ private:
     add(memory_kind::weights, packed);
     if (!beside_policy()) // else the published ones: they go on lying there for the next version, twice for its delta
       add(memory_kind::staging, (roles::publishes_deltas(p_) ? 2 : 1) * kept_as(dtype, size.weights));
+    base_of_adapters();
     change(kept_as(dtype, size.weights), packed);
     const auto& c = size.config;
     const auto prompt = std::min(all.prompt, c.max_positions - 1);
@@ -415,6 +368,7 @@ private:
     add(memory_kind::weights, kept_as(dtype, size.packed));
     if (table.follows()) {
       add(memory_kind::staging, kept_as(dtype, (beside_policy() ? 0 : 1) * size.weights), moment::changing);
+      base_of_adapters();
       change(kept_as(dtype, size.weights), kept_as(dtype, size.packed));
     }
     add(memory_kind::activations, passes(size, no_bound));

@@ -245,7 +245,7 @@ auto inspect(Inspector& f, publish_weights& x) {
 
 template <class Inspector>
 auto inspect(Inspector& f, weight_shares& x) {
-  return f(x.tickets, x.whole, x.delta, x.since);
+  return f(x.tickets, x.whole, x.delta, x.since, x.adapter);
 }
 
 template <class Inspector>

@@ -25,17 +25,12 @@ transport::bundle bundle_of(const model::weights& parameters, precision sent) {
   return transport::bundle::over(layout, std::move(all));
 }
 
-namespace {
-
-/// @throws std::invalid_argument for what is no weight
 precision precision_of(const tensor_spec& spec) {
   for (const auto kept : {precision::float32, precision::bfloat16})
     if (spec.type == dtype_of(kept))
       return kept;
   throw std::invalid_argument("weights: " + to_string(spec) + ", want f32 or bf16");
 }
-
-} // namespace
 
 model::weights weights_of(const transport::bundle& parameters) {
   model::weights result;

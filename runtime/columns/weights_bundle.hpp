@@ -19,6 +19,9 @@ transport::bundle bundle_of(const model::weights& parameters, precision sent = p
 /// How numbers kept so travel.
 dtype dtype_of(precision kept);
 
+/// The other way. @throws std::invalid_argument for what is no weight
+precision precision_of(const tensor_spec& spec);
+
 /// The parameters in a bundle's own memory, which they keep alive. Nobody may write to them.
 /// @throws std::invalid_argument for a column that is neither fp32 nor bfloat16
 model::weights weights_of(const transport::bundle& parameters);

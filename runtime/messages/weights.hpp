@@ -14,6 +14,7 @@ struct weight_shares {
   std::vector<tensor_spec> whole; ///< what several shares make up, tensor by tensor; of one ticket: empty
   ticket delta = {};              ///< what differs from the version `since`; id 0: nothing to pull
   std::uint32_t since = 0;
+  ticket adapter = {}; ///< what makes the version out of the policy's base; id 0: nothing to pull
 
   weight_shares() = default;
 

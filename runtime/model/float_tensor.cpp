@@ -38,7 +38,8 @@ at::Tensor dequantised(const formats::stored_tensor& tensor, block_kind kind) {
 } // namespace
 
 at::Tensor shape_alone(const formats::stored_tensor& tensor) {
-  return at::empty(tensor.shape, at::TensorOptions(at::kFloat).device(at::kMeta));
+  const auto type = tensor.kind == formats::storage::bf16 ? at::kBFloat16 : at::kFloat;
+  return at::empty(tensor.shape, at::TensorOptions(type).device(at::kMeta));
 }
 
 at::Tensor to_float32(const formats::stored_tensor& tensor) {
@@ -83,6 +84,11 @@ weights in_precision(const weights& parameters, precision kept) {
   for (const auto& [name, tensor] : parameters)
     out.push_back({name, tensor.detach().to(scalar_type(kept)).contiguous()});
   return out;
+}
+
+at::Tensor narrowest(const at::Tensor& tensor) {
+  const at::Tensor half = tensor.to(at::kBFloat16);
+  return at::equal(half.to(at::kFloat), tensor) ? half : tensor;
 }
 
 at::Tensor widened(const at::Tensor& tensor) {

@@ -26,10 +26,13 @@ at::ScalarType scalar_type(precision kept);
 /// @returns the parameters in that precision, where they are: the very tensors that are so already
 weights in_precision(const weights& parameters, precision kept);
 
+/// @returns the fp32 tensor in bfloat16, if that has every one of its numbers; else itself
+at::Tensor narrowest(const at::Tensor& tensor);
+
 /// @returns bfloat16 as fp32, any other tensor as it is
 at::Tensor widened(const at::Tensor& tensor);
 
-/// @returns an fp32 tensor of that shape without values, on the device "meta"
+/// @returns a tensor of that shape without values, on the device "meta": bfloat16 where it is stored so, else fp32
 at::Tensor shape_alone(const formats::stored_tensor& tensor);
 
 /// @returns a contiguous tensor on the CPU without values

@@ -237,10 +237,10 @@ std::vector<figure> figures_of(const pipeline& p) {
     if (std::get<policy_table>(r->options).pretraining)
       list.push_back({"pretraining/loss", "loss of the plain text that is mixed in"});
   for (const role* r : p.of<policy_table>())
-    if (std::get<policy_table>(r->options).publish_deltas)
-      list.push_back({"weights/delta_share",
-                      "bytes of what differed in the version that was published before the step, as a share of all of "
-                      "it; 0: it was published whole alone"});
+    if (const auto& table = std::get<policy_table>(r->options); table.publish_deltas || table.lora)
+      list.push_back({"weights/published_share",
+                      "bytes that a rollout on another host pulls of the version that was published before the step "
+                      "(its adapter, or what differed), as a share of all of it; 1: all of it"});
   for (const role* r : p.of<demonstrations_table>())
     if (std::get<demonstrations_table>(r->options).form == "preference")
       list.push_back({"preference/accuracy", "share of the pairs whose better answer the policy prefers"});

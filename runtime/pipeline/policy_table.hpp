@@ -81,7 +81,8 @@ struct policy_table {
     v("publishes_to", s.publishes_to, any(), "the rollouts and evaluations that get new versions of the weights");
     v("publish_deltas", s.publish_deltas, any(),
       "a rollout that has the version before pulls what differs, where that is less than half of the bytes; takes one "
-      "more copy of the weights, as they travel, in the policy's process and in each rollout's");
+      "more copy of the weights, as they travel, in the policy's process and in each rollout's; with lora, adapters "
+      "travel in any case, and no deltas");
     v("algorithm", s.algorithm, one_of(names_of(v.words().algorithms)), "advantage and loss");
     v("algorithm_options", s.algorithm_options, algorithm_keys{s.algorithm}, "the algorithm's own options");
     v("optimizer", s.optimizer, any(), "how a gradient becomes a step");
@@ -101,7 +102,9 @@ struct policy_table {
     v("epochs", s.epochs, between(1, 1000), "passes over a step");
     v("target_kl", s.target_kl, between(0, 1e6),
       "no further update of a step once KL(proximal || current) is above; 0 = all of them");
-    v("lora", s.lora, any(), "low-rank adapters in place of the whole model");
+    v("lora", s.lora, any(),
+      "low-rank adapters in place of the whole model; they alone travel to other hosts, where they are merged with "
+      "the model's own files");
     v("ema_decay", s.ema_decay, between(0, 0.999999999),
       "of an exponential average of the weights over steps, saved as `ema` in each checkpoint; 0 = none");
     v("pretraining", s.pretraining, any(), "plain text whose loss is mixed in");

@@ -1,8 +1,8 @@
 #include "runtime/roles/evaluation_role.hpp"
 
-#include "runtime/columns/weights_bundle.hpp"
 #include "runtime/model/inference_decoder.hpp"
 #include "runtime/pipeline/located.hpp"
+#include "runtime/roles/published_versions.hpp"
 #include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/role_model.hpp"
 #include "runtime/roles/rule_verifier_role.hpp"
@@ -66,31 +66,33 @@ std::shared_ptr<const evaluation_core> core_of(const role_setup& setup, const pi
 evaluation_role::evaluation_role(const role_setup& setup, const pipeline::evaluation_table& table)
     : setup_(setup), answers_kept_(static_cast<std::size_t>(table.answers_kept)),
       device_(device_for(*setup.pipeline, table.model)), core_(core_of(setup, table)),
+      versions_(*setup.data, parts_pulled(*setup.pipeline, false), merging_.weak_poster()),
       thread_(std::make_shared<job_thread>()) {
   device_for(*setup.pipeline, word(table.cache_dtype), "roles." + setup.who.role + ".cache_dtype");
   if (core_->skipped() > 0)
     telemetry::log_warning(setup_.who.name(),
                            std::to_string(core_->skipped()) + " rows skipped, the first: " + core_->skipped_first());
   // Linux: the calling thread's own priority, inherited by those it starts.
-  thread_->post([] { setpriority(PRIO_PROCESS, 0, lower_priority); });
+  for (auto* const thread : {&merging_, thread_.get()})
+    thread->post([] { setpriority(PRIO_PROCESS, 0, lower_priority); });
 }
 
 void evaluation_role::take(const new_weights& ask, answer_to<weights_live> done) {
   const double start = telemetry::now_s();
-  columns::pull_weights(*setup_.data, ask.parameters, setup_.deadline(),
-                        [version = ask.version, start, done = std::move(done),
-                         taken = taken_](columns::pulled_weights pulled, const std::string& error) {
-                          if (!error.empty()) {
-                            done({}, error);
-                            return;
-                          }
-                          {
-                            const std::lock_guard lock(taken->mutex);
-                            taken->version = version;
-                            taken->parameters = std::move(pulled);
-                          }
-                          done({.version = version, .pull_s = telemetry::now_s() - start}, "");
-                        });
+  versions_.pull(ask.version, ask.parameters, setup_.deadline(),
+                 [version = ask.version, start, done = std::move(done), taken = taken_](columns::pulled_weights pulled,
+                                                                                        const std::string& error) {
+                   if (!error.empty()) {
+                     done({}, error);
+                     return;
+                   }
+                   {
+                     const std::lock_guard lock(taken->mutex);
+                     taken->version = version;
+                     taken->parameters = std::move(pulled);
+                   }
+                   done({.version = version, .pull_s = telemetry::now_s() - start}, "");
+                 });
 }
 
 void evaluation_role::evaluate(const evaluate_version& ask, answer_to<version_evaluated> done) {

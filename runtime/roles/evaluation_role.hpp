@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/columns/weights_bundle.hpp"
+#include "runtime/columns/version_pulls.hpp"
 #include "runtime/roles/abilities.hpp"
 #include "runtime/roles/evaluation_core.hpp"
 #include "runtime/roles/job_thread.hpp"
@@ -47,6 +47,8 @@ private:
   std::shared_ptr<const evaluation_core> core_;
   std::shared_ptr<taken_weights> taken_ = std::make_shared<taken_weights>();
   std::stop_source stop_;
+  job_thread merging_; ///< of adapters with their base, beside an evaluation
+  columns::version_pulls versions_;
   std::shared_ptr<job_thread> thread_;
 };
 

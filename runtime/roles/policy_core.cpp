@@ -1,5 +1,6 @@
 #include "runtime/roles/policy_core.hpp"
 
+#include "runtime/columns/adapter_base.hpp"
 #include "runtime/columns/weights_bundle.hpp"
 #include "runtime/formats/durable_write.hpp"
 #include "runtime/model/score_head.hpp"
@@ -249,8 +250,11 @@ void policy_core::end_step(const train_batch& batch, batch_report& report) {
 }
 
 weight_shares policy_core::publish(std::uint32_t version, published_versions& to) const {
-  if (!learner_.in_shares())
-    return to.publish_whole(version, snapshot(version));
+  if (!learner_.in_shares()) {
+    const auto whole = snapshot(version);
+    const auto adapter = learner_.version_adapter();
+    return to.publish_whole(version, whole, adapter ? std::optional(columns::bundle_of(*adapter)) : std::nullopt);
+  }
   check_version(version);
   weight_shares shares;
   for (const auto& [name, tensor] : learner_.trained())

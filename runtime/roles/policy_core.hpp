@@ -56,7 +56,8 @@ public:
   /// @throws std::logic_error if they are not those of `version` (any more)
   transport::bundle snapshot(std::uint32_t version) const;
 
-  /// Publishes a version: its `snapshot`, or the share of each rank from that rank.
+  /// Publishes a version: its `snapshot`, with the adapter where one is trained, or the share of each rank from that
+  /// rank.
   /// @throws as `snapshot`; std::runtime_error a rank is gone that has a share
   weight_shares publish(std::uint32_t version, published_versions& to) const;
 

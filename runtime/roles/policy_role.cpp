@@ -40,8 +40,8 @@ void policy_role::train(const train_batch& ask, answer_to<batch_report> done) {
       thread_, {.track = setup_.who.name(), .what = "train " + in_words(ask), .cause = telemetry::cause::compute},
       std::move(done), [this, ask, stop = stop_.get_token()] {
         auto report = core_->train(ask, stop);
-        if (publishes_deltas(*setup_.pipeline))
-          report.metrics["weights/delta_share"] = versions_.delta_share();
+        if (publishes_deltas(*setup_.pipeline) || !adapter_base(*setup_.pipeline).empty())
+          report.metrics["weights/published_share"] = versions_.published_share();
         if (const auto returns = core_->take_returns(); !returns.empty())
           report.returns = setup_.data->publish(columns::column_builder().add(column::returns, returns).finish());
         return report;

@@ -16,8 +16,20 @@ std::size_t versions_kept(const pipeline::pipeline& p) {
 
 bool publishes_deltas(const pipeline::pipeline& p) {
   return std::ranges::any_of(p.of<pipeline::policy_table>(), [](const auto* role) {
-    return std::get<pipeline::policy_table>(role->options).publish_deltas;
+    const auto& table = std::get<pipeline::policy_table>(role->options);
+    return table.publish_deltas && !table.lora;
   });
+}
+
+std::filesystem::path adapter_base(const pipeline::pipeline& p) {
+  for (const auto* role : p.of<pipeline::policy_table>())
+    if (const auto& table = std::get<pipeline::policy_table>(role->options); table.lora)
+      return p.models.at(table.model).path;
+  return {};
+}
+
+columns::version_pulls::parts parts_pulled(const pipeline::pipeline& p, bool deltas) {
+  return {.deltas = deltas && publishes_deltas(p), .base = adapter_base(p)};
 }
 
 void published_versions::make_room() {
@@ -33,27 +45,35 @@ ticket published_versions::publish(version_id version, transport::bundle paramet
   return place;
 }
 
-weight_shares published_versions::publish_whole(version_id version, const transport::bundle& parameters) {
+weight_shares published_versions::publish_whole(version_id version, const transport::bundle& parameters,
+                                                std::optional<transport::bundle> adapter) {
   weight_shares shares = publish(version, parameters);
-  if (!deltas_)
-    return shares;
   std::optional<transport::bundle> delta;
-  if (newest_ && newest_->first < version)
+  if (deltas_ && newest_ && newest_->first < version)
     delta = columns::delta_of(newest_->second, parameters);
   const std::lock_guard lock(mutex_);
-  delta_share_ = delta ? static_cast<double>(delta->bytes()) / static_cast<double>(parameters.bytes()) : 0;
-  if (delta) {
-    shares.delta = data_->publish(std::move(*delta));
+  published_share_ = 1;
+  if (adapter) {
+    shares.adapter = publish_part(std::move(*adapter), parameters);
+  } else if (delta) {
+    shares.delta = publish_part(std::move(*delta), parameters);
     shares.since = newest_->first;
-    published_.back().delta = shares.delta.id;
   }
-  newest_ = {version, parameters};
+  if (deltas_)
+    newest_ = {version, parameters};
   return shares;
 }
 
-double published_versions::delta_share() const {
+ticket published_versions::publish_part(transport::bundle part, const transport::bundle& whole) {
+  published_share_ = static_cast<double>(part.bytes()) / static_cast<double>(whole.bytes());
+  auto place = data_->publish(std::move(part));
+  published_.back().part = place.id;
+  return place;
+}
+
+double published_versions::published_share() const {
   const std::lock_guard lock(mutex_);
-  return delta_share_;
+  return published_share_;
 }
 
 void published_versions::hold(const hold_weights& ask) {
@@ -88,8 +108,8 @@ void published_versions::let_go_of_old(std::size_t kept) {
     const bool wanted = held_.contains(one.version) || (!old && !one.taken);
     if (!wanted) {
       data_->release(one.ticket);
-      if (one.delta != 0)
-        data_->release(one.delta);
+      if (one.part != 0)
+        data_->release(one.part);
     }
     return !wanted;
   });

@@ -1,6 +1,6 @@
 #include "runtime/roles/reference_role.hpp"
 
-#include "runtime/columns/weights_bundle.hpp"
+#include "runtime/roles/published_versions.hpp"
 #include "runtime/roles/role_kinds.hpp"
 #include "runtime/roles/thread_answer.hpp"
 #include "runtime/words/input_error.hpp"
@@ -9,24 +9,10 @@
 #include <utility>
 
 namespace millrace::roles {
-namespace {
-
-/// Weights, waited for on a thread that may wait. @throws input_error with the line of what went wrong
-model::weights pulled(transport::data_plane& data, const weight_shares& from, std::chrono::milliseconds deadline) {
-  std::promise<std::pair<columns::pulled_weights, std::string>> arrived;
-  columns::pull_weights(data, from, deadline, [&](columns::pulled_weights weights, std::string error) {
-    arrived.set_value({std::move(weights), std::move(error)});
-  });
-  const auto [weights, error] = arrived.get_future().get(); // the data plane answers within the deadline
-  if (!error.empty())
-    throw input_error(error);
-  return columns::weights_of(weights);
-}
-
-} // namespace
 
 reference_role::reference_role(const role_setup& setup, const pipeline::reference_table& table)
-    : setup_(setup), core_(reference_core::load(*setup.pipeline, table, setup.threads())) {
+    : setup_(setup), core_(reference_core::load(*setup.pipeline, table, setup.threads())),
+      versions_(*setup.data, parts_pulled(*setup.pipeline, false), merging_.weak_poster()) {
   if (table.follows() && !setup.checkpoint.empty())
     core_.read_checkpoint(setup.checkpoint, setup.who.role);
 }
@@ -37,6 +23,18 @@ void reference_role::add(const process_group&, columns::column_set columns, answ
   });
 }
 
+model::weights reference_role::pulled(const new_weights& what) {
+  std::promise<std::pair<columns::pulled_weights, std::string>> arrived;
+  versions_.pull(what.version, what.parameters, setup_.deadline(),
+                 [&](columns::pulled_weights weights, std::string error) {
+                   arrived.set_value({std::move(weights), std::move(error)});
+                 });
+  const auto [weights, error] = arrived.get_future().get(); // the data plane answers within the deadline
+  if (!error.empty())
+    throw input_error(error);
+  return columns::weights_of(weights);
+}
+
 void reference_role::take(const new_weights& ask, answer_to<weights_live> done) {
   answer_from<weights_live>(thread_,
                             {.track = setup_.who.name(),
@@ -44,7 +42,7 @@ void reference_role::take(const new_weights& ask, answer_to<weights_live> done) 
                              .cause = telemetry::cause::transfer},
                             std::move(done), [this, ask] {
                               if (core_.wants(ask.version))
-                                core_.follow(ask.version, pulled(*setup_.data, ask.parameters, setup_.deadline()));
+                                core_.follow(ask.version, pulled(ask));
                               return weights_live{.version = ask.version};
                             });
 }

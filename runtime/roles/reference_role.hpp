@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/columns/version_pulls.hpp"
 #include "runtime/roles/abilities.hpp"
 #include "runtime/roles/job_thread.hpp"
 #include "runtime/roles/reference_core.hpp"
@@ -24,8 +25,13 @@ public:
   void write(const write_checkpoint& ask, answer_to<checkpoint_written> done) override;
 
 private:
+  /// Weights, waited for on a thread that may wait. @throws input_error with the line of what went wrong
+  model::weights pulled(const new_weights& what);
+
   role_setup setup_;
   reference_core core_;
+  job_thread merging_; ///< of adapters with their base, while `thread_` waits for the version
+  columns::version_pulls versions_;
   job_thread thread_; ///< last: it ends before what its jobs use
 };
 

@@ -164,7 +164,7 @@ rollout_role::rollout_role(const role_setup& setup, const pipeline::rollout_tabl
     });
   };
   state_->layout = std::make_unique<job_thread>();
-  state_->versions = std::make_unique<columns::version_pulls>(*setup.data, publishes_deltas(*setup.pipeline),
+  state_->versions = std::make_unique<columns::version_pulls>(*setup.data, parts_pulled(*setup.pipeline, true),
                                                               state_->layout->weak_poster());
   const auto options = state_->requests.engine_options(setup.threads());
   state_->loop = std::make_unique<decode_loop>(setup.who.name(), state_->words.tok, options, state_->loop_events(),

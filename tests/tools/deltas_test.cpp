@@ -47,10 +47,10 @@ TEST_CASE("deltas: a tenth of the bytes travels at a small learning rate, and ev
   }
   CHECK(changes.run.files().learning_curve() == whole.run.files().learning_curve());
   const auto rows = changes.run.files().metrics();
-  CHECK(rows.front().at("weights/delta_share") == 0); // the first version
+  CHECK(rows.front().at("weights/published_share") == 1); // the first version
   for (std::size_t i = 2; i < rows.size(); ++i) {
-    CHECK(rows[i].at("weights/delta_share").get<double>() > 0);
-    CHECK(rows[i].at("weights/delta_share").get<double>() < 0.1);
+    CHECK(rows[i].at("weights/published_share").get<double>() > 0);
+    CHECK(rows[i].at("weights/published_share").get<double>() < 0.1);
   }
   const auto all = whole.pulled(), less = changes.pulled();
   CAPTURE(all);

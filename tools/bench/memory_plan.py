@@ -3,7 +3,7 @@
 
     python3 tools/bench/memory_plan.py [--millrace build/release/millrace] [--model GGUF] [--steps 3] [--only NAME ...]
 
-Fourteen configurations of SmolLM2-135M, whole and cut down to its first six layers, whose answers run to their longest. Prints
+Fifteen configurations of SmolLM2-135M, whole and cut down to its first six layers, whose answers run to their longest. Prints
 a line a process: predicted, measured, their ratio; and the CPU seconds of all processes. Exit status 1 if a ratio is
 further from 1 than 10 %.
 """
@@ -93,6 +93,7 @@ CONFIGURATIONS = {
     "reward model placed": ("six", JUDGE, APART + ["placement.judge.processes=1",
                                                    'roles.learner.rewards=[{name="format"},{name="judge"}]']),
     "evaluation placed": ("six", HELD_OUT, APART + ["placement.held_out.processes=1"]),
+    "LoRA over TCP": ("whole", "", APART + ["roles.learner.lora.rank=16", "placement.transport=tcp"]),
     "LoRA, reference": ("whole", REFERENCE, ["roles.learner.lora.rank=16", "roles.learner.loss.kl_coefficient=0.1"]),
 }
 

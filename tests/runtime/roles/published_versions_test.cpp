@@ -1,6 +1,8 @@
+#include "runtime/columns/weights_bundle.hpp"
 #include "runtime/roles/published_versions.hpp"
 #include "tests/runtime/roles/fixture.hpp"
 
+#include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
 #include <memory>
@@ -47,6 +49,30 @@ TEST_CASE("a published version stays until the next one, until all have it, or a
   CHECK(one.live() == 1);
   one.versions.make_room();
   CHECK(one.live() == 0);
+}
+
+TEST_CASE("an adapter is published beside its version, goes with it, and is the share of the bytes that travels") {
+  const auto bundle_of = [](std::int64_t numbers) { return columns::bundle_of({{"w", at::ones({numbers})}}); };
+  for (const bool deltas : {false, true}) {
+    const auto data = tests::data_plane_of(1);
+    roles::published_versions versions(data, 1, deltas);
+    CHECK(versions.published_share() == 1);
+    CHECK(versions.publish_whole(1, bundle_of(100)).adapter.id == 0);
+    CHECK(versions.published_share() == 1);
+    for (const version_id version : {2, 3}) {
+      const auto shares = versions.publish_whole(version, bundle_of(100), bundle_of(7));
+      CHECK(shares.adapter.bytes == 28);
+      CHECK(shares.delta.id == 0); // an adapter takes its place
+      CHECK(versions.published_share() == 0.07);
+      CHECK(data->stats().live_tickets == 2);
+    }
+    versions.hold({.version = 3, .hold = true});
+    versions.publish_whole(4, bundle_of(100));
+    CHECK(versions.published_share() == (deltas ? 0.02 : 1)); // nothing differs: `changed` has 8 bytes
+    versions.hold({.version = 3, .hold = false});
+    versions.let_go({4});
+    CHECK(data->stats().live_tickets == 0);
+  }
 }
 
 TEST_CASE("where a reference follows, versions that all rollouts have stay for it") {

@@ -1,0 +1,164 @@
+#include "tests/tools/tiny_run.hpp"
+
+#include <doctest/doctest.h>
+
+#include <csignal>
+#include <map>
+
+namespace adapters_test {
+
+using namespace millrace::tests;
+
+namespace {
+
+const strings over_tcp{"--set", "placement.transport=tcp"};
+
+strings with(strings sets, const strings& more) {
+  sets.insert(sets.end(), more.begin(), more.end());
+  return sets;
+}
+
+/// The weights of a run's checkpoint, and the file of its adapter.
+constexpr const char *merged_file = "model/model.safetensors", *adapter_file = "adapter/adapter_model.safetensors";
+
+/// A run of a wide model whose adapters are trained. In one process versions are taken whole; where its roles are apart
+/// and read everything over TCP, adapters travel.
+struct lora_run {
+  temporary_folder folder;
+  tiny_run run;
+  strings sets;
+
+  explicit lora_run(const strings& more = {}, tiny_pipeline pipeline = {})
+      : run([&] {
+          pipeline.model = folder / "wide";
+          return pipeline;
+        }()),
+        sets(with({"--set", "roles.learner.lora={rank = 2}", "--set", "roles.learner.optimizer.lr=1e-2"}, more)) {
+    write_wide_model(folder / "wide");
+  }
+
+  strings apart() const { return run.start(with(sets, with(placed_apart(false), over_tcp))); }
+
+  void goes_well(const strings& command) const {
+    const auto done = run_to_end(command, 120);
+    CAPTURE(done.err);
+    REQUIRE(done.status == 0);
+    CHECK(done.err.find("is pulled") == std::string::npos); // all of it, for want of something
+  }
+
+  /// Bytes that a role's processes have pulled, from the learner and from each other.
+  std::uint64_t pulled_by(const std::string& role) const {
+    std::uint64_t bytes = 0;
+    const auto status = run.files().status();
+    for (const auto& lane : status.at("lanes"))
+      if (lane.at("to").get<std::string>().starts_with(role + "/"))
+        bytes += lane.at("bytes_pulled").get<std::uint64_t>();
+    return bytes;
+  }
+
+  std::string saved(int step, const char* file = merged_file) const {
+    const auto number = std::to_string(step);
+    return read_file(run.files().folder() / "checkpoints" / ("step-" + std::string(6 - number.size(), '0') + number)
+                     / file);
+  }
+
+  std::uint64_t whole_bytes() const { return std::filesystem::file_size(folder / "wide/model.safetensors"); }
+};
+
+const strings in_half{"--set", "models.tiny.dtype=bfloat16"};
+
+} // namespace
+
+TEST_CASE(
+    "adapters: they alone travel, and answers, losses and saved weights are those of whole versions bit for bit") {
+  for (const auto& how : {strings{}, in_half}) {
+    CAPTURE(how.size());
+    const lora_run whole(how), adapters(how);
+    whole.goes_well(whole.run.start(whole.sets));
+    adapters.goes_well(adapters.apart());
+    CHECK(adapters.run.files().learning_curve() == whole.run.files().learning_curve());
+    REQUIRE(whole.saved(6).size() > 1'000'000);
+    CHECK(adapters.saved(6) == whole.saved(6));
+    CHECK(adapters.saved(6, adapter_file) == whole.saved(6, adapter_file));
+    const auto a_version = adapters.whole_bytes() / (how.empty() ? 1 : 2);
+    for (const auto& row : adapters.run.files().metrics()) {
+      CHECK(row.at("weights/published_share").get<double>() > 0);
+      CHECK(row.at("weights/published_share").get<double>() < 0.1);
+    }
+    CHECK(adapters.pulled_by("rollout") > 0);
+    CHECK(adapters.pulled_by("rollout") < a_version); // two rollouts and seven versions: not one of them came whole
+  }
+}
+
+TEST_CASE("adapters: evaluations and a reference that follows take them too") {
+  const strings more =
+      with(in_half, {"--set", "roles.learner.publishes_to=[\"rollout\", \"held_out\"]", "--set",
+                     "roles.held_out.kind=evaluation", "--set", "roles.held_out.model=tiny", "--set",
+                     "roles.held_out.generator={type = \"arithmetic\"}", "--set", "roles.held_out.rows=8", "--set",
+                     "roles.held_out.max_new_tokens=16", "--set", "roles.held_out.every=2", "--set",
+                     "roles.held_out.rules=[{type = \"length\", max = 15}]", "--set", "roles.frozen.refresh_every=1"});
+  const lora_run whole(more, {.reference = true}), adapters(more, {.reference = true});
+  whole.goes_well(whole.run.start(whole.sets));
+  adapters.goes_well(
+      with(adapters.apart(), {"--set", "placement.held_out.processes=1", "--set", "placement.frozen.processes=1"}));
+  CHECK(adapters.saved(6) == whole.saved(6));
+  const auto figures_of = [](const lora_run& one, const char* figure) {
+    std::map<std::string, std::string> by_step; // evaluations have rows of their own, which come when they are done
+    for (const auto& row : one.run.files().metrics())
+      if (row.contains(figure))
+        by_step[row.at("step").dump()] = row.at(figure).dump();
+    return by_step;
+  };
+  for (const char* figure : {"reward", "actor/grad_norm", "actor/kl_loss", "evaluation/held_out/pass@1"}) {
+    CAPTURE(figure);
+    CHECK(figures_of(whole, figure).size() >= 3);
+    CHECK(figures_of(adapters, figure) == figures_of(whole, figure));
+  }
+  for (const char* role : {"held_out", "frozen"}) {
+    CAPTURE(role);
+    CHECK(adapters.pulled_by(role) > 0);
+    CHECK(adapters.pulled_by(role) < adapters.whole_bytes() / 2);
+  }
+}
+
+TEST_CASE("adapters: a rollout that is killed starts again without a whole version, and no step is another for it") {
+  const lora_run whole({}, {.steps = 10}), adapters({}, {.steps = 10});
+  whole.goes_well(whole.run.start(whole.sets));
+  running_command running(adapters.apart());
+  const auto files = adapters.run.files();
+  CHECK(reaches(running, files, 3, 60));
+  const auto victim = files.process_of("rollout/0");
+  REQUIRE(victim > 0);
+  kill(victim, SIGKILL);
+  const auto end = running.wait(120);
+  CAPTURE(running.err());
+  CHECK(end.status == 0);
+  check_each_group_once(files, 10);
+  CHECK(files.learning_curve() == whole.run.files().learning_curve());
+  CHECK(adapters.saved(10) == whole.saved(10));
+  CHECK(adapters.pulled_by("rollout") < adapters.whole_bytes());
+}
+
+TEST_CASE("adapters: a run that goes on from a checkpoint publishes them on the same base") {
+  const lora_run whole(in_half), adapters(in_half);
+  whole.goes_well(whole.run.start(whole.sets));
+  adapters.goes_well(with(adapters.apart(), {"--set", "run.steps=3"}));
+  adapters.goes_well(adapters.run.resume({"--set", "run.steps=6"}));
+  CHECK(adapters.run.files().learning_curve() == whole.run.files().learning_curve());
+  CHECK(adapters.saved(6) == whole.saved(6));
+  CHECK(adapters.pulled_by("rollout") < adapters.whole_bytes() / 2);
+}
+
+TEST_CASE("adapters: a replay, which samples from whole versions, repeats asynchronous runs and steps in parts") {
+  for (const char* preset : {"one_step_off", "areal", "streaming"}) {
+    CAPTURE(preset);
+    const lora_run adapters(in_half, {.steps = 8, .preset = preset});
+    adapters.goes_well(adapters.apart());
+    const auto again = run_to_end(command_line({"replay", adapters.run.files().folder().string()}), 120);
+    CAPTURE(again.err);
+    CHECK(again.status == 0);
+    CHECK(adapters.pulled_by("rollout") < adapters.whole_bytes() / 2);
+  }
+}
+
+} // namespace adapters_test
