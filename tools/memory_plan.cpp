@@ -183,7 +183,7 @@ private:
     const bool far =
         p_.placement.transport == word(transport::wire::tcp) || p_.host_of(role_, rank_) != p_.host_of(policy, 0);
     if (!base.empty() && !beside_policy() && far && !pipeline::stage_reference_of(base))
-      add(memory_kind::staging, model_size_of(base).narrowest);
+      add(memory_kind::staging, model_size_of(base).stored);
   }
 
   /// The next version, from when it has come until it is live. @param weights, packed bytes of it

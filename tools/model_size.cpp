@@ -18,7 +18,7 @@ model_size read_model_size(const std::filesystem::path& path) {
     const auto bytes = tensor.numel() * number_bytes;
     const bool table = name == "model.embed_tokens.weight";
     size.weights += bytes;
-    size.narrowest += kept_as(tensor.scalar_type() == at::kBFloat16 ? precision::bfloat16 : precision::float32, bytes);
+    size.stored += kept_as(tensor.scalar_type() == at::kBFloat16 ? precision::bfloat16 : precision::float32, bytes);
     size.table += table ? bytes : 0;
     size.adapted += name.ends_with("_proj.weight") ? bytes : 0;
     if (tensor.dim() == 2) {

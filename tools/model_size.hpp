@@ -20,8 +20,8 @@ struct model_size {
   std::int64_t table = 0;   ///< bytes of the embedding
   std::int64_t packed = 0;  ///< bytes of the matrices as an engine lays them out
   std::int64_t packed_int8 = 0;
-  std::int64_t narrowest = 0; ///< bytes as the files have it, in bfloat16 or fp32
-  std::int64_t adapted = 0;   ///< bytes of the linear layers of blocks
+  std::int64_t stored = 0;  ///< bytes in bfloat16 where the files have it so, else in fp32
+  std::int64_t adapted = 0; ///< bytes of the linear layers of blocks
 };
 
 /// Reads each model's files once: a change is looked for by planning again and again. @throws input_error

@@ -59,12 +59,8 @@ void adapter_base::check(const ticket& version) const {
 }
 
 transport::bundle adapter_base::merged(const transport::bundle& adapter, const ticket& version) {
-  if (!weights_) {
-    auto read = model::load_checkpoint(path_).parameters;
-    for (auto& one : read)
-      one.tensor = model::narrowest(one.tensor);
-    weights_ = std::move(read);
-  }
+  if (!weights_)
+    weights_ = model::load_checkpoint(path_, {.kept = std::nullopt}).parameters;
   check(version);
   const auto where = transport::pack(version.layout);
   auto all = transport::shared_memory::make(where.bytes);

@@ -16,9 +16,8 @@ transport::bundle bundle_of(const model::adapter& adapter);
 /// What such a bundle holds, in its own memory. @throws std::invalid_argument, std::out_of_range for another bundle
 model::adapter adapter_of(const transport::bundle& adapter);
 
-/// The model that a policy's adapters stand on, read from its own files when it is first needed, and kept. A tensor
-/// whose numbers are all bfloat16 is kept as that, any other as fp32: so no bit of what is merged depends on it. Not
-/// thread-safe.
+/// The model that a policy's adapters stand on, read from its own files when it is first needed, and kept: in bfloat16
+/// what the files have so, all else in fp32. So no number is rounded before it is merged. Not thread-safe.
 class adapter_base {
 public:
   /// @param path of the model

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,8 +37,8 @@ struct checkpoint {
 struct load_options {
   bool weights = true; ///< false: no tensor is read
   bool shapes = false; ///< without `weights`: `parameters` have their shapes, on the device "meta", and no values
-  precision kept = precision::float32; ///< what the weights are read as
-  bool score_head = false;             ///< a sequence-classification checkpoint is taken too, not only a language model
+  std::optional<precision> kept = precision::float32; ///< what the weights are read as; nothing: as `to_floats` says
+  bool score_head = false; ///< a sequence-classification checkpoint is taken too, not only a language model
 };
 
 /// Reads a Hugging Face folder or a .gguf file.

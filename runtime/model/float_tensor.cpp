@@ -65,10 +65,10 @@ at::Tensor to_float32(const formats::stored_tensor& tensor) {
   }
 }
 
-at::Tensor to_floats(const formats::stored_tensor& tensor, precision kept) {
-  if (kept == precision::bfloat16 && tensor.kind == formats::storage::bf16)
+at::Tensor to_floats(const formats::stored_tensor& tensor, std::optional<precision> kept) {
+  if (kept != precision::float32 && tensor.kind == formats::storage::bf16)
     return copied(tensor, at::kBFloat16);
-  return to_float32(tensor).to(scalar_type(kept));
+  return to_float32(tensor).to(scalar_type(kept.value_or(precision::float32)));
 }
 
 at::Tensor floats_of_shape(const std::vector<std::int64_t>& shape, precision kept) {
@@ -84,11 +84,6 @@ weights in_precision(const weights& parameters, precision kept) {
   for (const auto& [name, tensor] : parameters)
     out.push_back({name, tensor.detach().to(scalar_type(kept)).contiguous()});
   return out;
-}
-
-at::Tensor narrowest(const at::Tensor& tensor) {
-  const at::Tensor half = tensor.to(at::kBFloat16);
-  return at::equal(half.to(at::kFloat), tensor) ? half : tensor;
 }
 
 at::Tensor widened(const at::Tensor& tensor) {

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace millrace::model {
@@ -19,15 +20,13 @@ namespace millrace::model {
 at::Tensor to_float32(const formats::stored_tensor& tensor);
 
 /// The same in a precision: bfloat16 is rounded from the fp32 value; what is stored so is copied as it is.
-at::Tensor to_floats(const formats::stored_tensor& tensor, precision kept);
+/// @param kept nothing: bfloat16 where it is stored so, else fp32, so that no number is rounded
+at::Tensor to_floats(const formats::stored_tensor& tensor, std::optional<precision> kept);
 
 at::ScalarType scalar_type(precision kept);
 
 /// @returns the parameters in that precision, where they are: the very tensors that are so already
 weights in_precision(const weights& parameters, precision kept);
-
-/// @returns the fp32 tensor in bfloat16, if that has every one of its numbers; else itself
-at::Tensor narrowest(const at::Tensor& tensor);
 
 /// @returns bfloat16 as fp32, any other tensor as it is
 at::Tensor widened(const at::Tensor& tensor);

@@ -13,6 +13,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 namespace millrace::model {
@@ -25,7 +26,7 @@ using json = nlohmann::json;
 constexpr std::size_t most_name_bytes = 255; // what Linux's file systems take
 
 /// Weights are floating point; anything else under a parameter's name is a mistake.
-at::Tensor parameter(const std::string& path, const formats::stored_tensor& stored, precision kept) {
+at::Tensor parameter(const std::string& path, const formats::stored_tensor& stored, std::optional<precision> kept) {
   if (stored.kind != formats::storage::f32 && stored.kind != formats::storage::f16
       && stored.kind != formats::storage::bf16 && stored.kind != formats::storage::f64)
     throw input_error(path + ": tensor " + formats::in_quotes(stored.name) + ": dtype "
@@ -83,7 +84,7 @@ public:
   }
 
   /// Sorted by name.
-  weights read(precision kept) const {
+  weights read(std::optional<precision> kept) const {
     weights out;
     for (const auto& [name, where] : places_)
       out.push_back({name, tensor_at(where, kept)});
@@ -143,7 +144,7 @@ private:
     places_ = std::move(named);
   }
 
-  static at::Tensor tensor_at(const place& where, precision kept) {
+  static at::Tensor tensor_at(const place& where, std::optional<precision> kept) {
     at::Tensor read = parameter(where.path, *where.stored, kept);
     where.file->let_go(*where.stored);
     return read;

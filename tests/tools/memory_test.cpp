@@ -118,6 +118,36 @@ constexpr std::int64_t tiny_weights = 28608 * 4;
 
 } // namespace
 
+TEST_CASE("the plan of memory: who takes adapters over the network keeps the model that they stand on, as its files "
+          "have it") {
+  const tiny_run run({.reference = true});
+  const strings lora{"--set", "roles.learner.lora.rank=2",     "--set", "roles.frozen.refresh_every=1",
+                     "--set", "placement.rollout.processes=1", "--set", "placement.frozen.processes=1"};
+  const auto over = [&](const std::string& wire, strings sets) {
+    sets.insert(sets.end(), {"--set", "placement.transport=" + wire});
+    return planned(run, sets);
+  };
+  const auto far = over("tcp", lora), here = over("auto", lora),
+             whole = over("tcp", strings(lora.begin() + 2, lora.end()));
+  for (const char* role : {"rollout", "frozen"}) {
+    CAPTURE(role);
+    const auto staging = [&](const nlohmann::json& plan) {
+      return bytes_of(plan, std::string(role) + "/0", role, "staging");
+    };
+    CHECK(staging(here) > 0);
+    CHECK(staging(here) == staging(whole));
+    CHECK(staging(far) == staging(here) + tiny_weights); // its file has fp32
+  }
+  const temporary_folder folder;
+  const auto half = (folder / "half").string();
+  REQUIRE(run_to_end(command_line({"convert", tiny_model().string(), half, "--dtype", "bfloat16"})).status == 0);
+  const strings of_half{"--set", "models.tiny.path=" + half};
+  auto with_half = lora;
+  with_half.insert(with_half.end(), of_half.begin(), of_half.end());
+  CHECK(bytes_of(over("tcp", with_half), "rollout/0", "rollout", "staging")
+        == bytes_of(here, "rollout/0", "rollout", "staging") + tiny_weights / 2);
+}
+
 TEST_CASE("the plan of memory: what training and publishing keep of a model, by hand, and sums that add up") {
   const tiny_run run({.critic = true});
   const auto alone = planned(run);

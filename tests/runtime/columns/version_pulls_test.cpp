@@ -115,6 +115,37 @@ TEST_CASE("version pulls: a delta that leads elsewhere, or nowhere, costs a pull
   CHECK(at.aside == 3);
 }
 
+TEST_CASE("version pulls: several readers of one far host, which lend each other what they pull, pull deltas too") {
+  transport::data_plane owner(transport::testing::options_of(1)); // over TCP: of another host
+  transport::data_plane first(transport::testing::options_of(2, transport::wire::automatic)),
+      second(transport::testing::options_of(3, transport::wire::automatic));
+  for (auto* const one : {&first, &second})
+    one->add_peer(1, owner.address());
+  first.add_peer(3, second.address());
+  second.add_peer(2, first.address());
+  const auto large = [](int k) {
+    const at::Tensor numbers = at::arange(1'000'000, at::kFloat);
+    numbers[k] = -1;
+    return columns::bundle_of({{"w", numbers}});
+  };
+  REQUIRE(large(1).bytes() > transport::smallest_shared);
+  int patched = 0;
+  columns::version_pulls pulls(first, {.deltas = true}, [&](const auto& work) {
+    ++patched;
+    work();
+  });
+  for (int k = 1; k < 4; ++k) {
+    weight_shares shares = owner.publish(large(k));
+    if (k > 1) {
+      shares.delta = owner.publish(columns::delta_of(large(k - 1), large(k)).value());
+      shares.since = static_cast<std::uint32_t>(k - 1);
+    }
+    CHECK(two_hosts::pull(pulls, k, shares) == "right");
+  }
+  CHECK(patched == 2);
+  CHECK(first.stats().bytes_pulled < 2 * large(1).bytes());
+}
+
 TEST_CASE("version pulls: of adapters the first version needs no more than any other, and none travels whole") {
   const adapted policy;
   two_hosts at({.base = policy.path});
