@@ -110,11 +110,11 @@ TEST_CASE("adapters: an evaluation takes them too, and its figures are those of 
     return by_version;
   };
   const auto found = evaluations_of(adapters), want = evaluations_of(whole);
-  for (const std::int64_t version : {0, 6}) { // those between are left out where the next one is there
+  CHECK(found.contains(6)); // an earlier one is left out where the next one is there
+  CHECK(want.contains(6));
+  for (const auto& [version, figures] : found) {
     CAPTURE(version);
-    REQUIRE(want.contains(version));
-    REQUIRE(found.contains(version));
-    CHECK(found.at(version) == want.at(version));
+    CHECK((!want.contains(version) || want.at(version) == figures));
   }
   CHECK(adapters.pulled_by("held_out") > 0);
   CHECK(adapters.pulled_by("held_out") < adapters.whole_bytes() / 2);
