@@ -181,4 +181,25 @@ std::vector<parcel> collect(group& ranks) {
   return receive(ranks, others);
 }
 
+std::vector<parcel> hand_around(group& ranks, const std::vector<parcel>& parcels) {
+  const auto size = static_cast<std::size_t>(ranks.size()), me = static_cast<std::size_t>(ranks.rank());
+  tensors bytes(size), counts(size), incoming(size), incoming_counts(size);
+  for (std::size_t r = 0; r < size; ++r)
+    if (r != me) {
+      bytes[r] = packed(parcels.at(r));
+      counts[r] = one_number(bytes[r].numel());
+      incoming_counts[r] = one_number();
+    }
+  ranks.exchange(counts, incoming_counts);
+  for (std::size_t r = 0; r < size; ++r)
+    if (r != me)
+      incoming[r] = at::empty({incoming_counts[r].item<std::int64_t>()}, at::kByte);
+  ranks.exchange(bytes, incoming);
+  std::vector<parcel> received(size);
+  for (std::size_t r = 0; r < size; ++r)
+    if (r != me)
+      received[r] = unpacked(incoming[r]);
+  return received;
+}
+
 } // namespace millrace::collective

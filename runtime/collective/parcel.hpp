@@ -38,4 +38,8 @@ void hand_in(group& ranks, const parcel& what);
 /// What every other rank hands the first one, in the order of ranks. @throws lost
 std::vector<parcel> collect(group& ranks);
 
+/// Every rank hands every other one a parcel. @param parcels by rank; the own one stays here
+/// @returns what each rank handed to this one, by rank; its own is empty @throws lost
+std::vector<parcel> hand_around(group& ranks, const std::vector<parcel>& parcels);
+
 } // namespace millrace::collective

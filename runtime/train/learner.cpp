@@ -6,12 +6,13 @@
 #include "runtime/model/float_tensor.hpp"
 #include "runtime/model/weights_file.hpp"
 #include "runtime/train/learner_state.hpp"
-#include "runtime/train/optimizer_state.hpp"
+#include "runtime/train/optimizer.hpp"
 #include "runtime/train/trainable.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -84,6 +85,12 @@ learner::state::state(model::model_config config, const model::weights& paramete
   check(options);
   if (adapter)
     model::adapt(decoder, *adapter);
+  if (options.kept) {
+    if (!shares_groups(options))
+      throw std::invalid_argument("algorithm '" + options.algorithm
+                                  + "' with these options: ranks share out its groups");
+    ranks.share_groups(pieces.emplace(options.kept));
+  }
 }
 
 model::weights learner::state::start_of(const std::filesystem::path& folder) const {
@@ -97,6 +104,18 @@ model::weights learner::state::start_of(const std::filesystem::path& folder) con
     out.push_back({parameter.name, read.to(device)});
   }
   return out;
+}
+
+bool shares_groups(const learner_options& options) {
+  const auto& row = row_named(options.algorithm);
+  const algorithms::hyperparameter_values values(row.options, options.algorithm_options);
+  const bool by_token =
+      row.returns || row.wants_old_logprob || std::ranges::any_of(row.options, [&](const auto& option) {
+        return option.name == "kl_in_reward" && values.get(option.name) != 0;
+      });
+  const bool several = options.updates_per_batch * options.epochs > 1;
+  return !by_token && !algorithms::needs_whole_step(options.loss)
+         && !(several && options.loss.against == algorithms::proximal::recomputed);
 }
 
 bool makes_returns(const std::string& algorithm) {

@@ -10,6 +10,7 @@
 #include "runtime/train/step_report.hpp"
 #include "runtime/train/team.hpp"
 #include "runtime/train/training_group.hpp"
+#include "runtime/words/age_mask.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -43,7 +44,14 @@ struct learner_options {
   int threads = 0;             ///< of this process's LibTorch; 0: leave them as they are
   std::string device = "auto"; ///< "auto", "cpu", "cuda", "cuda:1"
   team_seat seat = {};         ///< among the learner's processes
+  /// The groups that this rank keeps, where ranks share them out: `shares_groups` says where they can. Else empty.
+  group_pieces::find kept = {};
 };
+
+/// Whether the gradient of a group's answers takes only rewards, lengths and masks of the step's other groups, and so
+/// ranks can share groups out. Not where advantages or corrections are made of what was said of tokens (GAE, V-trace,
+/// KL in the reward), nor where several updates a step are anchored at one recomputed policy.
+bool shares_groups(const learner_options& options);
 
 /// Whether the targets of a critic are made of the policy's log-probabilities: V-trace's.
 bool makes_returns(const std::string& algorithm);
@@ -53,6 +61,8 @@ struct step_part {
   bool begins = true; ///< it is the step's first: its weights are the version that the step trains
   bool ends = true;   ///< it is the step's last
   bool moves = true;  ///< false: nothing is trained, the groups are only looked at (their rewards, their ages)
+  age_mask mask = age_mask::none; ///< how `mask_old` has marked the groups, for ranks that keep some of them
+  std::uint32_t train_from = 0;
 };
 
 /// Trains a decoder: packs groups, runs them in micro-batches, applies `epochs` times `updates_per_batch` optimizer
@@ -83,7 +93,8 @@ public:
   /// left, nothing is done. `stop`, looked at between micro-batches until the first update, leaves everything as it
   /// was.
   ///
-  /// @param groups  at least one; a group's columns of one shape
+  /// @param groups  at least one; a group's columns of one shape. Where ranks share out groups, those that others keep
+  ///                are outlines
   /// @param version the policy version that the parameters were when the step began: for staleness and the learning
   /// rate
   /// @throws std::invalid_argument naming the group whose columns disagree

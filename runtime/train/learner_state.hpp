@@ -26,6 +26,7 @@ struct learner::state {
   std::unique_ptr<held_parameters> held; ///< what is trained
   model::decoder decoder;
   adamw optimizer;
+  std::optional<group_pieces> pieces; ///< where ranks share out groups
   team ranks;
   std::vector<training_group> texts; ///< of the next step
   double text_coefficient = 0;
@@ -80,6 +81,7 @@ private:
   update_end update_once(step_state& step, const update_part& part);
   bool take_in(step_state& step, const micro_batch& batch, const micro_batch_result& result, int ranks) const;
   double add_text_gradients();
+  void hand_round(const step_state& step, const update_part& part, std::span<const std::size_t> order);
   micro_batch_task policy_task(const step_state& step, const update_part& part, const micro_batch& batch) const;
 
   collective::parcel compute(const collective::parcel& task);

@@ -25,6 +25,11 @@ void refuse(step_report& report, outcome result, std::string reason) {
   report.reason = std::move(reason);
 }
 
+/// Whether the step's report has log-probabilities of a micro-batch.
+bool is_told(const micro_batch& batch) {
+  return batch.first_token < static_cast<std::int64_t>(step_report::most_policy_logprobs);
+}
+
 /// @param places of the numbers, ascending   @returns the numbers at their places, NaN at others
 std::vector<float> spread(const std::vector<float>& numbers, const at::Tensor& places) {
   std::vector<float> all;
@@ -93,7 +98,8 @@ void learner::state::observe(const micro_batch_task& task, const algorithms::ans
   }
   if (!options.sampled)
     return;
-  result.logprob = answers.old_logprob.to(at::kCPU, at::kFloat).contiguous();
+  if (task.tells_logprob)
+    result.logprob = answers.old_logprob.to(at::kCPU, at::kFloat).contiguous();
   if (!task.from_start)
     return;
   const at::Tensor fresh = answers.version.eq(answers.policy_version);
@@ -107,7 +113,9 @@ void learner::state::observe(const micro_batch_task& task, const algorithms::ans
 
 /// One micro-batch, on whichever rank it falls to.
 collective::parcel learner::state::compute(const collective::parcel& given) {
-  const micro_batch_task task = unpacked_task(given);
+  micro_batch_task task = unpacked_task(given);
+  if (!task.pieces.empty())
+    task = out_of_pieces(std::move(task), *pieces, decoder.config().vocab_size);
   if (task.what == micro_batch_task::kind::policy)
     return packed(policy_gradient(task));
   if (task.what == micro_batch_task::kind::text)
@@ -179,7 +187,18 @@ micro_batch_task learner::state::policy_task(const step_state& step, const updat
   task.first_update = step.report.updates == 0;
   // Without a pass of its own, the old policy is the current one: of the step's start only in the step's first part.
   task.from_start = step.batch.answers.old_logprob.defined() || step.where.begins;
-  return task;
+  task.tells_logprob = is_told(batch);
+  return pieces ? in_pieces(std::move(task), step.groups, batch, step.where.mask, step.where.train_from) : task;
+}
+
+/// Where ranks share out groups: each gets what its micro-batches are made of.
+void learner::state::hand_round(const step_state& step, const update_part& part, std::span<const std::size_t> order) {
+  if (!pieces)
+    return;
+  std::vector<std::vector<piece_name>> of_tasks;
+  for (const std::size_t i : order)
+    of_tasks.push_back(pieces_of(step.groups, part.micro_batches[i]));
+  ranks.hand_round(of_tasks);
 }
 
 /// Enters what one micro-batch saw into the step's report. @returns false where its loss is not finite
@@ -193,10 +212,9 @@ bool learner::state::take_in(step_state& step, const micro_batch& batch, const m
   report.mismatch_tokens += result.mismatch_tokens;
   report.forward_s += result.forward_s / ranks_at_work;
   report.backward_s += result.backward_s / ranks_at_work;
-  if (const auto first = static_cast<std::size_t>(batch.first_token);
-      result.logprob.defined() && first < step_report::most_policy_logprobs) {
+  if (result.logprob.defined() && is_told(batch)) {
     const auto* found = result.logprob.const_data_ptr<float>();
-    const auto end = first + static_cast<std::size_t>(result.logprob.numel());
+    const auto end = static_cast<std::size_t>(batch.first_token) + static_cast<std::size_t>(result.logprob.numel());
     report.policy_logprob.resize(std::max(report.policy_logprob.size(), end));
     std::copy(found, found + result.logprob.numel(), report.policy_logprob.begin() + batch.first_token);
   }
@@ -229,6 +247,7 @@ learner::state::update_end learner::state::update_once(step_state& step, const u
   std::vector<collective::parcel> tasks;
   for (const std::size_t i : order)
     tasks.push_back(packed(policy_task(step, part, part.micro_batches[i])));
+  hand_round(step, part, order);
   const auto done = ranks.sum_gradients(tasks, stopped);
   algorithms::diagnostics seen;
   double loss = 0;

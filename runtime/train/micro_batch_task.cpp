@@ -1,12 +1,14 @@
 #include "runtime/train/micro_batch_task.hpp"
 
 #include "algorithms/diagnostic_fields.hpp"
+#include "runtime/train/mask_old.hpp"
+#include "runtime/train/packed_vectors.hpp"
+#include "runtime/train/step_columns.hpp"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 namespace millrace::train {
 namespace {
@@ -21,31 +23,6 @@ constexpr std::array<at::Tensor answer_columns::*, 11> sent_columns{
     &answer_columns::step_weight, &answer_columns::length,
     &answer_columns::reward,      &answer_columns::group,
     &answer_columns::group_tokens};
-
-template <class T>
-at::Tensor as_tensor(const std::vector<T>& values, at::ScalarType type) {
-  at::Tensor made = at::empty({static_cast<std::int64_t>(values.size())}, type);
-  if (!values.empty())
-    std::memcpy(made.mutable_data_ptr(), values.data(), values.size() * sizeof(T));
-  return made;
-}
-
-/// Takes `count` values off the front of what is left of a tensor.
-template <class T>
-class front_of {
-public:
-  explicit front_of(const at::Tensor& whole) : whole_(whole), next_(whole.const_data_ptr<T>()) {}
-
-  std::vector<T> take(std::int64_t count) {
-    std::vector<T> taken(next_, next_ + count);
-    next_ += count;
-    return taken;
-  }
-
-private:
-  at::Tensor whole_;
-  const T* next_;
-};
 
 /// Visits every number of figures, those of inner figures too.
 template <class Figures, class Visit>
@@ -84,6 +61,62 @@ micro_batch_task task_of(micro_batch_task::kind what, std::span<const training_g
   return task;
 }
 
+namespace {
+
+/// Leaves one number an answer, where all tokens of an answer have the same one. @returns whether they have
+bool bring_together(at::Tensor& of_tokens, const at::Tensor& length) {
+  if (of_tokens.numel() == 0)
+    return false;
+  const at::Tensor of_answers = of_tokens.index_select(0, (length.cumsum(0) - 1).clamp_min(0));
+  if (!at::equal(of_answers.repeat_interleave(length), of_tokens))
+    return false;
+  of_tokens = of_answers;
+  return true;
+}
+
+} // namespace
+
+std::vector<piece_name> pieces_of(std::span<const training_group> groups, const micro_batch& batch) {
+  std::vector<piece_name> names;
+  for (const auto& part : batch.parts)
+    names.push_back(
+        {groups[part.group].id, static_cast<std::int64_t>(part.first_answer), static_cast<std::int64_t>(part.answers)});
+  return names;
+}
+
+micro_batch_task in_pieces(micro_batch_task task, std::span<const training_group> groups, const micro_batch& batch,
+                           age_mask mask, std::uint32_t train_from) {
+  task.groups.clear();
+  task.batch.parts.clear();
+  task.pieces = pieces_of(groups, batch);
+  task.mask = mask;
+  task.train_from = train_from;
+  auto& answers = task.answers;
+  task.some_are_old = answers.trains.defined();
+  task.advantage_by_answer = bring_together(answers.advantage, answers.length);
+  for (auto* column : {&answers.behaviour_logprob, &answers.ref_logprob, &answers.version, &answers.trains})
+    *column = at::Tensor();
+  return task;
+}
+
+micro_batch_task out_of_pieces(micro_batch_task task, const group_pieces& pieces, std::int64_t vocab) {
+  for (const auto& name : task.pieces) {
+    task.batch.parts.push_back({task.groups.size(), 0, static_cast<std::size_t>(name.answers)});
+    task.groups.push_back(pieces.at(name));
+  }
+  mask_old(task.groups, task.mask, task.train_from);
+  const auto columns = gather_columns(task.groups, vocab).answers;
+  auto& answers = task.answers;
+  answers.behaviour_logprob = columns.behaviour_logprob;
+  answers.ref_logprob = columns.ref_logprob;
+  answers.version = columns.version;
+  if (task.some_are_old)
+    answers.trains = columns.trains.defined() ? columns.trains : at::ones({task.batch.tokens}, at::kBool);
+  if (task.advantage_by_answer)
+    answers.advantage = answers.advantage.repeat_interleave(answers.length);
+  return task;
+}
+
 parcel packed(const micro_batch_task& task) {
   parcel out;
   std::vector<std::int32_t> tokens;
@@ -98,7 +131,15 @@ parcel packed(const micro_batch_task& task) {
                task.batch.fed_tokens,
                task.batch.tokens,
                task.batch.answers,
+               task.tells_logprob,
+               static_cast<std::int64_t>(task.mask),
+               task.train_from,
+               task.some_are_old,
+               task.advantage_by_answer,
+               static_cast<std::int64_t>(task.pieces.size()),
                static_cast<std::int64_t>(task.groups.size())};
+  for (const auto& piece : task.pieces)
+    out.words.insert(out.words.end(), {static_cast<std::int64_t>(piece.group), piece.first_answer, piece.answers});
   for (const auto& group : task.groups) {
     out.words.insert(out.words.end(),
                      {static_cast<std::int64_t>(group.prompt.size()), static_cast<std::int64_t>(group.answers.size()),
@@ -136,7 +177,18 @@ micro_batch_task unpacked_task(const parcel& parcel) {
   task.batch.fed_tokens = next();
   task.batch.tokens = next();
   task.batch.answers = next();
+  task.tells_logprob = next() != 0;
+  task.mask = static_cast<age_mask>(next());
+  task.train_from = static_cast<std::uint32_t>(next());
+  task.some_are_old = next() != 0;
+  task.advantage_by_answer = next() != 0;
+  task.pieces.resize(static_cast<std::size_t>(next()));
   task.groups.resize(static_cast<std::size_t>(next()));
+  for (auto& piece : task.pieces) {
+    piece.group = static_cast<std::uint64_t>(next());
+    piece.first_answer = next();
+    piece.answers = next();
+  }
   front_of<std::int32_t> tokens(parcel.tensors.at(0));
   front_of<std::uint8_t> masks(parcel.tensors.at(1));
   for (std::size_t g = 0; g < task.groups.size(); ++g) {

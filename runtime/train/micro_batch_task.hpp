@@ -5,7 +5,9 @@
 #include "algorithms/diagnostics.hpp"
 #include "runtime/collective/parcel.hpp"
 #include "runtime/train/micro_batches.hpp"
+#include "runtime/train/shared_groups.hpp"
 #include "runtime/train/training_group.hpp"
+#include "runtime/words/age_mask.hpp"
 
 #include <cstdint>
 #include <span>
@@ -30,10 +32,31 @@ struct micro_batch_task {
   bool first_update = true;           ///< of the step
   bool from_start = true;    ///< without `old_logprob` in `answers`, the weights at hand are those of the step's start
   at::Tensor value, returns; ///< [tokens of the micro-batch], of a critic
+  bool tells_logprob = true; ///< the result has the log-probabilities of the tokens
+
+  /// Where ranks share out groups: what the micro-batch consists of. `groups` is empty then, and `answers` has no
+  /// column of what roles said of tokens.
+  std::vector<piece_name> pieces;
+  age_mask mask = age_mask::none; ///< of the step, as `mask_old` takes it
+  std::uint32_t train_from = 0;
+  bool some_are_old = false;        ///< the step has tokens that are too old to be trained
+  bool advantage_by_answer = false; ///< one number an answer, for all of its tokens
 };
 
 /// @param batch of a step's `groups`
 micro_batch_task task_of(micro_batch_task::kind what, std::span<const training_group> groups, const micro_batch& batch);
+
+/// What a micro-batch of a step's `groups` consists of.
+std::vector<piece_name> pieces_of(std::span<const training_group> groups, const micro_batch& batch);
+
+/// The same task, whose groups and columns are named and not there.
+/// @param mask,train_from as the step's groups were marked
+micro_batch_task in_pieces(micro_batch_task task, std::span<const training_group> groups, const micro_batch& batch,
+                           age_mask mask, std::uint32_t train_from);
+
+/// That task with its groups and columns again, out of the pieces that this rank has.
+/// @param vocab as `gather_columns` takes it
+micro_batch_task out_of_pieces(micro_batch_task task, const group_pieces& pieces, std::int64_t vocab);
 
 collective::parcel packed(const micro_batch_task& task);
 micro_batch_task unpacked_task(const collective::parcel& parcel);

@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -81,5 +82,16 @@ private:
   std::vector<at::Tensor> first_, second_; ///< m and v of each piece
   std::int64_t steps_ = 0;
 };
+
+/// Makes the file of an optimizer's moments and update count in an existing folder, with room for the moments of all
+/// ranks. @throws input_error
+void make_optimizer_file(const adamw& optimizer, const std::filesystem::path& folder);
+
+/// Writes the moments that this optimizer has into that file, side by side with other ranks. @throws input_error
+void write_moments(const adamw& optimizer, const std::filesystem::path& folder);
+
+/// Reads what all ranks wrote, any number of them; of a piece of a parameter only its part.
+/// @throws input_error naming the file that is missing, truncated or of another model
+void load_optimizer(adamw& optimizer, const std::filesystem::path& folder);
 
 } // namespace millrace::train

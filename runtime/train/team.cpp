@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <set>
 #include <stdexcept>
 
 namespace millrace::train {
@@ -195,6 +197,46 @@ std::vector<parcel> team::send_on_errand(const parcel& order) {
   });
 }
 
+/// The rank that keeps each group; of several the first one.
+std::map<std::uint64_t, int> team::keepers_of(group& ranks, const std::vector<std::int64_t>& groups) {
+  tell(ranks, command::find_groups, groups);
+  std::map<std::uint64_t, int> keepers;
+  int rank = 0;
+  const auto take = [&](const std::vector<std::int64_t>& kept) {
+    for (const auto id : kept)
+      keepers.try_emplace(static_cast<std::uint64_t>(id), rank);
+    ++rank;
+  };
+  take(kept_of(groups));
+  for (const auto& found : collective::collect(ranks))
+    take(found.words);
+  return keepers;
+}
+
+void team::hand_round(std::span<const std::vector<piece_name>> of_tasks) {
+  if (!seat_.others)
+    return;
+  std::set<std::int64_t> groups;
+  for (const auto& pieces : of_tasks)
+    for (const auto& piece : pieces)
+      groups.insert(static_cast<std::int64_t>(piece.group));
+  with_group([&](group& ranks) {
+    const auto keepers = keepers_of(ranks, {groups.begin(), groups.end()});
+    std::set<piece_move> moves;
+    for (std::size_t i = 0; i < of_tasks.size(); ++i)
+      for (const auto& piece : of_tasks[i]) {
+        const auto keeper = keepers.find(piece.group);
+        if (keeper == keepers.end())
+          throw std::logic_error("group " + std::to_string(piece.group) + " is kept by no rank");
+        if (const int to = static_cast<int>(i) % ranks.size(); to != keeper->second)
+          moves.insert({piece, keeper->second, to});
+      }
+    const std::vector<piece_move> all(moves.begin(), moves.end());
+    tell(ranks, command::move_pieces, words_of(all));
+    move_pieces(ranks, all);
+  });
+}
+
 /// @throws std::runtime_error where nobody has what the lost rank kept
 void team::lose_group(const std::string& why) {
   held_.join(nullptr);
@@ -251,6 +293,17 @@ void team::tell(group& ranks, command what, std::vector<std::int64_t> words, std
 }
 
 // -- every rank -------------------------------------------------------------------------------------------------------
+
+std::vector<std::int64_t> team::kept_of(std::span<const std::int64_t> groups) const {
+  std::vector<std::int64_t> kept;
+  std::ranges::copy_if(groups, std::back_inserter(kept),
+                       [&](auto id) { return pieces_->keeps(static_cast<std::uint64_t>(id)); });
+  return kept;
+}
+
+void team::move_pieces(group& ranks, std::span<const piece_move> moves) {
+  pieces_->take(collective::hand_around(ranks, pieces_->outgoing(moves, ranks.rank(), ranks.size())));
+}
 
 /// Parameters and moments, from the first rank to the others.
 void team::exchange_state(group& ranks) {
@@ -340,6 +393,11 @@ void team::obey(group& ranks, parcel told) {
     told.words.erase(told.words.begin());
     collective::hand_in(ranks, errand_(told));
     return;
+  case command::find_groups:
+    return collective::hand_in(ranks,
+                               {.words = kept_of(std::span(told.words).subspan(1)), .numbers = {}, .tensors = {}});
+  case command::move_pieces:
+    return move_pieces(ranks, moves_in(std::span(told.words).subspan(1)));
   case command::state:
     ++changes_;
     await_own_writing();

@@ -3,11 +3,13 @@
 #include "runtime/collective/group_source.hpp"
 #include "runtime/train/held_parameters.hpp"
 #include "runtime/train/optimizer.hpp"
+#include "runtime/train/shared_groups.hpp"
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <future>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -121,6 +123,14 @@ public:
   /// @throws std::runtime_error a rank is gone that has a share of something
   std::vector<collective::parcel> send_on_errand(const collective::parcel& order);
 
+  /// Where ranks share out groups: what this one has of them. Before anything else.
+  void share_groups(group_pieces& pieces) { pieces_ = &pieces; }
+
+  /// Hands every rank the pieces of groups that its tasks are made of and that other ranks keep, for the tasks that are
+  /// dealt out next.
+  /// @param of_tasks in the order of tasks @throws collective::lost; std::logic_error no rank keeps a group
+  void hand_round(std::span<const std::vector<piece_name>> of_tasks);
+
   /// Another rank's life: does what the leader says, until there is no group any more. Threads: the caller's.
   void follow();
 
@@ -135,7 +145,9 @@ private:
     parameters,
     keep_start,
     drop_start,
-    errand
+    errand,
+    find_groups,
+    move_pieces
   };
 
   outcome run(std::span<const collective::parcel> tasks, task_round what, const std::function<bool()>& stop);
@@ -160,6 +172,10 @@ private:
   void obey(collective::group& ranks, collective::parcel told);
   void end_sum(collective::group* ranks);
 
+  std::vector<std::int64_t> kept_of(std::span<const std::int64_t> groups) const;
+  std::map<std::uint64_t, int> keepers_of(collective::group& ranks, const std::vector<std::int64_t>& groups);
+  void move_pieces(collective::group& ranks, std::span<const piece_move> moves);
+
   /// Whether each rank keeps what no other one has.
   bool shared_out() const { return seat_.others && seat_.place.shard != sharding::none; }
 
@@ -171,6 +187,7 @@ private:
   adamw& optimizer_;
   compute own_;
   errand errand_;
+  group_pieces* pieces_ = nullptr;
   std::shared_ptr<collective::group> group_;   ///< of the leader; nullptr: none yet, or it is lost
   std::shared_ptr<collective::group> lost_;    ///< the last one that was of no use any more
   std::shared_ptr<collective::group> writers_; ///< of the leader: the group that was told to write

@@ -1,5 +1,5 @@
 #include "runtime/model/checkpoint.hpp"
-#include "runtime/train/optimizer_state.hpp"
+#include "runtime/train/optimizer.hpp"
 #include "runtime/train/team.hpp"
 #include "runtime/words/input_error.hpp"
 #include "runtime/words/no_signals.hpp"

@@ -73,6 +73,7 @@ struct training_group {
   std::vector<float> baseline;       ///< reward of the greedy answer to the prompt, one per answer; or empty
   /// By name, of the columns that depend on more than the group and its versions.
   std::map<std::string, column_origin> origins;
+  bool elsewhere = false; ///< an outline: another rank keeps the tokens and their columns, all 0 here
 };
 
 /// Tokens of an answer that are trained.

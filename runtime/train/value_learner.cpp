@@ -8,7 +8,7 @@
 #include "runtime/train/learning_rate.hpp"
 #include "runtime/train/micro_batch_task.hpp"
 #include "runtime/train/micro_batches.hpp"
-#include "runtime/train/optimizer_state.hpp"
+#include "runtime/train/optimizer.hpp"
 #include "runtime/train/step_columns.hpp"
 #include "runtime/train/stopwatch.hpp"
 #include "runtime/train/trainable.hpp"

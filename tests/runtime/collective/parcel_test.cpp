@@ -71,4 +71,20 @@ TEST_CASE("parcel: one of nothing travels too") {
   CHECK(thrown == std::vector<std::string>(2));
 }
 
+TEST_CASE("parcel: handed around, every rank has that of every other one, each of its own length") {
+  const auto groups = testing::connected(3);
+  const auto thrown = testing::on_ranks(3, [&](int rank) {
+    auto& ranks = *groups[static_cast<std::size_t>(rank)];
+    std::vector<parcel> mine;
+    for (int to = 0; to < 3; ++to)
+      mine.push_back(of_rank(10 * rank + to));
+    const auto found = hand_around(ranks, mine);
+    for (int from = 0; from < 3; ++from)
+      if (const auto& one = found.at(static_cast<std::size_t>(from));
+          from == rank ? !one.words.empty() : !same(one, of_rank(10 * from + rank)))
+        throw std::runtime_error("it is another one");
+  });
+  CHECK(thrown == std::vector<std::string>(3));
+}
+
 } // namespace parcel_test

@@ -1,5 +1,4 @@
 #include "runtime/train/optimizer.hpp"
-#include "runtime/train/optimizer_state.hpp"
 #include "runtime/train/whole_parameters.hpp"
 #include "runtime/words/input_error.hpp"
 

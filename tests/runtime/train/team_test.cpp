@@ -2,6 +2,7 @@
 #include "runtime/model/float_tensor.hpp"
 #include "runtime/model/score_head.hpp"
 #include "runtime/train/learner.hpp"
+#include "runtime/train/mask_old.hpp"
 #include "runtime/train/value_learner.hpp"
 #include "runtime/words/enum_words.hpp"
 #include "runtime/words/input_error.hpp"
@@ -145,6 +146,54 @@ trained train_policy(int ranks, const train::learner_options& options, losing lo
   return out;
 }
 
+/// A group of `some_groups(step, step)`, whose id says which it is.
+train::training_group shared_group(std::uint64_t id) {
+  auto group = std::move(some_groups(id / 5, static_cast<std::uint32_t>(id / 5)).at(id % 5));
+  group.id = id;
+  group.value.clear();
+  return group;
+}
+
+/// Trains groups of which each rank keeps every so manieth. The first rank has outlines of the others.
+trained train_shared(int ranks, train::learner_options options, sharding shard, losing lost = {},
+                     age_mask mask = age_mask::none) {
+  const auto kept_by = [ranks](int rank) {
+    return [=](std::uint64_t id) {
+      return static_cast<int>(id * 7 % 5) % ranks == rank
+                 ? std::make_shared<const train::training_group>(shared_group(id))
+                 : nullptr;
+    };
+  };
+  trained out;
+  tests::ranks_in_memory team(ranks);
+  if (lost.exchanges > 0)
+    team.lose(lost.rank, lost.exchanges);
+  const auto make = [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
+    auto own = options;
+    own.kept = kept_by(place.rank);
+    own.seat = {place, std::move(link)};
+    return train::learner(config, start(), own);
+  };
+  with_team(ranks, shard, team, make, [&](train::learner& learner) {
+    for (std::uint32_t step = 0; step < steps; ++step) {
+      std::vector<train::training_group> groups;
+      for (std::uint64_t id = 5 * step; id < 5 * step + 5; ++id) {
+        const std::vector whole{std::make_shared<const train::training_group>(shared_group(id))};
+        groups.push_back(kept_by(0)(id) ? *whole[0] : train::unpacked_outlines(train::packed_outlines(whole))[0].group);
+      }
+      train::mask_old(groups, mask, step);
+      const auto report = learner.step(groups, step, {}, {.mask = mask, .train_from = step});
+      REQUIRE(report.result == train::step_report::outcome::applied);
+      for (const double figure : {report.loss, report.gradient_norm, report.seen.kl_k3(), report.seen.mean_entropy(),
+                                  report.logprob_mismatch, static_cast<double>(report.micro_batches)})
+        out.figures.push_back(figure);
+    }
+    out.parameters = copy_of(learner.parameters());
+  });
+  out.groups_of_ranks = team.groups();
+  return out;
+}
+
 train::learner_options options_of(const std::string& algorithm) {
   train::learner_options options;
   options.algorithm = algorithm;
@@ -184,6 +233,46 @@ TEST_CASE("ranks: a policy learns the same bits for any number of them") {
         check_same(one, train_policy(ranks, options, {}, shard));
     }
   }
+}
+
+TEST_CASE("ranks: where each keeps some of the groups, a policy learns the same bits for any number of them") {
+  for (const std::string algorithm : {"grpo", "dapo", "dr_grpo", "sft", "dpo", "reinforce_pp"}) {
+    CAPTURE(algorithm);
+    const auto options = options_of(algorithm);
+    const auto one = train_policy(1, options);
+    for (const int ranks : {1, 2, 3, 4}) {
+      CAPTURE(ranks);
+      for (const auto shard : all_shards)
+        check_same(one, train_shared(ranks, options, shard));
+    }
+  }
+}
+
+TEST_CASE("ranks: several updates of groups that each keeps some of, anchored at the rollout's policy") {
+  auto options = options_of("grpo");
+  options.updates_per_batch = 2;
+  options.epochs = 2;
+  options.loss.against = algorithms::proximal::behaviour;
+  options.loss.kl_coefficient = 0.05;
+  const auto one = train_policy(1, options);
+  check_same(one, train_shared(3, options, sharding::none));
+  check_same(one, train_shared(3, options, sharding::none, {.rank = 2, .exchanges = 333}));
+}
+
+TEST_CASE("ranks: which groups they cannot share out") {
+  CHECK(train::shares_groups(options_of("grpo")));
+  for (const std::string algorithm : {"ppo", "vtrace"})
+    CHECK(!train::shares_groups(options_of(algorithm)));
+  auto options = options_of("reinforce_pp");
+  CHECK(train::shares_groups(options));
+  options.algorithm_options["kl_in_reward"] = 0.1;
+  CHECK(!train::shares_groups(options));
+  options = options_of("grpo");
+  options.epochs = 2;
+  CHECK(!train::shares_groups(options)); // the recomputed policy takes a pass of its own
+  options.kept = [](std::uint64_t) { return nullptr; };
+  CHECK_THROWS_WITH_AS(train::learner(config, start(), options), doctest::Contains("ranks share out its groups"),
+                       std::invalid_argument);
 }
 
 TEST_CASE("ranks: several updates, epochs, KL that follows a target and activations that are recomputed") {
