@@ -2,6 +2,7 @@
 
 #include "actors/coordinator/coordinator_state.hpp"
 #include "runtime/pipeline/abilities.hpp"
+#include "runtime/roles/learner_options.hpp"
 #include "runtime/telemetry/trace.hpp"
 #include "runtime/words/milliseconds.hpp"
 
@@ -31,6 +32,7 @@ group_graph graph_of(const pipeline::pipeline& p) {
     const auto can = pipeline::abilities_of(role);
     return can.answers && can.takes_weights;
   });
+  graph.columns_stay = !graph.leader.empty() && roles::ranks_share_groups(p);
   graph.flips_in_flight = p.schedule.interrupt.mode == schedule::interrupt_mode::pause;
   return graph;
 }
@@ -43,6 +45,7 @@ coordinator_state::coordinator_state(actor& self, coordinator_config config)
   const auto& p = *config_.pipeline;
   auto graph = graph_of(p);
   leader_role_ = graph.leader;
+  ranks_share_groups_ = graph.columns_stay;
   router_ = std::make_unique<group_router>(std::move(graph), std::move(*config_.scheduler),
                                            static_cast<std::uint64_t>(p.run.seed), *this);
   for (const auto& [role, points] : config_.record->evaluations())

@@ -96,6 +96,13 @@ private:
     std::string complaint;   ///< it cannot be trained, and why
   };
 
+  /// A group that one of the leader's ranks keeps, until it is trained or dropped.
+  struct kept_group {
+    fetch_group what;
+    std::uint32_t rank = 0;
+    std::int64_t tokens = 0; ///< of its answers
+  };
+
   /// A step that is being trained.
   struct open_step {
     supervision::training_round round;
@@ -127,6 +134,7 @@ private:
   struct rank_group {
     std::uint32_t generation = 0; ///< of the newest group
     int losses = 0;               ///< groups that failed in a row, although every rank was up
+    int fetching = 0;             ///< groups of a rank that is gone, which the first one fetches
   };
 
   using visit_role = std::function<void(const role_ready&)>;
@@ -164,6 +172,9 @@ private:
   void form_ranks_if_all_up(const std::string& role);
   void part_ranks_of(const role_ready& gone, const std::string& how);
   void ranks_have_worked();
+  const role_ready* rank_of_leader(std::uint32_t index) const;
+  std::uint32_t least_laden_rank() const;
+  void fetch_kept_groups_of(const role_instance& gone, const std::string& how);
   void after_news_of_deaths(const std::function<void()>& act);
 
   // -- effects.cpp
@@ -172,6 +183,8 @@ private:
   void count_scores(const std::string& role, const group_columns& answer);
   void generation_answered(const role_instance& generator, const generate_group& what, const group_accepted& answer);
   void generation_refused(const role_instance& generator, const generate_group& what, const refusal& why);
+  void ask_to_fetch(const role_ready& role, const fetch_group& what);
+  void fetched_by_trainer(const fetch_group& what, const group_fetched& fetched, bool leads);
   void keep_trajectory(const fetch_group& what);
   void fetched_by_one(const fetch_group& what, const std::string& error);
 
@@ -249,6 +262,8 @@ private:
   std::map<std::string, lost_node> lost_nodes_; ///< by the name that the placement gives them
   std::map<group_attempt, open_fetch> fetches_;
   std::map<std::string, rank_group> ranks_; ///< by role
+  bool ranks_share_groups_ = false;         ///< the leader's
+  std::map<group_id, kept_group> kept_;     ///< where they do
   bool has_trained_ = false;                ///< a part of a step, in this session
   supervision::restart_rule restarts_;
   supervision::unscored_answers unscored_;

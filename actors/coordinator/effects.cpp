@@ -17,6 +17,16 @@ constexpr std::uint64_t most_refusals_in_a_row = 1000;
 /// The same of groups that are lost before they are generated: their environment may fail with every one.
 constexpr std::uint64_t most_losses_in_a_row = 1000;
 
+/// Of a group's answers. Nothing has to be pulled for that.
+std::int64_t tokens_of(const fetch_group& group) {
+  std::int64_t tokens = 0;
+  for (const auto& bundle : group.columns)
+    for (const auto& column : bundle.layout)
+      if (column.name == column::tokens.name && !column.shape.empty())
+        tokens += column.shape.front();
+  return tokens;
+}
+
 } // namespace
 
 void coordinator_state::group_is_generated(const group_generated& generated) {
@@ -147,26 +157,56 @@ void coordinator_state::processed(const role_instance& adder, const group_column
   count_scores(adder.role, answer);
 }
 
-/// Every role that trains pulls the columns. This process does too, for a group that the trajectory file samples.
+/// Every role that trains pulls the columns; where the leader's ranks share out groups, the one of them that has least.
+/// This process does too, for a group that the trajectory file samples.
 void coordinator_state::fetch(const fetch_group& what) {
   const bool sampled = telemetry::is_sampled(what.group, config_.pipeline->run.trajectories_fraction);
   auto& open = fetches_[{what.group, what.attempt}];
   open = {.missing = std::size_t{sampled}, .error = "", .flat = false, .complaint = ""};
   each_trainer([&](const role_ready&) { ++open.missing; });
   each_trainer([&](const role_ready& role) {
-    self_.ask(
-        role.trainer, what, request_deadline(),
-        [this, what, leads = is_leader(role)](const group_fetched& fetched) {
-          if (const auto found = fetches_.find({what.group, what.attempt}); found != fetches_.end()) {
-            found->second.flat = leads ? fetched.flat : found->second.flat;
-            found->second.complaint = fetched.complaint.empty() ? found->second.complaint : fetched.complaint;
-          }
-          fetched_by_one(what, "");
-        },
-        [this, what](const refusal& why) { fetched_by_one(what, why.line); });
+    const auto rank = ranks_share_groups_ && is_leader(role) ? least_laden_rank() : 0;
+    const auto* keeper = rank > 0 ? rank_of_leader(rank) : nullptr;
+    if (ranks_share_groups_ && is_leader(role))
+      kept_[what.group] = {what, keeper ? rank : 0, tokens_of(what)};
+    ask_to_fetch(keeper ? *keeper : role, what);
   });
   if (sampled)
     keep_trajectory(what);
+}
+
+void coordinator_state::ask_to_fetch(const role_ready& role, const fetch_group& what) {
+  if (role.trainer) {
+    self_.ask(
+        role.trainer, what, request_deadline(),
+        [this, what, leads = is_leader(role)](const group_fetched& fetched) {
+          fetched_by_trainer(what, fetched, leads);
+        },
+        [this, what](const refusal& why) { fetched_by_one(what, why.line); });
+    return;
+  }
+  const auto still_keeps_it = [this, what, rank = role.who.index] {
+    const auto kept = kept_.find(what.group);
+    return kept != kept_.end() && kept->second.rank == rank && kept->second.what.attempt == what.attempt;
+  };
+  self_.ask(
+      role.keeper, what, request_deadline(),
+      [this, what, still_keeps_it](const group_fetched& fetched) {
+        if (still_keeps_it())
+          fetched_by_trainer(what, fetched, true);
+      },
+      [this, what, still_keeps_it](const refusal& why) {
+        if (still_keeps_it())
+          fetched_by_one(what, why.line);
+      });
+}
+
+void coordinator_state::fetched_by_trainer(const fetch_group& what, const group_fetched& fetched, bool leads) {
+  if (const auto found = fetches_.find({what.group, what.attempt}); found != fetches_.end()) {
+    found->second.flat = leads ? fetched.flat : found->second.flat;
+    found->second.complaint = fetched.complaint.empty() ? found->second.complaint : fetched.complaint;
+  }
+  fetched_by_one(what, "");
 }
 
 void coordinator_state::keep_trajectory(const fetch_group& what) {
@@ -207,7 +247,12 @@ void coordinator_state::fetched_by_one(const fetch_group& what, const std::strin
 
 void coordinator_state::forget(std::uint64_t group) {
   config_.record->forget(group);
+  kept_.erase(group);
   each_trainer([&](const role_ready& role) { tell(role.trainer, forget_group{group}); });
+  each_rank(leader_role_, [&](const role_ready& role) {
+    if (role.keeper)
+      tell(role.keeper, forget_group{group});
+  });
 }
 
 void coordinator_state::release(const std::vector<ticket>& columns) {

@@ -374,7 +374,8 @@ void group_router::fetched(const group_fetched& what, double now) {
     return;
   }
   record->fetched = true;
-  release_columns(*record);
+  if (!graph_.columns_stay)
+    release_columns(*record);
   if (!what.complaint.empty())
     act(schedule::group_failed{what.group, what.attempt, false, 0, graph_.leader + ": " + what.complaint}, now);
   else if (what.flat)

@@ -34,6 +34,7 @@ struct group_graph {
   std::vector<std::string> leader_from;
   std::map<std::string, std::string> environments = {}; ///< who plays the episodes, by the role that generates them
   bool publishes = true;        ///< a generator wants new weights; else versions are told without them
+  bool columns_stay = false;    ///< with their makers, until a group is trained: a rank that keeps it may be lost
   bool flips_in_flight = false; ///< new weights flip between two tokens of running answers
   std::vector<supervision::evaluation_node> evaluations = {}; ///< beside the graph
 };
@@ -90,7 +91,8 @@ public:
 /// - CO-1: a role gets a group when all roles that it reads from have added their columns. One copy of the role works
 ///   on the group at a time. If that copy dies, another copy gets the group.
 /// - CO-2: the scheduler is told `group_ready` when the group's columns lie in the process of every role that trains.
-///   From then on only the death of such a process can lose the group. The bundles of the other processes are released.
+///   From then on only the death of such a process can lose the group. The bundles of the other processes are released;
+///   where ranks share out groups (`columns_stay`), when the group is trained or dropped.
 /// - CO-3: when a process dies, the scheduler hears at once which groups died with it: groups that were being
 ///   generated, and groups with columns that were not fetched yet.
 /// - CO-4: answers of an earlier attempt or an earlier life of a role change nothing.

@@ -27,7 +27,7 @@ void coordinator_state::each_rank(const std::string& role, const visit_role& vis
 void coordinator_state::form_ranks_if_all_up(const std::string& role) {
   std::int64_t up = 0;
   each_rank(role, [&](const role_ready&) { ++up; });
-  if (up < config_.pipeline->processes_of(role))
+  if (up < config_.pipeline->processes_of(role) || ranks_[role].fetching > 0)
     return;
   const auto generation = ++ranks_[role].generation;
   each_rank(role, [&](const role_ready& rank) {
@@ -45,6 +45,54 @@ void coordinator_state::part_ranks_of(const role_ready& gone, const std::string&
   each_rank(gone.who.role, [&](const role_ready& rank) {
     tell(rank.rank, part_ranks{.generation = generation, .why = gone.who.name() + " is gone (" + how + ")"});
   });
+  if (ranks_share_groups_ && gone.who.role == leader_role_)
+    fetch_kept_groups_of(gone.who, how);
+}
+
+const role_ready* coordinator_state::rank_of_leader(std::uint32_t index) const {
+  const role_ready* found = nullptr;
+  each_rank(leader_role_, [&](const role_ready& rank) { found = rank.who.index == index ? &rank : found; });
+  return found;
+}
+
+/// The rank that keeps the fewest tokens of those that are up, of several the first.
+std::uint32_t coordinator_state::least_laden_rank() const {
+  std::map<std::uint32_t, std::int64_t> tokens;
+  each_rank(leader_role_, [&](const role_ready& rank) { tokens[rank.who.index] = 0; });
+  for (const auto& [group, kept] : kept_)
+    if (const auto rank = tokens.find(kept.rank); rank != tokens.end())
+      rank->second += kept.tokens;
+  const auto least = std::ranges::min_element(tokens, {}, [](const auto& rank) { return rank.second; });
+  return least == tokens.end() ? 0 : least->first;
+}
+
+/// The first rank pulls them from their makers, who still have them. Until then no group of ranks is formed.
+void coordinator_state::fetch_kept_groups_of(const role_instance& gone, const std::string& how) {
+  const auto* first = leader();
+  if (!first)
+    return;
+  for (auto& [group, kept] : kept_) {
+    if (kept.rank != gone.index)
+      continue;
+    kept.rank = 0;
+    if (fetches_.contains({group, kept.what.attempt})) { // the group is not ready yet
+      ask_to_fetch(*first, kept.what);
+      continue;
+    }
+    ++ranks_[gone.role].fetching;
+    const auto one_less = [this, role = gone.role] {
+      if (--ranks_[role].fetching == 0)
+        form_ranks_if_all_up(role);
+    };
+    self_.ask(
+        first->trainer, kept.what, request_deadline(), [one_less](const group_fetched&) { one_less(); },
+        [this, gone, how, one_less, id = group](const refusal& why) {
+          if (!kept_.contains(id)) // dropped meanwhile
+            return one_less();
+          complain(gone.name() + " kept a group that cannot be pulled again: " + why.line);
+          lose(gone, how, "a group that it kept");
+        });
+  }
 }
 
 void coordinator_state::pass_on(const rank_word& word) {

@@ -465,7 +465,7 @@ auto inspect(Inspector& f, ranks_lost& x) {
 
 template <class Inspector>
 auto inspect(Inspector& f, role_ready& x) {
-  return f(x.who, x.node, x.generator, x.column_adder, x.trainer, x.publisher, x.weights_taker, x.evaluator,
+  return f(x.who, x.node, x.generator, x.column_adder, x.keeper, x.trainer, x.publisher, x.weights_taker, x.evaluator,
            x.state_keeper, x.rank, x.environment, x.capacity_groups, x.parameters, x.needs_returns, x.rows);
 }
 

@@ -128,10 +128,14 @@ void serve(actor& self, inbox& in, const std::shared_ptr<roles::column_adder>& r
   });
 }
 
-void serve(inbox& in, const std::shared_ptr<roles::trainer>& role) {
+void serve(inbox& in, const std::shared_ptr<roles::group_keeper>& role) {
   in.on<fetch_group>(
       [role](const fetch_group& ask, reply<group_fetched> done) { role->fetch(ask, answering(std::move(done))); });
   in.on<forget_group>([role](const forget_group& what) { role->forget(what); });
+}
+
+void serve(inbox& in, const std::shared_ptr<roles::trainer>& role) {
+  serve(in, std::shared_ptr<roles::group_keeper>(role));
   in.on<train_batch>(
       [role](const train_batch& ask, reply<batch_report> done) { role->train(ask, answering(std::move(done))); });
   in.on<interrupt_training>([role](const interrupt_training& what) { role->interrupt(what); });
@@ -200,6 +204,8 @@ actor::setup role_actor(role_place place, roles::role_abilities abilities) {
       serve(self, in, abilities.adds_columns, place);
     if (abilities.trains)
       serve(in, abilities.trains);
+    if (abilities.keeps_groups)
+      serve(in, abilities.keeps_groups);
     if (abilities.gives_weights)
       serve(in, abilities.gives_weights);
     if (abilities.takes_weights)
@@ -225,6 +231,7 @@ role_ready ready_message(const role_place& place, const roles::role_abilities& a
   };
   offer(ready.generator, abilities.generates);
   offer(ready.column_adder, abilities.adds_columns);
+  offer(ready.keeper, abilities.keeps_groups);
   offer(ready.trainer, abilities.trains);
   offer(ready.publisher, abilities.gives_weights);
   offer(ready.weights_taker, abilities.takes_weights);

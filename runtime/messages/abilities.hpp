@@ -41,6 +41,10 @@ using generates = protocol<asked<generate_group, group_accepted>, told<cancel_gr
 /// Reads columns of groups that pass, and adds its own.
 using adds_columns = protocol<asked<process_group, group_columns>>;
 
+/// Keeps groups for the rank that trains them: another one of the same learner, where ranks share groups out.
+/// - KG-1: it keeps a group until it is told to forget it, or the first rank has trained it.
+using keeps_groups = protocol<asked<fetch_group, group_fetched>, told<forget_group>>;
+
 /// Learns from groups. Several roles may train the same step side by side; the role that publishes weights leads.
 /// `train_batch` lets the leader change its parameters. It lets everyone else compute a gradient and change nothing:
 /// `end_step` then says whether that gradient counts. So an interrupted step leaves all of them as they were.
@@ -78,6 +82,7 @@ struct role_ready {
   node_id node = 0;
   handle<generates> generator;
   handle<adds_columns> column_adder;
+  handle<keeps_groups> keeper; ///< of a rank that does not lead
   handle<trains> trainer;
   handle<publishes_weights> publisher;
   handle<takes_weights> weights_taker;

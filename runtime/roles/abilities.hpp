@@ -107,20 +107,24 @@ public:
   virtual void add(const process_group& group, columns::column_set columns, answer_to<added_columns> done) = 0;
 };
 
+/// Keeps groups for training: its own, or that of the first of its ranks.
+class group_keeper {
+public:
+  virtual ~group_keeper() = default;
+
+  /// Pulls the group's columns and keeps the group for training.
+  virtual void fetch(const fetch_group& ask, answer_to<group_fetched> done) = 0;
+  virtual void forget(const forget_group& ask) = 0;
+};
+
 /// Is trained on groups. A batch is trained by every trainer of the run side by side.
 ///
 /// Invariants
 /// - PO-1, CT-1: requests are carried out one after another in the order of arrival. `interrupt` comes in between.
 /// - PO-2, CT-2: a group is trained at most once: training it forgets it.
 /// - CT-3: a trainer whose `ends_steps` is true changes its parameters in `end_step` only.
-class trainer {
+class trainer : public group_keeper {
 public:
-  virtual ~trainer() = default;
-
-  /// Pulls the group's columns and keeps the group for training.
-  virtual void fetch(const fetch_group& ask, answer_to<group_fetched> done) = 0;
-  virtual void forget(const forget_group& ask) = 0;
-
   /// `done` gets the report. A policy applies its gradient; a critic waits for `end_step` with it.
   virtual void train(const train_batch& ask, answer_to<batch_report> done) = 0;
   /// Ends a `train` that runs, between two micro-batches: its report says that it was interrupted.
@@ -207,6 +211,7 @@ struct role_abilities {
   std::shared_ptr<generator> generates = nullptr;
   std::shared_ptr<column_adder> adds_columns = nullptr;
   std::shared_ptr<trainer> trains = nullptr;
+  std::shared_ptr<group_keeper> keeps_groups = nullptr; ///< for another process that trains
   std::shared_ptr<weights_giver> gives_weights = nullptr;
   std::shared_ptr<weights_taker> takes_weights = nullptr;
   std::shared_ptr<evaluator> evaluates = nullptr;

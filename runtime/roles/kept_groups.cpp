@@ -8,7 +8,8 @@ namespace millrace::roles {
 
 void kept_groups::keep(train::training_group group) {
   const std::lock_guard lock(mutex_);
-  groups_.insert_or_assign(group.id, std::move(group));
+  const auto id = group.id;
+  groups_.insert_or_assign(id, std::make_shared<const train::training_group>(std::move(group)));
 }
 
 void kept_groups::forget(std::uint64_t group) {
@@ -26,14 +27,19 @@ bool kept_groups::has(std::uint64_t group) const {
   return groups_.contains(group);
 }
 
-std::vector<train::training_group> kept_groups::of(std::span<const std::uint64_t> groups) const {
+std::shared_ptr<const train::training_group> kept_groups::find(std::uint64_t group) const {
   const std::lock_guard lock(mutex_);
+  const auto found = groups_.find(group);
+  return found == groups_.end() ? nullptr : found->second;
+}
+
+std::vector<train::training_group> kept_groups::of(std::span<const std::uint64_t> groups) const {
   std::vector<train::training_group> result;
   for (const auto id : groups) {
-    const auto found = groups_.find(id);
-    if (found == groups_.end())
+    const auto found = find(id);
+    if (!found)
       throw std::logic_error("group " + std::to_string(id) + " was never fetched");
-    result.push_back(found->second);
+    result.push_back(*found);
   }
   return result;
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <vector>
@@ -19,12 +20,15 @@ public:
 
   bool has(std::uint64_t group) const;
 
+  /// nullptr: it is not kept.
+  std::shared_ptr<const train::training_group> find(std::uint64_t group) const;
+
   /// Copies, in the order asked for. @throws std::logic_error for a group that was never fetched
   std::vector<train::training_group> of(std::span<const std::uint64_t> groups) const;
 
 private:
   mutable std::mutex mutex_;
-  std::map<std::uint64_t, train::training_group> groups_;
+  std::map<std::uint64_t, std::shared_ptr<const train::training_group>> groups_;
 };
 
 } // namespace millrace::roles

@@ -70,6 +70,12 @@ train::learner_options learner_options_of(const pipeline::pipeline& p, int threa
   return options;
 }
 
+bool ranks_share_groups(const pipeline::pipeline& p) {
+  return p.processes_of(p.policy().name) > 1 && p.of<pipeline::critic_table>().empty()
+         && p.of<pipeline::environment_table>().empty() && p.schedule.clock.minibatches == 1
+         && train::shares_groups(learner_options_of(p, 0));
+}
+
 train::optimizer_options optimizer_options_of(const pipeline::optimizer_table& table, std::int64_t steps) {
   train::optimizer_options options;
   options.lr = table.lr;

@@ -26,6 +26,10 @@ std::vector<train::reward_part> reward_parts_of(const pipeline::pipeline& p);
 /// An optimizer as a role's table has it, over so many steps in all.
 train::optimizer_options optimizer_options_of(const pipeline::optimizer_table& table, std::int64_t steps);
 
+/// Whether the policy's ranks share out its groups: it has several, and nothing takes all groups in one process. A
+/// critic does, and so do episodes and steps in parts.
+bool ranks_share_groups(const pipeline::pipeline& p);
+
 /// The learner's options as the pipeline has them.
 train::learner_options learner_options_of(const pipeline::pipeline& p, int threads);
 

@@ -8,6 +8,7 @@
 #include "runtime/roles/policy_metrics.hpp"
 #include "runtime/run_files/storage.hpp"
 #include "runtime/train/mask_old.hpp"
+#include "runtime/train/shared_groups.hpp"
 #include "runtime/train/shown_groups.hpp"
 #include "runtime/train/step_record.hpp"
 #include "runtime/words/input_error.hpp"
@@ -17,6 +18,7 @@
 #include <algorithm>
 #include <bit>
 #include <fstream>
+#include <map>
 #include <stdexcept>
 #include <utility>
 
@@ -62,6 +64,22 @@ std::filesystem::path average_folder(const std::filesystem::path& checkpoint) {
   return checkpoint / "ema";
 }
 
+/// What the first rank asks of the others, first of an order's words.
+enum class errand : std::int64_t {
+  publish, ///< version, versions that are held
+  outline, ///< groups
+  show,    ///< a group, and how many tokens of each of its answers
+  forget,  ///< groups
+};
+
+template <class Words>
+collective::parcel order_of(errand what, const Words& words) {
+  collective::parcel order{.words = {static_cast<std::int64_t>(what)}, .numbers = {}, .tensors = {}};
+  for (const auto word : words)
+    order.words.push_back(static_cast<std::int64_t>(word));
+  return order;
+}
+
 /// A ticket on its way from another rank to the first one, which knows what that rank publishes.
 collective::parcel parcel_of(const ticket& published) {
   collective::parcel sent;
@@ -100,9 +118,11 @@ model::checkpoint load(const pipeline::pipeline& p, const std::filesystem::path&
 
 /// The learner's options, with the adapter that they ask for.
 train::learner_options options_for(const pipeline::pipeline& p, const std::filesystem::path& checkpoint,
-                                   const model::checkpoint& base, int threads, train::team_seat seat) {
+                                   const model::checkpoint& base, int threads, train::team_seat seat,
+                                   train::group_pieces::find kept) {
   auto options = learner_options_of(p, threads);
   options.seat = std::move(seat);
+  options.kept = std::move(kept);
   const auto& table = table_of(p);
   if (!table.lora)
     return options;
@@ -124,8 +144,12 @@ train::learner_options options_for(const pipeline::pipeline& p, const std::files
 
 policy_core::policy_core(const pipeline::pipeline& p, const std::filesystem::path& checkpoint, int threads,
                          train::team_seat seat)
-    : table_(table_of(p)), leads_(seat.place.rank == 0), model_(load(p, checkpoint)),
-      learner_(model_.config, model_.parameters, options_for(p, checkpoint, model_, threads, std::move(seat))),
+    : table_(table_of(p)), leads_(seat.place.rank == 0), shares_groups_(seat.others && ranks_share_groups(p)),
+      model_(load(p, checkpoint)),
+      learner_(model_.config, model_.parameters,
+               options_for(p, checkpoint, model_, threads, std::move(seat),
+                           shares_groups_ ? [this](std::uint64_t group) { return groups_.find(group); }
+                                          : train::group_pieces::find())),
       published_as_(p.models.at(table_.model).dtype), rules_(columns::training_rules_of(p)),
       rewards_(reward_parts_of(p)), threads_(threads) {
   if (table_.ema_decay > 0 && leads_)
@@ -194,9 +218,8 @@ batch_report policy_core::train(const train_batch& batch, std::stop_token stop) 
     report.step_record = train::to_json(record);
     return report;
   }
-  auto groups = groups_.of(batch.groups);
-  for (const auto& group : groups)
-    record.groups.push_back(train::lineage_of(group));
+  auto [groups, lineages] = gathered(batch.groups);
+  record.groups = std::move(lineages);
   if (!rewards_.empty())
     train::mix_rewards(groups, rewards_);
   if (texts_)
@@ -205,7 +228,9 @@ batch_report policy_core::train(const train_batch& batch, std::stop_token stop) 
   auto result = learner_.step(groups, batch.version, std::move(stop),
                               {.begins = batch.part == 0,
                                .ends = batch.ends_step,
-                               .moves = batch.step > static_cast<std::uint64_t>(idle_steps_)});
+                               .moves = batch.step > static_cast<std::uint64_t>(idle_steps_),
+                               .mask = batch.mask,
+                               .train_from = batch.train_from});
   report.interrupted = result.result == train::step_report::outcome::stopped;
   if (report.interrupted)
     return report;
@@ -224,9 +249,10 @@ batch_report policy_core::train(const train_batch& batch, std::stop_token stop) 
       report.trained_tokens += train::tokens_in_loss(group, i);
   }
   report.step_record = train::to_json(record);
+  take_beginnings(groups, result.unusable);
   report.shown = train::shown_groups_of(groups, result.policy_logprob, result.unusable, model_.tok);
   result.policy_logprob = {};
-  groups_.forget(batch.groups);
+  forget_everywhere(batch.groups);
   if (batch.part == 0 || !so_far_)
     so_far_ = std::move(result);
   else
@@ -234,6 +260,53 @@ batch_report policy_core::train(const train_batch& batch, std::stop_token stop) 
   if (batch.ends_step)
     end_step(batch, report);
   return report;
+}
+
+policy_core::batch_groups policy_core::gathered(std::span<const std::uint64_t> batch) const {
+  std::map<std::uint64_t, train::group_outline> elsewhere;
+  if (shares_groups_)
+    for (const auto& answer : learner_.send_on_errand(order_of(errand::outline, batch)))
+      for (auto& outline : train::unpacked_outlines(answer))
+        elsewhere.try_emplace(outline.group.id, std::move(outline));
+  batch_groups found;
+  for (const auto id : batch) {
+    const auto outline = elsewhere.find(id);
+    if (outline == elsewhere.end() || keeps(id)) {
+      found.groups.push_back(groups_.of(std::span(&id, 1)).front());
+      found.lineages.push_back(train::lineage_of(found.groups.back()));
+    } else {
+      found.groups.push_back(std::move(outline->second.group));
+      found.lineages.push_back(std::move(outline->second.record));
+    }
+  }
+  return found;
+}
+
+/// The tokens that are shown of outlines, from the ranks that keep the groups.
+void policy_core::take_beginnings(std::span<train::training_group> groups,
+                                  std::span<const std::uint64_t> left_out) const {
+  std::size_t shown = 0;
+  for (auto& group : groups) {
+    if (!model_.tok || shown == shown_group::most_groups)
+      return;
+    if (std::ranges::find(left_out, group.id) != left_out.end())
+      continue;
+    ++shown;
+    if (!group.elsewhere)
+      continue;
+    const auto tokens = train::shown_tokens_of(group);
+    std::vector<std::uint64_t> words{group.id};
+    words.insert(words.end(), tokens.begin(), tokens.end());
+    for (const auto& answer : learner_.send_on_errand(order_of(errand::show, words)))
+      if (!answer.tensors.empty())
+        train::take_beginning(group, tokens, answer);
+  }
+}
+
+void policy_core::forget_everywhere(std::span<const std::uint64_t> batch) {
+  groups_.forget(batch);
+  if (shares_groups_)
+    learner_.send_on_errand(order_of(errand::forget, batch));
 }
 
 /// @param report gets the figures of all parts
@@ -260,21 +333,45 @@ weight_shares policy_core::publish(std::uint32_t version, published_versions& to
   for (const auto& [name, tensor] : learner_.trained())
     shares.whole.push_back({name, columns::dtype_of(published_as_), tensor.sizes().vec()});
   shares.tickets.push_back(to.publish(version, columns::bundle_of(learner_.version_share(), published_as_)));
-  collective::parcel order{.words = {version}, .numbers = {}, .tensors = {}};
+  std::vector<version_id> words{version};
   for (const auto held : to.held())
-    order.words.push_back(held);
+    words.push_back(held);
   int rank = 0;
-  for (const auto& answer : learner_.send_on_errand(order))
+  for (const auto& answer : learner_.send_on_errand(order_of(errand::publish, words)))
     shares.tickets.push_back(ticket_in(answer, shares.whole, learner_.pieces(++rank)));
   return shares;
 }
 
-void policy_core::publish_when_told(std::shared_ptr<published_versions> to) {
-  learner_.on_errand([this, to = std::move(to)](const collective::parcel& order) {
-    to->hold_only({order.words.begin() + 1, order.words.end()});
-    to->make_room();
-    return parcel_of(to->publish(static_cast<version_id>(order.words.at(0)),
-                                 columns::bundle_of(learner_.version_share(), published_as_)));
+collective::parcel policy_core::publish_share(std::span<const std::int64_t> words, published_versions& to) const {
+  to.hold_only({words.begin() + 1, words.end()});
+  to.make_room();
+  return parcel_of(
+      to.publish(static_cast<version_id>(words.front()), columns::bundle_of(learner_.version_share(), published_as_)));
+}
+
+void policy_core::do_errands(std::shared_ptr<published_versions> to) {
+  learner_.on_errand([this, to = std::move(to)](const collective::parcel& order) -> collective::parcel {
+    const auto words = std::span(order.words).subspan(1);
+    switch (static_cast<errand>(order.words.at(0))) {
+    case errand::publish:
+      return publish_share(words, *to);
+    case errand::outline: {
+      std::vector<std::shared_ptr<const train::training_group>> kept;
+      for (const auto id : words)
+        if (auto group = groups_.find(static_cast<std::uint64_t>(id)))
+          kept.push_back(std::move(group));
+      return train::packed_outlines(kept);
+    }
+    case errand::show: {
+      const auto group = groups_.find(static_cast<std::uint64_t>(words.front()));
+      return group ? train::packed_beginning(*group, std::vector<std::size_t>(words.begin() + 1, words.end()))
+                   : collective::parcel();
+    }
+    case errand::forget:
+      groups_.forget(std::vector<std::uint64_t>(words.begin(), words.end()));
+      return {};
+    }
+    return {};
   });
 }
 

@@ -11,6 +11,7 @@
 #include "runtime/train/learner.hpp"
 #include "runtime/train/moving_average.hpp"
 #include "runtime/train/reward_mix.hpp"
+#include "runtime/train/step_record.hpp"
 #include "runtime/transport/bundle.hpp"
 
 #include <cstdint>
@@ -61,8 +62,9 @@ public:
   /// @throws as `snapshot`; std::runtime_error a rank is gone that has a share
   weight_shares publish(std::uint32_t version, published_versions& to) const;
 
-  /// Another rank publishes its share of the parameters when the first one says so. Before `follow`.
-  void publish_when_told(std::shared_ptr<published_versions> to);
+  /// What another rank does for the first one beside training: it publishes its share of the parameters, and tells of
+  /// the groups that it keeps. Before `follow`.
+  void do_errands(std::shared_ptr<published_versions> to);
 
   /// Writes into an existing folder: `model` in Hugging Face layout, `optimizer`, and where the pipeline has them
   /// `adapter` in PEFT layout (then `model` is the merged model, or absent) and `ema`, the average. Between two parts
@@ -86,13 +88,24 @@ public:
   std::uint64_t parameter_count() const;
 
 private:
+  /// A batch's groups, some of them as outlines, and how each came to be.
+  struct batch_groups {
+    std::vector<train::training_group> groups;
+    std::vector<train::lineage> lineages;
+  };
+
+  batch_groups gathered(std::span<const std::uint64_t> batch) const;
+  collective::parcel publish_share(std::span<const std::int64_t> words, published_versions& to) const;
+  void take_beginnings(std::span<train::training_group> groups, std::span<const std::uint64_t> left_out) const;
+  void forget_everywhere(std::span<const std::uint64_t> batch);
   void check_version(std::uint32_t version) const;
   std::vector<train::training_group> texts_of(std::uint64_t step) const;
   void end_step(const train_batch& batch, batch_report& report);
 
   const pipeline::policy_table table_;
-  const bool leads_;        ///< the first of its ranks
-  model::checkpoint model_; ///< without its parameters: they are the learner's
+  const bool leads_;         ///< the first of its ranks
+  const bool shares_groups_; ///< with other ranks
+  model::checkpoint model_;  ///< without its parameters: they are the learner's
   train::learner learner_;
   std::optional<train::moving_average> average_;
   std::optional<data::text_rows> texts_;

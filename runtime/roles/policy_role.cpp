@@ -2,6 +2,7 @@
 
 #include "runtime/columns/column_builder.hpp"
 #include "runtime/roles/fetch_for_training.hpp"
+#include "runtime/roles/learner_options.hpp"
 #include "runtime/roles/rank_seat.hpp"
 #include "runtime/roles/role_kinds.hpp"
 
@@ -66,12 +67,34 @@ void policy_role::write(const write_checkpoint& ask, answer_to<checkpoint_writte
   write_state_beside(thread_, storage_, setup_.who, ask, std::move(done), core_);
 }
 
+namespace {
+
+/// Keeps groups for the first rank.
+class keeping_rank final : public group_keeper {
+public:
+  keeping_rank(role_setup setup, std::shared_ptr<policy_core> core)
+      : setup_(std::move(setup)), core_(std::move(core)) {}
+
+  void fetch(const fetch_group& ask, answer_to<group_fetched> done) override {
+    fetch_for_training(setup_, ask, core_, std::move(done));
+  }
+
+  void forget(const forget_group& ask) override { core_->forget(ask.group); }
+
+private:
+  role_setup setup_;
+  std::shared_ptr<policy_core> core_;
+};
+
+} // namespace
+
 role_abilities made(const role_setup& setup, const pipeline::policy_table&) {
   const auto ranks = setup.membership();
   if (ranks && setup.who.index > 0) {
     auto core = std::make_shared<policy_core>(*setup.pipeline, setup.checkpoint, setup.threads(), setup.seat(ranks));
-    core->publish_when_told(std::make_shared<published_versions>(setup.data, versions_kept(*setup.pipeline)));
-    return {.joins_ranks = std::make_shared<following_rank<policy_core>>(setup, ranks, std::move(core))};
+    core->do_errands(std::make_shared<published_versions>(setup.data, versions_kept(*setup.pipeline)));
+    return {.keeps_groups = ranks_share_groups(*setup.pipeline) ? std::make_shared<keeping_rank>(setup, core) : nullptr,
+            .joins_ranks = std::make_shared<following_rank<policy_core>>(setup, ranks, std::move(core))};
   }
   const auto role = std::make_shared<policy_role>(setup, ranks);
   return {.trains = role,

@@ -47,6 +47,16 @@ shown_answer shown(const training_group& group, std::size_t answer, std::size_t 
 
 } // namespace
 
+std::vector<std::size_t> shown_tokens_of(const training_group& group) {
+  std::vector<std::size_t> tokens;
+  std::size_t room = shown_group::most_tokens;
+  for (std::size_t i = 0; i < group.answers.size(); ++i) {
+    tokens.push_back(std::min(group.answers[i].size(), room / (group.answers.size() - i)));
+    room -= tokens.back();
+  }
+  return tokens;
+}
+
 std::vector<shown_group> shown_groups_of(std::span<const training_group> groups, std::span<const float> policy_logprob,
                                          std::span<const std::uint64_t> left_out,
                                          const std::shared_ptr<const text::tokenizer>& tok) {
@@ -58,12 +68,9 @@ std::vector<shown_group> shown_groups_of(std::span<const training_group> groups,
     if (std::find(left_out.begin(), left_out.end(), group.id) != left_out.end())
       continue;
     auto& made = all.emplace_back(shown_group{.group = group.id, .answers = {}});
-    std::size_t room = shown_group::most_tokens;
-    for (std::size_t i = 0; i < group.answers.size(); ++i) {
-      const auto tokens = std::min(group.answers[i].size(), room / (group.answers.size() - i));
-      made.answers.push_back(shown(group, i, tokens, logprobs.of_answer(group, i), tok));
-      room -= tokens;
-    }
+    const auto tokens = shown_tokens_of(group);
+    for (std::size_t i = 0; i < group.answers.size(); ++i)
+      made.answers.push_back(shown(group, i, tokens[i], logprobs.of_answer(group, i), tok));
   }
   return all;
 }

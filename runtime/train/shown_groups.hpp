@@ -11,8 +11,11 @@
 
 namespace millrace::train {
 
-/// The first tokens of the first groups of a batch, within the bounds of `shown_group`. Answers share a group's bound:
-/// what a short one leaves, those after it have.
+/// How many tokens of each answer of a group are shown: the answers share the bound of `shown_group`. What a short one
+/// leaves, those after it have.
+std::vector<std::size_t> shown_tokens_of(const training_group& group);
+
+/// The first tokens of the first groups of a batch, as many as are shown of each answer.
 /// @param policy_logprob as `step_report` has it; may end early
 /// @param left_out ids of the groups that `policy_logprob` passes over
 /// @param tok null: nothing is shown

@@ -1,8 +1,13 @@
 #include "tests/tools/tiny_run.hpp"
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 
 #include <csignal>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
 
 namespace ranks_test {
 
@@ -16,6 +21,16 @@ strings with_ranks(int ranks, strings more = {}) {
   // The same number of threads a rank, and micro-batches that ranks can share.
   more.insert(more.end(), {"--set", "roles.learner.threads=1", "--set", "roles.learner.micro_batch_tokens=64"});
   return more;
+}
+
+/// Bytes that each rank of the learner has pulled over the data plane.
+std::map<std::string, std::uint64_t> pulled_by_ranks(const run_on_disk& files) {
+  std::map<std::string, std::uint64_t> bytes;
+  const auto status = files.status();
+  for (const auto& lane : status.at("lanes"))
+    if (const std::string to = lane.at("to"); to.starts_with("learner"))
+      bytes[to] += lane.at("bytes_pulled").get<std::uint64_t>();
+  return bytes;
 }
 
 bool says(const running_command& run, const std::string& text) {
@@ -40,6 +55,46 @@ TEST_CASE("ranks: a learner of one, two and three processes has the same curve, 
     CAPTURE(replayed.out);
     CHECK(replayed.status == 0);
   }
+}
+
+TEST_CASE("ranks: each pulls its share of the groups, and no figure of a step depends on that") {
+  const auto figures = [](const run_on_disk& files) {
+    std::vector<std::string> rows;
+    for (const auto& row : files.metrics())
+      for (const auto& [name, value] : row.items())
+        if (!name.starts_with("timing_s/") && !name.starts_with("perf/") && name != "wall_s")
+          rows.push_back(name + " " + value.dump());
+    return rows;
+  };
+  const tiny_pipeline pipeline{.steps = 12, .reference = true};
+  const tiny_run alone(pipeline);
+  REQUIRE(run_to_end(alone.start(with_ranks(1, {"--set", "placement.learner.processes=1"}))).status == 0);
+  const auto all = pulled_by_ranks(alone.files()).at("learner/0");
+  for (const int ranks : {2, 4}) {
+    CAPTURE(ranks);
+    const tiny_run run(pipeline);
+    const auto end = run_to_end(run.start(with_ranks(ranks)));
+    CAPTURE(end.err);
+    REQUIRE(end.status == 0);
+    CHECK(figures(run.files()) == figures(alone.files()));
+    const auto shares = pulled_by_ranks(run.files());
+    REQUIRE(shares.size() == static_cast<std::size_t>(ranks));
+    std::uint64_t sum = 0;
+    for (const auto& [rank, bytes] : shares) {
+      CAPTURE(rank);
+      sum += bytes;
+      CHECK(static_cast<double>(bytes) == doctest::Approx(static_cast<double>(all) / ranks).epsilon(0.2));
+    }
+    CHECK(sum == all);
+  }
+}
+
+TEST_CASE("ranks: where a critic is trained too, the first rank has all groups") {
+  const tiny_run run({.steps = 12, .critic = true});
+  const auto end = run_to_end(run.start(with_ranks(2)));
+  CAPTURE(end.err);
+  REQUIRE(end.status == 0);
+  CHECK(pulled_by_ranks(run.files()).size() == 1);
 }
 
 TEST_CASE("ranks: a policy and a critic of two processes each") {

@@ -309,7 +309,7 @@ TEST_CASE("ranks that hold shares of the parameters publish them, each its own, 
   second->add_peer(1, first->address());
   auto other = std::async(std::launch::async, [&] {
     policy_core core(p, "", 1, seat(1));
-    core.publish_when_told(std::make_shared<published_versions>(second, 1));
+    core.do_errands(std::make_shared<published_versions>(second, 1));
     core.follow();
   });
   {
