@@ -172,6 +172,7 @@ private:
   void form_ranks_if_all_up(const std::string& role);
   void part_ranks_of(const role_ready& gone, const std::string& how);
   void ranks_have_worked();
+  void forget_in_ranks(group_id group);
   const role_ready* rank_of_leader(std::uint32_t index) const;
   std::uint32_t least_laden_rank() const;
   void fetch_kept_groups_of(const role_instance& gone, const std::string& how);

@@ -167,8 +167,13 @@ void coordinator_state::fetch(const fetch_group& what) {
   each_trainer([&](const role_ready& role) {
     const auto rank = ranks_share_groups_ && is_leader(role) ? least_laden_rank() : 0;
     const auto* keeper = rank > 0 ? rank_of_leader(rank) : nullptr;
-    if (ranks_share_groups_ && is_leader(role))
+    if (ranks_share_groups_ && is_leader(role)) {
+      if (what.attempt > 1) { // a rank may keep the group as it was
+        tell(role.trainer, forget_group{what.group});
+        forget_in_ranks(what.group);
+      }
       kept_[what.group] = {what, keeper ? rank : 0, tokens_of(what)};
+    }
     ask_to_fetch(keeper ? *keeper : role, what);
   });
   if (sampled)
@@ -247,12 +252,8 @@ void coordinator_state::fetched_by_one(const fetch_group& what, const std::strin
 
 void coordinator_state::forget(std::uint64_t group) {
   config_.record->forget(group);
-  kept_.erase(group);
   each_trainer([&](const role_ready& role) { tell(role.trainer, forget_group{group}); });
-  each_rank(leader_role_, [&](const role_ready& role) {
-    if (role.keeper)
-      tell(role.keeper, forget_group{group});
-  });
+  forget_in_ranks(group);
 }
 
 void coordinator_state::release(const std::vector<ticket>& columns) {

@@ -49,21 +49,33 @@ void coordinator_state::part_ranks_of(const role_ready& gone, const std::string&
     fetch_kept_groups_of(gone.who, how);
 }
 
+/// The other ranks and this book forget a group that is trained or void.
+void coordinator_state::forget_in_ranks(group_id group) {
+  if (kept_.erase(group) > 0)
+    each_rank(leader_role_, [&](const role_ready& rank) {
+      if (rank.keeper)
+        tell(rank.keeper, forget_group{group});
+    });
+}
+
 const role_ready* coordinator_state::rank_of_leader(std::uint32_t index) const {
   const role_ready* found = nullptr;
   each_rank(leader_role_, [&](const role_ready& rank) { found = rank.who.index == index ? &rank : found; });
   return found;
 }
 
-/// The rank that keeps the fewest tokens of those that are up, of several the first.
+/// The rank that keeps the fewest tokens of those that are up, of several the one with the fewest groups, and then the
+/// first.
 std::uint32_t coordinator_state::least_laden_rank() const {
-  std::map<std::uint32_t, std::int64_t> tokens;
-  each_rank(leader_role_, [&](const role_ready& rank) { tokens[rank.who.index] = 0; });
+  std::map<std::uint32_t, std::pair<std::int64_t, int>> loads; // tokens and groups
+  each_rank(leader_role_, [&](const role_ready& rank) { loads[rank.who.index] = {}; });
   for (const auto& [group, kept] : kept_)
-    if (const auto rank = tokens.find(kept.rank); rank != tokens.end())
-      rank->second += kept.tokens;
-  const auto least = std::ranges::min_element(tokens, {}, [](const auto& rank) { return rank.second; });
-  return least == tokens.end() ? 0 : least->first;
+    if (const auto rank = loads.find(kept.rank); rank != loads.end()) {
+      rank->second.first += kept.tokens;
+      ++rank->second.second;
+    }
+  const auto least = std::ranges::min_element(loads, {}, [](const auto& rank) { return rank.second; });
+  return least == loads.end() ? 0 : least->first;
 }
 
 /// The first rank pulls them from their makers, who still have them. Until then no group of ranks is formed.

@@ -98,7 +98,7 @@ void coordinator_state::interrupt_training(std::uint64_t step) {
 void coordinator_state::batch_done(const batch_report& report, const std::vector<std::uint64_t>& groups) {
   has_trained_ = true;
   for (const auto group : groups) {
-    kept_.erase(group);
+    forget_in_ranks(group);
     const auto* row = router_->row_of(group);
     step_.add_group(router_->summary_of(group), row ? row->source : std::string());
   }

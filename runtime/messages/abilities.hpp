@@ -42,7 +42,7 @@ using generates = protocol<asked<generate_group, group_accepted>, told<cancel_gr
 using adds_columns = protocol<asked<process_group, group_columns>>;
 
 /// Keeps groups for the rank that trains them: another one of the same learner, where ranks share groups out.
-/// - KG-1: it keeps a group until it is told to forget it, or the first rank has trained it.
+/// - KG-1: it keeps a group until it is told to forget it: the group is trained or dropped.
 using keeps_groups = protocol<asked<fetch_group, group_fetched>, told<forget_group>>;
 
 /// Learns from groups. Several roles may train the same step side by side; the role that publishes weights leads.

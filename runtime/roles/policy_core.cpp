@@ -10,6 +10,7 @@
 #include "runtime/train/mask_old.hpp"
 #include "runtime/train/shared_groups.hpp"
 #include "runtime/train/shown_groups.hpp"
+#include "runtime/train/step_columns.hpp"
 #include "runtime/train/step_record.hpp"
 #include "runtime/words/input_error.hpp"
 
@@ -69,7 +70,6 @@ enum class errand : std::int64_t {
   publish, ///< version, versions that are held
   outline, ///< groups
   show,    ///< a group, and how many tokens of each of its answers
-  forget,  ///< groups
 };
 
 template <class Words>
@@ -249,10 +249,9 @@ batch_report policy_core::train(const train_batch& batch, std::stop_token stop) 
       report.trained_tokens += train::tokens_in_loss(group, i);
   }
   report.step_record = train::to_json(record);
-  take_beginnings(groups, result.unusable);
   report.shown = train::shown_groups_of(groups, result.policy_logprob, result.unusable, model_.tok);
   result.policy_logprob = {};
-  forget_everywhere(batch.groups);
+  groups_.forget(batch.groups);
   if (batch.part == 0 || !so_far_)
     so_far_ = std::move(result);
   else
@@ -279,15 +278,18 @@ policy_core::batch_groups policy_core::gathered(std::span<const std::uint64_t> b
       found.lineages.push_back(std::move(outline->second.record));
     }
   }
+  take_beginnings(found.groups);
   return found;
 }
 
 /// The tokens that are shown of outlines, from the ranks that keep the groups.
-void policy_core::take_beginnings(std::span<train::training_group> groups,
-                                  std::span<const std::uint64_t> left_out) const {
+void policy_core::take_beginnings(std::span<train::training_group> groups) const {
+  if (!shares_groups_ || !model_.tok)
+    return;
+  const auto left_out = train::finite_groups(groups).left_out();
   std::size_t shown = 0;
   for (auto& group : groups) {
-    if (!model_.tok || shown == shown_group::most_groups)
+    if (shown == shown_group::most_groups)
       return;
     if (std::ranges::find(left_out, group.id) != left_out.end())
       continue;
@@ -301,12 +303,6 @@ void policy_core::take_beginnings(std::span<train::training_group> groups,
       if (!answer.tensors.empty())
         train::take_beginning(group, tokens, answer);
   }
-}
-
-void policy_core::forget_everywhere(std::span<const std::uint64_t> batch) {
-  groups_.forget(batch);
-  if (shares_groups_)
-    learner_.send_on_errand(order_of(errand::forget, batch));
 }
 
 /// @param report gets the figures of all parts
@@ -367,9 +363,6 @@ void policy_core::do_errands(std::shared_ptr<published_versions> to) {
       return group ? train::packed_beginning(*group, std::vector<std::size_t>(words.begin() + 1, words.end()))
                    : collective::parcel();
     }
-    case errand::forget:
-      groups_.forget(std::vector<std::uint64_t>(words.begin(), words.end()));
-      return {};
     }
     return {};
   });

@@ -96,8 +96,7 @@ private:
 
   batch_groups gathered(std::span<const std::uint64_t> batch) const;
   collective::parcel publish_share(std::span<const std::int64_t> words, published_versions& to) const;
-  void take_beginnings(std::span<train::training_group> groups, std::span<const std::uint64_t> left_out) const;
-  void forget_everywhere(std::span<const std::uint64_t> batch);
+  void take_beginnings(std::span<train::training_group> groups) const;
   void check_version(std::uint32_t version) const;
   std::vector<train::training_group> texts_of(std::uint64_t step) const;
   void end_step(const train_batch& batch, batch_report& report);

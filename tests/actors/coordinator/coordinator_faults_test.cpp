@@ -144,4 +144,83 @@ TEST_CASE("a step that fails because the policy's process is gone waits for the 
   CHECK(run.outcome->goes_on);
 }
 
+namespace {
+
+/// A run whose learner has two ranks that share out groups, in its first step.
+struct two_ranks {
+  run_of_stand_ins run{{"placement.learner.processes=2", "roles.rules.rules=[{type=\"number\"}]"}};
+  std::shared_ptr<trainer_stand_in> first = std::make_shared<trainer_stand_in>(),
+                                    second = std::make_shared<trainer_stand_in>();
+  std::shared_ptr<tests::rank_stand_in> seat = std::make_shared<tests::rank_stand_in>();
+
+  two_ranks() {
+    const auto leader = run.bring_up("learner/0");
+    auto ready = run.leader_ready(leader.role, leader.node, first);
+    ready.rank = run.hire<joins_ranks>(tests::rank_stand_in::setup(seat));
+    run.send(ready);
+    follower_up();
+    const auto rules = run.bring_up("rules/0");
+    run.send(run.adder_ready(rules.role, rules.node));
+    const auto rollout = run.bring_up("rollout/0");
+    run.send(run.rollout_ready(rollout.role, rollout.node, std::make_shared<rollout_stand_in>()));
+    REQUIRE(first->training.size() == 1);
+  }
+
+  void follower_up() {
+    const auto process = run.bring_up("learner/1");
+    run.send(role_ready{
+        .who = process.role,
+        .node = process.node,
+        .keeper = run.hire<keeps_groups>(trainer_stand_in::setup(second)),
+        .rank = run.hire<joins_ranks>(tests::rank_stand_in::setup(std::make_shared<tests::rank_stand_in>()))});
+  }
+
+  void kill_follower() {
+    const auto follower = run.start_of_role("learner/1");
+    run.send(process_ended{follower.pid, "", follower.what.role, "signal 9 (Killed)"});
+  }
+};
+
+std::vector<std::uint64_t> sorted(std::vector<std::uint64_t> groups) {
+  std::ranges::sort(groups);
+  return groups;
+}
+
+} // namespace
+
+TEST_CASE("ranks that share out groups keep each group once; what a rank kept that dies, the first one fetches before "
+          "they connect again") {
+  two_ranks all;
+  const auto kept = all.second->fetched;
+  auto every = all.first->fetched;
+  every.insert(every.end(), kept.begin(), kept.end());
+  CHECK(sorted(every) == sorted(all.first->training[0].first.groups));
+  CHECK(!kept.empty());
+  CHECK(!all.first->fetched.empty());
+  CHECK(all.seat->formed == std::vector<std::uint32_t>{1});
+  all.first->fetched.clear();
+  all.kill_follower();
+  CHECK(sorted(all.first->fetched) == sorted(kept));
+  CHECK(all.seat->parted == 1);
+  CHECK(all.seat->formed.size() == 1);
+  all.follower_up();
+  CHECK(all.seat->formed == std::vector<std::uint32_t>{1, 2});
+  CHECK(all.second->fetched == kept);
+  all.run.finish_training(*all.first);
+  CHECK(all.first->training.size() == 2);
+  CHECK(!all.run.outcome);
+  const auto trained = all.first->training[0].first.groups;
+  CHECK(std::ranges::all_of(trained, [&](auto group) { return tests::has_id(all.second->forgotten, group); }));
+}
+
+TEST_CASE("a group that a rank kept and that nobody has any more brings the run back to its last checkpoint") {
+  two_ranks all;
+  all.first->finds_columns = false;
+  all.kill_follower();
+  all.run.system.advance(std::chrono::seconds(4));
+  REQUIRE(all.run.outcome);
+  CHECK(all.run.outcome->goes_on);
+  CHECK(all.run.outcome->line == "learner/1 is gone (signal 9 (Killed))");
+}
+
 } // namespace coordinator_faults_test

@@ -63,6 +63,28 @@ TEST_CASE("a prompt's columns are kept for every attempt, and released once: whe
   CHECK(w.effects.has_released(router_world::prompt_ticket(0)) == 2);
 }
 
+TEST_CASE("where ranks share out groups, bundles stay with their makers until the group is trained, and go once") {
+  auto schedule = schedule::preset("synchronous");
+  schedule.groups_per_step = 2;
+  schedule.steps = 3;
+  auto graph = router_world::make_graph();
+  graph.columns_stay = true;
+  router_world w(schedule, graph);
+  w.all_up();
+  w.give_prompts();
+  w.score_and_fetch(0);
+  w.score_and_fetch(1);
+  CHECK(w.effects.released.empty());
+  w.c.node_gone(verifier_node, w.now); // the trainer has the groups
+  REQUIRE(w.effects.training.size() == 1);
+  CHECK(w.effects.training[0].groups == std::vector<std::uint64_t>{0, 1});
+  w.train();
+  CHECK(w.effects.released.size() == 6);
+  for (const auto& ticket : w.effects.released)
+    CHECK(w.effects.has_released(ticket) == 1);
+  CHECK(w.c.scheduler().books().check() == "");
+}
+
 TEST_CASE("a group that its trainer cannot train is dropped by name, not asked for again") {
   router_world w;
   w.all_up();

@@ -76,14 +76,21 @@ inline actors::actor::setup source_stand_in() {
 /// does.
 struct trainer_stand_in {
   words asked;
+  std::vector<std::uint64_t> fetched, forgotten; ///< groups
+  bool finds_columns = true;                     ///< false: it refuses to fetch
   std::vector<std::pair<train_batch, actors::reply<batch_report>>> training;
   std::vector<actors::reply<checkpoint_written>> checkpoints;
 
   static actors::actor::setup setup(std::shared_ptr<trainer_stand_in> heard) {
     return [heard = std::move(heard)](actors::actor&, actors::inbox& in) {
-      in.on<fetch_group>(
-          [](const fetch_group& ask) { return group_fetched{.group = ask.group, .attempt = ask.attempt}; });
-      in.on<forget_group>([](const forget_group&) {});
+      in.on<fetch_group>([heard](const fetch_group& ask, actors::reply<group_fetched> done) {
+        heard->fetched.push_back(ask.group);
+        if (heard->finds_columns)
+          done(group_fetched{.group = ask.group, .attempt = ask.attempt});
+        else
+          done.refuse("the bundle was released");
+      });
+      in.on<forget_group>([heard](const forget_group& what) { heard->forgotten.push_back(what.group); });
       in.on<train_batch>([heard](const train_batch& ask, actors::reply<batch_report> done) {
         heard->asked.push_back("train " + std::to_string(ask.step));
         heard->training.emplace_back(ask, std::move(done));
@@ -119,6 +126,20 @@ struct trainer_stand_in {
     report.ends_step = batch.ends_step;
     report.trained_tokens = 10 * static_cast<std::int64_t>(batch.groups.size());
     return report;
+  }
+};
+
+/// A stand-in for the seat of a rank: the generations that it was to form, and how many were parted.
+struct rank_stand_in {
+  std::vector<std::uint32_t> formed;
+  int parted = 0;
+
+  static actors::actor::setup setup(std::shared_ptr<rank_stand_in> heard) {
+    return [heard = std::move(heard)](actors::actor&, actors::inbox& in) {
+      in.on<form_ranks>([heard](const form_ranks& how) { heard->formed.push_back(how.generation); });
+      in.on<part_ranks>([heard](const part_ranks&) { ++heard->parted; });
+      in.on<rank_word>([](const rank_word&) {});
+    };
   }
 };
 
