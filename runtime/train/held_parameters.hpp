@@ -9,6 +9,7 @@
 
 #include <c10/core/Device.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -35,8 +36,10 @@ enum class purpose : std::int64_t { none, first, more, goes_on };
 
 struct task_round {
   purpose what = purpose::none;
-  int computing = 1;       ///< ranks that have a task, the first ones
-  bool from_start = false; ///< with the parameters of the start of the step
+  std::vector<int> ranks = {0}; ///< those that have a task, in the order of the tasks
+  bool from_start = false;      ///< with the parameters of the start of the step
+
+  bool computes(int rank) const { return std::ranges::find(ranks, rank) != ranks.end(); }
 };
 
 /// The parameters that a learner trains, as one of its ranks holds them, and the sum of their gradients.

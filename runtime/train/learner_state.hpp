@@ -81,7 +81,7 @@ private:
   update_end update_once(step_state& step, const update_part& part);
   bool take_in(step_state& step, const micro_batch& batch, const micro_batch_result& result, int ranks) const;
   double add_text_gradients();
-  void hand_round(const step_state& step, const update_part& part, std::span<const std::size_t> order);
+  std::vector<int> hand_round(const step_state& step, const update_part& part, std::span<const std::size_t> order);
   micro_batch_task policy_task(const step_state& step, const update_part& part, const micro_batch& batch) const;
 
   collective::parcel compute(const collective::parcel& task);

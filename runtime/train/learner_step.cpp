@@ -191,14 +191,15 @@ micro_batch_task learner::state::policy_task(const step_state& step, const updat
   return pieces ? in_pieces(std::move(task), step.groups, batch, step.where.mask, step.where.train_from) : task;
 }
 
-/// Where ranks share out groups: each gets what its micro-batches are made of.
-void learner::state::hand_round(const step_state& step, const update_part& part, std::span<const std::size_t> order) {
+/// Where ranks share out groups: each gets what its micro-batches are made of. @returns whose each is
+std::vector<int> learner::state::hand_round(const step_state& step, const update_part& part,
+                                            std::span<const std::size_t> order) {
   if (!pieces)
-    return;
+    return {};
   std::vector<std::vector<piece_name>> of_tasks;
   for (const std::size_t i : order)
     of_tasks.push_back(pieces_of(step.groups, part.micro_batches[i]));
-  ranks.hand_round(of_tasks);
+  return ranks.hand_round(of_tasks);
 }
 
 /// Enters what one micro-batch saw into the step's report. @returns false where its loss is not finite
@@ -247,8 +248,7 @@ learner::state::update_end learner::state::update_once(step_state& step, const u
   std::vector<collective::parcel> tasks;
   for (const std::size_t i : order)
     tasks.push_back(packed(policy_task(step, part, part.micro_batches[i])));
-  hand_round(step, part, order);
-  const auto done = ranks.sum_gradients(tasks, stopped);
+  const auto done = ranks.sum_gradients(tasks, stopped, hand_round(step, part, order));
   algorithms::diagnostics seen;
   double loss = 0;
   for (std::size_t i = 0; i < done.results.size(); ++i) {

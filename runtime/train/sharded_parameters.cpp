@@ -234,7 +234,7 @@ void sharded_parameters::deliver(unit& one) {
     at::Tensor& arrives = on_the_way_->incoming[to];
     if (computes())
       (r == place_.rank ? arrives : outgoing[to]) = part_of(one, r).of(gradients);
-    if (r != place_.rank && r < now_.computing)
+    if (r != place_.rank && now_.computes(r))
       incoming[to] = arrives = buffer(one.own.numbers, options_.device(at::kCPU));
   }
   on_the_way_->done = line_->post(std::move(outgoing), std::move(incoming));
@@ -248,7 +248,7 @@ void sharded_parameters::take_delivery() {
   const auto one = *std::exchange(on_the_way_, {});
   one.done.get();
   at::Tensor sum = shares_of(*one.to, sum_);
-  for (int r = 0; r < now_.computing; ++r)
+  for (const int r : now_.ranks)
     sum.add_(one.incoming[static_cast<std::size_t>(r)].to(options_.device()));
 }
 

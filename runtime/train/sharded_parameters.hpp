@@ -92,7 +92,7 @@ private:
 
   std::int64_t layers() const { return static_cast<std::int64_t>(of_layer_.size()); }
 
-  bool computes() const { return place_.rank < now_.computing; }
+  bool computes() const { return now_.computes(place_.rank); }
 
   std::vector<at::Tensor> for_each_rank() const {
     return std::vector<at::Tensor>(static_cast<std::size_t>(place_.size));

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <utility>
 
 namespace millrace::train {
@@ -327,6 +329,45 @@ void take_beginning(training_group& outline, std::span<const std::size_t> tokens
     std::ranges::copy(first.take(count), outline.answers[i].begin());
     std::ranges::copy(logprob.take(count), outline.behaviour_logprob[i].begin());
   }
+}
+
+std::vector<int> places_of(std::span<const std::vector<piece_name>> of_tasks,
+                           const std::map<std::uint64_t, int>& keepers, int ranks) {
+  const auto size = static_cast<std::size_t>(ranks);
+  std::vector<int> placed(of_tasks.size(), -1);
+  for (std::size_t first = 0; first < of_tasks.size(); first += size) {
+    const auto end = std::min(first + size, of_tasks.size());
+    std::vector<std::tuple<std::int64_t, std::size_t, int>> wishes; // answers kept, negative; task; rank
+    for (std::size_t task = first; task < end; ++task) {
+      std::vector<std::int64_t> kept(size);
+      for (const auto& piece : of_tasks[task]) {
+        const auto keeper = keepers.find(piece.group);
+        if (keeper == keepers.end())
+          throw std::logic_error("group " + std::to_string(piece.group) + " is kept by no rank");
+        kept[static_cast<std::size_t>(keeper->second)] += piece.answers;
+      }
+      for (int rank = 0; rank < ranks; ++rank)
+        wishes.emplace_back(-kept[static_cast<std::size_t>(rank)], task, rank);
+    }
+    std::ranges::sort(wishes);
+    std::vector<bool> taken(size);
+    for (const auto& [kept, task, rank] : wishes)
+      if (placed[task] < 0 && !taken[static_cast<std::size_t>(rank)]) {
+        placed[task] = rank;
+        taken[static_cast<std::size_t>(rank)] = true;
+      }
+  }
+  return placed;
+}
+
+std::vector<piece_move> moves_to(std::span<const std::vector<piece_name>> of_tasks, std::span<const int> placed,
+                                 const std::map<std::uint64_t, int>& keepers) {
+  std::set<piece_move> moves;
+  for (std::size_t i = 0; i < of_tasks.size(); ++i)
+    for (const auto& piece : of_tasks[i])
+      if (const int keeper = keepers.at(piece.group); keeper != placed[i])
+        moves.insert({piece, keeper, placed[i]});
+  return {moves.begin(), moves.end()};
 }
 
 std::vector<std::int64_t> words_of(std::span<const piece_move> moves) {

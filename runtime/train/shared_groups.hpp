@@ -50,6 +50,16 @@ struct piece_move {
   auto operator<=>(const piece_move&) const = default;
 };
 
+/// The rank of each task: in every round of `ranks` tasks each rank has one, if possible one of whose answers it keeps
+/// many. Of as many answers the earlier task counts, and then the earlier rank.
+/// @param keepers the rank that keeps a group @throws std::logic_error naming a group that no rank keeps
+std::vector<int> places_of(std::span<const std::vector<piece_name>> of_tasks,
+                           const std::map<std::uint64_t, int>& keepers, int ranks);
+
+/// What has to go where, sorted. @param placed the rank of each task
+std::vector<piece_move> moves_to(std::span<const std::vector<piece_name>> of_tasks, std::span<const int> placed,
+                                 const std::map<std::uint64_t, int>& keepers);
+
 std::vector<std::int64_t> words_of(std::span<const piece_move> moves);
 std::vector<piece_move> moves_in(std::span<const std::int64_t> words);
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <numeric>
 #include <set>
 #include <stdexcept>
 
@@ -19,6 +20,16 @@ using collective::parcel;
 
 bool is_finite(const parcel& result) {
   return std::isfinite(result.numbers.at(0));
+}
+
+/// The ranks of a round's tasks. @param placed of all tasks; empty: in turn
+std::vector<int> ranks_of_round(std::span<const int> placed, std::size_t first, std::size_t tasks) {
+  if (!placed.empty())
+    return {placed.begin() + static_cast<std::ptrdiff_t>(first),
+            placed.begin() + static_cast<std::ptrdiff_t>(first + tasks)};
+  std::vector<int> ranks(tasks);
+  std::iota(ranks.begin(), ranks.end(), 0);
+  return ranks;
 }
 
 template <class Word>
@@ -51,8 +62,9 @@ auto team::with_group(Work work) {
   }
 }
 
-team::outcome team::sum_gradients(std::span<const parcel> tasks, const std::function<bool()>& stop) {
-  return run(tasks, {.what = purpose::first}, stop);
+team::outcome team::sum_gradients(std::span<const parcel> tasks, const std::function<bool()>& stop,
+                                  std::span<const int> placed) {
+  return run(tasks, {.what = purpose::first}, stop, placed);
 }
 
 team::outcome team::add_gradients(std::span<const parcel> tasks, const std::function<bool()>& stop) {
@@ -69,12 +81,13 @@ team::outcome team::compute_from_start(std::span<const parcel> tasks, const std:
   return held_.in_shares() ? run(tasks, what, stop) : run_rounds(nullptr, tasks, what, stop);
 }
 
-team::outcome team::run(std::span<const parcel> tasks, task_round what, const std::function<bool()>& stop) {
+team::outcome team::run(std::span<const parcel> tasks, task_round what, const std::function<bool()>& stop,
+                        std::span<const int> placed) {
   const auto ranks = present();
   if (!ranks)
     return run_rounds(nullptr, tasks, what, stop);
   try {
-    return run_rounds(ranks.get(), tasks, what, stop);
+    return run_rounds(ranks.get(), tasks, what, stop, placed);
   } catch (const collective::lost& why) {
     lose_group(why.what());
     throw;
@@ -87,7 +100,7 @@ team::outcome team::run(std::span<const parcel> tasks, task_round what, const st
 
 /// @param ranks nullptr: this rank alone
 team::outcome team::run_rounds(group* ranks, std::span<const parcel> tasks, task_round what,
-                               const std::function<bool()>& stop) {
+                               const std::function<bool()>& stop, std::span<const int> placed) {
   const auto size = static_cast<std::size_t>(ranks ? ranks->size() : 1);
   const auto purpose_of_all = what.what;
   outcome out{.results = {}, .stopped = false, .ranks = static_cast<int>(size)};
@@ -99,16 +112,17 @@ team::outcome team::run_rounds(group* ranks, std::span<const parcel> tasks, task
     const auto round = tasks.subspan(next, std::min(size, tasks.size() - next));
     if (next > 0 && purpose_of_all != purpose::none)
       what.what = purpose::goes_on;
-    what.computing = static_cast<int>(round.size());
+    what.ranks = ranks_of_round(placed, next, round.size());
     if (ranks)
       deal_out(*ranks, round, what);
+    const auto own = std::ranges::find(what.ranks, 0);
     std::vector<parcel> results;
-    results.push_back(held_.work(what, round.empty() ? nullptr : round.data(), own_));
+    results.push_back(held_.work(what, own == what.ranks.end() ? nullptr : &round[own - what.ranks.begin()], own_));
     if (ranks)
       for (auto& other : collective::collect(*ranks))
         results.push_back(std::move(other));
-    for (std::size_t i = 0; i < round.size(); ++i) {
-      out.results.push_back(std::move(results[i]));
+    for (const int rank : what.ranks) {
+      out.results.push_back(std::move(results[static_cast<std::size_t>(rank)]));
       if (!is_finite(out.results.back()))
         return out;
     }
@@ -121,13 +135,14 @@ team::outcome team::run_rounds(group* ranks, std::span<const parcel> tasks, task
 /// One task a rank; ranks beyond the round's tasks hear what the round is for.
 void team::deal_out(group& ranks, std::span<const parcel> round, const task_round& what) {
   std::vector<parcel> orders(static_cast<std::size_t>(ranks.size() - 1));
-  for (std::size_t r = 0; r < orders.size(); ++r) {
-    if (r + 1 < round.size())
-      orders[r] = round[r + 1];
-    auto& words = orders[r].words;
-    words.insert(words.begin(),
-                 {number_of(command::compute), number_of(what.what), what.computing, what.from_start ? 1 : 0});
-  }
+  for (std::size_t i = 0; i < round.size(); ++i)
+    if (const int rank = what.ranks[i]; rank > 0)
+      orders[static_cast<std::size_t>(rank) - 1] = round[i];
+  std::vector<std::int64_t> head{number_of(command::compute), number_of(what.what), what.from_start ? 1 : 0,
+                                 std::ssize(what.ranks)};
+  head.insert(head.end(), what.ranks.begin(), what.ranks.end());
+  for (auto& order : orders)
+    order.words.insert(order.words.begin(), head.begin(), head.end());
   collective::hand_out(ranks, orders);
 }
 
@@ -213,27 +228,20 @@ std::map<std::uint64_t, int> team::keepers_of(group& ranks, const std::vector<st
   return keepers;
 }
 
-void team::hand_round(std::span<const std::vector<piece_name>> of_tasks) {
+std::vector<int> team::hand_round(std::span<const std::vector<piece_name>> of_tasks) {
   if (!seat_.others)
-    return;
+    return {};
   std::set<std::int64_t> groups;
   for (const auto& pieces : of_tasks)
     for (const auto& piece : pieces)
       groups.insert(static_cast<std::int64_t>(piece.group));
-  with_group([&](group& ranks) {
+  return with_group([&](group& ranks) {
     const auto keepers = keepers_of(ranks, {groups.begin(), groups.end()});
-    std::set<piece_move> moves;
-    for (std::size_t i = 0; i < of_tasks.size(); ++i)
-      for (const auto& piece : of_tasks[i]) {
-        const auto keeper = keepers.find(piece.group);
-        if (keeper == keepers.end())
-          throw std::logic_error("group " + std::to_string(piece.group) + " is kept by no rank");
-        if (const int to = static_cast<int>(i) % ranks.size(); to != keeper->second)
-          moves.insert({piece, keeper->second, to});
-      }
-    const std::vector<piece_move> all(moves.begin(), moves.end());
-    tell(ranks, command::move_pieces, words_of(all));
-    move_pieces(ranks, all);
+    const auto placed = places_of(of_tasks, keepers, ranks.size());
+    const auto moves = moves_to(of_tasks, placed, keepers);
+    tell(ranks, command::move_pieces, words_of(moves));
+    move_pieces(ranks, moves);
+    return placed;
   });
 }
 
@@ -358,11 +366,11 @@ void team::follow(group& ranks) {
 void team::obey(group& ranks, parcel told) {
   switch (static_cast<command>(told.words.at(0))) {
   case command::compute: {
-    const task_round now{.what = static_cast<purpose>(told.words.at(1)),
-                         .computing = static_cast<int>(told.words.at(2)),
-                         .from_start = told.words.at(3) != 0};
-    told.words.erase(told.words.begin(), told.words.begin() + 4);
-    collective::hand_in(ranks, held_.work(now, ranks.rank() < now.computing ? &told : nullptr, own_));
+    task_round now{.what = static_cast<purpose>(told.words.at(1)), .ranks = {}, .from_start = told.words.at(2) != 0};
+    const auto tasks = told.words.begin() + 4, rest = tasks + told.words.at(3);
+    now.ranks.assign(tasks, rest);
+    told.words.erase(told.words.begin(), rest);
+    collective::hand_in(ranks, held_.work(now, now.computes(ranks.rank()) ? &told : nullptr, own_));
     return;
   }
   case command::end_sum:

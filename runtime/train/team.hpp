@@ -65,8 +65,10 @@ public:
   /// Sums up the tasks' gradients; the sum before is gone. Where a loss is not finite or `stop` says so, the sum means
   /// nothing.
   /// @param stop asked before each round of tasks, one task a rank
+  /// @param placed the rank of each task, as `hand_round` has it; empty: the ranks take them in turn
   /// @throws collective::lost a rank is gone; the sum means nothing and parameters are as they were. So do the others
-  outcome sum_gradients(std::span<const collective::parcel> tasks, const std::function<bool()>& stop);
+  outcome sum_gradients(std::span<const collective::parcel> tasks, const std::function<bool()>& stop,
+                        std::span<const int> placed = {});
 
   /// Adds further tasks' gradients to the sum.
   outcome add_gradients(std::span<const collective::parcel> tasks, const std::function<bool()>& stop);
@@ -126,10 +128,10 @@ public:
   /// Where ranks share out groups: what this one has of them. Before anything else.
   void share_groups(group_pieces& pieces) { pieces_ = &pieces; }
 
-  /// Hands every rank the pieces of groups that its tasks are made of and that other ranks keep, for the tasks that are
-  /// dealt out next.
-  /// @param of_tasks in the order of tasks @throws collective::lost; std::logic_error no rank keeps a group
-  void hand_round(std::span<const std::vector<piece_name>> of_tasks);
+  /// Places tasks, and hands every rank the pieces of groups that its tasks are made of and that other ranks keep.
+  /// @param of_tasks in the order of tasks @returns the rank of each @throws collective::lost; std::logic_error no rank
+  /// keeps a group
+  std::vector<int> hand_round(std::span<const std::vector<piece_name>> of_tasks);
 
   /// Another rank's life: does what the leader says, until there is no group any more. Threads: the caller's.
   void follow();
@@ -150,9 +152,10 @@ private:
     move_pieces
   };
 
-  outcome run(std::span<const collective::parcel> tasks, task_round what, const std::function<bool()>& stop);
+  outcome run(std::span<const collective::parcel> tasks, task_round what, const std::function<bool()>& stop,
+              std::span<const int> placed = {});
   outcome run_rounds(collective::group* ranks, std::span<const collective::parcel> tasks, task_round what,
-                     const std::function<bool()>& stop);
+                     const std::function<bool()>& stop, std::span<const int> placed = {});
   void deal_out(collective::group& ranks, std::span<const collective::parcel> round, const task_round& what);
   std::shared_ptr<collective::group> present();
   template <class Work>

@@ -125,16 +125,16 @@ void whole_parameters::add_up(const task_round& now) {
   received_.resize(from.size());
   for (int r = 0; r < size; ++r) {
     const auto at = static_cast<std::size_t>(r);
-    if (r != me && me < now.computing)
+    if (r != me && now.computes(me))
       outgoing[at] = share(r);
-    if (r == me || r >= now.computing)
+    if (r == me || !now.computes(r))
       continue;
     if (!received_[at].defined())
       received_[at] = at::empty_like(share(me));
     from[at] = received_[at];
   }
   ranks_->exchange(outgoing, from);
-  for (int r = 0; r < now.computing; ++r) {
+  for (const int r : now.ranks) {
     const at::Tensor addend = r == me ? share(me) : from[static_cast<std::size_t>(r)];
     if (sum_.defined())
       sum_.add_(addend);

@@ -145,4 +145,25 @@ TEST_CASE("a rank has pieces of the groups that it keeps, and of those that othe
   CHECK_THROWS_WITH_AS(keeper.at({17, 1, 2}), doctest::Contains("that it does not have"), std::logic_error);
 }
 
+TEST_CASE("tasks go to the rank that keeps most of their answers, one a rank in each round") {
+  const std::map<std::uint64_t, int> keepers{{0, 0}, {1, 1}, {2, 0}, {3, 0}};
+  const auto whole = [](std::uint64_t group) { return train::piece_name{group, 0, 4}; };
+  const auto two = [](std::uint64_t group, std::int64_t first) { return train::piece_name{group, first, 2}; };
+  const std::vector<std::vector<train::piece_name>> tasks{
+      {whole(1)},
+      {whole(0)}, // the other way round
+      {two(2, 0), two(1, 0)},
+      {whole(3)}, // both want the first rank: more of the second task is there
+      {two(2, 2), two(3, 0), two(1, 2)},
+      {two(0, 0)}, // again, of the first
+      {whole(1)}}; // the last round is short
+  const auto placed = train::places_of(tasks, keepers, 2);
+  CHECK(placed == std::vector<int>{1, 0, 1, 0, 0, 1, 1});
+  const std::vector<train::piece_move> moves{{two(0, 0), 0, 1}, {two(1, 2), 1, 0}, {two(2, 0), 0, 1}};
+  CHECK((train::moves_to(tasks, placed, keepers) == moves));
+  CHECK(train::places_of(tasks, {{0, 0}, {1, 0}, {2, 0}, {3, 0}}, 1) == std::vector<int>(7));
+  CHECK_THROWS_WITH_AS(train::places_of(tasks, {{1, 0}}, 2), doctest::Contains("group 0 is kept by no rank"),
+                       std::logic_error);
+}
+
 } // namespace shared_groups_test
