@@ -190,18 +190,19 @@ void coordinator_state::ask_to_fetch(const role_ready& role, const fetch_group& 
         [this, what](const refusal& why) { fetched_by_one(what, why.line); });
     return;
   }
-  const auto still_keeps_it = [this, what, rank = role.who.index] {
+  // A rank that was lost: the first one has been asked since.
+  const auto another_is_asked = [this, what, rank = role.who.index] {
     const auto kept = kept_.find(what.group);
-    return kept != kept_.end() && kept->second.rank == rank && kept->second.what.attempt == what.attempt;
+    return kept != kept_.end() && kept->second.what.attempt == what.attempt && kept->second.rank != rank;
   };
   self_.ask(
       role.keeper, what, request_deadline(),
-      [this, what, still_keeps_it](const group_fetched& fetched) {
-        if (still_keeps_it())
+      [this, what, another_is_asked](const group_fetched& fetched) {
+        if (!another_is_asked())
           fetched_by_trainer(what, fetched, true);
       },
-      [this, what, still_keeps_it](const refusal& why) {
-        if (still_keeps_it())
+      [this, what, another_is_asked](const refusal& why) {
+        if (!another_is_asked())
           fetched_by_one(what, why.line);
       });
 }
