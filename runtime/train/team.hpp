@@ -191,10 +191,11 @@ private:
   compute own_;
   errand errand_;
   group_pieces* pieces_ = nullptr;
-  std::shared_ptr<collective::group> group_;   ///< of the leader; nullptr: none yet, or it is lost
-  std::shared_ptr<collective::group> lost_;    ///< the last one that was of no use any more
-  std::shared_ptr<collective::group> writers_; ///< of the leader: the group that was told to write
-  std::shared_future<std::string> writing_;    ///< "": this rank has written; else why it could not
+  std::shared_ptr<collective::group> group_; ///< of the leader; nullptr: none yet, or it is lost
+  std::shared_ptr<collective::group> lost_;  ///< the last one that was of no use any more
+  /// Of the leader: the group that was told to write. Its port is free once it is lost, so it is not kept alive.
+  std::weak_ptr<collective::group> writers_;
+  std::shared_future<std::string> writing_; ///< "": this rank has written; else why it could not
   double norm_ = 0;
   std::int64_t changes_ = 0; ///< of parameters, since they were loaded
 };

@@ -132,7 +132,7 @@ void team::end_writing() {
   std::vector<std::string> failures{own_failure()};
   if (shared_out()) {
     const std::string gone = "a rank is gone that was writing its share";
-    if (writers_ != group_ || !group_)
+    if (!group_ || writers_.lock() != group_)
       throw input_error(gone);
     try {
       tell(*group_, command::end_writing);
