@@ -133,7 +133,7 @@ void answering::send(choice& of) {
   if (!piece.end && (!asked_.tools.empty() || (piece.text.empty() && !asked_.logprobs && !asked_.token_ids)))
     return;
   if (asked_.chat && of.tokens == 0)
-    out_.piece(text_.opening(piece.index));
+    out_.piece(text_.opening(piece.index, prompts_.front()));
   begun_ = true;
   of.tokens += piece.tokens.size();
   out_.piece(text_.event(piece));

@@ -98,8 +98,8 @@ void send_turn(const written_turn& turn, const openai::completion_request& asked
   const openai::token_counts counts{.prompt = turn.prompt_tokens, .completion = turn.tokens};
   if (!asked.stream)
     return out.whole(text.whole({piece}, counts, {turn.sampled.behind}));
-  out.piece(text.opening(0) + text.event(piece) + (asked.with_usage ? text.usage_event(counts) : "")
-            + openai::end_of_stream);
+  out.piece(text.opening(0, turn.sampled.behind) + text.event(piece)
+            + (asked.with_usage ? text.usage_event(counts) : "") + openai::end_of_stream);
   out.end();
 }
 

@@ -126,12 +126,14 @@ std::string reply_text::whole(const std::vector<choice_piece>& pieces, const tok
   return dumped(reply);
 }
 
-std::string reply_text::opening(std::size_t choice) const {
+std::string reply_text::opening(std::size_t choice, const std::vector<std::int32_t>& behind) const {
   auto chunk = head_of(head_, "chat.completion.chunk");
   chunk["choices"] = ordered_json::array({{{"index", choice},
                                            {"delta", {{"role", "assistant"}, {"content", ""}}},
                                            {"logprobs", nullptr},
                                            {"finish_reason", nullptr}}});
+  if (asked_.token_ids)
+    chunk["prompt_token_ids"] = behind;
   return "data: " + dumped(chunk) + "\n\n";
 }
 

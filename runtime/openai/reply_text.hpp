@@ -45,8 +45,9 @@ public:
   std::string whole(const std::vector<choice_piece>& pieces, const token_counts& counts,
                     const std::vector<std::vector<std::int32_t>>& prompts) const;
 
-  /// Events of a stream, each with its empty line. `opening` comes once for each choice of a chat.
-  std::string opening(std::size_t choice) const;
+  /// Events of a stream, each with its empty line. `opening` comes once for each choice of a chat, and has `behind`,
+  /// the prompt's tokens, where tokens are asked for.
+  std::string opening(std::size_t choice, const std::vector<std::int32_t>& behind) const;
   std::string event(const choice_piece& piece) const;
   std::string usage_event(const token_counts& counts) const;
 

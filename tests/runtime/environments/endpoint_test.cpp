@@ -162,7 +162,9 @@ TEST_CASE("endpoint environment: who asks is told tokens and their log-probabili
   REQUIRE(content.size() == 2);
   CHECK(content[1]["logprob"] == -2);
   CHECK(content[1]["bytes"] == json{0xa9});
-  CHECK(stream.get().body.find("\"token_ids\":[8,9]") != std::string::npos);
+  const auto events = stream.get().body;
+  CHECK(events.find("\"token_ids\":[8,9]") != std::string::npos);
+  CHECK(events.find("\"prompt_token_ids\":[5,6,7]") != std::string::npos);
   const auto without = plain.get().parsed();
   CHECK(!without.contains("prompt_token_ids"));
   CHECK(!without["choices"][0].contains("token_ids"));

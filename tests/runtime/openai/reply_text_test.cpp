@@ -81,10 +81,15 @@ TEST_CASE("a whole completion: the offsets of its tokens count characters") {
 TEST_CASE("events of a stream") {
   const completion_request asked{.chat = true};
   const reply_text replies({.chat = true, .id = "chatcmpl-1", .model = "tiny", .created = 5}, asked);
-  const auto opening = data_of(replies.opening(2));
+  const auto opening = data_of(replies.opening(2, {7, 8}));
   CHECK(opening["object"] == "chat.completion.chunk");
   CHECK(opening["choices"][0]["delta"] == json{{"role", "assistant"}, {"content", ""}});
   CHECK(opening["choices"][0]["index"] == 2);
+  CHECK(!opening.contains("prompt_token_ids"));
+  completion_request with_tokens{.chat = true};
+  with_tokens.token_ids = true;
+  const reply_text telling({.chat = true, .id = "chatcmpl-1", .model = "tiny", .created = 5}, with_tokens);
+  CHECK(data_of(telling.opening(0, {7, 8}))["prompt_token_ids"] == json{7, 8});
   auto piece = piece_of("hi");
   piece.end.reset();
   CHECK(data_of(replies.event(piece))["choices"][0]["delta"] == json{{"content", "hi"}});
