@@ -44,15 +44,28 @@ void check_listens(const std::string& key, const std::string& address, const std
     into.wrong(into.place(key), found + " without " + token_key + ", want a token where others can connect");
 }
 
+/// Clients of a rollout leave a slot to the run, and each of its processes has a port.
+void check_clients(const pipeline& p, const role& r, const rollout_table& table, reading& into) {
+  const auto serve = "roles." + r.name + ".serve", slots = serve + "_slots";
+  const auto most = std::to_string(table.serve_slots), all = std::to_string(table.slots);
+  if (table.serve_slots >= table.slots)
+    into.wrong(into.place(slots),
+               slots + ": found " + most + " with slots = " + all + ", want fewer: clients must leave the run a slot");
+  if (const auto at = parse_listen_address(table.serve); at && at->port + p.processes_of(r.name) > 65'536)
+    into.wrong(into.place(serve), serve + ": found " + in_quotes(table.serve) + ", want a port for each process");
+}
+
 void check_listens(const pipeline& p, reading& into) {
   check_listens("run.listen", p.run.listen, "run.listen_token_file", p.run.listen_token_file, into);
   for (const role* r : p.of<rollout_table>()) {
     const auto& table = std::get<rollout_table>(r->options);
     const auto path = "roles." + r->name;
     check_listens(path + ".serve", table.serve, path + ".token_file", table.token_file, into);
-    if (!table.serve.empty())
-      continue;
     const rollout_table none;
+    if (!table.serve.empty()) {
+      check_clients(p, *r, table, into);
+      continue;
+    }
     for (const auto& [key, set] : {std::pair(".token_file", table.token_file != none.token_file),
                                    {".serve_slots", table.serve_slots != none.serve_slots}})
       if (set)

@@ -101,7 +101,8 @@ struct rollout_table {
     v("token_file", s.token_file, any(),
       "file with the token that clients show as Bearer; an address that others can reach needs it");
     v("serve_slots", s.serve_slots, between(1, 4096),
-      "most answers of clients that are decoded at once, in each process: they have slots before the run's");
+      "most answers of clients that are decoded at once, in each process: they have slots before the run's; fewer "
+      "than `slots`");
   }
 };
 

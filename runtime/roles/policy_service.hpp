@@ -28,12 +28,8 @@ inline std::unique_ptr<endpoint::model_server> policy_service(const role_instanc
   if (table.serve.empty())
     return nullptr;
   openai::server_options options{.at = parse_listen_address(table.serve).value()};
-  if (options.at.port > 0) {
-    const auto port = options.at.port + who.index;
-    if (port > 65'535)
-      throw input_error("roles." + who.role + ".serve: process " + who.name() + " has no port above 65535");
-    options.at.port = static_cast<std::uint16_t>(port);
-  }
+  if (options.at.port > 0)
+    options.at.port = static_cast<std::uint16_t>(options.at.port + who.index);
   if (!table.token_file.empty())
     options.token = access::read_token(table.token_file);
   auto service = std::make_unique<endpoint::model_server>(

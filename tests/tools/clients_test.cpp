@@ -20,6 +20,11 @@ constexpr const char* chat_route = "/v1/chat/completions";
 
 const strings served{"--set", "roles.rollout.serve=127.0.0.1:0"};
 
+strings with(strings words, const strings& more) {
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
 std::string question(const json& more = json::object()) {
   json body{{"model", "any"}, {"messages", {{{"role", "user"}, {"content", "2 + 3"}}}}, {"max_tokens", 12}};
   body.update(more);
@@ -81,10 +86,8 @@ TEST_CASE("a run's policy answers clients beside it, and learns as if there were
 
 TEST_CASE("clients of several rollouts in processes of their own go on to the run's end, and are told of it") {
   const tiny_run shared({.steps = 40, .preset = "one_step_off"});
-  auto words = shared.start(served);
-  for (const auto* word : {"--set", "placement.rollout.processes=2", "--set", "roles.rollout.serve_slots=2"})
-    words.emplace_back(word);
-  running_command running(words);
+  running_command running(
+      shared.start(with(served, {"--set", "placement.rollout.processes=2", "--set", "roles.rollout.serve_slots=2"})));
   for (const auto* rollout : {"rollout/0", "rollout/1"}) {
     http_client client(port_of(running, rollout));
     CHECK(client.ask(http_client::verb::post, chat_route, question()).status == 200);
@@ -117,6 +120,16 @@ TEST_CASE("an address for clients that cannot be is one line at its place") {
   CHECK(said({"--set", "roles.rollout.serve_slots=3"})
             .find("roles.rollout.serve_slots: found it without roles.rollout.serve")
         != std::string::npos);
+  // Clients that ask without a pause would keep every slot from the run.
+  CHECK(said(with(served, {"--set", "roles.rollout.slots=8"}))
+            .find("roles.rollout.serve_slots: found 8 with slots = 8, want fewer: clients must leave the run a slot")
+        != std::string::npos);
+  CHECK(run_to_end(run.check(with(served, {"--set", "roles.rollout.slots=9"}))).status == 0);
+  const strings last_port{"--set", "roles.rollout.serve=127.0.0.1:65534", "--set"};
+  CHECK(said(with(last_port, {"placement.rollout.processes=3"}))
+            .find("roles.rollout.serve: found \"127.0.0.1:65534\", want a port for each process")
+        != std::string::npos);
+  CHECK(run_to_end(run.check(with(last_port, {"placement.rollout.processes=2"}))).status == 0);
   CHECK(said({"--set", "roles.rollout.serve=127.0.0.1:8000", "--set", "roles.rollout.token_file=none.txt"})
             .find("roles.rollout.token_file: ")
         != std::string::npos);
