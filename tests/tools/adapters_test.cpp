@@ -158,6 +158,21 @@ TEST_CASE("adapters: a run that goes on from a checkpoint publishes them on the 
   CHECK(adapters.pulled_by("rollout") < adapters.whole_bytes() / 2);
 }
 
+TEST_CASE("adapters: a run that goes on has the adapter of its checkpoint, and another rank or alpha is refused") {
+  const lora_run first({}, {.steps = 2});
+  first.goes_well(first.run.start(first.sets));
+  for (const auto& [key, line] : {std::pair("rank=3", "roles.learner.lora.rank: found 3, want 2"),
+                                  {"alpha=8.5", "roles.learner.lora.alpha: found 8.5, want 16"},
+                                  {"targets=q_proj$", "roles.learner.lora.targets: found q_proj$, want _proj$"}}) {
+    const auto end =
+        run_to_end(first.run.resume({"--set", "run.steps=3", "--set", std::string("roles.learner.lora.") + key}), 60);
+    CAPTURE(end.err);
+    CHECK(end.status == 1);
+    CHECK(end.err.find(line) != std::string::npos);
+  }
+  first.goes_well(first.run.resume({"--set", "run.steps=3"}));
+}
+
 TEST_CASE("adapters: the first of several ranks publishes them, from an adapter that training began with") {
   const lora_run first({}, {.steps = 2});
   first.goes_well(first.run.start(first.sets));

@@ -1,6 +1,8 @@
 #include "actors/process/run_host.hpp"
 #include "actors/process/staged_run.hpp"
 #include "runtime/telemetry/log.hpp"
+#include "runtime/words/decimal.hpp"
+#include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/watched_run.hpp"
 #include "tools/memory_plan.hpp"
@@ -8,6 +10,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +25,26 @@ struct resume_arguments {
   bool accept_data = false;
   std::string listen;
 };
+
+/// @param was the pipeline that the run had so far
+/// @throws input_error where `p` asks for other adapters: those of a checkpoint go on as they are
+void want_same_adapters(const pipeline::pipeline& was, const pipeline::pipeline& p) {
+  const auto lora_of = [](const pipeline::pipeline& of) {
+    const auto policies = of.of<pipeline::policy_table>();
+    return policies.empty() ? std::nullopt : std::get<pipeline::policy_table>(policies[0]->options).lora;
+  };
+  const auto had = lora_of(was), asked = lora_of(p);
+  if (!had || !asked)
+    return;
+  const auto check = [&](const char* key, const std::string& found, const std::string& want) {
+    if (found != want)
+      throw input_error("roles." + p.policy().name + ".lora." + key + ": found " + found + ", want " + want
+                        + ": the checkpoint's adapters go on as they are");
+  };
+  check("rank", std::to_string(asked->rank), std::to_string(had->rank));
+  check("alpha", decimal(asked->alpha), decimal(had->alpha));
+  check("targets", asked->targets, had->targets);
+}
 
 int resume_run(const resume_arguments& given) {
   auto folder = run_files::run_folder::open(given.folder);
@@ -49,8 +72,11 @@ int resume_run(const resume_arguments& given) {
                                               + folder.path().string() + " --set run.steps=N"));
     return 0;
   }
-  if (!given.overrides.empty())
+  if (!given.overrides.empty()) {
+    if (!start.checkpoint.empty())
+      want_same_adapters(pipeline::read_stages(folder.resolved())[0].what, p);
     folder.change_pipeline(pipeline::resolved_toml(p));
+  }
   return actors::run_pipeline(p, folder, std::move(start));
 }
 
