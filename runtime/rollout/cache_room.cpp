@@ -15,10 +15,7 @@ std::int64_t blocks_for(std::int64_t tokens) {
   return (tokens + block_tokens - 1) / block_tokens;
 }
 
-/// Those that take slots first count as older.
 bool is_older(const slot* a, const slot* b) {
-  if (a->group->request.first != b->group->request.first)
-    return a->group->request.first;
   return a->group->admission != b->group->admission ? a->group->admission < b->group->admission : a->index < b->index;
 }
 

@@ -30,7 +30,7 @@ struct group_request {
   sampling how;
   bool episodes = false;     ///< an answer that stops waits for what its environment says: `engine::go_on`
   bool tells_tokens = false; ///< `ended_turn` has them
-  bool first = false;        ///< its answers have slots, and room in the cache, before those of groups that are not
+  bool first = false;        ///< its answers take free slots before those of groups that are not
 };
 
 /// Why an answer ended. The values are those of the `finish` column.
