@@ -63,7 +63,7 @@ TEST_CASE("tensors between hosts are encrypted where the run says so") {
   REQUIRE(comes_to_say(node, "listening on 10.99.0.2:7000"));
   running_command running(s.start({"--set", "placement.encrypt=true"}));
   REQUIRE(s.trains_on(running, 5));
-  CHECK(says(running, "tensors come over tcp/cable, encrypted from"));
+  CHECK(comes_to_say(running, "tensors come over tcp/cable, encrypted from"));
   stop(running);
 }
 
