@@ -28,11 +28,10 @@ bool data_plane::transfer_loop::send_elsewhere(ucp_ep_h back, const message& req
 // ---- as reader
 
 void data_plane::transfer_loop::on_elsewhere(const message& m) {
-  const auto found = pulls_.find(m.pull);
-  if (found == pulls_.end() || found->second.giver != m.from || found->second.life != m.from_life
-      || found->second.attempt != 0)
+  const auto asked = pull_answered_by(m);
+  if (!asked || asked->attempt != 0)
     return;
-  pending_pull& p = found->second;
+  pending_pull& p = *asked;
   const auto giver = peers_.find(m.argument);
   if (giver == peers_.end())
     return ask_owner(m.pull, "this node has no peer " + std::to_string(m.argument));

@@ -158,14 +158,13 @@ void data_plane::transfer_loop::on_line(peer& from, std::span<const std::byte> b
 
 /// The owner's sums are not computed again: they are of these very pages, which nobody could change since.
 void data_plane::transfer_loop::on_loan(peer& from, const message& m, int lent) {
-  const auto found = pulls_.find(m.pull);
-  if (found == pulls_.end() || found->second.giver != m.from || found->second.life != m.from_life
-      || found->second.wanted.id != m.ticket) {
+  const auto asked = pull_answered_by(m);
+  if (!asked || asked->wanted.id != m.ticket) {
     if (lent >= 0)
       ::close(lent);
     return;
   }
-  const pending_pull& p = found->second;
+  const pending_pull& p = *asked;
   const auto bytes = pack(p.wanted.layout).bytes;
   if (m.argument != bytes) {
     if (lent >= 0)

@@ -178,11 +178,17 @@ bool data_plane::transfer_loop::make_block(pending_pull& p) {
   }
 }
 
-void data_plane::transfer_loop::on_piece(ucx_worker::incoming& in, const message& m) {
+data_plane::transfer_loop::pending_pull* data_plane::transfer_loop::pull_answered_by(const message& m) {
   const auto found = pulls_.find(m.pull);
-  if (found == pulls_.end() || found->second.giver != m.from || found->second.life != m.from_life)
+  const bool asked = found != pulls_.end() && found->second.giver == m.from && found->second.life == m.from_life;
+  return asked ? &found->second : nullptr;
+}
+
+void data_plane::transfer_loop::on_piece(ucx_worker::incoming& in, const message& m) {
+  const auto asked = pull_answered_by(m);
+  if (!asked)
     return;
-  pending_pull& p = found->second;
+  pending_pull& p = *asked;
   if (options_.encrypt && in.bytes > 0)
     return finish(m.pull, pull_status::corrupt, "the owner sent bytes that are not encrypted");
   if (!make_block(p))
@@ -244,8 +250,7 @@ void data_plane::transfer_loop::check_and_finish(std::uint64_t number, const pen
 }
 
 void data_plane::transfer_loop::on_refusal(const message& m, bool authentic) {
-  const auto found = pulls_.find(m.pull);
-  if (found == pulls_.end() || found->second.giver != m.from || found->second.life != m.from_life)
+  if (!pull_answered_by(m))
     return;
   if (!authentic)
     return finish(m.pull, pull_status::refused, "the owner holds the key of another run");

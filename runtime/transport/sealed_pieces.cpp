@@ -78,10 +78,10 @@ void data_plane::transfer_loop::send_next(const std::shared_ptr<sealed_answer>& 
 // ---- as reader
 
 void data_plane::transfer_loop::on_sealed_piece(ucx_worker::incoming& in, const message& m) {
-  const auto found = pulls_.find(m.pull);
-  if (found == pulls_.end() || found->second.giver != m.from || found->second.life != m.from_life)
+  const auto asked = pull_answered_by(m);
+  if (!asked)
     return;
-  pending_pull& p = found->second;
+  pending_pull& p = *asked;
   const auto& offsets = p.where.offsets;
   const auto column = std::upper_bound(offsets.begin(), offsets.end(), m.argument) - offsets.begin();
   const auto at = column == 0 ? std::size_t{0} : static_cast<std::size_t>(column - 1);

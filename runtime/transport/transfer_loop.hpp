@@ -153,7 +153,8 @@ private:
   void note_load();
   void request(std::uint64_t number);
   void ask(std::uint64_t number, peer& giver, message_kind kind);
-  bool make_block(pending_pull& p); ///< where its bytes come to, if there is none; false: no memory
+  bool make_block(pending_pull& p);                 ///< where its bytes come to, if there is none; false: no memory
+  pending_pull* pull_answered_by(const message& m); ///< nullptr: it answers none that was asked of its sender
   void on_piece(ucx_worker::incoming& in, const message& m);
   static void expect_all(pending_pull& p);
   void arrived(std::uint64_t number, int attempt, std::size_t columns, ucs_status_t status);

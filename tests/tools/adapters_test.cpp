@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include <csignal>
 #include <map>
 
 namespace adapters_test {
@@ -12,11 +11,6 @@ using namespace millrace::tests;
 namespace {
 
 const strings over_tcp{"--set", "placement.transport=tcp"};
-
-strings with(strings sets, const strings& more) {
-  sets.insert(sets.end(), more.begin(), more.end());
-  return sets;
-}
 
 /// The weights of a run's checkpoint, and the file of its adapter.
 constexpr const char *merged_file = "model/model.safetensors", *adapter_file = "adapter/adapter_model.safetensors";
@@ -44,16 +38,6 @@ struct lora_run {
     CAPTURE(done.err);
     REQUIRE(done.status == 0);
     CHECK(done.err.find("is pulled") == std::string::npos); // all of it, for want of something
-  }
-
-  /// Bytes that a role's processes have pulled, from the learner and from each other.
-  std::uint64_t pulled_by(const std::string& role) const {
-    std::uint64_t bytes = 0;
-    const auto status = run.files().status();
-    for (const auto& lane : status.at("lanes"))
-      if (lane.at("to").get<std::string>().starts_with(role + "/"))
-        bytes += lane.at("bytes_pulled").get<std::uint64_t>();
-    return bytes;
   }
 
   std::string saved(int step, const char* file = merged_file) const {
@@ -85,8 +69,9 @@ TEST_CASE(
       CHECK(row.at("weights/published_share").get<double>() > 0);
       CHECK(row.at("weights/published_share").get<double>() < 0.1);
     }
-    CHECK(adapters.pulled_by("rollout") > 0);
-    CHECK(adapters.pulled_by("rollout") < a_version); // two rollouts and seven versions: not one of them came whole
+    CHECK(adapters.run.files().bytes_pulled("rollout") > 0);
+    CHECK(adapters.run.files().bytes_pulled("rollout")
+          < a_version); // two rollouts and seven versions: not one of them came whole
   }
 }
 
@@ -116,15 +101,15 @@ TEST_CASE("adapters: an evaluation takes them too, and its figures are those of 
     CAPTURE(version);
     CHECK((!want.contains(version) || want.at(version) == figures));
   }
-  CHECK(adapters.pulled_by("held_out") > 0);
-  CHECK(adapters.pulled_by("held_out") < adapters.whole_bytes() / 2);
+  CHECK(adapters.run.files().bytes_pulled("held_out") > 0);
+  CHECK(adapters.run.files().bytes_pulled("held_out") < adapters.whole_bytes() / 2);
 }
 
 TEST_CASE("adapters: a reference that follows takes them, and a replay, which has whole versions, repeats its scores") {
   const lora_run adapters(with(in_half, {"--set", "roles.frozen.refresh_every=1"}), {.reference = true});
   adapters.goes_well(with(adapters.apart(), {"--set", "placement.frozen.processes=1"}));
-  CHECK(adapters.pulled_by("frozen") > 0);
-  CHECK(adapters.pulled_by("frozen") < adapters.whole_bytes() / 2);
+  CHECK(adapters.run.files().bytes_pulled("frozen") > 0);
+  CHECK(adapters.run.files().bytes_pulled("frozen") < adapters.whole_bytes() / 2);
   const auto again = run_to_end(command_line({"replay", adapters.run.files().folder().string()}), 120);
   CAPTURE(again.err);
   CHECK(again.status == 0);
@@ -135,17 +120,10 @@ TEST_CASE("adapters: a rollout that is killed starts again without a whole versi
   whole.goes_well(whole.run.start(whole.sets));
   running_command running(adapters.apart());
   const auto files = adapters.run.files();
-  CHECK(reaches(running, files, 3, 60));
-  const auto victim = files.process_of("rollout/0");
-  REQUIRE(victim > 0);
-  kill(victim, SIGKILL);
-  const auto end = running.wait(120);
-  CAPTURE(running.err());
-  CHECK(end.status == 0);
-  check_each_group_once(files, 10);
+  check_goes_on_without(running, files, "rollout/0", 10);
   CHECK(files.learning_curve() == whole.run.files().learning_curve());
   CHECK(adapters.saved(10) == whole.saved(10));
-  CHECK(adapters.pulled_by("rollout") < adapters.whole_bytes());
+  CHECK(adapters.run.files().bytes_pulled("rollout") < adapters.whole_bytes());
 }
 
 TEST_CASE("adapters: a run that goes on from a checkpoint publishes them on the same base") {
@@ -155,7 +133,7 @@ TEST_CASE("adapters: a run that goes on from a checkpoint publishes them on the 
   adapters.goes_well(adapters.run.resume({"--set", "run.steps=6"}));
   CHECK(adapters.run.files().learning_curve() == whole.run.files().learning_curve());
   CHECK(adapters.saved(6) == whole.saved(6));
-  CHECK(adapters.pulled_by("rollout") < adapters.whole_bytes() / 2);
+  CHECK(adapters.run.files().bytes_pulled("rollout") < adapters.whole_bytes() / 2);
 }
 
 TEST_CASE("adapters: a run that goes on has the adapter of its checkpoint, and another rank or alpha is refused") {
@@ -183,7 +161,7 @@ TEST_CASE("adapters: the first of several ranks publishes them, from an adapter 
   adapters.goes_well(with(adapters.apart(), {"--set", "placement.learner={processes = 2, shard = \"optimizer\"}"}));
   CHECK(adapters.run.files().learning_curve() == whole.run.files().learning_curve());
   CHECK(adapters.saved(6) == whole.saved(6));
-  CHECK(adapters.pulled_by("rollout") < adapters.whole_bytes());
+  CHECK(adapters.run.files().bytes_pulled("rollout") < adapters.whole_bytes());
 }
 
 TEST_CASE("adapters: a replay, which samples from whole versions, repeats asynchronous runs and steps in parts") {
@@ -194,7 +172,7 @@ TEST_CASE("adapters: a replay, which samples from whole versions, repeats asynch
     const auto again = run_to_end(command_line({"replay", adapters.run.files().folder().string()}), 120);
     CAPTURE(again.err);
     CHECK(again.status == 0);
-    CHECK(adapters.pulled_by("rollout") < adapters.whole_bytes() / 2);
+    CHECK(adapters.run.files().bytes_pulled("rollout") < adapters.whole_bytes() / 2);
   }
 }
 

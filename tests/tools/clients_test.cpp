@@ -20,11 +20,6 @@ constexpr const char* chat_route = "/v1/chat/completions";
 
 const strings served{"--set", "roles.rollout.serve=127.0.0.1:0"};
 
-strings with(strings words, const strings& more) {
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
 std::string question(const json& more = json::object()) {
   json body{{"model", "any"}, {"messages", {{{"role", "user"}, {"content", "2 + 3"}}}}, {"max_tokens", 12}};
   body.update(more);

@@ -15,11 +15,6 @@ namespace {
 
 const strings anywhere{"--set", "placement.rollout.hosts=any"};
 
-strings with(strings words, const strings& more) {
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
 std::string printed_by(const strings& arguments) {
   const auto done = run_to_end(command_line(arguments));
   CAPTURE(done.err);

@@ -18,11 +18,6 @@ namespace {
 
 const strings in_half{"--set", "models.tiny.dtype=bfloat16", "--set", "roles.rollout.cache_dtype=bfloat16"};
 
-strings with(strings sets, const strings& more) {
-  sets.insert(sets.end(), more.begin(), more.end());
-  return sets;
-}
-
 strings curve_of(const tiny_run& run, const strings& sets) {
   const auto done = run_to_end(run.start(sets), 60);
   CAPTURE(done.err);

@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <map>
 #include <random>
@@ -49,6 +50,11 @@ std::string text_of(const tiny_pipeline& p) {
     text << "loss = { kl_coefficient = 0.1 }\n";
   text << "[schedule]\npreset = \"" << p.preset << "\"\ngroups_per_step = " << groups_per_step << '\n';
   return text.str();
+}
+
+strings with(strings words, const strings& more) {
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
 }
 
 strings placed_apart(bool reference) {
@@ -113,6 +119,15 @@ std::map<std::int64_t, std::vector<std::uint64_t>> run_on_disk::trained_groups()
   return groups;
 }
 
+std::uint64_t run_on_disk::bytes_pulled(const std::string& role) const {
+  std::uint64_t bytes = 0;
+  const auto now = status();
+  for (const auto& lane : now.at("lanes"))
+    if (lane.at("to").get<std::string>().starts_with(role + "/"))
+      bytes += lane.at("bytes_pulled").get<std::uint64_t>();
+  return bytes;
+}
+
 pid_t run_on_disk::process_of(const std::string& instance) const {
   pid_t found = 0;
   std::istringstream lines(log());
@@ -156,6 +171,17 @@ finished_command run_to_end(const strings& command, double deadline_s) {
 
 bool reaches(running_command& running, const run_on_disk& files, std::size_t steps, double deadline_s) {
   return wait_until([&] { return files.steps() >= steps || running.ended(); }, deadline_s) && files.steps() >= steps;
+}
+
+void check_goes_on_without(running_command& running, const run_on_disk& files, const std::string& instance, int steps) {
+  CHECK(reaches(running, files, 3, 60));
+  const auto victim = files.process_of(instance);
+  REQUIRE(victim > 0);
+  kill(victim, SIGKILL);
+  const auto end = running.wait(120);
+  CAPTURE(running.err());
+  CHECK(end.status == 0);
+  check_each_group_once(files, steps);
 }
 
 void check_each_group_once(const run_on_disk& files, int steps) {

@@ -41,6 +41,9 @@ std::string text_of(const tiny_pipeline& pipeline);
 
 inline constexpr int groups_per_step = 4;
 
+/// The words of both, in order.
+strings with(strings words, const strings& more);
+
 /// Two rollouts and one of everything else, each in a process of its own.
 strings placed_apart(bool reference);
 
@@ -61,6 +64,9 @@ public:
 
   /// Ids of the groups that were trained, by step, in the order of the file.
   std::map<std::int64_t, std::vector<std::uint64_t>> trained_groups() const;
+
+  /// Bytes that a role's processes have pulled, from whomever.
+  std::uint64_t bytes_pulled(const std::string& role) const;
 
   /// Process id of a role's copy, from the log's last line about it; 0 if there is none.
   pid_t process_of(const std::string& instance) const;
@@ -97,6 +103,9 @@ finished_command run_to_end(const strings& command, double deadline_s = 30);
 
 /// Waits until the run has done that many steps. @returns false if it ended before, or took longer than the deadline
 bool reaches(running_command& running, const run_on_disk& files, std::size_t steps, double deadline_s = 30);
+
+/// Kills a role's process behind the third step, and checks that the run ends well and trains each group once.
+void check_goes_on_without(running_command& running, const run_on_disk& files, const std::string& instance, int steps);
 
 /// Checks that every group of `steps` steps was trained exactly once, each in its step: what a synchronous run does.
 void check_each_group_once(const run_on_disk& files, int steps);

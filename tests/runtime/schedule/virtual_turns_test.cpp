@@ -21,6 +21,16 @@ config one_step(std::uint32_t groups, std::uint32_t steps = 1) {
   return set;
 }
 
+/// New weights come in flight.
+config one_group_a_step(std::uint32_t steps) {
+  auto set = preset("bounded");
+  set.gate.depth = 1;
+  set.stale.max = 4;
+  set.groups_per_step = 1;
+  set.steps = steps;
+  return set;
+}
+
 /// Episodes of two turns of 50 tokens at 100 tokens/s, alone in their groups. An environment says 20 tokens after 0.3
 /// s, which are read in 0.2 s.
 workload two_turns(std::uint32_t groups, std::uint32_t slots) {
@@ -149,11 +159,7 @@ TEST_CASE("turns and replies are drawn by group and answer, with the mean and th
 
 // Version 1 is live at 0.75: group 1, whose environment replies at 0.8, has 50 tokens of its own and reads 20 more.
 TEST_CASE("an episode that waits at a flip computes what it has again, if the flip says so") {
-  auto set = preset("bounded");
-  set.gate.depth = 1;
-  set.stale.max = 4;
-  set.groups_per_step = 1;
-  set.steps = 2;
+  auto set = one_group_a_step(2);
   auto costs = two_turns(2, 2);
   costs.lengths = {{40}, {100}};
   costs.turns_played = {{1}, {2}};
@@ -166,11 +172,7 @@ TEST_CASE("an episode that waits at a flip computes what it has again, if the fl
 
 // Group 0 ends at 0.1 and is over at 0.4, version 1 is there at 0.45. Group 1 writes its first turn until 0.5.
 TEST_CASE("cut between turns, new weights wait for the turns that run, and none begins meanwhile") {
-  auto set = preset("bounded");
-  set.gate.depth = 1;
-  set.stale.max = 4;
-  set.groups_per_step = 1;
-  set.steps = 3;
+  auto set = one_group_a_step(3);
   auto costs = two_turns(3, 2);
   costs.lengths = {{10}, {100}, {20}};
   costs.turns_played = {{1}, {2}, {1}};

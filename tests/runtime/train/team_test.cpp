@@ -126,6 +126,13 @@ struct losing {
   std::int64_t exchanges = 0; ///< 0: nothing is lost
 };
 
+void take_in(trained& out, const train::step_report& report) {
+  REQUIRE(report.result == train::step_report::outcome::applied);
+  for (const double figure : {report.loss, report.gradient_norm, report.seen.kl_k3(), report.seen.mean_entropy(),
+                              report.logprob_mismatch, static_cast<double>(report.micro_batches)})
+    out.figures.push_back(figure);
+}
+
 trained train_policy(int ranks, const train::learner_options& options, losing lost = {},
                      sharding shard = sharding::none) {
   trained out;
@@ -135,10 +142,7 @@ trained train_policy(int ranks, const train::learner_options& options, losing lo
   with_team(ranks, shard, team, learner_with(options), [&](train::learner& learner) {
     for (std::uint32_t step = 0; step < steps; ++step) {
       const auto report = learner.step(some_groups(step, step), step);
-      REQUIRE(report.result == train::step_report::outcome::applied);
-      for (const double figure : {report.loss, report.gradient_norm, report.seen.kl_k3(), report.seen.mean_entropy(),
-                                  report.logprob_mismatch, static_cast<double>(report.micro_batches)})
-        out.figures.push_back(figure);
+      take_in(out, report);
     }
     out.parameters = copy_of(learner.parameters());
   });
@@ -183,10 +187,7 @@ trained train_shared(int ranks, train::learner_options options, sharding shard, 
       }
       train::mask_old(groups, mask, step);
       const auto report = learner.step(groups, step, {}, {.mask = mask, .train_from = step});
-      REQUIRE(report.result == train::step_report::outcome::applied);
-      for (const double figure : {report.loss, report.gradient_norm, report.seen.kl_k3(), report.seen.mean_entropy(),
-                                  report.logprob_mismatch, static_cast<double>(report.micro_batches)})
-        out.figures.push_back(figure);
+      take_in(out, report);
     }
     out.parameters = copy_of(learner.parameters());
   });
