@@ -1,5 +1,6 @@
 #include "tools/machine_costs.hpp"
 
+#include "runtime/columns/answer_columns.hpp"
 #include "runtime/columns/prompt_columns.hpp"
 #include "runtime/columns/weights_bundle.hpp"
 #include "runtime/model/inference_decoder.hpp"
@@ -14,6 +15,9 @@
 #include "runtime/words/cores.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/measured_environment.hpp"
+#include "tools/measured_rules.hpp"
+#include "tools/measured_training.hpp"
+#include "tools/median.hpp"
 
 #include <ATen/core/Tensor.h>
 
@@ -32,13 +36,9 @@ using telemetry::now_s;
 
 constexpr std::uint64_t largest_model = 2'000'000'000; // bytes
 constexpr double answering_s = 4;                      // of decoding, for lengths
-constexpr double training_for_s = 5;
-constexpr double playing_s = 60; // the same, with what environments take to reply
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values.at(values.size() / 2);
-}
+constexpr double training_for_s = 2.5;                 // one training of several groups
+constexpr double repeating_for_s = 6;                  // trainings of as many groups, of which the median counts
+constexpr double playing_s = 60;                       // the same, with what environments take to reply
 
 /// The pipeline's own prompts as the rollout asks for them.
 class prompts {
@@ -58,6 +58,7 @@ public:
     ask.group = group_++;
     ask.answers = answers_;
     ask.seed = roles::group_seed(seed_, ask.group);
+    rows_[ask.group] = taken.columns;
     const auto row = columns::content_of(columns::column_set(taken.columns));
     if (!plays_)
       return requests_.make(ask, row.prompt);
@@ -70,8 +71,16 @@ public:
 
   rollout::engine_options options(int threads) const { return requests_.engine_options(threads); }
 
+  /// A group's columns, as verifiers read them.
+  columns::column_set columns_of(const rollout::finished_group& group, const std::vector<std::int32_t>& prompt) const {
+    return columns::column_set(
+        std::vector{rows_.at(group.group),
+                    columns::columns_of(prompt, group, requests_.greedy(), plays_ ? &*words_.tok : nullptr)});
+  }
+
 private:
   const model::checkpoint& words_;
+  std::map<std::uint64_t, transport::bundle> rows_; ///< the source's columns by group
   roles::rollout_requests requests_;
   roles::source_role source_;
   std::int32_t answers_;
@@ -117,9 +126,7 @@ double step_s(rollout::engine& engine) {
   return steps.empty() ? 0 : median(std::move(steps));
 }
 
-struct answered {
-  std::vector<rollout::finished_group> groups;
-  std::map<std::uint64_t, std::vector<std::int32_t>> prompts;
+struct answered : answered_groups {
   bool all = true;      ///< they ended within the time
   double reading_s = 0; ///< of steps beside those of decoding alone, that computed what environments said
   double read = 0;      ///< tokens computed in them
@@ -175,34 +182,6 @@ answered answer(const policy_pointer& policy, const model::checkpoint& words, pr
   return out;
 }
 
-/// @param by_turn turns have advantages of their own
-train::training_group to_train(const rollout::finished_group& group, const std::vector<std::int32_t>& prompt,
-                               std::uint64_t id, bool by_turn) {
-  train::training_group made;
-  made.id = id;
-  made.prompt = prompt;
-  for (const auto& answer : group.answers) {
-    made.answers.push_back(answer.tokens);
-    made.segments.push_back(rollout::segment_begins(answer));
-    made.behaviour_logprob.push_back(answer.logprob);
-    made.version.emplace_back(answer.tokens.size(), 0u);
-    made.ref_logprob.push_back(answer.logprob);
-    // Rewards that differ: there is something to learn.
-    made.reward.push_back(static_cast<float>(made.reward.size() % 2));
-    if (answer.turns.empty())
-      continue;
-    auto& mask = made.mask.emplace_back(answer.tokens.size(), std::uint8_t{0});
-    std::vector<train::written_turn> written;
-    for (const auto& turn : answer.turns) {
-      std::fill(mask.begin() + turn.begin, mask.begin() + turn.end, std::uint8_t{1});
-      written.push_back({.tokens = turn.end - turn.begin, .reward = 0});
-    }
-    if (by_turn)
-      made.turns.push_back(std::move(written));
-  }
-  return made;
-}
-
 /// Bytes of a model's files.
 std::uint64_t size_of(const std::filesystem::path& model) {
   std::uint64_t bytes = 0;
@@ -224,13 +203,6 @@ void refuse_large(const std::filesystem::path& model) {
     throw input_error("plan: " + model.string() + " is " + std::to_string(bytes / 100'000'000 / 10.0).substr(0, 4)
                       + " GB, too large to measure in a few seconds, want --trace RUN, --cluster NAME or --costs");
 }
-
-/// Seconds of training, and the tokens that were trained.
-struct trained_tokens {
-  double seconds = 0;
-  double tokens = 0;
-  double prompt_tokens = 0;
-};
 
 /// The pipeline's model, loaded for generation and for training, and what is measured with it.
 class measurement {
@@ -261,9 +233,7 @@ public:
 
   /// Lengths, and the groups to train on.
   void measure_lengths() {
-    const auto per_prompt = std::max<std::int64_t>(1, table_.answers_per_prompt);
-    groups_ =
-        answer(policy_, words_, from_, options_, std::max<std::int64_t>(2, options_.slots / per_prompt), found_.costs);
+    groups_ = answer(policy_, words_, from_, options_, groups_at_once(), found_.costs);
     auto& costs = found_.costs;
     if (from_.plays())
       take_replies(from_.plays()->figures());
@@ -289,15 +259,24 @@ public:
     }
   }
 
-  /// A group to warm up, the same again, as many as a few seconds are enough for.
+  /// What the rules take for the groups that were answered.
+  void measure_scoring() {
+    std::vector<columns::column_set> groups;
+    for (const auto& group : groups_.groups)
+      if (groups.size() < measured_training::most_repeats)
+        groups.push_back(from_.columns_of(group, groups_.prompts.at(group.group)));
+    found_.costs.columns_s = scoring_s(p_, groups);
+  }
+
+  /// A group to warm up, the same again, as many as a few seconds are enough for. Whatever else the machine does for a
+  /// moment counts for nothing: each is trained several times.
   void measure_training() {
-    learning_ = std::make_unique<roles::policy_core>(
-        p_, std::filesystem::path{}, static_cast<int>(pipeline::threads_of(p_, p_.policy().name, cores_here())));
-    const auto first = train(1);
-    one_group_ = train(1);
+    training_ = std::make_unique<measured_training>(p_, groups_);
+    const auto first = training_->train(1);
+    one_group_ = training_->train_often(1, repeating_for_s / 4);
     const auto groups = std::clamp<std::int64_t>(static_cast<std::int64_t>(training_for_s / one_group_.seconds), 2,
                                                  std::max<std::int64_t>(2, p_.schedule.groups_per_step));
-    const auto more = train(static_cast<std::size_t>(groups));
+    const auto more = training_->train_often(static_cast<std::size_t>(groups), repeating_for_s);
     const auto& one = one_group_;
     auto& costs = found_.costs;
     costs.train_token_s =
@@ -306,12 +285,13 @@ public:
     costs.train_s = std::max(0.0, one.seconds - costs.train_token_s * one.tokens);
     costs.first_train_s = std::max(0.0, first.seconds - one.seconds);
     costs.prompt_tokens = more.prompt_tokens / static_cast<double>(groups);
+    found_.notes.insert(found_.notes.end(), training_->notes().begin(), training_->notes().end());
   }
 
   /// The copy, then what generation computes with.
   void measure_publication() {
     double begin = now_s();
-    const auto snapshot = learning_->snapshot(steps_);
+    const auto snapshot = training_->snapshot();
     found_.costs.copy_s = now_s() - begin;
     begin = now_s();
     model::inference_decoder(words_.config, columns::weights_of(snapshot), device_,
@@ -329,30 +309,43 @@ public:
     rollout::engine engine(policy_, words_.tok, 0, options_);
     fill(engine, from_, options_.slots);
     const double alone = step_s(engine);
-    std::atomic<bool> trained{false};
-    double beside_train = 0;
+    std::atomic<bool> trained{false}, decodes{true};
+    std::vector<double> beside_decoding;
     std::thread other([&] {
-      beside_train = train(1).seconds;
+      const double begin = now_s();
+      while (decodes && std::ssize(beside_decoding) < measured_training::most_repeats
+             && now_s() - begin < repeating_for_s / 4)
+        if (const double seconds = training_->train(1).seconds; decodes)
+          beside_decoding.push_back(seconds);
       trained = true;
     });
-    std::vector<double> beside;
+    std::vector<double> beside_training;
     while (!trained && !engine.idle()) {
       const double start = now_s();
       engine.step();
-      beside.push_back(now_s() - start);
+      beside_training.push_back(now_s() - start);
     }
-    const bool whole = trained;
+    decodes = false;
     other.join();
-    if (alone > 0 && beside.size() >= 3)
-      found_.costs.contention = std::max(1.0, median(std::move(beside)) / alone);
-    if (whole)
-      found_.costs.train_contention = std::max(1.0, beside_train / one_group_.seconds);
+    if (alone > 0 && beside_training.size() >= 3)
+      found_.costs.contention = std::max(1.0, median(std::move(beside_training)) / alone);
+    if (!beside_decoding.empty())
+      found_.costs.train_contention = std::max(1.0, median(std::move(beside_decoding)) / one_group_.seconds);
     else
       found_.notes.push_back(
           "generation ended before a group was trained: how much it slows training down was not measured");
   }
 
 private:
+  /// As many as a process of the rollout has open, as far as a few steps have so many: an environment that is asked by
+  /// many takes longer to reply.
+  std::int64_t groups_at_once() const {
+    const auto per_prompt = std::max<std::int64_t>(1, table_.answers_per_prompt);
+    const auto open = std::min(std::max<std::int64_t>(options_.slots, table_.open_episodes) / per_prompt,
+                               std::max(options_.slots / per_prompt, 2 * p_.schedule.groups_per_step));
+    return std::max<std::int64_t>(2, open);
+  }
+
   /// Seconds to a reply, and tokens. Turns of episodes that did not end count as the most.
   void take_replies(const reply_figures& said) {
     auto& costs = found_.costs;
@@ -382,29 +375,6 @@ private:
                              + " groups of episodes failed, the first: " + said.first_failure);
   }
 
-  trained_tokens train(std::size_t groups) {
-    const bool critic = !p_.of<pipeline::critic_table>().empty();
-    const bool by_turn = std::get<pipeline::policy_table>(p_.policy().options).credit == "turn";
-    std::vector<std::uint64_t> ids;
-    std::int64_t tokens = 0, prompt_tokens = 0;
-    for (std::size_t i = 0; i < groups; ++i) {
-      const auto& group = groups_.groups[i % groups_.groups.size()];
-      auto made = to_train(group, groups_.prompts.at(group.group), 1000 * steps_ + i, by_turn);
-      if (critic)
-        for (const auto& one : made.answers)
-          made.value.emplace_back(one.size(), 0.0f);
-      ids.push_back(made.id);
-      for (std::size_t a = 0; a < made.answers.size(); ++a)
-        tokens += train::trained_tokens(made, a);
-      prompt_tokens += static_cast<std::int64_t>(made.prompt.size());
-      learning_->keep(std::move(made));
-    }
-    const double start = now_s();
-    learning_->train({steps_ + 1, steps_, ids}, {});
-    ++steps_;
-    return {now_s() - start, static_cast<double>(tokens), static_cast<double>(prompt_tokens)};
-  }
-
   const pipeline::pipeline& p_;
   machine_costs& found_;
   const pipeline::role& role_;
@@ -415,9 +385,8 @@ private:
   prompts from_;
   rollout::engine_options options_;
   answered groups_;
-  std::unique_ptr<roles::policy_core> learning_;
+  std::unique_ptr<measured_training> training_;
   trained_tokens one_group_;
-  std::uint32_t steps_ = 0;
 };
 
 } // namespace
@@ -429,6 +398,7 @@ machine_costs measure_machine(const pipeline::pipeline& p, schedule::workload sh
   measurement all(p, found);
   all.measure_decoding();
   all.measure_lengths();
+  all.measure_scoring();
   all.measure_training();
   all.measure_publication();
   if (!all.share_machine())

@@ -15,10 +15,11 @@ struct machine_costs {
 };
 
 /// Loads the pipeline's model and measures, with the threads that the roles would have: a decode step by occupied
-/// slots, on the pipeline's own prompts; training of a group; a copy of the weights and their layout for the kernels;
-/// and decoding and training beside each other. Lengths are those of the answers if they end within the time, else the
-/// longest allowed. Answers that are episodes are played with the pipeline's own environment, which is started for it:
-/// turns, seconds to a reply and observed tokens are what they were.
+/// slots, on the pipeline's own prompts; the pipeline's rules on the answers; training of a group, the median of
+/// several times; a copy of the weights and their layout for the kernels; and decoding and training beside each other.
+/// Lengths are those of the answers if they end within the time, else the longest allowed. Answers that are episodes
+/// are played with the pipeline's own environment, which is started for it: turns, seconds to a reply and observed
+/// tokens are what they were.
 /// @throws input_error for a model above 2 GB, which takes longer than that, or a pipeline whose prompts cannot be had
 machine_costs measure_machine(const pipeline::pipeline& p, schedule::workload shape);
 

@@ -25,7 +25,7 @@ TEST_CASE("plan plays episodes with the pipeline's own environment and predicts 
   REQUIRE(ran.status == 0);
   REQUIRE(planned.status == 0);
   CHECK(planned.err.find("# game: 3.0 turns an episode, a reply after 2") != std::string::npos);
-  CHECK(planned.err.find("turns and replies are those of 8 episodes, played here with game") != std::string::npos);
+  CHECK(planned.err.find("turns and replies are those of 16 episodes, played here with game") != std::string::npos);
   const auto told = nlohmann::json::parse(planned.out);
   CHECK(told.at("waiting_episodes") == 16);
   const auto rows = playing.run.files().metrics();

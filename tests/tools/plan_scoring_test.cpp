@@ -1,0 +1,38 @@
+#include "tests/tools/tiny_run.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <string>
+
+namespace plan_scoring_test {
+
+using namespace millrace::tests;
+
+/// Seconds of a step, as plan measures this machine.
+double planned_step_s(const tiny_run& run, const std::string& rules) {
+  auto ask = run.start({"--set", "schedule.preset=synchronous", "--set", "roles.rules.rules=" + rules});
+  const auto output = std::find(ask.begin(), ask.end(), "--output");
+  ask.erase(output, output + 2);
+  *std::find(ask.begin(), ask.end(), "run") = "plan";
+  const auto planned = run_to_end(ask, 120);
+  CAPTURE(planned.err);
+  REQUIRE(planned.status == 0);
+  return nlohmann::json::parse(planned.out).at("step_s");
+}
+
+TEST_CASE("plan measures what rules take to score a group, and a synchronous step waits for them") {
+  const tiny_run run;
+  const auto file = run / "reward.py";
+  write_file(file, "import time\n"
+                   "def compute_score(data_source, solution_str, ground_truth, extra_info=None):\n"
+                   "    time.sleep(0.5)\n"
+                   "    return 1.0\n");
+  const auto quick = planned_step_s(run, "[{type=\"number\"}]");
+  const auto slow = planned_step_s(run, "[{type=\"python\",file=\"" + file.string() + "\"}]");
+  CAPTURE(quick);
+  CAPTURE(slow);
+  CHECK(slow > quick + 0.5); // the answers of a group, one behind the other where there are fewer workers than answers
+}
+
+} // namespace plan_scoring_test
