@@ -209,7 +209,7 @@ class measurement {
 public:
   measurement(const pipeline::pipeline& p, machine_costs& found)
       : p_(p), found_(found), role_(*p.of<pipeline::rollout_table>().at(0)),
-        table_(std::get<pipeline::rollout_table>(role_.options)), device_(train::device_named(p.run.device)),
+        table_(std::get<pipeline::rollout_table>(role_.options)), device_(roles::device_for(p, role_)),
         words_(roles::load_model(p, table_.model, p.models.at(table_.model).dtype)),
         policy_(model::inference_decoder(words_.config, std::exchange(words_.parameters, {}), device_,
                                          p.models.at(table_.model).sampled_as())),

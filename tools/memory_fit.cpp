@@ -251,7 +251,7 @@ std::string in_words(const memory_plan& plan, const host_memory& host) {
       text += row("    " + part_in_words(part), part.bytes, &part == largest ? "the largest part" : "");
   }
   text += row("  this host", plan.bytes_here(), "of " + bytes_in_words(host.bytes) + ' ' + host.what);
-  if (plan.on_gpu && host.gpu)
+  if (plan.on_gpu() && host.gpu)
     text += row("  its GPUs", plan.bytes_on_gpu(), "of " + bytes_in_words(*host.gpu));
   return text;
 }
@@ -259,14 +259,15 @@ std::string in_words(const memory_plan& plan, const host_memory& host) {
 std::string in_json(const memory_plan& plan, const host_memory& host) {
   nlohmann::ordered_json object{
       {"processes", nlohmann::ordered_json::array()}, {"bytes", plan.bytes_here()}, {"host_bytes", host.bytes}};
-  if (plan.on_gpu) {
+  if (plan.on_gpu()) {
     object["gpu_bytes"] = plan.bytes_on_gpu();
     object["host_gpu_bytes"] = host.gpu.value_or(0);
   }
   for (const auto& process : plan.processes) {
     nlohmann::ordered_json one{{"process", process.process}, {"host", process.host}, {"bytes", process.bytes()}};
     for (const auto& part : process.parts)
-      one["parts"].push_back({{"role", part.role}, {"kind", word(part.kind)}, {"bytes", part.bytes}});
+      one["parts"].push_back(
+          {{"role", part.role}, {"kind", word(part.kind)}, {"bytes", part.bytes}, {"gpu", part.on_gpu}});
     object["processes"].push_back(std::move(one));
   }
   return object.dump();

@@ -56,7 +56,13 @@ constexpr auto no_bound = std::numeric_limits<std::int64_t>::max();
 
 /// A file for a GPU is planned on machines without one, too.
 bool is_on_gpu(const std::string& device) {
-  return device == "cuda" || (device == "auto" && train::device_named(device).is_cuda());
+  return device.starts_with("cuda") || (device == "auto" && train::device_named(device).is_cuda());
+}
+
+/// Lies in the host's memory also where models are on a GPU.
+bool on_host(memory_kind kind) {
+  return kind == memory_kind::program || kind == memory_kind::publication || kind == memory_kind::communication
+         || kind == memory_kind::episodes;
 }
 
 /// When a part is needed. A learner either trains or publishes; a checkpoint takes nothing more. Rollouts that are idle
@@ -73,8 +79,7 @@ struct timed_part {
 class memory_planner {
 public:
   explicit memory_planner(const pipeline::pipeline& p)
-      : p_(p), flips_late_(p.schedule.gate.depth > 1 && p.schedule.interrupt.mode != schedule::interrupt_mode::pause),
-        on_gpu_(is_on_gpu(p.run.device)) {}
+      : p_(p), flips_late_(p.schedule.gate.depth > 1 && p.schedule.interrupt.mode != schedule::interrupt_mode::pause) {}
 
   memory_plan plan() {
     process_ = "run";
@@ -90,12 +95,13 @@ public:
         process_ = count == 0 ? "run" : role.name + '/' + std::to_string(i);
         of_process(process_, p_.host_of(role.name, i));
         role_ = role.name;
+        on_gpu_ = is_on_gpu(device_of(p_, role));
         rank_ = i;
         ranks_ = std::max<std::int64_t>(count, 1);
         std::visit([&](const auto& table) { add_role(table); }, role.options);
       }
     }
-    memory_plan made{.processes = {}, .on_gpu = on_gpu_};
+    memory_plan made;
     for (auto& [name, host] : order_)
       made.processes.push_back({.process = name, .host = host, .parts = at_most(parts_.at(name))});
     return made;
@@ -119,7 +125,7 @@ private:
     if (same != all.end())
       same->part.bytes += bytes;
     else if (bytes > 0)
-      all.push_back({{.role = role_, .kind = kind, .bytes = bytes}, when});
+      all.push_back({{.role = role_, .kind = kind, .bytes = bytes, .on_gpu = on_gpu_ && !on_host(kind)}, when});
   }
 
   /// The parts of the moment at which the process keeps most.
@@ -392,18 +398,13 @@ private:
   }
 
   const pipeline::pipeline& p_;
-  bool flips_late_, on_gpu_;
+  bool flips_late_;
+  bool on_gpu_ = false;                                    ///< the role whose parts are added
   std::map<std::string, parts> parts_;                     ///< by process
   std::vector<std::pair<std::string, std::string>> order_; ///< processes and their hosts
   std::string process_, role_;                             ///< whose parts are added
   std::int64_t rank_ = 0, ranks_ = 1;
 };
-
-/// Lies in the host's memory also where models are on a GPU.
-bool on_host(memory_kind kind) {
-  return kind == memory_kind::program || kind == memory_kind::publication || kind == memory_kind::communication
-         || kind == memory_kind::episodes;
-}
 
 } // namespace
 
@@ -419,7 +420,7 @@ std::int64_t memory_plan::bytes_here() const {
   for (const auto& process : processes)
     if (process.host.empty())
       for (const auto& part : process.parts)
-        sum += !on_gpu || on_host(part.kind) ? part.bytes : 0;
+        sum += part.on_gpu ? 0 : part.bytes;
   return sum;
 }
 
@@ -428,8 +429,14 @@ std::int64_t memory_plan::bytes_on_gpu() const {
   for (const auto& process : processes)
     if (process.host.empty())
       for (const auto& part : process.parts)
-        sum += on_gpu && !on_host(part.kind) ? part.bytes : 0;
+        sum += part.on_gpu ? part.bytes : 0;
   return sum;
+}
+
+bool memory_plan::on_gpu() const {
+  return std::any_of(processes.begin(), processes.end(), [](const process_memory& process) {
+    return std::any_of(process.parts.begin(), process.parts.end(), [](const auto& part) { return part.on_gpu; });
+  });
 }
 
 std::int64_t waiting_bytes(const pipeline::pipeline& p, const schedule::waiting_episodes& waiting,

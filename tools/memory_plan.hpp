@@ -38,6 +38,7 @@ struct memory_part {
   std::string role; ///< "" = of the process
   memory_kind kind = memory_kind::program;
   std::int64_t bytes = 0;
+  bool on_gpu = false; ///< and not in the host's memory
 };
 
 /// The most that one process keeps at a time.
@@ -54,10 +55,11 @@ struct process_memory {
 /// yet: its roles are left out.
 struct memory_plan {
   std::vector<process_memory> processes; ///< the run's own first
-  bool on_gpu = false; ///< all but publication, staging of other processes' weights and program lies on this host's GPU
 
   std::int64_t bytes_here() const; ///< of the processes of this host, in its memory
   std::int64_t bytes_on_gpu() const;
+
+  bool on_gpu() const; ///< whether a role of this host or another computes on a GPU
 };
 
 /// @throws input_error for a model that cannot be read

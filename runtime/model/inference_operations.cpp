@@ -9,6 +9,7 @@
 #include "runtime/model/matrix_product.hpp"
 
 #include <ATen/ATen.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
@@ -19,6 +20,9 @@ namespace millrace::model {
 namespace {
 
 static_assert(sizeof(void*) == 8 && sizeof(kernels::cache_place) == 16 && sizeof(kernels::sampling_rule) == 16);
+
+/// CUDA starts a kernel on the thread's current device alone.
+using on_device_of = c10::OptionalDeviceGuard;
 
 /// LibTorch's stream of this thread: what is enqueued there runs in order with LibTorch's own operations.
 CUstream_st* current_stream(at::Device device) {
@@ -191,6 +195,7 @@ std::vector<drawn_token> inference_operations::sample(const at::Tensor& logits, 
     }
     data.send();
     at::Tensor both = at::empty({2, count}, logits.options().dtype(at::kInt)); // brought back in one copy
+    const on_device_of here(logits.device());
     kernels::sample_token_cuda({.logits = data.device<const float*>(0),
                                 .rules = data.device<const kernels::sampling_rule>(count),
                                 .uniform = data.device<const double>(3 * count),
@@ -228,6 +233,7 @@ std::vector<float> inference_operations::logprobs(const at::Tensor& logits, std:
   const at::Tensor result = at::empty({count}, logits.options());
   args.targets = data.device<const std::int32_t>(0);
   args.logprob = result.data_ptr<float>();
+  const on_device_of there(logits.device());
   kernels::token_logprob_cuda(args, current_stream(logits.device()));
   const at::Tensor here = result.cpu();
   std::copy_n(here.data_ptr<float>(), count, logprob.data());
@@ -274,10 +280,12 @@ at::Tensor inference_operations::rms_norm(const at::Tensor& x, const at::Tensor&
                                     .rows = source.numel() / width,
                                     .width = width,
                                     .eps = static_cast<float>(eps)};
-  if (x.is_cpu())
+  if (x.is_cpu()) {
     kernels::rms_norm(args, team_);
-  else
+  } else {
+    const on_device_of here(x.device());
     kernels::rms_norm_cuda(args, stream_);
+  }
   return y;
 }
 
@@ -292,10 +300,12 @@ at::Tensor inference_operations::add(const at::Tensor& a, const at::Tensor& b) {
 at::Tensor inference_operations::swiglu(const at::Tensor& gate, const at::Tensor& up) {
   const kernels::swiglu_args args{
       .gate = gate.data_ptr<float>(), .up = up.data_ptr<float>(), .y = gate.data_ptr<float>(), .count = gate.numel()};
-  if (gate.is_cpu())
+  if (gate.is_cpu()) {
     kernels::swiglu(args, team_);
-  else
+  } else {
+    const on_device_of here(gate.device());
     kernels::swiglu_cuda(args, stream_);
+  }
   return gate;
 }
 
@@ -308,10 +318,12 @@ at::Tensor inference_operations::rope(const at::Tensor& x, const at::Tensor& pos
                                 .rows = x.size(0),
                                 .heads = x.size(1),
                                 .head_dim = x.size(2)};
-  if (x.is_cpu())
+  if (x.is_cpu()) {
     kernels::rope(args, team_);
-  else
+  } else {
+    const on_device_of here(x.device());
     kernels::rope_cuda(args, stream_);
+  }
   return x;
 }
 
@@ -331,6 +343,7 @@ at::Tensor inference_operations::attention(std::int64_t layer, const at::Tensor&
     kernels::append_to_cache(args, k.data_ptr<float>(), v.data_ptr<float>(), team_);
     kernels::cached_attention(args, team_);
   } else {
+    const on_device_of here(q.device());
     kernels::append_to_cache_cuda(args, k.data_ptr<float>(), v.data_ptr<float>(), stream_);
     kernels::cached_attention_cuda(args, stream_);
   }

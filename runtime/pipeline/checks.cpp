@@ -440,45 +440,6 @@ void check_sampled(const pipeline& p, reading& into) {
              " with roles." + r->name + ".greedy_baseline: the group waits for that answer however long it is");
 }
 
-/// Where a narrower precision means nothing or cannot be.
-void check_precision(const pipeline& p, reading& into) {
-  const bool on_gpu = p.run.device == "cuda";
-  const auto refuse = [&](auto found, bool wrong, const std::string& key, const std::string& why) {
-    if (found != decltype(found)::float32 && wrong)
-      into.wrong(into.place(key), key + ": found \"" + word(found) + "\", want \"float32\" " + why);
-  };
-  const std::string gpu = "with run.device = \"cuda\": a GPU keeps float32 alone";
-  std::set<std::string> computing, sampled; ///< models that generate or score; of rollouts
-  for (const role& r : p.roles)
-    std::visit(
-        [&](const auto& table) {
-          using type = std::decay_t<decltype(table)>;
-          if constexpr (std::is_same_v<type, reference_table> || std::is_same_v<type, reward_model_table>)
-            computing.insert(table.model);
-          if constexpr (std::is_same_v<type, rollout_table>)
-            sampled.insert(table.model);
-          if constexpr (requires { table.cache_dtype; }) {
-            computing.insert(table.model);
-            refuse(table.cache_dtype, on_gpu, "roles." + r.name + ".cache_dtype", gpu);
-          }
-        },
-        r.options);
-  for (const auto& [name, model] : p.models) {
-    refuse(model.dtype, on_gpu, "models." + name + ".dtype", gpu);
-    refuse(model.dtype, !computing.contains(name), "models." + name + ".dtype",
-           "of a model that no role generates or scores with: learners keep float32");
-    if (!model.rollout_dtype)
-      continue;
-    const std::string key = "models." + name + ".rollout_dtype";
-    refuse(*model.rollout_dtype, on_gpu, key, gpu);
-    const std::string found = key + ": found \"" + word(*model.rollout_dtype) + "\", want ";
-    if (!sampled.contains(name))
-      into.wrong(into.place(key), found + "no such key: no role of kind \"rollout\" samples with this model");
-    if (*model.rollout_dtype < sampled_as(model.dtype))
-      into.wrong(into.place(key), found + "\"bfloat16\" or \"int8\": dtype has rounded the weights to bfloat16 before");
-  }
-}
-
 } // namespace
 
 void check(pipeline& p, reading& into, bool whole) {

@@ -16,8 +16,11 @@ void check(pipeline& p, reading& into, bool whole);
 /// The graph: names in `from`, cycles, columns.
 void check_graph(pipeline& p, reading& into);
 
-/// Where roles run: processes, hosts, ports, what ranks share out.
+/// Where roles run: devices, processes, hosts, ports, what ranks share out.
 void check_placement(const pipeline& p, reading& into);
+
+/// Where a narrower precision means nothing or cannot be.
+void check_precision(const pipeline& p, reading& into);
 
 /// The roles above `name`, without itself, each once, in the order of `p.roles`.
 std::vector<const role*> upstream_of(const pipeline& p, const std::string& name);

@@ -133,6 +133,14 @@ double sampling_temperature(const pipeline& p) {
   return rollouts.empty() ? 1 : std::get<rollout_table>(rollouts.front()->options).temperature;
 }
 
+const std::string& device_of(const pipeline& p, const role& role) {
+  return role.device.empty() ? p.run.device : role.device;
+}
+
+std::string device_key(const role& role) {
+  return role.device.empty() ? "run.device" : "roles." + role.name + ".device";
+}
+
 std::int64_t threads_of(const pipeline& p, std::string_view role_name, std::int64_t cores) {
   const role& asked = p.at(role_name);
   if (asked.threads > 0)

@@ -23,6 +23,7 @@ struct role {
   std::string name;
   std::vector<std::string> from; ///< names of the roles whose columns it joins
   std::int64_t threads = 0;      ///< 0 = auto: `threads_of`
+  std::string device;            ///< where it computes; "" = as the run: `device_of`
   role_options options;
   std::vector<std::string> reads;          ///< columns, all of them added upstream
   std::vector<std::string> reads_if_added; ///< further columns that it has a use for and that are added upstream
@@ -117,6 +118,12 @@ std::string resolved_toml(const pipeline& p);
 /// light role gets 1.
 /// @param cores of this host, >= 1
 std::int64_t threads_of(const pipeline& p, std::string_view role, std::int64_t cores);
+
+/// Where a role computes: "auto", "cpu", "cuda" or "cuda:N". Its own `device`, or the run's.
+const std::string& device_of(const pipeline& p, const role& role);
+
+/// The key that says it, for messages: "roles.NAME.device" or "run.device".
+std::string device_key(const role& role);
 
 /// The softmax temperature that answers are sampled at, of the first rollout; 1 where nothing is sampled.
 double sampling_temperature(const pipeline& p);

@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <set>
 #include <string_view>
 
 namespace millrace::pipeline {
 namespace {
+
+constexpr int most_gpus = 128; // of one machine
 
 bool is_address(std::string_view host) {
   const std::size_t colon = host.rfind(':');
@@ -74,14 +77,32 @@ void check_hosts(const pipeline& p, const std::string& name, const role_placemen
                path + ".hosts: found hosts without placement.secret_file, want the file with the nodes' secret");
 }
 
+/// Whether a word names a device of a role: "cuda:" and a number of GPUs that there can be.
+bool is_device(std::string_view word) {
+  if (word == "auto" || word == "cpu" || word == "cuda")
+    return true;
+  int number = -1;
+  const auto digits = word.substr(std::min(word.size(), std::string_view("cuda:").size()));
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  return word.starts_with("cuda:") && error == std::errc() && end == digits.data() + digits.size() && number >= 0
+         && number < most_gpus && std::to_string(number) == digits;
+}
+
+void check_device(const role& r, reading& into) {
+  if (const std::string key = "roles." + r.name + ".device"; !r.device.empty() && !is_device(r.device))
+    into.wrong(into.place(key), key + ": found " + in_quotes(r.device)
+                                    + ", want \"auto\", \"cpu\", \"cuda\" or \"cuda:N\" with the number of a GPU");
+}
+
 /// How many GPUs a host has is known when the run starts.
-void check_gpus(const pipeline& p, const std::string& name, const role_placement& placed, reading& into) {
+void check_gpus(const pipeline& p, const role& r, const role_placement& placed, reading& into) {
+  const auto& name = r.name;
   if (placed.gpus.none())
     return;
   const std::string path = "placement." + name + ".gpus";
   const auto wrong = [&](const std::string& why) { into.wrong(into.place(path), path + ": " + why); };
-  if (p.run.device == "cpu")
-    wrong("found GPUs with run.device = \"cpu\", want \"cuda\" or \"auto\" there");
+  if (const auto& device = device_of(p, r); device == "cpu" || device.find(':') != device.npos)
+    wrong("found GPUs with " + device_key(r) + " = \"" + device + "\", want \"cuda\" or \"auto\" there");
   const auto count = p.processes_of(name);
   if (count == 0)
     return wrong("found GPUs of a role in the run's own process, want placement." + name + ".processes above 0");
@@ -101,6 +122,8 @@ void check_gpus(const pipeline& p, const std::string& name, const role_placement
 
 void check_placement(const pipeline& p, reading& into) {
   bool remote = false;
+  for (const role& r : p.roles)
+    check_device(r, into);
   for (const auto& [name, placed] : p.placement.roles) {
     const std::string path = "placement." + name;
     const auto r = std::find_if(p.roles.begin(), p.roles.end(),
@@ -131,7 +154,7 @@ void check_placement(const pipeline& p, reading& into) {
                                                   + ".publish_deltas, want \"none\" or \"optimizer\": ranks that "
                                                     "have shares publish those");
     check_hosts(p, name, placed, into);
-    check_gpus(p, name, placed, into);
+    check_gpus(p, *r, placed, into);
     remote = remote || !p.is_here(name);
   }
   check_addresses(p.placement.nodes, "placement.nodes", "ADDRESS:PORT of a `millrace node`", into);
@@ -139,6 +162,54 @@ void check_placement(const pipeline& p, reading& into) {
   if (remote && p.placement.transport == "shm")
     into.wrong(into.place("placement.transport"),
                "placement.transport: found \"shm\" with roles on other hosts, want another one");
+}
+
+void check_precision(const pipeline& p, reading& into) {
+  const auto refuse = [&](auto found, bool wrong, const std::string& key, const std::string& why) {
+    if (found != decltype(found)::float32 && wrong)
+      into.wrong(into.place(key), key + ": found \"" + word(found) + "\", want \"float32\" " + why);
+  };
+  std::set<std::string> computing, sampled;           ///< models that generate or score; of rollouts
+  std::map<std::string, std::string> gpu, sampled_on; ///< the same of those on a GPU, and why it is one
+  for (const role& r : p.roles)
+    std::visit(
+        [&](const auto& table) {
+          using type = std::decay_t<decltype(table)>;
+          constexpr bool samples = std::is_same_v<type, rollout_table>, caches = requires {
+            table.cache_dtype;
+          };
+          if constexpr (caches || std::is_same_v<type, reference_table> || std::is_same_v<type, reward_model_table>) {
+            const auto& device = device_of(p, r);
+            const auto why = "with " + device_key(r) + " = \"" + device + "\": a GPU keeps float32 alone";
+            computing.insert(table.model);
+            if (samples)
+              sampled.insert(table.model);
+            if (!device.starts_with("cuda"))
+              return;
+            gpu.emplace(table.model, why);
+            if (samples)
+              sampled_on.emplace(table.model, why);
+            if constexpr (caches)
+              refuse(table.cache_dtype, true, "roles." + r.name + ".cache_dtype", why);
+          }
+        },
+        r.options);
+  for (const auto& [name, model] : p.models) {
+    if (const auto there = gpu.find(name); there != gpu.end())
+      refuse(model.dtype, true, "models." + name + ".dtype", there->second);
+    refuse(model.dtype, !computing.contains(name), "models." + name + ".dtype",
+           "of a model that no role generates or scores with: learners keep float32");
+    if (!model.rollout_dtype)
+      continue;
+    const std::string key = "models." + name + ".rollout_dtype";
+    if (const auto there = sampled_on.find(name); there != sampled_on.end())
+      refuse(*model.rollout_dtype, true, key, there->second);
+    const std::string found = key + ": found \"" + word(*model.rollout_dtype) + "\", want ";
+    if (!sampled.contains(name))
+      into.wrong(into.place(key), found + "no such key: no role of kind \"rollout\" samples with this model");
+    if (*model.rollout_dtype < sampled_as(model.dtype))
+      into.wrong(into.place(key), found + "\"bfloat16\" or \"int8\": dtype has rounded the weights to bfloat16 before");
+  }
 }
 
 } // namespace millrace::pipeline

@@ -30,6 +30,9 @@ void visit_role(Role& r, Visitor& v) {
           v("from", r.from, needed(), "the roles that it reads from");
         if constexpr (table_type::heavy)
           v("threads", r.threads, between(0, 1024), "threads of each process; 0 = its share of the cores");
+        if constexpr (requires { table.model; })
+          v("device", r.device, any(),
+            "where it computes: auto, cpu, cuda or cuda:N, the machine's GPU of that number; \"\" = run.device");
         table_type::visit(table, v);
       },
       r.options);

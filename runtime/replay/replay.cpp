@@ -138,12 +138,13 @@ void replayer::join(const pipeline::role& role, const Table&) {
 void replayer::join(const pipeline::role& role, const pipeline::reward_model_table& table) {
   using by_threads = std::map<std::uint32_t, std::shared_ptr<roles::reward_model_role>>;
   adders_.push_back(
-      {.role = &role, .add = [this, &table, loaded = by_threads()](const auto& columns, const auto& recorded) mutable {
+      {.role = &role,
+       .add = [this, &role, &table, loaded = by_threads()](const auto& columns, const auto& recorded) mutable {
          // Of the process that scored this group.
          const auto threads = recorded_origin(recorded, column::reward_of(table.name).name).threads;
          auto& scorer = loaded[threads];
          if (!scorer)
-           scorer = roles::reward_model_role::load(pipeline_, table, static_cast<int>(threads));
+           scorer = roles::reward_model_role::load(pipeline_, role, static_cast<int>(threads));
          model::use_computing_threads(static_cast<int>(threads));
          return added_by(*scorer, recorded.group, columns);
        }});
@@ -162,7 +163,7 @@ void replayer::join(const pipeline::role& role, const pipeline::critic_table& ta
 
 void replayer::join(const pipeline::role& role, const pipeline::reference_table& table) {
   // Log-probabilities of a reference are the same on any number of threads.
-  auto first = std::make_shared<roles::reference_core>(roles::reference_core::load(pipeline_, table, 1));
+  auto first = std::make_shared<roles::reference_core>(roles::reference_core::load(pipeline_, role, 1));
   if (!table.follows()) {
     adders_.push_back(
         {.role = &role, .add = [first](const auto& columns, const auto&) { return added_by(*first, columns); }});
@@ -221,8 +222,9 @@ replayer::shared_policy replayer::policy_of(std::uint32_t version) {
   if (version != version_)
     throw input_error("version " + std::to_string(version) + " is wanted and the learner is at version "
                       + std::to_string(version_));
-  return policies_[version] = model::inference_decoder(sampled_.value(), columns::weights_of(policy_.snapshot(version)),
-                                                       train::device_named(pipeline_.run.device), sampled_as_);
+  return policies_[version] = model::inference_decoder(
+             sampled_.value(), columns::weights_of(policy_.snapshot(version)),
+             roles::device_for(pipeline_, *pipeline_.of<pipeline::rollout_table>().at(0)), sampled_as_);
 }
 
 const roles::source_prompt& replayer::row_of(const train::lineage& recorded) {

@@ -71,7 +71,7 @@ train::value_learner_options value_learner_options_of(const pipeline::pipeline& 
   if (table.activation_checkpointing)
     options.activations = model::activations::recomputed;
   options.threads = threads;
-  options.device = p.run.device;
+  options.device = pipeline::device_of(p, *p.of<pipeline::critic_table>().at(0));
   return options;
 }
 
@@ -80,6 +80,7 @@ namespace {
 train::value_learner_options options_with(const pipeline::pipeline& p, const pipeline::critic_table& table, int threads,
                                           train::team_seat seat) {
   auto options = value_learner_options_of(p, table, threads);
+  options.device = device_for(p, *p.of<pipeline::critic_table>().at(0)).str();
   options.seat = std::move(seat);
   return options;
 }

@@ -65,10 +65,10 @@ std::shared_ptr<const evaluation_core> core_of(const role_setup& setup, const pi
 
 evaluation_role::evaluation_role(const role_setup& setup, const pipeline::evaluation_table& table)
     : setup_(setup), answers_kept_(static_cast<std::size_t>(table.answers_kept)),
-      device_(device_for(*setup.pipeline, table.model)), core_(core_of(setup, table)),
+      device_(device_for(*setup.pipeline, setup.role(), table.model)), core_(core_of(setup, table)),
       versions_(*setup.data, parts_pulled(*setup.pipeline, false), merging_.weak_poster()),
       thread_(std::make_shared<job_thread>()) {
-  device_for(*setup.pipeline, word(table.cache_dtype), "roles." + setup.who.role + ".cache_dtype");
+  device_for(*setup.pipeline, setup.role(), word(table.cache_dtype), "roles." + setup.who.role + ".cache_dtype");
   if (core_->skipped() > 0)
     telemetry::log_warning(setup_.who.name(),
                            std::to_string(core_->skipped()) + " rows skipped, the first: " + core_->skipped_first());

@@ -66,7 +66,7 @@ train::learner_options learner_options_of(const pipeline::pipeline& p, int threa
   if (table.activation_checkpointing)
     options.activations = model::activations::recomputed;
   options.threads = threads;
-  options.device = p.run.device;
+  options.device = pipeline::device_of(p, p.policy());
   return options;
 }
 

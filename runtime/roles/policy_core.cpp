@@ -121,6 +121,7 @@ train::learner_options options_for(const pipeline::pipeline& p, const std::files
                                    const model::checkpoint& base, int threads, train::team_seat seat,
                                    train::group_pieces::find kept) {
   auto options = learner_options_of(p, threads);
+  options.device = device_for(p, p.policy()).str();
   options.seat = std::move(seat);
   options.kept = std::move(kept);
   const auto& table = table_of(p);

@@ -26,13 +26,14 @@ std::filesystem::path own_folder(const std::filesystem::path& checkpoint, const 
 
 } // namespace
 
-reference_core reference_core::load(const pipeline::pipeline& p, const pipeline::reference_table& table, int threads) {
+reference_core reference_core::load(const pipeline::pipeline& p, const pipeline::role& role, int threads) {
+  const auto& table = std::get<pipeline::reference_table>(role.options);
   const auto kept = p.models.at(table.model).dtype;
   return {table,
           load_model(p, table.model, table.ema > 0 ? precision::float32 : kept),
           pipeline::sampling_temperature(p),
           threads,
-          device_for(p, table.model),
+          device_for(p, role, table.model),
           kept};
 }
 

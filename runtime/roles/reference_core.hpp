@@ -24,7 +24,8 @@ namespace millrace::roles {
 class reference_core {
 public:
   /// The role as the pipeline has it, with its model loaded. @throws input_error if that cannot be read
-  static reference_core load(const pipeline::pipeline& p, const pipeline::reference_table& table, int threads);
+  /// @param role of kind "reference"
+  static reference_core load(const pipeline::pipeline& p, const pipeline::role& role, int threads);
 
   /// @param loaded its weights are the reference's first
   /// @param device where it scores

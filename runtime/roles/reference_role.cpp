@@ -11,7 +11,7 @@
 namespace millrace::roles {
 
 reference_role::reference_role(const role_setup& setup, const pipeline::reference_table& table)
-    : setup_(setup), core_(reference_core::load(*setup.pipeline, table, setup.threads())),
+    : setup_(setup), core_(reference_core::load(*setup.pipeline, setup.role(), setup.threads())),
       versions_(*setup.data, parts_pulled(*setup.pipeline, false), merging_.weak_poster()) {
   if (table.follows() && !setup.checkpoint.empty())
     core_.read_checkpoint(setup.checkpoint, setup.who.role);

@@ -43,8 +43,9 @@ reward_model_role::reward_model_role(pipeline::reward_model_table table, const m
   chat_ = model.chat;
 }
 
-std::shared_ptr<reward_model_role> reward_model_role::load(const pipeline::pipeline& p,
-                                                           const pipeline::reward_model_table& table, int threads) {
+std::shared_ptr<reward_model_role> reward_model_role::load(const pipeline::pipeline& p, const pipeline::role& role,
+                                                           int threads) {
+  const auto& table = std::get<pipeline::reward_model_table>(role.options);
   const auto& source = p.models.at(table.model);
   auto scorer = model::load_checkpoint(source.path, {.weights = true, .kept = source.dtype, .score_head = true});
   if (!scorer.config.score_head)
@@ -55,7 +56,7 @@ std::shared_ptr<reward_model_role> reward_model_role::load(const pipeline::pipel
   if (same)
     check_same_tokens(p, scorer);
   return std::make_shared<reward_model_role>(table, scorer, same ? ids::of_policy : ids::its_own, threads,
-                                             device_for(p, table.model));
+                                             device_for(p, role, table.model));
 }
 
 float reward_model_role::reward_of(const pipeline::reward_model_table& table, float score) {
@@ -132,8 +133,8 @@ void reward_model_role::add(const process_group&, columns::column_set columns, a
   });
 }
 
-role_abilities made(const role_setup& setup, const pipeline::reward_model_table& table) {
-  return {.adds_columns = reward_model_role::load(*setup.pipeline, table, setup.threads())};
+role_abilities made(const role_setup& setup, const pipeline::reward_model_table&) {
+  return {.adds_columns = reward_model_role::load(*setup.pipeline, setup.role(), setup.threads())};
 }
 
 } // namespace millrace::roles

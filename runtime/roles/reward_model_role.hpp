@@ -31,8 +31,7 @@ public:
 
   /// The role as the pipeline has it, with its model loaded.
   /// @throws input_error in one line: no model with a score head of one label, a tokenizer that reads other ids
-  static std::shared_ptr<reward_model_role> load(const pipeline::pipeline& p, const pipeline::reward_model_table& table,
-                                                 int threads);
+  static std::shared_ptr<reward_model_role> load(const pipeline::pipeline& p, const pipeline::role& role, int threads);
 
   transport::wanted_columns reads() const override;
 

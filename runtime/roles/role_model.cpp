@@ -41,18 +41,24 @@ model::checkpoint load_text_model(const pipeline::pipeline& p, const std::string
   return loaded;
 }
 
-at::Device device_for(const pipeline::pipeline& p, const std::string& kept, const std::string& path) {
-  const auto device = train::device_named(p.run.device);
+at::Device device_for(const pipeline::pipeline& p, const pipeline::role& role) {
+  return train::device_named(pipeline::device_of(p, role), pipeline::device_key(role));
+}
+
+at::Device device_for(const pipeline::pipeline& p, const pipeline::role& role, const std::string& kept,
+                      const std::string& path) {
+  const auto& named = pipeline::device_of(p, role);
+  const auto key = pipeline::device_key(role);
+  const auto device = device_for(p, role);
   if (!device.is_cpu() && kept != word(precision::float32))
-    throw pipeline::pipeline_errors(
-        {p.mistake_at(path, path + ": found \"" + kept + "\" and run.device = \"" + p.run.device
-                                + "\" finds a GPU, which keeps float32 alone; want "
-                                  "\"float32\" or run.device = \"cpu\"")});
+    throw pipeline::pipeline_errors({p.mistake_at(
+        path, path + ": found \"" + kept + "\" and " + key + " = \"" + named
+                  + "\" finds a GPU, which keeps float32 alone; want \"float32\" or " + key + " = \"cpu\"")});
   return device;
 }
 
-at::Device device_for(const pipeline::pipeline& p, const std::string& model) {
-  return device_for(p, word(p.models.at(model).dtype), "models." + model + ".dtype");
+at::Device device_for(const pipeline::pipeline& p, const pipeline::role& role, const std::string& model) {
+  return device_for(p, role, word(p.models.at(model).dtype), "models." + model + ".dtype");
 }
 
 bool same_tokens(const text::tokenizer& a, const text::tokenizer& b) {

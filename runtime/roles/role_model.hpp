@@ -17,12 +17,16 @@ model::checkpoint load_model(const pipeline::pipeline& p, const std::string& nam
 /// prompt.
 model::checkpoint load_text_model(const pipeline::pipeline& p, const std::string& name);
 
+/// The device that a role is given, as this machine has it. @throws input_error for one that is not here
+at::Device device_for(const pipeline::pipeline& p, const pipeline::role& role);
+
 /// Where a role generates or scores. @throws pipeline_errors at the key `path`, for what a GPU does not keep
 /// @param kept the word of a precision
-at::Device device_for(const pipeline::pipeline& p, const std::string& kept, const std::string& path);
+at::Device device_for(const pipeline::pipeline& p, const pipeline::role& role, const std::string& kept,
+                      const std::string& path);
 
 /// Where a role computes with a model of the pipeline. @throws pipeline_errors for a `dtype` that cannot be there
-at::Device device_for(const pipeline::pipeline& p, const std::string& model);
+at::Device device_for(const pipeline::pipeline& p, const pipeline::role& role, const std::string& model);
 
 /// Whether every id means the same token to both.
 bool same_tokens(const text::tokenizer& a, const text::tokenizer& b);

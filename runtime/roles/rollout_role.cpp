@@ -116,10 +116,10 @@ struct rollout_role::state {
 
   state(const role_setup& from, const pipeline::rollout_table& table)
       : setup(from), words(load_text_model(*from.pipeline, table.model)), requests(*from.pipeline, table, words),
-        in_flight(from.who.name()), device(device_for(*from.pipeline, table.model)),
+        in_flight(from.who.name()), device(device_for(*from.pipeline, from.role(), table.model)),
         kept(from.pipeline->models.at(table.model).sampled_as()) {
-    device_for(*from.pipeline, word(kept), "models." + table.model + ".rollout_dtype");
-    device_for(*from.pipeline, word(table.cache_dtype), "roles." + from.who.role + ".cache_dtype");
+    device_for(*from.pipeline, from.role(), word(kept), "models." + table.model + ".rollout_dtype");
+    device_for(*from.pipeline, from.role(), word(table.cache_dtype), "roles." + from.who.role + ".cache_dtype");
   }
 
   void accept(asked_group group, columns::column_set prompt, std::optional<columns::column_set> partial);

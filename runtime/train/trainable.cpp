@@ -3,6 +3,7 @@
 #include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 namespace millrace::train {
 
@@ -19,6 +20,10 @@ at::Device device_named(const std::string& name, const std::string& asked_by) {
     throw input_error(asked_by + ": found \"" + name
                       + "\", but this program was built without MILLRACE_CUDA; want \"cpu\" or \"auto\"");
 #endif
+  if (device.has_index())
+    if (const auto count = c10::impl::VirtualGuardImpl(device.type()).deviceCount(); device.index() >= count)
+      throw input_error(asked_by + ": found \"" + name + "\", want a GPU of this machine, which has "
+                        + std::to_string(static_cast<int>(count)));
   return device;
 }
 

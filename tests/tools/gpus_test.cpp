@@ -27,6 +27,21 @@ strings two_rollouts_with(const std::string& gpus) {
 
 } // namespace
 
+TEST_CASE("roles compute where their own device says, and one that is not here is named by its key") {
+  const tiny_run run({.steps = 2});
+  strings here{"--set", "run.device=cuda"};
+  for (const auto* role : {"rollout", "learner"})
+    here.insert(here.end(), {"--set", "roles." + std::string(role) + ".device=cpu"});
+  const auto done = run_to_end(run.start(here), 60);
+  CAPTURE(done.err);
+  CHECK(done.status == 0); // nothing is left on the device that this machine may not have
+  const tiny_run other({.steps = 2});
+  const auto refused = run_to_end(with_gpus("", other.start({"--set", "roles.learner.device=cuda:7"})), 60);
+  CAPTURE(refused.err);
+  CHECK(refused.status == 1);
+  CHECK(refused.err.find("roles.learner.device: found \"cuda:7\"") != std::string::npos);
+}
+
 TEST_CASE("each process of a role with gpus sees one GPU, and keeps it when it is started again") {
   const tiny_run run({.steps = 1'000'000});
   running_command running(with_gpus("3,5", run.start(two_rollouts_with("all"))));

@@ -241,6 +241,18 @@ TEST_CASE("the plan of memory for a GPU that is not here: what lies there is non
   const auto host = planned(run), gpu = planned(run, {"--set", "run.device=cuda"});
   CHECK(gpu.at("gpu_bytes") > 0);
   CHECK(gpu.at("bytes").get<std::int64_t>() + gpu.at("gpu_bytes").get<std::int64_t>() == host.at("bytes"));
+  // Of a rollout that alone has one, its own parts.
+  const auto one = planned(run, {"--set", "roles.rollout.device=cuda:1"});
+  std::int64_t there = 0;
+  for (const auto& process : one.at("processes"))
+    for (const auto& part : process.at("parts")) {
+      if (part.at("gpu").get<bool>())
+        there += part.at("bytes").get<std::int64_t>();
+      CHECK(part.at("gpu").get<bool>() <= (part.at("role") == "rollout"));
+    }
+  CHECK(there > 0);
+  CHECK(one.at("gpu_bytes") == there);
+  CHECK(one.at("bytes").get<std::int64_t>() + there == host.at("bytes"));
 }
 
 TEST_CASE("a run that does not fit is refused before it starts, and the change that is named makes it fit") {

@@ -126,6 +126,12 @@ TEST_CASE("bfloat16 where it means nothing and words that are none are refused a
   refused(with(in_half, {"--set", "run.device=cuda"}), "models.tiny.dtype: found \"bfloat16\", want \"float32\" with "
                                                        "run.device = \"cuda\"");
   refused(with(in_half, {"--set", "run.device=cuda"}), "roles.rollout.cache_dtype: found \"bfloat16\"");
+  refused(with(in_half, {"--set", "roles.rollout.device=cuda:1"}),
+          "models.tiny.dtype: found \"bfloat16\", want \"float32\" with roles.rollout.device = \"cuda:1\"");
+  const auto apart =
+      run_to_end(run.check(with(in_half, {"--set", "run.device=cuda", "--set", "roles.rollout.device=cpu"})));
+  CAPTURE(apart.err);
+  CHECK(apart.status == 0); // the rollout computes elsewhere than the others
 }
 
 TEST_CASE("a dry run plans half the bytes where bfloat16 is kept, and all of them where a model is trained") {

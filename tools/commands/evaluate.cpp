@@ -44,8 +44,9 @@ int run_evaluate(const evaluate_arguments& given) {
   const bool threads_written = p.origins.at("roles." + role.name + ".threads") != "default";
   if (!threads_written) // nothing else works here
     table.threads = cores_here();
-  auto model = load_inference_model(given.model, p.models.at(table.model).chat_template,
-                                    roles::device_for(p, table.model), sampled_as(p.models.at(table.model).dtype));
+  auto model =
+      load_inference_model(given.model, p.models.at(table.model).chat_template, roles::device_for(p, role, table.model),
+                           sampled_as(p.models.at(table.model).dtype));
   auto player = roles::player_of(table, p);
   const auto work = pipeline::located(p, pipeline::rows_key(table, "roles." + role.name), [&] {
     return roles::evaluation_core(table, std::move(model.about), std::move(player));

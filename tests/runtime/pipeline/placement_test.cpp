@@ -78,6 +78,39 @@ TEST_CASE("placement gives GPUs to processes that are there, and nodes to roles 
                  "\"auto\" there"});
 }
 
+TEST_CASE("a role has the run's device or its own, of words that name one") {
+  using millrace::pipeline::device_key;
+  using millrace::pipeline::device_of;
+  const auto with = [](const std::string& device, const std::string& placed = "") {
+    return changed(valid, "[roles.rollout]\n", "[roles.rollout]\ndevice = \"" + device + "\"\n") + placed;
+  };
+  for (const auto* word : {"auto", "cpu", "cuda", "cuda:0", "cuda:17"}) {
+    CAPTURE(word);
+    const auto p = parsed(with(word));
+    CHECK(device_of(p, p.at("rollout")) == word);
+    CHECK(device_key(p.at("rollout")) == "roles.rollout.device");
+    CHECK(device_of(p, p.policy()) == "auto");
+    CHECK(device_key(p.policy()) == "run.device");
+    CHECK(millrace::pipeline::parse_pipeline(resolved_toml(p), "resolved.toml", "/", {}, words()) == p);
+  }
+  for (const auto* word : {"gpu", "cuda:", "cuda:-1", "cuda:01", "cuda:1x", "cuda:1000", "cuda 1", "CPU"}) {
+    CAPTURE(word);
+    const auto found = errors_of(with(word));
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].find("roles.rollout.device: found \"" + std::string(word)
+                        + "\", want \"auto\", \"cpu\", \"cuda\" or \"cuda:N\" with the number of a GPU")
+          != std::string::npos);
+  }
+  const std::string placed = "[placement]\nrollout = { processes = 1, gpus = \"all\" }\n";
+  CHECK(errors_of(with("cuda", placed)).empty());
+  for (const auto* word : {"cpu", "cuda:1"})
+    CHECK(errors_of(with(word, placed))
+              .at(0)
+              .find("placement.rollout.gpus: found GPUs with roles.rollout.device = \"" + std::string(word)
+                    + "\", want \"cuda\" or \"auto\" there")
+          != std::string::npos);
+}
+
 TEST_CASE("GPUs, spread and nodes are read back from the resolved file as they were") {
   const auto p =
       parsed(valid
