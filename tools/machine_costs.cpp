@@ -50,21 +50,34 @@ public:
       plays_.emplace(p, table, words_);
   }
 
-  rollout::group_request next() {
-    const auto taken = source_.take(group_);
-    if (taken.row.exhausted)
-      throw input_error("plan: the source has fewer prompts than measuring takes, want --trace, --cluster or --costs");
-    generate_group ask;
-    ask.group = group_++;
-    ask.answers = answers_;
-    ask.seed = roles::group_seed(seed_, ask.group);
-    rows_[ask.group] = taken.columns;
-    const auto row = columns::content_of(columns::column_set(taken.columns));
-    if (!plays_)
-      return requests_.make(ask, row.prompt);
-    const auto begun = plays_->begin(ask.group, roles::episode_row_of(row), answers_ + requests_.greedy(), ask.seed);
-    return requests_.make(ask, begun.prompt, begun.tools);
+  rollout::group_request next() { return std::move(next(1).front()); }
+
+  /// So many groups, whose episodes begin beside each other.
+  std::vector<rollout::group_request> next(std::int64_t count) {
+    std::vector<generate_group> asked;
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto taken = source_.take(group_);
+      if (taken.row.exhausted)
+        throw input_error(
+            "plan: the source has fewer prompts than measuring takes, want --trace, --cluster or --costs");
+      auto& ask = asked.emplace_back();
+      ask.group = group_++;
+      ask.answers = answers_;
+      ask.seed = roles::group_seed(seed_, ask.group);
+      rows_[ask.group] = taken.columns;
+      if (plays_)
+        plays_->begin(ask.group, roles::episode_row_of(row_of(ask.group)), answers_ + requests_.greedy(), ask.seed);
+    }
+    const auto begun = plays_ ? plays_->begun(begin_s_) : std::map<std::uint64_t, environments::beginning>();
+    std::vector<rollout::group_request> made;
+    for (const auto& ask : asked)
+      made.push_back(plays_ ? requests_.make(ask, begun.at(ask.group).prompt, begun.at(ask.group).tools)
+                            : requests_.make(ask, row_of(ask.group).prompt));
+    return made;
   }
+
+  /// Until the episodes of a group had begun: the mean of those that were asked for last; 0 without an environment.
+  double begin_s() const { return begin_s_; }
 
   /// nullptr: answers are no episodes.
   measured_environment* plays() { return plays_ ? &*plays_ : nullptr; }
@@ -79,8 +92,13 @@ public:
   }
 
 private:
+  columns::prompt_content row_of(std::uint64_t group) const {
+    return columns::content_of(columns::column_set(rows_.at(group)));
+  }
+
   const model::checkpoint& words_;
   std::map<std::uint64_t, transport::bundle> rows_; ///< the source's columns by group
+  double begin_s_ = 0;
   roles::rollout_requests requests_;
   roles::source_role source_;
   std::int32_t answers_;
@@ -166,8 +184,7 @@ answered answer(const policy_pointer& policy, const model::checkpoint& words, pr
                 rollout::engine_options options, std::int64_t groups, const schedule::workload& costs) {
   answered out;
   rollout::engine engine(policy, words.tok, 0, options);
-  for (std::int64_t i = 0; i < groups; ++i) {
-    auto request = from.next();
+  for (auto& request : from.next(groups)) {
     out.prompts[request.group] = request.prompt;
     engine.admit(std::move(request));
   }
@@ -236,7 +253,7 @@ public:
     groups_ = answer(policy_, words_, from_, options_, groups_at_once(), found_.costs);
     auto& costs = found_.costs;
     if (from_.plays())
-      take_replies(from_.plays()->figures());
+      take_replies(from_.plays()->figures(), from_.begin_s());
     costs.lengths.clear();
     if (groups_.all) {
       for (const auto& group : groups_.groups) {
@@ -347,8 +364,9 @@ private:
   }
 
   /// Seconds to a reply, and tokens. Turns of episodes that did not end count as the most.
-  void take_replies(const reply_figures& said) {
+  void take_replies(const reply_figures& said, double begin_s) {
     auto& costs = found_.costs;
+    costs.begin_s = begin_s;
     double turns = 0, episodes = 0;
     for (const auto& group : groups_.groups)
       for (const auto& one : group.answers) {

@@ -40,16 +40,27 @@ roles::evaluation_episodes::arrivals measured_environment::arrived(bool wait) {
   return came;
 }
 
-environments::beginning measured_environment::begin(std::uint64_t group, const environments::episode_row& row,
-                                                    std::int32_t answers, std::uint64_t seed) {
+void measured_environment::begin(std::uint64_t group, const environments::episode_row& row, std::int32_t answers,
+                                 std::uint64_t seed) {
+  beginning_[group] = steady::now();
   episodes_->begin(group, row, answers, seed);
-  while (true)
-    for (const auto& opened : arrived(true).opened)
-      if (opened.group == group) {
-        if (!opened.error.empty())
-          throw input_error("plan: its environment: " + opened.error);
-        return opened.begins;
-      }
+}
+
+std::map<std::uint64_t, environments::beginning> measured_environment::begun(double& mean_s) {
+  std::map<std::uint64_t, environments::beginning> found;
+  double seconds = 0;
+  while (!beginning_.empty())
+    for (auto& opened : arrived(true).opened) {
+      const auto asked = beginning_.extract(opened.group);
+      if (!asked)
+        continue;
+      if (!opened.error.empty())
+        throw input_error("plan: its environment: " + opened.error);
+      seconds += std::chrono::duration<double>(steady::now() - asked.mapped()).count();
+      found.emplace(opened.group, std::move(opened.begins));
+    }
+  mean_s = found.empty() ? 0 : seconds / static_cast<double>(found.size());
+  return found;
 }
 
 void measured_environment::ask(const rollout::engine& engine) {

@@ -35,10 +35,12 @@ public:
   measured_environment(const pipeline::pipeline& p, const pipeline::rollout_table& table,
                        const model::checkpoint& words);
 
-  /// Begins the episodes of a group and waits for its prompt.
-  /// @throws input_error where the environment refuses it, or says nothing for a minute and its deadline, as `hear`
-  environments::beginning begin(std::uint64_t group, const environments::episode_row& row, std::int32_t answers,
-                                std::uint64_t seed);
+  /// Begins the episodes of a group; `begun` has its prompt.
+  void begin(std::uint64_t group, const environments::episode_row& row, std::int32_t answers, std::uint64_t seed);
+
+  /// Waits until every group that was begun has its prompt. @param mean_s of a group, from `begin` on
+  /// @throws input_error where the environment refuses one, or says nothing for a minute and its deadline, as `hear`
+  std::map<std::uint64_t, environments::beginning> begun(double& mean_s);
 
   /// Asks for replies to the turns that ended with the engine's last step.
   void ask(const rollout::engine& engine);
@@ -59,6 +61,7 @@ private:
   pipeline::environment_table table_;
   std::unique_ptr<environments::environment> plays_;
   std::optional<roles::evaluation_episodes> episodes_;                         ///< goes first
+  std::map<std::uint64_t, steady::time_point> beginning_;                      ///< by group
   std::map<std::pair<std::uint64_t, std::int32_t>, steady::time_point> asked_; ///< by group and answer
   reply_figures figures_;
 };

@@ -357,14 +357,14 @@ private:
       one.lengths = std::move(before.mapped().lengths);
       one.history = std::move(before.mapped().history);
       for (const auto& each : one.history->answers)
-        handed += each.done + each.turn * costs_.observed_tokens;
+        handed += each.done + each.said() * costs_.observed_tokens;
     } else {
       std::uint32_t answer = 0;
       for (auto& length : one.lengths.reset(what.oversampled ? answers_ : costs_.answers_per_group))
         length = static_cast<std::int32_t>(answer_tokens(costs_, what.group, answer++));
       one.keep_shortest(costs_.answers_per_group);
       if (costs_.turns > 0)
-        one.begin_turns(costs_, what.group);
+        one.begin_turns(costs_, what.group, now_s_);
     }
     auto& on = hosts_[what.worker];
     on.start(what.group, one, now_s_);

@@ -13,10 +13,16 @@ std::int32_t virtual_group::episode_turn_end(std::uint32_t which) const {
                                    / turns);
 }
 
-void virtual_group::begin_turns(const workload& costs, group_id id) {
-  auto& turns = keep_history().turns;
+void virtual_group::begin_turns(const workload& costs, group_id id, double now_s) {
+  auto& [answers, carried, left_out, turns, admission] = keep_history();
   for (std::uint32_t i = 0; i < lengths.size(); ++i)
     turns.push_back(answer_turns(costs, id, i));
+  if (costs.begin_s == 0)
+    return;
+  for (auto& each : answers) { // the first that their environment says is their prompt
+    each.turn = -1;
+    each.reply_s = now_s + costs.begin_s;
+  }
 }
 
 void virtual_worker::forget_waiting(by_id<virtual_group>& all) {
@@ -28,7 +34,7 @@ void virtual_worker::forget_waiting(by_id<virtual_group>& all) {
 }
 
 std::int64_t virtual_worker::waiting_answers() const {
-  return static_cast<std::int64_t>(replies_.size())
+  return std::ranges::count_if(replies_.all(), [](const auto& one) { return !one.begins; })
          + std::ranges::count_if(waiting_, [](const auto& one) { return !one.is_new; });
 }
 
@@ -37,11 +43,12 @@ waiting_episodes virtual_worker::waiting(const by_id<virtual_group>& all) const 
   std::vector<group_id> owners;
   const auto add = [&](group_id group, std::uint32_t answer) {
     const auto each = all.at(group).answer(answer);
-    found.tokens += each.done + each.turn * costs_->observed_tokens;
+    found.tokens += each.done + each.said() * costs_->observed_tokens;
     owners.push_back(group);
   };
   for (const auto& one : replies_.all())
-    add(one.group, one.answer);
+    if (!one.begins)
+      add(one.group, one.answer);
   for (const auto& one : waiting_)
     if (!one.is_new)
       add(one.group, one.answer);
@@ -54,7 +61,7 @@ void virtual_worker::compute_said(virtual_answer& each) {
   if (!each.unread)
     return;
   const auto said = costs_->observed_tokens;
-  stand_still(at_s_, costs_->resume_token_s * (each.anew ? each.done + each.turn * said : said));
+  stand_still(at_s_, costs_->resume_token_s * (each.anew ? each.done + each.said() * said : said));
   each.unread = each.anew = false;
 }
 
@@ -90,7 +97,8 @@ void virtual_worker::take_replies(double now_s, by_id<virtual_group>& all) {
       end_answer(next.group, one);
       continue;
     }
-    each.unread = true;
+    each.unread = each.turn > 0;
+    each.anew = each.anew && each.unread;
     if (one.leaves)
       continue; // whoever goes on with the group gives it a slot
     const waiting_answer back{one.history->admission, false, next.group, next.answer};

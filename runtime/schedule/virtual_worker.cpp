@@ -96,7 +96,7 @@ double virtual_worker::running_tokens(double now_s, const by_id<virtual_group>& 
          ++i) {
       const auto each = one.answer(i);
       if (const double total = each.done + clock_ - each.from; total < one.turn_end(i))
-        tokens += std::floor(total) + each.turn * costs_->observed_tokens;
+        tokens += std::floor(total) + each.said() * costs_->observed_tokens;
     }
   }
   return tokens;
@@ -169,7 +169,7 @@ void virtual_worker::start(group_id id, virtual_group& one, double now_s) {
       continue;
     ++one.open;
     if (one.answer(i).is_away())
-      replies_.push({std::max(now_s, one.answer(i).reply_s), id, i});
+      replies_.push({std::max(now_s, one.answer(i).reply_s), id, i, one.answer(i).turn < 0});
     else if (gives_slots_ && occupied_ < slots_ && waiting_.empty())
       give_slot(id, one, i);
     else

@@ -23,10 +23,13 @@ struct virtual_answer {
   bool kept = true;      ///< one of those that the group ends with
   bool unread = false;   ///< what its environment said last was not computed yet
   bool anew = false;     ///< nor has it keys and values of anything before
-  std::int32_t turn = 0; ///< that it is in; its turns: it is over
+  std::int32_t turn = 0; ///< that it is in; its turns: it is over; -1: its episode has not begun
   double reply_s = -1;   ///< when its environment replies to the turn that has ended; < 0: none has
 
   bool is_away() const { return reply_s >= 0; }
+
+  /// What its environment said to.
+  std::int32_t said() const { return std::max(turn, 0); }
 };
 
 /// Of a group whose answers do not all take a slot at once or are not all kept, or that was handed over.
@@ -67,8 +70,8 @@ struct virtual_group {
     return tokens >= length(which) && !answer(which).is_away();
   }
 
-  void begin_turns(const workload& costs, group_id id); ///< its answers are episodes
-  virtual_history& keep_history();                      ///< makes it if there is none
+  void begin_turns(const workload& costs, group_id id, double now_s); ///< its answers are episodes
+  virtual_history& keep_history();                                    ///< makes it if there is none
   /// The `needed` shortest are kept, ties to the lower index.
   void keep_shortest(std::uint32_t needed);
 
@@ -173,6 +176,7 @@ private:
     double at_s;
     group_id group;
     std::uint32_t answer;
+    bool begins = false; ///< its prompt: until then there is nothing that it keeps
 
     bool operator<(const reply& other) const {
       return at_s != other.at_s     ? at_s < other.at_s

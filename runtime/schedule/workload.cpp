@@ -101,6 +101,7 @@ void check(const workload& costs) {
   want(costs.turns == 0 || costs.turns >= 1, "turns: want at least 1, or 0 for answers that are no episodes");
   want(costs.turns <= 1e6 && costs.max_turns <= 1e6 && costs.observed_tokens <= 1e9,
        "turns, max_turns: want at most 1e6; observed_tokens: want at most 1e9");
+  want(costs.begin_s >= 0 && (costs.turns > 0 || costs.begin_s == 0), "begin_s: want 0, or more with turns");
   want(costs.turns > 0 || (costs.reply_s == 0 && costs.observed_tokens == 0 && costs.turns_played.empty()),
        "reply_s, observed_tokens: want turns of at least 1 with them");
   want(costs.ranks >= 1 && costs.rank_contention >= 1 && costs.updates >= 1,

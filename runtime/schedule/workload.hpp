@@ -38,6 +38,7 @@ struct workload {
   double turns = 0;
   double turns_cv = 0;        ///< standard deviation / mean of the same, >= 0
   double max_turns = 0;       ///< 0: no cut
+  double begin_s = 0;         ///< from a group's admission until its episodes have begun
   double reply_s = 0;         ///< from a turn's end to what the environment says to it, log-normal
   double reply_cv = 0;        ///< standard deviation / mean of the same, >= 0
   double observed_tokens = 0; ///< that it says to one turn; with what is sampled at most max_tokens
@@ -96,6 +97,7 @@ struct workload {
     visit("turns", s.turns);
     visit("turns_cv", s.turns_cv);
     visit("max_turns", s.max_turns);
+    visit("begin_s", s.begin_s);
     visit("reply_s", s.reply_s);
     visit("reply_cv", s.reply_cv);
     visit("observed_tokens", s.observed_tokens);

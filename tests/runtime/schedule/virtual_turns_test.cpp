@@ -121,6 +121,18 @@ TEST_CASE("max_turns cuts an episode, and the turn that fills an answer awaits i
   CHECK(full.seconds == doctest::Approx(0.9 + 3 * 0.3 + 2 * 0.2));
 }
 
+TEST_CASE("a group's episodes begin when their environment has begun them, and its worker decodes others meanwhile") {
+  auto costs = two_turns(1, 1);
+  const auto at_once = simulate(one_step(1), costs);
+  costs.begin_s = 0.4;
+  const auto later = simulate(one_step(1), costs);
+  CHECK(later.seconds == doctest::Approx(at_once.seconds + 0.4));
+  CHECK(later.books.trained.tokens == at_once.books.trained.tokens);
+  CHECK(later.most_waiting.tokens == at_once.most_waiting.tokens);
+  costs.turns = costs.reply_s = costs.observed_tokens = 0;
+  CHECK_THROWS_WITH(simulate(one_step(1), costs), doctest::Contains("begin_s: want 0, or more with turns"));
+}
+
 TEST_CASE("more turns than tokens: every turn has one") {
   auto costs = two_turns(1, 1);
   costs.mean_tokens = 1;
