@@ -67,7 +67,7 @@ private:
 };
 
 /// What would change the answer, and is not served.
-void refuse_unserved(const fields& of, bool chat) {
+void refuse_unserved(const fields& of) {
   const auto want_none = [&](const char* name) {
     const auto* value = of.find(name);
     if (value && !(value->is_number() && value->get<double>() == 0) && !(value->is_boolean() && !value->get<bool>())
@@ -86,9 +86,16 @@ void refuse_unserved(const fields& of, bool chat) {
       refuse("response_format", *format, "{\"type\": \"text\"}: no other is served");
   if (const auto* choice = of.find("tool_choice"); choice && *choice != "none" && *choice != "auto")
     refuse("tool_choice", *choice, "\"auto\" or \"none\": a call cannot be forced");
-  if (!chat)
-    if (const auto* logprobs = of.find("logprobs"); logprobs && logprobs->is_number() && logprobs->get<double>() > 1)
-      refuse("logprobs", *logprobs, "0 or 1: those of the tokens that were drawn");
+}
+
+/// Whether log-probabilities are asked for: true or false of a chat; of a text also 0 or 1, both of which ask.
+bool wants_logprobs(const fields& of, bool chat) {
+  const auto* asked = of.find("logprobs");
+  if (chat || !asked || asked->is_boolean())
+    return of.flag("logprobs");
+  if (*asked != json(0) && *asked != json(1))
+    refuse("logprobs", *asked, "0 or 1: those of the tokens that were drawn");
+  return true;
 }
 
 std::vector<std::string> stops_in(const fields& of) {
@@ -254,7 +261,7 @@ completion_request read_completion_request(std::string_view body, bool chat, con
   const fields of(object);
   if (const auto* model = of.find("model"); model && !defaults.model.empty() && *model != defaults.model)
     throw request_error(404, "model: found " + shown(*model) + ", want " + shown(json(defaults.model)), "model");
-  refuse_unserved(of, chat);
+  refuse_unserved(of);
   completion_request made;
   made.chat = chat;
   if (chat)
@@ -287,8 +294,7 @@ completion_request read_completion_request(std::string_view body, bool chat, con
   made.stream = of.flag("stream");
   if (const auto* options = of.find("stream_options"); options && options->is_object())
     made.with_usage = fields(*options).flag("include_usage");
-  if (const auto* logprobs = of.find("logprobs"))
-    made.logprobs = logprobs->is_boolean() ? logprobs->get<bool>() : true;
+  made.logprobs = wants_logprobs(of, chat);
   made.token_ids = of.flag("return_token_ids");
   if (made.prompts_count() * static_cast<std::size_t>(made.answers) > static_cast<std::size_t>(defaults.most_answers))
     throw request_error(400,

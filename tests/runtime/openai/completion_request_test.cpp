@@ -89,6 +89,12 @@ TEST_CASE("a completion takes texts and tokens, and 16 tokens where nobody says 
   CHECK(completion("[[1,2],\"a\"]").prompts == std::vector<prompt>{std::vector<std::int32_t>{1, 2}, "a"});
   CHECK(completion("\"a\"").how.max_new_tokens == 16);
   CHECK(completion("\"a\"", "\"logprobs\":0").logprobs);
+  CHECK(completion("\"a\"", "\"logprobs\":true").logprobs);
+  CHECK(!completion("\"a\"", "\"logprobs\":false").logprobs);
+  CHECK(!completion("\"a\"", "\"logprobs\":null").logprobs);
+  CHECK(
+      refusal_of([] { completion("\"a\"", "\"logprobs\":5"); }).starts_with("400 logprobs| logprobs: found 5, want 0"));
+  CHECK(refusal_of([] { completion("\"a\"", "\"logprobs\":\"x\""); }).starts_with("400 logprobs| "));
 }
 
 TEST_CASE("what cannot be served is refused by its name") {
@@ -105,6 +111,8 @@ TEST_CASE("what cannot be served is refused by its name") {
   CHECK(of_chat("\"tools\":[{}]") == "400 tools| tools: found some, want none: they are not served");
   CHECK(of_chat("\"presence_penalty\":0.5").starts_with("400 presence_penalty| "));
   CHECK(of_chat("\"top_logprobs\":5").starts_with("400 top_logprobs| "));
+  CHECK(of_chat("\"logprobs\":\"x\"") == "400 logprobs| logprobs: found \"x\", want true or false");
+  CHECK(of_chat("\"logprobs\":1") == "400 logprobs| logprobs: found 1, want true or false");
   CHECK(of_chat("\"response_format\":{\"type\":\"json_object\"}").starts_with("400 response_format| "));
   CHECK(of_chat("\"response_format\":{\"type\":5}").starts_with("400 response_format| "));
   CHECK(refusal_of([] { read_completion_request("{}", true, defaults); })
