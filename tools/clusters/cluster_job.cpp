@@ -1,4 +1,4 @@
-#include "tools/cluster_job.hpp"
+#include "tools/clusters/cluster_job.hpp"
 
 #include "runtime/pipeline/stages.hpp"
 #include "runtime/words/input_error.hpp"

@@ -1,4 +1,4 @@
-#include "tools/conducted_run.hpp"
+#include "tools/clusters/conducted_run.hpp"
 
 #include "runtime/cluster/child_process.hpp"
 #include "runtime/formats/quoted.hpp"

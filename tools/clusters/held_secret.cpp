@@ -1,4 +1,4 @@
-#include "tools/held_secret.hpp"
+#include "tools/clusters/held_secret.hpp"
 
 #include "runtime/words/input_error.hpp"
 

@@ -2,10 +2,10 @@
 #include "runtime/cluster/job_part.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/words/input_error.hpp"
+#include "tools/clusters/conducted_run.hpp"
+#include "tools/clusters/held_secret.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/pipeline_arguments.hpp"
-#include "tools/conducted_run.hpp"
-#include "tools/held_secret.hpp"
 
 #include <chrono>
 #include <cstdlib>

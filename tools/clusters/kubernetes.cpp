@@ -1,4 +1,4 @@
-#include "tools/cluster_job.hpp"
+#include "tools/clusters/cluster_job.hpp"
 #include "tools/command.hpp"
 
 #include <cstdio>

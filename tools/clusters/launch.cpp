@@ -6,10 +6,10 @@
 #include "runtime/run_files/run_folder.hpp"
 #include "runtime/telemetry/log.hpp"
 #include "runtime/words/input_error.hpp"
-#include "tools/cluster_job.hpp"
+#include "tools/clusters/cluster_job.hpp"
+#include "tools/clusters/conducted_run.hpp"
+#include "tools/clusters/held_secret.hpp"
 #include "tools/command.hpp"
-#include "tools/conducted_run.hpp"
-#include "tools/held_secret.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>

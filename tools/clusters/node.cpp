@@ -1,6 +1,6 @@
 #include "actors/process/node_host.hpp"
+#include "tools/clusters/held_secret.hpp"
 #include "tools/command.hpp"
-#include "tools/held_secret.hpp"
 
 #include <memory>
 #include <string>

@@ -1,5 +1,5 @@
 #include "runtime/words/input_error.hpp"
-#include "tools/cluster_job.hpp"
+#include "tools/clusters/cluster_job.hpp"
 #include "tools/command.hpp"
 
 #include <sys/wait.h>
