@@ -114,6 +114,7 @@ void coordinator_state::batch_done(const batch_report& report, const std::vector
       }
       bool followed = false;
       each_follower([&](const role_ready&) { followed = true; });
+      record.critic_cut = report.critic_cut;
       record.followed = followed && newest_ && newest_->version == record.version;
       config_.record->remember(std::move(record));
     }

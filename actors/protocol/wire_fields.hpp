@@ -220,7 +220,7 @@ auto inspect(Inspector& f, shown_group& x) {
 template <class Inspector>
 auto inspect(Inspector& f, batch_report& x) {
   return f(x.step, x.part, x.ends_step, x.interrupted, x.skipped, x.complaint, x.trained_tokens, x.masked_tokens,
-           x.metrics, x.returns, x.step_record, x.shown);
+           x.metrics, x.returns, x.step_record, x.critic_cut, x.shown);
 }
 
 template <class Inspector>

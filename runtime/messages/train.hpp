@@ -58,6 +58,7 @@ struct batch_report {
   std::map<std::string, double> metrics; ///< loss, grad_norm, ... of the whole step, with the part that ends it
   ticket returns;                 ///< f32 [tokens] `returns`: targets for trainers that need them; id 0: there are none
   std::string step_record;        ///< of the part, `train::step_record` as JSON: what `millrace replay` makes it from
+  std::int64_t critic_cut = 0;    ///< of a critic: fed tokens at most of its micro-batches; 0: its option's
   std::vector<shown_group> shown; ///< some of the part's groups, for people who look at their tokens
 };
 

@@ -42,6 +42,8 @@ std::vector<figure> always() {
        "(sum of weights)^2 / (tokens x sum of squares): 1 = every token counts alike, near 0 = a few rule the step"},
       {"updates", "optimizer updates of the step"},
       {std::string(metric::micro_batches), "micro-batches that the step's updates were computed in"},
+      {"train/memory_ran_out",
+       "times in the step that memory ran out over a micro-batch: its update began again, with less at a time"},
       {"updates/stopped_on_kl", "1 where target_kl ended the step early"},
       {"groups/unusable", "groups of the step left out: a reward or log-probability was not finite"},
       {"groups/zero_variance", "groups dropped because all their rewards were equal, since the run began"},
@@ -136,6 +138,7 @@ void add_rollouts(std::vector<figure>& list, const pipeline& p) {
 void add_critic(std::vector<figure>& list) {
   list.insert(list.end(),
               {{"critic/vf_loss", "the critic's loss"},
+               {"critic/memory_ran_out", "times in the step that memory ran out over one of its micro-batches"},
                {"critic/vf_clipfrac", "share of the tokens whose value was clipped"},
                {"critic/vf_explained_var", "share of the returns' variance that the values explain; 1 = all"},
                {"critic/values/mean", "mean value that the critic gave"},

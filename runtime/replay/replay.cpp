@@ -335,15 +335,15 @@ train::training_group replayer::make(const train::lineage& recorded) {
                                     row.row.data_source);
 }
 
-batch_report replayer::train(const train_batch& batch) {
+batch_report replayer::train(const train_batch& batch, const train::step_record& recorded) {
   const bool beside = critic_ && !batch.groups.empty();
   supervision::training_round round(batch.step, batch.part, pipeline_.policy().name,
                                     beside ? std::vector<std::string>{critic_name_} : std::vector<std::string>{});
   model::use_computing_threads(record_.at(0).threads);
-  auto end = round.leader_answered(policy_.train(batch, {}));
+  auto end = round.leader_answered(policy_.train(batch, {}, recorded.cuts));
   if (beside) {
     model::use_computing_threads(critic_threads_);
-    end = round.other_answered(critic_name_, critic_->train(batch, {}, policy_.take_returns()));
+    end = round.other_answered(critic_name_, critic_->train(batch, {}, policy_.take_returns(), recorded.critic_cut));
     critic_->end_step({.step = batch.step, .apply = end->apply, .part = batch.part});
   }
   auto report = std::move(end->report);
@@ -406,7 +406,7 @@ replayed_step replayer::step(std::size_t index) {
     batch.groups.push_back(lineage.group);
     rows_.erase(lineage.group);
   }
-  out.report = train(batch);
+  out.report = train(batch, recorded);
   if (recorded.ends_step)
     version_ = recorded.version + 1;
   return out;

@@ -103,7 +103,7 @@ private:
                                    const train::lineage& recorded);
   transport::bundle answers_of(const columns::column_set& row, const train::lineage& recorded);
   train::training_group make(const train::lineage& recorded);
-  batch_report train(const train_batch& batch);
+  batch_report train(const train_batch& batch, const train::step_record& recorded);
 
   const pipeline::pipeline& pipeline_;
   const std::filesystem::path checkpoint_;

@@ -52,6 +52,7 @@ std::map<std::string, double> metrics_of(const train::value_report& r) {
           {"critic/returns/mean", r.return_mean},
           {"critic/grad_norm", r.gradient_norm},
           {"critic/lr", r.learning_rate},
+          {"critic/memory_ran_out", static_cast<double>(r.memory_ran_out)},
           {"critic/groups/unusable", static_cast<double>(r.unusable.size())},
           {telemetry::metric::timing("critic"), r.total_s}};
 }
@@ -134,13 +135,15 @@ transport::bundle critic_core::value_columns(const columns::column_set& columns,
                           then.origin);
 }
 
-batch_report critic_core::train(const train_batch& batch, std::stop_token stop, std::span<const float> returns) {
+batch_report critic_core::train(const train_batch& batch, std::stop_token stop, std::span<const float> returns,
+                                std::optional<std::int64_t> cut) {
   auto groups = groups_.of(batch.groups);
   if (!rewards_.empty())
     train::mix_rewards(groups, rewards_);
   batch_ = {};
   train::mask_old(groups, batch.mask, batch.train_from);
-  auto result = learner_.gradient(groups, batch.version, std::move(stop), returns);
+  auto result = train::naming_step(
+      batch.step, [&] { return learner_.gradient(groups, batch.version, std::move(stop), returns, cut); });
   batch_ = batch;
   batch_report report;
   report.step = batch.step;
@@ -148,7 +151,9 @@ batch_report critic_core::train(const train_batch& batch, std::stop_token stop, 
   report.ends_step = batch.ends_step;
   report.interrupted = result.result == train::step_report::outcome::stopped;
   report.skipped = result.result == train::step_report::outcome::not_finite;
-  report.complaint = result.reason;
+  report.complaint = result.reason + (result.reason.empty() || result.lesson.empty() ? "" : "; ")
+                     + (result.lesson.empty() ? "" : "the critic: " + result.lesson);
+  report.critic_cut = result.cut;
   auto whole = batch.part > 0 ? so_far_ : std::nullopt;
   if (whole)
     *whole += result;

@@ -67,7 +67,10 @@ public:
   /// Computes the gradient of a step or of a part. It changes no parameter. It leaves `batch_report::trained_tokens` at
   /// 0, because the policy counts the tokens. The figures cover the step's parts up to this one, since the last resume.
   /// @param returns the critic's targets, if only the policy can compute them (V-trace)
-  batch_report train(const train_batch& batch, std::stop_token stop, std::span<const float> returns = {});
+  /// @param cut of a step that is made again, as in its record; nothing: as there is memory
+  /// @throws train::too_large
+  batch_report train(const train_batch& batch, std::stop_token stop, std::span<const float> returns = {},
+                     std::optional<std::int64_t> cut = {});
 
   /// Applies the gradient of `train` and forgets the groups, or does nothing. A step that `train` has not seen is
   /// ignored.

@@ -201,7 +201,8 @@ void policy_core::forget(std::uint64_t group) {
   groups_.forget(group);
 }
 
-batch_report policy_core::train(const train_batch& batch, std::stop_token stop) {
+batch_report policy_core::train(const train_batch& batch, std::stop_token stop,
+                                std::optional<std::vector<std::int64_t>> cuts) {
   batch_report report;
   report.step = batch.step;
   report.part = batch.part;
@@ -226,18 +227,22 @@ batch_report policy_core::train(const train_batch& batch, std::stop_token stop) 
   if (texts_)
     learner_.mix(texts_of(batch.step), table_.pretraining->coefficient);
   report.masked_tokens = train::mask_old(groups, batch.mask, batch.train_from);
-  auto result = learner_.step(groups, batch.version, std::move(stop),
-                              {.begins = batch.part == 0,
-                               .ends = batch.ends_step,
-                               .moves = batch.step > static_cast<std::uint64_t>(idle_steps_),
-                               .mask = batch.mask,
-                               .train_from = batch.train_from});
+  auto result = train::naming_step(batch.step, [&] {
+    return learner_.step(groups, batch.version, std::move(stop),
+                         {.begins = batch.part == 0,
+                          .ends = batch.ends_step,
+                          .moves = batch.step > static_cast<std::uint64_t>(idle_steps_),
+                          .mask = batch.mask,
+                          .train_from = batch.train_from,
+                          .cuts = std::move(cuts)});
+  });
   report.interrupted = result.result == train::step_report::outcome::stopped;
   if (report.interrupted)
     return report;
   returns_ = std::exchange(result.returns, {});
   report.skipped = result.result == train::step_report::outcome::not_finite;
   report.complaint = complaint_of(result);
+  record.cuts = std::move(result.cuts);
   if (const auto mismatch = mismatch_is_known_ ? "" : mismatch_complaint_of(result); !mismatch.empty()) {
     report.complaint += (report.complaint.empty() ? "" : "; ") + mismatch;
     mismatch_is_known_ = true;

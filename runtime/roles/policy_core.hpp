@@ -46,7 +46,10 @@ public:
   void forget(std::uint64_t group);
 
   /// One step or one of its parts; the batch's groups are forgotten unless it was interrupted.
-  batch_report train(const train_batch& batch, std::stop_token stop);
+  /// @param cuts of a step that is made again, as in its record; nothing: as there is memory
+  /// @throws train::too_large
+  batch_report train(const train_batch& batch, std::stop_token stop,
+                     std::optional<std::vector<std::int64_t>> cuts = {});
 
   /// The critic's targets for the tokens of the last batch, if only the policy can compute them (V-trace); otherwise
   /// empty.

@@ -27,7 +27,7 @@ std::string complaint_of(const train::step_report& r) {
     out += " (" + listed(r.culprits) + ")";
   else if (!r.unusable.empty())
     out += (out.empty() ? "" : "; ") + listed(r.unusable) + " left out: a reward or log-probability is not finite";
-  return out;
+  return out + (out.empty() || r.lesson.empty() ? "" : "; ") + r.lesson;
 }
 
 std::string mismatch_complaint_of(const train::step_report& r) {
@@ -77,6 +77,7 @@ std::map<std::string, double> metrics_of(const train::step_report& r) {
   set("kl/coefficient", r.kl_coefficient);
   set("updates", static_cast<double>(r.updates));
   set(metric::micro_batches, static_cast<double>(r.micro_batches));
+  set("train/memory_ran_out", static_cast<double>(r.memory_ran_out));
   set("updates/stopped_on_kl", r.stopped_on_kl ? 1 : 0);
   set("groups/unusable", static_cast<double>(r.unusable.size()));
   set("importance/masked_fraction", r.seen.masked_fraction());

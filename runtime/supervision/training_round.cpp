@@ -40,6 +40,7 @@ std::optional<training_round::outcome> training_round::finish() {
     for (auto& [name, other] : of_others_) {
       result.report.metrics.insert(other->metrics.begin(), other->metrics.end());
       result.report.skipped = result.report.skipped || other->skipped;
+      result.report.critic_cut = std::max(result.report.critic_cut, other->critic_cut);
       if (!other->complaint.empty())
         result.report.complaint += (result.report.complaint.empty() ? "" : "; ") + other->complaint;
     }

@@ -51,7 +51,8 @@ struct task_round {
 /// Not thread-safe.
 class held_parameters {
 public:
-  /// Adds the gradients of one task to the `.grad` of the leaves.
+  /// Adds the gradients of one task to the `.grad` of the leaves. May end on the way, at an allocation that fails: then
+  /// the sum means nothing, and the round goes on to its end with the other ranks.
   using compute = std::function<collective::parcel(const collective::parcel& task)>;
 
   virtual ~held_parameters() = default;

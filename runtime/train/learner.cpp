@@ -80,7 +80,7 @@ learner::state::state(model::model_config config, const model::weights& paramete
       held(adapter ? hold_whole(adapter->parameters, options.seat.place)
                    : hold(parameters, device, options.seat.place)),
       decoder(std::move(config), adapter ? frozen(parameters, device) : held->leaves()),
-      optimizer(trained(), options.optimizer, held->updates()),
+      optimizer(trained(), options.optimizer, held->updates()), bound(options.activations, options.micro_batch_tokens),
       ranks(options.seat, *held, optimizer, [this](const collective::parcel& task) { return compute(task); }) {
   check(options);
   if (adapter)
@@ -182,6 +182,7 @@ std::shared_future<std::string> learner::begin_to_save(const std::filesystem::pa
     files.push_back({team::written::start, start_file(folder)});
   if (!weights.empty())
     files.push_back({team::written::parameters, weights});
+  state_->bound.save(folder);
   if (state_->adapts())
     formats::write_new_file(coefficient_file(folder), in_hexadecimal(kl_coefficient()) + '\n');
   return state_->ranks.begin_to_write(std::move(files));
@@ -250,6 +251,7 @@ double learner::kl_coefficient() const {
 
 void learner::load_state(const std::filesystem::path& folder) {
   load_optimizer(state_->optimizer, folder);
+  state_->bound.load(folder);
   state_->merged_at = -1;
   state_->held->drop_start(); // each rank reads the folder for itself
   if (std::filesystem::exists(start_file(folder)))

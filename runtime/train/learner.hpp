@@ -63,6 +63,8 @@ struct step_part {
   bool moves = true;  ///< false: nothing is trained, the groups are only looked at (their rewards, their ages)
   age_mask mask = age_mask::none; ///< how `mask_old` has marked the groups, for ranks that keep some of them
   std::uint32_t train_from = 0;
+  /// Of a step that is made again: `step_report::cuts` of then. Nothing: as there is memory.
+  std::optional<std::vector<std::int64_t>> cuts = {};
 };
 
 /// Trains a decoder: packs groups, runs them in micro-batches, applies `epochs` times `updates_per_batch` optimizer
@@ -71,9 +73,10 @@ struct step_part {
 ///
 /// A step goes: `gather_columns` (what is not finite is left out) - a pass without gradients for `old_logprob`, only
 /// where somebody needs it - the row's advantages, and the groups that teach nothing leave - for each update:
-/// micro-batches of forward, `policy_loss`, backward, then the optimizer. What sits on the decoder's output (another
-/// head, another loss) belongs into `state::columns_of`, what changes parameters or gradients (adapters) into the
-/// constructor of `state` and `state::update_once`. The ranks of a learner are a `team`.
+/// micro-batches of forward, `policy_loss`, backward, then the optimizer. A pass over micro-batches that memory runs
+/// out over begins again with less at a time (`memory_bound`). What sits on the decoder's output (another head, another
+/// loss) belongs into `state::columns_of`, what changes parameters or gradients (adapters) into the constructor of
+/// `state` and `state::update_once`. The ranks of a learner are a `team`.
 class learner {
 public:
   /// Copies `parameters` to the device.
@@ -97,7 +100,7 @@ public:
   ///                are outlines
   /// @param version the policy version that the parameters were when the step began: for staleness and the learning
   /// rate
-  /// @throws std::invalid_argument naming the group whose columns disagree
+  /// @throws std::invalid_argument naming the group whose columns disagree; too_large
   step_report step(std::span<const training_group> groups, std::uint32_t version, std::stop_token stop = {},
                    step_part part = {});
 

@@ -4,6 +4,7 @@
 #include "runtime/model/decoder.hpp"
 #include "runtime/train/held_parameters.hpp"
 #include "runtime/train/learner.hpp"
+#include "runtime/train/memory_shortage.hpp"
 #include "runtime/train/micro_batch_task.hpp"
 #include "runtime/train/micro_batches.hpp"
 #include "runtime/train/step_columns.hpp"
@@ -27,6 +28,7 @@ struct learner::state {
   model::decoder decoder;
   adamw optimizer;
   std::optional<group_pieces> pieces; ///< where ranks share out groups
+  memory_bound bound;
   team ranks;
   std::vector<training_group> texts; ///< of the next step
   double text_coefficient = 0;
@@ -65,30 +67,35 @@ private:
     step_part where;
     const std::stop_token& stop;
     step_report report;
+    std::vector<std::int64_t> cuts; ///< of the passes so far, as `step_report::cuts`
   };
 
   enum class update_end { applied, far, not_finite, stopped };
 
   void train_groups(step_state& step, std::uint32_t version);
   bool wants_old_pass(const step_state& step) const;
+  std::int64_t cut_of_next_pass(const step_state& step) const;
+  memory_bound::tried tried(const step_state& step, std::span<const training_group> groups) const;
+  template <class Pass>
+  auto pass(step_state& step, Pass once);
   bool take_old_logprobs(step_state& step);
   at::Tensor old_logprobs(const step_state& step);
   void take_returns(step_state& step) const;
   bool take_advantages(step_state& step) const;
   void leave_flat_groups_out(step_state& step) const;
   void update_all(step_state& step);
-  update_end update(step_state& step, const update_part& part);
+  update_end update(step_state& step, update_part& part);
   update_end update_once(step_state& step, const update_part& part);
   bool take_in(step_state& step, const micro_batch& batch, const micro_batch_result& result, int ranks) const;
-  double add_text_gradients();
+  double add_text_gradients(const step_state& step);
   std::vector<int> hand_round(const step_state& step, const update_part& part, std::span<const std::size_t> order);
   micro_batch_task policy_task(const step_state& step, const update_part& part, const micro_batch& batch) const;
 
   collective::parcel compute(const collective::parcel& task);
   micro_batch_result policy_gradient(const micro_batch_task& task);
   micro_batch_result text_gradient(const micro_batch_task& task);
-  outputs forward(std::span<const training_group> groups, const micro_batch& batch) const;
-  outputs language_model(std::span<const training_group> groups, const micro_batch& batch, double temperature) const;
+  outputs forward(const micro_batch_task& task) const;
+  outputs language_model(const micro_batch_task& task, double temperature) const;
   algorithms::answer_columns columns_of(const micro_batch_task& task, const outputs& out) const;
   at::Tensor opinion_of(const algorithms::answer_columns& answers) const;
   void observe(const micro_batch_task& task, const algorithms::answer_columns& answers,

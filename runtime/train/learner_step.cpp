@@ -45,20 +45,18 @@ std::vector<float> spread(const std::vector<float>& numbers, const at::Tensor& p
 
 // -- one micro-batch -------------------------------------------------------------------------------
 
-learner::state::outputs learner::state::forward(std::span<const training_group> groups,
-                                                const micro_batch& batch) const {
+learner::state::outputs learner::state::forward(const micro_batch_task& task) const {
   if (row.on == algorithms::head::score) {
-    const at::Tensor zeros = at::zeros({batch.tokens}, at::TensorOptions(device).dtype(at::kFloat));
-    auto [score, fed] = answer_scores(decoder, groups, batch, options.activations, held->blocks());
+    const at::Tensor zeros = at::zeros({task.batch.tokens}, at::TensorOptions(device).dtype(at::kFloat));
+    auto [score, fed] = answer_scores(decoder, task.groups, task.batch, task.activations, held->blocks());
     return {zeros, zeros, std::move(score), std::move(fed)};
   }
-  return language_model(groups, batch, options.temperature);
+  return language_model(task, options.temperature);
 }
 
-learner::state::outputs learner::state::language_model(std::span<const training_group> groups, const micro_batch& batch,
-                                                       double temperature) const {
-  const model::packed_sequences packed = pack_part(groups, batch);
-  model::training_operations ops(packed.groups, options.activations, held->blocks());
+learner::state::outputs learner::state::language_model(const micro_batch_task& task, double temperature) const {
+  const model::packed_sequences packed = pack_part(task.groups, task.batch);
+  model::training_operations ops(packed.groups, task.activations, held->blocks());
   const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
   const auto [logprob, entropy] =
       model::token_logprob(hidden, decoder.head(), packed.rows.to(device), packed.targets.to(device), temperature);
@@ -122,7 +120,7 @@ collective::parcel learner::state::compute(const collective::parcel& given) {
     return packed(text_gradient(task));
   const at::NoGradGuard no_grad;
   micro_batch_result result;
-  result.logprob = forward(task.groups, task.batch).logprob.to(at::kCPU);
+  result.logprob = forward(task).logprob.to(at::kCPU);
   return packed(result);
 }
 
@@ -130,7 +128,7 @@ collective::parcel learner::state::compute(const collective::parcel& given) {
 micro_batch_result learner::state::policy_gradient(const micro_batch_task& task) {
   stopwatch watch;
   micro_batch_result result;
-  const outputs out = forward(task.groups, task.batch);
+  const outputs out = forward(task);
   const algorithms::answer_columns answers = columns_of(task, out);
   auto wanted = options.loss;
   wanted.kl_coefficient = task.coefficient;
@@ -149,7 +147,7 @@ micro_batch_result learner::state::policy_gradient(const micro_batch_task& task)
 /// Adds the gradients of a micro-batch of plain text. @returns its share of the mean loss, not weighted
 micro_batch_result learner::state::text_gradient(const micro_batch_task& task) {
   micro_batch_result result;
-  const outputs out = language_model(task.groups, task.batch, 1);
+  const outputs out = language_model(task, 1);
   const at::Tensor share = out.logprob.sum() / (-static_cast<double>(task.totals.tokens));
   result.loss = share.item<double>();
   if (held->goes_back(std::isfinite(result.loss), out.fed))
@@ -158,22 +156,53 @@ micro_batch_result learner::state::text_gradient(const micro_batch_task& task) {
 }
 
 /// Adds the gradients of the texts' share of the loss. @returns their mean loss, not weighted
-double learner::state::add_text_gradients() {
-  const auto batches = cut_micro_batches(texts, options.micro_batch_tokens);
+double learner::state::add_text_gradients(const step_state& step) {
+  const auto batches = cut_micro_batches(texts, cut_of_next_pass(step));
   std::int64_t tokens = 0;
   for (const auto& batch : batches)
     tokens += batch.tokens;
+  auto tries = tried(step, texts);
   std::vector<collective::parcel> tasks;
   for (const std::size_t i : by_cost(batches)) {
+    tries.batches.push_back(&batches[i]);
     auto task = task_of(micro_batch_task::kind::text, texts, batches[i]);
     task.totals.tokens = tokens;
     task.coefficient = text_coefficient;
+    task.activations = bound.activations();
     tasks.push_back(packed(task));
   }
+  const auto done = bound.within(tries, [&] { return ranks.add_gradients(tasks, [] { return false; }); });
   double sum = 0;
-  for (const auto& result : ranks.add_gradients(tasks, [] { return false; }).results)
+  for (const auto& result : done.results)
     sum += unpacked_result(result).loss;
   return sum;
+}
+
+// -- memory that runs out --------------------------------------------------------------------------
+
+/// What a micro-batch is fed at most in the pass to come.
+std::int64_t learner::state::cut_of_next_pass(const step_state& step) const {
+  const auto& given = step.where.cuts;
+  if (!given)
+    return bound.tokens();
+  return step.cuts.size() < given->size() ? (*given)[step.cuts.size()] : options.micro_batch_tokens;
+}
+
+/// What a pass over micro-batches of `groups` tells `bound`; the micro-batches are still to be entered.
+memory_bound::tried learner::state::tried(const step_state& step, std::span<const training_group> groups) const {
+  return {.groups = groups, .whole_groups = row.whole == algorithms::unit::group, .may_cut = !step.where.cuts};
+}
+
+/// One pass over micro-batches, again and again until it has the memory that it takes and no rank is lost.
+template <class Pass>
+auto learner::state::pass(step_state& step, Pass once) {
+  return bound.repeat([&] {
+    for (update_part& part : step.parts)
+      cut_again(part, step.groups, cut_of_next_pass(step), row.whole);
+    auto result = until_none_is_lost(once);
+    step.cuts.push_back(cut_of_next_pass(step));
+    return result;
+  });
 }
 
 // -- one optimizer update --------------------------------------------------------------------------
@@ -184,6 +213,7 @@ micro_batch_task learner::state::policy_task(const step_state& step, const updat
   task.answers = slice(step.batch.answers, batch, at::kCPU);
   task.totals = part.totals;
   task.coefficient = options.loss.kl_coefficient;
+  task.activations = bound.activations();
   task.first_update = step.report.updates == 0;
   // Without a pass of its own, the old policy is the current one: of the step's start only in the step's first part.
   task.from_start = step.batch.answers.old_logprob.defined() || step.where.begins;
@@ -232,10 +262,10 @@ bool learner::state::take_in(step_state& step, const micro_batch& batch, const m
 }
 
 /// Anything but `applied` leaves parameters and optimizer as they were. If a rank is lost, the update begins again with
-/// the ranks that there are then.
-learner::state::update_end learner::state::update(step_state& step, const update_part& part) {
+/// the ranks that there are then; if memory runs out, with less at a time.
+learner::state::update_end learner::state::update(step_state& step, update_part& part) {
   const auto before = step.report;
-  return until_none_is_lost([&] {
+  return pass(step, [&] {
     step.report = before;
     return update_once(step, part);
   });
@@ -245,10 +275,14 @@ learner::state::update_end learner::state::update_once(step_state& step, const u
   step_report& report = step.report;
   const auto stopped = [&] { return report.updates == 0 && step.stop.stop_requested(); };
   const auto order = by_cost(part.micro_batches);
+  auto tries = tried(step, step.groups);
   std::vector<collective::parcel> tasks;
-  for (const std::size_t i : order)
+  for (const std::size_t i : order) {
+    tries.batches.push_back(&part.micro_batches[i]);
     tasks.push_back(packed(policy_task(step, part, part.micro_batches[i])));
-  const auto done = ranks.sum_gradients(tasks, stopped, hand_round(step, part, order));
+  }
+  const auto placed = hand_round(step, part, order);
+  const auto done = bound.within(tries, [&] { return ranks.sum_gradients(tasks, stopped, placed); });
   algorithms::diagnostics seen;
   double loss = 0;
   for (std::size_t i = 0; i < done.results.size(); ++i) {
@@ -267,7 +301,7 @@ learner::state::update_end learner::state::update_once(step_state& step, const u
     return update_end::far;
   stopwatch watch;
   if (!texts.empty()) {
-    report.text_loss = add_text_gradients();
+    report.text_loss = add_text_gradients(step);
     loss += text_coefficient * report.text_loss;
     report.backward_s += watch.lap();
   }
@@ -304,7 +338,9 @@ bool learner::state::wants_old_pass(const step_state& step) const {
 
 /// Log-probabilities at the start of the step. @returns [N] on the CPU; undefined where `stop` ended it
 at::Tensor learner::state::old_logprobs(const step_state& step) {
-  std::vector<const micro_batch*> batches;
+  auto tries = tried(step, step.groups);
+  tries.goes_back = false;
+  auto& batches = tries.batches;
   std::vector<collective::parcel> tasks;
   std::int64_t tokens = 0;
   for (const auto& part : step.parts)
@@ -314,7 +350,9 @@ at::Tensor learner::state::old_logprobs(const step_state& step) {
       tokens += batches.back()->tokens;
     }
   const auto stop = [&] { return step.stop.stop_requested(); };
-  const auto done = step.where.begins ? ranks.compute_all(tasks, stop) : ranks.compute_from_start(tasks, stop);
+  const auto done = bound.within(tries, [&] {
+    return step.where.begins ? ranks.compute_all(tasks, stop) : ranks.compute_from_start(tasks, stop);
+  });
   if (done.stopped)
     return {};
   at::Tensor out = at::empty({tokens}, at::kFloat);
@@ -326,7 +364,7 @@ at::Tensor learner::state::old_logprobs(const step_state& step) {
 /// @returns false where `stop` ended it
 bool learner::state::take_old_logprobs(step_state& step) {
   stopwatch watch;
-  const at::Tensor found = until_none_is_lost([&] { return old_logprobs(step); });
+  const at::Tensor found = pass(step, [&] { return old_logprobs(step); });
   step.report.forward_s += watch.lap();
   step.batch.columns.old_logprob = found;
   step.batch.answers.logprob = step.batch.answers.old_logprob = found;
@@ -360,7 +398,7 @@ void learner::state::leave_flat_groups_out(step_state& step) const {
       || options.target_kl > 0 || adapts())
     return;
   const auto whole = step.batch.answers.advantage.numel();
-  auto taught = taught_part_of(step.groups, step.batch.answers, step.parts, options.micro_batch_tokens, row.whole);
+  auto taught = taught_part_of(step.groups, step.batch.answers, step.parts, cut_of_next_pass(step), row.whole);
   if (!taught)
     return;
   step.taught_groups = std::move(taught->groups);
@@ -375,7 +413,7 @@ void learner::state::leave_flat_groups_out(step_state& step) const {
 void learner::state::update_all(step_state& step) {
   step_report& report = step.report;
   for (std::int64_t epoch = 0; epoch < options.epochs; ++epoch)
-    for (const update_part& part : step.parts)
+    for (update_part& part : step.parts)
       switch (update(step, part)) {
       case update_end::applied:
         break;
@@ -396,7 +434,7 @@ void learner::state::train_groups(step_state& step, std::uint32_t version) {
   step.batch = gather_columns(step.groups, decoder.config().vocab_size);
   step.batch.columns.clamps = options.loss.clamps;
   step.batch.answers.policy_version = version;
-  step.parts = cut_updates(step.groups, options.updates_per_batch, options.micro_batch_tokens, row.whole);
+  step.parts = cut_updates(step.groups, options.updates_per_batch, cut_of_next_pass(step), row.whole);
   auto unusable = std::move(report.unusable);
   report = describe(step.groups, step.batch, version);
   report.unusable = std::move(unusable);
@@ -439,13 +477,21 @@ step_report learner::state::train(std::span<const training_group> given, std::ui
                   .taught_tokens = {},
                   .where = where,
                   .stop = stop,
-                  .report = {}};
+                  .report = {},
+                  .cuts = {}};
   step.report.unusable = finite.left_out();
   if (step.groups.empty() && !given.empty()) {
     step.report.culprits = step.report.unusable;
     refuse(step.report, outcome::not_finite, "no group of the step has finite rewards and log-probabilities");
   } else {
     train_groups(step, version);
+  }
+  if (std::ranges::any_of(step.cuts, [&](auto cut) { return cut != options.micro_batch_tokens; }))
+    step.report.cuts = std::move(step.cuts);
+  if (step.report.result != outcome::stopped) {
+    auto lesson = bound.take_lesson();
+    step.report.memory_ran_out = lesson.times;
+    step.report.lesson = std::move(lesson.line);
   }
   step.report.total_s = whole.lap();
   return std::move(step.report);

@@ -132,6 +132,7 @@ parcel packed(const micro_batch_task& task) {
                task.batch.tokens,
                task.batch.answers,
                task.tells_logprob,
+               static_cast<std::int64_t>(task.activations),
                static_cast<std::int64_t>(task.mask),
                task.train_from,
                task.some_are_old,
@@ -178,6 +179,7 @@ micro_batch_task unpacked_task(const parcel& parcel) {
   task.batch.tokens = next();
   task.batch.answers = next();
   task.tells_logprob = next() != 0;
+  task.activations = static_cast<model::activations>(next());
   task.mask = static_cast<age_mask>(next());
   task.train_from = static_cast<std::uint32_t>(next());
   task.some_are_old = next() != 0;

@@ -4,6 +4,7 @@
 #include "algorithms/algorithm.hpp"
 #include "algorithms/diagnostics.hpp"
 #include "runtime/collective/parcel.hpp"
+#include "runtime/model/activations.hpp"
 #include "runtime/train/micro_batches.hpp"
 #include "runtime/train/shared_groups.hpp"
 #include "runtime/train/training_group.hpp"
@@ -33,6 +34,7 @@ struct micro_batch_task {
   bool from_start = true;    ///< without `old_logprob` in `answers`, the weights at hand are those of the step's start
   at::Tensor value, returns; ///< [tokens of the micro-batch], of a critic
   bool tells_logprob = true; ///< the result has the log-probabilities of the tokens
+  model::activations activations = model::activations::kept; ///< for the gradient
 
   /// Where ranks share out groups: what the micro-batch consists of. `groups` is empty then, and `answers` has no
   /// column of what roles said of tokens.

@@ -37,6 +37,16 @@ algorithms::step_totals totals_of(std::span<const training_group> groups) {
   return totals;
 }
 
+/// Micro-batches of some groups of a step, counted from the step's first.
+void count_from(std::vector<micro_batch>& batches, std::size_t group, std::int64_t token, std::int64_t answer) {
+  for (micro_batch& batch : batches) {
+    for (group_part& piece : batch.parts)
+      piece.group += group;
+    batch.first_token += token;
+    batch.first_answer += answer;
+  }
+}
+
 } // namespace
 
 std::vector<micro_batch> cut_micro_batches(std::span<const training_group> groups, std::int64_t budget,
@@ -69,13 +79,8 @@ std::vector<update_part> cut_at(std::span<const training_group> groups, std::spa
   std::size_t first = 0;
   for (const std::size_t end : ends) {
     const auto own = groups.subspan(first, end - first);
-    update_part part{cut_micro_batches(own, budget, whole), totals_of(own)};
-    for (micro_batch& batch : part.micro_batches) {
-      for (group_part& piece : batch.parts)
-        piece.group += first;
-      batch.first_token += token;
-      batch.first_answer += answer;
-    }
+    update_part part{cut_micro_batches(own, budget, whole), totals_of(own), budget};
+    count_from(part.micro_batches, first, token, answer);
     token += part.totals.tokens;
     for (const auto& group : own)
       answer += static_cast<std::int64_t>(group.answers.size());
@@ -83,6 +88,17 @@ std::vector<update_part> cut_at(std::span<const training_group> groups, std::spa
     first = end;
   }
   return out;
+}
+
+void cut_again(update_part& part, std::span<const training_group> groups, std::int64_t budget, algorithms::unit whole) {
+  if (part.budget == budget || part.micro_batches.empty())
+    return;
+  const micro_batch &front = part.micro_batches.front(), &back = part.micro_batches.back();
+  const std::size_t first = front.parts.front().group, end = back.parts.back().group + 1;
+  auto batches = cut_micro_batches(groups.subspan(first, end - first), budget, whole);
+  count_from(batches, first, front.first_token, front.first_answer);
+  part.micro_batches = std::move(batches);
+  part.budget = budget;
 }
 
 std::vector<update_part> cut_updates(std::span<const training_group> groups, std::int64_t updates, std::int64_t budget,

@@ -31,11 +31,15 @@ std::vector<micro_batch> cut_micro_batches(std::span<const training_group> group
 struct update_part {
   std::vector<micro_batch> micro_batches; ///< group, token and answer counted in the whole step
   algorithms::step_totals totals;         ///< the denominators of this update
+  std::int64_t budget = 0;                ///< that the micro-batches are cut by
 };
 
 /// Cuts a step into parts that end before the groups `ends`, ascending; the last is the number of groups.
 std::vector<update_part> cut_at(std::span<const training_group> groups, std::span<const std::size_t> ends,
                                 std::int64_t budget, algorithms::unit whole);
+
+/// Cuts an update into other micro-batches, where `budget` is another one. @param groups of the step
+void cut_again(update_part& part, std::span<const training_group> groups, std::int64_t budget, algorithms::unit whole);
 
 /// Cuts a step into parts of whole groups, as `ends_of_updates` has them.
 std::vector<update_part> cut_updates(std::span<const training_group> groups, std::int64_t updates, std::int64_t budget,

@@ -175,8 +175,10 @@ void sharded_parameters::have(unit& one) {
   if (one.here)
     return;
   bring(one);
-  std::exchange(one.comes, {}).get();
-  fill(one.memory, std::exchange(one.coming, {}).to(options_.device()));
+  one.comes.get();
+  fill(one.memory, one.coming.to(options_.device()));
+  one.comes = {};
+  one.coming.reset();
   one.here = true;
 }
 
@@ -189,12 +191,14 @@ void sharded_parameters::forward_begins(std::int64_t layer) {
   have(of_layer(layer));
   if (layer + 1 < layers())
     bring(of_layer(layer + 1));
+  ++passed_;
 }
 
 /// The way back begins with the last block.
 void sharded_parameters::forward_ends(std::int64_t layer) {
   if (now_.what == purpose::none || layer + 1 < layers())
     let_go(of_layer(layer));
+  ++passed_;
 }
 
 void sharded_parameters::backward_begins(std::int64_t layer) {
@@ -202,11 +206,13 @@ void sharded_parameters::backward_begins(std::int64_t layer) {
   if (layer > 0)
     bring(of_layer(layer - 1));
   begin_gradients(of_layer(layer));
+  ++passed_;
 }
 
 void sharded_parameters::backward_ends(std::int64_t layer) {
   deliver(of_layer(layer));
   let_go(of_layer(layer));
+  ++passed_;
 }
 
 // -- gradients --------------------------------------------------------------------------------------------------------
@@ -226,18 +232,20 @@ void sharded_parameters::deliver(unit& one) {
   const at::NoGradGuard no_grad;
   for (std::size_t p = one.what.first; p < one.what.end(); ++p)
     leaves_[p].tensor.mutable_grad().reset();
-  const at::Tensor gradients = one.gradients.defined() ? std::exchange(one.gradients, {}).cpu() : at::Tensor();
+  const at::Tensor gradients = one.gradients.defined() ? one.gradients.cpu() : at::Tensor();
   auto outgoing = for_each_rank(), incoming = for_each_rank();
-  on_the_way_ = delivery{.to = &one, .incoming = for_each_rank(), .done = {}};
+  delivery sent{.to = &one, .incoming = for_each_rank(), .done = {}};
   for (int r = 0; r < place_.size; ++r) {
     const auto to = static_cast<std::size_t>(r);
-    at::Tensor& arrives = on_the_way_->incoming[to];
+    at::Tensor& arrives = sent.incoming[to];
     if (computes())
       (r == place_.rank ? arrives : outgoing[to]) = part_of(one, r).of(gradients);
     if (r != place_.rank && now_.computes(r))
       incoming[to] = arrives = buffer(one.own.numbers, options_.device(at::kCPU));
   }
-  on_the_way_->done = line_->post(std::move(outgoing), std::move(incoming));
+  sent.done = line_->post(std::move(outgoing), std::move(incoming));
+  on_the_way_ = std::move(sent);
+  one.gradients.reset();
 }
 
 /// Adds the gradients on their way to the sum, in the order of the round's tasks.
@@ -273,9 +281,8 @@ parcel sharded_parameters::work(const task_round& now, const parcel* task, const
     if (task) {
       const at::AutoGradMode with_gradients(true);
       result = own(*task);
-    } else {
-      go_along();
     }
+    go_along(task != nullptr);
     end_round();
     return result;
   } catch (...) {
@@ -286,7 +293,8 @@ parcel sharded_parameters::work(const task_round& now, const parcel* task, const
 
 void sharded_parameters::begin_round(const task_round& now) {
   now_ = now;
-  went_back_ = false;
+  passed_ = 0;
+  goes_back_.reset();
   if (now.what == purpose::first)
     sum_.zero_();
   for (const auto u : others_)
@@ -295,23 +303,32 @@ void sharded_parameters::begin_round(const task_round& now) {
     have(units_[u]);
 }
 
-/// As the ranks that have a task do, without one.
-void sharded_parameters::go_along() {
-  for (std::int64_t layer = 0; layer < layers(); ++layer) {
-    forward_begins(layer);
-    forward_ends(layer);
-  }
-  if (now_.what == purpose::none || !goes_back(true, {}))
+/// As the ranks that have a task do, from where this one is: from the start without a task, from the end where its task
+/// is done. Where the task has ended on the way, the other ranks need not go back.
+void sharded_parameters::go_along(bool with_task) {
+  const std::int64_t forward = 2 * layers();
+  while (passed_ < forward)
+    passed_ % 2 == 0 ? forward_begins(passed_ / 2) : forward_ends(passed_ / 2);
+  if (now_.what == purpose::none || !goes_back(!with_task, {}))
     return;
-  for (std::int64_t layer = layers() - 1; layer >= 0; --layer) {
-    backward_begins(layer);
-    backward_ends(layer);
+  while (passed_ < 2 * forward) {
+    const std::int64_t layer = layers() - 1 - (passed_ - forward) / 2;
+    passed_ % 2 == 0 ? backward_begins(layer) : backward_ends(layer);
   }
 }
 
-/// Either all ranks go back, or none.
+/// Either all ranks go back, or none. They say it once a round.
 bool sharded_parameters::goes_back(bool loss_is_finite, const at::Tensor&) {
   const at::NoGradGuard no_grad;
+  if (!goes_back_)
+    ask_whether_back(loss_is_finite);
+  if (*goes_back_ && passed_ <= 2 * layers()) // else the way back has begun, and blocks have sent what these have
+    for (const auto u : others_)
+      begin_gradients(units_[u]);
+  return *goes_back_;
+}
+
+void sharded_parameters::ask_whether_back(bool loss_is_finite) {
   auto outgoing = for_each_rank(), incoming = for_each_rank();
   for (int r = 0; r < place_.size; ++r)
     if (r != place_.rank) {
@@ -319,17 +336,14 @@ bool sharded_parameters::goes_back(bool loss_is_finite, const at::Tensor&) {
       incoming[static_cast<std::size_t>(r)] = at::empty({1}, at::kLong);
     }
   line_->post(outgoing, incoming).get();
-  went_back_ = loss_is_finite;
+  bool all = loss_is_finite;
   for (const auto& other : incoming)
-    went_back_ = went_back_ && (!other.defined() || other.item<std::int64_t>() == 1);
-  if (went_back_)
-    for (const auto u : others_)
-      begin_gradients(units_[u]);
-  return went_back_;
+    all = all && (!other.defined() || other.item<std::int64_t>() == 1);
+  goes_back_ = all;
 }
 
 void sharded_parameters::end_round() {
-  if (went_back_)
+  if (goes_back_.value_or(false))
     for (const auto u : others_)
       deliver(units_[u]);
   take_delivery();

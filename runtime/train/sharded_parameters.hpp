@@ -17,7 +17,9 @@ namespace millrace::train {
 ///
 /// A pass over a block brings the block's parameters together before and lets go of them after; those of the next block
 /// travel meanwhile. A block's gradients go to the ranks that keep them as soon as they are there. What is outside of
-/// the blocks is at hand for a whole round. The ranks go through the blocks in step: one without a task goes along.
+/// the blocks is at hand for a whole round. The ranks go through the blocks in step: one without a task goes along, and
+/// so does one whose task has ended on the way, from where it is. For that, whatever a pass asks of the blocks either
+/// is done or, where an allocation fails, can be asked again.
 ///
 /// Source: the third stage of ZeRO, Rajbhandari et al. 2020, arXiv:1910.02054. Differs from it in: gradients are added
 /// up in the order of tasks.
@@ -107,7 +109,8 @@ private:
   void deliver(unit& one);
   void take_delivery();
   void begin_round(const task_round& now);
-  void go_along();
+  void go_along(bool with_task);
+  void ask_whether_back(bool loss_is_finite);
   void end_round();
   void forget_round();
 
@@ -121,7 +124,8 @@ private:
   at::Tensor own_, sum_, start_; ///< [numbers of this rank's shares]
   std::unique_ptr<collective::exchange_line> line_;
   task_round now_;
-  bool went_back_ = false;
+  std::int64_t passed_ = 0;       ///< calls of `block_weights` in this round that are done
+  std::optional<bool> goes_back_; ///< whether the ranks go back in this round; nothing: they have not said yet
   std::optional<delivery> on_the_way_;
   std::vector<at::Tensor> buffers_; ///< of this round and of those before, used again once nobody else has them
 };

@@ -103,6 +103,10 @@ std::string to_json(const step_record& step) {
     object["session"] = step.session;
   if (step.followed)
     object["followed"] = true;
+  if (!step.cuts.empty())
+    object["cuts"] = step.cuts;
+  if (step.critic_cut > 0)
+    object["critic_cut"] = step.critic_cut;
   auto& groups = object["groups"] = nlohmann::ordered_json::array();
   for (const auto& group : step.groups) {
     auto answers = nlohmann::ordered_json::array(), recomputed = nlohmann::ordered_json::array();
@@ -161,6 +165,8 @@ step_record step_record_from(std::string_view json) {
     }
     out.session = object.value("session", 1);
     out.followed = object.value("followed", false);
+    out.cuts = object.value("cuts", std::vector<std::int64_t>());
+    out.critic_cut = object.value("critic_cut", std::int64_t{0});
     for (const auto& g : object.at("groups")) {
       auto& group = out.groups.emplace_back();
       group.group = g.at("group");

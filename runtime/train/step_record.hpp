@@ -39,7 +39,8 @@ std::vector<version_run> runs_of(std::span<const std::uint32_t> version, std::sp
 ///      "groups":[{"group":0,"answers":[[0,12,1,3]],"recomputed":[[1]],"checksum":"00ff..."}]}
 ///
 /// and before the groups, where something was too old: "mask":"tokens","train_from":3; in a resumed run "session":2;
-/// where a reference follows the policy "followed":true. `answers` are versions and tokens in turn, `recomputed` the
+/// where a reference follows the policy "followed":true; where memory ran out, in this step or before, "cuts":[512] and
+/// "critic_cut":256. `answers` are versions and tokens in turn, `recomputed` the
 /// runs that began with keys and values computed anew, not there where none did. A group's "kept":[0,2] are the indices
 /// of its answers among those that were begun, not there where all were kept; its "origins":{"value":[3,1]} are
 /// versions and threads; "by":"rollout" says who answered where several could have, "drawn":[0,17] source and row where
@@ -55,8 +56,10 @@ struct step_record {
   bool ends_step = true;
   age_mask mask = age_mask::none;
   std::uint32_t train_from = 0;
-  int session = 1;       ///< of the run that trained it: one more for each resume
-  bool followed = false; ///< a reference that follows the policy had taken up `version` by then
+  int session = 1;                     ///< of the run that trained it: one more for each resume
+  bool followed = false;               ///< a reference that follows the policy had taken up `version` by then
+  std::vector<std::int64_t> cuts = {}; ///< `step_report::cuts`
+  std::int64_t critic_cut = 0;         ///< `value_report::cut`
 };
 
 std::string to_json(const step_record& step);

@@ -52,6 +52,7 @@ void each_field(Report& r, Visit&& visit) {
   visit("prompt_tokens", r.prompt_tokens);
   visit("fed_tokens", r.fed_tokens);
   visit("micro_batches", r.micro_batches);
+  visit("memory_ran_out", r.memory_ran_out);
   visit("flat_tokens_left_out", r.flat_tokens_left_out);
   visit("staleness_mean", r.staleness_mean);
   visit("staleness_max", r.staleness_max);
@@ -150,6 +151,7 @@ step_report& step_report::operator+=(const step_report& next) {
   prompt_tokens += next.prompt_tokens;
   fed_tokens += next.fed_tokens;
   micro_batches += next.micro_batches;
+  memory_ran_out += next.memory_ran_out;
   flat_tokens_left_out += next.flat_tokens_left_out;
   seen += next.seen;
   logprob_mismatch = std::max(logprob_mismatch, next.logprob_mismatch);

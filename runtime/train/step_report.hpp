@@ -45,6 +45,7 @@ struct step_report {
   std::int64_t prompt_tokens = 0;        ///< each prompt counted once
   std::int64_t fed_tokens = 0;           ///< rows computed, all micro-batches
   std::int64_t micro_batches = 0;
+  std::int64_t memory_ran_out = 0;       ///< how often: each time the pass over an update's micro-batches began again
   std::int64_t flat_tokens_left_out = 0; ///< of the trained tokens: not computed, since their groups teach nothing
   double staleness_mean = 0;             ///< policy versions between sampling and training
   std::uint32_t staleness_max = 0;
@@ -72,6 +73,11 @@ struct step_report {
   /// up to `most_policy_logprobs`; empty where nobody sampled the answers. Not part of the sum, nor of the JSON.
   std::vector<float> policy_logprob;
   static constexpr std::size_t most_policy_logprobs = 1 << 18;
+
+  /// Fed tokens at most of a micro-batch, in each pass over micro-batches: the one for `old_logprob`, if there is one,
+  /// then each update. Empty where all are the option's. Not part of the sum, nor of the JSON.
+  std::vector<std::int64_t> cuts;
+  std::string lesson; ///< what was learned of the memory there is, for people; as `cuts` not part of the sum
 
   std::array<age_report, algorithms::age_words.size()> by_age{};
 

@@ -22,6 +22,17 @@ bool is_finite(const parcel& result) {
   return std::isfinite(result.numbers.at(0));
 }
 
+/// The last word of a task's result on its way: whether memory ran out. Then the others are the text of how much was
+/// wanted.
+enum class task_end : std::int64_t { computed, short_of_memory };
+
+/// Takes that word off. @returns the text; nothing: the task was computed
+std::optional<std::string> shortage_in(parcel& result) {
+  const auto end = static_cast<task_end>(result.words.back());
+  result.words.pop_back();
+  return end == task_end::computed ? std::nullopt : std::optional(collective::text_of(result.words));
+}
+
 /// The ranks of a round's tasks. @param placed of all tasks; empty: in turn
 std::vector<int> ranks_of_round(std::span<const int> placed, std::size_t first, std::size_t tasks) {
   if (!placed.empty())
@@ -40,7 +51,8 @@ std::int64_t number_of(Word word) {
 } // namespace
 
 team::team(team_seat seat, held_parameters& held, adamw& optimizer, compute own)
-    : seat_(std::move(seat)), held_(held), optimizer_(optimizer), own_(std::move(own)) {
+    : seat_(std::move(seat)), held_(held), optimizer_(optimizer),
+      own_([this, within = std::move(own)](const parcel& task) { return compute_within_memory(within, task); }) {
 }
 
 team::~team() {
@@ -62,6 +74,13 @@ auto team::with_group(Work work) {
   }
 }
 
+/// @throws memory_ran_out
+team::outcome team::checked(outcome of) {
+  if (of.wanted)
+    throw memory_ran_out(of.results.size(), *of.wanted);
+  return of;
+}
+
 team::outcome team::sum_gradients(std::span<const parcel> tasks, const std::function<bool()>& stop,
                                   std::span<const int> placed) {
   return run(tasks, {.what = purpose::first}, stop, placed);
@@ -78,16 +97,17 @@ team::outcome team::compute_all(std::span<const parcel> tasks, const std::functi
 /// Ranks that hold whole parameters do not keep those of the start: the leader alone computes.
 team::outcome team::compute_from_start(std::span<const parcel> tasks, const std::function<bool()>& stop) {
   const task_round what{.what = purpose::none, .from_start = true};
-  return held_.in_shares() ? run(tasks, what, stop) : run_rounds(nullptr, tasks, what, stop);
+  return held_.in_shares() ? run(tasks, what, stop) : checked(run_rounds(nullptr, tasks, what, stop));
 }
 
 team::outcome team::run(std::span<const parcel> tasks, task_round what, const std::function<bool()>& stop,
                         std::span<const int> placed) {
   const auto ranks = present();
   if (!ranks)
-    return run_rounds(nullptr, tasks, what, stop);
+    return checked(run_rounds(nullptr, tasks, what, stop));
+  outcome out;
   try {
-    return run_rounds(ranks.get(), tasks, what, stop, placed);
+    out = run_rounds(ranks.get(), tasks, what, stop, placed);
   } catch (const collective::lost& why) {
     lose_group(why.what());
     throw;
@@ -96,6 +116,7 @@ team::outcome team::run(std::span<const parcel> tasks, task_round what, const st
     lost_ = std::exchange(group_, nullptr);
     throw;
   }
+  return checked(std::move(out));
 }
 
 /// @param ranks nullptr: this rank alone
@@ -122,7 +143,11 @@ team::outcome team::run_rounds(group* ranks, std::span<const parcel> tasks, task
       for (auto& other : collective::collect(*ranks))
         results.push_back(std::move(other));
     for (const int rank : what.ranks) {
-      out.results.push_back(std::move(results[static_cast<std::size_t>(rank)]));
+      auto& result = results[static_cast<std::size_t>(rank)];
+      out.wanted = shortage_in(result);
+      if (out.wanted)
+        return out;
+      out.results.push_back(std::move(result));
       if (!is_finite(out.results.back()))
         return out;
     }
@@ -336,6 +361,24 @@ void team::exchange_state(group& ranks) {
     if (ranks.rank() != 0)
       tensor.copy_(here);
   }
+}
+
+/// What `own` returns, or how much memory it wanted: `shortage_in` tells.
+parcel team::compute_within_memory(const compute& own, const parcel& task) const {
+  std::optional<std::string> wanted;
+  try {
+    auto result = own(task);
+    result.words.push_back(number_of(task_end::computed));
+    return result;
+  } catch (const std::exception& failure) {
+    wanted = memory_wanted(failure);
+    if (!wanted)
+      throw;
+  }
+  give_memory_back(held_.leaves().front().tensor.device());
+  parcel result{.words = collective::words_of(*wanted), .numbers = {}, .tensors = {}};
+  result.words.push_back(number_of(task_end::short_of_memory));
+  return result;
 }
 
 // -- the other ranks --------------------------------------------------------------------------------------------------

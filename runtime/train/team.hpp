@@ -2,6 +2,7 @@
 
 #include "runtime/collective/group_source.hpp"
 #include "runtime/train/held_parameters.hpp"
+#include "runtime/train/memory_shortage.hpp"
 #include "runtime/train/optimizer.hpp"
 #include "runtime/train/shared_groups.hpp"
 
@@ -11,6 +12,7 @@
 #include <future>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -42,7 +44,10 @@ auto until_none_is_lost(Work work) {
 /// Where moments or parameters are shared out, no rank has what another one keeps. So a lost rank ends the training,
 /// once parameters have changed since they were loaded. Else, a rank that is lost costs the work of the update under
 /// way: `collective::lost` says so, and nothing has changed. The next call works with the ranks that there are then,
-/// who get the leader's state. Not thread-safe.
+/// who get the leader's state.
+///
+/// A rank over whose task memory runs out ends the round with the others: then the call throws `memory_ran_out`, and
+/// the next one works. Not thread-safe.
 class team {
 public:
   /// Computes a task as `held_parameters::compute` wants it. `numbers[0]` of what it returns is the task's share of the
@@ -60,13 +65,15 @@ public:
     std::vector<collective::parcel> results; ///< in the order of tasks; ends with the first whose loss is not finite
     bool stopped = false;                    ///< by `stop`
     int ranks = 1;                           ///< that computed side by side
+    std::optional<std::string> wanted;       ///< memory ran out over the task behind `results`, as `memory_ran_out`
   };
 
   /// Sums up the tasks' gradients; the sum before is gone. Where a loss is not finite or `stop` says so, the sum means
   /// nothing.
   /// @param stop asked before each round of tasks, one task a rank
   /// @param placed the rank of each task, as `hand_round` has it; empty: the ranks take them in turn
-  /// @throws collective::lost a rank is gone; the sum means nothing and parameters are as they were. So do the others
+  /// @throws collective::lost a rank is gone; the sum means nothing and parameters are as they were; memory_ran_out. So
+  /// do the others
   outcome sum_gradients(std::span<const collective::parcel> tasks, const std::function<bool()>& stop,
                         std::span<const int> placed = {});
 
@@ -152,6 +159,8 @@ private:
     move_pieces
   };
 
+  collective::parcel compute_within_memory(const compute& own, const collective::parcel& task) const;
+  static outcome checked(outcome of);
   outcome run(std::span<const collective::parcel> tasks, task_round what, const std::function<bool()>& stop,
               std::span<const int> placed = {});
   outcome run_rounds(collective::group* ranks, std::span<const collective::parcel> tasks, task_round what,
@@ -188,7 +197,7 @@ private:
   team_seat seat_;
   held_parameters& held_;
   adamw& optimizer_;
-  compute own_;
+  compute own_; ///< within memory
   errand errand_;
   group_pieces* pieces_ = nullptr;
   std::shared_ptr<collective::group> group_; ///< of the leader; nullptr: none yet, or it is lost

@@ -6,6 +6,7 @@
 #include "runtime/model/training_operations.hpp"
 #include "runtime/train/held_parameters.hpp"
 #include "runtime/train/learning_rate.hpp"
+#include "runtime/train/memory_shortage.hpp"
 #include "runtime/train/micro_batch_task.hpp"
 #include "runtime/train/micro_batches.hpp"
 #include "runtime/train/optimizer.hpp"
@@ -50,6 +51,7 @@ value_report& value_report::operator+=(const value_report& next) {
   gradient_norm = next.gradient_norm;
   learning_rate = next.learning_rate;
   micro_batches += next.micro_batches;
+  memory_ran_out += next.memory_ran_out;
   total_s += next.total_s;
   return *this;
 }
@@ -62,6 +64,7 @@ struct value_learner::state {
   std::unique_ptr<held_parameters> held;
   model::decoder decoder;
   adamw optimizer;
+  memory_bound bound;
   team ranks;
   double scale = 0;                            ///< of the gradient that waits to be applied; 0: there is none
   std::int64_t course = 0;                     ///< where its learning rate stands
@@ -72,6 +75,7 @@ struct value_learner::state {
       : options(std::move(o)), row(row_with_returns(options.algorithm)), values(row.options, options.algorithm_options),
         device(device_named(options.device)), held(hold(parameters, device, options.seat.place)),
         decoder(std::move(config), held->leaves()), optimizer(held->leaves(), options.optimizer, held->updates()),
+        bound(options.activations, options.micro_batch_tokens),
         ranks(options.seat, *held, optimizer,
               [this](const collective::parcel& task) { return accumulate(unpacked_task(task)); }) {
     check(options);
@@ -108,7 +112,7 @@ struct value_learner::state {
   collective::parcel accumulate(const micro_batch_task& task) const {
     const model::packed_sequences packed = pack_part(task.groups, task.batch);
     const auto column = [&](const at::Tensor& given) { return given.to(device, at::kFloat); };
-    model::training_operations ops(packed.groups, options.activations, held->blocks());
+    model::training_operations ops(packed.groups, task.activations, held->blocks());
     const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
     const at::Tensor value = model::token_scores(hidden, decoder.head(), packed.rows.to(device));
     algorithms::value_diagnostics seen;
@@ -136,16 +140,43 @@ struct value_learner::state {
     return result.numbers.at(0);
   }
 
-  static micro_batch_task task_for(std::span<const training_group> groups, const micro_batch& part,
-                                   const step_batch& step, const at::Tensor& returns) {
+  micro_batch_task task_for(std::span<const training_group> groups, const micro_batch& part, const step_batch& step,
+                            const at::Tensor& returns) const {
     auto task = task_of(micro_batch_task::kind::value, groups, part);
-    const auto column = [&](const at::Tensor& whole) { return whole.narrow(0, part.first_token, part.tokens); };
+    const auto column = [&](const at::Tensor& of_step) { return of_step.narrow(0, part.first_token, part.tokens); };
     task.value = column(step.columns.value);
     task.returns = column(returns);
     if (step.answers.trains.defined())
       task.answers.trains = column(step.answers.trains);
     task.totals = step.totals;
+    task.activations = bound.activations();
     return task;
+  }
+
+  struct summed {
+    team::outcome done;
+    std::vector<micro_batch> parts; ///< in the order of the tasks
+  };
+
+  /// The sum of the gradients of a step's micro-batches, in the memory that there is. @param cut as of `gradient`
+  summed sum_gradients(std::span<const training_group> groups, const step_batch& step, const at::Tensor& returns,
+                       const std::stop_token& stop, std::optional<std::int64_t> cut) {
+    return bound.repeat([&] {
+      const std::int64_t tokens = cut.value_or(bound.tokens());
+      const auto parts = cut_micro_batches(groups, tokens > 0 ? tokens : options.micro_batch_tokens);
+      memory_bound::tried tries{.groups = groups, .may_cut = !cut};
+      std::vector<collective::parcel> tasks;
+      summed sum;
+      for (const std::size_t i : by_cost(parts)) {
+        tries.batches.push_back(&parts[i]);
+        sum.parts.push_back(parts[i]);
+        tasks.push_back(packed(task_for(groups, parts[i], step, returns)));
+      }
+      sum.done = bound.within(tries, [&] {
+        return until_none_is_lost([&] { return ranks.sum_gradients(tasks, [&] { return stop.stop_requested(); }); });
+      });
+      return sum;
+    });
   }
 };
 
@@ -180,7 +211,7 @@ std::shared_ptr<const model::decoder> value_learner::snapshot() const {
 }
 
 value_report value_learner::gradient(std::span<const training_group> all, std::uint32_t version, std::stop_token stop,
-                                     std::span<const float> given) {
+                                     std::span<const float> given, std::optional<std::int64_t> cut) {
   state& s = *state_;
   s.use_threads();
   s.scale = 0;
@@ -213,17 +244,12 @@ value_report value_learner::gradient(std::span<const training_group> all, std::u
   report.value_mean = batch.columns.value.mean(at::kDouble).item<double>();
   report.return_mean = returns.mean(at::kDouble).item<double>();
 
-  const auto parts = cut_micro_batches(groups, s.options.micro_batch_tokens);
-  const auto order = by_cost(parts);
-  std::vector<collective::parcel> tasks;
-  for (const std::size_t i : order)
-    tasks.push_back(packed(state::task_for(groups, parts[i], batch, returns)));
-  const auto done =
-      until_none_is_lost([&] { return s.ranks.sum_gradients(tasks, [&] { return stop.stop_requested(); }); });
+  const auto [done, parts] = s.sum_gradients(groups, batch, returns, stop, cut);
+  report.cut = cut.value_or(s.bound.tokens() == s.options.micro_batch_tokens ? 0 : s.bound.tokens());
   for (std::size_t i = 0; i < done.results.size(); ++i) {
     const double loss = state::take_in(done.results[i], report);
     if (!std::isfinite(loss)) {
-      for (const auto& p : parts[order[i]].parts)
+      for (const auto& p : parts[i].parts)
         report.culprits.push_back(groups[p.group].id);
       return refuse(step_report::outcome::not_finite, "the critic's loss is not finite");
     }
@@ -233,6 +259,9 @@ value_report value_learner::gradient(std::span<const training_group> all, std::u
   if (done.stopped)
     return refuse(step_report::outcome::stopped,
                   "stopped after " + std::to_string(report.micro_batches) + " micro-batches");
+  auto lesson = s.bound.take_lesson();
+  report.memory_ran_out = lesson.times;
+  report.lesson = std::move(lesson.line);
   report.gradient_norm = s.ranks.gradient_norm();
   if (!std::isfinite(report.gradient_norm)) {
     for (const auto& group : groups)
@@ -271,6 +300,7 @@ std::int64_t value_learner::steps() const {
 
 std::shared_future<std::string> value_learner::begin_to_save(const std::filesystem::path& folder,
                                                              const std::filesystem::path& weights) const {
+  state_->bound.save(folder);
   std::vector<team::file> files{{team::written::moments, folder}};
   if (!weights.empty())
     files.push_back({team::written::parameters, weights});
@@ -283,6 +313,7 @@ void value_learner::end_saving() const {
 
 void value_learner::load_state(const std::filesystem::path& folder) {
   load_optimizer(state_->optimizer, folder);
+  state_->bound.load(folder);
 }
 
 } // namespace millrace::train

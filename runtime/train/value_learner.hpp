@@ -16,6 +16,7 @@
 #include <future>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -49,6 +50,9 @@ struct value_report {
   double gradient_norm = 0;               ///< before clipping
   double learning_rate = 0;               ///< that `apply` will use
   std::int64_t micro_batches = 0;
+  std::int64_t memory_ran_out = 0;    ///< as in `step_report`
+  std::int64_t cut = 0;               ///< fed tokens at most of a micro-batch; 0: the option's. Not part of the sum
+  std::string lesson;                 ///< as in `step_report`
   algorithms::value_diagnostics seen; ///< clip fraction, explained variance
   double total_s = 0;
 
@@ -95,8 +99,9 @@ public:
   /// @param version steps trained before this one: where the learning rate's course stands
   /// @param returns `step_report::returns` of the policy's learner over the same groups, where `makes_returns`; else
   /// empty
+  /// @param cut of a step that is made again: `value_report::cut` of then; nothing: as there is memory
   value_report gradient(std::span<const training_group> groups, std::uint32_t version, std::stop_token stop = {},
-                        std::span<const float> returns = {});
+                        std::span<const float> returns = {}, std::optional<std::int64_t> cut = {});
 
   /// As `learner::follow`.
   void follow();

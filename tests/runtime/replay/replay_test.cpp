@@ -9,6 +9,7 @@
 #include "runtime/words/input_error.hpp"
 #include "tests/runtime/roles/ask.hpp"
 #include "tests/runtime/roles/fixture.hpp"
+#include "tests/runtime/train/limited_memory.hpp"
 
 #include <doctest/doctest.h>
 
@@ -24,11 +25,14 @@ namespace {
 
 /// A recorded step of the tiny pipeline, and what the learner said of it.
 struct recorded_run {
-  pipeline::pipeline p = tests::tiny_pipeline();
+  pipeline::pipeline p = tests::tiny_pipeline({"roles.learner.activation_checkpointing=true"});
   roles::policy_core policy{p, "", 1};
   roles::source_role source{p, *p.of<pipeline::source_table>().at(0), std::nullopt};
   std::vector<train::step_record> record;
   std::vector<batch_report> reports;
+  tests::limited_memory& memory;
+  std::int64_t step_bytes = 0; ///< that the next step's training may have; 0: all there are
+  std::int64_t peak = 0;       ///< that the last one took
 
   /// Generates, scores and trains two groups.
   void step(std::uint64_t number) {
@@ -56,7 +60,13 @@ struct recorded_run {
       policy.keep(id, columns::column_set({answers, scored.columns}), "");
       batch.groups.push_back(id);
     }
+    const auto before = memory.live();
+    memory.take_peak();
+    if (step_bytes > 0)
+      memory.limit(before + step_bytes);
     reports.push_back(policy.train(batch, {}));
+    memory.lift();
+    peak = memory.take_peak() - before;
     record.push_back(train::step_record_from(reports.back().step_record));
   }
 };
@@ -64,7 +74,8 @@ struct recorded_run {
 } // namespace
 
 TEST_CASE("a recorded run is made again, step after step, and trains to the same figures") {
-  recorded_run run;
+  tests::limited_memory memory;
+  recorded_run run{.memory = memory};
   run.step(1);
   run.step(2);
   replay::replayer again(run.p, run.record, "");
@@ -78,8 +89,30 @@ TEST_CASE("a recorded run is made again, step after step, and trains to the same
   }
 }
 
+TEST_CASE("a run that memory ran out in is made again as it was cut") {
+  tests::limited_memory memory;
+  recorded_run free{.memory = memory}, run{.memory = memory};
+  free.step(1);
+  free.step(2);
+  run.step(1);
+  run.step_bytes = free.peak - 1;
+  run.step(2);
+  CHECK(run.record[0].cuts.empty());
+  REQUIRE(run.record[1].cuts.size() == 1);
+  replay::replayer again(run.p, run.record, "");
+  for (std::size_t i = 0; i < 2; ++i) {
+    const auto step = again.step(i);
+    CHECK(step.difference.empty());
+    CHECK(step.report.metrics.at("actor/pg_loss") == run.reports[i].metrics.at("actor/pg_loss"));
+    CHECK(step.report.metrics.at("actor/grad_norm") == run.reports[i].metrics.at("actor/grad_norm"));
+    CHECK(step.report.metrics.at("micro_batches") == run.reports[i].metrics.at("micro_batches"));
+  }
+  CHECK(run.reports[1].metrics.at("micro_batches") > free.reports[1].metrics.at("micro_batches"));
+}
+
 TEST_CASE("the first group that is not as it was is named") {
-  recorded_run run;
+  tests::limited_memory memory;
+  recorded_run run{.memory = memory};
   run.step(1);
   run.record[0].groups[1].checksum ^= 1;
   const auto step = replay::replayer(run.p, run.record, "").step(0);
@@ -89,7 +122,8 @@ TEST_CASE("the first group that is not as it was is named") {
 }
 
 TEST_CASE("a record whose weights nobody made is refused") {
-  recorded_run run;
+  tests::limited_memory memory;
+  recorded_run run{.memory = memory};
   run.step(1);
   auto late = run.record;
   late.push_back(run.record[0]);

@@ -4,6 +4,7 @@
 #include "runtime/roles/critic_role.hpp"
 #include "tests/runtime/roles/ask.hpp"
 #include "tests/runtime/roles/fixture.hpp"
+#include "tests/runtime/train/limited_memory.hpp"
 #include "tests/support/eventually.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -111,6 +112,31 @@ TEST_CASE("a critic says with its values how many updates it has had, and an ear
   const auto again = critic.value_columns(columns, then);
   CHECK(tests::values(again, column::value) == tests::values(first, column::value));
   CHECK((columns::origins_in(columns::column_set(again)) == columns::origins_in(columns::column_set(first))));
+}
+
+TEST_CASE("a critic that runs out of memory says so, and how its step was cut") {
+  auto p = *with_critic();
+  auto table = table_of(p);
+  table.activation_checkpointing = true;
+  const auto train = [&](tests::limited_memory& memory, std::int64_t bytes) {
+    critic_core critic(p, table, "", 1);
+    critic.keep(group_of(critic, 1));
+    const auto before = memory.live();
+    memory.take_peak();
+    if (bytes > 0)
+      memory.limit(before + bytes);
+    auto report = critic.train({.step = 1, .version = 0, .groups = {1}}, {});
+    memory.lift();
+    return std::pair(std::move(report), memory.take_peak() - before);
+  };
+  tests::limited_memory memory;
+  const auto [whole, peak] = train(memory, 0);
+  CHECK(whole.critic_cut == 0);
+  const auto report = train(memory, peak - 1).first;
+  CHECK(report.complaint.find("the critic: memory ran out over a micro-batch of ") == 0);
+  CHECK(report.metrics.at("critic/memory_ran_out") == 1);
+  CHECK(report.critic_cut > 0);
+  CHECK(report.critic_cut < 2048);
 }
 
 TEST_CASE("a critic out of a language model says 0, learns when a step is applied, and forgets what it was trained "

@@ -10,6 +10,7 @@
 #include "runtime/words/input_error.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 #include "tests/runtime/roles/fixture.hpp"
+#include "tests/runtime/train/limited_memory.hpp"
 #include "tests/runtime/train/ranks_in_memory.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -222,6 +223,51 @@ TEST_CASE("a step whose loss is not finite is skipped, uses its groups up and st
   CHECK(!report.complaint.empty());
   CHECK(same(learner.snapshot(1), before));
   CHECK_THROWS_AS(learner.train({.step = 2, .version = 1, .groups = {10}}, {}), std::logic_error);
+}
+
+namespace {
+
+/// That tensors take at most while a first step trains.
+std::int64_t bytes_of_step(const pipeline::pipeline& p) {
+  tests::limited_memory memory;
+  policy_core learner(p, "", 1);
+  const auto before = memory.live();
+  memory.take_peak();
+  train_step(learner, 1);
+  return memory.take_peak() - before;
+}
+
+} // namespace
+
+TEST_CASE("a step that runs out of memory says so once, counts it, and its record says how it was cut") {
+  const auto p = tests::tiny_pipeline({"roles.learner.activation_checkpointing=true"});
+  const auto peak = bytes_of_step(p);
+  tests::limited_memory memory;
+  policy_core learner(p, "", 1);
+  memory.limit(memory.live() + peak - 1);
+  const auto report = train_step(learner, 1);
+  memory.lift();
+  CHECK(report.complaint.find("memory ran out over a micro-batch of ") == 0);
+  CHECK(report.complaint.find("from now on one is fed ") != std::string::npos);
+  CHECK(!report.skipped);
+  CHECK(report.metrics.at("train/memory_ran_out") == 1);
+  const auto cuts = train::step_record_from(report.step_record).cuts;
+  REQUIRE(cuts.size() == 1);
+  CHECK(cuts[0] < 2048);
+  const auto next = train_step(learner, 2);
+  CHECK(next.complaint == "");
+  CHECK(next.metrics.at("train/memory_ran_out") == 0);
+  CHECK(train::step_record_from(next.step_record).cuts == cuts);
+}
+
+TEST_CASE("a sequence that is too large for the memory ends its step with one line") {
+  const auto p = tests::tiny_pipeline({"roles.learner.activation_checkpointing=true"});
+  const auto peak = bytes_of_step(p);
+  tests::limited_memory memory;
+  policy_core learner(p, "", 1);
+  memory.limit(memory.live() + peak / 8);
+  CHECK_THROWS_WITH_AS(train_step(learner, 1), doctest::Contains("step 1: memory ran out over group 1"),
+                       train::too_large);
 }
 
 TEST_CASE("a forgotten group is gone") {

@@ -46,7 +46,9 @@ TEST_CASE("with another trainer a step ends with the later of the two answers, a
   for (const bool critic_first : {false, true}) { // TR-1, TR-2
     training_round round(1, 0, "learner", {"critic"});
     CHECK(round.awaited() == words{"learner", "critic"});
-    const auto learner = report_of(1, {{"reward", 0.5}}), critic = report_of(1, {{"critic/vf_loss", 2}});
+    const auto learner = report_of(1, {{"reward", 0.5}});
+    auto critic = report_of(1, {{"critic/vf_loss", 2}});
+    critic.critic_cut = 512;
     CHECK(!(critic_first ? round.other_answered("critic", critic) : round.leader_answered(learner)));
     CHECK(round.awaited() == (critic_first ? words{"learner"} : words{"critic"}));
     const auto end = critic_first ? round.leader_answered(learner) : round.other_answered("critic", critic);
@@ -54,6 +56,7 @@ TEST_CASE("with another trainer a step ends with the later of the two answers, a
     CHECK(end->apply);
     CHECK(end->others == words{"critic"});
     CHECK(end->report.metrics.size() == 2);
+    CHECK(end->report.critic_cut == 512);
     CHECK(round.awaited().empty());
   }
 }

@@ -43,6 +43,25 @@ TEST_CASE("a group is cut between answers and its prompt is fed again") {
   CHECK(cut[1].parts[1].answers == 2);
 }
 
+TEST_CASE("an update is cut again by another budget as if it had been cut so at first") {
+  const std::vector<training_group> groups = {group(10, {5, 5, 5}), group(3, {1, 0}), group(4, {8, 8}), group(2, {30})};
+  auto parts = cut_updates(groups, 2, 40, millrace::algorithms::unit::answer);
+  const auto wanted = cut_updates(groups, 2, 12, millrace::algorithms::unit::answer);
+  CHECK(parts[1].micro_batches.size() == 2);
+  for (std::size_t u = 0; u < 2; ++u) {
+    cut_again(parts[u], groups, 12, millrace::algorithms::unit::answer);
+    CHECK(parts[u].budget == 12);
+    REQUIRE(parts[u].micro_batches.size() == wanted[u].micro_batches.size());
+    for (std::size_t i = 0; i < wanted[u].micro_batches.size(); ++i) {
+      const auto &found = parts[u].micro_batches[i], &want = wanted[u].micro_batches[i];
+      CHECK(found.first_token == want.first_token);
+      CHECK(found.first_answer == want.first_answer);
+      CHECK(found.fed_tokens == want.fed_tokens);
+      CHECK(found.parts.front().group == want.parts.front().group);
+    }
+  }
+}
+
 TEST_CASE("an answer longer than the budget makes a micro-batch of its own") {
   const std::vector<training_group> groups = {group(2, {3, 50, 3})};
   const auto cut = cut_micro_batches(groups, 8);

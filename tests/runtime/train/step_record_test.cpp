@@ -61,11 +61,15 @@ TEST_CASE("a step's record says with which weights and threads its columns were 
   step.groups.at(0).drawn = {1, 17};
   step.session = 2;
   step.followed = true;
+  step.cuts = {400, 200};
+  step.critic_cut = 128;
   const step_record read = step_record_from(to_json(step));
   CHECK((read.groups.at(0).origins == g.origins));
   CHECK((read.groups == step.groups));
   CHECK(read.session == 2);
   CHECK(read.followed);
+  CHECK(read.cuts == step.cuts);
+  CHECK(read.critic_cut == 128);
   auto text = to_json(step);
   CHECK_THROWS_AS(step_record_from(text.replace(text.find("[3,2]"), 5, "[3]")), input_error);
 }
@@ -81,6 +85,8 @@ TEST_CASE("a step's record survives being written; other text is refused") {
   CHECK((read.groups == step.groups));
   CHECK(read.session == 1);
   CHECK_FALSE(read.followed);
+  CHECK(read.cuts.empty());
+  CHECK(read.critic_cut == 0);
   CHECK_THROWS_AS(step_record_from("{}"), input_error);
   CHECK_THROWS_AS(step_record_from("[1"), input_error);
   auto text = to_json(step);
