@@ -6,6 +6,7 @@
 
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/util/Exception.h>
+#include <dnnl.hpp>
 
 #include <fstream>
 #include <new>
@@ -45,6 +46,11 @@ std::string in_brackets(const memory_ran_out& why) {
 std::optional<std::string> memory_wanted(const std::exception& failure) {
   if (dynamic_cast<const std::bad_alloc*>(&failure))
     return "";
+  if (const auto* product = dynamic_cast<const dnnl::error*>(&failure))
+    // oneDNN says "runtime error" where the system has no memory for the code that it makes.
+    return product->status == dnnl_out_of_memory || product->status == dnnl_runtime_error
+               ? std::optional<std::string>("")
+               : std::nullopt;
   const auto* error = dynamic_cast<const c10::Error*>(&failure);
   if (!error)
     return std::nullopt;

@@ -20,8 +20,8 @@
 namespace millrace::train {
 
 /// How much memory a failed allocation wanted, in words ("1.50 GiB"; "" where it does not say); nothing where the
-/// failure is another one. Allocations fail as `std::bad_alloc`, as `c10::OutOfMemoryError`, and on the CPU as a
-/// `c10::Error` of LibTorch's default allocator.
+/// failure is another one. Allocations fail as `std::bad_alloc`, as `c10::OutOfMemoryError`, on the CPU as a
+/// `c10::Error` of LibTorch's default allocator, and within oneDNN's products of matrices as a `dnnl::error`.
 std::optional<std::string> memory_wanted(const std::exception& failure);
 
 /// What nobody uses goes back: of the heap to the system, of LibTorch's cache to the device.
