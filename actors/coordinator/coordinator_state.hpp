@@ -182,12 +182,14 @@ private:
   episode_place place_of(const role_ready& environment) const; ///< `since` does not matter
   void processed(const role_instance& adder, const group_columns& answer);
   void count_scores(const std::string& role, const group_columns& answer);
-  void generation_answered(const role_instance& generator, const generate_group& what, const group_accepted& answer);
-  void generation_refused(const role_instance& generator, const generate_group& what, const refusal& why);
+  void generation_answered(const role_instance& generator, const group_attempt& what,
+                           const handle<plays_episodes>& environment, const group_accepted& answer);
+  void generation_refused(const role_instance& generator, const group_attempt& what, const refusal& why);
   void ask_to_fetch(const role_ready& role, const fetch_group& what);
-  void fetched_by_trainer(const fetch_group& what, const group_fetched& fetched, bool leads);
+  void fetched_by_trainer(const group_attempt& what, const group_fetched& fetched, bool leads);
   void keep_trajectory(const fetch_group& what);
-  void fetched_by_one(const fetch_group& what, const std::string& error);
+  void fetched_by_one(const group_attempt& what, const std::string& error);
+  void tell_releases();
 
   // -- training.cpp
   void train_follower(const role_ready& trainer, const train_batch& what);
@@ -262,10 +264,11 @@ private:
   std::map<std::string, supervision::placed_process> lives_;
   std::map<std::string, lost_node> lost_nodes_; ///< by the name that the placement gives them
   std::map<group_attempt, open_fetch> fetches_;
-  std::map<std::string, rank_group> ranks_; ///< by role
-  bool ranks_share_groups_ = false;         ///< the leader's
-  std::map<group_id, kept_group> kept_;     ///< where they do
-  bool has_trained_ = false;                ///< a part of a step, in this session
+  std::map<node_id, release_bundles> to_release_; ///< by owner: told once the event is over
+  std::map<std::string, rank_group> ranks_;       ///< by role
+  bool ranks_share_groups_ = false;               ///< the leader's
+  std::map<group_id, kept_group> kept_;           ///< where they do
+  bool has_trained_ = false;                      ///< a part of a step, in this session
   supervision::restart_rule restarts_;
   supervision::unscored_answers unscored_;
   supervision::prompt_results prompt_results_; ///< of the step under way

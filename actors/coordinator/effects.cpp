@@ -82,38 +82,39 @@ void coordinator_state::generate(const role_instance& generator, const generate_
   const auto* role = find(generator);
   if (!role)
     return; // the role is gone, and the scheduler will hear of it
+  const group_attempt which{what.group, what.attempt};
   self_.ask(
       role->generator, what, request_deadline(),
-      [this, generator, what](const group_accepted& answer) { generation_answered(generator, what, answer); },
-      [this, generator, what](const refusal& why) { generation_refused(generator, what, why); });
+      [this, generator, which, environment = what.played.environment](const group_accepted& answer) {
+        generation_answered(generator, which, environment, answer);
+      },
+      [this, generator, which](const refusal& why) { generation_refused(generator, which, why); });
 }
 
-void coordinator_state::generation_answered(const role_instance& generator, const generate_group& what,
-                                            const group_accepted& answer) {
+void coordinator_state::generation_answered(const role_instance& generator, const group_attempt& what,
+                                            const handle<plays_episodes>& environment, const group_accepted& answer) {
   refused_in_a_row_ = 0;
   if (answer.lost.empty()) {
-    if (what.played.environment)
+    if (environment)
       for (const auto& [name, role] : roles_)
-        if (role.environment == what.played.environment)
+        if (role.environment == environment)
           restarts_.worked(name); // it has begun the episodes
     router_->generation_accepted(what.group, what.attempt);
   } else {
     count_loss(generator, answer.lost);
     router_->generation_refused(
-        {what.group, what.attempt},
-        {.why = generator.name() + ": the begun answers are lost: " + answer.lost, .retryable = true}, now());
+        what, {.why = generator.name() + ": the begun answers are lost: " + answer.lost, .retryable = true}, now());
   }
 }
 
-void coordinator_state::generation_refused(const role_instance& generator, const generate_group& what,
+void coordinator_state::generation_refused(const role_instance& generator, const group_attempt& what,
                                            const refusal& why) {
   if (why.by_the_asked) {
     config_.record->skipped("prompt refused", 1);
     if (++refused_in_a_row_ == most_refusals_in_a_row)
       fail(std::to_string(refused_in_a_row_) + " prompts in a row were refused, the last one: " + why.line);
   }
-  router_->generation_refused({what.group, what.attempt},
-                              {.why = generator.name() + ": " + why.line, .retryable = !why.by_the_asked}, now());
+  router_->generation_refused(what, {.why = generator.name() + ": " + why.line, .retryable = !why.by_the_asked}, now());
 }
 
 void coordinator_state::cancel(const role_instance& generator, const cancel_group& what) {
@@ -134,8 +135,8 @@ void coordinator_state::process(const role_instance& adder, const process_group&
   self_.ask(
       role->column_adder, what, role->trainer ? work_deadline() : request_deadline(),
       [this, adder](const group_columns& answer) { processed(adder, answer); },
-      [this, adder, what](const refusal& why) {
-        router_->processing_failed(adder, {what.group, what.attempt}, why.line, now());
+      [this, adder, which = group_attempt{what.group, what.attempt}](const refusal& why) {
+        router_->processing_failed(adder, which, why.line, now());
       });
 }
 
@@ -181,34 +182,35 @@ void coordinator_state::fetch(const fetch_group& what) {
 }
 
 void coordinator_state::ask_to_fetch(const role_ready& role, const fetch_group& what) {
+  const group_attempt which{what.group, what.attempt};
   if (role.trainer) {
     self_.ask(
         role.trainer, what, request_deadline(),
-        [this, what, leads = is_leader(role)](const group_fetched& fetched) {
-          fetched_by_trainer(what, fetched, leads);
+        [this, which, leads = is_leader(role)](const group_fetched& fetched) {
+          fetched_by_trainer(which, fetched, leads);
         },
-        [this, what](const refusal& why) { fetched_by_one(what, why.line); });
+        [this, which](const refusal& why) { fetched_by_one(which, why.line); });
     return;
   }
   // A rank that was lost: the first one has been asked since.
-  const auto another_is_asked = [this, what, rank = role.who.index] {
-    const auto kept = kept_.find(what.group);
-    return kept != kept_.end() && kept->second.what.attempt == what.attempt && kept->second.rank != rank;
+  const auto another_is_asked = [this, which, rank = role.who.index] {
+    const auto kept = kept_.find(which.group);
+    return kept != kept_.end() && kept->second.what.attempt == which.attempt && kept->second.rank != rank;
   };
   self_.ask(
       role.keeper, what, request_deadline(),
-      [this, what, another_is_asked](const group_fetched& fetched) {
+      [this, which, another_is_asked](const group_fetched& fetched) {
         if (!another_is_asked())
-          fetched_by_trainer(what, fetched, true);
+          fetched_by_trainer(which, fetched, true);
       },
-      [this, what, another_is_asked](const refusal& why) {
+      [this, which, another_is_asked](const refusal& why) {
         if (!another_is_asked())
-          fetched_by_one(what, why.line);
+          fetched_by_one(which, why.line);
       });
 }
 
-void coordinator_state::fetched_by_trainer(const fetch_group& what, const group_fetched& fetched, bool leads) {
-  if (const auto found = fetches_.find({what.group, what.attempt}); found != fetches_.end()) {
+void coordinator_state::fetched_by_trainer(const group_attempt& what, const group_fetched& fetched, bool leads) {
+  if (const auto found = fetches_.find(what); found != fetches_.end()) {
     found->second.flat = leads ? fetched.flat : found->second.flat;
     found->second.complaint = fetched.complaint.empty() ? found->second.complaint : fetched.complaint;
   }
@@ -217,7 +219,8 @@ void coordinator_state::fetched_by_trainer(const fetch_group& what, const group_
 
 void coordinator_state::keep_trajectory(const fetch_group& what) {
   columns::pull_columns(*config_.data, what.columns, trajectory_columns(what.columns), request_deadline(),
-                        [this, me = self_.weak(), what](columns::column_set columns, std::string error) {
+                        [this, me = self_.weak(), what = group_attempt{what.group, what.attempt}](
+                            columns::column_set columns, std::string error) {
                           continue_in(me,
                                       [this, what, columns = std::move(columns), line = std::move(error)]() mutable {
                                         try {
@@ -231,8 +234,8 @@ void coordinator_state::keep_trajectory(const fetch_group& what) {
                         });
 }
 
-void coordinator_state::fetched_by_one(const fetch_group& what, const std::string& error) {
-  const auto found = fetches_.find({what.group, what.attempt});
+void coordinator_state::fetched_by_one(const group_attempt& what, const std::string& error) {
+  const auto found = fetches_.find(what);
   if (found == fetches_.end())
     return;
   if (!error.empty() && found->second.error.empty())
@@ -247,7 +250,7 @@ void coordinator_state::fetched_by_one(const fetch_group& what, const std::strin
         leader_role_,
         {.group = what.group, .attempt = what.attempt, .columns = {}, .summary = {}, .complaint = all.complaint});
   } else
-    router_->fetch_failed({what.group, what.attempt}, all.error, now());
+    router_->fetch_failed(what, all.error, now());
   progressed();
 }
 
@@ -257,12 +260,18 @@ void coordinator_state::forget(std::uint64_t group) {
   forget_in_ranks(group);
 }
 
+/// The groups of a batch go together. So their bundles are named in one message an owner, once the event is over.
 void coordinator_state::release(const std::vector<ticket>& columns) {
-  std::map<node_id, release_bundles> by_owner;
+  const bool waits = !to_release_.empty();
   for (const auto& ticket : columns)
     if (ticket.id != 0)
-      by_owner[ticket.owner].ids.push_back(ticket.id);
-  for (auto& [owner, bundles] : by_owner)
+      to_release_[ticket.owner].ids.push_back(ticket.id);
+  if (!waits && !to_release_.empty())
+    continue_in(self_.weak(), [this] { tell_releases(); });
+}
+
+void coordinator_state::tell_releases() {
+  for (auto& [owner, bundles] : std::exchange(to_release_, {}))
     if (const auto process = processes_.find(owner); process != processes_.end())
       tell(process->second.agent, std::move(bundles));
 }

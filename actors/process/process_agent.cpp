@@ -7,8 +7,10 @@
 #include "runtime/telemetry/waits.hpp"
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 namespace millrace::actors {
@@ -60,12 +62,22 @@ public:
                       coordinator = config_.coordinator] { outward->add(start_role(start, order, coordinator)); });
   }
 
+  /// Those that are not as they were in the last report: in a run of many processes hardly any is.
+  std::vector<peer_lane> changed_lanes() {
+    auto lanes = config_.data->lanes();
+    std::erase_if(lanes, [this](const peer_lane& lane) {
+      auto& told = told_[lane.node];
+      return lane == std::exchange(told, lane);
+    });
+    return lanes;
+  }
+
   process_report report() {
     return {.node = config_.node,
             .trace = telemetry::process_trace().take(),
             .waits = telemetry::process_waits().open(),
             .now_s = telemetry::now_s(),
-            .lanes = config_.data->lanes(),
+            .lanes = changed_lanes(),
             .in_flight = telemetry::process_in_flight().all()};
   }
 
@@ -86,7 +98,8 @@ public:
 private:
   process_agent_config config_;
   std::shared_ptr<outward_roles> outward_ = std::make_shared<outward_roles>();
-  roles::job_thread starting_; ///< roles load here
+  std::map<node_id, peer_lane> told_; ///< in reports
+  roles::job_thread starting_;        ///< roles load here
 };
 
 } // namespace

@@ -5,6 +5,7 @@
 #include "actors/protocol/refusal_of.hpp"
 #include "actors/protocol/system.hpp"
 
+#include <caf/actor_clock.hpp>
 #include <caf/actor_system.hpp>
 #include <caf/event_based_actor.hpp>
 #include <caf/exit_reason.hpp>
@@ -13,6 +14,7 @@
 #include <exception>
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 namespace millrace::actors {
@@ -51,6 +53,8 @@ private:
 
 class caf_side : public caf::event_based_actor, public actor {
 public:
+  using time_point = caf::actor_clock::time_point;
+
   caf_side(caf::actor_config& config, std::string name, setup how)
       : caf::event_based_actor(config), name_(std::move(name)), setup_(std::move(how)) {}
 
@@ -95,17 +99,46 @@ private:
   void send_request(const millrace::address& whom, envelope what, std::chrono::milliseconds deadline,
                     std::function<void(const envelope&)> answered, std::type_index wanted,
                     std::function<void(const refusal&)> refused) override {
-    request(caf::actor_cast<caf::actor>(caf_actor(whom)), deadline, std::move(what))
-        .then(
-            [this, answered = std::move(answered), refused, wanted](const envelope& answer) {
-              guarded([&] {
-                if (answer.type() == wanted)
-                  answered(answer);
-                else
-                  refused({.line = "an answer of another type than this version expects"});
-              });
-            },
-            [this, refused](const caf::error& error) { guarded([&] { refused(refusal_of(error)); }); });
+    const auto asked = request(caf::actor_cast<caf::actor>(caf_actor(whom)), caf::infinite, std::move(what));
+    const auto due = std::pair(clock().now() + deadline, asked.id());
+    deadlines_.insert(due);
+    look_at_deadlines();
+    asked.then(
+        [this, due, answered = std::move(answered), refused, wanted](const envelope& answer) {
+          deadlines_.erase(due);
+          guarded([&] {
+            if (answer.type() == wanted)
+              answered(answer);
+            else
+              refused({.line = "an answer of another type than this version expects"});
+          });
+        },
+        [this, due, refused](const caf::error& error) {
+          deadlines_.erase(due);
+          guarded([&] { refused(refusal_of(error)); });
+        });
+  }
+
+  /// Wakes this actor at the first deadline, unless it wakes before that anyway. CAF would set a timer for every
+  /// request, and its clock's thread would wake for each.
+  void look_at_deadlines() {
+    if (deadlines_.empty() || deadlines_.begin()->first >= wakes_at_)
+      return;
+    wakes_at_ = deadlines_.begin()->first;
+    caf::delayed_anon_send(caf::actor_cast<caf::actor>(this), wakes_at_ - clock().now(),
+                           envelope::of(continuation{[this, at = wakes_at_] {
+                             if (at == wakes_at_) // else an earlier one has been set since
+                               end_overdue();
+                           }}));
+  }
+
+  /// Requests whose deadline is over are answered as CAF answers them.
+  void end_overdue() {
+    wakes_at_ = time_point::max();
+    while (!deadlines_.empty() && deadlines_.begin()->first <= clock().now())
+      eq_impl(deadlines_.extract(deadlines_.begin()).value().second, ctrl(), context(),
+              caf::make_error(caf::sec::request_timeout));
+    look_at_deadlines();
   }
 
   caf::result<envelope> take(const envelope& what) {
@@ -162,6 +195,8 @@ private:
   setup setup_;
   std::unique_ptr<inbox> in_;
   std::map<caf::actor_addr, std::vector<std::function<void()>>> watched_;
+  std::set<std::pair<time_point, caf::message_id>> deadlines_; ///< of open requests
+  time_point wakes_at_ = time_point::max();                    ///< to look at them
 };
 
 } // namespace

@@ -16,6 +16,7 @@ actor_config::actor_config(const actor_options& options) {
   load<caf::io::middleman>();
   set("scheduler.policy", caf::atom("sharing"));
   set("scheduler.max-threads", static_cast<std::size_t>(options.threads));
+  set("middleman.workers", std::size_t{0}); // whoever reads a message from its socket deserializes it: one thread less
   set("middleman.heartbeat-interval", caf::timespan(std::chrono::milliseconds(options.heartbeat_ms)));
   set("middleman.connection-timeout", caf::timespan(std::chrono::milliseconds(options.peer_timeout_ms)));
   if (!options.keys.empty())

@@ -53,8 +53,8 @@ struct process_report {
   std::uint64_t node = 0;
   telemetry::trace_batch trace;
   std::vector<wait_record> waits;
-  double now_s = 0; ///< the process's own monotonic clock when it sent this
-  std::vector<peer_lane> lanes;
+  double now_s = 0;                                   ///< the process's own monotonic clock when it sent this
+  std::vector<peer_lane> lanes;                       ///< that are new or have changed since the last report
   std::vector<telemetry::in_flight_report> in_flight; ///< groups that its roles have
 };
 

@@ -122,12 +122,18 @@ std::string data_plane::transfer_loop::describe_peers() const {
 std::vector<peer_lane> data_plane::transfer_loop::settled_lanes() const {
   std::vector<peer_lane> lanes;
   for (const auto& [node, p] : peers_)
-    if (p->remote_connection != 0 && p->lending != peer::loans::asked_for)
+    if (p->remote_connection != 0 && p->lending != peer::loans::asked_for) {
+      // UCX prints pages for each answer. A peer from which nothing has come since is reached as it was.
+      if (p->transports.empty() || p->asked_at_bytes != p->bytes_pulled) {
+        p->transports = worker_->transports(p->endpoint);
+        p->asked_at_bytes = p->bytes_pulled;
+      }
       lanes.push_back({.node = node,
-                       .lane = worker_->transports(p->endpoint) + (options_.encrypt ? ", encrypted" : "")
+                       .lane = p->transports + (options_.encrypt ? ", encrypted" : "")
                                + (p->lending == peer::loans::given ? ", large ones mapped" : ""),
                        .bytes_pulled = p->bytes_pulled,
                        .bytes_mapped = p->bytes_mapped});
+    }
   return lanes;
 }
 

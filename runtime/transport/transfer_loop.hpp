@@ -78,6 +78,8 @@ private:
 
     std::uint64_t bytes_pulled = 0;
     std::uint64_t bytes_mapped = 0; ///< of these
+    std::string transports;         ///< of `endpoint`, as UCX said when so many bytes had been pulled:
+    std::uint64_t asked_at_bytes = 0;
   };
 
   struct pending_pull {

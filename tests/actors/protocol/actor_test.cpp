@@ -112,6 +112,42 @@ TEST_CASE("a request may be answered later, once, or refused; without an answer 
   actors.run();
 }
 
+TEST_CASE("each request has its own deadline, in whatever order they were asked, and an answer is the end of it") {
+  tests::deterministic_system actors;
+  worker w;
+  const auto who = actors.start("worker", w.setup());
+  tests::asking test(actors);
+  const handle<adds_columns> adder(who);
+  const auto last = test.ask(adder, process_group{.group = 1}, 9s);
+  auto late = *w.open;
+  const auto first = test.ask(adder, process_group{.group = 2}, 3s);
+  const auto kept = *w.open;
+  const auto answered = test.ask(adder, process_group{.group = 3}, 2s);
+  (*w.open)(group_columns{.group = 3});
+  actors.run();
+  const auto second = test.ask(adder, process_group{.group = 4}, 6s);
+  actors.advance(2s);
+  CHECK(!first->refused);
+  actors.advance(1s);
+  CHECK(first->refused);
+  CHECK(!second->refused);
+  actors.advance(3s);
+  CHECK(second->refused);
+  CHECK(!last->refused);
+  actors.advance(2s);
+  CHECK(!last->refused);
+  actors.advance(1s);
+  CHECK(last->refused);
+  late(group_columns{.group = 1}); // nobody waits for it now
+  actors.run();
+  CHECK(!last->answer);
+  CHECK(answered->answer);
+  CHECK(!answered->refused);
+  w.open.reset();
+  end_actor(who);
+  actors.run();
+}
+
 TEST_CASE("a message that an actor does not take is refused by its name") {
   tests::deterministic_system actors;
   worker w;

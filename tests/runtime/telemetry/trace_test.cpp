@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 #include <thread>
@@ -116,6 +117,30 @@ TEST_CASE("a trace names processes and tracks and holds spans in microseconds fr
     if (event["args"].contains("name"))
       names.insert(event["args"]["name"]);
   CHECK(names == std::set<std::string>{"run", "learner", "rollout \"1\"\n", "rollout/1"});
+}
+
+TEST_CASE("a trace holds names and numbers of any kind as JSON does") {
+  const temporary_folder scratch;
+  const auto path = scratch.path() / "trace.json";
+  {
+    trace_file file{path, 0};
+    file.add({{{"a",
+                "quote \" and \\ and \n and \xff",
+                "w\u00e4it",
+                0.1,
+                1e-9,
+                {{"n\"", 1e300}, {"none", NAN}, {"third", 1.0 / 3}}}},
+              {{"a", "q\t", 1, -0.5}}},
+             10, "run", 0);
+  }
+  const auto events = json::parse(run_files::read_file(path));
+  const auto span = events_of_kind(events, "X").at(0);
+  CHECK(span["name"] == "quote \" and \\ and \n and \xef\xbf\xbd"); // the character for bytes that are none
+  CHECK(span["cat"] == "w\u00e4it");
+  CHECK(span["ts"] == 1e5);
+  CHECK(span["dur"] == 1e-3);
+  CHECK(span["args"] == json{{"n\"", 1e300}, {"none", nullptr}, {"third", 1.0 / 3}});
+  CHECK(events_of_kind(events, "C").at(0)["args"] == json{{"q\t", -0.5}});
 }
 
 TEST_CASE("a trace whose process was killed is an array without its end, every event whole") {
