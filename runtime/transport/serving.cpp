@@ -1,6 +1,12 @@
 #include "runtime/transport/transfer_loop.hpp"
 
 namespace millrace::transport {
+namespace {
+
+/// Columns of no more bytes together are copied into one block: that costs less than a message for each of them.
+constexpr std::size_t most_bytes_together = 16 << 10;
+
+} // namespace
 
 message data_plane::transfer_loop::message_to(std::uint64_t node, std::uint64_t life, message_kind kind) const {
   message m;
@@ -82,7 +88,7 @@ void data_plane::transfer_loop::serve(ucp_ep_h back, const message& request, std
 
 void data_plane::transfer_loop::give(ucp_ep_h back, const message& request, const bundle& whole,
                                      const std::vector<std::size_t>& places) {
-  const bundle asked = whole.only(places);
+  bundle asked = whole.only(places);
   const bool large = request.kind == message_kind::pull && asked.bytes() >= smallest_shared;
   const bool lent = large && lend(request, whole);
   if (large && !lent && request.owner == options_.node && places.size() == whole.columns().size()
@@ -96,6 +102,8 @@ void data_plane::transfer_loop::give(ucp_ep_h back, const message& request, cons
     return;
   if (options_.encrypt && asked.bytes() > 0)
     return send_sealed(back, request, asked);
+  if (!asked.block() && asked.bytes() <= most_bytes_together)
+    asked = bundle_builder().add_all(asked).finish();
   message header = answer_to(request, message_kind::piece);
   header.argument = whole_block;
   if (asked.block() || asked.bytes() == 0)

@@ -3,6 +3,8 @@
 // stand beside the rate.
 //
 //     bench_transport [seconds per figure, default 0.5]
+//     bench_transport SECONDS tcp|aes|auto BYTES     pulls of one size, one at once; what is copied is not read again
+//                                                    (its checksum has read it): tools/bench/pulls.py compares UCX's own
 #include "runtime/transport/data_plane.hpp"
 
 #include <sys/socket.h>
@@ -73,11 +75,16 @@ std::uint64_t sum_of(const bundle& value) {
 }
 
 /// The owner: publishes, says its address on the socket, and lives until the socket closes.
-int own(const char* wire_name, int socket) {
+/// @param only a bundle of so many bytes; 0: all that are compared
+int own(const char* wire_name, int socket, std::size_t only) {
   data_plane plane(options_of(1, wire_name));
-  for (const std::size_t bytes : sizes)
-    plane.publish(of_size(bytes), checksums::left_out);
-  plane.publish(weights(), checksums::left_out);
+  if (only > 0) {
+    plane.publish(of_size(only), checksums::left_out);
+  } else {
+    for (const std::size_t bytes : sizes)
+      plane.publish(of_size(bytes), checksums::left_out);
+    plane.publish(weights(), checksums::left_out);
+  }
   const auto address = plane.address();
   if (::write(socket, address.data(), address.size()) != static_cast<ssize_t>(address.size()))
     return 1;
@@ -101,8 +108,8 @@ struct rate {
   double reader_cpu_s;
 };
 
-/// Keeps `window` pulls of a ticket in flight for some time.
-rate measure(data_plane& plane, pid_t owner, const ticket& t, int window, double seconds) {
+/// Keeps `window` pulls of a ticket in flight for some time. @param read every byte of each
+rate measure(data_plane& plane, pid_t owner, const ticket& t, int window, double seconds, bool read = true) {
   struct state {
     std::mutex mutex;
     long done = 0;
@@ -121,7 +128,7 @@ rate measure(data_plane& plane, pid_t owner, const ticket& t, int window, double
         std::exit(1);
       }
       ++s.done;
-      s.sum += sum_of(got.value);
+      s.sum += read ? sum_of(got.value) : 0;
       if (clk::now() < deadline)
         next();
       else if (--s.open == 0)
@@ -138,28 +145,64 @@ rate measure(data_plane& plane, pid_t owner, const ticket& t, int window, double
           (cpu_of(::getpid()) - reader_before) / gigabytes};
 }
 
-int compare(const char* program, const char* wire_name, double seconds) {
-  int sockets[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0)
-    return 1;
-  const pid_t owner = ::fork();
-  if (owner == 0) {
-    const int mine = ::dup(sockets[1]);
-    ::execl("/proc/self/exe", program, "--own", wire_name, std::to_string(mine).c_str(), nullptr);
-    ::_exit(1);
+/// An owner in a process of its own.
+struct owner_process {
+  owner_process(const char* program, const char* wire_name, std::size_t only) {
+    int sockets[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0)
+      std::exit(1);
+    socket = sockets[0];
+    id = ::fork();
+    if (id == 0) {
+      const int mine = ::dup(sockets[1]);
+      ::execl("/proc/self/exe", program, "--own", wire_name, std::to_string(mine).c_str(),
+              std::to_string(only).c_str(), nullptr);
+      ::_exit(1);
+    }
+    ::close(sockets[1]);
+    address.resize(4096);
+    const auto bytes = ::read(socket, address.data(), address.size());
+    if (bytes <= 0)
+      std::exit(1);
+    address.resize(static_cast<std::size_t>(bytes));
   }
-  ::close(sockets[1]);
-  std::vector<std::byte> address(4096);
-  const auto bytes = ::read(sockets[0], address.data(), address.size());
-  if (bytes <= 0)
-    return 1;
+
+  owner_process(const owner_process&) = delete;
+  owner_process& operator=(const owner_process&) = delete;
+
+  ~owner_process() {
+    ::close(socket);
+    ::waitpid(id, nullptr, 0);
+  }
+
+  pid_t id = -1;
+  int socket = -1;
+  std::vector<std::byte> address;
+};
+
+/// Prints the rate of pulls of one size.
+int measure_one(const char* program, const char* wire_name, double seconds, std::size_t bytes) {
+  const owner_process owner(program, wire_name, bytes);
   data_plane plane(options_of(2, wire_name));
-  plane.add_peer(1, std::span(address).first(bytes));
+  plane.add_peer(1, owner.address);
+  const bundle like = of_size(bytes);
+  const ticket t = ticket_of(1, like, checksums::computed);
+  const bool mapped = std::string_view(wire_name) == "auto";
+  measure(plane, owner.id, t, 1, seconds / 4, mapped);
+  const rate one = measure(plane, owner.id, t, 1, seconds, mapped);
+  std::printf("%.1f MB/s, CPU s/GB owner %.4f reader %.4f\n", one.megabytes_per_s, one.owner_cpu_s, one.reader_cpu_s);
+  return 0;
+}
+
+int compare(const char* program, const char* wire_name, double seconds) {
+  const owner_process owner(program, wire_name, 0);
+  data_plane plane(options_of(2, wire_name));
+  plane.add_peer(1, owner.address);
   for (std::size_t i = 0; i < std::size(sizes); ++i) {
     const bundle like = of_size(sizes[i]);
     const ticket t = ticket_of(i + 1, like, checksums::computed);
-    measure(plane, owner, t, 1, seconds);
-    const rate one = measure(plane, owner, t, 1, seconds), four = measure(plane, owner, t, 4, seconds);
+    measure(plane, owner.id, t, 1, seconds);
+    const rate one = measure(plane, owner.id, t, 1, seconds), four = measure(plane, owner.id, t, 4, seconds);
     std::printf(
         "%-4s %10zu B  1 at once: %9.1f us %6.0f MB/s, CPU s/GB owner %.4f reader %.4f  4 at once: %6.0f MB/s\n",
         wire_name, sizes[i], 1e6 / one.pulls_per_s, one.megabytes_per_s, one.owner_cpu_s, one.reader_cpu_s,
@@ -167,22 +210,22 @@ int compare(const char* program, const char* wire_name, double seconds) {
   }
   const bundle like = weights();
   const ticket t = ticket_of(std::size(sizes) + 1, like, checksums::computed);
-  measure(plane, owner, t, 1, seconds);
-  const rate one = measure(plane, owner, t, 1, 4 * seconds);
+  measure(plane, owner.id, t, 1, seconds);
+  const rate one = measure(plane, owner.id, t, 1, 4 * seconds);
   std::printf("%-4s weights, %zu tensors, %zu MB: %.0f ms, %.0f MB/s, CPU s/GB owner %.5f reader %.4f\n%s", wire_name,
               tensors, like.bytes() / 1'000'000, 1e3 / one.pulls_per_s, one.megabytes_per_s, one.owner_cpu_s,
               one.reader_cpu_s, plane.describe().c_str());
-  ::close(sockets[0]);
-  ::waitpid(owner, nullptr, 0);
   return 0;
 }
 
 } // namespace
 
 int main(int count, char** arguments) {
-  if (count == 4 && std::strcmp(arguments[1], "--own") == 0)
-    return own(arguments[2], std::atoi(arguments[3]));
+  if (count == 5 && std::strcmp(arguments[1], "--own") == 0)
+    return own(arguments[2], std::atoi(arguments[3]), std::strtoull(arguments[4], nullptr, 10));
   const double seconds = count > 1 ? std::atof(arguments[1]) : 0.5;
+  if (count == 4)
+    return measure_one(arguments[0], arguments[2], seconds, std::strtoull(arguments[3], nullptr, 10));
   return compare(arguments[0], "tcp", seconds) + compare(arguments[0], "aes", seconds)
          + compare(arguments[0], "auto", seconds);
 }
