@@ -4,7 +4,8 @@
 //
 //     bench_transport [seconds per figure, default 0.5]
 //     bench_transport SECONDS tcp|aes|auto BYTES     pulls of one size, one at once; what is copied is not read again
-//                                                    (its checksum has read it): tools/bench/pulls.py compares UCX's own
+//                                                    (its checksum has read it): tools/bench/pulls.py compares UCX's
+//                                                    own
 #include "runtime/transport/data_plane.hpp"
 
 #include <sys/socket.h>
@@ -155,8 +156,8 @@ struct owner_process {
     id = ::fork();
     if (id == 0) {
       const int mine = ::dup(sockets[1]);
-      ::execl("/proc/self/exe", program, "--own", wire_name, std::to_string(mine).c_str(),
-              std::to_string(only).c_str(), nullptr);
+      ::execl("/proc/self/exe", program, "--own", wire_name, std::to_string(mine).c_str(), std::to_string(only).c_str(),
+              nullptr);
       ::_exit(1);
     }
     ::close(sockets[1]);
