@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <new>
+#include <utility>
 
 namespace millrace::kernels {
 
@@ -22,6 +23,28 @@ std::shared_ptr<std::byte> system_memory(std::size_t bytes) {
     ::madvise(start, bytes, MADV_HUGEPAGE); // else small ones
   }
   return {start, [mapped, room](std::byte*) { ::munmap(mapped, room); }};
+}
+
+std::shared_ptr<std::byte> spare_memory::take(std::size_t bytes) {
+  std::shared_ptr<std::byte> memory;
+  {
+    const std::lock_guard lock(shelf_->mutex);
+    if (shelf_->bytes == bytes)
+      memory = std::move(shelf_->idle);
+    shelf_->idle = nullptr; // of another size: it goes back before more is taken
+    shelf_->bytes = 0;
+  }
+  if (!memory)
+    memory = system_memory(bytes);
+  auto* const start = memory.get();
+  return {start, [memory = std::move(memory), bytes, back = std::weak_ptr(shelf_)](std::byte*) mutable {
+            if (const auto there = back.lock()) {
+              const std::lock_guard lock(there->mutex);
+              std::swap(there->idle, memory);
+              there->bytes = bytes;
+            }
+            memory = nullptr;
+          }};
 }
 
 void trim_heap() {

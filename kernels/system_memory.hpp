@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <mutex>
 
 namespace millrace::kernels {
 
@@ -9,6 +10,23 @@ namespace millrace::kernels {
 /// In large pages where the kernel has them, which saves page walks.
 /// @returns aligned to 64 bytes at least   @throws std::bad_alloc
 std::shared_ptr<std::byte> system_memory(std::size_t bytes);
+
+/// Memory for one thing after another of the same size: what the last but one has let go is the next one's. The kernel
+/// clears every page that it gives, which takes longer than to write it. From any thread; the memory may outlive this.
+class spare_memory {
+public:
+  /// @returns as `system_memory`, but with whatever was written there before
+  std::shared_ptr<std::byte> take(std::size_t bytes);
+
+private:
+  struct shelf {
+    std::mutex mutex;
+    std::shared_ptr<std::byte> idle;
+    std::size_t bytes = 0; ///< of it
+  };
+
+  std::shared_ptr<shelf> shelf_ = std::make_shared<shelf>();
+};
 
 /// The system takes back what is free in the heap, and gives it anew, as zeros, where it is used again.
 void trim_heap();

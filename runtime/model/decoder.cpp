@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <span>
@@ -88,12 +89,14 @@ kernels::packed_matrix packed(const at::Tensor& source, kernels::storage stored_
 }
 
 /// Lays matrices out in one piece of memory, and lets each one's tensor go.
-void pack_matrices(std::span<const named_matrix> matrices, sampling_precision kept) {
+void pack_matrices(std::span<const named_matrix> matrices, sampling_precision kept, kernels::spare_memory* spare) {
   using kernels::packed_matrix;
   std::size_t bytes = 0;
   for (const auto& [w, name] : matrices)
     bytes += packed_matrix::bytes_of(w->weight.size(0), w->weight.size(1), stored_as(w->weight, kept));
-  const auto all = kernels::system_memory(bytes);
+  const auto all = spare ? spare->take(bytes) : kernels::system_memory(bytes);
+  if (spare && kept == sampling_precision::int8)
+    std::memset(all.get(), 0, bytes); // its panels have room that nobody writes
   std::size_t next = 0;
   for (const auto& [w, name] : matrices) {
     const at::Tensor source = std::exchange(w->weight, {}).detach().contiguous();
@@ -253,7 +256,7 @@ linear_weight* decoder::linear_named(std::string_view name) {
   return nullptr;
 }
 
-void decoder::pack(sampling_precision kept) {
+void decoder::pack(sampling_precision kept, kernels::spare_memory* spare) {
   parameters_.clear();
   const auto own = [](at::Tensor& vector) {
     if (vector.defined())
@@ -276,7 +279,7 @@ void decoder::pack(sampling_precision kept) {
     matrices.push_back({&head_, config_.score_head ? "score.weight" : "lm_head.weight"});
   for (const auto& [w, name] : matrices)
     own(w->bias);
-  pack_matrices(matrices, kept);
+  pack_matrices(matrices, kept, spare);
   if (tied)
     head_ = embedding_;
 }

@@ -15,7 +15,8 @@
 
 namespace millrace::kernels {
 class packed_matrix;
-}
+class spare_memory;
+} // namespace millrace::kernels
 
 namespace millrace::model {
 
@@ -111,7 +112,8 @@ public:
   /// @param kept what matrices are rounded to where that is narrower than they are
   /// @throws input_error naming the matrix that int8 moves by more than 2 % of its size (Euclidean norms), which 32
   ///         numbers with one scale of 16 bits do not do unless they are below 1e-5 or above 8e6
-  void pack(sampling_precision kept = sampling_precision::float32);
+  /// @param spare where memory for the matrices comes from; null: the system
+  void pack(sampling_precision kept = sampling_precision::float32, kernels::spare_memory* spare = nullptr);
 
 private:
   at::Tensor block(operations& ops, std::int64_t index, const at::Tensor& x, const at::Tensor& positions) const;

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <optional>
 
 namespace packed_matrix_test {
 
@@ -385,6 +386,24 @@ TEST_CASE("system memory begins where vectors, and large pages, may begin") {
   CHECK(reinterpret_cast<std::uintptr_t>(system_memory(100).get()) % 64 == 0);
   CHECK(reinterpret_cast<std::uintptr_t>(system_memory(std::size_t{5} << 20).get()) % (std::size_t{2} << 20) == 0);
   CHECK(system_memory(0) != nullptr);
+}
+
+TEST_CASE("spare memory is what was let go before, if it has the size; two that are used at once are two") {
+  std::optional<spare_memory> spare(std::in_place);
+  auto first = spare->take(4096), second = spare->take(4096);
+  auto* const place = first.get();
+  CHECK(second.get() != place);
+  *place = std::byte{7};
+  first.reset();
+  first = spare->take(4096);
+  CHECK(first.get() == place);
+  CHECK(*first == std::byte{7});
+  first.reset();
+  const auto other = spare->take(8192); // the idle one goes back to the system
+  CHECK(other.get()[8191] == std::byte{});
+  spare.reset();
+  *second = std::byte{8}; // it outlives where it came from
+  second.reset();
 }
 
 TEST_CASE("weights over different inputs are refused, and so is an empty matrix") {

@@ -1,4 +1,5 @@
 #include "kernels/packed_matrix.hpp"
+#include "kernels/system_memory.hpp"
 #include "runtime/model/answer_logprobs.hpp"
 #include "runtime/model/float_tensor.hpp"
 #include "runtime/model/inference_decoder.hpp"
@@ -13,6 +14,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <numeric>
 
@@ -249,6 +251,27 @@ TEST_CASE("bfloat16 weights give the bits of a model of the same numbers in fp32
       return decoder(config, model::placed_on(weights, at::kCPU)).hidden(ops, ids, at::arange(41));
     };
     CHECK(at::equal(hidden(half, differentiable), hidden(model::in_precision(half, precision::float32), again)));
+  }
+}
+
+TEST_CASE("a decoder that is laid out over an older one's memory has the bits of one in fresh memory") {
+  for (const auto kept : {sampling_precision::float32, sampling_precision::bfloat16, sampling_precision::int8}) {
+    const auto config = tests::tiny_config("llama");
+    const auto exact = tests::random_weights(config, 7, at::kFloat, false);
+    const auto fresh = model::inference_decoder(config, exact, at::kCPU, kept);
+    kernels::spare_memory spare;
+    std::byte* where = nullptr;
+    {
+      const auto older =
+          model::inference_decoder(config, tests::random_weights(config, 8, at::kFloat, false), at::kCPU, kept, &spare);
+      const auto& head = *older->head().packed;
+      where = const_cast<std::byte*>(head.panel<std::byte>(0));
+      std::memset(where, 0xff, kernels::packed_matrix::bytes_of(head.out(), head.in(), head.stored_as())); // NaN
+    }
+    const auto again = model::inference_decoder(config, exact, at::kCPU, kept, &spare);
+    CHECK(again->head().packed->panel<std::byte>(0) == where);
+    const auto tokens = some_tokens(41);
+    CHECK(at::equal(cached(*again, tokens, 41, 1), cached(*fresh, tokens, 41, 1)));
   }
 }
 
