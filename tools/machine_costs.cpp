@@ -282,7 +282,9 @@ public:
     for (const auto& group : groups_.groups)
       if (groups.size() < measured_training::most_repeats)
         groups.push_back(from_.columns_of(group, groups_.prompts.at(group.group)));
-    found_.costs.columns_s = scoring_s(p_, groups);
+    const auto measured = measured_scoring(p_, groups);
+    found_.costs.columns_s = measured.seconds;
+    found_.notes.insert(found_.notes.end(), measured.notes.begin(), measured.notes.end());
   }
 
   /// A group to warm up, the same again, as many as a few seconds are enough for. Whatever else the machine does for a

@@ -9,16 +9,20 @@ namespace plan_scoring_test {
 
 using namespace millrace::tests;
 
-/// Seconds of a step, as plan measures this machine.
-double planned_step_s(const tiny_run& run, const std::string& rules) {
+/// A plan that measures this machine.
+finished_command planned(const tiny_run& run, const std::string& rules) {
   auto ask = run.start({"--set", "schedule.preset=synchronous", "--set", "roles.rules.rules=" + rules});
   const auto output = std::find(ask.begin(), ask.end(), "--output");
   ask.erase(output, output + 2);
   *std::find(ask.begin(), ask.end(), "run") = "plan";
-  const auto planned = run_to_end(ask, 120);
-  CAPTURE(planned.err);
-  REQUIRE(planned.status == 0);
-  return nlohmann::json::parse(planned.out).at("step_s");
+  auto done = run_to_end(ask, 120);
+  CAPTURE(done.err);
+  REQUIRE(done.status == 0);
+  return done;
+}
+
+double planned_step_s(const tiny_run& run, const std::string& rules) {
+  return nlohmann::json::parse(planned(run, rules).out).at("step_s");
 }
 
 TEST_CASE("plan measures what rules take to score a group, and a synchronous step waits for them") {
@@ -33,6 +37,17 @@ TEST_CASE("plan measures what rules take to score a group, and a synchronous ste
   CAPTURE(quick);
   CAPTURE(slow);
   CHECK(slow > quick + 0.5); // the answers of a group, one behind the other where there are fewer workers than answers
+}
+
+TEST_CASE("plan says which groups the rules could not score, and why") {
+  const tiny_run run;
+  const auto file = run / "reward.py";
+  write_file(file, "def compute_score(data_source, solution_str, ground_truth, extra_info=None):\n"
+                   "    raise ValueError('no such unit')\n");
+  const auto done = planned(run, "[{type=\"python\",file=\"" + file.string() + "\"}]");
+  CAPTURE(done.err);
+  CHECK(done.err.find("rules could not score ") != std::string::npos);
+  CHECK(done.err.find("no such unit") != std::string::npos);
 }
 
 } // namespace plan_scoring_test
