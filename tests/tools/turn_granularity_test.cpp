@@ -39,8 +39,8 @@ answer_count answers_of(const run_on_disk& files) {
   return count;
 }
 
-answer_count answers_cut_at(const std::string& preset, const std::string& granularity) {
-  const tiny_run run({.steps = 12, .preset = preset, .max_new_tokens = 300});
+answer_count answers_cut_at(const std::string& preset, const std::string& granularity, int steps = 12) {
+  const tiny_run run({.steps = steps, .preset = preset, .max_new_tokens = 300});
   const auto done = run_to_end(run.start({"--set", "schedule.interrupt.granularity=" + granularity, "--set",
                                           "placement.rollout.processes=2", "--set", "roles.rollout.slots=2"}),
                                120);
@@ -63,7 +63,11 @@ TEST_CASE("cut between turns, no answer without an environment is of two version
     CHECK(by_turn.all > 0);
     CHECK(by_turn.mixed == 0);
   }
-  CHECK(answers_cut_at("areal", "token").mixed > 0); // or nothing was seen above
+  // Or nothing was seen above. Whether new weights meet an answer under way is a matter of time.
+  int mixed = 0;
+  for (int tries = 0; tries < 5 && mixed == 0; ++tries)
+    mixed = answers_cut_at("areal", "token", 40).mixed;
+  CHECK(mixed > 0);
 }
 
 } // namespace turn_granularity_test

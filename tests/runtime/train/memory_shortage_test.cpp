@@ -295,7 +295,7 @@ TEST_CASE("memory: several updates over plain text too, where it runs out in the
   for (const auto& batch : parts[1].micro_batches)
     fed = std::max(fed, batch.fed_tokens);
   bool later = false;
-  for (const std::int64_t nth : {1, 8, 15, 40, 47}) {
+  for (const std::int64_t nth : {1, 15, 40}) {
     CAPTURE(nth);
     const auto [report, parameters] = run(fed * config.ffn_size * 4, nth, {});
     REQUIRE(report.cuts.size() == 5); // the old policy's pass and four updates
@@ -409,7 +409,7 @@ TEST_CASE("memory: where it runs out for one of several ranks, all begin the upd
   const std::int64_t wide = fed * config.ffn_size * 4;
   for (const auto shard : {sharding::none, sharding::optimizer, sharding::full})
     for (const int ranks : {1, 2, 3})
-      for (std::int64_t nth = 1; nth <= 15; ++nth) {
+      for (std::int64_t nth = ranks; nth <= 15; nth += 3) { // each place with some number of ranks
         CAPTURE(ranks);
         CAPTURE(nth);
         const auto bounded = train_ranks(ranks, shard, options, wide, nth);
