@@ -125,11 +125,10 @@ private:
     if (deadlines_.empty() || deadlines_.begin()->first >= wakes_at_)
       return;
     wakes_at_ = deadlines_.begin()->first;
-    caf::delayed_anon_send(caf::actor_cast<caf::actor>(this), wakes_at_ - clock().now(),
-                           envelope::of(continuation{[this, at = wakes_at_] {
-                             if (at == wakes_at_) // else an earlier one has been set since
-                               end_overdue();
-                           }}));
+    after(std::chrono::ceil<std::chrono::milliseconds>(wakes_at_ - clock().now()), [this, at = wakes_at_] {
+      if (at == wakes_at_) // else an earlier one has been set since
+        end_overdue();
+    });
   }
 
   /// Requests whose deadline is over are answered as CAF answers them.

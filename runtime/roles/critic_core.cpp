@@ -72,7 +72,6 @@ train::value_learner_options value_learner_options_of(const pipeline::pipeline& 
   if (table.activation_checkpointing)
     options.activations = model::activations::recomputed;
   options.threads = threads;
-  options.device = pipeline::device_of(p, *p.of<pipeline::critic_table>().at(0));
   return options;
 }
 

@@ -66,7 +66,6 @@ train::learner_options learner_options_of(const pipeline::pipeline& p, int threa
   if (table.activation_checkpointing)
     options.activations = model::activations::recomputed;
   options.threads = threads;
-  options.device = pipeline::device_of(p, p.policy());
   return options;
 }
 

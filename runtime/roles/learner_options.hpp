@@ -30,7 +30,7 @@ train::optimizer_options optimizer_options_of(const pipeline::optimizer_table& t
 /// critic does, and so do episodes and steps in parts.
 bool ranks_share_groups(const pipeline::pipeline& p);
 
-/// The learner's options as the pipeline has them.
+/// The learner's options as the pipeline has them, but for its device, which is looked for where it learns.
 train::learner_options learner_options_of(const pipeline::pipeline& p, int threads);
 
 } // namespace millrace::roles

@@ -13,12 +13,9 @@ using namespace millrace::tests;
 TEST_CASE("plan plays episodes with the pipeline's own environment and predicts the pace of the run") {
   const playing_run playing(5);
   setenv("GAME_SLEEPS", "0.2", 1);
-  auto ask = playing.start({"--set", "roles.rollout.slots=8", "--set", "roles.rollout.open_episodes=16"});
+  const auto ask = playing.start({"--set", "roles.rollout.slots=8", "--set", "roles.rollout.open_episodes=16"});
   const auto ran = run_to_end(ask, 120);
-  const auto output = std::find(ask.begin(), ask.end(), "--output");
-  ask.erase(output, output + 2);
-  *std::find(ask.begin(), ask.end(), "run") = "plan";
-  const auto planned = run_to_end(ask, 120);
+  const auto planned = run_to_end(plan_of(ask), 120);
   unsetenv("GAME_SLEEPS");
   CAPTURE(ran.err);
   CAPTURE(planned.err);

@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <string>
 
 namespace plan_scoring_test {
@@ -11,11 +10,8 @@ using namespace millrace::tests;
 
 /// A plan that measures this machine.
 finished_command planned(const tiny_run& run, const std::string& rules) {
-  auto ask = run.start({"--set", "schedule.preset=synchronous", "--set", "roles.rules.rules=" + rules});
-  const auto output = std::find(ask.begin(), ask.end(), "--output");
-  ask.erase(output, output + 2);
-  *std::find(ask.begin(), ask.end(), "run") = "plan";
-  auto done = run_to_end(ask, 120);
+  auto done = run_to_end(
+      plan_of(run.start({"--set", "schedule.preset=synchronous", "--set", "roles.rules.rules=" + rules})), 120);
   CAPTURE(done.err);
   REQUIRE(done.status == 0);
   return done;

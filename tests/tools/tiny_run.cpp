@@ -157,6 +157,13 @@ strings tiny_run::start(const strings& more) const {
   return command;
 }
 
+strings plan_of(strings run) {
+  const auto output = std::find(run.begin(), run.end(), "--output");
+  run.erase(output, output + 2);
+  *std::find(run.begin(), run.end(), "run") = "plan";
+  return run;
+}
+
 strings tiny_run::resume(const strings& more) const {
   auto command = command_line({"resume", (folder_ / "run").string()});
   command.insert(command.end(), more.begin(), more.end());

@@ -92,6 +92,9 @@ private:
   temporary_folder folder_;
 };
 
+/// The command line of `plan` for the run that a command line of `run` starts.
+strings plan_of(strings run);
+
 struct finished_command {
   int status = 0; ///< or minus the signal that ended it
   std::string out;

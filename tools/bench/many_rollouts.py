@@ -21,47 +21,10 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PIPELINE = """
-[run]
-name = "many"
-seed = 1
-steps = 1000000
-trajectories_fraction = 0
-checkpoint_every = 1000000
-[models.tiny]
-path = "{model}"
-[roles.prompts]
-kind = "source"
-generator = {{ type = "arithmetic" }}
-[roles.rollout]
-kind = "rollout"
-from = ["prompts"]
-model = "tiny"
-answers_per_prompt = 8
-max_new_tokens = 64
-slots = 8
-threads = 1
-[roles.rules]
-kind = "rule_verifier"
-from = ["rollout"]
-rules = [ {{ type = "format", pattern = "[d-m0-9]", match = "search" }} ]
-[roles.learner]
-kind = "policy"
-from = ["rules"]
-model = "tiny"
-publishes_to = ["rollout"]
-algorithm = "grpo"
-optimizer = {{ lr = 1e-12 }}
-threads = 1
-[placement]
-rollout = {{ processes = {processes} }}
-rules = {{ processes = 1 }}
-learner = {{ processes = 1 }}
-[schedule]
-preset = "bounded"
-groups_per_step = 32
-"""
+from random_policy import PIPELINE, ROOT, WORDS, settings
+
+JOB = [f"models.random.path={WORDS}", "run.trajectories_fraction=0", "roles.rollout.max_new_tokens=64", "roles.rollout.stop=[]",
+       "placement.rules.processes=1", "placement.learner.processes=1"]
 
 
 def threads_of(pid):
@@ -79,9 +42,8 @@ class Run:
     """A run that goes on until it is stopped."""
 
     def __init__(self, millrace, given, folder):
-        (folder / "many.toml").write_text(PIPELINE.format(model=ROOT / "tests/golden/models/tiny-chat",
-                                                          processes=given.processes))
-        sets = [word for one in given.set for word in ("--set", one)]
+        (folder / "many.toml").write_text(PIPELINE.format(steps=1000000, answers=8, groups=32))
+        sets = settings([*JOB, f"placement.rollout.processes={given.processes}", *given.set])
         self.words = tempfile.TemporaryFile()
         self.began = time.monotonic()
         self.process = subprocess.Popen([millrace, "run", folder / "many.toml", "--output", folder / "run", *sets],

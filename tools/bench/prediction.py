@@ -26,63 +26,19 @@ the seconds of a step that are no training.
 --literature prints another table of the same runs: what each schedule pays for its speed on a task with a long tail.
 """
 import argparse
-import array
 import json
 import os
 import pathlib
-import random
 import re
-import shutil
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-WORDS = ROOT / "tests/golden/models/tiny-chat"
-HIDDEN, LAYERS, HEADS, KV_HEADS, FFN, VOCABULARY = 512, 4, 8, 4, 1536, 313
-GROUPS, ANSWERS = 4, 2
+from random_policy import PIPELINE, ROOT, settings, write_model
 
-PIPELINE = """
-[run]
-name = "prediction"
-steps = {steps}
-seed = 3
-trajectories_fraction = 1.0
-checkpoint_every = 1000000
-[models.random]
-path = "model"
-[roles.prompts]
-kind = "source"
-generator = {{ type = "arithmetic" }}
-[roles.rollout]
-kind = "rollout"
-from = ["prompts"]
-model = "random"
-answers_per_prompt = {answers}
-max_new_tokens = 600
-slots = 8
-stop = ["j", "q", "x"]
-threads = 1
-[roles.rules]
-kind = "rule_verifier"
-from = ["rollout"]
-rules = [ {{ type = "format", pattern = "[d-m0-9]", match = "search" }} ]
-[roles.learner]
-kind = "policy"
-from = ["rules"]
-model = "random"
-publishes_to = ["rollout"]
-algorithm = "grpo"
-optimizer = {{ lr = 1e-12 }}
-threads = 1
-[placement.rollout]
-processes = 1
-[schedule]
-preset = "bounded"
-groups_per_step = {groups}
-"""
+SHAPE = (512, 4, 8, 4, 1536) # of write_model
+GROUPS, ANSWERS = 4, 2
 
 
 def schedule(preset, **keys):
@@ -139,7 +95,7 @@ PLAYED = ["roles.rollout.environment=game", "roles.rollout.max_turn_tokens=32", 
           "roles.rollout.max_new_tokens=500", "roles.rollout.slots=32", "roles.rollout.answers_per_prompt=8",
           "schedule.groups_per_step=8", "roles.learner.skip_flat_groups=false"]
 OPEN = ["roles.rollout.open_episodes=64"]
-TINY, SMALL = (64, 2, 4, 2, 128), (256, 4, 4, 4, 768) # as HIDDEN to FFN
+TINY, SMALL = (64, 2, 4, 2, 128), (256, 4, 4, 4, 768) # as SHAPE
 # name, model, seconds to a reply, settings
 EPISODES = [
     ("tiny, synchronous, 40 open", TINY, 0.1, schedule("synchronous")),
@@ -155,49 +111,12 @@ RANKS = [("2 ranks", ranks(2)), ("2 ranks, shard optimizer", ranks(2, "optimizer
          ("4 ranks", ranks(4)), ("4 ranks, shard full", ranks(4, "full"))]
 
 
-def write_model(folder):
-    """A random Llama with the tokenizer of the tiny chat model."""
-    folder.mkdir()
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
-        shutil.copy(WORDS / name, folder / name)
-    config = json.loads((WORDS / "config.json").read_text())
-    config.update(hidden_size=HIDDEN, num_hidden_layers=LAYERS, num_attention_heads=HEADS, num_key_value_heads=KV_HEADS,
-                  head_dim=HIDDEN // HEADS, intermediate_size=FFN, max_position_embeddings=1024)
-    (folder / "config.json").write_text(json.dumps(config))
-    draw = random.Random(5)
-    head = HIDDEN // HEADS
-    shapes = {"model.embed_tokens.weight": (VOCABULARY, HIDDEN), "model.norm.weight": (HIDDEN,)}
-    for i in range(LAYERS):
-        at = f"model.layers.{i}."
-        shapes.update({at + "input_layernorm.weight": (HIDDEN,), at + "post_attention_layernorm.weight": (HIDDEN,),
-                       at + "self_attn.q_proj.weight": (HEADS * head, HIDDEN), at + "self_attn.k_proj.weight": (KV_HEADS * head, HIDDEN),
-                       at + "self_attn.v_proj.weight": (KV_HEADS * head, HIDDEN), at + "self_attn.o_proj.weight": (HIDDEN, HEADS * head),
-                       at + "mlp.gate_proj.weight": (FFN, HIDDEN), at + "mlp.up_proj.weight": (FFN, HIDDEN),
-                       at + "mlp.down_proj.weight": (HIDDEN, FFN)})
-    header, blobs, offset = {}, [], 0
-    for name, shape in shapes.items():
-        count = shape[0] * (shape[1] if len(shape) > 1 else 1)
-        # An embedding of 0.02 keeps the distribution over words flat.
-        spread = 0.02 if "embed" in name else HIDDEN ** -0.5
-        values = array.array("f", [1.0] * count if len(shape) == 1 else [spread * (draw.random() - 0.5) * 12 ** 0.5 for _ in range(count)])
-        blobs.append(values.tobytes())
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [offset, offset + 4 * count]}
-        offset += 4 * count
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text + b"".join(blobs))
-
-
 def called(given, *words):
     environment = dict(os.environ, OMP_WAIT_POLICY="PASSIVE", UCX_HANDLE_ERRORS="none")
     done = subprocess.run([str(given.millrace), *map(str, words)], capture_output=True, text=True, env=environment, cwd=given.folder)
     if done.returncode:
         raise SystemExit(f"millrace {' '.join(map(str, words))}: {done.stderr.strip().splitlines()[-1]}")
     return done.stdout, done.stderr
-
-
-def settings(sets):
-    return [word for one in sets for word in ("--set", one)]
 
 
 def run(given, name, sets):
@@ -229,18 +148,16 @@ def predict(given, trace, sets):
 def compare_episodes(given, base):
     """Pairs of a prediction and a run. Whether the median of each schedule's pairs is within 10 % of tokens/s: the same
     training in another process takes up to a tenth more or less."""
-    global HIDDEN, LAYERS, HEADS, KV_HEADS, FFN
     print("| schedule | trained tokens/s: measured, predicted, ratio | without the seconds of training |\n|---|---|---|")
     fits = True
     for name, shape, reply_s, sets in EPISODES:
-        HIDDEN, LAYERS, HEADS, KV_HEADS, FFN = shape
         if given.only and not any(word in name for word in given.only):
             continue
         pairs = []
         for number in range(given.rounds):
             given.folder = base / f"{name.replace(' ', '-').replace(',', '')}-{number + 1}"
             given.folder.mkdir()
-            write_model(given.folder / "model")
+            write_model(given.folder / "model", shape)
             (given.folder / "game.py").write_text(GAME.format(reply_s=reply_s))
             (given.folder / "job.toml").write_text(
                 PIPELINE.format(steps=given.steps, answers=8, groups=8).replace("[roles.rollout]", GAME_ROLE + "[roles.rollout]"))
@@ -314,7 +231,7 @@ def main():
         for number in range(given.rounds):
             given.folder = base / f"round-{number + 1}"
             given.folder.mkdir()
-            write_model(given.folder / "model")
+            write_model(given.folder / "model", SHAPE)
             (given.folder / "job.toml").write_text(PIPELINE.format(steps=given.steps, answers=ANSWERS, groups=GROUPS))
             figures, trace = run(given, *recorded)
             print(f"recorded {recorded[0]}: {figures['step_s']:.3f} s a step", file=sys.stderr)

@@ -21,48 +21,11 @@ import subprocess
 import sys
 import tempfile
 
-import prediction
+from random_policy import PIPELINE, ROOT, settings, write_model
 
-PIPELINE = """
-[run]
-name = "publication"
-seed = 1
-steps = {steps}
-trajectories_fraction = 0
-checkpoint_every = 1000000
-[models.random]
-path = "{model}"
-[roles.prompts]
-kind = "source"
-generator = {{ type = "arithmetic" }}
-[roles.rollout]
-kind = "rollout"
-from = ["prompts"]
-model = "random"
-answers_per_prompt = 2
-max_new_tokens = 2
-slots = 4
-threads = 1
-[roles.rules]
-kind = "rule_verifier"
-from = ["rollout"]
-rules = [ {{ type = "format", pattern = "[d-m0-9]", match = "search" }} ]
-[roles.learner]
-kind = "policy"
-from = ["rules"]
-model = "random"
-publishes_to = ["rollout"]
-algorithm = "grpo"
-skip_flat_groups = false
-optimizer = {{ lr = 1e-12 }}
-[placement]
-transport = "{transport}"
-rollout = {{ processes = {rollouts} }}
-learner = {{ processes = 1 }}
-[schedule]
-preset = "synchronous"
-groups_per_step = 4
-"""
+SHAPE = (1024, 10, 16, 16, 2816) # of write_model
+JOB = ["run.trajectories_fraction=0", "schedule.preset=synchronous", "roles.rollout.max_new_tokens=2", "roles.rollout.slots=4",
+       "roles.rollout.stop=[]", "roles.learner.skip_flat_groups=false", "roles.learner.threads=0", "placement.learner.processes=1"]
 
 
 def versions_of(trace):
@@ -85,8 +48,10 @@ def versions_of(trace):
 def measured(given, folder, model, transport, rollouts):
     """Medians: seconds to the last pull, to the last layout, of a layout; models that the publisher sent a version."""
     folder.mkdir()
-    (folder / "p.toml").write_text(PIPELINE.format(steps=given.steps, model=model, transport=transport, rollouts=rollouts))
-    done = subprocess.run([given.millrace, "run", folder / "p.toml", "--output", folder / "run"], capture_output=True, text=True)
+    (folder / "p.toml").write_text(PIPELINE.format(steps=given.steps, answers=2, groups=4))
+    sets = JOB + [f"models.random.path={model}", f"placement.transport={transport}", f"placement.rollout.processes={rollouts}"]
+    done = subprocess.run([given.millrace, "run", folder / "p.toml", "--output", folder / "run", *settings(sets)],
+                          capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr[-2000:])
     versions = versions_of(folder / "run/trace.json")
@@ -103,17 +68,16 @@ def measured(given, folder, model, transport, rollouts):
 
 def main():
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("--millrace", default=str(prediction.ROOT / "build/release/millrace"))
+    ask.add_argument("--millrace", default=str(ROOT / "build/release/millrace"))
     ask.add_argument("--rollouts", type=int, default=4)
     ask.add_argument("--steps", type=int, default=6)
     ask.add_argument("--rounds", type=int, default=1)
     ask.add_argument("--transport", nargs="+", default=["auto", "tcp"])
     given = ask.parse_args()
-    prediction.HIDDEN, prediction.LAYERS, prediction.HEADS, prediction.KV_HEADS, prediction.FFN = 1024, 10, 16, 16, 2816
     fits = True
     with tempfile.TemporaryDirectory() as scratch:
         base = pathlib.Path(scratch)
-        prediction.write_model(base / "model")
+        write_model(base / "model", SHAPE)
         for transport in given.transport:
             found = collections.defaultdict(list)
             for round in range(given.rounds):

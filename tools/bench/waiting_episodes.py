@@ -20,8 +20,10 @@ import tempfile
 import threading
 import time
 
-import prediction
 from process_memory import watch
+from random_policy import ROOT, write_model
+
+SHAPE = (128, 2, 4, 2, 256) # of write_model
 
 GAME = """
 import asyncio
@@ -110,7 +112,7 @@ def play(given, base, name, episodes, sets):
     """Predicted and measured bytes by process, and the rollout's status while all wait."""
     folder = base / f"{name.replace(' ', '-').replace('=', '')}-{episodes}"
     folder.mkdir()
-    prediction.write_model(folder / "model")
+    write_model(folder / "model", SHAPE)
     (folder / "game.py").write_text(GAME.format(folder=str(folder), episodes=episodes))
     path = folder / "p.toml"
     path.write_text(PIPELINE.format(model=folder / "model", folder=folder, episodes=episodes, groups=episodes // 8,
@@ -152,13 +154,12 @@ def pids_of(out):
 
 def main():
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("--millrace", default=str(prediction.ROOT / "build/release/millrace"))
+    ask.add_argument("--millrace", default=str(ROOT / "build/release/millrace"))
     ask.add_argument("--episodes", type=int, default=5000)
     ask.add_argument("--prompt", type=int, default=25, help="max_prompt_tokens: as long as they are")
     ask.add_argument("--answer", type=int, default=150, help="max_new_tokens: a little more than the third turn comes to")
     ask.add_argument("--only", action="append", default=[])
     given = ask.parse_args()
-    prediction.HIDDEN, prediction.LAYERS, prediction.HEADS, prediction.KV_HEADS, prediction.FFN = 128, 2, 4, 2, 256
     fits = True
     with tempfile.TemporaryDirectory() as scratch:
         for name, sets in CONFIGURATIONS.items():

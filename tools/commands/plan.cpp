@@ -5,6 +5,7 @@
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/pipeline_arguments.hpp"
+#include "tools/median.hpp"
 #include "tools/memory_plan.hpp"
 #include "tools/plan_costs.hpp"
 
@@ -153,13 +154,9 @@ std::string episodes_in_words(const pipeline::pipeline& p, const schedule::workl
   const auto& rollout = std::get<pipeline::rollout_table>(p.of<pipeline::rollout_table>().at(0)->options);
   if (rollout.environment.empty() || costs.turns == 0)
     return {};
-  auto replies = costs.replies_s;
-  double median_s = costs.reply_s / std::sqrt(1 + costs.reply_cv * costs.reply_cv); // of a log-normal
-  if (!replies.empty()) {
-    const auto middle = replies.begin() + std::ssize(replies) / 2;
-    std::nth_element(replies.begin(), middle, replies.end());
-    median_s = *middle;
-  }
+  const double median_s = costs.replies_s.empty()
+                              ? costs.reply_s / std::sqrt(1 + costs.reply_cv * costs.reply_cv) // of a log-normal
+                              : tools::median(costs.replies_s);
   char text[400];
   std::snprintf(
       text, sizeof text,

@@ -6,6 +6,7 @@
 #include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/randn.h>
 
 #include <algorithm>
@@ -75,6 +76,21 @@ inline model::weights random_weights(const model::model_config& c, std::uint64_t
     add("lm_head.weight", {c.vocab_size, c.hidden_size});
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return out;
+}
+
+inline model::weights copy_of(const model::weights& parameters) {
+  model::weights copies;
+  for (const auto& parameter : parameters)
+    copies.push_back({parameter.name, parameter.tensor.detach().clone()});
+  return copies;
+}
+
+/// Whether all have the same bits, but for the sign of zero.
+inline bool equal_bits(const model::weights& a, const model::weights& b) {
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (!at::equal(a[i].tensor, b[i].tensor))
+      return false;
+  return a.size() == b.size();
 }
 
 } // namespace millrace::tests

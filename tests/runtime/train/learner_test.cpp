@@ -21,6 +21,8 @@ namespace learner_test {
 namespace {
 
 using namespace millrace;
+using tests::copy_of;
+using tests::equal_bits;
 using train::learner;
 using train::learner_options;
 using train::step_report;
@@ -73,20 +75,6 @@ double largest_difference(const model::weights& a, const model::weights& b) {
   double out = 0;
   for (std::size_t i = 0; i < a.size(); ++i)
     out = std::max(out, (a[i].tensor - b[i].tensor).abs().max().item<double>());
-  return out;
-}
-
-bool equal_bits(const model::weights& a, const model::weights& b) {
-  for (std::size_t i = 0; i < a.size(); ++i)
-    if (!at::equal(a[i].tensor, b[i].tensor))
-      return false;
-  return true;
-}
-
-model::weights copy_of(const model::weights& w) {
-  model::weights out;
-  for (const auto& p : w)
-    out.push_back({p.name, p.tensor.detach().clone()});
   return out;
 }
 

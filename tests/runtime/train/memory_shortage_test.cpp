@@ -20,6 +20,8 @@
 namespace memory_shortage_test {
 
 using namespace millrace;
+using tests::copy_of;
+using tests::equal_bits;
 
 namespace {
 
@@ -89,20 +91,6 @@ train::learner learner_of(const train::learner_options& options) {
   scorer.parameters = start();
   scorer = model::with_score_head(std::move(scorer));
   return {scorer.config, scorer.parameters, options};
-}
-
-model::weights copy_of(const model::weights& parameters) {
-  model::weights copies;
-  for (const auto& parameter : parameters)
-    copies.push_back({parameter.name, parameter.tensor.detach().clone()});
-  return copies;
-}
-
-bool equal_bits(const model::weights& a, const model::weights& b) {
-  for (std::size_t i = 0; i < a.size(); ++i)
-    if (!at::equal(a[i].tensor, b[i].tensor))
-      return false;
-  return a.size() == b.size();
 }
 
 double largest_difference(const model::weights& a, const model::weights& b) {

@@ -24,6 +24,8 @@
 namespace team_test {
 
 using namespace millrace;
+using tests::copy_of;
+using tests::equal_bits;
 
 namespace {
 
@@ -67,13 +69,6 @@ std::vector<train::training_group> some_groups(std::uint64_t seed, std::uint32_t
   return groups;
 }
 
-bool equal_bits(const model::weights& a, const model::weights& b) {
-  for (std::size_t i = 0; i < a.size(); ++i)
-    if (!at::equal(a[i].tensor, b[i].tensor))
-      return false;
-  return a.size() == b.size();
-}
-
 struct trained {
   std::vector<double> figures; ///< of each step: loss, gradient norm, KL, entropy
   model::weights parameters;
@@ -83,13 +78,6 @@ struct trained {
 constexpr int steps = 30;
 
 constexpr std::array all_shards{sharding::none, sharding::optimizer, sharding::full};
-
-model::weights copy_of(const model::weights& parameters) {
-  model::weights copies;
-  for (const auto& parameter : parameters)
-    copies.push_back({parameter.name, parameter.tensor.detach().clone()});
-  return copies;
-}
 
 /// Runs `lead` on a learner of so many ranks. The others live on threads of their own.
 template <class Make, class Lead>
