@@ -141,8 +141,8 @@ public:
   void trained(const batch_report& report, double now);
   void training_failed(const std::string& why);
   void published(const weights_published& what);
-  /// The policy did not publish this version: it failed, or it already trains the next step. The scheduler asks for the
-  /// next version.
+  /// The policy did not publish this version. Where it has trained the next step meanwhile, the scheduler asks for that
+  /// version. Else rollouts would wait for ever, so the run ends.
   void publishing_failed(std::uint32_t version, const std::string& why);
   void weights_are_live(const role_instance& who, std::uint32_t version, double now);
   void weights_failed(const role_instance& who, std::uint32_t version, const std::string& why);

@@ -139,7 +139,11 @@ void group_router::publishing_failed(std::uint32_t version, const std::string& w
     return;
   publishing_.reset();
   weights_wanted_.clear();
-  effects_.complain("version " + std::to_string(version) + " was not published: " + why);
+  const auto line = "version " + std::to_string(version) + " was not published: " + why;
+  if (version == scheduler_.at().step)
+    effects_.fail(line);
+  else
+    effects_.complain(line);
 }
 
 void group_router::weights_are_live(const role_instance& who, std::uint32_t version, double now) {

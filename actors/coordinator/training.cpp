@@ -191,7 +191,9 @@ void coordinator_state::publish(std::uint32_t version) {
   self_.ask(
       first->publisher, publish_weights{version}, work_deadline(),
       [this](const weights_published& result) { take_weights_after(result); },
-      [this, version](const refusal& why) { router_->publishing_failed(version, why.line); });
+      [this, version](const refusal& why) {
+        after_news_of_deaths([this, version, line = why.line] { router_->publishing_failed(version, line); });
+      });
 }
 
 /// The version counts as published when every role that follows the leader has it in its queue.

@@ -325,6 +325,12 @@ void policy_core::end_step(const train_batch& batch, batch_report& report) {
 }
 
 weight_shares policy_core::publish(std::uint32_t version, published_versions& to) const {
+  return train::again_with_memory_given_back(learner_.trained().front().tensor.device(),
+                                             "the copy of the weights that rollouts pull",
+                                             [&] { return published(version, to); });
+}
+
+weight_shares policy_core::published(std::uint32_t version, published_versions& to) const {
   if (!learner_.in_shares()) {
     const auto whole = snapshot(version);
     const auto adapter = learner_.version_adapter();

@@ -62,7 +62,7 @@ public:
 
   /// Publishes a version: its `snapshot`, with the adapter where one is trained, or the share of each rank from that
   /// rank.
-  /// @throws as `snapshot`; std::runtime_error a rank is gone that has a share
+  /// @throws as `snapshot`; std::runtime_error a rank is gone that has a share; train::too_large
   weight_shares publish(std::uint32_t version, published_versions& to) const;
 
   /// What another rank does for the first one beside training: it publishes its share of the parameters, and tells of
@@ -98,6 +98,7 @@ private:
   };
 
   batch_groups gathered(std::span<const std::uint64_t> batch) const;
+  weight_shares published(std::uint32_t version, published_versions& to) const;
   collective::parcel publish_share(std::span<const std::int64_t> words, published_versions& to) const;
   void take_beginnings(std::span<train::training_group> groups) const;
   void check_version(std::uint32_t version) const;

@@ -37,10 +37,32 @@ struct memory_ran_out : std::runtime_error {
   std::string wanted; ///< as `memory_wanted` says it
 };
 
-/// Memory ran out over a sequence that cannot be cut. One line says where, and what would help.
+/// Memory ran out over what cannot be cut. One line says where, and what would help.
 struct too_large : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
+
+/// Does a work, and where memory runs out over it, gives back what nobody uses and does it once more.
+/// @param over what memory runs out over, for people @throws too_large where it does so again
+template <class Work>
+auto again_with_memory_given_back(at::Device device, const std::string& over, Work work) {
+  try {
+    return work();
+  } catch (const std::exception& failure) {
+    if (!memory_wanted(failure))
+      throw;
+  }
+  give_memory_back(device);
+  try {
+    return work();
+  } catch (const std::exception& failure) {
+    const auto wanted = memory_wanted(failure);
+    if (!wanted)
+      throw;
+    throw too_large("memory ran out over " + over + (wanted->empty() ? "" : " (" + *wanted + " more were wanted)")
+                    + ", twice; want more memory, or fewer or smaller roles in it");
+  }
+}
 
 /// Does a step's work. @throws too_large with the step's number before it
 template <class Work>

@@ -36,6 +36,17 @@ TEST_CASE("a rollout that cannot take a version is sent it again, and the third 
   CHECK(w.effects.failure == "rollout/0 could not take version 0 three times, the last one: wrong shape");
 }
 
+TEST_CASE("a newest version that is not published ends the run, since no other one comes; an older one does not") {
+  router_world w;
+  w.leader_up();
+  w.rollout_up(w.rollout, rollout_node);
+  REQUIRE(w.effects.published.back() == 0);
+  w.c.publishing_failed(7, "nobody waits for it");
+  CHECK(w.effects.failure.empty());
+  w.c.publishing_failed(0, "memory ran out");
+  CHECK(w.effects.failure == "version 0 was not published: memory ran out");
+}
+
 TEST_CASE("a rollout that pulls a version too late, when its weights are gone, is sent the next one and goes on") {
   const auto p = std::make_shared<const pipeline::pipeline>(tiny_pipeline());
   const auto data = data_plane_of(policy_node);

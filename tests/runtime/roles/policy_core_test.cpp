@@ -15,6 +15,7 @@
 #include "tests/support/temporary_folder.hpp"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
 #include <future>
 #include <random>
@@ -269,6 +270,26 @@ TEST_CASE("a sequence that is too large for the memory ends its step with one li
   CHECK_THROWS_WITH_AS(train_step(learner, 1), doctest::Contains("step 1: memory ran out over group 1"),
                        train::too_large);
 }
+
+#ifndef __SANITIZE_ADDRESS__ // which needs memory of its own for whatever happens
+TEST_CASE("a version that the system has no memory for is refused with one line") {
+  policy_core learner(tests::tiny_pipeline(), "", 1);
+  published_versions versions(tests::data_plane_of(1), 1);
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);
+  const rlimit none{.rlim_cur = 1, .rlim_max = before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_AS, &none) == 0);
+  std::string line;
+  try {
+    learner.publish(0, versions);
+  } catch (const train::too_large& why) {
+    line = why.what();
+  }
+  REQUIRE(::setrlimit(RLIMIT_AS, &before) == 0);
+  CHECK(line.starts_with("memory ran out over the copy of the weights that rollouts pull, twice"));
+  CHECK(!learner.publish(0, versions).tickets.empty());
+}
+#endif
 
 TEST_CASE("a forgotten group is gone") {
   policy_core learner(tests::tiny_pipeline(), "", 1);

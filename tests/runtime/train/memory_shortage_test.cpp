@@ -157,6 +157,26 @@ TEST_CASE("memory: a failure that is an allocation's says how much it wanted, an
   CHECK(said_by([] { throw std::runtime_error("Tried to allocate 2 GiB"); }) == std::nullopt);
 }
 
+TEST_CASE("memory: a work that it runs out over is done once more, a work that fails otherwise is not") {
+  int times = 0;
+  const auto fails = [&times](int often, auto failure) {
+    times = 0;
+    return train::again_with_memory_given_back(at::kCPU, "a work", [&times, often, failure] {
+      if (++times <= often)
+        throw failure;
+      return times;
+    });
+  };
+  CHECK(fails(0, std::bad_alloc()) == 1);
+  CHECK(fails(1, std::bad_alloc()) == 2);
+  CHECK_THROWS_WITH_AS(fails(2, std::bad_alloc()),
+                       "memory ran out over a work, twice; want more memory, or fewer or smaller roles in it",
+                       train::too_large);
+  CHECK(times == 2);
+  CHECK_THROWS_AS(fails(1, std::logic_error("another")), std::logic_error);
+  CHECK(times == 1);
+}
+
 TEST_CASE("memory: a bound first computes again, then halves down to one sequence, then says where it ends") {
   const auto groups = some_groups(1, 2);
   train::memory_bound bound(model::activations::kept, 400);
