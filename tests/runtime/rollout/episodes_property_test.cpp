@@ -1,10 +1,10 @@
 #include "kernels/cached_attention.hpp"
 #include "tests/runtime/rollout/tiny_engine.hpp"
+#include "tests/support/setting.hpp"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <optional>
 #include <random>
 #include <utility>
@@ -19,11 +19,6 @@ using rollout::turn_reply;
 namespace {
 
 constexpr std::int32_t whole_replies = 512; ///< prefill rows that read every reply in one step
-
-std::uint64_t setting(const char* name, std::uint64_t otherwise) {
-  const char* value = std::getenv(name);
-  return value ? std::strtoull(value, nullptr, 10) : otherwise;
-}
 
 struct tally {
   std::uint64_t episodes = 0;
@@ -275,8 +270,8 @@ private:
 
 // MILLRACE_EPISODES=1000 for the long mode, MILLRACE_EPISODES_SEED=n to play one run again.
 TEST_CASE("episodes: every token's log-probability is its stamped version's, whatever flips when") {
-  const auto wanted = setting("MILLRACE_EPISODES", 120);
-  const auto single = setting("MILLRACE_EPISODES_SEED", 0);
+  const auto wanted = tests::setting("MILLRACE_EPISODES", 120);
+  const auto single = tests::setting("MILLRACE_EPISODES_SEED", 0);
   tally all;
   for (auto seed = single ? single : 1; all.episodes < wanted && (!single || seed == single); ++seed) {
     CAPTURE(seed);

@@ -1,11 +1,11 @@
 #include "runtime/schedule/saved_state.hpp"
 #include "tests/runtime/schedule/random_config.hpp"
 #include "tests/runtime/schedule/world.hpp"
+#include "tests/support/setting.hpp"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -16,11 +16,6 @@ using namespace millrace;
 using namespace millrace::schedule;
 
 namespace {
-
-std::uint64_t setting(const char* name, std::uint64_t otherwise) {
-  const char* value = std::getenv(name);
-  return value ? std::strtoull(value, nullptr, 10) : otherwise;
-}
 
 using set_up = std::function<void(world&)>;
 
@@ -126,8 +121,8 @@ std::string report(std::uint64_t seed, const random_run& run) {
 // S-1 to S-6, for every key of the language. MILLRACE_SCHEDULE_EVENTS=100000000 for the long mode,
 // MILLRACE_SCHEDULE_SEED=n to play one run again.
 TEST_CASE("scheduler keeps its invariants under random schedules, events, deaths, restarts and stops") {
-  const auto wanted = setting("MILLRACE_SCHEDULE_EVENTS", 1'000'000);
-  const auto single = setting("MILLRACE_SCHEDULE_SEED", 0);
+  const auto wanted = tests::setting("MILLRACE_SCHEDULE_EVENTS", 1'000'000);
+  const auto single = tests::setting("MILLRACE_SCHEDULE_SEED", 0);
   std::uint64_t events = 0;
   for (auto seed = single ? single : 1; events < wanted && (!single || seed == single); ++seed) {
     const auto run = play(seed);

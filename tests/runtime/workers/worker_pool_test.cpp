@@ -64,9 +64,9 @@ TEST_CASE("a pool that is closed ends what is asked of it, while processes start
         why = failure.what();
       }
     });
-    std::thread waits([&] { CHECK_THROWS_AS(echoed(*pool, "y"), worker_failure); }); // all processes are busy
     while (pool == &answering && !talks)
       std::this_thread::yield();
+    std::thread waits([&] { CHECK_THROWS_AS(echoed(*pool, "y"), worker_failure); }); // all processes are busy
     const auto before = steady::now();
     pool->close();
     asks.join();
