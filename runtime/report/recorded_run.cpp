@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <map>
 #include <sstream>
@@ -138,6 +139,9 @@ void add_trajectories(recorded_run& run, const std::filesystem::path& path) {
   });
 }
 
+/// What only a process can be. A run that was killed left such a word.
+constexpr std::array<std::string_view, 3> states_of_a_process{"starting", "running", "stopping"};
+
 } // namespace
 
 std::int64_t trained_answer::staleness() const {
@@ -145,12 +149,14 @@ std::int64_t trained_answer::staleness() const {
 }
 
 recorded_run read_recorded_run(const std::filesystem::path& folder) {
-  run_files::holder_of_run(folder); // says so where it is no run
+  const bool runs = run_files::holder_of_run(folder).has_value(); // throws where it is no run
   recorded_run run;
   run.folder = folder;
   run.label =
       formats::printable(std::filesystem::absolute(folder / ".").lexically_normal().parent_path().filename().string());
   run.status = telemetry::read_status(folder / "status.json").value_or(telemetry::run_status{});
+  if (!runs && std::ranges::find(states_of_a_process, run.status.state) != states_of_a_process.end())
+    run.status.state = "not running";
   run.settings = settings_in(run_files::read_file(folder / "resolved.toml"));
   for (auto& row : telemetry::read_metrics(folder / "metrics.jsonl"))
     (row.get(telemetry::metric::reward) ? run.metrics : run.evaluations).push_back(std::move(row));

@@ -34,6 +34,18 @@ TEST_CASE("a folder is read whole: status, metrics, spans of every session one a
   CHECK(run.answers[1].staleness() == 3);
 }
 
+TEST_CASE("a run that says it runs and that no process holds is not running") {
+  const tests::temporary_folder here;
+  tests::write_example_run(here / "run");
+  auto status = telemetry::read_status(here / "run" / "status.json").value();
+  for (const char* word : {"starting", "running", "stopping", "stopped"}) {
+    CAPTURE(word);
+    status.state = word;
+    telemetry::write_status(here / "run" / "status.json", status);
+    CHECK(read_recorded_run(here / "run").status.state == (word == std::string("stopped") ? word : "not running"));
+  }
+}
+
 TEST_CASE("a line that a crash tore off the end of the trace is left out, damage before it is named") {
   tests::temporary_folder here;
   tests::write_example_run(here / "run");
