@@ -3,6 +3,8 @@
 #include "runtime/access/actor_stream.hpp"
 #include "runtime/access/checked_streams.hpp"
 #include "runtime/access/data_stream.hpp"
+#include "runtime/access/frame_judge.hpp"
+#include "runtime/access/gloo_stream.hpp"
 #include "runtime/access/guarded_port.hpp"
 #include "runtime/words/no_signals.hpp"
 
@@ -55,7 +57,7 @@ const libc_calls& libc() {
   return calls;
 }
 
-thread_local const key256* data_key = nullptr;
+thread_local guard_data* data = nullptr;
 thread_local guard_ranks* ranks = nullptr;
 
 /// The guarded ports of this process and the thread that serves them. It lives as long as the process.
@@ -85,14 +87,20 @@ public:
   /// @returns 0, or -1 with errno, as listen does
   int guard(int library_end, int real, std::vector<key256> keys);
 
-  /// The real socket behind a library's end. @returns -1 if there is none
-  int real_socket(int library_end) const {
+  /// A port that a library has opened.
+  struct opened_port {
+    int real = -1; ///< the socket behind the library's end
+    std::shared_ptr<data_ledger> ledger;
+  };
+
+  /// The port behind a library's end. @returns none, whose socket is -1, for any other socket
+  opened_port port_of(int library_end) const {
     if (opened_ == 0)
-      return -1;
+      return {};
     const auto found = socket_inode(library_end);
     const std::lock_guard lock(mutex_);
-    const auto at = real_.find(found);
-    return at == real_.end() ? -1 : at->second;
+    const auto at = ports_.find(found);
+    return at == ports_.end() ? opened_port{} : at->second;
   }
 
   std::uint64_t opened() const { return opened_; }
@@ -128,7 +136,7 @@ private:
   mutable std::mutex mutex_;
   std::vector<key256> actor_keys_;
   refusals::teller tell_;
-  std::map<ino_t, int> real_; ///< by the library's end
+  std::map<ino_t, opened_port> ports_; ///< by the library's end
   std::atomic<std::uint64_t> opened_ = 0;
   std::once_flag served_;
 };
@@ -151,7 +159,7 @@ int port_guard::guard(int library_end, int real, std::vector<key256> keys) {
   const auto inode = socket_inode(library_end);
   {
     const std::lock_guard lock(mutex_);
-    real_[inode] = real;
+    ports_[inode] = {real, data != nullptr ? data->ledger() : nullptr};
   }
   ++opened_;
   std::call_once(served_, [this] { serve(); });
@@ -161,7 +169,7 @@ int port_guard::guard(int library_end, int real, std::vector<key256> keys) {
         [this](const std::string& who, const std::string& why) { refused_.add(who, why); });
     port->open([this, inode] {
       const std::lock_guard lock(mutex_);
-      real_.erase(inode);
+      ports_.erase(inode);
     });
   });
   return 0;
@@ -228,8 +236,8 @@ library library_of(const void* caller) {
 
 /// The keys of a call that comes from `caller`. @returns none: it is no business of ours
 std::vector<key256> keys_of(library caller) {
-  if (caller == library::ucx && data_key != nullptr)
-    return {*data_key};
+  if (caller == library::ucx && data != nullptr)
+    return {data->key()};
   if (caller == library::gloo && ranks != nullptr)
     return {ranks->key()};
   if (caller == library::caf)
@@ -241,13 +249,26 @@ std::vector<key256> keys_of(const void* caller) {
   return keys_of(library_of(caller));
 }
 
-/// What comes over a proven connection is checked where its library would believe it. Gloo's numbers and tensors go
-/// where its caller has said, however they are.
-void check_what_comes(int descriptor, library reader, bool accepted) {
+/// What stands inside the frames of a data plane's connection is judged where their format is known.
+std::unique_ptr<frame_judge> judge_of(int descriptor, bool accepted, std::shared_ptr<data_ledger> ledger) {
+  if (!ledger)
+    return nullptr;
+  frame_judge::ends about{.accepted = accepted, .own = {}, .other = {}};
+  socklen_t own = sizeof about.own, other = sizeof about.other;
+  libc().getsockname(descriptor, reinterpret_cast<sockaddr*>(&about.own), &own);
+  ::getpeername(descriptor, reinterpret_cast<sockaddr*>(&about.other), &other);
+  return std::make_unique<frame_judge>(std::move(ledger), about);
+}
+
+/// What comes over a proven connection is checked where its library would believe it.
+void check_what_comes(int descriptor, library reader, bool accepted, std::shared_ptr<data_ledger> ledger) {
   if (reader == library::caf)
     check_stream(descriptor, std::make_unique<actor_stream>(accepted));
+  else if (reader == library::gloo)
+    check_stream(descriptor, std::make_unique<gloo_stream>(accepted));
   else if (reader == library::ucx)
-    check_stream(descriptor, std::make_unique<data_stream>(accepted, is_room_for_data));
+    check_stream(descriptor, std::make_unique<data_stream>(accepted, is_room_for_data,
+                                                           judge_of(descriptor, accepted, std::move(ledger))));
 }
 
 bool is_internet_stream(int descriptor) {
@@ -315,12 +336,13 @@ void guard_actors(std::vector<key256> keys) {
   port_guard::own().actor_keys(std::move(keys));
 }
 
-guard_data::guard_data(const key256& key) : key_(key), before_(data_key) {
-  data_key = &key_;
+guard_data::guard_data(const key256& key, std::shared_ptr<data_ledger> ledger)
+    : key_(key), ledger_(std::move(ledger)), before_(data) {
+  data = this;
 }
 
 guard_data::~guard_data() {
-  data_key = before_;
+  data = before_;
 }
 
 guard_ranks::guard_ranks(const key256& key, std::array<std::uint16_t, 2> ports)
@@ -368,11 +390,12 @@ extern "C" int listen(int descriptor, int backlog) noexcept {
 
 extern "C" int accept(int descriptor, sockaddr* from, socklen_t* bytes) {
   using namespace millrace::access;
-  if (port_guard::own().real_socket(descriptor) < 0)
+  auto port = port_guard::own().port_of(descriptor);
+  if (port.real < 0)
     return libc().accept(descriptor, from, bytes);
   const int taken = accept_proven(descriptor, from, bytes);
   if (taken >= 0)
-    check_what_comes(taken, library_of(__builtin_return_address(0)), true);
+    check_what_comes(taken, library_of(__builtin_return_address(0)), true, std::move(port.ledger));
   return taken;
 }
 
@@ -384,12 +407,12 @@ extern "C" int connect(int descriptor, const sockaddr* to, socklen_t bytes) {
     return libc().connect(descriptor, to, bytes);
   const int result = connect_with_proof(descriptor, to, bytes, keys.front());
   if (result == 0)
-    check_what_comes(descriptor, caller, false);
+    check_what_comes(descriptor, caller, false, data != nullptr ? data->ledger() : nullptr);
   return result;
 }
 
 extern "C" int getsockname(int descriptor, sockaddr* own, socklen_t* bytes) noexcept {
   using namespace millrace::access;
-  const int real = port_guard::own().real_socket(descriptor);
+  const int real = port_guard::own().port_of(descriptor).real;
   return libc().getsockname(real < 0 ? descriptor : real, own, bytes);
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/access/data_ledger.hpp"
 #include "runtime/access/key.hpp"
 #include "runtime/access/refusals.hpp"
 
@@ -7,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -30,14 +32,21 @@ void guard_actors(std::vector<key256> keys);
 /// The key of the connections that UCX makes and takes on this thread, while this object lives.
 class guard_data {
 public:
-  explicit guard_data(const key256& key);
+  /// @param ledger one for all connections of a data plane; null: what stands inside frames is not judged, since its
+  /// format is not known
+  explicit guard_data(const key256& key, std::shared_ptr<data_ledger> ledger = nullptr);
   ~guard_data();
   guard_data(const guard_data&) = delete;
   guard_data& operator=(const guard_data&) = delete;
 
+  const key256& key() const { return key_; }
+
+  const std::shared_ptr<data_ledger>& ledger() const { return ledger_; }
+
 private:
   key256 key_;
-  const key256* before_;
+  std::shared_ptr<data_ledger> ledger_;
+  guard_data* before_;
 };
 
 /// The key of the connections that Gloo, inside LibTorch, makes and takes on this thread, while this object lives.

@@ -17,6 +17,15 @@ public:
 
   /// The room that the library holds, in bytes, for what the other side has begun and not ended.
   virtual std::size_t promised() const { return 0; }
+
+  /// Before the library reads on: it may read to where an earlier frame said. @returns why that may not be any more
+  virtual std::string may_read() const { return ""; }
+
+  /// Whether what this process sends matters too.
+  virtual bool listens_to_own() const { return false; }
+
+  /// The next bytes that this process has sent, in any pieces, on the thread that reads or while that one does not.
+  virtual void told(std::span<const std::byte>) {}
 };
 
 } // namespace millrace::access

@@ -1,5 +1,6 @@
 #include "runtime/collective/gloo_wire.hpp"
 
+#include "runtime/access/gloo_stream.hpp"
 #include "runtime/access/proof.hpp"
 #include "runtime/access/socket_calls.hpp"
 #include "runtime/collective/group.hpp"
@@ -11,6 +12,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 
 #define USE_C10D_GLOO
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -21,6 +23,8 @@ namespace {
 /// Gloo would try again on its own thread, where an exception ends the process. It reads this once, at its first
 /// connection, so the program says it before it has threads.
 [[maybe_unused]] const int no_retries = ::setenv("GLOO_DISABLE_CONNECTION_RETRIES", "1", 1);
+
+static_assert(static_cast<std::size_t>(gloo_wire::kind::farewell) + 1 == access::rank_slots);
 
 /// Gloo's own deadline, for what never is late: the group has its own.
 constexpr auto never = std::chrono::hours(24);
@@ -47,6 +51,21 @@ std::vector<std::uint8_t> bytes_of(const std::string& hex, const std::string& wh
   return bytes;
 }
 
+/// A rank's address as Gloo has it: length and text of its host's name, length of a socket's address with a number, and
+/// that. Gloo believes both lengths (`Rank::Rank`, gloo/transport/tcp/context.cc), so they are checked here.
+void check_address(const std::vector<std::uint8_t>& bytes, const std::string& whose) {
+  constexpr std::size_t address = sizeof(sockaddr_storage) + sizeof(std::int64_t),
+                        fixed = 2 * sizeof(std::uint64_t) + address;
+  const auto number = [&](std::size_t at) {
+    std::uint64_t value = 0;
+    std::memcpy(&value, bytes.data() + at, sizeof value);
+    return value;
+  };
+  if (bytes.size() < fixed || number(0) != bytes.size() - fixed || number(sizeof(std::uint64_t) + number(0)) != address)
+    throw lost(whose + "'s address: want a host's name and " + std::to_string(address) + " bytes, got "
+               + std::to_string(bytes.size()) + " bytes of other lengths");
+}
+
 /// What LibTorch keeps in a store, kept in words. Each rank puts one word, its address; the key ends in "/RANK".
 class word_store : public c10d::Store {
 public:
@@ -60,7 +79,9 @@ public:
 
   std::vector<std::uint8_t> get(const std::string& key) override {
     asked_ = whose(key);
-    return bytes_of(words_->wait(key, asked_, deadline_, within_), asked_);
+    auto bytes = bytes_of(words_->wait(key, asked_, deadline_, within_), asked_);
+    check_address(bytes, asked_);
+    return bytes;
   }
 
   /// Of whom the last word was wanted: "rank 2".

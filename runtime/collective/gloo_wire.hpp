@@ -32,7 +32,9 @@ struct wire_options {
 /// What Gloo does otherwise than one would think, and what follows:
 /// - A rank that dies in the middle of a tensor ends none of the waits for that tensor. It does end those for a tensor
 ///   that has not begun.
-/// - A tensor that is longer than expected ends the whole process; one that is shorter arrives without a word.
+/// - A tensor that is longer than expected would end the whole process, one that is shorter would arrive without a
+/// word.
+///   `runtime/access` closes the connection of either before Gloo reads it.
 /// - A tensor that has begun to arrive and is given up keeps Gloo's thread busy, and Gloo's destructors waiting, until
 ///   its connection is closed. So the destructor hangs up first.
 /// - A wait that ends at its own deadline closes all connections.

@@ -67,7 +67,7 @@ data_plane::transfer_loop::transfer_loop(data_plane_options options)
       context_(choice_, {.ports = options_.ports, .v6 = options_.bind.find(':') != std::string::npos}) {
   if (options_.max_outstanding_pulls == 0)
     throw std::invalid_argument("max_outstanding_pulls: want at least 1");
-  const access::guard_data guard(options_.key);
+  const access::guard_data guard(options_.key, ledger_);
   const auto guarded_before = access::guarded_ports();
   worker_ = std::make_unique<ucx_worker>(loop_, context_, [this](ucx_worker::incoming& in) { on_message(in); });
   if (choice_.tcp && access::guarded_ports() == guarded_before)
@@ -92,7 +92,7 @@ void data_plane::transfer_loop::end() {
 
 void data_plane::transfer_loop::run() {
   pthread_setname_np(pthread_self(), "data-plane");
-  const access::guard_data guard(options_.key);
+  const access::guard_data guard(options_.key, ledger_);
   loop_.run();
 }
 

@@ -1,6 +1,24 @@
+#include "runtime/access/wireup_frame.hpp"
 #include "runtime/transport/transfer_loop.hpp"
 
+#include <stdexcept>
+
 namespace millrace::transport {
+namespace {
+
+/// UCX would read on behind the end of what is no address. @throws std::runtime_error
+void check_address(std::span<const std::byte> packed, access::data_ledger& ledger) {
+  access::worker_address there;
+  auto why = access::read_worker_address(packed, false, there);
+  if (why.empty() && there.places.empty())
+    why = "an address without a device";
+  if (why.empty() && !ledger.meet(there))
+    why = "another address of a worker that is known";
+  if (!why.empty())
+    throw std::runtime_error("UCX: " + why);
+}
+
+} // namespace
 
 void data_plane::transfer_loop::add_peer(std::uint64_t node, const node_address& where, std::vector<std::byte> packed) {
   if (closed_ || node == options_.node || dropped_.contains({node, where.life}))
@@ -34,6 +52,8 @@ void data_plane::transfer_loop::connect(std::uint64_t node, const node_address& 
   p.address = std::move(packed);
   p.connection = random_number();
   try {
+    if (ledger_)
+      check_address(where.ucx, *ledger_);
     p.endpoint = worker_->connect(where.ucx, [this, node, connection = p.connection](ucs_status_t status) {
       post([=, this] { lost(node, connection, ucs_status_string(status)); });
     });

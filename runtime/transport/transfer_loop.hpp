@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/access/data_ledger.hpp"
 #include "runtime/transport/buffer_pool.hpp"
 #include "runtime/transport/data_plane.hpp"
 #include "runtime/transport/descriptor_line.hpp"
@@ -201,6 +202,8 @@ private:
   boost::asio::io_context loop_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{loop_.get_executor()};
   ucx_context context_;
+  const std::shared_ptr<access::data_ledger> ledger_ =
+      context_.format_is_known() ? std::make_shared<access::data_ledger>() : nullptr;
   std::unique_ptr<ucx_worker> worker_;
   std::unique_ptr<descriptor_door> door_;                  ///< null: nothing is lent
   std::deque<std::shared_ptr<descriptor_line>> strangers_; ///< have not knocked yet, the oldest first

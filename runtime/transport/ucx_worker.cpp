@@ -58,9 +58,24 @@ void set_listening(const listening& where) {
     setenv("UCX_TCP_AF_PRIO", "inet6,inet", 1);
 }
 
+/// How the one version says things whose format `runtime/access` knows; a person's environment may not change it.
+constexpr std::array<std::pair<const char*, const char*>, 6> known_format{{{"PROTO_ENABLE", "n"},
+                                                                           {"PROTO_INDIRECT_ID", "on"},
+                                                                           {"UNIFIED_MODE", "n"},
+                                                                           {"ADDRESS_VERSION", "v1"},
+                                                                           {"ADDRESS_DEBUG_INFO", "n"},
+                                                                           {"RNDV_SCHEME", "auto"}}};
+
+bool is_known_version() {
+  unsigned major = 0, minor = 0, release = 0;
+  ucp_get_version(&major, &minor, &release);
+  return major == 1 && minor == 13 && release == 1;
+}
+
 } // namespace
 
-ucx_context::ucx_context(const ucx_choice& allowed, const listening& where) {
+ucx_context::ucx_context(const ucx_choice& allowed, const listening& where)
+    : format_is_known_(is_known_version() && allowed.tcp && !allowed.rdma) {
   make_ucx_quiet();
   static std::once_flag once;
   std::call_once(once, set_keepalive);
@@ -73,6 +88,8 @@ ucx_context::ucx_context(const ucx_choice& allowed, const listening& where) {
   // UCX's own keep-alive keeps unacknowledged data on a socket, and then the kernel's never fires. RDMA has no other.
   if (!allowed.rdma)
     settings.emplace_back("KEEPALIVE_INTERVAL", "inf");
+  if (format_is_known_)
+    settings.insert(settings.end(), known_format.begin(), known_format.end());
   for (const auto& [name, value] : settings)
     check(ucp_config_modify(config.get(), name, value.c_str()), name);
   ucp_params_t parameters{};

@@ -35,11 +35,15 @@ public:
 
   ucp_context_h get() const { return context_; }
 
+  /// Whether the format of what it says is known: version 1.13.1, and TCP is its only transport.
+  bool format_is_known() const { return format_is_known_; }
+
   /// A worker of it could not be ended: the context stays until the process ends.
   void leave_alone() const { left_alone_ = true; }
 
 private:
   ucp_context_h context_{};
+  bool format_is_known_ = false;
   mutable bool left_alone_ = false;
 };
 

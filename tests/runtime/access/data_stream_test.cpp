@@ -1,5 +1,6 @@
 #include "runtime/access/checked_streams.hpp"
 #include "runtime/access/data_stream.hpp"
+#include "tests/runtime/access/data_frames.hpp"
 
 #include <doctest/doctest.h>
 
@@ -11,36 +12,12 @@
 namespace data_stream_test {
 
 using namespace millrace::access;
+using namespace millrace::access::testing;
 
 namespace {
 
-enum kind : std::uint8_t {
-  message = 23,
-  begins = 24,
-  goes_on = 25,
-  get = 18,
-  connection = 32,
-  put = 33,
-  keep_alive = 35
-};
+constexpr std::uint8_t get = 18;
 
-/// `bytes` of a number, little endian.
-std::string number(std::uint64_t value, int bytes) {
-  std::string text;
-  for (int i = 0; i < bytes; ++i)
-    text += static_cast<char>(value >> 8 * i);
-  return text;
-}
-
-std::string header(std::uint8_t kind, std::uint64_t bytes) {
-  return number(kind, 1) + number(bytes, 4);
-}
-
-std::string frame(std::uint8_t kind, const std::string& content) {
-  return header(kind, content.size()) + content;
-}
-
-const std::string magic = number(0xCAFEBABE12345678, 8);
 const std::string request = frame(connection, number(1, 4) + std::string(25, 'a'));
 
 /// A message whose own header has that many bytes.
@@ -50,11 +27,12 @@ std::string message_with(std::uint64_t header_bytes, std::size_t bytes) {
 
 /// A message of `total` bytes begins with `bytes` of them.
 std::string first_part(std::uint64_t id, std::uint64_t total, std::size_t bytes) {
-  return frame(begins, number(0, 8) + std::string(bytes, 'm') + number(id, 8) + number(5, 8) + number(total, 8));
+  return frame(message_begins,
+               number(0, 8) + std::string(bytes, 'm') + number(id, 8) + number(5, 8) + number(total, 8));
 }
 
-std::string next_part(std::uint64_t id, std::uint64_t offset, std::size_t bytes) {
-  return frame(goes_on, number(offset, 8) + std::string(bytes, 'm') + number(id, 8) + number(5, 8));
+std::string next_part(std::uint64_t id, std::uint64_t offset, std::size_t bytes, std::uint64_t endpoint = 5) {
+  return frame(message_goes_on, number(offset, 8) + std::string(bytes, 'm') + number(id, 8) + number(endpoint, 8));
 }
 
 std::string put_at(std::uint64_t address, std::uint64_t bytes) {
@@ -66,7 +44,7 @@ bool from_100_to_200(std::uint64_t address, std::uint64_t bytes) {
 }
 
 std::string take(data_stream& stream, std::string_view bytes) {
-  return stream.take({reinterpret_cast<const std::byte*>(bytes.data()), bytes.size()});
+  return stream.take(bytes_of(bytes));
 }
 
 std::string after_request(const std::string& bytes) {
@@ -94,6 +72,7 @@ TEST_CASE("parts of a message stay within it, and what a first part announces is
   const std::string none = "a part of 10 bytes that belongs to no message";
   CHECK(after_request(next_part(3, 0, 10)) == none);
   CHECK(after_request(first_part(3, 100, 60) + next_part(4, 60, 10)) == none);
+  CHECK(after_request(first_part(3, 100, 60) + next_part(3, 60, 10, 7)) == none); // of another endpoint's message
   CHECK(after_request(first_part(3, 100, 60) + next_part(3, 91, 10)) == none);
   CHECK(after_request(first_part(3, 100, 91) + next_part(3, 0, 10)) == none);
   CHECK(after_request(first_part(3, 100, 60) + next_part(3, 60, 40) + next_part(3, 60, 10)) == none);
@@ -137,6 +116,15 @@ TEST_CASE("a frame fits UCX's buffer and its kind") {
   CHECK(after_request(frame(connection, number(8, 4))) == "a connection's event 8 of 4 bytes");
   CHECK(after_request(header(get, 30)) == "a frame of kind 18, which no process of a run sends");
   CHECK(after_request(message_with(11, 10)) == "a message of 18 bytes with a header of 11");
+}
+
+TEST_CASE("the rest of a put comes only as long as this process waits for it") {
+  bool waits = true;
+  data_stream stream(true, [&](std::uint64_t address, std::uint64_t bytes) { return waits && address + bytes == 200; });
+  CHECK(take(stream, magic + request + put_at(110, 90) + std::string(40, 'p')).empty());
+  CHECK(stream.may_read().empty());
+  waits = false;
+  CHECK(stream.may_read() == "a put of 50 more bytes that nobody waits for");
 }
 
 TEST_CASE("bytes are put only where this process waits for them") {

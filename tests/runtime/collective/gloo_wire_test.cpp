@@ -1,3 +1,4 @@
+#include "runtime/access/proof.hpp"
 #include "runtime/access/socket_calls.hpp"
 #include "runtime/collective/gloo_wire.hpp"
 #include "tests/runtime/collective/ranks.hpp"
@@ -103,6 +104,32 @@ TEST_CASE("a stranger at a rank's port is turned away, and the group forms all t
   millrace::access::tell_refusals({});
 }
 
+/// It announces a tensor of a kind that no rank sends: Gloo would keep it in mind, and wait on.
+TEST_CASE("a rank that knows the key and keeps no rule is turned away, and the other says that it is gone") {
+  watched<std::vector<std::string>> refused;
+  millrace::access::tell_refusals(
+      [&](const std::string& line) { refused.change([&](auto& all) { all.push_back(line); }); });
+  const auto options = options_of(0, 2);
+  std::unique_ptr<stranger> rank_1;
+  std::shared_ptr<rendezvous> words;
+  words = std::make_shared<rendezvous>([&](std::string key, std::string value) {
+    auto there = address_in(value);
+    const auto* place = reinterpret_cast<const sockaddr*>(&there);
+    const auto proof = millrace::access::make_proof(options.key, millrace::access::place_of(place));
+    std::string says(reinterpret_cast<const char*>(proof.data()), proof.size());
+    for (const std::uint64_t one : {1, 48, 2, 7, 0, 1, 0}) // who it is; then an operation
+      says.append(reinterpret_cast<const char*>(&one), sizeof one);
+    rank_1 = std::make_unique<stranger>(there, says);
+    // Its own word is that of rank 0 but for the port: the highest, so that rank 0 waits for it to connect.
+    const auto port = value.size() - 2 * (sizeof(sockaddr_storage) + sizeof(std::int64_t) - sizeof(sa_family_t));
+    words->told(key.replace(key.size() - 1, 1, "1"), value.replace(port, 4, "ffff"));
+  });
+  CHECK(on_ranks(1, [&](int) { connect_gloo(options, words); }).front().starts_with("rank 1 is gone: "));
+  CHECK(refused.wait([](const auto& all) { return !all.empty(); }));
+  CHECK(refused.get().front().find("an operation for slot 7, offsets 0 and 0") != std::string::npos);
+  millrace::access::tell_refusals({});
+}
+
 TEST_CASE("ranks listen on the ports that they are given; one that finds none says so") {
   const auto ports = free_ports(2);
   std::mutex mutex;
@@ -170,6 +197,22 @@ TEST_CASE("a word that is no address is said") {
     });
     CHECK(thrown[0] == "rank 1's address: want pairs of digits 0-9a-f, got \"" + word + "\"");
   }
+}
+
+/// Gloo would pass over what stands behind an address.
+TEST_CASE("a word whose length is not that of an address is said") {
+  const std::string none(16, '0'), address = "8800000000000000", socket(2 * 136, '0'),
+                                   word = none + address + socket + "00";
+  const words_of_all words(1);
+  words.of(0)->told("0/1", word);
+  const auto thrown = on_ranks(1, [&](int) {
+    auto options = options_of(0, 2);
+    options.connect_deadline = 300ms;
+    connect_gloo(options, words.of(0));
+  });
+  CHECK(thrown[0]
+        == "rank 1's address: want a host's name and 136 bytes, got " + std::to_string(word.size() / 2)
+               + " bytes of other lengths");
 }
 
 TEST_CASE("a host that is no address of this host is said") {

@@ -139,6 +139,15 @@ TEST_CASE("what a person has set in the environment reaches UCX") {
   CHECK(two.b.describe().starts_with("node 2: tcp on lo\nnode 1: tcp/lo"));
 }
 
+TEST_CASE("a person's settings of UCX do not change how frames are written that are judged") {
+  const in_environment protocols("UCX_PROTO_ENABLE", "y"), version("UCX_ADDRESS_VERSION", "v2"),
+      debug("UCX_ADDRESS_DEBUG_INFO", "y"), unified("UCX_UNIFIED_MODE", "y"), numbers("UCX_PROTO_INDIRECT_ID", "n"),
+      scheme("UCX_RNDV_SCHEME", "am");
+  pair_of_planes two(wire::tcp);
+  const auto content = random_bundle(200'000, 1);
+  CHECK(same(pull(two.b, two.a.publish(content)).value, content));
+}
+
 TEST_CASE("UCX leaves out the transports and devices that are not there") {
   boost::asio::io_context loop;
   const access::guard_data guard(options_of(1).key);

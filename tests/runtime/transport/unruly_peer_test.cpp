@@ -1,5 +1,6 @@
 #include "runtime/access/proof.hpp"
 #include "runtime/access/socket_calls.hpp"
+#include "runtime/transport/wire_format.hpp"
 #include "tests/runtime/transport/planes.hpp"
 
 #include <arpa/inet.h>
@@ -109,6 +110,38 @@ struct guarded_pair {
   }
 };
 
+/// Lines about connections that were turned away, while it lives. The first is told at once.
+class turned_away {
+public:
+  turned_away() {
+    access::tell_refusals([this](const std::string& line) {
+      const std::lock_guard lock(mutex_);
+      lines_.push_back(line);
+    });
+  }
+
+  ~turned_away() { access::tell_refusals(nullptr); }
+
+  turned_away(const turned_away&) = delete;
+  turned_away& operator=(const turned_away&) = delete;
+
+  bool has(const std::string& words) const {
+    const std::lock_guard lock(mutex_);
+    return std::ranges::any_of(lines_, [&](const std::string& line) {
+      return line.starts_with("turned away 127.0.0.1:") && line.find(words) != std::string::npos;
+    });
+  }
+
+  std::vector<std::string> lines() const {
+    const std::lock_guard lock(mutex_);
+    return lines_;
+  }
+
+private:
+  mutable std::mutex mutex_;
+  std::vector<std::string> lines_;
+};
+
 double resident_mib() {
   double all = 0, resident = 0;
   std::ifstream("/proc/self/statm") >> all >> resident;
@@ -118,12 +151,7 @@ double resident_mib() {
 } // namespace
 
 TEST_CASE("a peer that knows the key and keeps no rule is closed and named, and pulls go on") {
-  std::mutex mutex;
-  std::vector<std::string> lines;
-  access::tell_refusals([&](const std::string& line) {
-    const std::lock_guard lock(mutex);
-    lines.push_back(line);
-  });
+  const turned_away strangers;
   guarded_pair planes;
   const bundle content = random_bundle(2'000'000, 3);
   const auto offered = planes.a.publish(content);
@@ -133,15 +161,40 @@ TEST_CASE("a peer that knows the key and keeps no rule is closed and named, and 
   for (const auto& words : {magic + frame(35, ""), magic + frame(35, "x"), magic + frame(32, number(64, 4))})
     CHECK(unruly_peer(planes.where, planes.key, words).is_closed());
   CHECK(same(pull(planes.b, offered).value, content));
-  const auto said = [&] {
-    const std::lock_guard lock(mutex);
-    return std::ranges::any_of(lines, [](const std::string& line) {
-      return line.starts_with("turned away 127.0.0.1:")
-             && line.find(" a connection's event 64 of 4 bytes") != std::string::npos;
-    });
-  };
+  const auto said = [&] { return strangers.has(" a connection's event 64 of 4 bytes"); };
   CHECK((eventually(said) || eventually(said))); // lines after the first come together, up to 10 s later
-  access::tell_refusals(nullptr);
+}
+
+TEST_CASE("a peer that knows the key and names what it was never told is closed and named, and pulls go on") {
+  guarded_pair planes;
+  const bundle content = random_bundle(2'000'000, 3);
+  const auto offered = planes.a.publish(content);
+  CHECK(same(pull(planes.b, offered).value, content));
+  // A connection from port 9 of 127.0.0.1.
+  const auto asks = magic
+                    + frame(32, number(1, 4) + std::string(9, '\0') + number(2, 2) + number(0x0900, 2)
+                                    + number(0x0100007f, 4) + std::string(8, '\0'));
+  // UCX looks each of these up, finds nothing, and goes on to read.
+  const auto message = frame(26, number(1, 2) + number(1, 2) + number(0, 4) + number(9'999, 8));
+  const auto demand = frame(11, number(9'999, 8) + number(3, 8) + number(8, 8) + number(8, 8) + std::string(17, '\0'));
+  for (const auto& [words, why] : {std::pair(message, "a message to endpoint 9999, not told to it"),
+                                   std::pair(demand, "a demand for 8 bytes of request 9999, not offered")}) {
+    const turned_away strangers;
+    CHECK(unruly_peer(planes.where, planes.key, asks + words).is_closed());
+    const auto said = [&, why = why] { return strangers.has(why); };
+    CHECK((eventually(said) || eventually(said)));
+  }
+  CHECK(same(pull(planes.b, offered).value, content));
+}
+
+TEST_CASE("an address of a worker that no worker has is refused before UCX reads it") {
+  data_plane plane(options_of(1));
+  auto words = read_address(data_plane(options_of(2)).address()).value();
+  words.ucx.push_back({}); // UCX would pass over it
+  plane.add_peer(3, write(words));
+  const auto got = pull(plane, ticket{.owner = 3, .id = 1, .bytes = 0, .layout = {}, .checksums = {}});
+  CHECK(got.status == pull_status::peer_lost);
+  CHECK(got.error.find("UCX: an address with 1 bytes behind it") != std::string::npos);
 }
 
 TEST_CASE("peers that know the key, begin a frame and are silent cost no more than the bound") {
@@ -169,12 +222,14 @@ TEST_CASE("peers that know the key, begin a frame and are silent cost no more th
 }
 
 TEST_CASE("bundles of every size come through what is checked") {
+  const turned_away nobody;
   pair_of_planes planes(wire::tcp);
   for (std::size_t bytes = 100; bytes < 150'000; bytes += 613) {
     CAPTURE(bytes);
     const auto content = random_bundle(bytes, bytes);
     REQUIRE(same(pull(planes.b, planes.a.publish(content)).value, content));
   }
+  CHECK(nobody.lines().empty());
 }
 
 } // namespace unruly_peer_test
