@@ -45,7 +45,7 @@ std::string name_of(int descriptor) {
 }
 
 /// How often each descriptor has been closed: whoever finds it unchanged needs no system call to know its socket again.
-/// A child between vfork and exec counts here too, so a change says no more than that one must look.
+/// A child between vfork and exec must not count here: its descriptors are its own.
 constinit std::array<std::atomic<std::uint32_t>, 1 << 16> closings{};
 
 /// The connections of this process that are checked. It lives as long as the process.
@@ -89,14 +89,21 @@ public:
       is_open();
     }
 
-    /// Whether the descriptor still is that of the connection.
+    /// Whether nobody has closed the descriptor since it was looked at last.
+    bool is_untouched() const {
+      const auto at = static_cast<std::size_t>(descriptor);
+      return at < closings.size() ? closings[at] == closed_before : socket_inode(descriptor) == inode;
+    }
+
+    /// Whether the descriptor still is that of the connection. For who uses it.
     bool is_open() {
+      if (is_untouched())
+        return true;
       const auto at = static_cast<std::size_t>(descriptor);
       const auto now = at < closings.size() ? closings[at].load() : 0;
-      if (at < closings.size() && now == closed_before)
-        return true;
       const bool same = socket_inode(descriptor) == inode;
-      closed_before = same ? now : closed_before.load();
+      if (same)
+        closed_before = now;
       return same;
     }
 
@@ -154,7 +161,7 @@ private:
 
   /// With the lock held. What those had promised who have closed meanwhile is counted no more.
   void forget_closed() {
-    std::erase_if(streams_, [](const auto& at) { return !at.second->is_open(); });
+    std::erase_if(streams_, [](const auto& at) { return !at.second->is_untouched(); });
     std::int64_t sum = 0;
     for (const auto& [descriptor, one] : streams_)
       sum += one->promised;
@@ -271,13 +278,9 @@ extern "C" int close(int descriptor) {
   static constinit std::atomic<int (*)(int)> real = nullptr;
   if (real == nullptr)
     real = next<int(int)>("close");
-  const auto at = static_cast<std::size_t>(descriptor);
-  if (at >= closings.size())
-    return real.load()(descriptor);
-  ++closings[at]; // who looks now finds the socket or another one
-  const int result = real.load()(descriptor);
-  ++closings[at]; // who has looked meanwhile looks again
-  return result;
+  if (const auto at = static_cast<std::size_t>(descriptor); at < closings.size())
+    ++closings[at];
+  return real.load()(descriptor);
 }
 
 extern "C" ssize_t recv(int descriptor, void* into, size_t room, int flags) {
