@@ -1,5 +1,8 @@
 #include "runtime/model/matrix_product.hpp"
 
+#include "kernels/instruction_set.hpp"
+#include "runtime/model/float_tensor.hpp"
+
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
@@ -50,6 +53,24 @@ bool suits_onednn(const at::Tensor& a, const at::Tensor& b) {
   return onednn_linear::get() && a.is_cpu() && a.scalar_type() == at::kFloat && a.numel() > 0 && b.numel() > 0;
 }
 
+/// Whether bfloat16 is multiplied as it is. LibTorch's own loops, without oneDNN's, take twenty times as long as fp32.
+bool multiplies_half(at::Device device) {
+  static const bool on_cpu = onednn_linear::get() && kernels::best_instruction_set() >= kernels::instruction_set::avx512
+                             && __builtin_cpu_supports("avx512bf16");
+  return on_cpu || !device.is_cpu();
+}
+
+bool is_half_by_float(const at::Tensor& a) {
+  return a.scalar_type() == at::kBFloat16 && !multiplies_half(a.device());
+}
+
+/// a b^T + bias, summed in one piece.
+at::Tensor in_one_piece(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias) {
+  if (!suits_onednn(a, b))
+    return bias.defined() ? at::addmm(bias, a, b.t()) : at::mm(a, b.t());
+  return (*onednn_linear::get())(a, b, bias.defined() ? std::optional(bias) : std::nullopt);
+}
+
 /// Inputs that one product sums: oneDNN's chains are as long as it is let, and rounding grows with their root.
 constexpr std::int64_t longest_chain = 384;
 
@@ -57,13 +78,13 @@ constexpr std::int64_t longest_chain = 384;
 
 at::Tensor product_transposed(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias) {
   const at::NoGradGuard no_grad;
-  if (!suits_onednn(a, b))
-    return bias.defined() ? at::addmm(bias, a, b.t()) : at::mm(a, b.t());
+  if (is_half_by_float(a))
+    return in_one_piece(widened(a), widened(b), bias.defined() ? widened(bias) : bias).to(at::kBFloat16);
+  const std::int64_t in = a.size(1), pieces = (in + longest_chain - 1) / longest_chain;
+  if (pieces == 1 || !suits_onednn(a, b))
+    return in_one_piece(a, b, bias);
   const auto& linear = *onednn_linear::get();
   const std::optional<at::Tensor> first_bias = bias.defined() ? std::optional(bias) : std::nullopt;
-  const std::int64_t in = a.size(1), pieces = (in + longest_chain - 1) / longest_chain;
-  if (pieces == 1)
-    return linear(a, b, first_bias);
   at::Tensor y;
   for (std::int64_t i = 0; i < pieces; ++i) {
     const std::int64_t begin = in * i / pieces, length = in * (i + 1) / pieces - begin;
@@ -76,7 +97,21 @@ at::Tensor product_transposed(const at::Tensor& a, const at::Tensor& b, const at
 
 at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
   const at::NoGradGuard no_grad;
+  if (is_half_by_float(a))
+    return wide_product(a, b).to(at::kBFloat16);
   return suits_onednn(a, b) ? (*onednn_linear::get())(a, b.t(), std::nullopt) : at::mm(a, b);
+}
+
+at::Tensor wide_product_transposed(const at::Tensor& a, const at::Tensor& b) {
+  return wide_product(a, b.t());
+}
+
+at::Tensor wide_product(const at::Tensor& a, const at::Tensor& b) {
+  const at::NoGradGuard no_grad;
+  if (!a.is_cpu())
+    return at::mm(a, b, at::kFloat);
+  // As oneDNN wants them, or it would copy what is twice as wide.
+  return product(widened(a.contiguous()), widened(b.t().contiguous()).t());
 }
 
 } // namespace millrace::model

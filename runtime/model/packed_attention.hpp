@@ -23,4 +23,12 @@ std::vector<at::Tensor> attention_masks(std::span<const packed_group> groups, at
 at::Tensor packed_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             std::span<const at::Tensor> masks);
 
+/// The same of bfloat16 on the CPU, with scores and sums in fp32. It keeps its inputs and its output in bfloat16.
+/// @param masks as `added_masks` makes them
+at::Tensor packed_half_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                 const std::vector<at::Tensor>& masks);
+
+/// Masks as fp32 numbers that are added to scores: 0 or -infinity.
+std::vector<at::Tensor> added_masks(std::span<const at::Tensor> masks);
+
 } // namespace millrace::model

@@ -36,21 +36,22 @@ void check(const decoder& model, std::span<const std::int32_t> prompt,
 
 /// The number at the row that predicts each token of `answers`.
 std::vector<float> scores_of_pass(const decoder& model, std::span<const std::int32_t> prompt,
-                                  std::span<const std::vector<std::int32_t>> answers) {
+                                  std::span<const std::vector<std::int32_t>> answers, const arithmetic& how) {
   const at::Device device = model.device();
   const prompt_and_answers group{prompt, {answers.begin(), answers.end()}};
   const packed_sequences packed = pack({&group, 1});
   if (packed.rows.numel() == 0)
     return {};
-  training_operations ops(packed.groups);
+  training_operations ops(packed.groups, activations::kept, nullptr, how);
   const at::Tensor hidden = model.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
   const at::Tensor scores =
-      token_scores(hidden, model.head(), packed.rows.to(device)).to(at::kCPU, at::kFloat).contiguous();
+      token_scores(hidden, model.head(), packed.rows.to(device), how).to(at::kCPU, at::kFloat).contiguous();
   return {scores.data_ptr<float>(), scores.data_ptr<float>() + scores.numel()};
 }
 
 std::vector<float> values_before(const decoder& model, std::span<const std::int32_t> prompt,
-                                 std::span<const std::vector<std::int32_t>> answers, std::int64_t tokens_at_once) {
+                                 std::span<const std::vector<std::int32_t>> answers, std::int64_t tokens_at_once,
+                                 const arithmetic& how) {
   const at::NoGradGuard no_grad;
   std::vector<float> values;
   for (std::size_t first = 0, end = 0; first < answers.size(); first = end) {
@@ -58,7 +59,7 @@ std::vector<float> values_before(const decoder& model, std::span<const std::int3
     for (end = first + 1;
          end < answers.size() && fed + static_cast<std::int64_t>(answers[end].size()) <= tokens_at_once; ++end)
       fed += static_cast<std::int64_t>(answers[end].size());
-    const auto some = scores_of_pass(model, prompt, answers.subspan(first, end - first));
+    const auto some = scores_of_pass(model, prompt, answers.subspan(first, end - first), how);
     values.insert(values.end(), some.begin(), some.end());
   }
   return values;
@@ -76,15 +77,18 @@ checkpoint with_score_head(checkpoint model) {
   return model;
 }
 
-at::Tensor token_scores(const at::Tensor& hidden, const linear_weight& head, const at::Tensor& rows) {
+at::Tensor token_scores(const at::Tensor& hidden, const linear_weight& head, const at::Tensor& rows,
+                        const arithmetic& how) {
   TORCH_CHECK(head.weight.dim() == 2 && head.weight.size(0) == 1, "head: want [1, hidden], got ", head.weight.sizes());
-  return hidden.index_select(0, rows).matmul(widened(head.weight).squeeze(0));
+  const at::Tensor weight = how.is_half() ? half_vector(head.weight, how) : widened(head.weight);
+  return widened(hidden.index_select(0, rows)).matmul(weight.squeeze(0));
 }
 
 std::vector<float> answer_values(const decoder& model, std::span<const std::int32_t> prompt,
-                                 std::span<const std::vector<std::int32_t>> answers, std::int64_t tokens_at_once) {
+                                 std::span<const std::vector<std::int32_t>> answers, std::int64_t tokens_at_once,
+                                 const arithmetic& how) {
   check(model, prompt, answers);
-  return values_before(model, prompt, answers, tokens_at_once);
+  return values_before(model, prompt, answers, tokens_at_once, how);
 }
 
 scored_part scored_part_of(std::span<const std::int32_t> prompt, std::span<const std::int32_t> answer,
@@ -110,7 +114,7 @@ std::vector<float> answer_scores(const decoder& model, std::span<const std::int3
         break;
       followed.emplace_back(part.answer.begin(), part.answer.end()).push_back(0);
     }
-    const auto values = values_before(model, prompt.first(shared), followed, tokens_at_once);
+    const auto values = values_before(model, prompt.first(shared), followed, tokens_at_once, {});
     std::size_t last = 0;
     for (const auto& answer : followed)
       scores.push_back(values[(last += answer.size()) - 1]);

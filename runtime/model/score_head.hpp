@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/model/arithmetic.hpp"
 #include "runtime/model/checkpoint.hpp"
 #include "runtime/model/decoder.hpp"
 
@@ -18,7 +19,9 @@ checkpoint with_score_head(checkpoint model);
 
 /// The number at some rows: hidden[rows] w^T, [N], differentiable in `hidden` and `head`.
 /// @param hidden [T, hidden]   @param head weight [1, hidden]   @param rows [N] int64 in [0, T)
-at::Tensor token_scores(const at::Tensor& hidden, const linear_weight& head, const at::Tensor& rows);
+/// @param how of the pass that made `hidden`; numbers of bfloat16 are fp32
+at::Tensor token_scores(const at::Tensor& hidden, const linear_weight& head, const at::Tensor& rows,
+                        const arithmetic& how = {});
 
 /// The number before each answer token, read at the row that predicts it: the first is read at the prompt's last
 /// token, before anything of the answer is known. What a critic adds as `value`. Depends on the prompt, the answers,
@@ -30,8 +33,8 @@ at::Tensor token_scores(const at::Tensor& hidden, const linear_weight& head, con
 /// @returns [sum of the answers' lengths], one answer after another
 /// @throws std::invalid_argument for an empty prompt, a token outside the vocabulary or a text beyond the context
 std::vector<float> answer_values(const decoder& model, std::span<const std::int32_t> prompt,
-                                 std::span<const std::vector<std::int32_t>> answers,
-                                 std::int64_t tokens_at_once = 4096);
+                                 std::span<const std::vector<std::int32_t>> answers, std::int64_t tokens_at_once = 4096,
+                                 const arithmetic& how = {});
 
 /// What a score is read behind: prompt and answer without the tokens `pad` at their end, but at least one token.
 /// transformers reads there too: where its padding is the end token, as in many reward models, the number stands before

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/model/arithmetic.hpp"
 #include "runtime/model/decoder.hpp"
 
 #include <ATen/core/Tensor.h>
@@ -21,9 +22,9 @@ struct token_logprobs {
 /// once.
 ///
 /// @param hidden [T, hidden]   @param rows [N] int64 in [0, T)   @param targets [N] int64 in [0, vocab)
-/// @param temperature > 0
+/// @param temperature > 0   @param how of the pass that made `hidden`; logits of bfloat16 are fp32
 token_logprobs token_logprob(const at::Tensor& hidden, const linear_weight& head, const at::Tensor& rows,
-                             const at::Tensor& targets, double temperature);
+                             const at::Tensor& targets, double temperature, const arithmetic& how = {});
 
 /// Words of the vocabulary in one of `token_logprob`'s blocks. @param rows distinct ones
 std::int64_t words_at_once(std::int64_t rows, std::int64_t vocab);

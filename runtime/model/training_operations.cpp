@@ -19,69 +19,84 @@ using torch::autograd::Function;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
 
+/// In each of these functions, `value` is what is computed with in place of a parameter; nothing: the parameter itself.
+/// The gradient is the parameter's.
+using instead = std::optional<at::Tensor>;
+
 struct embed_function : Function<embed_function> {
-  static Variable forward(AutogradContext* ctx, const Variable& table, const Variable& tokens) {
+  static Variable forward(AutogradContext* ctx, const Variable& table, const Variable& tokens, const instead& value) {
     ctx->save_for_backward({table, tokens});
-    return table.index_select(0, tokens);
+    return value.value_or(table).index_select(0, tokens);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const auto saved = ctx->get_saved_variables();
     const Variable &table = saved[0], &tokens = saved[1];
+    const at::Tensor rows = gradients[0].to(table.scalar_type());
     if (at::Tensor sink = gradient_sink(table); sink.defined()) {
-      sink.index_add_(0, tokens, gradients[0]);
-      return {{}, {}};
+      sink.index_add_(0, tokens, rows);
+      return {{}, {}, {}};
     }
-    return {at::zeros_like(table).index_add_(0, tokens, gradients[0]), {}};
+    return {at::zeros_like(table).index_add_(0, tokens, rows), {}, {}};
   }
 };
 
 struct linear_function : Function<linear_function> {
   static Variable forward(AutogradContext* ctx, const Variable& x, const Variable& weight,
-                          const std::optional<at::Tensor>& bias) {
-    ctx->save_for_backward({x, weight});
+                          const std::optional<at::Tensor>& bias, const instead& value, const instead& bias_value) {
+    ctx->save_for_backward({x, weight, value.value_or(at::Tensor())});
     ctx->saved_data["bias"] = bias.has_value();
-    return product_transposed(x, weight, bias.value_or(at::Tensor()));
+    return product_transposed(x, value.value_or(weight), bias_value ? *bias_value : bias.value_or(at::Tensor()));
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const auto saved = ctx->get_saved_variables();
-    const Variable &x = saved[0], &weight = saved[1];
+    const Variable &x = saved[0], &weight = saved[1], &value = saved[2];
     const at::Tensor dy = gradients[0].contiguous();
+    const bool half = dy.scalar_type() == at::kBFloat16;
     at::Tensor dx, dweight, dbias;
     if (ctx->needs_input_grad(0))
-      dx = product(dy, weight);
+      dx = product(dy, value.defined() ? value : weight);
     if (ctx->needs_input_grad(1)) {
-      dweight = product(dy.t(), x);
+      dweight = half ? wide_product(dy.t(), x) : product(dy.t(), x);
       if (at::Tensor sink = gradient_sink(weight); sink.defined()) {
         sink.add_(dweight);
         dweight.reset();
       }
     }
     if (ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2))
-      dbias = dy.sum(0);
-    return {dx, dweight, dbias};
+      dbias = dy.sum(0, false, half ? at::kFloat : dy.scalar_type());
+    return {dx, dweight, dbias, {}, {}};
   }
 };
 
-/// Keeps x and 1 / rms of each row.
+/// A parameter of few numbers, as fp32 of the rounded ones.
+struct rounded_vector : Function<rounded_vector> {
+  static Variable forward(AutogradContext*, const Variable&, const at::Tensor& value) { return value.to(at::kFloat); }
+
+  static variable_list backward(AutogradContext*, const variable_list& gradients) { return {gradients[0], {}}; }
+};
+
+/// Keeps x and 1 / rms of each row. In fp32 at least, whatever x and the result are.
 struct rms_norm_function : Function<rms_norm_function> {
-  static Variable forward(AutogradContext* ctx, const Variable& x, const Variable& weight, double eps) {
+  static Variable forward(AutogradContext* ctx, const Variable& given, const Variable& weight, double eps,
+                          at::ScalarType made) {
+    const at::Tensor x = widened(given);
     const at::Tensor inverse = x.square().mean(-1, true).add_(eps).rsqrt_();
-    ctx->save_for_backward({x, weight, inverse});
-    return x.mul(inverse).mul_(weight);
+    ctx->save_for_backward({given, weight, inverse});
+    return x.mul(inverse).mul_(weight).to(made);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const auto saved = ctx->get_saved_variables();
-    const Variable &x = saved[0], &weight = saved[1], &inverse = saved[2];
-    const at::Tensor& dy = gradients[0];
+    const Variable &weight = saved[1], &inverse = saved[2];
+    const at::Tensor x = widened(saved[0]), dy = widened(gradients[0]);
     const at::Tensor normed = x * inverse;
     at::Tensor product = dy * normed;
     const at::Tensor dweight = product.reshape({-1, weight.size(0)}).sum(0);
     const at::Tensor along = product.mul_(weight).mean(-1, true);
     const at::Tensor dx = at::mul_out(product, dy, weight).sub_(normed.mul_(along)).mul_(inverse);
-    return {dx, dweight, {}};
+    return {dx.to(saved[0].scalar_type()), dweight, {}, {}};
   }
 };
 
@@ -201,29 +216,36 @@ struct recomputed_block : Function<recomputed_block> {
 
 } // namespace
 
-training_operations::training_operations(std::vector<packed_group> groups, activations kept, block_weights* blocks)
-    : groups_(std::move(groups)), activations_(kept), blocks_(blocks) {
+training_operations::training_operations(std::vector<packed_group> groups, activations kept, block_weights* blocks,
+                                         arithmetic how)
+    : groups_(std::move(groups)), activations_(kept), blocks_(blocks), arithmetic_(how) {
 }
 
 at::Tensor training_operations::embed(const linear_weight& table, const at::Tensor& tokens) {
-  return widened(embed_function::apply(table.weight, tokens));
+  return widened(embed_function::apply(table.weight, tokens, arithmetic_.of(table.weight)));
 }
 
 void training_operations::linear(const at::Tensor& x, std::span<const linear_weight* const> layers,
                                  std::span<at::Tensor> y) {
   TORCH_CHECK(layers.size() == y.size(), "linear: ", layers.size(), " layers, ", y.size(), " outputs");
-  for (std::size_t i = 0; i < layers.size(); ++i)
-    if (const linear_weight& w = *layers[i]; w.low_rank_a.defined()) {
-      const at::Tensor narrow = linear_function::apply(x, w.low_rank_a, std::nullopt);
-      y[i] = linear_function::apply(x, widened(w.weight), w.bias.defined() ? std::optional(w.bias) : std::nullopt)
-             + linear_function::apply(narrow, w.low_rank_b, std::nullopt) * w.low_rank_scale;
-    } else {
-      y[i] = linear_function::apply(x, widened(w.weight), w.bias.defined() ? std::optional(w.bias) : std::nullopt);
-    }
+  const auto multiplied = [&](const at::Tensor& by, const at::Tensor& weight, const at::Tensor& bias) {
+    return linear_function::apply(by, arithmetic_.is_half() ? weight : widened(weight),
+                                  bias.defined() ? std::optional(bias) : std::nullopt, arithmetic_.of(weight),
+                                  arithmetic_.of(bias));
+  };
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const linear_weight& w = *layers[i];
+    const at::Tensor narrow = w.low_rank_a.defined() ? multiplied(x, w.low_rank_a, {}) : at::Tensor();
+    y[i] = multiplied(x, w.weight, w.bias);
+    if (narrow.defined())
+      y[i] = y[i] + multiplied(narrow, w.low_rank_b, {}) * w.low_rank_scale;
+  }
 }
 
 at::Tensor training_operations::rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  return rms_norm_function::apply(x, weight, eps);
+  const bool half = arithmetic_.is_half();
+  return rms_norm_function::apply(x, half ? half_vector(weight, arithmetic_) : weight, eps,
+                                  half ? at::kBFloat16 : x.scalar_type());
 }
 
 at::Tensor training_operations::add(const at::Tensor& a, const at::Tensor& b) {
@@ -237,15 +259,29 @@ at::Tensor training_operations::swiglu(const at::Tensor& gate, const at::Tensor&
 at::Tensor training_operations::rope(const at::Tensor& x, const at::Tensor& positions, const at::Tensor& cos,
                                      const at::Tensor& sin) {
   const auto of_each_token = [&](const at::Tensor& table) {
-    return table.index_select(0, positions).unsqueeze(1).to(x.scalar_type()); // [T, 1, head_dim / 2]
+    const at::Tensor angles = table.index_select(0, positions).unsqueeze(1); // [T, 1, head_dim / 2]
+    return arithmetic_.is_half() ? angles : angles.to(x.scalar_type());
   };
   return rope_function::apply(x, of_each_token(cos), of_each_token(sin));
 }
 
 at::Tensor training_operations::attention(std::int64_t, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  if (masks_.empty())
-    masks_ = attention_masks(groups_, q.device());
-  return packed_attention(q, k, v, masks_);
+  make_masks(q.device());
+  return arithmetic_.is_half() && q.is_cpu() ? packed_half_attention(q, k, v, masks_)
+                                             : packed_attention(q, k, v, masks_);
+}
+
+void training_operations::make_masks(at::Device device) {
+  if (!masks_.empty())
+    return;
+  masks_ = attention_masks(groups_, device);
+  if (arithmetic_.is_half() && device.is_cpu())
+    masks_ = added_masks(masks_);
+}
+
+at::Tensor half_vector(const at::Tensor& parameter, const arithmetic& how) {
+  const auto value = how.of(parameter);
+  return value ? rounded_vector::apply(parameter, *value) : widened(parameter);
 }
 
 at::Tensor training_operations::run(std::int64_t layer, const block& one, const at::Tensor& x) {
@@ -255,8 +291,7 @@ at::Tensor training_operations::run(std::int64_t layer, const block& one, const 
     blocks_->forward_begins(layer);
   at::Tensor y;
   if (back && activations_ == activations::recomputed) {
-    if (masks_.empty())
-      masks_ = attention_masks(groups_, x.device());
+    make_masks(x.device());
     training_operations again = *this;
     again.activations_ = activations::kept;
     const at::Tensor anchor = at::zeros({}, x.options()).requires_grad_();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/model/activations.hpp"
+#include "runtime/model/arithmetic.hpp"
 #include "runtime/model/block_weights.hpp"
 #include "runtime/model/decoder.hpp"
 #include "runtime/model/packed_sequences.hpp"
@@ -9,8 +10,10 @@
 
 namespace millrace::model {
 
-/// The decoder's arithmetic over packed sequences, differentiable in every parameter, on any device and in float or
-/// double. Without grad mode it keeps nothing, so it also scores (reference, `millrace score`).
+/// The decoder's arithmetic over packed sequences, differentiable in every parameter, on any device, in float or
+/// double, or as `arithmetic` says in bfloat16. Hidden states are then bfloat16 too. The sum that blocks add to is
+/// fp32: rounded at each block, it took the log-probabilities of SmolLM2 a third further away (docs/measured.md).
+/// Without grad mode it keeps nothing, so it also scores (reference, `millrace score`).
 ///
 ///     training_operations ops(packed.groups);
 ///     at::Tensor hidden = decoder.hidden(ops, packed.tokens, packed.positions);
@@ -23,7 +26,7 @@ public:
   /// @param groups the sequences of the calls to come; their tokens must add up to T
   /// @param blocks what brings the parameters of blocks; outlives the backward pass; nullptr: they are there
   explicit training_operations(std::vector<packed_group> groups, activations kept = activations::kept,
-                               block_weights* blocks = nullptr);
+                               block_weights* blocks = nullptr, arithmetic how = {});
 
   at::Tensor embed(const linear_weight& table, const at::Tensor& tokens) override;
   void linear(const at::Tensor& x, std::span<const linear_weight* const> layers, std::span<at::Tensor> y) override;
@@ -36,10 +39,16 @@ public:
   at::Tensor run(std::int64_t layer, const block& one, const at::Tensor& x) override;
 
 private:
+  void make_masks(at::Device device);
+
   std::vector<packed_group> groups_;
   activations activations_;
   block_weights* blocks_;
+  arithmetic arithmetic_;
   std::vector<at::Tensor> masks_; ///< of the groups, once a layer has attended
 };
+
+/// A parameter of few numbers as bfloat16 has it, in fp32 and differentiable. @param how of bfloat16
+at::Tensor half_vector(const at::Tensor& parameter, const arithmetic& how);
 
 } // namespace millrace::model

@@ -1,3 +1,5 @@
+#include "runtime/model/matrix_product.hpp"
+#include "runtime/model/score_head.hpp"
 #include "runtime/model/token_logprob.hpp"
 #include "runtime/model/training_operations.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
@@ -96,10 +98,11 @@ model::packed_sequences packed(const std::vector<sample>& groups) {
 }
 
 at::Tensor packed_logprob(const model::decoder& d, const std::vector<sample>& groups, double temperature,
-                          model::activations kept = model::activations::kept) {
+                          model::activations kept = model::activations::kept, const model::arithmetic& how = {}) {
   const auto p = packed(groups);
-  model::training_operations ops(p.groups, kept);
-  return model::token_logprob(d.hidden(ops, p.tokens, p.positions), d.head(), p.rows, p.targets, temperature).logprob;
+  model::training_operations ops(p.groups, kept, nullptr, how);
+  return model::token_logprob(d.hidden(ops, p.tokens, p.positions), d.head(), p.rows, p.targets, temperature, how)
+      .logprob;
 }
 
 at::Tensor plain_logprob(const model::model_config& c, const model::weights& w, const std::vector<sample>& groups,
@@ -183,12 +186,13 @@ TEST_CASE("a gradient that is already there is added to in place") {
 
 TEST_CASE("blocks that are computed again give the same gradients bit for bit") {
   /// The gradients of two backward passes, the second on top of the first.
-  const auto gradients = [](const model::model_config& config, const model::weights& w, model::activations kept) {
+  const auto gradients = [](const model::model_config& config, const model::weights& w, model::activations kept,
+                            precision numbers) {
     const model::decoder d(config, w);
     for (const auto& p : w)
       p.tensor.mutable_grad().reset();
     for (const double temperature : {0.7, 1.0}) {
-      const auto logprob = packed_logprob(d, two_groups(), temperature, kept);
+      const auto logprob = packed_logprob(d, two_groups(), temperature, kept, {.numbers = numbers});
       (logprob * at::linspace(-1, 1, logprob.size(0), logprob.options())).sum().backward();
     }
     std::vector<at::Tensor> found;
@@ -199,19 +203,101 @@ TEST_CASE("blocks that are computed again give the same gradients bit for bit") 
   for (const auto& family : model::families()) {
     const auto config = tiny_config(family.name);
     const auto w = random_weights(config, 7, at::kFloat, true);
-    for (const bool embeds : {true, false}) { // a frozen table: the first block's input has no gradient
-      CAPTURE(std::string(family.name));
-      CAPTURE(embeds);
-      w[0].tensor.set_requires_grad(embeds);
-      const auto want = gradients(config, w, model::activations::kept);
-      const auto got = gradients(config, w, model::activations::recomputed);
-      for (std::size_t i = 0; i < w.size(); ++i) {
-        CAPTURE(w[i].name);
-        REQUIRE(got[i].defined() == want[i].defined());
-        CHECK((!want[i].defined() || at::equal(got[i], want[i])));
+    for (const bool embeds : {true, false}) // a frozen table: the first block's input has no gradient
+      for (const auto numbers : {precision::float32, precision::bfloat16}) {
+        CAPTURE(std::string(family.name));
+        CAPTURE(embeds);
+        CAPTURE(int(numbers));
+        w[0].tensor.set_requires_grad(embeds);
+        const auto want = gradients(config, w, model::activations::kept, numbers);
+        const auto got = gradients(config, w, model::activations::recomputed, numbers);
+        for (std::size_t i = 0; i < w.size(); ++i) {
+          CAPTURE(w[i].name);
+          REQUIRE(got[i].defined() == want[i].defined());
+          CHECK((!want[i].defined() || at::equal(got[i], want[i])));
+        }
       }
-    }
   }
+}
+
+TEST_CASE("products of bfloat16 are summed in fp32, and rounded once or not at all") {
+  // Behind 256 the next number of bfloat16 is 258: 256 ones that are added one by one would all be lost.
+  const auto a = at::ones({1, 257}, at::kBFloat16), b = at::ones({1, 257}, at::kBFloat16);
+  b[0][0] = 256;
+  CHECK(model::product_transposed(a, b).item<float>() == 512);
+  CHECK(model::product(a, b.t()).item<float>() == 512);
+  const auto bias = at::ones({1}, at::kBFloat16); // 513 lies between 512 and 516, and nearer to 512
+  CHECK(model::product_transposed(a, b, bias).item<float>() == 512);
+  CHECK(model::product_transposed(a, b, bias * 3).item<float>() == 516);
+  a[0][1] = 2;
+  CHECK(model::wide_product_transposed(a, b).item<float>() == 513);
+  CHECK(model::wide_product(a, b.t()).item<float>() == 513);
+  CHECK((model::wide_product(a, b.t()).scalar_type() == at::kFloat));
+  CHECK((model::product(a, b.t()).scalar_type() == at::kBFloat16));
+}
+
+TEST_CASE("in bfloat16, gradients are fp32's but for the rounding of what is multiplied") {
+  // Rounding moves a number by 2^-8 of itself at most, by a third of that in the root mean square. A product rounds
+  // both inputs and its result. From a gradient to the logits and back there are some thirty products with roundings
+  // that do not depend on each other: sqrt(30 * 3) / 3 = 3.2 times 2^-8. Twice that is let.
+  constexpr double bound = 6.4 / 256;
+  for (const auto& family : model::families()) {
+    CAPTURE(std::string(family.name));
+    const auto config = tiny_config(family.name);
+    const auto w = random_weights(config, 7, at::kFloat, true);
+    const model::decoder d(config, w);
+    const auto gradient = [&](precision numbers) {
+      const auto logprob = packed_logprob(d, two_groups(), 0.8, model::activations::kept, {.numbers = numbers});
+      CHECK((logprob.scalar_type() == at::kFloat));
+      const auto weighed = (logprob * at::linspace(-1, 1, logprob.size(0), logprob.options())).sum();
+      std::vector<at::Tensor> flat;
+      for (const auto& one : torch::autograd::grad({weighed}, leaves(w))) {
+        CHECK((one.scalar_type() == at::kFloat));
+        flat.push_back(one.view(-1));
+      }
+      return at::cat(flat);
+    };
+    const auto want = gradient(precision::float32), got = gradient(precision::bfloat16);
+    const double moved = ((got - want).norm() / want.norm()).item<double>();
+    MESSAGE(family.name << ": the gradient moves by " << moved << " of itself");
+    CHECK(moved > 1e-4);
+    CHECK(moved < bound);
+  }
+}
+
+TEST_CASE("in bfloat16, what is computed with are the rounded parameters, and the gradient is the parameters'") {
+  const auto config = tiny_config("qwen3");
+  const auto w = random_weights(config, 7, at::kFloat, true);
+  auto narrow = w;
+  model::rounded_weights rounded;
+  for (auto& one : narrow) {
+    rounded.set(w[static_cast<std::size_t>(&one - narrow.data())].tensor, one.tensor.detach().to(at::kBFloat16));
+    one.tensor = one.tensor.detach().to(at::kBFloat16);
+  }
+  const model::decoder d(config, w), other(config, narrow);
+  const model::arithmetic on_the_way{.numbers = precision::bfloat16}, once{precision::bfloat16, &rounded};
+  const auto want = packed_logprob(other, two_groups(), 1, model::activations::kept, on_the_way);
+  for (const auto& how : {on_the_way, once}) {
+    const auto got = packed_logprob(d, two_groups(), 1, model::activations::kept, how);
+    CHECK(at::equal(got, want));
+    got.sum().backward();
+  }
+  // A parameter that the map has otherwise is computed with as the map has it.
+  rounded.set(w[0].tensor, at::zeros_like(narrow[0].tensor));
+  CHECK(!at::equal(packed_logprob(d, two_groups(), 1, model::activations::kept, once), want));
+  for (const auto& one : w)
+    CHECK((one.tensor.grad().scalar_type() == at::kFloat));
+}
+
+TEST_CASE("in bfloat16, a number of a score head is a sum in fp32") {
+  // 256 + 1: bfloat16 has no 257.
+  const model::linear_weight head{at::tensor({256.f, 1.00390625f}).view({1, 2}).requires_grad_(), {}, nullptr};
+  const auto hidden = at::ones({3, 2}, at::kBFloat16);
+  const auto score =
+      model::token_scores(hidden, head, at::tensor({2}, at::kLong), {.numbers = precision::bfloat16}); // 1 + 2^-8: 1
+  CHECK(score.item<float>() == 257);
+  score.sum().backward();
+  CHECK(at::equal(head.weight.grad(), at::ones({1, 2})));
 }
 
 TEST_CASE("token log-probabilities over several blocks of the vocabulary equal log_softmax") {
