@@ -263,9 +263,10 @@ private:
     add(memory_kind::program, trainer_bytes(size.weights));
     if (shard == sharding::full) {
       add(memory_kind::gradients, trained / ranks_);
-      // The table and the head with their gradients; three blocks on their way.
-      add(memory_kind::communication, 2 * (size.config.tie_embeddings ? 1 : 2) * size.table);
-      add(memory_kind::communication, 6 * size.adapted / std::max<std::int64_t>(1, size.config.layers));
+      // The table and the head with their gradients; three blocks on their way, and theirs.
+      const auto with_gradients = [&](std::int64_t numbers) { return numbers + kept_as(table.compute_dtype, numbers); };
+      add(memory_kind::communication, (size.config.tie_embeddings ? 1 : 2) * with_gradients(size.table));
+      add(memory_kind::communication, 3 * with_gradients(size.adapted) / std::max<std::int64_t>(1, size.config.layers));
     } else {
       add(memory_kind::gradients, trained, moment::training); // let go of when a step ends
       if (ranks_ > 1) {
@@ -275,10 +276,21 @@ private:
     }
     add(memory_kind::moments, 2 * trained / (shard == sharding::none ? 1 : ranks_));
     const auto passes = train::activation_bytes(
-        size.config, batch, table.activation_checkpointing ? model::activations::recomputed : model::activations::kept,
-        adapter_rank);
+        size.config, batch,
+        {.kept = table.activation_checkpointing ? model::activations::recomputed : model::activations::kept,
+         .computes = table.compute_dtype,
+         .adapter_rank = adapter_rank});
     // Measured: micro-batches of other sizes leave pieces that nothing fits into.
     add(memory_kind::activations, several ? passes + passes / 5 : passes, moment::training);
+  }
+
+  /// Of a learner that computes in bfloat16: what it computes with, beside its parameters. Shares are rounded on the
+  /// way.
+  /// @param bytes may be below 0: what no longer lies there in fp32
+  template <class Table>
+  void rounded(const Table& table, std::int64_t bytes) {
+    if (table.compute_dtype == precision::bfloat16 && !in_shares())
+      add(memory_kind::weights, bytes);
   }
 
   /// Bytes of the adapters. Their layers are known by the names of the files that would hold them.
@@ -297,6 +309,7 @@ private:
     const std::int64_t updates = p_.schedule.clock.minibatches * table.updates_per_batch;
     const std::int64_t share = in_shares() ? ranks_ : 1;
     add(memory_kind::weights, size.weights / share + (table.lora ? trained : 0));
+    rounded(table, table.lora ? 2 * size.stored - 3 * size.weights / 2 + trained / 2 : size.weights / 2);
     training(table, size, trained, updates, table.lora ? table.lora->rank : 0);
     // Measured: the model as it was read leaves pieces. Gradients and moments of the whole model take them up.
     if (table.lora)
@@ -334,8 +347,9 @@ private:
     auto scored = size;
     scored.config.score_head = true;
     add(memory_kind::weights, size.weights / (in_shares() ? ranks_ : 1));
+    rounded(table, size.weights / 2);
     if (in_shares() && rank_ == 0)
-      add(memory_kind::weights, size.weights); // it scores with the whole model
+      add(memory_kind::weights, kept_as(table.compute_dtype, size.weights)); // it scores with the whole model
     training(table, scored, size.weights, p_.schedule.clock.minibatches, 0);
   }
 

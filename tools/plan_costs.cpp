@@ -179,7 +179,8 @@ rank_costs cost_source::costs_of_ranks(const pipeline::pipeline& p, std::vector<
                           .threads = static_cast<int>(pipeline::threads_of(p, role.name, cores_here())),
                           .shard = p.shard_of(role.name),
                           .micro_batch_tokens = table.micro_batch_tokens,
-                          .activation_checkpointing = table.activation_checkpointing};
+                          .activation_checkpointing = table.activation_checkpointing,
+                          .compute_dtype = table.compute_dtype};
   const auto& path = p.models.at(table.model).path;
   const auto shape = model::load_checkpoint(path, {.weights = false, .shapes = true, .score_head = true});
   if (!measures_ranks(shape)) {

@@ -165,6 +165,7 @@ public:
     options_.threads = wanted.threads;
     options_.device = "cpu";
     options_.activations = wanted.activation_checkpointing ? model::activations::recomputed : model::activations::kept;
+    options_.computes = wanted.compute_dtype;
   }
 
   rounds_seconds alone() const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/model/checkpoint.hpp"
+#include "runtime/words/precision.hpp"
 #include "runtime/words/sharding.hpp"
 
 #include <compare>
@@ -24,6 +25,7 @@ struct rank_probe {
   sharding shard = sharding::none;
   std::int64_t micro_batch_tokens = 2048;
   bool activation_checkpointing = false;
+  precision compute_dtype = precision::float32;
 
   auto operator<=>(const rank_probe&) const = default;
 };

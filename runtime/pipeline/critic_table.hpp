@@ -5,6 +5,7 @@
 #include "runtime/pipeline/vocabulary.hpp"
 #include "runtime/words/columns.hpp"
 #include "runtime/words/limits.hpp"
+#include "runtime/words/precision.hpp"
 
 #include <cstdint>
 #include <string>
@@ -27,6 +28,7 @@ struct critic_table {
   double value_clip = 0.2;
   std::int64_t micro_batch_tokens = 2048;
   bool activation_checkpointing = false;
+  precision compute_dtype = precision::float32;
 
   bool operator==(const critic_table&) const = default;
 
@@ -58,6 +60,9 @@ struct critic_table {
     v("activation_checkpointing", s.activation_checkpointing, any(),
       "keep each block's input alone and compute the rest again for the gradient, which is the same bit for bit: less "
       "memory, more time");
+    v("compute_dtype", s.compute_dtype, any(),
+      "what forward and backward passes multiply, and what lies between their operations, the values that it says "
+      "included; parameters, gradients, moments, norms, softmax and losses are float32 always");
   }
 };
 

@@ -9,6 +9,7 @@
 #include "runtime/pipeline/vocabulary.hpp"
 #include "runtime/words/columns.hpp"
 #include "runtime/words/limits.hpp"
+#include "runtime/words/precision.hpp"
 
 #include <array>
 #include <cstdint>
@@ -45,6 +46,7 @@ struct policy_table {
   double target_kl = 0;
   std::int64_t micro_batch_tokens = 2048;
   bool activation_checkpointing = false;
+  precision compute_dtype = precision::float32;
   bool skip_flat_groups = true;
   bool mask_truncated = false;
   std::string credit = "answer";
@@ -116,6 +118,9 @@ struct policy_table {
     v("activation_checkpointing", s.activation_checkpointing, any(),
       "keep each block's input alone and compute the rest again for the gradient, which is the same bit for bit: less "
       "memory, more time");
+    v("compute_dtype", s.compute_dtype, any(),
+      "what forward and backward passes multiply, and what lies between their operations; parameters, gradients, "
+      "moments, norms, softmax and losses are float32 always");
   }
 };
 

@@ -126,8 +126,8 @@ struct model_table {
     v("path", s.path, needed(), "a Hugging Face folder or a .gguf file; relative to the pipeline file's folder");
     v("chat_template", s.chat_template, any(), "name of a chat template; empty = the model's own");
     v("dtype", s.dtype, any(),
-      "what weights are kept as where they generate or score, and on their way there; learners keep and everybody "
-      "computes float32");
+      "what weights are kept as where they generate or score, and on their way there; those roles compute float32, and "
+      "learners as their compute_dtype says");
     v("rollout_dtype", s.rollout_dtype, any(),
       "what rollouts keep matrices as, rounded there from `dtype`; int8 is also multiplied with inputs of 16 bits; "
       "unset = dtype");

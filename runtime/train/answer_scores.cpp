@@ -9,7 +9,8 @@
 namespace millrace::train {
 
 scored_answers answer_scores(const model::decoder& decoder, std::span<const training_group> groups,
-                             const micro_batch& batch, model::activations kept, model::block_weights* blocks) {
+                             const micro_batch& batch, model::activations kept, model::block_weights* blocks,
+                             const model::arithmetic& how) {
   // The last token of an answer predicts nothing and would not be fed: a token behind it makes it so, and is not fed
   // itself.
   std::vector<std::vector<std::int32_t>> longer;
@@ -37,10 +38,10 @@ scored_answers answer_scores(const model::decoder& decoder, std::span<const trai
   }
   const model::packed_sequences packed = model::pack(views);
   const at::Device device = decoder.device();
-  model::training_operations ops(packed.groups, kept, blocks);
+  model::training_operations ops(packed.groups, kept, blocks, how);
   const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
   const at::Tensor rows = packed.rows.index_select(0, at::tensor(last, at::kLong)).to(device);
-  return {.score = model::token_scores(hidden, decoder.head(), rows), .fed = packed.tokens};
+  return {.score = model::token_scores(hidden, decoder.head(), rows, how), .fed = packed.tokens};
 }
 
 ranked_pairs rank_pairs(const at::Tensor& score, const at::Tensor& reward, const at::Tensor& group) {

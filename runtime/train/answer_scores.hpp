@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/model/activations.hpp"
+#include "runtime/model/arithmetic.hpp"
 #include "runtime/model/block_weights.hpp"
 #include "runtime/model/decoder.hpp"
 #include "runtime/train/micro_batches.hpp"
@@ -19,10 +20,10 @@ struct scored_answers {
 };
 
 /// Scores each answer of a micro-batch, read where `model::answer_scores` reads it.
-/// @param blocks as `model::training_operations` wants them
+/// @param blocks,how as `model::training_operations` wants them
 scored_answers answer_scores(const model::decoder& decoder, std::span<const training_group> groups,
                              const micro_batch& batch, model::activations kept = model::activations::kept,
-                             model::block_weights* blocks = nullptr);
+                             model::block_weights* blocks = nullptr, const model::arithmetic& how = {});
 
 /// Pairs of answers of a group with different rewards, and in how many of them the better one has the larger score.
 struct ranked_pairs {

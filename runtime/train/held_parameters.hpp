@@ -2,6 +2,7 @@
 
 #include "runtime/collective/group.hpp"
 #include "runtime/collective/parcel.hpp"
+#include "runtime/model/arithmetic.hpp"
 #include "runtime/model/block_weights.hpp"
 #include "runtime/model/weights.hpp"
 #include "runtime/train/flat_layout.hpp"
@@ -46,6 +47,9 @@ struct task_round {
 ///
 /// A sum is added up one task after another, in the order of tasks, whichever rank computes them: so it is bit for bit
 /// the same however the parameters are held. The gradients of a task begin at 0.
+///
+/// Where passes compute in bfloat16, the parameters here are the fp32 masters. Passes find the rounded ones in
+/// `model::rounded_weights`.
 ///
 /// Where there are several ranks, all call the same functions in the same order, those that say so excepted.
 /// Not thread-safe.
@@ -107,6 +111,9 @@ public:
   /// The optimizer has updated its pieces: the others get them, where they have them too.
   virtual void updated() = 0;
 
+  /// Parameters have other values, on this rank. What is rounded of them is rounded again. This rank alone.
+  virtual void changed() {}
+
   /// The parameters, on the first rank; the others return nothing. The very tensors that are trained, or copies on the
   /// CPU where there are none. @param start as they were when the step began, if that is kept; always copies
   virtual model::weights whole(bool start) = 0;
@@ -124,9 +131,12 @@ public:
 };
 
 /// Copies of parameters, as the place has them shared out. @throws input_error for NaN or infinity
-std::unique_ptr<held_parameters> hold(const model::weights& parameters, at::Device device, const team_place& place);
+/// @param rounded gets what passes in bfloat16 compute with, and outlives this; nullptr: they compute with the leaves
+std::unique_ptr<held_parameters> hold(const model::weights& parameters, at::Device device, const team_place& place,
+                                      model::rounded_weights* rounded = nullptr);
 
 /// Leaves that every rank has whole, as an adapter's.
-std::unique_ptr<held_parameters> hold_whole(model::weights leaves, const team_place& place);
+std::unique_ptr<held_parameters> hold_whole(model::weights leaves, const team_place& place,
+                                            model::rounded_weights* rounded = nullptr);
 
 } // namespace millrace::train

@@ -55,6 +55,15 @@ std::optional<model::adapter> trainable_adapter(const std::optional<model::adapt
   return out;
 }
 
+/// @param base fp32, or bfloat16 where its numbers are
+model::weights merged_in_float(const model::weights& base, const model::adapter& a) {
+  model::weights out;
+  model::merge(base, a, [&](const std::string& name, const at::Tensor& now) {
+    out.push_back({name, model::widened(now)});
+  });
+  return out;
+}
+
 /// Where the weights of the start of the step under way are kept.
 std::filesystem::path start_file(const std::filesystem::path& folder) {
   return folder / "step_start.safetensors";
@@ -77,9 +86,9 @@ std::string in_hexadecimal(double number) {
 learner::state::state(model::model_config config, const model::weights& parameters, learner_options given)
     : options(std::move(given)), row(row_named(options.algorithm)), values(row.options, options.algorithm_options),
       device(device_named(options.device)), adapter(trainable_adapter(options.adapter, device)),
-      held(adapter ? hold_whole(adapter->parameters, options.seat.place)
-                   : hold(parameters, device, options.seat.place)),
-      decoder(std::move(config), adapter ? frozen(parameters, device) : held->leaves()),
+      held(adapter ? hold_whole(adapter->parameters, options.seat.place, half)
+                   : hold(parameters, device, options.seat.place, half)),
+      decoder(std::move(config), adapter ? frozen(parameters, device, half) : held->leaves()),
       optimizer(trained(), options.optimizer, held->updates()), bound(options.activations, options.micro_batch_tokens),
       ranks(options.seat, *held, optimizer, [this](const collective::parcel& task) { return compute(task); }) {
   check(options);
@@ -169,7 +178,7 @@ model::weights learner::parameters() const {
   if (!s.adapter)
     return s.ranks.parameters();
   if (s.merged_at != s.optimizer.steps()) {
-    s.merged = model::merged(s.decoder.parameters(), *s.adapter);
+    s.merged = merged_in_float(s.decoder.parameters(), *s.adapter);
     s.merged_at = s.optimizer.steps();
   }
   return s.merged;
@@ -222,7 +231,7 @@ model::weights learner::version_parameters() const {
     return parameters();
   if (!s.adapter)
     return s.ranks.parameters(true);
-  return model::merged(s.decoder.parameters(), version_adapter().value());
+  return merged_in_float(s.decoder.parameters(), version_adapter().value());
 }
 
 std::optional<model::adapter> learner::version_adapter() const {

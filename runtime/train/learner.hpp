@@ -11,6 +11,7 @@
 #include "runtime/train/team.hpp"
 #include "runtime/train/training_group.hpp"
 #include "runtime/words/age_mask.hpp"
+#include "runtime/words/precision.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -41,9 +42,10 @@ struct learner_options {
   bool skip_flat_groups = true;           ///< see `taught_part`; only where the gradient is the same without them
   double turn_discount = 1;               ///< of groups with `turns`: what the next turn's reward counts, in [-1, 1]
   model::activations activations = model::activations::kept;
-  int threads = 0;             ///< of this process's LibTorch; 0: leave them as they are
-  std::string device = "auto"; ///< "auto", "cpu", "cuda", "cuda:1"
-  team_seat seat = {};         ///< among the learner's processes
+  precision computes = precision::float32; ///< what passes multiply; parameters and their gradients are fp32 always
+  int threads = 0;                         ///< of this process's LibTorch; 0: leave them as they are
+  std::string device = "auto";             ///< "auto", "cpu", "cuda", "cuda:1"
+  team_seat seat = {};                     ///< among the learner's processes
   /// The groups that this rank keeps, where ranks share them out: `shares_groups` says where they can. Else empty.
   group_pieces::find kept = {};
 };
@@ -68,7 +70,8 @@ struct step_part {
 };
 
 /// Trains a decoder: packs groups, runs them in micro-batches, applies `epochs` times `updates_per_batch` optimizer
-/// updates a step. Holds the fp32 master parameters, or its rank's share. Not thread-safe. The same inputs, options and
+/// updates a step. Holds the fp32 master parameters, or its rank's share; passes in bfloat16 take those rounded, once
+/// an update. Not thread-safe. The same inputs, options and
 /// threads give the same parameters bit for bit, whatever the number of ranks.
 ///
 /// A step goes: `gather_columns` (what is not finite is left out) - a pass without gradients for `old_logprob`, only

@@ -24,6 +24,9 @@ struct learner::state {
   algorithms::hyperparameter_values values;
   at::Device device;
   std::optional<model::adapter> adapter;
+  model::rounded_weights rounded;
+  model::rounded_weights* half = options.computes == precision::bfloat16 ? &rounded : nullptr;
+  model::arithmetic arithmetic{options.computes, half};
   std::unique_ptr<held_parameters> held; ///< what is trained
   model::decoder decoder;
   adamw optimizer;

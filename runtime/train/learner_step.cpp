@@ -48,7 +48,7 @@ std::vector<float> spread(const std::vector<float>& numbers, const at::Tensor& p
 learner::state::outputs learner::state::forward(const micro_batch_task& task) const {
   if (row.on == algorithms::head::score) {
     const at::Tensor zeros = at::zeros({task.batch.tokens}, at::TensorOptions(device).dtype(at::kFloat));
-    auto [score, fed] = answer_scores(decoder, task.groups, task.batch, task.activations, held->blocks());
+    auto [score, fed] = answer_scores(decoder, task.groups, task.batch, task.activations, held->blocks(), arithmetic);
     return {zeros, zeros, std::move(score), std::move(fed)};
   }
   return language_model(task, options.temperature);
@@ -56,10 +56,10 @@ learner::state::outputs learner::state::forward(const micro_batch_task& task) co
 
 learner::state::outputs learner::state::language_model(const micro_batch_task& task, double temperature) const {
   const model::packed_sequences packed = pack_part(task.groups, task.batch);
-  model::training_operations ops(packed.groups, task.activations, held->blocks());
+  model::training_operations ops(packed.groups, task.activations, held->blocks(), arithmetic);
   const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
-  const auto [logprob, entropy] =
-      model::token_logprob(hidden, decoder.head(), packed.rows.to(device), packed.targets.to(device), temperature);
+  const auto [logprob, entropy] = model::token_logprob(hidden, decoder.head(), packed.rows.to(device),
+                                                       packed.targets.to(device), temperature, arithmetic);
   return {logprob, entropy, {}, packed.tokens};
 }
 

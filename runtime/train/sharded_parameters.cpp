@@ -32,8 +32,9 @@ void empty(const c10::Storage& storage) {
 
 } // namespace
 
-sharded_parameters::sharded_parameters(const model::weights& parameters, at::Device device, const team_place& place)
-    : place_(place), layout_(parameters) {
+sharded_parameters::sharded_parameters(const model::weights& parameters, at::Device device, const team_place& place,
+                                       model::rounded_weights* rounded)
+    : place_(place), layout_(parameters), computed_in_(rounded ? at::kBFloat16 : at::kFloat) {
   const at::NoGradGuard no_grad;
   options_ = at::TensorOptions(device).dtype(at::kFloat);
   std::int64_t numbers = 0;
@@ -58,23 +59,31 @@ sharded_parameters::sharded_parameters(const model::weights& parameters, at::Dev
   model::check_finite(parameters);
   own_ = share_of(parameters);
   sum_ = at::zeros_like(own_);
-  make_leaves(parameters);
+  make_leaves(parameters, rounded);
 }
 
 sharded_parameters::~sharded_parameters() = default;
 
-/// Leaves whose memory is away.
-void sharded_parameters::make_leaves(const model::weights& parameters) {
+/// Leaves whose memory is away, and where there are, the rounded ones.
+void sharded_parameters::make_leaves(const model::weights& parameters, model::rounded_weights* rounded) {
   for (auto& one : units_) {
-    const at::Tensor memory = at::empty({one.what.range.numbers}, options_);
-    one.memory = memory.storage();
+    const auto memory = [&](at::ScalarType type) {
+      return at::empty({one.what.range.numbers}, options_.dtype(type)).storage();
+    };
+    const c10::Storage of_leaves = memory(at::kFloat);
+    one.memory = rounded ? memory(computed_in_) : of_leaves;
     for (std::size_t p = one.what.first; p < one.what.end(); ++p) {
-      const at::Tensor& like = parameters[p].tensor;
-      at::Tensor leaf = at::empty({0}, options_);
-      leaf.set_(one.memory, layout_.place(p).begin - one.what.range.begin, like.sizes(),
-                c10::contiguous_strides(like.sizes()));
-      leaves_.push_back({parameters[p].name, leaf.requires_grad_()});
+      const auto over = [&](const c10::Storage& storage, at::ScalarType type) {
+        const at::Tensor& like = parameters[p].tensor;
+        return at::empty({0}, options_.dtype(type))
+            .set_(storage, layout_.place(p).begin - one.what.range.begin, like.sizes(),
+                  c10::contiguous_strides(like.sizes()));
+      };
+      leaves_.push_back({parameters[p].name, over(of_leaves, at::kFloat).requires_grad_()});
+      if (rounded)
+        rounded->set(leaves_.back().tensor, over(one.memory, computed_in_));
     }
+    empty(of_leaves);
     empty(one.memory);
   }
 }
@@ -147,8 +156,8 @@ void sharded_parameters::join(std::shared_ptr<collective::group> ranks) {
 /// the heap.
 at::Tensor sharded_parameters::buffer(std::int64_t numbers, const at::TensorOptions& options) {
   for (const auto& known : buffers_)
-    if (known.numel() == numbers && known.device() == options.device() && known.use_count() == 1
-        && known.storage().use_count() == 1)
+    if (known.numel() == numbers && known.device() == options.device() && known.dtype() == options.dtype()
+        && known.use_count() == 1 && known.storage().use_count() == 1)
       return known;
   return buffers_.emplace_back(at::empty({numbers}, options));
 }
@@ -158,7 +167,7 @@ void sharded_parameters::bring(unit& one) {
   if (one.here || one.comes.valid())
     return;
   const at::NoGradGuard no_grad;
-  one.coming = buffer(one.what.range.numbers, options_.device(at::kCPU));
+  one.coming = buffer(one.what.range.numbers, options_.device(at::kCPU).dtype(computed_in_));
   const at::Tensor own = part_of(one, place_.rank).of(one.coming);
   own.copy_(shares_of(one, now_.from_start ? start_ : own_));
   auto outgoing = for_each_rank(), incoming = for_each_rank();

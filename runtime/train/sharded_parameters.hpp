@@ -17,9 +17,10 @@ namespace millrace::train {
 ///
 /// A pass over a block brings the block's parameters together before and lets go of them after; those of the next block
 /// travel meanwhile. A block's gradients go to the ranks that keep them as soon as they are there. What is outside of
-/// the blocks is at hand for a whole round. The ranks go through the blocks in step: one without a task goes along, and
-/// so does one whose task has ended on the way, from where it is. For that, whatever a pass asks of the blocks either
-/// is done or, where an allocation fails, can be asked again.
+/// the blocks is at hand for a whole round. Where passes compute in bfloat16, that is what travels, in half the bytes,
+/// and the leaves have no memory: a rank rounds its share on the way out. The ranks go through the blocks in step: one
+/// without a task goes along, and so does one whose task has ended on the way, from where it is. For that, whatever a
+/// pass asks of the blocks either is done or, where an allocation fails, can be asked again.
 ///
 /// Source: the third stage of ZeRO, Rajbhandari et al. 2020, arXiv:1910.02054. Differs from it in: gradients are added
 /// up in the order of tasks.
@@ -27,7 +28,8 @@ class sharded_parameters final : public held_parameters, private model::block_we
 public:
   /// @param parameters of a decoder; shares are copies in fp32 on `device`
   /// @throws input_error naming a parameter that holds NaN or infinity
-  sharded_parameters(const model::weights& parameters, at::Device device, const team_place& place);
+  sharded_parameters(const model::weights& parameters, at::Device device, const team_place& place,
+                     model::rounded_weights* rounded = nullptr);
   ~sharded_parameters() override;
 
   const model::weights& leaves() const override { return leaves_; }
@@ -64,7 +66,7 @@ private:
     flat_layout::unit what;
     flat_range own;                 ///< of the layout: this rank's share
     std::int64_t begin = 0;         ///< of that share among this rank's shares
-    c10::Storage memory;            ///< of its leaves; empty while they are away
+    c10::Storage memory;            ///< of what passes compute with; empty while it is away
     at::Tensor coming;              ///< [numbers] on the CPU: its parameters, on their way
     std::shared_future<void> comes; ///< valid while they are
     bool here = false;
@@ -100,7 +102,7 @@ private:
     return std::vector<at::Tensor>(static_cast<std::size_t>(place_.size));
   }
 
-  void make_leaves(const model::weights& parameters);
+  void make_leaves(const model::weights& parameters, model::rounded_weights* rounded);
   at::Tensor buffer(std::int64_t numbers, const at::TensorOptions& options);
   void bring(unit& one);
   void have(unit& one);
@@ -121,6 +123,7 @@ private:
   std::vector<std::size_t> others_;   ///< units outside of the blocks
   model::weights leaves_;
   at::TensorOptions options_;
+  at::ScalarType computed_in_ = at::kFloat;
   at::Tensor own_, sum_, start_; ///< [numbers of this rank's shares]
   std::unique_ptr<collective::exchange_line> line_;
   task_round now_;

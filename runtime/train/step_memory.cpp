@@ -1,32 +1,39 @@
 #include "runtime/train/step_memory.hpp"
 
 #include "runtime/model/token_logprob.hpp"
-#include "runtime/words/precision.hpp"
 
 #include <algorithm>
 
 namespace millrace::train {
 namespace {
 
-/// Numbers that a block keeps of each token for the backward pass, but for its mask.
-std::int64_t kept_by_block(const model::model_config& c, std::int64_t adapter_rank) {
+constexpr std::int64_t float_bytes = bytes_a_number(precision::float32);
+
+/// Bytes that a block keeps of each token for the backward pass, but for its mask.
+std::int64_t kept_by_block(const model::model_config& c, const pass_options& how) {
+  const bool half = how.computes == precision::bfloat16;
   const std::int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
-  std::int64_t kept = 4 * c.hidden_size + 2 // both norms: input, output, 1 / rms
-                      + q + 2 * kv          // queries, keys, values, turned
+  std::int64_t between = 2 * c.hidden_size    // what both norms make
+                         + q + 2 * kv         // queries, keys, values, turned
+                         + (half ? 1 : 2) * q // attention's output; in fp32 as it is and in the order of tokens
+                         + 3 * c.ffn_size     // gate, up, their product
+                         + 7 * how.adapter_rank;
+  std::int64_t wide = 2 * c.hidden_size + 2 // what both norms read, and 1 / rms
                       + 2 * c.head_dim      // the angles of queries and of keys
-                      + 2 * q + c.heads     // attention's output, as it is and in the order of tokens; its log sums
-                      + 3 * c.ffn_size;     // gate, up, their product
-  if (c.family->norms_heads)
-    kept += q + kv + c.heads + c.kv_heads;
-  return kept + 7 * adapter_rank;
+                      + c.heads;            // log sums of attention
+  if (c.family->norms_heads) {
+    between += q + kv;
+    wide += c.heads + c.kv_heads;
+  }
+  return between * bytes_a_number(how.computes) + wide * float_bytes;
 }
 
 /// The head's logits exist a block at a time: twice, and with the gradient of the block's words.
-std::int64_t numbers_of_head(const model::model_config& c, std::int64_t rows) {
+std::int64_t bytes_of_head(const model::model_config& c, std::int64_t rows) {
   if (c.score_head || rows == 0)
     return 0;
   const std::int64_t words = model::words_at_once(rows, c.vocab_size);
-  return 2 * words * rows + words * c.hidden_size;
+  return (2 * words * rows + words * c.hidden_size) * float_bytes;
 }
 
 } // namespace
@@ -61,17 +68,20 @@ micro_batch_size largest_micro_batch(const longest_groups& longest, std::int64_t
   return size;
 }
 
-std::int64_t activation_bytes(const model::model_config& c, const micro_batch_size& batch, model::activations kept,
-                              std::int64_t adapter_rank) {
-  const std::int64_t block = batch.tokens * kept_by_block(c, adapter_rank) + batch.squares;
-  const std::int64_t blocks =
-      kept == model::activations::kept ? c.layers * block : c.layers * batch.tokens * c.hidden_size;
+std::int64_t activation_bytes(const model::model_config& c, const micro_batch_size& batch, const pass_options& how) {
+  const bool half = how.computes == precision::bfloat16, kept = how.kept == model::activations::kept;
+  const std::int64_t number = bytes_a_number(how.computes);
+  // In fp32 each block makes numbers of the mask, else all have the same.
+  const std::int64_t masks = batch.squares * float_bytes;
+  const std::int64_t block = batch.tokens * kept_by_block(c, how) + (half ? 0 : masks);
+  const std::int64_t blocks = kept ? c.layers * block : c.layers * batch.tokens * c.hidden_size * float_bytes;
   // The masks as they are made, in bytes; the last block's output and its norm; the rows that the head reads.
-  const std::int64_t around = batch.tokens * (2 * c.hidden_size + 1) + batch.rows * c.hidden_size;
+  const std::int64_t around = (half ? masks : batch.squares)
+                              + batch.tokens * (c.hidden_size * (float_bytes + number) + float_bytes)
+                              + batch.rows * c.hidden_size * number;
   const std::int64_t of_backward =
-      batch.tokens * (2 * c.ffn_size + c.hidden_size / 2) + (kept == model::activations::kept ? 0 : block);
-  const std::int64_t at_once = std::max(numbers_of_head(c, batch.rows), of_backward);
-  return (blocks + around + at_once) * bytes_a_number(precision::float32) + batch.squares;
+      batch.tokens * (2 * c.ffn_size + c.hidden_size / 2) * float_bytes + (kept ? 0 : block);
+  return blocks + around + std::max(bytes_of_head(c, batch.rows), of_backward);
 }
 
 } // namespace millrace::train

@@ -2,6 +2,7 @@
 
 #include "runtime/model/activations.hpp"
 #include "runtime/model/model_config.hpp"
+#include "runtime/words/precision.hpp"
 
 #include <cstdint>
 #include <limits>
@@ -29,9 +30,16 @@ struct longest_groups {
 /// As `cut_micro_batches` cuts it. @param budget tokens of a micro-batch
 micro_batch_size largest_micro_batch(const longest_groups& longest, std::int64_t budget);
 
-/// The most bytes that the forward and the backward pass of a micro-batch take at a time, beside weights and gradients.
-/// @param adapter_rank of LoRA; 0: none
-std::int64_t activation_bytes(const model::model_config& config, const micro_batch_size& batch, model::activations kept,
-                              std::int64_t adapter_rank = 0);
+/// How passes compute.
+struct pass_options {
+  model::activations kept = model::activations::kept;
+  precision computes = precision::float32;
+  std::int64_t adapter_rank = 0; ///< of LoRA; 0: none
+};
+
+/// The most bytes that the forward and the backward pass of a micro-batch take at a time, beside weights and gradients;
+/// of bfloat16 as on a CPU that multiplies it in fp32.
+std::int64_t activation_bytes(const model::model_config& config, const micro_batch_size& batch,
+                              const pass_options& how);
 
 } // namespace millrace::train

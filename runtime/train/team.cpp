@@ -198,6 +198,7 @@ double team::apply(double scale, std::int64_t course) {
     } catch (const collective::lost& why) {
       lose_group(why.what());
     }
+  held_.changed();
   return rate;
 }
 
@@ -361,6 +362,7 @@ void team::exchange_state(group& ranks) {
     if (ranks.rank() != 0)
       tensor.copy_(here);
   }
+  held_.changed();
 }
 
 /// What `own` returns, or how much memory it wanted: `shortage_in` tells.
@@ -426,6 +428,7 @@ void team::obey(group& ranks, parcel told) {
     await_own_writing();
     optimizer_.step(told.numbers.at(0), told.words.at(1));
     held_.updated();
+    held_.changed();
     return;
   case command::write:
     return begin_own_writing(std::span(told.words).subspan(1));

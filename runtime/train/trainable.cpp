@@ -1,5 +1,6 @@
 #include "runtime/train/trainable.hpp"
 
+#include "runtime/model/float_tensor.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
@@ -36,10 +37,17 @@ model::weights trainable(const model::weights& parameters, at::Device device) {
   return out;
 }
 
-model::weights frozen(const model::weights& parameters, at::Device device) {
+model::weights frozen(const model::weights& parameters, at::Device device, model::rounded_weights* rounded) {
   model::weights out;
-  for (const auto& [name, tensor] : parameters)
-    out.push_back({name, tensor.detach().to(device, at::kFloat, false, true).contiguous()});
+  for (const auto& [name, tensor] : parameters) {
+    const auto copy = [&](at::ScalarType type) { return tensor.detach().to(device, type, false, true).contiguous(); };
+    const at::Tensor half = rounded ? copy(at::kBFloat16) : at::Tensor();
+    const bool exact =
+        half.defined() && at::equal(model::widened(tensor.detach()), half.to(tensor.device(), at::kFloat));
+    out.push_back({name, exact ? half : copy(at::kFloat)});
+    if (half.defined() && !exact)
+      rounded->set(out.back().tensor, half);
+  }
   return out;
 }
 

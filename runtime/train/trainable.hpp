@@ -1,5 +1,6 @@
 #pragma once
 
+#include "runtime/model/arithmetic.hpp"
 #include "runtime/model/weights.hpp"
 
 #include <c10/core/Device.h>
@@ -17,6 +18,8 @@ at::Device device_named(const std::string& name, const std::string& asked_by = "
 model::weights trainable(const model::weights& parameters, at::Device device);
 
 /// Copies in fp32 on `device` that no gradient reaches.
-model::weights frozen(const model::weights& parameters, at::Device device);
+/// @param rounded gets what passes in bfloat16 compute with; a copy whose numbers are bfloat16 all the same is bfloat16
+///        itself. nullptr: they compute with the copies
+model::weights frozen(const model::weights& parameters, at::Device device, model::rounded_weights* rounded = nullptr);
 
 } // namespace millrace::train

@@ -2,6 +2,7 @@
 
 #include "algorithms/algorithm.hpp"
 #include "runtime/model/computing_threads.hpp"
+#include "runtime/model/float_tensor.hpp"
 #include "runtime/model/score_head.hpp"
 #include "runtime/model/training_operations.hpp"
 #include "runtime/train/held_parameters.hpp"
@@ -61,6 +62,9 @@ struct value_learner::state {
   const algorithms::algorithm& row;
   algorithms::hyperparameter_values values;
   at::Device device;
+  model::rounded_weights rounded;
+  model::rounded_weights* half = options.computes == precision::bfloat16 ? &rounded : nullptr;
+  model::arithmetic arithmetic{options.computes, half};
   std::unique_ptr<held_parameters> held;
   model::decoder decoder;
   adamw optimizer;
@@ -73,7 +77,7 @@ struct value_learner::state {
 
   state(model::model_config config, const model::weights& parameters, value_learner_options o)
       : options(std::move(o)), row(row_with_returns(options.algorithm)), values(row.options, options.algorithm_options),
-        device(device_named(options.device)), held(hold(parameters, device, options.seat.place)),
+        device(device_named(options.device)), held(hold(parameters, device, options.seat.place, half)),
         decoder(std::move(config), held->leaves()), optimizer(held->leaves(), options.optimizer, held->updates()),
         bound(options.activations, options.micro_batch_tokens),
         ranks(options.seat, *held, optimizer,
@@ -86,7 +90,9 @@ struct value_learner::state {
   /// The decoder as it is now, whole, which no later update changes.
   std::shared_ptr<const model::decoder> copy() {
     auto parameters = ranks.parameters();
-    if (!held->in_shares())
+    if (arithmetic.is_half())
+      parameters = model::in_precision(parameters, precision::bfloat16);
+    else if (!held->in_shares())
       parameters = frozen(parameters, device);
     for (auto& parameter : parameters)
       parameter.tensor = parameter.tensor.to(device);
@@ -112,9 +118,9 @@ struct value_learner::state {
   collective::parcel accumulate(const micro_batch_task& task) const {
     const model::packed_sequences packed = pack_part(task.groups, task.batch);
     const auto column = [&](const at::Tensor& given) { return given.to(device, at::kFloat); };
-    model::training_operations ops(packed.groups, task.activations, held->blocks());
+    model::training_operations ops(packed.groups, task.activations, held->blocks(), arithmetic);
     const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
-    const at::Tensor value = model::token_scores(hidden, decoder.head(), packed.rows.to(device));
+    const at::Tensor value = model::token_scores(hidden, decoder.head(), packed.rows.to(device), arithmetic);
     algorithms::value_diagnostics seen;
     const at::Tensor losses =
         algorithms::value_loss(value, column(task.value), column(task.returns), options.value_clip, seen);
@@ -201,7 +207,7 @@ std::vector<float> value_learner::values(const model::decoder& then, std::span<c
   state_->use_threads();
   return model::by_segment(
       [&](auto before, auto behind) {
-        return model::answer_values(then, before, behind, state_->options.micro_batch_tokens);
+        return model::answer_values(then, before, behind, state_->options.micro_batch_tokens, state_->arithmetic);
       },
       prompt, answers, segments);
 }

@@ -10,6 +10,7 @@
 #include "runtime/train/step_report.hpp"
 #include "runtime/train/team.hpp"
 #include "runtime/train/training_group.hpp"
+#include "runtime/words/precision.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -32,9 +33,10 @@ struct value_learner_options {
   optimizer_options optimizer;
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
   model::activations activations = model::activations::kept;
-  int threads = 0;             ///< of this process's LibTorch; 0: leave them as they are
-  std::string device = "auto"; ///< as `learner_options::device`
-  team_seat seat = {};         ///< among the learner's processes
+  precision computes = precision::float32; ///< as `learner_options::computes`; of the values too
+  int threads = 0;                         ///< of this process's LibTorch; 0: leave them as they are
+  std::string device = "auto";             ///< as `learner_options::device`
+  team_seat seat = {};                     ///< among the learner's processes
 };
 
 /// What one gradient of the critic saw, or those of a step in parts. Means are over answer tokens.

@@ -22,7 +22,7 @@ constexpr std::string_view table_name = "model.embed_tokens.weight";
 
 } // namespace
 
-whole_parameters::whole_parameters(model::weights leaves, const team_place& place)
+whole_parameters::whole_parameters(model::weights leaves, const team_place& place, model::rounded_weights* rounded)
     : leaves_(std::move(leaves)), place_(place), layout_(leaves_) {
   const auto options = leaves_.empty() ? at::TensorOptions() : leaves_.front().tensor.options();
   gradients_ = at::empty({layout_.numbers()}, options.dtype(at::kFloat).requires_grad(false));
@@ -32,7 +32,10 @@ whole_parameters::whole_parameters(model::weights leaves, const team_place& plac
     leaf.mutable_grad() = layout_.place(p).of(gradients_).view(leaf.sizes());
     if (leaves_[p].name == table_name)
       tables_.push_back(leaf);
+    if (rounded)
+      rounded->set(leaf, rounded_.emplace_back(at::empty_like(leaf.detach(), at::kBFloat16)));
   }
+  whole_parameters::changed();
 }
 
 flat_range whole_parameters::own_share() const {
@@ -233,6 +236,11 @@ void whole_parameters::updated() {
   }
 }
 
+void whole_parameters::changed() {
+  for (std::size_t p = 0; p < rounded_.size(); ++p)
+    rounded_[p].copy_(leaves_[p].tensor.detach());
+}
+
 // -- whole parameters -------------------------------------------------------------------------------------------------
 
 model::weights whole_parameters::copies(const model::weights& parameters) {
@@ -261,16 +269,20 @@ void whole_parameters::swap_start() {
     leaves_[i].tensor.set_data(start_[i].tensor);
     start_[i].tensor = now;
   }
+  if (keeps_start())
+    changed();
 }
 
-std::unique_ptr<held_parameters> hold_whole(model::weights leaves, const team_place& place) {
-  return std::make_unique<whole_parameters>(std::move(leaves), place);
+std::unique_ptr<held_parameters> hold_whole(model::weights leaves, const team_place& place,
+                                            model::rounded_weights* rounded) {
+  return std::make_unique<whole_parameters>(std::move(leaves), place, rounded);
 }
 
-std::unique_ptr<held_parameters> hold(const model::weights& parameters, at::Device device, const team_place& place) {
+std::unique_ptr<held_parameters> hold(const model::weights& parameters, at::Device device, const team_place& place,
+                                      model::rounded_weights* rounded) {
   if (place.shard == sharding::full && place.size > 1)
-    return std::make_unique<sharded_parameters>(parameters, device, place);
-  return hold_whole(trainable(parameters, device), place);
+    return std::make_unique<sharded_parameters>(parameters, device, place, rounded);
+  return hold_whole(trainable(parameters, device), place, rounded);
 }
 
 } // namespace millrace::train

@@ -11,7 +11,8 @@ namespace millrace::train {
 class whole_parameters final : public held_parameters {
 public:
   /// @param leaves of fp32, on one device; their gradients are replaced by zeros
-  explicit whole_parameters(model::weights leaves, const team_place& place = {});
+  explicit whole_parameters(model::weights leaves, const team_place& place = {},
+                            model::rounded_weights* rounded = nullptr);
 
   const flat_layout& layout() const { return layout_; }
 
@@ -32,6 +33,7 @@ public:
   double norm(const std::vector<std::vector<double>>& squares) const override;
   void rest() override;
   void updated() override;
+  void changed() override;
   model::weights whole(bool start) override;
   model::weights own(bool start) const override;
 
@@ -67,6 +69,7 @@ private:
   at::Tensor sum_; ///< with other ranks: this rank's share of the sum so far; undefined: nothing is added up
   std::vector<at::Tensor> received_; ///< by rank: room for what it adds to that share, until the sum is whole
   model::weights start_;
+  std::vector<at::Tensor> rounded_; ///< the leaves in bfloat16; empty: passes compute with the leaves
 };
 
 } // namespace millrace::train

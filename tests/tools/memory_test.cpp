@@ -226,6 +226,10 @@ TEST_CASE("the plan of memory: what saves memory makes its part smaller, and no 
   };
   saves("roles.learner.activation_checkpointing=true", "learner", "activations");
   saves("roles.learner.micro_batch_tokens=128", "learner", "activations");
+  // Computing in bfloat16 takes half of the weights more, and about half of the activations away.
+  const auto half = planned(run, {"--set", "roles.learner.compute_dtype=bfloat16"});
+  CHECK(bytes_of(half, "run", "learner", "weights") == bytes_of(whole, "run", "learner", "weights") * 3 / 2);
+  CHECK(bytes_of(half, "run", "learner", "activations") * 10 < bytes_of(whole, "run", "learner", "activations") * 7);
   saves("roles.rollout.cache_bytes=262144", "rollout", "cache");
   saves("roles.rollout.slots=4", "rollout", "cache");
   // Four groups are live. Where all have slots at once, none that has left leaves anything to the others.

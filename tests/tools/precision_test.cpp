@@ -59,6 +59,40 @@ TEST_CASE("a bfloat16 rollout and reference: the model learns, a replay and seve
   CHECK(gap(alone) > 1e-4);
 }
 
+TEST_CASE("a bfloat16 rollout and learner: the model learns, a replay and several processes repeat every bit") {
+  const strings both = with(in_half, {"--set", "roles.learner.compute_dtype=bfloat16"});
+  const tiny_run longer({.steps = 80});
+  curve_of(longer, both);
+  CHECK(mean_reward(longer, 60, 80) > mean_reward(longer, 0, 5) + 0.03); // of 0.08 to the largest reward, 1.5
+
+  const tiny_pipeline pipeline{.steps = 6, .critic = true};
+  auto sets = with(both, {"--set", "roles.critic.compute_dtype=bfloat16", "--set", "roles.critic.threads=1"});
+  sets = with(sets, {"--set", "roles.learner.threads=1", "--set", "roles.learner.micro_batch_tokens=64"});
+  const tiny_run alone(pipeline), apart(pipeline), halves(pipeline), wide(pipeline);
+  const auto curve = curve_of(alone, sets);
+  CHECK(curve_of(wide, in_half) != curve);
+  const auto placed = with(placed_apart(false), sets);
+  CHECK(
+      curve_of(apart, with(placed, {"--set", "placement.learner.processes=2", "--set", "placement.learner.shard=full"}))
+      == curve);
+  check_replay(alone);
+  REQUIRE(run_to_end(halves.start(with(sets, {"--set", "run.steps=2"})), 60).status == 0);
+  REQUIRE(run_to_end(halves.resume({"--set", "run.steps=6"}), 60).status == 0);
+  CHECK(halves.files().learning_curve() == curve);
+  // A run goes on in another arithmetic: what it has saved is fp32 either way.
+  const tiny_run other(pipeline);
+  REQUIRE(run_to_end(other.start(with(sets, {"--set", "run.steps=2"})), 60).status == 0);
+  const auto rest =
+      run_to_end(other.resume({"--set", "run.steps=4", "--set", "roles.learner.compute_dtype=float32"}), 60);
+  CAPTURE(rest.err);
+  CHECK(rest.status == 0);
+  for (const auto& step : alone.files().metrics()) {
+    const auto gap = step.at("rollout/logprob_mean_difference").get<double>();
+    CHECK(gap > 1e-5);
+    CHECK(gap < 0.05);
+  }
+}
+
 TEST_CASE("an int8 rollout: the model learns, a replay and several processes repeat every bit, weights travel wide") {
   const strings in_bytes{"--set", "models.tiny.rollout_dtype=int8"};
   const tiny_run longer({.steps = 40});
@@ -85,9 +119,11 @@ TEST_CASE("an int8 rollout: the model learns, a replay and several processes rep
 
 TEST_CASE("bfloat16 goes with adapters, averages, references that follow, critics and checkpoints") {
   const tiny_pipeline pipeline{.steps = 4, .reference = true, .critic = true};
-  for (const strings& how : {strings{"--set", "roles.learner.lora.rank=4"},
-                             strings{"--set", "roles.learner.ema_decay=0.9", "--set", "roles.frozen.refresh_every=2"},
-                             strings{"--set", "roles.frozen.ema=0.9"}}) {
+  for (const strings& how :
+       {strings{"--set", "roles.learner.lora.rank=4"},
+        strings{"--set", "roles.learner.lora.rank=4", "--set", "roles.learner.compute_dtype=bfloat16"},
+        strings{"--set", "roles.learner.ema_decay=0.9", "--set", "roles.frozen.refresh_every=2"},
+        strings{"--set", "roles.frozen.ema=0.9"}}) {
     CAPTURE(how[1]);
     const tiny_run whole(pipeline), halves(pipeline);
     const auto sets = with(in_half, how);
@@ -113,6 +149,8 @@ TEST_CASE("bfloat16 where it means nothing and words that are none are refused a
   refused({"--set", "models.tiny.dtype=half"},
           "--set models.tiny.dtype=half: models.tiny.dtype: found \"half\", want one of \"float32\", \"bfloat16\"");
   refused({"--set", "roles.rollout.cache_dtype=fp8"}, "roles.rollout.cache_dtype: found \"fp8\"");
+  refused({"--set", "roles.learner.compute_dtype=half"},
+          "roles.learner.compute_dtype: found \"half\", want one of \"float32\", \"bfloat16\"");
   refused({"--set", "models.tiny.rollout_dtype=int4"},
           "models.tiny.rollout_dtype: found \"int4\", want one of \"float32\", \"bfloat16\", \"int8\"");
   refused(with(in_half, {"--set", "models.tiny.rollout_dtype=float32"}),

@@ -3,7 +3,8 @@
 // the last step's peak lies above its start (CPU).
 //
 //   bench_training [--threads N ...] [--steps N] [--micro-batch-tokens N] [--device cpu|cuda]
-//                  [--activations kept|recomputed] [--layers N] [--answer-tokens N: two answers of N tokens instead]
+//                  [--activations kept|recomputed] [--compute-dtype float32|bfloat16] [--layers N] [--answer-tokens N:
+//                  two answers of N tokens instead]
 //                  [--groups N] [--flat N: so many of them have answers of one reward]
 
 #include "runtime/model/matrix_product.hpp"
@@ -158,6 +159,8 @@ int main(int argc, char** argv) {
     else if (flag == "--activations")
       options.activations =
           argv[i + 1] == std::string("recomputed") ? model::activations::recomputed : model::activations::kept;
+    else if (flag == "--compute-dtype")
+      options.computes = argv[i + 1] == std::string("bfloat16") ? precision::bfloat16 : precision::float32;
     else if (flag == "--layers")
       config.layers = std::atoll(argv[i + 1]);
     else if (flag == "--answer-tokens")

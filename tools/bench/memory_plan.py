@@ -3,7 +3,7 @@
 
     python3 tools/bench/memory_plan.py [--millrace build/release/millrace] [--model GGUF] [--steps 3] [--only NAME ...]
 
-Fifteen configurations of SmolLM2-135M, whole and cut down to its first six layers, whose answers run to their longest. Prints
+Sixteen configurations of SmolLM2-135M, whole and cut down to its first six layers, whose answers run to their longest. Prints
 a line a process: predicted, measured, their ratio; and the CPU seconds of all processes. Exit status 1 if a ratio is
 further from 1 than 10 %.
 """
@@ -88,6 +88,7 @@ CONFIGURATIONS = {
     "small micro-batches": ("six", "", APART + ["roles.learner.micro_batch_tokens=256"]),
     "long answers": ("six", "", APART + LONG),
     "long, recomputed": ("six", "", APART + LONG + ["roles.learner.activation_checkpointing=true"]),
+    "long, learner in bfloat16": ("six", "", APART + LONG + ["roles.learner.compute_dtype=bfloat16"]),
     "long, bounded cache": ("six", "", APART + LONG + ["roles.rollout.cache_bytes=\"24 MiB\""]),
     "PPO with critic": ("six", CRITIC, ["placement.critic.processes=1"]),
     "reward model placed": ("six", JUDGE, APART + ["placement.judge.processes=1",

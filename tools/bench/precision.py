@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What bfloat16 and int8 change of a rollout's log-probabilities: each line is one synchronous step of
-pipelines/gsm8k.toml with SmolLM2, the same prompts and seeds, and says how far what the rollout stamped is from what the
-fp32 learner computes for the same tokens.
+"""What bfloat16 and int8 change of log-probabilities: each line is one synchronous step of pipelines/gsm8k.toml with
+SmolLM2, the same prompts and seeds, and says how far what the rollout stamped is from what the learner computes for the
+same tokens, in fp32 or as COMPUTE_DTYPE says.
 
     python tools/bench/precision.py TRAIN.parquet [--program build/release/millrace] [--model MODEL] [--groups 8]
-        [--kept DTYPE,CACHE_DTYPE[,ROLLOUT_DTYPE] ...]
+        [--kept DTYPE,CACHE_DTYPE[,ROLLOUT_DTYPE[,COMPUTE_DTYPE]] ...]
 
 The Python that runs it needs pyarrow.
 """
@@ -18,11 +18,11 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def measured(given, dtype, cache_dtype, rollout_dtype=None):
+def measured(given, dtype, cache_dtype, rollout_dtype=None, compute_dtype="float32"):
     with tempfile.TemporaryDirectory() as folder:
         sets = {"run.steps": 1, "run.checkpoint_every_s": 0, "roles.questions.file": given.data,
                 "roles.questions.python": sys.executable, "models.smol.path": given.model, "models.smol.dtype": dtype,
-                "roles.rollout.cache_dtype": cache_dtype, "schedule.preset": "synchronous",
+                "roles.rollout.cache_dtype": cache_dtype, "roles.learner.compute_dtype": compute_dtype, "schedule.preset": "synchronous",
                 "schedule.groups_per_step": given.groups, "roles.learner.optimizer.warmup_steps": 0}
         if rollout_dtype:
             sets["models.smol.rollout_dtype"] = rollout_dtype
@@ -34,6 +34,7 @@ def measured(given, dtype, cache_dtype, rollout_dtype=None):
             sys.exit(done.stderr.strip().splitlines()[-1])
         step = json.loads(pathlib.Path(folder, "run/metrics.jsonl").read_text().splitlines()[0])
     return {"dtype": dtype, "cache_dtype": cache_dtype, "rollout_dtype": rollout_dtype or dtype,
+            "compute_dtype": compute_dtype,
             "tokens": step["tokens/trained"],
             "mean_difference": step["rollout/logprob_mean_difference"],
             "largest_difference": step["rollout/logprob_max_difference"], "mismatch_kl": step["mismatch_kl"]}
@@ -46,7 +47,7 @@ def main():
     arguments.add_argument("--model", type=pathlib.Path, default=ROOT / "build/models/smollm2-135m-instruct.gguf")
     arguments.add_argument("--groups", type=int, default=8)
     arguments.add_argument("--kept", nargs="+", type=lambda text: text.split(","),
-                           metavar="DTYPE,CACHE_DTYPE[,ROLLOUT_DTYPE]",
+                           metavar="DTYPE,CACHE_DTYPE[,ROLLOUT_DTYPE[,COMPUTE_DTYPE]]",
                            default=[["float32", "float32"], ["bfloat16", "float32"], ["bfloat16", "bfloat16"],
                                     ["float32", "float32", "int8"]])
     given = arguments.parse_args()

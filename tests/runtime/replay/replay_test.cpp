@@ -25,7 +25,8 @@ namespace {
 
 /// A recorded step of the tiny pipeline, and what the learner said of it.
 struct recorded_run {
-  pipeline::pipeline p = tests::tiny_pipeline({"roles.learner.activation_checkpointing=true"});
+  pipeline::pipeline p =
+      tests::tiny_pipeline({"roles.learner.activation_checkpointing=true", "roles.learner.compute_dtype=bfloat16"});
   roles::policy_core policy{p, "", 1};
   roles::source_role source{p, *p.of<pipeline::source_table>().at(0), std::nullopt};
   std::vector<train::step_record> record;

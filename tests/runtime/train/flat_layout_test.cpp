@@ -52,6 +52,29 @@ TEST_CASE("whole parameters: gradients that rest are zeros, in whole pages and i
   }
 }
 
+TEST_CASE("whole parameters: a change below bfloat16's step is not lost, it shows when it has become one") {
+  // Below 1, bfloat16 has steps of 2^-8. Each update takes 2^-10.
+  const model::weights parameters{leaf("a", 5)};
+  const auto p = parameters[0].tensor;
+  p.detach().fill_(1);
+  model::rounded_weights rounded;
+  train::whole_parameters held(parameters, {}, &rounded);
+  train::optimizer_options options;
+  options.lr = 1.0 / 1024;
+  options.beta1 = options.beta2 = 0;
+  train::adamw optimizer(held.leaves(), options, held.updates());
+  for (const float want : {1.f, 1.f, 1 - 1 / 256.f, 1 - 1 / 256.f, 1 - 1 / 256.f}) { // 1 - 2 / 1024 is a tie: to 1
+    p.mutable_grad().fill_(1);
+    optimizer.step(1, 0);
+    held.changed();
+    CHECK((rounded.of(p).scalar_type() == at::kBFloat16));
+    CHECK(rounded.of(p).to(at::kFloat).eq(want).all().item<bool>());
+  }
+  CHECK(p[0].item<float>() == doctest::Approx(1 - 5.0 / 1024).epsilon(1e-6));
+  held.keep_start();
+  CHECK((held.whole(true)[0].tensor.scalar_type() == at::kFloat));
+}
+
 TEST_CASE("flat layout: a share may end inside of a parameter, and no block's sum of squares depends on the cut") {
   const model::weights parameters{leaf("a", 1000), leaf("b", 3000)}; // the second begins at 1008
   const flat_layout layout(parameters);

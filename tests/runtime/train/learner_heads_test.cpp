@@ -1,3 +1,4 @@
+#include "runtime/model/float_tensor.hpp"
 #include "runtime/model/score_head.hpp"
 #include "runtime/model/token_logprob.hpp"
 #include "runtime/train/answer_scores.hpp"
@@ -199,6 +200,29 @@ TEST_CASE("an adapter is trained and the model's own weights are not; what is pu
   // A model of the merged weights says what the adapted one says.
   learner merged(config, l.parameters(), options_of("sft"));
   CHECK(merged.step(groups, 0).loss == doctest::Approx(l.step(groups, 0).loss).epsilon(1e-4));
+}
+
+TEST_CASE("in bfloat16, an adapter's base is kept in it where no number of it is lost, with the same bits") {
+  auto options = options_of("sft");
+  options.computes = precision::bfloat16;
+  const auto narrow = model::in_precision(start(), precision::bfloat16);
+  const auto base = model::in_precision(narrow, precision::float32); // the same numbers
+  options.adapter = model::new_adapter(base, 2, 4, "_proj$", 1);
+  const std::vector<training_group> groups{group_of({1, 2}, {{3, 4, 5, 6}}), group_of({7}, {{8, 9}})};
+  learner a(config, base, options), b(config, narrow, options), rounds(config, start(), options);
+  for (std::uint32_t step = 0; step < 20; ++step) {
+    const double loss = a.step(groups, step).loss;
+    CHECK(loss == b.step(groups, step).loss);
+    CHECK(loss == rounds.step(groups, step).loss);
+  }
+  CHECK(tests::equal_bits(a.adapter()->parameters, rounds.adapter()->parameters));
+  // What is published is the base as it was, with the adapter, in fp32.
+  for (const auto& [one, of] : {std::pair{&a, &base}, {&b, &base}}) {
+    CHECK(tests::equal_bits(one->parameters(), model::merged(*of, *a.adapter())));
+    for (const auto& parameter : one->parameters())
+      CHECK((parameter.tensor.scalar_type() == at::kFloat));
+  }
+  CHECK(tests::equal_bits(rounds.parameters(), model::merged(start(), *a.adapter())));
 }
 
 TEST_CASE("adapters go on from their saved halves and moments bit for bit") {

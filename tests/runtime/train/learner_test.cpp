@@ -216,20 +216,47 @@ TEST_CASE("the gradient is that of the loss: a small step lowers it by lr times 
 }
 
 TEST_CASE("activation checkpointing trains to the same bits") {
-  learner_options o = some_options();
-  o.micro_batch_tokens = 12;
-  o.loss.entropy_coefficient = 0.01;
-  learner kept(config, start(), o);
-  o.activations = model::activations::recomputed;
-  learner recomputed(config, start(), o);
-  for (std::uint32_t step = 0; step < 3; ++step) {
-    const auto groups = some_groups(step, 0.3f, true);
-    const auto a = kept.step(groups, step), b = recomputed.step(groups, step);
-    CHECK(a.loss == b.loss);
-    CHECK(a.gradient_norm == b.gradient_norm);
+  for (const auto computes : {precision::float32, precision::bfloat16}) {
+    learner_options o = some_options();
+    o.computes = computes;
+    o.micro_batch_tokens = 12;
+    o.loss.entropy_coefficient = 0.01;
+    learner kept(config, start(), o);
+    o.activations = model::activations::recomputed;
+    learner recomputed(config, start(), o);
+    for (std::uint32_t step = 0; step < 3; ++step) {
+      const auto groups = some_groups(step, 0.3f, true);
+      const auto a = kept.step(groups, step), b = recomputed.step(groups, step);
+      CHECK(a.loss == b.loss);
+      CHECK(a.gradient_norm == b.gradient_norm);
+    }
+    CHECK(largest_difference(kept.parameters(), start()) > 0);
+    CHECK(largest_difference(kept.parameters(), recomputed.parameters()) == 0);
   }
-  CHECK(largest_difference(kept.parameters(), start()) > 0);
-  CHECK(largest_difference(kept.parameters(), recomputed.parameters()) == 0);
+}
+
+TEST_CASE("a learner in bfloat16 has fp32's step but for roundings, and goes on from what an fp32 one has saved") {
+  temporary_folder folder;
+  learner_options o = plain_gradient();
+  learner wide(config, start(), o);
+  o.computes = precision::bfloat16;
+  learner half(config, start(), o);
+  const auto groups = some_groups(2);
+  const auto a = wide.step(groups, 4), b = half.step(groups, 4);
+  CHECK(b.loss == doctest::Approx(a.loss).epsilon(0.01));
+  CHECK(b.gradient_norm != a.gradient_norm);
+  CHECK(b.gradient_norm == doctest::Approx(a.gradient_norm).epsilon(0.02));
+  CHECK(a.logprob_mismatch < 1e-5);
+  CHECK(b.logprob_mismatch > 1e-4); // to what was sampled in fp32
+  CHECK(b.logprob_mismatch < 0.1);
+  for (const auto& parameter : half.parameters())
+    CHECK((parameter.tensor.scalar_type() == at::kFloat));
+
+  wide.save_state(folder.path);
+  learner resumed(config, wide.parameters(), o);
+  resumed.load_state(folder.path);
+  CHECK(resumed.steps() == 1);
+  CHECK(resumed.step(some_groups(3), 5).result == step_report::outcome::applied);
 }
 
 TEST_CASE("the same inputs give the same bits") {

@@ -76,11 +76,15 @@ struct passes {
 };
 
 /// What one forward and one backward pass of a decoder take at most.
-passes measured(const model::model_config& c, const longest_groups& longest, model::activations kept) {
+passes measured(const model::model_config& c, const longest_groups& longest, const train::pass_options& how) {
   counted_tensors counted;
   auto weights = tests::random_weights(c, 3, at::kFloat, true);
   for (auto& weight : weights)
     weight.tensor.mutable_grad() = at::zeros_like(weight.tensor);
+  model::rounded_weights rounded;
+  for (const auto& weight : weights)
+    rounded.set(weight.tensor, weight.tensor.detach().to(at::kBFloat16));
+  const model::arithmetic arithmetic{how.computes, &rounded};
   const model::decoder decoder(c, weights);
   const std::vector<std::int32_t> prompt(static_cast<std::size_t>(longest.prompt), 3),
       answer(static_cast<std::size_t>(longest.answer), 5);
@@ -91,9 +95,10 @@ passes measured(const model::model_config& c, const longest_groups& longest, mod
   CHECK(done.size.rows == packed.rows.size(0));
   const std::int64_t before = counted.most = counted.now;
   {
-    model::training_operations ops(packed.groups, kept);
+    model::training_operations ops(packed.groups, how.kept, nullptr, arithmetic);
     auto hidden = decoder.hidden(ops, packed.tokens, packed.positions);
-    const auto logprob = model::token_logprob(hidden, decoder.head(), packed.rows, packed.targets, 1).logprob;
+    const auto logprob =
+        model::token_logprob(hidden, decoder.head(), packed.rows, packed.targets, 1, arithmetic).logprob;
     hidden.reset();
     logprob.sum().backward();
   }
@@ -106,17 +111,23 @@ passes measured(const model::model_config& c, const longest_groups& longest, mod
 TEST_CASE("the memory of a forward and backward pass is what it is said to be, within 5 %") {
   for (const auto* family : {"llama", "qwen3"})
     for (const std::int64_t layers : {2, 6})
-      for (const auto kept : {model::activations::kept, model::activations::recomputed})
+      for (const train::pass_options& how :
+           {train::pass_options{}, train::pass_options{.kept = model::activations::recomputed},
+            train::pass_options{.computes = precision::bfloat16},
+            train::pass_options{.kept = model::activations::recomputed, .computes = precision::bfloat16}})
         for (const longest_groups& longest : {longest_groups{.groups = 1, .answers = 8, .prompt = 40, .answer = 60},
                                               {.groups = 4, .answers = 4, .prompt = 30, .answer = 30},
                                               {.groups = 1, .answers = 2, .prompt = 20, .answer = 700}}) {
+          if (how.computes == precision::bfloat16 && layers < 6)
+            continue;
           const auto c = wide_config(layers, family);
           CAPTURE(family);
           CAPTURE(layers);
-          CAPTURE(int(kept));
+          CAPTURE(int(how.kept));
+          CAPTURE(int(how.computes));
           CAPTURE(longest.answer);
-          const auto [most, size] = measured(c, longest, kept);
-          const double ratio = static_cast<double>(train::activation_bytes(c, size, kept)) / static_cast<double>(most);
+          const auto [most, size] = measured(c, longest, how);
+          const double ratio = static_cast<double>(train::activation_bytes(c, size, how)) / static_cast<double>(most);
           CAPTURE(ratio);
           CHECK(ratio > 0.95);
           CHECK(ratio < 1.05);
@@ -148,8 +159,7 @@ TEST_CASE("an answer beyond the context is fed as segments, each of which attend
 TEST_CASE("a longer micro-batch, more layers and more of the vocabulary never take less") {
   const auto c = wide_config(4, "llama");
   const auto bytes = [&](std::int64_t tokens, const model::model_config& of) {
-    return train::activation_bytes(of, {.tokens = tokens, .squares = tokens * tokens, .rows = tokens},
-                                   model::activations::kept);
+    return train::activation_bytes(of, {.tokens = tokens, .squares = tokens * tokens, .rows = tokens}, {});
   };
   for (std::int64_t tokens = 1; tokens < 4096; tokens *= 2)
     CHECK(bytes(2 * tokens, c) > bytes(tokens, c));

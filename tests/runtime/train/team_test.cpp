@@ -213,12 +213,14 @@ TEST_CASE("ranks: learners of one process do not disturb each other") {
 }
 
 TEST_CASE("ranks: a policy learns the same bits for any number of them") {
-  for (const std::string algorithm : {"grpo", "ppo", "dapo", "dr_grpo", "sft"}) {
+  for (const std::string algorithm : {"grpo", "ppo", "dapo", "dr_grpo", "sft", "grpo in bfloat16"}) {
     CAPTURE(algorithm);
-    const auto options = options_of(algorithm);
+    const bool half = algorithm.ends_with("bfloat16");
+    auto options = options_of(algorithm.substr(0, algorithm.find(' ')));
+    options.computes = half ? precision::bfloat16 : precision::float32;
     const auto one = train_policy(1, options);
     CHECK(one.figures[5] > 3); // micro-batches of the first step: ranks have something to share
-    for (const int ranks : {2, 3, 4}) {
+    for (const int ranks : half ? std::vector{3} : std::vector{2, 3, 4}) {
       CAPTURE(ranks);
       for (const auto shard : all_shards)
         check_same(one, train_policy(ranks, options, {}, shard));
@@ -277,13 +279,16 @@ TEST_CASE("ranks: several updates, epochs, KL that follows a target and activati
   const auto one = train_policy(1, options);
   for (const auto shard : all_shards)
     check_same(one, train_policy(3, options, {}, shard));
+  options.computes = precision::bfloat16;
+  check_same(train_policy(1, options), train_policy(2, options, {}, sharding::full));
 }
 
 namespace {
 
 /// Steps in two parts, of which the second needs the parameters of the step's start.
-trained train_parts(int ranks, sharding shard) {
+trained train_parts(int ranks, sharding shard, precision computes = precision::float32) {
   auto options = options_of("ppo");
+  options.computes = computes;
   options.loss.against = algorithms::proximal::recomputed;
   trained out;
   tests::ranks_in_memory team(ranks);
@@ -312,6 +317,10 @@ TEST_CASE("ranks: a step in parts keeps the parameters of its start") {
   CHECK(one.figures[3] != one.figures[7]); // the step has ended
   for (const auto shard : all_shards)
     check_same(one, train_parts(3, shard));
+  const auto half = train_parts(1, sharding::none, precision::bfloat16);
+  CHECK(half.figures != one.figures);
+  for (const auto shard : {sharding::none, sharding::full})
+    check_same(half, train_parts(2, shard, precision::bfloat16));
 }
 
 TEST_CASE("ranks: more of them than a step has micro-batches") {
@@ -324,7 +333,7 @@ TEST_CASE("ranks: more of them than a step has micro-batches") {
 }
 
 TEST_CASE("ranks: one that is lost at any moment changes no number") {
-  const auto options = options_of("grpo");
+  auto options = options_of("grpo");
   const auto whole = train_policy(1, options);
   std::mt19937_64 random(7);
   for (int trial = 0; trial < 12; ++trial) {
@@ -335,6 +344,8 @@ TEST_CASE("ranks: one that is lost at any moment changes no number") {
     CHECK(again.groups_of_ranks == 2);
     check_same(whole, again);
   }
+  options.computes = precision::bfloat16;
+  check_same(train_policy(1, options), train_policy(2, options, {.rank = 1, .exchanges = 300}));
 }
 
 TEST_CASE("ranks: who loses a rank that kept a share of moments or parameters cannot go on, and says so") {
@@ -436,13 +447,14 @@ TEST_CASE("ranks: a critic learns the same bits for any number of them") {
   scorer.config = config;
   scorer.parameters = tests::random_weights(config, 5, at::kFloat, false);
   scorer = model::with_score_head(std::move(scorer));
-  const auto train_critic = [&](int ranks, sharding shard) {
+  const auto train_critic = [&](int ranks, sharding shard, precision computes = precision::float32) {
     trained out;
     tests::ranks_in_memory team(ranks);
     with_team(
         ranks, shard, team,
         [&](std::shared_ptr<collective::group_source> link, train::team_place place) {
           train::value_learner_options options;
+          options.computes = computes;
           options.device = "cpu";
           options.threads = 1;
           options.optimizer.lr = 1e-3;
@@ -466,6 +478,10 @@ TEST_CASE("ranks: a critic learns the same bits for any number of them") {
   for (const int ranks : {2, 3, 4})
     for (const auto shard : all_shards)
       check_same(one, train_critic(ranks, shard));
+  const auto half = train_critic(1, sharding::none, precision::bfloat16);
+  CHECK(half.figures != one.figures);
+  for (const auto shard : all_shards)
+    check_same(half, train_critic(2, shard, precision::bfloat16));
 }
 
 } // namespace team_test

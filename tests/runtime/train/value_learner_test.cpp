@@ -170,6 +170,36 @@ TEST_CASE("critic: state saved and loaded goes on bit for bit") {
     CHECK(at::equal(learner.parameters()[i].tensor, resumed.parameters()[i].tensor));
 }
 
+TEST_CASE("critic: in bfloat16 its values are those that it trains, and a snapshot says them bit for bit") {
+  auto options = options_of();
+  options.computes = precision::bfloat16;
+  auto learner = make(options), wide = make();
+  for (int step = 0; step < 3; ++step) {
+    const std::vector groups{group_of(learner, {2, -1})};
+    for (auto* one : {&learner, &wide}) {
+      one->gradient(groups, 0);
+      one->apply();
+    }
+  }
+  const auto then = learner.snapshot();
+  const std::vector groups{group_of(learner, {2, -1})};
+  const auto said = learner.values(groups[0].prompt, groups[0].answers);
+  CHECK(learner.values(*then, groups[0].prompt, groups[0].answers) == said);
+  // Where the values are those of the pass that trains, nothing is clipped, however small the clip is.
+  auto strict = options;
+  strict.value_clip = 1e-12;
+  train::value_learner again(scorer().config, learner.parameters(), strict);
+  CHECK(again.gradient(groups, 0).seen.clipped == 0);
+  const auto in_fp32 = wide.values(groups[0].prompt, groups[0].answers);
+  CHECK(said != in_fp32);
+  for (std::size_t i = 0; i < said.size(); ++i)
+    CHECK(said[i] == doctest::Approx(in_fp32[i]).epsilon(0.1));
+  learner.gradient(groups, 0);
+  learner.apply();
+  CHECK(learner.values(groups[0].prompt, groups[0].answers) != said);
+  CHECK(learner.values(*then, groups[0].prompt, groups[0].answers) == said);
+}
+
 TEST_CASE("critic: groups that are not finite are left out, and a step of nothing else is skipped") {
   auto learner = make();
   const auto good = group_of(learner, {2, -1});
