@@ -40,7 +40,10 @@ struct data_plane_options {
   std::array<std::uint16_t, 2> ports{};
   /// What is copied over UCX is encrypted, with the key; all nodes of a run alike. Memory that is lent is not.
   bool encrypt = false;
-  std::size_t max_outstanding_pulls = 16;        ///< the others wait their turn
+  std::size_t max_outstanding_pulls = 16; ///< the others wait their turn
+  /// Who lets so many answers wait gets no other one: each takes 1 KB here. An honest peer waits for
+  /// `max_outstanding_pulls`, of a message a column at most.
+  std::size_t max_waiting_answers = 16'384;
   std::size_t pool_bytes = std::size_t{2} << 30; ///< idle receive memory that is kept for reuse
   /// Takes a line that a person should read. On any thread; empty: nobody reads it.
   std::function<void(const std::string& line)> tell = {};
@@ -80,7 +83,7 @@ struct data_plane_stats {
   std::uint64_t pulls = 0;             ///< asked for, also in-process
   std::uint64_t pulls_in_process = 0;  ///< answered with the same memory
   std::uint64_t pulls_failed = 0;      ///< for whatever reason
-  std::uint64_t requests_refused = 0;  ///< as owner: bad key, replayed or malformed
+  std::uint64_t requests_refused = 0;  ///< as owner: bad key, replayed, malformed, or more than it answers
   std::uint64_t pulls_outstanding = 0; ///< now on the wire
   std::uint64_t pulls_queued = 0;      ///< now waiting for one of the outstanding to end
   std::uint64_t live_tickets = 0;      ///< published and not released

@@ -56,6 +56,8 @@ void data_plane::transfer_loop::on_message(ucx_worker::incoming& in) {
     ucp_ep_h back = in.reply;
     if (const auto known = peers_.find(m->from); fresh && known != peers_.end() && known->second->life == m->from_life)
       back = known->second->endpoint;
+    if (back != nullptr && worker_->sends_under_way(back) >= options_.max_waiting_answers)
+      return refused();
     if (!fresh || dropped_.contains({m->from, m->from_life}))
       return refuse(back, *m, authentic && !fresh ? refusal_reason::replayed : refusal_reason::not_authorised);
     return serve(back, *m, in.payload);

@@ -113,6 +113,7 @@ struct ucx_worker::operation {
   std::shared_ptr<const void> keep;
   outcome_handler done;
   std::optional<access::room_for_data> room; ///< where what comes is written
+  ucp_ep_h to{};                             ///< whom it is sent to
 };
 
 struct ucx_worker::endpoint_state {
@@ -122,7 +123,7 @@ struct ucx_worker::endpoint_state {
 };
 
 ucx_worker::operation* ucx_worker::start(std::shared_ptr<const void> keep, outcome_handler done) {
-  auto* op = new operation{this, {}, std::move(keep), std::move(done), {}};
+  auto* op = new operation{this, {}, std::move(keep), std::move(done), {}, {}};
   operations_.insert(op);
   return op;
 }
@@ -130,6 +131,8 @@ ucx_worker::operation* ucx_worker::start(std::shared_ptr<const void> keep, outco
 void ucx_worker::end(operation* op, ucs_status_t status) {
   const std::unique_ptr<operation> last(op);
   op->worker->operations_.erase(op);
+  if (const auto sent = op->worker->sends_.find(op->to); op->to != nullptr && --sent->second == 0)
+    op->worker->sends_.erase(sent);
   if (op->done && *op->worker->alive_)
     op->done(status);
 }
@@ -251,6 +254,8 @@ void ucx_worker::send(ucp_ep_h endpoint, std::span<const std::byte> header, std:
                       std::shared_ptr<const void> keep, outcome_handler done) {
   operation* op = start(std::move(keep), std::move(done));
   op->header.assign(header.begin(), header.end());
+  op->to = endpoint;
+  ++sends_[endpoint];
   ucp_request_param_t parameters{};
   parameters.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS;
   parameters.flags = UCP_AM_SEND_FLAG_REPLY;
@@ -262,6 +267,11 @@ void ucx_worker::send(ucp_ep_h endpoint, std::span<const std::byte> header, std:
   settle(ucp_am_send_nbx(endpoint, message_id, op->header.data(), op->header.size(), payload.data(), payload.size(),
                          &parameters),
          op);
+}
+
+std::size_t ucx_worker::sends_under_way(ucp_ep_h endpoint) const {
+  const auto found = sends_.find(endpoint);
+  return found == sends_.end() ? 0 : found->second;
 }
 
 void ucx_worker::receive(incoming& message, std::span<std::byte> to, std::shared_ptr<const void> keep,

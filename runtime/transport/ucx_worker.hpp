@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility> // Boost 1.74's asio/awaitable.hpp uses std::exchange without it
 #include <vector>
@@ -85,6 +86,9 @@ public:
   void send(ucp_ep_h endpoint, std::span<const std::byte> header, std::span<const std::byte> payload,
             std::shared_ptr<const void> keep, outcome_handler done);
 
+  /// Messages to it that its other side has not taken yet.
+  std::size_t sends_under_way(ucp_ep_h endpoint) const;
+
   /// Brings the payload of `message` to `to`, which has as many bytes; `keep` is held until `done`.
   void receive(incoming& message, std::span<std::byte> to, std::shared_ptr<const void> keep, outcome_handler done);
 
@@ -114,6 +118,7 @@ private:
   bool waiting_ = false;
   bool progress_posted_ = false;
   std::unordered_set<operation*> operations_;
+  std::unordered_map<ucp_ep_h, std::size_t> sends_; ///< under way
   std::vector<std::unique_ptr<endpoint_state>> endpoints_;
   std::vector<ucp_ep_h> waiting_to_close_;
 };

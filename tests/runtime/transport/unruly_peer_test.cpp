@@ -187,6 +187,18 @@ TEST_CASE("a peer that knows the key and names what it was never told is closed 
   CHECK(same(pull(planes.b, offered).value, content));
 }
 
+TEST_CASE("who lets too many answers wait gets no other one, and the next peer is served") {
+  auto few = options_of(1);
+  few.max_waiting_answers = 0;
+  data_plane owner(few), reader(options_of(2));
+  owner.add_peer(2, reader.address());
+  reader.add_peer(1, owner.address());
+  const auto offered = owner.publish(random_bundle(100, 3));
+  const auto refused_before = owner.stats().requests_refused;
+  reader.pull(offered, std::chrono::milliseconds(300), [](const pull_result& got) { CHECK(!got); });
+  CHECK(eventually([&] { return owner.stats().requests_refused > refused_before; }));
+}
+
 TEST_CASE("an address of a worker that no worker has is refused before UCX reads it") {
   data_plane plane(options_of(1));
   auto words = read_address(data_plane(options_of(2)).address()).value();
