@@ -1,5 +1,6 @@
 #include "runtime/access/data_stream.hpp"
 
+#include "runtime/access/packed_words.hpp"
 #include "runtime/access/rendezvous_frame.hpp"
 
 #include <algorithm>
@@ -48,24 +49,10 @@ bool is_message(std::uint8_t kind) {
 
 } // namespace
 
-bool data_stream::cursor::gather(std::span<const std::byte>& bytes, std::size_t wanted) {
-  const auto more = bytes.first(std::min(bytes.size(), wanted - seen.size()));
-  seen.insert(seen.end(), more.begin(), more.end());
-  bytes = bytes.subspan(more.size());
-  return seen.size() == wanted;
-}
-
-void data_stream::cursor::skip(std::span<const std::byte>& bytes) {
-  const auto passed = std::min<std::uint64_t>(bytes.size(), left);
-  left -= passed;
-  bytes = bytes.subspan(passed);
-}
-
 std::uint64_t data_stream::cursor::number(std::size_t at, std::size_t bytes) const {
-  std::uint64_t value = 0;
-  for (std::size_t i = bytes; i-- > 0;)
-    value = value << 8 | std::to_integer<std::uint64_t>(seen[at + i]);
-  return value;
+  packed_words words(seen);
+  words.take(at);
+  return words.number(bytes);
 }
 
 void data_stream::cursor::begin_frame() {

@@ -2,6 +2,7 @@
 
 #include "runtime/access/frame_judge.hpp"
 #include "runtime/access/stream_check.hpp"
+#include "runtime/access/stream_cursor.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -51,17 +52,12 @@ private:
     std::uint64_t total = 0, came = 0;
   };
 
-  /// Of the bytes in one direction, the frame that is looked at.
-  struct cursor {
+  /// Of the bytes in one direction, the frame that is looked at. `left` of it, or of a put.
+  struct cursor : stream_cursor {
     part next = part::header;
-    std::vector<std::byte> seen; ///< the part that is gathered
     std::uint8_t kind = 0;
     std::uint64_t length = 0; ///< of the frame
-    std::uint64_t left = 0;   ///< bytes of the frame, or of the put, that are passed on without a look
 
-    /// Gathers up to `wanted` bytes. @returns whether they are all there
-    bool gather(std::span<const std::byte>& bytes, std::size_t wanted);
-    void skip(std::span<const std::byte>& bytes);
     std::uint64_t number(std::size_t at, std::size_t bytes) const;
     void begin_frame();
   };

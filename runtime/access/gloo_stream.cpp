@@ -2,8 +2,6 @@
 
 #include "runtime/access/packed_words.hpp"
 
-#include <algorithm>
-
 namespace millrace::access {
 namespace {
 
@@ -32,16 +30,10 @@ preamble read_preamble(std::span<const std::byte> seen) {
 } // namespace
 
 bool gloo_stream::cursor::go_on(std::span<const std::byte>& bytes) {
-  if (left > 0) {
-    const auto passed = std::min<std::uint64_t>(left, bytes.size());
-    left -= passed;
-    bytes = bytes.subspan(passed);
-    return false;
-  }
-  const auto more = bytes.first(std::min(bytes.size(), preamble_bytes - seen.size()));
-  seen.insert(seen.end(), more.begin(), more.end());
-  bytes = bytes.subspan(more.size());
-  return seen.size() == preamble_bytes;
+  if (left == 0)
+    return gather(bytes, preamble_bytes);
+  skip(bytes);
+  return false;
 }
 
 std::string gloo_stream::take(std::span<const std::byte> bytes) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "runtime/access/stream_check.hpp"
+#include "runtime/access/stream_cursor.hpp"
 
 #include <array>
 #include <cstdint>
@@ -39,10 +40,7 @@ private:
   static constexpr std::size_t preamble_bytes = 48;
 
   /// Of the bytes in one direction, the operation that is looked at.
-  struct cursor {
-    std::vector<std::byte> seen; ///< of the preamble
-    std::uint64_t left = 0;      ///< bytes of a tensor that are passed on without a look
-
+  struct cursor : stream_cursor {
     /// @returns whether a preamble is there whole
     bool go_on(std::span<const std::byte>& bytes);
   };

@@ -1,5 +1,7 @@
 #include "runtime/transport/wire_format.hpp"
 
+#include "runtime/access/packed_words.hpp"
+
 #include <array>
 #include <cstddef>
 #include <cstring>
@@ -28,39 +30,14 @@ void put(std::vector<std::byte>& to, std::span<const std::byte> value) {
   to.insert(to.end(), value.begin(), value.end());
 }
 
-/// Takes fields off the front; a field that is not there makes everything after it missing too.
-class reader {
-public:
-  explicit reader(std::span<const std::byte> bytes) : rest_(bytes) {}
+std::uint64_t number_in(access::packed_words& words) {
+  return words.number(sizeof(std::uint64_t));
+}
 
-  std::uint64_t number() {
-    std::uint64_t value = 0;
-    const auto bytes = take(sizeof value);
-    for (std::size_t i = 0; i < bytes.size(); ++i)
-      value |= std::to_integer<std::uint64_t>(bytes[i]) << (8 * i);
-    return value;
-  }
-
-  std::vector<std::byte> bytes() {
-    const auto value = take(number());
-    return {value.begin(), value.end()};
-  }
-
-  bool whole() const { return !short_ && rest_.empty(); }
-
-private:
-  std::span<const std::byte> take(std::uint64_t count) {
-    short_ = short_ || count > rest_.size();
-    if (short_)
-      return {};
-    const auto value = rest_.first(count);
-    rest_ = rest_.subspan(count);
-    return value;
-  }
-
-  std::span<const std::byte> rest_;
-  bool short_ = false;
-};
+/// A length and as many bytes, the reverse of `put`.
+std::span<const std::byte> bytes_in(access::packed_words& words) {
+  return words.take(number_in(words));
+}
 
 constexpr std::uint64_t address_magic = 0x325244444158524d; // "MRXADDR2"
 
@@ -148,14 +125,15 @@ std::optional<node_address> read_address(std::span<const std::byte> bytes) {
   if (bytes.size() < sizeof(std::uint64_t))
     return std::nullopt;
   const auto body = bytes.first(bytes.size() - sizeof(std::uint64_t));
-  reader in(body);
-  const bool magic = in.number() == address_magic;
+  access::packed_words in(body), sum(bytes.last(sizeof(std::uint64_t)));
+  const bool magic = number_in(in) == address_magic;
   node_address address;
-  address.life = in.number();
-  address.ucx = in.bytes();
-  const auto door = in.bytes();
+  address.life = number_in(in);
+  const auto ucx = bytes_in(in);
+  address.ucx.assign(ucx.begin(), ucx.end());
+  const auto door = bytes_in(in);
   address.door.assign(reinterpret_cast<const char*>(door.data()), door.size());
-  const bool intact = reader(bytes.last(sizeof(std::uint64_t))).number() == XXH3_64bits(body.data(), body.size());
+  const bool intact = number_in(sum) == XXH3_64bits(body.data(), body.size());
   return magic && intact && in.whole() && !address.ucx.empty() ? std::optional(address) : std::nullopt;
 }
 
@@ -167,10 +145,11 @@ std::vector<std::byte> write(const greeting& g) {
 }
 
 std::optional<greeting> read_greeting(std::span<const std::byte> bytes) {
-  reader in(bytes);
+  access::packed_words in(bytes);
   greeting g;
-  g.connection = in.number();
-  g.address = in.bytes();
+  g.connection = number_in(in);
+  const auto address = bytes_in(in);
+  g.address.assign(address.begin(), address.end());
   return in.whole() ? std::optional(g) : std::nullopt;
 }
 

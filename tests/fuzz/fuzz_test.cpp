@@ -1,6 +1,7 @@
 #include "runtime/words/input_error.hpp"
 #include "tests/fuzz/readers.hpp"
 #include "tests/fuzz/watched.hpp"
+#include "tests/support/setting.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 #include <ATen/Parallel.h>
@@ -33,8 +34,7 @@ std::string from_environment(const char* name) {
 }
 
 std::uint64_t inputs_wanted() {
-  const auto wanted = from_environment("MILLRACE_FUZZ_INPUTS");
-  return wanted.empty() ? usual_inputs : std::stoull(wanted);
+  return tests::setting("MILLRACE_FUZZ_INPUTS", usual_inputs);
 }
 
 /// Why it was refused; "" for an input that was taken. Anything but an input_error goes on as it is.
@@ -77,8 +77,8 @@ TEST_CASE("a mutated input of any reader is a value or an input_error, in two se
   const tests::temporary_folder scratch;
   at::set_num_threads(1);
   const auto readers = all_readers(scratch.path());
-  const auto only = from_environment("MILLRACE_FUZZ_READER"), first = from_environment("MILLRACE_FUZZ_FIRST");
-  const std::uint64_t begin = first.empty() ? 0 : std::stoull(first);
+  const auto only = from_environment("MILLRACE_FUZZ_READER");
+  const auto begin = tests::setting("MILLRACE_FUZZ_FIRST", 0);
   const std::uint64_t each = only.empty() ? inputs_wanted() / readers.size() + 1 : inputs_wanted();
   const fuzz::watchdog dog;
   for (const auto& reader : readers) {

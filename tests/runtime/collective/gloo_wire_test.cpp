@@ -186,31 +186,29 @@ TEST_CASE("a rank with another key joins nobody") {
   }
 }
 
+/// What a rank says that hears such a word for the other one's address.
+std::string said_of(const std::string& word) {
+  const words_of_all words(1);
+  words.of(0)->told("0/1", word);
+  return on_ranks(1,
+                  [&](int) {
+                    auto options = options_of(0, 2);
+                    options.connect_deadline = 300ms;
+                    connect_gloo(options, words.of(0));
+                  })
+      .front();
+}
+
 TEST_CASE("a word that is no address is said") {
-  for (const std::string word : {"", "0", "0g", "not hex"}) {
-    const words_of_all words(1);
-    words.of(0)->told("0/1", word);
-    const auto thrown = on_ranks(1, [&](int) {
-      auto options = options_of(0, 2);
-      options.connect_deadline = 300ms;
-      connect_gloo(options, words.of(0));
-    });
-    CHECK(thrown[0] == "rank 1's address: want pairs of digits 0-9a-f, got \"" + word + "\"");
-  }
+  for (const std::string word : {"", "0", "0g", "not hex"})
+    CHECK(said_of(word) == "rank 1's address: want pairs of digits 0-9a-f, got \"" + word + "\"");
 }
 
 /// Gloo would pass over what stands behind an address.
 TEST_CASE("a word whose length is not that of an address is said") {
   const std::string none(16, '0'), address = "8800000000000000", socket(2 * 136, '0'),
                                    word = none + address + socket + "00";
-  const words_of_all words(1);
-  words.of(0)->told("0/1", word);
-  const auto thrown = on_ranks(1, [&](int) {
-    auto options = options_of(0, 2);
-    options.connect_deadline = 300ms;
-    connect_gloo(options, words.of(0));
-  });
-  CHECK(thrown[0]
+  CHECK(said_of(word)
         == "rank 1's address: want a host's name and 136 bytes, got " + std::to_string(word.size() / 2)
                + " bytes of other lengths");
 }
