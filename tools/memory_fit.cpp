@@ -84,6 +84,9 @@ void add_changes_of_learner(changes_by_harm& all, const pipeline::pipeline& p, s
   if (!table->activation_checkpointing)
     all[0].push_back({"roles." + name + ".activation_checkpointing",
                       {{"true", [i](auto& changed) { table_of<Table>(changed, i).activation_checkpointing = true; }}}});
+  if (table->micro_batches_at_once > 1)
+    all[0].push_back({"roles." + name + ".micro_batches_at_once",
+                      {{"1", [i](auto& changed) { table_of<Table>(changed, i).micro_batches_at_once = 1; }}}});
   auto& fewer = all[1].emplace_back(changes_of_key{"roles." + name + ".micro_batch_tokens", {}});
   for (auto tokens = table->micro_batch_tokens / 2; tokens >= 64; tokens /= 2)
     fewer.values.emplace_back(std::to_string(tokens),

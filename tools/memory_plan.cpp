@@ -258,8 +258,10 @@ private:
                 std::int64_t adapter_rank) {
     const auto shard = ranks_ == 1 ? sharding::none : p_.shard_of(role_);
     const auto groups = longest(updates, size.config.max_positions);
-    const auto batch = train::largest_micro_batch(groups, table.micro_batch_tokens);
-    const bool several = batch.tokens < train::largest_micro_batch(groups, no_bound).tokens;
+    const auto whole = train::largest_micro_batch(groups, no_bound).tokens;
+    const auto batch = train::largest_micro_batch(
+        groups, train::budget_at_once(whole, table.micro_batch_tokens, table.micro_batches_at_once));
+    const bool several = batch.tokens < whole;
     add(memory_kind::program, trainer_bytes(size.weights));
     if (shard == sharding::full) {
       add(memory_kind::gradients, trained / ranks_);
@@ -268,18 +270,21 @@ private:
       add(memory_kind::communication, (size.config.tie_embeddings ? 1 : 2) * with_gradients(size.table));
       add(memory_kind::communication, 3 * with_gradients(size.adapted) / std::max<std::int64_t>(1, size.config.layers));
     } else {
-      add(memory_kind::gradients, trained, moment::training); // let go of when a step ends
+      // Of each pass; let go of when a step ends.
+      add(memory_kind::gradients, table.micro_batches_at_once * trained, moment::training);
       if (ranks_ > 1) {
         add(memory_kind::gradients, trained / ranks_, moment::training);                    // its share of the sum
         add(memory_kind::communication, trained / ranks_ * (ranks_ - 1), moment::training); // what others have for it
       }
     }
     add(memory_kind::moments, 2 * trained / (shard == sharding::none ? 1 : ranks_));
-    const auto passes = train::activation_bytes(
-        size.config, batch,
-        {.kept = table.activation_checkpointing ? model::activations::recomputed : model::activations::kept,
-         .computes = table.compute_dtype,
-         .adapter_rank = adapter_rank});
+    const auto passes =
+        table.micro_batches_at_once
+        * train::activation_bytes(
+            size.config, batch,
+            {.kept = table.activation_checkpointing ? model::activations::recomputed : model::activations::kept,
+             .computes = table.compute_dtype,
+             .adapter_rank = adapter_rank});
     // Measured: micro-batches of other sizes leave pieces that nothing fits into.
     add(memory_kind::activations, several ? passes + passes / 5 : passes, moment::training);
   }

@@ -27,6 +27,7 @@ struct critic_table {
   std::int64_t alone_steps = 0;
   double value_clip = 0.2;
   std::int64_t micro_batch_tokens = 2048;
+  std::int64_t micro_batches_at_once = 1;
   bool activation_checkpointing = false;
   precision compute_dtype = precision::float32;
 
@@ -56,7 +57,11 @@ struct critic_table {
     v("value_clip", s.value_clip, between(0, 1e9),
       "how far a value may move from the one that was said, in the loss; 0 = not clipped");
     v("micro_batch_tokens", s.micro_batch_tokens, between(16, 1 << 24),
-      "tokens trained at once; the gradient is the same for any");
+      "tokens of a micro-batch; the gradient is the same for any, but for the order in which it is added up");
+    v("micro_batches_at_once", s.micro_batches_at_once, between(1, 64),
+      "micro-batches computed side by side, each on its share of threads, at least one; an update is cut into a "
+      "multiple "
+      "of as many, about equally long. On a CPU and in one process alone");
     v("activation_checkpointing", s.activation_checkpointing, any(),
       "keep each block's input alone and compute the rest again for the gradient, which is the same bit for bit: less "
       "memory, more time");

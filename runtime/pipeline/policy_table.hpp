@@ -45,6 +45,7 @@ struct policy_table {
   std::int64_t epochs = 1;
   double target_kl = 0;
   std::int64_t micro_batch_tokens = 2048;
+  std::int64_t micro_batches_at_once = 1;
   bool activation_checkpointing = false;
   precision compute_dtype = precision::float32;
   bool skip_flat_groups = true;
@@ -111,7 +112,11 @@ struct policy_table {
       "of an exponential average of the weights over steps, saved as `ema` in each checkpoint; 0 = none");
     v("pretraining", s.pretraining, any(), "plain text whose loss is mixed in");
     v("micro_batch_tokens", s.micro_batch_tokens, between(16, 1 << 24),
-      "tokens trained at once; the gradient is the same for any");
+      "tokens of a micro-batch; the gradient is the same for any, but for the order in which it is added up");
+    v("micro_batches_at_once", s.micro_batches_at_once, between(1, 64),
+      "micro-batches computed side by side, each on its share of threads, at least one; an update is cut into a "
+      "multiple "
+      "of as many, about equally long. On a CPU and in one process alone");
     v("skip_flat_groups", s.skip_flat_groups, any(),
       "groups whose every advantage is 0 are not computed where the gradient is the same without them: no KL in the "
       "loss, no entropy bonus, no target_kl. Entropy, KL and ratios are then means over the tokens computed");

@@ -71,6 +71,7 @@ train::value_learner_options value_learner_options_of(const pipeline::pipeline& 
   options.micro_batch_tokens = table.micro_batch_tokens;
   if (table.activation_checkpointing)
     options.activations = model::activations::recomputed;
+  options.micro_batches_at_once = static_cast<int>(table.micro_batches_at_once);
   options.computes = table.compute_dtype;
   options.threads = threads;
   return options;

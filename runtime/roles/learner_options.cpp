@@ -65,6 +65,7 @@ train::learner_options learner_options_of(const pipeline::pipeline& p, int threa
   options.skip_flat_groups = table.skip_flat_groups;
   if (table.activation_checkpointing)
     options.activations = model::activations::recomputed;
+  options.micro_batches_at_once = static_cast<int>(table.micro_batches_at_once);
   options.computes = table.compute_dtype;
   options.threads = threads;
   return options;

@@ -4,6 +4,7 @@
 #include "runtime/collective/parcel.hpp"
 #include "runtime/model/arithmetic.hpp"
 #include "runtime/model/block_weights.hpp"
+#include "runtime/model/pass_threads.hpp"
 #include "runtime/model/weights.hpp"
 #include "runtime/train/flat_layout.hpp"
 #include "runtime/words/sharding.hpp"
@@ -14,6 +15,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
+#include <stdexcept>
 #include <vector>
 
 namespace millrace::train {
@@ -55,14 +58,20 @@ struct task_round {
 /// Not thread-safe.
 class held_parameters {
 public:
-  /// Adds the gradients of one task to the `.grad` of the leaves. May end on the way, at an allocation that fails: then
-  /// the sum means nothing, and the round goes on to its end with the other ranks.
-  using compute = std::function<collective::parcel(const collective::parcel& task)>;
+  /// Adds the gradients of one task to the `.grad` of the leaves of a pass: 0, or the number of a pass that is computed
+  /// side by side with that one. May end on the way, at an allocation that fails: then the sum means nothing, and the
+  /// round goes on to its end with the other ranks.
+  using compute = std::function<collective::parcel(const collective::parcel& task, std::size_t pass)>;
 
   virtual ~held_parameters() = default;
 
   /// Leaves of autograd's graph, in the order of the manifest.
   virtual const model::weights& leaves() const = 0;
+
+  /// The leaves of a pass: the same memory, with gradients of its own. Those of pass 0 are `leaves`.
+  virtual const model::weights& leaves_of(std::size_t pass) const {
+    return pass == 0 ? leaves() : throw std::logic_error("one pass at a time");
+  }
 
   /// What makes the leaves' memory come and go; nullptr: it is always there.
   virtual model::block_weights* blocks() { return nullptr; }
@@ -91,9 +100,15 @@ public:
   /// @throws collective::lost a rank is gone; the sum means nothing
   virtual collective::parcel work(const task_round& now, const collective::parcel* task, const compute& own) = 0;
 
+  /// One round of a rank that is alone, with its tasks computed side by side. @returns what `own` returns for each
+  virtual std::vector<collective::parcel> work_at_once(const task_round&, std::span<const collective::parcel>,
+                                                       const compute&, model::pass_threads&) {
+    throw std::logic_error("one pass at a time");
+  }
+
   /// Whether a task, whose loss is known, may go on to its gradients: within `own`, and before them.
   /// @param fed [tokens] int64: the rows of the embedding that get gradients
-  virtual bool goes_back(bool loss_is_finite, const at::Tensor& fed) = 0;
+  virtual bool goes_back(bool loss_is_finite, const at::Tensor& fed, std::size_t pass) = 0;
 
   /// The sum is where the update needs it.
   virtual void end_sum() = 0;
@@ -130,13 +145,15 @@ public:
   virtual bool keeps_start() const = 0;
 };
 
-/// Copies of parameters, as the place has them shared out. @throws input_error for NaN or infinity
+/// Copies of parameters, as the place has them shared out. @throws input_error for NaN or infinity, and for
+/// several passes at once on a GPU; std::invalid_argument for them on one of several ranks
+/// @param passes at once
 /// @param rounded gets what passes in bfloat16 compute with, and outlives this; nullptr: they compute with the leaves
 std::unique_ptr<held_parameters> hold(const model::weights& parameters, at::Device device, const team_place& place,
-                                      model::rounded_weights* rounded = nullptr);
+                                      model::rounded_weights* rounded = nullptr, int passes = 1);
 
 /// Leaves that every rank has whole, as an adapter's.
 std::unique_ptr<held_parameters> hold_whole(model::weights leaves, const team_place& place,
-                                            model::rounded_weights* rounded = nullptr);
+                                            model::rounded_weights* rounded = nullptr, int passes = 1);
 
 } // namespace millrace::train

@@ -86,12 +86,25 @@ std::string in_hexadecimal(double number) {
 learner::state::state(model::model_config config, const model::weights& parameters, learner_options given)
     : options(std::move(given)), row(row_named(options.algorithm)), values(row.options, options.algorithm_options),
       device(device_named(options.device)), adapter(trainable_adapter(options.adapter, device)),
-      held(adapter ? hold_whole(adapter->parameters, options.seat.place, half)
-                   : hold(parameters, device, options.seat.place, half)),
+      held(adapter ? hold_whole(adapter->parameters, options.seat.place, half, options.micro_batches_at_once)
+                   : hold(parameters, device, options.seat.place, half, options.micro_batches_at_once)),
       decoder(std::move(config), adapter ? frozen(parameters, device, half) : held->leaves()),
-      optimizer(trained(), options.optimizer, held->updates()), bound(options.activations, options.micro_batch_tokens),
-      ranks(options.seat, *held, optimizer, [this](const collective::parcel& task) { return compute(task); }) {
+      optimizer(trained(), options.optimizer, held->updates()),
+      bound(options.activations, options.micro_batch_tokens, options.micro_batches_at_once),
+      ranks(
+          options.seat, *held, optimizer,
+          [this](const collective::parcel& task, std::size_t pass) { return compute(task, pass); },
+          model::share_threads(options.micro_batches_at_once, options.threads)) {
   check(options);
+  for (int pass = 1; pass < options.micro_batches_at_once; ++pass) {
+    const auto& leaves = held->leaves_of(static_cast<std::size_t>(pass));
+    auto& made = beside.emplace_back(decoder.config(), adapter ? decoder.parameters() : leaves);
+    if (!adapter)
+      continue;
+    auto own = *adapter;
+    own.parameters = leaves;
+    model::adapt(made, own);
+  }
   if (adapter)
     model::adapt(decoder, *adapter);
   if (options.kept) {

@@ -29,6 +29,7 @@ struct learner::state {
   model::arithmetic arithmetic{options.computes, half};
   std::unique_ptr<held_parameters> held; ///< what is trained
   model::decoder decoder;
+  std::vector<model::decoder> beside; ///< of passes that are computed beside the first, over their leaves
   adamw optimizer;
   std::optional<group_pieces> pieces; ///< where ranks share out groups
   memory_bound bound;
@@ -78,6 +79,7 @@ private:
   void train_groups(step_state& step, std::uint32_t version);
   bool wants_old_pass(const step_state& step) const;
   std::int64_t cut_of_next_pass(const step_state& step) const;
+  cut_rule rule_of_next_pass(const step_state& step) const;
   memory_bound::tried tried(const step_state& step, std::span<const training_group> groups) const;
   template <class Pass>
   auto pass(step_state& step, Pass once);
@@ -89,16 +91,19 @@ private:
   void update_all(step_state& step);
   update_end update(step_state& step, update_part& part);
   update_end update_once(step_state& step, const update_part& part);
-  bool take_in(step_state& step, const micro_batch& batch, const micro_batch_result& result, int ranks) const;
+  bool take_in(step_state& step, const micro_batch& batch, const micro_batch_result& result, int at_once) const;
   double add_text_gradients(const step_state& step);
   std::vector<int> hand_round(const step_state& step, const update_part& part, std::span<const std::size_t> order);
   micro_batch_task policy_task(const step_state& step, const update_part& part, const micro_batch& batch) const;
 
-  collective::parcel compute(const collective::parcel& task);
-  micro_batch_result policy_gradient(const micro_batch_task& task);
-  micro_batch_result text_gradient(const micro_batch_task& task);
-  outputs forward(const micro_batch_task& task) const;
-  outputs language_model(const micro_batch_task& task, double temperature) const;
+  /// The decoder of a pass.
+  const model::decoder& decoder_of(std::size_t pass) const { return pass == 0 ? decoder : beside.at(pass - 1); }
+
+  collective::parcel compute(const collective::parcel& task, std::size_t pass);
+  micro_batch_result policy_gradient(const micro_batch_task& task, std::size_t pass);
+  micro_batch_result text_gradient(const micro_batch_task& task, std::size_t pass);
+  outputs forward(const micro_batch_task& task, std::size_t pass) const;
+  outputs language_model(const micro_batch_task& task, double temperature, std::size_t pass) const;
   algorithms::answer_columns columns_of(const micro_batch_task& task, const outputs& out) const;
   at::Tensor opinion_of(const algorithms::answer_columns& answers) const;
   void observe(const micro_batch_task& task, const algorithms::answer_columns& answers,

@@ -45,20 +45,23 @@ std::vector<float> spread(const std::vector<float>& numbers, const at::Tensor& p
 
 // -- one micro-batch -------------------------------------------------------------------------------
 
-learner::state::outputs learner::state::forward(const micro_batch_task& task) const {
+learner::state::outputs learner::state::forward(const micro_batch_task& task, std::size_t pass) const {
   if (row.on == algorithms::head::score) {
     const at::Tensor zeros = at::zeros({task.batch.tokens}, at::TensorOptions(device).dtype(at::kFloat));
-    auto [score, fed] = answer_scores(decoder, task.groups, task.batch, task.activations, held->blocks(), arithmetic);
+    auto [score, fed] =
+        answer_scores(decoder_of(pass), task.groups, task.batch, task.activations, held->blocks(), arithmetic);
     return {zeros, zeros, std::move(score), std::move(fed)};
   }
-  return language_model(task, options.temperature);
+  return language_model(task, options.temperature, pass);
 }
 
-learner::state::outputs learner::state::language_model(const micro_batch_task& task, double temperature) const {
+learner::state::outputs learner::state::language_model(const micro_batch_task& task, double temperature,
+                                                       std::size_t pass) const {
+  const model::decoder& own = decoder_of(pass);
   const model::packed_sequences packed = pack_part(task.groups, task.batch);
   model::training_operations ops(packed.groups, task.activations, held->blocks(), arithmetic);
-  const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
-  const auto [logprob, entropy] = model::token_logprob(hidden, decoder.head(), packed.rows.to(device),
+  const at::Tensor hidden = own.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
+  const auto [logprob, entropy] = model::token_logprob(hidden, own.head(), packed.rows.to(device),
                                                        packed.targets.to(device), temperature, arithmetic);
   return {logprob, entropy, {}, packed.tokens};
 }
@@ -109,26 +112,26 @@ void learner::state::observe(const micro_batch_task& task, const algorithms::ans
   result.mismatch_sum = mismatch.sum(at::kDouble).item<double>();
 }
 
-/// One micro-batch, on whichever rank it falls to.
-collective::parcel learner::state::compute(const collective::parcel& given) {
+/// One micro-batch, on whichever rank or in whichever pass it falls to.
+collective::parcel learner::state::compute(const collective::parcel& given, std::size_t pass) {
   micro_batch_task task = unpacked_task(given);
   if (!task.pieces.empty())
     task = out_of_pieces(std::move(task), *pieces, decoder.config().vocab_size);
   if (task.what == micro_batch_task::kind::policy)
-    return packed(policy_gradient(task));
+    return packed(policy_gradient(task, pass));
   if (task.what == micro_batch_task::kind::text)
-    return packed(text_gradient(task));
+    return packed(text_gradient(task, pass));
   const at::NoGradGuard no_grad;
   micro_batch_result result;
-  result.logprob = forward(task).logprob.to(at::kCPU);
+  result.logprob = forward(task, pass).logprob.to(at::kCPU);
   return packed(result);
 }
 
 /// Adds the gradients of a micro-batch. A share of the loss that is not finite adds none.
-micro_batch_result learner::state::policy_gradient(const micro_batch_task& task) {
+micro_batch_result learner::state::policy_gradient(const micro_batch_task& task, std::size_t pass) {
   stopwatch watch;
   micro_batch_result result;
-  const outputs out = forward(task);
+  const outputs out = forward(task, pass);
   const algorithms::answer_columns answers = columns_of(task, out);
   auto wanted = options.loss;
   wanted.kl_coefficient = task.coefficient;
@@ -137,7 +140,7 @@ micro_batch_result learner::state::policy_gradient(const micro_batch_task& task)
   observe(task, answers, result);
   result.loss = loss.item<double>();
   result.forward_s = watch.lap();
-  if (held->goes_back(std::isfinite(result.loss), out.fed)) {
+  if (held->goes_back(std::isfinite(result.loss), out.fed, pass)) {
     loss.backward();
     result.backward_s = watch.lap();
   }
@@ -145,19 +148,21 @@ micro_batch_result learner::state::policy_gradient(const micro_batch_task& task)
 }
 
 /// Adds the gradients of a micro-batch of plain text. @returns its share of the mean loss, not weighted
-micro_batch_result learner::state::text_gradient(const micro_batch_task& task) {
+micro_batch_result learner::state::text_gradient(const micro_batch_task& task, std::size_t pass) {
   micro_batch_result result;
-  const outputs out = language_model(task, 1);
+  const outputs out = language_model(task, 1, pass);
   const at::Tensor share = out.logprob.sum() / (-static_cast<double>(task.totals.tokens));
   result.loss = share.item<double>();
-  if (held->goes_back(std::isfinite(result.loss), out.fed))
+  if (held->goes_back(std::isfinite(result.loss), out.fed, pass))
     (share * task.coefficient).backward();
   return result;
 }
 
 /// Adds the gradients of the texts' share of the loss. @returns their mean loss, not weighted
 double learner::state::add_text_gradients(const step_state& step) {
-  const auto batches = cut_micro_batches(texts, cut_of_next_pass(step));
+  auto rule = rule_of_next_pass(step);
+  rule.whole = algorithms::unit::answer;
+  const auto batches = cut_micro_batches(texts, rule);
   std::int64_t tokens = 0;
   for (const auto& batch : batches)
     tokens += batch.tokens;
@@ -188,6 +193,11 @@ std::int64_t learner::state::cut_of_next_pass(const step_state& step) const {
   return step.cuts.size() < given->size() ? (*given)[step.cuts.size()] : options.micro_batch_tokens;
 }
 
+/// How they are cut then.
+cut_rule learner::state::rule_of_next_pass(const step_state& step) const {
+  return {.budget = cut_of_next_pass(step), .whole = row.whole, .at_once = options.micro_batches_at_once};
+}
+
 /// What a pass over micro-batches of `groups` tells `bound`; the micro-batches are still to be entered.
 memory_bound::tried learner::state::tried(const step_state& step, std::span<const training_group> groups) const {
   return {.groups = groups, .whole_groups = row.whole == algorithms::unit::group, .may_cut = !step.where.cuts};
@@ -198,7 +208,8 @@ template <class Pass>
 auto learner::state::pass(step_state& step, Pass once) {
   return bound.repeat([&] {
     for (update_part& part : step.parts)
-      cut_again(part, step.groups, cut_of_next_pass(step), row.whole);
+      cut_again(part, step.groups, rule_of_next_pass(step));
+    ranks.compute_at_once(bound.at_once());
     auto result = until_none_is_lost(once);
     step.cuts.push_back(cut_of_next_pass(step));
     return result;
@@ -234,15 +245,15 @@ std::vector<int> learner::state::hand_round(const step_state& step, const update
 
 /// Enters what one micro-batch saw into the step's report. @returns false where its loss is not finite
 bool learner::state::take_in(step_state& step, const micro_batch& batch, const micro_batch_result& result,
-                             int ranks_at_work) const {
+                             int at_once) const {
   step_report& report = step.report;
   report.pairs += result.pairs;
   report.pairs_right += result.pairs_right;
   report.logprob_mismatch = std::max(report.logprob_mismatch, result.logprob_mismatch);
   report.mismatch_sum += result.mismatch_sum;
   report.mismatch_tokens += result.mismatch_tokens;
-  report.forward_s += result.forward_s / ranks_at_work;
-  report.backward_s += result.backward_s / ranks_at_work;
+  report.forward_s += result.forward_s / at_once;
+  report.backward_s += result.backward_s / at_once;
   if (result.logprob.defined() && is_told(batch)) {
     const auto* found = result.logprob.const_data_ptr<float>();
     const auto end = static_cast<std::size_t>(batch.first_token) + static_cast<std::size_t>(result.logprob.numel());
@@ -287,7 +298,7 @@ learner::state::update_end learner::state::update_once(step_state& step, const u
   double loss = 0;
   for (std::size_t i = 0; i < done.results.size(); ++i) {
     const auto result = unpacked_result(done.results[i]);
-    if (!take_in(step, part.micro_batches[order[i]], result, done.ranks))
+    if (!take_in(step, part.micro_batches[order[i]], result, done.at_once))
       return update_end::not_finite;
     loss += result.loss;
     seen += result.seen;
@@ -398,7 +409,7 @@ void learner::state::leave_flat_groups_out(step_state& step) const {
       || options.target_kl > 0 || adapts())
     return;
   const auto whole = step.batch.answers.advantage.numel();
-  auto taught = taught_part_of(step.groups, step.batch.answers, step.parts, cut_of_next_pass(step), row.whole);
+  auto taught = taught_part_of(step.groups, step.batch.answers, step.parts, rule_of_next_pass(step));
   if (!taught)
     return;
   step.taught_groups = std::move(taught->groups);
@@ -434,7 +445,7 @@ void learner::state::train_groups(step_state& step, std::uint32_t version) {
   step.batch = gather_columns(step.groups, decoder.config().vocab_size);
   step.batch.columns.clamps = options.loss.clamps;
   step.batch.answers.policy_version = version;
-  step.parts = cut_updates(step.groups, options.updates_per_batch, cut_of_next_pass(step), row.whole);
+  step.parts = cut_updates(step.groups, options.updates_per_batch, rule_of_next_pass(step));
   auto unusable = std::move(report.unusable);
   report = describe(step.groups, step.batch, version);
   report.unusable = std::move(unusable);

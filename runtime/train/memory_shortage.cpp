@@ -11,6 +11,7 @@
 #include <fstream>
 #include <new>
 #include <string_view>
+#include <utility>
 
 namespace millrace::train {
 namespace {
@@ -77,6 +78,8 @@ void memory_bound::tighten(const memory_ran_out& why, const tried& what) {
                     + ("memory ran out over a micro-batch of " + std::to_string(batch.fed_tokens)) + " tokens"
                     + in_brackets(why) + ": from now on " + done;
   };
+  if (std::exchange(at_once_, 1) > 1)
+    return note("micro-batches are computed one after another, to the same bits");
   if (what.goes_back && activations_ == model::activations::kept) {
     activations_ = model::activations::recomputed;
     return note("blocks are computed again for the gradient, as with activation_checkpointing, to the same bits");

@@ -76,15 +76,17 @@ auto naming_step(std::uint64_t step, Work work) {
 
 /// What a pass takes at a time: a learner makes it smaller each time memory runs out, and never larger again.
 ///
-/// First the blocks' activations are computed again for the gradient, which changes no number. Then a micro-batch is
-/// fed half of what was too much. Its gradients are then those of a learner whose `micro_batch_tokens` is that half:
-/// the same numbers, added up in another order.
+/// First micro-batches are computed one after another, and then the blocks' activations again for the gradient, neither
+/// of which changes a number. Then a micro-batch is fed half of what was too much. Its gradients are then those of a
+/// learner whose `micro_batch_tokens` is that half: the same numbers, added up in another order.
 class memory_bound {
 public:
-  memory_bound(model::activations kept, std::int64_t micro_batch_tokens)
-      : option_(micro_batch_tokens), tokens_(micro_batch_tokens), activations_(kept) {}
+  memory_bound(model::activations kept, std::int64_t micro_batch_tokens, int at_once = 1)
+      : option_(micro_batch_tokens), tokens_(micro_batch_tokens), activations_(kept), at_once_(at_once) {}
 
   model::activations activations() const { return activations_; }
+
+  int at_once() const { return at_once_; } ///< micro-batches
 
   std::int64_t tokens() const { return tokens_; } ///< that a micro-batch is fed at most
 
@@ -142,6 +144,7 @@ private:
 
   std::int64_t option_, tokens_;
   model::activations activations_;
+  int at_once_;
   lesson lesson_;
 };
 

@@ -49,11 +49,10 @@ void count_from(std::vector<micro_batch>& batches, std::size_t group, std::int64
 
 } // namespace
 
-std::vector<micro_batch> cut_micro_batches(std::span<const training_group> groups, std::int64_t budget,
-                                           algorithms::unit whole) {
+std::vector<micro_batch> cut_micro_batches(std::span<const training_group> groups, const cut_rule& rule) {
   std::vector<micro_batch> out;
   std::int64_t token = 0, answer = 0;
-  for (auto& fed : cut_by_tokens(fed_of(groups), budget, whole == algorithms::unit::group)) {
+  for (auto& fed : cut_at_once(fed_of(groups), rule.budget, rule.whole == algorithms::unit::group, rule.at_once)) {
     micro_batch made{.parts = std::move(fed.parts),
                      .fed_tokens = fed.fed_tokens,
                      .first_token = token,
@@ -73,13 +72,13 @@ std::vector<micro_batch> cut_micro_batches(std::span<const training_group> group
 }
 
 std::vector<update_part> cut_at(std::span<const training_group> groups, std::span<const std::size_t> ends,
-                                std::int64_t budget, algorithms::unit whole) {
+                                const cut_rule& rule) {
   std::vector<update_part> out;
   std::int64_t token = 0, answer = 0;
   std::size_t first = 0;
   for (const std::size_t end : ends) {
     const auto own = groups.subspan(first, end - first);
-    update_part part{cut_micro_batches(own, budget, whole), totals_of(own), budget};
+    update_part part{cut_micro_batches(own, rule), totals_of(own), rule};
     count_from(part.micro_batches, first, token, answer);
     token += part.totals.tokens;
     for (const auto& group : own)
@@ -90,20 +89,20 @@ std::vector<update_part> cut_at(std::span<const training_group> groups, std::spa
   return out;
 }
 
-void cut_again(update_part& part, std::span<const training_group> groups, std::int64_t budget, algorithms::unit whole) {
-  if (part.budget == budget || part.micro_batches.empty())
+void cut_again(update_part& part, std::span<const training_group> groups, const cut_rule& rule) {
+  if (part.rule == rule || part.micro_batches.empty())
     return;
   const micro_batch &front = part.micro_batches.front(), &back = part.micro_batches.back();
   const std::size_t first = front.parts.front().group, end = back.parts.back().group + 1;
-  auto batches = cut_micro_batches(groups.subspan(first, end - first), budget, whole);
+  auto batches = cut_micro_batches(groups.subspan(first, end - first), rule);
   count_from(batches, first, front.first_token, front.first_answer);
   part.micro_batches = std::move(batches);
-  part.budget = budget;
+  part.rule = rule;
 }
 
-std::vector<update_part> cut_updates(std::span<const training_group> groups, std::int64_t updates, std::int64_t budget,
-                                     algorithms::unit whole) {
-  return cut_at(groups, ends_of_updates(groups.size(), updates), budget, whole);
+std::vector<update_part> cut_updates(std::span<const training_group> groups, std::int64_t updates,
+                                     const cut_rule& rule) {
+  return cut_at(groups, ends_of_updates(groups.size(), updates), rule);
 }
 
 model::packed_sequences pack_part(std::span<const training_group> groups, const micro_batch& batch) {

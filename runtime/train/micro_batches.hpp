@@ -22,28 +22,35 @@ struct micro_batch {
   std::int64_t answers = 0;
 };
 
-/// As `cut_by_tokens` cuts them.
-/// @param whole group: a group is never cut
-std::vector<micro_batch> cut_micro_batches(std::span<const training_group> groups, std::int64_t budget,
-                                           algorithms::unit whole = algorithms::unit::answer);
+/// How groups become micro-batches.
+struct cut_rule {
+  std::int64_t budget = 0;                           ///< fed tokens of one, >= 1; a sequence always fits
+  algorithms::unit whole = algorithms::unit::answer; ///< group: a group is never cut
+  int at_once = 1;                                   ///< computed side by side
+
+  bool operator==(const cut_rule&) const = default;
+};
+
+/// As `cut_at_once` cuts them.
+std::vector<micro_batch> cut_micro_batches(std::span<const training_group> groups, const cut_rule& rule);
 
 /// What one optimizer update is computed from: neighbouring groups of a step.
 struct update_part {
   std::vector<micro_batch> micro_batches; ///< group, token and answer counted in the whole step
   algorithms::step_totals totals;         ///< the denominators of this update
-  std::int64_t budget = 0;                ///< that the micro-batches are cut by
+  cut_rule rule = {};                     ///< that the micro-batches are cut by
 };
 
 /// Cuts a step into parts that end before the groups `ends`, ascending; the last is the number of groups.
 std::vector<update_part> cut_at(std::span<const training_group> groups, std::span<const std::size_t> ends,
-                                std::int64_t budget, algorithms::unit whole);
+                                const cut_rule& rule);
 
-/// Cuts an update into other micro-batches, where `budget` is another one. @param groups of the step
-void cut_again(update_part& part, std::span<const training_group> groups, std::int64_t budget, algorithms::unit whole);
+/// Cuts an update into other micro-batches, where `rule` is another one. @param groups of the step
+void cut_again(update_part& part, std::span<const training_group> groups, const cut_rule& rule);
 
 /// Cuts a step into parts of whole groups, as `ends_of_updates` has them.
-std::vector<update_part> cut_updates(std::span<const training_group> groups, std::int64_t updates, std::int64_t budget,
-                                     algorithms::unit whole);
+std::vector<update_part> cut_updates(std::span<const training_group> groups, std::int64_t updates,
+                                     const cut_rule& rule);
 
 /// The micro-batch as one forward pass takes it; `rows` and `targets` of the tokens that are trained.
 model::packed_sequences pack_part(std::span<const training_group> groups, const micro_batch& batch);

@@ -289,7 +289,7 @@ parcel sharded_parameters::work(const task_round& now, const parcel* task, const
     parcel result;
     if (task) {
       const at::AutoGradMode with_gradients(true);
-      result = own(*task);
+      result = own(*task, 0);
     }
     go_along(task != nullptr);
     end_round();
@@ -318,7 +318,7 @@ void sharded_parameters::go_along(bool with_task) {
   const std::int64_t forward = 2 * layers();
   while (passed_ < forward)
     passed_ % 2 == 0 ? forward_begins(passed_ / 2) : forward_ends(passed_ / 2);
-  if (now_.what == purpose::none || !goes_back(!with_task, {}))
+  if (now_.what == purpose::none || !goes_back(!with_task, {}, 0))
     return;
   while (passed_ < 2 * forward) {
     const std::int64_t layer = layers() - 1 - (passed_ - forward) / 2;
@@ -327,7 +327,7 @@ void sharded_parameters::go_along(bool with_task) {
 }
 
 /// Either all ranks go back, or none. They say it once a round.
-bool sharded_parameters::goes_back(bool loss_is_finite, const at::Tensor&) {
+bool sharded_parameters::goes_back(bool loss_is_finite, const at::Tensor&, std::size_t) {
   const at::NoGradGuard no_grad;
   if (!goes_back_)
     ask_whether_back(loss_is_finite);

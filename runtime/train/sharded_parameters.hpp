@@ -40,7 +40,7 @@ public:
   std::vector<parameter_piece> pieces(int rank) const override;
   void join(std::shared_ptr<collective::group> ranks) override;
   collective::parcel work(const task_round& now, const collective::parcel* task, const compute& own) override;
-  bool goes_back(bool loss_is_finite, const at::Tensor& fed) override;
+  bool goes_back(bool loss_is_finite, const at::Tensor& fed, std::size_t pass) override;
 
   void end_sum() override {}
 

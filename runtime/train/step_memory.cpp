@@ -38,6 +38,12 @@ std::int64_t bytes_of_head(const model::model_config& c, std::int64_t rows) {
 
 } // namespace
 
+std::int64_t budget_at_once(std::int64_t whole, std::int64_t budget, std::int64_t at_once) {
+  const auto up = [](std::int64_t number, std::int64_t by) { return (number + by - 1) / by; };
+  const auto batches = up(up(whole, budget), at_once) * at_once;
+  return at_once == 1 ? budget : std::min(budget, up(whole, std::max<std::int64_t>(1, batches)));
+}
+
 micro_batch_size largest_micro_batch(const longest_groups& longest, std::int64_t budget) {
   const std::int64_t first = std::min(longest.answer, longest.context - longest.prompt);
   const std::int64_t rows = std::max<std::int64_t>(first - 1, 0);

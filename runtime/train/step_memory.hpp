@@ -30,6 +30,10 @@ struct longest_groups {
 /// As `cut_micro_batches` cuts it. @param budget tokens of a micro-batch
 micro_batch_size largest_micro_batch(const longest_groups& longest, std::int64_t budget);
 
+/// What a micro-batch is fed at most where `at_once` are computed side by side, as `cut_at_once` cuts a step.
+/// @param whole fed tokens of an update   @param budget of a micro-batch
+std::int64_t budget_at_once(std::int64_t whole, std::int64_t budget, std::int64_t at_once);
+
 /// How passes compute.
 struct pass_options {
   model::activations kept = model::activations::kept;

@@ -19,7 +19,7 @@ std::size_t end_of(const update_part& part) {
 
 std::optional<taught_part> taught_part_of(std::span<const training_group> groups,
                                           const algorithms::answer_columns& answers, std::span<const update_part> parts,
-                                          std::int64_t budget, algorithms::unit whole) {
+                                          const cut_rule& rule) {
   const at::Tensor of_token = answers.group.repeat_interleave(answers.length);
   at::Tensor teaches = answers.advantage.ne(0);
   if (answers.trains.defined())
@@ -44,7 +44,7 @@ std::optional<taught_part> taught_part_of(std::span<const training_group> groups
     return std::nullopt;
   kept.tokens = stays.index_select(0, of_token).nonzero().squeeze(1);
   kept.answers = selected(answers, kept.tokens, stays.index_select(0, answers.group).nonzero().squeeze(1));
-  kept.parts = cut_at(kept.groups, ends, budget, whole);
+  kept.parts = cut_at(kept.groups, ends, rule);
   for (std::size_t u = 0; u < parts.size(); ++u)
     kept.parts[u].totals = parts[u].totals;
   return kept;

@@ -24,10 +24,10 @@ struct taught_part {
 /// Leaves out groups whose every trained token has the advantage 0. An update keeps its first group where it would keep
 /// none.
 /// @param answers of these groups, numbered from 0 as they stand, with advantages   @param parts of the whole step
-/// @param budget,whole as `cut_updates` takes them
+/// @param rule as `cut_updates` takes it
 /// @returns nothing where all groups stay
 std::optional<taught_part> taught_part_of(std::span<const training_group> groups,
                                           const algorithms::answer_columns& answers, std::span<const update_part> parts,
-                                          std::int64_t budget, algorithms::unit whole);
+                                          const cut_rule& rule);
 
 } // namespace millrace::train

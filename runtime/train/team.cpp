@@ -50,9 +50,12 @@ std::int64_t number_of(Word word) {
 
 } // namespace
 
-team::team(team_seat seat, held_parameters& held, adamw& optimizer, compute own)
+team::team(team_seat seat, held_parameters& held, adamw& optimizer, compute own, model::passes_at_once passes)
     : seat_(std::move(seat)), held_(held), optimizer_(optimizer),
-      own_([this, within = std::move(own)](const parcel& task) { return compute_within_memory(within, task); }) {
+      own_([this, within = std::move(own)](const parcel& task, std::size_t pass) {
+        return compute_within_memory(within, task, pass);
+      }),
+      threads_(passes), at_once_(static_cast<std::size_t>(passes.count)) {
 }
 
 team::~team() {
@@ -122,9 +125,9 @@ team::outcome team::run(std::span<const parcel> tasks, task_round what, const st
 /// @param ranks nullptr: this rank alone
 team::outcome team::run_rounds(group* ranks, std::span<const parcel> tasks, task_round what,
                                const std::function<bool()>& stop, std::span<const int> placed) {
-  const auto size = static_cast<std::size_t>(ranks ? ranks->size() : 1);
+  const auto size = ranks ? static_cast<std::size_t>(ranks->size()) : at_once_;
   const auto purpose_of_all = what.what;
-  outcome out{.results = {}, .stopped = false, .ranks = static_cast<int>(size)};
+  outcome out{.results = {}, .stopped = false, .at_once = static_cast<int>(size)};
   for (std::size_t next = 0; next == 0 || next < tasks.size(); next += size) {
     if (stop()) {
       out.stopped = true;
@@ -134,14 +137,7 @@ team::outcome team::run_rounds(group* ranks, std::span<const parcel> tasks, task
     if (next > 0 && purpose_of_all != purpose::none)
       what.what = purpose::goes_on;
     what.ranks = ranks_of_round(placed, next, round.size());
-    if (ranks)
-      deal_out(*ranks, round, what);
-    const auto own = std::ranges::find(what.ranks, 0);
-    std::vector<parcel> results;
-    results.push_back(held_.work(what, own == what.ranks.end() ? nullptr : &round[own - what.ranks.begin()], own_));
-    if (ranks)
-      for (auto& other : collective::collect(*ranks))
-        results.push_back(std::move(other));
+    auto results = work(ranks, what, round);
     for (const int rank : what.ranks) {
       auto& result = results[static_cast<std::size_t>(rank)];
       out.wanted = shortage_in(result);
@@ -155,6 +151,21 @@ team::outcome team::run_rounds(group* ranks, std::span<const parcel> tasks, task
   if (purpose_of_all != purpose::none)
     end_sum(ranks);
   return out;
+}
+
+/// One round. @returns what came of each rank's task or, alone, of each pass's
+std::vector<parcel> team::work(group* ranks, const task_round& what, std::span<const parcel> round) {
+  if (!ranks && threads_.count() > 1)
+    return held_.work_at_once(what, round, own_, threads_);
+  if (ranks)
+    deal_out(*ranks, round, what);
+  const auto own = std::ranges::find(what.ranks, 0);
+  std::vector<parcel> results;
+  results.push_back(held_.work(what, own == what.ranks.end() ? nullptr : &round[own - what.ranks.begin()], own_));
+  if (ranks)
+    for (auto& other : collective::collect(*ranks))
+      results.push_back(std::move(other));
+  return results;
 }
 
 /// One task a rank; ranks beyond the round's tasks hear what the round is for.
@@ -366,10 +377,10 @@ void team::exchange_state(group& ranks) {
 }
 
 /// What `own` returns, or how much memory it wanted: `shortage_in` tells.
-parcel team::compute_within_memory(const compute& own, const parcel& task) const {
+parcel team::compute_within_memory(const compute& own, const parcel& task, std::size_t pass) const {
   std::optional<std::string> wanted;
   try {
-    auto result = own(task);
+    auto result = own(task, pass);
     result.words.push_back(number_of(task_end::computed));
     return result;
   } catch (const std::exception& failure) {

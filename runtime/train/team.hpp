@@ -55,7 +55,8 @@ public:
   using compute = held_parameters::compute;
 
   /// @param optimizer of what `held` says that the rank updates
-  team(team_seat seat, held_parameters& held, adamw& optimizer, compute own);
+  /// @param passes of this process: more than one at once only without other ranks, and as many as `held` has
+  team(team_seat seat, held_parameters& held, adamw& optimizer, compute own, model::passes_at_once passes = {});
   ~team();
   team(const team&) = delete;
   team& operator=(const team&) = delete;
@@ -64,7 +65,7 @@ public:
   struct outcome {
     std::vector<collective::parcel> results; ///< in the order of tasks; ends with the first whose loss is not finite
     bool stopped = false;                    ///< by `stop`
-    int ranks = 1;                           ///< that computed side by side
+    int at_once = 1;                         ///< tasks that were computed side by side, on ranks or by passes
     std::optional<std::string> wanted;       ///< memory ran out over the task behind `results`, as `memory_ran_out`
   };
 
@@ -85,6 +86,10 @@ public:
 
   /// The same with the parameters of the step's start, which are kept.
   outcome compute_from_start(std::span<const collective::parcel> tasks, const std::function<bool()>& stop);
+
+  /// From now on so many passes are computed at once, on as many threads each as ever: the sums stay the same.
+  /// @param count at most those of the constructor
+  void compute_at_once(int count) { at_once_ = static_cast<std::size_t>(count); }
 
   /// Of the last sum.
   double gradient_norm() const { return norm_; }
@@ -159,10 +164,12 @@ private:
     move_pieces
   };
 
-  collective::parcel compute_within_memory(const compute& own, const collective::parcel& task) const;
+  collective::parcel compute_within_memory(const compute& own, const collective::parcel& task, std::size_t pass) const;
   static outcome checked(outcome of);
   outcome run(std::span<const collective::parcel> tasks, task_round what, const std::function<bool()>& stop,
               std::span<const int> placed = {});
+  std::vector<collective::parcel> work(collective::group* ranks, const task_round& what,
+                                       std::span<const collective::parcel> round);
   outcome run_rounds(collective::group* ranks, std::span<const collective::parcel> tasks, task_round what,
                      const std::function<bool()>& stop, std::span<const int> placed = {});
   void deal_out(collective::group& ranks, std::span<const collective::parcel> round, const task_round& what);
@@ -198,6 +205,8 @@ private:
   held_parameters& held_;
   adamw& optimizer_;
   compute own_; ///< within memory
+  model::pass_threads threads_;
+  std::size_t at_once_; ///< passes
   errand errand_;
   group_pieces* pieces_ = nullptr;
   std::shared_ptr<collective::group> group_; ///< of the leader; nullptr: none yet, or it is lost

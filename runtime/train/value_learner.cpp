@@ -67,6 +67,7 @@ struct value_learner::state {
   model::arithmetic arithmetic{options.computes, half};
   std::unique_ptr<held_parameters> held;
   model::decoder decoder;
+  std::vector<model::decoder> beside; ///< of passes that are computed beside the first, over their leaves
   adamw optimizer;
   memory_bound bound;
   team ranks;
@@ -77,12 +78,17 @@ struct value_learner::state {
 
   state(model::model_config config, const model::weights& parameters, value_learner_options o)
       : options(std::move(o)), row(row_with_returns(options.algorithm)), values(row.options, options.algorithm_options),
-        device(device_named(options.device)), held(hold(parameters, device, options.seat.place, half)),
+        device(device_named(options.device)),
+        held(hold(parameters, device, options.seat.place, half, options.micro_batches_at_once)),
         decoder(std::move(config), held->leaves()), optimizer(held->leaves(), options.optimizer, held->updates()),
-        bound(options.activations, options.micro_batch_tokens),
-        ranks(options.seat, *held, optimizer,
-              [this](const collective::parcel& task) { return accumulate(unpacked_task(task)); }) {
+        bound(options.activations, options.micro_batch_tokens, options.micro_batches_at_once),
+        ranks(
+            options.seat, *held, optimizer,
+            [this](const collective::parcel& task, std::size_t pass) { return accumulate(unpacked_task(task), pass); },
+            model::share_threads(options.micro_batches_at_once, options.threads)) {
     check(options);
+    for (int pass = 1; pass < options.micro_batches_at_once; ++pass)
+      beside.emplace_back(decoder.config(), held->leaves_of(static_cast<std::size_t>(pass)));
     if (!decoder.config().score_head)
       throw std::invalid_argument("a language-model head, want a score head");
   }
@@ -115,12 +121,13 @@ struct value_learner::state {
 
   /// Runs one micro-batch and adds its gradients, on whichever rank it falls to. A share of the loss that is not finite
   /// adds none. @returns the share and `value_diagnostics`, for `take_in`
-  collective::parcel accumulate(const micro_batch_task& task) const {
+  collective::parcel accumulate(const micro_batch_task& task, std::size_t pass) const {
+    const model::decoder& own = pass == 0 ? decoder : beside.at(pass - 1);
     const model::packed_sequences packed = pack_part(task.groups, task.batch);
     const auto column = [&](const at::Tensor& given) { return given.to(device, at::kFloat); };
     model::training_operations ops(packed.groups, task.activations, held->blocks(), arithmetic);
-    const at::Tensor hidden = decoder.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
-    const at::Tensor value = model::token_scores(hidden, decoder.head(), packed.rows.to(device), arithmetic);
+    const at::Tensor hidden = own.hidden(ops, packed.tokens.to(device), packed.positions.to(device));
+    const at::Tensor value = model::token_scores(hidden, own.head(), packed.rows.to(device), arithmetic);
     algorithms::value_diagnostics seen;
     const at::Tensor losses =
         algorithms::value_loss(value, column(task.value), column(task.returns), options.value_clip, seen);
@@ -129,7 +136,7 @@ struct value_learner::state {
                                 : losses;
     const at::Tensor loss = kept.sum() / static_cast<double>(task.totals.tokens);
     const double share = loss.item<double>();
-    if (held->goes_back(std::isfinite(share), packed.tokens))
+    if (held->goes_back(std::isfinite(share), packed.tokens, pass))
       loss.backward();
     return {.words = {seen.tokens, seen.clipped},
             .numbers = {share, seen.squared_error, seen.returns, seen.returns_squared},
@@ -169,7 +176,9 @@ struct value_learner::state {
                        const std::stop_token& stop, std::optional<std::int64_t> cut) {
     return bound.repeat([&] {
       const std::int64_t tokens = cut.value_or(bound.tokens());
-      const auto parts = cut_micro_batches(groups, tokens > 0 ? tokens : options.micro_batch_tokens);
+      ranks.compute_at_once(bound.at_once());
+      const auto parts = cut_micro_batches(groups, {.budget = tokens > 0 ? tokens : options.micro_batch_tokens,
+                                                    .at_once = options.micro_batches_at_once});
       memory_bound::tried tries{.groups = groups, .may_cut = !cut};
       std::vector<collective::parcel> tasks;
       summed sum;

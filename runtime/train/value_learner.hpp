@@ -33,6 +33,7 @@ struct value_learner_options {
   optimizer_options optimizer;
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
   model::activations activations = model::activations::kept;
+  int micro_batches_at_once = 1;           ///< as `learner_options`'
   precision computes = precision::float32; ///< as `learner_options::computes`; of the values too
   int threads = 0;                         ///< of this process's LibTorch; 0: leave them as they are
   std::string device = "auto";             ///< as `learner_options::device`

@@ -2,6 +2,7 @@
 
 #include "runtime/train/sharded_parameters.hpp"
 #include "runtime/train/trainable.hpp"
+#include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -9,6 +10,8 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 namespace millrace::train {
@@ -22,20 +25,38 @@ constexpr std::string_view table_name = "model.embed_tokens.weight";
 
 } // namespace
 
-whole_parameters::whole_parameters(model::weights leaves, const team_place& place, model::rounded_weights* rounded)
-    : leaves_(std::move(leaves)), place_(place), layout_(leaves_) {
-  const auto options = leaves_.empty() ? at::TensorOptions() : leaves_.front().tensor.options();
-  gradients_ = at::empty({layout_.numbers()}, options.dtype(at::kFloat).requires_grad(false));
+whole_parameters::whole_parameters(model::weights leaves, const team_place& place, model::rounded_weights* rounded,
+                                   int passes)
+    : leaves_(std::move(leaves)), place_(place), layout_(leaves_), sum_here_{make_gradients(leaves_)},
+      beside_(static_cast<std::size_t>(passes - 1)) {
+  for (auto& pass : beside_) {
+    for (const auto& [name, leaf] : leaves_)
+      pass.leaves.push_back({name, leaf.detach().requires_grad_()});
+    pass.gradients.numbers = make_gradients(pass.leaves);
+  }
   whole_parameters::rest();
   for (std::size_t p = 0; p < leaves_.size(); ++p) {
-    at::Tensor leaf = leaves_[p].tensor;
-    leaf.mutable_grad() = layout_.place(p).of(gradients_).view(leaf.sizes());
+    const at::Tensor leaf = leaves_[p].tensor;
     if (leaves_[p].name == table_name)
       tables_.push_back(leaf);
-    if (rounded)
-      rounded->set(leaf, rounded_.emplace_back(at::empty_like(leaf.detach(), at::kBFloat16)));
+    if (!rounded)
+      continue;
+    rounded->set(leaf, rounded_.emplace_back(at::empty_like(leaf.detach(), at::kBFloat16)));
+    for (const auto& pass : beside_)
+      rounded->set(pass.leaves[p].tensor, rounded_.back());
   }
   whole_parameters::changed();
+}
+
+/// Numbers that mean nothing yet, of which the leaves' gradients are parts.
+at::Tensor whole_parameters::make_gradients(const model::weights& leaves) const {
+  const auto options = leaves.empty() ? at::TensorOptions() : leaves.front().tensor.options();
+  const at::Tensor made = at::empty({layout_.numbers()}, options.dtype(at::kFloat).requires_grad(false));
+  for (std::size_t p = 0; p < leaves.size(); ++p) {
+    at::Tensor leaf = leaves[p].tensor;
+    leaf.mutable_grad() = layout_.place(p).of(made).view(leaf.sizes());
+  }
+  return made;
 }
 
 flat_range whole_parameters::own_share() const {
@@ -62,6 +83,8 @@ std::vector<updated_piece> whole_parameters::updates() const {
 /// to be added to it, this rank's share of the sum.
 void whole_parameters::begin(purpose what) {
   row_sums_.clear(); // of a task that was stopped
+  for (auto& pass : beside_)
+    let_go(pass.gradients);
   if (!ranks_) {
     if (what == purpose::first)
       rest();
@@ -69,14 +92,20 @@ void whole_parameters::begin(purpose what) {
   }
   if (what != purpose::first && what != purpose::more)
     return;
-  sum_ = what == purpose::first ? at::Tensor() : own_share().of(gradients_).to(at::kCPU, at::kFloat, false, true);
+  sum_ =
+      what == purpose::first ? at::Tensor() : own_share().of(sum_here_.numbers).to(at::kCPU, at::kFloat, false, true);
   rest();
 }
 
-bool whole_parameters::goes_back(bool loss_is_finite, const at::Tensor& fed) {
-  if (loss_is_finite && !ranks_ && !zeros_ && !tables_.empty())
+bool whole_parameters::goes_back(bool loss_is_finite, const at::Tensor& fed, std::size_t pass) {
+  if (pass > 0) {
+    auto& zeros = beside_[pass - 1].gradients.zeros;
+    zeros = zeros && !loss_is_finite;
+    return loss_is_finite;
+  }
+  if (loss_is_finite && !ranks_ && !sum_here_.zeros && !tables_.empty())
     set_rows_apart(fed);
-  zeros_ = zeros_ && !loss_is_finite;
+  sum_here_.zeros = sum_here_.zeros && !loss_is_finite;
   return loss_is_finite;
 }
 
@@ -84,7 +113,7 @@ bool whole_parameters::goes_back(bool loss_is_finite, const at::Tensor& fed) {
 /// fed it adds several times: meanwhile their sum stands apart, or it would depend on how often a task adds.
 void whole_parameters::set_rows_apart(const at::Tensor& fed) {
   const at::NoGradGuard no_grad;
-  rows_apart_ = std::get<0>(at::_unique(fed)).to(gradients_.device());
+  rows_apart_ = std::get<0>(at::_unique(fed)).to(sum_here_.numbers.device());
   for (const auto& table : tables_) {
     at::Tensor gradient = table.grad();
     row_sums_.push_back(gradient.index_select(0, rows_apart_));
@@ -109,7 +138,7 @@ parcel whole_parameters::work(const task_round& now, const parcel* task, const c
     swap_start();
   if (task) {
     const at::AutoGradMode with_gradients(true);
-    result = own(*task);
+    result = own(*task, 0);
   }
   if (now.from_start)
     swap_start();
@@ -119,10 +148,36 @@ parcel whole_parameters::work(const task_round& now, const parcel* task, const c
   return result;
 }
 
+/// The first pass adds to the sum itself. The others' gradients are added behind it, in the order of tasks.
+std::vector<parcel> whole_parameters::work_at_once(const task_round& now, std::span<const parcel> tasks,
+                                                   const compute& own, model::pass_threads& threads) {
+  const at::NoGradGuard no_grad;
+  begin(now.what);
+  if (now.from_start)
+    swap_start();
+  std::vector<parcel> results(tasks.size());
+  threads.run(tasks.size(), [&](std::size_t pass) {
+    const at::AutoGradMode with_gradients(true);
+    results[pass] = own(tasks[pass], pass);
+  });
+  if (now.from_start)
+    swap_start();
+  put_rows_back();
+  for (auto& [leaves, gradients] : beside_) {
+    if (gradients.zeros)
+      continue;
+    sum_here_.numbers.add_(gradients.numbers);
+    sum_here_.zeros = false;
+    gradients.numbers.zero_();
+    gradients.zeros = true;
+  }
+  return results;
+}
+
 /// Adds the gradients of one round to this rank's share of the sum.
 void whole_parameters::add_up(const task_round& now) {
   const int size = place_.size, me = place_.rank;
-  const at::Tensor flat = gradients_.to(at::kCPU);
+  const at::Tensor flat = sum_here_.numbers.to(at::kCPU);
   const auto share = [&](int rank) { return flat_layout::share(layout_.whole(), rank, size).of(flat); };
   tensors outgoing(static_cast<std::size_t>(size)), from(static_cast<std::size_t>(size));
   received_.resize(from.size());
@@ -147,8 +202,8 @@ void whole_parameters::add_up(const task_round& now) {
   if (!sum_.defined())
     sum_ = at::zeros_like(share(me));
   // Their memory stays: the next round would come to it page by page.
-  if (!std::exchange(zeros_, true))
-    gradients_.zero_();
+  if (!std::exchange(sum_here_.zeros, true))
+    sum_here_.numbers.zero_();
 }
 
 /// Puts the sum into the gradients: of all shares, or where updates are shared out this rank's own.
@@ -156,16 +211,16 @@ void whole_parameters::end_sum() {
   const at::NoGradGuard no_grad;
   if (!ranks_)
     return;
-  zeros_ = false;
+  sum_here_.zeros = false;
   const at::Tensor sum = std::exchange(sum_, at::Tensor());
   received_.clear();
   if (shares_updates()) {
-    own_share().of(gradients_).copy_(sum);
+    own_share().of(sum_here_.numbers).copy_(sum);
     return;
   }
   const int size = place_.size;
   tensors outgoing(static_cast<std::size_t>(size)), incoming(static_cast<std::size_t>(size));
-  const at::Tensor flat = gradients_.cpu();
+  const at::Tensor flat = sum_here_.numbers.cpu();
   own_share().of(flat).copy_(sum);
   for (int r = 0; r < size; ++r)
     if (r != place_.rank) {
@@ -173,12 +228,12 @@ void whole_parameters::end_sum() {
       incoming[static_cast<std::size_t>(r)] = flat_layout::share(layout_.whole(), r, size).of(flat);
     }
   ranks_->exchange(outgoing, incoming);
-  if (!gradients_.is_cpu())
-    gradients_.copy_(flat);
+  if (!sum_here_.numbers.is_cpu())
+    sum_here_.numbers.copy_(flat);
 }
 
 std::vector<double> whole_parameters::squares() const {
-  return squares_of_blocks(shares_updates() ? own_share().of(gradients_) : gradients_);
+  return squares_of_blocks(shares_updates() ? own_share().of(sum_here_.numbers) : sum_here_.numbers);
 }
 
 double whole_parameters::norm(const std::vector<std::vector<double>>& squares) const {
@@ -189,18 +244,24 @@ double whole_parameters::norm(const std::vector<std::vector<double>>& squares) c
 }
 
 void whole_parameters::rest() {
-  if (std::exchange(zeros_, true))
+  let_go(sum_here_);
+  for (auto& pass : beside_)
+    let_go(pass.gradients);
+}
+
+void whole_parameters::let_go(gradient_sum& of) {
+  if (std::exchange(of.zeros, true))
     return;
-  if (!gradients_.is_cpu()) {
-    gradients_.zero_();
+  if (!of.numbers.is_cpu()) {
+    of.numbers.zero_();
     return;
   }
   static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  auto* const data = static_cast<std::byte*>(gradients_.data_ptr());
-  const auto start = reinterpret_cast<std::uintptr_t>(data), end = start + gradients_.nbytes();
+  auto* const data = static_cast<std::byte*>(of.numbers.data_ptr());
+  const auto start = reinterpret_cast<std::uintptr_t>(data), end = start + of.numbers.nbytes();
   const auto first = (start + page - 1) / page * page, last = end / page * page;
   if (first >= last || ::madvise(data + (first - start), last - first, MADV_DONTNEED) != 0) {
-    gradients_.zero_();
+    of.numbers.zero_();
     return;
   }
   std::memset(data, 0, first - start); // whole pages come back as zeros
@@ -268,21 +329,30 @@ void whole_parameters::swap_start() {
     const at::Tensor now = leaves_[i].tensor.detach();
     leaves_[i].tensor.set_data(start_[i].tensor);
     start_[i].tensor = now;
+    for (const auto& pass : beside_)
+      pass.leaves[i].tensor.set_data(leaves_[i].tensor.detach());
   }
   if (keeps_start())
     changed();
 }
 
 std::unique_ptr<held_parameters> hold_whole(model::weights leaves, const team_place& place,
-                                            model::rounded_weights* rounded) {
-  return std::make_unique<whole_parameters>(std::move(leaves), place, rounded);
+                                            model::rounded_weights* rounded, int passes) {
+  if (passes < 1 || (passes > 1 && place.size > 1))
+    throw std::invalid_argument("micro_batches_at_once: " + std::to_string(passes) + " with "
+                                + std::to_string(place.size)
+                                + " ranks, want 1: ranks compute theirs side by side already");
+  if (passes > 1 && !leaves.empty() && !leaves.front().tensor.is_cpu())
+    throw input_error("micro_batches_at_once: found " + std::to_string(passes)
+                      + " on a GPU, want 1: a micro-batch takes the whole of it");
+  return std::make_unique<whole_parameters>(std::move(leaves), place, rounded, passes);
 }
 
 std::unique_ptr<held_parameters> hold(const model::weights& parameters, at::Device device, const team_place& place,
-                                      model::rounded_weights* rounded) {
-  if (place.shard == sharding::full && place.size > 1)
+                                      model::rounded_weights* rounded, int passes) {
+  if (place.shard == sharding::full && place.size > 1 && passes == 1)
     return std::make_unique<sharded_parameters>(parameters, device, place, rounded);
-  return hold_whole(trainable(parameters, device), place, rounded);
+  return hold_whole(trainable(parameters, device), place, rounded, passes);
 }
 
 } // namespace millrace::train

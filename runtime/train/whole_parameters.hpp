@@ -11,15 +11,20 @@ namespace millrace::train {
 class whole_parameters final : public held_parameters {
 public:
   /// @param leaves of fp32, on one device; their gradients are replaced by zeros
+  /// @param passes that are computed at once; more than 1 only on a CPU and without other ranks
   explicit whole_parameters(model::weights leaves, const team_place& place = {},
-                            model::rounded_weights* rounded = nullptr);
+                            model::rounded_weights* rounded = nullptr, int passes = 1);
 
   const flat_layout& layout() const { return layout_; }
 
   /// [numbers of the layout] f32, of which the leaves' gradients are parts; padding is 0.
-  const at::Tensor& gradients() const { return gradients_; }
+  const at::Tensor& gradients() const { return sum_here_.numbers; }
 
   const model::weights& leaves() const override { return leaves_; }
+
+  const model::weights& leaves_of(std::size_t pass) const override {
+    return pass == 0 ? leaves_ : beside_.at(pass - 1).leaves;
+  }
 
   std::vector<updated_piece> updates() const override;
   std::vector<parameter_piece> pieces(int rank) const override;
@@ -27,7 +32,9 @@ public:
   void join(std::shared_ptr<collective::group> ranks) override { ranks_ = std::move(ranks); }
 
   collective::parcel work(const task_round& now, const collective::parcel* task, const compute& own) override;
-  bool goes_back(bool loss_is_finite, const at::Tensor& fed) override;
+  std::vector<collective::parcel> work_at_once(const task_round& now, std::span<const collective::parcel> tasks,
+                                               const compute& own, model::pass_threads& threads) override;
+  bool goes_back(bool loss_is_finite, const at::Tensor& fed, std::size_t pass) override;
   void end_sum() override;
   std::vector<double> squares() const override;
   double norm(const std::vector<std::vector<double>>& squares) const override;
@@ -46,11 +53,25 @@ public:
   bool keeps_start() const override { return !start_.empty(); }
 
 private:
+  /// Gradients of leaves, which may have gone back to the system.
+  struct gradient_sum {
+    at::Tensor numbers; ///< [numbers of the layout] f32
+    bool zeros = false;
+  };
+
+  /// A pass beside the first: the leaves' own memory, and the gradients of its task.
+  struct pass_beside {
+    model::weights leaves;
+    gradient_sum gradients;
+  };
+
   static model::weights copies(const model::weights& parameters);
   flat_range own_share() const;
 
   bool shares_updates() const { return ranks_ && place_.shard == sharding::optimizer; }
 
+  at::Tensor make_gradients(const model::weights& leaves) const;
+  static void let_go(gradient_sum& of);
   void begin(purpose what);
   void set_rows_apart(const at::Tensor& fed);
   void put_rows_back();
@@ -60,11 +81,11 @@ private:
   model::weights leaves_;
   team_place place_;
   flat_layout layout_;
-  at::Tensor gradients_;
+  gradient_sum sum_here_;
+  std::vector<pass_beside> beside_;
   std::vector<at::Tensor> tables_;   ///< leaves to some of whose rows a task adds more than once
   at::Tensor rows_apart_;            ///< [rows] int64, of all tables, while a task goes back; else undefined
   std::vector<at::Tensor> row_sums_; ///< [rows, hidden] of each table: their gradients but for the task's
-  bool zeros_ = false;               ///< the gradients
   std::shared_ptr<collective::group> ranks_;
   at::Tensor sum_; ///< with other ranks: this rank's share of the sum so far; undefined: nothing is added up
   std::vector<at::Tensor> received_; ///< by rank: room for what it adds to that share, until the sum is whole

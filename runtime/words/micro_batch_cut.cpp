@@ -37,6 +37,30 @@ std::vector<fed_batch> cut_by_tokens(std::span<const fed_group> groups, std::int
   return out;
 }
 
+std::vector<fed_batch> cut_at_once(std::span<const fed_group> groups, std::int64_t budget, bool whole_groups,
+                                   int at_once) {
+  auto best = cut_by_tokens(groups, budget, whole_groups);
+  if (at_once < 2 || best.empty())
+    return best;
+  const auto rounds = (best.size() + static_cast<std::size_t>(at_once) - 1) / static_cast<std::size_t>(at_once);
+  const auto most = rounds * static_cast<std::size_t>(at_once);
+  std::int64_t longest = 0;
+  for (const auto& batch : best)
+    longest = std::max(longest, batch.fed_tokens);
+  // The smallest budget that takes no more micro-batches.
+  for (std::int64_t too_small = 0, enough = longest; enough - too_small > 1;) {
+    const auto middle = too_small + (enough - too_small) / 2;
+    auto cut = cut_by_tokens(groups, middle, whole_groups);
+    if (cut.size() > most) {
+      too_small = middle;
+      continue;
+    }
+    enough = middle;
+    best = std::move(cut);
+  }
+  return best;
+}
+
 std::vector<std::size_t> ends_of_updates(std::size_t groups, std::int64_t updates) {
   const std::size_t parts = std::min(groups, static_cast<std::size_t>(std::max<std::int64_t>(updates, 1)));
   std::vector<std::size_t> ends;

@@ -30,6 +30,13 @@ struct fed_batch {
 /// @param whole_groups a group is never cut, and one larger than the budget makes a micro-batch of its own
 std::vector<fed_batch> cut_by_tokens(std::span<const fed_group> groups, std::int64_t budget, bool whole_groups);
 
+/// Cuts groups for passes of which `at_once` are computed side by side: into as few micro-batches of at most `budget`
+/// fed tokens as there can be, filled up to a multiple of `at_once`, and about equally long. With 1: as
+/// `cut_by_tokens`.
+/// @param at_once >= 1
+std::vector<fed_batch> cut_at_once(std::span<const fed_group> groups, std::int64_t budget, bool whole_groups,
+                                   int at_once);
+
 /// Where a step is cut into updates: each ends before one of these groups, ascending, the last is `groups`. Counts of
 /// groups differ by one at most; there are fewer updates where there are fewer groups.
 /// @param updates wanted, below 1 as 1

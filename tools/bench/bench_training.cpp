@@ -156,6 +156,8 @@ int main(int argc, char** argv) {
       steps = std::atoi(argv[i + 1]);
     else if (flag == "--micro-batch-tokens")
       options.micro_batch_tokens = std::atoll(argv[i + 1]);
+    else if (flag == "--at-once")
+      options.micro_batches_at_once = std::atoi(argv[i + 1]);
     else if (flag == "--activations")
       options.activations =
           argv[i + 1] == std::string("recomputed") ? model::activations::recomputed : model::activations::kept;

@@ -6,6 +6,10 @@
 #include <ATen/ATen.h>
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <stdexcept>
+#include <thread>
+
 namespace flat_layout_test {
 
 using namespace millrace;
@@ -35,8 +39,8 @@ TEST_CASE("whole parameters: gradients that rest are zeros, in whole pages and i
     const collective::parcel no_task;
     train::whole_parameters held(parameters);
     const auto adds = [&](float each) {
-      held.work({.what = train::purpose::first}, &no_task, [&](const collective::parcel&) {
-        CHECK(held.goes_back(true, {}));
+      held.work({.what = train::purpose::first}, &no_task, [&](const collective::parcel&, std::size_t pass) {
+        CHECK(held.goes_back(true, {}, pass));
         CHECK(held.gradients().abs().max().item<float>() == 0);
         held.gradients().fill_(each);
         return collective::parcel{};
@@ -50,6 +54,52 @@ TEST_CASE("whole parameters: gradients that rest are zeros, in whole pages and i
     parameters[1].tensor.mutable_grad().fill_(2);
     CHECK(held.gradients().sum().item<double>() == 2 * static_cast<double>(numbers));
   }
+}
+
+TEST_CASE("whole parameters: passes side by side add to one sum, in the order of their tasks") {
+  // 1 + 2^-24 is 1 in fp32, and 2^-24 + 2^-24 is not lost: only one order ends at 1.
+  const float little = 1.0f / (1 << 24);
+  const model::weights parameters{leaf("a", 3), leaf("b", 30'000)};
+  train::whole_parameters held(parameters, {}, nullptr, 3);
+  model::pass_threads threads({.count = 3, .threads = 1});
+  const std::vector<collective::parcel> tasks(3);
+  const std::vector<float> adds{1, little, little};
+  std::atomic<int> inside{0};
+  for (const auto what : {train::purpose::first, train::purpose::first, train::purpose::goes_on}) {
+    const auto work = [&](const collective::parcel&, std::size_t pass) {
+      for (++inside; inside.load() % 3 != 0;) // all three are at work
+        std::this_thread::yield();
+      CHECK(held.goes_back(true, {}, pass));
+      auto leaves = held.leaves_of(pass);
+      CHECK(leaves[1].tensor.data_ptr() == parameters[1].tensor.data_ptr());
+      leaves[1].tensor.mutable_grad().add_(adds[pass]);
+      return collective::parcel{.words = {static_cast<std::int64_t>(pass)}, .numbers = {}, .tensors = {}};
+    };
+    const auto results = held.work_at_once({.what = what}, tasks, work, threads);
+    CHECK(results.at(2).words.at(0) == 2);
+    const auto sum = parameters[1].tensor.grad();
+    CHECK(sum.eq(what == train::purpose::first ? 1.0f : 2.0f).all().item<bool>());
+    for (const std::size_t pass : {1, 2})
+      CHECK(held.leaves_of(pass)[1].tensor.grad().abs().max().item<float>() == 0);
+  }
+  // A pass that fails ends the round once all are done, and the next sum knows nothing of it.
+  const auto fails = [&](const collective::parcel&, std::size_t pass) -> collective::parcel {
+    held.goes_back(true, {}, pass);
+    held.leaves_of(pass)[1].tensor.mutable_grad().add_(7);
+    throw std::runtime_error("pass " + std::to_string(pass));
+  };
+  CHECK_THROWS_WITH(held.work_at_once({.what = train::purpose::first}, tasks, fails, threads), "pass 0");
+  held.work_at_once(
+      {.what = train::purpose::first}, std::span(tasks).first(2),
+      [&](const collective::parcel&, std::size_t pass) {
+        held.goes_back(true, {}, pass);
+        held.leaves_of(pass)[1].tensor.mutable_grad().add_(1);
+        return collective::parcel{};
+      },
+      threads);
+  CHECK(parameters[1].tensor.grad().eq(2).all().item<bool>());
+  held.rest();
+  CHECK(held.gradients().abs().max().item<float>() == 0);
 }
 
 TEST_CASE("whole parameters: a change below bfloat16's step is not lost, it shows when it has become one") {

@@ -119,7 +119,7 @@ TEST_CASE("the score that is trained is the one a reward model gives") {
     model.config.pad_id = 5;
   }
   const model::decoder decoder(model.config, model.parameters);
-  const auto batches = train::cut_micro_batches(groups, 100, algorithms::unit::group);
+  const auto batches = train::cut_micro_batches(groups, {100, algorithms::unit::group});
   REQUIRE(batches.size() == 1);
   const at::Tensor scores = train::answer_scores(decoder, groups, batches[0]).score;
   std::vector<float> want;

@@ -182,7 +182,7 @@ TEST_CASE("memory: a bound first computes again, then halves down to one sequenc
   train::memory_bound bound(model::activations::kept, 400);
   const auto over = [&](std::int64_t tokens, bool goes_back = true, bool whole = false) {
     const auto batches =
-        train::cut_micro_batches(groups, tokens, whole ? algorithms::unit::group : algorithms::unit::answer);
+        train::cut_micro_batches(groups, {tokens, whole ? algorithms::unit::group : algorithms::unit::answer});
     train::memory_bound::tried tries{.groups = groups, .goes_back = goes_back, .whole_groups = whole};
     for (const auto& batch : batches)
       tries.batches.push_back(&batch);
@@ -222,7 +222,7 @@ TEST_CASE("memory: what a learner has learned goes with its checkpoint, until th
   CHECK(loaded(400) == 400);
   const auto groups = some_groups(1, 2);
   train::memory_bound bound(model::activations::recomputed, 400);
-  const auto batches = train::cut_micro_batches(groups, 400);
+  const auto batches = train::cut_micro_batches(groups, {400});
   bound.tighten(train::memory_ran_out(0, ""), {.groups = groups, .batches = {&batches[0]}});
   bound.save(folder.path());
   CHECK(loaded(400) == batches[0].fed_tokens / 2);
@@ -248,6 +248,26 @@ TEST_CASE("memory: a step that runs out of it computes blocks again, to the same
     CHECK(bounded.reports[2].memory_ran_out == 0); // it has learned
     CHECK(bounded.reports[1].loss == whole.reports[1].loss);
     CHECK(bounded.reports[1].gradient_norm == whole.reports[1].gradient_norm);
+    CHECK(equal_bits(bounded.parameters, whole.parameters));
+  }
+}
+
+TEST_CASE("memory: passes that have no room side by side are computed one after another, to the same bits") {
+  for (const std::string algorithm : {"grpo", "ppo", "dpo"}) {
+    CAPTURE(algorithm);
+    auto options = options_of(algorithm);
+    options.micro_batches_at_once = 3;
+    options.activations = model::activations::recomputed;
+    const auto whole = train_with(options, 0);
+    options.micro_batches_at_once = 1;
+    const auto one = peak_of(options, true, 150);
+    options.micro_batches_at_once = 3;
+    const auto three = peak_of(options, true, 400);
+    REQUIRE(one < three);
+    const auto bounded = train_with(options, (one + three) / 2);
+    CHECK(bounded.reports[1].memory_ran_out >= 1);
+    CHECK(bounded.reports[1].lesson.find("computed one after another, to the same bits") != std::string::npos);
+    CHECK(bounded.reports[1].loss == whole.reports[1].loss);
     CHECK(equal_bits(bounded.parameters, whole.parameters));
   }
 }
@@ -300,7 +320,7 @@ TEST_CASE("memory: several updates over plain text too, where it runs out in the
   };
   // Of the blocks' outputs: that of the largest micro-batch, whose gate, up and product are computed again.
   const auto groups = some_groups(1);
-  const auto parts = train::cut_updates(groups, 2, 400, algorithms::unit::answer);
+  const auto parts = train::cut_updates(groups, 2, {400, algorithms::unit::answer});
   std::int64_t fed = 0;
   for (const auto& batch : parts[1].micro_batches)
     fed = std::max(fed, batch.fed_tokens);
@@ -414,7 +434,7 @@ TEST_CASE("memory: where it runs out for one of several ranks, all begin the upd
   const auto whole = train_ranks(1, sharding::none, options, -1, 0);
   // A block's gate, up and their product in the forward pass, and their gradients in the backward pass, of step 1.
   std::int64_t fed = 0;
-  for (const auto& batch : train::cut_micro_batches(some_groups(1), 400))
+  for (const auto& batch : train::cut_micro_batches(some_groups(1), {400}))
     fed = std::max(fed, batch.fed_tokens);
   const std::int64_t wide = fed * config.ffn_size * 4;
   for (const auto shard : {sharding::none, sharding::optimizer, sharding::full})
@@ -434,7 +454,7 @@ TEST_CASE("memory: ranks that halve have the bits of one that halves") {
   auto options = options_of("grpo");
   options.activations = model::activations::recomputed;
   std::int64_t fed = 0;
-  for (const auto& batch : train::cut_micro_batches(some_groups(1), 400))
+  for (const auto& batch : train::cut_micro_batches(some_groups(1), {400}))
     fed = std::max(fed, batch.fed_tokens);
   const auto one = train_ranks(1, sharding::none, options, fed * config.ffn_size * 4, 2);
   CHECK(one.reports[0].cuts == std::vector<std::int64_t>{fed / 2});

@@ -27,7 +27,7 @@ millrace::collective::parcel packed_task_of(std::span<const training_group> grou
 TEST_CASE("a group is cut between answers and its prompt is fed again") {
   // rows: 10 + 4 + 4 = 18, and a third answer would make 22
   const std::vector<training_group> groups = {group(10, {5, 5, 5}), group(3, {1, 0})};
-  const auto cut = cut_micro_batches(groups, 20);
+  const auto cut = cut_micro_batches(groups, {20});
   REQUIRE(cut.size() == 2);
   CHECK(cut[0].fed_tokens == 18);
   CHECK(cut[0].tokens == 10);
@@ -45,12 +45,12 @@ TEST_CASE("a group is cut between answers and its prompt is fed again") {
 
 TEST_CASE("an update is cut again by another budget as if it had been cut so at first") {
   const std::vector<training_group> groups = {group(10, {5, 5, 5}), group(3, {1, 0}), group(4, {8, 8}), group(2, {30})};
-  auto parts = cut_updates(groups, 2, 40, millrace::algorithms::unit::answer);
-  const auto wanted = cut_updates(groups, 2, 12, millrace::algorithms::unit::answer);
+  auto parts = cut_updates(groups, 2, {40, millrace::algorithms::unit::answer});
+  const auto wanted = cut_updates(groups, 2, {12, millrace::algorithms::unit::answer});
   CHECK(parts[1].micro_batches.size() == 2);
   for (std::size_t u = 0; u < 2; ++u) {
-    cut_again(parts[u], groups, 12, millrace::algorithms::unit::answer);
-    CHECK(parts[u].budget == 12);
+    cut_again(parts[u], groups, {12, millrace::algorithms::unit::answer});
+    CHECK(parts[u].rule.budget == 12);
     REQUIRE(parts[u].micro_batches.size() == wanted[u].micro_batches.size());
     for (std::size_t i = 0; i < wanted[u].micro_batches.size(); ++i) {
       const auto &found = parts[u].micro_batches[i], &want = wanted[u].micro_batches[i];
@@ -64,7 +64,7 @@ TEST_CASE("an update is cut again by another budget as if it had been cut so at 
 
 TEST_CASE("an answer longer than the budget makes a micro-batch of its own") {
   const std::vector<training_group> groups = {group(2, {3, 50, 3})};
-  const auto cut = cut_micro_batches(groups, 8);
+  const auto cut = cut_micro_batches(groups, {8});
   REQUIRE(cut.size() == 3);
   CHECK(cut[1].fed_tokens == 51);
 }
@@ -73,7 +73,7 @@ TEST_CASE("every answer is in exactly one micro-batch, in order, whatever the bu
   const std::vector<training_group> groups = {group(4, {3, 9, 1, 0, 7}), group(1, {}), group(6, {2, 2, 30})};
   for (std::int64_t budget = 1; budget < 100; ++budget) {
     std::int64_t tokens = 0, answers = 0;
-    for (const auto& batch : cut_micro_batches(groups, budget)) {
+    for (const auto& batch : cut_micro_batches(groups, {budget})) {
       CHECK(batch.first_token == tokens);
       CHECK(batch.first_answer == answers);
       CHECK((batch.fed_tokens <= budget || batch.answers == 1));
@@ -87,7 +87,7 @@ TEST_CASE("every answer is in exactly one micro-batch, in order, whatever the bu
 
 TEST_CASE("whole groups are never cut, and one beyond the budget stands alone") {
   const std::vector<training_group> groups = {group(2, {3, 3}), group(2, {40, 40}), group(2, {3, 3}), group(2, {3})};
-  const auto cut = cut_micro_batches(groups, 12, millrace::algorithms::unit::group);
+  const auto cut = cut_micro_batches(groups, {12, millrace::algorithms::unit::group});
   REQUIRE(cut.size() == 3); // 6, 80, 6 + 4 fed tokens
   CHECK(cut[0].fed_tokens == 6);
   CHECK(cut[1].fed_tokens == 80);
@@ -99,7 +99,7 @@ TEST_CASE("whole groups are never cut, and one beyond the budget stands alone") 
 
 TEST_CASE("updates are parts of whole groups with denominators of their own, counted in the whole step") {
   const std::vector<training_group> groups = {group(2, {3, 0}), group(1, {2}), group(1, {4, 1})};
-  const auto parts = cut_updates(groups, 2, 1000, millrace::algorithms::unit::answer);
+  const auto parts = cut_updates(groups, 2, {1000, millrace::algorithms::unit::answer});
   REQUIRE(parts.size() == 2);
   CHECK(parts[0].totals.tokens == 3);
   CHECK(parts[0].totals.answers == 1);
@@ -111,7 +111,7 @@ TEST_CASE("updates are parts of whole groups with denominators of their own, cou
   CHECK(parts[1].micro_batches[0].first_token == 3);
   CHECK(parts[1].micro_batches[0].first_answer == 2);
   CHECK(parts[1].micro_batches[0].parts[0].group == 1);
-  CHECK(cut_updates(groups, 10, 1000, millrace::algorithms::unit::answer).size() == 3);
+  CHECK(cut_updates(groups, 10, {1000, millrace::algorithms::unit::answer}).size() == 3);
 }
 
 TEST_CASE("segments are fed as sequences of their own, in the order of their answers") {
@@ -121,7 +121,7 @@ TEST_CASE("segments are fed as sequences of their own, in the order of their ans
   g.mask = {{1, 1, 0, 0, 1, 1}, {1, 1}, {1, 0, 1}};
   g.segments = {{2}, {}, {1}};
   const std::vector<training_group> groups = {g};
-  const auto cut = cut_micro_batches(groups, 1000);
+  const auto cut = cut_micro_batches(groups, {1000});
   REQUIRE(cut.size() == 1);
   CHECK(cut[0].fed_tokens == 2 + (1 + 3) + 1 + (0 + 1));
   CHECK(cut[0].tokens == 8);

@@ -83,10 +83,10 @@ TEST_CASE("groups whose every advantage is 0 leave a step; its columns, cuts and
   const auto groups = groups_of({true, false, true, true, false, true});
   auto batch = train::gather_columns(groups, config.vocab_size);
   batch.answers.advantage = at::zeros({36});
-  batch.answers.advantage[8] = 1;                                                // a token of group 1
-  batch.answers.advantage[24] = 1;                                               // and of group 4
-  const auto parts = train::cut_updates(groups, 2, 8, algorithms::unit::answer); // groups 0 to 2, 3 to 5
-  const auto left = train::taught_part_of(groups, batch.answers, parts, 8, algorithms::unit::answer);
+  batch.answers.advantage[8] = 1;                                                  // a token of group 1
+  batch.answers.advantage[24] = 1;                                                 // and of group 4
+  const auto parts = train::cut_updates(groups, 2, {8, algorithms::unit::answer}); // groups 0 to 2, 3 to 5
+  const auto left = train::taught_part_of(groups, batch.answers, parts, {8, algorithms::unit::answer});
   REQUIRE(left.has_value());
   REQUIRE(left->groups.size() == 2);
   CHECK(left->groups[0].id == 1);
@@ -104,13 +104,13 @@ TEST_CASE("groups whose every advantage is 0 leave a step; its columns, cuts and
 
   batch.answers.trains = at::ones({36}, at::kBool);
   batch.answers.trains[24] = false; // too old to be trained: nothing is left of group 4, and the update keeps its first
-  const auto older = train::taught_part_of(groups, batch.answers, parts, 8, algorithms::unit::answer);
+  const auto older = train::taught_part_of(groups, batch.answers, parts, {8, algorithms::unit::answer});
   REQUIRE(older.has_value());
   CHECK(older->groups[1].id == 3);
 
   batch.answers.advantage.fill_(1);
   batch.answers.trains = at::Tensor();
-  CHECK_FALSE(train::taught_part_of(groups, batch.answers, parts, 8, algorithms::unit::answer).has_value());
+  CHECK_FALSE(train::taught_part_of(groups, batch.answers, parts, {8, algorithms::unit::answer}).has_value());
 }
 
 TEST_CASE("learner: without flat groups the parameters are the same, bit for bit where each micro-batch is a group") {

@@ -8,7 +8,7 @@
 #include "runtime/words/input_error.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 #include "tests/runtime/train/ranks_in_memory.hpp"
-#include "tests/support/setting.hpp"
+#include "tests/runtime/train/trained_policies.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 #include <ATen/ATen.h>
@@ -27,57 +27,9 @@ namespace team_test {
 using namespace millrace;
 using tests::copy_of;
 using tests::equal_bits;
+using namespace tests::policies;
 
 namespace {
-
-const model::model_config config = tests::tiny_config("llama");
-
-/// Made once: LibTorch's random numbers are those of the process.
-const model::weights& start() {
-  static const auto made = tests::random_weights(config, 3, at::kFloat, false);
-  return made;
-}
-
-/// Five groups of four answers of 1 to 9 tokens, stamped with made-up log-probabilities and values.
-std::vector<train::training_group> some_groups(std::uint64_t seed, std::uint32_t version) {
-  std::mt19937_64 random(seed);
-  const auto below = [&](std::uint64_t n) { return random() % n; };
-  std::vector<train::training_group> groups(5);
-  for (std::size_t g = 0; g < groups.size(); ++g) {
-    auto& group = groups[g];
-    group.id = g;
-    for (std::uint64_t i = 0, n = 2 + below(5); i < n; ++i)
-      group.prompt.push_back(static_cast<std::int32_t>(below(40)));
-    for (int a = 0; a < 4; ++a) {
-      const auto length = 1 + below(9);
-      auto& answer = group.answers.emplace_back();
-      for (std::uint64_t i = 0; i < length; ++i) {
-        answer.push_back(static_cast<std::int32_t>(below(40)));
-      }
-      const auto numbers = [&](float mean) {
-        std::vector<float> made;
-        for (std::uint64_t i = 0; i < length; ++i)
-          made.push_back(mean + static_cast<float>(below(1000)) / 1000);
-        return made;
-      };
-      group.behaviour_logprob.push_back(numbers(-4));
-      group.ref_logprob.push_back(numbers(-4));
-      group.value.push_back(numbers(0));
-      group.version.emplace_back(length, version);
-      group.reward.push_back(static_cast<float>(below(3)));
-    }
-  }
-  return groups;
-}
-
-struct trained {
-  std::vector<double> figures; ///< of each step: loss, gradient norm, KL, entropy
-  model::weights parameters;
-  int groups_of_ranks = 0;
-};
-
-/// 30 took the first proof of these bits.
-const auto steps = static_cast<std::uint32_t>(tests::setting("MILLRACE_RANK_STEPS", 10));
 
 constexpr std::array all_shards{sharding::none, sharding::optimizer, sharding::full};
 
@@ -115,13 +67,6 @@ struct losing {
   int rank = 0;
   std::int64_t exchanges = 0; ///< 0: nothing is lost
 };
-
-void take_in(trained& out, const train::step_report& report) {
-  REQUIRE(report.result == train::step_report::outcome::applied);
-  for (const double figure : {report.loss, report.gradient_norm, report.seen.kl_k3(), report.seen.mean_entropy(),
-                              report.logprob_mismatch, static_cast<double>(report.micro_batches)})
-    out.figures.push_back(figure);
-}
 
 trained train_policy(int ranks, const train::learner_options& options, losing lost = {},
                      sharding shard = sharding::none) {
@@ -185,21 +130,6 @@ trained train_shared(int ranks, train::learner_options options, sharding shard, 
   return out;
 }
 
-train::learner_options options_of(const std::string& algorithm) {
-  train::learner_options options;
-  options.algorithm = algorithm;
-  options.device = "cpu";
-  options.threads = 1;
-  options.optimizer.lr = 1e-3;
-  options.micro_batch_tokens = 24; // some ten micro-batches a step
-  return options;
-}
-
-void check_same(const trained& one, const trained& other) {
-  CHECK(one.figures == other.figures);
-  CHECK(equal_bits(one.parameters, other.parameters));
-}
-
 } // namespace
 
 TEST_CASE("ranks: learners of one process do not disturb each other") {
@@ -226,6 +156,17 @@ TEST_CASE("ranks: a policy learns the same bits for any number of them") {
         check_same(one, train_policy(ranks, options, {}, shard));
     }
   }
+}
+
+TEST_CASE("passes at once: not with other ranks") {
+  auto options = options_of("grpo");
+  options.micro_batches_at_once = 2;
+  tests::ranks_in_memory team(2);
+  for (const auto shard : all_shards)
+    CHECK_THROWS_WITH_AS(learner_with(options)(team.link(0), {0, 2, shard}), doctest::Contains("2 ranks, want 1"),
+                         std::invalid_argument);
+  options.micro_batches_at_once = 0;
+  CHECK_THROWS_AS(learner_with(options)(nullptr, {}), std::invalid_argument);
 }
 
 TEST_CASE("ranks: where each keeps some of the groups, a policy learns the same bits for any number of them") {

@@ -22,6 +22,25 @@ TEST_CASE("groups are cut by what a pass is fed, between answers, and the prompt
   CHECK(cut_by_tokens(groups, 1, true).size() == 2);
 }
 
+TEST_CASE("passes that are computed side by side get as few micro-batches as there can be, about equally long") {
+  const std::vector<fed_group> groups{{10, {4, 4, 4}}, {3, {0, 0}}}; // 25 tokens
+  const auto fed = [&](std::int64_t budget, int at_once, bool whole = false) {
+    std::vector<std::int64_t> tokens;
+    for (const auto& batch : cut_at_once(groups, budget, whole, at_once))
+      tokens.push_back(batch.fed_tokens);
+    return tokens;
+  };
+  using tokens = std::vector<std::int64_t>;
+  CHECK(fed(100, 1) == tokens{25});
+  CHECK(fed(100, 2) == tokens{18, 17}); // 17 at most would take three
+  CHECK(fed(100, 3) == tokens{14, 14, 17});
+  CHECK(fed(22, 2) == tokens{18, 17}); // 22 and 3 by tokens alone
+  CHECK(fed(100, 2, true) == tokens{22, 3});
+  CHECK(fed(1, 2).size() == 5); // one more would be empty
+  CHECK(fed(100, 64).size() == 5);
+  CHECK(cut_at_once({}, 100, false, 2).empty());
+}
+
 TEST_CASE("a step is cut into updates whose counts of groups differ by one at most") {
   CHECK(ends_of_updates(5, 2) == places{2, 5});
   CHECK(ends_of_updates(2, 5) == places{1, 2});
