@@ -25,6 +25,13 @@ std::shared_ptr<std::byte> system_memory(std::size_t bytes) {
   return {start, [mapped, room](std::byte*) { ::munmap(mapped, room); }};
 }
 
+void give_pages(std::byte* start, std::size_t bytes) {
+#ifdef MADV_POPULATE_WRITE
+  if (bytes > 0)
+    ::madvise(start, bytes, MADV_POPULATE_WRITE);
+#endif
+}
+
 std::shared_ptr<std::byte> spare_memory::take(std::size_t bytes) {
   std::shared_ptr<std::byte> memory;
   {

@@ -11,6 +11,12 @@ namespace millrace::kernels {
 /// @returns aligned to 64 bytes at least   @throws std::bad_alloc
 std::shared_ptr<std::byte> system_memory(std::size_t bytes);
 
+/// Memory that the system has given and that is about to be changed in place: it gives the pages now. Else each page is
+/// read first, as one page of zeros for all, and given at the write behind it: two faults, and every core that runs the
+/// process is told. Where the system cannot, nothing happens.
+/// @param start of `system_memory`
+void give_pages(std::byte* start, std::size_t bytes);
+
 /// Memory for one thing after another of the same size: what the last but one has let go is the next one's. The kernel
 /// clears every page that it gives, which takes longer than to write it. From any thread; the memory may outlive this.
 class spare_memory {

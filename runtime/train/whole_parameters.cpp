@@ -1,5 +1,6 @@
 #include "runtime/train/whole_parameters.hpp"
 
+#include "kernels/system_memory.hpp"
 #include "runtime/train/sharded_parameters.hpp"
 #include "runtime/train/trainable.hpp"
 #include "runtime/words/input_error.hpp"
@@ -51,7 +52,16 @@ whole_parameters::whole_parameters(model::weights leaves, const team_place& plac
 /// Numbers that mean nothing yet, of which the leaves' gradients are parts.
 at::Tensor whole_parameters::make_gradients(const model::weights& leaves) const {
   const auto options = leaves.empty() ? at::TensorOptions() : leaves.front().tensor.options();
-  const at::Tensor made = at::empty({layout_.numbers()}, options.dtype(at::kFloat).requires_grad(false));
+  const auto count = layout_.numbers();
+  at::Tensor made;
+  if (options.device().is_cpu()) {
+    auto memory = kernels::system_memory(static_cast<std::size_t>(count) * sizeof(float));
+    auto* const start = memory.get();
+    made = at::from_blob(
+        start, {count}, [memory = std::move(memory)](void*) mutable { memory = nullptr; }, at::kFloat);
+  } else {
+    made = at::empty({count}, options.dtype(at::kFloat).requires_grad(false));
+  }
   for (std::size_t p = 0; p < leaves.size(); ++p) {
     at::Tensor leaf = leaves[p].tensor;
     leaf.mutable_grad() = layout_.place(p).of(made).view(leaf.sizes());
@@ -86,8 +96,10 @@ void whole_parameters::begin(purpose what) {
   for (auto& pass : beside_)
     let_go(pass.gradients);
   if (!ranks_) {
-    if (what == purpose::first)
+    if (what == purpose::first) {
       rest();
+      prepare();
+    }
     return;
   }
   if (what != purpose::first && what != purpose::more)
@@ -95,6 +107,7 @@ void whole_parameters::begin(purpose what) {
   sum_ =
       what == purpose::first ? at::Tensor() : own_share().of(sum_here_.numbers).to(at::kCPU, at::kFloat, false, true);
   rest();
+  prepare();
 }
 
 bool whole_parameters::goes_back(bool loss_is_finite, const at::Tensor& fed, std::size_t pass) {
@@ -247,6 +260,17 @@ void whole_parameters::rest() {
   let_go(sum_here_);
   for (auto& pass : beside_)
     let_go(pass.gradients);
+}
+
+/// Backward passes are about to add to gradients.
+void whole_parameters::prepare() {
+  const auto give = [](const gradient_sum& of) {
+    if (of.numbers.is_cpu())
+      kernels::give_pages(static_cast<std::byte*>(of.numbers.data_ptr()), of.numbers.nbytes());
+  };
+  give(sum_here_);
+  for (const auto& pass : beside_)
+    give(pass.gradients);
 }
 
 void whole_parameters::let_go(gradient_sum& of) {

@@ -73,6 +73,7 @@ private:
   at::Tensor make_gradients(const model::weights& leaves) const;
   static void let_go(gradient_sum& of);
   void begin(purpose what);
+  void prepare();
   void set_rows_apart(const at::Tensor& fed);
   void put_rows_back();
   void add_up(const task_round& now);
