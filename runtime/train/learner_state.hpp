@@ -78,9 +78,25 @@ private:
 
   void train_groups(step_state& step, std::uint32_t version);
   bool wants_old_pass(const step_state& step) const;
-  std::int64_t cut_of_next_pass(const step_state& step) const;
-  cut_rule rule_of_next_pass(const step_state& step) const;
-  memory_bound::tried tried(const step_state& step, std::span<const training_group> groups) const;
+
+  /// What a micro-batch is fed at most in the pass to come.
+  std::int64_t cut_of_next_pass(const step_state& step) const {
+    const auto& given = step.where.cuts;
+    if (!given)
+      return bound.tokens();
+    return step.cuts.size() < given->size() ? (*given)[step.cuts.size()] : options.micro_batch_tokens;
+  }
+
+  /// How the micro-batches of that pass are cut.
+  cut_rule rule_of_next_pass(const step_state& step) const {
+    return {.budget = cut_of_next_pass(step), .whole = row.whole, .at_once = options.micro_batches_at_once};
+  }
+
+  /// What a pass over micro-batches of `groups` tells `bound`; the micro-batches are still to be entered.
+  memory_bound::tried tried(const step_state& step, std::span<const training_group> groups) const {
+    return {.groups = groups, .whole_groups = row.whole == algorithms::unit::group, .may_cut = !step.where.cuts};
+  }
+
   template <class Pass>
   auto pass(step_state& step, Pass once);
   bool take_old_logprobs(step_state& step);

@@ -185,24 +185,6 @@ double learner::state::add_text_gradients(const step_state& step) {
 
 // -- memory that runs out --------------------------------------------------------------------------
 
-/// What a micro-batch is fed at most in the pass to come.
-std::int64_t learner::state::cut_of_next_pass(const step_state& step) const {
-  const auto& given = step.where.cuts;
-  if (!given)
-    return bound.tokens();
-  return step.cuts.size() < given->size() ? (*given)[step.cuts.size()] : options.micro_batch_tokens;
-}
-
-/// How they are cut then.
-cut_rule learner::state::rule_of_next_pass(const step_state& step) const {
-  return {.budget = cut_of_next_pass(step), .whole = row.whole, .at_once = options.micro_batches_at_once};
-}
-
-/// What a pass over micro-batches of `groups` tells `bound`; the micro-batches are still to be entered.
-memory_bound::tried learner::state::tried(const step_state& step, std::span<const training_group> groups) const {
-  return {.groups = groups, .whole_groups = row.whole == algorithms::unit::group, .may_cut = !step.where.cuts};
-}
-
 /// One pass over micro-batches, again and again until it has the memory that it takes and no rank is lost.
 template <class Pass>
 auto learner::state::pass(step_state& step, Pass once) {

@@ -36,6 +36,27 @@ TEST_CASE("activation checkpointing of policy and critic leaves the learning cur
         == want);
 }
 
+TEST_CASE("micro-batches side by side: the same curve for any number of threads, in replays and behind a resume") {
+  const tiny_pipeline pipeline{.steps = 4, .reference = true, .critic = true};
+  const tiny_run one(pipeline), two(pipeline), halves(pipeline);
+  const auto on = [](const std::string& threads, const std::string& steps) { // what a critic says depends on its own
+    return strings{"--set", "run.steps=" + steps,
+                   "--set", "roles.learner.threads=" + threads,
+                   "--set", "roles.learner.micro_batches_at_once=2",
+                   "--set", "roles.critic.threads=1",
+                   "--set", "roles.critic.micro_batches_at_once=2"};
+  };
+  const auto curve = curve_of(one, on("1", "4"));
+  CHECK(curve_of(two, on("2", "4")) == curve);
+  CHECK(one.files().metrics().front().at("micro_batches").get<double>() == 2);
+  curve_of(halves, on("1", "2"));
+  REQUIRE(run_to_end(halves.resume({"--set", "run.steps=4"}), 60).status == 0);
+  CHECK(halves.files().learning_curve() == curve);
+  const auto again = run_to_end(command_line({"replay", one.files().folder().string()}), 60);
+  CAPTURE(again.err);
+  CHECK(again.status == 0);
+}
+
 TEST_CASE(
     "a cache for one answer leaves the learning curve as it is, and a replay repeats it; a smaller one is refused") {
   const tiny_pipeline pipeline{.steps = 4, .max_new_tokens = 40};
@@ -230,6 +251,11 @@ TEST_CASE("the plan of memory: what saves memory makes its part smaller, and no 
   const auto half = planned(run, {"--set", "roles.learner.compute_dtype=bfloat16"});
   CHECK(bytes_of(half, "run", "learner", "weights") == bytes_of(whole, "run", "learner", "weights") * 3 / 2);
   CHECK(bytes_of(half, "run", "learner", "activations") * 10 < bytes_of(whole, "run", "learner", "activations") * 7);
+  // Each micro-batch beside another one has gradients of its own. Together two are as long as one was, or longer.
+  const auto two = planned(run, {"--set", "roles.learner.micro_batches_at_once=2"});
+  CHECK(bytes_of(two, "run", "learner", "gradients") == bytes_of(whole, "run", "learner", "gradients") * 2);
+  CHECK(bytes_of(two, "run", "learner", "activations") >= bytes_of(whole, "run", "learner", "activations"));
+  CHECK(bytes_of(two, "run", "learner", "activations") < bytes_of(whole, "run", "learner", "activations") * 3 / 2);
   saves("roles.rollout.cache_bytes=262144", "rollout", "cache");
   saves("roles.rollout.slots=4", "rollout", "cache");
   // Four groups are live. Where all have slots at once, none that has left leaves anything to the others.
