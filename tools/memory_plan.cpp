@@ -259,6 +259,7 @@ private:
     const auto shard = ranks_ == 1 ? sharding::none : p_.shard_of(role_);
     const auto groups = longest(updates, size.config.max_positions);
     const auto whole = train::largest_micro_batch(groups, no_bound).tokens;
+    const std::int64_t passes = ranks_ > 1 || on_gpu_ ? 1 : table.micro_batches_at_once; // side by side
     const auto batch = train::largest_micro_batch(
         groups, train::budget_at_once(whole, table.micro_batch_tokens, table.micro_batches_at_once));
     const bool several = batch.tokens < whole;
@@ -270,23 +271,22 @@ private:
       add(memory_kind::communication, (size.config.tie_embeddings ? 1 : 2) * with_gradients(size.table));
       add(memory_kind::communication, 3 * with_gradients(size.adapted) / std::max<std::int64_t>(1, size.config.layers));
     } else {
-      // Of each pass; let go of when a step ends.
-      add(memory_kind::gradients, table.micro_batches_at_once * trained, moment::training);
+      add(memory_kind::gradients, passes * trained, moment::training); // let go of when a step ends
       if (ranks_ > 1) {
         add(memory_kind::gradients, trained / ranks_, moment::training);                    // its share of the sum
         add(memory_kind::communication, trained / ranks_ * (ranks_ - 1), moment::training); // what others have for it
       }
     }
     add(memory_kind::moments, 2 * trained / (shard == sharding::none ? 1 : ranks_));
-    const auto passes =
-        table.micro_batches_at_once
+    const auto activations =
+        passes
         * train::activation_bytes(
             size.config, batch,
             {.kept = table.activation_checkpointing ? model::activations::recomputed : model::activations::kept,
              .computes = table.compute_dtype,
              .adapter_rank = adapter_rank});
     // Measured: micro-batches of other sizes leave pieces that nothing fits into.
-    add(memory_kind::activations, several ? passes + passes / 5 : passes, moment::training);
+    add(memory_kind::activations, several ? activations + activations / 5 : activations, moment::training);
   }
 
   /// Of a learner that computes in bfloat16: what it computes with, beside its parameters. Shares are rounded on the

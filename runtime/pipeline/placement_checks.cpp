@@ -118,33 +118,12 @@ void check_gpus(const pipeline& p, const role& r, const role_placement& placed, 
                    + std::to_string(processes) + ", one for each process on " + (host.empty() ? "this host" : host));
 }
 
-/// Micro-batches are computed side by side by threads of one process, on a CPU.
-void check_passes(const pipeline& p, const role& r, reading& into) {
-  std::int64_t at_once = 1;
-  if (const auto* policy = std::get_if<policy_table>(&r.options))
-    at_once = policy->micro_batches_at_once;
-  else if (const auto* critic = std::get_if<critic_table>(&r.options))
-    at_once = critic->micro_batches_at_once;
-  if (at_once == 1)
-    return;
-  const auto key = "roles." + r.name + ".micro_batches_at_once";
-  const auto wrong = [&](const std::string& why) {
-    into.wrong(into.place(key), key + ": found " + std::to_string(at_once) + ' ' + why);
-  };
-  if (const auto count = p.processes_of(r.name); count > 1)
-    wrong("with " + std::to_string(count) + " processes, want 1: they compute theirs side by side already");
-  else if (device_of(p, r).starts_with("cuda"))
-    wrong("with " + device_key(r) + " = " + in_quotes(device_of(p, r)) + ", want 1: a micro-batch takes a whole GPU");
-}
-
 } // namespace
 
 void check_placement(const pipeline& p, reading& into) {
   bool remote = false;
   for (const role& r : p.roles)
     check_device(r, into);
-  for (const role& r : p.roles)
-    check_passes(p, r, into);
   for (const auto& [name, placed] : p.placement.roles) {
     const std::string path = "placement." + name;
     const auto r = std::find_if(p.roles.begin(), p.roles.end(),

@@ -145,9 +145,12 @@ public:
   virtual bool keeps_start() const = 0;
 };
 
-/// Copies of parameters, as the place has them shared out. @throws input_error for NaN or infinity, and for
-/// several passes at once on a GPU; std::invalid_argument for them on one of several ranks
-/// @param passes at once
+/// How a rank computes micro-batches that are cut for `at_once`: side by side where it is alone, on a CPU. A GPU is
+/// taken by one, and ranks have theirs side by side already.
+model::passes_at_once passes_of(int at_once, int threads, at::Device device, const team_place& place);
+
+/// Copies of parameters, as the place has them shared out. @throws input_error for NaN or infinity
+/// @param passes at once, as `passes_of` has them
 /// @param rounded gets what passes in bfloat16 compute with, and outlives this; nullptr: they compute with the leaves
 std::unique_ptr<held_parameters> hold(const model::weights& parameters, at::Device device, const team_place& place,
                                       model::rounded_weights* rounded = nullptr, int passes = 1);

@@ -36,6 +36,8 @@ void check(const learner_options& o) {
     throw std::invalid_argument("temperature: " + std::to_string(o.temperature) + ", want > 0");
   if (o.micro_batch_tokens < 1)
     throw std::invalid_argument("micro_batch_tokens: " + std::to_string(o.micro_batch_tokens) + ", want >= 1");
+  if (o.micro_batches_at_once < 1)
+    throw std::invalid_argument("micro_batches_at_once: " + std::to_string(o.micro_batches_at_once) + ", want >= 1");
   if (o.threads < 0)
     throw std::invalid_argument("threads: " + std::to_string(o.threads) + ", want >= 0");
   if (!(o.loss.kl_coefficient >= 0) || !(o.loss.entropy_coefficient >= 0))
@@ -86,17 +88,16 @@ std::string in_hexadecimal(double number) {
 learner::state::state(model::model_config config, const model::weights& parameters, learner_options given)
     : options(std::move(given)), row(row_named(options.algorithm)), values(row.options, options.algorithm_options),
       device(device_named(options.device)), adapter(trainable_adapter(options.adapter, device)),
-      held(adapter ? hold_whole(adapter->parameters, options.seat.place, half, options.micro_batches_at_once)
-                   : hold(parameters, device, options.seat.place, half, options.micro_batches_at_once)),
+      held(adapter ? hold_whole(adapter->parameters, options.seat.place, half, passes.count)
+                   : hold(parameters, device, options.seat.place, half, passes.count)),
       decoder(std::move(config), adapter ? frozen(parameters, device, half) : held->leaves()),
       optimizer(trained(), options.optimizer, held->updates()),
-      bound(options.activations, options.micro_batch_tokens, options.micro_batches_at_once),
+      bound(options.activations, options.micro_batch_tokens, passes.count),
       ranks(
           options.seat, *held, optimizer,
-          [this](const collective::parcel& task, std::size_t pass) { return compute(task, pass); },
-          model::share_threads(options.micro_batches_at_once, options.threads)) {
+          [this](const collective::parcel& task, std::size_t pass) { return compute(task, pass); }, passes) {
   check(options);
-  for (int pass = 1; pass < options.micro_batches_at_once; ++pass) {
+  for (int pass = 1; pass < passes.count; ++pass) {
     const auto& leaves = held->leaves_of(static_cast<std::size_t>(pass));
     auto& made = beside.emplace_back(decoder.config(), adapter ? decoder.parameters() : leaves);
     if (!adapter)

@@ -39,9 +39,9 @@ struct learner_options {
   std::optional<model::adapter> adapter;  ///< trained in place of the parameters; nothing: the parameters are
   double temperature = 1;                 ///< > 0; the one the answers were sampled at
   std::int64_t micro_batch_tokens = 2048; ///< fed tokens of one forward pass, >= 1; one answer always fits
-  int micro_batches_at_once = 1; ///< >= 1, and 1 on a GPU and of a rank: side by side, each on its share of `threads`
-  bool skip_flat_groups = true;  ///< see `taught_part`; only where the gradient is the same without them
-  double turn_discount = 1;      ///< of groups with `turns`: what the next turn's reward counts, in [-1, 1]
+  int micro_batches_at_once = 1;          ///< >= 1: that an update is cut for; computed as `passes_of` says
+  bool skip_flat_groups = true;           ///< see `taught_part`; only where the gradient is the same without them
+  double turn_discount = 1;               ///< of groups with `turns`: what the next turn's reward counts, in [-1, 1]
   model::activations activations = model::activations::kept;
   precision computes = precision::float32; ///< what passes multiply; parameters and their gradients are fp32 always
   int threads = 0;                         ///< of this process's LibTorch; 0: leave them as they are

@@ -27,6 +27,7 @@ struct learner::state {
   model::rounded_weights rounded;
   model::rounded_weights* half = options.computes == precision::bfloat16 ? &rounded : nullptr;
   model::arithmetic arithmetic{options.computes, half};
+  model::passes_at_once passes = passes_of(options.micro_batches_at_once, options.threads, device, options.seat.place);
   std::unique_ptr<held_parameters> held; ///< what is trained
   model::decoder decoder;
   std::vector<model::decoder> beside; ///< of passes that are computed beside the first, over their leaves

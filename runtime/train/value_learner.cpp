@@ -33,6 +33,8 @@ const algorithms::algorithm& row_with_returns(const std::string& name) {
 void check(const value_learner_options& o) {
   if (o.micro_batch_tokens < 1)
     throw std::invalid_argument("micro_batch_tokens: " + std::to_string(o.micro_batch_tokens) + ", want >= 1");
+  if (o.micro_batches_at_once < 1)
+    throw std::invalid_argument("micro_batches_at_once: " + std::to_string(o.micro_batches_at_once) + ", want >= 1");
   if (!(o.value_clip >= 0))
     throw std::invalid_argument("value_clip: " + std::to_string(o.value_clip) + ", want >= 0");
 }
@@ -65,6 +67,7 @@ struct value_learner::state {
   model::rounded_weights rounded;
   model::rounded_weights* half = options.computes == precision::bfloat16 ? &rounded : nullptr;
   model::arithmetic arithmetic{options.computes, half};
+  model::passes_at_once passes = passes_of(options.micro_batches_at_once, options.threads, device, options.seat.place);
   std::unique_ptr<held_parameters> held;
   model::decoder decoder;
   std::vector<model::decoder> beside; ///< of passes that are computed beside the first, over their leaves
@@ -78,16 +81,15 @@ struct value_learner::state {
 
   state(model::model_config config, const model::weights& parameters, value_learner_options o)
       : options(std::move(o)), row(row_with_returns(options.algorithm)), values(row.options, options.algorithm_options),
-        device(device_named(options.device)),
-        held(hold(parameters, device, options.seat.place, half, options.micro_batches_at_once)),
+        device(device_named(options.device)), held(hold(parameters, device, options.seat.place, half, passes.count)),
         decoder(std::move(config), held->leaves()), optimizer(held->leaves(), options.optimizer, held->updates()),
-        bound(options.activations, options.micro_batch_tokens, options.micro_batches_at_once),
+        bound(options.activations, options.micro_batch_tokens, passes.count),
         ranks(
             options.seat, *held, optimizer,
             [this](const collective::parcel& task, std::size_t pass) { return accumulate(unpacked_task(task), pass); },
-            model::share_threads(options.micro_batches_at_once, options.threads)) {
+            passes) {
     check(options);
-    for (int pass = 1; pass < options.micro_batches_at_once; ++pass)
+    for (int pass = 1; pass < passes.count; ++pass)
       beside.emplace_back(decoder.config(), held->leaves_of(static_cast<std::size_t>(pass)));
     if (!decoder.config().score_head)
       throw std::invalid_argument("a language-model head, want a score head");

@@ -3,16 +3,14 @@
 #include "kernels/system_memory.hpp"
 #include "runtime/train/sharded_parameters.hpp"
 #include "runtime/train/trainable.hpp"
-#include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
-#include <stdexcept>
-#include <string>
 #include <utility>
 
 namespace millrace::train {
@@ -360,21 +358,18 @@ void whole_parameters::swap_start() {
     changed();
 }
 
+model::passes_at_once passes_of(int at_once, int threads, at::Device device, const team_place& place) {
+  return model::share_threads(device.is_cpu() && place.size == 1 ? std::max(1, at_once) : 1, threads);
+}
+
 std::unique_ptr<held_parameters> hold_whole(model::weights leaves, const team_place& place,
                                             model::rounded_weights* rounded, int passes) {
-  if (passes < 1 || (passes > 1 && place.size > 1))
-    throw std::invalid_argument("micro_batches_at_once: " + std::to_string(passes) + " with "
-                                + std::to_string(place.size)
-                                + " ranks, want 1: ranks compute theirs side by side already");
-  if (passes > 1 && !leaves.empty() && !leaves.front().tensor.is_cpu())
-    throw input_error("micro_batches_at_once: found " + std::to_string(passes)
-                      + " on a GPU, want 1: a micro-batch takes the whole of it");
   return std::make_unique<whole_parameters>(std::move(leaves), place, rounded, passes);
 }
 
 std::unique_ptr<held_parameters> hold(const model::weights& parameters, at::Device device, const team_place& place,
                                       model::rounded_weights* rounded, int passes) {
-  if (place.shard == sharding::full && place.size > 1 && passes == 1)
+  if (place.shard == sharding::full && place.size > 1)
     return std::make_unique<sharded_parameters>(parameters, device, place, rounded);
   return hold_whole(trainable(parameters, device), place, rounded, passes);
 }

@@ -55,26 +55,6 @@ TEST_CASE("placement names roles, counts and addresses") {
   CHECK(p.processes_of("learner") == 0);
 }
 
-TEST_CASE("micro-batches are computed side by side in one process, on a CPU") {
-  const auto of_learner = [](const std::string& keys) {
-    auto text = valid;
-    const std::string head = "[roles.learner]\n";
-    const auto at = text.find(head);
-    REQUIRE(at != std::string::npos);
-    return text.insert(at + head.size(), keys);
-  };
-  CHECK(errors_of(of_learner("micro_batches_at_once = 2\n")).empty());
-  const auto ranks =
-      errors_of(of_learner("micro_batches_at_once = 2\n") + "[placement]\nlearner = { processes = 3 }\n");
-  REQUIRE(ranks.size() == 1);
-  CHECK(
-      ranks[0].ends_with(": roles.learner.micro_batches_at_once: found 2 with 3 processes, want 1: they compute theirs "
-                         "side by side already"));
-  const auto gpu = errors_of(of_learner("micro_batches_at_once = 2\ndevice = \"cuda:0\"\n"));
-  REQUIRE(gpu.size() == 1);
-  CHECK(gpu[0].ends_with("found 2 with roles.learner.device = \"cuda:0\", want 1: a micro-batch takes a whole GPU"));
-}
-
 TEST_CASE("placement gives GPUs to processes that are there, and nodes to roles that may be anywhere") {
   const auto with = [](const std::string& placed) { return valid + "[placement]\n" + placed + "\n"; };
   CHECK(errors_of(with("rollout = { processes = 2, gpus = \"all\" }")).empty());

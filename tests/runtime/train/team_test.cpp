@@ -158,15 +158,14 @@ TEST_CASE("ranks: a policy learns the same bits for any number of them") {
   }
 }
 
-TEST_CASE("passes at once: not with other ranks") {
+TEST_CASE("ranks: micro-batches that are cut for two at once have the same bits on ranks and side by side") {
   auto options = options_of("grpo");
   options.micro_batches_at_once = 2;
-  tests::ranks_in_memory team(2);
+  const auto alone = train_policy(1, options);
   for (const auto shard : all_shards)
-    CHECK_THROWS_WITH_AS(learner_with(options)(team.link(0), {0, 2, shard}), doctest::Contains("2 ranks, want 1"),
-                         std::invalid_argument);
+    check_same(alone, train_policy(2, options, {}, shard));
   options.micro_batches_at_once = 0;
-  CHECK_THROWS_AS(learner_with(options)(nullptr, {}), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(train_policy(1, options), "micro_batches_at_once: 0, want >= 1", std::invalid_argument);
 }
 
 TEST_CASE("ranks: where each keeps some of the groups, a policy learns the same bits for any number of them") {
