@@ -84,6 +84,10 @@ std::vector<std::string> differences(const pipeline::pipeline& recorded, const p
   differ("threads of " + now->name, threads_of(recorded, then->name, cores), threads_of(p, now->name, cores));
   differ("threads of " + p.policy().name, threads_of(recorded, recorded.policy().name, cores),
          threads_of(p, p.policy().name, cores));
+  const auto at_once = [](const pipeline::pipeline& of) {
+    return std::get<pipeline::policy_table>(of.policy().options).micro_batches_at_once;
+  };
+  differ("micro_batches_at_once of " + p.policy().name, at_once(recorded), at_once(p));
   differ("model", recorded.models.at(before.model).path.string(), p.models.at(after.model).path.string());
   differ("answers_per_prompt", before.answers_per_prompt, after.answers_per_prompt);
   differ("max_new_tokens", before.max_new_tokens, after.max_new_tokens);

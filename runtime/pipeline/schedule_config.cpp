@@ -66,6 +66,8 @@ double layout_contention(const pipeline& p, std::int64_t cores) {
   if (p.schedule.place.mode == schedule::place_mode::timeshare || cores < 1)
     return 1;
   auto threads = threads_of(p, p.policy().name, cores);
+  if (p.processes_of(p.policy().name) <= 1) // passes side by side have a thread each
+    threads = std::max(threads, std::get<policy_table>(p.policy().options).micro_batches_at_once);
   for (const auto* role : p.of<rollout_table>()) {
     if (!p.is_here(role->name))
       return 1;

@@ -1,3 +1,4 @@
+#include "runtime/pipeline/schedule_config.hpp"
 #include "tests/runtime/pipeline/fixture.hpp"
 
 #include <doctest/doctest.h>
@@ -127,6 +128,16 @@ TEST_CASE("one policy, publishing to rollouts of its model") {
   CHECK(none[1]
         == "p.toml:19:8: roles.rules: adds reward, reward.number, reward.exact, which no role downstream reads, want a "
            "role that reads them, or the role left out");
+}
+
+TEST_CASE("a layout shares the cores with decoding and with each pass that trains") {
+  const auto shared = [](std::int64_t cores, const std::vector<std::string>& sets) {
+    return millrace::pipeline::layout_contention(parsed(valid, sets), cores);
+  };
+  CHECK(shared(2, {}) == 1.5); // a thread trains, one decodes, one lays out
+  CHECK(shared(2, {"roles.learner.micro_batches_at_once=2"}) == 2);
+  CHECK(shared(8, {"roles.learner.micro_batches_at_once=2"}) == 9.0 / 8); // two on two threads each
+  CHECK(shared(2, {"roles.learner.micro_batches_at_once=2", "placement.learner.processes=2"}) == 1.5);
 }
 
 TEST_CASE("cores are shared by the heavy roles that work at the same time") {
