@@ -32,6 +32,10 @@ void give_pages(std::byte* start, std::size_t bytes) {
 #endif
 }
 
+bool take_pages(std::byte* start, std::size_t bytes) {
+  return ::madvise(start, bytes, MADV_DONTNEED) == 0; // whole pages, which are all `system_memory`'s
+}
+
 std::shared_ptr<std::byte> spare_memory::take(std::size_t bytes) {
   std::shared_ptr<std::byte> memory;
   {

@@ -17,6 +17,10 @@ std::shared_ptr<std::byte> system_memory(std::size_t bytes);
 /// @param start of `system_memory`
 void give_pages(std::byte* start, std::size_t bytes);
 
+/// The system takes such memory back and gives it anew, as zeros, where it is used again. @returns whether it could; if
+/// not, all is as it was
+bool take_pages(std::byte* start, std::size_t bytes);
+
 /// Memory for one thing after another of the same size: what the last but one has let go is the next one's. The kernel
 /// clears every page that it gives, which takes longer than to write it. From any thread; the memory may outlive this.
 class spare_memory {

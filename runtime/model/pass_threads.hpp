@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <exception>
 #include <functional>
@@ -16,11 +15,6 @@ struct passes_at_once {
   int count = 1;
   int threads = 0; ///< of LibTorch within each; 0: the caller's, of one pass at a time only
 };
-
-/// @param threads of all together; each pass has its share of them, at least one   @param count >= 1
-inline passes_at_once share_threads(int count, int threads) {
-  return {.count = count, .threads = count > 1 ? std::max(1, threads / count) : threads};
-}
 
 /// Threads of one process that compute passes side by side, each of another micro-batch.
 ///

@@ -146,7 +146,7 @@ public:
 };
 
 /// How a rank computes micro-batches that are cut for `at_once`: side by side where it is alone, on a CPU. A GPU is
-/// taken by one, and ranks have theirs side by side already.
+/// taken by one, and ranks have theirs side by side already. @param threads of all together: each pass has its share
 model::passes_at_once passes_of(int at_once, int threads, at::Device device, const team_place& place);
 
 /// Copies of parameters, as the place has them shared out. @throws input_error for NaN or infinity

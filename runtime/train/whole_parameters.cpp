@@ -6,11 +6,8 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 namespace millrace::train {
@@ -91,12 +88,10 @@ std::vector<updated_piece> whole_parameters::updates() const {
 /// to be added to it, this rank's share of the sum.
 void whole_parameters::begin(purpose what) {
   row_sums_.clear(); // of a task that was stopped
-  for (auto& pass : beside_)
-    let_go(pass.gradients);
   if (!ranks_) {
     if (what == purpose::first) {
       rest();
-      prepare();
+      prepare(sum_here_);
     }
     return;
   }
@@ -105,7 +100,7 @@ void whole_parameters::begin(purpose what) {
   sum_ =
       what == purpose::first ? at::Tensor() : own_share().of(sum_here_.numbers).to(at::kCPU, at::kFloat, false, true);
   rest();
-  prepare();
+  prepare(sum_here_);
 }
 
 bool whole_parameters::goes_back(bool loss_is_finite, const at::Tensor& fed, std::size_t pass) {
@@ -141,19 +136,25 @@ void whole_parameters::put_rows_back() {
   rows_apart_.reset();
 }
 
-parcel whole_parameters::work(const task_round& now, const parcel* task, const compute& own) {
-  const at::NoGradGuard no_grad;
+/// What passes compute in a round, with the parameters that it is for.
+void whole_parameters::compute_round(const task_round& now, const std::function<void()>& passes) {
   begin(now.what);
-  parcel result;
   if (now.from_start)
     swap_start();
-  if (task) {
-    const at::AutoGradMode with_gradients(true);
-    result = own(*task, 0);
-  }
+  passes();
   if (now.from_start)
     swap_start();
   put_rows_back();
+}
+
+parcel whole_parameters::work(const task_round& now, const parcel* task, const compute& own) {
+  const at::NoGradGuard no_grad;
+  parcel result;
+  compute_round(now, [&] {
+    const at::AutoGradMode with_gradients(true);
+    if (task)
+      result = own(*task, 0);
+  });
   if (ranks_ && now.what != purpose::none)
     add_up(now);
   return result;
@@ -163,17 +164,16 @@ parcel whole_parameters::work(const task_round& now, const parcel* task, const c
 std::vector<parcel> whole_parameters::work_at_once(const task_round& now, std::span<const parcel> tasks,
                                                    const compute& own, model::pass_threads& threads) {
   const at::NoGradGuard no_grad;
-  begin(now.what);
-  if (now.from_start)
-    swap_start();
   std::vector<parcel> results(tasks.size());
-  threads.run(tasks.size(), [&](std::size_t pass) {
-    const at::AutoGradMode with_gradients(true);
-    results[pass] = own(tasks[pass], pass);
+  compute_round(now, [&] {
+    if (now.what != purpose::none)
+      for (std::size_t pass = 1; pass < tasks.size(); ++pass)
+        prepare(beside_[pass - 1].gradients);
+    threads.run(tasks.size(), [&](std::size_t pass) {
+      const at::AutoGradMode with_gradients(true);
+      results[pass] = own(tasks[pass], pass);
+    });
   });
-  if (now.from_start)
-    swap_start();
-  put_rows_back();
   for (auto& [leaves, gradients] : beside_) {
     if (gradients.zeros)
       continue;
@@ -260,34 +260,20 @@ void whole_parameters::rest() {
     let_go(pass.gradients);
 }
 
-/// Backward passes are about to add to gradients.
-void whole_parameters::prepare() {
-  const auto give = [](const gradient_sum& of) {
-    if (of.numbers.is_cpu())
-      kernels::give_pages(static_cast<std::byte*>(of.numbers.data_ptr()), of.numbers.nbytes());
-  };
-  give(sum_here_);
-  for (const auto& pass : beside_)
-    give(pass.gradients);
+/// A backward pass is about to add to them.
+void whole_parameters::prepare(const gradient_sum& of) {
+  if (of.numbers.is_cpu())
+    kernels::give_pages(static_cast<std::byte*>(of.numbers.data_ptr()), of.numbers.nbytes());
 }
 
 void whole_parameters::let_go(gradient_sum& of) {
   if (std::exchange(of.zeros, true))
     return;
-  if (!of.numbers.is_cpu()) {
+  const auto goes = [&] {
+    return kernels::take_pages(static_cast<std::byte*>(of.numbers.data_ptr()), of.numbers.nbytes());
+  };
+  if (!of.numbers.is_cpu() || !goes())
     of.numbers.zero_();
-    return;
-  }
-  static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  auto* const data = static_cast<std::byte*>(of.numbers.data_ptr());
-  const auto start = reinterpret_cast<std::uintptr_t>(data), end = start + of.numbers.nbytes();
-  const auto first = (start + page - 1) / page * page, last = end / page * page;
-  if (first >= last || ::madvise(data + (first - start), last - first, MADV_DONTNEED) != 0) {
-    of.numbers.zero_();
-    return;
-  }
-  std::memset(data, 0, first - start); // whole pages come back as zeros
-  std::memset(data + (last - start), 0, end - last);
 }
 
 /// Where updates are shared out, every rank hands the parameters that it has updated to the others.
@@ -359,7 +345,9 @@ void whole_parameters::swap_start() {
 }
 
 model::passes_at_once passes_of(int at_once, int threads, at::Device device, const team_place& place) {
-  return model::share_threads(device.is_cpu() && place.size == 1 ? std::max(1, at_once) : 1, threads);
+  if (at_once < 2 || !device.is_cpu() || place.size > 1)
+    return {.count = 1, .threads = threads};
+  return {.count = at_once, .threads = std::max(1, threads / at_once)};
 }
 
 std::unique_ptr<held_parameters> hold_whole(model::weights leaves, const team_place& place,

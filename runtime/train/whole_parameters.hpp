@@ -71,9 +71,10 @@ private:
   bool shares_updates() const { return ranks_ && place_.shard == sharding::optimizer; }
 
   at::Tensor make_gradients(const model::weights& leaves) const;
+  static void prepare(const gradient_sum& of);
   static void let_go(gradient_sum& of);
   void begin(purpose what);
-  void prepare();
+  void compute_round(const task_round& now, const std::function<void()>& passes);
   void set_rows_apart(const at::Tensor& fed);
   void put_rows_back();
   void add_up(const task_round& now);

@@ -8,9 +8,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <numeric>
 #include <optional>
+#include <span>
 
 namespace packed_matrix_test {
 
@@ -414,6 +416,21 @@ TEST_CASE("weights over different inputs are refused, and so is an empty matrix"
   const packed_product both[] = {{&a, nullptr, y.data()}, {&b, nullptr, y.data()}};
   CHECK_THROWS_AS(packed_linear(w.data(), 1, both, team), std::invalid_argument);
   CHECK_THROWS_AS(packed_matrix(w.data(), 0, 4), std::invalid_argument);
+}
+
+TEST_CASE("memory of the system: pages that are given stay as they are, and those that are taken come back as zeros") {
+  for (const std::size_t bytes : {std::size_t{3}, std::size_t{10'000}, (std::size_t{5} << 20) + 7}) {
+    CAPTURE(bytes);
+    const auto memory = system_memory(bytes);
+    const std::span all(memory.get(), bytes);
+    give_pages(memory.get(), bytes);
+    CHECK(std::ranges::count(all, std::byte{0}) == std::ssize(all));
+    std::ranges::fill(all, std::byte{7});
+    give_pages(memory.get(), bytes);
+    CHECK(std::ranges::count(all, std::byte{7}) == std::ssize(all));
+    CHECK(take_pages(memory.get(), bytes));
+    CHECK(std::ranges::count(all, std::byte{0}) == std::ssize(all));
+  }
 }
 
 } // namespace packed_matrix_test

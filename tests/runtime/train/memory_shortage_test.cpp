@@ -6,6 +6,7 @@
 #include "tests/runtime/model/random_decoder.hpp"
 #include "tests/runtime/train/limited_memory.hpp"
 #include "tests/runtime/train/ranks_in_memory.hpp"
+#include "tests/runtime/train/trained_policies.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 #include <ATen/ATen.h>
@@ -70,11 +71,7 @@ std::vector<train::training_group> some_groups(std::uint64_t seed, std::size_t c
 }
 
 train::learner_options options_of(const std::string& algorithm) {
-  train::learner_options options;
-  options.algorithm = algorithm;
-  options.device = "cpu";
-  options.threads = 1;
-  options.optimizer.lr = 1e-3;
+  auto options = tests::policies::options_of(algorithm);
   options.micro_batch_tokens = 400;
   return options;
 }
@@ -234,9 +231,7 @@ TEST_CASE("memory: what a learner has learned goes with its checkpoint, until th
 TEST_CASE("memory: a step that runs out of it computes blocks again, to the same bits") {
   for (const std::string algorithm : {"grpo", "ppo", "sft", "dpo", "bradley_terry", "grpo in bfloat16"}) {
     CAPTURE(algorithm);
-    auto options = options_of(algorithm.substr(0, algorithm.find(' ')));
-    if (algorithm.ends_with("bfloat16"))
-      options.computes = precision::bfloat16;
+    const auto options = options_of(algorithm);
     const auto whole = train_with(options, 0);
     const auto kept = peak_of(options, false, 400), recomputed = peak_of(options, true, 400);
     REQUIRE(recomputed < kept);

@@ -69,9 +69,7 @@ std::vector<train::training_group> some_texts(std::uint64_t seed) {
 TEST_CASE("passes at once: a policy learns the bits of one that computes the same micro-batches one by one") {
   for (const std::string algorithm : {"grpo", "ppo", "dapo", "dr_grpo", "sft", "grpo in bfloat16"}) {
     CAPTURE(algorithm);
-    auto options = options_of(algorithm.substr(0, algorithm.find(' ')));
-    if (algorithm.ends_with("bfloat16"))
-      options.computes = precision::bfloat16;
+    auto options = options_of(algorithm);
     options.skip_flat_groups = false; // their micro-batches are those of the whole step
     for (const int at_once : {2, 3}) {
       CAPTURE(at_once);

@@ -145,9 +145,8 @@ TEST_CASE("ranks: learners of one process do not disturb each other") {
 TEST_CASE("ranks: a policy learns the same bits for any number of them") {
   for (const std::string algorithm : {"grpo", "ppo", "dapo", "dr_grpo", "sft", "grpo in bfloat16"}) {
     CAPTURE(algorithm);
-    const bool half = algorithm.ends_with("bfloat16");
-    auto options = options_of(algorithm.substr(0, algorithm.find(' ')));
-    options.computes = half ? precision::bfloat16 : precision::float32;
+    const auto options = options_of(algorithm);
+    const bool half = options.computes == precision::bfloat16;
     const auto one = train_policy(1, options);
     CHECK(one.figures[5] > 3); // micro-batches of the first step: ranks have something to share
     for (const int ranks : half ? std::vector{3} : std::vector{2, 3, 4}) {

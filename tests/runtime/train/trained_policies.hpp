@@ -72,9 +72,11 @@ inline void take_in(trained& out, const train::step_report& report) {
     out.figures.push_back(figure);
 }
 
+/// @param algorithm by its name, or "NAME in bfloat16"
 inline train::learner_options options_of(const std::string& algorithm) {
   train::learner_options options;
-  options.algorithm = algorithm;
+  options.algorithm = algorithm.substr(0, algorithm.find(' '));
+  options.computes = algorithm.ends_with(" in bfloat16") ? precision::bfloat16 : precision::float32;
   options.device = "cpu";
   options.threads = 1;
   options.optimizer.lr = 1e-3;
