@@ -60,8 +60,7 @@ struct critic_table {
       "tokens of a micro-batch; the gradient is the same for any, but for the order in which it is added up");
     v("micro_batches_at_once", s.micro_batches_at_once, between(1, 64),
       "an update is cut into a multiple of as many micro-batches, about equally long; one process on a CPU computes "
-      "them "
-      "side by side, each on its share of threads");
+      "them side by side, each on its share of threads");
     v("activation_checkpointing", s.activation_checkpointing, any(),
       "keep each block's input alone and compute the rest again for the gradient, which is the same bit for bit: less "
       "memory, more time");

@@ -115,8 +115,7 @@ struct policy_table {
       "tokens of a micro-batch; the gradient is the same for any, but for the order in which it is added up");
     v("micro_batches_at_once", s.micro_batches_at_once, between(1, 64),
       "an update is cut into a multiple of as many micro-batches, about equally long; one process on a CPU computes "
-      "them "
-      "side by side, each on its share of threads");
+      "them side by side, each on its share of threads");
     v("skip_flat_groups", s.skip_flat_groups, any(),
       "groups whose every advantage is 0 are not computed where the gradient is the same without them: no KL in the "
       "loss, no entropy bonus, no target_kl. Entropy, KL and ratios are then means over the tokens computed");
