@@ -4,7 +4,6 @@
 #include "runtime/model/float_tensor.hpp"
 #include "runtime/model/gradient_sink.hpp"
 #include "runtime/model/matrix_product.hpp"
-#include "runtime/model/packed_attention.hpp"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -266,17 +265,17 @@ at::Tensor training_operations::rope(const at::Tensor& x, const at::Tensor& posi
 }
 
 at::Tensor training_operations::attention(std::int64_t, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  make_masks(q.device());
-  return arithmetic_.is_half() && q.is_cpu() ? packed_half_attention(q, k, v, masks_)
-                                             : packed_attention(q, k, v, masks_);
+  see(q.device());
+  return pieces_ ? packed_attention(q, k, v, pieces_) : masked_attention(q, k, v, masks_);
 }
 
-void training_operations::make_masks(at::Device device) {
-  if (!masks_.empty())
+void training_operations::see(at::Device device) {
+  if (pieces_ || !masks_.empty())
     return;
-  masks_ = attention_masks(groups_, device);
-  if (arithmetic_.is_half() && device.is_cpu())
-    masks_ = added_masks(masks_);
+  if (device.is_cpu())
+    pieces_ = std::make_shared<seen_pieces>(groups_);
+  else
+    masks_ = attention_masks(groups_, device);
 }
 
 at::Tensor half_vector(const at::Tensor& parameter, const arithmetic& how) {
@@ -291,7 +290,7 @@ at::Tensor training_operations::run(std::int64_t layer, const block& one, const 
     blocks_->forward_begins(layer);
   at::Tensor y;
   if (back && activations_ == activations::recomputed) {
-    make_masks(x.device());
+    see(x.device());
     training_operations again = *this;
     again.activations_ = activations::kept;
     const at::Tensor anchor = at::zeros({}, x.options()).requires_grad_();

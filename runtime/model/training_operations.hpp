@@ -4,6 +4,7 @@
 #include "runtime/model/arithmetic.hpp"
 #include "runtime/model/block_weights.hpp"
 #include "runtime/model/decoder.hpp"
+#include "runtime/model/packed_attention.hpp"
 #include "runtime/model/packed_sequences.hpp"
 
 #include <vector>
@@ -39,13 +40,14 @@ public:
   at::Tensor run(std::int64_t layer, const block& one, const at::Tensor& x) override;
 
 private:
-  void make_masks(at::Device device);
+  void see(at::Device device);
 
   std::vector<packed_group> groups_;
   activations activations_;
   block_weights* blocks_;
   arithmetic arithmetic_;
-  std::vector<at::Tensor> masks_; ///< of the groups, once a layer has attended
+  std::shared_ptr<const seen_pieces> pieces_; ///< of the groups, once a layer has attended on the CPU
+  std::vector<at::Tensor> masks_;             ///< the same where it did so elsewhere
 };
 
 /// A parameter of few numbers as bfloat16 has it, in fp32 and differentiable. @param how of bfloat16

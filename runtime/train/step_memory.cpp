@@ -9,14 +9,13 @@ namespace {
 
 constexpr std::int64_t float_bytes = bytes_a_number(precision::float32);
 
-/// Bytes that a block keeps of each token for the backward pass, but for its mask.
+/// Bytes that a block keeps of each token for the backward pass.
 std::int64_t kept_by_block(const model::model_config& c, const pass_options& how) {
-  const bool half = how.computes == precision::bfloat16;
   const std::int64_t q = c.heads * c.head_dim, kv = c.kv_heads * c.head_dim;
-  std::int64_t between = 2 * c.hidden_size    // what both norms make
-                         + q + 2 * kv         // queries, keys, values, turned
-                         + (half ? 1 : 2) * q // attention's output; in fp32 as it is and in the order of tokens
-                         + 3 * c.ffn_size     // gate, up, their product
+  std::int64_t between = 2 * c.hidden_size // what both norms make
+                         + q + 2 * kv      // queries, keys, values, turned
+                         + q               // attention's output
+                         + 3 * c.ffn_size  // gate, up, their product
                          + 7 * how.adapter_rank;
   std::int64_t wide = 2 * c.hidden_size + 2 // what both norms read, and 1 / rms
                       + 2 * c.head_dim      // the angles of queries and of keys
@@ -47,44 +46,29 @@ std::int64_t budget_at_once(std::int64_t whole, std::int64_t budget, std::int64_
 micro_batch_size largest_micro_batch(const longest_groups& longest, std::int64_t budget) {
   const std::int64_t first = std::min(longest.answer, longest.context - longest.prompt);
   const std::int64_t rows = std::max<std::int64_t>(first - 1, 0);
-  micro_batch_size further; // of an answer's further segments: all but the last token of each is fed
-  for (std::int64_t left = longest.answer - first; left > 0; left -= longest.context) {
-    const std::int64_t fed = std::min(left, longest.context) - 1;
-    further.tokens += fed;
-    further.squares += fed * fed;
-  }
+  std::int64_t further = 0; // of an answer's further segments: all but the last token of each is fed
+  for (std::int64_t left = longest.answer - first; left > 0; left -= longest.context)
+    further += std::min(left, longest.context) - 1;
   micro_batch_size size;
-  std::int64_t group = 0; // tokens of the group that is being added
-  const auto close = [&] { size.squares += group * group; };
-  for (std::int64_t g = 0; g < longest.groups; ++g) {
-    group = 0;
+  for (std::int64_t g = 0; g < longest.groups; ++g)
     for (std::int64_t a = 0; a < longest.answers; ++a) {
-      const std::int64_t more = rows + (group == 0 ? longest.prompt : 0);
-      if (size.tokens > 0 && size.tokens + more + further.tokens > budget) {
-        close();
+      const std::int64_t more = rows + (a == 0 ? longest.prompt : 0) + further;
+      if (size.tokens > 0 && size.tokens + more > budget)
         return size;
-      }
-      group += more;
-      size.tokens += more + further.tokens;
-      size.squares += further.squares;
+      size.tokens += more;
       size.rows += longest.answer;
     }
-    close();
-  }
   return size;
 }
 
 std::int64_t activation_bytes(const model::model_config& c, const micro_batch_size& batch, const pass_options& how) {
-  const bool half = how.computes == precision::bfloat16, kept = how.kept == model::activations::kept;
+  const bool kept = how.kept == model::activations::kept;
   const std::int64_t number = bytes_a_number(how.computes);
-  // In fp32 each block makes numbers of the mask, else all have the same.
-  const std::int64_t masks = batch.squares * float_bytes;
-  const std::int64_t block = batch.tokens * kept_by_block(c, how) + (half ? 0 : masks);
+  const std::int64_t block = batch.tokens * kept_by_block(c, how);
   const std::int64_t blocks = kept ? c.layers * block : c.layers * batch.tokens * c.hidden_size * float_bytes;
-  // The masks as they are made, in bytes; the last block's output and its norm; the rows that the head reads.
-  const std::int64_t around = (half ? masks : batch.squares)
-                              + batch.tokens * (c.hidden_size * (float_bytes + number) + float_bytes)
-                              + batch.rows * c.hidden_size * number;
+  // The last block's output and its norm; the rows that the head reads.
+  const std::int64_t around =
+      batch.tokens * (c.hidden_size * (float_bytes + number) + float_bytes) + batch.rows * c.hidden_size * number;
   const std::int64_t of_backward =
       batch.tokens * (2 * c.ffn_size + c.hidden_size / 2) * float_bytes + (kept ? 0 : block);
   return blocks + around + std::max(bytes_of_head(c, batch.rows), of_backward);

@@ -12,9 +12,7 @@ namespace millrace::train {
 /// A micro-batch as memory sees it.
 struct micro_batch_size {
   std::int64_t tokens = 0; ///< fed
-  std::int64_t squares =
-      0; ///< sum of the squares of its groups' fed tokens: attention has a mask [tokens, tokens] of each
-  std::int64_t rows = 0; ///< tokens that predict one
+  std::int64_t rows = 0;   ///< tokens that predict one
 };
 
 /// The largest micro-batch of a step, if each of its groups is as long as it may be.
@@ -42,7 +40,7 @@ struct pass_options {
 };
 
 /// The most bytes that the forward and the backward pass of a micro-batch take at a time, beside weights and gradients;
-/// of bfloat16 as on a CPU that multiplies it in fp32.
+/// on a CPU, which multiplies bfloat16 in fp32.
 std::int64_t activation_bytes(const model::model_config& config, const micro_batch_size& batch,
                               const pass_options& how);
 
