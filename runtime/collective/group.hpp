@@ -32,11 +32,14 @@ public:
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
+  /// Where this rank's tensors may lie beside the CPU: a GPU where they go from GPU to GPU, else the CPU.
+  virtual at::Device device() const { return at::kCPU; }
+
   /// Sends outgoing[r] to rank r and receives incoming[r] from it.
   ///
-  /// @param outgoing size() tensors: contiguous, on the CPU; undefined or empty = nothing travels. The own entry is
-  ///                 ignored. @param incoming likewise; what one rank sends is as long, in bytes, as what the other
-  ///                 expects
+  /// @param outgoing size() tensors: contiguous, on the CPU or on `device`; undefined or empty = nothing travels. The
+  ///                 own entry is ignored. @param incoming likewise; what one rank sends is as long, in bytes, as what
+  ///                 the other expects, and lies on the CPU on both or on neither
   /// All ranks call in the same order, one exchange at a time.
   /// @throws lost @throws std::invalid_argument if a tensor is not as said above
   virtual void exchange(std::span<const at::Tensor> outgoing, std::span<const at::Tensor> incoming) = 0;
@@ -53,7 +56,7 @@ public:
   virtual std::optional<waiting> waits() const = 0;
 };
 
-/// `own` of every rank, in the order of ranks. @param own [lengths[rank], ...], on the CPU
+/// `own` of every rank, in the order of ranks. @param own [lengths[rank], ...], on the CPU or on the group's device
 /// @param lengths elements along dim 0, one number a rank; dtype and the other dimensions are the same everywhere
 /// @throws lost @throws std::invalid_argument if `own` is not as long as said
 std::vector<at::Tensor> gather(group& ranks, const at::Tensor& own, std::span<const std::int64_t> lengths);

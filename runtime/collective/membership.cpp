@@ -105,14 +105,17 @@ std::shared_ptr<group> membership::group_after(std::shared_ptr<group> last) {
     std::shared_ptr<group> made;
     std::string failure;
     try {
-      made = connect_gloo({.rank = own_.rank,
-                           .size = next->size,
-                           .host = own_.host,
-                           .ports = own_.ports,
-                           .key = key_of(next->generation, own_.key),
-                           .connect_deadline = own_.form_deadline,
-                           .exchange_deadline = own_.exchange_deadline},
-                          next->words);
+      auto ranks = connect_ranks({.rank = own_.rank,
+                                  .size = next->size,
+                                  .host = own_.host,
+                                  .ports = own_.ports,
+                                  .key = key_of(next->generation, own_.key),
+                                  .connect_deadline = own_.form_deadline,
+                                  .exchange_deadline = own_.exchange_deadline},
+                                 own_.wire, own_.port.get(), next->words);
+      made = std::move(ranks.ranks);
+      if (own_.tell_how)
+        own_.tell_how(ranks.how);
     } catch (const lost& why) {
       failure = why.what();
     }

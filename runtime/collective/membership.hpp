@@ -1,6 +1,6 @@
 #pragma once
 
-#include "runtime/collective/gloo_group.hpp"
+#include "runtime/collective/connect_ranks.hpp"
 #include "runtime/collective/group_source.hpp"
 #include "runtime/collective/rendezvous.hpp"
 
@@ -36,7 +36,10 @@ public:
     std::chrono::milliseconds form_deadline{60'000};      ///< for ranks that are all there to connect
     std::chrono::milliseconds wait_deadline{600'000};     ///< of whoever leads, for all ranks to be there
     std::chrono::milliseconds exchange_deadline{600'000}; ///< of each exchange
-    bool leads = false; ///< it needs groups; others wait for one however long it takes
+    bool leads = false;                        ///< it needs groups; others wait for one however long it takes
+    rank_wire wire = rank_wire::gloo;          ///< the same of every rank
+    std::shared_ptr<const device_port> port;   ///< of what this rank computes on; nullptr: a CPU
+    std::function<void(std::string)> tell_how; ///< is told how a group's tensors travel: `connected_ranks::how`
   };
 
   /// A word for every other rank of a generation. Any thread; must not block.

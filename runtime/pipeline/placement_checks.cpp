@@ -118,6 +118,18 @@ void check_gpus(const pipeline& p, const role& r, const role_placement& placed, 
                    + std::to_string(processes) + ", one for each process on " + (host.empty() ? "this host" : host));
 }
 
+void check_collective(const pipeline& p, const role& r, const role_placement& placed, reading& into) {
+  if (placed.collective == rank_wire::automatic)
+    return;
+  const std::string path = "placement." + r.name + ".collective";
+  const std::string found = path + ": found " + in_quotes(word(placed.collective));
+  if (!r.ranks())
+    into.wrong(into.place(path),
+               found + " of a role of kind \"" + std::string(r.kind()) + "\", want it of a policy or a critic");
+  else if (placed.collective == rank_wire::nccl && device_of(p, r) == "cpu")
+    into.wrong(into.place(path), found + " with " + device_key(r) + " = \"cpu\", want \"cuda\" or \"auto\" there");
+}
+
 } // namespace
 
 void check_placement(const pipeline& p, reading& into) {
@@ -143,6 +155,7 @@ void check_placement(const pipeline& p, reading& into) {
       into.wrong(into.place(path + ".shard"), path + ".shard: found " + in_quotes(word(placed.shard))
                                                   + " of a role of kind \"" + std::string(r->kind())
                                                   + "\", want it of a policy or a critic");
+    check_collective(p, *r, placed, into);
     if (const auto* policy = std::get_if<policy_table>(&r->options);
         policy && policy->lora && placed.shard == sharding::full)
       into.wrong(into.place(path + ".shard"), path + ".shard: found \"full\" with roles." + name

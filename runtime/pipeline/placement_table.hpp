@@ -2,6 +2,7 @@
 
 #include "runtime/pipeline/one_or_more.hpp"
 #include "runtime/words/limits.hpp"
+#include "runtime/words/rank_wire.hpp"
 #include "runtime/words/sharding.hpp"
 
 #include <array>
@@ -41,6 +42,7 @@ struct role_placement {
   host_spread spread = host_spread::hosts;
   gpu_choice gpus;
   sharding shard = sharding::none;
+  rank_wire collective = rank_wire::automatic;
 
   /// `hosts = "any"`: every host of the run.
   bool on_any_host() const { return hosts.texts == std::vector<std::string>{"any"}; }
@@ -62,6 +64,9 @@ struct role_placement {
     v("shard", s.shard, any(),
       "what ranks share out: none = each has everything; optimizer = the moments; full = weights, gradients and "
       "moments");
+    v("collective", s.collective, any(),
+      "how ranks exchange gradients and weights: auto = NCCL where each has a GPU of its own, else Gloo; gloo = over "
+      "TCP, through the hosts' memory; nccl = from GPU to GPU, or not at all");
   }
 };
 

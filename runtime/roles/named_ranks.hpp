@@ -42,6 +42,8 @@ private:
 
     int size() const override { return ranks->size(); }
 
+    at::Device device() const override { return ranks->device(); }
+
     void exchange(std::span<const at::Tensor> outgoing, std::span<const at::Tensor> incoming) override {
       const telemetry::waiting wait(
           telemetry::process_waits(),

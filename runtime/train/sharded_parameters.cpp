@@ -167,7 +167,7 @@ void sharded_parameters::bring(unit& one) {
   if (one.here || one.comes.valid())
     return;
   const at::NoGradGuard no_grad;
-  one.coming = buffer(one.what.range.numbers, options_.device(at::kCPU).dtype(computed_in_));
+  one.coming = buffer(one.what.range.numbers, options_.device(line_->ranks().device()).dtype(computed_in_));
   const at::Tensor own = part_of(one, place_.rank).of(one.coming);
   own.copy_(shares_of(one, now_.from_start ? start_ : own_));
   auto outgoing = for_each_rank(), incoming = for_each_rank();
@@ -241,7 +241,8 @@ void sharded_parameters::deliver(unit& one) {
   const at::NoGradGuard no_grad;
   for (std::size_t p = one.what.first; p < one.what.end(); ++p)
     leaves_[p].tensor.mutable_grad().reset();
-  const at::Tensor gradients = one.gradients.defined() ? one.gradients.cpu() : at::Tensor();
+  const at::Device travels_on = line_->ranks().device();
+  const at::Tensor gradients = one.gradients.defined() ? one.gradients.to(travels_on) : at::Tensor();
   auto outgoing = for_each_rank(), incoming = for_each_rank();
   delivery sent{.to = &one, .incoming = for_each_rank(), .done = {}};
   for (int r = 0; r < place_.size; ++r) {
@@ -250,7 +251,7 @@ void sharded_parameters::deliver(unit& one) {
     if (computes())
       (r == place_.rank ? arrives : outgoing[to]) = part_of(one, r).of(gradients);
     if (r != place_.rank && now_.computes(r))
-      incoming[to] = arrives = buffer(one.own.numbers, options_.device(at::kCPU));
+      incoming[to] = arrives = buffer(one.own.numbers, options_.device(travels_on));
   }
   sent.done = line_->post(std::move(outgoing), std::move(incoming));
   on_the_way_ = std::move(sent);

@@ -360,7 +360,7 @@ void team::exchange_state(group& ranks) {
     state.insert(state.end(), moments->begin(), moments->end());
   const auto size = static_cast<std::size_t>(ranks.size());
   for (const auto& tensor : state) {
-    at::Tensor here = tensor.to(at::kCPU).contiguous();
+    at::Tensor here = tensor.to(ranks.device()).contiguous();
     std::vector<at::Tensor> outgoing(size), incoming(size);
     if (ranks.rank() == 0) {
       std::fill(outgoing.begin() + 1, outgoing.end(), here);

@@ -97,8 +97,8 @@ void whole_parameters::begin(purpose what) {
   }
   if (what != purpose::first && what != purpose::more)
     return;
-  sum_ =
-      what == purpose::first ? at::Tensor() : own_share().of(sum_here_.numbers).to(at::kCPU, at::kFloat, false, true);
+  sum_ = what == purpose::first ? at::Tensor()
+                                : own_share().of(sum_here_.numbers).to(ranks_->device(), at::kFloat, false, true);
   rest();
   prepare(sum_here_);
 }
@@ -188,7 +188,7 @@ std::vector<parcel> whole_parameters::work_at_once(const task_round& now, std::s
 /// Adds the gradients of one round to this rank's share of the sum.
 void whole_parameters::add_up(const task_round& now) {
   const int size = place_.size, me = place_.rank;
-  const at::Tensor flat = sum_here_.numbers.to(at::kCPU);
+  const at::Tensor flat = sum_here_.numbers.to(ranks_->device());
   const auto share = [&](int rank) { return flat_layout::share(layout_.whole(), rank, size).of(flat); };
   tensors outgoing(static_cast<std::size_t>(size)), from(static_cast<std::size_t>(size));
   received_.resize(from.size());
@@ -231,7 +231,7 @@ void whole_parameters::end_sum() {
   }
   const int size = place_.size;
   tensors outgoing(static_cast<std::size_t>(size)), incoming(static_cast<std::size_t>(size));
-  const at::Tensor flat = sum_here_.numbers.cpu();
+  const at::Tensor flat = sum_here_.numbers.to(ranks_->device());
   own_share().of(flat).copy_(sum);
   for (int r = 0; r < size; ++r)
     if (r != place_.rank) {
@@ -239,7 +239,7 @@ void whole_parameters::end_sum() {
       incoming[static_cast<std::size_t>(r)] = flat_layout::share(layout_.whole(), r, size).of(flat);
     }
   ranks_->exchange(outgoing, incoming);
-  if (!sum_here_.numbers.is_cpu())
+  if (!flat.is_alias_of(sum_here_.numbers))
     sum_here_.numbers.copy_(flat);
 }
 
@@ -284,9 +284,10 @@ void whole_parameters::updated() {
   const auto values_of = [&](const parameter_piece& piece) {
     return piece.of(leaves_[piece.parameter].tensor.detach()).reshape({-1});
   };
-  tensors updated{at::empty({0}, at::kFloat)}; // a rank may have no share
+  const at::TensorOptions options = at::TensorOptions(ranks_->device()).dtype(at::kFloat);
+  tensors updated{at::empty({0}, options)}; // a rank may have no share
   for (const auto& piece : own(false))
-    updated.push_back(piece.tensor.reshape({-1}).cpu());
+    updated.push_back(piece.tensor.reshape({-1}).to(options.device()));
   std::vector<std::vector<parameter_piece>> of_ranks;
   std::vector<std::int64_t> lengths;
   for (int r = 0; r < place_.size; ++r) {

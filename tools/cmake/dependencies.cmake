@@ -32,6 +32,16 @@ if(MILLRACE_CUDA)
   target_link_libraries(millrace_torch INTERFACE
     -Wl,--no-as-needed torch_cuda c10_cuda -Wl,--as-needed $<LINK_ONLY:CUDA::cudart>)
   target_link_options(millrace_torch INTERFACE -Wl,--unresolved-symbols=ignore-in-shared-libs)
+
+  # -- NCCL: this machine's, or that of NVIDIA's wheel (tools/setup --cuda) -------------------------
+  cmake_path(GET MILLRACE_TORCH PARENT_PATH wheels)
+  find_path(NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ${wheels}/nvidia/nccl/include REQUIRED)
+  find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2
+    HINTS ${CUDAToolkit_LIBRARY_DIR} ${wheels}/nvidia/nccl/lib REQUIRED)
+  add_library(millrace_nccl INTERFACE)
+  add_library(millrace::nccl ALIAS millrace_nccl)
+  target_include_directories(millrace_nccl SYSTEM INTERFACE ${NCCL_INCLUDE})
+  target_link_libraries(millrace_nccl INTERFACE ${NCCL_LIBRARY})
 endif()
 
 # -- CAF 0.17: Debian ships neither a CMake package nor a .pc file ---------------------------------

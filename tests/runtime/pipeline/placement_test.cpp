@@ -39,6 +39,14 @@ TEST_CASE("placement names roles, counts and addresses") {
       errors_of(valid + "[placement]\nlearner = { processes = 2, shard = \"full\" }\n[roles.learner.lora]\nrank = 4\n")
       == lines{R"(p.toml:33:36: placement.learner.shard: found "full" with roles.learner.lora, whose adapters alone )"
                R"(are trained, want "none" or "optimizer")"});
+  for (const std::string wire : {"auto", "gloo", "nccl"})
+    CHECK(errors_of(valid + "[placement]\nlearner = { processes = 2, collective = \"" + wire + "\" }\n").empty());
+  CHECK(errors_of(valid + "[placement]\nrules = { collective = \"gloo\" }\n")
+        == lines{R"(p.toml:33:24: placement.rules.collective: found "gloo" of a role of kind "rule_verifier", )"
+                 "want it of a policy or a critic"});
+  CHECK(errors_of(valid + "[placement]\nlearner = { collective = \"nccl\" }\n", {"run.device=cpu"})
+        == lines{R"(p.toml:33:26: placement.learner.collective: found "nccl" with run.device = "cpu", )"
+                 R"(want "cuda" or "auto" there)"});
   CHECK(errors_of(valid + "[placement]\nrules = { processes = 2, shard = \"optimizer\" }\n")
         == lines{R"(p.toml:33:34: placement.rules.shard: found "optimizer" of a role of kind "rule_verifier", )"
                  "want it of a policy or a critic"});
