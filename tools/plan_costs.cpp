@@ -6,6 +6,7 @@
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/pipeline/wording.hpp"
 #include "runtime/report/recorded_costs.hpp"
+#include "runtime/roles/learner_options.hpp"
 #include "runtime/words/cores.hpp"
 #include "runtime/words/decimal.hpp"
 #include "runtime/words/input_error.hpp"
@@ -184,7 +185,8 @@ rank_costs cost_source::costs_of_ranks(const pipeline::pipeline& p, std::vector<
                           .shard = p.shard_of(role.name),
                           .micro_batch_tokens = table.micro_batch_tokens,
                           .activation_checkpointing = table.activation_checkpointing,
-                          .compute_dtype = table.compute_dtype};
+                          .compute_dtype = table.compute_dtype,
+                          .rounds_weights = roles::learner_options_of(p, 0).rounds_weights};
   const auto& path = p.models.at(table.model).path;
   const auto shape = model::load_checkpoint(path, {.weights = false, .shapes = true, .score_head = true});
   if (!measures_ranks(shape)) {

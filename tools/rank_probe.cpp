@@ -166,6 +166,7 @@ public:
     options_.device = "cpu";
     options_.activations = wanted.activation_checkpointing ? model::activations::recomputed : model::activations::kept;
     options_.computes = wanted.compute_dtype;
+    options_.rounds_weights = wanted.rounds_weights;
   }
 
   rounds_seconds alone() const {

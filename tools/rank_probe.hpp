@@ -26,6 +26,7 @@ struct rank_probe {
   std::int64_t micro_batch_tokens = 2048;
   bool activation_checkpointing = false;
   precision compute_dtype = precision::float32;
+  bool rounds_weights = false;
 
   auto operator<=>(const rank_probe&) const = default;
 };

@@ -80,7 +80,7 @@ checkpoint with_score_head(checkpoint model) {
 at::Tensor token_scores(const at::Tensor& hidden, const linear_weight& head, const at::Tensor& rows,
                         const arithmetic& how) {
   TORCH_CHECK(head.weight.dim() == 2 && head.weight.size(0) == 1, "head: want [1, hidden], got ", head.weight.sizes());
-  const at::Tensor weight = how.is_half() ? half_vector(head.weight, how) : widened(head.weight);
+  const at::Tensor weight = half_vector(head.weight, how);
   return widened(hidden.index_select(0, rows)).matmul(weight.squeeze(0));
 }
 

@@ -101,13 +101,12 @@ private:
 };
 
 struct token_logprob_function : Function<token_logprob_function> {
-  /// @param value what is multiplied in place of the weight, whose gradient it is; nothing: the weight itself
+  /// @param value what is multiplied in place of the weight, whose gradient it is
   static variable_list forward(AutogradContext* ctx, const Variable& hidden, const Variable& weight,
                                const at::Tensor& rows, const at::Tensor& targets, double temperature,
-                               const std::optional<at::Tensor>& value) {
+                               const stand_in& value) {
     const auto [distinct, row_of_token] = at::_unique(rows, true, true);
     const head_products by(hidden, temperature);
-    const at::Tensor words_of = value.value_or(weight);
     const at::Tensor h = by.inputs(hidden, distinct);
     const auto numbers = h.options().dtype(widest(h));
     const std::int64_t vocab = weight.size(0), step = words_at_once(h.size(0), vocab);
@@ -115,7 +114,7 @@ struct token_logprob_function : Function<token_logprob_function> {
     at::Tensor picked = at::empty({targets.size(0)}, numbers);
     for (std::int64_t begin = 0; begin < vocab; begin += step) {
       const std::int64_t words = std::min(step, vocab - begin);
-      const at::Tensor logits = by.logits(h, words_of.narrow(0, begin, words));
+      const at::Tensor logits = by.logits(h, words_of(weight, value, begin, words));
       softmax.add(logits);
       const targets_of_block here(row_of_token, targets, begin, words);
       picked.index_copy_(0, here.token, logits.index({here.row, here.column}));
@@ -124,8 +123,8 @@ struct token_logprob_function : Function<token_logprob_function> {
     const at::Tensor entropy_of_row = log_sum - softmax.mean_logit();
     const at::Tensor entropy = entropy_of_row.index_select(0, row_of_token);
     const at::Tensor logprob = picked - log_sum.index_select(0, row_of_token);
-    ctx->save_for_backward(
-        {weight, h, log_sum, distinct, row_of_token, targets, entropy_of_row, value.value_or(at::Tensor())});
+    ctx->save_for_backward({weight, h, log_sum, distinct, row_of_token, targets, entropy_of_row, value.kept});
+    ctx->saved_data["rounds"] = value.rounds;
     ctx->saved_data["temperature"] = temperature;
     ctx->saved_data["rows"] = hidden.size(0);
     ctx->set_materialize_grads(false);
@@ -137,7 +136,7 @@ struct token_logprob_function : Function<token_logprob_function> {
     const auto saved = ctx->get_saved_variables();
     const Variable &weight = saved[0], &h = saved[1], &log_sum = saved[2];
     const Variable &distinct = saved[3], &row_of_token = saved[4], &targets = saved[5], &entropy = saved[6];
-    const at::Tensor words_of = saved[7].defined() ? saved[7] : weight;
+    const stand_in value{.kept = saved[7], .rounds = ctx->saved_data["rounds"].toBool()};
     const head_products by(h, ctx->saved_data["temperature"].toDouble());
     if (!gradients[0].defined() && !gradients[1].defined())
       return {at::Tensor(), at::Tensor(), {}, {}, {}, {}};
@@ -157,7 +156,7 @@ struct token_logprob_function : Function<token_logprob_function> {
     const std::int64_t vocab = weight.size(0), step = words_at_once(h.size(0), vocab);
     for (std::int64_t begin = 0; begin < vocab; begin += step) {
       const std::int64_t words = std::min(step, vocab - begin);
-      const at::Tensor block = words_of.narrow(0, begin, words);
+      const at::Tensor block = words_of(weight, value, begin, words);
       at::Tensor dlogits = by.logits(h, block).sub_(log_sum.unsqueeze(1)); // log p
       if (dentropy.defined()) {
         const at::Tensor p = dlogits.exp();
@@ -175,6 +174,12 @@ struct token_logprob_function : Function<token_logprob_function> {
     at::Tensor dhidden = at::zeros({ctx->saved_data["rows"].toInt(), h.size(1)}, h.options());
     dhidden.index_copy_(0, distinct, by.of_hidden(dh));
     return {dhidden, own ? sink : at::Tensor(), {}, {}, {}, {}};
+  }
+
+private:
+  /// Some rows of what is multiplied.
+  static at::Tensor words_of(const at::Tensor& weight, const stand_in& value, std::int64_t begin, std::int64_t words) {
+    return value.kept.defined() ? value.kept.narrow(0, begin, words) : value.of(weight.narrow(0, begin, words));
   }
 };
 

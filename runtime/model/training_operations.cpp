@@ -18,14 +18,12 @@ using torch::autograd::Function;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
 
-/// In each of these functions, `value` is what is computed with in place of a parameter; nothing: the parameter itself.
-/// The gradient is the parameter's.
-using instead = std::optional<at::Tensor>;
+// In each of these functions, `value` is computed with in place of a parameter, whose gradient it is.
 
 struct embed_function : Function<embed_function> {
-  static Variable forward(AutogradContext* ctx, const Variable& table, const Variable& tokens, const instead& value) {
+  static Variable forward(AutogradContext* ctx, const Variable& table, const Variable& tokens, const stand_in& value) {
     ctx->save_for_backward({table, tokens});
-    return value.value_or(table).index_select(0, tokens);
+    return value.kept.defined() ? value.kept.index_select(0, tokens) : value.of(table.index_select(0, tokens));
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
@@ -42,20 +40,22 @@ struct embed_function : Function<embed_function> {
 
 struct linear_function : Function<linear_function> {
   static Variable forward(AutogradContext* ctx, const Variable& x, const Variable& weight,
-                          const std::optional<at::Tensor>& bias, const instead& value, const instead& bias_value) {
-    ctx->save_for_backward({x, weight, value.value_or(at::Tensor())});
+                          const std::optional<at::Tensor>& bias, const stand_in& value, const stand_in& bias_value) {
+    ctx->save_for_backward({x, weight, value.kept});
+    ctx->saved_data["rounds"] = value.rounds;
     ctx->saved_data["bias"] = bias.has_value();
-    return product_transposed(x, value.value_or(weight), bias_value ? *bias_value : bias.value_or(at::Tensor()));
+    return product_transposed(x, value.of(weight), bias ? bias_value.of(*bias) : at::Tensor());
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const auto saved = ctx->get_saved_variables();
-    const Variable &x = saved[0], &weight = saved[1], &value = saved[2];
+    const Variable &x = saved[0], &weight = saved[1];
+    const stand_in value{.kept = saved[2], .rounds = ctx->saved_data["rounds"].toBool()};
     const at::Tensor dy = gradients[0].contiguous();
     const bool half = dy.scalar_type() == at::kBFloat16;
     at::Tensor dx, dweight, dbias;
     if (ctx->needs_input_grad(0))
-      dx = product(dy, value.defined() ? value : weight);
+      dx = product(dy, value.of(weight));
     if (ctx->needs_input_grad(1)) {
       dweight = half ? wide_product(dy.t(), x) : product(dy.t(), x);
       if (at::Tensor sink = gradient_sink(weight); sink.defined()) {
@@ -243,7 +243,8 @@ void training_operations::linear(const at::Tensor& x, std::span<const linear_wei
 
 at::Tensor training_operations::rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   const bool half = arithmetic_.is_half();
-  return rms_norm_function::apply(x, half ? half_vector(weight, arithmetic_) : weight, eps,
+  const bool itself = !half && arithmetic_.of(weight).is_parameter();
+  return rms_norm_function::apply(x, itself ? weight : half_vector(weight, arithmetic_), eps,
                                   half ? at::kBFloat16 : x.scalar_type());
 }
 
@@ -280,7 +281,7 @@ void training_operations::see(at::Device device) {
 
 at::Tensor half_vector(const at::Tensor& parameter, const arithmetic& how) {
   const auto value = how.of(parameter);
-  return value ? rounded_vector::apply(parameter, *value) : widened(parameter);
+  return value.is_parameter() ? widened(parameter) : rounded_vector::apply(parameter, value.of(parameter));
 }
 
 at::Tensor training_operations::run(std::int64_t layer, const block& one, const at::Tensor& x) {

@@ -50,7 +50,7 @@ private:
   std::vector<at::Tensor> masks_;             ///< the same where it did so elsewhere
 };
 
-/// A parameter of few numbers as bfloat16 has it, in fp32 and differentiable. @param how of bfloat16
+/// A parameter of few numbers as passes compute with it, in fp32 and differentiable.
 at::Tensor half_vector(const at::Tensor& parameter, const arithmetic& how);
 
 } // namespace millrace::model

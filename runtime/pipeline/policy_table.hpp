@@ -48,6 +48,7 @@ struct policy_table {
   std::int64_t micro_batches_at_once = 1;
   bool activation_checkpointing = false;
   precision compute_dtype = precision::float32;
+  bool match_rollouts = true;
   bool skip_flat_groups = true;
   bool mask_truncated = false;
   std::string credit = "answer";
@@ -125,6 +126,9 @@ struct policy_table {
     v("compute_dtype", s.compute_dtype, any(),
       "what forward and backward passes multiply, and what lies between their operations; parameters, gradients, "
       "moments, norms, softmax and losses are float32 always");
+    v("match_rollouts", s.match_rollouts, any(),
+      "where models.MODEL.dtype is bfloat16, passes in float32 compute with the weights rounded as rollouts have them, "
+      "so that log-probabilities agree; what is changed are the float32 weights");
   }
 };
 

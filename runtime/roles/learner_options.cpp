@@ -67,6 +67,8 @@ train::learner_options learner_options_of(const pipeline::pipeline& p, int threa
     options.activations = model::activations::recomputed;
   options.micro_batches_at_once = static_cast<int>(table.micro_batches_at_once);
   options.computes = table.compute_dtype;
+  options.rounds_weights =
+      table.match_rollouts && options.sampled && p.models.at(table.model).dtype == precision::bfloat16;
   options.threads = threads;
   return options;
 }

@@ -44,6 +44,7 @@ struct learner_options {
   double turn_discount = 1;               ///< of groups with `turns`: what the next turn's reward counts, in [-1, 1]
   model::activations activations = model::activations::kept;
   precision computes = precision::float32; ///< what passes multiply; parameters and their gradients are fp32 always
+  bool rounds_weights = false;             ///< passes in fp32 compute with the parameters rounded to bfloat16
   int threads = 0;                         ///< of this process's LibTorch; 0: leave them as they are
   std::string device = "auto";             ///< "auto", "cpu", "cuda", "cuda:1"
   team_seat seat = {};                     ///< among the learner's processes

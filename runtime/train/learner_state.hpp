@@ -26,7 +26,7 @@ struct learner::state {
   std::optional<model::adapter> adapter;
   model::rounded_weights rounded;
   model::rounded_weights* half = options.computes == precision::bfloat16 ? &rounded : nullptr;
-  model::arithmetic arithmetic{options.computes, half};
+  model::arithmetic arithmetic{options.computes, half, options.rounds_weights};
   model::passes_at_once passes = passes_of(options.micro_batches_at_once, options.threads, device, options.seat.place);
   std::unique_ptr<held_parameters> held; ///< what is trained
   model::decoder decoder;

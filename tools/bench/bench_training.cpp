@@ -3,9 +3,9 @@
 // the last step's peak lies above its start (CPU).
 //
 //   bench_training [--threads N ...] [--steps N] [--micro-batch-tokens N] [--device cpu|cuda]
-//                  [--activations kept|recomputed] [--compute-dtype float32|bfloat16] [--layers N] [--answer-tokens N:
-//                  two answers of N tokens instead]
-//                  [--groups N] [--flat N: so many of them have answers of one reward]
+//                  [--activations kept|recomputed] [--compute-dtype float32|bfloat16] [--rounds-weights 0|1]
+//                  [--layers N] [--groups N] [--flat N: so many of them have answers of one reward]
+//                  [--answer-tokens N: two answers of N tokens instead]
 
 #include "runtime/model/matrix_product.hpp"
 #include "runtime/train/learner.hpp"
@@ -161,6 +161,8 @@ int main(int argc, char** argv) {
     else if (flag == "--activations")
       options.activations =
           argv[i + 1] == std::string("recomputed") ? model::activations::recomputed : model::activations::kept;
+    else if (flag == "--rounds-weights")
+      options.rounds_weights = std::atoi(argv[i + 1]) != 0;
     else if (flag == "--compute-dtype")
       options.computes = argv[i + 1] == std::string("bfloat16") ? precision::bfloat16 : precision::float32;
     else if (flag == "--layers")

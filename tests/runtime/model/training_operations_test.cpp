@@ -289,6 +289,30 @@ TEST_CASE("in bfloat16, what is computed with are the rounded parameters, and th
     CHECK((one.tensor.grad().scalar_type() == at::kFloat));
 }
 
+TEST_CASE(
+    "in fp32 with rounded weights, everything is as with parameters that are bfloat16's, and so is the gradient") {
+  for (const auto* family : {"llama", "qwen2", "qwen3"}) {
+    CAPTURE(family);
+    const auto config = tiny_config(family);
+    const auto exact = random_weights(config, 7, at::kFloat, true);
+    auto narrow = exact;
+    for (auto& one : narrow)
+      one.tensor = one.tensor.detach().to(at::kBFloat16).to(at::kFloat).requires_grad_();
+    const model::decoder d(config, exact), other(config, narrow);
+    for (const auto kept : {model::activations::kept, model::activations::recomputed}) {
+      const auto found = packed_logprob(d, two_groups(), 0.7, kept, {.rounds_weights = true});
+      const auto want = packed_logprob(other, two_groups(), 0.7, kept, {});
+      CHECK(at::equal(found, want));
+      found.sum().backward();
+      want.sum().backward();
+      for (std::size_t i = 0; i < exact.size(); ++i) {
+        CAPTURE(exact[i].name);
+        CHECK(at::equal(exact[i].tensor.grad(), narrow[i].tensor.grad()));
+      }
+    }
+  }
+}
+
 TEST_CASE("in bfloat16, a number of a score head is a sum in fp32") {
   // 256 + 1: bfloat16 has no 257.
   const model::linear_weight head{at::tensor({256.f, 1.00390625f}).view({1, 2}).requires_grad_(), {}, nullptr};
