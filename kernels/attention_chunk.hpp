@@ -24,6 +24,7 @@ template <class Number>
 struct head_chunk {
   const Number* numbers[chunk_blocks]; ///< keys [head_dim, cache_block_tokens] or values [cache_block_tokens, head_dim]
   const Number* next[chunk_blocks]; ///< what is read after them: fetched meanwhile. Each as far off where keys are read
+  const float* scales[chunk_blocks]; ///< [cache_block_tokens] of them, where the cache is int8
   std::int64_t head_dim;
 };
 
@@ -97,6 +98,27 @@ MILLRACE_INLINE void score_blocks(const head_chunk<Number>& h, std::int64_t bloc
 #pragma GCC unroll 4
       for (int v = 0; v < of_block; ++v)
         store(scores + g * chunk_tokens + (block + b) * cache_block_tokens + v * width, sums[g][b][v]);
+}
+
+/// Multiplies what tokens [first, last) of a chunk have by the scales of their keys or values.
+/// @param of_tokens [queries, chunk_tokens]
+template <int width, class Number>
+MILLRACE_INLINE void multiply_by_scales(const head_chunk<Number>& h, std::int64_t first, std::int64_t last,
+                                        std::int64_t queries, float* of_tokens) {
+  using V = vector<width>;
+  for (std::int64_t t = first; t < last;) {
+    const float* const scales = h.scales[t / cache_block_tokens] + t % cache_block_tokens;
+    const std::int64_t end = std::min(last, (t / cache_block_tokens + 1) * cache_block_tokens);
+    const auto step = t + width <= end ? width : std::int64_t{1};
+    for (std::int64_t g = 0; g < queries; ++g) {
+      float* const at = of_tokens + g * chunk_tokens + t;
+      if (step == width)
+        store(at, load<V>(at) * load<V>(scales));
+      else
+        *at *= *scales;
+    }
+    t += step;
+  }
 }
 
 /// Scores become weights exp(score - peak), those of tokens that the query does not see 0.

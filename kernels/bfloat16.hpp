@@ -10,7 +10,8 @@ struct bfloat16 {
   std::uint16_t bits;
 };
 
-/// What weights, keys and values are stored as; int8 is for weights alone (packed_matrix.hpp).
+/// What weights, keys and values are stored as. In int8 weights have scales of 16 bits (packed_matrix.hpp), keys and
+/// values those of cached_attention.hpp.
 enum class storage : std::uint8_t { float32, bfloat16, int8 };
 
 /// The nearest bfloat16, of two equally near the one whose last bit is 0. NaN stays NaN.

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <numeric>
 #include <stdexcept>
+#include <type_traits>
 #include <vector>
 
 namespace millrace::kernels {
@@ -35,13 +37,68 @@ std::int64_t values_at(const cached_attention_args& a, std::int64_t kv_head) {
   return a.layer_offset + (a.kv_heads + kv_head) * tokens * a.head_dim;
 }
 
-float as_stored(float x, const float*) {
-  return x;
+/// Where the scales of a kv head stand in a block in int8, in bytes.
+std::int64_t key_scales_at(const cached_attention_args& a, std::int64_t kv_head) {
+  constexpr auto size = static_cast<std::int64_t>(sizeof(float));
+  return a.layer_offset + 2 * a.kv_heads * tokens * a.head_dim + kv_head * tokens * size;
 }
 
-bfloat16 as_stored(float x, const bfloat16*) {
-  return rounded(x);
+std::int64_t value_scales_at(const cached_attention_args& a, std::int64_t kv_head) {
+  return key_scales_at(a, a.kv_heads + kv_head);
 }
+
+template <class Block>
+auto* scales_in(Block* block, std::int64_t at) {
+  using number = std::conditional_t<std::is_const_v<Block>, const float, float>;
+  return reinterpret_cast<number*>(block + at);
+}
+
+/// The numbers of one token and head as they are stored.
+template <class Number>
+class stored_numbers {
+public:
+  stored_numbers(const float* from, std::int64_t) : from_(from) {}
+
+  Number operator[](std::int64_t d) const {
+    if constexpr (std::is_same_v<Number, float>)
+      return from_[d];
+    else
+      return rounded(from_[d]);
+  }
+
+private:
+  const float* from_;
+};
+
+template <>
+class stored_numbers<std::int8_t> {
+public:
+  stored_numbers(const float* from, std::int64_t count) : from_(from) {
+    constexpr float smallest = 0x1p-100f; // below it steps would have no inverse: the numbers are stored as 0
+    float sum = 0;                        // of no finite number it is not finite either: 0 * inf is NaN
+    for (std::int64_t d = 0; d < count; ++d) {
+      largest_ = std::max(largest_, std::abs(from[d]));
+      sum += from[d] * 0.0f;
+    }
+    if (sum != 0)
+      largest_ = std::numeric_limits<float>::quiet_NaN();
+    else
+      steps_ = largest_ < smallest ? 0 : 127.0f / largest_;
+  }
+
+  float scale() const { return largest_ / 127.0f; }
+
+  std::int8_t operator[](std::int64_t d) const {
+    if (steps_ == 0)
+      return 0;
+    constexpr float round = 0x1.8p23f; // adding and taking it away again rounds to a whole number
+    return static_cast<std::int8_t>(from_[d] * steps_ + round - round);
+  }
+
+private:
+  const float* from_;
+  float largest_ = 0, steps_ = 0;
+};
 
 template <class Number>
 void append_row(const cached_attention_args& a, std::int64_t r, const float* k, const float* v) {
@@ -50,11 +107,16 @@ void append_row(const cached_attention_args& a, std::int64_t r, const float* k, 
   const std::int64_t t = place.position % tokens;
   for (std::int64_t h = 0; h < a.kv_heads; ++h) {
     const std::int64_t from = (r * a.kv_heads + h) * a.head_dim;
+    const stored_numbers<Number> key(k + from, a.head_dim), value(v + from, a.head_dim);
     Number* const keys = block + keys_at(a, h) + t;
     Number* const values = block + values_at(a, h) + t * a.head_dim;
     for (std::int64_t d = 0; d < a.head_dim; ++d) {
-      keys[d * tokens] = as_stored(k[from + d], keys);
-      values[d] = as_stored(v[from + d], values);
+      keys[d * tokens] = key[d];
+      values[d] = value[d];
+    }
+    if constexpr (std::is_same_v<Number, std::int8_t>) {
+      scales_in(block, key_scales_at(a, h))[t] = key.scale();
+      scales_in(block, value_scales_at(a, h))[t] = value.scale();
     }
   }
 }
@@ -240,16 +302,22 @@ private:
   }
 
   /// body(numbers): the keys or the values of the first `count` blocks of row i's chunk, where the cache has them, or
-  /// widened once for all if many `queries` read bfloat16.
+  /// widened once for all if many `queries` read bfloat16 or int8.
   template <class Body>
   MILLRACE_INLINE void with_numbers(std::int64_t i, std::int64_t chunk, std::int64_t count, bool keys,
                                     std::int64_t queries, const Body& body) {
+    const bool few = queries <= most_queries<width>;
     head_chunk<float> numbers;
     if (a_.cached_as == storage::float32) {
       numbers = in_place<float>(i, chunk, count, keys);
-    } else {
+    } else if (a_.cached_as == storage::bfloat16) {
       const auto stored = in_place<bfloat16>(i, chunk, count, keys);
-      if (queries <= most_queries<width>)
+      if (few)
+        return body(stored);
+      numbers = widened(stored, count);
+    } else {
+      const auto stored = in_place<std::int8_t>(i, chunk, count, keys);
+      if (few)
         return body(stored);
       numbers = widened(stored, count);
     }
@@ -258,7 +326,7 @@ private:
 
   template <class Number>
   head_chunk<Number> in_place(std::int64_t i, std::int64_t chunk, std::int64_t count, bool keys) const {
-    head_chunk<Number> h{.numbers = {}, .next = {}, .head_dim = a_.head_dim};
+    head_chunk<Number> h{.numbers = {}, .next = {}, .scales = {}, .head_dim = a_.head_dim};
     const std::int64_t keys_from = keys_at(a_, kv_head_), values_from = values_at(a_, kv_head_);
     const std::int64_t rest = place(i).position / tokens - (chunk + 1) * chunk_blocks;
     for (std::int64_t b = 0; b < count; ++b) {
@@ -267,18 +335,22 @@ private:
           rest >= 0 ? blocks(i, chunk + 1)[std::min(b, rest)] : behind_.blocks[std::min(b, behind_.position / tokens)];
       h.numbers[b] = block + (keys ? keys_from : values_from);
       h.next[b] = keys ? block + values_from : static_cast<const Number*>(later) + keys_from;
+      if constexpr (std::is_same_v<Number, std::int8_t>)
+        h.scales[b] = scales_in(block, keys ? key_scales_at(a_, kv_head_) : value_scales_at(a_, kv_head_));
     }
     return h;
   }
 
-  MILLRACE_INLINE head_chunk<float> widened(const head_chunk<bfloat16>& h, std::int64_t count) const {
-    head_chunk<float> wide{.numbers = {}, .next = {}, .head_dim = h.head_dim};
+  template <class Number>
+  MILLRACE_INLINE head_chunk<float> widened(const head_chunk<Number>& h, std::int64_t count) const {
+    head_chunk<float> wide{.numbers = {}, .next = {}, .scales = {}, .head_dim = h.head_dim};
     const std::int64_t numbers = tokens * h.head_dim;
     for (std::int64_t b = 0; b < count; ++b) {
       float* const to = wide_ + b * numbers;
       for (std::int64_t n = 0; n < numbers; n += width)
         store(to + n, load_widened<vector<width>>(h.numbers[b] + n));
       wide.numbers[b] = wide.next[b] = to;
+      wide.scales[b] = h.scales[b];
     }
     return wide;
   }
@@ -330,12 +402,16 @@ private:
           for (; b < upto; ++b)
             score_blocks<width, count, 1>(keys, b, q, queries_, scores);
         });
+    if (a_.cached_as == storage::int8)
+      multiply_by_scales<width>(keys, from * tokens, upto * tokens, queries, scores_ + first * chunk_tokens);
   }
 
   /// Values of tokens [from, upto) for queries [first, first + queries).
   template <class Number>
   MILLRACE_INLINE void mix(const head_chunk<Number>& values, std::int64_t from, std::int64_t upto, std::int64_t first,
                            std::int64_t queries, float* partials) {
+    if (a_.cached_as == storage::int8)
+      multiply_by_scales<width>(values, from, upto, queries, scores_ + first * chunk_tokens);
     for_queries<width>(
         queries, [&](std::int64_t g, auto count) __attribute__((always_inline)) {
           mix_head<width, count>(values, from, upto, scores_ + (first + g) * chunk_tokens,
@@ -366,11 +442,20 @@ private:
   float *q_, *scores_, *next_, *sums_, *wide_;
 };
 
-/// A number of the cache, for the reference.
-float cached(const cached_attention_args& a, const cache_place& place, std::int64_t t, std::int64_t at) {
+/// A number of the cache, for the reference. @param scale_at where its scale stands, in int8
+double cached(const cached_attention_args& a, const cache_place& place, std::int64_t t, std::int64_t at,
+              std::int64_t scale_at) {
   const void* const block = place.blocks[t / tokens];
-  return a.cached_as == storage::float32 ? static_cast<const float*>(block)[at]
-                                         : widened(static_cast<const bfloat16*>(block)[at]);
+  switch (a.cached_as) {
+  case storage::float32:
+    return static_cast<const float*>(block)[at];
+  case storage::bfloat16:
+    return widened(static_cast<const bfloat16*>(block)[at]);
+  case storage::int8:
+    break;
+  }
+  const auto* const bytes = static_cast<const std::int8_t*>(block);
+  return bytes[at] * static_cast<double>(scales_in(bytes, scale_at)[t % tokens]);
 }
 
 } // namespace
@@ -382,8 +467,10 @@ void append_to_cache(const cached_attention_args& a, const float* k, const float
     for (std::int64_t r = first; r < last; ++r)
       if (a.cached_as == storage::float32)
         append_row<float>(a, r, k, v);
-      else
+      else if (a.cached_as == storage::bfloat16)
         append_row<bfloat16>(a, r, k, v);
+      else
+        append_row<std::int8_t>(a, r, k, v);
   });
 }
 
@@ -425,7 +512,8 @@ void cached_attention_reference(const cached_attention_args& a) {
       for (std::int64_t t = 0; t < count; ++t) {
         double score = 0;
         for (std::int64_t d = 0; d < a.head_dim; ++d)
-          score += static_cast<double>(q[d]) * cached(a, place, t, keys_at(a, kv_head) + d * tokens + t % tokens);
+          score += static_cast<double>(q[d])
+                   * cached(a, place, t, keys_at(a, kv_head) + d * tokens + t % tokens, key_scales_at(a, kv_head));
         weight[static_cast<std::size_t>(t)] = score * scale;
         peak = std::max(peak, score * scale);
       }
@@ -434,8 +522,9 @@ void cached_attention_reference(const cached_attention_args& a) {
       for (std::int64_t d = 0; d < a.head_dim; ++d) {
         double mixed = 0;
         for (std::int64_t t = 0; t < count; ++t)
-          mixed += weight[static_cast<std::size_t>(t)]
-                   * cached(a, place, t, values_at(a, kv_head) + t % tokens * a.head_dim + d);
+          mixed +=
+              weight[static_cast<std::size_t>(t)]
+              * cached(a, place, t, values_at(a, kv_head) + t % tokens * a.head_dim + d, value_scales_at(a, kv_head));
         a.y[(r * a.heads + h) * a.head_dim + d] = static_cast<float>(mixed / total);
       }
     }

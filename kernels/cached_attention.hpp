@@ -14,9 +14,13 @@ class thread_team;
 /// that the scores of 16 tokens fill registers) and the values [16, head_dim].
 inline constexpr std::int64_t cache_block_tokens = 16;
 
-/// Numbers of one layer in a block: keys of every kv head, then values of every kv head.
-constexpr std::int64_t cache_layer_numbers(std::int64_t kv_heads, std::int64_t head_dim) {
-  return 2 * kv_heads * cache_block_tokens * head_dim;
+/// Numbers of one layer in a block: keys of every kv head, then values of every kv head. In int8 the scales follow,
+/// floats [2, kv_heads, 16], of the keys and then of the values: a token's keys (or values) of one head are whole steps
+/// from -127 to 127 of its scale, the largest of them / 127.
+constexpr std::int64_t cache_layer_numbers(std::int64_t kv_heads, std::int64_t head_dim,
+                                           storage cached_as = storage::float32) {
+  const auto scale = cached_as == storage::int8 ? static_cast<std::int64_t>(sizeof(float)) : 0;
+  return 2 * kv_heads * cache_block_tokens * (head_dim + scale);
 }
 
 /// Where a row stands: its sequence's blocks and its position there.
@@ -38,7 +42,8 @@ struct cached_attention_args {
   storage cached_as = storage::float32;
 };
 
-/// Writes the rows' keys and values at their places, rounded where the cache is bfloat16.
+/// Writes the rows' keys and values at their places, rounded where the cache is bfloat16 or int8. In int8 a token's
+/// keys (or values) of one head that are not all finite are kept as NaN.
 /// @param k,v [rows, kv_heads, head_dim]
 void append_to_cache(const cached_attention_args& layout, const float* k, const float* v, thread_team& team);
 
@@ -60,7 +65,7 @@ void append_to_cache_cuda(const cached_attention_args& layout, const float* k, c
 
 /// One block for each row and up to eight query heads that share keys. As on the CPU, a row's result depends on its q,
 /// its position and the cached values only, bit for bit. Enqueues on `stream`; all memory is the device's.
-/// @throws std::invalid_argument if `heads` is no multiple of `kv_heads` or the cache is bfloat16
+/// @throws std::invalid_argument if `heads` is no multiple of `kv_heads` or the cache is no float32
 /// @throws std::runtime_error with CUDA's own text if the launch fails
 void cached_attention_cuda(const cached_attention_args& args, CUstream_st* stream);
 

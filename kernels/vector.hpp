@@ -31,13 +31,23 @@ MILLRACE_INLINE V load(const float* from) {
   return v;
 }
 
-/// As many numbers as V has lanes, widened.
+/// As many numbers as V has lanes, widened: those of int8 without their scale.
 template <class V, class Number>
 MILLRACE_INLINE V load_widened(const Number* from) {
+  constexpr int width = sizeof(V) / sizeof(float);
   if constexpr (std::is_same_v<Number, float>) {
     return load<V>(from);
+  } else if constexpr (std::is_same_v<Number, std::int8_t>) {
+    typename vector_of<width>::ints wide;
+    if constexpr (width >= 8) {
+      asm("vpmovsxbd %1, %0" : "=v"(wide) : "m"(*reinterpret_cast<const Number(*)[width]>(from)));
+    } else {
+      typename vector_of<width>::bytes narrow;
+      std::memcpy(&narrow, from, sizeof narrow);
+      wide = __builtin_convertvector(narrow, typename vector_of<width>::ints);
+    }
+    return __builtin_convertvector(wide, V);
   } else {
-    constexpr int width = sizeof(V) / sizeof(float);
     typename vector_of<width>::ints wide;
     if constexpr (width >= 8) {
       // GCC 12 makes five instructions of __builtin_convertvector.

@@ -68,7 +68,8 @@ struct changes_of_key {
   std::vector<std::pair<std::string, std::function<void(pipeline::pipeline&)>>> values; ///< as text, and what it does
 };
 
-using changes_by_harm = std::array<std::vector<changes_of_key>, 5>;
+/// The last ones change numbers by a rounding.
+using changes_by_harm = std::array<std::vector<changes_of_key>, 7>;
 
 template <class Table>
 Table& table_of(pipeline::pipeline& p, std::size_t role) {
@@ -95,6 +96,23 @@ void add_changes_of_learner(changes_by_harm& all, const pipeline::pipeline& p, s
     all[4].push_back({"placement." + name + ".shard", {{"optimizer", [name](auto& changed) {
                                                           changed.placement.roles.at(name).shard = sharding::optimizer;
                                                         }}}});
+  if (table->compute_dtype == precision::float32)
+    all[6].push_back({"roles." + name + ".compute_dtype", {{word(precision::bfloat16), [i](auto& changed) {
+                                                              table_of<Table>(changed, i).compute_dtype =
+                                                                  precision::bfloat16;
+                                                            }}}});
+}
+
+/// Keys and values that take fewer bytes, where they may.
+void add_narrower_cache(changes_by_harm& all, const pipeline::pipeline& p, std::size_t i,
+                        const pipeline::rollout_table& table) {
+  if (pipeline::device_of(p, p.roles[i]).starts_with("cuda"))
+    return;
+  auto& narrower = all[5].emplace_back(changes_of_key{"roles." + p.roles[i].name + ".cache_dtype", {}});
+  for (const auto kept : {sampling_precision::bfloat16, sampling_precision::int8})
+    if (kept > table.cache_dtype)
+      narrower.values.emplace_back(
+          word(kept), [i, kept](auto& changed) { table_of<pipeline::rollout_table>(changed, i).cache_dtype = kept; });
 }
 
 /// A cache keeps room for a few answers.
@@ -118,9 +136,10 @@ void add_changes_of_rollout(changes_by_harm& all, const pipeline::pipeline& p, s
     fewer.values.emplace_back(std::to_string(slots), [i, slots](auto& changed) {
       table_of<pipeline::rollout_table>(changed, i).slots = slots;
     });
+  add_narrower_cache(all, p, i, *table);
 }
 
-/// The least harmful first: none of the first three changes what is learned.
+/// The least harmful first: none but the last two changes what is learned.
 std::vector<changes_of_key> changes_of(const pipeline::pipeline& p, const memory_plan& plan) {
   changes_by_harm by_harm;
   for (std::size_t i = 0; i < p.roles.size(); ++i) {
@@ -239,9 +258,9 @@ std::string refusal_of(const pipeline::pipeline& p, const memory_plan& plan, con
          + bytes_in_words(here ? plan.bytes_here() : plan.bytes_on_gpu()) + ", found "
          + bytes_in_words(here ? host.bytes : *host.gpu) + " of " + (here ? host.what : "GPU memory") + "; most are "
          + part_in_words(*largest) + " in " + process + ", " + bytes_in_words(largest->bytes) + "; "
-         + (change.empty()
-                ? "no smaller micro-batch or cache makes it fit: want a smaller model, or roles on other hosts"
-                : "it fits with " + change);
+         + (change.empty() ? "no smaller micro-batch or cache and no bfloat16 makes it fit: want a smaller model, or "
+                             "roles on other hosts"
+                           : "it fits with " + change);
 }
 
 std::string in_words(const memory_plan& plan, const host_memory& host) {
@@ -276,16 +295,14 @@ std::string in_json(const memory_plan& plan, const host_memory& host) {
   return object.dump();
 }
 
-std::string memory_in_words(const std::vector<pipeline::stage>& stages) {
-  const auto host = memory_of_this_host();
+std::string memory_in_words(const std::vector<pipeline::stage>& stages, const host_memory& host) {
   std::string text;
   for (const auto& [name, p] : stages)
     text += (name.empty() ? "" : "stage " + name + ": ") + in_words(memory_plan_of(p), host);
   return text;
 }
 
-void want_memory(const std::vector<pipeline::stage>& stages) {
-  const auto host = memory_of_this_host();
+void want_memory(const std::vector<pipeline::stage>& stages, const host_memory& host) {
   for (const auto& [name, p] : stages)
     if (const auto why = refusal_of(p, memory_plan_of(p), host); !why.empty())
       throw input_error((name.empty() ? "" : "stage " + name + ": ") + why);

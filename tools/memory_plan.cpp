@@ -44,8 +44,8 @@ std::int64_t trainer_bytes(std::int64_t weights) {
 }
 
 /// Keys and values of answers and of the prompts that they share. @param prompt, answer tokens
-std::int64_t cache_bytes_of(const model::model_config& c, precision cached, std::int64_t answers, std::int64_t prompts,
-                            std::int64_t prompt, std::int64_t answer) {
+std::int64_t cache_bytes_of(const model::model_config& c, sampling_precision cached, std::int64_t answers,
+                            std::int64_t prompts, std::int64_t prompt, std::int64_t answer) {
   constexpr auto block = kernels::cache_block_tokens;
   const auto blocks = [](std::int64_t tokens) { return (tokens + block - 1) / block; };
   return (answers * blocks(prompt + answer - prompt / block * block) + prompts * blocks(prompt))

@@ -77,7 +77,7 @@ std::uint64_t numbers_of_model(const std::filesystem::path& model);
 /// What this host lets a run have.
 struct host_memory {
   std::int64_t bytes = 0;          ///< of its memory; of this process's control group, if that is less
-  std::string what = "memory";     ///< "memory", "memory of its control group"
+  std::string what = "memory";     ///< "memory", "memory of its control group", "memory as said"
   std::optional<std::int64_t> gpu; ///< bytes of its GPUs; nothing: it has none
 };
 
@@ -94,10 +94,11 @@ std::string in_words(const memory_plan& plan, const host_memory& host);
 std::string in_json(const memory_plan& plan, const host_memory& host);
 
 /// The table of each stage, with its name before it where there is one.
-std::string memory_in_words(const std::vector<pipeline::stage>& stages);
+std::string memory_in_words(const std::vector<pipeline::stage>& stages,
+                            const host_memory& host = memory_of_this_host());
 
-/// @throws input_error with `refusal_of` the first stage that does not fit on this host
-void want_memory(const std::vector<pipeline::stage>& stages);
+/// @throws input_error with `refusal_of` the first stage that does not fit on the host
+void want_memory(const std::vector<pipeline::stage>& stages, const host_memory& host = memory_of_this_host());
 
 /// "1.5 GiB"
 std::string bytes_in_words(std::int64_t bytes);

@@ -330,6 +330,7 @@ at::Tensor inference_operations::rope(const at::Tensor& x, const at::Tensor& pos
 at::Tensor inference_operations::attention(std::int64_t layer, const at::Tensor& q, const at::Tensor& k,
                                            const at::Tensor& v) {
   at::Tensor y = at::empty({q.size(0), q.size(1) * q.size(2)}, q.options());
+  const auto layer_numbers = kernels::cache_layer_numbers(k.size(1), q.size(2), cached_as_);
   const kernels::cached_attention_args args{.q = q.data_ptr<float>(),
                                             .places = where_,
                                             .y = y.data_ptr<float>(),
@@ -337,7 +338,7 @@ at::Tensor inference_operations::attention(std::int64_t layer, const at::Tensor&
                                             .heads = q.size(1),
                                             .kv_heads = k.size(1),
                                             .head_dim = q.size(2),
-                                            .layer_offset = layer * kernels::cache_layer_numbers(k.size(1), q.size(2)),
+                                            .layer_offset = layer * layer_numbers,
                                             .cached_as = cached_as_};
   if (q.is_cpu()) {
     kernels::append_to_cache(args, k.data_ptr<float>(), v.data_ptr<float>(), team_);

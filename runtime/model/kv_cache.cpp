@@ -1,7 +1,6 @@
 #include "runtime/model/kv_cache.hpp"
 
 #include "kernels/cached_attention.hpp"
-#include "runtime/model/float_tensor.hpp"
 
 #include <ATen/ATen.h>
 
@@ -14,13 +13,45 @@ namespace millrace::model {
 
 using kernels::cache_block_tokens;
 
-kv_pool::kv_pool(const model_config& config, at::Device device, precision kept)
-    : config_(config), device_(device), kept_(kept), layers_(config.layers),
-      layer_numbers_(kernels::cache_layer_numbers(config.kv_heads, config.head_dim)) {
+namespace {
+
+kernels::storage storage_of(sampling_precision kept) {
+  switch (kept) {
+  case sampling_precision::float32:
+    break;
+  case sampling_precision::bfloat16:
+    return kernels::storage::bfloat16;
+  case sampling_precision::int8:
+    return kernels::storage::int8;
+  }
+  return kernels::storage::float32;
 }
 
-std::shared_ptr<kv_pool> kv_pool::make(const model_config& config, at::Device device, precision kept) {
-  return std::shared_ptr<kv_pool>(new kv_pool(config, device, kept));
+at::ScalarType scalar_type(kernels::storage stored) {
+  switch (stored) {
+  case kernels::storage::float32:
+    break;
+  case kernels::storage::bfloat16:
+    return at::kBFloat16;
+  case kernels::storage::int8:
+    return at::kChar;
+  }
+  return at::kFloat;
+}
+
+} // namespace
+
+kv_pool::kv_pool(const model_config& config, at::Device device, kernels::storage stored_as)
+    : config_(config), device_(device), stored_as_(stored_as), layers_(config.layers),
+      layer_numbers_(kernels::cache_layer_numbers(config.kv_heads, config.head_dim, stored_as)) {
+}
+
+std::shared_ptr<kv_pool> kv_pool::make(const model_config& config, at::Device device, sampling_precision kept) {
+  return std::shared_ptr<kv_pool>(new kv_pool(config, device, storage_of(kept)));
+}
+
+std::int64_t kv_pool::bytes_per_block() const {
+  return layers_ * layer_numbers_ * static_cast<std::int64_t>(c10::elementSize(scalar_type(stored_as_)));
 }
 
 /// Small blocks one by one would lie in the heap between a step's activations, and leave pieces there that nothing fits
@@ -29,7 +60,7 @@ at::Tensor kv_pool::cut_block() {
   constexpr std::int64_t slab_bytes = 4 << 20;
   if (!slab_.defined() || cut_ == slab_.size(0)) {
     slab_ = at::empty({std::max<std::int64_t>(1, slab_bytes / bytes_per_block()), layers_ * layer_numbers_},
-                      at::TensorOptions().dtype(scalar_type(kept_)).device(device_));
+                      at::TensorOptions().dtype(scalar_type(stored_as_)).device(device_));
     cut_ = 0;
   }
   ++allocated_;

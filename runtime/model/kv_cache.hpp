@@ -17,18 +17,16 @@ namespace millrace::model {
 /// needed and kept for reuse; a pool outlives its blocks' users safely (they hold it). Thread-safe.
 class kv_pool : public std::enable_shared_from_this<kv_pool> {
 public:
-  /// @param kept bfloat16 rounds keys and values once, when they are written
+  /// @param kept bfloat16 and int8 round keys and values once, when they are written
   static std::shared_ptr<kv_pool> make(const model_config& config, at::Device device = at::kCPU,
-                                       precision kept = precision::float32);
+                                       sampling_precision kept = sampling_precision::float32);
 
   /// One block, its memory uninitialised; returns to the pool when the last holder lets go.
   std::shared_ptr<at::Tensor> take();
 
-  kernels::storage stored_as() const {
-    return kept_ == precision::float32 ? kernels::storage::float32 : kernels::storage::bfloat16;
-  }
+  kernels::storage stored_as() const { return stored_as_; }
 
-  std::int64_t bytes_per_block() const { return layers_ * layer_numbers_ * bytes_a_number(kept_); }
+  std::int64_t bytes_per_block() const;
 
   std::int64_t blocks_allocated() const;
 
@@ -38,13 +36,13 @@ public:
   const model_config& config() const { return config_; }
 
 private:
-  kv_pool(const model_config& config, at::Device device, precision kept);
+  kv_pool(const model_config& config, at::Device device, kernels::storage stored_as);
 
   at::Tensor cut_block(); ///< the lock is held
 
   model_config config_;
   at::Device device_;
-  precision kept_;
+  kernels::storage stored_as_;
   std::int64_t layers_, layer_numbers_;
   mutable std::mutex mutex_;
   std::vector<at::Tensor> free_;

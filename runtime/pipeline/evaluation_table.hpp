@@ -41,7 +41,7 @@ struct evaluation_table {
   std::int64_t max_new_tokens = 256;
   std::int64_t max_turn_tokens = 0;
   std::int64_t slots = 16;
-  precision cache_dtype = precision::float32;
+  sampling_precision cache_dtype = sampling_precision::float32;
   std::int64_t threads = 1;
   double temperature = 1;
   std::int64_t top_k = 0;

@@ -27,7 +27,7 @@ struct rollout_table {
   std::int64_t max_new_tokens = 256;
   std::int64_t slots = 32;
   byte_count cache_bytes;
-  precision cache_dtype = precision::float32;
+  sampling_precision cache_dtype = sampling_precision::float32;
   bool prefix_cache = true;
   double temperature = 1;
   std::int64_t top_k = 0;

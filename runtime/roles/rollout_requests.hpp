@@ -63,7 +63,7 @@ private:
   std::int64_t longest_prompt_ = 0;
   std::int32_t slots_ = 1;
   std::int64_t cache_bytes_ = 0;
-  precision cached_ = precision::float32;
+  sampling_precision cached_ = sampling_precision::float32;
   bool prefix_cache_ = true;
   std::int32_t greedy_ = 0;
   bool episodes_ = false, with_clients_ = false;

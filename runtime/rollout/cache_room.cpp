@@ -112,7 +112,8 @@ std::vector<slot*> cache_room::parked() const {
   return found;
 }
 
-void check_cache(std::int64_t bytes, precision cached, const model::model_config& config, std::int64_t max_context) {
+void check_cache(std::int64_t bytes, sampling_precision cached, const model::model_config& config,
+                 std::int64_t max_context) {
   if (bytes == 0)
     return;
   // The prompt's last block may be there twice: the prompt's own and the answer's copy.

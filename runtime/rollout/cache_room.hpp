@@ -56,6 +56,7 @@ private:
 };
 
 /// @throws input_error where a bounded cache (`bytes` > 0) does not hold one answer that fills the context
-void check_cache(std::int64_t bytes, precision cached, const model::model_config& config, std::int64_t max_context);
+void check_cache(std::int64_t bytes, sampling_precision cached, const model::model_config& config,
+                 std::int64_t max_context);
 
 } // namespace millrace::rollout

@@ -16,13 +16,13 @@
 namespace millrace::rollout {
 
 struct engine_options {
-  std::int32_t slots = 32;               ///< answers decoded together, >= 1
-  std::int64_t max_context = 0;          ///< tokens of prompt and answer; 0 = the model's context
-  std::int64_t prefill_rows = 512;       ///< prompt tokens computed in one step, >= 1
-  int threads = 1;                       ///< >= 1, of the CPU
-  std::int64_t cache_bytes = 0;          ///< most bytes of keys and values; 0 = no bound
-  precision cached = precision::float32; ///< keys and values; bfloat16 on the CPU alone
-  bool prefix_cache = true;              ///< keys and values are found again by the tokens that they are of
+  std::int32_t slots = 32;                                 ///< answers decoded together, >= 1
+  std::int64_t max_context = 0;                            ///< tokens of prompt and answer; 0 = the model's context
+  std::int64_t prefill_rows = 512;                         ///< prompt tokens computed in one step, >= 1
+  int threads = 1;                                         ///< >= 1, of the CPU
+  std::int64_t cache_bytes = 0;                            ///< most bytes of keys and values; 0 = no bound
+  sampling_precision cached = sampling_precision::float32; ///< keys and values; narrower on the CPU alone
+  bool prefix_cache = true; ///< keys and values are found again by the tokens that they are of
 };
 
 /// What one step did.

@@ -6,16 +6,16 @@
 
 namespace millrace {
 
-/// What weights, keys and values are kept as, in memory, in files and on their way to other roles. A number that is
-/// rounded to bfloat16 goes to the nearest one, of two equally near the even one.
+/// What weights are kept as, in memory, in files and on their way to other roles. A number that is rounded to bfloat16
+/// goes to the nearest one, of two equally near the even one.
 enum class precision : std::uint8_t { float32, bfloat16 };
 
 constexpr auto words_for(precision) {
   return std::to_array<std::string_view>({"float32", "bfloat16"});
 }
 
-/// What the matrices of a model are kept as where it samples. int8: 32 numbers of a row, in whole steps from -127 to
-/// 127 of a scale of 16 bits.
+/// What the matrices of a model, and keys and values, are kept as where it samples. int8: whole steps from -127 to 127
+/// of a scale. 32 numbers of a matrix's row have one of 16 bits; a token's keys (or values) of a head have one of 32.
 enum class sampling_precision : std::uint8_t { float32, bfloat16, int8 };
 
 constexpr auto words_for(sampling_precision) {

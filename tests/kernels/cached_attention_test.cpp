@@ -5,7 +5,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstring>
 #include <deque>
 #include <random>
 #include <utility>
@@ -18,6 +20,22 @@ using millrace::test::random_floats;
 
 namespace {
 
+template <class Number>
+constexpr storage storage_of = std::is_same_v<Number, float>      ? storage::float32
+                               : std::is_same_v<Number, bfloat16> ? storage::bfloat16
+                                                                  : storage::int8;
+
+/// What stands where nobody wrote: NaN; in int8, whose scales are floats, bytes of a NaN.
+template <class Number>
+Number poison() {
+  if constexpr (std::is_same_v<Number, float>)
+    return NAN;
+  else if constexpr (std::is_same_v<Number, bfloat16>)
+    return rounded(NAN);
+  else
+    return -1;
+}
+
 /// One sequence's cache with every place that nobody wrote poisoned.
 template <class Number>
 struct cache {
@@ -26,10 +44,7 @@ struct cache {
 
   cache(std::int64_t tokens, std::int64_t block_numbers) {
     for (std::int64_t t = 0; t < tokens; t += cache_block_tokens)
-      if constexpr (std::is_same_v<Number, float>)
-        memory.emplace_back(static_cast<std::size_t>(block_numbers), NAN);
-      else
-        memory.emplace_back(static_cast<std::size_t>(block_numbers), rounded(NAN));
+      memory.emplace_back(static_cast<std::size_t>(block_numbers), poison<Number>());
     for (auto& m : memory)
       blocks.push_back(m.data());
   }
@@ -46,7 +61,7 @@ constexpr shape shapes[] = {{9, 3, 64, 50}, {4, 4, 16, 33}, {14, 2, 64, 16}, {2,
 template <class Number>
 struct sequences {
   shape of;
-  std::int64_t layer = cache_layer_numbers(of.kv_heads, of.dim);
+  std::int64_t layer = cache_layer_numbers(of.kv_heads, of.dim, storage_of<Number>);
   std::deque<std::vector<Number>> memory;
   std::deque<std::vector<void*>> tables;
   std::vector<std::int64_t> lengths;
@@ -67,10 +82,7 @@ struct sequences {
       lengths.push_back(shared * cache_block_tokens + 1 + below(below(2) == 0 ? 20 : of.tokens));
       const std::int64_t blocks = (lengths.back() + cache_block_tokens - 1) / cache_block_tokens;
       while (static_cast<std::int64_t>(table.size()) < blocks) {
-        if constexpr (std::is_same_v<Number, float>)
-          memory.emplace_back(static_cast<std::size_t>(2 * layer), NAN);
-        else
-          memory.emplace_back(static_cast<std::size_t>(2 * layer), rounded(NAN));
+        memory.emplace_back(static_cast<std::size_t>(2 * layer), poison<Number>());
         table.push_back(memory.back().data());
       }
       std::vector<cache_place> own;
@@ -92,7 +104,7 @@ struct sequences {
             .kv_heads = of.kv_heads,
             .head_dim = of.dim,
             .layer_offset = layer,
-            .cached_as = std::is_same_v<Number, float> ? storage::float32 : storage::bfloat16};
+            .cached_as = storage_of<Number>};
   }
 
   /// Prompts' rows one after another and answers' last rows, in any order of sequences.
@@ -250,6 +262,112 @@ TEST_CASE("a bfloat16 cache gives the bits of a float cache of rounded keys and 
     }
 }
 
+TEST_CASE("an int8 cache: a token's keys and values of a head are whole steps of the largest / 127") {
+  constexpr std::int64_t dim = 4, layer = cache_layer_numbers(2, dim, storage::int8);
+  CHECK(layer == 2 * 2 * 16 * (4 + 4)); // a byte a number, and a float for each token's keys and values of a head
+  cache<std::int8_t> store(1, layer);
+  const std::vector<float> q(2 * dim, 0.0f), k{127, 0, -1.4f, -127, 0.25f, -0.5f, 0.1f, 0},
+      v{0, 0, 0, 0, 254, 1, 3, -7};
+  const cache_place place{store.blocks.data(), 0};
+  std::vector<float> y(q.size());
+  thread_team team(1);
+  const cached_attention_args args{.q = q.data(),
+                                   .places = &place,
+                                   .y = y.data(),
+                                   .rows = 1,
+                                   .heads = 2,
+                                   .kv_heads = 2,
+                                   .head_dim = dim,
+                                   .layer_offset = 0,
+                                   .cached_as = storage::int8};
+  append_to_cache(args, k.data(), v.data(), team);
+  const std::vector<std::int8_t>& block = store.memory[0];
+  const auto key = [&](std::size_t head, std::size_t d) { return int{block[(head * dim + d) * 16]}; };
+  CHECK(std::array{key(0, 0), key(0, 1), key(0, 2), key(0, 3)} == std::array{127, 0, -1, -127});
+  CHECK(std::array{key(1, 0), key(1, 1), key(1, 2), key(1, 3)} == std::array{64, -127, 25, 0}); // 63.5: the even one
+  const auto scale = [&](std::size_t which) {
+    float found = 0;
+    std::memcpy(&found, block.data() + 4 * 16 * dim + which * 16 * sizeof(float), sizeof found);
+    return found;
+  };
+  CHECK(std::array{scale(0), scale(1), scale(2), scale(3)} == std::array{1.0f, 0.5f / 127, 0.0f, 2.0f});
+  cached_attention(args, team);                              // the one token's values
+  CHECK(y == std::vector<float>{0, 0, 0, 0, 254, 0, 4, -8}); // 0.5, 1.5 and 3.5 steps go to the even one
+}
+
+TEST_CASE("an int8 cache agrees with the reference, and is near what was not rounded") {
+  for (const auto set : instruction_sets_here())
+    for (const auto& [heads, kv_heads, dim, tokens] : shapes) {
+      thread_team team(2, set);
+      cache<float> whole(tokens, 2 * cache_layer_numbers(kv_heads, dim));
+      const std::int64_t layer = cache_layer_numbers(kv_heads, dim, storage::int8);
+      cache<std::int8_t> narrow(tokens, 2 * layer);
+      const auto q = random_floats(tokens * heads * dim, 1), k = random_floats(tokens * kv_heads * dim, 2),
+                 v = random_floats(tokens * kv_heads * dim, 3);
+      std::vector<cache_place> in_whole, in_narrow;
+      for (std::int64_t t = 0; t < tokens; ++t) {
+        in_whole.push_back({whole.blocks.data(), t});
+        in_narrow.push_back({narrow.blocks.data(), t});
+      }
+      std::vector<float> exact(q.size()), want(q.size()), got(q.size());
+      cached_attention_args args{.q = q.data(),
+                                 .places = in_whole.data(),
+                                 .y = exact.data(),
+                                 .rows = tokens,
+                                 .heads = heads,
+                                 .kv_heads = kv_heads,
+                                 .head_dim = dim,
+                                 .layer_offset = cache_layer_numbers(kv_heads, dim)};
+      append_to_cache(args, k.data(), v.data(), team);
+      cached_attention_reference(args);
+      args.places = in_narrow.data();
+      args.layer_offset = layer;
+      args.cached_as = storage::int8;
+      args.y = got.data();
+      append_to_cache(args, k.data(), v.data(), team);
+      cached_attention(args, team);
+      args.y = want.data();
+      cached_attention_reference(args);
+      double worst = 0, moved = 0;
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        worst = std::max(worst, std::abs(static_cast<double>(got[i]) - want[i]));
+        moved = std::max(moved, std::abs(static_cast<double>(want[i]) - exact[i]));
+      }
+      CAPTURE(name(set));
+      CAPTURE(dim);
+      CHECK(worst < 5e-6); // means of values near 1
+      CHECK(moved < 0.05);
+      CHECK(moved > 1e-4);
+    }
+}
+
+TEST_CASE("an int8 cache keeps what is tiny as 0, and what is not finite as NaN for the rows that see it") {
+  constexpr std::int64_t tokens = 3, dim = 8;
+  for (const float bad : {INFINITY, -INFINITY, NAN}) {
+    cache<std::int8_t> store(tokens, cache_layer_numbers(1, dim, storage::int8));
+    const std::vector<float> q(tokens * dim, 1.0f), k(tokens * dim, 1e-40f);
+    std::vector<float> v(tokens * dim, 2.0f), y(q.size());
+    v[2 * dim + 3] = bad;
+    const std::vector<cache_place> places{{store.blocks.data(), 0}, {store.blocks.data(), 1}, {store.blocks.data(), 2}};
+    const cached_attention_args args{.q = q.data(),
+                                     .places = places.data(),
+                                     .y = y.data(),
+                                     .rows = tokens,
+                                     .heads = 1,
+                                     .kv_heads = 1,
+                                     .head_dim = dim,
+                                     .layer_offset = 0,
+                                     .cached_as = storage::int8};
+    for (const auto set : instruction_sets_here()) {
+      thread_team team(1, set);
+      append_to_cache(args, k.data(), v.data(), team);
+      cached_attention(args, team);
+      CHECK(std::all_of(y.begin(), y.begin() + 2 * dim, [](float x) { return x == 2.0f; }));
+      CHECK(std::all_of(y.begin() + 2 * dim, y.end(), [](float x) { return std::isnan(x); }));
+    }
+  }
+}
+
 TEST_CASE("a row's bits do not depend on the rows beside it, on what they share, or on threads") {
   constexpr shape long_shapes[] = {{9, 3, 64, 700}, {4, 4, 16, 300}, {7, 1, 80, 260}, {2, 1, 8, 400}, {64, 2, 16, 140}};
   for (unsigned seed = 0; seed < 40; ++seed) {
@@ -257,6 +375,7 @@ TEST_CASE("a row's bits do not depend on the rows beside it, on what they share,
     const shape& what = long_shapes[seed % std::size(long_shapes)];
     rows_do_not_depend_on_each_other<float>(what, seed);
     rows_do_not_depend_on_each_other<bfloat16>(what, seed);
+    rows_do_not_depend_on_each_other<std::int8_t>(what, seed);
   }
 }
 

@@ -313,4 +313,61 @@ TEST_CASE("a run that does not fit is refused before it starts, and the change t
   CHECK(checked.err == refused.err);
 }
 
+TEST_CASE(
+    "memory for a host that is said: the changes that round numbers come last, and the change named makes it fit") {
+  // Answers are long, whole and one at a time, so activations alone are large, and no shorter micro-batch helps them.
+  const tiny_run run;
+  const strings large{"--set", "roles.rollout.max_new_tokens=400",
+                      "--set", "roles.learner.micro_batch_tokens=64",
+                      "--set", "roles.learner.activation_checkpointing=true",
+                      "--set", "roles.rollout.slots=1",
+                      "--set", "roles.rollout.cache_bytes=1 MiB"};
+  const auto said = [&](std::int64_t bytes, strings more = {}) {
+    auto sets = with(large, std::move(more));
+    sets.insert(sets.end(), {"--memory", "--host-memory", std::to_string(bytes) + " B"});
+    return run_to_end(run.check(sets));
+  };
+  const auto total = [&](const strings& more) {
+    return planned(run, with(large, more)).at("bytes").get<std::int64_t>();
+  };
+  const auto whole = total({}), narrow = total({"--set", "roles.rollout.cache_dtype=bfloat16"}),
+             narrower = total({"--set", "roles.rollout.cache_dtype=int8"});
+  REQUIRE(narrower < narrow);
+  REQUIRE(narrow < whole);
+  CHECK(said(whole).status == 0);
+  const auto ends_with = [&](const std::string& text, const std::string& end) {
+    CAPTURE(text);
+    CHECK(text.ends_with(end + '\n'));
+  };
+  ends_with(said(whole - 1).err, "it fits with --set roles.rollout.cache_dtype=bfloat16");
+  ends_with(said(narrow - 1).err, "it fits with --set roles.rollout.cache_dtype=int8");
+  ends_with(said(1 << 20).err, "want a smaller model, or roles on other hosts");
+  CHECK(said(narrow - 1, {"--set", "roles.rollout.cache_dtype=int8"}).status == 0);
+  CHECK(said(whole).out.find("memory as said") != std::string::npos);
+
+  const auto wrong = run_to_end(run.check({"--memory", "--gpu-memory", "much"}));
+  CHECK(wrong.err == "millrace: --gpu-memory: found \"much\", want bytes such as \"24 GiB\"\n");
+  const auto alone = run_to_end(run.check({"--host-memory", "24 GiB"}));
+  CHECK(alone.status == 1);
+  CHECK(alone.err.find("want --memory too") != std::string::npos);
+}
+
+TEST_CASE("compute_dtype is named where nothing but it makes a run fit") {
+  const tiny_run run;
+  const strings large{"--set", "roles.learner.micro_batch_tokens=64", "--set", "roles.rollout.slots=1",
+                      "--set", "roles.rollout.cache_dtype=int8"};
+  const auto with_learner = [&](const strings& more) {
+    return planned(run, with(large, more)).at("bytes").get<std::int64_t>();
+  };
+  const strings checkpointing{"--set", "roles.learner.activation_checkpointing=true"};
+  const auto all = with_learner(checkpointing),
+             half = with_learner(with(checkpointing, {"--set", "roles.learner.compute_dtype=bfloat16"}));
+  REQUIRE(half < all);
+  auto sets = with(large, checkpointing);
+  sets.insert(sets.end(), {"--memory", "--host-memory", std::to_string(all - 1) + " B"});
+  const auto refused = run_to_end(run.check(sets));
+  CAPTURE(refused.err);
+  CHECK(refused.err.ends_with("it fits with --set roles.learner.compute_dtype=bfloat16\n"));
+}
+
 } // namespace memory_test

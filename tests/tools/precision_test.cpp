@@ -123,6 +123,29 @@ TEST_CASE("an int8 rollout: the model learns, a replay and several processes rep
   CHECK(gap(alone) > 1e-4);
 }
 
+TEST_CASE(
+    "keys and values in int8: the model learns, a replay, a resume, a bound and several processes repeat every bit") {
+  const strings in_bytes{"--set", "roles.rollout.cache_dtype=int8"};
+  const tiny_run longer({.steps = 40});
+  curve_of(longer, in_bytes);
+  CHECK(mean_reward(longer, 30, 40) > mean_reward(longer, 0, 5) + 0.03); // of 0.09 to the largest reward, 1.5
+
+  const tiny_pipeline pipeline{.steps = 6};
+  const tiny_run alone(pipeline), apart(pipeline), halves(pipeline), bounded(pipeline), all(pipeline);
+  const auto curve = curve_of(alone, in_bytes);
+  const auto gap = alone.files().metrics().front().at("rollout/logprob_max_difference").get<double>();
+  CHECK(gap > 1e-4);
+  CHECK(gap < 0.5);
+  CHECK(curve_of(apart, with(placed_apart(false), in_bytes)) == curve);
+  CHECK(curve_of(bounded, with(in_bytes, {"--set", "roles.rollout.cache_bytes=16 KiB"})) == curve);
+  check_replay(alone);
+  REQUIRE(run_to_end(halves.start(with(in_bytes, {"--set", "run.steps=2"})), 60).status == 0);
+  REQUIRE(run_to_end(halves.resume({"--set", "run.steps=6"}), 60).status == 0);
+  CHECK(halves.files().learning_curve() == curve);
+  curve_of(all, with(in_bytes, {"--set", "models.tiny.rollout_dtype=int8"}));
+  check_replay(all);
+}
+
 TEST_CASE("bfloat16 goes with adapters, averages, references that follow, critics and checkpoints") {
   const tiny_pipeline pipeline{.steps = 4, .reference = true, .critic = true};
   for (const strings& how :
@@ -154,7 +177,10 @@ TEST_CASE("bfloat16 where it means nothing and words that are none are refused a
   };
   refused({"--set", "models.tiny.dtype=half"},
           "--set models.tiny.dtype=half: models.tiny.dtype: found \"half\", want one of \"float32\", \"bfloat16\"");
-  refused({"--set", "roles.rollout.cache_dtype=fp8"}, "roles.rollout.cache_dtype: found \"fp8\"");
+  refused({"--set", "roles.rollout.cache_dtype=fp8"},
+          "roles.rollout.cache_dtype: found \"fp8\", want one of \"float32\", \"bfloat16\", \"int8\"");
+  refused({"--set", "roles.rollout.cache_dtype=int8", "--set", "run.device=cuda"},
+          "roles.rollout.cache_dtype: found \"int8\", want \"float32\" with run.device = \"cuda\"");
   refused({"--set", "roles.learner.compute_dtype=half"},
           "roles.learner.compute_dtype: found \"half\", want one of \"float32\", \"bfloat16\"");
   refused({"--set", "models.tiny.rollout_dtype=int4"},

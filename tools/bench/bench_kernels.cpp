@@ -129,7 +129,6 @@ class attention_call {
 public:
   explicit attention_call(const attention_shape& shape) {
     constexpr std::int64_t tokens = kernels::cache_block_tokens;
-    constexpr auto stored = std::is_same_v<Number, float> ? at::kFloat : at::kBFloat16;
     for (std::int64_t s = 0; s < shape.sequences; ++s) {
       auto& table = tables_.emplace_back();
       for (std::int64_t first = 0; first < shape.context; first += tokens) {
@@ -137,7 +136,7 @@ public:
           table.push_back(tables_[0][table.size()]);
           continue;
         }
-        memory_.push_back(at::randn({layers * layer_numbers}).to(stored));
+        memory_.push_back(random_numbers());
         table.push_back(memory_.back().data_ptr());
       }
     }
@@ -149,17 +148,16 @@ public:
   }
 
   void run(std::int64_t layer, thread_team& team) {
-    kernels::cached_attention(
-        {.q = q_.template data_ptr<float>(),
-         .places = places_.data(),
-         .y = y_.template data_ptr<float>(),
-         .rows = static_cast<std::int64_t>(places_.size()),
-         .heads = heads,
-         .kv_heads = kv_heads,
-         .head_dim = dim,
-         .layer_offset = layer % layers * layer_numbers,
-         .cached_as = std::is_same_v<Number, float> ? kernels::storage::float32 : kernels::storage::bfloat16},
-        team);
+    kernels::cached_attention({.q = q_.template data_ptr<float>(),
+                               .places = places_.data(),
+                               .y = y_.template data_ptr<float>(),
+                               .rows = static_cast<std::int64_t>(places_.size()),
+                               .heads = heads,
+                               .kv_heads = kv_heads,
+                               .head_dim = dim,
+                               .layer_offset = layer % layers * layer_numbers,
+                               .cached_as = cached_as},
+                              team);
   }
 
   double flops() const {
@@ -171,7 +169,19 @@ public:
 
 private:
   static constexpr std::int64_t heads = 9, kv_heads = 3, dim = 64, layers = 8;
-  static constexpr std::int64_t layer_numbers = kernels::cache_layer_numbers(kv_heads, dim);
+  static constexpr auto cached_as = std::is_same_v<Number, float>               ? kernels::storage::float32
+                                    : std::is_same_v<Number, kernels::bfloat16> ? kernels::storage::bfloat16
+                                                                                : kernels::storage::int8;
+  static constexpr std::int64_t layer_numbers = kernels::cache_layer_numbers(kv_heads, dim, cached_as);
+
+  /// A block. Bytes are such that scales, read as floats, are small and finite: 0x0d0d0d0d and the like.
+  static at::Tensor random_numbers() {
+    if constexpr (cached_as == kernels::storage::int8)
+      return at::randint(8, 16, {layers * layer_numbers}, at::kChar);
+    else
+      return at::randn({layers * layer_numbers})
+          .to(cached_as == kernels::storage::float32 ? at::kFloat : at::kBFloat16);
+  }
 
   std::vector<at::Tensor> memory_;
   std::vector<std::vector<void*>> tables_;
@@ -200,10 +210,12 @@ void measure_attention(thread_team& team) {
     const double flops = attention_call<float>(shape).flops();
     const auto [cpu, wall] = attention_time<float>(shape, team);
     const auto [half_cpu, half_wall] = attention_time<kernels::bfloat16>(shape, team);
+    const auto [byte_cpu, byte_wall] = attention_time<std::int8_t>(shape, team);
     std::printf("{\"attention\":\"%s\",\"cpu_ms\":%.3f,\"ms\":%.3f,\"gflops\":%.1f,\"bfloat16_cpu_ms\":%.3f,"
-                "\"bfloat16_ms\":%.3f,\"bfloat16_gflops\":%.1f}\n",
+                "\"bfloat16_ms\":%.3f,\"bfloat16_gflops\":%.1f,\"int8_cpu_ms\":%.3f,\"int8_ms\":%.3f,"
+                "\"int8_gflops\":%.1f}\n",
                 shape.what, cpu * 1e3, wall * 1e3, flops / cpu * 1e-9, half_cpu * 1e3, half_wall * 1e3,
-                flops / half_cpu * 1e-9);
+                flops / half_cpu * 1e-9, byte_cpu * 1e3, byte_wall * 1e3, flops / byte_cpu * 1e-9);
     std::fflush(stdout);
   }
 }

@@ -2,8 +2,8 @@
 // one JSON line a batch. The tokens are random: what counts is the shape.
 //
 //   bench_sampling MODEL [--threads N] [--batch N]... [--answers N] [--prompt-tokens N] [--new-tokens N] [--repeat N]
-//                 [--prefill-rows N] [--device cpu|cuda] [--dtype float32|bfloat16|int8] [--cache-dtype
-//                 float32|bfloat16]
+//                 [--prefill-rows N] [--device cpu|cuda] [--dtype float32|bfloat16|int8]
+//                 [--cache-dtype float32|bfloat16|int8]
 //
 // tools/bench/sampling_peer.py runs this and transformers' generate in turns and prints the ratio;
 // tools/bench/long_contexts.py does so for prompts of thousands of tokens.
@@ -94,7 +94,7 @@ int measure(const sampling_arguments& given) {
                              {.slots = batch,
                               .prefill_rows = prefill_rows,
                               .threads = threads,
-                              .cached = value_of<precision>(cache_dtype).value()});
+                              .cached = value_of<sampling_precision>(cache_dtype).value()});
       const auto t = run(engine, {batch, std::min(answers, batch), prompt_tokens, new_tokens}, loaded.config.vocab_size,
                          static_cast<std::uint64_t>(i));
       const timing kept = best;
@@ -136,7 +136,7 @@ int main(int argc, char** argv) {
                     {.name = "--repeat", .to = &given.repeat},
                     {.name = "--device", .to = &given.device, .one_of = {"auto", "cpu", "cuda"}},
                     {.name = "--dtype", .to = &given.dtype, .one_of = {"float32", "bfloat16", "int8"}},
-                    {.name = "--cache-dtype", .to = &given.cache_dtype, .one_of = {"float32", "bfloat16"}}},
+                    {.name = "--cache-dtype", .to = &given.cache_dtype, .one_of = {"float32", "bfloat16", "int8"}}},
       .run = [&given] { return measure(given); }};
   return tools::run_program(only, argc, argv);
 }

@@ -2,6 +2,7 @@
 #include "runtime/formats/quoted.hpp"
 #include "runtime/pipeline/schedule_config.hpp"
 #include "runtime/pipeline/stages.hpp"
+#include "runtime/words/byte_count.hpp"
 #include "runtime/words/input_error.hpp"
 #include "tools/command.hpp"
 #include "tools/commands/pipeline_arguments.hpp"
@@ -12,8 +13,10 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,7 +32,31 @@ struct check_arguments {
   bool json = false;
   bool data = false;
   bool memory = false;
+  std::string host_memory, gpu_memory;
+
+  /// The host that the run is to fit on. @throws input_error for a text that is no number of bytes
+  tools::host_memory host() const;
 };
+
+std::optional<std::int64_t> bytes_said(const std::string& option, const std::string& text) {
+  if (text.empty())
+    return {};
+  const auto bytes = byte_count_of(text);
+  if (!bytes || bytes->bytes < 1)
+    throw input_error(option + ": found \"" + formats::printable(text) + "\", want bytes such as \"24 GiB\"");
+  return bytes->bytes;
+}
+
+tools::host_memory check_arguments::host() const {
+  auto found = memory_of_this_host();
+  if (const auto bytes = bytes_said("--host-memory", host_memory)) {
+    found.bytes = *bytes;
+    found.what = "memory as said";
+  }
+  if (const auto bytes = bytes_said("--gpu-memory", gpu_memory))
+    found.gpu = bytes;
+  return found;
+}
 
 nlohmann::ordered_json in_json(const pipeline::stage& stage, const std::vector<std::string>& warnings) {
   const auto& p = stage.what;
@@ -74,7 +101,7 @@ void print_data(const std::vector<checked_data>& all, const check_arguments& giv
 /// @throws input_error for a run that would be refused
 int end_of_check(const std::vector<pipeline::stage>& stages, const check_arguments& given) {
   if (given.memory)
-    want_memory(stages);
+    want_memory(stages, given.host());
   return 0;
 }
 
@@ -85,6 +112,8 @@ int run_check(const check_arguments& given) {
   }
   if (given.pipeline.files.empty())
     throw input_error("check: no FILE, want a pipeline in TOML (or --keys)");
+  if (!given.memory && !(given.host_memory + given.gpu_memory).empty())
+    throw input_error("check: --host-memory and --gpu-memory say what --memory compares with: want --memory too");
   const auto stages = pipeline::read_stages(given.pipeline.files, given.pipeline.overrides);
   std::vector<checked_data> data;
   if (given.data)
@@ -105,8 +134,7 @@ int run_check(const check_arguments& given) {
     for (std::size_t i = 0; i < stages.size(); ++i) {
       auto object = in_json(stages[i], warnings[i]);
       if (given.memory)
-        object["memory"] =
-            nlohmann::ordered_json::parse(in_json(memory_plan_of(stages[i].what), memory_of_this_host()));
+        object["memory"] = nlohmann::ordered_json::parse(in_json(memory_plan_of(stages[i].what), given.host()));
       std::printf("%s\n", object.dump().c_str());
     }
     print_data(data, given);
@@ -121,7 +149,7 @@ int run_check(const check_arguments& given) {
       std::fprintf(given.resolved ? stderr : stdout, "warning: %s\n", warning.c_str());
   print_data(data, given);
   if (given.memory)
-    std::fputs(('\n' + memory_in_words(stages)).c_str(), given.resolved ? stderr : stdout);
+    std::fputs(('\n' + memory_in_words(stages, given.host())).c_str(), given.resolved ? stderr : stdout);
   return end_of_check(stages, given);
 }
 
@@ -145,6 +173,11 @@ command check_command() {
                          .to = &given->memory,
                          .help = "How much memory each process takes at most, by role and kind; a run that does not "
                                  "fit on this host is refused, with the smallest change that makes it fit"},
+                        {.name = "--host-memory",
+                         .to = &given->host_memory,
+                         .help = "With --memory: the bytes of the host that the run is for, in place of this one's: "
+                                 "\"24 GiB\""},
+                        {.name = "--gpu-memory", .to = &given->gpu_memory, .help = "The same of all its GPUs together"},
                         {.name = "--json",
                          .to = &given->json,
                          .help = "A JSON object for each stage, and with --data for each source, instead of words"},

@@ -7,6 +7,7 @@
 #include "runtime/model/matrix_product.hpp"
 #include "runtime/model/packed_sequences.hpp"
 #include "runtime/model/training_operations.hpp"
+#include "runtime/words/enum_words.hpp"
 #include "tests/runtime/model/random_decoder.hpp"
 
 #include <ATen/ATen.h>
@@ -87,7 +88,7 @@ std::vector<std::int32_t> some_tokens(std::int64_t count) {
 }
 
 at::Tensor cached(const decoder& d, const std::vector<std::int32_t>& tokens, std::int64_t at_once, int threads,
-                  precision kept = precision::float32) {
+                  sampling_precision kept = sampling_precision::float32) {
   kernels::thread_team team(threads);
   inference_operations ops(team);
   kv_sequence sequence(kv_pool::make(d.config(), d.device(), kept));
@@ -337,22 +338,16 @@ TEST_CASE("a matrix that int8 moves too far, or that is too large for it, is nam
   refused(1e9, "packed_matrix: a weight is not finite or too large for int8");
 }
 
-TEST_CASE("a bfloat16 cache: half the bytes, one set of bits whatever the batching, forks and threads, near fp32's") {
-  const decoder d = tiny("llama");
-  CHECK(2 * kv_pool::make(d.config(), at::kCPU, precision::bfloat16)->bytes_per_block()
-        == kv_pool::make(d.config())->bytes_per_block());
-  const auto tokens = some_tokens(41);
-  const at::Tensor whole = cached(d, tokens, 41, 1, precision::bfloat16);
-  CHECK(at::equal(whole, cached(d, tokens, 1, 2, precision::bfloat16)));
-  CHECK(at::equal(whole, cached(d, tokens, 7, 3, precision::bfloat16)));
-  const at::Tensor exact = cached(d, tokens, 41, 1);
-  CHECK_FALSE(at::equal(whole, exact));
-  // Keys and values are off by 2^-9 of their size at most: hidden states near 1 by a few hundredths.
-  CHECK((whole - exact).abs().max().item<double>() < 0.05);
+namespace {
 
+/// A narrow cache gives one set of bits, whatever the batching, forks and threads. @returns its hidden states
+at::Tensor narrow_cache_bits(const decoder& d, const std::vector<std::int32_t>& tokens, sampling_precision kept) {
+  at::Tensor whole = cached(d, tokens, 41, 1, kept);
+  CHECK(at::equal(whole, cached(d, tokens, 1, 2, kept)));
+  CHECK(at::equal(whole, cached(d, tokens, 7, 3, kept)));
   kernels::thread_team team(1);
   inference_operations ops(team);
-  kv_sequence prompt(kv_pool::make(d.config(), at::kCPU, precision::bfloat16));
+  kv_sequence prompt(kv_pool::make(d.config(), at::kCPU, kept));
   const auto rows_of = [&](kv_sequence& sequence, std::int64_t first, std::int64_t last) {
     std::vector<inference_row> rows;
     for (auto i = first; i < last; ++i)
@@ -365,6 +360,30 @@ TEST_CASE("a bfloat16 cache: half the bytes, one set of bits whatever the batchi
     kv_sequence fork = prompt.fork(shared);
     fork.grow(41 - shared);
     CHECK(at::equal(ops.forward(d, rows_of(fork, shared, 41)), whole.slice(0, shared, 41)));
+  }
+  return whole;
+}
+
+} // namespace
+
+TEST_CASE(
+    "a bfloat16 or int8 cache: fewer bytes, one set of bits whatever the batching, forks and threads, near fp32's") {
+  const decoder d = tiny("llama");
+  const auto bytes = [&](sampling_precision kept) {
+    return kv_pool::make(d.config(), at::kCPU, kept)->bytes_per_block();
+  };
+  const auto whole_bytes = bytes(sampling_precision::float32), head_dim = d.config().head_dim;
+  CHECK(2 * bytes(sampling_precision::bfloat16) == whole_bytes);
+  CHECK(4 * head_dim * bytes(sampling_precision::int8) == (head_dim + 4) * whole_bytes);
+  const auto tokens = some_tokens(41);
+  const at::Tensor exact = cached(d, tokens, 41, 1);
+  // Keys and values are off by 2^-9 of their size in bfloat16, by half of 1/127 of a head's largest in int8: hidden
+  // states near 1 by a few hundredths.
+  for (const auto kept : {sampling_precision::bfloat16, sampling_precision::int8}) {
+    CAPTURE(word(kept));
+    const at::Tensor narrow = narrow_cache_bits(d, tokens, kept);
+    CHECK_FALSE(at::equal(narrow, exact));
+    CHECK((narrow - exact).abs().max().item<double>() < 0.05);
   }
 }
 

@@ -17,13 +17,13 @@ namespace {
 constexpr std::int64_t context = 64;
 
 /// The smallest cache that is taken: one answer of the context, and a second copy of the prompt's last block.
-std::int64_t smallest(precision cached = precision::float32) {
+std::int64_t smallest(sampling_precision cached = sampling_precision::float32) {
   const std::int64_t blocks = (context + kernels::cache_block_tokens - 1) / kernels::cache_block_tokens + 1;
   return blocks * model::kv_pool::make(tests::tiny_config("llama"), at::kCPU, cached)->bytes_per_block();
 }
 
 std::map<std::uint64_t, finished_group> unbounded(const std::vector<group_request>& requests,
-                                                  precision cached = precision::float32) {
+                                                  sampling_precision cached = sampling_precision::float32) {
   engine e(tiny(), nullptr, 1, {.slots = 64, .max_context = context, .cached = cached});
   for (const auto& r : requests)
     e.admit(r);
@@ -41,7 +41,7 @@ TEST_CASE("a bounded cache gives the same bits, never holds more, and makes answ
     for (std::uint64_t group = 1; group <= 1 + random() % 5; ++group)
       requests.push_back(
           request(group, static_cast<std::int32_t>(1 + random() % 6), static_cast<std::int64_t>(1 + random() % 30)));
-    const auto cached = trial % 2 == 0 ? precision::float32 : precision::bfloat16;
+    const auto cached = static_cast<sampling_precision>(trial % 3);
     const auto want = unbounded(requests, cached);
     const std::int64_t bound =
         smallest(cached) + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(2 * smallest(cached)));
@@ -122,10 +122,11 @@ TEST_CASE("a cache without room for one answer of the context is refused with th
 }
 
 TEST_CASE("a cache in bfloat16 needs half the bytes for as many tokens") {
-  const engine_options options{.max_context = context, .cache_bytes = smallest() / 2, .cached = precision::bfloat16};
+  const engine_options options{
+      .max_context = context, .cache_bytes = smallest() / 2, .cached = sampling_precision::bfloat16};
   CHECK(engine(tiny(), nullptr, 1, options).cache_bytes() == 0);
   auto whole = options;
-  whole.cached = precision::float32;
+  whole.cached = sampling_precision::float32;
   CHECK_THROWS_AS(engine(tiny(), nullptr, 1, whole), input_error);
 }
 
