@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <new>
 #include <utility>
@@ -32,30 +33,68 @@ void give_pages(std::byte* start, std::size_t bytes) {
 #endif
 }
 
-bool take_pages(std::byte* start, std::size_t bytes) {
-  return ::madvise(start, bytes, MADV_DONTNEED) == 0; // whole pages, which are all `system_memory`'s
+namespace {
+
+/// Sizes that differ by less than a sixteenth are mostly one: rounded up to 5 bits. What is behind the bytes that were
+/// asked for is never touched, so it takes no memory.
+std::size_t rounded_up(std::size_t bytes) {
+  const std::size_t step = std::max<std::size_t>(std::bit_floor(bytes) / 16, 4096);
+  return (bytes + step - 1) / step * step;
 }
 
-std::shared_ptr<std::byte> spare_memory::take(std::size_t bytes) {
+} // namespace
+
+spare_memory::piece spare_memory::take(std::size_t bytes) {
+  const std::size_t room = rounded_up(bytes);
   std::shared_ptr<std::byte> memory;
+  std::vector<idle_memory> old; // let go without the lock
   {
     const std::lock_guard lock(shelf_->mutex);
-    if (shelf_->bytes == bytes)
-      memory = std::move(shelf_->idle);
-    shelf_->idle = nullptr; // of another size: it goes back before more is taken
-    shelf_->bytes = 0;
+    auto& idle = shelf_->idle;
+    const auto found = std::ranges::find(idle, room, &idle_memory::bytes);
+    if (found != idle.end()) {
+      memory = std::move(found->start);
+      idle.erase(found);
+    }
+    ++shelf_->taken;
+    for (auto& one : idle)
+      if (one.since + patience < shelf_->taken)
+        old.push_back(std::move(one));
+    std::erase_if(idle, [](const idle_memory& one) { return !one.start; });
   }
+  old.clear(); // before more is taken
+  const bool zeros = !memory;
   if (!memory)
-    memory = system_memory(bytes);
+    memory = system_memory(room);
   auto* const start = memory.get();
-  return {start, [memory = std::move(memory), bytes, back = std::weak_ptr(shelf_)](std::byte*) mutable {
-            if (const auto there = back.lock()) {
-              const std::lock_guard lock(there->mutex);
-              std::swap(there->idle, memory);
-              there->bytes = bytes;
-            }
-            memory = nullptr;
-          }};
+  return {{start,
+           [memory = std::move(memory), room, back = std::weak_ptr(shelf_)](std::byte*) mutable {
+             if (const auto there = back.lock())
+               put(*there, std::move(memory), room);
+             memory = nullptr;
+           }},
+          zeros};
+}
+
+/// Where there is no room to remember it, the memory goes back.
+void spare_memory::put(shelf& on, std::shared_ptr<std::byte>&& memory, std::size_t bytes) noexcept {
+  const std::lock_guard lock(on.mutex);
+  try {
+    auto& place = on.idle.emplace_back();
+    place = {std::move(memory), bytes, on.taken};
+  } catch (const std::bad_alloc&) {
+  }
+}
+
+void spare_memory::give_back() {
+  std::vector<idle_memory> idle;
+  const std::lock_guard lock(shelf_->mutex);
+  std::swap(idle, shelf_->idle);
+}
+
+spare_memory& spare_memory::of_process() {
+  static spare_memory memory;
+  return memory;
 }
 
 void trim_heap() {

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 namespace millrace::kernels {
 
@@ -17,23 +19,42 @@ std::shared_ptr<std::byte> system_memory(std::size_t bytes);
 /// @param start of `system_memory`
 void give_pages(std::byte* start, std::size_t bytes);
 
-/// The system takes such memory back and gives it anew, as zeros, where it is used again. @returns whether it could; if
-/// not, all is as it was
-bool take_pages(std::byte* start, std::size_t bytes);
-
-/// Memory for one thing after another of the same size: what the last but one has let go is the next one's. The kernel
-/// clears every page that it gives, which takes longer than to write it. From any thread; the memory may outlive this.
+/// Memory for one large thing after another: what one has let go is the next one's, where the sizes are alike. The
+/// kernel clears every page that it gives, which takes longer than to write it. From any thread; the memory may outlive
+/// this.
 class spare_memory {
 public:
-  /// @returns as `system_memory`, but with whatever was written there before
-  std::shared_ptr<std::byte> take(std::size_t bytes);
+  struct piece {
+    std::shared_ptr<std::byte> start; ///< as of `system_memory`
+    bool zeros = true;                ///< false: whatever was written there before
+  };
+
+  piece take(std::size_t bytes);
+
+  /// What nobody has goes back to the system.
+  void give_back();
+
+  /// The memory that all roles of this process share: gradients and the next version's matrices are as large, and never
+  /// used at the same time for long.
+  static spare_memory& of_process();
 
 private:
+  /// What waits here while so many others are taken goes back.
+  static constexpr std::uint64_t patience = 12;
+
+  struct idle_memory {
+    std::shared_ptr<std::byte> start;
+    std::size_t bytes = 0;
+    std::uint64_t since = 0; ///< how many had been taken before
+  };
+
   struct shelf {
     std::mutex mutex;
-    std::shared_ptr<std::byte> idle;
-    std::size_t bytes = 0; ///< of it
+    std::vector<idle_memory> idle;
+    std::uint64_t taken = 0;
   };
+
+  static void put(shelf& on, std::shared_ptr<std::byte>&& memory, std::size_t bytes) noexcept;
 
   std::shared_ptr<shelf> shelf_ = std::make_shared<shelf>();
 };

@@ -25,6 +25,17 @@ transport::bundle bundle_of(const model::weights& parameters, precision sent) {
   return transport::bundle::over(layout, std::move(all));
 }
 
+std::optional<transport::bundle> bundle_over(std::shared_ptr<const model::weights> parameters) {
+  std::vector<transport::column> columns;
+  for (const auto& [name, tensor] : *parameters) {
+    if (!tensor.is_cpu() || tensor.scalar_type() != at::kFloat || !tensor.is_contiguous())
+      return std::nullopt;
+    columns.push_back({{name, dtype::f32, tensor.sizes().vec()},
+                       {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}});
+  }
+  return transport::bundle::wrap(std::move(columns), std::move(parameters));
+}
+
 precision precision_of(const tensor_spec& spec) {
   for (const auto kept : {precision::float32, precision::bfloat16})
     if (spec.type == dtype_of(kept))

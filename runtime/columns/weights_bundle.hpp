@@ -7,6 +7,8 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +17,10 @@ namespace millrace::columns {
 /// A snapshot of parameters as a bundle, one column a parameter. Later training changes other memory.
 /// @param sent what the columns are; bfloat16 rounds every number, once
 transport::bundle bundle_of(const model::weights& parameters, precision sent = precision::float32);
+
+/// A bundle over the memory of fp32 parameters on a CPU, which it keeps alive. Nobody may write to it.
+/// @returns nothing for other parameters
+std::optional<transport::bundle> bundle_over(std::shared_ptr<const model::weights> parameters);
 
 /// How numbers kept so travel.
 dtype dtype_of(precision kept);

@@ -2,14 +2,18 @@
 
 #include "kernels/packed_matrix.hpp"
 #include "kernels/system_memory.hpp"
+#include "kernels/thread_team.hpp"
 #include "runtime/model/rope_table.hpp"
 #include "runtime/words/input_error.hpp"
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -18,6 +22,7 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace millrace::model {
 namespace {
@@ -89,21 +94,43 @@ kernels::packed_matrix packed(const at::Tensor& source, kernels::storage stored_
 }
 
 /// Lays matrices out in one piece of memory, and lets each one's tensor go.
-void pack_matrices(std::span<const named_matrix> matrices, sampling_precision kept, kernels::spare_memory* spare) {
+void pack_matrices(std::span<const named_matrix> matrices, sampling_precision kept, const layout_means& with) {
   using kernels::packed_matrix;
+  const auto bytes_of = [&](const named_matrix& matrix) {
+    const at::Tensor& w = matrix.layer->weight;
+    return packed_matrix::bytes_of(w.size(0), w.size(1), stored_as(w, kept));
+  };
+  std::vector<std::size_t> places, order;
   std::size_t bytes = 0;
-  for (const auto& [w, name] : matrices)
-    bytes += packed_matrix::bytes_of(w->weight.size(0), w->weight.size(1), stored_as(w->weight, kept));
-  const auto all = spare ? spare->take(bytes) : kernels::system_memory(bytes);
-  if (spare && kept == sampling_precision::int8)
-    std::memset(all.get(), 0, bytes); // its panels have room that nobody writes
-  std::size_t next = 0;
-  for (const auto& [w, name] : matrices) {
-    const at::Tensor source = std::exchange(w->weight, {}).detach().contiguous();
-    const auto as = stored_as(source, kept);
-    w->packed = std::make_shared<packed_matrix>(packed(source, as, name, {all, all.get() + next}));
-    next += packed_matrix::bytes_of(source.size(0), source.size(1), as);
+  for (const auto& matrix : matrices) {
+    order.push_back(places.size());
+    places.push_back(bytes);
+    bytes += bytes_of(matrix);
   }
+  std::ranges::stable_sort(order, std::greater<>(), [&](std::size_t i) { return bytes_of(matrices[i]); });
+  const auto [all, zeros] =
+      with.spare ? with.spare->take(bytes) : kernels::spare_memory::piece{kernels::system_memory(bytes)};
+  if (!zeros && kept == sampling_precision::int8)
+    std::memset(all.get(), 0, bytes); // its panels have room that nobody writes
+  std::vector<std::exception_ptr> failed(matrices.size());
+  const auto pack_one = [&, room = all](std::size_t i) {
+    const auto& [w, name] = matrices[i];
+    try {
+      const at::Tensor source = std::exchange(w->weight, {}).detach().contiguous();
+      w->packed = std::make_shared<packed_matrix>(
+          packed(source, stored_as(source, kept), name, {room, room.get() + places[i]}));
+    } catch (...) {
+      failed[i] = std::current_exception();
+    }
+  };
+  kernels::thread_team team(with.threads);
+  team.run(static_cast<std::int64_t>(order.size()), 1, [&](std::int64_t first, std::int64_t last) {
+    for (auto i = first; i < last; ++i)
+      pack_one(order[static_cast<std::size_t>(i)]);
+  });
+  for (const auto& why : failed)
+    if (why)
+      std::rethrow_exception(why);
 }
 
 /// Hands parameters out by name and remembers which nobody asked for.
@@ -256,7 +283,7 @@ linear_weight* decoder::linear_named(std::string_view name) {
   return nullptr;
 }
 
-void decoder::pack(sampling_precision kept, kernels::spare_memory* spare) {
+void decoder::pack(sampling_precision kept, const layout_means& with) {
   parameters_.clear();
   const auto own = [](at::Tensor& vector) {
     if (vector.defined())
@@ -279,7 +306,7 @@ void decoder::pack(sampling_precision kept, kernels::spare_memory* spare) {
     matrices.push_back({&head_, config_.score_head ? "score.weight" : "lm_head.weight"});
   for (const auto& [w, name] : matrices)
     own(w->bias);
-  pack_matrices(matrices, kept, spare);
+  pack_matrices(matrices, kept, with);
   if (tied)
     head_ = embedding_;
 }

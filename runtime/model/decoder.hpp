@@ -73,6 +73,12 @@ public:
 /// @throws input_error naming the parameter that holds NaN or infinity
 void check_finite(const weights& parameters);
 
+/// What matrices are laid out with.
+struct layout_means {
+  kernels::spare_memory* spare = nullptr; ///< where memory for them comes from; null: the system
+  int threads = 1;                        ///< the bits do not depend on them
+};
+
 /// The decoder of every family (families.hpp): parameters plus one definition of the forward pass.
 class decoder {
 public:
@@ -112,8 +118,7 @@ public:
   /// @param kept what matrices are rounded to where that is narrower than they are
   /// @throws input_error naming the matrix that int8 moves by more than 2 % of its size (Euclidean norms), which 32
   ///         numbers with one scale of 16 bits do not do unless they are below 1e-5 or above 8e6
-  /// @param spare where memory for the matrices comes from; null: the system
-  void pack(sampling_precision kept = sampling_precision::float32, kernels::spare_memory* spare = nullptr);
+  void pack(sampling_precision kept = sampling_precision::float32, const layout_means& with = {});
 
 private:
   at::Tensor block(operations& ops, std::int64_t index, const at::Tensor& x, const at::Tensor& positions) const;

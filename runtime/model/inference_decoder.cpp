@@ -46,11 +46,11 @@ weights placed_on(const weights& parameters, at::Device device) {
 }
 
 std::shared_ptr<const decoder> inference_decoder(const model_config& config, weights parameters, at::Device device,
-                                                 sampling_precision kept, kernels::spare_memory* spare) {
+                                                 sampling_precision kept, const layout_means& with) {
   if (device.is_cpu()) {
     auto made = std::make_shared<decoder>(config, placed_on(parameters, device));
     parameters.clear();
-    made->pack(kept, spare);
+    made->pack(kept, with);
     return made;
   }
   const device_calls gpu(device.type());

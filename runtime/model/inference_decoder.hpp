@@ -19,10 +19,10 @@ weights placed_on(const weights& parameters, at::Device device);
 /// parameters here needs no room for a second copy of them. Complete when this returns; while it is made, on a stream
 /// of its own, a GPU goes on with what other threads enqueued. On a GPU its memory is given back once LibTorch's
 /// default stream has ended what was enqueued there: decoding may still read it.
-/// @param kept float32 on a GPU   @param spare as in `decoder::pack`
+/// @param kept float32 on a GPU
 /// @throws input_error as the decoder's constructor, and as `decoder::pack`
 std::shared_ptr<const decoder> inference_decoder(const model_config& config, weights parameters, at::Device device,
                                                  sampling_precision kept = sampling_precision::float32,
-                                                 kernels::spare_memory* spare = nullptr);
+                                                 const layout_means& with = {});
 
 } // namespace millrace::model

@@ -151,8 +151,8 @@ policy_core::policy_core(const pipeline::pipeline& p, const std::filesystem::pat
                options_for(p, checkpoint, model_, threads, std::move(seat),
                            shares_groups_ ? [this](std::uint64_t group) { return groups_.find(group); }
                                           : train::group_pieces::find())),
-      published_as_(p.models.at(table_.model).dtype), rules_(columns::training_rules_of(p)),
-      rewards_(reward_parts_of(p)), threads_(threads) {
+      published_as_(p.models.at(table_.model).dtype), in_place_(taken_in_place(p)),
+      rules_(columns::training_rules_of(p)), rewards_(reward_parts_of(p)), threads_(threads) {
   if (table_.ema_decay > 0 && leads_)
     average_.emplace(!checkpoint.empty()    ? model::load_checkpoint(average_folder(checkpoint)).parameters
                      : learner_.in_shares() ? model_.parameters
@@ -332,7 +332,7 @@ weight_shares policy_core::publish(std::uint32_t version, published_versions& to
 
 weight_shares policy_core::published(std::uint32_t version, published_versions& to) const {
   if (!learner_.in_shares()) {
-    const auto whole = snapshot(version);
+    const auto whole = whole_version(version);
     const auto adapter = learner_.version_adapter();
     return to.publish_whole(version, whole, adapter ? std::optional(columns::bundle_of(*adapter)) : std::nullopt);
   }
@@ -348,6 +348,16 @@ weight_shares policy_core::published(std::uint32_t version, published_versions& 
   for (const auto& answer : learner_.send_on_errand(order_of(errand::publish, words)))
     shares.tickets.push_back(ticket_in(answer, shares.whole, learner_.pieces(++rank)));
   return shares;
+}
+
+/// Without a copy where nobody needs one.
+transport::bundle policy_core::whole_version(std::uint32_t version) const {
+  check_version(version);
+  if (in_place_)
+    if (auto lent = learner_.lend_version())
+      if (auto over = columns::bundle_over(std::move(lent)))
+        return *over;
+  return snapshot(version);
 }
 
 collective::parcel policy_core::publish_share(std::span<const std::int64_t> words, published_versions& to) const {

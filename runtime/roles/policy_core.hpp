@@ -99,6 +99,7 @@ private:
 
   batch_groups gathered(std::span<const std::uint64_t> batch) const;
   weight_shares published(std::uint32_t version, published_versions& to) const;
+  transport::bundle whole_version(std::uint32_t version) const;
   collective::parcel publish_share(std::span<const std::int64_t> words, published_versions& to) const;
   void take_beginnings(std::span<train::training_group> groups) const;
   void check_version(std::uint32_t version) const;
@@ -113,6 +114,7 @@ private:
   std::optional<train::moving_average> average_;
   std::optional<data::text_rows> texts_;
   precision published_as_;
+  bool in_place_; ///< whoever takes versions reads them where they are trained
   columns::training_rules rules_;
   std::vector<train::reward_part> rewards_; ///< empty: there is one
   int threads_ = 0;

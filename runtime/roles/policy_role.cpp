@@ -22,7 +22,8 @@ std::string in_words(const train_batch& batch) {
 policy_role::policy_role(const role_setup& setup, std::shared_ptr<collective::membership> ranks)
     : setup_(setup), ranks_(std::move(ranks)),
       core_(std::make_shared<policy_core>(*setup.pipeline, setup.checkpoint, setup.threads(), setup.seat(ranks_))),
-      versions_(setup.data, versions_kept(*setup.pipeline), publishes_deltas(*setup.pipeline)) {
+      versions_(setup.data, versions_kept(*setup.pipeline), publishes_deltas(*setup.pipeline),
+                taken_here(*setup.pipeline) ? transport::checksums::left_out : transport::checksums::computed) {
 }
 
 policy_role::~policy_role() {

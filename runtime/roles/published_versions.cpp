@@ -1,6 +1,7 @@
 #include "runtime/roles/published_versions.hpp"
 
 #include "runtime/columns/weights_delta.hpp"
+#include "runtime/pipeline/abilities.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -21,6 +22,22 @@ bool publishes_deltas(const pipeline::pipeline& p) {
   });
 }
 
+bool taken_here(const pipeline::pipeline& p) {
+  return std::ranges::none_of(p.roles, [&](const pipeline::role& role) {
+    const auto* policy = std::get_if<pipeline::policy_table>(&role.options);
+    return p.processes_of(role.name) > 0
+           && (pipeline::abilities_of(role).takes_weights || (policy && !policy->publishes_to.empty()));
+  });
+}
+
+bool taken_in_place(const pipeline::pipeline& p) {
+  return taken_here(p) && !publishes_deltas(p)
+         && std::ranges::all_of(p.of<pipeline::policy_table>(), [&](const auto* role) {
+              const auto& table = std::get<pipeline::policy_table>(role->options);
+              return p.models.at(table.model).dtype == precision::float32;
+            });
+}
+
 std::filesystem::path adapter_base(const pipeline::pipeline& p) {
   for (const auto* role : p.of<pipeline::policy_table>())
     if (const auto& table = std::get<pipeline::policy_table>(role->options); table.lora)
@@ -38,7 +55,7 @@ void published_versions::make_room() {
 }
 
 ticket published_versions::publish(version_id version, transport::bundle parameters) {
-  auto place = data_->publish(std::move(parameters));
+  auto place = data_->publish(std::move(parameters), sums_);
   const std::lock_guard lock(mutex_);
   published_.push_back({.version = version, .ticket = place.id});
   let_go_of_old(kept_);

@@ -21,6 +21,12 @@ std::size_t versions_kept(const pipeline::pipeline& p);
 /// Whether the policy publishes what differs between versions: not where it publishes adapters.
 bool publishes_deltas(const pipeline::pipeline& p);
 
+/// Whether all who take the policy's versions are in its own process: they need no checksums.
+bool taken_here(const pipeline::pipeline& p);
+
+/// Whether they also take the numbers as they are trained: a version needs no copy.
+bool taken_in_place(const pipeline::pipeline& p);
+
 /// The model that the policy's adapters stand on, which are published in place of whole versions; empty: it trains
 /// none.
 std::filesystem::path adapter_base(const pipeline::pipeline& p);
@@ -35,8 +41,9 @@ public:
   /// @param kept the newest ones, for pulls that are under way, >= 1. A rollout that comes too late for a version takes
   ///             the next one; a reference that follows takes each
   /// @param deltas a version is published with what differs from the one before
-  published_versions(std::shared_ptr<transport::data_plane> data, std::size_t kept, bool deltas = false)
-      : data_(std::move(data)), kept_(kept), deltas_(deltas) {}
+  published_versions(std::shared_ptr<transport::data_plane> data, std::size_t kept, bool deltas = false,
+                     transport::checksums sums = transport::checksums::computed)
+      : data_(std::move(data)), kept_(kept), deltas_(deltas), sums_(sums) {}
 
   /// Lets go of what the next version pushes out, so that its copy finds room.
   void make_room();
@@ -75,6 +82,7 @@ private:
   std::shared_ptr<transport::data_plane> data_;
   std::size_t kept_;
   bool deltas_;
+  transport::checksums sums_;
   std::optional<std::pair<version_id, transport::bundle>> newest_; ///< of which the next delta is
   double published_share_ = 1;
   mutable std::mutex mutex_;

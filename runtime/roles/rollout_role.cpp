@@ -144,11 +144,6 @@ struct rollout_role::state {
   telemetry::in_flight_groups in_flight;
   at::Device device;
   sampling_precision kept; ///< of matrices
-  /// Of versions that are over. Two lie beside each other whenever one is laid out, and in a process that only samples
-  /// no other moment takes more: so there the memory is kept. Null: the learner takes it meanwhile.
-  std::shared_ptr<kernels::spare_memory> spare = setup.pipeline->processes_of(setup.who.role) > 0
-                                                     ? std::make_shared<kernels::spare_memory>()
-                                                     : nullptr;
   poster post;
   std::map<std::uint64_t, pulling> pulls; ///< by group
   std::map<std::uint64_t, playing> plays; ///< by group
@@ -433,13 +428,14 @@ void rollout_role::state::lay_out(coming_weights weights, columns::pulled_weight
                                      .duration_s = weights.arrived_s - weights.asked_s,
                                      .args = {}});
   layout->post([weights = std::move(weights), parameters = std::move(parameters), track, post = post,
-                config = words.config, on = device, kept = kept, spare = spare] {
+                config = words.config, on = device, kept = kept, threads = setup.threads()] {
     std::shared_ptr<const model::decoder> policy;
     try {
       const telemetry::timed span(telemetry::process_trace(), track,
                                   "layout of version " + std::to_string(weights.ask.version),
                                   telemetry::cause::compute);
-      policy = model::inference_decoder(config, columns::weights_of(parameters), on, kept, spare.get());
+      policy = model::inference_decoder(config, columns::weights_of(parameters), on, kept,
+                                        {.spare = &kernels::spare_memory::of_process(), .threads = threads});
     } catch (const std::exception& error) {
       weights.done({}, error.what());
       return;

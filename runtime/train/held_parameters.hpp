@@ -31,7 +31,8 @@ struct team_place {
 /// What an optimizer updates: a piece, its values and the sum of its gradients.
 struct updated_piece {
   parameter_piece where;
-  at::Tensor values, gradients; ///< the memory of whoever holds them; of the parameter's shape, or [numbers]
+  /// The memory of whoever holds them; of the parameter's shape, or [numbers]. No gradients while none are summed up.
+  at::Tensor values, gradients;
 };
 
 /// What a round of tasks, at most one a rank, is for: no gradients; a new sum of gradients; to be added to the sum
@@ -119,9 +120,16 @@ public:
   /// Of the whole sum. @param squares of each rank that has others; else of this one. This rank alone
   virtual double norm(const std::vector<std::vector<double>>& squares) const = 0;
 
-  /// Between steps: gradients are zeros, and on the CPU the system has their memory until the next ones come. This rank
+  /// Between steps: there are no gradients, and on the CPU their memory is spare until the next ones come. This rank
   /// alone.
   virtual void rest() {}
+
+  /// The parameters as they are now, in the memory in which they are trained: whoever has them keeps it, and the next
+  /// update goes on in other memory. @returns nullptr where they are not whole, not alone or not on a CPU
+  virtual std::shared_ptr<const model::weights> lend() { return nullptr; }
+
+  /// The optimizer is about to update its pieces. This rank alone.
+  virtual void about_to_change() {}
 
   /// The optimizer has updated its pieces: the others get them, where they have them too.
   virtual void updated() = 0;

@@ -248,6 +248,13 @@ model::weights learner::version_parameters() const {
   return merged_in_float(s.decoder.parameters(), version_adapter().value());
 }
 
+std::shared_ptr<const model::weights> learner::lend_version() const {
+  state& s = *state_;
+  if (s.adapter || s.held->keeps_start()) // no memory that an update changes
+    return std::make_shared<const model::weights>(version_parameters());
+  return s.held->lend();
+}
+
 std::optional<model::adapter> learner::version_adapter() const {
   state& s = *state_;
   auto then = s.adapter;

@@ -146,6 +146,10 @@ public:
   /// steps.
   model::weights version_parameters() const;
 
+  /// `version_parameters`, not to be changed by the next update as long as somebody has them. @returns nullptr where
+  /// that needs a copy
+  std::shared_ptr<const model::weights> lend_version() const;
+
   /// The adapter that `version_parameters` are merged with; nothing: there is none. Tensors as `parameters`.
   std::optional<model::adapter> version_adapter() const;
 

@@ -67,6 +67,7 @@ std::optional<std::string> memory_wanted(const std::exception& failure) {
 void give_memory_back(at::Device device) {
   if (!device.is_cpu())
     c10::getDeviceAllocator(device.type())->emptyCache();
+  kernels::spare_memory::of_process().give_back();
   kernels::trim_heap();
 }
 

@@ -24,7 +24,7 @@ namespace millrace::train {
 /// `c10::Error` of LibTorch's default allocator, and within oneDNN's products of matrices as a `dnnl::error`.
 std::optional<std::string> memory_wanted(const std::exception& failure);
 
-/// What nobody uses goes back: of the heap to the system, of LibTorch's cache to the device.
+/// What nobody uses goes back: of the heap and of spare memory to the system, of LibTorch's cache to the device.
 void give_memory_back(at::Device device);
 
 /// Memory ran out over a task. The ranks have ended its round together. The sum of gradients means nothing, and

@@ -43,10 +43,11 @@ void check(const optimizer_options& o) {
 
 } // namespace
 
-adamw::adamw(model::weights parameters, optimizer_options options, std::vector<updated_piece> own)
-    : parameters_(std::move(parameters)), options_(std::move(options)), pieces_(std::move(own)) {
+adamw::adamw(model::weights parameters, optimizer_options options, const std::vector<updated_piece>& own)
+    : parameters_(std::move(parameters)), options_(std::move(options)) {
   check(options_);
-  for (const auto& piece : pieces_) {
+  for (const auto& piece : own) {
+    pieces_.push_back(piece.where);
     first_.push_back(at::zeros_like(piece.values, at::MemoryFormat::Contiguous));
     second_.push_back(at::zeros_like(piece.values, at::MemoryFormat::Contiguous));
   }
@@ -78,7 +79,7 @@ void adamw::sort_into_slices() {
     if (found == slices_.end())
       found = slices_.insert(slices_.end(), wanted);
     for (std::size_t piece = 0; piece < pieces_.size(); ++piece)
-      if (pieces_[piece].where.parameter == i)
+      if (pieces_[piece].parameter == i)
         found->members.push_back(piece);
   }
   for (std::size_t g = 0; g < matched.size(); ++g)
@@ -88,7 +89,7 @@ void adamw::sort_into_slices() {
                         + parameters_.front().name + "\"");
 }
 
-double adamw::step(double scale, std::int64_t s) {
+double adamw::step(double scale, std::int64_t s, const std::vector<updated_piece>& own) {
   const at::NoGradGuard no_grad;
   const double lr = learning_rate(options_, s);
   ++steps_;
@@ -97,9 +98,9 @@ double adamw::step(double scale, std::int64_t s) {
       continue;
     std::vector<at::Tensor> parameters, gradients, first, second, steps;
     for (const std::size_t i : part.members) {
-      const at::Tensor& p = pieces_[i].values;
+      const at::Tensor& p = own.at(i).values;
       parameters.push_back(p);
-      gradients.push_back(pieces_[i].gradients);
+      gradients.push_back(own[i].gradients);
       first.push_back(first_[i]);
       second.push_back(second_[i]);
       steps.push_back(at::full({}, static_cast<float>(steps_), p.options().dtype(at::kFloat).requires_grad(false)));
@@ -151,7 +152,7 @@ void write_moments(const adamw& optimizer, const std::filesystem::path& folder) 
     file.write(static_cast<std::size_t>(at - shapes.begin()), piece.begin, moment);
   };
   for (std::size_t i = 0; i < optimizer.pieces().size(); ++i) {
-    const auto& piece = optimizer.pieces()[i].where;
+    const auto& piece = optimizer.pieces()[i];
     write(piece, ".m", optimizer.first_moments()[i]);
     write(piece, ".v", optimizer.second_moments()[i]);
   }
@@ -184,8 +185,8 @@ void load_optimizer(adamw& optimizer, const std::filesystem::path& folder) {
   };
   std::vector<at::Tensor> first, second; // nothing changes before everything is read
   for (const auto& piece : optimizer.pieces()) {
-    first.push_back(read(piece.where, ".m"));
-    second.push_back(read(piece.where, ".v"));
+    first.push_back(read(piece, ".m"));
+    second.push_back(read(piece, ".v"));
   }
   for (std::size_t i = 0; i < first.size(); ++i) {
     optimizer.first_moments()[i].copy_(first[i]);

@@ -40,23 +40,24 @@ struct optimizer_options : learning_rate_options {
 /// Source: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2. Differs from it in: nothing.
 class adamw {
 public:
-  /// @param parameters names and shapes of all @param own what this optimizer updates, in the order of
+  /// @param parameters names and shapes of all @param own what this optimizer will update, as of
   ///        `held_parameters::updates`: it has moments of these alone @throws std::invalid_argument for an option out
   ///        of range, naming it; input_error for a group whose pattern does not compile or matches no parameter that an
   ///        earlier group left
-  adamw(model::weights parameters, optimizer_options options, std::vector<updated_piece> own);
+  adamw(model::weights parameters, optimizer_options options, const std::vector<updated_piece>& own);
 
   /// One update with gradients scaled by `scale` (clipping), which are spent by it. A frozen parameter and its moments
   /// stay as they are.
   /// @param s where the learning rate's course stands, from 0: the training step, whose updates all have its rate
+  /// @param own the same pieces in the same order, with the memory that they have now
   /// @returns the optimizer's learning rate; a group's own follows the same course
-  double step(double scale, std::int64_t s);
+  double step(double scale, std::int64_t s, const std::vector<updated_piece>& own);
 
   std::int64_t steps() const { return steps_; } ///< updates: what the moments are corrected by
 
   const model::weights& parameters() const { return parameters_; }
 
-  const std::vector<updated_piece>& pieces() const { return pieces_; }
+  const std::vector<parameter_piece>& pieces() const { return pieces_; }
 
   /// Of each piece, shared; a piece that is a whole parameter has its shape.
   const std::vector<at::Tensor>& first_moments() const { return first_; }
@@ -78,7 +79,7 @@ private:
   model::weights parameters_;
   optimizer_options options_;
   std::vector<slice> slices_;
-  std::vector<updated_piece> pieces_;
+  std::vector<parameter_piece> pieces_;
   std::vector<at::Tensor> first_, second_; ///< m and v of each piece
   std::int64_t steps_ = 0;
 };

@@ -202,7 +202,8 @@ double team::apply(double scale, std::int64_t course) {
       lose_group(why.what());
     }
   await_own_writing();
-  const double rate = optimizer_.step(scale, course);
+  held_.about_to_change();
+  const double rate = optimizer_.step(scale, course, held_.updates());
   if (group_)
     try {
       held_.updated();
@@ -437,7 +438,8 @@ void team::obey(group& ranks, parcel told) {
   case command::apply:
     ++changes_;
     await_own_writing();
-    optimizer_.step(told.numbers.at(0), told.words.at(1));
+    held_.about_to_change();
+    optimizer_.step(told.numbers.at(0), told.words.at(1), held_.updates());
     held_.updated();
     held_.changed();
     return;

@@ -1,6 +1,7 @@
 #include "runtime/train/whole_parameters.hpp"
 
 #include "kernels/system_memory.hpp"
+#include "runtime/train/memory_shortage.hpp"
 #include "runtime/train/sharded_parameters.hpp"
 #include "runtime/train/trainable.hpp"
 
@@ -8,6 +9,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 namespace millrace::train {
@@ -23,14 +25,11 @@ constexpr std::string_view table_name = "model.embed_tokens.weight";
 
 whole_parameters::whole_parameters(model::weights leaves, const team_place& place, model::rounded_weights* rounded,
                                    int passes)
-    : leaves_(std::move(leaves)), place_(place), layout_(leaves_), sum_here_{make_gradients(leaves_)},
-      beside_(static_cast<std::size_t>(passes - 1)) {
+    : leaves_(std::move(leaves)), place_(place), layout_(leaves_), beside_(static_cast<std::size_t>(passes - 1)) {
   for (auto& pass : beside_) {
     for (const auto& [name, leaf] : leaves_)
       pass.leaves.push_back({name, leaf.detach().requires_grad_()});
-    pass.gradients.numbers = make_gradients(pass.leaves);
   }
-  whole_parameters::rest();
   for (std::size_t p = 0; p < leaves_.size(); ++p) {
     const at::Tensor leaf = leaves_[p].tensor;
     if (leaves_[p].name == table_name)
@@ -42,26 +41,6 @@ whole_parameters::whole_parameters(model::weights leaves, const team_place& plac
       rounded->set(pass.leaves[p].tensor, rounded_.back());
   }
   whole_parameters::changed();
-}
-
-/// Numbers that mean nothing yet, of which the leaves' gradients are parts.
-at::Tensor whole_parameters::make_gradients(const model::weights& leaves) const {
-  const auto options = leaves.empty() ? at::TensorOptions() : leaves.front().tensor.options();
-  const auto count = layout_.numbers();
-  at::Tensor made;
-  if (options.device().is_cpu()) {
-    auto memory = kernels::system_memory(static_cast<std::size_t>(count) * sizeof(float));
-    auto* const start = memory.get();
-    made = at::from_blob(
-        start, {count}, [memory = std::move(memory)](void*) mutable { memory = nullptr; }, at::kFloat);
-  } else {
-    made = at::empty({count}, options.dtype(at::kFloat).requires_grad(false));
-  }
-  for (std::size_t p = 0; p < leaves.size(); ++p) {
-    at::Tensor leaf = leaves[p].tensor;
-    leaf.mutable_grad() = layout_.place(p).of(made).view(leaf.sizes());
-  }
-  return made;
 }
 
 flat_range whole_parameters::own_share() const {
@@ -77,22 +56,20 @@ std::vector<updated_piece> whole_parameters::updates() const {
   std::vector<updated_piece> found;
   for (const auto& piece : pieces(place_.rank)) {
     const at::Tensor& leaf = leaves_[piece.parameter].tensor;
-    found.push_back({piece, piece.of(leaf.detach()), piece.of(leaf.grad())});
+    found.push_back({piece, piece.of(leaf.detach()), leaf.grad().defined() ? piece.of(leaf.grad()) : at::Tensor()});
   }
   return found;
 }
 
 // -- a sum ------------------------------------------------------------------------------------------------------------
 
-/// Alone, a rank sums gradients where they are. With others, whatever is in the buffer is gone or, where gradients are
-/// to be added to it, this rank's share of the sum.
+/// Alone, a rank sums gradients where they are, from the first task that goes back. With others, whatever is in the
+/// buffer is gone or, where gradients are to be added to it, this rank's share of the sum.
 void whole_parameters::begin(purpose what) {
   row_sums_.clear(); // of a task that was stopped
   if (!ranks_) {
-    if (what == purpose::first) {
+    if (what == purpose::first)
       rest();
-      prepare(sum_here_);
-    }
     return;
   }
   if (what != purpose::first && what != purpose::more)
@@ -100,13 +77,16 @@ void whole_parameters::begin(purpose what) {
   sum_ = what == purpose::first ? at::Tensor()
                                 : own_share().of(sum_here_.numbers).to(ranks_->device(), at::kFloat, false, true);
   rest();
-  prepare(sum_here_);
+  prepare(sum_here_, leaves_);
 }
 
+/// Only now do gradients take memory: what the next version is laid out in may be free by then.
 bool whole_parameters::goes_back(bool loss_is_finite, const at::Tensor& fed, std::size_t pass) {
+  auto& sum = pass > 0 ? beside_[pass - 1].gradients : sum_here_;
+  if (loss_is_finite)
+    prepare(sum, leaves_of(pass));
   if (pass > 0) {
-    auto& zeros = beside_[pass - 1].gradients.zeros;
-    zeros = zeros && !loss_is_finite;
+    sum.zeros = sum.zeros && !loss_is_finite;
     return loss_is_finite;
   }
   if (loss_is_finite && !ranks_ && !sum_here_.zeros && !tables_.empty())
@@ -166,21 +146,18 @@ std::vector<parcel> whole_parameters::work_at_once(const task_round& now, std::s
   const at::NoGradGuard no_grad;
   std::vector<parcel> results(tasks.size());
   compute_round(now, [&] {
-    if (now.what != purpose::none)
-      for (std::size_t pass = 1; pass < tasks.size(); ++pass)
-        prepare(beside_[pass - 1].gradients);
     threads.run(tasks.size(), [&](std::size_t pass) {
       const at::AutoGradMode with_gradients(true);
       results[pass] = own(tasks[pass], pass);
     });
   });
   for (auto& [leaves, gradients] : beside_) {
-    if (gradients.zeros)
-      continue;
-    sum_here_.numbers.add_(gradients.numbers);
-    sum_here_.zeros = false;
-    gradients.numbers.zero_();
-    gradients.zeros = true;
+    if (!gradients.zeros) {
+      prepare(sum_here_, leaves_); // the first pass may not have gone back
+      sum_here_.numbers.add_(gradients.numbers);
+      sum_here_.zeros = false;
+    }
+    let_go(gradients, leaves);
   }
   return results;
 }
@@ -220,6 +197,7 @@ void whole_parameters::add_up(const task_round& now) {
 /// Puts the sum into the gradients: of all shares, or where updates are shared out this rank's own.
 void whole_parameters::end_sum() {
   const at::NoGradGuard no_grad;
+  prepare(sum_here_, leaves_); // nobody may have added to it
   if (!ranks_)
     return;
   sum_here_.zeros = false;
@@ -255,25 +233,77 @@ double whole_parameters::norm(const std::vector<std::vector<double>>& squares) c
 }
 
 void whole_parameters::rest() {
-  let_go(sum_here_);
+  let_go(sum_here_, leaves_);
   for (auto& pass : beside_)
-    let_go(pass.gradients);
+    let_go(pass.gradients, pass.leaves);
 }
 
-/// A backward pass is about to add to them.
-void whole_parameters::prepare(const gradient_sum& of) {
-  if (of.numbers.is_cpu())
-    kernels::give_pages(static_cast<std::byte*>(of.numbers.data_ptr()), of.numbers.nbytes());
-}
-
-void whole_parameters::let_go(gradient_sum& of) {
-  if (std::exchange(of.zeros, true))
+/// Passes are about to add to them. Pages that come new from the system are asked for at once.
+void whole_parameters::prepare(gradient_sum& of, const model::weights& leaves) const {
+  if (of.numbers.defined())
     return;
-  const auto goes = [&] {
-    return kernels::take_pages(static_cast<std::byte*>(of.numbers.data_ptr()), of.numbers.nbytes());
-  };
-  if (!of.numbers.is_cpu() || !goes())
-    of.numbers.zero_();
+  const auto options = leaves.empty() ? at::TensorOptions() : leaves.front().tensor.options();
+  const auto count = layout_.numbers();
+  if (options.device().is_cpu()) {
+    const auto bytes = static_cast<std::size_t>(count) * sizeof(float);
+    auto [memory, zeros] = kernels::spare_memory::of_process().take(bytes);
+    auto* const start = memory.get();
+    of.numbers = at::from_blob(
+        start, {count}, [memory = std::move(memory)](void*) mutable { memory = nullptr; }, at::kFloat);
+    if (zeros)
+      kernels::give_pages(start, bytes);
+    else
+      of.numbers.zero_();
+  } else {
+    of.numbers = at::zeros({count}, options.dtype(at::kFloat).requires_grad(false));
+  }
+  for (std::size_t p = 0; p < leaves.size(); ++p) {
+    at::Tensor leaf = leaves[p].tensor;
+    leaf.mutable_grad() = layout_.place(p).of(of.numbers).view(leaf.sizes());
+  }
+}
+
+void whole_parameters::let_go(gradient_sum& of, const model::weights& leaves) {
+  if (!of.numbers.defined())
+    return;
+  const bool zeros = std::exchange(of.zeros, true);
+  if (!of.numbers.is_cpu()) {
+    if (!zeros)
+      of.numbers.zero_();
+    return;
+  }
+  of.numbers.reset();
+  for (const auto& [name, tensor] : leaves) {
+    at::Tensor leaf = tensor;
+    leaf.mutable_grad().reset();
+  }
+}
+
+std::shared_ptr<const model::weights> whole_parameters::lend() {
+  if (ranks_ || leaves_.empty() || !leaves_.front().tensor.is_cpu())
+    return nullptr;
+  model::weights now;
+  for (const auto& [name, tensor] : leaves_)
+    now.push_back({name, tensor.detach()});
+  auto lent = std::make_shared<const model::weights>(std::move(now));
+  lent_ = lent;
+  return lent;
+}
+
+void whole_parameters::about_to_change() {
+  if (std::exchange(lent_, {}).expired()) {
+    std::atomic_thread_fence(std::memory_order_acquire); // whoever let go has read
+    return;
+  }
+  again_with_memory_given_back(leaves_.front().tensor.device(), "the weights, which rollouts still read", [&] {
+    auto apart = copies(leaves_);
+    for (std::size_t i = 0; i < leaves_.size(); ++i) {
+      leaves_[i].tensor.set_data(apart[i].tensor);
+      for (const auto& pass : beside_)
+        pass.leaves[i].tensor.set_data(leaves_[i].tensor.detach());
+    }
+    return true;
+  });
 }
 
 /// Where updates are shared out, every rank hands the parameters that it has updated to the others.

@@ -2,6 +2,7 @@
 
 #include "runtime/train/held_parameters.hpp"
 
+#include <memory>
 #include <vector>
 
 namespace millrace::train {
@@ -10,14 +11,15 @@ namespace millrace::train {
 /// up the r-th share of all gradients and hands the sum to the others, or keeps it where it alone updates them.
 class whole_parameters final : public held_parameters {
 public:
-  /// @param leaves of fp32, on one device; their gradients are replaced by zeros
+  /// @param leaves of fp32, on one device; their gradients are replaced
   /// @param passes that are computed at once; more than 1 only on a CPU and without other ranks
   explicit whole_parameters(model::weights leaves, const team_place& place = {},
                             model::rounded_weights* rounded = nullptr, int passes = 1);
 
   const flat_layout& layout() const { return layout_; }
 
-  /// [numbers of the layout] f32, of which the leaves' gradients are parts; padding is 0.
+  /// [numbers of the layout] f32, of which the leaves' gradients are parts; padding is 0. Undefined while nothing is
+  /// summed up on a CPU: the memory is others' then.
   const at::Tensor& gradients() const { return sum_here_.numbers; }
 
   const model::weights& leaves() const override { return leaves_; }
@@ -39,6 +41,8 @@ public:
   std::vector<double> squares() const override;
   double norm(const std::vector<std::vector<double>>& squares) const override;
   void rest() override;
+  std::shared_ptr<const model::weights> lend() override;
+  void about_to_change() override;
   void updated() override;
   void changed() override;
   model::weights whole(bool start) override;
@@ -53,10 +57,10 @@ public:
   bool keeps_start() const override { return !start_.empty(); }
 
 private:
-  /// Gradients of leaves, which may have gone back to the system.
+  /// Gradients of leaves.
   struct gradient_sum {
-    at::Tensor numbers; ///< [numbers of the layout] f32
-    bool zeros = false;
+    at::Tensor numbers; ///< [numbers of the layout] f32; undefined: nobody adds to them
+    bool zeros = true;
   };
 
   /// A pass beside the first: the leaves' own memory, and the gradients of its task.
@@ -70,9 +74,8 @@ private:
 
   bool shares_updates() const { return ranks_ && place_.shard == sharding::optimizer; }
 
-  at::Tensor make_gradients(const model::weights& leaves) const;
-  static void prepare(const gradient_sum& of);
-  static void let_go(gradient_sum& of);
+  void prepare(gradient_sum& of, const model::weights& leaves) const;
+  static void let_go(gradient_sum& of, const model::weights& leaves);
   void begin(purpose what);
   void compute_round(const task_round& now, const std::function<void()>& passes);
   void set_rows_apart(const at::Tensor& fed);
@@ -92,6 +95,7 @@ private:
   at::Tensor sum_; ///< with other ranks: this rank's share of the sum so far; undefined: nothing is added up
   std::vector<at::Tensor> received_; ///< by rank: room for what it adds to that share, until the sum is whole
   model::weights start_;
+  std::weak_ptr<const model::weights> lent_;
   std::vector<at::Tensor> rounded_; ///< the leaves in bfloat16; empty: passes compute with the leaves
 };
 

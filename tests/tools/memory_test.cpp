@@ -322,13 +322,13 @@ TEST_CASE(
                       "--set", "roles.learner.activation_checkpointing=true",
                       "--set", "roles.rollout.slots=1",
                       "--set", "roles.rollout.cache_bytes=1 MiB"};
-  const auto said = [&](std::int64_t bytes, strings more = {}) {
-    auto sets = with(large, std::move(more));
+  const auto said = [&](std::int64_t bytes, const strings& more = {}) {
+    auto sets = millrace::tests::with(large, more);
     sets.insert(sets.end(), {"--memory", "--host-memory", std::to_string(bytes) + " B"});
     return run_to_end(run.check(sets));
   };
   const auto total = [&](const strings& more) {
-    return planned(run, with(large, more)).at("bytes").get<std::int64_t>();
+    return planned(run, millrace::tests::with(large, more)).at("bytes").get<std::int64_t>();
   };
   const auto whole = total({}), narrow = total({"--set", "roles.rollout.cache_dtype=bfloat16"}),
              narrower = total({"--set", "roles.rollout.cache_dtype=int8"});
@@ -357,13 +357,14 @@ TEST_CASE("compute_dtype is named where nothing but it makes a run fit") {
   const strings large{"--set", "roles.learner.micro_batch_tokens=64", "--set", "roles.rollout.slots=1",
                       "--set", "roles.rollout.cache_dtype=int8"};
   const auto with_learner = [&](const strings& more) {
-    return planned(run, with(large, more)).at("bytes").get<std::int64_t>();
+    return planned(run, millrace::tests::with(large, more)).at("bytes").get<std::int64_t>();
   };
   const strings checkpointing{"--set", "roles.learner.activation_checkpointing=true"};
   const auto all = with_learner(checkpointing),
-             half = with_learner(with(checkpointing, {"--set", "roles.learner.compute_dtype=bfloat16"}));
+             half =
+                 with_learner(millrace::tests::with(checkpointing, {"--set", "roles.learner.compute_dtype=bfloat16"}));
   REQUIRE(half < all);
-  auto sets = with(large, checkpointing);
+  auto sets = millrace::tests::with(large, checkpointing);
   sets.insert(sets.end(), {"--memory", "--host-memory", std::to_string(all - 1) + " B"});
   const auto refused = run_to_end(run.check(sets));
   CAPTURE(refused.err);

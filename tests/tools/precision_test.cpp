@@ -137,7 +137,7 @@ TEST_CASE(
   CHECK(gap > 1e-4);
   CHECK(gap < 0.5);
   CHECK(curve_of(apart, with(placed_apart(false), in_bytes)) == curve);
-  CHECK(curve_of(bounded, with(in_bytes, {"--set", "roles.rollout.cache_bytes=16 KiB"})) == curve);
+  CHECK(curve_of(bounded, with(in_bytes, {"--set", "roles.rollout.cache_bytes=52 KiB"})) == curve);
   check_replay(alone);
   REQUIRE(run_to_end(halves.start(with(in_bytes, {"--set", "run.steps=2"})), 60).status == 0);
   REQUIRE(run_to_end(halves.resume({"--set", "run.steps=6"}), 60).status == 0);

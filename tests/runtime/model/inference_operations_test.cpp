@@ -255,7 +255,7 @@ TEST_CASE("bfloat16 weights give the bits of a model of the same numbers in fp32
   }
 }
 
-TEST_CASE("a decoder that is laid out over an older one's memory has the bits of one in fresh memory") {
+TEST_CASE("a decoder that is laid out over an older one's memory, by several threads, has the bits of a fresh one") {
   for (const auto kept : {sampling_precision::float32, sampling_precision::bfloat16, sampling_precision::int8}) {
     const auto config = tests::tiny_config("llama");
     const auto exact = tests::random_weights(config, 7, at::kFloat, false);
@@ -263,13 +263,13 @@ TEST_CASE("a decoder that is laid out over an older one's memory has the bits of
     kernels::spare_memory spare;
     std::byte* where = nullptr;
     {
-      const auto older =
-          model::inference_decoder(config, tests::random_weights(config, 8, at::kFloat, false), at::kCPU, kept, &spare);
+      const auto older = model::inference_decoder(config, tests::random_weights(config, 8, at::kFloat, false), at::kCPU,
+                                                  kept, {.spare = &spare});
       const auto& head = *older->head().packed;
       where = const_cast<std::byte*>(head.panel<std::byte>(0));
       std::memset(where, 0xff, kernels::packed_matrix::bytes_of(head.out(), head.in(), head.stored_as())); // NaN
     }
-    const auto again = model::inference_decoder(config, exact, at::kCPU, kept, &spare);
+    const auto again = model::inference_decoder(config, exact, at::kCPU, kept, {.spare = &spare, .threads = 3});
     CHECK(again->head().packed->panel<std::byte>(0) == where);
     const auto tokens = some_tokens(41);
     CHECK(at::equal(cached(*again, tokens, 41, 1), cached(*fresh, tokens, 41, 1)));

@@ -91,6 +91,55 @@ TEST_CASE("a step trains its groups once and makes the next version") { // PO-2
                        std::logic_error);
 }
 
+namespace {
+
+/// A version's parameters, as a role of the same process pulls them.
+model::weights pulled(transport::data_plane& data, const weight_shares& shares) {
+  std::promise<std::pair<columns::pulled_weights, std::string>> arrived;
+  columns::pull_weights(data, shares, std::chrono::seconds(20), [&](auto found, auto error) {
+    arrived.set_value({std::move(found), std::move(error)});
+  });
+  const auto [found, error] = arrived.get_future().get();
+  CHECK(error == "");
+  return columns::weights_of(found);
+}
+
+} // namespace
+
+TEST_CASE("a version stands in the memory in which it is trained, which it keeps as long as somebody has it") {
+  policy_core learner(tests::tiny_pipeline(), "", 1);
+  const auto data = tests::data_plane_of(1);
+  published_versions versions(data, 1);
+  auto first = pulled(*data, learner.publish(0, versions));
+  const auto then = columns::bundle_of(first); // a copy
+  train_step(learner, 1);
+  CHECK(same(columns::bundle_of(first), then));
+  CHECK(!same(learner.snapshot(1), then));
+
+  auto second = pulled(*data, learner.publish(1, versions));
+  CHECK(same(columns::bundle_of(second), learner.snapshot(1)));
+  const auto* const place = second[0].tensor.const_data_ptr();
+  CHECK(first[0].tensor.const_data_ptr() != place);
+  second.clear();
+  versions.let_go({.version = 1});
+  train_step(learner, 2); // in place
+  const auto third = pulled(*data, learner.publish(2, versions));
+  CHECK(third[0].tensor.const_data_ptr() == place);
+  CHECK(same(columns::bundle_of(third), learner.snapshot(2)));
+}
+
+TEST_CASE("versions are copied for whoever is in another process, rounds them, follows them or wants what differs") {
+  const auto in_place = [](const std::vector<std::string>& overrides) {
+    return taken_in_place(tests::tiny_pipeline(overrides));
+  };
+  CHECK(in_place({}));
+  CHECK(in_place({"placement.rules.processes=1"})); // takes no weights
+  CHECK_FALSE(in_place({"placement.rollout.processes=1"}));
+  CHECK_FALSE(in_place({"placement.learner.processes=1"}));
+  CHECK_FALSE(in_place({"models.tiny.dtype=bfloat16"}));
+  CHECK_FALSE(in_place({"roles.learner.publish_deltas=true"}));
+}
+
 TEST_CASE("a report shows tokens of its groups, with what the policy gave them before its first update") {
   policy_core learner(tests::tiny_pipeline(), "", 1);
   const auto report = train_step(learner, 1);
@@ -273,7 +322,7 @@ TEST_CASE("a sequence that is too large for the memory ends its step with one li
 
 #ifndef __SANITIZE_ADDRESS__ // which needs memory of its own for whatever happens
 TEST_CASE("a version that the system has no memory for is refused with one line") {
-  policy_core learner(tests::tiny_pipeline(), "", 1);
+  policy_core learner(tests::tiny_pipeline({"placement.rollout.processes=1"}), "", 1);
   published_versions versions(tests::data_plane_of(1), 1);
   rlimit before{};
   REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);

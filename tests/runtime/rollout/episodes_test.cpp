@@ -204,8 +204,7 @@ TEST_CASE("episodes: the same bits whatever the slots, the prefill, the cache an
   for (const auto& g : want)
     for (const auto& a : g.second.answers)
       CHECK(!a.turns.empty());
-  const std::int64_t small =
-      4 * model::kv_pool::make(tests::tiny_config("llama"), at::kCPU, precision::float32)->bytes_per_block();
+  const std::int64_t small = 4 * model::kv_pool::make(tests::tiny_config("llama"), at::kCPU)->bytes_per_block();
   for (const auto& options : {engine_options{.slots = 1}, engine_options{.slots = 3, .prefill_rows = 3},
                               engine_options{.slots = 64, .threads = 2},
                               engine_options{.slots = 8, .max_context = 96, .cache_bytes = 2 * small}})

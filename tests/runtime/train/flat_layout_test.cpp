@@ -26,6 +26,7 @@ model::named_tensor leaf(const std::string& name, std::int64_t numbers) {
 TEST_CASE("flat layout: parameters lie one after another, and shares are whole blocks") {
   const model::weights parameters{leaf("a", 3), leaf("b", 16), leaf("c", 17)};
   train::whole_parameters held(parameters);
+  held.end_sum(); // of nothing: zeros
   CHECK(held.gradients().numel() == 1024);
   parameters[1].tensor.mutable_grad().fill_(2);
   CHECK(held.gradients().sum().item<float>() == 32);
@@ -33,7 +34,7 @@ TEST_CASE("flat layout: parameters lie one after another, and shares are whole b
   CHECK(held.norm({held.squares()}) == 8);
 }
 
-TEST_CASE("whole parameters: gradients that rest are zeros, in whole pages and in what is left of two") {
+TEST_CASE("whole parameters: gradients that rest are gone, and the next ones begin as zeros in the memory of those") {
   for (const std::int64_t numbers : {3, 30'000}) {
     const model::weights parameters{leaf("a", 100), leaf("b", numbers)};
     const collective::parcel no_task;
@@ -49,11 +50,44 @@ TEST_CASE("whole parameters: gradients that rest are zeros, in whole pages and i
     };
     adds(3);
     adds(4); // another sum begins at zero
+    const auto* const before = held.gradients().data_ptr();
     held.rest();
+    CHECK_FALSE(held.gradients().defined());
+    CHECK_FALSE(parameters[1].tensor.grad().defined());
+    held.end_sum(); // of nothing
+    CHECK(held.gradients().data_ptr() == before);
     CHECK(held.gradients().abs().max().item<float>() == 0);
     parameters[1].tensor.mutable_grad().fill_(2);
     CHECK(held.gradients().sum().item<double>() == 2 * static_cast<double>(numbers));
   }
+}
+
+TEST_CASE(
+    "whole parameters that are lent stay as they are: the next update goes on elsewhere, unless nobody has them") {
+  const model::weights parameters{leaf("a", 3), leaf("b", 5)};
+  train::whole_parameters held(parameters, {}, nullptr, 2);
+  const auto update = [&] {
+    held.end_sum(); // of nothing: zeros
+    held.about_to_change();
+    for (const auto& piece : held.updates())
+      at::Tensor(piece.values).add_(1);
+    held.rest();
+  };
+  auto lent = held.lend();
+  REQUIRE(lent);
+  CHECK(lent->at(1).tensor.data_ptr() == parameters[1].tensor.data_ptr());
+  update();
+  CHECK(lent->at(1).tensor.eq(0).all().item<bool>());
+  for (const std::size_t pass : {0, 1})
+    CHECK(held.leaves_of(pass)[1].tensor.eq(1).all().item<bool>());
+  auto* const place = parameters[1].tensor.data_ptr();
+  lent = held.lend();
+  lent.reset();
+  update();
+  CHECK(parameters[1].tensor.data_ptr() == place);
+  CHECK(parameters[1].tensor.eq(2).all().item<bool>());
+  update(); // nothing was lent
+  CHECK(parameters[1].tensor.data_ptr() == place);
 }
 
 TEST_CASE("whole parameters: passes side by side add to one sum, in the order of their tasks") {
@@ -80,7 +114,7 @@ TEST_CASE("whole parameters: passes side by side add to one sum, in the order of
     const auto sum = parameters[1].tensor.grad();
     CHECK(sum.eq(what == train::purpose::first ? 1.0f : 2.0f).all().item<bool>());
     for (const std::size_t pass : {1, 2})
-      CHECK(held.leaves_of(pass)[1].tensor.grad().abs().max().item<float>() == 0);
+      CHECK_FALSE(held.leaves_of(pass)[1].tensor.grad().defined()); // added, and let go
   }
   // A pass that fails ends the round once all are done, and the next sum knows nothing of it.
   const auto fails = [&](const collective::parcel&, std::size_t pass) -> collective::parcel {
@@ -99,7 +133,7 @@ TEST_CASE("whole parameters: passes side by side add to one sum, in the order of
       threads);
   CHECK(parameters[1].tensor.grad().eq(2).all().item<bool>());
   held.rest();
-  CHECK(held.gradients().abs().max().item<float>() == 0);
+  CHECK_FALSE(held.gradients().defined());
 }
 
 TEST_CASE("whole parameters: a change below bfloat16's step is not lost, it shows when it has become one") {
@@ -113,9 +147,10 @@ TEST_CASE("whole parameters: a change below bfloat16's step is not lost, it show
   options.lr = 1.0 / 1024;
   options.beta1 = options.beta2 = 0;
   train::adamw optimizer(held.leaves(), options, held.updates());
+  held.end_sum();                                                                    // of nothing: zeros
   for (const float want : {1.f, 1.f, 1 - 1 / 256.f, 1 - 1 / 256.f, 1 - 1 / 256.f}) { // 1 - 2 / 1024 is a tie: to 1
     p.mutable_grad().fill_(1);
-    optimizer.step(1, 0);
+    optimizer.step(1, 0, held.updates());
     held.changed();
     CHECK((rounded.of(p).scalar_type() == at::kBFloat16));
     CHECK(rounded.of(p).to(at::kFloat).eq(want).all().item<bool>());
@@ -188,10 +223,11 @@ TEST_CASE("sharded parameters: values, gradients and moments of n ranks are 1 / 
     std::int64_t sum = 0;
     for (int rank = 0; rank < ranks; ++rank) {
       train::sharded_parameters held(parameters, at::kCPU, {rank, ranks, sharding::full});
-      const train::adamw optimizer(held.leaves(), {}, held.updates());
+      const auto pieces = held.updates();
+      const train::adamw optimizer(held.leaves(), {}, pieces);
       std::int64_t values = 0, numbers = 0;
-      for (std::size_t i = 0; i < optimizer.pieces().size(); ++i) {
-        const auto& piece = optimizer.pieces()[i];
+      for (std::size_t i = 0; i < pieces.size(); ++i) {
+        const auto& piece = pieces[i];
         values += piece.values.numel();
         numbers += piece.values.numel() + piece.gradients.numel() + optimizer.first_moments()[i].numel()
                    + optimizer.second_moments()[i].numel();

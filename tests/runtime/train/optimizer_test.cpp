@@ -21,9 +21,20 @@ model::weights one(const at::Tensor& value) {
   return {{"p", value.clone().requires_grad_()}};
 }
 
-/// Of whole parameters, which it gives gradients.
+/// Whole parameters with their gradients, zeros at first.
+std::vector<updated_piece> updates_of(const model::weights& w) {
+  std::vector<updated_piece> all;
+  for (std::size_t i = 0; i < w.size(); ++i) {
+    at::Tensor p = w[i].tensor;
+    if (!p.grad().defined())
+      p.mutable_grad() = at::zeros_like(p.detach());
+    all.push_back({{i, 0, p.numel()}, p.detach(), p.grad()});
+  }
+  return all;
+}
+
 adamw optimizer_of(const model::weights& w, const optimizer_options& o) {
-  return {w, o, whole_parameters(w).updates()};
+  return {w, o, updates_of(w)};
 }
 
 } // namespace
@@ -35,7 +46,7 @@ TEST_CASE("the first AdamW step moves by the learning rate against the sign, aft
   auto w = one(at::tensor({2.0f, -4.0f}).view({1, 2}));
   auto optimizer = optimizer_of(w, o);
   w[0].tensor.grad().copy_(at::tensor({3.0f, -0.01f}).view({1, 2}));
-  CHECK(optimizer.step(1, 0) == 0.1);
+  CHECK(optimizer.step(1, 0, updates_of(w)) == 0.1);
   // 2 (1 - 0.05) - 0.1 and -4 (1 - 0.05) + 0.1
   CHECK((w[0].tensor.detach() - at::tensor({1.8f, -3.7f}).view({1, 2})).abs().max().item<float>() < 1e-5);
 }
@@ -46,10 +57,10 @@ TEST_CASE("norms and biases do not decay") {
   o.weight_decay = 0.5;
   auto w = one(at::tensor({2.0f}));
   auto optimizer = optimizer_of(w, o);
-  optimizer.step(1, 0);
+  optimizer.step(1, 0, updates_of(w));
   CHECK(w[0].tensor.item<float>() == 2);
   o.decay_norms = true;
-  optimizer_of(w, o).step(1, 0);
+  optimizer_of(w, o).step(1, 0, updates_of(w));
   CHECK(w[0].tensor.item<float>() == doctest::Approx(2 * 0.95));
 }
 
@@ -67,7 +78,7 @@ TEST_CASE("a group has a learning rate and a decay of its own; the first that ma
   auto optimizer = optimizer_of(w, o);
   for (const auto& parameter : w)
     parameter.tensor.grad().fill_(1);
-  CHECK(optimizer.step(1, 0) == 0.1);
+  CHECK(optimizer.step(1, 0, updates_of(w)) == 0.1);
   const auto value = [&](std::size_t i, int j) { return w[i].tensor.detach().view(-1)[j].item<float>(); };
   CHECK(value(0, 0) == doctest::Approx(2 - 0.01));             // no decay, a tenth of the rate
   CHECK(value(1, 1) == doctest::Approx(-4 * (1 - 0.1) - 0.1)); // twice the decay, the optimizer's rate
@@ -101,8 +112,9 @@ TEST_CASE("AdamW with groups, clipping and a cosine is torch.optim.AdamW") {
   o.schedule = decay::cosine;
   o.total_steps = 12;
   o.groups = {{"^lm_head", 0.002, 0.3}};
-  const whole_parameters held(w);
+  whole_parameters held(w);
   adamw optimizer(w, o, held.updates());
+  held.end_sum(); // of nothing: zeros
   for (int step = 0; step < 12; ++step) {
     for (std::size_t n = 0; n < w.size(); ++n)
       filled(w[n].tensor.grad(), [&](double i) {
@@ -110,7 +122,7 @@ TEST_CASE("AdamW with groups, clipping and a cosine is torch.optim.AdamW") {
       });
     const double norm = held.norm({held.squares()});
     CHECK(norm == doctest::Approx(golden.at("norms")[static_cast<std::size_t>(step)].get<double>()).epsilon(1e-6));
-    optimizer.step(norm > 4 ? 4 / norm : 1, step);
+    optimizer.step(norm > 4 ? 4 / norm : 1, step, held.updates());
   }
   for (const auto& parameter : w) {
     const auto want = golden.at("parameters").at(parameter.name).get<std::vector<double>>();
@@ -144,7 +156,7 @@ TEST_CASE("AdamW over many steps equals its formula in double") {
     const at::Tensor g = at::randn({4, 5});
     w[0].tensor.grad().copy_(g);
     const double scale = t % 2 ? 1 : 0.25;
-    optimizer.step(scale, t - 1);
+    optimizer.step(scale, t - 1, updates_of(w));
     const at::Tensor d = g.to(at::kDouble) * scale;
     m = o.beta1 * m + (1 - o.beta1) * d;
     v = o.beta2 * v + (1 - o.beta2) * d * d;
@@ -157,7 +169,8 @@ TEST_CASE("AdamW over many steps equals its formula in double") {
 TEST_CASE("the gradient's norm is that of all tensors together") {
   model::weights w = one(at::zeros({2, 2}));
   w.push_back(one(at::zeros({1}))[0]);
-  const whole_parameters held(w);
+  whole_parameters held(w);
+  held.end_sum(); // of nothing: zeros
   w[0].tensor.grad().fill_(1);
   w[1].tensor.grad().fill_(std::sqrt(5.0f));
   CHECK(held.norm({held.squares()}) == doctest::Approx(3).epsilon(1e-6));
