@@ -1,6 +1,7 @@
 #include "kernels/cached_attention.hpp"
 
 #include "kernels/attention_chunk.hpp"
+#include "kernels/cache_layout.hpp"
 #include "kernels/thread_team.hpp"
 
 #include <algorithm>
@@ -20,105 +21,8 @@ constexpr std::int64_t tokens = cache_block_tokens;
 /// Query heads of a tile, which fetch keys and values together.
 constexpr std::int64_t tile_queries = 24;
 
-void check(const cached_attention_args& a) {
-  if (a.rows < 0 || a.kv_heads < 1 || a.head_dim < 1 || a.heads < 1 || a.heads % a.kv_heads != 0)
-    throw std::invalid_argument("cached_attention: need rows >= 0, head_dim >= 1 and heads a multiple of kv_heads");
-}
-
 std::int64_t blocks_of(std::int64_t count) {
   return (count + tokens - 1) / tokens;
-}
-
-std::int64_t keys_at(const cached_attention_args& a, std::int64_t kv_head) {
-  return a.layer_offset + kv_head * tokens * a.head_dim;
-}
-
-std::int64_t values_at(const cached_attention_args& a, std::int64_t kv_head) {
-  return a.layer_offset + (a.kv_heads + kv_head) * tokens * a.head_dim;
-}
-
-/// Where the scales of a kv head stand in a block in int8, in bytes.
-std::int64_t key_scales_at(const cached_attention_args& a, std::int64_t kv_head) {
-  constexpr auto size = static_cast<std::int64_t>(sizeof(float));
-  return a.layer_offset + 2 * a.kv_heads * tokens * a.head_dim + kv_head * tokens * size;
-}
-
-std::int64_t value_scales_at(const cached_attention_args& a, std::int64_t kv_head) {
-  return key_scales_at(a, a.kv_heads + kv_head);
-}
-
-template <class Block>
-auto* scales_in(Block* block, std::int64_t at) {
-  using number = std::conditional_t<std::is_const_v<Block>, const float, float>;
-  return reinterpret_cast<number*>(block + at);
-}
-
-/// The numbers of one token and head as they are stored.
-template <class Number>
-class stored_numbers {
-public:
-  stored_numbers(const float* from, std::int64_t) : from_(from) {}
-
-  Number operator[](std::int64_t d) const {
-    if constexpr (std::is_same_v<Number, float>)
-      return from_[d];
-    else
-      return rounded(from_[d]);
-  }
-
-private:
-  const float* from_;
-};
-
-template <>
-class stored_numbers<std::int8_t> {
-public:
-  stored_numbers(const float* from, std::int64_t count) : from_(from) {
-    constexpr float smallest = 0x1p-100f; // below it steps would have no inverse: the numbers are stored as 0
-    float sum = 0;                        // of no finite number it is not finite either: 0 * inf is NaN
-    for (std::int64_t d = 0; d < count; ++d) {
-      largest_ = std::max(largest_, std::abs(from[d]));
-      sum += from[d] * 0.0f;
-    }
-    if (sum != 0)
-      largest_ = std::numeric_limits<float>::quiet_NaN();
-    else
-      steps_ = largest_ < smallest ? 0 : 127.0f / largest_;
-  }
-
-  float scale() const { return largest_ / 127.0f; }
-
-  std::int8_t operator[](std::int64_t d) const {
-    if (steps_ == 0)
-      return 0;
-    constexpr float round = 0x1.8p23f; // adding and taking it away again rounds to a whole number
-    return static_cast<std::int8_t>(from_[d] * steps_ + round - round);
-  }
-
-private:
-  const float* from_;
-  float largest_ = 0, steps_ = 0;
-};
-
-template <class Number>
-void append_row(const cached_attention_args& a, std::int64_t r, const float* k, const float* v) {
-  const auto& place = a.places[r];
-  auto* const block = static_cast<Number*>(place.blocks[place.position / tokens]);
-  const std::int64_t t = place.position % tokens;
-  for (std::int64_t h = 0; h < a.kv_heads; ++h) {
-    const std::int64_t from = (r * a.kv_heads + h) * a.head_dim;
-    const stored_numbers<Number> key(k + from, a.head_dim), value(v + from, a.head_dim);
-    Number* const keys = block + keys_at(a, h) + t;
-    Number* const values = block + values_at(a, h) + t * a.head_dim;
-    for (std::int64_t d = 0; d < a.head_dim; ++d) {
-      keys[d * tokens] = key[d];
-      values[d] = value[d];
-    }
-    if constexpr (std::is_same_v<Number, std::int8_t>) {
-      scales_in(block, key_scales_at(a, h))[t] = key.scale();
-      scales_in(block, value_scales_at(a, h))[t] = value.scale();
-    }
-  }
 }
 
 /// Rows whose sequences begin with the same block, and so may share more: a prompt's, or the answers' of one prompt.
@@ -460,22 +364,8 @@ double cached(const cached_attention_args& a, const cache_place& place, std::int
 
 } // namespace
 
-void append_to_cache(const cached_attention_args& a, const float* k, const float* v, thread_team& team) {
-  check(a);
-  constexpr std::int64_t rows = 16;
-  team.run(a.rows, rows, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t r = first; r < last; ++r)
-      if (a.cached_as == storage::float32)
-        append_row<float>(a, r, k, v);
-      else if (a.cached_as == storage::bfloat16)
-        append_row<bfloat16>(a, r, k, v);
-      else
-        append_row<std::int8_t>(a, r, k, v);
-  });
-}
-
 void cached_attention(const cached_attention_args& a, thread_team& team) {
-  check(a);
+  check_cache_arguments(a);
   const work_plan plan(a, team.threads());
   thread_local scratch kept;
   float* const partials = kept.room(plan.partial_floats + 1);
@@ -500,7 +390,7 @@ void cached_attention(const cached_attention_args& a, thread_team& team) {
 }
 
 void cached_attention_reference(const cached_attention_args& a) {
-  check(a);
+  check_cache_arguments(a);
   const double scale = 1 / std::sqrt(static_cast<double>(a.head_dim));
   for (std::int64_t r = 0; r < a.rows; ++r)
     for (std::int64_t h = 0; h < a.heads; ++h) {

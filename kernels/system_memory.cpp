@@ -79,11 +79,18 @@ spare_memory::piece spare_memory::take(std::size_t bytes) {
 /// Where there is no room to remember it, the memory goes back.
 void spare_memory::put(shelf& on, std::shared_ptr<std::byte>&& memory, std::size_t bytes) noexcept {
   const std::lock_guard lock(on.mutex);
+  if (!on.keeps)
+    return;
   try {
     auto& place = on.idle.emplace_back();
     place = {std::move(memory), bytes, on.taken};
   } catch (const std::bad_alloc&) {
   }
+}
+
+void spare_memory::keep() {
+  const std::lock_guard lock(shelf_->mutex);
+  shelf_->keeps = true;
 }
 
 void spare_memory::give_back() {
@@ -93,7 +100,7 @@ void spare_memory::give_back() {
 }
 
 spare_memory& spare_memory::of_process() {
-  static spare_memory memory;
+  static spare_memory memory(false);
   return memory;
 }
 

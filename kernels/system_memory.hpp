@@ -29,13 +29,19 @@ public:
     bool zeros = true;                ///< false: whatever was written there before
   };
 
+  /// @param keeps as after `keep`
+  explicit spare_memory(bool keeps = true) { shelf_->keeps = keeps; }
+
   piece take(std::size_t bytes);
+
+  /// From now on what is let go stays for the next one. Before, it goes back to the system.
+  void keep();
 
   /// What nobody has goes back to the system.
   void give_back();
 
   /// The memory that all roles of this process share: gradients and the next version's matrices are as large, and never
-  /// used at the same time for long.
+  /// used at the same time for long. A rollout keeps it. Without one, other things than gradients want the room.
   static spare_memory& of_process();
 
 private:
@@ -52,6 +58,7 @@ private:
     std::mutex mutex;
     std::vector<idle_memory> idle;
     std::uint64_t taken = 0;
+    bool keeps = true;
   };
 
   static void put(shelf& on, std::shared_ptr<std::byte>&& memory, std::size_t bytes) noexcept;

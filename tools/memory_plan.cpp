@@ -206,6 +206,7 @@ private:
     std::int64_t held = 1;               ///< that have keys and values
     std::int64_t most = 1;               ///< that are begun before they are forgotten with a version
     std::int64_t prompt = 1, answer = 1; ///< tokens
+    bool flips = true;                   ///< to the next version, which is laid out beside the one that it decodes with
   };
 
   /// Of an engine: weights as they are laid out, those of the next version as they come and are laid out, caches.
@@ -218,7 +219,7 @@ private:
     if (!beside_policy()) // else the published ones: they go on lying there for the next version, twice for its delta
       add(memory_kind::staging, (roles::publishes_deltas(p_) ? 2 : 1) * kept_as(dtype, size.weights));
     base_of_adapters();
-    change(kept_as(dtype, size.weights), packed);
+    change(kept_as(dtype, size.weights), all.flips ? packed : 0);
     const auto& c = size.config;
     const auto prompt = std::min(all.prompt, c.max_positions - 1);
     const auto cache_of = [&](std::int64_t answers) {
@@ -332,7 +333,7 @@ private:
     const auto kept = static_cast<std::int64_t>(roles::versions_kept(p_)) + (table.publish_deltas ? 1 : 0);
     if (kept > 1 || in_shares() || p_.schedule.clock.publish_every > 1)
       add(memory_kind::publication, kept * version);
-    else
+    else if (!roles::taken_in_place(p_))
       add(memory_kind::publication, version, moment::changing); // until all have it
     const auto evaluations = p_.of<pipeline::evaluation_table>();
     const bool held = std::ranges::any_of(evaluations, [](const auto* role) {
@@ -385,7 +386,8 @@ private:
                 .held = table.environment.empty() ? table.slots : 2 * table.slots, // as many as it begins
                 .most = std::int64_t{1} << 30,
                 .prompt = table.max_prompt_tokens,
-                .answer = table.max_new_tokens});
+                .answer = table.max_new_tokens,
+                .flips = false});
   }
 
   void add_parts(const pipeline::reference_table& table, const model_size& size) {

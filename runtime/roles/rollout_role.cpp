@@ -158,6 +158,7 @@ struct rollout_role::state {
 
 rollout_role::rollout_role(const role_setup& setup, const pipeline::rollout_table& table)
     : state_(std::make_shared<state>(setup, table)), requests_(std::make_unique<job_thread>()) {
+  kernels::spare_memory::of_process().keep();
   state_->post = [post = requests_->weak_poster(), weak_state = std::weak_ptr(state_)](auto work) {
     post([weak_state, work = std::move(work)] {
       if (const auto alive = weak_state.lock())

@@ -423,6 +423,12 @@ TEST_CASE(
   for (int i = 0; i < 20; ++i)
     spare.take(4 * bytes);
   CHECK(spare.take(bytes).zeros);
+  spare_memory sharing(false); // until somebody keeps it
+  *sharing.take(bytes).start = std::byte{7};
+  CHECK(sharing.take(bytes).zeros);
+  sharing.keep();
+  *sharing.take(bytes).start = std::byte{7};
+  CHECK_FALSE(sharing.take(bytes).zeros);
 }
 
 TEST_CASE("weights over different inputs are refused, and so is an empty matrix") {

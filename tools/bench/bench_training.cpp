@@ -142,8 +142,7 @@ void forget_memory_peak() {
 
 int main(int argc, char** argv) {
   std::vector<int> threads;
-  int steps = 4;
-  int answer_tokens = 0, groups_a_step = 4, flat = 0;
+  int steps = 4, answer_tokens = 0, groups_a_step = 4, flat = 0;
   auto config = smollm2();
   train::learner_options options;
   options.device = "cpu";
@@ -202,8 +201,8 @@ int main(int argc, char** argv) {
     }
     const double work = operations_of_step(config, best) * 1e-9;
     std::printf("{\"threads\": %d, \"device\": \"%s\", \"step_s\": %.3f, \"forward_s\": %.3f, \"backward_s\": %.3f, "
-                "\"optimizer_s\": %.3f, "
-                "\"fed_tokens\": %lld, \"answer_tokens\": %lld, \"tokens_per_s\": %.0f, \"gflop\": %.0f, \"gflops\": "
+                "\"optimizer_s\": %.3f, \"fed_tokens\": %lld, \"answer_tokens\": %lld, \"tokens_per_s\": %.0f, "
+                "\"gflop\": %.0f, \"gflops\": "
                 "%.0f, \"product_gflops\": %.0f, \"activation_bytes\": %.0f}\n",
                 count, options.device.c_str(), best.total_s, best.forward_s, best.backward_s, best.optimizer_s,
                 static_cast<long long>(best.fed_tokens), static_cast<long long>(best.answer_tokens),

@@ -1,3 +1,4 @@
+#include "kernels/system_memory.hpp"
 #include "runtime/train/flat_layout.hpp"
 #include "runtime/train/optimizer.hpp"
 #include "runtime/train/sharded_parameters.hpp"
@@ -35,6 +36,7 @@ TEST_CASE("flat layout: parameters lie one after another, and shares are whole b
 }
 
 TEST_CASE("whole parameters: gradients that rest are gone, and the next ones begin as zeros in the memory of those") {
+  kernels::spare_memory::of_process().keep();
   for (const std::int64_t numbers : {3, 30'000}) {
     const model::weights parameters{leaf("a", 100), leaf("b", numbers)};
     const collective::parcel no_task;
