@@ -101,9 +101,9 @@ TEST_CASE("a bfloat16 rollout and learner: the model learns, a replay and severa
 
 TEST_CASE("an int8 rollout: the model learns, a replay and several processes repeat every bit, weights travel wide") {
   const strings in_bytes{"--set", "models.tiny.rollout_dtype=int8"};
-  const tiny_run longer({.steps = 40});
+  const tiny_run longer({.steps = 80});
   curve_of(longer, in_bytes);
-  CHECK(mean_reward(longer, 30, 40) > mean_reward(longer, 0, 5) + 0.03); // of 0.09 to the largest reward, 1.5
+  CHECK(mean_reward(longer, 60, 80) > mean_reward(longer, 0, 5) + 0.03); // of 0.09 to the largest reward, 1.5
 
   const tiny_pipeline pipeline{.steps = 6, .reference = true};
   const tiny_run alone(pipeline), apart(pipeline), exact(pipeline), both(pipeline), halves(pipeline);
@@ -126,9 +126,9 @@ TEST_CASE("an int8 rollout: the model learns, a replay and several processes rep
 TEST_CASE(
     "keys and values in int8: the model learns, a replay, a resume, a bound and several processes repeat every bit") {
   const strings in_bytes{"--set", "roles.rollout.cache_dtype=int8"};
-  const tiny_run longer({.steps = 40});
+  const tiny_run longer({.steps = 80});
   curve_of(longer, in_bytes);
-  CHECK(mean_reward(longer, 30, 40) > mean_reward(longer, 0, 5) + 0.03); // of 0.09 to the largest reward, 1.5
+  CHECK(mean_reward(longer, 60, 80) > mean_reward(longer, 0, 5) + 0.03); // of 0.09 to the largest reward, 1.5
 
   const tiny_pipeline pipeline{.steps = 6};
   const tiny_run alone(pipeline), apart(pipeline), halves(pipeline), bounded(pipeline), all(pipeline);
