@@ -302,7 +302,6 @@ void whole_parameters::about_to_change() {
       for (const auto& pass : beside_)
         pass.leaves[i].tensor.set_data(leaves_[i].tensor.detach());
     }
-    return true;
   });
 }
 

@@ -56,6 +56,29 @@ struct shape {
 
 constexpr shape shapes[] = {{9, 3, 64, 50}, {4, 4, 16, 33}, {14, 2, 64, 16}, {2, 1, 8, 17}, {8, 1, 80, 70}};
 
+/// The places of all tokens of one sequence.
+template <class Number>
+std::vector<cache_place> places_in(const cache<Number>& store, std::int64_t tokens) {
+  std::vector<cache_place> places;
+  for (std::int64_t t = 0; t < tokens; ++t)
+    places.push_back({store.blocks.data(), t});
+  return places;
+}
+
+/// Attention in the second layer of a cache.
+cached_attention_args second_layer(const shape& of, const std::vector<float>& q, const std::vector<cache_place>& places,
+                                   std::vector<float>& y, storage cached_as) {
+  return {.q = q.data(),
+          .places = places.data(),
+          .y = y.data(),
+          .rows = static_cast<std::int64_t>(places.size()),
+          .heads = of.heads,
+          .kv_heads = of.kv_heads,
+          .head_dim = of.dim,
+          .layer_offset = cache_layer_numbers(of.kv_heads, of.dim, cached_as),
+          .cached_as = cached_as};
+}
+
 /// Sequences as a rollout has them: some begin with the blocks of one before and go on in their own. All of them are
 /// filled with random keys and values, the places behind them with NaN.
 template <class Number>
@@ -223,7 +246,8 @@ TEST_CASE("agrees with the reference for every shape of heads, and bit for bit w
 
 TEST_CASE("a bfloat16 cache gives the bits of a float cache of rounded keys and values") {
   for (const auto set : instruction_sets_here())
-    for (const auto& [heads, kv_heads, dim, tokens] : shapes) {
+    for (const shape& of : shapes) {
+      const auto& [heads, kv_heads, dim, tokens] = of;
       thread_team team(2, set);
       const std::int64_t layer = cache_layer_numbers(kv_heads, dim);
       cache<float> whole(tokens, 2 * layer);
@@ -235,27 +259,14 @@ TEST_CASE("a bfloat16 cache gives the bits of a float cache of rounded keys and 
           one = widened(rounded(one));
         return x;
       };
-      std::vector<cache_place> in_whole, in_half;
-      for (std::int64_t t = 0; t < tokens; ++t) {
-        in_whole.push_back({whole.blocks.data(), t});
-        in_half.push_back({half.blocks.data(), t});
-      }
+      const auto in_whole = places_in(whole, tokens), in_half = places_in(half, tokens);
       std::vector<float> want(q.size()), got(q.size());
-      cached_attention_args args{.q = q.data(),
-                                 .places = in_whole.data(),
-                                 .y = want.data(),
-                                 .rows = tokens,
-                                 .heads = heads,
-                                 .kv_heads = kv_heads,
-                                 .head_dim = dim,
-                                 .layer_offset = layer};
-      append_to_cache(args, nearest(k).data(), nearest(v).data(), team);
-      cached_attention(args, team);
-      args.places = in_half.data();
-      args.y = got.data();
-      args.cached_as = storage::bfloat16;
-      append_to_cache(args, k.data(), v.data(), team);
-      cached_attention(args, team);
+      const auto exact = second_layer(of, q, in_whole, want, storage::float32);
+      append_to_cache(exact, nearest(k).data(), nearest(v).data(), team);
+      cached_attention(exact, team);
+      const auto narrow = second_layer(of, q, in_half, got, storage::bfloat16);
+      append_to_cache(narrow, k.data(), v.data(), team);
+      cached_attention(narrow, team);
       CAPTURE(name(set));
       CAPTURE(dim);
       CHECK(got == want);
@@ -297,33 +308,19 @@ TEST_CASE("an int8 cache: a token's keys and values of a head are whole steps of
 
 TEST_CASE("an int8 cache agrees with the reference, and is near what was not rounded") {
   for (const auto set : instruction_sets_here())
-    for (const auto& [heads, kv_heads, dim, tokens] : shapes) {
+    for (const shape& of : shapes) {
+      const auto& [heads, kv_heads, dim, tokens] = of;
       thread_team team(2, set);
       cache<float> whole(tokens, 2 * cache_layer_numbers(kv_heads, dim));
-      const std::int64_t layer = cache_layer_numbers(kv_heads, dim, storage::int8);
-      cache<std::int8_t> narrow(tokens, 2 * layer);
+      cache<std::int8_t> narrow(tokens, 2 * cache_layer_numbers(kv_heads, dim, storage::int8));
       const auto q = random_floats(tokens * heads * dim, 1), k = random_floats(tokens * kv_heads * dim, 2),
                  v = random_floats(tokens * kv_heads * dim, 3);
-      std::vector<cache_place> in_whole, in_narrow;
-      for (std::int64_t t = 0; t < tokens; ++t) {
-        in_whole.push_back({whole.blocks.data(), t});
-        in_narrow.push_back({narrow.blocks.data(), t});
-      }
+      const auto in_whole = places_in(whole, tokens), in_narrow = places_in(narrow, tokens);
       std::vector<float> exact(q.size()), want(q.size()), got(q.size());
-      cached_attention_args args{.q = q.data(),
-                                 .places = in_whole.data(),
-                                 .y = exact.data(),
-                                 .rows = tokens,
-                                 .heads = heads,
-                                 .kv_heads = kv_heads,
-                                 .head_dim = dim,
-                                 .layer_offset = cache_layer_numbers(kv_heads, dim)};
-      append_to_cache(args, k.data(), v.data(), team);
-      cached_attention_reference(args);
-      args.places = in_narrow.data();
-      args.layer_offset = layer;
-      args.cached_as = storage::int8;
-      args.y = got.data();
+      const auto unrounded = second_layer(of, q, in_whole, exact, storage::float32);
+      append_to_cache(unrounded, k.data(), v.data(), team);
+      cached_attention_reference(unrounded);
+      auto args = second_layer(of, q, in_narrow, got, storage::int8);
       append_to_cache(args, k.data(), v.data(), team);
       cached_attention(args, team);
       args.y = want.data();
